@@ -1,0 +1,268 @@
+//! What happens to a frame that arrives on a cluster link: the whole of the XDP program but for its
+//! entry point.
+//!
+//! ```text
+//! IP? UDP? our port? ──no──▶ pass
+//!   │ our address, magic, version, lengths
+//!   │ cluster, destination node, allow-list ──no──▶ drop
+//!   │ MAC ──bad──▶ drop
+//!   ├─ probe: replayed? ──▶ drop      else remember it, answer in place, transmit
+//!   └─ reply: to a probe of mine, fresh, first? ──no──▶ drop      else it is evidence: record it
+//! ```
+
+use crate::{
+    frame::{self, Heartbeat},
+    maps::{Address, Config, Key, Link, Local, PeerRow, PeerSlot, RTT_RING, SENT_RING},
+    packet::Packet,
+    replay,
+    verdict::Verdict,
+    wire::{Kind, offset},
+};
+
+/// The maps and the clock, as the per-packet functions see them.
+pub trait Tables {
+    /// Nanoseconds of `CLOCK_BOOTTIME`.
+    fn now(&mut self) -> u64;
+    /// Index of the interface that the packet came in by, or leaves by.
+    fn ifindex(&self) -> u32;
+    fn config(&self) -> Option<&Config>;
+    fn local(&self) -> Option<&Local>;
+    /// The key in `slot`, valid or not.
+    fn key(&self, slot: u32) -> Option<&Key>;
+    /// The link that owns `address` on this node.
+    fn link(&self, address: &Address) -> Option<&Link>;
+    /// The peer that owns `address`.
+    fn peer(&self, address: &Address) -> Option<&PeerSlot>;
+    fn row(&mut self, row: u32) -> Option<&mut PeerRow>;
+}
+
+/// What became of a received frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    pub verdict: Verdict,
+    /// The peer's row, once the allow-list has been passed.
+    pub row: Option<u32>,
+}
+
+/// Judges one frame; a probe is turned into its reply in place.
+#[inline(always)]
+pub fn receive<P: Packet, T: Tables>(packet: &mut P, tables: &mut T) -> Received {
+    let arrived_at = tables.now();
+    match admit(packet, tables) {
+        Err(verdict) => Received { verdict, row: None },
+        Ok(admitted) => Received {
+            verdict: take(packet, tables, &admitted, arrived_at),
+            row: Some(admitted.slot.row),
+        },
+    }
+}
+
+/// A heartbeat from a peer on the allow-list, not yet authenticated.
+struct Admitted {
+    heartbeat: Heartbeat,
+    slot: PeerSlot,
+    timeout_ns: u64,
+}
+
+#[inline(always)]
+fn admit<P: Packet, T: Tables>(packet: &P, tables: &T) -> Result<Admitted, Verdict> {
+    let Config { port, cluster, node, timeout_ns, .. } =
+        *tables.config().ok_or(Verdict::Unconfigured)?;
+    if port == 0 {
+        return Err(Verdict::Unconfigured);
+    }
+    let datagram = frame::locate(packet, port)?;
+    let destination = datagram.destination(packet).ok_or(Verdict::NotForUs)?;
+    let link = *tables.link(&destination).ok_or(Verdict::NotForUs)?;
+    if link.ifindex != tables.ifindex() {
+        return Err(Verdict::NotForUs);
+    }
+    let heartbeat = datagram.heartbeat(packet)?;
+    let payload = heartbeat.payload;
+    if packet.read::<u32>(payload + offset::CLUSTER) != Some(cluster) {
+        return Err(Verdict::ForeignCluster);
+    }
+    if packet.read::<u16>(payload + offset::DESTINATION) != Some(node) {
+        return Err(Verdict::WrongNode);
+    }
+    let source = datagram.source(packet).ok_or(Verdict::Truncated)?;
+    let slot = *tables.peer(&source).ok_or(Verdict::UnknownPeer)?;
+    if packet.read::<u16>(payload + offset::SOURCE) != Some(slot.node)
+        || packet.read::<u8>(payload + offset::LINK).map(u16::from) != Some(slot.link)
+        || link.link != u32::from(slot.link)
+    {
+        return Err(Verdict::UnknownPeer);
+    }
+    Ok(Admitted { heartbeat, slot, timeout_ns })
+}
+
+#[inline(always)]
+fn take<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &mut T,
+    admitted: &Admitted,
+    arrived_at: u64,
+) -> Verdict {
+    let Admitted { heartbeat, slot, timeout_ns } = admitted;
+    let payload = heartbeat.payload;
+    let kind = packet.read::<u8>(payload + offset::KIND).and_then(Kind::from_wire);
+    let (Some(kind), Some(key_id)) = (kind, packet.read::<u8>(payload + offset::KEY_ID)) else {
+        return Verdict::Malformed;
+    };
+    let key = match tables.key(Key::slot(key_id)) {
+        Some(key) if key.valid != 0 && key.id == u32::from(key_id) => key.sip(),
+        _ => return Verdict::UnknownKey,
+    };
+    match heartbeat.tag_is_good(packet, key) {
+        Some(true) => {}
+        Some(false) => return Verdict::BadMac,
+        None => return Verdict::Truncated,
+    }
+    let verdict = match kind {
+        Kind::Probe => match note_probe(packet, tables, payload, slot.row, arrived_at) {
+            Some(Verdict::Answered) => answer(packet, tables, heartbeat, arrived_at)
+                .and_then(|()| heartbeat.seal(packet, key))
+                .map(|()| Verdict::Answered),
+            other => other,
+        },
+        Kind::Reply => note_reply(packet, tables, payload, slot.row, arrived_at, *timeout_ns),
+    };
+    verdict.unwrap_or(Verdict::Truncated)
+}
+
+/// Remembers a valid probe, unless it is a replay: an older incarnation or a sequence seen before.
+#[inline(always)]
+fn note_probe<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &mut T,
+    payload: usize,
+    row: u32,
+    arrived_at: u64,
+) -> Option<Verdict> {
+    let incarnation: u64 = packet.read(payload + offset::INCARNATION)?;
+    let sequence: u64 = packet.read(payload + offset::SEQUENCE)?;
+    let row = tables.row(row)?;
+    if incarnation < row.asked_incarnation {
+        return Some(Verdict::ReplayedProbe);
+    }
+    let window = if incarnation == row.asked_incarnation { row.asked_window } else { 0 };
+    let Some((highest, window)) = replay::advance(row.asked_seq, window, sequence) else {
+        return Some(Verdict::ReplayedProbe);
+    };
+    row.asked_incarnation = incarnation;
+    row.asked_window = window;
+    row.asked_seq = highest;
+    row.last_asked_at = arrived_at;
+    row.answered += 1;
+    Some(Verdict::Answered)
+}
+
+/// Turns the probe into its reply, all but the tag and the UDP checksum.
+#[inline(always)]
+fn answer<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &mut T,
+    heartbeat: &Heartbeat,
+    arrived_at: u64,
+) -> Option<()> {
+    let payload = heartbeat.payload;
+    heartbeat.turn_around(packet)?;
+    let source: u16 = packet.read(payload + offset::SOURCE)?;
+    let destination: u16 = packet.read(payload + offset::DESTINATION)?;
+    packet.write(payload + offset::SOURCE, destination)?;
+    packet.write(payload + offset::DESTINATION, source)?;
+    packet.write(payload + offset::KIND, Kind::Reply as u8)?;
+    let replied_at = tables.now();
+    packet.write(payload + offset::T2, arrived_at)?;
+    packet.write(payload + offset::T3, replied_at)?;
+    let local = tables.local()?;
+    packet.write(payload + offset::RESPONDER_INCARNATION, local.incarnation)?;
+    describe_local(packet, local, payload, replied_at)
+}
+
+/// Writes the liveness vector of this node at `now`.
+#[inline(always)]
+pub(crate) fn describe_local<P: Packet>(
+    packet: &mut P,
+    local: &Local,
+    payload: usize,
+    now: u64,
+) -> Option<()> {
+    let liveness = local.liveness(now);
+    packet.write(payload + offset::STATE, liveness.state)?;
+    packet.write(payload + offset::HEALTH, liveness.health)?;
+    packet.write(payload + offset::LOAD, liveness.load)?;
+    packet.write(payload + offset::GROUPS_OWNED, liveness.groups_owned)?;
+    packet.write(payload + offset::CONFIG_GENERATION, liveness.config_generation)?;
+    packet.write(payload + offset::PULSE_AGE, liveness.pulse_age_us)?;
+    packet.write(payload + offset::REASON_AGE, liveness.reason_age_us)
+}
+
+/// Records a reply as evidence of life if it is a fresh one to a probe of this incarnation.
+#[inline(always)]
+fn note_reply<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &mut T,
+    payload: usize,
+    row: u32,
+    arrived_at: u64,
+    timeout_ns: u64,
+) -> Option<Verdict> {
+    let local = tables.local()?;
+    if packet.read::<u64>(payload + offset::INCARNATION)? != local.incarnation
+        || packet.read::<u64>(payload + offset::NONCE)? != local.nonce
+        || local.incarnation == 0
+    {
+        return Some(Verdict::UnsolicitedReply);
+    }
+    let sequence: u64 = packet.read(payload + offset::SEQUENCE)?;
+    let t1: u64 = packet.read(payload + offset::T1)?;
+    let t2: u64 = packet.read(payload + offset::T2)?;
+    let t3: u64 = packet.read(payload + offset::T3)?;
+    let row = tables.row(row)?;
+    if sequence > row.last_probe_seq || t1 > arrived_at || t2 > t3 {
+        return Some(Verdict::UnsolicitedReply);
+    }
+    let Some((highest, window)) =
+        replay::advance(row.reply_seq, row.reply_window, sequence)
+    else {
+        return Some(Verdict::ReplayedReply);
+    };
+    row.reply_window = window;
+    row.reply_seq = highest;
+    let elapsed = arrived_at - t1;
+    if elapsed > timeout_ns {
+        row.late_replies += 1;
+        return Some(Verdict::LateReply);
+    }
+    let rtt = elapsed.saturating_sub(t3 - t2);
+    row.last_reply_at = arrived_at;
+    row.rtt_ns = rtt;
+    row.replies += 1;
+    row.rtt_ring[sequence as usize % RTT_RING] =
+        if rtt > u32::MAX as u64 { u32::MAX } else { rtt as u32 };
+    row.incarnation = packet.read(payload + offset::RESPONDER_INCARNATION)?;
+    row.config_generation = packet.read(payload + offset::CONFIG_GENERATION)?;
+    row.pulse_age_us = packet.read(payload + offset::PULSE_AGE)?;
+    row.reason_age_us = packet.read(payload + offset::REASON_AGE)?;
+    row.health = packet.read(payload + offset::HEALTH)?;
+    row.load = packet.read(payload + offset::LOAD)?;
+    row.groups_owned = packet.read(payload + offset::GROUPS_OWNED)?;
+    row.state = packet.read::<u8>(payload + offset::STATE)?.into();
+    if sequence > row.last_reply_seq {
+        row.last_reply_seq = sequence;
+    }
+    Some(Verdict::Recorded)
+}
+
+/// Index of probe `sequence` in [`PeerRow::sent_at`].
+#[inline(always)]
+pub const fn sent_slot(sequence: u64) -> usize {
+    sequence as usize % SENT_RING
+}
+
+/// Index of probe `sequence` in [`PeerRow::rtt_ring`].
+#[inline(always)]
+pub const fn rtt_slot(sequence: u64) -> usize {
+    sequence as usize % RTT_RING
+}

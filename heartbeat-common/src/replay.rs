@@ -1,0 +1,60 @@
+//! Anti-replay window: which sequence numbers were already seen (RFC 4303, section 3.4.3).
+
+/// How far behind the highest sequence a frame may arrive and still be taken, in frames.
+pub const WINDOW: u64 = 64;
+
+/// Judges `sequence` against the highest one accepted and the bitmap of those below it.
+///
+/// Bit *n* of `window` says that `highest - n` was accepted. Returns the new pair if `sequence` is
+/// taken, `None` if it is a replay or too old. Sequences start at 1; a zero `window` means that
+/// nothing was accepted yet.
+#[inline(always)]
+pub const fn advance(highest: u64, window: u64, sequence: u64) -> Option<(u64, u64)> {
+    if sequence == 0 {
+        return None;
+    }
+    if window == 0 {
+        return Some((sequence, 1));
+    }
+    if sequence > highest {
+        let ahead = sequence - highest;
+        let kept = if ahead < WINDOW { window << ahead } else { 0 };
+        return Some((sequence, kept | 1));
+    }
+    let behind = highest - sequence;
+    if behind >= WINDOW || window & (1 << behind) != 0 {
+        return None;
+    }
+    Some((highest, window | 1 << behind))
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn zero_is_never_taken_and_the_top_does_not_overflow() {
+        assert_eq!(advance(0, 0, 0), None);
+        assert_eq!(advance(u64::MAX, 1, u64::MAX), None);
+        assert_eq!(advance(1, 1, u64::MAX), Some((u64::MAX, 1)));
+    }
+
+    proptest! {
+        #[test]
+        fn takes_each_recent_sequence_exactly_once(sequences in prop::collection::vec(1u64..200, 1..400)) {
+            let (mut highest, mut window) = (0, 0);
+            let mut seen = HashSet::new();
+            for sequence in sequences {
+                let recent = sequence + WINDOW > highest;
+                let taken = advance(highest, window, sequence);
+                prop_assert_eq!(taken.is_some(), recent && seen.insert(sequence));
+                if let Some(next) = taken {
+                    (highest, window) = next;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What happens to a frame that leaves by a cluster link: the whole of the TC egress program but for
+//! its entry point.
+//!
+//! The agent sends probes without time, liveness or tag. They are written here, at the last moment
+//! before the driver, and the departure is recorded: silence counts only where a probe really left.
+
+use crate::{
+    frame,
+    maps::{Key, PeerRow},
+    packet::Packet,
+    receive::{Tables, describe_local, rtt_slot, sent_slot},
+    verdict::Verdict,
+    wire::{Kind, offset},
+};
+
+/// Stamps and seals one of our own probes. `None` is "not a probe of ours": it leaves untouched.
+///
+/// A frame that claims to be our probe but does not carry the agent's incarnation and nonce, or
+/// repeats a sequence, is refused: the kernel signs for the agent only.
+#[inline(always)]
+pub fn stamp<P: Packet, T: Tables>(packet: &mut P, tables: &mut T) -> Option<Verdict> {
+    let config = *tables.config()?;
+    if config.port == 0 {
+        return None;
+    }
+    let datagram = frame::locate(packet, config.port).ok()?;
+    let source = datagram.source(packet)?;
+    let link = *tables.link(&source)?;
+    if link.ifindex != tables.ifindex() {
+        return None;
+    }
+    let heartbeat = datagram.heartbeat(packet).ok()?;
+    let payload = heartbeat.payload;
+    if packet.read::<u8>(payload + offset::KIND)? != Kind::Probe as u8 {
+        return None;
+    }
+    let slot = *tables.peer(&datagram.destination(packet)?)?;
+    let local = *tables.local()?;
+    let sequence: u64 = packet.read(payload + offset::SEQUENCE)?;
+    if local.incarnation == 0
+        || packet.read::<u64>(payload + offset::INCARNATION)? != local.incarnation
+        || packet.read::<u64>(payload + offset::NONCE)? != local.nonce
+        || packet.read::<u32>(payload + offset::CLUSTER)? != config.cluster
+        || packet.read::<u16>(payload + offset::SOURCE)? != config.node
+        || packet.read::<u16>(payload + offset::DESTINATION)? != slot.node
+        || u32::from(packet.read::<u8>(payload + offset::LINK)?) != link.link
+        || u32::from(slot.link) != link.link
+    {
+        return Some(Verdict::StampRefused);
+    }
+    let key = match tables.key(Key::slot(local.key_id)) {
+        Some(key) if key.valid != 0 && key.id == u32::from(local.key_id) => key.sip(),
+        _ => return Some(Verdict::UnknownKey),
+    };
+    let now = tables.now();
+    if !depart(tables.row(slot.row)?, sequence, now) {
+        return Some(Verdict::StampRefused);
+    }
+    packet.write(payload + offset::KEY_ID, local.key_id)?;
+    describe_local(packet, &local, payload, now)?;
+    packet.write(payload + offset::T1, now)?;
+    heartbeat.seal(packet, key)?;
+    Some(Verdict::Stamped)
+}
+
+/// Records that probe `sequence` leaves at `now`; false if it is not newer than the last.
+#[inline(always)]
+fn depart(row: &mut PeerRow, sequence: u64, now: u64) -> bool {
+    if sequence <= row.last_probe_seq {
+        return false;
+    }
+    row.sent_at[sent_slot(sequence)] = now;
+    row.rtt_ring[rtt_slot(sequence)] = 0;
+    row.last_probe_at = now;
+    row.probes_left += 1;
+    row.last_probe_seq = sequence;
+    true
+}

@@ -1,0 +1,378 @@
+//! Wire format version 1. `docs/wire-format.md` describes the same in prose.
+//!
+//! A heartbeat is a UDP payload: a fixed header, 0 to 8 lease entries, and a SipHash-2-4 tag over
+//! both. All integers are in network byte order.
+
+use crate::{siphash::SipKey, time::Boottime};
+
+/// `HRTB`: the first four bytes of every heartbeat of every version.
+pub const MAGIC: u32 = 0x4852_5442;
+/// The version that this code speaks.
+pub const VERSION: u8 = 1;
+/// IANA service `ha-cluster`.
+pub const DEFAULT_PORT: u16 = 694;
+/// Bytes of the fixed header.
+pub const HEADER_LEN: usize = 96;
+/// Bytes of one lease entry.
+pub const LEASE_LEN: usize = 16;
+/// Bytes of the authentication tag.
+pub const TAG_LEN: usize = 8;
+/// Lease entries that fit in one heartbeat.
+pub const MAX_LEASES: usize = 8;
+/// Bytes of the longest heartbeat.
+pub const MAX_LEN: usize = len(MAX_LEASES);
+/// Links that one node may have.
+pub const MAX_LINKS: usize = 8;
+
+/// Bytes of a heartbeat with `leases` entries, tag included.
+#[inline(always)]
+pub const fn len(leases: usize) -> usize {
+    authenticated_len(leases) + TAG_LEN
+}
+
+/// Bytes that the tag covers, which is also where the tag begins.
+#[inline(always)]
+pub const fn authenticated_len(leases: usize) -> usize {
+    HEADER_LEN + leases * LEASE_LEN
+}
+
+/// Offsets of the header's fields from the start of the UDP payload, in bytes.
+pub mod offset {
+    pub const MAGIC: usize = 0;
+    pub const VERSION: usize = 4;
+    pub const KIND: usize = 5;
+    pub const KEY_ID: usize = 6;
+    pub const LEASE_COUNT: usize = 7;
+    pub const CLUSTER: usize = 8;
+    pub const SOURCE: usize = 12;
+    pub const DESTINATION: usize = 14;
+    pub const LINK: usize = 16;
+    pub const STATE: usize = 17;
+    pub const HEALTH: usize = 18;
+    pub const LOAD: usize = 20;
+    pub const GROUPS_OWNED: usize = 22;
+    pub const CONFIG_GENERATION: usize = 24;
+    pub const PULSE_AGE: usize = 28;
+    pub const REASON_AGE: usize = 32;
+    pub const RESERVED: usize = 36;
+    pub const INCARNATION: usize = 40;
+    pub const SEQUENCE: usize = 48;
+    pub const NONCE: usize = 56;
+    pub const T1: usize = 64;
+    pub const T2: usize = 72;
+    pub const T3: usize = 80;
+    pub const RESPONDER_INCARNATION: usize = 88;
+    pub const LEASES: usize = super::HEADER_LEN;
+}
+
+/// What a heartbeat is: the question or the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Probe = 1,
+    Reply = 2,
+}
+
+impl Kind {
+    #[inline(always)]
+    pub const fn from_wire(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Probe),
+            2 => Some(Self::Reply),
+            _ => None,
+        }
+    }
+}
+
+/// A node of the cluster, 1 to 65,535.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct NodeId(pub u16);
+
+/// One of a node's links, 0 to 7.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct LinkId(pub u8);
+
+/// Which cluster a heartbeat belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct ClusterId(pub u32);
+
+/// One life of an agent: grows at each start of the same node's agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Incarnation(pub u64);
+
+/// Number of a probe within one incarnation, from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Sequence(pub u64);
+
+/// What an agent says it is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum NodeState {
+    /// Only a responder is loaded: this host answers but runs no agent.
+    #[default]
+    Responder = 0,
+    /// The agent runs but does not yet take part in decisions.
+    Starting = 1,
+    Active = 2,
+    Standby = 3,
+    Draining = 4,
+    Maintenance = 5,
+}
+
+impl NodeState {
+    /// A state of a later minor revision reads as [`NodeState::Responder`], the one that is trusted
+    /// with nothing.
+    pub const fn from_wire(byte: u8) -> Self {
+        match byte {
+            1 => Self::Starting,
+            2 => Self::Active,
+            3 => Self::Standby,
+            4 => Self::Draining,
+            5 => Self::Maintenance,
+            _ => Self::Responder,
+        }
+    }
+}
+
+/// The liveness vector: how the node that sent this heartbeat is.
+///
+/// In a reply it is filled in by the responder's kernel at the moment of the reply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Liveness {
+    /// A [`NodeState`]; kept as a byte so that an unknown one survives.
+    pub state: u8,
+    /// One bit per failed health check; 0 is healthy.
+    pub health: u16,
+    /// 0 to 1,000 per mille.
+    pub load: u16,
+    /// Groups that the node serves.
+    pub groups_owned: u16,
+    /// Generation of the configuration that the agent runs.
+    pub config_generation: u32,
+    /// Microseconds since the pulse thread last ticked; `u32::MAX` is "never, or over 71 minutes".
+    pub pulse_age_us: u32,
+    /// The same for the tokio side.
+    pub reason_age_us: u32,
+}
+
+/// A heartbeat's fixed header, in host byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub kind: Kind,
+    pub key_id: u8,
+    pub lease_count: u8,
+    pub cluster: ClusterId,
+    pub source: NodeId,
+    pub destination: NodeId,
+    pub link: LinkId,
+    pub liveness: Liveness,
+    /// The prober's; a reply returns it.
+    pub incarnation: Incarnation,
+    /// The prober's; a reply returns it.
+    pub sequence: Sequence,
+    /// Random per agent start; a reply returns it.
+    pub nonce: u64,
+    /// When the probe left, on the prober's clock; a reply returns it.
+    pub t1: Boottime,
+    /// When the probe arrived, on the responder's clock; 0 in a probe.
+    pub t2: Boottime,
+    /// When the reply left, on the responder's clock; 0 in a probe.
+    pub t3: Boottime,
+    /// The agent's on the responding node, 0 without one; 0 in a probe.
+    pub responder_incarnation: Incarnation,
+}
+
+/// One lease entry: a request in a probe, the acceptor's vote in a reply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaseEntry {
+    /// Which group.
+    pub group: u16,
+    /// What is asked: 0 nothing, 1 prepare, 2 accept, 3 release.
+    pub operation: u8,
+    /// What the acceptor says: 0 abstains, 1 granted, 2 refused.
+    pub vote: u8,
+    /// In a request how long the lease is to last, in a reply how long the live one still does, in
+    /// microseconds.
+    pub micros: u32,
+    /// (round << 16) | node id.
+    pub ballot: u64,
+}
+
+/// Why bytes are not a heartbeat of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireError {
+    /// Shorter than its header, or than the header says.
+    Truncated,
+    /// Longer than the header says.
+    TrailingBytes,
+    BadMagic,
+    UnknownVersion(u8),
+    UnknownKind(u8),
+    TooManyLeases(u8),
+    BadTag,
+}
+
+impl core::fmt::Display for WireError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Truncated => f.write_str("shorter than its header says"),
+            Self::TrailingBytes => f.write_str("longer than its header says"),
+            Self::BadMagic => f.write_str("does not begin with HRTB"),
+            Self::UnknownVersion(v) => write!(f, "version {v}, this code speaks {VERSION}"),
+            Self::UnknownKind(k) => write!(f, "kind {k} is neither probe (1) nor reply (2)"),
+            Self::TooManyLeases(n) => write!(f, "{n} lease entries, at most {MAX_LEASES} fit"),
+            Self::BadTag => f.write_str("the tag does not match the key"),
+        }
+    }
+}
+
+impl core::error::Error for WireError {}
+
+impl Header {
+    /// Writes the header over the first [`HEADER_LEN`] bytes of `out`, reserved fields as zero.
+    pub fn encode(&self, out: &mut [u8; HEADER_LEN]) {
+        let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
+        put(offset::MAGIC, &MAGIC.to_be_bytes());
+        put(offset::VERSION, &[VERSION]);
+        put(offset::KIND, &[self.kind as u8]);
+        put(offset::KEY_ID, &[self.key_id]);
+        put(offset::LEASE_COUNT, &[self.lease_count]);
+        put(offset::CLUSTER, &self.cluster.0.to_be_bytes());
+        put(offset::SOURCE, &self.source.0.to_be_bytes());
+        put(offset::DESTINATION, &self.destination.0.to_be_bytes());
+        put(offset::LINK, &[self.link.0]);
+        put(offset::STATE, &[self.liveness.state]);
+        put(offset::HEALTH, &self.liveness.health.to_be_bytes());
+        put(offset::LOAD, &self.liveness.load.to_be_bytes());
+        put(offset::GROUPS_OWNED, &self.liveness.groups_owned.to_be_bytes());
+        put(offset::CONFIG_GENERATION, &self.liveness.config_generation.to_be_bytes());
+        put(offset::PULSE_AGE, &self.liveness.pulse_age_us.to_be_bytes());
+        put(offset::REASON_AGE, &self.liveness.reason_age_us.to_be_bytes());
+        put(offset::RESERVED, &[0; 4]);
+        put(offset::INCARNATION, &self.incarnation.0.to_be_bytes());
+        put(offset::SEQUENCE, &self.sequence.0.to_be_bytes());
+        put(offset::NONCE, &self.nonce.to_be_bytes());
+        put(offset::T1, &self.t1.as_nanos().to_be_bytes());
+        put(offset::T2, &self.t2.as_nanos().to_be_bytes());
+        put(offset::T3, &self.t3.as_nanos().to_be_bytes());
+        put(offset::RESPONDER_INCARNATION, &self.responder_incarnation.0.to_be_bytes());
+    }
+
+    /// Reads the header of a whole heartbeat and checks that `payload` is as long as it says.
+    pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
+        let header: &[u8; HEADER_LEN] = payload.first_chunk().ok_or(WireError::Truncated)?;
+        if u32_at(header, offset::MAGIC) != MAGIC {
+            return Err(WireError::BadMagic);
+        }
+        if header[offset::VERSION] != VERSION {
+            return Err(WireError::UnknownVersion(header[offset::VERSION]));
+        }
+        let lease_count = header[offset::LEASE_COUNT];
+        if usize::from(lease_count) > MAX_LEASES {
+            return Err(WireError::TooManyLeases(lease_count));
+        }
+        match payload.len().cmp(&len(lease_count.into())) {
+            core::cmp::Ordering::Less => return Err(WireError::Truncated),
+            core::cmp::Ordering::Greater => return Err(WireError::TrailingBytes),
+            core::cmp::Ordering::Equal => {}
+        }
+        let kind = header[offset::KIND];
+        Ok(Self {
+            kind: Kind::from_wire(kind).ok_or(WireError::UnknownKind(kind))?,
+            key_id: header[offset::KEY_ID],
+            lease_count,
+            cluster: ClusterId(u32_at(header, offset::CLUSTER)),
+            source: NodeId(u16_at(header, offset::SOURCE)),
+            destination: NodeId(u16_at(header, offset::DESTINATION)),
+            link: LinkId(header[offset::LINK]),
+            liveness: Liveness {
+                state: header[offset::STATE],
+                health: u16_at(header, offset::HEALTH),
+                load: u16_at(header, offset::LOAD),
+                groups_owned: u16_at(header, offset::GROUPS_OWNED),
+                config_generation: u32_at(header, offset::CONFIG_GENERATION),
+                pulse_age_us: u32_at(header, offset::PULSE_AGE),
+                reason_age_us: u32_at(header, offset::REASON_AGE),
+            },
+            incarnation: Incarnation(u64_at(header, offset::INCARNATION)),
+            sequence: Sequence(u64_at(header, offset::SEQUENCE)),
+            nonce: u64_at(header, offset::NONCE),
+            t1: Boottime::from_nanos(u64_at(header, offset::T1)),
+            t2: Boottime::from_nanos(u64_at(header, offset::T2)),
+            t3: Boottime::from_nanos(u64_at(header, offset::T3)),
+            responder_incarnation: Incarnation(u64_at(header, offset::RESPONDER_INCARNATION)),
+        })
+    }
+}
+
+impl LeaseEntry {
+    pub fn encode(&self) -> [u8; LEASE_LEN] {
+        let mut out = [0; LEASE_LEN];
+        out[0..2].copy_from_slice(&self.group.to_be_bytes());
+        out[2] = self.operation;
+        out[3] = self.vote;
+        out[4..8].copy_from_slice(&self.micros.to_be_bytes());
+        out[8..16].copy_from_slice(&self.ballot.to_be_bytes());
+        out
+    }
+
+    pub fn decode(bytes: &[u8; LEASE_LEN]) -> Self {
+        let [g0, g1, operation, vote, m0, m1, m2, m3, ballot @ ..] = *bytes;
+        Self {
+            group: u16::from_be_bytes([g0, g1]),
+            operation,
+            vote,
+            micros: u32::from_be_bytes([m0, m1, m2, m3]),
+            ballot: u64::from_be_bytes(ballot),
+        }
+    }
+}
+
+/// Writes the tag over the last [`TAG_LEN`] bytes of a whole heartbeat.
+///
+/// `payload` must be a multiple of eight bytes long, as every heartbeat is.
+pub fn seal(payload: &mut [u8], key: SipKey) -> Result<(), WireError> {
+    let tag = tag_of(payload, key)?.to_be_bytes();
+    let at = payload.len() - TAG_LEN;
+    payload[at..].copy_from_slice(&tag);
+    Ok(())
+}
+
+/// Checks the tag of a whole heartbeat.
+pub fn verify(payload: &[u8], key: SipKey) -> Result<(), WireError> {
+    let tag = tag_of(payload, key)?;
+    match payload.last_chunk() {
+        Some(bytes) if u64::from_be_bytes(*bytes) == tag => Ok(()),
+        _ => Err(WireError::BadTag),
+    }
+}
+
+fn tag_of(payload: &[u8], key: SipKey) -> Result<u64, WireError> {
+    let covered = payload.len().checked_sub(TAG_LEN).ok_or(WireError::Truncated)?;
+    let (words, rest) = payload[..covered].as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(WireError::Truncated);
+    }
+    let mut hash = crate::siphash::SipHash::new(key);
+    for word in words {
+        hash.write(u64::from_le_bytes(*word));
+    }
+    Ok(hash.finish())
+}
+
+fn u16_at(bytes: &[u8; HEADER_LEN], at: usize) -> u16 {
+    u16::from_be_bytes(core::array::from_fn(|i| bytes[at + i]))
+}
+
+fn u32_at(bytes: &[u8; HEADER_LEN], at: usize) -> u32 {
+    u32::from_be_bytes(core::array::from_fn(|i| bytes[at + i]))
+}
+
+fn u64_at(bytes: &[u8; HEADER_LEN], at: usize) -> u64 {
+    u64::from_be_bytes(core::array::from_fn(|i| bytes[at + i]))
+}
