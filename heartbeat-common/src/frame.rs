@@ -173,8 +173,10 @@ impl Datagram {
         if self.udp_len != UDP_LEN + len || self.ip_payload_len != self.udp_len {
             return Err(Verdict::Malformed);
         }
-        // The last byte of the tag: everything before it is inside the frame too.
-        packet.read::<u8>(payload + len - 1).ok_or(Verdict::Truncated)?;
+        // If the tag is inside the frame, so is everything before it.
+        packet
+            .read::<u64>(payload + wire::authenticated_len(leases))
+            .ok_or(Verdict::Truncated)?;
         Ok(Heartbeat { datagram: *self, payload, leases })
     }
 }

@@ -1,0 +1,91 @@
+//! Bounds-checked access to packet memory: the only place that touches it.
+
+use aya_ebpf::{
+    bindings::{__sk_buff, xdp_md},
+    programs::{TcContext, XdpContext},
+};
+use bytemuck::Pod;
+use heartbeat_common::packet::{Packet, Word};
+
+/// A program context that knows where its frame lies.
+pub(crate) trait Context: Copy {
+    fn data(self) -> usize;
+
+    /// Read anew at each call. Were it cached, the compiler would prove some checks from others and
+    /// leave them out, in ways that the verifier cannot follow.
+    fn data_end(self) -> usize;
+}
+
+macro_rules! contexts {
+    ($($context:ty),*) => {$(
+        impl Context for *mut $context {
+            #[inline(always)]
+            fn data(self) -> usize {
+                // SAFETY: the context is valid for the program's run.
+                unsafe { (*self).data as usize }
+            }
+
+            #[inline(always)]
+            fn data_end(self) -> usize {
+                // SAFETY: as in `data`.
+                unsafe { core::ptr::read_volatile(&raw const (*self).data_end) as usize }
+            }
+        }
+    )*};
+}
+contexts!(xdp_md, __sk_buff);
+
+/// The linear part of a frame, from its Ethernet header on.
+pub(crate) struct Frame<C> {
+    context: C,
+    data: usize,
+}
+
+impl Frame<*mut xdp_md> {
+    #[inline(always)]
+    pub(crate) fn of_xdp(ctx: &XdpContext) -> Self {
+        Self { context: ctx.ctx, data: ctx.ctx.data() }
+    }
+}
+
+impl Frame<*mut __sk_buff> {
+    #[inline(always)]
+    pub(crate) fn of_skb(ctx: &TcContext) -> Self {
+        Self { context: ctx.skb.skb, data: ctx.skb.skb.data() }
+    }
+}
+
+impl<C: Context> Frame<C> {
+    /// A pointer to a `T` at `at`, if it lies inside the frame.
+    #[inline(always)]
+    fn pointer<T>(&self, at: usize) -> Option<*mut T> {
+        let start = self.data + at;
+        if start + size_of::<T>() > self.context.data_end() { None } else { Some(start as *mut T) }
+    }
+}
+
+impl<C: Context> Packet for Frame<C> {
+    #[inline(always)]
+    fn read<T: Word + Pod>(&self, at: usize) -> Option<T> {
+        let pointer = self.pointer::<T>(at)?;
+        // SAFETY: `pointer` was checked against the end of the frame, and any bytes are a `T`. It may
+        // be unaligned: BPF has no alignment faults where the verifier admits the load, and a plain
+        // load is one instruction where `read_unaligned` would be one per byte.
+        Some(unsafe { core::ptr::read_volatile(pointer) }.from_be())
+    }
+
+    #[inline(always)]
+    fn write<T: Word + Pod>(&mut self, at: usize, value: T) -> Option<()> {
+        let pointer = self.pointer::<T>(at)?;
+        // SAFETY: as in `read`; the frame is ours to change while the program runs.
+        unsafe { core::ptr::write_volatile(pointer, value.to_be()) };
+        Some(())
+    }
+}
+
+/// Index of the interface that a leaving packet leaves by.
+#[inline(always)]
+pub(crate) fn egress_ifindex(ctx: &TcContext) -> u32 {
+    // SAFETY: the context is valid for the program's run; `ifindex` is readable in TC programs.
+    unsafe { (*ctx.skb.skb).ifindex }
+}

@@ -1,0 +1,119 @@
+//! The maps, and how the per-packet functions reach them.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
+    helpers::bpf_ktime_get_boot_ns,
+    macros::btf_map,
+};
+use heartbeat_common::{
+    maps::{
+        Address, Config, DeadlineEvent, Key, Link, Local, MAX_KEYS, MAX_PEERS, MAX_ROWS, PeerRow,
+        PeerSlot,
+    },
+    receive::Tables,
+    verdict::{self, Verdict},
+    wire::MAX_LINKS,
+};
+
+/// `BPF_F_MMAPABLE`, include/uapi/linux/bpf.h.
+const MMAPABLE: usize = 1 << 10;
+const EVENT_BYTES: usize = 256 * 1024;
+
+#[btf_map(name = "config")]
+static CONFIG: Array<Config, 1> = Array::new();
+/// Apart from `config`, so that dumping that one shows no secret.
+#[btf_map(name = "keys")]
+static KEYS: Array<Key, MAX_KEYS> = Array::new();
+#[btf_map(name = "local")]
+static LOCAL: Array<Local, 1, MMAPABLE> = Array::new();
+#[btf_map(name = "links")]
+static LINKS: HashMap<Address, Link, MAX_LINKS> = HashMap::new();
+#[btf_map(name = "allow")]
+static ALLOW: HashMap<Address, PeerSlot, MAX_ROWS> = HashMap::new();
+/// The loader shrinks this one and `watch` to the peers that there are.
+#[btf_map(name = "peers")]
+static PEERS: Array<PeerRow, MAX_ROWS, MMAPABLE> = Array::new();
+#[btf_map(name = "counters")]
+static COUNTERS: PerCpuArray<u64, { verdict::COUNT }> = PerCpuArray::new();
+#[btf_map(name = "events")]
+pub(crate) static EVENTS: RingBuf<DeadlineEvent, EVENT_BYTES> = RingBuf::new();
+
+const _: () = assert!(MAX_ROWS >= MAX_PEERS);
+
+/// The maps as seen from one packet.
+pub(crate) struct KernelTables {
+    ifindex: u32,
+}
+
+impl KernelTables {
+    #[inline(always)]
+    pub(crate) fn on(ifindex: u32) -> Self {
+        Self { ifindex }
+    }
+}
+
+impl Tables for KernelTables {
+    #[inline(always)]
+    fn now(&mut self) -> u64 {
+        now()
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
+    #[inline(always)]
+    fn config(&self) -> Option<&Config> {
+        CONFIG.get(0)
+    }
+
+    #[inline(always)]
+    fn local(&self) -> Option<&Local> {
+        LOCAL.get(0)
+    }
+
+    #[inline(always)]
+    fn key(&self, slot: u32) -> Option<&Key> {
+        KEYS.get(slot)
+    }
+
+    #[inline(always)]
+    fn link(&self, address: &Address) -> Option<&Link> {
+        // SAFETY: the programs never change this map, and userspace only replaces whole entries.
+        unsafe { LINKS.get(address) }
+    }
+
+    #[inline(always)]
+    fn peer(&self, address: &Address) -> Option<&PeerSlot> {
+        // SAFETY: as for `link`.
+        unsafe { ALLOW.get(address) }
+    }
+
+    #[inline(always)]
+    fn row(&mut self, row: u32) -> Option<&mut PeerRow> {
+        peer_row(row)
+    }
+}
+
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: the helper takes no argument and cannot fail.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+#[inline(always)]
+pub(crate) fn peer_row<'a>(row: u32) -> Option<&'a mut PeerRow> {
+    let pointer = PEERS.get_ptr_mut(row)?;
+    // SAFETY: map values live as long as the program. Another CPU may write the same row; every
+    // field is one word and the worst outcome is a lost count.
+    Some(unsafe { &mut *pointer })
+}
+
+#[inline(always)]
+pub(crate) fn count(verdict: Verdict) {
+    if let Some(counter) = COUNTERS.get_ptr_mut(verdict as u32) {
+        // SAFETY: this CPU's slot; programs of one CPU do not preempt each other on it.
+        unsafe { *counter += 1 };
+    }
+}

@@ -1,0 +1,90 @@
+//! One deadline per peer and link.
+//!
+//! The packet path arms a timer once, at the first fresh reply. From then on the timer's own
+//! callback decides: if a reply came meanwhile it sleeps until the new deadline, otherwise it reports
+//! the passed deadline and stays silent until a reply arms it again. So a packet costs no timer call.
+
+use aya_ebpf::{
+    bindings::bpf_timer,
+    btf_maps::Array,
+    helpers::{bpf_timer_init, bpf_timer_set_callback, bpf_timer_start},
+    macros::btf_map,
+};
+use core::ffi::c_void;
+use heartbeat_common::maps::{DeadlineEvent, MAX_ROWS};
+
+use crate::tables::{EVENTS, now, peer_row};
+
+/// `CLOCK_BOOTTIME`, include/uapi/linux/time.h.
+const BOOTTIME: u64 = 7;
+
+#[repr(C)]
+pub struct Watch {
+    /// Must stay a field of its own type for the kernel to find it through BTF.
+    pub timer: bpf_timer,
+    /// 1 while the timer runs.
+    pub armed: u32,
+    pub row: u32,
+}
+
+#[btf_map(name = "watch")]
+static WATCH: Array<Watch, MAX_ROWS> = Array::new();
+
+/// Starts the timer of `row` if it does not run.
+#[inline(always)]
+pub(crate) fn arm(row: u32) {
+    let Some(watch) = WATCH.get_ptr_mut(row) else { return };
+    // SAFETY: the pointer is to a live map value; the timer helpers are given the timer inside it and
+    // the map that holds it. Two CPUs that arm at once start the same timer twice, which is harmless.
+    unsafe {
+        if (*watch).armed != 0 {
+            return;
+        }
+        let Some(timeout) = timeout_ns() else { return };
+        (*watch).armed = 1;
+        (*watch).row = row;
+        let timer = &raw mut (*watch).timer;
+        // Fails with EBUSY on every start but the first.
+        bpf_timer_init(timer, (&raw const WATCH).cast_mut().cast(), BOOTTIME);
+        bpf_timer_set_callback(timer, expired as *mut c_void);
+        bpf_timer_start(timer, timeout, 0);
+    }
+}
+
+/// The timer's callback: runs in softirq, at or after the deadline as it was when last armed.
+#[inline(never)]
+extern "C" fn expired(_map: *mut c_void, _key: *mut u32, watch: *mut Watch) -> i32 {
+    // SAFETY: the kernel passes the map value that holds the timer.
+    let number = unsafe { (*watch).row };
+    let (Some(row), Some(timeout)) = (peer_row(number), timeout_ns()) else { return 0 };
+    let fired_at = now();
+    let last_reply_at = row.last_reply_at;
+    let deadline_at = last_reply_at + timeout;
+    if deadline_at > fired_at {
+        // SAFETY: as above; restarting a timer from its own callback is allowed.
+        unsafe { bpf_timer_start(&raw mut (*watch).timer, deadline_at - fired_at, 0) };
+        return 0;
+    }
+    // Before the event: a reply that comes from here on must arm the timer again.
+    // SAFETY: as above.
+    unsafe { (*watch).armed = 0 };
+    row.deadline_fired_at = fired_at;
+    row.deadlines += 1;
+    match EVENTS.reserve(0) {
+        Some(mut event) => {
+            event.write(DeadlineEvent { row: number, reserved: 0, last_reply_at, deadline_at, fired_at });
+            event.submit(0);
+        }
+        None => row.events_lost += 1,
+    }
+    0
+}
+
+#[inline(always)]
+fn timeout_ns() -> Option<u64> {
+    use heartbeat_common::receive::Tables as _;
+    match crate::tables::KernelTables::on(0).config() {
+        Some(config) if config.timeout_ns != 0 => Some(config.timeout_ns),
+        _ => None,
+    }
+}

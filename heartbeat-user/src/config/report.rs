@@ -1,0 +1,184 @@
+//! What is wrong with a configuration, and where: every message names the file, the line, what is
+//! wrong and what to do. Never prints what looks like a key.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+/// One thing that is wrong, or unwise, in a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `FILE:LINE:COLUMN`, or only `FILE` where no line is to blame.
+    pub location: String,
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}\n  {}", self.location, self.message, self.remedy)
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error(
+        "reading the configuration {}: {source}\n  \
+         write it (docs/heartbeat.toml.example shows all of it), or name another file",
+        path.display()
+    )]
+    Read { path: PathBuf, source: io::Error },
+    /// All that is wrong, in the order of the file.
+    #[error("{}", Lines(.0))]
+    Invalid(Vec<Problem>),
+}
+
+struct Lines<'a>(&'a [Problem]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            let newline = if index == 0 { "" } else { "\n" };
+            write!(f, "{newline}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The text of a configuration file, able to say where a byte of it stands.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+    /// Byte at which each line begins.
+    starts: Vec<usize>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(path: &'a Path, text: &'a str) -> Self {
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let starts = std::iter::once(0).chain(breaks.map(|(index, _)| index + 1)).collect();
+        Self { path, text, starts }
+    }
+
+    pub(super) fn path(&self) -> &'a Path {
+        self.path
+    }
+
+    /// Line of the byte at `at`, from 1.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.starts.partition_point(|start| *start <= at)
+    }
+
+    /// Text of the line that holds the byte at `at`, without surrounding space.
+    pub(super) fn line_text(&self, at: usize) -> &'a str {
+        let start = self.start_of_line(at);
+        self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("").trim()
+    }
+
+    /// `FILE:LINE:COLUMN`; columns count characters from 1.
+    pub(super) fn location(&self, at: usize) -> String {
+        let start = self.start_of_line(at);
+        let column = self.text.get(start..at).map_or(1, |before| before.chars().count() + 1);
+        format!("{}:{}:{column}", self.path.display(), self.line(at))
+    }
+
+    fn start_of_line(&self, at: usize) -> usize {
+        self.starts.get(self.line(at) - 1).copied().unwrap_or(0)
+    }
+}
+
+/// Longest piece of a configuration that a message repeats, in characters.
+const MAX_SHOWN: usize = 80;
+/// Hex digits in a row that may be a key.
+const KEY_DIGITS: usize = 32;
+
+/// `text` in double quotes, fit for a message.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", shown(text))
+}
+
+/// `text` fit for a message: on one line, of bounded length, without what may be a key.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    let mut count = 0;
+    while let Some(next) = rest.chars().next() {
+        let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        if count >= MAX_SHOWN {
+            shown.push('…');
+            break;
+        } else if digits >= KEY_DIGITS {
+            shown.push_str("<hidden>");
+            rest = rest.get(digits..).unwrap_or("");
+        } else {
+            // A short run of digits is taken whole, so that its tail is not judged anew.
+            let end = if digits > 0 { digits } else { next.len_utf8() };
+            let (piece, after) = rest.split_at(end);
+            if next.is_control() {
+                shown.extend(next.escape_default());
+            } else {
+                shown.push_str(piece);
+            }
+            rest = after;
+        }
+        count += 1;
+    }
+    shown
+}
+
+/// The one of `known` that `text` was probably meant to be.
+pub(super) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let text = text.to_lowercase();
+    // Longer than any name: no misspelling, and not worth a quadratic comparison.
+    if text.len() > 80 {
+        return None;
+    }
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&text, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= 1.max(name.len() / 3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_lines_and_characters_from_one() {
+        let source = Source::new(Path::new("f"), "é = 1\n\nab\n");
+        assert_eq!(source.location(0), "f:1:1");
+        assert_eq!(source.location(3), "f:1:3");
+        assert_eq!(source.location(7), "f:2:1");
+        assert_eq!(source.location(9), "f:3:2");
+        assert_eq!(source.location(11), "f:4:1");
+        assert_eq!(source.line_text(9), "ab");
+        assert_eq!(source.line_text(11), "");
+        // Inside a character and past the end: imprecise, but no panic.
+        assert_eq!(source.location(1), "f:1:1");
+        assert_eq!(source.line(999), 4);
+    }
+
+    #[test]
+    fn what_is_shown_is_short_plain_and_no_key() {
+        assert_eq!(quoted("eth0"), "\"eth0\"");
+        assert_eq!(shown("a\nb\u{7}"), "a\\nb\\u{7}");
+        assert_eq!(shown("1 00112233445566778899aabbccddeeff !"), "1 <hidden> !");
+        assert_eq!(shown(&"x".repeat(100)), format!("{}…", "x".repeat(80)));
+        assert_eq!(shown("0011223344556677"), "0011223344556677");
+    }
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        let known = ["interval", "timeout", "on"];
+        assert_eq!(nearest("intervall", known), Some("interval"));
+        assert_eq!(nearest("Timeout", known), Some("timeout"));
+        assert_eq!(nearest("no", known), Some("on"));
+        assert_eq!(nearest("colour", known), None);
+    }
+}

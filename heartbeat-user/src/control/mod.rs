@@ -1,0 +1,3 @@
+//! The agent's control socket: how `heartbeat status` and its siblings talk to a running agent.
+
+pub mod protocol;
