@@ -7,7 +7,7 @@
 use crate::{
     checksum::{self, InternetSum},
     maps::Address,
-    packet::Packet,
+    packet::{Packet, Word},
     siphash::{SipHash, SipKey},
     verdict::Verdict,
     wire::{self, MAX_LEASES, offset},
@@ -140,7 +140,10 @@ impl Datagram {
     pub(crate) fn source<P: Packet>(&self, packet: &P) -> Option<Address> {
         match self.family {
             Family::V4 => packet.read(self.ip + 12).map(Address::v4),
-            Family::V6 => Some(Address::v6(packet.read(self.ip + 8)?, packet.read(self.ip + 16)?)),
+            Family::V6 => Some(Address::v6(
+                packet.read(self.ip + 8)?,
+                packet.read(self.ip + 16)?,
+            )),
         }
     }
 
@@ -148,7 +151,10 @@ impl Datagram {
     pub(crate) fn destination<P: Packet>(&self, packet: &P) -> Option<Address> {
         match self.family {
             Family::V4 => packet.read(self.ip + 16).map(Address::v4),
-            Family::V6 => Some(Address::v6(packet.read(self.ip + 24)?, packet.read(self.ip + 32)?)),
+            Family::V6 => Some(Address::v6(
+                packet.read(self.ip + 24)?,
+                packet.read(self.ip + 32)?,
+            )),
         }
     }
 
@@ -156,15 +162,21 @@ impl Datagram {
     #[inline(always)]
     pub(crate) fn heartbeat<P: Packet>(&self, packet: &P) -> Result<Heartbeat, Verdict> {
         let payload = self.udp + UDP_LEN;
-        let magic: u32 = packet.read(payload + offset::MAGIC).ok_or(Verdict::Truncated)?;
+        let magic: u32 = packet
+            .read(payload + offset::MAGIC)
+            .ok_or(Verdict::Truncated)?;
         if magic != wire::MAGIC {
             return Err(Verdict::BadMagic);
         }
-        let version: u8 = packet.read(payload + offset::VERSION).ok_or(Verdict::Truncated)?;
+        let version: u8 = packet
+            .read(payload + offset::VERSION)
+            .ok_or(Verdict::Truncated)?;
         if version != wire::VERSION {
             return Err(Verdict::UnknownVersion);
         }
-        let leases: u8 = packet.read(payload + offset::LEASE_COUNT).ok_or(Verdict::Truncated)?;
+        let leases: u8 = packet
+            .read(payload + offset::LEASE_COUNT)
+            .ok_or(Verdict::Truncated)?;
         let leases = usize::from(leases);
         if leases > MAX_LEASES {
             return Err(Verdict::Malformed);
@@ -177,7 +189,11 @@ impl Datagram {
         packet
             .read::<u64>(payload + wire::authenticated_len(leases))
             .ok_or(Verdict::Truncated)?;
-        Ok(Heartbeat { datagram: *self, payload, leases })
+        Ok(Heartbeat {
+            datagram: *self,
+            payload,
+            leases,
+        })
     }
 }
 
@@ -225,7 +241,12 @@ impl Heartbeat {
     /// RFC 768 and RFC 8200, section 8.1.
     #[inline(always)]
     fn pseudo_header_sum<P: Packet>(&self, packet: &P) -> Option<InternetSum> {
-        let Datagram { family, ip, udp_len, .. } = self.datagram;
+        let Datagram {
+            family,
+            ip,
+            udp_len,
+            ..
+        } = self.datagram;
         let mut sum = InternetSum::new();
         match family {
             Family::V4 => sum.add64(packet.read(ip + 12)?),
@@ -246,7 +267,9 @@ impl Heartbeat {
     pub(crate) fn turn_around<P: Packet>(&self, packet: &mut P) -> Option<()> {
         swap::<P, u32>(packet, 0, 6)?;
         swap::<P, u16>(packet, 4, 10)?;
-        let Datagram { family, ip, udp, .. } = self.datagram;
+        let Datagram {
+            family, ip, udp, ..
+        } = self.datagram;
         match family {
             Family::V4 => {
                 let old: u16 = packet.read(ip + 8)?;
@@ -267,11 +290,7 @@ impl Heartbeat {
 }
 
 #[inline(always)]
-fn swap<P: Packet, T: crate::packet::Word + bytemuck::Pod>(
-    packet: &mut P,
-    a: usize,
-    b: usize,
-) -> Option<()> {
+fn swap<P: Packet, T: Word>(packet: &mut P, a: usize, b: usize) -> Option<()> {
     let (left, right) = (packet.read::<T>(a)?, packet.read::<T>(b)?);
     packet.write(a, right)?;
     packet.write(b, left)

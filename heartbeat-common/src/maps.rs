@@ -6,7 +6,10 @@
 use bytemuck::{Pod, Zeroable};
 use core::net::{IpAddr, Ipv6Addr};
 
-use crate::{siphash::SipKey, wire::{Liveness, MAX_LINKS}};
+use crate::{
+    siphash::SipKey,
+    wire::{Liveness, MAX_LINKS},
+};
 
 /// Grows whenever a layout below changes. The `config` map carries it.
 pub const LAYOUT_VERSION: u32 = 1;
@@ -40,7 +43,9 @@ impl Address {
     pub const fn v6(high: u64, low: u64) -> Self {
         let [a, b, c, d, e, f, g, h] = high.to_be_bytes();
         let [i, j, k, l, m, n, o, p] = low.to_be_bytes();
-        Self { bytes: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] }
+        Self {
+            bytes: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p],
+        }
     }
 }
 
@@ -87,7 +92,12 @@ pub struct Key {
 
 impl Key {
     pub const fn new(id: u8, key: SipKey) -> Self {
-        Self { k0: key.k0, k1: key.k1, id: id as u32, valid: 1 }
+        Self {
+            k0: key.k0,
+            k1: key.k1,
+            id: id as u32,
+            valid: 1,
+        }
     }
 
     #[inline(always)]
@@ -97,7 +107,10 @@ impl Key {
 
     #[inline(always)]
     pub const fn sip(&self) -> SipKey {
-        SipKey { k0: self.k0, k1: self.k1 }
+        SipKey {
+            k0: self.k0,
+            k1: self.k1,
+        }
     }
 }
 
@@ -146,7 +159,11 @@ impl Local {
 #[inline(always)]
 fn age_us(now: u64, tick_at: u64) -> u32 {
     let age = now.saturating_sub(tick_at) / 1_000;
-    if tick_at == 0 || age > u32::MAX as u64 { u32::MAX } else { age as u32 }
+    if tick_at == 0 {
+        u32::MAX
+    } else {
+        age.min(u32::MAX.into()) as u32
+    }
 }
 
 /// An entry of `links`, by our own address on that link.
@@ -251,7 +268,16 @@ mod pod {
             unsafe impl aya::Pod for $t {}
         )*};
     }
-    pods!(Address, Config, DeadlineEvent, Key, Link, Local, PeerRow, PeerSlot);
+    pods!(
+        Address,
+        Config,
+        DeadlineEvent,
+        Key,
+        Link,
+        Local,
+        PeerRow,
+        PeerSlot
+    );
 }
 
 #[cfg(test)]
@@ -277,7 +303,10 @@ mod tests {
             let ip: IpAddr = text.parse().unwrap();
             assert_eq!(IpAddr::from(Address::from(ip)), ip);
         }
-        assert_eq!(Address::v4(0x0a01_0203), Address::from("10.1.2.3".parse::<IpAddr>().unwrap()));
+        assert_eq!(
+            Address::v4(0x0a01_0203),
+            Address::from("10.1.2.3".parse::<IpAddr>().unwrap())
+        );
         assert_eq!(
             Address::v6(0xfd00_0000_0000_0000, 0x0001_0002),
             Address::from("fd00::1:2".parse::<IpAddr>().unwrap())
@@ -297,7 +326,13 @@ mod tests {
     #[test]
     fn a_key_is_not_printed() {
         extern crate std;
-        let key = Key::new(7, SipKey { k0: 0xdead_beef, k1: 0xfeed_f00d });
+        let key = Key::new(
+            7,
+            SipKey {
+                k0: 0xdead_beef,
+                k1: 0xfeed_f00d,
+            },
+        );
         let shown = std::format!("{key:?}{:?}", key.sip());
         assert!(!shown.contains("dead") && !shown.contains(&std::format!("{}", 0xdead_beef_u32)));
     }

@@ -1,21 +1,17 @@
 //! Bounds-checked access to a packet, the same for a kernel context and for a byte slice.
 
-/// An unsigned integer as it stands in a packet, in network byte order.
-pub trait Word: Copy {
-    fn from_be(self) -> Self;
-    fn to_be(self) -> Self;
+/// An unsigned integer that stands in packets in network byte order.
+pub trait Word: bytemuck::Pod {
+    /// Between network and host order; its own inverse.
+    fn swap_order(self) -> Self;
 }
 
 macro_rules! words {
     ($($int:ty),*) => {$(
         impl Word for $int {
             #[inline(always)]
-            fn from_be(self) -> Self {
-                <$int>::from_be(self)
-            }
-            #[inline(always)]
-            fn to_be(self) -> Self {
-                <$int>::to_be(self)
+            fn swap_order(self) -> Self {
+                self.to_be()
             }
         }
     )*};
@@ -26,13 +22,9 @@ words!(u8, u16, u32, u64);
 ///
 /// Implementations check every access against the end of the frame; `None` is "not that long".
 pub trait Packet {
-    fn read<T: Word>(&self, at: usize) -> Option<T>
-    where
-        T: bytemuck::Pod;
+    fn read<T: Word>(&self, at: usize) -> Option<T>;
 
-    fn write<T: Word>(&mut self, at: usize, value: T) -> Option<()>
-    where
-        T: bytemuck::Pod;
+    fn write<T: Word>(&mut self, at: usize, value: T) -> Option<()>;
 }
 
 /// A frame in userspace memory.
@@ -40,14 +32,16 @@ pub trait Packet {
 pub struct SlicePacket<'a>(pub &'a mut [u8]);
 
 impl Packet for SlicePacket<'_> {
-    fn read<T: Word + bytemuck::Pod>(&self, at: usize) -> Option<T> {
+    fn read<T: Word>(&self, at: usize) -> Option<T> {
         let end = at.checked_add(size_of::<T>())?;
-        Some(bytemuck::pod_read_unaligned::<T>(self.0.get(at..end)?).from_be())
+        Some(bytemuck::pod_read_unaligned::<T>(self.0.get(at..end)?).swap_order())
     }
 
-    fn write<T: Word + bytemuck::Pod>(&mut self, at: usize, value: T) -> Option<()> {
+    fn write<T: Word>(&mut self, at: usize, value: T) -> Option<()> {
         let end = at.checked_add(size_of::<T>())?;
-        self.0.get_mut(at..end)?.copy_from_slice(bytemuck::bytes_of(&value.to_be()));
+        self.0
+            .get_mut(at..end)?
+            .copy_from_slice(bytemuck::bytes_of(&value.swap_order()));
         Some(())
     }
 }

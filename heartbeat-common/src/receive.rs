@@ -66,8 +66,13 @@ struct Admitted {
 
 #[inline(always)]
 fn admit<P: Packet, T: Tables>(packet: &P, tables: &T) -> Result<Admitted, Verdict> {
-    let Config { port, cluster, node, timeout_ns, .. } =
-        *tables.config().ok_or(Verdict::Unconfigured)?;
+    let Config {
+        port,
+        cluster,
+        node,
+        timeout_ns,
+        ..
+    } = *tables.config().ok_or(Verdict::Unconfigured)?;
     if port == 0 {
         return Err(Verdict::Unconfigured);
     }
@@ -93,7 +98,11 @@ fn admit<P: Packet, T: Tables>(packet: &P, tables: &T) -> Result<Admitted, Verdi
     {
         return Err(Verdict::UnknownPeer);
     }
-    Ok(Admitted { heartbeat, slot, timeout_ns })
+    Ok(Admitted {
+        heartbeat,
+        slot,
+        timeout_ns,
+    })
 }
 
 #[inline(always)]
@@ -103,9 +112,15 @@ fn take<P: Packet, T: Tables>(
     admitted: &Admitted,
     arrived_at: u64,
 ) -> Verdict {
-    let Admitted { heartbeat, slot, timeout_ns } = admitted;
+    let Admitted {
+        heartbeat,
+        slot,
+        timeout_ns,
+    } = admitted;
     let payload = heartbeat.payload;
-    let kind = packet.read::<u8>(payload + offset::KIND).and_then(Kind::from_wire);
+    let kind = packet
+        .read::<u8>(payload + offset::KIND)
+        .and_then(Kind::from_wire);
     let (Some(kind), Some(key_id)) = (kind, packet.read::<u8>(payload + offset::KEY_ID)) else {
         return Verdict::Malformed;
     };
@@ -145,7 +160,11 @@ fn note_probe<P: Packet, T: Tables>(
     if incarnation < row.asked_incarnation {
         return Some(Verdict::ReplayedProbe);
     }
-    let window = if incarnation == row.asked_incarnation { row.asked_window } else { 0 };
+    let window = if incarnation == row.asked_incarnation {
+        row.asked_window
+    } else {
+        0
+    };
     let Some((highest, window)) = replay::advance(row.asked_seq, window, sequence) else {
         return Some(Verdict::ReplayedProbe);
     };
@@ -193,7 +212,10 @@ pub(crate) fn describe_local<P: Packet>(
     packet.write(payload + offset::HEALTH, liveness.health)?;
     packet.write(payload + offset::LOAD, liveness.load)?;
     packet.write(payload + offset::GROUPS_OWNED, liveness.groups_owned)?;
-    packet.write(payload + offset::CONFIG_GENERATION, liveness.config_generation)?;
+    packet.write(
+        payload + offset::CONFIG_GENERATION,
+        liveness.config_generation,
+    )?;
     packet.write(payload + offset::PULSE_AGE, liveness.pulse_age_us)?;
     packet.write(payload + offset::REASON_AGE, liveness.reason_age_us)
 }
@@ -223,9 +245,7 @@ fn note_reply<P: Packet, T: Tables>(
     if sequence > row.last_probe_seq || t1 > arrived_at || t2 > t3 {
         return Some(Verdict::UnsolicitedReply);
     }
-    let Some((highest, window)) =
-        replay::advance(row.reply_seq, row.reply_window, sequence)
-    else {
+    let Some((highest, window)) = replay::advance(row.reply_seq, row.reply_window, sequence) else {
         return Some(Verdict::ReplayedReply);
     };
     row.reply_window = window;
@@ -239,8 +259,7 @@ fn note_reply<P: Packet, T: Tables>(
     row.last_reply_at = arrived_at;
     row.rtt_ns = rtt;
     row.replies += 1;
-    row.rtt_ring[sequence as usize % RTT_RING] =
-        if rtt > u32::MAX as u64 { u32::MAX } else { rtt as u32 };
+    row.rtt_ring[sequence as usize % RTT_RING] = rtt.min(u32::MAX.into()) as u32;
     row.incarnation = packet.read(payload + offset::RESPONDER_INCARNATION)?;
     row.config_generation = packet.read(payload + offset::CONFIG_GENERATION)?;
     row.pulse_age_us = packet.read(payload + offset::PULSE_AGE)?;

@@ -12,6 +12,7 @@ pub struct SipKey {
 }
 
 impl SipKey {
+    /// From the key's 16 bytes, in the order that SipHash's paper gives them.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
         Self {

@@ -249,10 +249,19 @@ impl Header {
         put(offset::STATE, &[self.liveness.state]);
         put(offset::HEALTH, &self.liveness.health.to_be_bytes());
         put(offset::LOAD, &self.liveness.load.to_be_bytes());
-        put(offset::GROUPS_OWNED, &self.liveness.groups_owned.to_be_bytes());
-        put(offset::CONFIG_GENERATION, &self.liveness.config_generation.to_be_bytes());
+        put(
+            offset::GROUPS_OWNED,
+            &self.liveness.groups_owned.to_be_bytes(),
+        );
+        put(
+            offset::CONFIG_GENERATION,
+            &self.liveness.config_generation.to_be_bytes(),
+        );
         put(offset::PULSE_AGE, &self.liveness.pulse_age_us.to_be_bytes());
-        put(offset::REASON_AGE, &self.liveness.reason_age_us.to_be_bytes());
+        put(
+            offset::REASON_AGE,
+            &self.liveness.reason_age_us.to_be_bytes(),
+        );
         put(offset::RESERVED, &[0; 4]);
         put(offset::INCARNATION, &self.incarnation.0.to_be_bytes());
         put(offset::SEQUENCE, &self.sequence.0.to_be_bytes());
@@ -260,7 +269,10 @@ impl Header {
         put(offset::T1, &self.t1.as_nanos().to_be_bytes());
         put(offset::T2, &self.t2.as_nanos().to_be_bytes());
         put(offset::T3, &self.t3.as_nanos().to_be_bytes());
-        put(offset::RESPONDER_INCARNATION, &self.responder_incarnation.0.to_be_bytes());
+        put(
+            offset::RESPONDER_INCARNATION,
+            &self.responder_incarnation.0.to_be_bytes(),
+        );
     }
 
     /// Reads the header of a whole heartbeat and checks that `payload` is as long as it says.
@@ -353,7 +365,10 @@ pub fn verify(payload: &[u8], key: SipKey) -> Result<(), WireError> {
 }
 
 fn tag_of(payload: &[u8], key: SipKey) -> Result<u64, WireError> {
-    let covered = payload.len().checked_sub(TAG_LEN).ok_or(WireError::Truncated)?;
+    let covered = payload
+        .len()
+        .checked_sub(TAG_LEN)
+        .ok_or(WireError::Truncated)?;
     let (words, rest) = payload[..covered].as_chunks::<8>();
     if !rest.is_empty() {
         return Err(WireError::Truncated);

@@ -1,1 +1,15 @@
+//! The decisions of a cluster heartbeat: who is alive, am I deaf, whose address is it.
+//!
+//! Sans-IO: time and the kernel's rows come in as arguments, commands go out as data. Nothing here
+//! may read a clock, a file, a socket or a map.
+
 #![forbid(unsafe_code)]
+
+pub mod cluster;
+pub mod link;
+pub mod ownership;
+pub mod peer;
+pub mod timing;
+
+pub use cluster::{Cluster, Command, Rows};
+pub use timing::Timing;

@@ -4,7 +4,6 @@ use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     programs::{TcContext, XdpContext},
 };
-use bytemuck::Pod;
 use heartbeat_common::packet::{Packet, Word};
 
 /// A program context that knows where its frame lies.
@@ -44,14 +43,20 @@ pub(crate) struct Frame<C> {
 impl Frame<*mut xdp_md> {
     #[inline(always)]
     pub(crate) fn of_xdp(ctx: &XdpContext) -> Self {
-        Self { context: ctx.ctx, data: ctx.ctx.data() }
+        Self {
+            context: ctx.ctx,
+            data: ctx.ctx.data(),
+        }
     }
 }
 
 impl Frame<*mut __sk_buff> {
     #[inline(always)]
     pub(crate) fn of_skb(ctx: &TcContext) -> Self {
-        Self { context: ctx.skb.skb, data: ctx.skb.skb.data() }
+        Self {
+            context: ctx.skb.skb,
+            data: ctx.skb.skb.data(),
+        }
     }
 }
 
@@ -60,25 +65,29 @@ impl<C: Context> Frame<C> {
     #[inline(always)]
     fn pointer<T>(&self, at: usize) -> Option<*mut T> {
         let start = self.data + at;
-        if start + size_of::<T>() > self.context.data_end() { None } else { Some(start as *mut T) }
+        if start + size_of::<T>() > self.context.data_end() {
+            None
+        } else {
+            Some(start as *mut T)
+        }
     }
 }
 
 impl<C: Context> Packet for Frame<C> {
     #[inline(always)]
-    fn read<T: Word + Pod>(&self, at: usize) -> Option<T> {
+    fn read<T: Word>(&self, at: usize) -> Option<T> {
         let pointer = self.pointer::<T>(at)?;
         // SAFETY: `pointer` was checked against the end of the frame, and any bytes are a `T`. It may
         // be unaligned: BPF has no alignment faults where the verifier admits the load, and a plain
         // load is one instruction where `read_unaligned` would be one per byte.
-        Some(unsafe { core::ptr::read_volatile(pointer) }.from_be())
+        Some(unsafe { core::ptr::read_volatile(pointer) }.swap_order())
     }
 
     #[inline(always)]
-    fn write<T: Word + Pod>(&mut self, at: usize, value: T) -> Option<()> {
+    fn write<T: Word>(&mut self, at: usize, value: T) -> Option<()> {
         let pointer = self.pointer::<T>(at)?;
         // SAFETY: as in `read`; the frame is ours to change while the program runs.
-        unsafe { core::ptr::write_volatile(pointer, value.to_be()) };
+        unsafe { core::ptr::write_volatile(pointer, value.swap_order()) };
         Some(())
     }
 }

@@ -15,7 +15,9 @@ static LAST_REPORT: PerCpuArray<u64, 1> = PerCpuArray::new();
 #[inline(always)]
 pub(crate) fn rarely(ctx: &XdpContext, verdict: Verdict) {
     let now = now();
-    let Some(last) = LAST_REPORT.get_ptr_mut(0) else { return };
+    let Some(last) = LAST_REPORT.get_ptr_mut(0) else {
+        return;
+    };
     // SAFETY: this CPU's slot; see `tables::count`.
     unsafe {
         if now - *last < PAUSE_NS {
@@ -24,7 +26,13 @@ pub(crate) fn rarely(ctx: &XdpContext, verdict: Verdict) {
         *last = now;
     }
     match verdict {
-        Verdict::BadMac => warn!(ctx, "heartbeat with a bad MAC from a peer on the allow-list: do the keys differ?"),
-        _ => warn!(ctx, "heartbeat of an unknown version: does the cluster run different releases?"),
+        Verdict::BadMac => warn!(
+            ctx,
+            "heartbeat with a bad MAC from a peer on the allow-list: do the keys differ?"
+        ),
+        _ => warn!(
+            ctx,
+            "heartbeat of an unknown version: does the cluster run different releases?"
+        ),
     }
 }

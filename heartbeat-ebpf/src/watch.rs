@@ -33,7 +33,9 @@ static WATCH: Array<Watch, MAX_ROWS> = Array::new();
 /// Starts the timer of `row` if it does not run.
 #[inline(always)]
 pub(crate) fn arm(row: u32) {
-    let Some(watch) = WATCH.get_ptr_mut(row) else { return };
+    let Some(watch) = WATCH.get_ptr_mut(row) else {
+        return;
+    };
     // SAFETY: the pointer is to a live map value; the timer helpers are given the timer inside it and
     // the map that holds it. Two CPUs that arm at once start the same timer twice, which is harmless.
     unsafe {
@@ -56,7 +58,9 @@ pub(crate) fn arm(row: u32) {
 extern "C" fn expired(_map: *mut c_void, _key: *mut u32, watch: *mut Watch) -> i32 {
     // SAFETY: the kernel passes the map value that holds the timer.
     let number = unsafe { (*watch).row };
-    let (Some(row), Some(timeout)) = (peer_row(number), timeout_ns()) else { return 0 };
+    let (Some(row), Some(timeout)) = (peer_row(number), timeout_ns()) else {
+        return 0;
+    };
     let fired_at = now();
     let last_reply_at = row.last_reply_at;
     let deadline_at = last_reply_at + timeout;
@@ -72,7 +76,13 @@ extern "C" fn expired(_map: *mut c_void, _key: *mut u32, watch: *mut Watch) -> i
     row.deadlines += 1;
     match EVENTS.reserve(0) {
         Some(mut event) => {
-            event.write(DeadlineEvent { row: number, reserved: 0, last_reply_at, deadline_at, fired_at });
+            event.write(DeadlineEvent {
+                row: number,
+                reserved: 0,
+                last_reply_at,
+                deadline_at,
+                fired_at,
+            });
             event.submit(0);
         }
         None => row.events_lost += 1,

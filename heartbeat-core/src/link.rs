@@ -1,0 +1,236 @@
+//! The failure detector of one link to one peer.
+//!
+//! ```text
+//!              fresh reply                 a probe overdue
+//!  unknown ─────────────────▶ up ◀───────────────────────▶ suspect
+//!     │                        ▲   fresh reply                │
+//!     │ silence                └───────────── down ◀──────────┘
+//!     └─────────────────────────────────────▶        silence
+//! ```
+//!
+//! Two rules make it strict. **Only a fresh reply is evidence of life**: the kernel has already checked
+//! that it answers a probe of this incarnation, for the first time, within the timeout. **Silence
+//! counts only if I spoke**: it takes probes that really left, and a decision made on time. With *R*
+//! the last fresh reply, *F* the departure of the first unanswered probe and *K* that of the last
+//! one needed, the deadline is the latest of
+//!
+//! - *R* + timeout,
+//! - *F* + timeout − interval: where my probes came late, so does the deadline,
+//! - *K* + interval / 2: the last of them has had its chance too.
+//!
+//! A decision that comes later than it should may follow a pause of this machine, whose answers
+//! still wait in its network card: unless the kernel's own timer fired on time, the silence starts
+//! anew. That is what *deaf* means.
+
+use std::time::Duration;
+
+use heartbeat_common::{
+    maps::{PeerRow, SENT_RING},
+    receive::sent_slot,
+    time::Boottime,
+};
+
+use crate::timing::Timing;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LinkState {
+    /// Neither a reply nor a counted silence yet.
+    #[default]
+    Unknown,
+    Up,
+    /// A probe is overdue.
+    Suspect,
+    Down,
+}
+
+impl LinkState {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Suspect => "suspect",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// How a silence became a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// `None` if the peer was never heard.
+    pub last_reply: Option<Boottime>,
+    pub deadline: Boottime,
+    /// When the kernel's timer fired for this silence, if it did.
+    pub fired: Option<Boottime>,
+    pub decided: Boottime,
+}
+
+/// What one look at the row says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    Heard,
+    /// Nothing is overdue, or nothing can be said.
+    Waiting,
+    Overdue,
+    Silent(Silence),
+    /// The silence is explained by a stall of this node: it was looked at this much too late.
+    Stalled {
+        late: Duration,
+    },
+}
+
+/// Unanswered probes that count, from sequence `base` + 1 on.
+#[derive(Clone, Copy, Debug)]
+struct Spoken {
+    base: u64,
+    /// The last reply's sequence when this began.
+    reply_seq: u64,
+    first_left: Boottime,
+    /// When the last of the needed probes left.
+    enough_left: Option<Boottime>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LinkDetector {
+    state: LinkState,
+    spoken: Option<Spoken>,
+    /// Probes that left before this do not count.
+    barrier: Boottime,
+    deadline: Option<Boottime>,
+}
+
+impl LinkDetector {
+    pub fn state(&self) -> LinkState {
+        self.state
+    }
+
+    /// When this link must be looked at again even if nothing arrives.
+    pub fn deadline(&self) -> Option<Boottime> {
+        self.deadline.filter(|_| self.state != LinkState::Down)
+    }
+
+    /// Looks at the kernel's row at `now`, changes state accordingly.
+    pub fn observe(&mut self, row: &PeerRow, now: Boottime, timing: &Timing) -> Finding {
+        let finding = self.find(row, now, timing);
+        match finding {
+            Finding::Heard => self.state = LinkState::Up,
+            Finding::Overdue if self.state == LinkState::Up => self.state = LinkState::Suspect,
+            Finding::Silent(_) => self.state = LinkState::Down,
+            Finding::Waiting | Finding::Overdue | Finding::Stalled { .. } => {}
+        }
+        finding
+    }
+
+    fn find(&mut self, row: &PeerRow, now: Boottime, timing: &Timing) -> Finding {
+        let last_reply = last_reply(row);
+        self.count_spoken(row, timing);
+        self.deadline = self
+            .spoken
+            .and_then(|spoken| deadline(&spoken, last_reply, timing));
+        let Some(spoken) = self.spoken else {
+            return match last_reply {
+                Some(at) if now.since(at) <= timing.timeout => Finding::Heard,
+                _ => Finding::Waiting,
+            };
+        };
+        let Some(deadline) = self.deadline.filter(|deadline| *deadline <= now) else {
+            return self.not_yet(row, &spoken, now, timing);
+        };
+        let late = now.since(deadline);
+        let fired = fired(row, last_reply);
+        let kernel_was_there =
+            fired.is_some_and(|at| at >= deadline && at.since(deadline) <= timing.slack());
+        // However late this look is: so many probes left after the silence began that the kernel was
+        // running and would have recorded an answer.
+        let spoke_on = row.last_probe_seq - spoken.base >= timing.probes_needed() + 3;
+        let decided = self.state == LinkState::Down;
+        if late > timing.slack() && !kernel_was_there && !spoke_on && !decided {
+            self.barrier = now;
+            self.spoken = None;
+            self.deadline = None;
+            return Finding::Stalled { late };
+        }
+        Finding::Silent(Silence {
+            last_reply,
+            deadline,
+            fired,
+            decided: now,
+        })
+    }
+
+    /// Before the deadline: is the newest news good?
+    fn not_yet(&self, row: &PeerRow, spoken: &Spoken, now: Boottime, timing: &Timing) -> Finding {
+        let patience = timing.interval.max(Duration::from_nanos(row.rtt_ns) * 2);
+        if now.since(spoken.first_left) >= patience {
+            return Finding::Overdue;
+        }
+        match last_reply(row) {
+            Some(at) if now.since(at) <= timing.timeout => Finding::Heard,
+            _ => Finding::Waiting,
+        }
+    }
+
+    /// Keeps account of the unanswered probes that left after the barrier.
+    fn count_spoken(&mut self, row: &PeerRow, timing: &Timing) {
+        let reply_seq = row.last_reply_seq;
+        if row.last_probe_seq <= reply_seq {
+            self.spoken = None;
+            return;
+        }
+        if self
+            .spoken
+            .is_some_and(|spoken| spoken.reply_seq != reply_seq)
+        {
+            self.spoken = None;
+        }
+        if self.spoken.is_none() {
+            let oldest_known = row.last_probe_seq.saturating_sub(SENT_RING as u64 - 1);
+            let first = (reply_seq.max(oldest_known.saturating_sub(1)) + 1..=row.last_probe_seq)
+                .map(|sequence| (sequence, left_at(row, sequence)))
+                .find(|(_, left)| *left > self.barrier);
+            self.spoken = first.map(|(sequence, left)| Spoken {
+                base: sequence - 1,
+                reply_seq,
+                first_left: left,
+                enough_left: None,
+            });
+        }
+        if let Some(spoken) = &mut self.spoken
+            && spoken.enough_left.is_none()
+        {
+            let needed = spoken.base + timing.probes_needed();
+            if needed <= row.last_probe_seq {
+                // Overwritten meanwhile only if the pulse did not look for a whole ring of probes,
+                // all of which it sent itself; the later departure is then the safe one.
+                spoken.enough_left = Some(left_at(row, needed));
+            }
+        }
+    }
+}
+
+/// When the last fresh reply came, if one ever did.
+pub fn last_reply(row: &PeerRow) -> Option<Boottime> {
+    (row.last_reply_at != 0).then(|| Boottime::from_nanos(row.last_reply_at))
+}
+
+fn left_at(row: &PeerRow, sequence: u64) -> Boottime {
+    Boottime::from_nanos(row.sent_at[sent_slot(sequence)])
+}
+
+fn fired(row: &PeerRow, last_reply: Option<Boottime>) -> Option<Boottime> {
+    let fired = Boottime::from_nanos(row.deadline_fired_at);
+    last_reply.filter(|reply| fired > *reply).map(|_| fired)
+}
+
+fn deadline(spoken: &Spoken, last_reply: Option<Boottime>, timing: &Timing) -> Option<Boottime> {
+    let by_probes = spoken.enough_left?.after(timing.grace());
+    let by_silence = match last_reply {
+        Some(at) => {
+            let spoken_for = timing.timeout.saturating_sub(timing.interval);
+            at.after(timing.timeout)
+                .max(spoken.first_left.after(spoken_for))
+        }
+        None => spoken.first_left.after(timing.timeout),
+    };
+    Some(by_silence.max(by_probes))
+}

@@ -1,0 +1,111 @@
+//! What a peer is, from its links and from what it says of itself.
+
+use std::time::Duration;
+
+use heartbeat_common::{
+    maps::PeerRow,
+    time::Boottime,
+    wire::{NodeId, NodeState},
+};
+
+use crate::{
+    link::{LinkDetector, LinkState, last_reply},
+    timing::Timing,
+};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PeerState {
+    #[default]
+    Unknown,
+    Up,
+    /// On every link that was up, a probe is overdue.
+    Suspect,
+    /// Its kernel answers, but its agent does not tick or is not there.
+    AgentStalled,
+    Down,
+}
+
+impl PeerState {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Suspect => "suspect",
+            Self::AgentStalled => "agent-stalled",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// What a peer's kernel last said of its node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    pub at: Option<Boottime>,
+    pub state: NodeState,
+    pulse_age: Duration,
+    reason_age: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub node: NodeId,
+    /// Index of the peer's first row; one row a link.
+    pub first_row: usize,
+    pub links: Vec<LinkDetector>,
+    pub state: PeerState,
+    pub said: Said,
+}
+
+impl Peer {
+    pub fn new(node: NodeId, first_row: usize, links: usize) -> Self {
+        Self {
+            node,
+            first_row,
+            links: vec![LinkDetector::default(); links],
+            state: PeerState::default(),
+            said: Said::default(),
+        }
+    }
+
+    /// Takes note of what the newest reply said.
+    pub fn listen(&mut self, row: &PeerRow) {
+        let at = last_reply(row);
+        if at > self.said.at {
+            self.said = Said {
+                at,
+                state: u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire),
+                pulse_age: Duration::from_micros(row.pulse_age_us.into()),
+                reason_age: Duration::from_micros(row.reason_age_us.into()),
+            };
+        }
+    }
+
+    /// The state that follows from the links and from what the peer said.
+    pub fn judge(&self, timing: &Timing) -> PeerState {
+        let any = |state| self.links.iter().any(|link| link.state() == state);
+        if any(LinkState::Up) || any(LinkState::Suspect) {
+            if self.agent_is_stalled(timing) {
+                PeerState::AgentStalled
+            } else if any(LinkState::Up) {
+                PeerState::Up
+            } else {
+                PeerState::Suspect
+            }
+        } else if any(LinkState::Unknown) {
+            // A link that was never heard tells nothing about a peer whose other links fell silent.
+            if any(LinkState::Down) && self.said.at.is_some() {
+                PeerState::Down
+            } else {
+                PeerState::Unknown
+            }
+        } else {
+            PeerState::Down
+        }
+    }
+
+    fn agent_is_stalled(&self, timing: &Timing) -> bool {
+        self.said.state == NodeState::Responder
+            || self.said.pulse_age > timing.agent_stall
+            || self.said.reason_age > timing.agent_stall
+    }
+}

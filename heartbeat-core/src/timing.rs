@@ -1,0 +1,38 @@
+//! The durations that the decisions are made by.
+
+use std::time::Duration;
+
+/// What the configuration says about time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two probes to the same peer on the same link.
+    pub interval: Duration,
+    /// How long a silence may last.
+    pub timeout: Duration,
+    /// How old the last tick of a peer's agent may be.
+    pub agent_stall: Duration,
+}
+
+impl Timing {
+    /// Unanswered probes without which a silence counts for nothing: as many as a full timeout holds
+    /// beside the one that was answered, but no more than 8, or a long timeout would outlast the
+    /// kernel's memory of departures.
+    pub fn probes_needed(&self) -> u64 {
+        let per_timeout = self.timeout.as_nanos() / self.interval.as_nanos().max(1);
+        u64::try_from(per_timeout)
+            .unwrap_or(u64::MAX)
+            .saturating_sub(1)
+            .clamp(1, 8)
+    }
+
+    /// The shortest time that the last of these probes is given to be answered.
+    pub fn grace(&self) -> Duration {
+        self.interval / 2
+    }
+
+    /// How late a decision may come and still be trusted. A later one may follow a pause of this
+    /// whole machine, with answers waiting in the network card.
+    pub fn slack(&self) -> Duration {
+        self.interval.min(Duration::from_millis(5))
+    }
+}
