@@ -125,6 +125,18 @@ pub enum NodeState {
 }
 
 impl NodeState {
+    /// The name in `heartbeat status`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Responder => "responder",
+            Self::Starting => "starting",
+            Self::Active => "active",
+            Self::Standby => "standby",
+            Self::Draining => "draining",
+            Self::Maintenance => "maintenance",
+        }
+    }
+
     /// A state of a later minor revision reads as [`NodeState::Responder`], the one that is trusted
     /// with nothing.
     pub const fn from_wire(byte: u8) -> Self {

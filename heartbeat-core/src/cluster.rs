@@ -62,6 +62,11 @@ pub enum Command {
     },
     /// What this node says of itself from now on.
     Announce(NodeState),
+    /// Who is to serve the address with this index, as this node sees it.
+    OwnerChanged {
+        vip: usize,
+        owner: Option<NodeId>,
+    },
     /// Serve the address with this index.
     Acquire {
         vip: usize,
@@ -80,8 +85,8 @@ pub struct Cluster {
     vips: Vec<Vip>,
     /// Which addresses this node has decided to serve.
     serving: Vec<bool>,
-    /// The last decision on each address.
-    decisions: Vec<Decision>,
+    /// Who was last decided to own each address.
+    owners: Vec<Option<NodeId>>,
     quorate: bool,
     /// Since when without interruption.
     quorate_since: Option<Boottime>,
@@ -113,7 +118,7 @@ impl Cluster {
             timing,
             peers,
             serving: vec![false; vips.len()],
-            decisions: vec![Decision::Undecided; vips.len()],
+            owners: vec![None; vips.len()],
             vips,
             quorate: false,
             quorate_since: None,
@@ -135,7 +140,7 @@ impl Cluster {
         out: &mut Vec<Command>,
     ) {
         if late > self.timing.slack() {
-            self.excused_at.get_or_insert(now);
+            self.excuse(now);
         }
         self.look(now, rows, out);
         self.hear_again(now, out);
@@ -154,6 +159,7 @@ impl Cluster {
     }
 
     fn look(&mut self, now: Boottime, rows: &(impl Rows + ?Sized), out: &mut Vec<Command>) {
+        let mut stalled = false;
         for peer in &mut self.peers {
             let mut silence: Option<Silence> = None;
             for index in 0..peer.links.len() {
@@ -166,7 +172,7 @@ impl Cluster {
                             .or(Some(found));
                     }
                     Finding::Stalled { late } => {
-                        self.excused_at.get_or_insert(now);
+                        stalled = true;
                         if self.deaf_since.replace(now).is_none() {
                             self.deaf_count += 1;
                             out.push(Command::BecameDeaf { late });
@@ -202,6 +208,17 @@ impl Cluster {
                     silence,
                 });
             }
+        }
+        if stalled {
+            self.excuse(now);
+        }
+    }
+
+    /// A stall explains why nobody was heard: a majority that there was counts for one more timeout.
+    /// It must not bring back one that was lost.
+    fn excuse(&mut self, now: Boottime) {
+        if self.quorate {
+            self.excused_at.get_or_insert(now);
         }
     }
 
@@ -269,7 +286,7 @@ impl Cluster {
     fn assign(&mut self, now: Boottime, out: &mut Vec<Command>) {
         for index in 0..self.vips.len() {
             let decision = self.decide(index);
-            self.decisions[index] = decision;
+            self.note_owner(index, decision, out);
             let mine = decision == Decision::Owner(self.local);
             if self.serving[index] && !mine && decision != Decision::Undecided {
                 self.serving[index] = false;
@@ -278,6 +295,18 @@ impl Cluster {
                 self.serving[index] = true;
                 out.push(Command::Acquire { vip: index });
             }
+        }
+    }
+
+    fn note_owner(&mut self, vip: usize, decision: Decision, out: &mut Vec<Command>) {
+        let owner = match decision {
+            Decision::Owner(node) => Some(node),
+            Decision::Nobody => None,
+            Decision::Undecided => return,
+        };
+        if self.owners[vip] != owner {
+            self.owners[vip] = owner;
+            out.push(Command::OwnerChanged { vip, owner });
         }
     }
 
@@ -335,11 +364,6 @@ impl Cluster {
 
     pub fn deaf_count(&self) -> u64 {
         self.deaf_count
-    }
-
-    /// The last decision on the address with this index.
-    pub fn decision(&self, vip: usize) -> Decision {
-        self.decisions[vip]
     }
 
     pub fn serving(&self, vip: usize) -> bool {

@@ -1,7 +1,17 @@
 //! The heartbeat agent: loads the kernel programs, sends probes, judges peers, moves addresses.
 //!
-//! `pulse` is the real-time side, everything else is the slow side. See `ARCHITECTURE.md`.
+//! `pulse` is the real-time side, `vip` moves addresses, everything else is the slow side. See
+//! `ARCHITECTURE.md`.
 
+pub mod agent;
+pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod control;
+pub mod dataplane;
+pub mod hooks;
+mod incarnation;
+pub mod logging;
 pub mod net;
+pub mod pulse;
+pub mod vip;

@@ -1,1 +1,193 @@
-fn main() {}
+//! The `heartbeat` binary: reads the command line, calls the library, turns errors into messages.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use heartbeat_user::{
+    agent,
+    commands::{check, events, keygen, load, ping, status},
+    config::{self, Config, XdpMode},
+    logging,
+};
+
+/// Cluster heartbeat answered in the kernel: detects dead nodes and moves virtual addresses within
+/// milliseconds.
+#[derive(Debug, Parser)]
+#[command(name = "heartbeat", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent in the foreground until SIGTERM
+    Run {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Check a configuration and show what it means
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Make a cluster key
+    Keygen {
+        /// Where to write it
+        #[arg(long, short, default_value = config::key::DEFAULT_PATH)]
+        output: PathBuf,
+        /// Replace a key that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show nodes, links, quorum and addresses as the local agent sees them
+    Status {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+        /// Repeat each second, or each SECONDS
+        #[arg(long, short, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1")]
+        watch: Option<f64>,
+    },
+    /// Show what happened lately
+    Events {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+        /// Go on with the events to come
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Measure round-trip times to a node, from kernel to kernel
+    Ping {
+        /// Name of the node
+        node: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Round-trip times to collect on each link
+        #[arg(long, short, default_value_t = 100)]
+        count: u32,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Load the responder alone: this host answers heartbeats without an agent
+    Load {
+        /// Interface to answer on
+        #[arg(long, short)]
+        iface: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// How to attach; the configuration's way if absent
+        #[arg(long)]
+        mode: Option<Mode>,
+    },
+    /// Remove a responder that `load` or a dead agent left
+    Unload {
+        /// Which instance; needed if there are several
+        #[arg(long)]
+        instance: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The configuration
+    #[arg(long, short = 'f', value_name = "FILE", default_value = config::DEFAULT_PATH, env = "HEARTBEAT_CONFIG")]
+    config: PathBuf,
+    /// Name of the local node, instead of the configuration's or the host's
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+}
+
+impl ConfigArgs {
+    fn load(&self) -> Result<Config> {
+        Ok(Config::load(&self.config, self.node.as_deref())?)
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// Native, falling back to skb
+    Auto,
+    /// In the driver
+    Native,
+    /// In the network stack
+    Skb,
+}
+
+impl From<Mode> for XdpMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Auto => Self::Auto,
+            Mode::Native => Self::Native,
+            Mode::Skb => Self::Skb,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            use std::io::Write as _;
+            // Standard error may be closed; the exit code says it too.
+            let _ = writeln!(std::io::stderr(), "heartbeat: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Run { config } => agent::run(config.load()?)?,
+        Command::Check { config } => return check::check(&config.config, config.node.as_deref()),
+        Command::Keygen { output, force } => keygen::keygen(&output, force)?,
+        Command::Status {
+            config,
+            json,
+            watch,
+        } => {
+            let pause = watch.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.1, 3_600.0)));
+            status::run(&config.load()?.socket(), json, pause)?;
+        }
+        Command::Events {
+            config,
+            json,
+            follow,
+        } => {
+            events::run(&config.load()?.socket(), json, follow)?;
+        }
+        Command::Ping {
+            node,
+            config,
+            count,
+            json,
+        } => {
+            if !ping::run(&config.load()?.socket(), &node, count, json)? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Load {
+            iface,
+            config,
+            mode,
+        } => {
+            load::load(
+                &config.config,
+                config.node.as_deref(),
+                &iface,
+                mode.map(Into::into),
+            )?;
+        }
+        Command::Unload { instance } => load::unload(instance.as_deref())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

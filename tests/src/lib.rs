@@ -1,1 +1,27 @@
+//! A whole cluster on one host: nodes, a switch and a client in network namespaces of their own.
+//!
+//! The demo and the end-to-end tests stand on this. It runs the real agent and the real BPF
+//! programs, and it must never touch the host's own interfaces, processes it did not start, or
+//! anything that it would not remove again. Namespaces have no name: they live as long as this
+//! process does. What could outlive it (work directories and pins) carries its process id, so
+//! that a later run finds and removes what a killed one left.
 
+pub mod agent;
+pub mod client;
+pub mod cluster;
+pub mod config;
+pub mod control;
+pub mod interrupt;
+pub mod netns;
+pub mod node;
+pub mod service;
+pub mod skip;
+pub mod switch;
+pub mod sys;
+pub mod wait;
+pub mod workdir;
+
+mod netlink;
+
+pub use cluster::{Cluster, Fault, Options};
+pub use wait::wait_until;

@@ -1,1 +1,67 @@
-fn main() {}
+//! `cargo xtask`: sets up the BPF toolchain, builds, runs, tests and lints heartbeat.
+//!
+//! Builds as the user and runs as root. Standard output carries only what a command is asked for;
+//! everything about building goes to standard error.
+
+mod apt;
+mod cargo;
+mod cli;
+mod launch;
+mod lint;
+mod objects;
+mod process;
+mod root;
+mod setup;
+mod tally;
+mod test;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, Task},
+    setup::Report,
+    workspace::Workspace,
+};
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Setup { test } => {
+            setup::toolchain(&workspace, Report::Everything)?;
+            if test {
+                setup::test_tools(Report::Everything)?;
+            }
+        }
+        Task::Build { debug, release: _ } => {
+            let profile = if debug {
+                cargo::Profile::Debug
+            } else {
+                cargo::Profile::Release
+            };
+            launch::build(&workspace, profile)?;
+        }
+        Task::Load { iface, mode, args } => launch::load(&workspace, &iface, mode, &args)?,
+        Task::Unload { args } => launch::heartbeat(&workspace, "unload", args)?,
+        Task::Run { args } => launch::heartbeat(&workspace, "run", args)?,
+        Task::Demo { args } => launch::rig(&workspace, "heartbeat-demo", &args)?,
+        Task::Bench { args } => launch::rig(&workspace, "heartbeat-bench", &args)?,
+        Task::Test(options) => return test::run(&workspace, &options),
+        Task::Lint => return lint::run(&workspace),
+    }
+    Ok(ExitCode::SUCCESS)
+}

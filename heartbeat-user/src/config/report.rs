@@ -2,6 +2,7 @@
 //! wrong and what to do. Never prints what looks like a key.
 
 use std::{
+    cell::RefCell,
     fmt, io,
     path::{Path, PathBuf},
 };
@@ -26,14 +27,25 @@ impl fmt::Display for Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error(
-        "reading the configuration {}: {source}\n  \
+        "reading the configuration {}: {cause}\n  \
          write it (docs/heartbeat.toml.example shows all of it), or name another file",
         path.display()
     )]
-    Read { path: PathBuf, source: io::Error },
+    // The cause is part of the message, so it is no `source`: it would be printed twice.
+    Read { path: PathBuf, cause: io::Error },
     /// All that is wrong, in the order of the file.
     #[error("{}", Lines(.0))]
     Invalid(Vec<Problem>),
+}
+
+impl ConfigError {
+    /// One text for each thing that is wrong.
+    pub fn each(&self) -> Vec<String> {
+        match self {
+            Self::Read { .. } => vec![self.to_string()],
+            Self::Invalid(problems) => problems.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 struct Lines<'a>(&'a [Problem]);
@@ -60,7 +72,9 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     pub(super) fn new(path: &'a Path, text: &'a str) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let starts = std::iter::once(0).chain(breaks.map(|(index, _)| index + 1)).collect();
+        let starts = std::iter::once(0)
+            .chain(breaks.map(|(index, _)| index + 1))
+            .collect();
         Self { path, text, starts }
     }
 
@@ -76,18 +90,91 @@ impl<'a> Source<'a> {
     /// Text of the line that holds the byte at `at`, without surrounding space.
     pub(super) fn line_text(&self, at: usize) -> &'a str {
         let start = self.start_of_line(at);
-        self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("").trim()
+        self.text
+            .get(start..)
+            .and_then(|rest| rest.lines().next())
+            .unwrap_or("")
+            .trim()
     }
 
     /// `FILE:LINE:COLUMN`; columns count characters from 1.
     pub(super) fn location(&self, at: usize) -> String {
         let start = self.start_of_line(at);
-        let column = self.text.get(start..at).map_or(1, |before| before.chars().count() + 1);
+        let column = self
+            .text
+            .get(start..at)
+            .map_or(1, |before| before.chars().count() + 1);
         format!("{}:{}:{column}", self.path.display(), self.line(at))
     }
 
     fn start_of_line(&self, at: usize) -> usize {
         self.starts.get(self.line(at) - 1).copied().unwrap_or(0)
+    }
+}
+
+/// Collects what is wrong with one file.
+#[derive(Debug)]
+pub(super) struct Findings<'a> {
+    pub(super) source: Source<'a>,
+    problems: RefCell<Vec<(usize, Problem)>>,
+    warnings: RefCell<Vec<(usize, Problem)>>,
+}
+
+impl<'a> Findings<'a> {
+    pub(super) fn new(source: Source<'a>) -> Self {
+        Self {
+            source,
+            problems: RefCell::default(),
+            warnings: RefCell::default(),
+        }
+    }
+
+    pub(super) fn problem(&self, at: usize, message: String, remedy: impl Into<String>) {
+        self.problems
+            .borrow_mut()
+            .push((at, self.place(at, message, remedy.into())));
+    }
+
+    /// A problem that no line of the file is to blame for.
+    pub(super) fn problem_elsewhere(&self, message: String, remedy: impl Into<String>) {
+        let location = self.source.path().display().to_string();
+        let problem = Problem {
+            location,
+            message,
+            remedy: remedy.into(),
+        };
+        self.problems.borrow_mut().push((0, problem));
+    }
+
+    pub(super) fn warning(&self, at: usize, message: String, remedy: impl Into<String>) {
+        self.warnings
+            .borrow_mut()
+            .push((at, self.place(at, message, remedy.into())));
+    }
+
+    /// Warnings, or all problems if there are any; each in the order of the file.
+    pub(super) fn into_result(self) -> Result<Vec<Problem>, Vec<Problem>> {
+        let in_order = |mut found: Vec<(usize, Problem)>| {
+            found.sort_by_key(|(at, _)| *at);
+            found
+                .into_iter()
+                .map(|(_, problem)| problem)
+                .collect::<Vec<_>>()
+        };
+        let problems = in_order(self.problems.into_inner());
+        if problems.is_empty() {
+            Ok(in_order(self.warnings.into_inner()))
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn place(&self, at: usize, message: String, remedy: String) -> Problem {
+        Problem {
+            location: self.source.location(at),
+            message,
+            remedy,
+        }
     }
 }
 
@@ -139,8 +226,14 @@ pub(super) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) 
     }
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&text, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= 1.max(name.len() / 3))
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&text, &name.to_lowercase()),
+                name,
+            )
+        })
+        // Names of one letter are all one edit apart: that is no likeness.
+        .filter(|(distance, name)| *distance < name.len() && *distance <= 1.max(name.len() / 3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
@@ -168,7 +261,10 @@ mod tests {
     fn what_is_shown_is_short_plain_and_no_key() {
         assert_eq!(quoted("eth0"), "\"eth0\"");
         assert_eq!(shown("a\nb\u{7}"), "a\\nb\\u{7}");
-        assert_eq!(shown("1 00112233445566778899aabbccddeeff !"), "1 <hidden> !");
+        assert_eq!(
+            shown("1 00112233445566778899aabbccddeeff !"),
+            "1 <hidden> !"
+        );
         assert_eq!(shown(&"x".repeat(100)), format!("{}…", "x".repeat(80)));
         assert_eq!(shown("0011223344556677"), "0011223344556677");
     }
@@ -180,5 +276,6 @@ mod tests {
         assert_eq!(nearest("Timeout", known), Some("timeout"));
         assert_eq!(nearest("no", known), Some("on"));
         assert_eq!(nearest("colour", known), None);
+        assert_eq!(nearest("c", ["a", "b"]), None);
     }
 }

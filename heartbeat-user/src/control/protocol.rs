@@ -15,7 +15,10 @@ pub enum Request {
         after: u64,
     },
     /// The next `count` round-trip times to `node`.
-    Ping { node: String, count: u32 },
+    Ping {
+        node: String,
+        count: u32,
+    },
 }
 
 /// What the agent answers.
@@ -159,7 +162,12 @@ pub enum What {
     Started,
     Stopping,
     /// A link to a peer changed state.
-    Link { node: String, link: u8, from: String, to: String },
+    Link {
+        node: String,
+        link: u8,
+        from: String,
+        to: String,
+    },
     /// A peer changed state. The trace is there for `to: "down"`.
     Peer {
         node: String,
@@ -169,14 +177,32 @@ pub enum What {
         trace: Option<DownTrace>,
     },
     /// A local stall explains the silence of others, or no longer does.
-    Deaf { deaf: bool, reason: String },
-    Quorum { quorate: bool, alive: usize },
+    Deaf {
+        deaf: bool,
+        reason: String,
+    },
+    Quorum {
+        quorate: bool,
+        alive: usize,
+    },
     /// The address came to this node; `at_ns` is the announcement.
-    Takeover { vip: String, decided_ns: u64, address_ns: u64, announced_ns: u64 },
+    Takeover {
+        vip: String,
+        decided_ns: u64,
+        address_ns: u64,
+        announced_ns: u64,
+    },
     /// The address was given up.
-    Release { vip: String, decided_ns: u64, address_ns: u64 },
+    Release {
+        vip: String,
+        decided_ns: u64,
+        address_ns: u64,
+    },
     /// Adding or removing an address failed.
-    VipError { vip: String, message: String },
+    VipError {
+        vip: String,
+        message: String,
+    },
     /// A hook ended; `status` is absent if it was killed or could not start.
     Hook {
         on: String,

@@ -1,5 +1,14 @@
-//! Addresses and announcements on this host's interfaces, without shelling out.
+//! Addresses, announcements and probes on this host's interfaces, without shelling out.
+//!
+//! Everything here is synchronous and keeps its sockets open. It carries out what others decide.
 
+mod announce;
+mod netlink;
+mod option;
 mod prefix;
+mod probe;
 
-pub use prefix::IpPrefix;
+pub use announce::{Announcer, Burst};
+pub use netlink::{Failure, Interface, Netlink, NetlinkError};
+pub use prefix::{IpPrefix, ParsePrefixError};
+pub use probe::{ProbeBatch, ProbeSocket, SendReport};

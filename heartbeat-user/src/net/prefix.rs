@@ -27,17 +27,20 @@ impl FromStr for IpPrefix {
     type Err = ParsePrefixError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (address, len) =
-            text.split_once('/').ok_or_else(|| ParsePrefixError::NoLength(text.to_owned()))?;
-        let address: IpAddr =
-            address.parse().map_err(|_| ParsePrefixError::BadAddress(address.to_owned()))?;
+        let (address, len) = text
+            .split_once('/')
+            .ok_or_else(|| ParsePrefixError::NoLength(text.to_owned()))?;
+        let address: IpAddr = address
+            .parse()
+            .map_err(|_| ParsePrefixError::BadAddress(address.to_owned()))?;
         let max = if address.is_ipv4() { 32 } else { 128 };
         let len = match len.parse::<u8>() {
             Ok(bits) if (1..=max).contains(&bits) => bits,
             _ => return Err(ParsePrefixError::BadLength(len.to_owned(), max)),
         };
         let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-        if address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast {
+        if address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast
+        {
             return Err(ParsePrefixError::NotAHost(address));
         }
         Ok(Self { address, len })

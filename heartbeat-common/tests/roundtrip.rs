@@ -1,0 +1,370 @@
+//! Properties of the packet's way: stamped by A, answered by B, recorded by A, over every shape of
+//! frame; and of what happens to a frame that was damaged on it.
+
+mod support;
+
+use heartbeat_common::{
+    packet::SlicePacket,
+    receive::{receive, rtt_slot},
+    siphash::SipKey,
+    time::Boottime,
+    verdict::Verdict,
+    wire::{self, Header, Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES, offset},
+};
+use proptest::prelude::*;
+use support::{
+    Family, KEY, Node,
+    frames::{FrameSpec, Seen},
+    pair,
+};
+
+const NOW: u64 = 7_000_000_000;
+
+/// Everything in which two heartbeats' frames can differ in shape.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    family: Family,
+    vlans: usize,
+    leases: usize,
+}
+
+fn every_shape() -> impl Iterator<Item = Shape> {
+    let families = [Family::V4, Family::V6].into_iter();
+    families.flat_map(|family| {
+        (0..=2).flat_map(move |vlans| {
+            [0, 1, MAX_LEASES].into_iter().map(move |leases| Shape {
+                family,
+                vlans,
+                leases,
+            })
+        })
+    })
+}
+
+fn any_shape() -> impl Strategy<Value = Shape> {
+    (any::<bool>(), 0usize..=2, 0..=MAX_LEASES).prop_map(|(v6, vlans, leases)| Shape {
+        family: if v6 { Family::V6 } else { Family::V4 },
+        vlans,
+        leases,
+    })
+}
+
+fn lease(seed: u64) -> LeaseEntry {
+    LeaseEntry {
+        group: seed as u16,
+        operation: (seed >> 16) as u8,
+        vote: (seed >> 24) as u8,
+        micros: (seed >> 32) as u32,
+        ballot: seed.rotate_left(17),
+    }
+}
+
+/// A and B, and a probe from A to B as A's agent hands it to its kernel.
+struct Trip {
+    a: Node,
+    b: Node,
+    spec: FrameSpec,
+    frame: Vec<u8>,
+}
+
+impl Trip {
+    fn new(shape: Shape, content: u64) -> Self {
+        let (mut a, b) = pair(shape.family);
+        let header = a.next_probe(&b.at);
+        let leases: Vec<_> = (0..shape.leases)
+            .map(|index| lease(content.wrapping_mul(index as u64 + 1)))
+            .collect();
+        let spec = FrameSpec {
+            vlans: [100, 4094][..shape.vlans].to_vec(),
+            ..a.frame(&b.at, &header, &leases, None)
+        };
+        let frame = spec.build();
+        Self { a, b, spec, frame }
+    }
+
+    fn stamp(&mut self, now: u64) {
+        assert_eq!(
+            self.a.stamp_at(now, &mut self.frame),
+            Some(Verdict::Stamped)
+        );
+    }
+
+    fn answer(&mut self, arrived: u64, left: u64) {
+        self.b.tables.clock.script([arrived, left]);
+        assert_eq!(self.arrive_at_b(), Verdict::Answered);
+    }
+
+    fn arrive_at_b(&mut self) -> Verdict {
+        receive(&mut SlicePacket(&mut self.frame), &mut self.b.tables).verdict
+    }
+
+    fn record(&mut self, now: u64) -> Verdict {
+        self.a.receive_at(now, &mut self.frame).verdict
+    }
+}
+
+fn assert_sealed(seen: &Seen) {
+    assert!(seen.ip_checksum_valid, "IPv4 header checksum: {seen:?}");
+    assert!(seen.udp_checksum_valid, "UDP checksum: {seen:?}");
+    assert_eq!(wire::verify(&seen.payload, KEY), Ok(()), "tag: {seen:?}");
+}
+
+proptest! {
+    #[test]
+    fn a_stamped_probe_says_when_it_left_and_how_its_sender_is(
+        shape in any_shape(), content: u64, now in 1..u64::MAX, age in 0..10_000_000_000u64,
+    ) {
+        let mut trip = Trip::new(shape, content);
+        let local = trip.a.tables.local_mut();
+        local.pulse_tick_at = now.saturating_sub(age).max(1);
+        (local.health, local.load, local.groups_owned, local.config_generation) = (3, 250, 2, 41);
+        let liveness = local.liveness(now);
+        let before = Seen::of(&trip.frame);
+        trip.stamp(now);
+        let seen = Seen::of(&trip.frame);
+        assert_sealed(&seen);
+        let expected = Header { t1: Boottime::from_nanos(now), liveness, ..before.header() };
+        prop_assert_eq!(seen.header(), expected);
+        let leases = offset::LEASES..wire::authenticated_len(shape.leases);
+        prop_assert_eq!(&seen.payload[leases.clone()], &before.payload[leases]);
+        prop_assert_eq!(seen.ttl, trip.spec.ttl, "the stack's own headers stay");
+        let row = trip.a.tables.rows[0];
+        prop_assert_eq!((row.last_probe_at, row.last_probe_seq, row.probes_left), (now, 1, 1));
+        prop_assert_eq!(row.sent_at[1], now);
+    }
+
+    #[test]
+    fn a_reply_is_the_probe_turned_around(
+        shape in any_shape(), content: u64, arrived in 1..u64::MAX / 2, spent in 0..1_000_000u64,
+    ) {
+        let mut trip = Trip::new(shape, content);
+        trip.frame = FrameSpec { source_port: content as u16, ..trip.spec.clone() }.build();
+        trip.stamp(NOW);
+        let (asked_in, probe) = (trip.frame.len(), Seen::of(&trip.frame));
+        let local = trip.b.tables.local_mut();
+        (local.pulse_tick_at, local.reason_tick_at, local.load) = (1, arrived, 999);
+        let liveness: Liveness = local.liveness(arrived + spent);
+        let responder = Incarnation(local.incarnation);
+        trip.answer(arrived, arrived + spent);
+        prop_assert_eq!(trip.frame.len(), asked_in, "no amplification");
+        let reply = Seen::of(&trip.frame);
+        assert_sealed(&reply);
+        let turned = Seen {
+            from_mac: probe.to_mac,
+            to_mac: probe.from_mac,
+            from_ip: probe.to_ip,
+            to_ip: probe.from_ip,
+            source_port: probe.port,
+            port: probe.source_port,
+            ttl: 64,
+            payload: reply.payload.clone(),
+            ..probe.clone()
+        };
+        prop_assert_eq!(&reply, &turned);
+        let asked = probe.header();
+        let expected = Header {
+            kind: Kind::Reply,
+            source: asked.destination,
+            destination: asked.source,
+            liveness,
+            t2: Boottime::from_nanos(arrived),
+            t3: Boottime::from_nanos(arrived + spent),
+            responder_incarnation: responder,
+            ..asked
+        };
+        prop_assert_eq!(reply.header(), expected, "all else is echoed");
+        let leases = offset::LEASES..wire::authenticated_len(shape.leases);
+        prop_assert_eq!(&reply.payload[leases.clone()], &probe.payload[leases]);
+    }
+
+    #[test]
+    fn the_whole_way_records_the_round_trip_without_the_stay(
+        shape in any_shape(), content: u64, out in 0..9_000_000u64, stay in 0..9_000_000u64,
+        back in 0..9_000_000u64, b_clock in 1..u64::MAX / 2,
+    ) {
+        let mut trip = Trip::new(shape, content);
+        trip.stamp(NOW);
+        trip.answer(b_clock, b_clock + stay);
+        let arrives = NOW + out + stay + back;
+        prop_assert_eq!(trip.record(arrives), Verdict::Recorded);
+        let row = trip.a.tables.rows[0];
+        prop_assert_eq!(row.rtt_ns, out + back);
+        prop_assert_eq!(u64::from(row.rtt_ring[rtt_slot(1)]), out + back);
+        prop_assert_eq!((row.last_reply_at, row.last_reply_seq, row.replies), (arrives, 1, 1));
+        let b = trip.b.tables.local.unwrap();
+        prop_assert_eq!((row.incarnation, row.state), (b.incarnation, u16::from(b.state)));
+        prop_assert_eq!(trip.record(arrives), Verdict::ReplayedReply);
+        prop_assert_eq!(trip.a.tables.rows[0], row, "evidence counts once");
+        let asked = trip.b.tables.rows[0];
+        prop_assert_eq!((asked.last_asked_at, asked.asked_seq, asked.answered), (b_clock, 1, 1));
+        prop_assert_eq!(asked.last_reply_at, 0, "a probe is no evidence");
+    }
+
+    #[test]
+    fn replies_of_any_order_are_each_recorded_once(order in Just((1..=20u64).collect::<Vec<_>>()).prop_shuffle()) {
+        let (mut a, mut b) = pair(Family::V4);
+        let replies: Vec<Vec<u8>> = (0..order.len()).map(|_| {
+            let header = a.next_probe(&b.at);
+            let mut frame = a.frame(&b.at, &header, &[], None).build();
+            assert_eq!(a.stamp_at(NOW, &mut frame), Some(Verdict::Stamped));
+            assert_eq!(b.receive_at(NOW, &mut frame).verdict, Verdict::Answered);
+            frame
+        }).collect();
+        let mut highest = 0;
+        for (sequence, at) in order.iter().zip(NOW..) {
+            for verdict in [Verdict::Recorded, Verdict::ReplayedReply] {
+                let mut frame = replies[*sequence as usize - 1].clone();
+                prop_assert_eq!(a.receive_at(at, &mut frame).verdict, verdict);
+            }
+            highest = highest.max(*sequence);
+            let row = a.tables.rows[0];
+            prop_assert_eq!((row.last_reply_at, row.last_reply_seq), (at, highest));
+        }
+    }
+
+    #[test]
+    fn no_frame_whatever_makes_either_side_panic(mut frame in prop::collection::vec(any::<u8>(), 0..400), v6: bool) {
+        let (mut a, mut b) = pair(if v6 { Family::V6 } else { Family::V4 });
+        prop_assert!(!taken(b.receive_at(NOW, &mut frame).verdict));
+        prop_assert_ne!(a.stamp_at(NOW, &mut frame), Some(Verdict::Stamped));
+    }
+
+    #[test]
+    fn damage_outside_the_heartbeat_never_panics(shape in any_shape(), content: u64, hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        let mut trip = Trip::new(shape, content);
+        for stamped in [false, true] {
+            let mut frame = trip.frame.clone();
+            for (at, value) in &hits {
+                let at = at.index(frame.len());
+                frame[at] = *value;
+            }
+            let _ = trip.b.clone().receive_at(NOW, &mut frame.clone());
+            let _ = trip.a.clone().stamp_at(NOW, &mut frame);
+            if !stamped {
+                trip.stamp(NOW);
+            }
+        }
+    }
+}
+
+/// Whether a verdict means that the frame was believed.
+fn taken(verdict: Verdict) -> bool {
+    use Verdict::{Answered, LateReply, Recorded};
+    matches!(verdict, Answered | Recorded | LateReply)
+}
+
+#[test]
+fn no_truncation_is_believed() {
+    for shape in every_shape() {
+        let mut trip = Trip::new(shape, 0x5eed);
+        trip.stamp(NOW);
+        let probe = trip.frame.clone();
+        trip.answer(NOW, NOW);
+        for len in 0..probe.len() {
+            let probed = trip.b.clone().receive_at(NOW, &mut probe[..len].to_vec());
+            assert!(
+                !taken(probed.verdict),
+                "{shape:?} probe cut to {len}: {probed:?}"
+            );
+            let replied = trip
+                .a
+                .clone()
+                .receive_at(NOW, &mut trip.frame[..len].to_vec());
+            assert!(
+                !taken(replied.verdict),
+                "{shape:?} reply cut to {len}: {replied:?}"
+            );
+            let stamped = Trip::new(shape, 0x5eed)
+                .a
+                .stamp_at(NOW, &mut probe[..len].to_vec());
+            assert_ne!(stamped, Some(Verdict::Stamped), "{shape:?} cut to {len}");
+        }
+    }
+}
+
+#[test]
+fn no_changed_byte_under_the_tag_is_believed() {
+    for shape in every_shape() {
+        let mut trip = Trip::new(shape, 0xbad5eed);
+        trip.stamp(NOW);
+        let (probe, start) = (trip.frame.clone(), trip.spec.payload_at());
+        trip.answer(NOW, NOW);
+        for at in start..probe.len() {
+            for change in [0x01, 0x80, 0xff] {
+                let mut frame = probe.clone();
+                frame[at] ^= change;
+                let probed = trip.b.clone().receive_at(NOW, &mut frame);
+                assert!(
+                    !taken(probed.verdict),
+                    "{shape:?} probe, byte {at}: {probed:?}"
+                );
+                let mut frame = trip.frame.clone();
+                frame[at] ^= change;
+                let replied = trip.a.clone().receive_at(NOW, &mut frame);
+                assert!(
+                    !taken(replied.verdict),
+                    "{shape:?} reply, byte {at}: {replied:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Trailing bytes behind the IP packet, as a driver's padding would be, are no part of it.
+#[test]
+fn padding_behind_the_datagram_is_left_alone() {
+    for shape in every_shape() {
+        let mut trip = Trip::new(shape, 1);
+        trip.frame.extend([0xaa; 9]);
+        trip.stamp(NOW);
+        trip.answer(NOW, NOW);
+        assert!(trip.frame.ends_with(&[0xaa; 9]));
+        let len = trip.frame.len() - 9;
+        assert_sealed(&Seen::of(&trip.frame[..len]));
+        assert_eq!(trip.record(NOW + 1), Verdict::Recorded);
+    }
+}
+
+/// RFC 768: a UDP checksum that comes to zero is sent as all ones, since zero says "none".
+#[test]
+fn a_checksum_of_zero_is_sent_as_ones() {
+    for family in [Family::V4, Family::V6] {
+        let shape = Shape {
+            family,
+            vlans: 0,
+            leases: 0,
+        };
+        let trip = Trip::new(shape, 2);
+        let at = trip.spec.udp_at() + 6;
+        let found = (0..1_000_000).any(|now| {
+            let (mut a, mut frame) = (trip.a.clone(), trip.frame.clone());
+            assert_eq!(a.stamp_at(NOW + now, &mut frame), Some(Verdict::Stamped));
+            assert_ne!(frame[at..at + 2], [0, 0], "{family:?}, stamped at +{now}");
+            frame[at..at + 2] == [0xff, 0xff] && Seen::of(&frame).udp_checksum_valid
+        });
+        assert!(found, "{family:?}: no instant made the checksum zero");
+    }
+}
+
+#[test]
+fn both_keys_of_a_rotation_are_understood_and_the_answer_comes_under_the_asker_s() {
+    let new_key = SipKey { k0: 1, k1: 2 };
+    let mut trip = Trip::new(
+        Shape {
+            family: Family::V4,
+            vlans: 0,
+            leases: 0,
+        },
+        3,
+    );
+    for node in [&mut trip.a, &mut trip.b] {
+        node.tables.set_key(support::KEY_ID + 1, new_key);
+    }
+    trip.b.tables.local_mut().key_id = support::KEY_ID;
+    trip.stamp(NOW);
+    trip.answer(NOW, NOW);
+    let reply = Seen::of(&trip.frame);
+    assert_eq!(reply.header().key_id, support::KEY_ID + 1);
+    assert_eq!(wire::verify(&reply.payload, new_key), Ok(()));
+    assert_eq!(trip.record(NOW + 1), Verdict::Recorded);
+}

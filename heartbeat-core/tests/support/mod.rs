@@ -1,0 +1,39 @@
+//! Simulated time for the core: kernels that run the real per-packet functions, one observed link, and
+//! a whole cluster. Nothing here reads a clock or starts a thread.
+
+// Each test program uses its own part of this.
+#![allow(dead_code)]
+
+pub(crate) mod kernel;
+pub(crate) mod observer;
+
+/// The tables and frames that the per-packet functions are tested with.
+#[path = "../../../heartbeat-common/tests/support/mod.rs"]
+pub(crate) mod packets;
+
+use std::time::Duration;
+
+use heartbeat_core::Timing;
+
+/// When every simulation begins: not zero, which stands for "never" in the kernel's rows.
+pub(crate) const START: u64 = 1_000_000_000;
+
+pub(crate) const US: u64 = 1_000;
+pub(crate) const MS: u64 = 1_000_000;
+
+/// Intervals and timeouts in milliseconds: the shortest, the defaults, and what is still sensible.
+pub(crate) const TIMINGS: [(u64, u64); 5] =
+    [(1, 3), (10, 30), (10, 100), (100, 200), (1_000, 60_000)];
+
+pub(crate) fn timing(interval_ms: u64, timeout_ms: u64) -> Timing {
+    Timing {
+        interval: Duration::from_millis(interval_ms),
+        timeout: Duration::from_millis(timeout_ms),
+        agent_stall: Duration::from_millis(timeout_ms),
+    }
+}
+
+/// A duration in nanoseconds.
+pub(crate) fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).expect("a simulation is shorter than 584 years")
+}

@@ -1,0 +1,70 @@
+//! The latest events, for `heartbeat events` and scripts.
+
+use std::collections::VecDeque;
+
+use heartbeat_common::time::Boottime;
+
+use crate::control::protocol::{Event, Events, What};
+
+const KEPT: usize = 4096;
+
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    events: VecDeque<Event>,
+    last: u64,
+}
+
+impl Journal {
+    pub(super) fn add(&mut self, at: Boottime, what: What) {
+        if self.events.len() == KEPT {
+            self.events.pop_front();
+        }
+        self.last += 1;
+        self.events.push_back(Event {
+            number: self.last,
+            at_ns: at.as_nanos(),
+            what,
+        });
+    }
+
+    /// All events after number `after`.
+    pub(super) fn since(&self, after: u64) -> Events {
+        let first_kept = self.last + 1 - self.events.len() as u64;
+        let events = self
+            .events
+            .iter()
+            .filter(|event| event.number > after)
+            .cloned()
+            .collect();
+        Events {
+            lost: first_kept.saturating_sub(after.saturating_add(1)),
+            events,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forgets_the_oldest_and_says_so() {
+        let mut journal = Journal::default();
+        assert_eq!(
+            journal.since(0),
+            Events {
+                lost: 0,
+                events: Vec::new()
+            }
+        );
+        for i in 0..KEPT as u64 + 10 {
+            journal.add(Boottime::from_nanos(i), What::Started);
+        }
+        let all = journal.since(0);
+        assert_eq!((all.lost, all.events.len()), (10, KEPT));
+        let some = journal.since(KEPT as u64 + 8);
+        assert_eq!((some.lost, some.events.len()), (0, 2));
+        assert_eq!(some.events[1].number, KEPT as u64 + 10);
+        assert!(journal.since(u64::MAX).events.is_empty());
+    }
+}

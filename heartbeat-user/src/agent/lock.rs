@@ -1,0 +1,67 @@
+//! Keeps a second agent of the same instance out.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{Read as _, Seek as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+
+/// Held for as long as it lives; the kernel lets go of it when the process dies.
+#[derive(Debug)]
+pub struct InstanceLock {
+    _file: Flock<File>,
+}
+
+impl InstanceLock {
+    /// Takes the lock at `path`, or says who holds it.
+    pub fn take(path: &Path, instance: &str) -> Result<Self> {
+        if let Some(dir) = path.parent() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(dir)
+                .with_context(|| format!("could not make the directory {}", dir.display()))?;
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .with_context(|| format!("could not open the lock file {}", path.display()))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut file) => {
+                file.set_len(0)?;
+                file.rewind()?;
+                writeln!(file, "{}", std::process::id())?;
+                Ok(Self { _file: file })
+            }
+            Err((mut file, nix::Error::EWOULDBLOCK)) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                bail!(
+                    "instance `{instance}` is in use by process {}: stop it first, or give this one \
+                     another `instance` in [cluster]",
+                    if holder.trim().is_empty() {
+                        "unknown"
+                    } else {
+                        holder.trim()
+                    }
+                )
+            }
+            Err((_, error)) => {
+                Err(error).with_context(|| format!("could not lock {}", path.display()))
+            }
+        }
+    }
+
+    /// Removes the file; for an orderly end.
+    pub fn release(self, path: &Path) {
+        let _ = fs::remove_file(path);
+    }
+}

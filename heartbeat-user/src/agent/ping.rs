@@ -1,0 +1,121 @@
+//! Round-trip times of a peer, read off the kernel's rows as its replies come in.
+
+use std::time::Duration;
+
+use heartbeat_common::{
+    maps::{PeerRow, RTT_RING},
+    receive::rtt_slot,
+};
+use heartbeat_core::Rows as _;
+
+use crate::{clock, control::protocol::PingLink, dataplane::PeerRows};
+
+/// Samples that one request may ask for.
+pub(super) const MAX_COUNT: u32 = 100_000;
+
+/// Collects from one row.
+#[derive(Debug)]
+struct Sampler {
+    /// Next sequence to look at.
+    next: u64,
+    first: PeerRow,
+    rtt_ns: Vec<u64>,
+}
+
+impl Sampler {
+    fn new(row: PeerRow) -> Self {
+        Self {
+            next: row.last_probe_seq + 1,
+            first: row,
+            rtt_ns: Vec::new(),
+        }
+    }
+
+    /// Takes the samples that are new in `row`, up to `count` in all.
+    fn look(&mut self, row: &PeerRow, count: usize) {
+        let remembered = row.last_probe_seq.saturating_sub(RTT_RING as u64 - 1);
+        for sequence in self.next.max(remembered)..=row.last_reply_seq {
+            let rtt = row.rtt_ring[rtt_slot(sequence)];
+            if rtt != 0 && self.rtt_ns.len() < count {
+                self.rtt_ns.push(rtt.into());
+            }
+        }
+        self.next = self.next.max(row.last_reply_seq + 1);
+    }
+}
+
+/// Waits for `count` round-trip times on each of the `addresses`, whose rows begin at `first_row`; at
+/// most for twice as long as they should take, and a second.
+pub(super) async fn ping(
+    rows: PeerRows,
+    first_row: usize,
+    addresses: Vec<String>,
+    count: u32,
+    interval: Duration,
+) -> Vec<PingLink> {
+    let row = |index: usize| rows.row(first_row + index);
+    let mut samplers: Vec<Sampler> = (0..addresses.len()).map(|i| Sampler::new(row(i))).collect();
+    let until = clock::now().after(interval * count * 2 + Duration::from_secs(1));
+    let count = count as usize;
+    // Several looks per turn of the ring, so that none is missed.
+    let pause = (interval * (RTT_RING as u32 / 4))
+        .clamp(Duration::from_millis(1), Duration::from_millis(100));
+    while clock::now() < until && samplers.iter().any(|sampler| sampler.rtt_ns.len() < count) {
+        tokio::time::sleep(pause).await;
+        for (index, sampler) in samplers.iter_mut().enumerate() {
+            sampler.look(&row(index), count);
+        }
+    }
+    let links = samplers.into_iter().zip(addresses).enumerate();
+    let links = links.map(|(index, (sampler, address))| {
+        let last = row(index);
+        PingLink {
+            link: index as u8,
+            address,
+            probes: last.probes_left - sampler.first.probes_left,
+            replies: last.replies - sampler.first.replies,
+            rtt_ns: sampler.rtt_ns,
+        }
+    });
+    links.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The row after probe `sequence` was answered.
+    fn answer(row: &mut PeerRow, sequence: u64, rtt: u32) {
+        row.last_probe_seq = sequence;
+        row.last_reply_seq = sequence;
+        row.rtt_ring[rtt_slot(sequence)] = rtt;
+    }
+
+    #[test]
+    fn takes_each_sample_once() {
+        let mut row = PeerRow::default();
+        answer(&mut row, 40, 1);
+        let mut sampler = Sampler::new(row);
+        for sequence in 41..=45 {
+            answer(&mut row, sequence, sequence as u32);
+        }
+        row.rtt_ring[rtt_slot(43)] = 0;
+        sampler.look(&row, 100);
+        sampler.look(&row, 100);
+        assert_eq!(sampler.rtt_ns, [41, 42, 44, 45]);
+    }
+
+    #[test]
+    fn a_late_look_takes_what_the_ring_still_holds() {
+        let mut row = PeerRow::default();
+        let mut sampler = Sampler::new(row);
+        for sequence in 1..=100 {
+            answer(&mut row, sequence, sequence as u32);
+        }
+        sampler.look(&row, 100);
+        let expected: Vec<u64> = (101 - RTT_RING as u64..=100).collect();
+        assert_eq!(sampler.rtt_ns, expected);
+        sampler.look(&row, 5);
+        assert_eq!(sampler.rtt_ns, expected);
+    }
+}

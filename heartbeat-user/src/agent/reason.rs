@@ -1,0 +1,289 @@
+//! The reason plane: one tokio task that keeps the view, the journal and the hooks, answers the
+//! control socket, and shows the pulse that it is alive.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Result, bail};
+use aya_log::EbpfLogger;
+use heartbeat_common::{time::Boottime, wire::NodeId};
+use heartbeat_core::{Command, peer::PeerState};
+use log::Log;
+use tokio::{
+    net::UnixListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{
+        mpsc::{self, UnboundedReceiver},
+        oneshot,
+    },
+    time::MissedTickBehavior,
+};
+
+use super::{Report, journal::Journal, ping, view::View};
+use crate::{
+    clock,
+    config::{Config, HookEvent},
+    control::{
+        protocol::{Ping, Request, Response, What},
+        server,
+    },
+    dataplane::{Dataplane, LocalView},
+    hooks::{Ended, Hooks, Variables},
+    pulse::Pulse,
+    vip::Outcome,
+};
+
+pub(super) struct Reason<'a> {
+    config: Arc<Config>,
+    dataplane: &'a mut Dataplane,
+    local: Arc<LocalView>,
+    view: View,
+    journal: Journal,
+    kernel_log: Option<EbpfLogger<&'static dyn Log>>,
+}
+
+/// What the task waits for beside reports and requests.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl<'a> Reason<'a> {
+    pub(super) fn new(
+        config: Arc<Config>,
+        dataplane: &'a mut Dataplane,
+        local: Arc<LocalView>,
+        pulse: &Pulse,
+    ) -> Result<Self> {
+        let rows = dataplane.peer_rows()?;
+        let view = View::new(Arc::clone(&config), Arc::clone(&pulse.stats), rows);
+        let kernel_log = EbpfLogger::init(dataplane.ebpf_mut())
+            .inspect_err(|error| {
+                log::warn!("what the kernel programs log will not be seen: {error}");
+            })
+            .ok();
+        Ok(Self {
+            config,
+            dataplane,
+            local,
+            view,
+            journal: Journal::default(),
+            kernel_log,
+        })
+    }
+
+    /// Until a signal asks to stop, or the pulse dies.
+    pub(super) async fn run(
+        mut self,
+        listener: UnixListener,
+        mut reports: UnboundedReceiver<Report>,
+        pulse: &Pulse,
+    ) -> Result<()> {
+        let mut signals = Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        };
+        let (ended_sender, mut ended) = mpsc::unbounded_channel();
+        let hooks = Hooks::start(&self.config.hooks, ended_sender);
+        let (asked_sender, mut asked) = mpsc::channel(16);
+        tokio::spawn(server::serve(listener, asked_sender));
+        // Well within the time after which peers take this side to be stalled.
+        let beat = (self.config.agent_stall / 8)
+            .clamp(Duration::from_millis(1), Duration::from_millis(50));
+        let mut beat = tokio::time::interval(beat);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        self.note(clock::now(), What::Started);
+        loop {
+            tokio::select! {
+                _ = beat.tick() => {
+                    self.local.reason_tick(clock::now());
+                    if let Some(kernel_log) = &mut self.kernel_log {
+                        kernel_log.flush();
+                    }
+                    if !pulse.is_running() {
+                        bail!("the pulse thread ended by itself: see the log above");
+                    }
+                }
+                Some(report) = reports.recv() => self.report(report, &hooks),
+                Some((request, answer)) = asked.recv() => self.answer(request, answer),
+                Some(ended) = ended.recv() => self.hook_ended(ended),
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.hangup.recv() => {
+                    log::warn!("SIGHUP: the configuration is read at start only; restart the agent to change it");
+                }
+            }
+        }
+        self.note(clock::now(), What::Stopping);
+        Ok(())
+    }
+
+    fn report(&mut self, report: Report, hooks: &Hooks) {
+        match report {
+            Report::Command(at, command) => {
+                if let Some(what) = self.view.command(&command) {
+                    self.note(at, what);
+                }
+                if let Command::PeerChanged { node, from, to, .. } = command {
+                    self.peer_hooks(node, from, to, at, hooks);
+                }
+            }
+            Report::Vip(outcome) => {
+                let what = self.view.outcome(&outcome);
+                self.note(clock::now(), what);
+                self.vip_hooks(&outcome, hooks);
+            }
+            Report::SendFailed { at, errors, error } => {
+                let why =
+                    error.map_or_else(|| "no reason given".to_owned(), |error| error.to_string());
+                log::warn!("at {at}: {errors} probes could not be sent: {why}");
+            }
+        }
+    }
+
+    fn peer_hooks(
+        &self,
+        node: NodeId,
+        from: PeerState,
+        to: PeerState,
+        at: Boottime,
+        hooks: &Hooks,
+    ) {
+        use PeerState::{AgentStalled, Down, Suspect, Up};
+        let event = match (from, to) {
+            (Down, AgentStalled) | (AgentStalled, Down) => return,
+            (_, Down | AgentStalled) => HookEvent::PeerDown,
+            (Suspect, Up) => return,
+            (_, Up) => HookEvent::PeerUp,
+            _ => return,
+        };
+        let mut variables = self.common_variables(at);
+        let name = self.config.node(node).map(|node| node.name.clone());
+        variables.push(("HEARTBEAT_PEER", name.unwrap_or_default()));
+        variables.push(("HEARTBEAT_PEER_STATE", to.name().to_owned()));
+        hooks.fire(event, &variables);
+    }
+
+    fn vip_hooks(&self, outcome: &Outcome, hooks: &Hooks) {
+        let (event, vip, at) = match *outcome {
+            Outcome::Acquired { vip, announced, .. } => (HookEvent::Takeover, vip, announced),
+            Outcome::Released { vip, address, .. } => (HookEvent::Release, vip, address),
+            Outcome::Failed { .. } => return,
+        };
+        let vip = &self.config.vips[vip];
+        let mut variables = self.common_variables(at);
+        variables.push(("HEARTBEAT_VIP", vip.name.clone()));
+        variables.push(("HEARTBEAT_ADDRESS", vip.address.to_string()));
+        variables.push(("HEARTBEAT_INTERFACE", vip.interface.clone()));
+        hooks.fire(event, &variables);
+    }
+
+    fn common_variables(&self, at: Boottime) -> Variables {
+        vec![
+            ("HEARTBEAT_CLUSTER", self.config.cluster.clone()),
+            ("HEARTBEAT_INSTANCE", self.config.instance.clone()),
+            ("HEARTBEAT_NODE", self.config.local().name.clone()),
+            ("HEARTBEAT_AT_NS", at.as_nanos().to_string()),
+        ]
+    }
+
+    fn hook_ended(&mut self, ended: Ended) {
+        let Ended {
+            on,
+            exec,
+            status,
+            message,
+        } = ended;
+        let on = on.as_str().to_owned();
+        self.note(
+            clock::now(),
+            What::Hook {
+                on,
+                exec,
+                status,
+                message,
+            },
+        );
+    }
+
+    fn answer(&self, request: Request, answer: oneshot::Sender<Response>) {
+        let response = match request {
+            Request::Status => self
+                .view
+                .status(self.dataplane)
+                .map(|status| Response::Status(Box::new(status))),
+            Request::Events { after } => Ok(Response::Events(self.journal.since(after))),
+            Request::Ping { node, count } => match self.ping(&node, count, answer) {
+                Ok(()) => return,
+                Err((answer, error)) => {
+                    let _ = answer.send(Response::Error {
+                        message: format!("{error:#}"),
+                    });
+                    return;
+                }
+            },
+        };
+        let response = response.unwrap_or_else(|error| Response::Error {
+            message: format!("{error:#}"),
+        });
+        // The client may have gone.
+        let _ = answer.send(response);
+    }
+
+    /// Starts a task that answers later.
+    fn ping(
+        &self,
+        node: &str,
+        count: u32,
+        answer: oneshot::Sender<Response>,
+    ) -> Result<(), (oneshot::Sender<Response>, anyhow::Error)> {
+        let prepared = (|| {
+            let names = || {
+                self.config
+                    .nodes
+                    .iter()
+                    .map(|node| node.name.as_str())
+                    .collect::<Vec<_>>()
+            };
+            let Some(peer) = self.config.peers().position(|peer| peer.name == node) else {
+                if self.config.local().name == node {
+                    bail!("`{node}` is this node: ping another");
+                }
+                bail!(
+                    "no node is called `{node}`; there are {}",
+                    names().join(", ")
+                );
+            };
+            if count == 0 || count > ping::MAX_COUNT {
+                bail!(
+                    "cannot take {count} samples: ask for 1 to {}",
+                    ping::MAX_COUNT
+                );
+            }
+            let rows = self.dataplane.peer_rows()?;
+            let addresses = self.config.peers().nth(peer).map(|peer| &peer.addresses);
+            let addresses = addresses
+                .into_iter()
+                .flatten()
+                .map(ToString::to_string)
+                .collect();
+            Ok((rows, peer * self.config.links.len(), addresses))
+        })();
+        let (rows, first_row, addresses) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Err((answer, error)),
+        };
+        let (node, interval) = (node.to_owned(), self.config.interval);
+        tokio::spawn(async move {
+            let links = ping::ping(rows, first_row, addresses, count, interval).await;
+            let _ = answer.send(Response::Ping(Ping { node, links }));
+        });
+        Ok(())
+    }
+
+    fn note(&mut self, at: Boottime, what: What) {
+        log::info!("{what}");
+        self.journal.add(at, what);
+    }
+}

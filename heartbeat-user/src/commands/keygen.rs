@@ -1,0 +1,188 @@
+//! `heartbeat keygen`: makes the cluster key's file.
+//!
+//! The key is never printed, and no file is ever readable by others, not even for an instant.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+
+use crate::config::key::{KEY_LEN, file_text};
+
+/// Id of a new file's only key.
+const FIRST_ID: u8 = 1;
+
+/// Writes a new key to `output` and says what to do with it. With `force` it replaces a file that is
+/// there, as one step; without, such a file is an error.
+pub fn keygen(output: &Path, force: bool) -> anyhow::Result<()> {
+    write_new_key(output, force)?;
+    let mut out = io::stdout().lock();
+    let said = writeln!(
+        out,
+        "new key written to {}\n  copy it to the same place on the other nodes, mode 0600, through a \
+         channel that keeps it secret",
+        output.display()
+    );
+    // The key is made even if nobody reads on.
+    match said {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("writing to stdout")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write_new_key(output: &Path, force: bool) -> anyhow::Result<()> {
+    let (Some(name), Some(parent)) = (output.file_name(), output.parent()) else {
+        bail!(
+            "{} names no file: give the path of the key file to make",
+            output.display()
+        );
+    };
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(parent)
+        .map_err(|error| explain(&error, "creating the directory", parent))?;
+    let mut key = [0; KEY_LEN];
+    getrandom::fill(&mut key).context("asking the kernel for randomness")?;
+    let text = file_text(FIRST_ID, key);
+    let (written, what) = if force {
+        (
+            replace(output, parent, name, &text),
+            "replacing the key file",
+        )
+    } else {
+        (create(output, &text), "creating the key file")
+    };
+    written.map_err(|error| explain(&error, what, output))?;
+    File::open(parent)
+        .and_then(|directory| directory.sync_all())
+        .with_context(|| format!("syncing the directory {}", parent.display()))
+}
+
+fn explain(error: &io::Error, what: &str, path: &Path) -> anyhow::Error {
+    let remedy = match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            "all nodes need the same key: copy this one to the others, or make a new one with --force"
+        }
+        io::ErrorKind::PermissionDenied => "run as root, or name another file with --output",
+        _ => "name another file with --output",
+    };
+    anyhow!("{what} {}: {error}\n  {remedy}", path.display())
+}
+
+/// Writes a file that was not there before, whole or not at all.
+fn create(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Ours, and broken. If it cannot be removed, the first error still tells more.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+/// Puts a new file in the place of what may be there, whole or not at all.
+fn replace(path: &Path, parent: &Path, name: &OsStr, text: &str) -> io::Result<()> {
+    let mut temporary = OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}.new", std::process::id()));
+    let temporary = parent.join(temporary);
+    // One can only be left of a process that died with our id.
+    let _ = fs::remove_file(&temporary);
+    create(&temporary, text)?;
+    fs::rename(&temporary, path).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::key::Keys;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    struct Scratch(std::path::PathBuf);
+
+    impl Scratch {
+        fn new(test: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("heartbeat-{test}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn files(&self) -> usize {
+            fs::read_dir(&self.0).unwrap().count()
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn makes_a_private_key_in_a_private_directory() {
+        let scratch = Scratch::new("keygen");
+        let directory = scratch.0.join("etc/heartbeat");
+        let path = directory.join("key");
+        write_new_key(&path, false).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!((mode(&path), mode(&directory)), (0o600, 0o700));
+        assert_eq!(Keys::load(&path).unwrap().active.0, FIRST_ID);
+    }
+
+    #[test]
+    fn replaces_a_key_only_by_force() {
+        let scratch = Scratch::new("keygen-force");
+        let path = scratch.0.join("key");
+        write_new_key(&path, false).unwrap();
+        let first = Keys::load(&path).unwrap();
+
+        let error = format!("{:#}", write_new_key(&path, false).unwrap_err());
+        assert!(
+            error.contains("File exists") && error.contains("--force"),
+            "{error}"
+        );
+        assert_eq!(Keys::load(&path).unwrap(), first);
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write_new_key(&path, true).unwrap();
+        assert_ne!(Keys::load(&path).unwrap(), first);
+        assert_eq!(scratch.files(), 1);
+    }
+
+    #[test]
+    fn follows_no_link_and_leaves_nothing_behind_on_failure() {
+        let scratch = Scratch::new("keygen-link");
+        let link = scratch.0.join("key");
+        symlink(scratch.0.join("elsewhere"), &link).unwrap();
+        write_new_key(&link, false).unwrap_err();
+        assert_eq!(scratch.files(), 1);
+
+        let directory = scratch.0.join("directory");
+        fs::create_dir(&directory).unwrap();
+        write_new_key(&directory, true).unwrap_err();
+        assert_eq!(scratch.files(), 2);
+        write_new_key(Path::new("/"), true).unwrap_err();
+    }
+}

@@ -1,0 +1,11 @@
+//! The subcommands of `heartbeat`: each checks its arguments, does one thing and says what it did.
+
+pub mod check;
+pub mod events;
+pub mod keygen;
+pub mod load;
+mod output;
+pub mod ping;
+mod quantile;
+mod render;
+pub mod status;

@@ -1,0 +1,20 @@
+//! Standard output as scripts and pipes expect it.
+
+use std::io::{ErrorKind, IsTerminal as _, Write as _, stdout};
+
+use anyhow::{Context as _, Result};
+
+/// Writes `text`. A reader that has gone away is no error: `Ok(false)`.
+pub(super) fn print(text: &str) -> Result<bool> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("could not write to standard output"),
+    }
+}
+
+/// Whether to colour: on a terminal, unless `NO_COLOR` is set (no-color.org).
+pub(super) fn colours() -> bool {
+    stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

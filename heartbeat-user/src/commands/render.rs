@@ -1,0 +1,262 @@
+//! The status as text, in the manner of `crm status`.
+
+use std::{fmt::Write as _, time::Duration};
+
+use crate::control::protocol::{Link, Node, Status, Vip};
+
+#[derive(Clone, Copy)]
+enum Colour {
+    Good,
+    Warning,
+    Bad,
+}
+
+/// Writes into a string never fail, so their results are of no interest.
+struct Page {
+    text: String,
+    colours: bool,
+}
+
+pub(super) fn status(status: &Status, colours: bool) -> String {
+    let mut page = Page {
+        text: String::new(),
+        colours,
+    };
+    page.summary(status);
+    page.line("");
+    page.line("Node List:");
+    for node in &status.nodes {
+        page.node(node, status);
+    }
+    if !status.vips.is_empty() {
+        page.line("");
+        page.line("VIP List:");
+        let width = status
+            .vips
+            .iter()
+            .map(|vip| vip.name.len())
+            .max()
+            .unwrap_or(0);
+        for vip in &status.vips {
+            page.vip(vip, width, status);
+        }
+    }
+    page.text
+}
+
+impl Page {
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn item(&mut self, name: &str, value: &str) {
+        let _ = writeln!(self.text, "  * {:<14} {value}", format!("{name}:"));
+    }
+
+    fn paint(&self, colour: Colour, text: &str) -> String {
+        let code = match colour {
+            Colour::Good => 32,
+            Colour::Warning => 33,
+            Colour::Bad => 31,
+        };
+        if self.colours {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn summary(&mut self, status: &Status) {
+        let quorum = &status.quorum;
+        let has = if quorum.quorate {
+            self.paint(Colour::Good, "partition with quorum")
+        } else {
+            self.paint(Colour::Bad, "partition WITHOUT quorum")
+        };
+        self.line("Cluster Summary:");
+        self.item(
+            "Cluster",
+            &format!("{} (instance {})", status.cluster, status.instance),
+        );
+        self.item(
+            "This node",
+            &format!(
+                "{} ({}, up {}, pid {}, version {})",
+                status.node,
+                status.state,
+                long(status.uptime_ns),
+                status.pid,
+                status.version
+            ),
+        );
+        let majority = format!(
+            "{has} ({} of {} nodes alive, {} needed)",
+            quorum.alive, quorum.configured, quorum.needed
+        );
+        self.item("Quorum", &majority);
+        let rhythm = format!(
+            "every {}, deadline {}",
+            short(status.interval_ns),
+            short(status.timeout_ns)
+        );
+        self.item("Heartbeat", &rhythm);
+        self.pulse(status);
+    }
+
+    fn pulse(&mut self, status: &Status) {
+        let pulse = &status.pulse;
+        let mut text = match pulse.realtime_priority {
+            0 => self.paint(Colour::Warning, "NOT real-time"),
+            priority => format!("SCHED_FIFO {priority}"),
+        };
+        if !pulse.memory_locked {
+            let _ = write!(
+                text,
+                ", {}",
+                self.paint(Colour::Warning, "memory NOT locked")
+            );
+        }
+        let _ = write!(
+            text,
+            ", {} ticks, {} missed, at most {} late",
+            pulse.ticks,
+            pulse.missed_ticks,
+            short(pulse.max_lateness_ns)
+        );
+        if pulse.send_errors > 0 {
+            let _ = write!(text, ", {} probes not sent", pulse.send_errors);
+        }
+        self.item("Pulse", &text);
+        if pulse.deaf_count > 0 {
+            let now = if pulse.deaf {
+                self.paint(Colour::Bad, "deaf now, ")
+            } else {
+                String::new()
+            };
+            self.item(
+                "Deafness",
+                &format!("{now}{} times since start", pulse.deaf_count),
+            );
+        }
+    }
+
+    fn node(&mut self, node: &Node, status: &Status) {
+        let state = match node.state.as_str() {
+            "up" if node.agent == "active" => self.paint(Colour::Good, "online"),
+            "up" => self.paint(Colour::Warning, &format!("online ({})", node.agent)),
+            "suspect" => self.paint(Colour::Warning, "online (suspect)"),
+            "agent-stalled" => self.paint(
+                Colour::Bad,
+                "STALLED (its kernel answers, its agent does not)",
+            ),
+            "down" => self.paint(Colour::Bad, "OFFLINE"),
+            other => self.paint(Colour::Warning, other),
+        };
+        let local = if node.local { ", this node" } else { "" };
+        let _ = writeln!(
+            self.text,
+            "  * Node {} (id {}{local}): {state}",
+            node.name, node.id
+        );
+        for link in &node.links {
+            let text = self.link(link, status);
+            self.line(&format!(
+                "    * link {}: {:<15} {text}",
+                link.link, link.address
+            ));
+        }
+    }
+
+    fn link(&self, link: &Link, status: &Status) -> String {
+        let Some(peer) = &link.peer else {
+            let mode = link.xdp_mode.as_deref().unwrap_or("unknown");
+            let mode = if mode == "skb" {
+                self.paint(Colour::Warning, "skb")
+            } else {
+                mode.to_owned()
+            };
+            return format!("{}, {mode} XDP", link.interface);
+        };
+        let state = link.state.as_deref().unwrap_or("unknown");
+        let colour = match state {
+            "up" => Colour::Good,
+            "down" => Colour::Bad,
+            _ => Colour::Warning,
+        };
+        let heard = match peer.last_reply_age_ns {
+            None => "never heard".to_owned(),
+            Some(age) if age > status.timeout_ns => format!("silent for {}", long(age)),
+            Some(_) => format!("rtt {}", short(peer.rtt_ns)),
+        };
+        let lost = peer.probes.saturating_sub(peer.replies + peer.late_replies);
+        format!(
+            "{}, {heard}, {} probes, {lost} unanswered, {} late",
+            self.paint(colour, state),
+            peer.probes,
+            peer.late_replies
+        )
+    }
+
+    fn vip(&mut self, vip: &Vip, width: usize, status: &Status) {
+        let mine = vip.owner.as_ref() == Some(&status.node);
+        let place = match (&vip.owner, vip.held) {
+            (Some(_), held) if mine != held => self.paint(Colour::Warning, "moving"),
+            (Some(owner), _) => self.paint(Colour::Good, &format!("Started {owner}")),
+            (None, true) => self.paint(Colour::Warning, "stopping"),
+            (None, false) => self.paint(Colour::Bad, "Stopped"),
+        };
+        let _ = writeln!(
+            self.text,
+            "  * {:<width$} ({} on {}): {place}",
+            vip.name, vip.address, vip.interface
+        );
+        if let Some(error) = &vip.error {
+            let error = self.paint(Colour::Bad, error);
+            self.line(&format!("    * {error}"));
+        }
+    }
+}
+
+/// With three digits: 5.12 us, 30.0 ms.
+pub(super) fn short(nanos: u64) -> String {
+    let (value, unit) = match nanos {
+        0..1_000 => return format!("{nanos} ns"),
+        1_000..1_000_000 => (nanos as f64 / 1e3, "us"),
+        1_000_000..1_000_000_000 => (nanos as f64 / 1e6, "ms"),
+        _ => (nanos as f64 / 1e9, "s"),
+    };
+    let digits = if value < 10.0 {
+        2
+    } else {
+        usize::from(value < 100.0)
+    };
+    format!("{value:.digits$} {unit}")
+}
+
+/// In the units that people think in: 950 ms, 12 s, 3 min, 5 h, 2 d.
+fn long(nanos: u64) -> String {
+    let duration = Duration::from_nanos(nanos);
+    match duration.as_secs() {
+        0 => format!("{} ms", duration.as_millis()),
+        seconds @ 1..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short_and_readable() {
+        assert_eq!(short(999), "999 ns");
+        assert_eq!(short(5_120), "5.12 us");
+        assert_eq!(short(30_000_000), "30.0 ms");
+        assert_eq!(short(250_000_000), "250 ms");
+        assert_eq!(long(950_000_000), "950 ms");
+        assert_eq!(long(200_000_000_000), "3 min");
+    }
+}

@@ -1,0 +1,58 @@
+//! The fields of the file: their names, and how messages show them written.
+
+use super::read::Field;
+
+pub(super) const CLUSTER: Field = Field::new("cluster", "[cluster]");
+pub(super) const PATHS: Field = Field::new("paths", "[paths]");
+pub(super) const REALTIME: Field = Field::new("realtime", "[realtime]");
+pub(super) const LINK: Field = Field::new("link", "[[link]], with two brackets");
+pub(super) const NODE: Field = Field::new("node", "[[node]], with two brackets");
+pub(super) const VIP: Field = Field::new("vip", "[[vip]], with two brackets");
+pub(super) const HOOK: Field = Field::new("hook", "[[hook]], with two brackets");
+
+pub(super) const CLUSTER_NAME: Field = Field::new("name", r#"name = "web""#);
+pub(super) const CLUSTER_ID: Field = Field::new("id", "id = 4242");
+pub(super) const CLUSTER_NODE: Field = Field::new("node", r#"node = "a""#);
+pub(super) const INSTANCE: Field = Field::new("instance", r#"instance = "default""#);
+pub(super) const KEY: Field = Field::new("key", r#"key = "/etc/heartbeat/key""#);
+pub(super) const PORT: Field = Field::new("port", "port = 694");
+pub(super) const INTERVAL: Field = Field::new(
+    "interval",
+    r#"interval = "10ms": a number with its unit, in quotes"#,
+);
+pub(super) const TIMEOUT: Field = Field::new(
+    "timeout",
+    r#"timeout = "30ms": a number with its unit, in quotes"#,
+);
+pub(super) const AGENT_STALL: Field = Field::new(
+    "agent_stall",
+    r#"agent_stall = "500ms": a number with its unit, in quotes"#,
+);
+
+pub(super) const RUN: Field = Field::new("run", r#"run = "/run/heartbeat""#);
+pub(super) const STATE: Field = Field::new("state", r#"state = "/var/lib/heartbeat""#);
+pub(super) const PRIORITY: Field = Field::new("priority", "priority = 50");
+
+pub(super) const INTERFACE: Field = Field::new("interface", r#"interface = "eth1""#);
+pub(super) const MODE: Field = Field::new("mode", r#"mode = "auto""#);
+
+pub(super) const NODE_NAME: Field = Field::new("name", r#"name = "a""#);
+pub(super) const NODE_ID: Field = Field::new("id", "id = 1");
+pub(super) const ADDRESSES: Field =
+    Field::list("addresses", "address", r#"addresses = ["10.0.0.1"]"#);
+pub(super) const INTERFACES: Field =
+    Field::list("interfaces", "interface", r#"interfaces = ["ens3"]"#);
+
+pub(super) const VIP_NAME: Field = Field::new("name", r#"name = "web""#);
+pub(super) const ADDRESS: Field = Field::new("address", r#"address = "10.0.0.100/24""#);
+pub(super) const PREFER: Field = Field::new("prefer", r#"prefer = ["a", "b"]"#);
+
+pub(super) const ON: Field = Field::new("on", r#"on = "peer-down""#);
+pub(super) const EXEC: Field = Field::new("exec", r#"exec = ["/usr/local/bin/notify"]"#);
+pub(super) const HOOK_TIMEOUT: Field = Field::new(
+    "timeout",
+    r#"timeout = "10s": a number with its unit, in quotes"#,
+);
+
+/// The file's top level.
+pub(super) const TOP: [Field; 7] = [CLUSTER, PATHS, REALTIME, LINK, NODE, VIP, HOOK];

@@ -1,0 +1,163 @@
+//! What must hold between the nodes: how many there are, and that no two claim the same.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use heartbeat_common::{maps::MAX_PEERS, wire::NodeId};
+
+use super::{
+    fields,
+    read::{At, Section, or_complained},
+    report::quoted,
+    sections,
+    types::{Link, Node},
+    uses::Uses,
+};
+
+const MAX_NODES: usize = MAX_PEERS + 1;
+
+pub(super) fn resolve(
+    top: &Section<'_>,
+    read: Vec<sections::Node<'_>>,
+    links: &[Link],
+) -> Vec<Node> {
+    match read.first() {
+        Some(first) => node_count(&first.section, read.len(), top),
+        None if top.lacks(&fields::NODE) => top.missing(&fields::NODE),
+        None => {}
+    }
+    let mut names = Uses::new();
+    let mut ids = Uses::new();
+    let mut addresses = Uses::new();
+    let mut families = HashMap::new();
+    let node = |node: sections::Node<'_>| {
+        let section = &node.section;
+        if let Some(At { value, at }) = &node.name {
+            let what = format!("name {}", quoted(value));
+            names.once(
+                value.clone(),
+                &what,
+                section,
+                *at,
+                "give each node a name of its own",
+            );
+        }
+        if let Some(At {
+            value: NodeId(id),
+            at,
+        }) = node.id
+        {
+            ids.once(
+                id,
+                &format!("id {id}"),
+                section,
+                at,
+                "give each node an id of its own",
+            );
+        }
+        for (link, address) in node.addresses.items().enumerate() {
+            let Some(At { value, at }) = address else {
+                continue;
+            };
+            let remedy = format!("give each node its own address on link {link}");
+            addresses.once(
+                *value,
+                &format!("address \"{value}\""),
+                section,
+                *at,
+                &remedy,
+            );
+            family(&mut families, link, *value, section, *at);
+        }
+        node.addresses.one_per_link(section, links.len());
+        node.interfaces.one_per_link(section, links.len());
+        Node {
+            interfaces: interfaces(&node, links),
+            addresses: node
+                .addresses
+                .items()
+                .flatten()
+                .map(|address| address.value)
+                .collect(),
+            id: or_complained(node.id),
+            name: or_complained(node.name),
+        }
+    };
+    read.into_iter().map(node).collect()
+}
+
+fn node_count(first: &Section<'_>, count: usize, top: &Section<'_>) {
+    match count {
+        1 => top.warning(
+            first.at(),
+            "a single node has nobody to take over from it",
+            "add [[node]] tables: three nodes are the fewest that outlive the loss of one",
+        ),
+        2 => top.warning(
+            first.at(),
+            "two nodes cannot form a majority without each other: when one fails, the other stops \
+             serving too",
+            "add a third node; it may be a small one",
+        ),
+        _ if count > MAX_NODES => top.problem(
+            first.at(),
+            format!("there are {count} nodes, but no more than {MAX_NODES} work"),
+            "split them into several clusters",
+        ),
+        _ if count.is_multiple_of(2) => top.warning(
+            first.at(),
+            format!(
+                "{count} nodes outlive the loss of {}, no more than {} nodes do",
+                count / 2 - 1,
+                count - 1
+            ),
+            "an odd number of nodes is better: add or remove one",
+        ),
+        _ => {}
+    }
+}
+
+/// The first address on each link, and the node and line it stands at.
+type Families = HashMap<usize, (IpAddr, String, usize)>;
+
+/// Complains of an address that is not of its link's family.
+fn family(families: &mut Families, link: usize, address: IpAddr, section: &Section<'_>, at: usize) {
+    let name = |address: IpAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    match families.get(&link) {
+        Some((first, by, line)) if first.is_ipv4() != address.is_ipv4() => {
+            let (this, other) = (name(address), name(*first));
+            section.problem(
+                at,
+                format!(
+                    "address \"{address}\" is {this}, but link {link} is {other} since {by} (line {line})"
+                ),
+                format!("use {other} on link {link} for all nodes; {this} can be a link of its own"),
+            );
+        }
+        Some(_) => {}
+        None => {
+            families.insert(
+                link,
+                (address, section.label().to_owned(), section.line(at)),
+            );
+        }
+    }
+}
+
+/// The node's own interface names, or those of the links.
+fn interfaces(node: &sections::Node<'_>, links: &[Link]) -> Vec<String> {
+    if !node.interfaces.given() {
+        return links.iter().map(|link| link.interface.clone()).collect();
+    }
+    let mut names: Vec<String> = Vec::new();
+    for At { value, at } in node.interfaces.items().flatten() {
+        if names.contains(value) {
+            node.section.problem(
+                *at,
+                format!("interface {} stands twice", quoted(value)),
+                "give each link an interface of its own: two links on one fail together",
+            );
+        }
+        names.push(value.clone());
+    }
+    names
+}

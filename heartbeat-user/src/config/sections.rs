@@ -1,0 +1,278 @@
+//! The tables of the file, each read by itself: names, types, ranges and what holds within one
+//! table. What was bad is missing here, and has been complained of.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use heartbeat_common::wire::NodeId;
+
+use super::{
+    fields,
+    read::{At, Field, Invalid, Section},
+    types::{Hook, HookEvent, XdpMode},
+    values,
+};
+use crate::net::IpPrefix;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+const DEFAULT_HOOK_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_RUN: &str = "/run/heartbeat";
+const DEFAULT_STATE: &str = "/var/lib/heartbeat";
+const DEFAULT_PRIORITY: u32 = 50;
+
+/// `[paths]`: the run and state directories.
+pub(super) fn paths(top: &Section<'_>) -> (At<PathBuf>, PathBuf) {
+    use fields::{PATHS, RUN, STATE};
+    let section = top.table(&PATHS, &[RUN, STATE]);
+    let path = |field| {
+        section
+            .as_ref()
+            .and_then(|s| s.text(field, values::absolute_path))
+    };
+    let run = path(&RUN).unwrap_or_else(|| At {
+        value: PathBuf::from(DEFAULT_RUN),
+        at: top.at(),
+    });
+    (
+        run,
+        path(&STATE).map_or_else(|| PathBuf::from(DEFAULT_STATE), |state| state.value),
+    )
+}
+
+/// `[realtime]`: the priority to ask for.
+pub(super) fn realtime(top: &Section<'_>) -> Option<u8> {
+    use fields::{PRIORITY, REALTIME};
+    let priority = top
+        .table(&REALTIME, &[PRIORITY])
+        .and_then(|section| section.number(&PRIORITY, 0..=99))
+        .map_or(DEFAULT_PRIORITY, |priority| priority.value);
+    u8::try_from(priority).ok().filter(|priority| *priority > 0)
+}
+
+/// `[[link]]`.
+pub(super) struct Link<'a> {
+    pub(super) section: Section<'a>,
+    pub(super) interface: Option<At<String>>,
+    pub(super) mode: XdpMode,
+}
+
+pub(super) fn links<'a>(top: &Section<'a>) -> Vec<Link<'a>> {
+    use fields::{INTERFACE, LINK, MODE};
+    let read = |section: Section<'a>| Link {
+        interface: section.required(&INTERFACE, values::interface),
+        mode: section
+            .text(&MODE, values::mode)
+            .map_or_else(XdpMode::default, |mode| mode.value),
+        section,
+    };
+    let label = |index, _: Option<&str>| format!("link {index}");
+    top.tables(&LINK, &[INTERFACE, MODE], label)
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+/// `[[node]]`.
+pub(super) struct Node<'a> {
+    pub(super) section: Section<'a>,
+    pub(super) name: Option<At<String>>,
+    pub(super) id: Option<At<NodeId>>,
+    pub(super) addresses: PerLink<IpAddr>,
+    pub(super) interfaces: PerLink<String>,
+}
+
+/// A list with one item for each link.
+pub(super) struct PerLink<T> {
+    field: Field,
+    /// `None` if the list is absent or no list; so is an item that is bad.
+    items: Option<Vec<Option<At<T>>>>,
+    at: usize,
+}
+
+impl<T> PerLink<T> {
+    fn read(
+        section: &Section<'_>,
+        field: Field,
+        parse: impl Fn(&str) -> Result<T, Invalid>,
+    ) -> Self {
+        Self {
+            field,
+            items: section.list(&field, parse),
+            at: section.at_field(&field),
+        }
+    }
+
+    pub(super) fn given(&self) -> bool {
+        self.items.is_some()
+    }
+
+    pub(super) fn items(&self) -> impl Iterator<Item = Option<&At<T>>> {
+        self.items.iter().flatten().map(Option::as_ref)
+    }
+
+    /// Complains of a list that is shorter or longer than that of the links.
+    pub(super) fn one_per_link(&self, section: &Section<'_>, links: usize) {
+        let Field { name, noun, .. } = self.field;
+        match &self.items {
+            // Without any link there was a complaint already.
+            Some(items) if links > 0 && items.len() != links => section.problem(
+                self.at,
+                format!(
+                    "{name} has length {}, but the number of links is {links}",
+                    items.len()
+                ),
+                format!("list one {noun} for each [[link]], in their order"),
+            ),
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn nodes<'a>(top: &Section<'a>) -> Vec<Node<'a>> {
+    use fields::{ADDRESSES, INTERFACES, NODE, NODE_ID, NODE_NAME};
+    let read = |section: Section<'a>| {
+        for field in [&NODE_ID, &ADDRESSES]
+            .into_iter()
+            .filter(|field| !section.has(field))
+        {
+            section.missing(field);
+        }
+        let id = section.number(&NODE_ID, 1..=u32::from(u16::MAX));
+        Node {
+            name: section.required(&NODE_NAME, values::name),
+            id: id.map(|At { value, at }| At {
+                value: NodeId(narrow(value)),
+                at,
+            }),
+            addresses: PerLink::read(&section, ADDRESSES, values::address),
+            interfaces: PerLink::read(&section, INTERFACES, values::interface),
+            section,
+        }
+    };
+    let known = [NODE_NAME, NODE_ID, ADDRESSES, INTERFACES];
+    top.tables(&NODE, &known, label("node"))
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+/// `[[vip]]`.
+pub(super) struct Vip<'a> {
+    pub(super) section: Section<'a>,
+    pub(super) name: Option<At<String>>,
+    pub(super) address: Option<At<IpPrefix>>,
+    pub(super) interface: Option<String>,
+    /// Names of nodes, best first.
+    pub(super) prefer: Vec<At<String>>,
+}
+
+pub(super) fn vips<'a>(top: &Section<'a>) -> Vec<Vip<'a>> {
+    use fields::{ADDRESS, INTERFACE, PREFER, VIP, VIP_NAME};
+    let read = |section: Section<'a>| Vip {
+        name: section.required(&VIP_NAME, values::name),
+        address: section.required(&ADDRESS, values::prefix),
+        interface: section
+            .text(&INTERFACE, values::interface)
+            .map(|interface| interface.value),
+        prefer: section
+            .list(&PREFER, values::name)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect(),
+        section,
+    };
+    let known = [VIP_NAME, ADDRESS, INTERFACE, PREFER];
+    top.tables(&VIP, &known, label("vip"))
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+/// `[[hook]]`. Needs nothing but itself, so it is whole already.
+pub(super) fn hooks(top: &Section<'_>) -> Vec<Hook> {
+    use fields::{EXEC, HOOK, HOOK_TIMEOUT, ON};
+    let known = [ON, EXEC, HOOK_TIMEOUT];
+    top.tables(&HOOK, &known, label("hook"))
+        .iter()
+        .filter_map(hook)
+        .collect()
+}
+
+fn hook(section: &Section<'_>) -> Option<Hook> {
+    use fields::{EXEC, HOOK_TIMEOUT};
+    let limit = values::duration(100 * MILLISECOND, 10 * MINUTE);
+    let timeout = section.text(&HOOK_TIMEOUT, limit);
+    let on = hook_events(section);
+    if !section.has(&EXEC) {
+        section.missing(&EXEC);
+    }
+    let exec = section.list(&EXEC, values::word)?;
+    let mut words = exec.into_iter();
+    let Some(program) = words.next() else {
+        section.problem(
+            section.at_field(&EXEC),
+            "exec is empty",
+            format!("name a program, as in {}", EXEC.example),
+        );
+        return None;
+    };
+    let program = program?;
+    if !program.value.starts_with('/') {
+        section.problem(
+            program.at,
+            format!(
+                "exec {} is not an absolute path",
+                super::report::quoted(&program.value)
+            ),
+            "write the program's whole path; there is no shell, and no PATH is searched",
+        );
+    }
+    Some(Hook {
+        on: on?,
+        program: PathBuf::from(program.value),
+        args: words
+            .map(|word| word.map(|word| word.value))
+            .collect::<Option<_>>()?,
+        timeout: timeout.map_or(DEFAULT_HOOK_TIMEOUT, |timeout| timeout.value),
+    })
+}
+
+fn hook_events(section: &Section<'_>) -> Option<Vec<HookEvent>> {
+    use fields::ON;
+    if !section.has(&ON) {
+        section.missing(&ON);
+    }
+    let listed = section.one_or_list(&ON, values::event)?;
+    if listed.is_empty() {
+        let remedy = format!("name an event, as in {}", ON.example);
+        section.problem(section.at_field(&ON), "on is empty", remedy);
+    }
+    let mut events = Vec::new();
+    for event in listed.into_iter().flatten() {
+        if events.contains(&event.value) {
+            section.problem(
+                event.at,
+                format!("on \"{}\" stands twice", event.value),
+                "keep one",
+            );
+        } else {
+            events.push(event.value);
+        }
+    }
+    Some(events)
+}
+
+/// Messages call a table by its name, or by its place where it has none.
+fn label(kind: &'static str) -> impl Fn(usize, Option<&str>) -> String {
+    move |index, name| match name {
+        Some(name) => format!("{kind} {}", super::report::quoted(name)),
+        None => format!("{kind} number {}", index + 1),
+    }
+}
+
+/// A number whose range was checked; out of it, the configuration is refused anyway.
+fn narrow(number: u32) -> u16 {
+    u16::try_from(number).unwrap_or_default()
+}

@@ -1,0 +1,101 @@
+//! The agent's end of the control socket.
+
+use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+
+use anyhow::{Context as _, Result};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::{Semaphore, mpsc, oneshot},
+};
+
+use super::protocol::{Request, Response};
+
+/// No request is longer.
+const MAX_REQUEST: u64 = 64 * 1024;
+/// How long a client may take to ask.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Clients served at the same time.
+const MAX_CLIENTS: usize = 32;
+
+/// A request, and where its answer goes.
+pub type Asked = (Request, oneshot::Sender<Response>);
+
+/// Opens the socket at `path`, 0600. The caller holds the instance's lock, so a socket that is
+/// there already is a dead agent's.
+pub fn bind(path: &Path) -> Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error)
+                .with_context(|| format!("could not remove the old {}", path.display()));
+        }
+        _ => {}
+    }
+    // Nobody else may open it in the moment before its mode is set.
+    let old = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+    let bound = UnixListener::bind(path);
+    nix::sys::stat::umask(old);
+    let listener =
+        bound.with_context(|| format!("could not open the control socket {}", path.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Serves clients until the task is dropped. Requests go to `asked`.
+pub async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
+    let clients = std::sync::Arc::new(Semaphore::new(MAX_CLIENTS));
+    loop {
+        let Ok(place) = std::sync::Arc::clone(&clients).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let asked = asked.clone();
+                tokio::spawn(async move {
+                    let _place = place;
+                    // A client that goes away early is no concern of ours.
+                    let _ = serve_client(stream, &asked).await;
+                });
+            }
+            Err(error) => {
+                log::warn!("could not accept a control client: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// One line in, one line out, until the client is done.
+async fn serve_client(stream: UnixStream, asked: &mpsc::Sender<Asked>) -> Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader.take(MAX_REQUEST));
+    let mut line = String::new();
+    loop {
+        line.clear();
+        reader.get_mut().set_limit(MAX_REQUEST);
+        let read = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
+        if read == 0 {
+            return Ok(());
+        }
+        let response = match serde_json::from_str(&line) {
+            Ok(request) => ask(request, asked).await,
+            Err(error) => Response::Error {
+                message: format!("not a request: {error}"),
+            },
+        };
+        let mut answer = serde_json::to_string(&response)?;
+        answer.push('\n');
+        writer.write_all(answer.as_bytes()).await?;
+    }
+}
+
+async fn ask(request: Request, asked: &mpsc::Sender<Asked>) -> Response {
+    let (sender, answer) = oneshot::channel();
+    let gone = || Response::Error {
+        message: "the agent is stopping".to_owned(),
+    };
+    match asked.send((request, sender)).await {
+        Ok(()) => answer.await.unwrap_or_else(|_| gone()),
+        Err(_) => gone(),
+    }
+}

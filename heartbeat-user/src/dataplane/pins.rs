@@ -1,0 +1,113 @@
+//! Where an instance's programs, links and maps are pinned, and how they go away again.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use heartbeat_common::maps::PIN_ROOT;
+use nix::{
+    mount::{MsFlags, mount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// The pin directory of one instance.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    dir: PathBuf,
+}
+
+impl Pins {
+    pub fn of(instance: &str) -> Self {
+        Self {
+            dir: Path::new(PIN_ROOT).join(instance),
+        }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub fn exists(&self) -> bool {
+        self.dir.exists()
+    }
+
+    /// Makes the directory, and mounts the BPF file system where nobody has yet.
+    pub fn create(&self) -> Result<()> {
+        mount_bpffs()?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir)
+            .with_context(|| format!("could not make the pin directory {}", self.dir.display()))
+    }
+
+    /// Removes all pins; links that nothing else holds are detached by it. False if there were none.
+    pub fn remove(&self) -> Result<bool> {
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => {
+                return Err(error)
+                    .with_context(|| format!("could not read {}", self.dir.display()));
+            }
+        };
+        for entry in entries {
+            let path = entry
+                .with_context(|| format!("could not read {}", self.dir.display()))?
+                .path();
+            fs::remove_file(&path)
+                .with_context(|| format!("could not unpin {}", path.display()))?;
+        }
+        fs::remove_dir(&self.dir)
+            .with_context(|| format!("could not remove {}", self.dir.display()))?;
+        // Other instances may still have theirs.
+        let _ = fs::remove_dir(PIN_ROOT);
+        Ok(true)
+    }
+}
+
+/// The instances that have pins on this host.
+pub fn instances() -> Vec<String> {
+    let Ok(entries) = fs::read_dir(PIN_ROOT) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+fn mount_bpffs() -> Result<()> {
+    let kind = statfs(BPFFS).with_context(|| format!("{BPFFS} is missing: is sysfs mounted?"))?;
+    if kind.filesystem_type() == BPF_FS_MAGIC {
+        return Ok(());
+    }
+    if !nix::unistd::geteuid().is_root() {
+        bail!("no BPF file system at {BPFFS}, and only root can mount it: run as root");
+    }
+    let source = Some("bpf");
+    mount(
+        source,
+        BPFFS,
+        Some("bpf"),
+        MsFlags::empty(),
+        Some("mode=0700"),
+    )
+    .with_context(|| format!("could not mount the BPF file system at {BPFFS}"))?;
+    let device = fs::metadata(BPFFS)
+        .map(|meta| meta.dev())
+        .unwrap_or_default();
+    log::info!("mounted the BPF file system at {BPFFS} (device {device})");
+    Ok(())
+}

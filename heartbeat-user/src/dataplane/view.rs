@@ -1,0 +1,169 @@
+//! The mmapped maps: rows that the kernel writes, and the words that the agent tells its kernel.
+//!
+//! Both are read and written word by word, without system calls. The kernel works on the same
+//! memory at the same time, so every access is an atomic one.
+
+use std::{
+    num::NonZeroUsize,
+    os::fd::AsFd,
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use anyhow::{Context as _, Result};
+use heartbeat_common::{
+    maps::{Local, PeerRow},
+    time::Boottime,
+    wire::{Incarnation, NodeState},
+};
+use heartbeat_core::Rows;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+/// The memory of a mmapable array map, as 64-bit words.
+#[derive(Debug)]
+struct Words {
+    start: NonNull<AtomicU64>,
+    count: usize,
+}
+
+// SAFETY: the memory is shared with the kernel anyway and only ever accessed through atomics.
+unsafe impl Send for Words {}
+// SAFETY: as above.
+unsafe impl Sync for Words {}
+
+impl Words {
+    fn map(fd: impl AsFd, bytes: usize, protection: ProtFlags) -> Result<Self> {
+        let length = NonZeroUsize::new(bytes).context("a map has no entries")?;
+        // SAFETY: a fresh mapping at an address that the kernel chooses; it is unmapped in `drop` and
+        // no reference to it is handed out that outlives `self`.
+        let start = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, fd, 0) }
+            .context("could not map a BPF array into memory")?;
+        Ok(Self {
+            start: start.cast(),
+            count: bytes / size_of::<u64>(),
+        })
+    }
+
+    fn get(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping is `count` words long, page-aligned, and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        // SAFETY: exactly the mapping made in `map`; no reference to it is left.
+        let unmapped = unsafe { munmap(self.start.cast(), self.count * size_of::<u64>()) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+/// The `peers` map, read-only.
+#[derive(Debug)]
+pub struct PeerRows {
+    words: Words,
+    rows: usize,
+}
+
+const ROW_WORDS: usize = size_of::<PeerRow>() / size_of::<u64>();
+const LOCAL_WORDS: usize = size_of::<Local>() / size_of::<u64>();
+
+impl PeerRows {
+    pub(super) fn map(fd: impl AsFd, rows: usize) -> Result<Self> {
+        let words = Words::map(fd, rows * size_of::<PeerRow>(), ProtFlags::PROT_READ)?;
+        Ok(Self { words, rows })
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+}
+
+impl Rows for PeerRows {
+    /// # Panics
+    /// If there is no such row.
+    fn row(&self, index: usize) -> PeerRow {
+        let from = &self.words.get()[index * ROW_WORDS..][..ROW_WORDS];
+        // The kernel writes `last_reply_seq` last. Read twice, it says whether the copy is of one
+        // reply; a reader that is always overtaken gets what is there.
+        const SEQUENCE: usize = std::mem::offset_of!(PeerRow, last_reply_seq) / size_of::<u64>();
+        let mut words = [0u64; ROW_WORDS];
+        for _ in 0..3 {
+            let before = from[SEQUENCE].load(Ordering::Acquire);
+            for (word, source) in words.iter_mut().zip(from) {
+                *word = source.load(Ordering::Relaxed);
+            }
+            std::sync::atomic::fence(Ordering::Acquire);
+            if from[SEQUENCE].load(Ordering::Relaxed) == before {
+                break;
+            }
+        }
+        bytemuck::cast(words)
+    }
+}
+
+/// The `local` map: what this node says of itself.
+#[derive(Debug)]
+pub struct LocalView {
+    words: Words,
+}
+
+impl LocalView {
+    pub(super) fn map(fd: impl AsFd) -> Result<Self> {
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        Ok(Self {
+            words: Words::map(fd, size_of::<Local>(), protection)?,
+        })
+    }
+
+    fn store(&self, at: usize, word: u64) {
+        self.words.get()[at / size_of::<u64>()].store(word, Ordering::Release);
+    }
+
+    /// Says who this agent is; from here on the kernel signs its probes.
+    pub fn introduce(&self, incarnation: Incarnation, nonce: u64, key_id: u8, now: Boottime) {
+        let local = Local {
+            nonce,
+            pulse_tick_at: now.as_nanos(),
+            reason_tick_at: now.as_nanos(),
+            state: NodeState::Starting as u8,
+            key_id,
+            ..Local::default()
+        };
+        let words: [u64; LOCAL_WORDS] = bytemuck::cast(local);
+        for (index, word) in words.into_iter().enumerate() {
+            self.store(index * size_of::<u64>(), word);
+        }
+        // Last: while it is zero the kernel takes no agent to be there.
+        self.store(std::mem::offset_of!(Local, incarnation), incarnation.0);
+    }
+
+    pub fn pulse_tick(&self, now: Boottime) {
+        self.store(std::mem::offset_of!(Local, pulse_tick_at), now.as_nanos());
+    }
+
+    pub fn reason_tick(&self, now: Boottime) {
+        self.store(std::mem::offset_of!(Local, reason_tick_at), now.as_nanos());
+    }
+
+    /// Only the pulse may call this and [`LocalView::introduce`]: they share a word.
+    pub fn set_state(&self, state: NodeState) {
+        let mut local = self.read();
+        local.state = state as u8;
+        let words: [u64; LOCAL_WORDS] = bytemuck::cast(local);
+        let at = std::mem::offset_of!(Local, groups_owned);
+        self.store(at, words[at / size_of::<u64>()]);
+    }
+
+    pub fn read(&self) -> Local {
+        let mut words = [0u64; LOCAL_WORDS];
+        for (word, source) in words.iter_mut().zip(self.words.get()) {
+            *word = source.load(Ordering::Acquire);
+        }
+        bytemuck::cast(words)
+    }
+}

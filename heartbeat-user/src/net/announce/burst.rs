@@ -1,0 +1,98 @@
+//! When to announce an address that was taken over.
+
+use heartbeat_common::time::Boottime;
+use std::time::Duration;
+
+/// After the takeover: at once, and again while switches and hosts may have missed it.
+const BURST: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+];
+/// Then for as long as the address is served, for neighbours that come later or forget.
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// The announcements of one address since one takeover. Has no clock: the caller says what time it
+/// is, and announces when told to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Burst {
+    taken_at: Boottime,
+    next: Step,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Index into [`BURST`].
+    Burst(usize),
+    Refresh(Boottime),
+}
+
+impl Burst {
+    pub fn new(taken_at: Boottime) -> Self {
+        Self {
+            taken_at,
+            next: Step::Burst(0),
+        }
+    }
+
+    /// When the next announcement is due.
+    pub fn due_at(&self) -> Boottime {
+        match self.next {
+            Step::Burst(index) => self.taken_at.after(BURST[index]),
+            Step::Refresh(at) => at,
+        }
+    }
+
+    /// Whether to announce at `now`. Announcements missed meanwhile are not made up for: one says
+    /// all that many would.
+    pub fn poll(&mut self, now: Boottime) -> bool {
+        if now < self.due_at() {
+            return false;
+        }
+        let left = BURST
+            .iter()
+            .position(|offset| self.taken_at.after(*offset) > now);
+        self.next = left.map_or(Step::Refresh(now.after(REFRESH)), Step::Burst);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAKEN: Boottime = Boottime::from_nanos(7_000_000_000);
+
+    fn at(millis: u64) -> Boottime {
+        TAKEN.after(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_burst_then_a_refresh_each_minute() {
+        let mut burst = Burst::new(TAKEN);
+        let announced: Vec<u64> = (0..200_000)
+            .filter(|millis| burst.poll(at(*millis)))
+            .collect();
+        assert_eq!(
+            announced,
+            [0, 20, 100, 500, 2_000, 62_000, 122_000, 182_000]
+        );
+    }
+
+    #[test]
+    fn what_was_missed_is_not_made_up_for() {
+        let mut burst = Burst::new(TAKEN);
+        assert!(burst.poll(at(150)));
+        assert!(!burst.poll(at(150)));
+        assert_eq!(burst.due_at(), at(500));
+        assert!(burst.poll(at(1_000_000)));
+        assert_eq!(burst.due_at(), at(1_060_000));
+    }
+
+    #[test]
+    fn nothing_before_the_takeover() {
+        assert!(!Burst::new(TAKEN).poll(Boottime::from_nanos(0)));
+    }
+}

@@ -1,0 +1,144 @@
+//! Telling the neighbours on a link that an address is here now.
+//!
+//! Only sends, through one packet socket that receives nothing. Frames pass TC egress like all
+//! others. It must never announce anything but what it is asked to: whoever calls it serves the
+//! address.
+
+mod burst;
+mod frame;
+
+use super::{Interface, option};
+use anyhow::{Context, bail};
+use frame::{Arp, Mac};
+use nix::errno::Errno;
+use std::{
+    io, mem,
+    net::IpAddr,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+};
+
+pub use burst::Burst;
+
+/// `TC_PRIO_INTERACTIVE`: ahead of bulk traffic in the interface's queue.
+const PRIORITY: libc::c_int = 6;
+
+/// Announces addresses on one interface.
+#[derive(Debug)]
+pub struct Announcer {
+    socket: OwnedFd,
+    index: u32,
+    name: String,
+}
+
+impl Announcer {
+    /// Opens the socket. The interface must be an Ethernet one, or look like one.
+    pub fn open(interface: &Interface) -> anyhow::Result<Self> {
+        let name = &interface.name;
+        let socket = open_socket(interface.index).with_context(|| {
+            format!("cannot open a packet socket on {name} (it needs CAP_NET_RAW)")
+        })?;
+        let announcer = Self {
+            socket,
+            index: interface.index,
+            name: name.clone(),
+        };
+        announcer.mac()?;
+        Ok(announcer)
+    }
+
+    /// Sends both forms of gratuitous ARP, or an unsolicited Neighbor Advertisement. It never waits:
+    /// what does not fit in the interface's queue is an error.
+    pub fn announce(&self, address: IpAddr) -> anyhow::Result<()> {
+        // Asked anew each time: a bond changes its address when it fails over.
+        let mac = self.mac()?;
+        let sent = match address {
+            IpAddr::V4(v4) => {
+                let request = self.send(&frame::gratuitous_arp(Arp::Request, v4, mac));
+                let reply = self.send(&frame::gratuitous_arp(Arp::Reply, v4, mac));
+                request.and(reply)
+            }
+            IpAddr::V6(v6) => self.send(&frame::neighbor_advertisement(v6, mac)),
+        };
+        sent.with_context(|| format!("cannot announce {address} on {}", self.name))
+    }
+
+    /// The interface's hardware address now.
+    fn mac(&self) -> anyhow::Result<Mac> {
+        let link = self
+            .link_address()
+            .with_context(|| format!("cannot read the hardware address of {}", self.name))?;
+        if link.sll_hatype != libc::ARPHRD_ETHER || usize::from(link.sll_halen) != size_of::<Mac>()
+        {
+            bail!(
+                "cannot announce on {}: it is not an Ethernet interface (hardware type {}), so no \
+                 neighbour asks for addresses there; put the address on another interface",
+                self.name,
+                link.sll_hatype
+            );
+        }
+        let [a, b, c, d, e, f, ..] = link.sll_addr;
+        Ok([a, b, c, d, e, f])
+    }
+
+    fn link_address(&self) -> io::Result<libc::sockaddr_ll> {
+        let mut address = sockaddr(self.index);
+        let mut len = size_of_val(&address) as libc::socklen_t;
+        // SAFETY: the pointers are to `address`, which is `len` bytes long, and to `len`.
+        Errno::result(unsafe {
+            libc::getsockname(
+                self.socket.as_raw_fd(),
+                (&raw mut address).cast(),
+                &raw mut len,
+            )
+        })?;
+        Ok(address)
+    }
+
+    fn send(&self, frame: &[u8]) -> io::Result<()> {
+        let mut to = sockaddr(self.index);
+        // For the packet's own protocol field, by which TC filters and captures choose.
+        to.sll_protocol = u16::from_ne_bytes([frame[12], frame[13]]);
+        // SAFETY: the pointers are to `frame` and `to`, with their lengths; both outlive the call.
+        let result = Errno::result(unsafe {
+            libc::sendto(
+                self.socket.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                libc::MSG_DONTWAIT,
+                (&raw const to).cast(),
+                size_of_val(&to) as libc::socklen_t,
+            )
+        });
+        result.map(drop).map_err(io::Error::from)
+    }
+}
+
+/// Protocol 0: such a socket is handed no packet at all.
+fn open_socket(index: u32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    let fd = Errno::result(unsafe {
+        libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0)
+    })?;
+    // SAFETY: the descriptor is new and nobody else's.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    option::set(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, &PRIORITY)?;
+    let address = sockaddr(index);
+    // SAFETY: the pointer is to `address`, with its length.
+    Errno::result(unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of_val(&address) as libc::socklen_t,
+        )
+    })?;
+    Ok(socket)
+}
+
+fn sockaddr(index: u32) -> libc::sockaddr_ll {
+    // SAFETY: all its fields are integers, for which zero is a value.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = index.cast_signed();
+    address.sll_halen = size_of::<Mac>() as u8;
+    address
+}

@@ -1,0 +1,98 @@
+//! What an interface is: its index, MAC address and state.
+
+use super::transport::{Failure, Transport};
+use netlink_packet_core::{DecodeError, NlasIterator};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkMessage},
+};
+use nix::errno::Errno;
+
+/// A name with its terminating zero fits in 16 bytes (`IFNAMSIZ`).
+const MAX_NAME: usize = 15;
+const HEADER_LEN: usize = 16;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+
+/// An interface as it was when it was looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    pub index: u32,
+    pub name: String,
+    /// All zero where the interface has no 48-bit hardware address.
+    pub mac: [u8; 6],
+    /// Switched on by the administrator.
+    pub up: bool,
+    /// Switched on, and the link has a signal.
+    pub carrier: bool,
+    /// Bytes.
+    pub mtu: u32,
+}
+
+impl Transport {
+    /// `None` if there is no interface of that name.
+    pub(super) fn interface(&mut self, name: &str) -> Result<Option<Interface>, Failure> {
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Ok(None);
+        }
+        let mut message = listing();
+        message
+            .attributes
+            .push(LinkAttribute::IfName(name.to_owned()));
+        match self.get(RouteNetlinkMessage::GetLink(message), read_interface) {
+            Err(Failure::Refused {
+                errno: Errno::ENODEV,
+                ..
+            }) => Ok(None),
+            result => result,
+        }
+    }
+
+    pub(super) fn interface_names(&mut self) -> Result<Vec<String>, Failure> {
+        let interfaces = self.list(&RouteNetlinkMessage::GetLink(listing()), read_interface)?;
+        Ok(interfaces
+            .into_iter()
+            .map(|interface| interface.name)
+            .collect())
+    }
+}
+
+fn listing() -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message
+        .attributes
+        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    message
+}
+
+/// Reads only the attributes that are used: the others differ by kernel and by driver, and one that
+/// is not understood must not keep the agent from starting.
+fn read_interface(body: &[u8]) -> Result<Interface, DecodeError> {
+    let header = LinkHeader::parse(body)?;
+    let mut interface = Interface {
+        index: header.index,
+        name: String::new(),
+        mac: [0; 6],
+        up: header.flags.contains(LinkFlags::Up),
+        carrier: header.flags.contains(LinkFlags::LowerUp),
+        mtu: 0,
+    };
+    for attribute in NlasIterator::new(&body[HEADER_LEN..]) {
+        let attribute = attribute?;
+        let value = attribute.value();
+        match attribute.kind() {
+            IFLA_IFNAME => {
+                interface.name = String::from_utf8_lossy(value)
+                    .trim_end_matches('\0')
+                    .to_owned();
+            }
+            IFLA_ADDRESS => interface.mac = value.try_into().unwrap_or_default(),
+            IFLA_MTU => {
+                interface.mtu = value.try_into().map(u32::from_ne_bytes).unwrap_or_default()
+            }
+            _ => {}
+        }
+    }
+    Ok(interface)
+}

@@ -1,0 +1,151 @@
+//! Addresses and interfaces of this host, through rtnetlink.
+//!
+//! One [`Netlink`] is one socket, kept open. A call is a request and its answer: a few microseconds,
+//! unless another process holds the kernel's configuration lock (RTNL), for which every request
+//! waits. It must never touch an address other than the one it was asked about.
+
+mod address;
+mod interface;
+mod transport;
+
+use crate::net::IpPrefix;
+use nix::{errno::Errno, net::if_::if_indextoname};
+use std::{io, net::IpAddr};
+use transport::Transport;
+
+pub use interface::Interface;
+pub use transport::Failure;
+
+/// Why an address or an interface could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NetlinkError {
+    #[error("cannot open an rtnetlink socket: {0}")]
+    Open(#[source] io::Error),
+    #[error("no interface `{name}` on this host; there are: {existing}")]
+    NoInterface { name: String, existing: String },
+    #[error("cannot {action}: {failure}{}", remedy(failure))]
+    Request { action: String, failure: Failure },
+}
+
+impl NetlinkError {
+    /// The kernel's error number if it was the kernel that refused.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Open(error) => error.raw_os_error().map(Errno::from_raw),
+            Self::NoInterface { .. } => Some(Errno::ENODEV),
+            Self::Request { failure, .. } => failure.errno(),
+        }
+    }
+}
+
+/// What to do about a refusal, where there is something typical.
+fn remedy(failure: &Failure) -> &'static str {
+    match failure.errno() {
+        Some(Errno::EPERM) => "; run as root or grant CAP_NET_ADMIN",
+        Some(Errno::ENODEV) => "; the interface is gone, bring it back or name another",
+        Some(Errno::EACCES) => {
+            "; for an IPv6 address, see sysctl net.ipv6.conf.<interface>.disable_ipv6"
+        }
+        Some(Errno::ENOBUFS) => {
+            "; IPv6 wants an interface MTU of 1280 or more, IPv4 one of 68 or more"
+        }
+        _ => "",
+    }
+}
+
+/// An rtnetlink socket in the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub struct Netlink {
+    transport: Transport,
+}
+
+impl Netlink {
+    pub fn open() -> Result<Self, NetlinkError> {
+        Transport::open()
+            .map(|transport| Self { transport })
+            .map_err(NetlinkError::Open)
+    }
+
+    /// Puts `prefix` on an interface. `true`: it was added; `false`: the address was there already,
+    /// with whatever prefix length.
+    ///
+    /// The address is usable at once and stays out of the node's own way:
+    /// - IPv6: without duplicate address detection, since the cluster decides who has it; and with
+    ///   no preferred lifetime ("deprecated", RFC 4862, section 5.5.4), since otherwise the kernel
+    ///   would prefer this newest address as source of the node's own connections (RFC 6724,
+    ///   section 5, rule 3 avoids it unless it is the only one).
+    /// - IPv4: an address of a subnet in which the node has one already becomes a secondary of it,
+    ///   which the kernel does by itself. Where its subnet lies within a larger one of the node's, it
+    ///   gets no route of its own: that route would be the more specific one, and its preferred
+    ///   source is the new address.
+    ///
+    /// Otherwise the subnet's route comes with it as with `ip address add`, so that an interface
+    /// without an address of its own can serve its neighbours. No broadcast address, no label.
+    pub fn add_address(&mut self, ifindex: u32, prefix: IpPrefix) -> Result<bool, NetlinkError> {
+        self.transport
+            .add(ifindex, prefix)
+            .map_err(|failure| refused(format!("add {prefix} to {}", name_of(ifindex)), failure))
+    }
+
+    /// Takes `address` from an interface, with whatever prefix length it is there. `false`: it was
+    /// not there (nor, perhaps, the interface).
+    ///
+    /// IPv4 addresses that were secondaries of it stay: where the kernel removes them with their
+    /// primary (sysctl `promote_secondaries` is 0), they are put back at once.
+    pub fn remove_address(&mut self, ifindex: u32, address: IpAddr) -> Result<bool, NetlinkError> {
+        self.transport.remove(ifindex, address).map_err(|failure| {
+            refused(
+                format!("remove {address} from {}", name_of(ifindex)),
+                failure,
+            )
+        })
+    }
+
+    /// Whether `address` is on an interface, with whatever prefix length.
+    pub fn has_address(&mut self, ifindex: u32, address: IpAddr) -> Result<bool, NetlinkError> {
+        let action = || format!("look for {address} on {}", name_of(ifindex));
+        self.transport
+            .has(ifindex, address)
+            .map_err(|failure| refused(action(), failure))
+    }
+
+    /// The addresses on an interface, IPv4 first.
+    pub fn addresses(&mut self, ifindex: u32) -> Result<Vec<IpPrefix>, NetlinkError> {
+        let action = || format!("list the addresses of {}", name_of(ifindex));
+        self.transport
+            .addresses(ifindex)
+            .map_err(|failure| refused(action(), failure))
+    }
+
+    /// The interface that is called `name` now.
+    pub fn interface(&mut self, name: &str) -> Result<Interface, NetlinkError> {
+        let action = || format!("look up interface `{name}`");
+        match self.transport.interface(name) {
+            Ok(Some(interface)) => Ok(interface),
+            Ok(None) => {
+                let existing = self
+                    .transport
+                    .interface_names()
+                    .map_err(|failure| refused("list the interfaces".to_owned(), failure))?;
+                Err(NetlinkError::NoInterface {
+                    name: name.to_owned(),
+                    existing: existing.join(", "),
+                })
+            }
+            Err(failure) => Err(refused(action(), failure)),
+        }
+    }
+}
+
+fn refused(action: String, failure: Failure) -> NetlinkError {
+    NetlinkError::Request { action, failure }
+}
+
+/// For messages only.
+fn name_of(ifindex: u32) -> String {
+    match if_indextoname(ifindex) {
+        // nix 0.31 returns an empty name where there is no such interface.
+        Ok(name) if !name.is_empty() => name.to_string_lossy().into_owned(),
+        _ => format!("interface {ifindex}"),
+    }
+}

@@ -1,0 +1,38 @@
+//! Socket options that have no safe wrapper of their own.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+};
+
+/// A C type that an option may have: plain data in which every bit counts.
+///
+/// # Safety
+/// The kernel reads the value's bytes: it must have no padding, and its pointers must be good.
+pub(super) unsafe trait Value {}
+
+// SAFETY: an integer.
+unsafe impl Value for libc::c_int {}
+
+pub(super) fn set<T: Value>(
+    socket: impl AsFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    // SAFETY: the pointer and the length are those of `value`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            name,
+            (&raw const *value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

@@ -1,0 +1,219 @@
+//! The UDP socket from which the probes of one link leave.
+
+use crate::net::option;
+use anyhow::Context;
+use nix::{errno::Errno, sys::socket::SockaddrStorage};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, SocketAddrV6},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+/// Class selector 6, network control (RFC 2474), in the place of the former TOS byte.
+const TRAFFIC_CLASS: libc::c_int = 0xc0;
+/// `TC_PRIO_INTERACTIVE`: first band of the default queue; the highest that needs no privilege.
+const PRIORITY: libc::c_int = 6;
+/// Room for a tick's probes to the most peers there can be (about 1.3 KB each as the kernel counts),
+/// while the driver has not sent the last tick's. A limit, not memory set aside.
+const SEND_BUFFER: libc::c_int = 4 << 20;
+/// linux/udp.h
+const UDP_NO_CHECK6_TX: libc::c_int = 101;
+
+/// A UDP socket bound to one link: to its address, the heartbeat port, and its interface.
+///
+/// Probes leave by that interface only, over its own routes (a router on it included): were the
+/// kernel to choose another way around a broken link, that link would look sound.
+///
+/// They leave *without a UDP checksum*. TC egress writes time, liveness and tag into the probe and
+/// then the whole checksum; were it left to the network card, the card would add the sum again.
+///
+/// Nothing is ever received: XDP takes what is ours, and a filter drops the rest before it is queued,
+/// so that junk sent to the port wakes nobody. The socket still owns the port, hence no ICMP "port
+/// unreachable" tells of it, and a second agent on the same address is refused.
+#[derive(Debug)]
+pub struct ProbeSocket {
+    socket: OwnedFd,
+}
+
+impl ProbeSocket {
+    /// `local` is an address of the interface; where it is link-local (fe80::), its scope is the
+    /// interface too.
+    pub fn open(local: IpAddr, port: u16, ifindex: u32) -> anyhow::Result<Self> {
+        let socket = new_socket(local).context("cannot open a UDP socket")?;
+        configure(&socket, local, ifindex).with_context(|| {
+            format!("cannot prepare the probe socket of {local} on interface {ifindex}")
+        })?;
+        bind(&socket, local, port, ifindex).map_err(|errno| {
+            anyhow::Error::new(io::Error::from(errno)).context(format!(
+                "cannot bind the probe socket to {} on interface {ifindex}{}",
+                SocketAddr::new(local, port),
+                remedy(errno)
+            ))
+        })?;
+        Ok(Self { socket })
+    }
+}
+
+impl AsFd for ProbeSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn remedy(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EADDRINUSE => ": another program has this port, perhaps another agent; end that one",
+        Errno::EADDRNOTAVAIL => {
+            ": the address is not on this host, or still undergoes duplicate address detection"
+        }
+        Errno::EACCES => ": a port below 1024 needs root or CAP_NET_BIND_SERVICE",
+        _ => "",
+    }
+}
+
+fn new_socket(local: IpAddr) -> io::Result<OwnedFd> {
+    let family = if local.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    // SAFETY: no pointers.
+    let fd = Errno::result(unsafe {
+        libc::socket(
+            family,
+            libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+            0,
+        )
+    })?;
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn configure(socket: &OwnedFd, local: IpAddr, ifindex: u32) -> anyhow::Result<()> {
+    let set = |level, name, value: libc::c_int, what: &'static str| {
+        option::set(socket, level, name, &value).context(what)
+    };
+    receive_nothing(socket).context("filter of received datagrams")?;
+    set(
+        libc::SOL_SOCKET,
+        libc::SO_BINDTOIFINDEX,
+        ifindex.cast_signed(),
+        "SO_BINDTOIFINDEX",
+    )?;
+    // "Probe" is: never fragment (fragments are not answered), and let no ICMP message, which
+    // anybody can forge, tell us a smaller path MTU. A probe fits everywhere.
+    match local {
+        IpAddr::V4(_) => {
+            set(libc::SOL_SOCKET, libc::SO_NO_CHECK, 1, "SO_NO_CHECK")?;
+            set(libc::IPPROTO_IP, libc::IP_TOS, TRAFFIC_CLASS, "IP_TOS")?;
+            let probe = libc::IP_PMTUDISC_PROBE;
+            set(
+                libc::IPPROTO_IP,
+                libc::IP_MTU_DISCOVER,
+                probe,
+                "IP_MTU_DISCOVER",
+            )?;
+        }
+        IpAddr::V6(_) => {
+            set(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1, "IPV6_V6ONLY")?;
+            set(libc::IPPROTO_UDP, UDP_NO_CHECK6_TX, 1, "UDP_NO_CHECK6_TX")?;
+            set(
+                libc::IPPROTO_IPV6,
+                libc::IPV6_TCLASS,
+                TRAFFIC_CLASS,
+                "IPV6_TCLASS",
+            )?;
+            let probe = libc::IPV6_PMTUDISC_PROBE;
+            set(
+                libc::IPPROTO_IPV6,
+                libc::IPV6_MTU_DISCOVER,
+                probe,
+                "IPV6_MTU_DISCOVER",
+            )?;
+        }
+    }
+    // After IP_TOS, which sets a priority of its own.
+    set(libc::SOL_SOCKET, libc::SO_PRIORITY, PRIORITY, "SO_PRIORITY")?;
+    // Beyond the administrator's limit only with CAP_NET_ADMIN; else as far as that limit.
+    set(
+        libc::SOL_SOCKET,
+        libc::SO_SNDBUFFORCE,
+        SEND_BUFFER,
+        "SO_SNDBUFFORCE",
+    )
+    .or_else(|_| set(libc::SOL_SOCKET, libc::SO_SNDBUF, SEND_BUFFER, "SO_SNDBUF"))
+}
+
+// SAFETY: laid out by C without read padding; `receive_nothing` gives it a good pointer.
+unsafe impl option::Value for libc::sock_fprog {}
+
+/// Attaches a classic BPF program of one instruction: keep 0 bytes, that is, drop.
+fn receive_nothing(socket: &OwnedFd) -> io::Result<()> {
+    let mut drop_all = libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: 0,
+    };
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: &raw mut drop_all,
+    };
+    option::set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+}
+
+fn bind(socket: &OwnedFd, local: IpAddr, port: u16, ifindex: u32) -> Result<(), Errno> {
+    let address = match local {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            SocketAddr::V6(SocketAddrV6::new(v6, port, 0, ifindex))
+        }
+        _ => SocketAddr::new(local, port),
+    };
+    nix::sys::socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{getsockopt, sockopt};
+
+    /// Loopback's index in every network namespace.
+    const LO: u32 = 1;
+
+    #[test]
+    fn a_second_socket_on_the_same_address_is_refused() {
+        let local: IpAddr = "127.0.0.1".parse().unwrap();
+        let port = free_port(local);
+        let _first = ProbeSocket::open(local, port, LO).unwrap();
+        let error = format!("{:#}", ProbeSocket::open(local, port, LO).unwrap_err());
+        assert!(error.contains("perhaps another agent"), "{error}");
+        assert!(error.contains(&format!("127.0.0.1:{port}")), "{error}");
+    }
+
+    #[test]
+    fn a_foreign_address_is_refused() {
+        let error = ProbeSocket::open("192.0.2.1".parse().unwrap(), 0, LO).unwrap_err();
+        assert!(
+            format!("{error:#}").contains("not on this host"),
+            "{error:#}"
+        );
+    }
+
+    #[test]
+    fn the_priority_survives_the_traffic_class() {
+        let socket = ProbeSocket::open("127.0.0.1".parse().unwrap(), 0, LO).unwrap();
+        assert_eq!(getsockopt(&socket, sockopt::Priority).unwrap(), PRIORITY);
+        assert_eq!(
+            getsockopt(&socket, sockopt::Ipv4Tos).unwrap(),
+            TRAFFIC_CLASS
+        );
+    }
+
+    fn free_port(local: IpAddr) -> u16 {
+        std::net::UdpSocket::bind((local, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
+    }
+}

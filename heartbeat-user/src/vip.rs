@@ -1,0 +1,266 @@
+//! Moves the virtual addresses: one thread that does nothing else, so that neither the pulse waits for
+//! the kernel's network configuration nor an address for a busy tokio.
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use heartbeat_common::time::Boottime;
+
+use crate::{
+    clock,
+    config::{Config, Vip},
+    net::{Announcer, Burst, Interface, Netlink},
+    pulse::realtime,
+};
+
+/// How long to wait before an address that could not be added or removed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long to wait when nothing is to be announced or retried.
+const IDLE: Duration = Duration::from_secs(3600);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Acquire { vip: usize, decided: Boottime },
+    Release { vip: usize, decided: Boottime },
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Acquired {
+        vip: usize,
+        decided: Boottime,
+        address: Boottime,
+        announced: Boottime,
+    },
+    Released {
+        vip: usize,
+        decided: Boottime,
+        address: Boottime,
+    },
+    Failed {
+        vip: usize,
+        message: String,
+    },
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub struct Mover {
+    orders: Sender<Order>,
+    thread: JoinHandle<()>,
+}
+
+impl Mover {
+    /// Removes what an earlier run left on the interfaces, then starts. `report` is called on the
+    /// mover's thread and must not block.
+    pub fn start(config: &Config, report: impl FnMut(Outcome) + Send + 'static) -> Result<Self> {
+        let mut netlink = Netlink::open()?;
+        let held = config
+            .vips
+            .iter()
+            .map(|vip| Held::new(vip, &mut netlink).with_context(|| format!("vip {}", vip.name)))
+            .collect::<Result<Vec<_>>>()?;
+        let (orders, inbox) = channel();
+        let priority = config.realtime_priority;
+        let mut body = Body {
+            netlink,
+            held,
+            report,
+        };
+        let thread = std::thread::Builder::new()
+            .name("vip".to_owned())
+            .spawn(move || {
+                // Just behind the pulse. If it is refused the pulse has said so already.
+                if let Some(priority) = priority {
+                    let _ = realtime::set_fifo(priority.saturating_sub(1).max(1));
+                }
+                body.run(&inbox);
+            })
+            .context("could not start the thread that moves addresses")?;
+        Ok(Self { orders, thread })
+    }
+
+    /// A handle for the pulse. Dropping all handles and the mover lets go of all addresses.
+    pub fn orders(&self) -> Sender<Order> {
+        self.orders.clone()
+    }
+
+    /// Releases all addresses and waits. The pulse must have been stopped before, so that no order
+    /// comes after.
+    pub fn stop(self) {
+        drop(self.orders);
+        if self.thread.join().is_err() {
+            log::error!(
+                "the thread that moves addresses had panicked: see whether any was left behind"
+            );
+        }
+    }
+}
+
+struct Held {
+    vip: Vip,
+    interface: Interface,
+    announcer: Announcer,
+    wanted: bool,
+    /// When the last order was decided.
+    decided: Boottime,
+    on_interface: bool,
+    burst: Option<Burst>,
+    retry_at: Option<Boottime>,
+}
+
+impl Held {
+    fn new(vip: &Vip, netlink: &mut Netlink) -> Result<Self> {
+        let interface = netlink.interface(&vip.interface)?;
+        if netlink.remove_address(interface.index, vip.address.address)? {
+            log::warn!(
+                "vip {}: removed {} from {}, where an earlier run had left it",
+                vip.name,
+                vip.address,
+                interface.name
+            );
+        }
+        Ok(Self {
+            announcer: Announcer::open(&interface)?,
+            vip: vip.clone(),
+            interface,
+            wanted: false,
+            decided: Boottime::default(),
+            on_interface: false,
+            burst: None,
+            retry_at: None,
+        })
+    }
+
+    fn announce(&self) {
+        if let Err(error) = self.announcer.announce(self.vip.address.address) {
+            log::warn!(
+                "vip {}: could not announce {}: {error:#}",
+                self.vip.name,
+                self.vip.address
+            );
+        }
+    }
+
+    /// When this address needs something done without an order.
+    fn due_at(&self) -> Option<Boottime> {
+        match (&self.burst, self.retry_at) {
+            (Some(burst), Some(retry)) => Some(burst.due_at().min(retry)),
+            (Some(burst), None) => Some(burst.due_at()),
+            (None, retry) => retry,
+        }
+    }
+}
+
+struct Body<R> {
+    netlink: Netlink,
+    held: Vec<Held>,
+    report: R,
+}
+
+impl<R: FnMut(Outcome)> Body<R> {
+    fn run(&mut self, inbox: &Receiver<Order>) {
+        loop {
+            let now = clock::now();
+            let due = self.held.iter().filter_map(Held::due_at).min();
+            match inbox.recv_timeout(due.map_or(IDLE, |at| at.since(now))) {
+                Ok(Order::Acquire { vip, decided }) => self.order(vip, true, decided),
+                Ok(Order::Release { vip, decided }) => self.order(vip, false, decided),
+                Err(RecvTimeoutError::Timeout) => self.do_what_is_due(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let now = clock::now();
+        for vip in 0..self.held.len() {
+            if self.held[vip].on_interface {
+                self.order(vip, false, now);
+            }
+        }
+    }
+
+    fn order(&mut self, vip: usize, wanted: bool, decided: Boottime) {
+        self.held[vip].wanted = wanted;
+        self.held[vip].decided = decided;
+        self.carry_out(vip);
+    }
+
+    fn carry_out(&mut self, vip: usize) {
+        let result = if self.held[vip].wanted {
+            self.acquire(vip)
+        } else {
+            self.release(vip)
+        };
+        let held = &mut self.held[vip];
+        held.retry_at = None;
+        match result {
+            Ok(Some(outcome)) => (self.report)(outcome),
+            Ok(None) => {}
+            Err(error) => {
+                held.retry_at = Some(clock::now().after(RETRY));
+                let message = format!("{error:#}; trying again every {} s", RETRY.as_secs());
+                (self.report)(Outcome::Failed { vip, message });
+            }
+        }
+    }
+
+    fn acquire(&mut self, vip: usize) -> Result<Option<Outcome>> {
+        let held = &mut self.held[vip];
+        if held.on_interface {
+            return Ok(None);
+        }
+        let (prefix, interface) = (held.vip.address, &held.interface);
+        self.netlink
+            .add_address(interface.index, prefix)
+            .with_context(|| format!("could not add {prefix} to {}", interface.name))?;
+        let address = clock::now();
+        held.on_interface = true;
+        let mut burst = Burst::new(address);
+        if burst.poll(address) {
+            held.announce();
+        }
+        held.burst = Some(burst);
+        let announced = clock::now();
+        Ok(Some(Outcome::Acquired {
+            vip,
+            decided: held.decided,
+            address,
+            announced,
+        }))
+    }
+
+    fn release(&mut self, vip: usize) -> Result<Option<Outcome>> {
+        let held = &mut self.held[vip];
+        if !held.on_interface {
+            return Ok(None);
+        }
+        let (prefix, interface) = (held.vip.address, &held.interface);
+        self.netlink
+            .remove_address(interface.index, prefix.address)
+            .with_context(|| format!("could not remove {prefix} from {}", interface.name))?;
+        held.on_interface = false;
+        held.burst = None;
+        Ok(Some(Outcome::Released {
+            vip,
+            decided: held.decided,
+            address: clock::now(),
+        }))
+    }
+
+    fn do_what_is_due(&mut self) {
+        let now = clock::now();
+        for vip in 0..self.held.len() {
+            let held = &mut self.held[vip];
+            if held.burst.as_mut().is_some_and(|burst| burst.poll(now)) {
+                held.announce();
+            }
+            if held.retry_at.is_some_and(|at| at <= now) {
+                self.carry_out(vip);
+            }
+        }
+    }
+}

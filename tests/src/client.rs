@@ -1,0 +1,201 @@
+//! The client of the virtual address: asks it again and again, and keeps the books.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::Result;
+use heartbeat_common::time::Boottime;
+
+use crate::{
+    netns::Namespace,
+    service::{self, NUMBER_LEN},
+    sys::{self, Ticker},
+};
+
+/// Datagrams younger than this may still get their answer.
+const IN_FLIGHT: Duration = Duration::from_millis(20);
+/// Share of its datagrams that a node must answer to serve steadily, in percent.
+const STEADY_PERCENT: usize = 95;
+
+/// What became of one datagram. Its place in the list is its number.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub sent: Boottime,
+    pub answer: Option<Answer>,
+}
+
+/// Who answered, and when the answer reached the client.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub at: Boottime,
+    pub node: Arc<str>,
+}
+
+/// What the threads report. A channel, since neither may wait for a reader.
+enum Report {
+    Sent(Boottime),
+    Answered(usize, Answer),
+}
+
+/// Sends a datagram each period until it is dropped.
+#[derive(Debug)]
+pub struct Client {
+    period: Duration,
+    books: Mutex<Books>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Books {
+    reports: Receiver<Report>,
+    records: Vec<Record>,
+}
+
+impl Client {
+    /// Asks the service at `vip` from within `ns`.
+    pub fn start(ns: &Namespace, vip: IpAddr, period: Duration) -> Result<Self> {
+        let any: IpAddr = match vip {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let to = SocketAddr::new(vip, service::PORT);
+        // Not connected, so that what the network says of a dead owner does not end up here.
+        let sender = ns.enter(|| Ok(UdpSocket::bind((any, 0))?))?;
+        sender.set_read_timeout(Some(service::POLL))?;
+        let receiver = sender.try_clone()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (report, reports) = mpsc::channel();
+        let books = Mutex::new(Books {
+            reports,
+            records: Vec::new(),
+        });
+        // The threads belong to the client from the start: should the second fail, the first ends.
+        let mut client = Self {
+            period,
+            books,
+            stop,
+            threads: Vec::new(),
+        };
+        let (stop, sent) = (Arc::clone(&client.stop), report.clone());
+        client.spawn("client-send", move || {
+            send(&sender, to, period, &sent, &stop);
+        })?;
+        let stop = Arc::clone(&client.stop);
+        client.spawn("client-receive", move || {
+            receive(&receiver, to, &report, &stop);
+        })?;
+        Ok(client)
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.threads
+            .push(thread::Builder::new().name(name.to_owned()).spawn(work)?);
+        Ok(())
+    }
+
+    /// Shows `look` all datagrams so far, in the order of their numbers.
+    pub fn with_records<R>(&self, look: impl FnOnce(&[Record]) -> R) -> R {
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let Books { reports, records } = &mut *books;
+        for report in reports.try_iter() {
+            match report {
+                Report::Sent(sent) => records.push(Record { sent, answer: None }),
+                Report::Answered(number, answer) => {
+                    // The first answer counts. Each datagram is reported as sent before it leaves.
+                    if let Some(record) = records.get_mut(number) {
+                        record.answer.get_or_insert(answer);
+                    }
+                }
+            }
+        }
+        look(records)
+    }
+
+    /// The node that served the whole of the last `span`, if it was one.
+    pub fn steady(&self, span: Duration) -> Option<Arc<str>> {
+        let many = |d: Duration| (d.as_nanos() / self.period.as_nanos().max(1)) as usize;
+        self.with_records(|records| {
+            let settled = &records[..records.len().saturating_sub(many(IN_FLIGHT))];
+            let last = &settled[settled.len().checked_sub(many(span).max(1))?..];
+            let answers = || last.iter().filter_map(|record| record.answer.as_ref());
+            let node = &answers().next_back()?.node;
+            let alone = answers().all(|answer| answer.node == *node);
+            let enough = answers().count() * 100 >= last.len() * STEADY_PERCENT;
+            (alone && enough).then(|| Arc::clone(node))
+        })
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn send(
+    socket: &UdpSocket,
+    to: SocketAddr,
+    period: Duration,
+    report: &Sender<Report>,
+    stop: &AtomicBool,
+) {
+    sys::realtime();
+    let mut ticker = Ticker::new(period);
+    for number in 0_u64.. {
+        ticker.wait();
+        if stop.load(Ordering::Relaxed) || report.send(Report::Sent(sys::boottime())).is_err() {
+            return;
+        }
+        // A datagram that cannot be sent is one without an answer.
+        let _ = socket.send_to(&number.to_be_bytes(), to);
+    }
+}
+
+fn receive(socket: &UdpSocket, vip: SocketAddr, report: &Sender<Report>, stop: &AtomicBool) {
+    sys::realtime();
+    let mut buffer = [0; 64];
+    // Names seen so far: an answer shares its node's.
+    let mut names: Vec<Arc<str>> = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let Ok((len, from)) = socket.recv_from(&mut buffer) else {
+            continue;
+        };
+        let at = sys::boottime();
+        let Some((number, name)) = buffer[..len].split_first_chunk::<NUMBER_LEN>() else {
+            continue;
+        };
+        let Ok(name) = std::str::from_utf8(name) else {
+            continue;
+        };
+        if from != vip {
+            continue;
+        }
+        let known = names
+            .iter()
+            .position(|known| **known == *name)
+            .unwrap_or_else(|| {
+                names.push(Arc::from(name));
+                names.len() - 1
+            });
+        let node = Arc::clone(&names[known]);
+        let number = u64::from_be_bytes(*number) as usize;
+        if report
+            .send(Report::Answered(number, Answer { at, node }))
+            .is_err()
+        {
+            return;
+        }
+    }
+}

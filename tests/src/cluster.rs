@@ -1,0 +1,336 @@
+//! A cluster in namespaces, with agents that can be hurt and healed.
+
+use std::{
+    env,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use heartbeat_user::control::protocol::Status;
+use nix::sys::signal::Signal;
+
+use crate::{
+    agent::{Agent, tail},
+    client::Client,
+    config::{Family, Shared, interface},
+    interrupt,
+    netns::Namespace,
+    node::Node,
+    switch::Switch,
+    wait_until,
+    workdir::{WorkDir, sweep},
+};
+
+/// Path of the `heartbeat` binary. `cargo xtask` sets it.
+pub const BINARY: &str = "HEARTBEAT_BIN";
+/// Path of the BPF object with the rig's own program. `cargo xtask` sets it.
+pub const OBJECT: &str = "HEARTBEAT_RIG_OBJECT";
+
+/// What is shown of an agent's log when something failed.
+const LOG_LINES: usize = 40;
+
+/// What a cluster looks like.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Nodes by rank; ids are 1, 2, 3, ...
+    pub nodes: Vec<String>,
+    /// Separate networks that connect the nodes; the client and the virtual address are on the first.
+    pub links: usize,
+    pub family: Family,
+    pub interval: Duration,
+    pub timeout: Duration,
+    pub agent_stall: Duration,
+    /// TOML appended to every configuration file.
+    pub extra: String,
+    /// Leave the work directory behind, logs included.
+    pub keep: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            nodes: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            links: 1,
+            family: Family::V4,
+            interval: Duration::from_millis(1),
+            timeout: Duration::from_millis(3),
+            agent_stall: Duration::from_millis(50),
+            extra: String::new(),
+            keep: false,
+        }
+    }
+}
+
+/// How a node dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Fault {
+    /// All its links lose their carrier.
+    Cut,
+    /// The switch stops forwarding for it; the carrier stays.
+    Silent,
+    /// Its agent is killed.
+    Kill,
+    /// Its agent is stopped, as by a debugger.
+    Stop,
+}
+
+/// A cluster. Everything it made goes when it drops.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Node>,
+    client: Namespace,
+    switch: Switch,
+    shared: Shared,
+    binary: PathBuf,
+    dir: WorkDir,
+}
+
+impl Cluster {
+    /// Builds network, services and configuration files. No agent runs yet.
+    pub fn new(options: Options) -> Result<Self> {
+        interrupt::install();
+        sweep();
+        let binary = from_env(BINARY)?;
+        let mut switch = Switch::new(options.links, &from_env(OBJECT)?)?;
+        let dir = WorkDir::new(options.keep)?;
+        let shared = Shared {
+            cluster: "rig".to_owned(),
+            nodes: options.nodes,
+            links: options.links,
+            family: options.family,
+            interval: options.interval,
+            timeout: options.timeout,
+            agent_stall: options.agent_stall,
+            extra: options.extra,
+        };
+        let client = Namespace::new("client")?;
+        switch.plug(&client, &interface(0), 0, "client")?;
+        for family in Family::ALL {
+            client.add_address(&interface(0), family.client(), family.prefix_len())?;
+        }
+        let nodes = (0..shared.nodes.len())
+            .map(|index| Node::new(index, &shared, &mut switch, &dir))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            nodes,
+            client,
+            switch,
+            shared,
+            binary,
+            dir,
+        })
+    }
+
+    /// Builds a cluster for `story`, and shows the agents' logs if the story fails.
+    pub fn play(options: Options, story: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let mut cluster = Self::new(options)?;
+        story(&mut cluster).inspect_err(|_| eprintln!("{}", cluster.logs(LOG_LINES)))
+    }
+
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    pub fn node(&self, name: &str) -> Result<&Node> {
+        self.nodes
+            .iter()
+            .find(|node| node.name == name)
+            .with_context(|| no_such(name))
+    }
+
+    pub fn node_mut(&mut self, name: &str) -> Result<&mut Node> {
+        self.nodes
+            .iter_mut()
+            .find(|node| node.name == name)
+            .with_context(|| no_such(name))
+    }
+
+    pub fn switch(&self) -> &Switch {
+        &self.switch
+    }
+
+    pub fn client_namespace(&self) -> &Namespace {
+        &self.client
+    }
+
+    pub fn vip(&self) -> IpAddr {
+        self.shared.family.vip()
+    }
+
+    /// Where logs, keys and configuration files are.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A client that asks the virtual address once each `period`.
+    pub fn client(&self, period: Duration) -> Result<Client> {
+        Client::start(&self.client, self.vip(), period)
+    }
+
+    pub fn start_agent(&mut self, name: &str) -> Result<()> {
+        let binary = self.binary.clone();
+        let node = self.node_mut(name)?;
+        let agent = Agent::start(&binary, &node.ns, &node.config(), &node.log())?;
+        node.agent = Some(agent);
+        Ok(())
+    }
+
+    pub fn start_agents(&mut self) -> Result<()> {
+        self.shared
+            .nodes
+            .clone()
+            .iter()
+            .try_for_each(|name| self.start_agent(name))
+    }
+
+    /// Fails if an agent that should run has ended.
+    pub fn check_agents(&mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            if let Some(agent) = &mut node.agent {
+                agent
+                    .check()
+                    .with_context(|| format!("node {}", node.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until every node sees every node up, and `owner` alone serves the virtual address.
+    pub fn wait_well(&mut self, deadline: Duration, owner: &str) -> Result<()> {
+        let mut reason = String::new();
+        let what = format!("all nodes are up and {owner} serves {}", self.vip());
+        let waited = wait_until(deadline, &what, || {
+            reason.clear();
+            self.check_agents()?;
+            for node in &self.nodes {
+                match node.control.status() {
+                    Ok(status) => reason.push_str(&unwell(&status, self.nodes.len(), owner)),
+                    Err(error) => reason.push_str(&format!("\n  {}: {error:#}", node.name)),
+                }
+            }
+            Ok(reason.is_empty())
+        });
+        waited.map_err(|error| match reason.as_str() {
+            "" => error,
+            reason => error.context(format!("the cluster is not well:{reason}\n")),
+        })
+    }
+
+    /// Makes `name` die.
+    pub fn inject(&mut self, name: &str, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::Cut => self.each_port(name, |switch, port| switch.set_port_up(port, false)),
+            Fault::Silent => {
+                self.each_port(name, |switch, port| switch.set_port_forwarding(port, false))
+            }
+            Fault::Kill => {
+                let node = self.node_mut(name)?;
+                node.agent()?.kill()?;
+                node.agent = None;
+                Ok(())
+            }
+            Fault::Stop => self.node_mut(name)?.agent()?.signal(Signal::SIGSTOP),
+        }
+    }
+
+    /// Undoes what [`Cluster::inject`] did.
+    pub fn heal(&mut self, name: &str, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::Cut => self.each_port(name, |switch, port| switch.set_port_up(port, true)),
+            Fault::Silent => {
+                self.each_port(name, |switch, port| switch.set_port_forwarding(port, true))
+            }
+            Fault::Kill => self.start_agent(name),
+            Fault::Stop => self.node_mut(name)?.agent()?.signal(Signal::SIGCONT),
+        }
+    }
+
+    /// The nodes that have the virtual address on an interface, whatever their agents say.
+    pub fn holders(&self) -> Result<Vec<&str>> {
+        let mut holders = Vec::new();
+        for node in &self.nodes {
+            if node
+                .ns
+                .addresses()?
+                .iter()
+                .any(|(_, address)| *address == self.vip())
+            {
+                holders.push(node.name.as_str());
+            }
+        }
+        Ok(holders)
+    }
+
+    /// The last `lines` lines of every agent's log.
+    pub fn logs(&self, lines: usize) -> String {
+        let logs = self
+            .nodes
+            .iter()
+            .map(|node| (&node.name, tail(&node.log(), lines)));
+        logs.map(|(name, text)| format!("--- log of {name}\n{text}\n"))
+            .collect()
+    }
+
+    fn each_port(&self, name: &str, act: impl Fn(&Switch, &str) -> Result<()>) -> Result<()> {
+        self.node(name)?
+            .ports
+            .iter()
+            .try_for_each(|port| act(&self.switch, port))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", self.logs(LOG_LINES));
+        }
+    }
+}
+
+/// What is not as it should be, as `status` sees it; empty if all is well.
+fn unwell(status: &Status, nodes: usize, owner: &str) -> String {
+    let mut reasons = Vec::new();
+    if status.state != "active" {
+        reasons.push(format!("its agent is {}", status.state));
+    }
+    if !status.quorum.quorate || status.quorum.alive != nodes {
+        reasons.push(format!(
+            "{} of {nodes} nodes are alive",
+            status.quorum.alive
+        ));
+    }
+    for node in status
+        .nodes
+        .iter()
+        .filter(|node| !node.local && node.state != "up")
+    {
+        reasons.push(format!("{} is {}", node.name, node.state));
+    }
+    for vip in &status.vips {
+        if vip.owner.as_deref() != Some(owner) || vip.held != (status.node == owner) {
+            let owner = vip.owner.as_deref().unwrap_or("nobody");
+            reasons.push(format!(
+                "{} belongs to {owner}, held here: {}",
+                vip.name, vip.held
+            ));
+        }
+    }
+    if reasons.is_empty() {
+        return String::new();
+    }
+    format!("\n  {}: {}", status.node, reasons.join(", "))
+}
+
+fn from_env(name: &str) -> Result<PathBuf> {
+    match env::var_os(name) {
+        Some(path) if !path.is_empty() => Ok(path.into()),
+        _ => bail!("{name} is not set: run this through `cargo xtask`"),
+    }
+}
+
+fn no_such(name: &str) -> String {
+    format!("there is no node {name}")
+}

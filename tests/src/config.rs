@@ -1,0 +1,146 @@
+//! The configuration files that the rig gives its agents, and the addresses in them.
+
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
+    time::Duration,
+};
+
+/// Whether the cluster talks, and serves, by IPv4 or IPv6. The interfaces have both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    #[default]
+    V4,
+    V6,
+}
+
+/// Last part of the client's address.
+const CLIENT: u8 = 200;
+/// Last part of the virtual address.
+const SERVICE: u8 = 100;
+
+impl Family {
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// Host `host` in the network of link `link`.
+    pub fn address(self, link: usize, host: u8) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::new(10, 77, link as u8, host).into(),
+            Self::V6 => Ipv6Addr::new(0xfd77, 0, 0, link as u16, 0, 0, 0, u16::from(host)).into(),
+        }
+    }
+
+    pub fn prefix_len(self) -> u8 {
+        match self {
+            Self::V4 => 24,
+            Self::V6 => 64,
+        }
+    }
+
+    pub fn client(self) -> IpAddr {
+        self.address(0, CLIENT)
+    }
+
+    /// The address that the cluster serves.
+    pub fn vip(self) -> IpAddr {
+        self.address(0, SERVICE)
+    }
+}
+
+/// The name of every node's interface on link `link`.
+pub fn interface(link: usize) -> String {
+    format!("hb{link}")
+}
+
+/// What all configuration files of a cluster share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Nodes by rank: the first is preferred for the virtual address.
+    pub nodes: Vec<String>,
+    pub links: usize,
+    pub family: Family,
+    pub interval: Duration,
+    pub timeout: Duration,
+    pub agent_stall: Duration,
+    /// TOML that goes below the rest, for example hooks.
+    pub extra: String,
+}
+
+impl Shared {
+    /// The file for `node`, with its `instance` and its directory.
+    pub fn file(&self, node: &str, instance: &str, dir: &Path) -> String {
+        let Self {
+            cluster,
+            nodes,
+            links,
+            family,
+            interval,
+            timeout,
+            agent_stall,
+            extra,
+        } = self;
+        let dir = dir.display();
+        let mut text = format!(
+            "[cluster]\n\
+             name = \"{cluster}\"\n\
+             node = \"{node}\"\n\
+             instance = \"{instance}\"\n\
+             key = \"{dir}/key\"\n\
+             interval = \"{}\"\n\
+             timeout = \"{}\"\n\
+             agent_stall = \"{}\"\n\
+             \n\
+             [paths]\n\
+             run = \"{dir}/run\"\n\
+             state = \"{dir}/state\"\n",
+            micros(*interval),
+            micros(*timeout),
+            micros(*agent_stall),
+        );
+        for link in 0..*links {
+            append(
+                &mut text,
+                format_args!("\n[[link]]\ninterface = \"{}\"\n", interface(link)),
+            );
+        }
+        for (index, name) in nodes.iter().enumerate() {
+            let host = host(index);
+            let addresses: Vec<_> = (0..*links).map(|link| family.address(link, host)).collect();
+            let addresses: Vec<_> = addresses.iter().map(|a| format!("\"{a}\"")).collect();
+            append(
+                &mut text,
+                format_args!(
+                    "\n[[node]]\nname = \"{name}\"\nid = {host}\naddresses = [{}]\n",
+                    addresses.join(", ")
+                ),
+            );
+        }
+        append(
+            &mut text,
+            format_args!(
+                "\n[[vip]]\nname = \"service\"\naddress = \"{}/{}\"\nprefer = {nodes:?}\n\n{extra}",
+                family.vip(),
+                family.prefix_len()
+            ),
+        );
+        text
+    }
+}
+
+/// Node number `index` is host number `index` + 1; that is its node id, too.
+pub(crate) fn host(index: usize) -> u8 {
+    index as u8 + 1
+}
+
+/// As the configuration writes a duration.
+fn micros(duration: Duration) -> String {
+    format!("{}us", duration.as_micros())
+}
+
+fn append(text: &mut String, part: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = text.write_fmt(part);
+}

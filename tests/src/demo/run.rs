@@ -1,0 +1,228 @@
+//! One run: a cluster comes up, its owner dies, somebody takes over.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use heartbeat_common::time::Boottime;
+use heartbeat_tests::{
+    Cluster, Fault, Options,
+    client::Client,
+    interrupt::Interrupted,
+    sys::boottime,
+    wait::{observe, wait_until},
+};
+use heartbeat_user::control::protocol::{Event, What};
+
+use crate::{
+    Arguments,
+    outcome::{FalseDown, Outcome, Takeover, gap, verdict},
+    output::Output,
+};
+
+const PERIOD: Duration = Duration::from_millis(1);
+/// How long a cluster may take until all is well.
+const START: Duration = Duration::from_secs(20);
+/// How long a takeover may take, beyond what the configuration makes it take.
+const TAKEOVER: Duration = Duration::from_secs(5);
+/// How long the successor must have served.
+const STEADY: Duration = Duration::from_millis(300);
+/// How long all is quiet before the fault: a single run shows more of it.
+const QUIET_ONE: Duration = Duration::from_millis(2_500);
+const QUIET_MANY: Duration = Duration::from_millis(1_000);
+/// The fault comes at a random phase of this, on top of the quiet: so many heartbeats.
+const PHASE_HEARTBEATS: u32 = 64;
+
+/// Fails only if the user interrupts or no cluster could be built. That nobody takes over is an
+/// outcome.
+pub(crate) fn run(arguments: &Arguments, number: u32, out: &Output) -> Result<Outcome> {
+    let options = Options {
+        interval: arguments.interval,
+        timeout: arguments.deadline,
+        keep: arguments.keep_logs,
+        ..Options::default()
+    };
+    // The first in the order of preference owns the address.
+    let victim = options.nodes[0].clone();
+    let mut cluster = Cluster::new(options)?;
+    if arguments.keep_logs {
+        out.line(&format!("logs stay in {}", cluster.dir().display()));
+    }
+    let mut scene = Scene {
+        cluster: &mut cluster,
+        victim: &victim,
+        fault: arguments.fault,
+        seen: HashMap::new(),
+        events: Vec::new(),
+        fault_at: None,
+    };
+    let result = scene.play(arguments);
+    let false_downs = scene.false_downs();
+    let result = match result {
+        Ok(takeover) => Ok(takeover),
+        Err(error) if error.is::<Interrupted>() => return Err(error),
+        Err(error) => {
+            out.line(&cluster.logs(40));
+            Err(format!("{error:#}"))
+        }
+    };
+    Ok(Outcome {
+        number,
+        victim,
+        result,
+        false_downs,
+    })
+}
+
+/// How long all stays quiet in this run.
+fn quiet(arguments: &Arguments) -> Duration {
+    let base = if arguments.runs > 1 {
+        QUIET_MANY
+    } else {
+        QUIET_ONE
+    };
+    let span = (arguments.interval * PHASE_HEARTBEATS).as_nanos() as u64;
+    // The standard library's hash keys are random per process and differ per state.
+    let random = RandomState::new().hash_one(boottime());
+    base + Duration::from_nanos(random % span.max(1))
+}
+
+struct Scene<'a> {
+    cluster: &'a mut Cluster,
+    victim: &'a str,
+    fault: Fault,
+    /// Number of the last event that we know, by node.
+    seen: HashMap<String, u64>,
+    /// What the nodes said since all was well, each with its author.
+    events: Vec<(String, Event)>,
+    fault_at: Option<Boottime>,
+}
+
+impl Scene<'_> {
+    fn play(&mut self, arguments: &Arguments) -> Result<Takeover> {
+        self.cluster.start_agents()?;
+        self.cluster.wait_well(START, self.victim)?;
+        let victim = self.victim;
+        let client = self.cluster.client(PERIOD)?;
+        wait_until(START, "the client gets its answers from the owner", || {
+            Ok(client.steady(STEADY).as_deref() == Some(victim))
+        })?;
+        // Nodes that were not there yet when others started are no false alarm: count from here.
+        self.collect(|_| true)?;
+        self.events.clear();
+        let quiet = quiet(arguments);
+        observe(quiet, || self.cluster.check_agents())?;
+
+        // The victim may not be able to tell later.
+        self.collect(|node| node == victim)?;
+        let fault_at = boottime();
+        self.fault_at = Some(fault_at);
+        self.cluster.inject(self.victim, self.fault)?;
+        let successor = self.await_successor(&client, arguments);
+        let victim_answers = matches!(self.fault, Fault::Cut | Fault::Silent);
+        self.collect(|node| node != victim || victim_answers)?;
+        self.takeover(&client, successor?, fault_at, quiet)
+    }
+
+    /// Waits until another node than the victim serves steadily.
+    fn await_successor(&mut self, client: &Client, arguments: &Arguments) -> Result<String> {
+        let mut successor = None;
+        let patience = TAKEOVER + 10 * arguments.deadline;
+        wait_until(patience, "another node serves steadily", || {
+            self.cluster.check_agents()?;
+            successor = client.steady(STEADY).filter(|node| **node != *self.victim);
+            Ok(successor.is_some())
+        })?;
+        successor
+            .map(|node| node.to_string())
+            .context("nobody serves")
+    }
+
+    /// Puts together what the successor and the client say of the takeover.
+    fn takeover(
+        &self,
+        client: &Client,
+        successor: String,
+        fault_at: Boottime,
+        quiet: Duration,
+    ) -> Result<Takeover> {
+        let gap = client
+            .with_records(|records| gap(records, self.victim, &successor))
+            .context("the client's books show no move from the victim to its successor")?;
+        let own = || {
+            self.events
+                .iter()
+                .filter(|(author, event)| {
+                    *author == successor && event.at_ns >= fault_at.as_nanos()
+                })
+                .map(|(_, event)| event)
+        };
+        let moved = own().find_map(|event| match &event.what {
+            What::Takeover {
+                decided_ns,
+                address_ns,
+                announced_ns,
+                ..
+            } => Some([*decided_ns, *address_ns, *announced_ns].map(Boottime::from_nanos)),
+            _ => None,
+        });
+        let [decided, address, announced] =
+            moved.with_context(|| format!("{successor} serves, but tells of no takeover"))?;
+        let verdict = own()
+            .filter_map(verdict)
+            .find_map(|(node, verdict)| (node == self.victim).then_some(verdict))
+            .with_context(|| {
+                format!("{successor} serves, but never called {} dead", self.victim)
+            })?;
+        Ok(Takeover {
+            successor,
+            fault_at,
+            quiet,
+            verdict,
+            decided,
+            address,
+            announced,
+            last_answer: gap.last_answer,
+            first_answer: gap.first_answer,
+            lost: gap.lost,
+            stale: gap.stale,
+        })
+    }
+
+    /// Takes over the events that are new, from the nodes that `wanted` names.
+    fn collect(&mut self, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        for node in self
+            .cluster
+            .nodes()
+            .iter()
+            .filter(|node| wanted(&node.name))
+        {
+            let seen = self.seen.entry(node.name.clone()).or_default();
+            for event in node.control.events(*seen)?.events {
+                *seen = event.number;
+                self.events.push((node.name.clone(), event));
+            }
+        }
+        Ok(())
+    }
+
+    /// A verdict is false unless its object is the dead victim, or its author is: the victim of a
+    /// cut is right to miss the others.
+    fn false_downs(&self) -> Vec<FalseDown> {
+        let verdicts = self.events.iter().filter_map(|(author, event)| {
+            let (node, verdict) = verdict(event)?;
+            let dead = self.fault_at.is_some_and(|fault_at| verdict.at >= fault_at);
+            let right = dead && (node == self.victim || author == self.victim);
+            (!right).then(|| FalseDown {
+                seen_by: author.clone(),
+                node: node.to_owned(),
+                state: verdict.state,
+                at: verdict.at,
+            })
+        });
+        verdicts.collect()
+    }
+}

@@ -1,0 +1,120 @@
+//! Prints one run as a table of instants, relative to the fault.
+
+use heartbeat_common::time::Boottime;
+use heartbeat_tests::Fault;
+
+use crate::{
+    outcome::{Outcome, Takeover},
+    output::Output,
+};
+
+/// Prints what happened, or why it did not.
+pub(crate) fn print(outcome: &Outcome, fault: Fault, runs: u32, out: &Output) {
+    let run = format!("run {} of {runs}", outcome.number);
+    match &outcome.result {
+        Ok(takeover) => table(&run, &outcome.victim, takeover, fault, out),
+        Err(reason) => out.line(&out.bad(&format!("{run}: no takeover: {reason}"))),
+    }
+    for false_down in &outcome.false_downs {
+        let text = format!(
+            "  false alarm: {} called {} {} at {}",
+            false_down.seen_by, false_down.node, false_down.state, false_down.at
+        );
+        out.line(&out.bad(&text));
+    }
+    out.line("");
+}
+
+fn table(run: &str, victim: &str, takeover: &Takeover, fault: Fault, out: &Output) {
+    let quiet = takeover.quiet.as_secs_f64();
+    let successor = &takeover.successor;
+    let title = format!("{run}: {}; {successor} takes over", deed(victim, fault));
+    out.line(&format!(
+        "{} (after {quiet:.3} s of quiet)",
+        out.bold(&title)
+    ));
+    out.line(&out.dim("   since fault         step"));
+    let mut previous: Option<Boottime> = None;
+    for (at, text) in rows(victim, takeover, fault) {
+        let step = previous
+            .map(|before| format!("{:+.1}", micros(before, at)))
+            .unwrap_or_default();
+        let time = format!("{:+12.1} us", micros(takeover.fault_at, at));
+        let step = out.dim(&format!("{step:>10}"));
+        let text = if at == takeover.fault_at {
+            out.bad(&text)
+        } else if at == takeover.first_answer {
+            out.good(&text)
+        } else {
+            text
+        };
+        out.line(&format!("{time} {step}  {text}"));
+        previous = Some(at);
+    }
+    let gap = takeover.gap().as_secs_f64() * 1e3;
+    out.line(&format!(
+        "  the client had no answer for {gap:.2} ms and lost {} datagrams",
+        takeover.lost
+    ));
+    if takeover.stale > 0 {
+        // Without a lease nothing keeps a node whose agent died from answering.
+        out.line(&format!(
+            "  {victim} still answered {} datagrams after that",
+            takeover.stale
+        ));
+    }
+}
+
+/// What happened when, in the order of time.
+fn rows(victim: &str, takeover: &Takeover, fault: Fault) -> Vec<(Boottime, String)> {
+    let successor = &takeover.successor;
+    let at = Boottime::from_nanos;
+    let mut rows = Vec::new();
+    if let Some(trace) = takeover.verdict.trace {
+        rows.push((
+            at(trace.last_reply_ns),
+            format!("last reply of {victim} to {successor}"),
+        ));
+        rows.push((
+            at(trace.deadline_ns),
+            "deadline: silence is too long".to_owned(),
+        ));
+        if trace.fired_ns != 0 {
+            rows.push((at(trace.fired_ns), "kernel timer fired".to_owned()));
+        }
+        rows.push((at(trace.awake_ns), format!("agent of {successor} awake")));
+    }
+    let state = &takeover.verdict.state;
+    rows.extend([
+        (
+            takeover.last_answer,
+            format!("client's last answer from {victim}"),
+        ),
+        (takeover.fault_at, deed(victim, fault)),
+        (takeover.verdict.at, format!("{victim} is {state}")),
+        (takeover.decided, format!("{successor} decides to serve")),
+        (takeover.address, "address up".to_owned()),
+        (takeover.announced, "announcement sent".to_owned()),
+        (
+            takeover.first_answer,
+            format!("client's first answer from {successor}"),
+        ),
+    ]);
+    // Stable: what has the same time stays in the order of cause and effect.
+    rows.sort_by_key(|(at, _)| *at);
+    rows
+}
+
+fn deed(victim: &str, fault: Fault) -> String {
+    match fault {
+        Fault::Cut => format!("the link of {victim} is cut"),
+        Fault::Silent => format!("the switch drops all packets of {victim}"),
+        Fault::Kill => format!("the agent of {victim} is killed"),
+        Fault::Stop => format!("the agent of {victim} is stopped"),
+    }
+}
+
+/// From `zero` to `at`, negative if `at` is earlier.
+fn micros(zero: Boottime, at: Boottime) -> f64 {
+    (at.as_nanos() as f64 - zero.as_nanos() as f64) / 1e3
+}

@@ -1,0 +1,307 @@
+//! Gives the same frame, on the same maps, to a program in the kernel and to the function of
+//! `heartbeat-common` that it was compiled from, and compares all that can be seen afterwards.
+
+use std::{collections::HashMap, env, fmt};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use heartbeat_common::{
+    maps::PeerRow,
+    packet::{Packet, SlicePacket},
+    receive::{Tables, receive},
+    stamp::stamp,
+    verdict::{Action, Verdict},
+    wire::offset,
+};
+
+use super::{
+    Kernel, Rng, generate, mutate,
+    programs::shortest,
+    world::{Program, World},
+};
+use crate::sys::boottime;
+
+/// Frames given to one set of maps.
+const EPISODE: u64 = 100;
+const SEED: &str = "HEARTBEAT_FUZZ_SEED";
+const FRAMES: &str = "HEARTBEAT_FUZZ_FRAMES";
+/// The kernel's clock for BPF may run this far beside the one that userspace reads: it is read
+/// without a lock, and corrected a tick later.
+const CLOCK_SLACK_NS: u64 = 1_000_000;
+
+/// What decides in userspace. [`honest`] is the function under test.
+pub type Judge = fn(Program, &mut World, &mut [u8]) -> Option<Verdict>;
+
+/// The very function that the program wraps. `None` is "not our business", which only `stamp` says.
+pub fn honest(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Verdict> {
+    run(program, &mut SlicePacket(frame), world)
+}
+
+/// As [`honest`], with any packet and tables.
+pub fn run(
+    program: Program,
+    packet: &mut impl Packet,
+    tables: &mut impl Tables,
+) -> Option<Verdict> {
+    match program {
+        Program::Receive => Some(receive(packet, tables).verdict),
+        Program::Stamp => stamp(packet, tables),
+    }
+}
+
+/// All that can be seen of one frame's way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Outcome {
+    action: Action,
+    verdict: Option<Verdict>,
+    frame: Vec<u8>,
+    rows: Vec<PeerRow>,
+}
+
+/// A frame that kernel and userspace do not treat alike.
+#[derive(Debug)]
+pub struct Difference {
+    program: Program,
+    given: Vec<u8>,
+    kernel: Outcome,
+    userspace: Outcome,
+}
+
+impl std::error::Error for Difference {}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            program,
+            given,
+            kernel,
+            userspace,
+        } = self;
+        writeln!(
+            f,
+            "kernel and userspace differ in {program:?} about {}",
+            Hex(given)
+        )?;
+        for (
+            who,
+            Outcome {
+                action,
+                verdict,
+                frame,
+                ..
+            },
+        ) in [("kernel", kernel), ("userspace", userspace)]
+        {
+            writeln!(f, "{who:>9}: {verdict:?}, {action:?}, {}", Hex(frame))?;
+        }
+        for (number, (left, right)) in kernel.rows.iter().zip(&userspace.rows).enumerate() {
+            if left != right {
+                writeln!(f, "row {number}\n   kernel: {left:?}\nuserspace: {right:?}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// How many random frames, from which seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Campaign {
+    pub seed: u64,
+    pub frames: u64,
+}
+
+impl Campaign {
+    /// From `HEARTBEAT_FUZZ_SEED` and `HEARTBEAT_FUZZ_FRAMES`, else `default`.
+    pub fn from_env(default: Self) -> Result<Self> {
+        Ok(Self {
+            seed: number(SEED)?.unwrap_or(default.seed),
+            frames: number(FRAMES)?.unwrap_or(default.frames),
+        })
+    }
+
+    /// Gives the frames to `program` and to `judge`; returns how often each verdict was met.
+    ///
+    /// Fails with a [`Difference`] at the first frame that is not treated alike.
+    pub fn run(
+        self,
+        kernel: &mut Kernel,
+        program: Program,
+        judge: Judge,
+    ) -> Result<HashMap<Option<Verdict>, u64>> {
+        let mut met = HashMap::new();
+        let mut left = self.frames;
+        let mut seed = self.seed;
+        while left > 0 {
+            let frames = left.min(EPISODE);
+            episode(kernel, program, judge, seed, frames, &mut met).with_context(|| {
+                format!(
+                    "to see it again, set {SEED}={seed} {FRAMES}={frames} and run this test alone"
+                )
+            })?;
+            left -= frames;
+            seed = seed.wrapping_add(1);
+        }
+        Ok(met)
+    }
+}
+
+fn number(variable: &str) -> Result<Option<u64>> {
+    match env::var(variable) {
+        Ok(text) => match text.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(error) => bail!("{variable}={text:?} is no number: {error}"),
+        },
+        Err(_) => Ok(None),
+    }
+}
+
+/// Some frames on maps of their own: a seed says all about them.
+fn episode(
+    kernel: &mut Kernel,
+    program: Program,
+    judge: Judge,
+    seed: u64,
+    frames: u64,
+    met: &mut HashMap<Option<Verdict>, u64>,
+) -> Result<()> {
+    let mut rng = Rng::new(seed);
+    let mut world = generate::world(&mut rng, boottime().as_nanos());
+    kernel.install(&world)?;
+    for _ in 0..frames {
+        if rng.one_in(20) {
+            let row = rng.index(world.rows.len());
+            world.rows[row] = generate::row(&mut rng);
+            kernel.install(&world)?;
+        }
+        let spec = generate::frame(&mut rng, program, &mut world, boottime().as_nanos());
+        let mut frame = spec.frame()?;
+        mutate::mutate(&mut rng, &world, &spec, &mut frame);
+        if frame.len() < shortest(program, &frame) {
+            frame.resize(shortest(program, &frame), 0);
+        }
+        let verdict = compare(kernel, &mut world, program, &frame, judge)?;
+        *met.entry(verdict).or_default() += 1;
+    }
+    Ok(())
+}
+
+/// One frame through both. `world` must be what the kernel's maps hold, and is so again afterwards.
+pub fn compare(
+    kernel: &mut Kernel,
+    world: &mut World,
+    program: Program,
+    frame: &[u8],
+    judge: Judge,
+) -> Result<Option<Verdict>> {
+    let before = boottime().as_nanos() - CLOCK_SLACK_NS;
+    let run = kernel.run(program, frame)?;
+    let after = boottime().as_nanos() + CLOCK_SLACK_NS;
+    let in_kernel = Outcome {
+        action: run.action,
+        verdict: run.verdict,
+        frame: run.frame,
+        rows: (0..)
+            .zip(&world.rows)
+            .map(|(n, _)| Ok(unwatched(kernel.row(n)?)))
+            .collect::<Result<_>>()?,
+    };
+    let readings = clock_readings(&in_kernel, &world.rows)?;
+    ensure!(
+        readings.is_sorted() && readings.iter().all(|at| (before..=after).contains(at)),
+        "the kernel read its clock as {readings:?}, between {before} and {after}"
+    );
+    let candidates = if readings.is_empty() {
+        vec![vec![after], vec![before]]
+    } else {
+        vec![readings]
+    };
+    let mut difference = None;
+    for readings in candidates {
+        let mut copy = world.clone();
+        copy.set_clock(&readings);
+        let in_userspace = judged(&mut copy, program, frame, judge);
+        if in_userspace == in_kernel {
+            *world = copy;
+            return Ok(in_kernel.verdict);
+        }
+        difference.get_or_insert(in_userspace);
+    }
+    let userspace = difference.context("the clock was not read at all")?;
+    Err(Difference {
+        program,
+        given: frame.to_vec(),
+        kernel: in_kernel,
+        userspace,
+    }
+    .into())
+}
+
+fn judged(world: &mut World, program: Program, frame: &[u8], judge: Judge) -> Outcome {
+    let mut frame = frame.to_vec();
+    let verdict = judge(program, world, &mut frame);
+    Outcome {
+        action: verdict.map_or(Action::Pass, Verdict::action),
+        verdict,
+        frame,
+        rows: world.rows.iter().copied().map(unwatched).collect(),
+    }
+}
+
+/// The clock's readings that the kernel let us see. None for a verdict that shows none: such a
+/// frame must be explained by either end of the time that the run took.
+fn clock_readings(outcome: &Outcome, old_rows: &[PeerRow]) -> Result<Vec<u64>> {
+    let at = |field| {
+        let at = payload_at(&outcome.frame) + field;
+        let bytes = outcome.frame.get(at..).and_then(<[u8]>::first_chunk);
+        bytes
+            .copied()
+            .map(u64::from_be_bytes)
+            .context("a heartbeat without its times")
+    };
+    match outcome.verdict {
+        Some(Verdict::Answered) => Ok(vec![at(offset::T2)?, at(offset::T3)?]),
+        Some(Verdict::Stamped) => Ok(vec![at(offset::T1)?]),
+        Some(Verdict::Recorded) => {
+            let recorded = outcome
+                .rows
+                .iter()
+                .zip(old_rows)
+                .find(|(new, old)| new.replies != old.replies);
+            let (row, _) = recorded.context("recorded, but in no row")?;
+            Ok(vec![row.last_reply_at])
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Where the heartbeat begins in a frame that carries one.
+fn payload_at(frame: &[u8]) -> usize {
+    let ethertype = |at: usize| frame.get(at..at + 2);
+    let mut at = 12;
+    while matches!(ethertype(at), Some([0x81, 0x00] | [0x88, 0xa8])) {
+        at += 4;
+    }
+    let ip = if ethertype(at) == Some(&[0x08, 0x00]) {
+        20
+    } else {
+        40
+    };
+    at + 2 + ip + 8
+}
+
+/// `row` without the fields of the deadline timer, which runs on its own.
+fn unwatched(row: PeerRow) -> PeerRow {
+    PeerRow {
+        deadline_fired_at: 0,
+        deadlines: 0,
+        events_lost: 0,
+        ..row
+    }
+}

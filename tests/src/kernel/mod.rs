@@ -1,0 +1,65 @@
+//! The BPF programs on the running kernel, one frame at a time, by `BPF_PROG_TEST_RUN`.
+//!
+//! [`Kernel`] loads the object and holds its maps, [`World`] is the state of those maps in userspace,
+//! [`frames`] builds what is given to the programs and [`differential`] compares what becomes of it
+//! with the functions in `heartbeat-common`. Nothing here attaches or pins anything: all of it is
+//! gone with the process.
+
+pub mod btf;
+pub mod decode;
+pub mod differential;
+pub mod frames;
+pub mod generate;
+pub mod mutate;
+
+mod programs;
+mod rng;
+mod world;
+
+use std::{
+    env,
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use anyhow::Result;
+use nix::unistd::Uid;
+
+pub use programs::{Kernel, Run, Sizes};
+pub use rng::Rng;
+pub use world::{IFINDEX, OTHER_IFINDEX, Program, ROWS, World};
+
+/// The BPF object that the test is about; `None` after saying why `test` is skipped.
+pub fn object(test: &str) -> Option<PathBuf> {
+    let path = env::var_os("HEARTBEAT_BPF_OBJECT").map(PathBuf::from);
+    if path.is_none() {
+        skip(test, "no BPF object, run: cargo xtask test");
+    }
+    path
+}
+
+/// The programs, loaded with room for the rows of a [`World`]; `None` after saying why `test` is skipped.
+pub fn open(test: &str) -> Result<Option<Kernel>> {
+    open_sized(test, Sizes::default())
+}
+
+/// As [`open`], with maps of other sizes.
+pub fn open_sized(test: &str, sizes: Sizes) -> Result<Option<Kernel>> {
+    let Some(object) = object(test) else {
+        return Ok(None);
+    };
+    if !Uid::effective().is_root() {
+        skip(
+            test,
+            "loading BPF programs needs root, run: cargo xtask test",
+        );
+        return Ok(None);
+    }
+    Kernel::load(&object, sizes).map(Some)
+}
+
+/// Not `eprintln!`, which the test harness holds back for a test that passes.
+fn skip(test: &str, reason: &str) {
+    // A closed standard error leaves nobody to tell.
+    let _ = writeln!(io::stderr(), "SKIP {test}: {reason}");
+}

@@ -1,0 +1,238 @@
+//! Loads the object, fills its maps and runs its programs.
+
+use std::{fmt, path::Path};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aya::{
+    Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions, TestRunResult,
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    programs::{ProgramError, SchedClassifier, Xdp},
+};
+use heartbeat_common::{
+    maps::{Address, Config, DeadlineEvent, Key, Link, Local, PeerRow, PeerSlot},
+    verdict::{self, Action, Verdict},
+};
+
+use super::world::{Program, ROWS, World};
+
+/// Sizes of maps that are chosen when the object is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Entries of `peers` and `watch`.
+    pub rows: u32,
+    /// Bytes of the event ring: a power of two and of whole pages. The object's own if `None`.
+    pub event_bytes: Option<u32>,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            rows: ROWS,
+            event_bytes: None,
+        }
+    }
+}
+
+/// The programs in the kernel, and their maps.
+pub struct Kernel {
+    config: Array<MapData, Config>,
+    keys: Array<MapData, Key>,
+    local: Array<MapData, Local>,
+    links: HashMap<MapData, Address, Link>,
+    allow: HashMap<MapData, Address, PeerSlot>,
+    peers: Array<MapData, PeerRow>,
+    counters: PerCpuArray<MapData, u64>,
+    events: RingBuf<MapData>,
+    counted: [u64; verdict::COUNT],
+    /// Also holds the descriptor of `watch`: its timers end with the last one.
+    ebpf: Ebpf,
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The object with all its instructions is nothing to read.
+        f.debug_struct("Kernel").finish_non_exhaustive()
+    }
+}
+
+/// What a program made of one frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub action: Action,
+    /// Which counter moved.
+    pub verdict: Option<Verdict>,
+    /// The frame afterwards.
+    pub frame: Vec<u8>,
+}
+
+impl Kernel {
+    pub(super) fn load(object: &Path, sizes: Sizes) -> Result<Self> {
+        let mut loader = EbpfLoader::new();
+        loader
+            .map_max_entries("peers", sizes.rows)
+            .map_max_entries("watch", sizes.rows);
+        if let Some(bytes) = sizes.event_bytes {
+            loader.map_max_entries("events", bytes);
+        }
+        let mut ebpf = loader
+            .load_file(object)
+            .with_context(|| format!("could not load {}", object.display()))?;
+        let responder: &mut Xdp = ebpf
+            .program_mut("responder")
+            .context("no responder")?
+            .try_into()?;
+        responder
+            .load()
+            .context("the kernel refused the responder")?;
+        let stamp: &mut SchedClassifier = ebpf
+            .program_mut("stamp_probe")
+            .context("no stamp_probe")?
+            .try_into()?;
+        stamp.load().context("the kernel refused stamp_probe")?;
+        let mut take = |name: &str| {
+            ebpf.take_map(name)
+                .with_context(|| format!("no map {name}"))
+        };
+        Ok(Self {
+            config: take("config")?.try_into()?,
+            keys: take("keys")?.try_into()?,
+            local: take("local")?.try_into()?,
+            links: take("links")?.try_into()?,
+            allow: take("allow")?.try_into()?,
+            peers: take("peers")?.try_into()?,
+            counters: take("counters")?.try_into()?,
+            events: take("events")?.try_into()?,
+            counted: [0; verdict::COUNT],
+            ebpf,
+        })
+    }
+
+    /// Makes the maps equal to `world`, but for rows that it does not have.
+    pub fn install(&mut self, world: &World) -> Result<()> {
+        self.config.set(0, world.config, 0)?;
+        for (slot, key) in (0..).zip(world.keys) {
+            self.keys.set(slot, key, 0)?;
+        }
+        self.local.set(0, world.local, 0)?;
+        replace(&mut self.links, &world.links)?;
+        replace(&mut self.allow, &world.allow)?;
+        for (index, row) in (0..).zip(&world.rows) {
+            self.peers.set(index, row, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Gives `frame` to `program`, as if it came in (or left) by [`super::IFINDEX`].
+    pub fn run(&mut self, program: Program, frame: &[u8]) -> Result<Run> {
+        let mut out = vec![0; frame.len()];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::default()
+        };
+        let TestRunResult {
+            return_value,
+            data_size_out,
+            ..
+        } = self.test_run(program, options).with_context(|| {
+            format!("could not test-run {program:?} with {} bytes", frame.len())
+        })?;
+        ensure!(
+            data_size_out as usize == frame.len(),
+            "{program:?} made a frame of {data_size_out} bytes out of one of {}",
+            frame.len()
+        );
+        Ok(Run {
+            action: action(program, return_value)?,
+            verdict: self.new_count()?,
+            frame: out,
+        })
+    }
+
+    fn test_run(&self, program: Program, options: TestRunOptions<'_>) -> Result<TestRunResult> {
+        let loaded = |name| {
+            self.ebpf
+                .program(name)
+                .with_context(|| format!("no {name}"))
+        };
+        let result: Result<_, ProgramError> = match program {
+            Program::Receive => <&Xdp>::try_from(loaded("responder")?)?.test_run(options),
+            Program::Stamp => {
+                <&SchedClassifier>::try_from(loaded("stamp_probe")?)?.test_run(options)
+            }
+        };
+        Ok(result?)
+    }
+
+    /// The counter that moved since the last call; more than one, or by more than 1, is an error.
+    fn new_count(&mut self) -> Result<Option<Verdict>> {
+        let mut moved = None;
+        for verdict in Verdict::ALL {
+            let count = self.count(verdict)?;
+            let known = &mut self.counted[verdict as usize];
+            match (count - *known, moved) {
+                (0, _) => {}
+                (1, None) => moved = Some(verdict),
+                (by, _) => bail!(
+                    "one frame moved {} by {by} and also {moved:?}",
+                    verdict.name()
+                ),
+            }
+            *known = count;
+        }
+        Ok(moved)
+    }
+
+    fn count(&self, verdict: Verdict) -> Result<u64> {
+        Ok(self.counters.get(&(verdict as u32), 0)?.iter().sum())
+    }
+
+    pub fn row(&self, row: u32) -> Result<PeerRow> {
+        Ok(self.peers.get(&row, 0)?)
+    }
+
+    /// The next deadline event, if there is one.
+    pub fn event(&mut self) -> Result<Option<DeadlineEvent>> {
+        let Some(item) = self.events.next() else {
+            return Ok(None);
+        };
+        match bytemuck::try_pod_read_unaligned(&item) {
+            Ok(event) => Ok(Some(event)),
+            Err(error) => bail!("an event of {} bytes: {error}", item.len()),
+        }
+    }
+}
+
+/// Bytes that a test run of `program` asks of a frame that begins like `frame`: an Ethernet header, and
+/// at TC the IP header that it announces.
+pub(super) fn shortest(program: Program, frame: &[u8]) -> usize {
+    match (program, frame.get(12..14)) {
+        (Program::Stamp, Some([0x08, 0x00])) => 34,
+        (Program::Stamp, Some([0x86, 0xdd])) => 54,
+        _ => 14,
+    }
+}
+
+fn action(program: Program, code: u32) -> Result<Action> {
+    // include/uapi/linux/bpf.h (XDP) and include/uapi/linux/pkt_cls.h (TC).
+    Ok(match (program, code) {
+        (Program::Receive, 1) | (Program::Stamp, 2) => Action::Drop,
+        (Program::Receive, 2) | (Program::Stamp, 0) => Action::Pass,
+        (Program::Receive, 3) => Action::Transmit,
+        _ => bail!("{program:?} returned {code}"),
+    })
+}
+
+fn replace<V: Pod>(
+    map: &mut HashMap<MapData, Address, V>,
+    entries: &std::collections::HashMap<Address, V>,
+) -> Result<()> {
+    let old: Vec<Address> = map.keys().collect::<Result<_, _>>()?;
+    for address in old.iter().filter(|address| !entries.contains_key(address)) {
+        map.remove(address)?;
+    }
+    for (address, value) in entries {
+        map.insert(address, value, 0)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! What one node's programs see, in userspace memory: the maps, the interface and the clock.
+//!
+//! It can be written into the kernel's maps, and it runs the functions of `heartbeat-common` itself.
+//! It must never decide anything about a packet.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::IpAddr,
+};
+
+use heartbeat_common::{
+    maps::{Address, Config, Key, LAYOUT_VERSION, Link, Local, MAX_KEYS, PeerRow, PeerSlot},
+    receive::Tables,
+    siphash::SipKey,
+    wire::{DEFAULT_PORT, NodeState},
+};
+
+use super::frames::{PEERS, US, address};
+
+/// `BPF_PROG_TEST_RUN` lets frames pass through the loopback interface of the current namespace.
+pub const IFINDEX: u32 = 1;
+/// An interface that no frame comes by.
+pub const OTHER_IFINDEX: u32 = 2;
+/// Rows of a [`World`]: one for each peer and link.
+pub const ROWS: u32 = PEERS.len() as u32 * LINKS as u32;
+const LINKS: u8 = 2;
+
+pub(super) const CLUSTER: u32 = 0x00c1_0572;
+pub(super) const KEY_ID: u8 = 7;
+pub(super) const KEY: SipKey = SipKey {
+    k0: 0x0706_0504_0302_0100,
+    k1: 0x0f0e_0d0c_0b0a_0908,
+};
+
+/// One of the two programs, or the function that it wraps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// `responder`, at XDP.
+    Receive,
+    /// `stamp_probe`, at TC egress.
+    Stamp,
+}
+
+/// The maps of node 1, which has an IPv4 link 0 and an IPv6 link 1 to each of its peers.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub config: Config,
+    pub keys: [Key; MAX_KEYS],
+    pub local: Local,
+    pub links: HashMap<Address, Link>,
+    pub allow: HashMap<Address, PeerSlot>,
+    pub rows: Vec<PeerRow>,
+    clock: VecDeque<u64>,
+}
+
+impl World {
+    /// Everybody is configured, the agent runs, and nothing was sent or received yet.
+    pub fn new(timeout_ns: u64) -> Self {
+        let mut allow = HashMap::new();
+        for node in PEERS {
+            for link in 0..LINKS {
+                let row = allow.len() as u32;
+                allow.insert(
+                    key_of(node, link),
+                    PeerSlot {
+                        row,
+                        node,
+                        link: link.into(),
+                    },
+                );
+            }
+        }
+        Self {
+            config: Config {
+                layout_version: LAYOUT_VERSION,
+                cluster: CLUSTER,
+                timeout_ns,
+                node: US,
+                port: DEFAULT_PORT,
+                reserved: 0,
+            },
+            keys: Self::keyring(&[(KEY_ID, KEY)]),
+            local: Local {
+                incarnation: 1_001,
+                nonce: 0x0123_4567_89ab_cdef,
+                config_generation: 3,
+                load: 250,
+                groups_owned: 1,
+                state: NodeState::Active as u8,
+                key_id: KEY_ID,
+                ..Local::default()
+            },
+            links: (0..LINKS)
+                .map(|link| {
+                    (
+                        key_of(US, link),
+                        Link {
+                            ifindex: IFINDEX,
+                            link: link.into(),
+                        },
+                    )
+                })
+                .collect(),
+            allow,
+            rows: vec![PeerRow::default(); ROWS as usize],
+            clock: VecDeque::from([0]),
+        }
+    }
+
+    /// The `keys` map with these keys and no other.
+    pub fn keyring(keys: &[(u8, SipKey)]) -> [Key; MAX_KEYS] {
+        let mut slots = [Key::default(); MAX_KEYS];
+        for &(id, key) in keys {
+            slots[Key::slot(id) as usize] = Key::new(id, key);
+        }
+        slots
+    }
+
+    /// The row of `node` on `link`.
+    pub fn row_of(&mut self, node: u16, link: u8) -> &mut PeerRow {
+        let row = self.allow[&key_of(node, link)].row;
+        &mut self.rows[row as usize]
+    }
+
+    /// What the clock says at its next readings; the last one for ever after.
+    pub fn set_clock(&mut self, readings: &[u64]) {
+        self.clock = readings.iter().copied().collect();
+    }
+}
+
+/// The address of `node` on `link`, as the maps have it.
+pub(super) fn key_of(node: u16, link: u8) -> Address {
+    let address: IpAddr = address(node, link);
+    address.into()
+}
+
+impl Tables for World {
+    fn now(&mut self) -> u64 {
+        match self.clock.len() {
+            0 => 0,
+            1 => self.clock[0],
+            _ => self.clock.pop_front().unwrap_or_default(),
+        }
+    }
+
+    fn ifindex(&self) -> u32 {
+        IFINDEX
+    }
+
+    fn config(&self) -> Option<&Config> {
+        Some(&self.config)
+    }
+
+    fn local(&self) -> Option<&Local> {
+        Some(&self.local)
+    }
+
+    fn key(&self, slot: u32) -> Option<&Key> {
+        self.keys.get(slot as usize)
+    }
+
+    fn link(&self, address: &Address) -> Option<&Link> {
+        self.links.get(address)
+    }
+
+    fn peer(&self, address: &Address) -> Option<&PeerSlot> {
+        self.allow.get(address)
+    }
+
+    fn row(&mut self, row: u32) -> Option<&mut PeerRow> {
+        self.rows.get_mut(row as usize)
+    }
+}

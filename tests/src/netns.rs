@@ -1,0 +1,124 @@
+//! A network namespace without a name: it lives as long as this value, or something in it, does.
+
+use std::{
+    fs::File,
+    net::IpAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    ifaddrs::getifaddrs,
+    net::if_::if_nametoindex,
+    sched::{CloneFlags, setns, unshare},
+};
+
+use crate::netlink;
+
+/// A network namespace of our own.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    fd: OwnedFd,
+    route: Mutex<netlink::Socket>,
+}
+
+impl Namespace {
+    /// Makes a namespace with its loopback up. `name` is for error messages only.
+    pub fn new(name: &str) -> Result<Self> {
+        // A thread of its own enters it: the caller stays where it is.
+        let make = || -> Result<(OwnedFd, netlink::Socket)> {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            let fd = File::open("/proc/thread-self/ns/net")?.into();
+            let mut route = netlink::Socket::open()?;
+            route.set_up("lo", true)?;
+            Ok((fd, route))
+        };
+        let (fd, route) =
+            join(thread::scope(|scope| scope.spawn(make).join())).with_context(|| {
+                format!("cannot make the network namespace of {name}; are you root?")
+            })?;
+        Ok(Self {
+            name: name.to_owned(),
+            fd,
+            route: Mutex::new(route),
+        })
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Runs `work` in this namespace. What it opens there stays there.
+    pub fn enter<R: Send>(&self, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+        let inside = || {
+            setns(&self.fd, CloneFlags::CLONE_NEWNET)?;
+            work()
+        };
+        join(thread::scope(|scope| scope.spawn(inside).join()))
+            .with_context(|| format!("in the network namespace of {}", self.name))
+    }
+
+    /// The index of an interface here.
+    pub fn index(&self, interface: &str) -> Result<u32> {
+        self.enter(|| {
+            if_nametoindex(interface).with_context(|| format!("there is no interface {interface}"))
+        })
+    }
+
+    /// Every address on an interface here but loopback and link-local ones, with its interface.
+    pub fn addresses(&self) -> Result<Vec<(String, IpAddr)>> {
+        let all: Vec<_> = self.enter(|| Ok(getifaddrs()?.collect()))?;
+        let found = all.into_iter().filter_map(|entry| {
+            let storage = entry.address?;
+            let address = match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
+                (Some(v4), _) => IpAddr::V4(v4.ip()),
+                (_, Some(v6)) => IpAddr::V6(v6.ip()),
+                _ => return None,
+            };
+            let link_local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+            (!address.is_loopback() && !link_local).then_some((entry.interface_name, address))
+        });
+        Ok(found.collect())
+    }
+
+    /// Adds `address`/`len` to `interface`, usable at once.
+    pub fn add_address(&self, interface: &str, address: IpAddr, len: u8) -> Result<()> {
+        let index = self.index(interface)?;
+        self.route()
+            .add_address(index, address, len)
+            .with_context(|| format!("cannot add {address}/{len} to {interface} of {}", self.name))
+    }
+
+    /// Removes `address`/`len` from `interface`.
+    pub fn del_address(&self, interface: &str, address: IpAddr, len: u8) -> Result<()> {
+        let index = self.index(interface)?;
+        self.route()
+            .del_address(index, address, len)
+            .with_context(|| {
+                format!(
+                    "cannot remove {address}/{len} from {interface} of {}",
+                    self.name
+                )
+            })
+    }
+
+    /// Sets an interface up or down.
+    pub fn set_up(&self, interface: &str, up: bool) -> Result<()> {
+        let direction = if up { "up" } else { "down" };
+        self.route()
+            .set_up(interface, up)
+            .with_context(|| format!("cannot set {interface} of {} {direction}", self.name))
+    }
+
+    pub(crate) fn route(&self) -> MutexGuard<'_, netlink::Socket> {
+        // Each request is complete in itself, so a panicking user leaves nothing half done.
+        self.route.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn join<R>(result: thread::Result<R>) -> R {
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

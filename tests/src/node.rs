@@ -1,0 +1,101 @@
+//! One node of a cluster: its namespace, its service, its files, and perhaps its agent.
+
+use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    agent::Agent,
+    config::{Family, Shared, host, interface},
+    control::Control,
+    netns::Namespace,
+    service::Service,
+    switch::Switch,
+    workdir::{Pins, WorkDir, make_dir},
+};
+
+/// Key of every cluster of the rig: worth nothing, and known to nobody else on its network.
+const KEY: &str = "1 000102030405060708090a0b0c0d0e0f";
+
+/// One node. Its fields drop in an order that matters: processes first, the namespace last.
+#[derive(Debug)]
+pub struct Node {
+    pub name: String,
+    pub control: Control,
+    pub(crate) agent: Option<Agent>,
+    _service: Service,
+    pub pins: Pins,
+    pub ns: Namespace,
+    /// The switch's ports to this node, one per link.
+    pub(crate) ports: Vec<String>,
+    dir: PathBuf,
+}
+
+impl Node {
+    /// Builds node number `index`, plugged in and serving, with its files in place.
+    pub(crate) fn new(
+        index: usize,
+        shared: &Shared,
+        switch: &mut Switch,
+        dir: &WorkDir,
+    ) -> Result<Self> {
+        let name = shared.nodes[index].clone();
+        let ns = Namespace::new(&name)?;
+        let mut ports = Vec::new();
+        for link in 0..shared.links {
+            let interface = interface(link);
+            let port = format!("{name}-{interface}");
+            switch.plug(&ns, &interface, link, &port)?;
+            ports.push(port);
+            for family in Family::ALL {
+                ns.add_address(
+                    &interface,
+                    family.address(link, host(index)),
+                    family.prefix_len(),
+                )?;
+            }
+        }
+        let instance = dir.instance(&name);
+        let dir = dir.path().join(&name);
+        make_dir(&dir)?;
+        make_dir(&dir.join("run"))?;
+        make_dir(&dir.join("state"))?;
+        let node = Self {
+            control: Control::new(dir.join("run").join(format!("{instance}.sock"))),
+            agent: None,
+            _service: Service::start(&ns, &name)?,
+            pins: Pins::new(&instance),
+            ns,
+            ports,
+            dir,
+            name,
+        };
+        fs::write(node.config(), shared.file(&node.name, &instance, &node.dir))?;
+        let mut key = fs::OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(node.key())?;
+        writeln!(key, "{KEY}")?;
+        Ok(node)
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("agent.log")
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("heartbeat.toml")
+    }
+
+    pub fn key(&self) -> PathBuf {
+        self.dir.join("key")
+    }
+
+    /// The running agent.
+    pub fn agent(&mut self) -> Result<&mut Agent> {
+        self.agent
+            .as_mut()
+            .with_context(|| format!("{} runs no agent", self.name))
+    }
+}

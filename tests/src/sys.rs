@@ -1,0 +1,58 @@
+//! The few system calls that neither std nor nix offers as the rig needs them: clock, schedule.
+
+use std::time::Duration;
+
+use heartbeat_common::time::Boottime;
+use nix::{
+    errno::Errno,
+    sys::time::TimeSpec,
+    time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep},
+};
+
+/// Now, on the clock that the agents and their kernel programs use.
+pub fn boottime() -> Boottime {
+    Boottime::from_nanos(read_clock(ClockId::CLOCK_BOOTTIME).as_nanos() as u64)
+}
+
+fn read_clock(clock: ClockId) -> Duration {
+    // Only an unknown clock makes this fail, and both that we read are as old as any kernel here.
+    clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Puts the calling thread under SCHED_FIFO; false where the system refuses.
+///
+/// The measuring threads use the lowest priority: before ordinary load, behind any agent.
+pub fn realtime() -> bool {
+    let parameters = libc::sched_param { sched_priority: 1 };
+    // SAFETY: 0 is the calling thread, and the kernel only reads the struct during the call.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) == 0 }
+}
+
+/// Ticks on an absolute clock: a late tick does not delay those after it.
+#[derive(Debug)]
+pub struct Ticker {
+    next: Duration,
+    period: Duration,
+}
+
+impl Ticker {
+    /// The first tick is one `period` from now.
+    pub fn new(period: Duration) -> Self {
+        Self {
+            next: read_clock(ClockId::CLOCK_MONOTONIC) + period,
+            period,
+        }
+    }
+
+    /// Blocks until the next tick. Ticks that are wholly in the past are skipped, not made up for.
+    pub fn wait(&mut self) {
+        let until = TimeSpec::from(self.next);
+        let flags = ClockNanosleepFlags::TIMER_ABSTIME;
+        while clock_nanosleep(ClockId::CLOCK_MONOTONIC, flags, &until) == Err(Errno::EINTR) {}
+        let now = read_clock(ClockId::CLOCK_MONOTONIC);
+        self.next += self.period;
+        while self.next + self.period < now {
+            self.next += self.period;
+        }
+    }
+}

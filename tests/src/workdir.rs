@@ -1,0 +1,143 @@
+//! What the rig keeps outside its namespaces: a work directory, and the pins of its agents.
+//!
+//! Both carry the rig's process id in their names. Only what belongs to a process that is gone may
+//! be removed at start.
+
+use std::{
+    env, fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Context as _, Result};
+use heartbeat_common::maps::PIN_ROOT;
+
+const DIR_PREFIX: &str = "heartbeat-rig-";
+const INSTANCE_PREFIX: &str = "hbrig-";
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A cluster's own directory, removed on drop.
+#[derive(Debug)]
+pub struct WorkDir {
+    path: PathBuf,
+    tag: String,
+    keep: bool,
+}
+
+impl WorkDir {
+    /// Makes a directory that only we can enter. With `keep` it stays for the user to read.
+    pub fn new(keep: bool) -> Result<Self> {
+        let tag = format!(
+            "{}-{}",
+            process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = env::temp_dir().join(format!("{DIR_PREFIX}{tag}"));
+        make_dir(&path)?;
+        Ok(Self { path, tag, keep })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The instance name of a node's agent: pins live in one tree for all namespaces.
+    pub fn instance(&self, node: &str) -> String {
+        format!("{INSTANCE_PREFIX}{}-{node}", self.tag)
+    }
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        if !self.keep {
+            complain(&self.path, fs::remove_dir_all(&self.path));
+        }
+    }
+}
+
+/// Makes a directory with mode 0700; it must not exist.
+pub(crate) fn make_dir(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make the directory {}", path.display()))
+}
+
+/// The pins of one agent. A killed agent leaves them; they go when this drops.
+#[derive(Debug)]
+pub struct Pins {
+    path: PathBuf,
+}
+
+impl Pins {
+    pub fn new(instance: &str) -> Self {
+        Self {
+            path: Path::new(PIN_ROOT).join(instance),
+        }
+    }
+
+    /// The directory, which exists while pins do.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        complain(&self.path, fs::remove_dir_all(&self.path));
+    }
+}
+
+/// Removes work directories and pins of rigs whose process is gone.
+pub fn sweep() {
+    for (parent, prefix) in [
+        (env::temp_dir(), DIR_PREFIX),
+        (PathBuf::from(PIN_ROOT), INSTANCE_PREFIX),
+    ] {
+        let Ok(entries) = fs::read_dir(&parent) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let owner = name.to_str().and_then(|name| owner(name, prefix));
+            let dead = owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+            // A directory itself, never something behind a symbolic link.
+            if dead && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                complain(&entry.path(), fs::remove_dir_all(entry.path()));
+            }
+        }
+    }
+}
+
+/// The process id in a name such as `hbrig-123-0-a`.
+fn owner(name: &str, prefix: &str) -> Option<u32> {
+    name.strip_prefix(prefix)?.split('-').next()?.parse().ok()
+}
+
+/// Cleaning up goes on whatever happens, but not silently.
+fn complain(path: &Path, result: io::Result<()>) {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            eprintln!(
+                "cannot remove {}: {error}; please remove it",
+                path.display()
+            );
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::owner;
+
+    #[test]
+    fn only_our_own_names_have_an_owner() {
+        assert_eq!(owner("hbrig-123-0-a", "hbrig-"), Some(123));
+        assert_eq!(owner("hbrig-a", "hbrig-"), None);
+        assert_eq!(owner("default", "hbrig-"), None);
+    }
+}

@@ -1,0 +1,210 @@
+//! The programs do to a frame what the functions in `heartbeat-common` do, on thousands of random and
+//! damaged frames. More of them: `HEARTBEAT_FUZZ_FRAMES=1000000`, others: `HEARTBEAT_FUZZ_SEED=2`.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use heartbeat_common::{
+    maps::{Address, Config, Key, Link, Local, PeerRow, PeerSlot},
+    packet::{Packet, SlicePacket, Word},
+    receive::Tables,
+    verdict::Verdict,
+};
+use heartbeat_tests::kernel::{
+    self, Program, World,
+    differential::{Campaign, Difference, Judge, honest, run},
+};
+
+const CAMPAIGN: Campaign = Campaign {
+    seed: 1,
+    frames: 20_000,
+};
+
+/// Verdicts that `program` can reach.
+fn reachable(program: Program) -> Vec<Option<Verdict>> {
+    let on_egress = [Verdict::Stamped, Verdict::StampRefused];
+    match program {
+        Program::Receive => Verdict::ALL
+            .into_iter()
+            .filter(|v| !on_egress.contains(v))
+            .map(Some)
+            .collect(),
+        Program::Stamp => on_egress
+            .into_iter()
+            .chain([Verdict::UnknownKey])
+            .map(Some)
+            .chain([None])
+            .collect(),
+    }
+}
+
+fn agrees(test: &str, program: Program) -> Result<()> {
+    let Some(mut kernel) = kernel::open(test)? else {
+        return Ok(());
+    };
+    let campaign = Campaign::from_env(CAMPAIGN)?;
+    let met = campaign.run(&mut kernel, program, honest)?;
+    if campaign.frames >= CAMPAIGN.frames {
+        // Frames that all ended at the first check would prove nothing.
+        for verdict in reachable(program) {
+            let times = met.get(&verdict).copied().unwrap_or(0);
+            assert!(
+                times >= 10,
+                "{verdict:?} was met only {times} times: {met:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_arrives_is_treated_alike() -> Result<()> {
+    agrees("what_arrives_is_treated_alike", Program::Receive)
+}
+
+#[test]
+fn what_leaves_is_treated_alike() -> Result<()> {
+    agrees("what_leaves_is_treated_alike", Program::Stamp)
+}
+
+/// Tables or packets with one mistake in them: the comparison must notice each.
+struct Wrong<'a, T> {
+    right: &'a mut T,
+    mistake: Mistake,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mistake {
+    /// The clock is a nanosecond late.
+    Clock,
+    /// Every interface will do.
+    Interface,
+    /// The two keys are mixed up.
+    Key,
+    /// Rows are mixed up.
+    Row,
+    /// One byte behind the end of a frame can be read.
+    Bounds,
+}
+
+impl Tables for Wrong<'_, World> {
+    fn now(&mut self) -> u64 {
+        self.right.now() + u64::from(self.mistake == Mistake::Clock)
+    }
+
+    fn ifindex(&self) -> u32 {
+        match self.mistake {
+            Mistake::Interface => kernel::OTHER_IFINDEX,
+            _ => self.right.ifindex(),
+        }
+    }
+
+    fn config(&self) -> Option<&Config> {
+        Tables::config(self.right)
+    }
+
+    fn local(&self) -> Option<&Local> {
+        Tables::local(self.right)
+    }
+
+    fn key(&self, slot: u32) -> Option<&Key> {
+        self.right
+            .key(slot ^ u32::from(self.mistake == Mistake::Key))
+    }
+
+    fn link(&self, address: &Address) -> Option<&Link> {
+        self.right.link(address)
+    }
+
+    fn peer(&self, address: &Address) -> Option<&PeerSlot> {
+        self.right.peer(address)
+    }
+
+    fn row(&mut self, row: u32) -> Option<&mut PeerRow> {
+        self.right
+            .row(row ^ u32::from(self.mistake == Mistake::Row))
+    }
+}
+
+impl Packet for Wrong<'_, Vec<u8>> {
+    fn read<T: Word>(&self, at: usize) -> Option<T> {
+        let mut longer = self.right.clone();
+        longer.extend((self.mistake == Mistake::Bounds).then_some(0));
+        SlicePacket(&mut longer).read(at)
+    }
+
+    fn write<T: Word>(&mut self, at: usize, value: T) -> Option<()> {
+        SlicePacket(self.right).write(at, value)
+    }
+}
+
+/// A judge that makes the mistake. Function pointers capture nothing, hence one for each.
+macro_rules! mistaken {
+    ($mistake:ident) => {{
+        let judge: Judge = |program, world, frame| {
+            let mistake = Mistake::$mistake;
+            let mut packet = frame.to_vec();
+            let verdict = run(
+                program,
+                &mut Wrong {
+                    right: &mut packet,
+                    mistake,
+                },
+                &mut Wrong {
+                    right: world,
+                    mistake,
+                },
+            );
+            frame.copy_from_slice(&packet);
+            verdict
+        };
+        (stringify!($mistake), judge)
+    }};
+}
+
+/// The anti-replay window forgets all that lies below the newest sequence.
+fn forgetful(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Verdict> {
+    let verdict = honest(program, world, frame);
+    for row in &mut world.rows {
+        row.asked_window = row.asked_window.min(1);
+    }
+    verdict
+}
+
+/// A reply's UDP checksum is left out.
+fn unsummed(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Verdict> {
+    let verdict = honest(program, world, frame);
+    if verdict == Some(Verdict::Answered) && frame[12..14] == [0x08, 0x00] {
+        frame[40..42].fill(0);
+    }
+    verdict
+}
+
+#[test]
+fn a_wrong_function_is_found_out() -> Result<()> {
+    let Some(mut kernel) = kernel::open("a_wrong_function_is_found_out")? else {
+        return Ok(());
+    };
+    let mistakes: HashMap<&str, Judge> = HashMap::from([
+        mistaken!(Clock),
+        mistaken!(Interface),
+        mistaken!(Key),
+        mistaken!(Row),
+        mistaken!(Bounds),
+        ("forgetful", forgetful as Judge),
+        ("unsummed", unsummed as Judge),
+    ]);
+    for (mistake, judge) in mistakes {
+        let result = Campaign {
+            seed: 1,
+            frames: 5_000,
+        }
+        .run(&mut kernel, Program::Receive, judge);
+        let error = result.expect_err(mistake);
+        assert!(
+            error.downcast_ref::<Difference>().is_some(),
+            "{mistake}: {error:#}"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,498 @@
+//! One case for each reason that a frame can meet its verdict, on the running kernel: what the
+//! program returns, which counter moves, and that nothing else changes.
+
+use anyhow::Result;
+use heartbeat_common::{
+    maps::{Key, PeerSlot},
+    siphash::SipKey,
+    verdict::{Action, Verdict},
+    wire::{Kind, LeaseEntry, MAX_LEASES, NodeId, offset},
+};
+use heartbeat_tests::{
+    kernel::{
+        self, Kernel, OTHER_IFINDEX, Program, World,
+        frames::{FrameSpec, US, address},
+    },
+    sys::boottime,
+};
+
+/// Long enough for a test that is made to wait; a late reply is made by a shorter one.
+const TIMEOUT_NS: u64 = 60_000_000_000;
+const PEER: u16 = 2;
+/// Newest probe that we sent.
+const SENT: u64 = 500;
+/// Offsets in an IPv4 frame without VLAN tags.
+const IP: usize = 14;
+const UDP: usize = 34;
+const PAYLOAD: usize = 42;
+
+/// A frame, the maps that it meets and what must become of it.
+struct Case {
+    name: &'static str,
+    program: Program,
+    world: World,
+    frame: Vec<u8>,
+    /// `None`: let through without a count, which only the stamp does.
+    verdict: Option<Verdict>,
+}
+
+impl Case {
+    fn new(name: &'static str, program: Program, verdict: Verdict, spec: &FrameSpec) -> Self {
+        Self {
+            name,
+            program,
+            world: world(),
+            frame: spec.frame().unwrap(),
+            verdict: Some(verdict),
+        }
+    }
+
+    /// The same frame, met by other maps.
+    fn met_by(mut self, change: impl FnOnce(&mut World)) -> Self {
+        change(&mut self.world);
+        self
+    }
+
+    /// The same frame, changed after it was sealed.
+    fn damaged(mut self, change: impl FnOnce(&mut Vec<u8>)) -> Self {
+        change(&mut self.frame);
+        self
+    }
+
+    fn run(&self, kernel: &mut Kernel) -> Result<()> {
+        kernel.install(&self.world)?;
+        let run = kernel.run(self.program, &self.frame)?;
+        let name = self.name;
+        assert_eq!(run.verdict, self.verdict, "counted: {name}");
+        let action = self.verdict.map_or(Action::Pass, Verdict::action);
+        assert_eq!(run.action, action, "returned: {name}");
+        let rewritten = matches!(run.verdict, Some(Verdict::Answered | Verdict::Stamped));
+        assert_eq!(run.frame != self.frame, rewritten, "rewritten: {name}");
+        let noted =
+            rewritten || matches!(run.verdict, Some(Verdict::Recorded | Verdict::LateReply));
+        for (number, before) in (0..).zip(&self.world.rows) {
+            let changed = kernel.row(number)? != *before;
+            assert_eq!(
+                changed,
+                noted && number == 0,
+                "row {number} changed: {name}"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// We sent to the peer on link 0 and heard from it: probes and replies up to 100.
+fn world() -> World {
+    let mut world = World::new(TIMEOUT_NS);
+    let row = world.row_of(PEER, 0);
+    row.last_probe_seq = SENT;
+    row.asked_incarnation = FrameSpec::probe(PEER, 0, 1).header.incarnation.0;
+    (row.asked_seq, row.asked_window) = (100, 0b1011);
+    (row.reply_seq, row.reply_window) = (100, 0b1011);
+    world
+}
+
+fn probe(name: &'static str, verdict: Verdict, edit: impl FnOnce(&mut FrameSpec)) -> Case {
+    Case::new(
+        name,
+        Program::Receive,
+        verdict,
+        &FrameSpec::probe(PEER, 0, 101).with(edit),
+    )
+}
+
+fn reply(name: &'static str, verdict: Verdict, edit: impl FnOnce(&mut FrameSpec)) -> Case {
+    let now = boottime().as_nanos();
+    let spec = FrameSpec::reply(&world(), PEER, 0, 101, now).with(edit);
+    Case::new(name, Program::Receive, verdict, &spec)
+}
+
+fn departing(name: &'static str, verdict: Verdict, edit: impl FnOnce(&mut FrameSpec)) -> Case {
+    let spec = FrameSpec::departing(&world(), PEER, 0, SENT + 1).with(edit);
+    Case::new(name, Program::Stamp, verdict, &spec)
+}
+
+fn as_it_is(_: &mut FrameSpec) {}
+
+fn left_to_the_network_stack() -> Vec<Case> {
+    use Verdict::*;
+    let v6 = || FrameSpec::probe(PEER, 1, 1);
+    let v6 = |name, verdict| Case::new(name, Program::Receive, verdict, &v6());
+    vec![
+        probe("an ARP request", NotIp, as_it_is).damaged(|f| f[12..14].copy_from_slice(&[8, 6])),
+        probe("IPv6 behind the ethertype of IPv4", NotIp, as_it_is).damaged(|f| f[IP] = 0x65),
+        v6("IPv4 behind the ethertype of IPv6", NotIp).damaged(|f| f[IP] = 0x45),
+        probe("three VLAN tags", NotIp, |s| {
+            s.vlans = vec![(0x88a8, 1), (0x8100, 2), (0x8100, 3)]
+        }),
+        probe("an Ethernet header alone", NotIp, as_it_is).damaged(|f| f.truncate(14)),
+        probe("TCP", NotUdp, as_it_is).damaged(|f| f[IP + 9] = 6),
+        v6("ICMPv6", NotUdp).damaged(|f| f[IP + 6] = 58),
+        v6("an IPv6 fragment header", NotUdp).damaged(|f| f[IP + 6] = 44),
+        v6("IPv6 hop-by-hop options", NotUdp).damaged(|f| f[IP + 6] = 0),
+        probe("IPv4 options", IpOptions, as_it_is).damaged(|f| {
+            f[IP] = 0x46;
+            f.splice(UDP..UDP, [1, 1, 1, 0]);
+        }),
+        probe("an IPv4 header that is too short", IpOptions, as_it_is).damaged(|f| f[IP] = 0x44),
+        probe("a first fragment", Fragment, as_it_is).damaged(|f| f[IP + 6] = 0x20),
+        probe("a later fragment", Fragment, as_it_is).damaged(|f| f[IP + 7] = 0xb9),
+        probe("another port", OtherPort, |s| s.port += 1),
+        probe("our port, but as source", OtherPort, |s| {
+            (s.source_port, s.port) = (694, 5000)
+        }),
+        probe("an address that is not ours", NotForUs, |s| {
+            s.to = [10, 77, 0, 99].into()
+        }),
+        probe(
+            "the address of another interface's link",
+            NotForUs,
+            as_it_is,
+        )
+        .met_by(|world| {
+            let ours = address(US, 0).into();
+            world.links.get_mut(&ours).unwrap().ifindex = OTHER_IFINDEX;
+        }),
+        probe("the next version", UnknownVersion, as_it_is)
+            .damaged(|f| f[PAYLOAD + offset::VERSION] = 2),
+        probe("version 0", UnknownVersion, as_it_is).damaged(|f| f[PAYLOAD + offset::VERSION] = 0),
+        probe("a host not configured yet", Unconfigured, as_it_is).met_by(|w| w.config.port = 0),
+    ]
+}
+
+fn dropped_before_the_tag_is_checked() -> Vec<Case> {
+    use Verdict::*;
+    let around = |name, verdict, payload: &[u8]| {
+        let spec = FrameSpec::probe(PEER, 0, 101);
+        let frame = spec.frame_around(payload).unwrap();
+        Case {
+            frame,
+            ..Case::new(name, Program::Receive, verdict, &spec)
+        }
+    };
+    let unknown_kind = |kind| {
+        probe("a kind that does not exist", Malformed, as_it_is)
+            .damaged(move |f| f[PAYLOAD + offset::KIND] = kind)
+    };
+    vec![
+        around("an empty datagram", Truncated, b""),
+        around("three bytes of magic", Truncated, b"HRT"),
+        around("magic and version alone", Truncated, b"HRTB\x01"),
+        around(
+            "somebody else's protocol",
+            BadMagic,
+            b"GET / HTTP/1.1\r\n\r\n",
+        ),
+        around(
+            "half a heartbeat in an honest datagram",
+            Malformed,
+            &[&b"HRTB\x01\x01\x07\x00"[..], &[0; 40]].concat(),
+        ),
+        probe("a frame cut in the header", Truncated, as_it_is)
+            .damaged(|f| f.truncate(PAYLOAD + 50)),
+        probe("a frame cut in the tag", Truncated, as_it_is).damaged(|f| f.truncate(f.len() - 1)),
+        probe("a UDP length of one more", Malformed, as_it_is).damaged(|f| f[UDP + 5] += 1),
+        probe("an IP length of one more", Malformed, as_it_is).damaged(|f| f[IP + 3] += 1),
+        probe("an IP length below its header", Malformed, as_it_is)
+            .damaged(|f| f[IP + 2..IP + 4].fill(0)),
+        probe("nine lease entries", Malformed, |s| {
+            s.leases = vec![LeaseEntry::default(); MAX_LEASES + 1]
+        }),
+        probe("a lease count beyond the datagram", Malformed, as_it_is)
+            .damaged(|f| f[PAYLOAD + offset::LEASE_COUNT] = 1),
+        unknown_kind(0),
+        unknown_kind(3),
+        probe("another cluster", ForeignCluster, |s| {
+            s.header.cluster.0 ^= 1
+        }),
+        probe("another node's id", WrongNode, |s| {
+            s.header.destination = NodeId(3)
+        }),
+        probe("a stranger", UnknownPeer, |s| {
+            s.from = [10, 77, 0, 99].into()
+        }),
+        probe("a peer under another's id", UnknownPeer, |s| {
+            s.header.source = NodeId(3)
+        }),
+        probe("a peer under another's address", UnknownPeer, |s| {
+            s.from = address(3, 0)
+        }),
+        probe("a link that the peer has not there", UnknownPeer, |s| {
+            s.header.link.0 = 1
+        }),
+        probe("a link that crosses ours", UnknownPeer, |s| {
+            s.header.link.0 = 1
+        })
+        .met_by(|world| {
+            world.allow.insert(
+                address(PEER, 0).into(),
+                PeerSlot {
+                    row: 0,
+                    node: PEER,
+                    link: 1,
+                },
+            );
+        }),
+        probe("a key that was never there", UnknownKey, |s| {
+            s.header.key_id = 8
+        }),
+        probe("another key's id in the same slot", UnknownKey, |s| {
+            s.header.key_id = 9
+        }),
+        probe("a key that was taken away", UnknownKey, as_it_is)
+            .met_by(|world| world.keys = [Key::default(); 2]),
+    ]
+}
+
+fn dropped_by_tag_or_state() -> Vec<Case> {
+    use Verdict::*;
+    let incarnation = world().row_of(PEER, 0).asked_incarnation;
+    let wrong_key = SipKey { k0: 1, k1: 2 };
+    vec![
+        probe("a wrong key", BadMac, |s| s.key = Some(wrong_key)),
+        probe("no tag", BadMac, |s| s.key = None),
+        probe("one bit of the payload", BadMac, as_it_is).damaged(|f| f[PAYLOAD + offset::T3] ^= 1),
+        probe("one bit of the tag", BadMac, as_it_is).damaged(|f| *f.last_mut().unwrap() ^= 1),
+        probe("one bit of the last lease entry", BadMac, |s| {
+            s.leases = vec![LeaseEntry::default(); MAX_LEASES]
+        })
+        .damaged(|f| {
+            let at = f.len() - 9;
+            f[at] ^= 1
+        }),
+        reply("a reply under a wrong key", BadMac, |s| {
+            s.key = Some(wrong_key)
+        }),
+        probe("the newest probe again", ReplayedProbe, |s| {
+            s.header.sequence.0 = 100
+        }),
+        probe("a probe in the window again", ReplayedProbe, |s| {
+            s.header.sequence.0 = 99
+        }),
+        probe("a probe below the window", ReplayedProbe, |s| {
+            s.header.sequence.0 = 100 - 64
+        }),
+        probe("a probe without number", ReplayedProbe, |s| {
+            s.header.sequence.0 = 0
+        }),
+        probe("a probe of an earlier life", ReplayedProbe, |s| {
+            s.header.incarnation.0 = incarnation - 1
+        }),
+        reply("a reply to another's nonce", UnsolicitedReply, |s| {
+            s.header.nonce ^= 1
+        }),
+        reply("a reply to my earlier life", UnsolicitedReply, |s| {
+            s.header.incarnation.0 -= 1
+        }),
+        reply(
+            "a reply to a probe that never left",
+            UnsolicitedReply,
+            |s| s.header.sequence.0 = SENT + 1,
+        ),
+        reply("a reply to a probe of the future", UnsolicitedReply, |s| {
+            s.header.t1 = s.header.t1.after(std::time::Duration::from_secs(60));
+        }),
+        reply("a reply that left before it came", UnsolicitedReply, |s| {
+            s.header.t2 = s.header.t1;
+        }),
+        reply("a reply while no agent runs", UnsolicitedReply, |s| {
+            s.header.incarnation.0 = 0
+        })
+        .met_by(|world| world.local.incarnation = 0),
+        reply("the newest reply again", ReplayedReply, |s| {
+            s.header.sequence.0 = 100
+        }),
+        reply("a reply in the window again", ReplayedReply, |s| {
+            s.header.sequence.0 = 97
+        }),
+        reply("a reply below the window", ReplayedReply, |s| {
+            s.header.sequence.0 = 100 - 64
+        }),
+        reply("a reply that took too long", LateReply, as_it_is)
+            .met_by(|w| w.config.timeout_ns = 1),
+    ]
+}
+
+fn taken() -> Vec<Case> {
+    use Verdict::*;
+    let other = SipKey { k0: 1, k1: 2 };
+    vec![
+        probe("a probe", Answered, as_it_is),
+        probe("a probe in a VLAN", Answered, |s| {
+            s.vlans = vec![(0x8100, 5)]
+        }),
+        probe("a probe in two VLANs", Answered, |s| {
+            s.vlans = vec![(0x88a8, 5), (0x8100, 6)]
+        }),
+        probe("a probe in two VLANs of one kind", Answered, |s| {
+            s.vlans = vec![(0x8100, 5); 2]
+        }),
+        probe("a probe with eight leases", Answered, |s| {
+            s.leases = vec![LeaseEntry::default(); MAX_LEASES]
+        }),
+        probe("a probe from another port", Answered, |s| {
+            s.source_port = 40_000
+        }),
+        probe("a probe with Ethernet padding", Answered, as_it_is).damaged(|f| f.extend([0; 20])),
+        probe("a probe that may be fragmented", Answered, as_it_is).damaged(|f| f[IP + 6] = 0),
+        probe("a probe without UDP checksum", Answered, as_it_is)
+            .damaged(|f| f[UDP + 6..UDP + 8].fill(0)),
+        probe("an overtaken probe", Answered, |s| s.header.sequence.0 = 98),
+        probe("the oldest probe of the window", Answered, |s| {
+            s.header.sequence.0 = 100 - 63
+        }),
+        probe("the first probe of a new life", Answered, |s| {
+            s.header.incarnation.0 += 1;
+            s.header.sequence.0 = 1;
+        }),
+        probe("a probe under the second key", Answered, |s| {
+            (s.header.key_id, s.key) = (8, Some(other))
+        })
+        .met_by(|world| world.keys[Key::slot(8) as usize] = Key::new(8, other)),
+        probe("a probe to a host without agent", Answered, as_it_is)
+            .met_by(|world| world.local = Default::default()),
+        reply("a reply", Recorded, as_it_is),
+        reply("a reply in two VLANs", Recorded, |s| {
+            s.vlans = vec![(0x88a8, 5), (0x8100, 6)]
+        }),
+        reply("a reply with leases", Recorded, |s| {
+            s.leases = vec![LeaseEntry::default(); 3]
+        }),
+        reply("a reply to the newest probe", Recorded, |s| {
+            s.header.sequence.0 = SENT
+        }),
+        reply("an overtaken reply", Recorded, |s| s.header.sequence.0 = 98),
+    ]
+}
+
+fn leaving() -> Vec<Case> {
+    use Verdict::*;
+    let untouched = |case: Case| Case {
+        verdict: None,
+        ..case
+    };
+    vec![
+        departing("our probe", Stamped, as_it_is),
+        departing("our probe in a VLAN", Stamped, |s| {
+            s.vlans = vec![(0x8100, 5)]
+        }),
+        departing("our probe with leases", Stamped, |s| {
+            s.leases = vec![LeaseEntry::default(); MAX_LEASES]
+        }),
+        departing("a gap in the sequence", Stamped, |s| {
+            s.header.sequence.0 = u64::MAX
+        }),
+        departing("a probe sent twice", StampRefused, |s| {
+            s.header.sequence.0 = SENT
+        }),
+        departing("another process's nonce", StampRefused, |s| {
+            s.header.nonce ^= 1
+        }),
+        departing("an earlier life's incarnation", StampRefused, |s| {
+            s.header.incarnation.0 -= 1
+        }),
+        departing("a probe while no agent runs", StampRefused, |s| {
+            s.header.incarnation.0 = 0
+        })
+        .met_by(|world| world.local.incarnation = 0),
+        departing("a foreign cluster's probe", StampRefused, |s| {
+            s.header.cluster.0 ^= 1
+        }),
+        departing("a probe in another node's name", StampRefused, |s| {
+            s.header.source = NodeId(3)
+        }),
+        departing("a probe that names another peer", StampRefused, |s| {
+            s.header.destination = NodeId(3)
+        }),
+        departing("a probe that names another link", StampRefused, |s| {
+            s.header.link.0 = 1
+        }),
+        departing("a probe without a key to seal it", UnknownKey, as_it_is)
+            .met_by(|world| world.local.key_id = 8),
+        untouched(departing("a reply", Stamped, |s| {
+            s.header.kind = Kind::Reply
+        })),
+        untouched(departing("another port", Stamped, |s| s.port += 1)),
+        untouched(departing("a probe to a stranger", Stamped, |s| {
+            s.to = [10, 77, 0, 99].into()
+        })),
+        untouched(departing("a probe that we forward", Stamped, |s| {
+            s.from = [10, 77, 0, 99].into()
+        })),
+        untouched(departing("not a heartbeat", Stamped, as_it_is).damaged(|f| f[PAYLOAD] = 0)),
+        untouched(
+            departing("a host not configured yet", Stamped, as_it_is).met_by(|w| w.config.port = 0),
+        ),
+        untouched(
+            departing("a link of another interface", Stamped, as_it_is).met_by(|world| {
+                let ours = address(US, 0).into();
+                world.links.get_mut(&ours).unwrap().ifindex = OTHER_IFINDEX;
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn every_verdict_is_met_for_its_reasons() -> Result<()> {
+    let Some(mut kernel) = kernel::open("every_verdict_is_met_for_its_reasons")? else {
+        return Ok(());
+    };
+    let cases: Vec<Case> = [
+        left_to_the_network_stack(),
+        dropped_before_the_tag_is_checked(),
+        dropped_by_tag_or_state(),
+        taken(),
+        leaving(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    for case in &cases {
+        case.run(&mut kernel)?;
+    }
+    for verdict in Verdict::ALL {
+        assert!(
+            cases.iter().any(|case| case.verdict == Some(verdict)),
+            "no case for {verdict:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_frame_cut_anywhere_is_never_taken_for_a_heartbeat() -> Result<()> {
+    let Some(mut kernel) = kernel::open("a_frame_cut_anywhere_is_never_taken_for_a_heartbeat")?
+    else {
+        return Ok(());
+    };
+    let vlans = [vec![], vec![(0x8100, 1)], vec![(0x88a8, 1), (0x8100, 2)]];
+    let mut sequence = 100;
+    for (link, vlans, leases) in [0, 1].into_iter().flat_map(|link| {
+        vlans
+            .iter()
+            .flat_map(move |vlans| [0, MAX_LEASES].map(|leases| (link, vlans, leases)))
+    }) {
+        kernel.install(&world())?;
+        sequence += 1;
+        let spec = FrameSpec::probe(PEER, link, sequence).with(|spec| {
+            spec.vlans.clone_from(vlans);
+            spec.leases = vec![LeaseEntry::default(); leases];
+        });
+        let frame = spec.frame()?;
+        // What the parser must have seen of the IP header before it says anything of it.
+        let ip_seen = spec.ip_at() + if link == 0 { 10 } else { 7 };
+        for len in 14..=frame.len() {
+            let expected = match len {
+                len if len < ip_seen => Verdict::NotIp,
+                len if len < spec.udp_at() + 6 => Verdict::NotUdp,
+                len if len < frame.len() => Verdict::Truncated,
+                _ => Verdict::Answered,
+            };
+            let run = kernel.run(Program::Receive, &frame[..len])?;
+            assert_eq!(run.verdict, Some(expected), "{len} bytes of {spec:?}");
+            assert_eq!(run.action, expected.action(), "{len} bytes of {spec:?}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! The BPF object is what the loader expects, as far as can be seen without loading it.
+//!
+//! Needs no privilege.
+
+use std::fs;
+
+use aya_obj::{
+    Map, Object, ProgramSection,
+    generated::bpf_map_type::{
+        self, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY,
+        BPF_MAP_TYPE_RINGBUF,
+    },
+};
+use heartbeat_common::{
+    maps::{
+        Address, Config, DeadlineEvent, Key, Link, Local, MAX_KEYS, MAX_ROWS, PeerRow, PeerSlot,
+    },
+    verdict,
+    wire::MAX_LINKS,
+};
+use heartbeat_tests::kernel::{self, btf};
+
+/// `BPF_F_MMAPABLE`, include/uapi/linux/bpf.h.
+const MMAPABLE: u32 = 1 << 10;
+
+fn object(test: &str) -> Option<Object> {
+    let path = kernel::object(test)?;
+    let data = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    Some(Object::parse(&data).unwrap())
+}
+
+#[test]
+fn holds_the_two_programs_under_a_licence_that_the_helpers_ask_for() {
+    let Some(object) = object("holds_the_two_programs_under_a_licence_that_the_helpers_ask_for")
+    else {
+        return;
+    };
+    let mut names: Vec<&str> = object.programs.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["responder", "stamp_probe"]);
+    assert!(matches!(
+        object.programs["responder"].section,
+        ProgramSection::Xdp { frags: false, .. }
+    ));
+    assert!(matches!(
+        object.programs["stamp_probe"].section,
+        ProgramSection::SchedClassifier
+    ));
+    assert_eq!(object.license.to_str(), Ok("Dual MIT/GPL"));
+}
+
+#[test]
+fn holds_the_maps_with_the_layouts_of_the_contract() {
+    let Some(object) = object("holds_the_maps_with_the_layouts_of_the_contract") else {
+        return;
+    };
+    let expect =
+        |name: &str, kind: bpf_map_type, key: usize, value: usize, entries: usize, flags| {
+            let map = object
+                .maps
+                .get(name)
+                .unwrap_or_else(|| panic!("no map {name}"));
+            let got = (
+                map.map_type(),
+                map.key_size(),
+                map.value_size(),
+                map.max_entries(),
+            );
+            assert_eq!(
+                got,
+                (kind as u32, key as u32, value as u32, entries as u32),
+                "{name}"
+            );
+            assert_eq!(map.map_flags(), flags, "flags of {name}");
+        };
+    let (array, hash) = (BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH);
+    expect("config", array, 4, size_of::<Config>(), 1, 0);
+    expect("keys", array, 4, size_of::<Key>(), MAX_KEYS, 0);
+    expect("local", array, 4, size_of::<Local>(), 1, MMAPABLE);
+    expect(
+        "links",
+        hash,
+        size_of::<Address>(),
+        size_of::<Link>(),
+        MAX_LINKS,
+        0,
+    );
+    expect(
+        "allow",
+        hash,
+        size_of::<Address>(),
+        size_of::<PeerSlot>(),
+        MAX_ROWS,
+        0,
+    );
+    expect("peers", array, 4, size_of::<PeerRow>(), MAX_ROWS, MMAPABLE);
+    // A `bpf_timer` of 16 bytes and two words.
+    expect("watch", array, 4, 24, MAX_ROWS, 0);
+    expect(
+        "counters",
+        BPF_MAP_TYPE_PERCPU_ARRAY,
+        4,
+        size_of::<u64>(),
+        verdict::COUNT,
+        0,
+    );
+    expect(
+        "last_report",
+        BPF_MAP_TYPE_PERCPU_ARRAY,
+        4,
+        size_of::<u64>(),
+        1,
+        0,
+    );
+    expect("events", BPF_MAP_TYPE_RINGBUF, 0, 0, 256 * 1024, 0);
+}
+
+#[test]
+fn no_map_pins_itself() {
+    let Some(object) = object("no_map_pins_itself") else {
+        return;
+    };
+    for (name, map) in &object.maps {
+        // The loader decides where pins go: instances share one tree.
+        assert_eq!(map.pinning(), aya_obj::maps::PinningType::None, "{name}");
+    }
+}
+
+/// Name and offset of each field, as the compiler that builds this test lays them out.
+macro_rules! layout {
+    ($type:ident { $($field:ident),* $(,)? }) => {{
+        // Fails to compile where a field is missing from the list.
+        let _ = |$type { $($field: _),* }: $type| {};
+        btf::Structure {
+            name: stringify!($type).to_owned(),
+            size: size_of::<$type>(),
+            fields: vec![$((stringify!($field).to_owned(), core::mem::offset_of!($type, $field))),*],
+        }
+    }};
+}
+
+#[test]
+fn type_information_names_every_field_where_it_is() {
+    let Some(object) = object("type_information_names_every_field_where_it_is") else {
+        return;
+    };
+    let data = object.btf.as_ref().expect("an object with BTF").to_bytes();
+    let value_of = |name: &str| match &object.maps[name] {
+        Map::Btf(map) => btf::structure(&data, map.def.btf_value_type_id).unwrap(),
+        Map::Legacy(_) => panic!("{name} is no BTF map"),
+    };
+    assert_eq!(
+        value_of("peers"),
+        layout!(PeerRow {
+            last_reply_at,
+            last_reply_seq,
+            reply_seq,
+            reply_window,
+            rtt_ns,
+            replies,
+            late_replies,
+            last_probe_at,
+            last_probe_seq,
+            probes_left,
+            last_asked_at,
+            asked_incarnation,
+            asked_seq,
+            asked_window,
+            answered,
+            deadline_fired_at,
+            deadlines,
+            events_lost,
+            incarnation,
+            config_generation,
+            pulse_age_us,
+            reason_age_us,
+            health,
+            load,
+            groups_owned,
+            state,
+            reserved,
+            sent_at,
+            rtt_ring,
+        })
+    );
+    assert_eq!(
+        value_of("config"),
+        layout!(Config {
+            layout_version,
+            cluster,
+            timeout_ns,
+            node,
+            port,
+            reserved
+        })
+    );
+    assert_eq!(value_of("keys"), layout!(Key { k0, k1, id, valid }));
+    assert_eq!(
+        value_of("local"),
+        layout!(Local {
+            incarnation,
+            nonce,
+            pulse_tick_at,
+            reason_tick_at,
+            config_generation,
+            health,
+            load,
+            groups_owned,
+            state,
+            key_id,
+            reserved,
+        })
+    );
+    assert_eq!(value_of("links"), layout!(Link { ifindex, link }));
+    assert_eq!(value_of("allow"), layout!(PeerSlot { row, node, link }));
+    assert_eq!(
+        value_of("events"),
+        layout!(DeadlineEvent {
+            row,
+            reserved,
+            last_reply_at,
+            deadline_at,
+            fired_at
+        })
+    );
+}

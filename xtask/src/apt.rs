@@ -1,0 +1,131 @@
+//! Debian and its relatives: which packages there are, and installing them.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{process, root};
+
+#[derive(Debug)]
+pub(crate) struct Apt {
+    /// Package lists are fetched at most once.
+    updated: bool,
+}
+
+impl Apt {
+    /// `None` where packages are managed by something else.
+    pub(crate) fn find() -> Option<Self> {
+        process::find("apt-get")?;
+        process::find("dpkg-query")?;
+        Some(Self { updated: false })
+    }
+
+    /// The version of `package` that would be installed.
+    pub(crate) fn candidate(&self, package: &str) -> Result<Option<String>> {
+        let policy = process::output(
+            Command::new("apt-cache")
+                .args(["policy", package])
+                .env("LC_ALL", "C"),
+        )?;
+        Ok(parse_candidate(&policy).map(str::to_owned))
+    }
+
+    /// Those of `packages` that are not installed.
+    pub(crate) fn missing<'a>(&self, packages: &[&'a str]) -> Vec<&'a str> {
+        let installed = |package: &str| {
+            // Fails for a package that dpkg never heard of.
+            let status = process::output(Command::new("dpkg-query").args([
+                "-W",
+                "-f",
+                "${db:Status-Status}\n",
+                package,
+            ]));
+            status.is_ok_and(|status| status.lines().any(|line| line == "installed"))
+        };
+        packages
+            .iter()
+            .copied()
+            .filter(|package| !installed(package))
+            .collect()
+    }
+
+    /// Fetches the package lists, unless this process already did.
+    pub(crate) fn update(&mut self) -> Result<()> {
+        if !self.updated {
+            eprintln!("setup: fetching package lists");
+            self.updated = true;
+            process::run(apt_get()?.arg("update")).context("could not fetch package lists")?;
+        }
+        Ok(())
+    }
+
+    /// Installs `packages`; never removes another one.
+    pub(crate) fn install(&mut self, packages: &[&str]) -> Result<()> {
+        let install = || {
+            process::run(
+                apt_get()?
+                    .args(["install", "-y", "--no-install-recommends", "--no-remove"])
+                    .args(packages),
+            )
+        };
+        let names = packages.join(" ");
+        eprintln!("setup: installing {names}");
+        // Old lists name versions that the mirror no longer has.
+        let result = match install() {
+            Err(_) if !self.updated => self.update().and_then(|()| install()),
+            result => result,
+        };
+        result.with_context(|| {
+            format!("could not install packages; install them by hand: apt-get install {names}")
+        })
+    }
+
+    /// Installs those of `packages` that are not installed, after checking that all exist.
+    pub(crate) fn ensure(&mut self, packages: &[&str]) -> Result<()> {
+        let missing = self.missing(packages);
+        for package in &missing {
+            if self.candidate(package)?.is_none() {
+                self.update()?;
+                if self.candidate(package)?.is_none() {
+                    bail!("this system has no package {package}");
+                }
+            }
+        }
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            self.install(&missing)
+        }
+    }
+}
+
+fn apt_get() -> Result<Command> {
+    let mut command = root::command("apt-get", &[("DEBIAN_FRONTEND", "noninteractive".into())])?;
+    // Wait for another apt instead of failing at once.
+    command.args(["-q", "-o", "DPkg::Lock::Timeout=300"]);
+    Ok(command)
+}
+
+fn parse_candidate(policy: &str) -> Option<&str> {
+    let version = policy
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Candidate: "))?;
+    (version != "(none)").then_some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidate_is_read_from_the_policy() {
+        let policy = "rustc-web:\n  Installed: (none)\n  Candidate: 1.96.0+dfsg1-1~deb12u2\n  \
+                      Version table:\n";
+        assert_eq!(parse_candidate(policy), Some("1.96.0+dfsg1-1~deb12u2"));
+        assert_eq!(
+            parse_candidate("x:\n  Installed: (none)\n  Candidate: (none)\n"),
+            None
+        );
+        assert_eq!(parse_candidate(""), None);
+    }
+}

@@ -1,0 +1,158 @@
+//! The command line, as data.
+
+use std::ffi::OsString;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Set up, build, run, test and lint heartbeat"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Find a BPF toolchain, or install one; the other commands do so by themselves
+    Setup {
+        /// Also what the tests and the demo need: ip, bpftool, scapy
+        #[arg(long)]
+        test: bool,
+    },
+    /// Build the kernel programs and the `heartbeat` binary
+    Build {
+        /// Build the binary without optimisation; the kernel programs are always optimised
+        #[arg(long, conflicts_with = "release")]
+        debug: bool,
+        /// Build the binary with optimisation (the default)
+        #[arg(long)]
+        release: bool,
+    },
+    /// Build, then load the responder alone: this host answers heartbeats without an agent
+    Load {
+        /// Interface whose heartbeats to answer
+        #[arg(long)]
+        iface: String,
+        /// How to attach the XDP program
+        #[arg(long, value_enum)]
+        mode: Option<Mode>,
+        /// Further arguments of `heartbeat load`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Build, then remove what `load` loaded
+    Unload {
+        /// Arguments of `heartbeat unload`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Build, then run the agent as root
+    Run {
+        /// Arguments of `heartbeat run`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Build, then show a failover of three nodes in network namespaces
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// Arguments of the demo; `--help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Build, then measure
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of the benchmark; `--help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Build, then run all tests: units as the user, those of package heartbeat-tests as root
+    Test(TestOptions),
+    /// Check formatting, and run clippy on the user crates and on the kernel programs
+    Lint,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TestOptions {
+    /// Fail if a test was skipped; so does the environment variable CI=true
+    #[arg(long)]
+    pub skip_is_failure: bool,
+    /// Test only this package; may be repeated
+    #[arg(long, short, value_name = "NAME")]
+    pub package: Vec<String>,
+    /// Arguments of the test programs: a filter, `--exact`, `--nocapture`, ...
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Native if the driver can, else skb
+    Auto,
+    /// In the driver
+    Native,
+    /// In the network stack, for drivers without XDP
+    Skb,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Skb => "skb",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Task {
+        Cli::try_parse_from(line.split(' '))
+            .expect("a valid command line")
+            .task
+    }
+
+    #[test]
+    fn definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn load_passes_further_arguments_on() {
+        let Task::Load { iface, mode, args } =
+            parse("xtask load --iface eth0 --mode skb --config a.toml -v")
+        else {
+            panic!("not a load");
+        };
+        assert_eq!(iface, "eth0");
+        assert_eq!(mode, Some(Mode::Skb));
+        assert_eq!(args, ["--config", "a.toml", "-v"]);
+    }
+
+    #[test]
+    fn run_demo_and_test_pass_options_on() {
+        let Task::Run { args } = parse("xtask run -- --config a.toml") else {
+            panic!("not a run")
+        };
+        assert_eq!(args, ["--config", "a.toml"]);
+        let Task::Demo { args } = parse("xtask demo --runs 20 --json --help") else {
+            panic!("not a demo")
+        };
+        assert_eq!(args, ["--runs", "20", "--json", "--help"]);
+        let Task::Test(options) = parse("xtask test --skip-is-failure -p xtask tally --exact")
+        else {
+            panic!("not a test")
+        };
+        assert!(options.skip_is_failure);
+        assert_eq!(options.package, ["xtask"]);
+        assert_eq!(options.args, ["tally", "--exact"]);
+    }
+}

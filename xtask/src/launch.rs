@@ -1,0 +1,87 @@
+//! Builds, then becomes the program that was built, as root.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use anyhow::Result;
+
+use crate::{
+    cargo::{self, Profile},
+    cli::Mode,
+    objects::{self, Objects},
+    root,
+    setup::{self, Report},
+    workspace::Workspace,
+};
+
+/// All that a user runs.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub objects: Objects,
+    pub heartbeat: PathBuf,
+}
+
+impl Built {
+    pub(crate) fn new(workspace: &Workspace, profile: Profile) -> Result<Self> {
+        // The binary embeds the object: this order.
+        let objects = objects::build(workspace)?;
+        let heartbeat = cargo::build_program(workspace, "heartbeat-user", "heartbeat", profile)?;
+        Ok(Self { objects, heartbeat })
+    }
+
+    /// Tells the programs of package `heartbeat-tests` what to test.
+    pub(crate) fn environment(&self) -> [(&'static str, OsString); 3] {
+        [
+            ("HEARTBEAT_BIN", self.heartbeat.clone().into()),
+            (
+                "HEARTBEAT_BPF_OBJECT",
+                self.objects.heartbeat.clone().into(),
+            ),
+            ("HEARTBEAT_RIG_OBJECT", self.objects.rig.clone().into()),
+        ]
+    }
+}
+
+/// `cargo xtask build`.
+pub(crate) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
+    let built = Built::new(workspace, profile)?;
+    println!("kernel programs: {}", built.objects.heartbeat.display());
+    println!(
+        "switch port program of the tests: {}",
+        built.objects.rig.display()
+    );
+    println!("agent: {}", built.heartbeat.display());
+    Ok(())
+}
+
+/// `cargo xtask load`.
+pub(crate) fn load(
+    workspace: &Workspace,
+    iface: &str,
+    mode: Option<Mode>,
+    further: &[OsString],
+) -> Result<()> {
+    let mut args: Vec<OsString> = vec!["--iface".into(), iface.into()];
+    if let Some(mode) = mode {
+        args.extend(["--mode".into(), mode.name().into()]);
+    }
+    args.extend_from_slice(further);
+    heartbeat(workspace, "load", args)
+}
+
+/// `heartbeat COMMAND ARGS` as root, in place of this process.
+pub(crate) fn heartbeat(workspace: &Workspace, command: &str, args: Vec<OsString>) -> Result<()> {
+    let built = Built::new(workspace, Profile::Release)?;
+    let mut program = root::command(&built.heartbeat, &[])?;
+    program.arg(command).args(args);
+    match root::exec(program)? {}
+}
+
+/// A program of package `heartbeat-tests` as root, in place of this process.
+pub(crate) fn rig(workspace: &Workspace, name: &str, args: &[OsString]) -> Result<()> {
+    setup::test_tools(Report::Changes)?;
+    let built = Built::new(workspace, Profile::Release)?;
+    let path = cargo::build_program(workspace, "heartbeat-tests", name, Profile::Release)?;
+    let mut program = root::command(path, &built.environment())?;
+    program.args(args);
+    match root::exec(program)? {}
+}

@@ -1,0 +1,189 @@
+//! `cargo xtask test`: the crates' own tests as the user, then package `heartbeat-tests` as root.
+//!
+//! Standard output carries what the test programs print, ends with a line `N passed, N failed`.
+
+use std::{
+    env,
+    io::{self, BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, ExitCode, ExitStatus, Stdio},
+    thread,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    cargo::{self, Profile, Program},
+    cli::TestOptions,
+    launch::Built,
+    root,
+    setup::{self, Report},
+    tally::Tally,
+    workspace::Workspace,
+};
+
+/// Tests of this package need root, and the machine to themselves: they measure time.
+const RIG: &str = "heartbeat-tests";
+
+pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCode> {
+    setup::test_tools(Report::Changes)?;
+    let built = Built::new(workspace, Profile::Release)?;
+    let mut tally = Tally::default();
+    if options.package.is_empty() || options.package.iter().any(|name| name != RIG) {
+        tally += as_user(workspace, options)?;
+    }
+    if options.package.is_empty() || options.package.iter().any(|name| name == RIG) {
+        tally += as_root(workspace, options, &built)?;
+    }
+    let strict = options.skip_is_failure || env::var("CI").is_ok_and(|value| value == "true");
+    summarise(tally, strict)
+}
+
+fn summarise(mut tally: Tally, strict: bool) -> Result<ExitCode> {
+    if !tally.skipped.is_empty() {
+        let verdict = if strict {
+            "which counts as failed"
+        } else {
+            "counted as passed"
+        };
+        eprintln!("\n{} skipped, {verdict}:", tally.skipped.len());
+        for reason in &tally.skipped {
+            eprintln!("  {reason}");
+        }
+        if strict {
+            tally.fail_skipped();
+        }
+    }
+    let Tally { passed, failed, .. } = tally;
+    writeln!(io::stdout(), "{passed} passed, {failed} failed")?;
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn as_user(workspace: &Workspace, options: &TestOptions) -> Result<Tally> {
+    let select = |cargo: &mut Command| {
+        cargo.arg("test");
+        let mut packages = options
+            .package
+            .iter()
+            .filter(|name| *name != RIG)
+            .peekable();
+        if packages.peek().is_none() {
+            cargo.args(["--workspace", "--exclude", RIG]);
+        }
+        for package in packages {
+            cargo.args(["--package", package]);
+        }
+    };
+    // Built first, with cargo's progress to be seen; then run with the output read.
+    let mut compile = cargo::command(workspace);
+    select(&mut compile);
+    cargo::build(compile.arg("--no-run"))?;
+    let mut test = cargo::command(workspace);
+    select(&mut test);
+    test.args(["--no-fail-fast", "--"]).args(&options.args);
+    watch(&mut test, io::stdout(), io::stderr())
+}
+
+fn as_root(workspace: &Workspace, options: &TestOptions, built: &Built) -> Result<Tally> {
+    let mut compile = cargo::command(workspace);
+    compile.args(["test", "--package", RIG, "--no-run"]);
+    let mut total = Tally::default();
+    for Program {
+        name,
+        path,
+        manifest,
+    } in cargo::build(&mut compile)?
+    {
+        let directory = manifest.parent().unwrap_or(Path::new("."));
+        let mut environment = built.environment().to_vec();
+        environment.push(("CARGO_MANIFEST_DIR", directory.into()));
+        let mut test = root::command(path, &environment)?;
+        test.current_dir(directory)
+            .arg("--test-threads=1")
+            .args(&options.args);
+        eprintln!("\n{RIG}: {name}");
+        total += watch(&mut test, io::stdout(), io::stderr())?;
+    }
+    Ok(total)
+}
+
+/// Runs test programs, passing on what they print.
+fn watch(
+    command: &mut Command,
+    out: impl Write,
+    err: impl Write + Send + 'static,
+) -> Result<Tally> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("could not run {}", command.get_program().display()))?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        bail!("a test program without its pipes");
+    };
+    let errors = thread::spawn(move || pass_on(stderr, err));
+    let mut tally = pass_on(stdout, out)?;
+    match errors.join() {
+        Ok(errors) => tally += errors?,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+    count_crash(&mut tally, child.wait()?);
+    Ok(tally)
+}
+
+/// A program that dies leaves no count, and must not pass for one that had no tests.
+fn count_crash(tally: &mut Tally, status: ExitStatus) {
+    if !status.success() && tally.failed == 0 {
+        eprintln!("a test program ended without counting its failures ({status})");
+        tally.failed += 1;
+    }
+}
+
+fn pass_on(from: impl io::Read, mut to: impl Write) -> Result<Tally> {
+    let mut from = BufReader::new(from);
+    let mut tally = Tally::default();
+    let mut line = Vec::new();
+    while from.read_until(b'\n', &mut line)? != 0 {
+        tally.read(String::from_utf8_lossy(&line).trim_end_matches('\n'));
+        to.write_all(&line)?;
+        to.flush()?;
+        line.clear();
+    }
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Prints nothing: what these scripts say would be taken for results of our own tests.
+    fn shell(script: &str) -> Tally {
+        let mut command = Command::new("sh");
+        watch(command.args(["-c", script]), io::sink(), io::sink()).expect("sh runs")
+    }
+
+    #[test]
+    fn both_streams_are_read() {
+        let tally =
+            shell("echo 'SKIP a: why' >&2; echo 'test result: ok. 2 passed; 0 failed; 0 ignored'");
+        assert_eq!(
+            tally,
+            Tally {
+                passed: 2,
+                failed: 0,
+                skipped: vec!["a: why".into()]
+            }
+        );
+    }
+
+    #[test]
+    fn a_crash_is_one_failure_and_a_counted_failure_is_not_counted_twice() {
+        assert_eq!(shell("echo 'running 3 tests'; kill -SEGV $$").failed, 1);
+        let counted = "echo 'test result: FAILED. 0 passed; 3 failed; 0 ignored'; exit 101";
+        assert_eq!(shell(counted).failed, 3);
+    }
+}

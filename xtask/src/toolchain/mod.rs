@@ -1,0 +1,73 @@
+//! What compiles for BPF: a Rust compiler with the library's sources, and a bpf-linker whose LLVM
+//! can read what that compiler writes.
+//!
+//! Only finds and describes; installing is `setup`'s.
+
+pub(crate) mod compiler;
+pub(crate) mod linker;
+
+use std::{path::PathBuf, process::Command};
+
+use compiler::Compiler;
+
+use crate::workspace::Workspace;
+
+#[derive(Debug)]
+pub(crate) struct Toolchain {
+    pub compiler: Compiler,
+    pub linker: PathBuf,
+}
+
+/// What the BPF target is called on this machine.
+const TARGET: &str = if cfg!(target_endian = "big") {
+    "bpfeb-unknown-none"
+} else {
+    "bpfel-unknown-none"
+};
+
+/// Variables that would make the BPF compiler something else than what was found: rustup's choice,
+/// which `cargo run` passes on, and settings meant for the user crates.
+const FOREIGN: [&str; 7] = [
+    "CARGO_BUILD_TARGET",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTC_WRAPPER",
+    "RUSTDOC",
+    "RUSTFLAGS",
+    "RUSTUP_TOOLCHAIN",
+    "__CARGO_DEFAULT_LIB_METADATA",
+];
+
+impl Toolchain {
+    /// `program` (cargo, or one of its subcommands' programs) running `subcommand` on the BPF crate.
+    pub(crate) fn cargo(
+        &self,
+        program: &std::path::Path,
+        subcommand: &str,
+        workspace: &Workspace,
+    ) -> Command {
+        let flags = [
+            // The kernel needs BTF, which the linker makes of debug information.
+            "-Cdebuginfo=2".to_owned(),
+            format!("-Clinker={}", self.linker.display()),
+            "-Clink-arg=--btf".to_owned(),
+        ];
+        let mut command = Command::new(program);
+        for name in FOREIGN {
+            command.env_remove(name);
+        }
+        command
+            .arg(subcommand)
+            .args(["-Zbuild-std=core", "--release", "--target", TARGET])
+            .arg("--manifest-path")
+            .arg(workspace.bpf_manifest())
+            .arg("--target-dir")
+            .arg(workspace.bpf_target())
+            .current_dir(&workspace.root)
+            .env("CARGO", &self.compiler.cargo)
+            .env("RUSTC", &self.compiler.rustc)
+            // -Z build-std, with a stable compiler.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+        command
+    }
+}

@@ -1,0 +1,70 @@
+//! Where the sources are and where builds go, as cargo says.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::process;
+
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    pub root: PathBuf,
+    /// The cargo that runs us, which also builds the user crates.
+    pub cargo: PathBuf,
+    /// For what is kept: tools.
+    target: PathBuf,
+    /// For intermediate files. The same as `target` unless `build.build-dir` is configured.
+    build: PathBuf,
+}
+
+impl Workspace {
+    pub(crate) fn find() -> Result<Self> {
+        let cargo = env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
+        let mut query = Command::new(&cargo);
+        query.args(["metadata", "--no-deps", "--format-version", "1"]);
+        // Set by `cargo run`; without it the working directory decides.
+        if let Some(package) = env::var_os("CARGO_MANIFEST_DIR") {
+            query
+                .arg("--manifest-path")
+                .arg(Path::new(&package).join("Cargo.toml"));
+        }
+        let metadata = process::output(&mut query)?;
+        let metadata: Value =
+            serde_json::from_str(&metadata).context("cargo metadata printed no JSON")?;
+        let directory = |name: &str| metadata[name].as_str().map(PathBuf::from);
+        let required = |name: &str| {
+            directory(name).with_context(|| format!("cargo metadata says nothing of {name}"))
+        };
+        let target = required("target_directory")?;
+        Ok(Self {
+            root: required("workspace_root")?,
+            cargo,
+            build: directory("build_directory").unwrap_or_else(|| target.clone()),
+            target,
+        })
+    }
+
+    /// For programs that builds need; survives until `cargo clean`.
+    pub(crate) fn tools(&self) -> PathBuf {
+        self.target.join("tools")
+    }
+
+    /// Cargo's target directory for the BPF crate, apart from the user crates'.
+    pub(crate) fn bpf_target(&self) -> PathBuf {
+        self.build.join("bpf-build")
+    }
+
+    /// Where finished BPF objects are. `heartbeat-user/build.rs` looks here, too.
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.build.join("bpf")
+    }
+
+    pub(crate) fn bpf_manifest(&self) -> PathBuf {
+        self.root.join("heartbeat-ebpf/Cargo.toml")
+    }
+}
