@@ -280,6 +280,12 @@ impl Cluster {
             self.state = NodeState::Active;
             self.active_since = Some(now);
             out.push(Command::Announce(NodeState::Active));
+        } else if self.state == NodeState::Active && !self.quorate {
+            // The others may hear it all the same: they must not wait for it to serve, and when it
+            // has its majority back they are to see it first.
+            self.state = NodeState::Starting;
+            self.active_since = None;
+            out.push(Command::Announce(NodeState::Starting));
         }
     }
 

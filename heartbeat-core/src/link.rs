@@ -140,11 +140,8 @@ impl LinkDetector {
         let fired = fired(row, last_reply);
         let kernel_was_there =
             fired.is_some_and(|at| at >= deadline && at.since(deadline) <= timing.slack());
-        // However late this look is: so many probes left after the silence began that the kernel was
-        // running and would have recorded an answer.
-        let spoke_on = row.last_probe_seq - spoken.base >= timing.probes_needed() + 3;
         let decided = self.state == LinkState::Down;
-        if late > timing.slack() && !kernel_was_there && !spoke_on && !decided {
+        if late > timing.slack() && !kernel_was_there && !decided {
             self.barrier = now;
             self.spoken = None;
             self.deadline = None;
@@ -183,11 +180,22 @@ impl LinkDetector {
         {
             self.spoken = None;
         }
-        if self.spoken.is_none() {
+        if self
+            .spoken
+            .is_none_or(|spoken| spoken.enough_left.is_none())
+        {
             let oldest_known = row.last_probe_seq.saturating_sub(SENT_RING as u64 - 1);
-            let first = (reply_seq.max(oldest_known.saturating_sub(1)) + 1..=row.last_probe_seq)
-                .map(|sequence| (sequence, left_at(row, sequence)))
-                .find(|(_, left)| *left > self.barrier);
+            let mut first = None;
+            let mut before = self.barrier;
+            for sequence in reply_seq.max(oldest_known.saturating_sub(1)) + 1..=row.last_probe_seq {
+                let left = left_at(row, sequence);
+                // A pause between two probes explains what went unanswered before it.
+                let paused = left.since(before) > timing.interval * 2;
+                if left > self.barrier && (first.is_none() || paused) {
+                    first = Some((sequence, left));
+                }
+                before = left;
+            }
             self.spoken = first.map(|(sequence, left)| Spoken {
                 base: sequence - 1,
                 reply_seq,

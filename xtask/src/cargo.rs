@@ -21,6 +21,8 @@ pub(crate) enum Profile {
 pub(crate) struct Program {
     pub name: String,
     pub path: PathBuf,
+    /// A test program; building one also builds the plain programs of its package.
+    pub is_test: bool,
     /// Of its package: the working directory that tests expect.
     pub manifest: PathBuf,
 }
@@ -83,6 +85,7 @@ fn parse_programs(messages: &str) -> Vec<Program> {
         Some(Program {
             name: message["target"]["name"].as_str()?.to_owned(),
             path: message["executable"].as_str()?.into(),
+            is_test: message["profile"]["test"].as_bool()?,
             manifest: message["manifest_path"].as_str()?.into(),
         })
     };
@@ -97,16 +100,18 @@ mod tests {
     fn programs_are_the_artifacts_with_an_executable() {
         let messages = concat!(
             r#"{"reason":"compiler-artifact","manifest_path":"/w/a/Cargo.toml","#,
-            r#""target":{"name":"lib"},"executable":null}"#,
+            r#""target":{"name":"lib"},"profile":{"test":false},"executable":null}"#,
             "\nnot json\n",
             r#"{"reason":"compiler-artifact","manifest_path":"/w/b/Cargo.toml","#,
-            r#""target":{"name":"end"},"executable":"/w/target/debug/deps/end-1"}"#,
+            r#""target":{"name":"end"},"profile":{"test":true},"#,
+            r#""executable":"/w/target/debug/deps/end-1"}"#,
             "\n",
             r#"{"reason":"build-finished","success":true}"#,
         );
         let program = Program {
             name: "end".into(),
             path: "/w/target/debug/deps/end-1".into(),
+            is_test: true,
             manifest: "/w/b/Cargo.toml".into(),
         };
         assert_eq!(parse_programs(messages), [program]);

@@ -16,7 +16,7 @@ use crate::{
     cargo::{self, Profile, Program},
     cli::TestOptions,
     launch::Built,
-    root,
+    objects, root,
     setup::{self, Report},
     tally::Tally,
     workspace::Workspace,
@@ -26,13 +26,18 @@ use crate::{
 const RIG: &str = "heartbeat-tests";
 
 pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCode> {
-    setup::test_tools(Report::Changes)?;
-    let built = Built::new(workspace, Profile::Release)?;
+    let selected = |wanted: fn(&str) -> bool| {
+        options.package.is_empty() || options.package.iter().any(|name| wanted(name))
+    };
     let mut tally = Tally::default();
-    if options.package.is_empty() || options.package.iter().any(|name| name != RIG) {
+    if selected(|name| name != RIG) {
+        // The agent's tests look into the object that it carries.
+        objects::build(workspace)?;
         tally += as_user(workspace, options)?;
     }
-    if options.package.is_empty() || options.package.iter().any(|name| name == RIG) {
+    if selected(|name| name == RIG) {
+        setup::test_tools(Report::Changes)?;
+        let built = Built::new(workspace, Profile::Release)?;
         tally += as_root(workspace, options, &built)?;
     }
     let strict = options.skip_is_failure || env::var("CI").is_ok_and(|value| value == "true");
@@ -92,11 +97,13 @@ fn as_root(workspace: &Workspace, options: &TestOptions, built: &Built) -> Resul
     let mut compile = cargo::command(workspace);
     compile.args(["test", "--package", RIG, "--no-run"]);
     let mut total = Tally::default();
+    let programs = cargo::build(&mut compile)?;
     for Program {
         name,
         path,
         manifest,
-    } in cargo::build(&mut compile)?
+        ..
+    } in programs.into_iter().filter(|program| program.is_test)
     {
         let directory = manifest.parent().unwrap_or(Path::new("."));
         let mut environment = built.environment().to_vec();

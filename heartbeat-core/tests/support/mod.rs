@@ -5,7 +5,11 @@
 #![allow(dead_code)]
 
 pub(crate) mod kernel;
+pub(crate) mod machine;
+pub(crate) mod net;
 pub(crate) mod observer;
+pub(crate) mod story;
+pub(crate) mod world;
 
 /// The tables and frames that the per-packet functions are tested with.
 #[path = "../../../heartbeat-common/tests/support/mod.rs"]

@@ -77,10 +77,8 @@ impl Keys {
             cause,
         };
         // Not to wait for a writer if it is a named pipe.
-        let options = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .to_owned();
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(libc::O_NONBLOCK);
         let file = options.open(path).map_err(read)?;
         guarded(&file, path)?;
         let mut bytes = Vec::new();

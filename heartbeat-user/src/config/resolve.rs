@@ -124,8 +124,9 @@ fn local(findings: &Findings<'_>, cluster: &Cluster, nodes: &[Node], who: Identi
         (None, Some(name)) => find(&name.value),
         (None, None) => find(who.hostname).or_else(|| find(short()?)),
     };
-    // A node whose name was bad may be the one: say nothing until that is mended.
-    if found.is_some() || nodes.iter().any(|node| node.name.is_empty()) {
+    // A node that is missing, or whose name was bad, may be the one: that was said already.
+    let unclear = nodes.is_empty() || nodes.iter().any(|node| node.name.is_empty());
+    if found.is_some() || unclear {
         return found.unwrap_or_default();
     }
     let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).collect();

@@ -164,21 +164,12 @@ impl Dataplane {
 
     fn attach(&mut self, setup: &Setup) -> Result<()> {
         let (ebpf, pins) = (&mut self.ebpf, &self.pins);
-        let mut done: Vec<(&str, Attached)> = Vec::new();
         for link in &setup.links {
-            // Two links may share an interface, as with IPv4 and IPv6 on one.
-            let mode = match done.iter().find(|(name, _)| *name == link.interface) {
-                Some((_, mode)) => *mode,
-                None => {
-                    let name = &link.interface;
-                    attach::stamp(ebpf, name, &pins.path(&format!("link_tc_{name}")))?;
-                    let pin = pins.path(&format!("link_xdp_{name}"));
-                    let (_, mode) = attach::responder(ebpf, name, link.mode, &pin)?;
-                    log::info!("{name}: responder attached in {} mode", mode.name());
-                    done.push((name, mode));
-                    mode
-                }
-            };
+            let name = &link.interface;
+            attach::stamp(ebpf, name, &pins.path(&format!("link_tc_{name}")))?;
+            let pin = pins.path(&format!("link_xdp_{name}"));
+            let (_, mode) = attach::responder(ebpf, name, link.mode, &pin)?;
+            log::info!("{name}: responder attached in {} mode", mode.name());
             self.attached.push(mode);
         }
         Ok(())

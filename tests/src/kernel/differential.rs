@@ -24,10 +24,6 @@ use crate::sys::boottime;
 const EPISODE: u64 = 100;
 const SEED: &str = "HEARTBEAT_FUZZ_SEED";
 const FRAMES: &str = "HEARTBEAT_FUZZ_FRAMES";
-/// The kernel's clock for BPF may run this far beside the one that userspace reads: it is read
-/// without a lock, and corrected a tick later.
-const CLOCK_SLACK_NS: u64 = 1_000_000;
-
 /// What decides in userspace. [`honest`] is the function under test.
 pub type Judge = fn(Program, &mut World, &mut [u8]) -> Option<Verdict>;
 
@@ -200,9 +196,9 @@ pub fn compare(
     frame: &[u8],
     judge: Judge,
 ) -> Result<Option<Verdict>> {
-    let before = boottime().as_nanos() - CLOCK_SLACK_NS;
+    let before = boottime().as_nanos();
     let run = kernel.run(program, frame)?;
-    let after = boottime().as_nanos() + CLOCK_SLACK_NS;
+    let after = boottime().as_nanos();
     let in_kernel = Outcome {
         action: run.action,
         verdict: run.verdict,

@@ -1,6 +1,11 @@
 //! Loads the object, fills its maps and runs its programs.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    os::fd::AsFd as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
@@ -12,6 +17,7 @@ use heartbeat_common::{
     maps::{Address, Config, DeadlineEvent, Key, Link, Local, PeerRow, PeerSlot},
     verdict::{self, Action, Verdict},
 };
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::world::{Program, ROWS, World};
 
@@ -189,6 +195,23 @@ impl Kernel {
 
     pub fn row(&self, row: u32) -> Result<PeerRow> {
         Ok(self.peers.get(&row, 0)?)
+    }
+
+    /// The next deadline event. `None` if there is none within `timeout`.
+    pub fn wait_event(&mut self, timeout: Duration) -> Result<Option<DeadlineEvent>> {
+        let until = Instant::now() + timeout;
+        loop {
+            if let Some(event) = self.event()? {
+                return Ok(Some(event));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let mut ring = [PollFd::new(self.events.as_fd(), PollFlags::POLLIN)];
+            // Rounded up, lest the last millisecond be spent in a busy loop.
+            poll(&mut ring, PollTimeout::try_from(left.as_millis() + 1)?)?;
+        }
     }
 
     /// The next deadline event, if there is one.

@@ -116,9 +116,14 @@ impl World {
         slots
     }
 
-    /// The row of `node` on `link`.
+    /// Number of the row of `node` on `link`, both of which must be on the allow-list.
+    pub fn row_number(&self, node: u16, link: u8) -> u32 {
+        self.allow[&key_of(node, link)].row
+    }
+
+    /// The row of `node` on `link`, as [`World::row_number`] finds it.
     pub fn row_of(&mut self, node: u16, link: u8) -> &mut PeerRow {
-        let row = self.allow[&key_of(node, link)].row;
+        let row = self.row_number(node, link);
         &mut self.rows[row as usize]
     }
 

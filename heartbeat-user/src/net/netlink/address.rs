@@ -39,7 +39,11 @@ impl Transport {
                 .attributes
                 .push(AddressAttribute::CacheInfo(lifetime));
         }
-        self.create(message)
+        let added = self.create(message)?;
+        if let (true, IpAddr::V6(address)) = (added, prefix.address) {
+            self.bridge(ifindex, address);
+        }
+        Ok(added)
     }
 
     pub(super) fn remove(&mut self, ifindex: u32, address: IpAddr) -> Result<bool, Failure> {
@@ -47,6 +51,9 @@ impl Transport {
             Err(failure) if failure.errno() == Some(Errno::ENODEV) => return Ok(false),
             result => result?,
         };
+        if let IpAddr::V6(address) = address {
+            self.unbridge(ifindex, address)?;
+        }
         let mut removed = false;
         // More than once only if somebody added it by hand with another prefix length.
         for victim in present

@@ -89,7 +89,7 @@ fn read_interface(body: &[u8]) -> Result<Interface, DecodeError> {
             }
             IFLA_ADDRESS => interface.mac = value.try_into().unwrap_or_default(),
             IFLA_MTU => {
-                interface.mtu = value.try_into().map(u32::from_ne_bytes).unwrap_or_default()
+                interface.mtu = value.try_into().map(u32::from_ne_bytes).unwrap_or_default();
             }
             _ => {}
         }

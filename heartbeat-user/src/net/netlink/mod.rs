@@ -6,6 +6,7 @@
 
 mod address;
 mod interface;
+mod local_route;
 mod transport;
 
 use crate::net::IpPrefix;
@@ -70,7 +71,8 @@ impl Netlink {
     /// with whatever prefix length.
     ///
     /// The address is usable at once and stays out of the node's own way:
-    /// - IPv6: without duplicate address detection, since the cluster decides who has it; and with
+    /// - IPv6: without duplicate address detection, since the cluster decides who has it; with a
+    ///   local route that lasts until the kernel's own is there (see `local_route`); and with
     ///   no preferred lifetime ("deprecated", RFC 4862, section 5.5.4), since otherwise the kernel
     ///   would prefer this newest address as source of the node's own connections (RFC 6724,
     ///   section 5, rule 3 avoids it unless it is the only one).

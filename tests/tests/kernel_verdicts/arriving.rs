@@ -1,97 +1,22 @@
-//! One case for each reason that a frame can meet its verdict, on the running kernel: what the
-//! program returns, which counter moves, and that nothing else changes.
+//! Frames that arrive, by what becomes of them.
 
-use anyhow::Result;
+use std::time::Duration;
+
 use heartbeat_common::{
-    maps::{Key, PeerSlot},
+    maps::{Key, Local, MAX_KEYS, PeerSlot},
     siphash::SipKey,
-    verdict::{Action, Verdict},
-    wire::{Kind, LeaseEntry, MAX_LEASES, NodeId, offset},
+    verdict::Verdict::{self, *},
+    wire::{LeaseEntry, MAX_LEASES, NodeId, offset},
 };
 use heartbeat_tests::{
     kernel::{
-        self, Kernel, OTHER_IFINDEX, Program, World,
+        OTHER_IFINDEX, Program,
         frames::{FrameSpec, US, address},
     },
     sys::boottime,
 };
 
-/// Long enough for a test that is made to wait; a late reply is made by a shorter one.
-const TIMEOUT_NS: u64 = 60_000_000_000;
-const PEER: u16 = 2;
-/// Newest probe that we sent.
-const SENT: u64 = 500;
-/// Offsets in an IPv4 frame without VLAN tags.
-const IP: usize = 14;
-const UDP: usize = 34;
-const PAYLOAD: usize = 42;
-
-/// A frame, the maps that it meets and what must become of it.
-struct Case {
-    name: &'static str,
-    program: Program,
-    world: World,
-    frame: Vec<u8>,
-    /// `None`: let through without a count, which only the stamp does.
-    verdict: Option<Verdict>,
-}
-
-impl Case {
-    fn new(name: &'static str, program: Program, verdict: Verdict, spec: &FrameSpec) -> Self {
-        Self {
-            name,
-            program,
-            world: world(),
-            frame: spec.frame().unwrap(),
-            verdict: Some(verdict),
-        }
-    }
-
-    /// The same frame, met by other maps.
-    fn met_by(mut self, change: impl FnOnce(&mut World)) -> Self {
-        change(&mut self.world);
-        self
-    }
-
-    /// The same frame, changed after it was sealed.
-    fn damaged(mut self, change: impl FnOnce(&mut Vec<u8>)) -> Self {
-        change(&mut self.frame);
-        self
-    }
-
-    fn run(&self, kernel: &mut Kernel) -> Result<()> {
-        kernel.install(&self.world)?;
-        let run = kernel.run(self.program, &self.frame)?;
-        let name = self.name;
-        assert_eq!(run.verdict, self.verdict, "counted: {name}");
-        let action = self.verdict.map_or(Action::Pass, Verdict::action);
-        assert_eq!(run.action, action, "returned: {name}");
-        let rewritten = matches!(run.verdict, Some(Verdict::Answered | Verdict::Stamped));
-        assert_eq!(run.frame != self.frame, rewritten, "rewritten: {name}");
-        let noted =
-            rewritten || matches!(run.verdict, Some(Verdict::Recorded | Verdict::LateReply));
-        for (number, before) in (0..).zip(&self.world.rows) {
-            let changed = kernel.row(number)? != *before;
-            assert_eq!(
-                changed,
-                noted && number == 0,
-                "row {number} changed: {name}"
-            );
-        }
-        Ok(())
-    }
-}
-
-/// We sent to the peer on link 0 and heard from it: probes and replies up to 100.
-fn world() -> World {
-    let mut world = World::new(TIMEOUT_NS);
-    let row = world.row_of(PEER, 0);
-    row.last_probe_seq = SENT;
-    row.asked_incarnation = FrameSpec::probe(PEER, 0, 1).header.incarnation.0;
-    (row.asked_seq, row.asked_window) = (100, 0b1011);
-    (row.reply_seq, row.reply_window) = (100, 0b1011);
-    world
-}
+use super::{Case, IP, PAYLOAD, PEER, SENT, UDP, as_it_is, world};
 
 fn probe(name: &'static str, verdict: Verdict, edit: impl FnOnce(&mut FrameSpec)) -> Case {
     Case::new(
@@ -108,15 +33,7 @@ fn reply(name: &'static str, verdict: Verdict, edit: impl FnOnce(&mut FrameSpec)
     Case::new(name, Program::Receive, verdict, &spec)
 }
 
-fn departing(name: &'static str, verdict: Verdict, edit: impl FnOnce(&mut FrameSpec)) -> Case {
-    let spec = FrameSpec::departing(&world(), PEER, 0, SENT + 1).with(edit);
-    Case::new(name, Program::Stamp, verdict, &spec)
-}
-
-fn as_it_is(_: &mut FrameSpec) {}
-
-fn left_to_the_network_stack() -> Vec<Case> {
-    use Verdict::*;
+pub(super) fn left_to_the_network_stack() -> Vec<Case> {
     let v6 = || FrameSpec::probe(PEER, 1, 1);
     let v6 = |name, verdict| Case::new(name, Program::Receive, verdict, &v6());
     vec![
@@ -161,8 +78,7 @@ fn left_to_the_network_stack() -> Vec<Case> {
     ]
 }
 
-fn dropped_before_the_tag_is_checked() -> Vec<Case> {
-    use Verdict::*;
+pub(super) fn dropped_before_the_tag_is_checked() -> Vec<Case> {
     let around = |name, verdict, payload: &[u8]| {
         let spec = FrameSpec::probe(PEER, 0, 101);
         let frame = spec.frame_around(payload).unwrap();
@@ -241,12 +157,11 @@ fn dropped_before_the_tag_is_checked() -> Vec<Case> {
             s.header.key_id = 9
         }),
         probe("a key that was taken away", UnknownKey, as_it_is)
-            .met_by(|world| world.keys = [Key::default(); 2]),
+            .met_by(|world| world.keys = [Key::default(); MAX_KEYS]),
     ]
 }
 
-fn dropped_by_tag_or_state() -> Vec<Case> {
-    use Verdict::*;
+pub(super) fn dropped_by_tag_or_state() -> Vec<Case> {
     let incarnation = world().row_of(PEER, 0).asked_incarnation;
     let wrong_key = SipKey { k0: 1, k1: 2 };
     vec![
@@ -291,7 +206,7 @@ fn dropped_by_tag_or_state() -> Vec<Case> {
             |s| s.header.sequence.0 = SENT + 1,
         ),
         reply("a reply to a probe of the future", UnsolicitedReply, |s| {
-            s.header.t1 = s.header.t1.after(std::time::Duration::from_secs(60));
+            s.header.t1 = s.header.t1.after(Duration::from_secs(60));
         }),
         reply("a reply that left before it came", UnsolicitedReply, |s| {
             s.header.t2 = s.header.t1;
@@ -314,8 +229,7 @@ fn dropped_by_tag_or_state() -> Vec<Case> {
     ]
 }
 
-fn taken() -> Vec<Case> {
-    use Verdict::*;
+pub(super) fn taken() -> Vec<Case> {
     let other = SipKey { k0: 1, k1: 2 };
     vec![
         probe("a probe", Answered, as_it_is),
@@ -351,7 +265,7 @@ fn taken() -> Vec<Case> {
         })
         .met_by(|world| world.keys[Key::slot(8) as usize] = Key::new(8, other)),
         probe("a probe to a host without agent", Answered, as_it_is)
-            .met_by(|world| world.local = Default::default()),
+            .met_by(|world| world.local = Local::default()),
         reply("a reply", Recorded, as_it_is),
         reply("a reply in two VLANs", Recorded, |s| {
             s.vlans = vec![(0x88a8, 5), (0x8100, 6)]
@@ -364,135 +278,4 @@ fn taken() -> Vec<Case> {
         }),
         reply("an overtaken reply", Recorded, |s| s.header.sequence.0 = 98),
     ]
-}
-
-fn leaving() -> Vec<Case> {
-    use Verdict::*;
-    let untouched = |case: Case| Case {
-        verdict: None,
-        ..case
-    };
-    vec![
-        departing("our probe", Stamped, as_it_is),
-        departing("our probe in a VLAN", Stamped, |s| {
-            s.vlans = vec![(0x8100, 5)]
-        }),
-        departing("our probe with leases", Stamped, |s| {
-            s.leases = vec![LeaseEntry::default(); MAX_LEASES]
-        }),
-        departing("a gap in the sequence", Stamped, |s| {
-            s.header.sequence.0 = u64::MAX
-        }),
-        departing("a probe sent twice", StampRefused, |s| {
-            s.header.sequence.0 = SENT
-        }),
-        departing("another process's nonce", StampRefused, |s| {
-            s.header.nonce ^= 1
-        }),
-        departing("an earlier life's incarnation", StampRefused, |s| {
-            s.header.incarnation.0 -= 1
-        }),
-        departing("a probe while no agent runs", StampRefused, |s| {
-            s.header.incarnation.0 = 0
-        })
-        .met_by(|world| world.local.incarnation = 0),
-        departing("a foreign cluster's probe", StampRefused, |s| {
-            s.header.cluster.0 ^= 1
-        }),
-        departing("a probe in another node's name", StampRefused, |s| {
-            s.header.source = NodeId(3)
-        }),
-        departing("a probe that names another peer", StampRefused, |s| {
-            s.header.destination = NodeId(3)
-        }),
-        departing("a probe that names another link", StampRefused, |s| {
-            s.header.link.0 = 1
-        }),
-        departing("a probe without a key to seal it", UnknownKey, as_it_is)
-            .met_by(|world| world.local.key_id = 8),
-        untouched(departing("a reply", Stamped, |s| {
-            s.header.kind = Kind::Reply
-        })),
-        untouched(departing("another port", Stamped, |s| s.port += 1)),
-        untouched(departing("a probe to a stranger", Stamped, |s| {
-            s.to = [10, 77, 0, 99].into()
-        })),
-        untouched(departing("a probe that we forward", Stamped, |s| {
-            s.from = [10, 77, 0, 99].into()
-        })),
-        untouched(departing("not a heartbeat", Stamped, as_it_is).damaged(|f| f[PAYLOAD] = 0)),
-        untouched(
-            departing("a host not configured yet", Stamped, as_it_is).met_by(|w| w.config.port = 0),
-        ),
-        untouched(
-            departing("a link of another interface", Stamped, as_it_is).met_by(|world| {
-                let ours = address(US, 0).into();
-                world.links.get_mut(&ours).unwrap().ifindex = OTHER_IFINDEX;
-            }),
-        ),
-    ]
-}
-
-#[test]
-fn every_verdict_is_met_for_its_reasons() -> Result<()> {
-    let Some(mut kernel) = kernel::open("every_verdict_is_met_for_its_reasons")? else {
-        return Ok(());
-    };
-    let cases: Vec<Case> = [
-        left_to_the_network_stack(),
-        dropped_before_the_tag_is_checked(),
-        dropped_by_tag_or_state(),
-        taken(),
-        leaving(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    for case in &cases {
-        case.run(&mut kernel)?;
-    }
-    for verdict in Verdict::ALL {
-        assert!(
-            cases.iter().any(|case| case.verdict == Some(verdict)),
-            "no case for {verdict:?}"
-        );
-    }
-    Ok(())
-}
-
-#[test]
-fn a_frame_cut_anywhere_is_never_taken_for_a_heartbeat() -> Result<()> {
-    let Some(mut kernel) = kernel::open("a_frame_cut_anywhere_is_never_taken_for_a_heartbeat")?
-    else {
-        return Ok(());
-    };
-    let vlans = [vec![], vec![(0x8100, 1)], vec![(0x88a8, 1), (0x8100, 2)]];
-    let mut sequence = 100;
-    for (link, vlans, leases) in [0, 1].into_iter().flat_map(|link| {
-        vlans
-            .iter()
-            .flat_map(move |vlans| [0, MAX_LEASES].map(|leases| (link, vlans, leases)))
-    }) {
-        kernel.install(&world())?;
-        sequence += 1;
-        let spec = FrameSpec::probe(PEER, link, sequence).with(|spec| {
-            spec.vlans.clone_from(vlans);
-            spec.leases = vec![LeaseEntry::default(); leases];
-        });
-        let frame = spec.frame()?;
-        // What the parser must have seen of the IP header before it says anything of it.
-        let ip_seen = spec.ip_at() + if link == 0 { 10 } else { 7 };
-        for len in 14..=frame.len() {
-            let expected = match len {
-                len if len < ip_seen => Verdict::NotIp,
-                len if len < spec.udp_at() + 6 => Verdict::NotUdp,
-                len if len < frame.len() => Verdict::Truncated,
-                _ => Verdict::Answered,
-            };
-            let run = kernel.run(Program::Receive, &frame[..len])?;
-            assert_eq!(run.verdict, Some(expected), "{len} bytes of {spec:?}");
-            assert_eq!(run.action, expected.action(), "{len} bytes of {spec:?}");
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,123 @@
+//! The words that stories of a cluster are told in: three nodes, interval 10 ms, timeout 30 ms, and
+//! the commands that one event brings about in a row.
+
+use heartbeat_common::{
+    time::Boottime,
+    wire::{LinkId, NodeId},
+};
+use heartbeat_core::{
+    Command::{self, LinkChanged, OwnerChanged, PeerChanged},
+    link::{LinkState, Silence},
+    peer::PeerState,
+};
+
+use super::{MS, US, timing, world::World};
+
+/// What a frame takes from one node to another.
+pub(crate) const LATENCY: u64 = 50 * US;
+
+pub(crate) fn three_nodes(links: u8) -> World {
+    let mut world = World::new(3, links, timing(10, 30), &[&[1, 2, 3]], 1);
+    world.net.latency = LATENCY;
+    (0..3).for_each(|node| world.boot(node));
+    world
+}
+
+/// A cluster that has settled: node 1 serves. Its last probes left 5 ms ago.
+pub(crate) fn settled(links: u8) -> World {
+    let mut world = three_nodes(links);
+    world.run_for(205 * MS);
+    assert_eq!(world.servers(0), [0]);
+    world.take_log();
+    world
+}
+
+/// What `node` said, each with its time in microseconds since `since`.
+pub(crate) fn said_since(world: &World, node: u16, since: u64) -> Vec<(u64, Command)> {
+    let log = world
+        .log
+        .iter()
+        .filter(|entry| entry.machine + 1 == usize::from(node));
+    log.map(|entry| ((entry.at - since) / US, entry.command))
+        .collect()
+}
+
+pub(crate) fn link(node: u16, from: LinkState, to: LinkState) -> Command {
+    LinkChanged {
+        node: NodeId(node),
+        link: LinkId(0),
+        from,
+        to,
+    }
+}
+
+pub(crate) fn peer(node: u16, from: PeerState, to: PeerState) -> Command {
+    PeerChanged {
+        node: NodeId(node),
+        from,
+        to,
+        silence: None,
+    }
+}
+
+/// Both for a peer with one link.
+pub(crate) fn up(node: u16) -> [Command; 2] {
+    [
+        link(node, LinkState::Unknown, LinkState::Up),
+        peer(node, PeerState::Unknown, PeerState::Up),
+    ]
+}
+
+pub(crate) fn back(node: u16) -> [Command; 2] {
+    [
+        link(node, LinkState::Down, LinkState::Up),
+        peer(node, PeerState::Down, PeerState::Up),
+    ]
+}
+
+pub(crate) fn suspect(node: u16) -> [Command; 2] {
+    [
+        link(node, LinkState::Up, LinkState::Suspect),
+        peer(node, PeerState::Up, PeerState::Suspect),
+    ]
+}
+
+/// Down by a silence that began at `last_reply`, which the kernel's timer and the core saw on time.
+pub(crate) fn down(node: u16, last_reply: u64) -> [Command; 2] {
+    let deadline = Boottime::from_nanos(last_reply + 30 * MS);
+    let silence = Silence {
+        last_reply: Some(Boottime::from_nanos(last_reply)),
+        deadline,
+        fired: Some(deadline),
+        decided: deadline,
+    };
+    [
+        link(node, LinkState::Suspect, LinkState::Down),
+        PeerChanged {
+            node: NodeId(node),
+            from: PeerState::Suspect,
+            to: PeerState::Down,
+            silence: Some(silence),
+        },
+    ]
+}
+
+pub(crate) const fn owner(node: u16) -> Command {
+    OwnerChanged {
+        vip: 0,
+        owner: Some(NodeId(node)),
+    }
+}
+
+pub(crate) const NO_OWNER: Command = OwnerChanged {
+    vip: 0,
+    owner: None,
+};
+
+/// A list of commands with their times, from groups that came at the same time.
+pub(crate) fn told<const N: usize>(groups: [(u64, Vec<Command>); N]) -> Vec<(u64, Command)> {
+    let flat = |(at, commands): (u64, Vec<Command>)| {
+        commands.into_iter().map(move |command| (at, command))
+    };
+    groups.into_iter().flat_map(flat).collect()
+}

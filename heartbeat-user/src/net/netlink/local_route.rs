@@ -1,0 +1,64 @@
+//! Receiving on a new IPv6 address at once.
+//!
+//! The kernel adds an IPv6 address at once, but the route by which packets for it are taken in only
+//! from a work queue (`addrconf_dad_work`), even without duplicate address detection. On a busy host
+//! that is milliseconds later, and until then the address is announced but deaf. So a local route of
+//! our own bridges that time. It expires by itself: whatever becomes of the agent, no route outlives
+//! the address by more than [`EXPIRES_SECONDS`].
+
+use super::transport::{Failure, Transport};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType},
+};
+use nix::errno::Errno;
+use std::net::Ipv6Addr;
+
+/// `RT_TABLE_LOCAL`
+const TABLE_LOCAL: u8 = 255;
+/// The kernel's own local routes have 0: both can be there, and deleting ours spares the kernel's.
+const METRIC: u32 = 1;
+const EXPIRES_SECONDS: u32 = 2;
+
+impl Transport {
+    /// Without it the address still works, a little later: so a failure is no error.
+    pub(super) fn bridge(&mut self, ifindex: u32, address: Ipv6Addr) {
+        let mut route = local_route(ifindex, address);
+        route
+            .attributes
+            .push(RouteAttribute::Expires(EXPIRES_SECONDS));
+        let flags = NLM_F_CREATE | NLM_F_REPLACE;
+        if let Err(failure) = self.execute(RouteNetlinkMessage::NewRoute(route), flags) {
+            log::debug!(
+                "no bridging route for {address}, it waits for the kernel's own: {failure}"
+            );
+        }
+    }
+
+    /// Takes the bridging route away if it is still there.
+    pub(super) fn unbridge(&mut self, ifindex: u32, address: Ipv6Addr) -> Result<(), Failure> {
+        let route = RouteNetlinkMessage::DelRoute(local_route(ifindex, address));
+        match self.execute(route, 0) {
+            Err(failure) if !matches!(failure.errno(), Some(Errno::ESRCH | Errno::ENODEV)) => {
+                Err(failure)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn local_route(ifindex: u32, address: Ipv6Addr) -> RouteMessage {
+    let mut route = RouteMessage::default();
+    route.header.address_family = AddressFamily::Inet6;
+    route.header.destination_prefix_length = 128;
+    route.header.table = TABLE_LOCAL;
+    route.header.kind = RouteType::Local;
+    route.header.protocol = RouteProtocol::Static;
+    route
+        .attributes
+        .push(RouteAttribute::Destination(RouteAddress::Inet6(address)));
+    route.attributes.push(RouteAttribute::Oif(ifindex));
+    route.attributes.push(RouteAttribute::Priority(METRIC));
+    route
+}

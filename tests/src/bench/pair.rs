@@ -1,0 +1,195 @@
+//! Two nodes on one cable, with the real programs on both ends.
+//!
+//! The near node asks and keeps the books, the far one answers without an agent. A second cable
+//! carries the baseline: a program that only lets everything pass.
+
+use std::{
+    env,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    programs::{Program, Xdp, XdpMode as Attach},
+};
+use heartbeat_common::{
+    siphash::SipKey,
+    verdict::Verdict,
+    wire::{ClusterId, DEFAULT_PORT, LinkId, NodeId},
+};
+use heartbeat_user::{
+    config::XdpMode,
+    dataplane::{Dataplane, Setup, SetupLink},
+};
+
+use crate::{
+    cluster::OBJECT,
+    netns::Namespace,
+    workdir::{WorkDir, sweep},
+};
+
+pub(super) const CLUSTER: ClusterId = ClusterId(0x6265_6e63);
+pub(super) const NEAR: NodeId = NodeId(1);
+pub(super) const FAR: NodeId = NodeId(2);
+pub(super) const LINK: LinkId = LinkId(0);
+pub(super) const KEY_ID: u8 = 1;
+pub(super) const PORT: u16 = DEFAULT_PORT;
+
+pub(super) const NEAR_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1));
+pub(super) const FAR_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2));
+/// Also on the near node, but on nobody's allow-list.
+pub(super) const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 9));
+pub(super) const BASELINE_NEAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 78, 0, 1));
+pub(super) const BASELINE_FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 78, 0, 2));
+const PREFIX_LEN: u8 = 24;
+
+pub(super) const INTERFACE: &str = "hb0";
+const BASELINE_INTERFACE: &str = "base0";
+const BASELINE_PROGRAM: &str = "pass";
+
+/// Worth nothing, and known to nobody else on its network.
+const KEY: [u8; 16] = *b"bench bench bend";
+/// So long that no reply of a stalled machine is thrown away as late: late ones are what we measure.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A program whose runs are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watched {
+    Baseline,
+    NearResponder,
+    NearStamp,
+    FarResponder,
+}
+
+/// What the kernel has counted for a program: only while its statistics are on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Runs {
+    pub(super) count: u64,
+    pub(super) nanos: u64,
+}
+
+/// The programs drop before their namespaces.
+pub(super) struct Pair {
+    near_plane: Dataplane,
+    far_plane: Dataplane,
+    baseline: Ebpf,
+    pub(super) near: Namespace,
+    pub(super) far: Namespace,
+    _dir: WorkDir,
+}
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair").finish_non_exhaustive()
+    }
+}
+
+impl Pair {
+    pub(super) fn new() -> Result<Self> {
+        sweep();
+        let dir = WorkDir::new(false)?;
+        let near = Namespace::new("near")?;
+        let far = Namespace::new("far")?;
+        for (interface, left, right) in [
+            (INTERFACE, NEAR_ADDRESS, FAR_ADDRESS),
+            (BASELINE_INTERFACE, BASELINE_NEAR, BASELINE_FAR),
+        ] {
+            near.route()
+                .add_veth(interface, interface, far.fd())
+                .with_context(|| format!("cannot join the nodes by {interface}"))?;
+            for (node, address) in [(&near, left), (&far, right)] {
+                node.set_up(interface, true)?;
+                node.add_address(interface, address, PREFIX_LEN)?;
+            }
+        }
+        near.add_address(INTERFACE, STRANGER, PREFIX_LEN)?;
+        let near_plane = near.enter(|| {
+            let setup = setup(dir.instance("near"), (NEAR, NEAR_ADDRESS), (FAR, FAR_ADDRESS));
+            Dataplane::load(&setup)
+        })?;
+        let far_plane = far.enter(|| {
+            let setup = setup(dir.instance("far"), (FAR, FAR_ADDRESS), (NEAR, NEAR_ADDRESS));
+            Dataplane::load(&setup)
+        })?;
+        Ok(Self {
+            near_plane,
+            far_plane,
+            baseline: far.enter(attach_baseline)?,
+            near,
+            far,
+            _dir: dir,
+        })
+    }
+
+    /// The asking node's programs and maps.
+    pub(super) fn near_plane(&self) -> &Dataplane {
+        &self.near_plane
+    }
+
+    pub(super) fn runs(&mut self, watched: Watched) -> Result<Runs> {
+        let (ebpf, name) = match watched {
+            Watched::Baseline => (&mut self.baseline, BASELINE_PROGRAM),
+            Watched::NearResponder => (self.near_plane.ebpf_mut(), "responder"),
+            Watched::NearStamp => (self.near_plane.ebpf_mut(), "stamp_probe"),
+            Watched::FarResponder => (self.far_plane.ebpf_mut(), "responder"),
+        };
+        let info = ebpf
+            .program(name)
+            .map(Program::info)
+            .with_context(|| format!("there is no program {name}"))?
+            .with_context(|| format!("cannot read the statistics of {name}"))?;
+        Ok(Runs {
+            count: info.run_count(),
+            nanos: info.run_time().as_nanos() as u64,
+        })
+    }
+
+    /// How many packets met `verdict` in the program `watched`.
+    pub(super) fn verdicts(&self, watched: Watched, verdict: Verdict) -> Result<u64> {
+        let plane = match watched {
+            Watched::FarResponder => &self.far_plane,
+            _ => &self.near_plane,
+        };
+        let counters = plane.counters()?;
+        Ok(counters.get(verdict.name()).copied().unwrap_or_default())
+    }
+}
+
+fn setup(instance: String, own: (NodeId, IpAddr), peer: (NodeId, IpAddr)) -> Setup {
+    Setup {
+        instance,
+        cluster: CLUSTER,
+        node: own.0,
+        port: PORT,
+        timeout: TIMEOUT,
+        keys: vec![(KEY_ID, SipKey::from_bytes(KEY))],
+        links: vec![SetupLink {
+            id: LINK,
+            interface: INTERFACE.to_owned(),
+            address: own.1,
+            mode: XdpMode::Native,
+        }],
+        peers: vec![(peer.0, LINK, peer.1)],
+    }
+}
+
+fn attach_baseline() -> Result<Ebpf> {
+    let object = env::var_os(OBJECT)
+        .map(PathBuf::from)
+        .with_context(|| format!("{OBJECT} is not set: run this through `cargo xtask bench`"))?;
+    let mut ebpf = Ebpf::load_file(&object)
+        .with_context(|| format!("cannot load the BPF object {}", object.display()))?;
+    let program: &mut Xdp = ebpf
+        .program_mut(BASELINE_PROGRAM)
+        .with_context(|| format!("{} holds no program {BASELINE_PROGRAM}", object.display()))?
+        .try_into()?;
+    program.load().context("the kernel refused the baseline")?;
+    program
+        .attach(BASELINE_INTERFACE, Attach::Driver)
+        .context("cannot attach the baseline in native mode")?;
+    Ok(ebpf)
+}

@@ -1,0 +1,135 @@
+//! Real probes, sent as the agent sends them: the TC stamp completes and seals each one.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, bail};
+use heartbeat_common::{
+    maps::PeerRow,
+    time::Boottime,
+    wire::{
+        self, HEADER_LEN, Header, Incarnation, Kind, LinkId, Liveness, NodeId, Sequence, offset,
+    },
+};
+use heartbeat_core::Rows as _;
+use heartbeat_user::{
+    dataplane::PeerRows,
+    net::{ProbeBatch, ProbeSocket},
+};
+
+use super::pair::{
+    CLUSTER, FAR, FAR_ADDRESS, INTERFACE, KEY_ID, LINK, NEAR, NEAR_ADDRESS, PORT, Pair,
+};
+use crate::sys::boottime;
+
+/// Bytes of a probe without lease entries, and of every other datagram that is compared with it.
+pub(super) const PROBE_LEN: usize = wire::len(0);
+
+/// Probes that [`Prober::send_many`] sends.
+pub(super) const MANY: usize = 64;
+
+/// Sends probes from the near node to the far one.
+#[derive(Debug)]
+pub(super) struct Prober {
+    socket: ProbeSocket,
+    one: ProbeBatch,
+    many: ProbeBatch,
+    rows: PeerRows,
+}
+
+impl Prober {
+    /// Becomes the near node's agent, as far as its kernel is concerned: one prober at a time.
+    pub(super) fn start(pair: &Pair) -> Result<Self> {
+        let plane = pair.near_plane();
+        let now = boottime();
+        // Later than any before it: the far kernel takes a new incarnation's sequence from 1 on.
+        let incarnation = Incarnation(now.as_nanos());
+        let nonce = now.as_nanos().rotate_left(32);
+        let index = pair.near.index(INTERFACE)?;
+        let socket = pair
+            .near
+            .enter(|| ProbeSocket::open(NEAR_ADDRESS, PORT, index))?;
+        let header = header(Kind::Probe, NEAR, FAR, incarnation, nonce);
+        let batch = |count| {
+            let destinations = vec![SocketAddr::new(FAR_ADDRESS, PORT); count];
+            let mut batch = ProbeBatch::new(&destinations, PROBE_LEN);
+            for message in 0..count {
+                fill(batch.payload_mut(message), &header);
+            }
+            batch
+        };
+        plane.local()?.introduce(incarnation, nonce, KEY_ID, now);
+        Ok(Self {
+            socket,
+            one: batch(1),
+            many: batch(MANY),
+            rows: plane.peer_rows()?,
+        })
+    }
+
+    /// Sends one probe and returns its sequence.
+    pub(super) fn send_one(&mut self) -> Result<u64> {
+        send(&mut self.one, &self.socket, &self.rows)
+    }
+
+    /// Sends [`MANY`] probes at once.
+    pub(super) fn send_many(&mut self) -> Result<()> {
+        send(&mut self.many, &self.socket, &self.rows).map(drop)
+    }
+
+    pub(super) fn row(&self) -> PeerRow {
+        self.rows.row(0)
+    }
+}
+
+/// Sends a batch, in sequence after the last probe that left, and returns its last sequence.
+fn send(batch: &mut ProbeBatch, socket: &ProbeSocket, rows: &PeerRows) -> Result<u64> {
+    let mut sequence = rows.row(0).last_probe_seq;
+    for message in 0..batch.len() {
+        sequence += 1;
+        batch.payload_mut(message)[offset::SEQUENCE..offset::SEQUENCE + 8]
+            .copy_from_slice(&sequence.to_be_bytes());
+    }
+    if let Some((_, error)) = batch.send(socket).first_error {
+        return Err(error).context("a probe could not be sent");
+    }
+    // Stamped by TC within the system call: there is nothing to wait for.
+    let left = rows.row(0).last_probe_seq;
+    if left != sequence {
+        bail!("probe {sequence} did not pass the TC stamp: the last that did is {left}");
+    }
+    Ok(sequence)
+}
+
+/// A header from `source` to `destination`, as the agent would hand it to the kernel.
+pub(super) fn header(
+    kind: Kind,
+    source: NodeId,
+    destination: NodeId,
+    incarnation: Incarnation,
+    nonce: u64,
+) -> Header {
+    Header {
+        kind,
+        key_id: KEY_ID,
+        lease_count: 0,
+        cluster: CLUSTER,
+        source,
+        destination,
+        link: LinkId(LINK.0),
+        liveness: Liveness::default(),
+        incarnation,
+        sequence: Sequence(1),
+        nonce,
+        t1: Boottime::default(),
+        t2: Boottime::default(),
+        t3: Boottime::default(),
+        responder_incarnation: Incarnation::default(),
+    }
+}
+
+/// Writes `header` to the start of `payload`; the tag stays as it is.
+pub(super) fn fill(payload: &mut [u8], header: &Header) {
+    if let Some(start) = payload.first_chunk_mut::<HEADER_LEN>() {
+        header.encode(start);
+    }
+}

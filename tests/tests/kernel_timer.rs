@@ -1,0 +1,262 @@
+//! The kernel's own deadline timers: one event for each silence, at its deadline, never before.
+//!
+//! Replies are given to the program by hand; nobody is late but by the test's will, or because the
+//! machine held the test up. What must hold is stated so that it holds then, too.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context as _, Result};
+use heartbeat_common::{
+    maps::{DeadlineEvent, PeerRow, PeerSlot},
+    verdict::Verdict,
+};
+use heartbeat_tests::{
+    kernel::{
+        self, Kernel, Program, Sizes, World,
+        frames::{FrameSpec, address},
+    },
+    sys::boottime,
+};
+
+const TIMEOUT: Duration = Duration::from_millis(20);
+const TIMEOUT_NS: u64 = TIMEOUT.as_nanos() as u64;
+/// How late a timer may be on a busy machine. How late it is on an idle one is the bench's business.
+const LATENESS_NS: u64 = 100_000_000;
+/// How long an event is waited for that must come.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PEER: u16 = 2;
+const LINK: u8 = 0;
+
+/// A kernel that has sent so many probes that any reply is one to a probe of ours.
+fn kernel(test: &str) -> Result<Option<(Kernel, World)>> {
+    let Some(mut kernel) = kernel::open(test)? else {
+        return Ok(None);
+    };
+    let mut world = World::new(TIMEOUT_NS);
+    for row in &mut world.rows {
+        row.last_probe_seq = u64::MAX;
+    }
+    kernel.install(&world)?;
+    Ok(Some((kernel, world)))
+}
+
+/// Gives the kernel a fresh reply to probe `sequence`; returns when it took it.
+fn hear(kernel: &mut Kernel, world: &World, (node, link): (u16, u8), sequence: u64) -> Result<u64> {
+    // The program may find a reply late that the test was slow to hand over: try anew.
+    for attempt in 0..1_000 {
+        let now = boottime().as_nanos();
+        let reply = FrameSpec::reply(world, node, link, 1_000 * sequence + attempt, now);
+        let run = kernel.run(Program::Receive, &reply.frame()?)?;
+        match run.verdict {
+            Some(Verdict::Recorded) => {
+                return Ok(kernel.row(world.row_number(node, link))?.last_reply_at);
+            }
+            Some(Verdict::LateReply) => {}
+            other => panic!("a fresh reply met {other:?}"),
+        }
+    }
+    panic!("no reply was in time");
+}
+
+/// The next event, which must be about `row` and the reply at `heard_at`.
+fn expect_event(kernel: &mut Kernel, row: u32, heard_at: u64) -> Result<DeadlineEvent> {
+    let event = kernel
+        .wait_event(PATIENCE)?
+        .context("no deadline event came")?;
+    let expected = DeadlineEvent {
+        row,
+        reserved: 0,
+        last_reply_at: heard_at,
+        deadline_at: heard_at + TIMEOUT_NS,
+        fired_at: event.fired_at,
+    };
+    assert_eq!(event, expected);
+    let late = event
+        .fired_at
+        .checked_sub(event.deadline_at)
+        .context("fired before the deadline")?;
+    assert!(late < LATENESS_NS, "fired {late} ns after the deadline");
+    Ok(event)
+}
+
+#[test]
+fn a_silence_is_reported_once_at_its_deadline() -> Result<()> {
+    let Some((mut kernel, world)) = kernel("a_silence_is_reported_once_at_its_deadline")? else {
+        return Ok(());
+    };
+    assert_eq!(
+        kernel.wait_event(2 * TIMEOUT)?,
+        None,
+        "an event before any reply"
+    );
+
+    let heard_at = hear(&mut kernel, &world, (PEER, LINK), 1)?;
+    let event = expect_event(&mut kernel, 0, heard_at)?;
+    assert!(event.fired_at <= boottime().as_nanos());
+    assert_eq!(
+        kernel.wait_event(5 * TIMEOUT)?,
+        None,
+        "a second event for one silence"
+    );
+
+    let row = kernel.row(0)?;
+    let watched = (row.deadlines, row.deadline_fired_at, row.events_lost);
+    assert_eq!(watched, (1, event.fired_at, 0));
+    Ok(())
+}
+
+#[test]
+fn a_reply_after_a_silence_arms_the_timer_again() -> Result<()> {
+    let Some((mut kernel, world)) = kernel("a_reply_after_a_silence_arms_the_timer_again")? else {
+        return Ok(());
+    };
+    for sequence in 1..=5 {
+        let heard_at = hear(&mut kernel, &world, (PEER, LINK), sequence)?;
+        expect_event(&mut kernel, 0, heard_at)?;
+        assert_eq!(kernel.row(0)?.deadlines, sequence);
+    }
+    Ok(())
+}
+
+#[test]
+fn replies_push_the_deadline() -> Result<()> {
+    let Some((mut kernel, world)) = kernel("replies_push_the_deadline")? else {
+        return Ok(());
+    };
+    let mut heard = Vec::new();
+    for sequence in 1..=60 {
+        heard.push(hear(&mut kernel, &world, (PEER, LINK), sequence)?);
+        thread::sleep(TIMEOUT / 5);
+    }
+    let mut events = Vec::new();
+    while let Some(event) = kernel.wait_event(5 * TIMEOUT)? {
+        events.push(event);
+    }
+    // Where the machine held the test up there really was a silence; nowhere else.
+    let silences: Vec<u64> = heard
+        .windows(2)
+        .filter(|pair| pair[1] - pair[0] > TIMEOUT_NS)
+        .map(|pair| pair[0])
+        .chain(heard.last().copied())
+        .collect();
+    for event in &events {
+        assert!(
+            silences.contains(&event.last_reply_at),
+            "no silence after {event:?}"
+        );
+        assert!(event.fired_at >= event.deadline_at, "too early: {event:?}");
+        assert_eq!(event.deadline_at, event.last_reply_at + TIMEOUT_NS);
+    }
+    assert_eq!(
+        events.last().map(|event| event.last_reply_at),
+        heard.last().copied()
+    );
+    assert_eq!(kernel.row(0)?.deadlines, events.len() as u64);
+    Ok(())
+}
+
+#[test]
+fn each_peer_and_link_has_a_deadline_of_its_own() -> Result<()> {
+    let Some((mut kernel, world)) = kernel("each_peer_and_link_has_a_deadline_of_its_own")? else {
+        return Ok(());
+    };
+    let rows = [(2, 0), (2, 1), (3, 0), (3, 1)];
+    let mut heard = Vec::new();
+    for (number, at) in (0..).zip(rows) {
+        heard.push((number, hear(&mut kernel, &world, at, 1)?));
+        thread::sleep(Duration::from_millis(2));
+    }
+    for (row, heard_at) in heard {
+        expect_event(&mut kernel, row, heard_at)?;
+    }
+    for row in 0..4 {
+        assert_eq!(kernel.row(row)?.deadlines, 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_evidence_moves_no_deadline() -> Result<()> {
+    let Some((mut kernel, world)) = kernel("what_is_no_evidence_moves_no_deadline")? else {
+        return Ok(());
+    };
+    let heard_at = hear(&mut kernel, &world, (PEER, LINK), 1)?;
+    let long_ago = boottime().as_nanos() - 3 * TIMEOUT_NS;
+    let late = FrameSpec::reply(&world, PEER, LINK, 5_000, long_ago);
+    let replayed = FrameSpec::reply(&world, PEER, LINK, 5_000, long_ago);
+    let forged = FrameSpec::reply(&world, PEER, LINK, 5_001, long_ago).with(|spec| spec.key = None);
+    let probe = FrameSpec::probe(PEER, LINK, 1);
+    let others = [
+        (late, Verdict::LateReply),
+        (replayed, Verdict::ReplayedReply),
+        (forged, Verdict::BadMac),
+        (probe, Verdict::Answered),
+    ];
+    for (spec, verdict) in others {
+        assert_eq!(
+            kernel.run(Program::Receive, &spec.frame()?)?.verdict,
+            Some(verdict)
+        );
+    }
+    expect_event(&mut kernel, 0, heard_at)?;
+    Ok(())
+}
+
+#[test]
+fn events_that_find_no_room_are_counted() -> Result<()> {
+    /// More silences at once than events fit into a ring of one page.
+    const PEERS: u16 = 200;
+    const PAGE: u32 = 4096;
+    let sizes = Sizes {
+        rows: PEERS.into(),
+        event_bytes: Some(PAGE),
+    };
+    let Some(mut kernel) = kernel::open_sized("events_that_find_no_room_are_counted", sizes)?
+    else {
+        return Ok(());
+    };
+    let mut world = World::new(TIMEOUT_NS);
+    world.allow.clear();
+    world.rows.clear();
+    for node in 2..2 + PEERS {
+        let row = world.rows.len() as u32;
+        world.allow.insert(
+            address(node, LINK).into(),
+            PeerSlot {
+                row,
+                node,
+                link: LINK.into(),
+            },
+        );
+        world.rows.push(PeerRow {
+            last_probe_seq: u64::MAX,
+            ..PeerRow::default()
+        });
+    }
+    kernel.install(&world)?;
+
+    for node in 2..2 + PEERS {
+        hear(&mut kernel, &world, (node, LINK), 1)?;
+    }
+    let total = |kernel: &Kernel, field: fn(&PeerRow) -> u64| -> Result<u64> {
+        (0..PEERS.into())
+            .map(|row| Ok(field(&kernel.row(row)?)))
+            .sum()
+    };
+    heartbeat_tests::wait_until(PATIENCE, "all deadlines", || {
+        Ok(total(&kernel, |row| row.deadlines)? == PEERS.into())
+    })?;
+
+    let lost = total(&kernel, |row| row.events_lost)?;
+    let mut seen = 0;
+    while kernel.event()?.is_some() {
+        seen += 1;
+    }
+    assert_eq!(seen + lost, PEERS.into());
+    assert!(seen > 0 && lost > 0, "{seen} seen, {lost} lost");
+
+    // There is room again.
+    let heard_at = hear(&mut kernel, &world, (PEER, LINK), 2)?;
+    expect_event(&mut kernel, 0, heard_at)?;
+    Ok(())
+}
