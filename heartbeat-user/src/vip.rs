@@ -213,10 +213,8 @@ impl<R: FnMut(Outcome)> Body<R> {
         if held.on_interface {
             return Ok(None);
         }
-        let (prefix, interface) = (held.vip.address, &held.interface);
         self.netlink
-            .add_address(interface.index, prefix)
-            .with_context(|| format!("could not add {prefix} to {}", interface.name))?;
+            .add_address(held.interface.index, held.vip.address)?;
         let address = clock::now();
         held.on_interface = true;
         let mut burst = Burst::new(address);
@@ -238,10 +236,13 @@ impl<R: FnMut(Outcome)> Body<R> {
         if !held.on_interface {
             return Ok(None);
         }
-        let (prefix, interface) = (held.vip.address, &held.interface);
-        self.netlink
-            .remove_address(interface.index, prefix.address)
-            .with_context(|| format!("could not remove {prefix} from {}", interface.name))?;
+        let (index, address) = (held.interface.index, held.vip.address.address);
+        match self.netlink.remove_address(index, address) {
+            Ok(_) => {}
+            // The address went with its interface.
+            Err(error) if error.errno() == Some(nix::errno::Errno::ENODEV) => {}
+            Err(error) => return Err(error.into()),
+        }
         held.on_interface = false;
         held.burst = None;
         Ok(Some(Outcome::Released {

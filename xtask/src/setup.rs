@@ -78,7 +78,8 @@ pub(crate) fn toolchain(workspace: &Workspace, report: Report) -> Result<Toolcha
         }
     }
     let Some(toolchain) = found else {
-        tried.dedup();
+        let mut told = std::collections::HashSet::new();
+        tried.retain(|reason| told.insert(reason.clone()));
         bail!(
             "found no BPF toolchain and could not set one up:\n  {}\nto do it by hand: \
              `rustup component add rust-src` (rustc {} or later), and put a bpf-linker built with \

@@ -52,7 +52,7 @@ impl Transport {
             result => result?,
         };
         if let IpAddr::V6(address) = address {
-            self.unbridge(ifindex, address)?;
+            self.unbridge(ifindex, address);
         }
         let mut removed = false;
         // More than once only if somebody added it by hand with another prefix length.
