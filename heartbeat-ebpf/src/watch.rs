@@ -2,7 +2,9 @@
 //!
 //! The packet path arms a timer once, at the first fresh reply. From then on the timer's own
 //! callback decides: if a reply came meanwhile it sleeps until the new deadline, otherwise it reports
-//! the passed deadline and stays silent until a reply arms it again. So a packet costs no timer call.
+//! the passed deadline, once, and looks again every timeout. So a packet costs no timer call, and a
+//! reply that comes while the callback runs is never overlooked: the next look finds it, before the
+//! deadline that it sets.
 
 use aya_ebpf::{
     bindings::bpf_timer,
@@ -11,7 +13,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use core::ffi::c_void;
-use heartbeat_common::maps::{DeadlineEvent, MAX_ROWS};
+use heartbeat_common::maps::{DeadlineEvent, MAX_ROWS, PeerRow};
 
 use crate::tables::{EVENTS, now, peer_row};
 
@@ -25,6 +27,8 @@ pub struct Watch {
     /// 1 while the timer runs.
     pub armed: u32,
     pub row: u32,
+    /// The last reply whose deadline was reported as passed.
+    pub reported: u64,
 }
 
 #[btf_map(name = "watch")]
@@ -46,10 +50,13 @@ pub(crate) fn arm(row: u32) {
         (*watch).armed = 1;
         (*watch).row = row;
         let timer = &raw mut (*watch).timer;
-        // Fails with EBUSY on every start but the first.
+        // Fails with EBUSY on every start but the first. It may also find no memory (ENOMEM), as it
+        // must not wait for any: then the start fails, and the next reply tries again.
         bpf_timer_init(timer, (&raw const WATCH).cast_mut().cast(), BOOTTIME);
         bpf_timer_set_callback(timer, expired as *mut c_void);
-        bpf_timer_start(timer, timeout, 0);
+        if bpf_timer_start(timer, timeout, 0) != 0 {
+            (*watch).armed = 0;
+        }
     }
 }
 
@@ -59,25 +66,46 @@ extern "C" fn expired(_map: *mut c_void, _key: *mut u32, watch: *mut Watch) -> i
     // SAFETY: the kernel passes the map value that holds the timer.
     let number = unsafe { (*watch).row };
     let (Some(row), Some(timeout)) = (peer_row(number), timeout_ns()) else {
+        // Not configured any more. Should it be again, a reply arms the timer.
+        // SAFETY: as above.
+        unsafe { (*watch).armed = 0 };
         return 0;
     };
     let fired_at = now();
     let last_reply_at = row.last_reply_at;
     let deadline_at = last_reply_at + timeout;
-    if deadline_at > fired_at {
-        // SAFETY: as above; restarting a timer from its own callback is allowed.
-        unsafe { bpf_timer_start(&raw mut (*watch).timer, deadline_at - fired_at, 0) };
-        return 0;
+    let pause = if deadline_at > fired_at {
+        deadline_at - fired_at
+    } else {
+        report(watch, row, last_reply_at, deadline_at, fired_at);
+        timeout
+    };
+    // SAFETY: as above; restarting a timer from its own callback is allowed.
+    unsafe { bpf_timer_start(&raw mut (*watch).timer, pause, 0) };
+    0
+}
+
+/// Reports a passed deadline, unless it was reported before.
+#[inline(always)]
+fn report(
+    watch: *mut Watch,
+    row: &mut PeerRow,
+    last_reply_at: u64,
+    deadline_at: u64,
+    fired_at: u64,
+) {
+    // SAFETY: the map value that holds the timer whose callback this is part of.
+    let watch = unsafe { &mut *watch };
+    if watch.reported == last_reply_at {
+        return;
     }
-    // Before the event: a reply that comes from here on must arm the timer again.
-    // SAFETY: as above.
-    unsafe { (*watch).armed = 0 };
+    watch.reported = last_reply_at;
     row.deadline_fired_at = fired_at;
     row.deadlines += 1;
     match EVENTS.reserve(0) {
         Some(mut event) => {
             event.write(DeadlineEvent {
-                row: number,
+                row: watch.row,
                 reserved: 0,
                 last_reply_at,
                 deadline_at,
@@ -87,7 +115,6 @@ extern "C" fn expired(_map: *mut c_void, _key: *mut u32, watch: *mut Watch) -> i
         }
         None => row.events_lost += 1,
     }
-    0
 }
 
 #[inline(always)]

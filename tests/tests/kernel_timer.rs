@@ -5,7 +5,7 @@
 
 use std::{thread, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use heartbeat_common::{
     maps::{DeadlineEvent, PeerRow, PeerSlot},
     verdict::Verdict,
@@ -16,6 +16,7 @@ use heartbeat_tests::{
         frames::{FrameSpec, address},
     },
     sys::boottime,
+    wait_until,
 };
 
 const TIMEOUT: Duration = Duration::from_millis(20);
@@ -40,22 +41,29 @@ fn kernel(test: &str) -> Result<Option<(Kernel, World)>> {
     Ok(Some((kernel, world)))
 }
 
-/// Gives the kernel a fresh reply to probe `sequence`; returns when it took it.
+/// Gives the kernel fresh replies to probes from `sequence` on until it watches for the next one;
+/// returns when it took the last.
+///
+/// One is enough unless the kernel has no memory for a timer at hand, which it must not wait for, or
+/// finds late what the test was slow to hand over.
 fn hear(kernel: &mut Kernel, world: &World, (node, link): (u16, u8), sequence: u64) -> Result<u64> {
-    // The program may find a reply late that the test was slow to hand over: try anew.
-    for attempt in 0..1_000 {
+    let number = world.row_number(node, link);
+    let deadlines = kernel.row(number)?.deadlines;
+    for sequence in (1_000 * sequence..).take(1_000) {
         let now = boottime().as_nanos();
-        let reply = FrameSpec::reply(world, node, link, 1_000 * sequence + attempt, now);
-        let run = kernel.run(Program::Receive, &reply.frame()?)?;
-        match run.verdict {
-            Some(Verdict::Recorded) => {
-                return Ok(kernel.row(world.row_number(node, link))?.last_reply_at);
-            }
-            Some(Verdict::LateReply) => {}
-            other => panic!("a fresh reply met {other:?}"),
+        let reply = FrameSpec::reply(world, node, link, sequence, now);
+        let verdict = kernel.run(Program::Receive, &reply.frame()?)?.verdict;
+        assert!(
+            matches!(verdict, Some(Verdict::Recorded | Verdict::LateReply)),
+            "{verdict:?}"
+        );
+        let row = kernel.row(number)?;
+        // Or it watched already, and its deadline has passed since.
+        if kernel.watched(number)? || row.deadlines > deadlines {
+            return Ok(row.last_reply_at);
         }
     }
-    panic!("no reply was in time");
+    bail!("a thousand replies armed no timer");
 }
 
 /// The next event, which must be about `row` and the reply at `heard_at`.
@@ -203,6 +211,31 @@ fn what_is_no_evidence_moves_no_deadline() -> Result<()> {
 }
 
 #[test]
+fn a_timer_that_found_no_configuration_is_armed_again() -> Result<()> {
+    let Some((mut kernel, mut world)) =
+        kernel("a_timer_that_found_no_configuration_is_armed_again")?
+    else {
+        return Ok(());
+    };
+    hear(&mut kernel, &world, (PEER, LINK), 1)?;
+    world.rows[0] = kernel.row(0)?;
+    world.config.timeout_ns = 0;
+    kernel.install(&world)?;
+    wait_until(PATIENCE, "the timer to stop", || Ok(!kernel.watched(0)?))?;
+
+    world.config.timeout_ns = TIMEOUT_NS;
+    kernel.install(&world)?;
+    let heard_at = hear(&mut kernel, &world, (PEER, LINK), 2)?;
+    while let Some(event) = kernel.wait_event(PATIENCE)? {
+        // Had the test been held up, the first silence would have been reported after all.
+        if event.last_reply_at == heard_at {
+            return Ok(());
+        }
+    }
+    bail!("no deadline event came");
+}
+
+#[test]
 fn events_that_find_no_room_are_counted() -> Result<()> {
     /// More silences at once than events fit into a ring of one page.
     const PEERS: u16 = 200;
@@ -243,8 +276,8 @@ fn events_that_find_no_room_are_counted() -> Result<()> {
             .map(|row| Ok(field(&kernel.row(row)?)))
             .sum()
     };
-    heartbeat_tests::wait_until(PATIENCE, "all deadlines", || {
-        Ok(total(&kernel, |row| row.deadlines)? == PEERS.into())
+    wait_until(PATIENCE, "all deadlines", || {
+        Ok(total(&kernel, |row| row.deadlines)? == u64::from(PEERS))
     })?;
 
     let lost = total(&kernel, |row| row.events_lost)?;
@@ -252,7 +285,7 @@ fn events_that_find_no_room_are_counted() -> Result<()> {
     while kernel.event()?.is_some() {
         seen += 1;
     }
-    assert_eq!(seen + lost, PEERS.into());
+    assert_eq!(seen + lost, u64::from(PEERS));
     assert!(seen > 0 && lost > 0, "{seen} seen, {lost} lost");
 
     // There is room again.

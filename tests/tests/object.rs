@@ -26,7 +26,7 @@ const MMAPABLE: u32 = 1 << 10;
 fn object(test: &str) -> Option<Object> {
     let path = kernel::object(test)?;
     let data = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    Some(Object::parse(&data).unwrap())
+    Some(Object::parse(&data).expect("an object that aya can parse"))
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn holds_the_maps_with_the_layouts_of_the_contract() {
     );
     expect("peers", array, 4, size_of::<PeerRow>(), MAX_ROWS, MMAPABLE);
     // A `bpf_timer` of 16 bytes and two words.
-    expect("watch", array, 4, 24, MAX_ROWS, 0);
+    expect("watch", array, 4, 32, MAX_ROWS, 0);
     expect(
         "counters",
         BPF_MAP_TYPE_PERCPU_ARRAY,

@@ -14,7 +14,7 @@ use heartbeat_common::{
 };
 
 use super::{
-    Kernel, Rng, generate, mutate,
+    Kernel, OBJECT, Rng, generate, mutate,
     programs::shortest,
     world::{Program, World},
 };
@@ -77,17 +77,13 @@ impl fmt::Display for Difference {
             "kernel and userspace differ in {program:?} about {}",
             Hex(given)
         )?;
-        for (
-            who,
-            Outcome {
-                action,
-                verdict,
-                frame,
-                ..
-            },
-        ) in [("kernel", kernel), ("userspace", userspace)]
-        {
-            writeln!(f, "{who:>9}: {verdict:?}, {action:?}, {}", Hex(frame))?;
+        for (who, outcome) in [("kernel", kernel), ("userspace", userspace)] {
+            let (verdict, action) = (outcome.verdict, outcome.action);
+            writeln!(
+                f,
+                "{who:>9}: {verdict:?}, {action:?}, {}",
+                Hex(&outcome.frame)
+            )?;
         }
         for (number, (left, right)) in kernel.rows.iter().zip(&userspace.rows).enumerate() {
             if left != right {
@@ -138,7 +134,9 @@ impl Campaign {
             let frames = left.min(EPISODE);
             episode(kernel, program, judge, seed, frames, &mut met).with_context(|| {
                 format!(
-                    "to see it again, set {SEED}={seed} {FRAMES}={frames} and run this test alone"
+                    "to see it again, as root: {OBJECT}={} {SEED}={seed} {FRAMES}={frames} \
+                     cargo test -p heartbeat-tests --test kernel_differential",
+                    env::var(OBJECT).unwrap_or_default()
                 )
             })?;
             left -= frames;

@@ -29,9 +29,12 @@ pub use programs::{Kernel, Run, Sizes};
 pub use rng::Rng;
 pub use world::{IFINDEX, OTHER_IFINDEX, Program, ROWS, World};
 
+/// The variable that says where the BPF object is.
+const OBJECT: &str = "HEARTBEAT_BPF_OBJECT";
+
 /// The BPF object that the test is about; `None` after saying why `test` is skipped.
 pub fn object(test: &str) -> Option<PathBuf> {
-    let path = env::var_os("HEARTBEAT_BPF_OBJECT").map(PathBuf::from);
+    let path = env::var_os(OBJECT).map(PathBuf::from);
     if path.is_none() {
         skip(test, "no BPF object, run: cargo xtask test");
     }

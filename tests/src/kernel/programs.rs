@@ -21,6 +21,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::world::{Program, ROWS, World};
 
+/// An entry of `watch`, private to the programs: a timer, then three words.
+type Watch = [u8; 32];
+/// Where an entry says that the timer runs; the value is 0 or 1.
+const WATCH_ARMED: usize = 16;
+
 /// Sizes of maps that are chosen when the object is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
@@ -49,8 +54,9 @@ pub struct Kernel {
     peers: Array<MapData, PeerRow>,
     counters: PerCpuArray<MapData, u64>,
     events: RingBuf<MapData>,
+    /// Its timers end with the last descriptor.
+    watch: Array<MapData, Watch>,
     counted: [u64; verdict::COUNT],
-    /// Also holds the descriptor of `watch`: its timers end with the last one.
     ebpf: Ebpf,
 }
 
@@ -108,6 +114,7 @@ impl Kernel {
             peers: take("peers")?.try_into()?,
             counters: take("counters")?.try_into()?,
             events: take("events")?.try_into()?,
+            watch: take("watch")?.try_into()?,
             counted: [0; verdict::COUNT],
             ebpf,
         })
@@ -195,6 +202,12 @@ impl Kernel {
 
     pub fn row(&self, row: u32) -> Result<PeerRow> {
         Ok(self.peers.get(&row, 0)?)
+    }
+
+    /// Whether the deadline timer of `row` runs.
+    pub fn watched(&self, row: u32) -> Result<bool> {
+        let watch = self.watch.get(&row, 0)?;
+        Ok(watch[WATCH_ARMED] != 0)
     }
 
     /// The next deadline event. `None` if there is none within `timeout`.

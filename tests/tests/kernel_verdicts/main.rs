@@ -7,10 +7,14 @@ mod records;
 
 use anyhow::Result;
 use heartbeat_common::{
+    maps::Link,
     verdict::{Action, Verdict},
     wire::{LeaseEntry, MAX_LEASES},
 };
-use heartbeat_tests::kernel::{self, Kernel, Program, World, frames::FrameSpec};
+use heartbeat_tests::kernel::{
+    self, Kernel, OTHER_IFINDEX, Program, World,
+    frames::{FrameSpec, US, address},
+};
 
 /// Long enough for a test that is made to wait; a late reply is made by a shorter one.
 const TIMEOUT_NS: u64 = 60_000_000_000;
@@ -38,7 +42,7 @@ impl Case {
             name,
             program,
             world: world(),
-            frame: spec.frame().unwrap(),
+            frame: spec.frame().expect("a frame of these addresses"),
             verdict: Some(verdict),
         }
     }
@@ -87,6 +91,15 @@ fn world() -> World {
     (row.asked_seq, row.asked_window) = (100, 0b1011);
     (row.reply_seq, row.reply_window) = (100, 0b1011);
     world
+}
+
+/// Our address on link 0 belongs to an interface that no frame comes by.
+fn on_another_interface(world: &mut World) {
+    let link = Link {
+        ifindex: OTHER_IFINDEX,
+        link: 0,
+    };
+    world.links.insert(address(US, 0).into(), link);
 }
 
 fn as_it_is(_: &mut FrameSpec) {}

@@ -87,12 +87,24 @@ fn assert_describes(said: Liveness, world: &World, age_us: Option<u64>) {
     }
 }
 
-fn all_shapes() -> Vec<(u8, Vec<(u16, u16)>, usize)> {
+/// What a heartbeat's frame can look like.
+struct Shape {
+    link: u8,
+    vlans: Vec<(u16, u16)>,
+    leases: usize,
+}
+
+fn all_shapes() -> Vec<Shape> {
     let mut shapes = Vec::new();
     for link in [0, 1] {
         for vlans in [vec![], vec![(0x8100, 5)], vec![(0x88a8, 5), (0x8100, 6)]] {
             for leases in 0..=MAX_LEASES {
-                shapes.push((link, vlans.clone(), leases));
+                let vlans = vlans.clone();
+                shapes.push(Shape {
+                    link,
+                    vlans,
+                    leases,
+                });
             }
         }
     }
@@ -116,7 +128,12 @@ fn a_probe_of_any_shape_comes_back_as_its_reply() -> Result<()> {
     let Some(mut kernel) = kernel::open("a_probe_of_any_shape_comes_back_as_its_reply")? else {
         return Ok(());
     };
-    for (link, vlans, count) in all_shapes() {
+    for Shape {
+        link,
+        vlans,
+        leases: count,
+    } in all_shapes()
+    {
         let age_us = (count > 0).then_some(5_000);
         let world = ticking(age_us);
         kernel.install(&world)?;
@@ -207,7 +224,12 @@ fn our_probe_of_any_shape_leaves_with_time_state_and_tag() -> Result<()> {
     else {
         return Ok(());
     };
-    for (link, vlans, count) in all_shapes() {
+    for Shape {
+        link,
+        vlans,
+        leases: count,
+    } in all_shapes()
+    {
         let age_us = (count > 0).then_some(5_000);
         let mut world = ticking(age_us);
         world.row_of(PEER, link).rtt_ring = [7; 16];
