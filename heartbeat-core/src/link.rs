@@ -16,11 +16,16 @@
 //!
 //! - *R* + timeout,
 //! - *F* + timeout − interval: where my probes came late, so does the deadline,
-//! - *K* + interval / 2: the last of them has had its chance too.
+//! - *K* + what the timeout holds beyond that many intervals, or half an interval if that is more:
+//!   the last of them has had its chance too.
+//!
+//! Where this node paused between two of the probes for so long that answers which waited meanwhile
+//! may have come too late to count, the count begins anew behind the pause.
 //!
 //! A decision that comes later than it should may follow a pause of this machine, whose answers
 //! still wait in its network card: unless the kernel's own timer fired on time, the silence starts
-//! anew. That is what *deaf* means.
+//! anew. That is what *deaf* means. It excuses one silence three times at most: a node that is always
+//! late must find the dead too.
 
 use std::time::Duration;
 
@@ -79,6 +84,9 @@ pub enum Finding {
     },
 }
 
+/// How often a stall of this node may start one silence anew.
+const MAX_EXCUSES: u32 = 3;
+
 /// Unanswered probes that count, from sequence `base` + 1 on.
 #[derive(Clone, Copy, Debug)]
 struct Spoken {
@@ -97,6 +105,9 @@ pub struct LinkDetector {
     /// Probes that left before this do not count.
     barrier: Boottime,
     deadline: Option<Boottime>,
+    /// Stalls since the last reply, whose sequence this is.
+    excuses: u32,
+    excused_seq: u64,
 }
 
 impl LinkDetector {
@@ -138,10 +149,14 @@ impl LinkDetector {
         };
         let late = now.since(deadline);
         let fired = fired(row, last_reply);
-        let kernel_was_there =
-            fired.is_some_and(|at| at >= deadline && at.since(deadline) <= timing.slack());
-        let decided = self.state == LinkState::Down;
-        if late > timing.slack() && !kernel_was_there && !decided {
+        // The timer knows only the last reply; where probes came a little late, our deadline is a
+        // little after its own.
+        let kernel_was_there = fired.is_some_and(|at| {
+            at.after(timing.slack() / 4) >= deadline && at.since(deadline) <= timing.slack()
+        });
+        let excusable = self.state != LinkState::Down && self.excuses(row) < MAX_EXCUSES;
+        if late > timing.slack() && !kernel_was_there && excusable {
+            self.excuses += 1;
             self.barrier = now;
             self.spoken = None;
             self.deadline = None;
@@ -153,6 +168,15 @@ impl LinkDetector {
             fired,
             decided: now,
         })
+    }
+
+    /// How often this silence was excused already.
+    fn excuses(&mut self, row: &PeerRow) -> u32 {
+        if self.excused_seq != row.last_reply_seq {
+            self.excused_seq = row.last_reply_seq;
+            self.excuses = 0;
+        }
+        self.excuses
     }
 
     /// Before the deadline: is the newest news good?
@@ -189,8 +213,8 @@ impl LinkDetector {
             let mut before = self.barrier;
             for sequence in reply_seq.max(oldest_known.saturating_sub(1)) + 1..=row.last_probe_seq {
                 let left = left_at(row, sequence);
-                // A pause between two probes explains what went unanswered before it.
-                let paused = left.since(before) > timing.interval * 2;
+                // So long a pause between two probes explains what went unanswered before it.
+                let paused = left.since(before) > timing.pause();
                 if left > self.barrier && (first.is_none() || paused) {
                     first = Some((sequence, left));
                 }

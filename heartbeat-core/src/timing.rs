@@ -25,9 +25,21 @@ impl Timing {
             .clamp(1, 8)
     }
 
-    /// The shortest time that the last of these probes is given to be answered.
+    /// The shortest time that the last of these probes is given to be answered: no less than it would
+    /// have had on schedule.
     pub fn grace(&self) -> Duration {
-        self.interval / 2
+        let needed = u32::try_from(self.probes_needed()).unwrap_or(u32::MAX);
+        self.timeout
+            .saturating_sub(self.interval.saturating_mul(needed))
+            .max(self.interval / 2)
+    }
+
+    /// The longest time between two of these probes: answers that waited for longer in the network card
+    /// of a paused machine may have turned late.
+    pub fn pause(&self) -> Duration {
+        self.timeout
+            .saturating_sub(self.interval)
+            .max(self.interval * 2)
     }
 
     /// How late a decision may come and still be trusted. A later one may follow a pause of this

@@ -1,7 +1,7 @@
 //! One machine of a simulated cluster: a kernel, perhaps an agent, and a network card. It is told when
 //! to do something; it must not plan.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use heartbeat_common::{
     time::Boottime,
@@ -19,6 +19,8 @@ pub(crate) struct Agent {
     pub(crate) cluster: Cluster,
     pub(crate) started_at: u64,
     pub(crate) next_tick: u64,
+    /// Addresses that it was told to serve.
+    pub(crate) serves: BTreeSet<usize>,
     /// When it means to wake, and the number of that plan.
     pub(crate) wake_at: u64,
     pub(crate) plan: u64,
@@ -79,6 +81,7 @@ impl Machine {
             cluster,
             started_at: now,
             next_tick: now,
+            serves: BTreeSet::new(),
             wake_at: now,
             plan: 0,
         });
@@ -116,7 +119,7 @@ impl Machine {
         (0..rows).map(|row| kernel.send(row, now)).collect()
     }
 
-    /// Lets the core look at the kernel's rows, and does what it says of this node's state.
+    /// Lets the core look at the kernel's rows, and does what it says.
     pub(crate) fn look(&mut self, now: u64) -> Vec<Command> {
         let mut commands = Vec::new();
         if let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) {
@@ -124,8 +127,15 @@ impl Machine {
             let at = Boottime::from_nanos(now);
             agent.cluster.step(at, late, kernel.rows(), &mut commands);
             for command in &commands {
-                if let Command::Announce(state) = command {
-                    kernel.local().state = *state as u8;
+                match command {
+                    Command::Announce(state) => kernel.local().state = *state as u8,
+                    Command::Acquire { vip } => {
+                        assert!(agent.serves.insert(*vip), "{command:?} twice");
+                    }
+                    Command::Release { vip } => {
+                        assert!(agent.serves.remove(vip), "{command:?} twice");
+                    }
+                    _ => {}
                 }
             }
         }

@@ -9,6 +9,7 @@ pub(crate) mod machine;
 pub(crate) mod net;
 pub(crate) mod observer;
 pub(crate) mod story;
+pub(crate) mod truth;
 pub(crate) mod world;
 
 /// The tables and frames that the per-packet functions are tested with.

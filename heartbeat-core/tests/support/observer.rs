@@ -14,7 +14,7 @@ use heartbeat_core::{
     link::{Finding, LinkDetector, LinkState, Silence},
 };
 
-use super::{START, kernel::Kernel, ns};
+use super::{MS, START, TIMINGS, kernel::Kernel, ns, timing};
 
 const LINK: LinkId = LinkId(0);
 
@@ -209,4 +209,20 @@ impl Observer {
             self.changes.push((self.now, self.detector.state()));
         }
     }
+}
+
+/// An observer whose peer has answered a few probes, each after `rtt`.
+pub(crate) fn acquainted(interval_ms: u64, timeout_ms: u64, rtt: u64) -> Observer {
+    let mut link = Observer::new(timing(interval_ms, timeout_ms));
+    link.peer_answers_after(rtt);
+    link.run_for(20 * interval_ms * MS + interval_ms * MS / 2);
+    assert_eq!(link.state(), LinkState::Up);
+    link
+}
+
+/// Every timing with its usual round trip: a tenth of the interval.
+pub(crate) fn every_timing() -> impl Iterator<Item = Observer> {
+    TIMINGS
+        .into_iter()
+        .map(|(interval, timeout)| acquainted(interval, timeout, interval * MS / 10))
 }

@@ -60,8 +60,8 @@ pub(crate) struct World {
     pub(crate) log: Vec<Entry>,
     /// An agent that is due gets the CPU within this time, in nanoseconds.
     pub(crate) wake_latency: u64,
-    links: u8,
-    vips: Vec<Vip>,
+    pub(crate) links: u8,
+    pub(crate) vips: Vec<Vip>,
     events: BTreeMap<(u64, u64), Event>,
     /// Counts events and plans, so that no two are the same.
     counter: u64,
@@ -192,8 +192,8 @@ impl World {
     /// Which machines serve an address.
     pub(crate) fn servers(&self, vip: usize) -> Vec<usize> {
         let serves = |machine: &usize| {
-            self.cluster(*machine)
-                .is_some_and(|cluster| cluster.serving(vip))
+            let agent = self.machines[*machine].agent.as_ref();
+            agent.is_some_and(|agent| agent.serves.contains(&vip))
         };
         (0..self.machines.len()).filter(serves).collect()
     }

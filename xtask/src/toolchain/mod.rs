@@ -6,7 +6,10 @@
 pub(crate) mod compiler;
 pub(crate) mod linker;
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use compiler::Compiler;
 
@@ -27,24 +30,18 @@ const TARGET: &str = if cfg!(target_endian = "big") {
 
 /// Variables that would make the BPF compiler something else than what was found: rustup's choice,
 /// which `cargo run` passes on, and settings meant for the user crates.
-const FOREIGN: [&str; 7] = [
+const FOREIGN: [&str; 6] = [
     "CARGO_BUILD_TARGET",
     "RUSTC_WORKSPACE_WRAPPER",
     "RUSTC_WRAPPER",
     "RUSTDOC",
     "RUSTFLAGS",
     "RUSTUP_TOOLCHAIN",
-    "__CARGO_DEFAULT_LIB_METADATA",
 ];
 
 impl Toolchain {
     /// `program` (cargo, or one of its subcommands' programs) running `subcommand` on the BPF crate.
-    pub(crate) fn cargo(
-        &self,
-        program: &std::path::Path,
-        subcommand: &str,
-        workspace: &Workspace,
-    ) -> Command {
+    pub(crate) fn cargo(&self, program: &Path, subcommand: &str, workspace: &Workspace) -> Command {
         let flags = [
             // The kernel needs BTF, which the linker makes of debug information.
             "-Cdebuginfo=2".to_owned(),

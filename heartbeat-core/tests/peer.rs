@@ -1,0 +1,96 @@
+//! What a peer is, by its links and by what its kernel says of its agent.
+
+mod support;
+
+use std::time::Duration;
+
+use heartbeat_common::{
+    maps::PeerRow,
+    time::Boottime,
+    wire::{NodeId, NodeState},
+};
+use heartbeat_core::peer::{Peer, PeerState};
+use support::{MS, START, timing};
+
+/// A row whose probe was answered just now, by a node that says this of itself.
+fn answered(state: NodeState, pulse_age_us: u32, reason_age_us: u32) -> PeerRow {
+    PeerRow {
+        last_probe_at: START,
+        last_probe_seq: 1,
+        last_reply_at: START + MS,
+        last_reply_seq: 1,
+        state: state as u16,
+        pulse_age_us,
+        reason_age_us,
+        ..PeerRow::default()
+    }
+}
+
+/// The state of a peer with these rows, one a link, a moment after the reply.
+fn judge(rows: &[PeerRow]) -> PeerState {
+    let timing = timing(10, 30);
+    let mut peer = Peer::new(NodeId(2), 0, rows.len());
+    for (link, row) in peer.links.iter_mut().zip(rows) {
+        link.observe(row, Boottime::from_nanos(START + 2 * MS), &timing);
+    }
+    rows.iter().for_each(|row| peer.listen(row));
+    peer.judge(&timing)
+}
+
+#[test]
+fn an_agent_that_does_not_tick_is_stalled_though_its_kernel_answers() {
+    use PeerState::{AgentStalled, Up};
+    let limit = timing(10, 30).agent_stall.as_micros() as u32;
+    #[rustfmt::skip]
+    let cases = [
+        ("both threads tick", NodeState::Active, 100, 100, Up),
+        ("at the limit", NodeState::Active, limit, limit, Up),
+        ("the pulse hangs", NodeState::Active, limit + 1, 0, AgentStalled),
+        ("the slow side hangs", NodeState::Active, 0, limit + 1, AgentStalled),
+        ("never ticked", NodeState::Active, u32::MAX, u32::MAX, AgentStalled),
+        ("no agent", NodeState::Responder, 0, 0, AgentStalled),
+        ("starting", NodeState::Starting, 100, 100, Up),
+        ("draining", NodeState::Draining, 100, 100, Up),
+    ];
+    for (name, state, pulse_age_us, reason_age_us, expected) in cases {
+        let row = answered(state, pulse_age_us, reason_age_us);
+        assert_eq!(judge(&[row]), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_state_that_this_version_does_not_know_is_trusted_with_nothing() {
+    for state in [6, 255, 256, u16::MAX] {
+        let row = PeerRow {
+            state,
+            ..answered(NodeState::Active, 0, 0)
+        };
+        assert_eq!(judge(&[row]), PeerState::AgentStalled, "state {state}");
+    }
+}
+
+#[test]
+fn one_link_that_answers_is_enough() {
+    let good = answered(NodeState::Active, 0, 0);
+    assert_eq!(judge(&[PeerRow::default(); 2]), PeerState::Unknown);
+    assert_eq!(judge(&[PeerRow::default(), good]), PeerState::Up);
+    assert_eq!(judge(&[good, PeerRow::default()]), PeerState::Up);
+}
+
+#[test]
+fn the_newest_reply_is_what_a_peer_said() {
+    let old = answered(NodeState::Active, 0, 0);
+    let newer = PeerRow {
+        last_reply_at: START + 2 * MS,
+        ..answered(NodeState::Draining, 5, 0)
+    };
+    for rows in [[old, newer], [newer, old]] {
+        let mut peer = Peer::new(NodeId(2), 0, 2);
+        rows.iter().for_each(|row| peer.listen(row));
+        assert_eq!(peer.said.state, NodeState::Draining);
+        assert_eq!(
+            peer.said.at.map(|at| at.since(Boottime::from_nanos(START))),
+            Some(Duration::from_millis(2))
+        );
+    }
+}

@@ -1,0 +1,279 @@
+//! What is really the case in a simulated cluster, and whether what the cores say agrees with it.
+//!
+//! The invariants: no false down, completeness, one server for each address in the end, no storm of
+//! commands, and nobody serves without a majority.
+
+use std::collections::HashMap;
+
+use heartbeat_common::wire::{LinkId, NodeState};
+use heartbeat_core::{Command, link::LinkState, peer::PeerState};
+
+use super::{net::Path, ns, world::World};
+
+/// What was violated, in words.
+pub(crate) type Violation = String;
+
+/// What is known of one way from an observer to a peer and back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Round {
+    /// Since when without interruption no round trip can succeed.
+    silent_since: Option<u64>,
+    /// Whether the peer stood still at the last check.
+    stood: bool,
+    /// Until when at least one could not, for a reason that is not the observer's.
+    trouble_until: u64,
+}
+
+pub(crate) struct Truth {
+    rounds: HashMap<Path, Round>,
+    /// Since when an observer has been able to speak and to look without a break.
+    fit_since: Vec<u64>,
+    /// From when to when it last got no CPU, as a machine or as an agent.
+    held: Vec<(u64, u64)>,
+    /// Log entries that were judged.
+    judged: usize,
+    /// Commands that are more than a suspicion, by machine.
+    weighty: Vec<usize>,
+    /// Faults that began or ended.
+    pub(crate) edges: usize,
+    /// How much later than ideal anything may come: travel, wake-up and the grain of the checks.
+    tolerance: u64,
+}
+
+impl Truth {
+    pub(crate) fn new(world: &World, tolerance: u64) -> Self {
+        let count = world.machines.len();
+        Self {
+            rounds: HashMap::new(),
+            fit_since: vec![world.now; count],
+            held: vec![(0, 0); count],
+            judged: 0,
+            weighty: vec![0; count],
+            edges: 0,
+            tolerance,
+        }
+    }
+
+    /// To be called after each fault and each small step of time.
+    pub(crate) fn check(&mut self, world: &World) -> Result<(), Violation> {
+        self.learn(world);
+        self.no_false_down(world)?;
+        self.the_dead_are_down(world)?;
+        self.no_storm(world)?;
+        self.nobody_serves_without_a_majority(world)?;
+        self.judged = world.log.len();
+        Ok(())
+    }
+
+    fn learn(&mut self, world: &World) {
+        for observer in 0..world.machines.len() {
+            let machine = &world.machines[observer];
+            let held_until = machine.stands_until.max(machine.starved_until);
+            let started = machine
+                .agent
+                .as_ref()
+                .map_or(world.now, |agent| agent.started_at);
+            let mute = if machine.mute { world.now } else { 0 };
+            let held = &mut self.held[observer];
+            if held_until > held.1 {
+                let goes_on = held.1 >= world.now;
+                *held = (if goes_on { held.0 } else { world.now }, held_until);
+            }
+            let fit = &mut self.fit_since[observer];
+            *fit = held_until.max(started).max(mute).max(*fit);
+        }
+        for path in all_paths(world) {
+            let peer = &world.machines[path.to];
+            let cut = world.net.is_blocked(path) || world.net.is_blocked(path.back());
+            let silent = peer.kernel.is_none() || world.stands_still(path.to) || cut;
+            let round = self.rounds.entry(path).or_default();
+            // What waited for a machine that stood still is answered when it goes on.
+            let stood = std::mem::replace(&mut round.stood, world.stands_still(path.to));
+            if !silent || (stood && !round.stood) {
+                round.silent_since = None;
+            }
+            if silent {
+                round.silent_since.get_or_insert(world.now);
+                round.trouble_until = world.now.max(peer.stands_until);
+            }
+        }
+    }
+
+    /// (a) A link to a peer that runs and is connected both ways is never declared down, however the
+    /// observer itself was held up. When it wakes it may declare what was so when it was held up:
+    /// its kernel's timer told it then.
+    fn no_false_down(&self, world: &World) -> Result<(), Violation> {
+        let patience = ns(world.timing.timeout) + 2 * ns(world.timing.interval) + self.tolerance;
+        for entry in &world.log[self.judged..] {
+            let (node, links) = match entry.command {
+                Command::LinkChanged {
+                    node,
+                    link,
+                    to: LinkState::Down,
+                    ..
+                } => (node, link.0..link.0 + 1),
+                Command::PeerChanged {
+                    node,
+                    to: PeerState::Down,
+                    ..
+                } => (node, 0..world.links),
+                _ => continue,
+            };
+            let to = usize::from(node.0) - 1;
+            let held = self.held[entry.machine];
+            let just_woke = (held.1..=held.1 + self.tolerance).contains(&entry.at);
+            let judged_at = if just_woke { held.0 } else { entry.at };
+            for link in links.map(LinkId) {
+                let path = Path {
+                    from: entry.machine,
+                    to,
+                    link,
+                };
+                let trouble = self
+                    .rounds
+                    .get(&path)
+                    .map_or(0, |round| round.trouble_until);
+                if trouble + patience < judged_at {
+                    return Err(format!(
+                        "false down: {entry:?}, the way was free since {trouble}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// (b) A way on which nothing comes back is down at everybody who speaks and looks.
+    fn the_dead_are_down(&self, world: &World) -> Result<(), Violation> {
+        let patience = ns(world.timing.timeout) + 2 * ns(world.timing.interval) + self.tolerance;
+        for (path, round) in &self.rounds {
+            let (Some(silent_since), Some(cluster)) =
+                (round.silent_since, world.cluster(path.from))
+            else {
+                continue;
+            };
+            let since = silent_since.max(self.fit_since[path.from]);
+            let peer = if path.to < path.from {
+                path.to
+            } else {
+                path.to - 1
+            };
+            let state = cluster.peers()[peer].links[usize::from(path.link.0)].state();
+            if world.now > since + patience && state != LinkState::Down {
+                return Err(format!(
+                    "not found down: {path:?} is {state:?}, nothing came back since {since}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// (d) One look gives a bounded number of commands, and so does each fault.
+    fn no_storm(&mut self, world: &World) -> Result<(), Violation> {
+        let (peers, links) = (world.machines.len() - 1, usize::from(world.links));
+        let a_look = peers * (links + 1) + 4 + 2 * world.vips.len();
+        let mut looks: HashMap<(usize, u64), usize> = HashMap::new();
+        for entry in &world.log[self.judged..] {
+            let look = looks.entry((entry.machine, entry.at)).or_default();
+            *look += 1;
+            if *look > a_look {
+                return Err(format!(
+                    "storm: more than {a_look} commands at once, last {entry:?}"
+                ));
+            }
+            self.weighty[entry.machine] += usize::from(is_weighty(entry.command));
+        }
+        let most = (self.edges + 1) * 2 * a_look;
+        match self.weighty.iter().position(|count| *count > most) {
+            Some(machine) => Err(format!(
+                "storm: machine {machine} gave {} commands after {} faults",
+                self.weighty[machine], self.edges
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// A node that for two timeouts could not reach a majority has let go of everything, and what it
+    /// was told to do is what it thinks it does.
+    fn nobody_serves_without_a_majority(&self, world: &World) -> Result<(), Violation> {
+        let patience = 2 * (ns(world.timing.timeout) + ns(world.timing.interval)) + self.tolerance;
+        for (vip, server) in (0..world.vips.len()).flat_map(|vip| {
+            world
+                .servers(vip)
+                .into_iter()
+                .map(move |server| (vip, server))
+        }) {
+            let reachable = |peer: &usize| {
+                let free = |link| {
+                    let path = Path {
+                        from: server,
+                        to: *peer,
+                        link: LinkId(link),
+                    };
+                    let since = self.rounds.get(&path).and_then(|round| round.silent_since);
+                    since.is_none_or(|at| world.now <= at.max(self.fit_since[server]) + patience)
+                };
+                *peer == server || (0..world.links).any(free)
+            };
+            let count = world.machines.len();
+            let thinks = world
+                .cluster(server)
+                .is_some_and(|c| c.serving(vip) && c.quorate());
+            if !thinks || (0..count).filter(reachable).count() <= count / 2 {
+                return Err(format!(
+                    "machine {server} serves address {vip} without a majority"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn all_paths(world: &World) -> Vec<Path> {
+    let all: Vec<usize> = (0..world.machines.len()).collect();
+    let mut paths = world.paths(&all, &all);
+    paths.retain(|path| path.from != path.to);
+    paths
+}
+
+/// A lost frame makes a suspicion, which is cheap. All else is bounded by the faults that there were.
+fn is_weighty(command: Command) -> bool {
+    let cheap_link = |state| matches!(state, LinkState::Up | LinkState::Suspect);
+    let cheap_peer = |state| matches!(state, PeerState::Up | PeerState::Suspect);
+    match command {
+        Command::LinkChanged { from, to, .. } => !(cheap_link(from) && cheap_link(to)),
+        Command::PeerChanged { from, to, .. } => !(cheap_peer(from) && cheap_peer(to)),
+        _ => true,
+    }
+}
+
+/// (c) In a network that has been whole for long enough each address has one server: the first of
+/// its rank that is active.
+pub(crate) fn one_server_each(world: &World) -> Result<(), Violation> {
+    for (vip, rule) in world.vips.iter().enumerate() {
+        let active = |machine: &usize| {
+            world
+                .cluster(*machine)
+                .is_some_and(|cluster| cluster.state() == NodeState::Active)
+        };
+        let ranked = rule.ranked.iter().map(|node| usize::from(node.0) - 1);
+        let first: Vec<usize> = ranked.filter(active).take(1).collect();
+        let servers = world.servers(vip);
+        if servers != first {
+            return Err(format!(
+                "address {vip} is served by {servers:?}, should be by {first:?}"
+            ));
+        }
+    }
+    for (machine, cluster) in (0..world.machines.len()).filter_map(|m| Some((m, world.cluster(m)?)))
+    {
+        if cluster.state() != NodeState::Active || cluster.deaf() {
+            return Err(format!(
+                "machine {machine} is {:?}, deaf: {}",
+                cluster.state(),
+                cluster.deaf()
+            ));
+        }
+    }
+    Ok(())
+}
