@@ -259,7 +259,10 @@ fn note_reply<P: Packet, T: Tables>(
     row.last_reply_at = arrived_at;
     row.rtt_ns = rtt;
     row.replies += 1;
-    row.rtt_ring[sequence as usize % RTT_RING] = rtt.min(u32::MAX.into()) as u32;
+    // An answer to a probe that the ring has forgotten must not pass for a newer probe's.
+    if row.last_probe_seq - sequence < RTT_RING as u64 {
+        row.rtt_ring[rtt_slot(sequence)] = rtt.min(u32::MAX.into()) as u32;
+    }
     row.incarnation = packet.read(payload + offset::RESPONDER_INCARNATION)?;
     row.config_generation = packet.read(payload + offset::CONFIG_GENERATION)?;
     row.pulse_age_us = packet.read(payload + offset::PULSE_AGE)?;
