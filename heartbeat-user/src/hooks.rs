@@ -102,23 +102,26 @@ async fn run(hook: &Hook, on: HookEvent, variables: Variables) -> Ended {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         // A group of its own, so that a timeout ends its children too.
-        .process_group(0)
-        .kill_on_drop(true);
+        .process_group(0);
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => return ended(None, format!("could not start: {error}")),
     };
-    let group = child.id();
+    let group = Group::of(&child);
     let result = tokio::time::timeout(hook.timeout, child.wait()).await;
     match result {
-        Ok(Ok(status)) => match status.code() {
-            Some(0) => ended(Some(0), "ok".to_owned()),
-            Some(code) => ended(Some(code), format!("exited with status {code}")),
-            None => ended(None, status.to_string()),
-        },
+        Ok(Ok(status)) => {
+            group.leave();
+            match status.code() {
+                Some(0) => ended(Some(0), "ok".to_owned()),
+                Some(code) => ended(Some(code), format!("exited with status {code}")),
+                None => ended(None, status.to_string()),
+            }
+        }
         Ok(Err(error)) => ended(None, format!("could not wait for it: {error}")),
         Err(_) => {
-            kill_group(&mut child, group).await;
+            drop(group);
+            let _ = child.wait().await;
             ended(
                 None,
                 format!(
@@ -130,12 +133,30 @@ async fn run(hook: &Hook, on: HookEvent, variables: Variables) -> Ended {
     }
 }
 
-async fn kill_group(child: &mut Child, group: Option<u32>) {
-    if let Some(group) = group.and_then(|group| i32::try_from(group).ok()) {
-        // The child was not waited for yet, so its number cannot be another's by now.
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+/// The process group of a hook that runs. Dropping it ends the group: at a timeout, and when the agent
+/// stops.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        // Its first process leads it, so they share their number.
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.map(Pid::from_raw))
     }
-    let _ = child.wait().await;
+
+    /// The hook ended by itself; what it may have started in the background is its own affair.
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // The leader was not waited for yet, so the number cannot be another's by now.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
 }
 
 fn show(duration: Duration) -> String {
@@ -201,17 +222,48 @@ mod tests {
             .parse()
             .unwrap();
         std::fs::remove_file(file).unwrap();
-        let gone = || match std::fs::read_to_string(format!("/proc/{child}/stat")) {
-            Ok(stat) => stat.contains(") Z "),
-            Err(_) => true,
+        tokio::task::spawn_blocking(move || eventually(|| has_ended(child).then_some(())))
+            .await
+            .unwrap();
+    }
+
+    #[test]
+    fn a_hook_does_not_outlive_the_agents_runtime() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let file = std::env::temp_dir().join(format!("heartbeat-outlive-{}", std::process::id()));
+        let script = format!("echo $$ > {}; sleep 60", file.display());
+        let (sender, _ended) = mpsc::unbounded_channel();
+        let hooks = {
+            let _inside = runtime.enter();
+            Hooks::start(&[hook(&script, Duration::from_secs(60))], sender)
         };
-        for _ in 0..100 {
-            if gone() {
-                return;
+        hooks.fire(HookEvent::Takeover, &vec![]);
+        let pid = eventually(|| {
+            std::fs::read_to_string(&file)
+                .ok()?
+                .trim()
+                .parse::<i32>()
+                .ok()
+        });
+        std::fs::remove_file(file).unwrap();
+        drop(runtime);
+        eventually(|| has_ended(pid).then_some(()));
+    }
+
+    fn has_ended(pid: i32) -> bool {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+            || !std::path::Path::new(&format!("/proc/{pid}")).exists()
+    }
+
+    fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(found) = attempt() {
+                return found;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(std::time::Instant::now() < until, "not within 10 s");
+            std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("the hook's child {child} still runs");
     }
 
     #[tokio::test]

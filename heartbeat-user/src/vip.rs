@@ -24,8 +24,16 @@ const IDLE: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    Acquire { vip: usize, decided: Boottime },
-    Release { vip: usize, decided: Boottime },
+    Acquire {
+        vip: usize,
+        decided: Boottime,
+    },
+    Release {
+        vip: usize,
+        decided: Boottime,
+    },
+    /// Announce anew whatever is held: others may have believed that it had moved.
+    Reassert,
 }
 
 /// What became of an order.
@@ -171,6 +179,7 @@ impl<R: FnMut(Outcome)> Body<R> {
             match inbox.recv_timeout(due.map_or(IDLE, |at| at.since(now))) {
                 Ok(Order::Acquire { vip, decided }) => self.order(vip, true, decided),
                 Ok(Order::Release { vip, decided }) => self.order(vip, false, decided),
+                Ok(Order::Reassert) => self.reassert(),
                 Err(RecvTimeoutError::Timeout) => self.do_what_is_due(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -250,6 +259,15 @@ impl<R: FnMut(Outcome)> Body<R> {
             decided: held.decided,
             address: clock::now(),
         }))
+    }
+
+    /// Begins the announcements of all held addresses anew, as after a takeover.
+    fn reassert(&mut self) {
+        let now = clock::now();
+        for held in self.held.iter_mut().filter(|held| held.on_interface) {
+            held.burst = Some(Burst::new(now));
+        }
+        self.do_what_is_due();
     }
 
     fn do_what_is_due(&mut self) {

@@ -3,16 +3,18 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{Read as _, Seek as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 
-/// Held for as long as it lives; the kernel lets go of it when the process dies.
+/// Held for as long as it lives; the kernel lets go of it when the process dies. The file goes when
+/// this drops.
 #[derive(Debug)]
 pub struct InstanceLock {
+    path: PathBuf,
     _file: Flock<File>,
 }
 
@@ -35,11 +37,16 @@ impl InstanceLock {
             .open(path)
             .with_context(|| format!("could not open the lock file {}", path.display()))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            // Its last holder removed it after we had opened it: whoever comes next makes another.
+            Ok(file) if !is_at(&file, path) => Self::take(path, instance),
             Ok(mut file) => {
                 file.set_len(0)?;
                 file.rewind()?;
                 writeln!(file, "{}", std::process::id())?;
-                Ok(Self { _file: file })
+                Ok(Self {
+                    path: path.to_owned(),
+                    _file: file,
+                })
             }
             Err((mut file, nix::Error::EWOULDBLOCK)) => {
                 let mut holder = String::new();
@@ -59,9 +66,16 @@ impl InstanceLock {
             }
         }
     }
+}
 
-    /// Removes the file; for an orderly end.
-    pub fn release(self, path: &Path) {
-        let _ = fs::remove_file(path);
+impl Drop for InstanceLock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
     }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let ours = file.metadata().map(|ours| (ours.dev(), ours.ino()));
+    let there = fs::metadata(path).map(|there| (there.dev(), there.ino()));
+    matches!((ours, there), (Ok(ours), Ok(there)) if ours == there)
 }

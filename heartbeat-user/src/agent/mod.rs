@@ -48,7 +48,7 @@ pub fn run(config: Config) -> Result<()> {
     let result = run_locked(Arc::new(config.clone()), &keys);
     // Only then, so that nobody starts while we still take down.
     let _ = fs::remove_file(config.socket());
-    lock.release(&config.lock());
+    drop(lock);
     result
 }
 
@@ -95,8 +95,8 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
             return Err(error);
         }
     };
-    let reason = reason::Reason::new(config, &mut dataplane, local, &pulse)?;
-    let result = runtime.block_on(reason.run(listener, inbox, &pulse));
+    let result = reason::Reason::new(config, &mut dataplane, local, &pulse, mover.orders())
+        .and_then(|reason| runtime.block_on(reason.run(listener, inbox, &pulse)));
     // The pulse first: without it nobody orders addresses any more.
     pulse.stop();
     mover.stop();

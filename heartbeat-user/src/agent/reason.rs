@@ -1,7 +1,10 @@
 //! The reason plane: one tokio task that keeps the view, the journal and the hooks, answers the
 //! control socket, and shows the pulse that it is alive.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, mpsc::Sender},
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
 use aya_log::EbpfLogger;
@@ -29,7 +32,7 @@ use crate::{
     dataplane::{Dataplane, LocalView},
     hooks::{Ended, Hooks, Variables},
     pulse::Pulse,
-    vip::Outcome,
+    vip::{Order, Outcome},
 };
 
 pub(super) struct Reason<'a> {
@@ -39,6 +42,8 @@ pub(super) struct Reason<'a> {
     view: View,
     journal: Journal,
     kernel_log: Option<EbpfLogger<&'static dyn Log>>,
+    orders: Sender<Order>,
+    last_beat: Boottime,
 }
 
 /// What the task waits for beside reports and requests.
@@ -54,6 +59,7 @@ impl<'a> Reason<'a> {
         dataplane: &'a mut Dataplane,
         local: Arc<LocalView>,
         pulse: &Pulse,
+        orders: Sender<Order>,
     ) -> Result<Self> {
         let rows = dataplane.peer_rows()?;
         let view = View::new(Arc::clone(&config), Arc::clone(&pulse.stats), rows);
@@ -69,6 +75,8 @@ impl<'a> Reason<'a> {
             view,
             journal: Journal::default(),
             kernel_log,
+            orders,
+            last_beat: clock::now(),
         })
     }
 
@@ -97,10 +105,7 @@ impl<'a> Reason<'a> {
         loop {
             tokio::select! {
                 _ = beat.tick() => {
-                    self.local.reason_tick(clock::now());
-                    if let Some(kernel_log) = &mut self.kernel_log {
-                        kernel_log.flush();
-                    }
+                    self.beat();
                     if !pulse.is_running() {
                         bail!("the pulse thread ended by itself: see the log above");
                     }
@@ -117,6 +122,26 @@ impl<'a> Reason<'a> {
         }
         self.note(clock::now(), What::Stopping);
         Ok(())
+    }
+
+    /// Shows the pulse, and by it the peers, that this side is alive.
+    fn beat(&mut self) {
+        let now = clock::now();
+        let pause = now.since(self.last_beat);
+        self.last_beat = now;
+        self.local.reason_tick(now);
+        if let Some(kernel_log) = &mut self.kernel_log {
+            kernel_log.flush();
+        }
+        if pause > self.config.agent_stall {
+            log::warn!(
+                "this agent stood still for {} ms: peers took it for stalled, and another node may have \
+                 announced its addresses",
+                pause.as_millis()
+            );
+            // The mover fails only when it has ended, and then there is nothing to announce.
+            let _ = self.orders.send(Order::Reassert);
+        }
     }
 
     fn report(&mut self, report: Report, hooks: &Hooks) {

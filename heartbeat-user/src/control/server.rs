@@ -1,12 +1,16 @@
 //! The agent's end of the control socket.
 
-use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::{
+    collections::VecDeque, fs, io::ErrorKind, os::unix::fs::PermissionsExt as _, path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
 };
 
 use super::protocol::{Request, Response};
@@ -43,19 +47,23 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
 
 /// Serves clients until the task is dropped. Requests go to `asked`.
 pub async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
-    let clients = std::sync::Arc::new(Semaphore::new(MAX_CLIENTS));
+    let mut clients: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let Ok(place) = std::sync::Arc::clone(&clients).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
+                clients.retain(|client| !client.is_finished());
+                // The oldest gives way: nobody keeps others out by saying or reading nothing.
+                if clients.len() == MAX_CLIENTS
+                    && let Some(oldest) = clients.pop_front()
+                {
+                    oldest.abort();
+                }
                 let asked = asked.clone();
-                tokio::spawn(async move {
-                    let _place = place;
+                let client = tokio::spawn(async move {
                     // A client that goes away early is no concern of ours.
                     let _ = serve_client(stream, &asked).await;
                 });
+                clients.push_back(client.abort_handle());
             }
             Err(error) => {
                 log::warn!("could not accept a control client: {error}");
