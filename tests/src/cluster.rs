@@ -57,7 +57,7 @@ impl Default for Options {
             family: Family::V4,
             interval: Duration::from_millis(1),
             timeout: Duration::from_millis(3),
-            agent_stall: Duration::from_millis(50),
+            agent_stall: Duration::from_millis(200),
             extra: String::new(),
             keep: false,
         }

@@ -7,11 +7,14 @@
 //! that a later run finds and removes what a killed one left.
 
 pub mod agent;
+pub mod bench;
 pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod control;
+pub mod e2e;
 pub mod interrupt;
+pub mod kernel;
 pub mod netns;
 pub mod node;
 pub mod service;

@@ -8,7 +8,7 @@ use aya::{
     programs::{Xdp, XdpMode},
 };
 
-use crate::netns::Namespace;
+use crate::{netns::Namespace, sys};
 
 /// The program of the rig's BPF object. It passes every packet on: a veth delivers what the other
 /// end sends with `XDP_TX` only if it runs an XDP program itself.
@@ -86,7 +86,8 @@ impl Switch {
 
     /// Sets a port up or down: the node at its other end loses its carrier.
     pub fn set_port_up(&self, port: &str, up: bool) -> Result<()> {
-        self.ns.set_up(port, up)
+        // An interface goes down under the lock that guards all network configuration of the host.
+        sys::urgently(|| self.ns.set_up(port, up))
     }
 
     /// Lets a port forward or not: the node at its other end does not notice.

@@ -23,9 +23,29 @@ fn read_clock(clock: ClockId) -> Duration {
 ///
 /// The measuring threads use the lowest priority: before ordinary load, behind any agent.
 pub fn realtime() -> bool {
-    let parameters = libc::sched_param { sched_priority: 1 };
+    schedule(libc::SCHED_FIFO, 1)
+}
+
+/// Does `work` before all ordinary load.
+///
+/// For what takes a lock in the kernel that the cluster under test needs, too: a thread that is
+/// preempted with it would make the cluster look slow.
+pub fn urgently<R>(work: impl FnOnce() -> R) -> R {
+    let urgent = realtime();
+    let result = work();
+    if urgent {
+        schedule(libc::SCHED_OTHER, 0);
+    }
+    result
+}
+
+/// Schedules the calling thread; false where the system refuses.
+fn schedule(policy: i32, priority: i32) -> bool {
+    let parameters = libc::sched_param {
+        sched_priority: priority,
+    };
     // SAFETY: 0 is the calling thread, and the kernel only reads the struct during the call.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) == 0 }
+    unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) == 0 }
 }
 
 /// Ticks on an absolute clock: a late tick does not delay those after it.

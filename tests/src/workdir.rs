@@ -15,6 +15,8 @@ use anyhow::{Context as _, Result};
 use heartbeat_common::maps::PIN_ROOT;
 
 const DIR_PREFIX: &str = "heartbeat-rig-";
+/// A directory that is to stay must not look like one that was left behind.
+const KEPT_PREFIX: &str = "heartbeat-logs-";
 const INSTANCE_PREFIX: &str = "hbrig-";
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -35,7 +37,8 @@ impl WorkDir {
             process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
-        let path = env::temp_dir().join(format!("{DIR_PREFIX}{tag}"));
+        let prefix = if keep { KEPT_PREFIX } else { DIR_PREFIX };
+        let path = env::temp_dir().join(format!("{prefix}{tag}"));
         make_dir(&path)?;
         Ok(Self { path, tag, keep })
     }

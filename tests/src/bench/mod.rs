@@ -10,6 +10,7 @@ pub mod report;
 mod cost;
 mod cpu;
 mod echo;
+mod figure;
 mod pair;
 mod probes;
 mod progress;
@@ -63,9 +64,11 @@ pub fn run(options: Options) -> Result<Report> {
     let idle = trips(&pair, "idle")?;
     let loaded = {
         // Should we be killed, they end by themselves soon after the phase.
-        let _load = Spinners::start(spinners, phase + Duration::from_secs(30))?;
-        observe(SPREAD, || Ok(()))?;
-        trips(&pair, "loaded")?
+        let mut load = Spinners::start(spinners, phase + Duration::from_secs(60))?;
+        observe(SPREAD, || load.check())?;
+        let loaded = trips(&pair, "loaded")?;
+        load.check()?;
+        loaded
     };
     progress.done();
     Ok(Report::new(

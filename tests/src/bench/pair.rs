@@ -4,8 +4,7 @@
 //! carries the baseline: a program that only lets everything pass.
 
 use std::{
-    env,
-    fmt,
+    env, fmt,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     time::Duration,
@@ -108,11 +107,19 @@ impl Pair {
         }
         near.add_address(INTERFACE, STRANGER, PREFIX_LEN)?;
         let near_plane = near.enter(|| {
-            let setup = setup(dir.instance("near"), (NEAR, NEAR_ADDRESS), (FAR, FAR_ADDRESS));
+            let setup = setup(
+                dir.instance("near"),
+                (NEAR, NEAR_ADDRESS),
+                (FAR, FAR_ADDRESS),
+            );
             Dataplane::load(&setup)
         })?;
         let far_plane = far.enter(|| {
-            let setup = setup(dir.instance("far"), (FAR, FAR_ADDRESS), (NEAR, NEAR_ADDRESS));
+            let setup = setup(
+                dir.instance("far"),
+                (FAR, FAR_ADDRESS),
+                (NEAR, NEAR_ADDRESS),
+            );
             Dataplane::load(&setup)
         })?;
         Ok(Self {

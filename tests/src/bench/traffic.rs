@@ -10,7 +10,9 @@ use anyhow::{Context as _, Result};
 use heartbeat_common::wire::{Incarnation, Kind};
 
 use super::{
-    pair::{BASELINE_FAR, BASELINE_NEAR, FAR, FAR_ADDRESS, NEAR, NEAR_ADDRESS, PORT, Pair, STRANGER},
+    pair::{
+        BASELINE_FAR, BASELINE_NEAR, FAR, FAR_ADDRESS, NEAR, NEAR_ADDRESS, PORT, Pair, STRANGER,
+    },
     probes::{MANY, PROBE_LEN, Prober, fill, header},
 };
 use crate::netns::Namespace;
@@ -70,7 +72,10 @@ impl Traffic {
         let baseline = Datagrams::new(&pair.near, BASELINE_NEAR, baseline, plain.clone())?;
         // A reply, since the stamp would sign or refuse a probe; up to the MAC both fare alike. The
         // tag stays as it is, and is wrong.
-        fill(&mut plain, &header(Kind::Reply, NEAR, FAR, Incarnation(1), 1));
+        fill(
+            &mut plain,
+            &header(Kind::Reply, NEAR, FAR, Incarnation(1), 1),
+        );
         Ok(Self {
             prober: Prober::start(pair)?,
             unknown_peer: Datagrams::new(&pair.near, STRANGER, heartbeat_port, plain.clone())?,

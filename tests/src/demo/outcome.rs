@@ -22,8 +22,9 @@ pub(crate) struct Outcome {
 pub(crate) struct FalseDown {
     pub(crate) seen_by: String,
     pub(crate) node: String,
-    pub(crate) state: String,
-    pub(crate) at: Boottime,
+    pub(crate) verdict: Verdict,
+    /// When the victim died, if it came to that.
+    pub(crate) fault_at: Option<Boottime>,
 }
 
 /// The address moved.
@@ -45,7 +46,7 @@ pub(crate) struct Takeover {
     pub(crate) stale: usize,
 }
 
-/// The successor's judgement of the victim.
+/// One node's judgement of another.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     /// `down` or `agent-stalled`.
@@ -77,13 +78,17 @@ pub(crate) struct Gap {
     pub(crate) stale: usize,
 }
 
-/// Finds the move from `old` to `new` in the client's books.
-pub(crate) fn gap(records: &[Record], old: &str, new: &str) -> Option<Gap> {
+/// Finds the move from `old` to `new` in the client's books, after the fault at `fault_at`.
+pub(crate) fn gap(records: &[Record], old: &str, new: &str, fault_at: Boottime) -> Option<Gap> {
     let by = |node: &str| -> Vec<&Answer> {
         let answers = records.iter().filter_map(|record| record.answer.as_ref());
         answers.filter(|answer| *answer.node == *node).collect()
     };
-    let first_answer = by(new).iter().map(|answer| answer.at).min()?;
+    let first_answer = by(new)
+        .iter()
+        .map(|answer| answer.at)
+        .filter(|at| *at >= fault_at)
+        .min()?;
     let (before, after): (Vec<_>, Vec<_>) = by(old)
         .into_iter()
         .partition(|answer| answer.at <= first_answer);
@@ -142,6 +147,7 @@ mod tests {
     #[test]
     fn a_gap_lies_between_the_old_and_the_new_owner() {
         let records = [
+            record(0, Some((5, "b"))),
             record(10, Some((11, "a"))),
             record(20, Some((21, "a"))),
             record(30, None),
@@ -156,8 +162,9 @@ mod tests {
             lost: 2,
             stale: 1,
         };
-        assert_eq!(gap(&records, "a", "b"), Some(expected));
-        assert_eq!(gap(&records, "a", "c"), None);
+        let fault_at = Boottime::from_nanos(25);
+        assert_eq!(gap(&records, "a", "b", fault_at), Some(expected));
+        assert_eq!(gap(&records, "a", "c", fault_at), None);
     }
 
     #[test]

@@ -30,6 +30,8 @@ const START: Duration = Duration::from_secs(20);
 const TAKEOVER: Duration = Duration::from_secs(5);
 /// How long the successor must have served.
 const STEADY: Duration = Duration::from_millis(300);
+/// How long the owner must have served before it dies.
+const SERVED: Duration = Duration::from_millis(100);
 /// How long all is quiet before the fault: a single run shows more of it.
 const QUIET_ONE: Duration = Duration::from_millis(2_500);
 const QUIET_MANY: Duration = Duration::from_millis(1_000);
@@ -77,17 +79,12 @@ pub(crate) fn run(arguments: &Arguments, number: u32, out: &Output) -> Result<Ou
     })
 }
 
-/// How long all stays quiet in this run.
-fn quiet(arguments: &Arguments) -> Duration {
-    let base = if arguments.runs > 1 {
-        QUIET_MANY
-    } else {
-        QUIET_ONE
-    };
+/// By how much the fault is put off: heartbeats and faults are not to be in step.
+fn phase(arguments: &Arguments) -> Duration {
     let span = (arguments.interval * PHASE_HEARTBEATS).as_nanos() as u64;
     // The standard library's hash keys are random per process and differ per state.
     let random = RandomState::new().hash_one(boottime());
-    base + Duration::from_nanos(random % span.max(1))
+    Duration::from_nanos(random % span.max(1))
 }
 
 struct Scene<'a> {
@@ -103,28 +100,44 @@ struct Scene<'a> {
 
 impl Scene<'_> {
     fn play(&mut self, arguments: &Arguments) -> Result<Takeover> {
-        self.cluster.start_agents()?;
-        self.cluster.wait_well(START, self.victim)?;
         let victim = self.victim;
-        let client = self.cluster.client(PERIOD)?;
-        wait_until(START, "the client gets its answers from the owner", || {
-            Ok(client.steady(STEADY).as_deref() == Some(victim))
-        })?;
+        self.cluster.start_agents()?;
+        self.cluster.wait_well(START, victim)?;
         // Nodes that were not there yet when others started are no false alarm: count from here.
         self.collect(|_| true)?;
         self.events.clear();
-        let quiet = quiet(arguments);
-        observe(quiet, || self.cluster.check_agents())?;
-
+        let client = self.cluster.client(PERIOD)?;
+        self.await_served(&client)?;
+        let quiet_since = boottime();
+        observe(
+            if arguments.runs > 1 {
+                QUIET_MANY
+            } else {
+                QUIET_ONE
+            },
+            || self.cluster.check_agents(),
+        )?;
+        // A false alarm is counted, but the fault is to hit the owner of a cluster that is well.
+        self.cluster.wait_well(START, victim)?;
+        self.await_served(&client)?;
         // The victim may not be able to tell later.
         self.collect(|node| node == victim)?;
+        observe(phase(arguments), || self.cluster.check_agents())?;
+
         let fault_at = boottime();
         self.fault_at = Some(fault_at);
-        self.cluster.inject(self.victim, self.fault)?;
+        self.cluster.inject(victim, self.fault)?;
         let successor = self.await_successor(&client, arguments);
         let victim_answers = matches!(self.fault, Fault::Cut | Fault::Silent);
         self.collect(|node| node != victim || victim_answers)?;
-        self.takeover(&client, successor?, fault_at, quiet)
+        self.takeover(&client, successor?, fault_at, fault_at.since(quiet_since))
+    }
+
+    /// Waits until the client gets its answers from the owner that is to die.
+    fn await_served(&self, client: &Client) -> Result<()> {
+        wait_until(START, "the client gets its answers from the owner", || {
+            Ok(client.steady(SERVED).as_deref() == Some(self.victim))
+        })
     }
 
     /// Waits until another node than the victim serves steadily.
@@ -150,7 +163,7 @@ impl Scene<'_> {
         quiet: Duration,
     ) -> Result<Takeover> {
         let gap = client
-            .with_records(|records| gap(records, self.victim, &successor))
+            .with_records(|records| gap(records, self.victim, &successor, fault_at))
             .context("the client's books show no move from the victim to its successor")?;
         let own = || {
             self.events
@@ -219,8 +232,8 @@ impl Scene<'_> {
             (!right).then(|| FalseDown {
                 seen_by: author.clone(),
                 node: node.to_owned(),
-                state: verdict.state,
-                at: verdict.at,
+                verdict,
+                fault_at: self.fault_at,
             })
         });
         verdicts.collect()

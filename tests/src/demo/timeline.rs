@@ -4,7 +4,7 @@ use heartbeat_common::time::Boottime;
 use heartbeat_tests::Fault;
 
 use crate::{
-    outcome::{Outcome, Takeover},
+    outcome::{FalseDown, Outcome, Takeover},
     output::Output,
 };
 
@@ -16,11 +16,7 @@ pub(crate) fn print(outcome: &Outcome, fault: Fault, runs: u32, out: &Output) {
         Err(reason) => out.line(&out.bad(&format!("{run}: no takeover: {reason}"))),
     }
     for false_down in &outcome.false_downs {
-        let text = format!(
-            "  false alarm: {} called {} {} at {}",
-            false_down.seen_by, false_down.node, false_down.state, false_down.at
-        );
-        out.line(&out.bad(&text));
+        out.line(&out.bad(&alarm(false_down)));
     }
     out.line("");
 }
@@ -103,6 +99,33 @@ fn rows(victim: &str, takeover: &Takeover, fault: Fault) -> Vec<(Boottime, Strin
     // Stable: what has the same time stays in the order of cause and effect.
     rows.sort_by_key(|(at, _)| *at);
     rows
+}
+
+/// What was said, when, and why.
+fn alarm(false_down: &FalseDown) -> String {
+    let FalseDown {
+        seen_by,
+        node,
+        verdict,
+        fault_at,
+    } = false_down;
+    let when = match fault_at {
+        Some(fault_at) => format!("{:+.1} us", micros(*fault_at, verdict.at)),
+        None => format!("at {}", verdict.at),
+    };
+    let why = verdict.trace.map(|trace| {
+        let ago = |at| micros(Boottime::from_nanos(at), verdict.at);
+        format!(
+            ": last reply {:.1} us ago, deadline {:.1} us ago",
+            ago(trace.last_reply_ns),
+            ago(trace.deadline_ns)
+        )
+    });
+    format!(
+        "  false alarm, {when}: {seen_by} calls {node} {}{}",
+        verdict.state,
+        why.unwrap_or_default()
+    )
 }
 
 fn deed(victim: &str, fault: Fault) -> String {

@@ -1,0 +1,153 @@
+//! The benchmark's own child processes: what answers echoes, and what makes the machine busy.
+//!
+//! They run this same program with a hidden argument, take no options from the user, and end by
+//! themselves in time should nobody end them.
+
+use std::{
+    env, hint,
+    io::{ErrorKind, stdin},
+    net::UdpSocket,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::{prctl::set_pdeathsig, signal::Signal};
+
+use crate::sys;
+
+/// Longer than any datagram here.
+const BUFFER: usize = 2_048;
+/// How often an echo looks at the clock.
+const POLL: Duration = Duration::from_millis(500);
+
+/// What a child process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Returns the datagrams that come by standard input, a UDP socket.
+    Echo,
+    /// The same, scheduled by SCHED_FIFO.
+    EchoFifo,
+    /// Uses all the time it gets of one core.
+    Spin,
+}
+
+impl Role {
+    fn argument(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::EchoFifo => "echo-fifo",
+            Self::Spin => "spin",
+        }
+    }
+
+    /// Plays the role for `limit`, or until it is ended.
+    pub fn play(self, limit: Duration) -> Result<()> {
+        let end = Instant::now() + limit;
+        match self {
+            Self::Echo => echo(end),
+            Self::EchoFifo if !sys::realtime() => {
+                bail!("SCHED_FIFO is refused: it needs root or CAP_SYS_NICE")
+            }
+            Self::EchoFifo => echo(end),
+            Self::Spin => {
+                // Not `spin_loop`, which tells the processor, and a hypervisor, that we only wait.
+                let mut work = 1_u64;
+                while Instant::now() < end {
+                    for step in 0..100_000 {
+                        work = hint::black_box(work.wrapping_mul(31).wrapping_add(step));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// As simple as an echo gets: one datagram in, one datagram out.
+fn echo(end: Instant) -> Result<()> {
+    let socket: OwnedFd = stdin().as_fd().try_clone_to_owned()?;
+    let socket = UdpSocket::from(socket);
+    socket.set_read_timeout(Some(POLL))?;
+    let mut buffer = [0; BUFFER];
+    while Instant::now() < end {
+        match socket.recv_from(&mut buffer) {
+            // One that cannot be sent back is lost, as on a network.
+            Ok((len, from)) => drop(socket.send_to(&buffer[..len], from)),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error).context("could not receive"),
+        }
+    }
+    Ok(())
+}
+
+/// A running child. It is killed when this drops, and by the kernel if the thread that started it
+/// ends.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    role: Role,
+}
+
+impl Process {
+    pub(super) fn start(role: Role, limit: Duration, stdin: Stdio) -> Result<Self> {
+        let program = env::current_exe().context("cannot find this program itself")?;
+        let mut command = Command::new(program);
+        command
+            .args(["--role", role.argument(), "--limit-ms"])
+            .arg(limit.as_millis().to_string())
+            .stdin(stdin)
+            .stdout(Stdio::null())
+            // Ctrl-C is for us: we end our children ourselves.
+            .process_group(0);
+        // SAFETY: between fork and exec only one system call is made, an async-signal-safe one.
+        unsafe {
+            command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
+        }
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start the child process {role:?}"))?;
+        Ok(Self { child, role })
+    }
+
+    /// Fails if it ended.
+    pub(super) fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("the child process {:?} ended ({status})", self.role),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // They fail only for a child that has ended, which is what we want.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Processes of ordinary priority that compete for the cores.
+#[derive(Debug)]
+pub(super) struct Spinners {
+    processes: Vec<Process>,
+}
+
+impl Spinners {
+    pub(super) fn start(count: usize, limit: Duration) -> Result<Self> {
+        let start = |_| Process::start(Role::Spin, limit, Stdio::null());
+        Ok(Self {
+            processes: (0..count).map(start).collect::<Result<_>>()?,
+        })
+    }
+
+    /// Fails if one of them ended: the machine was less busy than it should have been.
+    pub(super) fn check(&mut self) -> Result<()> {
+        self.processes.iter_mut().try_for_each(Process::check)
+    }
+}

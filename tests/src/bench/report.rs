@@ -1,0 +1,183 @@
+//! All that was measured, as JSON, and what of the project's budgets it covers.
+//!
+//! Keys are only ever added. A budget that is missed is stated, never an error.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub use super::{cost::Cost, cpu::CpuUse, figure::Figure, quantiles::Quantiles, rtt::RoundTrips};
+use super::{
+    cost::{Costs, Measured},
+    rtt::ratio,
+};
+
+/// How the figures were got; for whoever reads them without this code. One line each.
+const COST_METHOD: [&str; 3] = [
+    "live frames through veth, native XDP; the kernel's own statistics (run_time_ns / run_cnt)",
+    "median of short windows that take turns; 1/ms: one frame per ms, caches as others left them",
+    "net = raw - a program that only passes, measured likewise on frames as long and as dense",
+];
+const RTT_METHOD: [&str; 3] = [
+    "each responder is asked once per ms, in turns, over one veth pair; stamped by the asking kernel",
+    "kernel: from TC egress to XDP ingress, the responder's own time included",
+    "userspace: from driver transmit to stack receive (SO_TIMESTAMPING); lost counts as the longest",
+];
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub kernel: String,
+    pub cores: usize,
+    /// Of each phase.
+    pub seconds: f64,
+    pub cost_method: [&'static str; 3],
+    pub cost_ns: Costs,
+    pub cost_cpu: CpuUse,
+    pub rtt_method: [&'static str; 3],
+    pub rtt_us: Rtt,
+    pub budgets: Vec<Budget>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Rtt {
+    /// Processes that only compute, in the loaded phase.
+    pub spinners: usize,
+    pub idle: RoundTrips,
+    pub loaded: RoundTrips,
+    /// Below 1 the kernel is faster.
+    pub kernel_to_userspace: Phases<Ratios>,
+    pub kernel_to_userspace_fifo: Phases<Ratios>,
+    pub loaded_p999_to_idle_p50: ByResponder<Option<f64>>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Phases<T> {
+    pub idle: T,
+    pub loaded: T,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ByResponder<T> {
+    pub kernel: T,
+    pub userspace: T,
+    pub userspace_fifo: T,
+}
+
+/// Of two sets of quantiles.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ratios {
+    pub p50: Option<f64>,
+    pub p99: Option<f64>,
+    pub p999: Option<f64>,
+    pub max: Option<f64>,
+}
+
+/// A promise of the design and what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Budget {
+    pub name: &'static str,
+    pub at_most: f64,
+    pub unit: &'static str,
+    /// None where so much was lost that there is no such quantile.
+    pub measured: Option<f64>,
+    pub met: bool,
+}
+
+impl Report {
+    pub(super) fn new(
+        kernel: String,
+        cores: usize,
+        phase: Duration,
+        cost: Measured,
+        rtt_us: Rtt,
+    ) -> Self {
+        let Measured {
+            costs: cost_ns,
+            cpu: cost_cpu,
+        } = cost;
+        Self {
+            budgets: budgets(&cost_ns, &rtt_us),
+            kernel,
+            cores,
+            seconds: phase.as_secs_f64(),
+            cost_method: COST_METHOD,
+            cost_ns,
+            cost_cpu,
+            rtt_method: RTT_METHOD,
+            rtt_us,
+        }
+    }
+}
+
+impl Rtt {
+    pub(super) fn new(spinners: usize, idle: RoundTrips, loaded: RoundTrips) -> Self {
+        let stretch = |of: fn(&RoundTrips) -> &Quantiles| ratio(of(&loaded).p999, of(&idle).p50);
+        Self {
+            spinners,
+            kernel_to_userspace: Phases {
+                idle: Ratios::new(&idle.kernel, &idle.userspace),
+                loaded: Ratios::new(&loaded.kernel, &loaded.userspace),
+            },
+            kernel_to_userspace_fifo: Phases {
+                idle: Ratios::new(&idle.kernel, &idle.userspace_fifo),
+                loaded: Ratios::new(&loaded.kernel, &loaded.userspace_fifo),
+            },
+            loaded_p999_to_idle_p50: ByResponder {
+                kernel: stretch(|trips| &trips.kernel),
+                userspace: stretch(|trips| &trips.userspace),
+                userspace_fifo: stretch(|trips| &trips.userspace_fifo),
+            },
+            idle,
+            loaded,
+        }
+    }
+}
+
+impl Ratios {
+    fn new(over: &Quantiles, under: &Quantiles) -> Self {
+        Self {
+            p50: ratio(over.p50, under.p50),
+            p99: ratio(over.p99, under.p99),
+            p999: ratio(over.p999, under.p999),
+            max: ratio(over.max, under.max),
+        }
+    }
+}
+
+/// The budgets of the design that this benchmark covers.
+fn budgets(costs: &Costs, rtt: &Rtt) -> Vec<Budget> {
+    let net = |figure| costs.get(&figure).map(|cost| cost.net_ns);
+    let nanos = |name, at_most, figure| Budget::new(name, at_most, "ns", net(figure));
+    let stretch = rtt.loaded_p999_to_idle_p50.kernel;
+    vec![
+        nanos("xdp_probe_to_reply", 500.0, Figure::ProbeToReply),
+        nanos("drop_junk_bad_magic", 50.0, Figure::JunkBadMagic),
+        nanos("drop_junk_unknown_peer", 50.0, Figure::JunkUnknownPeer),
+        nanos("drop_junk_bad_mac", 50.0, Figure::JunkBadMac),
+        Budget::new("kernel_rtt_loaded_p999_to_idle_p50", 10.0, "times", stretch),
+    ]
+}
+
+impl Budget {
+    fn new(name: &'static str, at_most: f64, unit: &'static str, measured: Option<f64>) -> Self {
+        Self {
+            name,
+            at_most,
+            unit,
+            measured,
+            met: measured.is_some_and(|measured| measured <= at_most),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_without_a_figure_is_not_met() {
+        assert!(Budget::new("a", 50.0, "ns", Some(50.0)).met);
+        assert!(!Budget::new("a", 50.0, "ns", Some(50.1)).met);
+        assert!(!Budget::new("a", 50.0, "ns", None).met);
+    }
+}

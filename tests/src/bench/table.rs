@@ -1,0 +1,175 @@
+//! The report as a table for humans.
+
+use std::fmt::{Display, Formatter, Result};
+
+use super::report::{Budget, CpuUse, Figure, Quantiles, Ratios, Report, RoundTrips, Rtt};
+
+/// More than this, and the machine did more than measure.
+const IDLE_PERCENT: f64 = 50.0;
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self {
+            kernel,
+            cores,
+            seconds,
+            ..
+        } = self;
+        writeln!(f, "Linux {kernel}, {cores} cores, {seconds} s a phase\n")?;
+        self.costs(f)?;
+        round_trips(f, &self.rtt_us)?;
+        method(f, &self.rtt_method)?;
+        writeln!(f, "{:<42} {:>8} {:>8}", "budget", "at most", "measured")?;
+        for budget in &self.budgets {
+            write_budget(f, budget)?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn costs(&self, f: &mut Formatter<'_>) -> Result {
+        writeln!(
+            f,
+            "{:<42} {:>8} {:>8} {:>8} {:>8} {:>9}",
+            "cost per packet in ns", "net", "raw", "baseline", "mean raw", "packets"
+        )?;
+        writeln!(f, "  CPUs {}", cpu(&self.cost_cpu))?;
+        for (figure, cost) in &self.cost_ns {
+            let net = match figure {
+                Figure::Baseline | Figure::BaselinePaced => "-".to_owned(),
+                _ => format!("{:.0}", cost.net_ns),
+            };
+            writeln!(
+                f,
+                "  {:<40} {net:>8} {:>8.0} {:>8.0} {:>8.0} {:>9}",
+                figure.describe(),
+                cost.raw_ns,
+                cost.baseline_ns,
+                cost.mean_raw_ns,
+                cost.packets
+            )?;
+        }
+        method(f, &self.cost_method)
+    }
+}
+
+fn round_trips(f: &mut Formatter<'_>, rtt: &Rtt) -> Result {
+    writeln!(
+        f,
+        "{:<42} {:>8} {:>8} {:>8} {:>8} {:>6}",
+        "round trip in us", "p50", "p99", "p99.9", "max", "lost"
+    )?;
+    let Rtt { spinners, .. } = rtt;
+    let phases = [
+        (
+            idle(&rtt.idle.cpu).to_owned(),
+            &rtt.idle,
+            &rtt.kernel_to_userspace.idle,
+        ),
+        (
+            format!("{spinners} processes compute"),
+            &rtt.loaded,
+            &rtt.kernel_to_userspace.loaded,
+        ),
+    ];
+    for (name, trips, ratios) in phases {
+        let RoundTrips {
+            kernel,
+            userspace,
+            userspace_fifo,
+            cpu: used,
+            prober_realtime,
+        } = trips;
+        let slow = if *prober_realtime {
+            ""
+        } else {
+            ", asked without real-time priority"
+        };
+        writeln!(f, "  {name}: CPUs {}{slow}", cpu(used))?;
+        quantiles(f, "kernel", kernel)?;
+        quantiles(f, "userspace", userspace)?;
+        quantiles(f, "userspace, SCHED_FIFO", userspace_fifo)?;
+        let Ratios {
+            p50,
+            p99,
+            p999,
+            max,
+        } = ratios;
+        let [p50, p99, p999, max] = [p50, p99, p999, max].map(|value| number(*value, 3));
+        writeln!(
+            f,
+            "    {:<38} {p50:>8} {p99:>8} {p999:>8} {max:>8}",
+            "kernel / userspace"
+        )?;
+    }
+    let stretch = &rtt.loaded_p999_to_idle_p50;
+    writeln!(
+        f,
+        "  loaded p99.9 / idle p50: kernel {}, userspace {}, SCHED_FIFO {}",
+        number(stretch.kernel, 1),
+        number(stretch.userspace, 1),
+        number(stretch.userspace_fifo, 1)
+    )
+}
+
+fn quantiles(f: &mut Formatter<'_>, name: &str, quantiles: &Quantiles) -> Result {
+    let Quantiles {
+        lost,
+        p50,
+        p99,
+        p999,
+        max,
+        ..
+    } = quantiles;
+    let text = |value: &Option<f64>| match value {
+        Some(_) => number(*value, 1),
+        None => "lost".to_owned(),
+    };
+    let [p50, p99, p999, max] = [p50, p99, p999, max].map(text);
+    writeln!(
+        f,
+        "    {name:<38} {p50:>8} {p99:>8} {p999:>8} {max:>8} {lost:>6}"
+    )
+}
+
+fn write_budget(f: &mut Formatter<'_>, budget: &Budget) -> Result {
+    let Budget {
+        name,
+        at_most,
+        unit,
+        measured,
+        met,
+    } = budget;
+    let verdict = if *met { "met" } else { "missed" };
+    let measured = number(*measured, 1);
+    writeln!(
+        f,
+        "  {name:<40} {at_most:>8} {measured:>8} {unit:<5} {verdict}"
+    )
+}
+
+fn method(f: &mut Formatter<'_>, lines: &[&str]) -> Result {
+    lines.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
+    writeln!(f)
+}
+
+fn idle(used: &CpuUse) -> &'static str {
+    if used.busy_percent > IDLE_PERCENT {
+        "supposed to be idle, but others keep this machine busy"
+    } else {
+        "idle"
+    }
+}
+
+fn cpu(used: &CpuUse) -> String {
+    let CpuUse {
+        busy_percent,
+        stolen_percent,
+    } = used;
+    format!("{busy_percent:.0} % busy, {stolen_percent:.1} % stolen")
+}
+
+fn number(value: Option<f64>, decimals: usize) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.decimals$}"))
+}

@@ -1,0 +1,139 @@
+//! What the agents of a cluster tell, from one moment on.
+
+use std::{collections::HashMap, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_user::control::protocol::{DownTrace, Event, What};
+
+use crate::{Cluster, wait_until};
+
+/// An event, and whose agent told it.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub author: String,
+    pub event: Event,
+}
+
+/// A node was called dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub author: String,
+    pub node: String,
+    /// `down` or `agent-stalled`.
+    pub state: String,
+    pub at_ns: u64,
+    pub trace: Option<DownTrace>,
+}
+
+/// Events in the order in which they were collected.
+#[derive(Debug)]
+pub struct Chronicle {
+    /// Number of the last event that we have, by author.
+    seen: HashMap<String, u64>,
+    told: Vec<Told>,
+}
+
+impl Chronicle {
+    /// Begins now, with all agents that run: what they told before does not count.
+    pub fn begin(cluster: &Cluster) -> Result<Self> {
+        let mut chronicle = Self {
+            seen: HashMap::new(),
+            told: Vec::new(),
+        };
+        for node in cluster.nodes().iter().filter(|node| node.agent.is_some()) {
+            chronicle.listen(cluster, &node.name)?;
+        }
+        chronicle.told.clear();
+        Ok(chronicle)
+    }
+
+    /// Takes over what `author` told since.
+    pub fn listen(&mut self, cluster: &Cluster, author: &str) -> Result<()> {
+        let seen = self.seen.entry(author.to_owned()).or_default();
+        for event in cluster.node(author)?.control.events(*seen)?.events {
+            *seen = event.number;
+            self.told.push(Told {
+                author: author.to_owned(),
+                event,
+            });
+        }
+        Ok(())
+    }
+
+    /// The agent of `author` is another one from here on, and counts its events anew.
+    pub fn restarted(&mut self, author: &str) {
+        self.seen.remove(author);
+    }
+
+    /// Waits until `author` has told something that `wanted` takes, and returns the first such event.
+    pub fn wait(
+        &mut self,
+        cluster: &Cluster,
+        author: &str,
+        patience: Duration,
+        what: &str,
+        wanted: impl Fn(&What) -> bool,
+    ) -> Result<Event> {
+        let mut found = None;
+        wait_until(patience, &format!("{author} tells: {what}"), || {
+            self.listen(cluster, author)?;
+            found = self
+                .told_by(author)
+                .find(|event| wanted(&event.what))
+                .cloned();
+            Ok(found.is_some())
+        })
+        .with_context(|| format!("told so far: {:#?}", self.told))?;
+        found.context("no such event")
+    }
+
+    /// Waits until `author` calls `node` what `state` says.
+    pub fn wait_state(
+        &mut self,
+        cluster: &Cluster,
+        author: &str,
+        node: &str,
+        state: &str,
+        patience: Duration,
+    ) -> Result<Event> {
+        let what = format!("{node} is {state}");
+        self.wait(
+            cluster,
+            author,
+            patience,
+            &what,
+            |what| matches!(what, What::Peer { node: n, to, .. } if n == node && to == state),
+        )
+    }
+
+    pub fn told_by(&self, author: &str) -> impl Iterator<Item = &Event> {
+        self.told
+            .iter()
+            .filter(move |told| told.author == author)
+            .map(|told| &told.event)
+    }
+
+    /// Who was called dead, by whom.
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        let verdict = |told: &Told| match &told.event.what {
+            What::Peer {
+                node, to, trace, ..
+            } if to == "down" || to == "agent-stalled" => Some(Verdict {
+                author: told.author.clone(),
+                node: node.clone(),
+                state: to.clone(),
+                at_ns: told.event.at_ns,
+                trace: *trace,
+            }),
+            _ => None,
+        };
+        self.told.iter().filter_map(verdict).collect()
+    }
+
+    /// Fails if anybody was called dead.
+    pub fn nobody_died(&self) -> Result<()> {
+        let verdicts = self.verdicts();
+        ensure!(verdicts.is_empty(), "called dead: {verdicts:#?}");
+        Ok(())
+    }
+}

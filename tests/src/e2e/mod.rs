@@ -1,0 +1,25 @@
+//! What the end-to-end tests share: programs run in a namespace, what agents told, what clients saw.
+//!
+//! Nothing here waits for an amount of time to pass where a condition can be waited for, and nothing
+//! outlives the value that started it.
+
+pub mod books;
+pub mod chronicle;
+pub mod lines;
+pub mod load;
+pub mod program;
+pub mod python;
+pub mod scene;
+pub mod traces;
+
+use std::time::Duration;
+
+pub use chronicle::Chronicle;
+pub use program::{Ended, Program};
+pub use scene::heartbeat;
+
+/// How long a cluster may take until all is well, and anything that has no bound of its own.
+pub const SOON: Duration = Duration::from_secs(20);
+/// What a loaded machine may add to a time that the configuration promises.
+pub const GRACE: Duration = Duration::from_millis(500);
+pub const MILLISECOND: Duration = Duration::from_millis(1);

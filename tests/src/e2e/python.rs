@@ -1,0 +1,91 @@
+//! Scripts in `fixtures/` that make and read frames with scapy: nothing of this code base is in them.
+
+use std::{
+    env,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::Program;
+use crate::netns::Namespace;
+
+/// The distribution's, which sees the distribution's packages.
+const PYTHON: &str = "/usr/bin/python3";
+/// Importing scapy takes seconds on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether scapy is there. If not, says that `test` is skipped.
+pub fn scapy_is_there(test: &str) -> bool {
+    let check = "import importlib.util as u, sys; sys.exit(u.find_spec('scapy') is None)";
+    let mut command = Command::new(PYTHON);
+    command.args(["-c", check]);
+    let found = Program::run(None, command, PATIENCE);
+    if found.is_ok_and(|ended| ended.status.success()) {
+        return true;
+    }
+    // Straight to the stream: libtest holds back what the print macros say in a test that passes.
+    let _ = writeln!(
+        io::stderr(),
+        "SKIP {test}: no scapy for {PYTHON}, install python3-scapy"
+    );
+    false
+}
+
+/// A script that takes orders: a line each, answered by a line.
+#[derive(Debug)]
+pub struct Script {
+    program: Program,
+    answers: usize,
+}
+
+impl Script {
+    /// Starts `fixtures/NAME` in `ns` and waits until it is ready.
+    pub fn start(ns: &Namespace, name: &str, args: &[&str]) -> Result<Self> {
+        let mut command = Command::new(PYTHON);
+        // No compiled files beside the sources.
+        command.arg("-B").arg(fixture(name)?).args(args);
+        let mut script = Self {
+            program: Program::start(Some(ns), command)?,
+            answers: 0,
+        };
+        let said = script.answer()?;
+        ensure!(said == "ready", "{name} began with `{said}`");
+        Ok(script)
+    }
+
+    /// Gives an order and waits until it is carried out.
+    pub fn order(&mut self, order: &str) -> Result<String> {
+        self.program.say(order)?;
+        self.answer()
+    }
+
+    /// Gives an order that is carried out until the next one comes.
+    pub fn begin(&mut self, order: &str) -> Result<()> {
+        self.program.say(order)
+    }
+
+    /// Gives an order whose answer is a number.
+    pub fn count(&mut self, order: &str) -> Result<u64> {
+        let answer = self.order(order)?;
+        let number = answer.parse();
+        number.with_context(|| format!("`{order}` was answered by `{answer}`"))
+    }
+
+    fn answer(&mut self) -> Result<String> {
+        self.answers += 1;
+        self.program.line(self.answers, PATIENCE)
+    }
+}
+
+fn fixture(name: &str) -> Result<PathBuf> {
+    // Set by cargo, and by `cargo xtask` for programs that run as root.
+    let package = env::var_os("CARGO_MANIFEST_DIR");
+    let package = package.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let path = Path::new(&package).join("fixtures").join(name);
+    ensure!(path.exists(), "there is no {}", path.display());
+    Ok(path)
+}

@@ -1,0 +1,243 @@
+//! A dead node is called dead by all who live, on time, and nobody else is.
+
+use std::{env, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_common::time::Boottime;
+use heartbeat_tests::{
+    Fault, Options,
+    e2e::{
+        Chronicle, GRACE, MILLISECOND, SOON,
+        chronicle::Verdict,
+        load::Spinners,
+        scene::{node_in, options, play, wait_status},
+    },
+    skip::rig_runs,
+    sys::boottime,
+    wait::observe,
+};
+use heartbeat_user::control::protocol::{DownTrace, What};
+
+/// How long the stress lasts, in seconds, instead of a minute.
+const STRESS: &str = "HEARTBEAT_STRESS_SECONDS";
+
+const VICTIM: &str = "b";
+const SURVIVORS: [&str; 2] = ["a", "c"];
+
+/// Kills a node in one way and heals it; shows what both survivors said of its death.
+fn death(
+    fault: Fault,
+    state: &str,
+    check: impl Fn(&Verdict, Boottime) -> Result<()>,
+) -> Result<()> {
+    play(options(), |cluster| {
+        let mut chronicle = Chronicle::begin(cluster)?;
+        cluster.inject(VICTIM, fault)?;
+        let dead_at = boottime();
+        for survivor in SURVIVORS {
+            chronicle.wait_state(cluster, survivor, VICTIM, state, SOON)?;
+        }
+        let verdicts = chronicle.verdicts();
+        let authors: Vec<_> = verdicts.iter().map(|verdict| &verdict.author).collect();
+        ensure!(authors == SURVIVORS, "once each: {verdicts:#?}");
+        for verdict in &verdicts {
+            ensure!((&*verdict.node, &*verdict.state) == (VICTIM, state));
+            check(verdict, dead_at).with_context(|| format!("{verdict:#?}"))?;
+        }
+
+        cluster.heal(VICTIM, fault)?;
+        cluster.wait_well(SOON, "a")?;
+        for survivor in SURVIVORS {
+            chronicle.listen(cluster, survivor)?;
+        }
+        let verdicts = chronicle.verdicts();
+        ensure!(
+            verdicts.iter().all(|verdict| verdict.node == VICTIM),
+            "nobody else: {verdicts:#?}"
+        );
+        Ok(())
+    })
+}
+
+/// The verdict on a node that fell silent after `silent_at`.
+fn on_time(verdict: &Verdict, silent_at: Boottime) -> Result<()> {
+    let Options {
+        interval, timeout, ..
+    } = options();
+    let DownTrace {
+        last_reply_ns,
+        deadline_ns,
+        fired_ns,
+        awake_ns,
+    } = verdict.trace.context("a silence without its trace")?;
+    let [last_reply, deadline, fired, awake] =
+        [last_reply_ns, deadline_ns, fired_ns, awake_ns].map(Boottime::from_nanos);
+    let earliest = last_reply.after(timeout);
+    ensure!(
+        last_reply <= silent_at.after(interval),
+        "it had fallen silent"
+    );
+    ensure!(
+        deadline >= earliest,
+        "the deadline is the timeout after the last reply"
+    );
+    // Later only where a probe left late, as it may on a busy machine.
+    ensure!(deadline <= earliest.after(GRACE), "the deadline is far off");
+    ensure!(
+        fired_ns == 0 || fired >= earliest,
+        "the kernel's timer fired early"
+    );
+    ensure!(awake >= deadline, "the agent was early");
+    ensure!(awake_ns == verdict.at_ns, "when it was decided");
+    ensure!(
+        awake <= silent_at.after(timeout + GRACE),
+        "the agent was late"
+    );
+    Ok(())
+}
+
+/// The verdict on an agent that ticks no more since `stalled_at`, under a kernel that answers.
+fn stalled_on_time(verdict: &Verdict, stalled_at: Boottime) -> Result<()> {
+    let at = Boottime::from_nanos(verdict.at_ns);
+    ensure!(verdict.trace.is_none(), "there was no silence");
+    ensure!(at <= stalled_at.after(options().agent_stall + GRACE));
+    Ok(())
+}
+
+#[test]
+fn a_node_that_loses_its_link_is_down() -> Result<()> {
+    if !rig_runs("a_node_that_loses_its_link_is_down") {
+        return Ok(());
+    }
+    death(Fault::Cut, "down", on_time)
+}
+
+#[test]
+fn a_node_that_nothing_reaches_is_down_though_its_link_is_up() -> Result<()> {
+    if !rig_runs("a_node_that_nothing_reaches_is_down_though_its_link_is_up") {
+        return Ok(());
+    }
+    death(Fault::Silent, "down", on_time)
+}
+
+#[test]
+fn a_killed_agent_is_stalled_while_its_kernel_answers() -> Result<()> {
+    if !rig_runs("a_killed_agent_is_stalled_while_its_kernel_answers") {
+        return Ok(());
+    }
+    death(Fault::Kill, "agent-stalled", stalled_on_time)
+}
+
+#[test]
+fn a_stopped_agent_is_stalled_while_its_kernel_answers() -> Result<()> {
+    if !rig_runs("a_stopped_agent_is_stalled_while_its_kernel_answers") {
+        return Ok(());
+    }
+    death(Fault::Stop, "agent-stalled", stalled_on_time)
+}
+
+#[test]
+fn the_node_that_is_cut_off_misses_all_others_and_its_quorum() -> Result<()> {
+    if !rig_runs("the_node_that_is_cut_off_misses_all_others_and_its_quorum") {
+        return Ok(());
+    }
+    play(options(), |cluster| {
+        let mut chronicle = Chronicle::begin(cluster)?;
+        cluster.inject(VICTIM, Fault::Silent)?;
+        for other in SURVIVORS {
+            chronicle.wait_state(cluster, VICTIM, other, "down", SOON)?;
+        }
+        chronicle.wait(cluster, VICTIM, SOON, "its quorum is lost", |what| {
+            matches!(
+                what,
+                What::Quorum {
+                    quorate: false,
+                    alive: 1
+                }
+            )
+        })?;
+        cluster.heal(VICTIM, Fault::Silent)?;
+        cluster.wait_well(SOON, "a")
+    })
+}
+
+#[test]
+fn a_peer_is_up_while_one_of_its_links_is() -> Result<()> {
+    if !rig_runs("a_peer_is_up_while_one_of_its_links_is") {
+        return Ok(());
+    }
+    let with_two = Options {
+        links: 2,
+        ..options()
+    };
+    play(with_two, |cluster| {
+        let mut chronicle = Chronicle::begin(cluster)?;
+        cluster.switch().set_port_forwarding("b-hb0", false)?;
+        for survivor in SURVIVORS {
+            let what = "link 0 to b is down";
+            chronicle.wait(cluster, survivor, SOON, what, |what| {
+                matches!(what, What::Link { node, link: 0, to, .. } if node == VICTIM && to == "down")
+            })?;
+        }
+        let status = cluster.node("a")?.control.status()?;
+        let b = node_in(&status, VICTIM)?;
+        let links: Vec<_> = b.links.iter().map(|link| link.state.as_deref()).collect();
+        ensure!(
+            b.state == "up" && links == [Some("down"), Some("up")],
+            "{b:#?}"
+        );
+
+        cluster.switch().set_port_forwarding("b-hb1", false)?;
+        for survivor in SURVIVORS {
+            chronicle.wait_state(cluster, survivor, VICTIM, "down", SOON)?;
+        }
+        cluster.switch().set_port_forwarding("b-hb0", true)?;
+        wait_status(cluster.node("a")?, "b is up again by link 0", |status| {
+            node_in(status, VICTIM).is_ok_and(|b| b.state == "up")
+        })?;
+        cluster.switch().set_port_forwarding("b-hb1", true)?;
+        cluster.wait_well(SOON, "a")
+    })
+}
+
+#[test]
+fn nobody_is_called_dead_for_want_of_cpu() -> Result<()> {
+    if !rig_runs("nobody_is_called_dead_for_want_of_cpu") {
+        return Ok(());
+    }
+    let stress = match env::var(STRESS) {
+        Ok(seconds) => Duration::from_secs(seconds.parse().context(STRESS)?),
+        Err(_) => Duration::from_secs(60),
+    };
+    let strict = Options {
+        interval: 2 * MILLISECOND,
+        timeout: 10 * MILLISECOND,
+        agent_stall: 500 * MILLISECOND,
+        ..Options::default()
+    };
+    play(strict, |cluster| {
+        let mut chronicle = Chronicle::begin(cluster)?;
+        let _spinners = Spinners::start(2)?;
+        let mut listened = boottime();
+        observe(stress, || {
+            cluster.check_agents()?;
+            // Often enough that an agent does not forget what it told.
+            if boottime().since(listened) > Duration::from_secs(1) {
+                for node in ["a", "b", "c"] {
+                    chronicle.listen(cluster, node)?;
+                }
+                listened = boottime();
+            }
+            Ok(())
+        })?;
+        cluster.wait_well(SOON, "a")?;
+        for node in ["a", "b", "c"] {
+            chronicle.listen(cluster, node)?;
+            let moved = chronicle
+                .told_by(node)
+                .find(|event| matches!(event.what, What::Takeover { .. } | What::Release { .. }));
+            ensure!(moved.is_none(), "{node} moved the address: {moved:#?}");
+        }
+        chronicle.nobody_died()
+    })
+}

@@ -1,0 +1,326 @@
+//! What strangers, and those who recorded something, can do: be counted, and nothing else.
+//!
+//! All frames are made by scripts in `fixtures/` that share no code with what is tested.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_common::time::Boottime;
+use heartbeat_tests::{
+    Cluster, Fault, Options,
+    client::Client,
+    config::{Family, interface},
+    e2e::{
+        Chronicle, GRACE, MILLISECOND, SOON,
+        books::{longest_silence, wait_served},
+        python::{Script, scapy_is_there},
+        scene::play,
+    },
+    netns::Namespace,
+    skip::rig_runs,
+    sys::boottime,
+    wait::observe,
+    wait_until,
+};
+
+const TARGET: &str = "a";
+/// Whom the attacker pretends to be.
+const SOURCE: &str = "b";
+/// Frames of each kind.
+const COUNT: u64 = 25;
+/// What an attack may cost the client. Far less than any takeover would.
+const SMALL: Duration = Duration::from_millis(50);
+
+fn options() -> Options {
+    Options {
+        interval: 5 * MILLISECOND,
+        timeout: 50 * MILLISECOND,
+        agent_stall: 500 * MILLISECOND,
+        ..Options::default()
+    }
+}
+
+/// An attacker at `interface` of `ns`.
+fn attacker(cluster: &Cluster, ns: &Namespace, interface: &str, hear: &str) -> Result<Script> {
+    let target = cluster.node(TARGET)?;
+    let mac = target
+        .ns
+        .mac("hb0")?
+        .context("the target has no MAC address")?;
+    let key = target.key();
+    let args = [
+        ("--interface", interface),
+        ("--hear", hear),
+        ("--cluster", "rig"),
+        ("--key", key.to_str().context("a path in UTF-8")?),
+        ("--target-mac", &mac),
+        ("--target-ip", &Family::V4.address(0, 1).to_string()),
+        ("--target-id", "1"),
+        ("--source-ip", &Family::V4.address(0, 2).to_string()),
+        ("--source-id", "2"),
+    ];
+    let args: Vec<&str> = args
+        .iter()
+        .flat_map(|(name, value)| [*name, value])
+        .collect();
+    Script::start(ns, "attacker.py", &args)
+}
+
+/// An attacker on the client's machine.
+fn stranger(cluster: &Cluster) -> Result<Script> {
+    let at = interface(0);
+    attacker(cluster, cluster.client_namespace(), &at, &at)
+}
+
+/// An attacker in the switch: it hears what `SOURCE` sends, and speaks on the wire to `TARGET`.
+fn wiretap(cluster: &Cluster) -> Result<Script> {
+    attacker(cluster, cluster.switch().namespace(), "a-hb0", "b-hb0")
+}
+
+/// Lets `attack` happen to a cluster with a client, which must not notice.
+fn unharmed(attack: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+    play(options(), |cluster| {
+        let client = cluster.client(MILLISECOND)?;
+        wait_served(&client, TARGET, SOON)?;
+        let mut chronicle = Chronicle::begin(cluster)?;
+        let begun_at = boottime();
+        attack(cluster)?;
+        cluster.check_agents()?;
+        cluster.wait_well(SOON, TARGET)?;
+        still_served(&client, begun_at)?;
+        for node in ["a", "b", "c"] {
+            chronicle.listen(cluster, node)?;
+        }
+        chronicle.nobody_died()
+    })
+}
+
+fn still_served(client: &Client, since: Boottime) -> Result<()> {
+    wait_served(client, TARGET, SOON)?;
+    let gap = longest_silence(client, since);
+    ensure!(gap <= SMALL, "the client had no answer for {gap:?}");
+    Ok(())
+}
+
+/// Waits until `counter` has grown by exactly `count` since it was `before`.
+fn counted(cluster: &Cluster, counter: &str, before: u64, count: u64) -> Result<()> {
+    let target = cluster.node(TARGET)?;
+    let mut now = before;
+    wait_until(SOON, "all frames are counted", || {
+        now = target.counter(counter)?;
+        Ok(now >= before + count)
+    })
+    .with_context(|| format!("{counter} went from {before} to {now} by {count} frames"))?;
+    ensure!(
+        now == before + count,
+        "{counter} went from {before} to {now} by {count} frames"
+    );
+    Ok(())
+}
+
+/// What the script sends, and what becomes of it.
+const FORGERIES: [(&str, &str); 28] = [
+    ("wrong-key", "drop_bad_mac"),
+    ("wrong-key-reply", "drop_bad_mac"),
+    ("wrong-key-vlan", "drop_bad_mac"),
+    ("no-key", "drop_bad_mac"),
+    ("unknown-key", "drop_unknown_key"),
+    ("old-probe", "drop_replayed_probe"),
+    ("old-probe-with-leases", "drop_replayed_probe"),
+    ("unasked-reply", "drop_unsolicited_reply"),
+    ("foreign-cluster", "drop_foreign_cluster"),
+    ("wrong-node", "drop_wrong_node"),
+    ("wrong-source", "drop_unknown_peer"),
+    ("wrong-link", "drop_unknown_peer"),
+    ("stranger", "drop_unknown_peer"),
+    ("magic", "drop_bad_magic"),
+    ("http", "drop_bad_magic"),
+    ("version-2", "pass_unknown_version"),
+    ("version-0", "pass_unknown_version"),
+    ("kind-0", "drop_malformed"),
+    ("kind-7", "drop_malformed"),
+    ("leases-9", "drop_malformed"),
+    ("leases-255", "drop_malformed"),
+    ("leases-missing", "drop_malformed"),
+    ("trailing", "drop_malformed"),
+    ("half", "drop_malformed"),
+    ("udp-length-short", "drop_malformed"),
+    ("udp-length-long", "drop_malformed"),
+    ("ip-length-short", "drop_malformed"),
+    ("empty", "drop_truncated"),
+];
+
+/// The same for frames that a switch may look into, mend or refuse: these are put on the wire.
+const MUTILATIONS: [(&str, &str); 5] = [
+    ("cut-short", "drop_truncated"),
+    ("cut-to-magic", "drop_truncated"),
+    ("fragment-first", "pass_fragment"),
+    ("fragment-later", "pass_fragment"),
+    ("ip-options", "pass_ip_options"),
+];
+
+#[test]
+fn forged_and_malformed_frames_are_counted_and_answered_by_nobody() -> Result<()> {
+    const TEST: &str = "forged_and_malformed_frames_are_counted_and_answered_by_nobody";
+    if !rig_runs(TEST) || !scapy_is_there(TEST) {
+        return Ok(());
+    }
+    unharmed(|cluster| {
+        let (mut stranger, mut wiretap) = (stranger(cluster)?, wiretap(cluster)?);
+        for (cases, sender) in [
+            (&FORGERIES[..], &mut stranger),
+            (&MUTILATIONS, &mut wiretap),
+        ] {
+            for (case, counter) in cases {
+                let before = cluster.node(TARGET)?.counter(counter)?;
+                sender.count(&format!("forge {case} {COUNT}"))?;
+                counted(cluster, counter, before, COUNT).with_context(|| format!("case {case}"))?;
+            }
+        }
+        ensure!(stranger.count("heard")? == 0, "somebody answered");
+        Ok(())
+    })
+}
+
+#[test]
+fn recorded_probes_are_not_answered_again() -> Result<()> {
+    const TEST: &str = "recorded_probes_are_not_answered_again";
+    if !rig_runs(TEST) || !scapy_is_there(TEST) {
+        return Ok(());
+    }
+    unharmed(|cluster| {
+        let mut wiretap = wiretap(cluster)?;
+        for (kind, counter) in [
+            ("probe", "drop_replayed_probe"),
+            ("reply", "drop_replayed_reply"),
+        ] {
+            ensure!(wiretap.count(&format!("capture {kind} 40"))? == 40);
+            let before = cluster.node(TARGET)?.counter(counter)?;
+            wiretap.count("replay 200")?;
+            counted(cluster, counter, before, 200)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn recorded_replies_do_not_keep_a_dead_node_alive() -> Result<()> {
+    const TEST: &str = "recorded_replies_do_not_keep_a_dead_node_alive";
+    if !rig_runs(TEST) || !scapy_is_there(TEST) {
+        return Ok(());
+    }
+    play(options(), |cluster| {
+        let mut wiretap = wiretap(cluster)?;
+        ensure!(wiretap.count("capture reply 60")? == 60);
+        let before = cluster.node(TARGET)?.counter("drop_replayed_reply")?;
+        let mut chronicle = Chronicle::begin(cluster)?;
+        // From before it dies until after: there is no moment without them.
+        wiretap.begin("loop")?;
+        wait_until(SOON, "replays arrive", || {
+            Ok(cluster.node(TARGET)?.counter("drop_replayed_reply")? > before + 10)
+        })?;
+        cluster.inject(SOURCE, Fault::Cut)?;
+        let cut_at = boottime();
+        let down = chronicle.wait_state(cluster, TARGET, SOURCE, "down", SOON)?;
+        let late = Boottime::from_nanos(down.at_ns).since(cut_at);
+        ensure!(
+            late <= options().timeout + GRACE,
+            "declared down after {late:?}"
+        );
+        // And it stays dead, however long they go on.
+        let mut chronicle = Chronicle::begin(cluster)?;
+        observe(20 * options().timeout, || cluster.check_agents())?;
+        let sent = wiretap.count("stop")?;
+        chronicle.listen(cluster, TARGET)?;
+        ensure!(chronicle.told_by(TARGET).next().is_none(), "{chronicle:#?}");
+        counted(cluster, "drop_replayed_reply", before, sent)
+    })
+}
+
+#[test]
+fn a_flood_of_junk_harms_nobody() -> Result<()> {
+    const TEST: &str = "a_flood_of_junk_harms_nobody";
+    if !rig_runs(TEST) || !scapy_is_there(TEST) {
+        return Ok(());
+    }
+    unharmed(|cluster| {
+        let mut stranger = stranger(cluster)?;
+        let dropped = |cluster: &Cluster| -> Result<u64> {
+            let status = cluster.node(TARGET)?.control.status()?;
+            let counters = ["drop_bad_magic", "drop_bad_mac", "drop_truncated"];
+            Ok(counters
+                .iter()
+                .filter_map(|name| status.counters.get(*name))
+                .sum())
+        };
+        let before = dropped(cluster)?;
+        let sent = stranger.count("flood 200000 5")?;
+        ensure!(sent > 10_000, "{sent} frames are no flood");
+        // Some may have found a queue full, in the switch or at the node.
+        wait_until(SOON, "half of the flood is counted", || {
+            Ok(dropped(cluster)? - before >= sent / 2)
+        })?;
+        ensure!(stranger.count("heard")? == 0, "somebody answered");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_control_socket_survives_bad_clients() -> Result<()> {
+    if !rig_runs("the_control_socket_survives_bad_clients") {
+        return Ok(());
+    }
+    unharmed(|cluster| {
+        let control = cluster.node(TARGET)?.control.clone();
+        let connect = || -> Result<UnixStream> {
+            let stream = UnixStream::connect(control.socket())?;
+            stream.set_read_timeout(Some(SOON))?;
+            stream.set_write_timeout(Some(SOON))?;
+            Ok(stream)
+        };
+        for garbage in [
+            &b"\n"[..],
+            b"hello\n",
+            b"{}\n",
+            b"{\"command\":\"explode\"}\n",
+            b"{\"command\":\"events\",\"after\":-1}\n",
+            b"{\"command\":\"ping\",\"node\":\"b\",\"count\":0}\n",
+            b"{\"command\":\"ping\",\"node\":\"b\",\"count\":4000000000}\n",
+            b"\"status\"\n",
+            b"[[[[[[[[\n",
+        ] {
+            let mut stream = connect()?;
+            stream.write_all(garbage)?;
+            let mut answer = vec![0; 4096];
+            let len = stream.read(&mut answer)?;
+            let answer = String::from_utf8_lossy(&answer[..len]);
+            ensure!(
+                answer.starts_with("{\"answer\":\"error\""),
+                "{garbage:?}: {answer}"
+            );
+            control.status()?;
+        }
+        // No text, no end, no reader: the agent may hang up at any moment.
+        let mut streams = Vec::new();
+        for rude in [
+            vec![0xff; 512],
+            vec![b'x'; 1 << 20],
+            b"{\"command\":\"status\"}\n".repeat(20_000),
+        ] {
+            let mut stream = connect()?;
+            stream.set_write_timeout(Some(200 * MILLISECOND))?;
+            let _ = stream.write_all(&rude);
+            streams.push(stream);
+            control.status()?;
+        }
+        for _ in 0..100 {
+            streams.push(connect()?);
+        }
+        control.status()?;
+        Ok(())
+    })
+}

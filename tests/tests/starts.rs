@@ -1,0 +1,214 @@
+//! Starts that cannot work, or not quite: the agent says why, harms nobody, and leaves nothing.
+
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    Ebpf,
+    programs::{Xdp, XdpMode},
+};
+use heartbeat_tests::{
+    Cluster,
+    cluster::{BINARY, OBJECT},
+    e2e::{
+        Program, SOON, heartbeat,
+        scene::options,
+        traces::{Network, nothing_left},
+    },
+    node::Node,
+    skip::rig_runs,
+};
+
+/// What is wrong with a start, and what the message must say.
+struct BadStart {
+    what: &'static str,
+    spoil: fn(&Node) -> Result<()>,
+    said: &'static [&'static str],
+}
+
+const BAD_STARTS: [BadStart; 8] = [
+    BadStart {
+        what: "no such interface",
+        spoil: |node| node.reconfigure("interface = \"hb0\"", "interface = \"nope0\""),
+        said: &["no interface is called nope0", "`ip link`", "[[link]]"],
+    },
+    BadStart {
+        what: "no such address",
+        spoil: |node| node.reconfigure("[\"10.77.0.1\"]", "[\"10.77.0.9\"]"),
+        said: &["10.77.0.9:694", "the address is not on this host"],
+    },
+    BadStart {
+        what: "no key",
+        spoil: |node| Ok(fs::remove_file(node.key())?),
+        said: &[
+            "reading the key file",
+            "/key: No such file",
+            "`heartbeat keygen`",
+        ],
+    },
+    BadStart {
+        what: "a key that others can read",
+        spoil: |node| {
+            Ok(fs::set_permissions(
+                node.key(),
+                fs::Permissions::from_mode(0o644),
+            )?)
+        },
+        said: &["has mode 0644", "chmod 0600"],
+    },
+    BadStart {
+        what: "a number without its unit",
+        spoil: |node| node.reconfigure("\"20000us\"", "\"20\""),
+        said: &[
+            "heartbeat.toml:7:11: ",
+            "timeout \"20\" has no unit",
+            "write a whole number",
+        ],
+    },
+    BadStart {
+        what: "a misspelled field",
+        spoil: |node| node.reconfigure("timeout =", "timeuot ="),
+        said: &[
+            "heartbeat.toml:7:1: ",
+            "unknown field `timeuot`",
+            "did you mean `timeout`?",
+        ],
+    },
+    BadStart {
+        what: "a state directory that cannot be made",
+        spoil: |node| node.reconfigure("/state\"", "/key/state\""),
+        said: &[
+            "could not make the state directory",
+            "/key/state",
+            "Not a directory",
+        ],
+    },
+    BadStart {
+        what: "a run directory that cannot be made",
+        spoil: |node| node.reconfigure("/run\"", "/key/run\""),
+        said: &[
+            "could not make the directory",
+            "/key/run",
+            "Not a directory",
+        ],
+    },
+];
+
+#[test]
+fn a_start_that_cannot_work_says_why_and_leaves_nothing() -> Result<()> {
+    if !rig_runs("a_start_that_cannot_work_says_why_and_leaves_nothing") {
+        return Ok(());
+    }
+    Cluster::play(options(), |cluster| {
+        let a = cluster.node("a")?;
+        let before = Network::of(Some(&a.ns))?;
+        let (config, key) = (fs::read(a.config())?, fs::read(a.key())?);
+        for BadStart { what, spoil, said } in BAD_STARTS {
+            spoil(a).context(what)?;
+            a.heartbeat(&["run"])?.refusal(said).context(what)?;
+            nothing_left(a, &before).context(what)?;
+            fs::write(a.config(), &config)?;
+            fs::write(a.key(), &key)?;
+            fs::set_permissions(a.key(), fs::Permissions::from_mode(0o600))?;
+        }
+        let absent = a.config().with_extension("absent");
+        let mut run = heartbeat(&["run", "--config"])?;
+        run.arg(&absent);
+        Program::run(Some(&a.ns), run, SOON)?.refusal(&[
+            "reading the configuration",
+            "heartbeat.absent: No such file",
+        ])?;
+        nothing_left(a, &before)
+    })
+}
+
+#[test]
+fn an_agent_that_is_not_root_says_so() -> Result<()> {
+    if !rig_runs("an_agent_that_is_not_root_says_so") {
+        return Ok(());
+    }
+    Cluster::play(options(), |cluster| {
+        let a = cluster.node("a")?;
+        let before = Network::of(Some(&a.ns))?;
+        // What others can read: the binary and the configuration, but not the key.
+        let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755));
+        let binary = cluster.dir().join("heartbeat");
+        fs::copy(env::var_os(BINARY).context(BINARY)?, &binary)?;
+        let home = a
+            .config()
+            .parent()
+            .map(Path::to_owned)
+            .context("no directory")?;
+        for path in [&*binary, cluster.dir(), &home] {
+            open(path)?;
+        }
+        let mut run = Command::new("setpriv");
+        run.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        run.arg(&binary).args(["run", "--config"]).arg(a.config());
+        Program::run(Some(&a.ns), run, SOON)?.refusal(&["run it as root"])?;
+        nothing_left(a, &before)
+    })
+}
+
+#[test]
+fn the_xdp_program_of_another_is_left_alone() -> Result<()> {
+    if !rig_runs("the_xdp_program_of_another_is_left_alone") {
+        return Ok(());
+    }
+    Cluster::play(options(), |cluster| {
+        let a = cluster.node("a")?;
+        let mut ebpf = Ebpf::load_file(env::var_os(OBJECT).map(PathBuf::from).context(OBJECT)?)?;
+        let pass: &mut Xdp = ebpf.program_mut("pass").context("no `pass`")?.try_into()?;
+        pass.load()?;
+        a.ns.enter(|| Ok(pass.attach("hb0", XdpMode::Driver)?))?;
+        let before = Network::of(Some(&a.ns))?;
+        ensure!(before.links.contains("xdp"), "{before:#?}");
+        a.heartbeat(&["run"])?.refusal(&[
+            "hb0: another XDP program is attached already and is left alone",
+            "bpftool net show",
+        ])?;
+        nothing_left(a, &before)
+    })
+}
+
+#[test]
+fn an_agent_without_real_time_goes_on_and_says_so() -> Result<()> {
+    if !rig_runs("an_agent_without_real_time_goes_on_and_says_so") {
+        return Ok(());
+    }
+    Cluster::play(options(), |cluster| {
+        let launcher = cluster.dir().join("launcher");
+        let script = "#!/bin/sh\nexec prlimit --memlock=65536 --rtprio=0 \
+            setpriv --bounding-set=-sys_nice,-ipc_lock \"$HEARTBEAT_BIN\" \"$@\"\n";
+        fs::write(&launcher, script)?;
+        fs::set_permissions(&launcher, fs::Permissions::from_mode(0o700))?;
+        cluster.node_mut("a")?.start_by(&launcher)?;
+        cluster.start_agent("b")?;
+        cluster.start_agent("c")?;
+        cluster.wait_well(SOON, "a")?;
+        let a = cluster.node("a")?;
+        let pulse = a.control.status()?.pulse;
+        ensure!(
+            pulse.realtime_priority == 0 && !pulse.memory_locked,
+            "{pulse:?}"
+        );
+        let log = a.logged()?;
+        for warning in [
+            "real-time scheduling was refused",
+            "locking memory was refused",
+        ] {
+            ensure!(log.contains(warning), "{log}");
+        }
+        let shown = a.heartbeat(&["status"])?.success()?;
+        ensure!(
+            shown.contains("NOT real-time, memory NOT locked"),
+            "{shown}"
+        );
+        Ok(())
+    })
+}
