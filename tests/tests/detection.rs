@@ -28,7 +28,7 @@ const SURVIVORS: [&str; 2] = ["a", "c"];
 fn death(
     fault: Fault,
     state: &str,
-    check: impl Fn(&Verdict, Boottime) -> Result<()>,
+    check: impl Fn(&Verdict, Boottime, Duration) -> Result<()>,
 ) -> Result<()> {
     play(options(), |cluster| {
         let mut chronicle = Chronicle::begin(cluster)?;
@@ -42,7 +42,9 @@ fn death(
         ensure!(authors == SURVIVORS, "once each: {verdicts:#?}");
         for verdict in &verdicts {
             ensure!((&*verdict.node, &*verdict.state) == (VICTIM, state));
-            check(verdict, dead_at).with_context(|| format!("{verdict:#?}"))?;
+            let pulse = cluster.node(&verdict.author)?.control.status()?.pulse;
+            let lateness = Duration::from_nanos(pulse.max_lateness_ns);
+            check(verdict, dead_at, lateness).with_context(|| format!("{verdict:#?} {pulse:?}"))?;
         }
 
         cluster.heal(VICTIM, fault)?;
@@ -59,8 +61,9 @@ fn death(
     })
 }
 
-/// The verdict on a node that fell silent after `silent_at`.
-fn on_time(verdict: &Verdict, silent_at: Boottime) -> Result<()> {
+/// The verdict on a node that fell silent before `silent_at`, by one whose probes were never later
+/// than `lateness`.
+fn on_time(verdict: &Verdict, silent_at: Boottime, lateness: Duration) -> Result<()> {
     let Options {
         interval, timeout, ..
     } = options();
@@ -81,8 +84,13 @@ fn on_time(verdict: &Verdict, silent_at: Boottime) -> Result<()> {
         deadline >= earliest,
         "the deadline is the timeout after the last reply"
     );
-    // Later only where a probe left late, as it may on a busy machine.
-    ensure!(deadline <= earliest.after(GRACE), "the deadline is far off");
+    // Later only by as much as a probe left late.
+    let slack = if lateness < interval {
+        lateness + MILLISECOND
+    } else {
+        GRACE
+    };
+    ensure!(deadline <= earliest.after(slack), "the deadline is off");
     ensure!(
         fired_ns == 0 || fired >= earliest,
         "the kernel's timer fired early"
@@ -97,7 +105,7 @@ fn on_time(verdict: &Verdict, silent_at: Boottime) -> Result<()> {
 }
 
 /// The verdict on an agent that ticks no more since `stalled_at`, under a kernel that answers.
-fn stalled_on_time(verdict: &Verdict, stalled_at: Boottime) -> Result<()> {
+fn stalled_on_time(verdict: &Verdict, stalled_at: Boottime, _: Duration) -> Result<()> {
     let at = Boottime::from_nanos(verdict.at_ns);
     ensure!(verdict.trace.is_none(), "there was no silence");
     ensure!(at <= stalled_at.after(options().agent_stall + GRACE));

@@ -305,7 +305,7 @@ fn check_tells_good_configurations_from_bad_ones() -> Result<()> {
                 "*/heartbeat.toml: ok",
                 "  cluster  rig (id 0x*), 3 nodes, instance hbrig-*-a",
                 "  node     a (id 1)",
-                "  timing   interval 5ms, timeout 20ms, agent stall 100ms",
+                "  timing   interval 5ms, timeout 20ms, agent stall 500ms",
                 "  link 0   10.77.0.1 on hb0, port 694, xdp auto",
                 "  vip      service: 10.77.0.100/24 on hb0, rank a, b, c",
             ],

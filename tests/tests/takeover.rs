@@ -165,26 +165,30 @@ fn a_restarted_agent_removes_the_address_that_its_dead_predecessor_left() -> Res
     })
 }
 
-/// Cuts the owner; returns what its successor's neighbours were told until `enough` was.
-fn announced(
-    family: Family,
-    enough: impl Fn(&[Value]) -> bool,
-) -> Result<(Vec<Value>, Option<String>)> {
+/// Cuts the owner, and listens until `enough` announcements are heard. All must be the successor's.
+fn announced(family: Family, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
     let mut all = Vec::new();
-    let mut mac = None;
     play(with(family), |cluster| {
         let vip = cluster.vip().to_string();
         let client = cluster.client_namespace();
         let mut ear = Script::start(client, "announcements.py", &["hb0", &vip])?;
-        mac = cluster.node("b")?.ns.mac("hb0")?;
+        let mac = |node| -> Result<Value> { Ok(cluster.node(node)?.ns.mac("hb0")?.into()) };
+        let (owner, successor) = (mac("a")?, mac("b")?);
         cluster.inject("a", Fault::Cut)?;
         wait_until(SOON, "the successor announces the address", || {
-            let heard: Vec<Value> = serde_json::from_str(&ear.order("")?)?;
+            let mut heard: Vec<Value> = serde_json::from_str(&ear.order("")?)?;
+            // The owner may have gone on with its own until it died.
+            heard.retain(|one| one["mac"] != owner);
             all.extend(heard);
             Ok(enough(&all))
-        })
+        })?;
+        for one in &all {
+            let honest = one["mac"] == successor && one["from"] == successor;
+            ensure!(honest && one["gratuitous"] == true, "{one}");
+        }
+        Ok(())
     })?;
-    Ok((all, mac))
+    Ok(all)
 }
 
 #[test]
@@ -194,18 +198,11 @@ fn the_successor_announces_itself_by_gratuitous_arp() -> Result<()> {
         return Ok(());
     }
     let of = |all: &[Value], kind| all.iter().filter(|one| one["kind"] == kind).count();
-    let (all, mac) = announced(Family::V4, |all| {
+    let all = announced(Family::V4, |all| {
         of(all, "request").min(of(all, "reply")) >= 3
     })?;
     for one in &all {
-        ensure!(
-            one["gratuitous"] == true && one["to"] == "ff:ff:ff:ff:ff:ff",
-            "{one}"
-        );
-        ensure!(
-            one["mac"] == one["from"] && one["mac"].as_str() == mac.as_deref(),
-            "{one} {mac:?}"
-        );
+        ensure!(one["to"] == "ff:ff:ff:ff:ff:ff", "{one}");
     }
     Ok(())
 }
@@ -216,14 +213,10 @@ fn the_successor_announces_itself_by_neighbour_advertisements() -> Result<()> {
     if !rig_runs(TEST) || !scapy_is_there(TEST) {
         return Ok(());
     }
-    let (all, mac) = announced(Family::V6, |all| all.len() >= 3)?;
+    let all = announced(Family::V6, |all| all.len() >= 3)?;
     for one in &all {
-        ensure!(one["gratuitous"] == true && one["to"] == "ff02::1", "{one}");
-        ensure!(one["checksum"] == true && one["hop-limit"] == 255, "{one}");
-        ensure!(
-            one["mac"] == one["from"] && one["mac"].as_str() == mac.as_deref(),
-            "{one} {mac:?}"
-        );
+        ensure!(one["to"] == "ff02::1" && one["hop-limit"] == 255, "{one}");
+        ensure!(one["checksum"] == true, "{one}");
     }
     Ok(())
 }

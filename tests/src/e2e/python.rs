@@ -75,6 +75,11 @@ impl Script {
         number.with_context(|| format!("`{order}` was answered by `{answer}`"))
     }
 
+    /// What it complained of so far.
+    pub fn err(&self) -> String {
+        self.program.err()
+    }
+
     fn answer(&mut self) -> Result<String> {
         self.answers += 1;
         self.program.line(self.answers, PATIENCE)

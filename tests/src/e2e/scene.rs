@@ -19,7 +19,7 @@ pub fn options() -> Options {
     Options {
         interval: 5 * MILLISECOND,
         timeout: 20 * MILLISECOND,
-        agent_stall: 100 * MILLISECOND,
+        agent_stall: 500 * MILLISECOND,
         ..Options::default()
     }
 }
