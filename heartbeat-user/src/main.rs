@@ -89,7 +89,7 @@ enum Command {
     },
     /// Remove a responder that `load` or a dead agent left
     Unload {
-        /// Which instance; needed if there are several
+        /// Which instance; the default one, or the only one, if absent
         #[arg(long)]
         instance: Option<String>,
     },

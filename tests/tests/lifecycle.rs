@@ -41,6 +41,10 @@ fn a_second_agent_of_an_instance_is_refused_and_the_first_unharmed() -> Result<(
                 "stop it first",
             ])?;
         }
+        // This knows no configuration, and so not where the lock is.
+        let unload = heartbeat(&["unload", "--instance", &name])?;
+        Program::run(Some(&a.ns), unload, SOON)?
+            .refusal(&[&format!("an agent runs as instance `{name}`: stop it")])?;
         cluster.wait_well(SOON, "a")?;
         for node in ["a", "b", "c"] {
             chronicle.listen(cluster, node)?;

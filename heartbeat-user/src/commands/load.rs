@@ -94,25 +94,30 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
     })
 }
 
-/// Detaches and unpins `instance`, or all instances if there is only one.
+/// Detaches and unpins `instance`; if none is named, the default one, or else the only one there is.
 pub fn unload(instance: Option<&str>) -> Result<()> {
-    let instance = match instance {
-        Some(name) => name.to_owned(),
-        None => match pins::instances().as_slice() {
-            [] => {
-                output::print("nothing is loaded\n")?;
-                return Ok(());
-            }
-            [only] => only.clone(),
-            several => bail!(
-                "several instances are loaded: {}; say which one with --instance",
-                several.join(", ")
-            ),
-        },
+    let loaded = pins::instances();
+    let instance = match (instance, loaded.as_slice()) {
+        (Some(name), _) => name.to_owned(),
+        (None, []) => {
+            output::print("nothing is loaded\n")?;
+            return Ok(());
+        }
+        (None, [only]) => only.clone(),
+        (None, several) if several.iter().any(|name| name == "default") => "default".to_owned(),
+        (None, several) => bail!(
+            "several instances are loaded: {}; say which one with --instance",
+            several.join(", ")
+        ),
     };
     let lock = Path::new("/run/heartbeat").join(format!("{instance}.lock"));
     let _lock = InstanceLock::take(&lock, &instance)?;
-    let text = if Pins::of(&instance).remove()? {
+    let pins = Pins::of(&instance);
+    // Its lock may be elsewhere, where its configuration says.
+    if pins.in_use() {
+        bail!("an agent runs as instance `{instance}`: stop it, and it unloads itself");
+    }
+    let text = if pins.remove()? {
         format!("instance `{instance}` unloaded\n")
     } else {
         format!("instance `{instance}` is not loaded\n")

@@ -4,14 +4,18 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
+use aya::maps::MapData;
 use heartbeat_common::maps::PIN_ROOT;
 use nix::{
     mount::{MsFlags, mount},
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
+
+use super::LocalView;
 
 const BPFFS: &str = "/sys/fs/bpf";
 
@@ -38,6 +42,17 @@ impl Pins {
 
     pub fn exists(&self) -> bool {
         self.dir.exists()
+    }
+
+    /// Whether an agent ticks behind these pins. Takes as long as several of its ticks.
+    pub fn in_use(&self) -> bool {
+        let ticked = || {
+            let map = MapData::from_pin(self.path("local")).ok()?;
+            Some(LocalView::map(map.fd()).ok()?.read().reason_tick_at)
+        };
+        let before = ticked();
+        std::thread::sleep(Duration::from_millis(200));
+        before.is_some() && ticked() != before
     }
 
     /// Makes the directory, and mounts the BPF file system where nobody has yet.
