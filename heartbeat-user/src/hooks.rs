@@ -13,6 +13,8 @@ use nix::{
 use tokio::{
     process::{Child, Command},
     sync::mpsc,
+    task::JoinHandle,
+    time::Instant,
 };
 
 use crate::config::{Hook, HookEvent};
@@ -36,33 +38,55 @@ pub struct Ended {
 
 #[derive(Debug)]
 pub struct Hooks {
-    queues: Vec<(Hook, mpsc::Sender<(HookEvent, Variables)>)>,
+    workers: Vec<Worker>,
     ended: mpsc::UnboundedSender<Ended>,
+}
+
+/// One hook, its queue, and the task that empties it.
+#[derive(Debug)]
+struct Worker {
+    hook: Arc<Hook>,
+    queue: mpsc::Sender<(HookEvent, Variables)>,
+    task: JoinHandle<()>,
 }
 
 impl Hooks {
     /// Must be called inside a tokio runtime. How runs end is sent to `ended`.
     pub fn start(hooks: &[Hook], ended: mpsc::UnboundedSender<Ended>) -> Self {
-        let queues = hooks.iter().map(|hook| {
-            let (sender, mut inbox) = mpsc::channel::<(HookEvent, Variables)>(QUEUE);
+        let workers = hooks.iter().map(|hook| {
+            let (queue, mut inbox) = mpsc::channel::<(HookEvent, Variables)>(QUEUE);
             let (hook, ended) = (Arc::new(hook.clone()), ended.clone());
-            let worker = Arc::clone(&hook);
-            tokio::spawn(async move {
+            let waiting = Arc::clone(&hook);
+            let task = tokio::spawn(async move {
                 while let Some((on, variables)) = inbox.recv().await {
-                    let _ = ended.send(run(&worker, on, variables).await);
+                    let _ = ended.send(run(&waiting, on, variables).await);
                 }
             });
-            ((*hook).clone(), sender)
+            Worker { hook, queue, task }
         });
         Self {
-            queues: queues.collect(),
+            workers: workers.collect(),
             ended: ended.clone(),
+        }
+    }
+
+    /// Lets what is queued and running come to its end, for at most `patience`.
+    pub async fn finish(self, patience: Duration) {
+        let until = Instant::now() + patience;
+        for Worker { queue, task, .. } in self.workers {
+            drop(queue);
+            // A hook that is not done by then ends with the runtime.
+            let _ = tokio::time::timeout_at(until, task).await;
         }
     }
 
     /// Queues every hook that waits for `on`. Never blocks.
     pub fn fire(&self, on: HookEvent, variables: &Variables) {
-        for (hook, queue) in self.queues.iter().filter(|(hook, _)| hook.on.contains(&on)) {
+        let waiting = self
+            .workers
+            .iter()
+            .filter(|worker| worker.hook.on.contains(&on));
+        for Worker { hook, queue, .. } in waiting {
             if queue.try_send((on, variables.clone())).is_err() {
                 let message = format!("dropped: {QUEUE} events already wait for this hook");
                 let _ = self.ended.send(Ended {

@@ -34,6 +34,8 @@ pub enum Order {
     },
     /// Announce anew whatever is held: others may have believed that it had moved.
     Reassert,
+    /// Release everything and end.
+    Stop,
 }
 
 /// What became of an order.
@@ -93,7 +95,7 @@ impl Mover {
         Ok(Self { orders, thread })
     }
 
-    /// A handle for the pulse. Dropping all handles and the mover lets go of all addresses.
+    /// A handle for those who decide.
     pub fn orders(&self) -> Sender<Order> {
         self.orders.clone()
     }
@@ -101,7 +103,8 @@ impl Mover {
     /// Releases all addresses and waits. The pulse must have been stopped before, so that no order
     /// comes after.
     pub fn stop(self) {
-        drop(self.orders);
+        // Fails only if the thread has ended, and then it is joined at once.
+        let _ = self.orders.send(Order::Stop);
         if self.thread.join().is_err() {
             log::error!(
                 "the thread that moves addresses had panicked: see whether any was left behind"
@@ -181,7 +184,7 @@ impl<R: FnMut(Outcome)> Body<R> {
                 Ok(Order::Release { vip, decided }) => self.order(vip, false, decided),
                 Ok(Order::Reassert) => self.reassert(),
                 Err(RecvTimeoutError::Timeout) => self.do_what_is_due(),
-                Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         let now = clock::now();

@@ -95,14 +95,34 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
             return Err(error);
         }
     };
-    let result = reason::Reason::new(config, &mut dataplane, local, &pulse, mover.orders())
-        .and_then(|reason| runtime.block_on(reason.run(listener, inbox, &pulse)));
-    // The pulse first: without it nobody orders addresses any more.
-    pulse.stop();
-    mover.stop();
+    let reason = reason::Reason::new(config, &mut dataplane, local, &pulse, mover.orders());
+    let result = match reason {
+        Ok(reason) => {
+            let threads = Threads { pulse, mover };
+            runtime.block_on(reason.run(listener, inbox, threads))
+        }
+        Err(error) => {
+            Threads { pulse, mover }.stop();
+            Err(error)
+        }
+    };
     drop(dataplane);
     log::info!("stopped");
     result
+}
+
+/// The threads beside tokio's.
+struct Threads {
+    pulse: Pulse,
+    mover: Mover,
+}
+
+impl Threads {
+    /// Releases all addresses. The pulse ends first: without it nobody orders them any more.
+    fn stop(self) {
+        self.pulse.stop();
+        self.mover.stop();
+    }
 }
 
 /// Takes the core's commands to those who carry them out.

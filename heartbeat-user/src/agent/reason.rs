@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use aya_log::EbpfLogger;
 use heartbeat_common::{time::Boottime, wire::NodeId};
 use heartbeat_core::{Command, peer::PeerState};
@@ -21,7 +21,7 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use super::{Report, journal::Journal, ping, view::View};
+use super::{Report, Threads, journal::Journal, ping, view::View};
 use crate::{
     clock,
     config::{Config, HookEvent},
@@ -45,6 +45,9 @@ pub(super) struct Reason<'a> {
     orders: Sender<Order>,
     last_beat: Boottime,
 }
+
+/// How long hooks may take when the agent stops.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What the task waits for beside reports and requests.
 struct Signals {
@@ -80,12 +83,13 @@ impl<'a> Reason<'a> {
         })
     }
 
-    /// Until a signal asks to stop, or the pulse dies.
+    /// Until a signal asks to stop, or the pulse dies. Then stops the threads, and lets the hooks that
+    /// follow from it run.
     pub(super) async fn run(
         mut self,
         listener: UnixListener,
         mut reports: UnboundedReceiver<Report>,
-        pulse: &Pulse,
+        threads: Threads,
     ) -> Result<()> {
         let mut signals = Signals {
             terminate: signal(SignalKind::terminate())?,
@@ -102,26 +106,35 @@ impl<'a> Reason<'a> {
         let mut beat = tokio::time::interval(beat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         self.note(clock::now(), What::Started);
-        loop {
+        let result = loop {
             tokio::select! {
                 _ = beat.tick() => {
                     self.beat();
-                    if !pulse.is_running() {
-                        bail!("the pulse thread ended by itself: see the log above");
+                    if !threads.pulse.is_running() {
+                        break Err(anyhow!("the pulse thread ended by itself: see the log above"));
                     }
                 }
                 Some(report) = reports.recv() => self.report(report, &hooks),
                 Some((request, answer)) = asked.recv() => self.answer(request, answer),
                 Some(ended) = ended.recv() => self.hook_ended(ended),
-                _ = signals.terminate.recv() => break,
-                _ = signals.interrupt.recv() => break,
+                _ = signals.terminate.recv() => break Ok(()),
+                _ = signals.interrupt.recv() => break Ok(()),
                 _ = signals.hangup.recv() => {
                     log::warn!("SIGHUP: the configuration is read at start only; restart the agent to change it");
                 }
             }
-        }
+        };
         self.note(clock::now(), What::Stopping);
-        Ok(())
+        tokio::task::block_in_place(|| threads.stop());
+        // Nobody sends any more: this ends with the last report.
+        while let Some(report) = reports.recv().await {
+            self.report(report, &hooks);
+        }
+        hooks.finish(FAREWELL).await;
+        while let Ok(ended) = ended.try_recv() {
+            self.hook_ended(ended);
+        }
+        result
     }
 
     /// Shows the pulse, and by it the peers, that this side is alive.
