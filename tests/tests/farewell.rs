@@ -31,7 +31,9 @@ fn a_release_hook_runs_before_the_agent_ends() -> Result<()> {
         wait_served(&client, "a", SOON)?;
         let status = cluster.node_mut("a")?.agent()?.terminate(SOON)?;
         ensure!(status.success(), "the agent ended with {status}");
-        ensure!(fs::read_to_string(&told)? == "a service\n");
+        // While the cluster starts, another node may have served for a moment and told of it too.
+        let told = fs::read_to_string(&told)?;
+        ensure!(told.lines().any(|line| line == "a service"), "{told:?}");
         wait_served(&client, "b", SOON)?;
         wait_holder(cluster, Some("b"))
     })
