@@ -1,8 +1,9 @@
 //! Where an instance's programs, links and maps are pinned, and how they go away again.
 
 use std::{
-    fs, io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -58,11 +59,13 @@ impl Pins {
     /// Makes the directory, and mounts the BPF file system where nobody has yet.
     pub fn create(&self) -> Result<()> {
         mount_bpffs()?;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.dir)
-            .with_context(|| format!("could not make the pin directory {}", self.dir.display()))
+        for dir in [Path::new(PIN_ROOT), &self.dir] {
+            // It may be there already, with whatever mode another program gave it.
+            fs::create_dir_all(dir)
+                .and_then(|()| fs::set_permissions(dir, Permissions::from_mode(0o700)))
+                .with_context(|| format!("could not make the pin directory {}", dir.display()))?;
+        }
+        Ok(())
     }
 
     /// Removes all pins; links that nothing else holds are detached by it. False if there were none.
