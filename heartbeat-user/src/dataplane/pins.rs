@@ -41,10 +41,6 @@ impl Pins {
         self.dir.join(name)
     }
 
-    pub fn exists(&self) -> bool {
-        self.dir.exists()
-    }
-
     /// Whether an agent ticks behind these pins. Takes as long as several of its ticks.
     pub fn in_use(&self) -> bool {
         let ticked = || {
