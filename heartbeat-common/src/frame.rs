@@ -13,15 +13,15 @@ use crate::{
     wire::{self, MAX_LEASES, offset},
 };
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
+pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_QINQ: u16 = 0x88a8;
-const ETHERNET_LEN: usize = 14;
-const VLAN_LEN: usize = 4;
-const MAX_VLANS: usize = 2;
+pub(crate) const ETHERNET_LEN: usize = 14;
+pub(crate) const VLAN_LEN: usize = 4;
+pub(crate) const MAX_VLANS: usize = 2;
 const IPV4_LEN: usize = 20;
-const IPV6_LEN: usize = 40;
+pub(crate) const IPV6_LEN: usize = 40;
 const UDP_LEN: usize = 8;
 const PROTOCOL_UDP: u8 = 17;
 /// TTL or hop limit of what we send: the value that hosts use for locally made packets.
@@ -53,7 +53,6 @@ pub(crate) struct Heartbeat {
     datagram: Datagram,
     /// Offset of the UDP payload.
     pub payload: usize,
-    pub leases: usize,
 }
 
 /// The UDP datagram in `packet` if it is for `port`.
@@ -71,8 +70,9 @@ pub(crate) fn locate<P: Packet>(packet: &P, port: u16) -> Result<Datagram, Verdi
     }
 }
 
+/// Ethertype behind the VLAN tags, and where what it announces begins.
 #[inline(always)]
-fn ethertype<P: Packet>(packet: &P) -> Option<(u16, usize)> {
+pub(crate) fn ethertype<P: Packet>(packet: &P) -> Option<(u16, usize)> {
     let mut ethertype: u16 = packet.read(ETHERNET_LEN - 2)?;
     let mut next = ETHERNET_LEN;
     for _ in 0..MAX_VLANS {
@@ -136,6 +136,20 @@ fn ipv6<P: Packet>(packet: &P, ip: usize) -> Result<Datagram, Verdict> {
 }
 
 impl Datagram {
+    /// The same, with offsets that the BPF verifier knows no more of than that they are small.
+    ///
+    /// `zero` is 0, but comes from a map. Without this the verifier would walk all that follows once
+    /// for each shape of the headers before.
+    #[inline(always)]
+    pub(crate) fn obscured(self, zero: u32) -> Self {
+        let veil = zero as usize & 0x7f;
+        Self {
+            ip: self.ip ^ veil,
+            udp: self.udp ^ veil,
+            ..self
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn source<P: Packet>(&self, packet: &P) -> Option<Address> {
         match self.family {
@@ -192,25 +206,44 @@ impl Datagram {
         Ok(Heartbeat {
             datagram: *self,
             payload,
-            leases,
         })
     }
 }
 
 impl Heartbeat {
+    /// How many lease entries there are.
+    ///
+    /// Read from the frame each time: a number that has ended one loop is a number that the BPF
+    /// verifier knows, and it would walk all that follows once for each.
+    #[inline(always)]
+    pub(crate) fn leases<P: Packet>(&self, packet: &P) -> Option<usize> {
+        let leases = usize::from(packet.read::<u8>(self.payload + offset::LEASE_COUNT)?);
+        (leases <= MAX_LEASES).then_some(leases)
+    }
+
+    /// Offset of lease entry `index`, which must be one of those that there are.
+    #[inline(always)]
+    pub(crate) fn lease(&self, index: usize) -> usize {
+        self.payload + offset::LEASES + index * wire::LEASE_LEN
+    }
+
+    /// Offset of the tag.
+    #[inline(always)]
+    fn tag<P: Packet>(&self, packet: &P) -> Option<usize> {
+        Some(self.payload + wire::authenticated_len(self.leases(packet)?))
+    }
+
     #[inline(always)]
     pub(crate) fn tag_is_good<P: Packet>(&self, packet: &P, key: SipKey) -> Option<bool> {
         let mut hash = SipHash::new(key);
-        let mut at = self.payload;
-        let end = self.payload + wire::authenticated_len(self.leases);
-        for _ in 0..wire::authenticated_len(MAX_LEASES) / 8 {
-            if at == end {
+        let words = wire::authenticated_len(self.leases(packet)?) / 8;
+        for word in 0..wire::authenticated_len(MAX_LEASES) / 8 {
+            if word == words {
                 break;
             }
-            hash.write(packet.read::<u64>(at)?.swap_bytes());
-            at += 8;
+            hash.write(packet.read::<u64>(self.payload + word * 8)?.swap_bytes());
         }
-        Some(packet.read::<u64>(at)? == hash.finish())
+        Some(packet.read::<u64>(self.tag(packet)?)? == hash.finish())
     }
 
     /// Writes the tag and the UDP checksum. The last thing to do to a frame.
@@ -221,20 +254,18 @@ impl Heartbeat {
         sum.add32(packet.read(udp)?);
         sum.add16(packet.read(udp + 4)?);
         let mut hash = SipHash::new(key);
-        let mut at = self.payload;
-        let end = self.payload + wire::authenticated_len(self.leases);
-        for _ in 0..wire::authenticated_len(MAX_LEASES) / 8 {
-            if at == end {
+        let words = wire::authenticated_len(self.leases(packet)?) / 8;
+        for index in 0..wire::authenticated_len(MAX_LEASES) / 8 {
+            if index == words {
                 break;
             }
-            let word: u64 = packet.read(at)?;
+            let word: u64 = packet.read(self.payload + index * 8)?;
             hash.write(word.swap_bytes());
             sum.add64(word);
-            at += 8;
         }
         let tag = hash.finish();
         sum.add64(tag);
-        packet.write(at, tag)?;
+        packet.write(self.tag(packet)?, tag)?;
         packet.write(udp + 6, sum.finish_udp())
     }
 

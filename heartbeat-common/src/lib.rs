@@ -1,14 +1,16 @@
 //! The contract between kernel and userspace: what is on the wire, what is in the maps, and the
 //! per-packet functions that decide about a heartbeat.
 //!
-//! Everything here is `no_std`, free of allocation and of I/O. The functions in [`receive`] and
-//! [`stamp`] are compiled into the BPF programs and into every test, so there is one definition of
+//! Everything here is `no_std`, free of allocation and of I/O. The functions in [`receive`], [`stamp`]
+//! and [`guard`] are compiled into the BPF programs and into every test, so there is one definition of
 //! what happens to a packet. Nothing here may depend on who calls it.
 
 #![no_std]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 pub mod checksum;
+pub mod guard;
+pub mod lease;
 pub mod maps;
 pub mod packet;
 pub mod receive;

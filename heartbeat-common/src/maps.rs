@@ -8,11 +8,11 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use crate::{
     siphash::SipKey,
-    wire::{Liveness, MAX_LINKS},
+    wire::{LeaseEntry, Liveness, MAX_LEASES, MAX_LINKS},
 };
 
 /// Grows whenever a layout below changes. The `config` map carries it.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 /// Nodes beside our own that one configuration may have.
 pub const MAX_PEERS: usize = 1_024;
 /// Rows of the `peers` and `watch` maps.
@@ -23,11 +23,15 @@ pub const MAX_KEYS: usize = 2;
 pub const SENT_RING: usize = 16;
 /// Round-trip times that a row remembers; a power of two.
 pub const RTT_RING: usize = 16;
+/// Groups whose leases an acceptor keeps; it abstains on any beyond.
+pub const MAX_GROUPS: usize = 1_024;
+/// Addresses that one node guards.
+pub const MAX_VIPS: usize = 256;
 /// Directory below which each instance has its pins.
 pub const PIN_ROOT: &str = "/sys/fs/bpf/heartbeat";
 
 /// An IPv6 address, or an IPv4 one as IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(C)]
 pub struct Address {
     pub bytes: [u8; 16],
@@ -73,10 +77,15 @@ pub struct Config {
     pub cluster: u32,
     /// A reply that takes longer is no evidence; also the deadline's distance from the last reply.
     pub timeout_ns: u64,
+    /// Until then this acceptor abstains: it may have forgotten votes that still bind.
+    pub votes_from: u64,
+    /// It grants no lease that lasts longer.
+    pub max_lease_ns: u64,
     pub node: u16,
     /// UDP port, host byte order.
     pub port: u16,
-    pub reserved: u32,
+    /// Always 0, which the BPF verifier does not know.
+    pub zero: u32,
 }
 
 /// An entry of `keys`. The slot of a key is its id modulo [`MAX_KEYS`].
@@ -257,10 +266,62 @@ pub struct DeadlineEvent {
     pub fired_at: u64,
 }
 
+/// What the `votes` ring buffer carries: the lease entries of a fresh reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct VoteEvent {
+    /// Row in `peers` of the acceptor; or [`VoteEvent::FREED`].
+    pub row: u32,
+    /// How many of the entries there are.
+    pub count: u32,
+    pub sequence: u64,
+    /// When the probe that asked for these votes left.
+    pub t1: u64,
+    pub entries: [LeaseEntry; MAX_LEASES],
+}
+
+impl VoteEvent {
+    /// In place of a row: our own acceptor was told by another node that the leases of these groups
+    /// are free now.
+    pub const FREED: u32 = u32::MAX;
+}
+
+/// An entry of `guard`: one address that this node may serve until a certain time, and not after.
+///
+/// The agent writes `open_until` through mmap, the kernel the counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct GuardRow {
+    pub address: Address,
+    /// The lease's end as its owner counts it; 0 while there is none.
+    pub open_until: u64,
+    /// Packets to the address that arrived while it was closed.
+    pub dropped_in: u64,
+    /// Packets from the address that were about to leave while it was closed.
+    pub dropped_out: u64,
+    /// Where the agent puts the address.
+    pub ifindex: u32,
+    pub group: u16,
+    pub prefix_len: u16,
+}
+
+/// An entry of `leases`, by group: what this acceptor promised and granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct LeaseRow {
+    /// The kernel's `bpf_spin_lock`.
+    pub lock: u32,
+    pub reserved: u32,
+    pub slot: crate::lease::Slot,
+}
+
 #[cfg(feature = "user")]
 mod pod {
     //! SAFETY of all: `bytemuck::Pod` is derived above, which is what `aya::Pod` asks for.
-    use super::{Address, Config, DeadlineEvent, Key, Link, Local, PeerRow, PeerSlot};
+    use super::{
+        Address, Config, DeadlineEvent, GuardRow, Key, LeaseRow, Link, Local, PeerRow, PeerSlot,
+        VoteEvent,
+    };
 
     macro_rules! pods {
         ($($t:ty),*) => {$(
@@ -272,11 +333,14 @@ mod pod {
         Address,
         Config,
         DeadlineEvent,
+        GuardRow,
         Key,
+        LeaseRow,
         Link,
         Local,
         PeerRow,
-        PeerSlot
+        PeerSlot,
+        VoteEvent
     );
 }
 
@@ -285,16 +349,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layouts_are_those_of_version_1() {
+    fn layouts_are_those_of_version_2() {
         // A change here needs a new LAYOUT_VERSION.
-        assert_eq!(LAYOUT_VERSION, 1);
-        assert_eq!(size_of::<Config>(), 24);
+        assert_eq!(LAYOUT_VERSION, 2);
+        assert_eq!(size_of::<Config>(), 40);
         assert_eq!(size_of::<Key>(), 24);
         assert_eq!(size_of::<Local>(), 48);
         assert_eq!(size_of::<Link>(), 8);
         assert_eq!(size_of::<PeerSlot>(), 8);
         assert_eq!(size_of::<PeerRow>(), 368);
         assert_eq!(size_of::<DeadlineEvent>(), 32);
+        assert_eq!(size_of::<VoteEvent>(), 152);
+        assert_eq!(size_of::<GuardRow>(), 48);
+        assert_eq!(size_of::<LeaseRow>(), 40);
     }
 
     #[test]

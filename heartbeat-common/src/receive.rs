@@ -6,18 +6,27 @@
 //!   │ our address, magic, version, lengths
 //!   │ cluster, destination node, allow-list ──no──▶ drop
 //!   │ MAC ──bad──▶ drop
-//!   ├─ probe: replayed? ──▶ drop      else remember it, answer in place, transmit
+//!   ├─ probe: replayed? ──▶ drop      else remember it, vote, answer in place, transmit
 //!   └─ reply: to a probe of mine, fresh, first? ──no──▶ drop      else it is evidence: record it
 //! ```
+//!
+//! A node's own vote takes the same way: its agent runs this program with a frame from itself to
+//! itself, which then seems to come by the loopback interface. On a link such a frame is a forgery.
 
 use crate::{
     frame::{self, Heartbeat},
-    maps::{Address, Config, Key, Link, Local, PeerRow, PeerSlot, RTT_RING, SENT_RING},
+    lease::{self, Answer, Limits, Operation, Request, Slot, Vote},
+    maps::{Address, Config, Key, Link, Local, PeerRow, PeerSlot, RTT_RING, SENT_RING, VoteEvent},
     packet::Packet,
     replay,
+    time::Boottime,
     verdict::Verdict,
-    wire::{Kind, offset},
+    wire::{GroupId, Kind, LeaseEntry, MAX_LEASES, NodeId, offset},
 };
+
+/// Index of the loopback interface in every network namespace (`LOOPBACK_IFINDEX`,
+/// include/net/flow.h).
+pub const LOOPBACK: u32 = 1;
 
 /// The maps and the clock, as the per-packet functions see them.
 pub trait Tables {
@@ -34,6 +43,12 @@ pub trait Tables {
     /// The peer that owns `address`.
     fn peer(&self, address: &Address) -> Option<&PeerSlot>;
     fn row(&mut self, row: u32) -> Option<&mut PeerRow>;
+    /// Runs `decide` on the slot of `group` while nobody else can. `None` if there is no slot left.
+    fn lease(&mut self, group: GroupId, decide: impl FnOnce(&mut Slot) -> Answer)
+    -> Option<Answer>;
+    /// Tells the agent of votes: `fill` writes the event and says whether to wake the agent for it, or
+    /// `None` to send none.
+    fn votes(&mut self, fill: impl FnOnce(&mut VoteEvent) -> Option<bool>);
 }
 
 /// What became of a received frame.
@@ -66,6 +81,7 @@ struct Admitted {
     heartbeat: Heartbeat,
     slot: PeerSlot,
     timeout_ns: u64,
+    limits: Limits,
 }
 
 #[inline(always)]
@@ -75,15 +91,20 @@ fn admit<P: Packet, T: Tables>(packet: &P, tables: &T) -> Result<Admitted, Verdi
         cluster,
         node,
         timeout_ns,
+        votes_from,
+        max_lease_ns,
+        zero,
         ..
     } = *tables.config().ok_or(Verdict::Unconfigured)?;
     if port == 0 {
         return Err(Verdict::Unconfigured);
     }
-    let datagram = frame::locate(packet, port)?;
+    let datagram = frame::locate(packet, port)?.obscured(zero);
     let destination = datagram.destination(packet).ok_or(Verdict::NotForUs)?;
     let link = *tables.link(&destination).ok_or(Verdict::NotForUs)?;
-    if link.ifindex != tables.ifindex() {
+    let looped = tables.ifindex() == LOOPBACK;
+    let on_link = link.ifindex == tables.ifindex();
+    if !on_link && !looped {
         return Err(Verdict::NotForUs);
     }
     let heartbeat = datagram.heartbeat(packet)?;
@@ -99,6 +120,8 @@ fn admit<P: Packet, T: Tables>(packet: &P, tables: &T) -> Result<Admitted, Verdi
     if packet.read::<u16>(payload + offset::SOURCE) != Some(slot.node)
         || packet.read::<u8>(payload + offset::LINK).map(u16::from) != Some(slot.link)
         || link.link != u32::from(slot.link)
+        || slot.node == node && !looped
+        || slot.node != node && !on_link
     {
         return Err(Verdict::UnknownPeer);
     }
@@ -106,6 +129,10 @@ fn admit<P: Packet, T: Tables>(packet: &P, tables: &T) -> Result<Admitted, Verdi
         heartbeat,
         slot,
         timeout_ns,
+        limits: Limits {
+            votes_from,
+            max_lease_ns,
+        },
     })
 }
 
@@ -120,6 +147,7 @@ fn take<P: Packet, T: Tables>(
         heartbeat,
         slot,
         timeout_ns,
+        limits,
     } = admitted;
     let payload = heartbeat.payload;
     let kind = packet
@@ -140,11 +168,18 @@ fn take<P: Packet, T: Tables>(
     let verdict = match kind {
         Kind::Probe => match note_probe(packet, tables, payload, slot.row, arrived_at) {
             Some(Verdict::Answered) => answer(packet, tables, heartbeat, arrived_at)
+                .and_then(|()| vote(packet, tables, heartbeat, slot, *limits, arrived_at))
                 .and_then(|()| heartbeat.seal(packet, key))
                 .map(|()| Verdict::Answered),
             other => other,
         },
-        Kind::Reply => note_reply(packet, tables, payload, slot.row, arrived_at, *timeout_ns),
+        Kind::Reply => {
+            let noted = note_reply(packet, tables, payload, slot.row, arrived_at, *timeout_ns);
+            if noted == Some(Verdict::Recorded) {
+                note_votes(packet, tables, heartbeat, slot.row);
+            }
+            noted
+        }
     };
     verdict.unwrap_or(Verdict::Truncated)
 }
@@ -201,6 +236,99 @@ fn answer<P: Packet, T: Tables>(
     let local = tables.local()?;
     packet.write(payload + offset::RESPONDER_INCARNATION, local.incarnation)?;
     describe_local(packet, local, payload, replied_at)
+}
+
+/// Lets this node's acceptor decide about each lease entry, and writes its votes over the requests.
+#[inline(always)]
+fn vote<P: Packet, T: Tables>(
+    packet: &mut P,
+    tables: &mut T,
+    heartbeat: &Heartbeat,
+    slot: &PeerSlot,
+    limits: Limits,
+    arrived_at: u64,
+) -> Option<()> {
+    // That of the arrival: a lease must not end before its owner's count does, and that began when
+    // the probe left.
+    let now = Boottime::from_nanos(arrived_at);
+    let leases = heartbeat.leases(packet)?;
+    for index in 0..MAX_LEASES {
+        if index == leases {
+            break;
+        }
+        let at = heartbeat.lease(index);
+        let entry = entry(packet, at)?;
+        let asked = Request::read(&entry, NodeId(slot.node), limits, now);
+        let answer = asked.and_then(|request| {
+            tables.lease(GroupId(entry.group), |slot| {
+                lease::decide(slot, &request, now)
+            })
+        });
+        match answer {
+            Some(Answer {
+                vote,
+                micros,
+                ballot,
+            }) => {
+                packet.write(at + 3, vote as u8)?;
+                packet.write(at + 4, micros)?;
+                packet.write(at + 8, ballot)?;
+                let freed = entry.operation == Operation::Release as u8;
+                if freed && vote as u8 == Vote::Granted as u8 {
+                    tell_freed(tables, entry);
+                }
+            }
+            None => packet.write(at + 3, Vote::Abstains as u8)?,
+        }
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn entry<P: Packet>(packet: &P, at: usize) -> Option<LeaseEntry> {
+    Some(LeaseEntry {
+        group: packet.read(at)?,
+        operation: packet.read(at + 2)?,
+        vote: packet.read(at + 3)?,
+        micros: packet.read(at + 4)?,
+        ballot: packet.read(at + 8)?,
+    })
+}
+
+/// Wakes the agent for a group that has no owner any more.
+#[inline(always)]
+fn tell_freed<T: Tables>(tables: &mut T, entry: LeaseEntry) {
+    tables.votes(|event| {
+        event.row = VoteEvent::FREED;
+        event.count = 1;
+        event.entries[0] = entry;
+        Some(true)
+    });
+}
+
+/// Tells the agent what the acceptor of `row` answered.
+#[inline(always)]
+fn note_votes<P: Packet, T: Tables>(packet: &P, tables: &mut T, heartbeat: &Heartbeat, row: u32) {
+    let Some(leases) = heartbeat.leases(packet).filter(|leases| *leases > 0) else {
+        return;
+    };
+    tables.votes(|event| {
+        event.row = row;
+        event.count = leases as u32;
+        event.sequence = packet.read(heartbeat.payload + offset::SEQUENCE)?;
+        event.t1 = packet.read(heartbeat.payload + offset::T1)?;
+        let mut wake = false;
+        for index in 0..MAX_LEASES {
+            if index == leases {
+                break;
+            }
+            let vote = entry(packet, heartbeat.lease(index))?;
+            // The owner reads the votes for its renewals when it ticks.
+            wake |= vote.operation != Operation::Renew as u8;
+            event.entries[index] = vote;
+        }
+        Some(wake)
+    });
 }
 
 /// Writes the liveness vector of this node at `now`.

@@ -23,7 +23,9 @@ pub fn stamp<P: Packet, T: Tables>(packet: &mut P, tables: &mut T) -> Option<Ver
     if config.port == 0 {
         return None;
     }
-    let datagram = frame::locate(packet, config.port).ok()?;
+    let datagram = frame::locate(packet, config.port)
+        .ok()?
+        .obscured(config.zero);
     let source = datagram.source(packet)?;
     let link = *tables.link(&source)?;
     if link.ifindex != tables.ifindex() {

@@ -94,6 +94,11 @@ pub struct NodeId(pub u16);
 #[repr(transparent)]
 pub struct LinkId(pub u8);
 
+/// A group: what is served as a whole, by the one node that holds its lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct GroupId(pub u16);
+
 /// Which cluster a heartbeat belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
@@ -200,18 +205,19 @@ pub struct Header {
 }
 
 /// One lease entry: a request in a probe, the acceptor's vote in a reply.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
 pub struct LeaseEntry {
     /// Which group.
     pub group: u16,
-    /// What is asked: 0 nothing, 1 prepare, 2 accept, 3 release.
+    /// A [`crate::lease::Operation`].
     pub operation: u8,
-    /// What the acceptor says: 0 abstains, 1 granted, 2 refused.
+    /// A [`crate::lease::Vote`]; 0 in a request.
     pub vote: u8,
-    /// In a request how long the lease is to last, in a reply how long the live one still does, in
-    /// microseconds.
+    /// In a request how long the lease is to last, in a reply how long the one that stands in the way
+    /// still does: microseconds. In a release a [`crate::lease::Successor`].
     pub micros: u32,
-    /// (round << 16) | node id.
+    /// A [`crate::lease::Ballot`]: the one that is asked for, or the one that stands in the way.
     pub ballot: u64,
 }
 

@@ -1,20 +1,25 @@
 //! One node's view of its cluster, and what follows from it.
 //!
-//! Driven by [`Cluster::step`]: at each tick, at each deadline event of the kernel, and at
-//! [`Cluster::next_deadline`]. What is to be done comes out as [`Command`]s.
+//! Driven by [`Cluster::step`]: at each tick, at each event of the kernel, and at
+//! [`Cluster::next_deadline`]. Votes come in by [`Cluster::count`]. What is to be done comes out as
+//! [`Command`]s, what is to be asked of the acceptors by [`Cluster::requests`], and until when each
+//! group may be served by [`Group::open_until`].
 
 use std::time::Duration;
 
 use heartbeat_common::{
-    maps::PeerRow,
+    lease::Slot,
+    maps::{PeerRow, VoteEvent},
     time::Boottime,
-    wire::{LinkId, NodeId, NodeState},
+    wire::{GroupId, Incarnation, LeaseEntry, LinkId, MAX_LEASES, NodeId, NodeState},
 };
 
 use crate::{
+    group::{Group, GroupCommand, GroupPlan, Outlook},
     link::{Finding, LinkDetector, LinkState, Silence, last_reply},
-    ownership::{self, Decision, Standing},
     peer::{Peer, PeerState},
+    proposer::Proposer,
+    ranking::Standing,
     timing::Timing,
 };
 
@@ -27,13 +32,6 @@ impl Rows for [PeerRow] {
     fn row(&self, index: usize) -> PeerRow {
         self[index]
     }
-}
-
-/// An address to be served by one node, as the rule needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vip {
-    /// All nodes that may serve it, the best first.
-    pub ranked: Vec<NodeId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,100 +60,169 @@ pub enum Command {
     },
     /// What this node says of itself from now on.
     Announce(NodeState),
-    /// Who is to serve the address with this index, as this node sees it.
-    OwnerChanged {
-        vip: usize,
-        owner: Option<NodeId>,
+    /// What the group with this index is to do.
+    Group {
+        group: usize,
+        command: GroupCommand,
     },
-    /// Serve the address with this index.
-    Acquire {
-        vip: usize,
-    },
-    /// Stop serving it.
-    Release {
-        vip: usize,
-    },
+}
+
+/// One node's acceptor as its own node sees it.
+pub trait Slots {
+    fn slot(&self, group: GroupId) -> Slot;
+}
+
+/// A member of the cluster, as the configuration has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub node: NodeId,
+    /// Whether it only votes: then it needs no agent.
+    pub witness: bool,
+}
+
+/// What a cluster is made of, as one of its nodes sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub local: NodeId,
+    pub timing: Timing,
+    /// The other nodes in the order of their rows: peer *i* has rows *i* · `links` to
+    /// (*i* + 1) · `links` − 1.
+    pub peers: Vec<Member>,
+    pub links: usize,
+    pub groups: Vec<GroupPlan>,
+    /// Whether a group goes back to a better node that is fit again.
+    pub auto_failback: bool,
+    /// This agent's: the ballots of this life begin behind those of the last.
+    pub incarnation: Incarnation,
+}
+
+/// The time of this node, and the two looks at its kernel, of one step.
+#[expect(
+    missing_debug_implementations,
+    reason = "borrows what it is given for one call"
+)]
+pub struct Moment<'a, R: ?Sized> {
+    pub now: Boottime,
+    /// By how much the step missed the time that it was meant for.
+    pub late: Duration,
+    /// When the agent's slow side last ticked.
+    pub reason_tick: Boottime,
+    pub rows: &'a R,
+    pub slots: &'a dyn Slots,
+}
+
+/// What this node does on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Intent {
+    #[default]
+    Serve,
+    Standby,
+    /// It is about to stop.
+    Drain,
 }
 
 #[derive(Clone, Debug)]
 pub struct Cluster {
     local: NodeId,
     timing: Timing,
+    auto_failback: bool,
     peers: Vec<Peer>,
-    vips: Vec<Vip>,
-    /// Which addresses this node has decided to serve.
-    serving: Vec<bool>,
-    /// Who was last decided to own each address.
-    owners: Vec<Option<NodeId>>,
+    groups: Vec<Group>,
+    intent: Intent,
     quorate: bool,
     /// Since when without interruption.
     quorate_since: Option<Boottime>,
     state: NodeState,
-    active_since: Option<Boottime>,
     deaf_since: Option<Boottime>,
     deaf_count: u64,
     /// When the first stall since the last reply from anybody ended.
     excused_at: Option<Boottime>,
     heard_at: Option<Boottime>,
+    /// When this node last stood still for too long.
+    woke_at: Boottime,
+    /// Whether the slow side of this agent hangs.
+    hangs: bool,
+    /// Commands of one group, for reuse.
+    scratch: Vec<GroupCommand>,
 }
 
+/// Nanoseconds of wall-clock time to a ballot round, as a power of two: a little more than a
+/// millisecond, so that the clock stays ahead of the rounds that contests use up.
+const ROUND_SHIFT: u32 = 20;
+
 impl Cluster {
-    /// `peers` in the order of their rows: peer *i* has rows *i* · `links` to (*i* + 1) · `links` − 1.
-    pub fn new(
-        local: NodeId,
-        timing: Timing,
-        peers: impl IntoIterator<Item = NodeId>,
-        links: usize,
-        vips: Vec<Vip>,
-    ) -> Self {
-        let peers: Vec<Peer> = peers
-            .into_iter()
-            .enumerate()
-            .map(|(i, node)| Peer::new(node, i * links, links))
-            .collect();
-        Self {
+    pub fn new(plan: Plan) -> Self {
+        let Plan {
             local,
             timing,
             peers,
-            serving: vec![false; vips.len()],
-            owners: vec![None; vips.len()],
-            vips,
+            links,
+            groups,
+            auto_failback,
+            incarnation,
+        } = plan;
+        let acceptors = peers.len() + 1;
+        let group = |plan| {
+            let round = incarnation.0 >> ROUND_SHIFT;
+            let proposer = Proposer::new(local, acceptors, round, timing.counted_lease());
+            Group::new(plan, proposer)
+        };
+        Self {
+            local,
+            timing,
+            auto_failback,
+            peers: peers
+                .into_iter()
+                .enumerate()
+                .map(|(i, member)| Peer::new(member.node, member.witness, i * links, links))
+                .collect(),
+            groups: groups.into_iter().map(group).collect(),
+            intent: Intent::default(),
             quorate: false,
             quorate_since: None,
             state: NodeState::Starting,
-            active_since: None,
             deaf_since: None,
             deaf_count: 0,
             excused_at: None,
             heard_at: None,
+            woke_at: Boottime::default(),
+            hangs: false,
+            scratch: Vec::new(),
         }
     }
 
-    /// Looks at all rows at `now`. `late` is by how much this call missed the time it was meant for.
-    pub fn step(
-        &mut self,
-        now: Boottime,
-        late: Duration,
-        rows: &(impl Rows + ?Sized),
-        out: &mut Vec<Command>,
-    ) {
+    /// An earlier agent of this node serves the group with this index until `until`.
+    pub fn inherit(&mut self, group: usize, until: Boottime) {
+        self.groups[group].inherit(until);
+    }
+
+    /// Looks at the kernel, and decides.
+    pub fn step(&mut self, moment: &Moment<'_, impl Rows + ?Sized>, out: &mut Vec<Command>) {
+        let Moment {
+            now, late, rows, ..
+        } = *moment;
         if late > self.timing.slack() {
             self.excuse(now);
+            self.woke_at = now;
         }
+        self.hangs = now.since(moment.reason_tick) > self.timing.agent_stall;
         self.look(now, rows, out);
         self.hear_again(now, out);
         self.count_quorum(now, out);
         self.advance_state(now, out);
-        self.assign(now, out);
+        self.note_fitness(now);
+        self.step_groups(now, moment.slots, out);
     }
 
     /// When [`Cluster::step`] should be called at the latest, beside the ticks.
     pub fn next_deadline(&self) -> Option<Boottime> {
-        self.peers
+        let silences = self
+            .peers
             .iter()
             .flat_map(|peer| &peer.links)
-            .filter_map(LinkDetector::deadline)
-            .min()
+            .filter_map(LinkDetector::deadline);
+        let groups = self.groups.iter().filter_map(Group::look_at);
+        silences.chain(groups).min()
     }
 
     fn look(&mut self, now: Boottime, rows: &(impl Rows + ?Sized), out: &mut Vec<Command>) {
@@ -211,6 +278,7 @@ impl Cluster {
         }
         if stalled {
             self.excuse(now);
+            self.woke_at = now;
         }
     }
 
@@ -276,75 +344,109 @@ impl Cluster {
         let settled = self
             .quorate_since
             .is_some_and(|since| now.since(since) >= self.timing.timeout);
-        if self.state == NodeState::Starting && settled {
-            self.state = NodeState::Active;
-            self.active_since = Some(now);
-            out.push(Command::Announce(NodeState::Active));
-        } else if self.state == NodeState::Active && !self.quorate {
-            // The others may hear it all the same: they must not wait for it to serve, and when it
-            // has its majority back they are to see it first.
-            self.state = NodeState::Starting;
-            self.active_since = None;
-            out.push(Command::Announce(NodeState::Starting));
+        let state = match (self.intent, self.state) {
+            (Intent::Drain, _) => NodeState::Draining,
+            // The others may hear this node all the same: they must not wait for it to serve, and when
+            // it has its majority back they are to see it first.
+            _ if !self.quorate => NodeState::Starting,
+            (Intent::Standby, _) => NodeState::Standby,
+            (Intent::Serve, NodeState::Starting) if !settled => NodeState::Starting,
+            (Intent::Serve, _) => NodeState::Active,
+        };
+        if state != self.state {
+            self.state = state;
+            out.push(Command::Announce(state));
         }
     }
 
-    fn assign(&mut self, now: Boottime, out: &mut Vec<Command>) {
-        for index in 0..self.vips.len() {
-            let decision = self.decide(index);
-            self.note_owner(index, decision, out);
-            let mine = decision == Decision::Owner(self.local);
-            if self.serving[index] && !mine && decision != Decision::Undecided {
-                self.serving[index] = false;
-                out.push(Command::Release { vip: index });
-            } else if !self.serving[index] && mine && self.may_acquire(now) {
-                self.serving[index] = true;
-                out.push(Command::Acquire { vip: index });
+    fn note_fitness(&mut self, now: Boottime) {
+        for peer in &mut self.peers {
+            if Standing::of_peer(peer.state, peer.said.state) == Standing::Fit {
+                peer.fit_since.get_or_insert(now);
+            } else {
+                peer.fit_since = None;
             }
         }
     }
 
-    fn note_owner(&mut self, vip: usize, decision: Decision, out: &mut Vec<Command>) {
-        let owner = match decision {
-            Decision::Owner(node) => Some(node),
-            Decision::Nobody => None,
-            Decision::Undecided => return,
+    fn step_groups(&mut self, now: Boottime, slots: &dyn Slots, out: &mut Vec<Command>) {
+        let Self {
+            local,
+            peers,
+            groups,
+            scratch,
+            ..
+        } = self;
+        let peer = |node| peers.iter().find(|peer: &&Peer| peer.node == node);
+        let outlook = Outlook {
+            local: *local,
+            now,
+            timing: &self.timing,
+            auto_failback: self.auto_failback,
+            may_take: self.state == NodeState::Active && !self.hangs && self.deaf_since.is_none(),
+            may_keep: matches!(self.state, NodeState::Active | NodeState::Starting) && !self.hangs,
+            woke_at: self.woke_at,
+            fit_since: &|node| peer(node)?.fit_since,
+            standing: &|node| {
+                peer(node).map_or(Standing::Out, |peer| {
+                    Standing::of_peer(peer.state, peer.said.state)
+                })
+            },
+            slot: &|group| slots.slot(group),
         };
-        if self.owners[vip] != owner {
-            self.owners[vip] = owner;
-            out.push(Command::OwnerChanged { vip, owner });
+        for (index, group) in groups.iter_mut().enumerate() {
+            group.step(&outlook, scratch);
+            report(index, scratch, out);
         }
     }
 
-    fn decide(&self, vip: usize) -> Decision {
-        let ranked = self.vips[vip]
-            .ranked
-            .iter()
-            .map(|node| (*node, self.standing(*node)));
-        ownership::decide(self.quorate, ranked)
-    }
-
-    fn standing(&self, node: NodeId) -> Standing {
-        if node == self.local {
-            return if self.state == NodeState::Active {
-                Standing::Fit
-            } else {
-                Standing::Out
-            };
+    /// Counts the votes that the acceptor with the rows of peer `acceptor` gave, or our own (`None`).
+    /// [`Cluster::step`] is to follow.
+    pub fn count(&mut self, acceptor: Option<usize>, votes: &VoteEvent, now: Boottime) {
+        let acceptor = acceptor.map_or(0, |peer| peer + 1);
+        let left = Boottime::from_nanos(votes.t1);
+        for vote in votes.entries.iter().take(votes.count as usize) {
+            let group = GroupId(vote.group);
+            if let Some(group) = self.groups.iter_mut().find(|own| own.plan.id == group) {
+                group.count(acceptor, vote, left, now, &self.timing);
+            }
         }
-        let peer = self.peers.iter().find(|peer| peer.node == node);
-        peer.map_or(Standing::Out, |peer| {
-            Standing::of_peer(peer.state, peer.said.state)
-        })
     }
 
-    /// A node that just became active lets the others see it first, so that one of them that serves
-    /// has let go. A deaf node takes nothing over.
-    fn may_acquire(&self, now: Boottime) -> bool {
-        self.deaf_since.is_none()
-            && self
-                .active_since
-                .is_some_and(|since| now.since(since) >= self.timing.timeout)
+    /// Our own acceptor heard that this group's lease was released.
+    pub fn freed(&mut self, group: GroupId) {
+        if let Some(group) = self.groups.iter_mut().find(|own| own.plan.id == group) {
+            group.freed();
+        }
+    }
+
+    /// All of the group with this index has stopped on this node.
+    pub fn stopped(&mut self, group: usize, now: Boottime) {
+        self.groups[group].stopped(now);
+    }
+
+    /// The operator wants the group with this index on `to`. Its owner hands it over.
+    pub fn move_to(&mut self, group: usize, to: NodeId, out: &mut Vec<Command>) {
+        self.groups[group].move_to(to, self.local, &mut self.scratch);
+        report(group, &mut self.scratch, out);
+    }
+
+    /// What this node is to do from now on.
+    pub fn intend(&mut self, intent: Intent) {
+        self.intent = intent;
+    }
+
+    /// The lease entries that the probes are to carry, [`MAX_LEASES`] each.
+    pub fn requests(&self) -> impl Iterator<Item = LeaseEntry> {
+        let lease = self.timing.lease;
+        let entry = move |group: &Group| Some(group.ask()?.entry(group.plan.id, lease));
+        self.groups.iter().filter_map(entry)
+    }
+
+    /// Whether something new is to be asked now and not at the next tick. Says so once.
+    pub fn take_urgency(&mut self) -> bool {
+        let urgent = |any, group: &mut Group| group.take_urgency() | any;
+        self.groups.iter_mut().fold(false, urgent)
     }
 
     pub fn local(&self) -> NodeId {
@@ -372,7 +474,12 @@ impl Cluster {
         self.deaf_count
     }
 
-    pub fn serving(&self, vip: usize) -> bool {
-        self.serving[vip]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
     }
+}
+
+fn report(group: usize, commands: &mut Vec<GroupCommand>, out: &mut Vec<Command>) {
+    let report = |command| Command::Group { group, command };
+    out.extend(commands.drain(..).map(report));
 }

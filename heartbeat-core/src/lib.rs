@@ -1,4 +1,4 @@
-//! The decisions of a cluster heartbeat: who is alive, am I deaf, whose address is it.
+//! The decisions of a cluster heartbeat: who is alive, am I deaf, whose lease is it.
 //!
 //! Sans-IO: time and the kernel's rows come in as arguments, commands go out as data. Nothing here
 //! may read a clock, a file, a socket or a map.
@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 pub mod cluster;
+pub mod group;
 pub mod link;
-pub mod ownership;
 pub mod peer;
+pub mod proposer;
+pub mod ranking;
 pub mod timing;
 
 pub use cluster::{Cluster, Command, Rows};

@@ -87,15 +87,51 @@ pub enum Finding {
 /// How often a stall of this node may start one silence anew.
 const MAX_EXCUSES: u32 = 3;
 
-/// Unanswered probes that count, from sequence `base` + 1 on.
+/// Unanswered probes that count.
 #[derive(Clone, Copy, Debug)]
 struct Spoken {
-    base: u64,
     /// The last reply's sequence when this began.
     reply_seq: u64,
     first_left: Boottime,
+    /// The newest probe that was looked at.
+    last_seq: u64,
+    last_left: Boottime,
+    /// Probes that leave at once may all be lost at once: they count as one, from the first of them.
+    counted: u64,
+    counted_left: Boottime,
     /// When the last of the needed probes left.
     enough_left: Option<Boottime>,
+}
+
+impl Spoken {
+    fn begin(reply_seq: u64, sequence: u64, left: Boottime, timing: &Timing) -> Self {
+        Self {
+            reply_seq,
+            first_left: left,
+            last_seq: sequence,
+            last_left: left,
+            counted: 1,
+            counted_left: left,
+            enough_left: (timing.probes_needed() <= 1).then_some(left),
+        }
+    }
+
+    /// Counts one more probe.
+    fn add(&mut self, sequence: u64, left: Boottime, timing: &Timing) {
+        // So long a pause between two probes explains what went unanswered before it.
+        if left.since(self.last_left) > timing.pause() {
+            *self = Self::begin(self.reply_seq, sequence, left, timing);
+            return;
+        }
+        (self.last_seq, self.last_left) = (sequence, left);
+        if left.since(self.counted_left) >= timing.interval / 2 {
+            self.counted += 1;
+            self.counted_left = left;
+        }
+        if self.counted >= timing.probes_needed() {
+            self.enough_left = Some(left);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -194,47 +230,21 @@ impl LinkDetector {
     /// Keeps account of the unanswered probes that left after the barrier.
     fn count_spoken(&mut self, row: &PeerRow, timing: &Timing) {
         let reply_seq = row.last_reply_seq;
-        if row.last_probe_seq <= reply_seq {
-            self.spoken = None;
-            return;
-        }
-        if self
+        self.spoken = self
             .spoken
-            .is_some_and(|spoken| spoken.reply_seq != reply_seq)
-        {
-            self.spoken = None;
-        }
-        if self
-            .spoken
-            .is_none_or(|spoken| spoken.enough_left.is_none())
-        {
-            let oldest_known = row.last_probe_seq.saturating_sub(SENT_RING as u64 - 1);
-            let mut first = None;
-            let mut before = self.barrier;
-            for sequence in reply_seq.max(oldest_known.saturating_sub(1)) + 1..=row.last_probe_seq {
-                let left = left_at(row, sequence);
-                // So long a pause between two probes explains what went unanswered before it.
-                let paused = left.since(before) > timing.pause();
-                if left > self.barrier && (first.is_none() || paused) {
-                    first = Some((sequence, left));
+            .filter(|spoken| spoken.reply_seq == reply_seq && row.last_probe_seq > reply_seq);
+        let looked_at = self.spoken.map_or(reply_seq, |spoken| spoken.last_seq);
+        // What the ring has forgotten left between the last look and the oldest that it knows.
+        let oldest_known = row.last_probe_seq.saturating_sub(SENT_RING as u64 - 1);
+        for sequence in (looked_at + 1).max(oldest_known)..=row.last_probe_seq {
+            let left = left_at(row, sequence);
+            match &mut self.spoken {
+                Some(spoken) if spoken.enough_left.is_some() => break,
+                Some(spoken) => spoken.add(sequence, left, timing),
+                None if left > self.barrier => {
+                    self.spoken = Some(Spoken::begin(reply_seq, sequence, left, timing));
                 }
-                before = left;
-            }
-            self.spoken = first.map(|(sequence, left)| Spoken {
-                base: sequence - 1,
-                reply_seq,
-                first_left: left,
-                enough_left: None,
-            });
-        }
-        if let Some(spoken) = &mut self.spoken
-            && spoken.enough_left.is_none()
-        {
-            let needed = spoken.base + timing.probes_needed();
-            if needed <= row.last_probe_seq {
-                // Overwritten meanwhile only if the pulse did not look for a whole ring of probes,
-                // all of which it sent itself; the later departure is then the safe one.
-                spoken.enough_left = Some(left_at(row, needed));
+                None => {}
             }
         }
     }

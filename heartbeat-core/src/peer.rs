@@ -54,12 +54,18 @@ pub struct Peer {
     pub links: Vec<LinkDetector>,
     pub state: PeerState,
     pub said: Said,
+    /// Since when it could own a group, without interruption.
+    pub fit_since: Option<Boottime>,
+    /// It only votes, and may do without an agent.
+    witness: bool,
 }
 
 impl Peer {
-    pub fn new(node: NodeId, first_row: usize, links: usize) -> Self {
+    pub fn new(node: NodeId, witness: bool, first_row: usize, links: usize) -> Self {
         Self {
             node,
+            witness,
+            fit_since: None,
             first_row,
             links: vec![LinkDetector::default(); links],
             state: PeerState::default(),
@@ -104,8 +110,9 @@ impl Peer {
     }
 
     fn agent_is_stalled(&self, timing: &Timing) -> bool {
-        self.said.state == NodeState::Responder
-            || self.said.pulse_age > timing.agent_stall
-            || self.said.reason_age > timing.agent_stall
+        if self.said.state == NodeState::Responder {
+            return !self.witness;
+        }
+        self.said.pulse_age > timing.agent_stall || self.said.reason_age > timing.agent_stall
     }
 }

@@ -9,8 +9,12 @@ pub struct Timing {
     pub interval: Duration,
     /// How long a silence may last.
     pub timeout: Duration,
-    /// How old the last tick of a peer's agent may be.
+    /// How old the last tick of an agent, a peer's or our own, may be.
     pub agent_stall: Duration,
+    /// How long a lease lasts on an acceptor.
+    pub lease: Duration,
+    /// By how much the rates of two clocks may differ, in parts per million.
+    pub drift_ppm: u32,
 }
 
 impl Timing {
@@ -40,6 +44,27 @@ impl Timing {
         self.timeout
             .saturating_sub(self.interval)
             .max(self.interval * 2)
+    }
+
+    /// How long an owner counts on a vote from the departure of the probe that asked for it: a lease,
+    /// less what the two clocks may drift apart in it, each by the bound.
+    pub fn counted_lease(&self) -> Duration {
+        let nanos = self.lease.as_nanos();
+        let margin = (nanos * 2 * u128::from(self.drift_ppm)).div_ceil(1_000_000);
+        let counted = u64::try_from(nanos.saturating_sub(margin)).unwrap_or(u64::MAX);
+        Duration::from_nanos(counted)
+    }
+
+    /// By how much later each next node in rank contends for a free lease: the one before has had a
+    /// tick by then.
+    pub fn stagger(&self) -> Duration {
+        self.interval
+    }
+
+    /// For how long a lapsed owner may try to renew before it stops what it served. Its guard is closed
+    /// meanwhile.
+    pub fn grace_after_lapse(&self) -> Duration {
+        self.interval * 2
     }
 
     /// How late a decision may come and still be trusted. A later one may follow a pause of this

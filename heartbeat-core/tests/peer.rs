@@ -29,7 +29,7 @@ fn answered(state: NodeState, pulse_age_us: u32, reason_age_us: u32) -> PeerRow 
 /// The state of a peer with these rows, one a link, a moment after the reply.
 fn judge(rows: &[PeerRow]) -> PeerState {
     let timing = timing(10, 30);
-    let mut peer = Peer::new(NodeId(2), 0, rows.len());
+    let mut peer = Peer::new(NodeId(2), false, 0, rows.len());
     for (link, row) in peer.links.iter_mut().zip(rows) {
         link.observe(row, Boottime::from_nanos(START + 2 * MS), &timing);
     }
@@ -59,6 +59,16 @@ fn an_agent_that_does_not_tick_is_stalled_though_its_kernel_answers() {
 }
 
 #[test]
+fn a_witness_does_without_an_agent() {
+    let mut witness = Peer::new(NodeId(2), true, 0, 1);
+    let row = answered(NodeState::Responder, u32::MAX, u32::MAX);
+    let timing = timing(10, 30);
+    witness.links[0].observe(&row, Boottime::from_nanos(START + 2 * MS), &timing);
+    witness.listen(&row);
+    assert_eq!(witness.judge(&timing), PeerState::Up);
+}
+
+#[test]
 fn a_state_that_this_version_does_not_know_is_trusted_with_nothing() {
     for state in [6, 255, 256, u16::MAX] {
         let row = PeerRow {
@@ -85,7 +95,7 @@ fn the_newest_reply_is_what_a_peer_said() {
         ..answered(NodeState::Draining, 5, 0)
     };
     for rows in [[old, newer], [newer, old]] {
-        let mut peer = Peer::new(NodeId(2), 0, 2);
+        let mut peer = Peer::new(NodeId(2), false, 0, 2);
         rows.iter().for_each(|row| peer.listen(row));
         assert_eq!(peer.said.state, NodeState::Draining);
         assert_eq!(

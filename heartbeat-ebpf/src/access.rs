@@ -1,5 +1,7 @@
 //! Bounds-checked access to packet memory: the only place that touches it.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     programs::{TcContext, XdpContext},
@@ -11,7 +13,9 @@ pub(crate) trait Context: Copy {
     fn data(self) -> usize;
 
     /// Read anew at each call. Were it cached, the compiler would prove some checks from others and
-    /// leave them out, in ways that the verifier cannot follow.
+    /// leave them out, in ways that the verifier cannot follow. It is read in assembly, because the
+    /// verifier wants a load from the context at a constant offset, and the compiler would rather keep
+    /// the field's address than add the offset each time.
     fn data_end(self) -> usize;
 }
 
@@ -26,8 +30,18 @@ macro_rules! contexts {
 
             #[inline(always)]
             fn data_end(self) -> usize {
-                // SAFETY: as in `data`.
-                unsafe { core::ptr::read_volatile(&raw const (*self).data_end) as usize }
+                let end: usize;
+                // SAFETY: as in `data`; it loads one field and touches nothing else.
+                unsafe {
+                    asm!(
+                        "{end} = *(u32 *)({context} + {offset})",
+                        end = lateout(reg) end,
+                        context = in(reg) self,
+                        offset = const core::mem::offset_of!($context, data_end),
+                        options(readonly, nostack),
+                    );
+                }
+                end
             }
         }
     )*};
@@ -61,6 +75,12 @@ impl Frame<*mut __sk_buff> {
 }
 
 impl<C: Context> Frame<C> {
+    /// Whether the first `len` bytes are there. `len` must be small, and known to the verifier to be.
+    #[inline(always)]
+    pub(crate) fn holds(&self, len: usize) -> bool {
+        self.data + len <= self.context.data_end()
+    }
+
     /// A pointer to a `T` at `at`, if it lies inside the frame.
     #[inline(always)]
     fn pointer<T>(&self, at: usize) -> Option<*mut T> {

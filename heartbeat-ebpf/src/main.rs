@@ -1,18 +1,24 @@
 //! The kernel side of heartbeat: thin entry points over the functions in `heartbeat-common`.
 //!
-//! `responder` (XDP) answers probes and records replies, `stamp` (TC egress) stamps and seals our
+//! `responder` (XDP) answers probes, votes on leases and records replies, `stamp` (TC egress) stamps and seals our
 //! own probes, and a timer per peer and link (`watch`) reports passed deadlines.
+//! `guard_ingress` (XDP) and `guard_egress` (TC) drop what is to or from a virtual IP that this node may
+//! not serve; `responder` does so as well.
 
 #![no_std]
 #![no_main]
+// Inline assembly for BPF, see `access`.
+#![feature(asm_experimental_arch)]
 
+mod acceptor;
 mod access;
+mod guard;
 mod report;
 mod tables;
 mod watch;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_OK, TC_ACT_SHOT, xdp_action},
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action, xdp_md},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
@@ -36,9 +42,32 @@ pub fn responder(ctx: XdpContext) -> u32 {
         _ => {}
     }
     match verdict.action() {
-        Action::Pass => xdp_action::XDP_PASS,
+        Action::Pass => pass_guard(&frame),
         Action::Drop => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
+    }
+}
+
+/// For interfaces that carry a virtual IP and no heartbeats.
+#[xdp]
+pub fn guard_ingress(ctx: XdpContext) -> u32 {
+    pass_guard(&Frame::of_xdp(&ctx))
+}
+
+#[inline(always)]
+fn pass_guard(frame: &Frame<*mut xdp_md>) -> u32 {
+    match guard::ingress(frame) {
+        Action::Drop => xdp_action::XDP_DROP,
+        Action::Pass | Action::Transmit => xdp_action::XDP_PASS,
+    }
+}
+
+/// Goes on to the programs after it with what it lets through: `stamp_probe` may be one of them.
+#[classifier]
+pub fn guard_egress(ctx: TcContext) -> i32 {
+    match guard::egress(&ctx) {
+        Action::Drop => TC_ACT_SHOT,
+        Action::Pass | Action::Transmit => TC_ACT_UNSPEC,
     }
 }
 
@@ -47,11 +76,11 @@ pub fn stamp_probe(ctx: TcContext) -> i32 {
     let mut frame = Frame::of_skb(&ctx);
     let mut tables = KernelTables::on(access::egress_ifindex(&ctx));
     let Some(verdict) = stamp(&mut frame, &mut tables) else {
-        return TC_ACT_OK;
+        return TC_ACT_UNSPEC;
     };
     tables::count(verdict);
     match verdict.action() {
-        Action::Pass | Action::Transmit => TC_ACT_OK,
+        Action::Pass | Action::Transmit => TC_ACT_UNSPEC,
         Action::Drop => TC_ACT_SHOT,
     }
 }

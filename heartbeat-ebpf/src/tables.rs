@@ -6,17 +6,20 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use heartbeat_common::{
+    lease::{Answer, Slot},
     maps::{
         Address, Config, DeadlineEvent, Key, Link, Local, MAX_KEYS, MAX_PEERS, MAX_ROWS, PeerRow,
-        PeerSlot,
+        PeerSlot, VoteEvent,
     },
     receive::Tables,
     verdict::{self, Verdict},
-    wire::MAX_LINKS,
+    wire::{GroupId, MAX_LINKS},
 };
 
+use crate::acceptor;
+
 /// `BPF_F_MMAPABLE`, include/uapi/linux/bpf.h.
-const MMAPABLE: usize = 1 << 10;
+pub(crate) const MMAPABLE: usize = 1 << 10;
 const EVENT_BYTES: usize = 256 * 1024;
 
 #[btf_map(name = "config")]
@@ -93,6 +96,20 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn row(&mut self, row: u32) -> Option<&mut PeerRow> {
         peer_row(row)
+    }
+
+    #[inline(always)]
+    fn lease(
+        &mut self,
+        group: GroupId,
+        decide: impl FnOnce(&mut Slot) -> Answer,
+    ) -> Option<Answer> {
+        acceptor::locked(group, decide)
+    }
+
+    #[inline(always)]
+    fn votes(&mut self, fill: impl FnOnce(&mut VoteEvent) -> Option<bool>) {
+        acceptor::tell(fill);
     }
 }
 

@@ -13,5 +13,6 @@ pub mod hooks;
 mod incarnation;
 pub mod logging;
 pub mod net;
+pub mod peering;
 pub mod pulse;
 pub mod vip;

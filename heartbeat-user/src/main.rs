@@ -3,11 +3,12 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use heartbeat_user::{
     agent,
-    commands::{check, events, keygen, load, ping, status},
+    commands::{check, events, keygen, load, operate, ping, status, witness},
     config::{self, Config, XdpMode},
+    control::protocol::Request,
     logging,
 };
 
@@ -76,6 +77,29 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Hand a group over to a node, where it stays until that fails
+    Move {
+        /// Name of the group: that of its vip
+        group: String,
+        /// Name of the node
+        to: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Let a node serve nothing, also after a restart, until `online`
+    Standby {
+        /// Name of the node; this one, if absent
+        name: Option<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Let a node on standby serve again
+    Online {
+        /// Name of the node; this one, if absent
+        name: Option<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
     /// Load the responder alone: this host answers heartbeats without an agent
     Load {
         /// Interface to answer on
@@ -85,9 +109,11 @@ enum Command {
         config: ConfigArgs,
         /// How to attach; the configuration's way if absent
         #[arg(long)]
-        mode: Option<Mode>,
+        mode: Option<XdpMode>,
     },
-    /// Remove a responder that `load` or a dead agent left
+    /// Make this host a witness, which votes and serves nothing: load the responder from flags alone
+    Witness(witness::Witness),
+    /// Remove a responder that `load`, `witness` or a dead agent left
     Unload {
         /// Which instance; the default one, or the only one, if absent
         #[arg(long)]
@@ -108,26 +134,6 @@ struct ConfigArgs {
 impl ConfigArgs {
     fn load(&self) -> Result<Config> {
         Ok(Config::load(&self.config, self.node.as_deref())?)
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Mode {
-    /// Native, falling back to skb
-    Auto,
-    /// In the driver
-    Native,
-    /// In the network stack
-    Skb,
-}
-
-impl From<Mode> for XdpMode {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Auto => Self::Auto,
-            Mode::Native => Self::Native,
-            Mode::Skb => Self::Skb,
-        }
     }
 }
 
@@ -175,18 +181,28 @@ fn run(command: Command) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Command::Move { group, to, config } => {
+            let request = Request::Move { group, node: to };
+            operate::run(&config.load()?.socket(), &request)?;
+        }
+        Command::Standby { name, config } => {
+            let config = config.load()?;
+            let node = name.unwrap_or_else(|| config.local().name.clone());
+            operate::run(&config.socket(), &Request::Standby { node })?;
+        }
+        Command::Online { name, config } => {
+            let config = config.load()?;
+            let node = name.unwrap_or_else(|| config.local().name.clone());
+            operate::run(&config.socket(), &Request::Online { node })?;
+        }
         Command::Load {
             iface,
             config,
             mode,
         } => {
-            load::load(
-                &config.config,
-                config.node.as_deref(),
-                &iface,
-                mode.map(Into::into),
-            )?;
+            load::load(&config.config, config.node.as_deref(), &iface, mode)?;
         }
+        Command::Witness(flags) => flags.load()?,
         Command::Unload { instance } => load::unload(instance.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)

@@ -8,7 +8,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use heartbeat_common::time::Boottime;
+use heartbeat_common::{maps::GuardRow, time::Boottime};
+use heartbeat_core::group::Course;
 
 use crate::{
     clock,
@@ -26,6 +27,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub enum Order {
     Acquire {
         vip: usize,
+        course: Course,
         decided: Boottime,
     },
     Release {
@@ -43,6 +45,7 @@ pub enum Order {
 pub enum Outcome {
     Acquired {
         vip: usize,
+        course: Course,
         decided: Boottime,
         address: Boottime,
         announced: Boottime,
@@ -52,10 +55,42 @@ pub enum Outcome {
         decided: Boottime,
         address: Boottime,
     },
+    /// It was to be released, and was not there.
+    Absent {
+        vip: usize,
+    },
     Failed {
         vip: usize,
         message: String,
     },
+}
+
+/// Removes the addresses that an earlier run left on the interfaces, but for those that may still be
+/// served (`inherited`, one for each VIP). `stale` are the addresses that it guarded.
+pub fn sweep(config: &Config, inherited: &[Option<Boottime>], stale: &[GuardRow]) -> Result<()> {
+    let mut netlink = Netlink::open()?;
+    for (vip, inherited) in config.vips.iter().zip(inherited) {
+        if inherited.is_some() {
+            continue;
+        }
+        let interface = netlink.interface(&vip.interface)?;
+        if netlink.remove_address(interface.index, vip.address.address)? {
+            log::warn!(
+                "vip {}: removed {} from {}, where an earlier run had left it",
+                vip.name,
+                vip.address,
+                interface.name
+            );
+        }
+    }
+    for row in stale {
+        let address = row.address.into();
+        let known = |vip: &Vip| vip.address.address == address;
+        if !config.vips.iter().any(known) && netlink.remove_address(row.ifindex, address)? {
+            log::warn!("removed {address}, which an earlier run served and this one does not");
+        }
+    }
+    Ok(())
 }
 
 /// The running thread.
@@ -66,14 +101,22 @@ pub struct Mover {
 }
 
 impl Mover {
-    /// Removes what an earlier run left on the interfaces, then starts. `report` is called on the
-    /// mover's thread and must not block.
-    pub fn start(config: &Config, report: impl FnMut(Outcome) + Send + 'static) -> Result<Self> {
+    /// Starts with the addresses that an earlier run was granted and that may still be served
+    /// (`inherited`, one for each VIP). `report` is called on the mover's thread and must not block.
+    pub fn start(
+        config: &Config,
+        inherited: &[Option<Boottime>],
+        report: impl FnMut(Outcome) + Send + 'static,
+    ) -> Result<Self> {
         let mut netlink = Netlink::open()?;
         let held = config
             .vips
             .iter()
-            .map(|vip| Held::new(vip, &mut netlink).with_context(|| format!("vip {}", vip.name)))
+            .zip(inherited)
+            .map(|(vip, inherited)| {
+                Held::new(vip, inherited.is_some(), &mut netlink)
+                    .with_context(|| format!("vip {}", vip.name))
+            })
             .collect::<Result<Vec<_>>>()?;
         let (orders, inbox) = channel();
         let priority = config.realtime_priority;
@@ -118,6 +161,7 @@ struct Held {
     interface: Interface,
     announcer: Announcer,
     wanted: bool,
+    course: Course,
     /// When the last order was decided.
     decided: Boottime,
     on_interface: bool,
@@ -126,25 +170,23 @@ struct Held {
 }
 
 impl Held {
-    fn new(vip: &Vip, netlink: &mut Netlink) -> Result<Self> {
+    fn new(vip: &Vip, wanted: bool, netlink: &mut Netlink) -> Result<Self> {
         let interface = netlink.interface(&vip.interface)?;
-        if netlink.remove_address(interface.index, vip.address.address)? {
-            log::warn!(
-                "vip {}: removed {} from {}, where an earlier run had left it",
-                vip.name,
-                vip.address,
-                interface.name
-            );
-        }
+        let there = netlink
+            .addresses(interface.index)?
+            .iter()
+            .any(|prefix| prefix.address == vip.address.address);
         Ok(Self {
             announcer: Announcer::open(&interface)?,
             vip: vip.clone(),
             interface,
-            wanted: false,
+            wanted,
+            course: Course::default(),
             decided: Boottime::default(),
-            on_interface: false,
+            on_interface: there,
             burst: None,
-            retry_at: None,
+            // What should be there and is not comes first of all.
+            retry_at: (wanted != there).then(clock::now),
         })
     }
 
@@ -176,11 +218,19 @@ struct Body<R> {
 
 impl<R: FnMut(Outcome)> Body<R> {
     fn run(&mut self, inbox: &Receiver<Order>) {
+        self.reassert();
         loop {
             let now = clock::now();
             let due = self.held.iter().filter_map(Held::due_at).min();
             match inbox.recv_timeout(due.map_or(IDLE, |at| at.since(now))) {
-                Ok(Order::Acquire { vip, decided }) => self.order(vip, true, decided),
+                Ok(Order::Acquire {
+                    vip,
+                    course,
+                    decided,
+                }) => {
+                    self.held[vip].course = course;
+                    self.order(vip, true, decided);
+                }
                 Ok(Order::Release { vip, decided }) => self.order(vip, false, decided),
                 Ok(Order::Reassert) => self.reassert(),
                 Err(RecvTimeoutError::Timeout) => self.do_what_is_due(),
@@ -237,6 +287,7 @@ impl<R: FnMut(Outcome)> Body<R> {
         let announced = clock::now();
         Ok(Some(Outcome::Acquired {
             vip,
+            course: held.course,
             decided: held.decided,
             address,
             announced,
@@ -246,7 +297,7 @@ impl<R: FnMut(Outcome)> Body<R> {
     fn release(&mut self, vip: usize) -> Result<Option<Outcome>> {
         let held = &mut self.held[vip];
         if !held.on_interface {
-            return Ok(None);
+            return Ok(Some(Outcome::Absent { vip }));
         }
         let (index, address) = (held.interface.index, held.vip.address.address);
         match self.netlink.remove_address(index, address) {

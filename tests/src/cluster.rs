@@ -43,6 +43,9 @@ pub struct Options {
     pub interval: Duration,
     pub timeout: Duration,
     pub agent_stall: Duration,
+    pub lease: Duration,
+    /// The longest that acceptors grant; what was just loaded abstains for so long.
+    pub max_lease: Duration,
     /// TOML appended to every configuration file.
     pub extra: String,
     /// Leave the work directory behind, logs included.
@@ -58,6 +61,8 @@ impl Default for Options {
             interval: Duration::from_millis(1),
             timeout: Duration::from_millis(3),
             agent_stall: Duration::from_millis(200),
+            lease: Duration::from_millis(5),
+            max_lease: Duration::from_millis(50),
             extra: String::new(),
             keep: false,
         }
@@ -104,6 +109,8 @@ impl Cluster {
             interval: options.interval,
             timeout: options.timeout,
             agent_stall: options.agent_stall,
+            lease: options.lease,
+            max_lease: options.max_lease,
             extra: options.extra,
         };
         let client = Namespace::new("client")?;

@@ -65,6 +65,8 @@ pub struct Shared {
     pub interval: Duration,
     pub timeout: Duration,
     pub agent_stall: Duration,
+    pub lease: Duration,
+    pub max_lease: Duration,
     /// TOML that goes below the rest, for example hooks.
     pub extra: String,
 }
@@ -80,6 +82,8 @@ impl Shared {
             interval,
             timeout,
             agent_stall,
+            lease,
+            max_lease,
             extra,
         } = self;
         let dir = dir.display();
@@ -92,6 +96,8 @@ impl Shared {
              interval = \"{}\"\n\
              timeout = \"{}\"\n\
              agent_stall = \"{}\"\n\
+             lease = \"{}\"\n\
+             max_lease = \"{}\"\n\
              \n\
              [paths]\n\
              run = \"{dir}/run\"\n\
@@ -99,6 +105,8 @@ impl Shared {
             micros(*interval),
             micros(*timeout),
             micros(*agent_stall),
+            micros(*lease),
+            micros(*max_lease),
         );
         for link in 0..*links {
             append(

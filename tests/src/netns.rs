@@ -61,6 +61,13 @@ impl Namespace {
             .with_context(|| format!("in the network namespace of {}", self.name))
     }
 
+    /// Adds a pair of interfaces that are joined to each other, both here.
+    pub fn add_pair(&self, one: &str, other: &str) -> Result<()> {
+        self.route()
+            .add_veth(one, other, self.fd())
+            .with_context(|| format!("cannot join {one} and {other} of {}", self.name))
+    }
+
     /// The index of an interface here.
     pub fn index(&self, interface: &str) -> Result<u32> {
         self.enter(|| {

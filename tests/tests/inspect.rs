@@ -5,7 +5,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use heartbeat_common::{maps::PIN_ROOT, verdict::Verdict};
+use heartbeat_common::{
+    maps::{LAYOUT_VERSION, PIN_ROOT},
+    verdict::Verdict,
+};
 use heartbeat_tests::{
     e2e::{
         Program, SOON,
@@ -96,7 +99,7 @@ fn the_maps_have_named_fields_with_sane_values() -> Result<()> {
             "{config:#}"
         );
         ensure!(
-            config["timeout_ns"] == 20_000_000 && config["layout_version"] == 1,
+            config["timeout_ns"] == 20_000_000 && config["layout_version"] == LAYOUT_VERSION,
             "{config:#}"
         );
         let local = &values(a, "local")?[0];
@@ -152,7 +155,7 @@ fn only_the_map_of_keys_shows_a_key() -> Result<()> {
             "the test does not know a key when it sees one"
         );
         for map in [
-            "config", "links", "allow", "local", "peers", "watch", "counters",
+            "config", "links", "allow", "local", "peers", "watch", "counters", "leases",
         ] {
             ensure!(!shows(&dump(a, map)?), "{map} shows the key");
         }
@@ -202,6 +205,8 @@ fn nobody_but_root_can_reach_what_an_agent_makes() -> Result<()> {
             "peers",
             "watch",
             "events",
+            "leases",
+            "votes",
             "counters",
             "prog_responder",
             "prog_stamp_probe",

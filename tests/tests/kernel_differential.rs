@@ -5,14 +5,16 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use heartbeat_common::{
-    maps::{Address, Config, Key, Link, Local, PeerRow, PeerSlot},
+    lease::{Answer, Operation, Slot, Vote},
+    maps::{Address, Config, Key, Link, Local, PeerRow, PeerSlot, VoteEvent},
     packet::{Packet, SlicePacket, Word},
     receive::Tables,
     verdict::Verdict,
+    wire::GroupId,
 };
 use heartbeat_tests::kernel::{
     self, Program, World,
-    differential::{Campaign, Difference, Judge, honest, run},
+    differential::{Campaign, Difference, Judge, Met, honest, run},
 };
 
 const CAMPAIGN: Campaign = Campaign {
@@ -38,33 +40,50 @@ fn reachable(program: Program) -> Vec<Option<Verdict>> {
     }
 }
 
-fn agrees(test: &str, program: Program) -> Result<()> {
+/// What a campaign met, if it was long enough to say something about what it should have met.
+fn agrees(test: &str, program: Program) -> Result<Option<Met>> {
     let Some(mut kernel) = kernel::open(test)? else {
-        return Ok(());
+        return Ok(None);
     };
     let campaign = Campaign::from_env(CAMPAIGN)?;
     let met = campaign.run(&mut kernel, program, honest)?;
-    if campaign.frames >= CAMPAIGN.frames {
-        // Frames that all ended at the first check would prove nothing.
-        for verdict in reachable(program) {
-            let times = met.get(&verdict).copied().unwrap_or(0);
-            assert!(
-                times >= 10,
-                "{verdict:?} was met only {times} times: {met:?}"
-            );
-        }
+    if campaign.frames < CAMPAIGN.frames {
+        return Ok(None);
     }
-    Ok(())
+    // Frames that all ended at the first check would prove nothing.
+    for verdict in reachable(program) {
+        let times = met.verdicts.get(&verdict).copied().unwrap_or(0);
+        assert!(
+            times >= 10,
+            "{verdict:?} was met only {times} times: {met:?}"
+        );
+    }
+    Ok(Some(met))
 }
 
 #[test]
 fn what_arrives_is_treated_alike() -> Result<()> {
-    agrees("what_arrives_is_treated_alike", Program::Receive)
+    use Operation::{Accept, Prepare, Release, Renew};
+    let Some(met) = agrees("what_arrives_is_treated_alike", Program::Receive)? else {
+        return Ok(());
+    };
+    for operation in [Prepare, Accept, Release, Renew] {
+        for vote in [Vote::Abstains, Vote::Granted, Vote::Refused] {
+            let times = met.votes.get(&(operation, vote)).copied().unwrap_or(0);
+            assert!(
+                times >= 50,
+                "{operation:?}: {vote:?} was met only {times} times: {met:?}"
+            );
+        }
+    }
+    assert!(met.told >= 500, "{met:?}");
+    Ok(())
 }
 
 #[test]
 fn what_leaves_is_treated_alike() -> Result<()> {
-    agrees("what_leaves_is_treated_alike", Program::Stamp)
+    agrees("what_leaves_is_treated_alike", Program::Stamp)?;
+    Ok(())
 }
 
 /// Tables or packets with one mistake in them: the comparison must notice each.
@@ -83,6 +102,10 @@ enum Mistake {
     Key,
     /// Rows are mixed up.
     Row,
+    /// Groups are mixed up.
+    Group,
+    /// The agent is told of a vote too many.
+    Votes,
     /// One byte behind the end of a frame can be read.
     Bounds,
 }
@@ -123,6 +146,24 @@ impl Tables for Wrong<'_, World> {
     fn row(&mut self, row: u32) -> Option<&mut PeerRow> {
         self.right
             .row(row ^ u32::from(self.mistake == Mistake::Row))
+    }
+
+    fn lease(
+        &mut self,
+        group: GroupId,
+        decide: impl FnOnce(&mut Slot) -> Answer,
+    ) -> Option<Answer> {
+        let mixed_up = u16::from(self.mistake == Mistake::Group);
+        self.right.lease(GroupId(group.0 ^ mixed_up), decide)
+    }
+
+    fn votes(&mut self, fill: impl FnOnce(&mut VoteEvent) -> Option<bool>) {
+        let mistake = self.mistake;
+        self.right.votes(|event| {
+            let wakes = fill(event)?;
+            event.count += u32::from(mistake == Mistake::Votes);
+            Some(wakes)
+        });
     }
 }
 
@@ -171,6 +212,36 @@ fn forgetful(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Ve
     verdict
 }
 
+/// The acceptor votes at once after it was loaded.
+fn hasty(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Verdict> {
+    let votes_from = std::mem::take(&mut world.config.votes_from);
+    let verdict = honest(program, world, frame);
+    world.config.votes_from = votes_from;
+    verdict
+}
+
+/// Leases have no longest time.
+fn generous(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Verdict> {
+    let longest = std::mem::replace(&mut world.config.max_lease_ns, u64::MAX);
+    let verdict = honest(program, world, frame);
+    world.config.max_lease_ns = longest;
+    verdict
+}
+
+/// The acceptor forgets its promises.
+fn faithless(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Verdict> {
+    let kept = world.slots.clone();
+    for slot in world.slots.values_mut() {
+        slot.promised = 0;
+    }
+    let verdict = honest(program, world, frame);
+    for (group, slot) in kept {
+        let promised = &mut world.slots.entry(group).or_default().promised;
+        *promised = slot.promised.max(*promised);
+    }
+    verdict
+}
+
 /// A reply's UDP checksum is left out.
 fn unsummed(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Verdict> {
     let verdict = honest(program, world, frame);
@@ -190,9 +261,14 @@ fn a_wrong_function_is_found_out() -> Result<()> {
         mistaken!(Interface),
         mistaken!(Key),
         mistaken!(Row),
+        mistaken!(Group),
+        mistaken!(Votes),
         mistaken!(Bounds),
         ("forgetful", forgetful as Judge),
         ("unsummed", unsummed as Judge),
+        ("hasty", hasty as Judge),
+        ("generous", generous as Judge),
+        ("faithless", faithless as Judge),
     ]);
     for (mistake, judge) in mistakes {
         let result = Campaign {

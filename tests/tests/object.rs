@@ -13,7 +13,8 @@ use aya_obj::{
 };
 use heartbeat_common::{
     maps::{
-        Address, Config, DeadlineEvent, Key, Link, Local, MAX_KEYS, MAX_ROWS, PeerRow, PeerSlot,
+        Address, Config, DeadlineEvent, GuardRow, Key, LeaseRow, Link, Local, MAX_GROUPS, MAX_KEYS,
+        MAX_ROWS, MAX_VIPS, PeerRow, PeerSlot, VoteEvent,
     },
     verdict,
     wire::MAX_LINKS,
@@ -30,22 +31,34 @@ fn object(test: &str) -> Option<Object> {
 }
 
 #[test]
-fn holds_the_two_programs_under_a_licence_that_the_helpers_ask_for() {
-    let Some(object) = object("holds_the_two_programs_under_a_licence_that_the_helpers_ask_for")
-    else {
+fn holds_the_programs_under_a_licence_that_the_helpers_ask_for() {
+    let Some(object) = object("holds_the_programs_under_a_licence_that_the_helpers_ask_for") else {
         return;
     };
     let mut names: Vec<&str> = object.programs.keys().map(String::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, ["responder", "stamp_probe"]);
-    assert!(matches!(
-        object.programs["responder"].section,
-        ProgramSection::Xdp { frags: false, .. }
-    ));
-    assert!(matches!(
-        object.programs["stamp_probe"].section,
-        ProgramSection::SchedClassifier
-    ));
+    assert_eq!(
+        names,
+        ["guard_egress", "guard_ingress", "responder", "stamp_probe"]
+    );
+    for name in ["responder", "guard_ingress"] {
+        assert!(
+            matches!(
+                object.programs[name].section,
+                ProgramSection::Xdp { frags: false, .. }
+            ),
+            "{name}"
+        );
+    }
+    for name in ["stamp_probe", "guard_egress"] {
+        assert!(
+            matches!(
+                object.programs[name].section,
+                ProgramSection::SchedClassifier
+            ),
+            "{name}"
+        );
+    }
     assert_eq!(object.license.to_str(), Ok("Dual MIT/GPL"));
 }
 
@@ -94,6 +107,10 @@ fn holds_the_maps_with_the_layouts_of_the_contract() {
         0,
     );
     expect("peers", array, 4, size_of::<PeerRow>(), MAX_ROWS, MMAPABLE);
+    expect("guard", array, 4, size_of::<GuardRow>(), MAX_VIPS, MMAPABLE);
+    expect("vips", hash, size_of::<Address>(), 4, MAX_VIPS, 0);
+    expect("leases", hash, 4, size_of::<LeaseRow>(), MAX_GROUPS, 0);
+    expect("votes", BPF_MAP_TYPE_RINGBUF, 0, 0, 256 * 1024, 0);
     // A `bpf_timer` of 16 bytes and two words.
     expect("watch", array, 4, 32, MAX_ROWS, 0);
     expect(
@@ -189,9 +206,11 @@ fn type_information_names_every_field_where_it_is() {
             layout_version,
             cluster,
             timeout_ns,
+            votes_from,
+            max_lease_ns,
             node,
             port,
-            reserved
+            zero
         })
     );
     assert_eq!(value_of("keys"), layout!(Key { k0, k1, id, valid }));
@@ -209,6 +228,36 @@ fn type_information_names_every_field_where_it_is() {
             state,
             key_id,
             reserved,
+        })
+    );
+    assert_eq!(
+        value_of("guard"),
+        layout!(GuardRow {
+            address,
+            open_until,
+            dropped_in,
+            dropped_out,
+            ifindex,
+            group,
+            prefix_len,
+        })
+    );
+    assert_eq!(
+        value_of("leases"),
+        layout!(LeaseRow {
+            lock,
+            reserved,
+            slot
+        })
+    );
+    assert_eq!(
+        value_of("votes"),
+        layout!(VoteEvent {
+            row,
+            count,
+            sequence,
+            t1,
+            entries
         })
     );
     assert_eq!(value_of("links"), layout!(Link { ifindex, link }));

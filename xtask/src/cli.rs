@@ -34,13 +34,16 @@ pub(crate) enum Task {
     },
     /// Build, then load the responder alone: this host answers heartbeats without an agent
     Load {
-        /// Interface whose heartbeats to answer
+        /// Make this host a witness, without a configuration: runs `heartbeat witness`
         #[arg(long)]
-        iface: String,
+        witness: bool,
+        /// Interface whose heartbeats to answer
+        #[arg(long, required_unless_present = "witness")]
+        iface: Option<String>,
         /// How to attach the XDP program
         #[arg(long, value_enum)]
         mode: Option<Mode>,
-        /// Further arguments of `heartbeat load`
+        /// Further arguments of `heartbeat load`, or of `heartbeat witness`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
@@ -127,14 +130,43 @@ mod tests {
 
     #[test]
     fn load_passes_further_arguments_on() {
-        let Task::Load { iface, mode, args } =
-            parse("xtask load --iface eth0 --mode skb --config a.toml -v")
+        let Task::Load {
+            witness,
+            iface,
+            mode,
+            args,
+        } = parse("xtask load --iface eth0 --mode skb --config a.toml -v")
         else {
             panic!("not a load");
         };
-        assert_eq!(iface, "eth0");
+        assert_eq!((witness, iface.as_deref()), (false, Some("eth0")));
         assert_eq!(mode, Some(Mode::Skb));
         assert_eq!(args, ["--config", "a.toml", "-v"]);
+        let said = Cli::try_parse_from(["xtask", "load"]).unwrap_err();
+        assert!(said.to_string().contains("--iface <IFACE>"), "{said}");
+    }
+
+    #[test]
+    fn a_witness_takes_its_flags_in_any_order() {
+        let flags = |line: &str| {
+            let Task::Load {
+                witness,
+                iface,
+                args,
+                ..
+            } = parse(line)
+            else {
+                panic!("not a load");
+            };
+            assert!(witness, "{line}");
+            (iface, args)
+        };
+        let (iface, args) = flags("xtask load --witness --iface eth0 --cluster web --id 3");
+        assert_eq!(iface.as_deref(), Some("eth0"));
+        assert_eq!(args, ["--cluster", "web", "--id", "3"]);
+        let (iface, args) = flags("xtask load --witness --cluster web --iface eth0");
+        assert_eq!(iface, None);
+        assert_eq!(args, ["--cluster", "web", "--iface", "eth0"]);
     }
 
     #[test]

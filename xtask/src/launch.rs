@@ -53,19 +53,23 @@ pub(crate) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     Ok(())
 }
 
-/// `cargo xtask load`.
+/// `cargo xtask load`: `command` is what `heartbeat` calls it.
 pub(crate) fn load(
     workspace: &Workspace,
-    iface: &str,
+    command: &str,
+    iface: Option<&str>,
     mode: Option<Mode>,
     further: &[OsString],
 ) -> Result<()> {
-    let mut args: Vec<OsString> = vec!["--iface".into(), iface.into()];
+    let mut args: Vec<OsString> = Vec::new();
+    if let Some(iface) = iface {
+        args.extend(["--iface".into(), iface.into()]);
+    }
     if let Some(mode) = mode {
         args.extend(["--mode".into(), mode.name().into()]);
     }
     args.extend_from_slice(further);
-    heartbeat(workspace, "load", args)
+    heartbeat(workspace, command, args)
 }
 
 /// `heartbeat COMMAND ARGS` as root, in place of this process.

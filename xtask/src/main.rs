@@ -55,7 +55,15 @@ fn run(task: Task) -> Result<ExitCode> {
             };
             launch::build(&workspace, profile)?;
         }
-        Task::Load { iface, mode, args } => launch::load(&workspace, &iface, mode, &args)?,
+        Task::Load {
+            witness,
+            iface,
+            mode,
+            args,
+        } => {
+            let command = if witness { "witness" } else { "load" };
+            launch::load(&workspace, command, iface.as_deref(), mode, &args)?;
+        }
         Task::Unload { args } => launch::heartbeat(&workspace, "unload", args)?,
         Task::Run { args } => launch::heartbeat(&workspace, "run", args)?,
         Task::Demo { args } => launch::rig(&workspace, "heartbeat-demo", &args)?,

@@ -184,4 +184,12 @@ impl Seen {
     pub(crate) fn header(&self) -> Header {
         Header::decode(&self.payload).expect("a heartbeat")
     }
+
+    /// The lease entries of the heartbeat.
+    pub(crate) fn leases(&self) -> Vec<LeaseEntry> {
+        let entries = HEADER_LEN..self.payload.len() - wire::TAG_LEN;
+        let (entries, rest) = self.payload[entries].as_chunks();
+        assert!(rest.is_empty(), "a part of an entry: {self:?}");
+        entries.iter().map(LeaseEntry::decode).collect()
+    }
 }

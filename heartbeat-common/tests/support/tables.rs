@@ -1,13 +1,18 @@
 //! The maps and the clock in userspace memory: what the kernel programs see, to be set field by
 //! field. Must never decide anything about a packet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use bytemuck::Zeroable as _;
 use heartbeat_common::{
-    maps::{Address, Config, Key, LAYOUT_VERSION, Link, Local, MAX_KEYS, PeerRow, PeerSlot},
+    lease::{Answer, Slot},
+    maps::{
+        Address, Config, Key, LAYOUT_VERSION, Link, Local, MAX_GROUPS, MAX_KEYS, PeerRow, PeerSlot,
+        VoteEvent,
+    },
     receive::Tables,
     siphash::SipKey,
-    wire::NodeState,
+    wire::{GroupId, NodeState},
 };
 
 use super::Endpoint;
@@ -52,6 +57,9 @@ pub(crate) struct UserTables {
     pub(crate) links: HashMap<Address, Link>,
     pub(crate) allow: HashMap<Address, PeerSlot>,
     pub(crate) rows: Vec<PeerRow>,
+    pub(crate) slots: BTreeMap<GroupId, Slot>,
+    /// What the agent was told of votes and not yet taken, and whether it was woken for it.
+    pub(crate) votes: Vec<(VoteEvent, bool)>,
 }
 
 impl UserTables {
@@ -65,9 +73,10 @@ impl UserTables {
                 layout_version: LAYOUT_VERSION,
                 cluster,
                 timeout_ns,
+                max_lease_ns: 1_000_000_000,
                 node: me.node.0,
                 port,
-                reserved: 0,
+                ..Config::default()
             }),
             local: Some(Local {
                 incarnation: 1_000 + u64::from(me.node.0),
@@ -79,6 +88,8 @@ impl UserTables {
             links: HashMap::new(),
             allow: HashMap::new(),
             rows: Vec::new(),
+            slots: BTreeMap::new(),
+            votes: Vec::new(),
         };
         tables.add_link(me);
         tables
@@ -151,5 +162,23 @@ impl Tables for UserTables {
 
     fn row(&mut self, row: u32) -> Option<&mut PeerRow> {
         self.rows.get_mut(row as usize)
+    }
+
+    fn lease(
+        &mut self,
+        group: GroupId,
+        decide: impl FnOnce(&mut Slot) -> Answer,
+    ) -> Option<Answer> {
+        if self.slots.len() >= MAX_GROUPS && !self.slots.contains_key(&group) {
+            return None;
+        }
+        Some(decide(self.slots.entry(group).or_default()))
+    }
+
+    fn votes(&mut self, fill: impl FnOnce(&mut VoteEvent) -> Option<bool>) {
+        let mut event = VoteEvent::zeroed();
+        if let Some(wake) = fill(&mut event) {
+            self.votes.push((event, wake));
+        }
     }
 }

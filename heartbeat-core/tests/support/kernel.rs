@@ -1,67 +1,116 @@
-//! One node's kernel: the real stamp and receive functions over tables in memory, and the deadline
-//! timers as `heartbeat-ebpf` arms them. Must never judge a silence.
+//! One node's kernel: the real stamp and receive functions over tables in memory, its acceptor and its
+//! guard, and the deadline timers as `heartbeat-ebpf` arms them. Must never judge a silence.
+//!
+//! All times are the machine's own.
 
+use std::collections::BTreeSet;
+
+use bytemuck::Zeroable as _;
 use heartbeat_common::{
-    maps::{Local, PeerRow},
+    lease::Slot,
+    maps::{Local, PeerRow, VoteEvent},
     packet::SlicePacket,
-    receive::receive,
+    receive::{LOOPBACK, receive},
     stamp::stamp,
     time::Boottime,
     verdict::Verdict,
-    wire::{Incarnation, LinkId, NodeState, offset},
+    wire::{
+        GroupId, Incarnation, LEASE_LEN, LeaseEntry, LinkId, MAX_LEASES, NodeState, Sequence,
+        offset,
+    },
 };
+use heartbeat_core::cluster::Slots;
 
-use super::packets::{Endpoint, Family, Node};
+use super::packets::{Endpoint, Family, KEY, Node};
+
+/// Votes that wait for the agent at most, as many as the ring buffer holds.
+const RING: usize = 256 * 1024 / (size_of::<VoteEvent>() + 8);
 
 #[derive(Debug)]
 pub(crate) struct Kernel {
     node: Node,
     ends: Vec<Endpoint>,
-    /// What the agent hands to its socket for each row, but for the sequence, and where that is.
-    probes: Vec<(Vec<u8>, usize)>,
+    peers: Vec<Endpoint>,
+    /// What the agent hands to its socket for each row, by the number of lease entries, but for the
+    /// sequence; and where the heartbeat begins.
+    probes: Vec<Vec<(Vec<u8>, usize)>>,
     /// Which rows' deadline timers run.
     armed: Vec<bool>,
     timeout_ns: u64,
+    /// Probes that the agent sent to its own acceptor.
+    asked_own: u64,
+    /// Votes came that cannot wait for the agent's tick.
+    wake: bool,
+    /// By group: until when its traffic may pass.
+    pub(crate) guard: Vec<u64>,
+    /// The groups whose addresses are on the interface.
+    pub(crate) addresses: BTreeSet<usize>,
 }
 
 impl Kernel {
-    /// The kernel of node `me` with `links` links to each of `peers`, without an agent.
+    /// The kernel of node `me` with `links` links to each of `peers`, without an agent. Its acceptor
+    /// votes at once.
     pub(crate) fn new(me: u16, peers: &[u16], links: u8, timeout_ns: u64) -> Self {
         let end = |node, link| Endpoint::of(node, Family::V4).on_link(link);
         let ends: Vec<_> = (0..links).map(|link| end(me, link)).collect();
-        let rows: Vec<_> = peers
+        let peers: Vec<_> = peers
             .iter()
             .flat_map(|peer| (0..links).map(|link| end(*peer, link)))
             .collect();
-        let mut node = Node::new(ends[0], &rows);
-        ends[1..].iter().for_each(|end| node.tables.add_link(end));
-        node.tables.config_mut().timeout_ns = timeout_ns;
-        let key_id = node.tables.local_mut().key_id;
-        *node.tables.local_mut() = Local {
-            key_id,
-            ..Local::default()
-        };
-        Self {
+        let node = tables(&ends, &peers, timeout_ns);
+        let mut kernel = Self {
             node,
             ends,
             probes: Vec::new(),
-            armed: vec![false; rows.len()],
+            armed: vec![false; peers.len()],
+            peers,
             timeout_ns,
-        }
-        .with_probes(&rows)
+            asked_own: 0,
+            wake: false,
+            guard: Vec::new(),
+            addresses: BTreeSet::new(),
+        };
+        kernel.probes = kernel.blank_probes();
+        kernel
     }
 
-    fn with_probes(mut self, rows: &[Endpoint]) -> Self {
-        self.probes = rows
-            .iter()
-            .map(|to| {
-                let header = self.node.next_probe(to);
-                self.node.at = self.ends[usize::from(to.link.0)];
-                let spec = self.node.frame(to, &header, &[], None);
-                (spec.build(), spec.payload_at())
-            })
-            .collect();
+    /// Its acceptor abstains until `votes_from`, grants at most `max_lease_ns`, and the node guards
+    /// `groups` groups.
+    pub(crate) fn with_leases(
+        mut self,
+        votes_from: u64,
+        max_lease_ns: u64,
+        groups: usize,
+    ) -> Self {
+        let config = self.node.tables.config_mut();
+        (config.votes_from, config.max_lease_ns) = (votes_from, max_lease_ns);
+        self.guard = vec![0; groups];
         self
+    }
+
+    /// A new agent loads the programs anew: the acceptor's slots and the guard stay, all else is empty.
+    pub(crate) fn reload(&mut self) {
+        let slots = std::mem::take(&mut self.node.tables.slots);
+        let config = self.node.tables.config;
+        self.node = tables(&self.ends, &self.peers, self.timeout_ns);
+        (self.node.tables.slots, self.node.tables.config) = (slots, config);
+        self.armed.fill(false);
+        (self.asked_own, self.wake) = (0, false);
+    }
+
+    fn blank_probes(&mut self) -> Vec<Vec<(Vec<u8>, usize)>> {
+        let peers = self.peers.clone();
+        let of_row = |to: &Endpoint| {
+            let header = self.node.next_probe(to);
+            self.node.at = self.ends[usize::from(to.link.0)];
+            let with = |leases| {
+                let entries = [LeaseEntry::default(); MAX_LEASES];
+                let spec = self.node.frame(to, &header, &entries[..leases], None);
+                (spec.build(), spec.payload_at())
+            };
+            (0..=MAX_LEASES).map(with).collect()
+        };
+        peers.iter().map(of_row).collect()
     }
 
     /// What an agent does first: it says which life it is.
@@ -77,27 +126,33 @@ impl Kernel {
         self.node.tables.local_mut()
     }
 
-    /// The agent's tick, both threads'.
-    pub(crate) fn tick(&mut self, now: u64) {
-        let local = self.local();
-        (local.pulse_tick_at, local.reason_tick_at) = (now, now);
+    /// When the slow side of the agent last ticked.
+    pub(crate) fn reason_tick(&self) -> Boottime {
+        let local = self.node.tables.local.unwrap_or_default();
+        Boottime::from_nanos(local.reason_tick_at)
     }
 
     pub(crate) fn rows(&self) -> &[PeerRow] {
-        &self.node.tables.rows
+        &self.node.tables.rows[..self.peers.len()]
     }
 
     pub(crate) fn row(&self, row: usize) -> &PeerRow {
         &self.node.tables.rows[row]
     }
 
-    /// The agent sends the next probe of `row`; returns what leaves the machine.
-    pub(crate) fn send(&mut self, row: usize, now: u64) -> Vec<u8> {
+    /// Until when its acceptor abstains.
+    pub(crate) fn votes_from(&self) -> u64 {
+        self.node.tables.config.map_or(0, |config| config.votes_from)
+    }
+
+    /// The agent sends the next probe of `row` with at most [`MAX_LEASES`] `entries`; returns what
+    /// leaves the machine.
+    pub(crate) fn send(&mut self, row: usize, entries: &[LeaseEntry], now: u64) -> Vec<u8> {
         let Local {
             incarnation, nonce, ..
         } = *self.local();
         let sequence = self.row(row).last_probe_seq + 1;
-        let (probe, payload) = &self.probes[row];
+        let (probe, payload) = &self.probes[row][entries.len()];
         let mut frame = probe.clone();
         for (at, value) in [
             (offset::SEQUENCE, sequence),
@@ -105,6 +160,10 @@ impl Kernel {
             (offset::NONCE, nonce),
         ] {
             frame[payload + at..payload + at + 8].copy_from_slice(&value.to_be_bytes());
+        }
+        let leases = &mut frame[payload + offset::LEASES..];
+        for (out, entry) in leases.chunks_exact_mut(LEASE_LEN).zip(entries) {
+            out.copy_from_slice(&entry.encode());
         }
         let link = row % self.ends.len();
         self.node.tables.ifindex = self.ends[link].ifindex;
@@ -114,11 +173,41 @@ impl Kernel {
         frame
     }
 
+    /// The agent asks this kernel's own acceptor: a frame from itself to itself.
+    pub(crate) fn ask_own(&mut self, entries: &[LeaseEntry], now: u64) -> VoteEvent {
+        self.asked_own += 1;
+        let me = self.ends[0];
+        self.node.at = me;
+        let mut header = self.node.next_probe(&me);
+        header.sequence = Sequence(self.asked_own);
+        header.t1 = Boottime::from_nanos(now);
+        let spec = self.node.frame(&me, &header, entries, Some(KEY));
+        let mut frame = spec.build();
+        self.node.tables.ifindex = LOOPBACK;
+        self.node.tables.clock.set(now);
+        let received = receive(&mut SlicePacket(&mut frame), &mut self.node.tables);
+        assert_eq!(received.verdict, Verdict::Answered, "the node's own probe");
+        let mut event = VoteEvent {
+            count: entries.len() as u32,
+            t1: now,
+            ..VoteEvent::zeroed()
+        };
+        let (votes, _) = frame[spec.payload_at() + offset::LEASES..].as_chunks::<LEASE_LEN>();
+        for (entry, vote) in event.entries[..entries.len()].iter_mut().zip(votes) {
+            *entry = LeaseEntry::decode(vote);
+        }
+        event
+    }
+
     /// A frame arrives by `link`; returns the reply if it was a probe.
     pub(crate) fn arrive(&mut self, link: LinkId, mut frame: Vec<u8>, now: u64) -> Option<Vec<u8>> {
         self.node.tables.ifindex = self.ends[usize::from(link.0)].ifindex;
         self.node.tables.clock.set(now);
+        let told = self.node.tables.votes.len();
         let received = receive(&mut SlicePacket(&mut frame), &mut self.node.tables);
+        let votes = &mut self.node.tables.votes;
+        votes.truncate(RING.max(told));
+        self.wake |= votes[told..].iter().any(|(_, wake)| *wake);
         match (received.verdict, received.row) {
             (Verdict::Answered, _) => Some(frame),
             (Verdict::Recorded, Some(row)) => {
@@ -127,6 +216,16 @@ impl Kernel {
             }
             _ => None,
         }
+    }
+
+    /// Whether votes came since the last call that the agent is to be woken for.
+    pub(crate) fn take_wake(&mut self) -> bool {
+        std::mem::take(&mut self.wake)
+    }
+
+    /// The votes that the agent has not read yet.
+    pub(crate) fn take_votes(&mut self) -> Vec<(VoteEvent, bool)> {
+        std::mem::take(&mut self.node.tables.votes)
     }
 
     /// When the next deadline timer is due.
@@ -149,6 +248,27 @@ impl Kernel {
         }
         fired
     }
+}
+
+impl Slots for Kernel {
+    fn slot(&self, group: GroupId) -> Slot {
+        let slots = &self.node.tables.slots;
+        slots.get(&group).copied().unwrap_or_default()
+    }
+}
+
+/// The tables of a node with these links, which knows `peers`, and itself behind them.
+fn tables(ends: &[Endpoint], peers: &[Endpoint], timeout_ns: u64) -> Node {
+    let mut node = Node::new(ends[0], peers);
+    ends[1..].iter().for_each(|end| node.tables.add_link(end));
+    node.tables.add_peer(&ends[0]);
+    node.tables.config_mut().timeout_ns = timeout_ns;
+    let key_id = node.tables.local_mut().key_id;
+    *node.tables.local_mut() = Local {
+        key_id,
+        ..Local::default()
+    };
+    node
 }
 
 /// When the row last recorded evidence.

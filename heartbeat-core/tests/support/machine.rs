@@ -1,15 +1,20 @@
 //! One machine of a simulated cluster: a kernel, perhaps an agent, and a network card. It is told when
-//! to do something; it must not plan.
+//! to do something, on its own clock; it must not plan.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use heartbeat_common::{
+    maps::VoteEvent,
     time::Boottime,
-    wire::{Incarnation, NodeState},
+    wire::{Incarnation, LeaseEntry, MAX_LEASES, NodeState},
 };
-use heartbeat_core::{Cluster, Command};
+use heartbeat_core::{
+    Cluster, Command,
+    cluster::Moment,
+    group::{GroupCommand, Serving},
+};
 
-use super::{kernel::Kernel, net::Path};
+use super::{clock::Clock, kernel::Kernel, net::Path};
 
 /// Frames that the network card holds while the machine stands still.
 const CARD: usize = 256;
@@ -17,10 +22,13 @@ const CARD: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Agent {
     pub(crate) cluster: Cluster,
+    /// Which of the machine's agents it is.
+    pub(crate) life: u64,
+    /// In the simulation's time, as are the next.
     pub(crate) started_at: u64,
+    /// By group: when the slow side is done with what it was told last.
+    pub(crate) busy_until: Vec<u64>,
     pub(crate) next_tick: u64,
-    /// Addresses that it was told to serve.
-    pub(crate) serves: BTreeSet<usize>,
     /// When it means to wake, and the number of that plan.
     pub(crate) wake_at: u64,
     pub(crate) plan: u64,
@@ -30,6 +38,9 @@ pub(crate) struct Agent {
 pub(crate) struct Machine {
     /// The node's number, from 1.
     pub(crate) id: u16,
+    pub(crate) clock: Clock,
+    /// It only votes, and never has an agent.
+    pub(crate) witness: bool,
     pub(crate) agent: Option<Agent>,
     /// `None` while the machine is switched off.
     pub(crate) kernel: Option<Kernel>,
@@ -39,33 +50,68 @@ pub(crate) struct Machine {
     pub(crate) stands_until: u64,
     /// The agent gets no CPU until then.
     pub(crate) starved_until: u64,
+    /// The slow side of the agent hangs until then.
+    pub(crate) hangs_until: u64,
     /// Its probes do not pass TC egress.
     pub(crate) mute: bool,
     /// Frames that wait for a machine that stands still.
     card: Vec<(Path, Vec<u8>)>,
     pub(crate) timers_planned: bool,
+    agents: u64,
+    /// The last that was used: an agent keeps it on disk.
+    incarnation: u64,
+}
+
+/// What the agent's slow side is to do about a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Errand {
+    pub(crate) group: usize,
+    /// Whether to add the address, or to remove it.
+    pub(crate) add: bool,
+}
+
+impl Errand {
+    /// What a command makes the slow side do.
+    pub(crate) fn of(command: &Command) -> Option<Self> {
+        let Command::Group { group, command } = *command else {
+            return None;
+        };
+        let add = match command {
+            GroupCommand::Start(_) => true,
+            GroupCommand::Stop(_) => false,
+            GroupCommand::BallotsExhausted => return None,
+        };
+        Some(Self { group, add })
+    }
 }
 
 impl Machine {
     pub(crate) fn off(id: u16) -> Self {
         Self {
             id,
+            clock: Clock::exact(),
+            witness: false,
             agent: None,
             kernel: None,
             life: 0,
             stands_until: 0,
             starved_until: 0,
+            hangs_until: 0,
             mute: false,
             card: Vec::new(),
             timers_planned: false,
+            agents: 0,
+            incarnation: 0,
         }
     }
 
     /// A new life begins, without an agent.
-    pub(crate) fn switch_on(&mut self, kernel: Kernel) {
+    pub(crate) fn switch_on(&mut self, kernel: Kernel, clock: Clock) {
         self.switch_off();
         self.life += 1;
+        self.clock = clock;
         (self.kernel, self.timers_planned) = (Some(kernel), false);
+        self.hangs_until = 0;
     }
 
     pub(crate) fn switch_off(&mut self) {
@@ -73,24 +119,44 @@ impl Machine {
         self.card.clear();
     }
 
-    pub(crate) fn start_agent(&mut self, cluster: Cluster, now: u64) {
+    /// The incarnation that an agent takes which starts when the wall clock says `wall`.
+    pub(crate) fn next_incarnation(&mut self, wall: u64) -> Incarnation {
+        self.incarnation = wall.max(self.incarnation + 1);
+        Incarnation(self.incarnation)
+    }
+
+    pub(crate) fn start_agent(&mut self, mut cluster: Cluster, at: u64) {
+        let now = self.clock.reads(at);
+        self.agents += 1;
         if let Some(kernel) = &mut self.kernel {
-            kernel.introduce(Incarnation(self.life), NodeState::Starting);
+            kernel.introduce(Incarnation(self.incarnation), NodeState::Starting);
+            for group in 0..kernel.guard.len() {
+                // What an earlier agent left behind: it goes on as long as the guard is open.
+                let until = kernel.guard[group];
+                if until > now && kernel.addresses.contains(&group) {
+                    cluster.inherit(group, Boottime::from_nanos(until));
+                } else {
+                    kernel.guard[group] = 0;
+                    kernel.addresses.remove(&group);
+                }
+            }
         }
         self.agent = Some(Agent {
+            busy_until: vec![0; cluster.groups().len()],
             cluster,
-            started_at: now,
+            life: self.agents,
+            started_at: at,
             next_tick: now,
-            serves: BTreeSet::new(),
             wake_at: now,
             plan: 0,
         });
     }
 
     /// A frame arrives: the reply to it, if there is one.
-    pub(crate) fn arrive(&mut self, path: Path, frame: Vec<u8>, now: u64) -> Option<Vec<u8>> {
+    pub(crate) fn arrive(&mut self, path: Path, frame: Vec<u8>, at: u64) -> Option<Vec<u8>> {
+        let now = self.clock.reads(at);
         let kernel = self.kernel.as_mut()?;
-        if self.stands_until <= now {
+        if self.stands_until <= at {
             return kernel.arrive(path.link, frame, now);
         }
         if self.card.len() < CARD {
@@ -104,41 +170,133 @@ impl Machine {
         std::mem::take(&mut self.card)
     }
 
-    /// The agent's tick if it is time: the probes that leave, in the order of their rows.
-    pub(crate) fn tick(&mut self, now: u64, interval: u64) -> Vec<Vec<u8>> {
+    /// The agent's tick, if it is time: says whether a round of probes is due.
+    pub(crate) fn tick(&mut self, at: u64, interval: u64) -> bool {
+        let now = self.clock.reads(at);
+        let hangs = self.hangs_until > at;
         let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) else {
-            return Vec::new();
+            return false;
         };
         if now < agent.next_tick {
-            return Vec::new();
+            return false;
         }
         let missed = (now - agent.next_tick) / interval;
         agent.next_tick += (missed + 1) * interval;
-        kernel.tick(now);
-        let rows = if self.mute { 0 } else { kernel.rows().len() };
-        (0..rows).map(|row| kernel.send(row, now)).collect()
+        let local = kernel.local();
+        local.pulse_tick_at = now;
+        if !hangs {
+            local.reason_tick_at = now;
+        }
+        true
     }
 
-    /// Lets the core look at the kernel's rows, and does what it says.
-    pub(crate) fn look(&mut self, now: u64) -> Vec<Command> {
-        let mut commands = Vec::new();
-        if let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) {
-            let late = Duration::from_nanos(now.saturating_sub(agent.wake_at));
-            let at = Boottime::from_nanos(now);
-            agent.cluster.step(at, late, kernel.rows(), &mut commands);
-            for command in &commands {
-                match command {
-                    Command::Announce(state) => kernel.local().state = *state as u8,
-                    Command::Acquire { vip } => {
-                        assert!(agent.serves.insert(*vip), "{command:?} twice");
-                    }
-                    Command::Release { vip } => {
-                        assert!(agent.serves.remove(vip), "{command:?} twice");
-                    }
-                    _ => {}
-                }
+    /// Asks every acceptor what there is to ask, its own first: the probes that leave, each with its row.
+    pub(crate) fn round(&mut self, at: u64) -> Vec<(usize, Vec<u8>)> {
+        let now = self.clock.reads(at);
+        let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) else {
+            return Vec::new();
+        };
+        let asks: Vec<LeaseEntry> = agent.cluster.requests().collect();
+        for entries in asks.chunks(MAX_LEASES) {
+            let votes = kernel.ask_own(entries, now);
+            agent.cluster.count(None, &votes, Boottime::from_nanos(now));
+        }
+        let rows = if self.mute { 0 } else { kernel.rows().len() };
+        let mut frames = Vec::new();
+        for row in 0..rows {
+            if asks.is_empty() {
+                frames.push((row, kernel.send(row, &[], now)));
+            }
+            for entries in asks.chunks(MAX_LEASES) {
+                frames.push((row, kernel.send(row, entries, now)));
             }
         }
-        commands
+        frames
+    }
+
+    /// The agent counts the votes that its kernel collected for it.
+    pub(crate) fn count_votes(&mut self, at: u64, links: usize, counts_from_arrival: bool) {
+        let now = self.clock.reads(at);
+        let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) else {
+            return;
+        };
+        for (mut votes, _) in kernel.take_votes() {
+            if votes.row == VoteEvent::FREED {
+                for entry in &votes.entries[..votes.count as usize] {
+                    agent.cluster.freed(heartbeat_common::wire::GroupId(entry.group));
+                }
+                continue;
+            }
+            if counts_from_arrival {
+                votes.t1 = now;
+            }
+            let peer = votes.row as usize / links;
+            agent
+                .cluster
+                .count(Some(peer), &votes, Boottime::from_nanos(now));
+        }
+    }
+
+    /// Lets the core look at the kernel, and does what it says; the slow side's errands come back.
+    pub(crate) fn look(&mut self, at: u64, overhang: u64) -> (Vec<Command>, Vec<Errand>) {
+        let mut commands = Vec::new();
+        let now = self.clock.reads(at);
+        let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) else {
+            return (commands, Vec::new());
+        };
+        let moment = Moment {
+            now: Boottime::from_nanos(now),
+            late: Duration::from_nanos(now.saturating_sub(agent.wake_at)),
+            reason_tick: kernel.reason_tick(),
+            rows: kernel.rows(),
+            slots: &*kernel,
+        };
+        agent.cluster.step(&moment, &mut commands);
+        for command in &commands {
+            if let Command::Announce(state) = command {
+                kernel.local().state = *state as u8;
+            }
+        }
+        let errands = commands.iter().filter_map(Errand::of).collect();
+        self.write_guard(overhang);
+        (commands, errands)
+    }
+
+    /// The agent tells its kernel until when each group may be served.
+    pub(crate) fn write_guard(&mut self, overhang: u64) {
+        if let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) {
+            for (group, guard) in agent.cluster.groups().iter().zip(&mut kernel.guard) {
+                *guard = match group.open_until().as_nanos() {
+                    0 => 0,
+                    until => until + overhang,
+                };
+            }
+        }
+    }
+
+    /// The slow side did an errand.
+    pub(crate) fn did(&mut self, errand: Errand, at: u64) {
+        let now = self.clock.reads(at);
+        let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) else {
+            return;
+        };
+        if errand.add {
+            assert!(kernel.addresses.insert(errand.group), "{errand:?} twice");
+            return;
+        }
+        assert!(kernel.addresses.remove(&errand.group), "{errand:?} twice");
+        let serving = agent.cluster.groups()[errand.group].serving();
+        assert_eq!(serving, Serving::Stopping, "{errand:?}");
+        agent
+            .cluster
+            .stopped(errand.group, Boottime::from_nanos(now));
+    }
+
+    /// When the guard of a group closes, in the simulation's time; 0 if it is closed for good.
+    pub(crate) fn guard_closes(&self, group: usize) -> u64 {
+        match self.kernel.as_ref().map(|kernel| kernel.guard[group]) {
+            None | Some(0) => 0,
+            Some(until) => self.clock.when(until),
+        }
     }
 }

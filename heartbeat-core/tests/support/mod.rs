@@ -4,10 +4,13 @@
 // Each test program uses its own part of this.
 #![allow(dead_code)]
 
+pub(crate) mod clock;
+pub(crate) mod invariants;
 pub(crate) mod kernel;
 pub(crate) mod machine;
 pub(crate) mod net;
 pub(crate) mod observer;
+pub(crate) mod run;
 pub(crate) mod story;
 pub(crate) mod truth;
 pub(crate) mod world;
@@ -35,6 +38,8 @@ pub(crate) fn timing(interval_ms: u64, timeout_ms: u64) -> Timing {
         interval: Duration::from_millis(interval_ms),
         timeout: Duration::from_millis(timeout_ms),
         agent_stall: Duration::from_millis(timeout_ms),
+        lease: Duration::from_millis(interval_ms) * 6,
+        drift_ppm: 1_000,
     }
 }
 

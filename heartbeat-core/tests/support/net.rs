@@ -49,6 +49,21 @@ impl Path {
     }
 }
 
+/// What a frame is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) reply: bool,
+    /// It, or what it answers, was given up already: it does not end a row of losses.
+    pub(crate) late: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivery {
+    /// In nanoseconds.
+    pub(crate) takes: u64,
+    pub(crate) late: bool,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Net {
     /// What every frame takes, in nanoseconds.
@@ -59,6 +74,8 @@ pub(crate) struct Net {
     /// Round trips of one pair of machines that may fail in a row by loss.
     pub(crate) losses_in_a_row: u64,
     pub(crate) duplicates_per_mille: u64,
+    /// A copy, and half of what is lost, comes after all, later by up to this.
+    pub(crate) late: u64,
     blocked: HashSet<Path>,
     /// How many round trips of an asker failed in a row, by its way to the peer.
     failed: HashMap<Path, u64>,
@@ -86,23 +103,39 @@ impl Net {
         (self.loss_per_mille, self.duplicates_per_mille) = (0, 0);
     }
 
-    /// How long each copy of a frame takes; none if it is lost.
-    pub(crate) fn carry(&mut self, path: Path, is_reply: bool, rng: &mut Rng) -> Vec<u64> {
+    /// What becomes of each copy of a frame; there is none if it is lost.
+    pub(crate) fn carry(&mut self, path: Path, sent: Sent, rng: &mut Rng) -> Vec<Delivery> {
         if self.is_blocked(path) {
             return Vec::new();
         }
-        let asked = if is_reply { path.back() } else { path };
+        let asked = if sent.reply { path.back() } else { path };
         let failed = self.failed.entry(asked).or_default();
         if *failed < self.losses_in_a_row && rng.per_mille(self.loss_per_mille) {
             *failed += 1;
-            return Vec::new();
+            let comes = self.late > 0 && rng.per_mille(500);
+            return Vec::from_iter(comes.then(|| self.late_copy(rng)));
         }
-        if is_reply {
+        if sent.reply && !sent.late {
             *failed = 0;
         }
-        let copies = 1 + usize::from(rng.per_mille(self.duplicates_per_mille));
-        (0..copies)
-            .map(|_| self.latency + rng.below(self.jitter))
-            .collect()
+        let mut copies = vec![Delivery {
+            takes: self.takes(rng),
+            late: sent.late,
+        }];
+        if rng.per_mille(self.duplicates_per_mille) {
+            copies.push(self.late_copy(rng));
+        }
+        copies
+    }
+
+    fn late_copy(&self, rng: &mut Rng) -> Delivery {
+        Delivery {
+            takes: self.takes(rng) + rng.below(self.late),
+            late: true,
+        }
+    }
+
+    fn takes(&self, rng: &mut Rng) -> u64 {
+        self.latency + rng.below(self.jitter)
     }
 }

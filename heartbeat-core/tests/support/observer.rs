@@ -182,7 +182,7 @@ impl Observer {
     }
 
     fn send(&mut self) {
-        let probe = self.kernel.send(0, self.now);
+        let probe = self.kernel.send(0, &[], self.now);
         let sequence = self.kernel.row(0).last_probe_seq;
         let delays = (self.answers)(sequence);
         let Some(first) = delays.iter().min() else {

@@ -6,7 +6,8 @@ use heartbeat_common::{
     wire::{LinkId, NodeId},
 };
 use heartbeat_core::{
-    Command::{self, LinkChanged, OwnerChanged, PeerChanged},
+    Command::{self, LinkChanged, PeerChanged},
+    group::{Course, GroupCommand, Reason},
     link::{LinkState, Silence},
     peer::PeerState,
 };
@@ -102,17 +103,25 @@ pub(crate) fn down(node: u16, last_reply: u64) -> [Command; 2] {
     ]
 }
 
-pub(crate) const fn owner(node: u16) -> Command {
-    OwnerChanged {
-        vip: 0,
-        owner: Some(NodeId(node)),
+/// The group is to be served: its lease was free, and a majority had granted it, at these microseconds
+/// after `since`.
+pub(crate) fn start(since: u64, free: u64, majority: u64) -> Command {
+    let at = |micros| Boottime::from_nanos(since + micros * US);
+    Command::Group {
+        group: 0,
+        command: GroupCommand::Start(Course {
+            free: at(free),
+            majority: at(majority),
+        }),
     }
 }
 
-pub(crate) const NO_OWNER: Command = OwnerChanged {
-    vip: 0,
-    owner: None,
-};
+pub(crate) fn stop(reason: Reason) -> Command {
+    Command::Group {
+        group: 0,
+        command: GroupCommand::Stop(reason),
+    }
+}
 
 /// A list of commands with their times, from groups that came at the same time.
 pub(crate) fn told<const N: usize>(groups: [(u64, Vec<Command>); N]) -> Vec<(u64, Command)> {

@@ -1,7 +1,7 @@
 //! What is really the case in a simulated cluster, and whether what the cores say agrees with it.
 //!
-//! The invariants: no false down, completeness, one server for each address in the end, no storm of
-//! commands, and nobody serves without a majority.
+//! No false down, completeness, no storm of commands, and one server for each group in the end. What
+//! must hold of the leases is in `invariants`.
 
 use std::collections::HashMap;
 
@@ -60,7 +60,6 @@ impl Truth {
         self.no_false_down(world)?;
         self.the_dead_are_down(world)?;
         self.no_storm(world)?;
-        self.nobody_serves_without_a_majority(world)?;
         self.judged = world.log.len();
         Ok(())
     }
@@ -168,10 +167,10 @@ impl Truth {
         Ok(())
     }
 
-    /// (d) One look gives a bounded number of commands, and so does each fault.
+    /// (c) One look gives a bounded number of commands, and so does each fault.
     fn no_storm(&mut self, world: &World) -> Result<(), Violation> {
         let (peers, links) = (world.machines.len() - 1, usize::from(world.links));
-        let a_look = peers * (links + 1) + 4 + 2 * world.vips.len();
+        let a_look = peers * (links + 1) + 4 + 2 * world.groups.len();
         let mut looks: HashMap<(usize, u64), usize> = HashMap::new();
         for entry in &world.log[self.judged..] {
             let look = looks.entry((entry.machine, entry.at)).or_default();
@@ -192,41 +191,6 @@ impl Truth {
             None => Ok(()),
         }
     }
-
-    /// A node that for two timeouts could not reach a majority has let go of everything, and what it
-    /// was told to do is what it thinks it does.
-    fn nobody_serves_without_a_majority(&self, world: &World) -> Result<(), Violation> {
-        let patience = 2 * (ns(world.timing.timeout) + ns(world.timing.interval)) + self.tolerance;
-        for (vip, server) in (0..world.vips.len()).flat_map(|vip| {
-            world
-                .servers(vip)
-                .into_iter()
-                .map(move |server| (vip, server))
-        }) {
-            let reachable = |peer: &usize| {
-                let free = |link| {
-                    let path = Path {
-                        from: server,
-                        to: *peer,
-                        link: LinkId(link),
-                    };
-                    let since = self.rounds.get(&path).and_then(|round| round.silent_since);
-                    since.is_none_or(|at| world.now <= at.max(self.fit_since[server]) + patience)
-                };
-                *peer == server || (0..world.links).any(free)
-            };
-            let count = world.machines.len();
-            let thinks = world
-                .cluster(server)
-                .is_some_and(|c| c.serving(vip) && c.quorate());
-            if !thinks || (0..count).filter(reachable).count() <= count / 2 {
-                return Err(format!(
-                    "machine {server} serves address {vip} without a majority"
-                ));
-            }
-        }
-        Ok(())
-    }
 }
 
 fn all_paths(world: &World) -> Vec<Path> {
@@ -236,33 +200,30 @@ fn all_paths(world: &World) -> Vec<Path> {
     paths
 }
 
-/// A lost frame makes a suspicion, which is cheap. All else is bounded by the faults that there were.
+/// A lost frame makes a suspicion, which is cheap, and lost renewals cost a lease. All else is bounded
+/// by the faults that there were.
 fn is_weighty(command: Command) -> bool {
     let cheap_link = |state| matches!(state, LinkState::Up | LinkState::Suspect);
     let cheap_peer = |state| matches!(state, PeerState::Up | PeerState::Suspect);
     match command {
         Command::LinkChanged { from, to, .. } => !(cheap_link(from) && cheap_link(to)),
         Command::PeerChanged { from, to, .. } => !(cheap_peer(from) && cheap_peer(to)),
+        Command::Group { .. } => false,
         _ => true,
     }
 }
 
-/// (c) In a network that has been whole for long enough each address has one server: the first of
-/// its rank that is active.
+/// (d) In a network that has been whole for long enough each group has one server, and all who can
+/// are active.
 pub(crate) fn one_server_each(world: &World) -> Result<(), Violation> {
-    for (vip, rule) in world.vips.iter().enumerate() {
-        let active = |machine: &usize| {
-            world
-                .cluster(*machine)
-                .is_some_and(|cluster| cluster.state() == NodeState::Active)
-        };
-        let ranked = rule.ranked.iter().map(|node| usize::from(node.0) - 1);
-        let first: Vec<usize> = ranked.filter(active).take(1).collect();
-        let servers = world.servers(vip);
-        if servers != first {
-            return Err(format!(
-                "address {vip} is served by {servers:?}, should be by {first:?}"
-            ));
+    for (index, group) in world.groups.iter().enumerate() {
+        let can = group.ranked.iter().any(|node| {
+            let cluster = world.cluster(usize::from(node.0) - 1);
+            cluster.is_some_and(|cluster| cluster.state() == NodeState::Active)
+        });
+        let servers = world.servers(index);
+        if servers.len() != usize::from(can) {
+            return Err(format!("group {index} is served by {servers:?}"));
         }
     }
     for (machine, cluster) in (0..world.machines.len()).filter_map(|m| Some((m, world.cluster(m)?)))

@@ -2,6 +2,7 @@
 
 mod journal;
 mod lock;
+mod operate;
 mod ping;
 mod reason;
 mod view;
@@ -9,20 +10,23 @@ mod view;
 use std::{
     fs,
     sync::{Arc, mpsc::Sender},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::time::Boottime;
-use heartbeat_core::Command;
+use heartbeat_core::{Command, cluster::Intent, group::GroupCommand};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
+    clock,
     config::{Config, key::Keys},
     control::server,
     dataplane::{Dataplane, Setup},
     incarnation,
-    pulse::{Pulse, Sink},
-    vip::{Mover, Order, Outcome},
+    pulse::{Directive, Directives, Identity, Pulse, Sink},
+    vip::{self, Mover, Order, Outcome},
 };
 pub use lock::InstanceLock;
 
@@ -34,6 +38,10 @@ enum Report {
         at: Boottime,
         errors: u64,
         error: Option<nix::Error>,
+    },
+    OwnVoteFailed {
+        at: Boottime,
+        error: anyhow::Error,
     },
     Vip(Outcome),
 }
@@ -58,7 +66,10 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
     }
     let incarnation = incarnation::next(&config.state_dir())?;
     let nonce = getrandom::u64().context("could not get a random number from the kernel")?;
-    let mut dataplane = Dataplane::load(&Setup::new(&config, keys))?;
+    let setup = Setup::new(&config, keys);
+    let mut dataplane = Dataplane::load(setup, |inherited, stale| {
+        vip::sweep(&config, inherited, stale)
+    })?;
     let local = Arc::new(dataplane.local()?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -71,21 +82,28 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
         server::bind(&config.socket())?
     };
     let (reports, inbox) = tokio::sync::mpsc::unbounded_channel();
+    let (directives, told) = Directives::new()?;
     let outcomes = reports.clone();
-    let mover = Mover::start(&config, move |outcome| {
+    let stopped = directives.clone();
+    let mover = Mover::start(&config, dataplane.inherited(), move |outcome| {
+        // Not by way of the slow side: it may hang, and the lease is to be given up then.
+        if let Outcome::Released { vip, .. } | Outcome::Absent { vip } = outcome {
+            stopped.tell(Directive::Stopped { group: vip });
+        }
         let _ = outcomes.send(Report::Vip(outcome));
     })?;
     let sink = Wires {
         orders: mover.orders(),
         reports,
     };
+    let identity = Identity { incarnation, nonce };
     let started = Pulse::start(
         &config,
+        keys,
         &mut dataplane,
         Arc::clone(&local),
-        incarnation,
-        nonce,
-        keys.active.0,
+        identity,
+        (directives, told),
         sink,
     );
     let pulse = match started {
@@ -95,14 +113,12 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
             return Err(error);
         }
     };
-    let reason = reason::Reason::new(config, &mut dataplane, local, &pulse, mover.orders());
+    let threads = Threads { pulse, mover };
+    let reason = reason::Reason::new(config, keys, &mut dataplane, local, &threads);
     let result = match reason {
-        Ok(reason) => {
-            let threads = Threads { pulse, mover };
-            runtime.block_on(reason.run(listener, inbox, threads))
-        }
+        Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads)),
         Err(error) => {
-            Threads { pulse, mover }.stop();
+            threads.stop();
             Err(error)
         }
     };
@@ -117,9 +133,21 @@ struct Threads {
     mover: Mover,
 }
 
+/// How long a stop may take to hand everything over.
+const DRAIN: Duration = Duration::from_secs(2);
+
 impl Threads {
-    /// Releases all addresses. The pulse ends first: without it nobody orders them any more.
+    /// Hands over what is served, then releases all addresses. The pulse ends before the mover: without
+    /// it nobody orders anything any more.
     fn stop(self) {
+        self.pulse
+            .directives()
+            .tell(Directive::Intend(Intent::Drain));
+        let until = clock::now().after(DRAIN);
+        // The pulse works on its own, so there is nothing to wait for but what it says.
+        while !self.pulse.stats.is_idle() && self.pulse.is_running() && clock::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
         self.pulse.stop();
         self.mover.stop();
     }
@@ -135,8 +163,18 @@ impl Sink for Wires {
     fn command(&mut self, at: Boottime, command: Command) {
         // Neither channel fails before its thread ends, and that is noticed elsewhere.
         match command {
-            Command::Acquire { vip } => drop(self.orders.send(Order::Acquire { vip, decided: at })),
-            Command::Release { vip } => drop(self.orders.send(Order::Release { vip, decided: at })),
+            Command::Group {
+                group: vip,
+                command: GroupCommand::Start(course),
+            } => drop(self.orders.send(Order::Acquire {
+                vip,
+                course,
+                decided: at,
+            })),
+            Command::Group {
+                group: vip,
+                command: GroupCommand::Stop(_),
+            } => drop(self.orders.send(Order::Release { vip, decided: at })),
             _ => {}
         }
         let _ = self.reports.send(Report::Command(at, command));
@@ -144,5 +182,9 @@ impl Sink for Wires {
 
     fn send_failed(&mut self, at: Boottime, error: Option<nix::Error>, errors: u64) {
         let _ = self.reports.send(Report::SendFailed { at, errors, error });
+    }
+
+    fn own_vote_failed(&mut self, at: Boottime, error: anyhow::Error) {
+        let _ = self.reports.send(Report::OwnVoteFailed { at, error });
     }
 }

@@ -21,17 +21,25 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use super::{Report, Threads, journal::Journal, ping, view::View};
+use super::{
+    Report, Threads,
+    journal::Journal,
+    operate::{Operator, Origin},
+    ping,
+    view::View,
+};
 use crate::{
     clock,
-    config::{Config, HookEvent},
+    config::{Config, HookEvent, key::Keys},
     control::{
         protocol::{Ping, Request, Response, What},
         server,
     },
     dataplane::{Dataplane, LocalView},
     hooks::{Ended, Hooks, Variables},
-    pulse::Pulse,
+    net::LinkWatch,
+    peering::{self, PeerAsked},
+    pulse::Directive,
     vip::{Order, Outcome},
 };
 
@@ -39,6 +47,8 @@ pub(super) struct Reason<'a> {
     config: Arc<Config>,
     dataplane: &'a mut Dataplane,
     local: Arc<LocalView>,
+    operator: Arc<Operator>,
+    link_watch: Option<LinkWatch>,
     view: View,
     journal: Journal,
     kernel_log: Option<EbpfLogger<&'static dyn Log>>,
@@ -59,13 +69,32 @@ struct Signals {
 impl<'a> Reason<'a> {
     pub(super) fn new(
         config: Arc<Config>,
+        keys: &Keys,
         dataplane: &'a mut Dataplane,
         local: Arc<LocalView>,
-        pulse: &Pulse,
-        orders: Sender<Order>,
+        threads: &Threads,
     ) -> Result<Self> {
-        let rows = dataplane.peer_rows()?;
-        let view = View::new(Arc::clone(&config), Arc::clone(&pulse.stats), rows);
+        let Threads { pulse, mover } = threads;
+        let orders = mover.orders();
+        let stats = Arc::clone(&pulse.stats);
+        let view = View::new(Arc::clone(&config), Arc::clone(&stats), dataplane)?;
+        let operator = Arc::new(Operator {
+            config: Arc::clone(&config),
+            keys: keys.clone(),
+            directives: pulse.directives().clone(),
+            stats,
+            slots: dataplane.slots()?,
+            rows: dataplane.peer_rows()?,
+        });
+        let intent = Operator::remembered(&config);
+        pulse.directives().tell(Directive::Intend(intent));
+        let link_watch = LinkWatch::open()
+            .inspect_err(|error| {
+                log::warn!(
+                    "addresses will not be announced anew when a link comes back: {error:#}"
+                );
+            })
+            .ok();
         let kernel_log = EbpfLogger::init(dataplane.ebpf_mut())
             .inspect_err(|error| {
                 log::warn!("what the kernel programs log will not be seen: {error}");
@@ -75,6 +104,8 @@ impl<'a> Reason<'a> {
             config,
             dataplane,
             local,
+            operator,
+            link_watch,
             view,
             journal: Journal::default(),
             kernel_log,
@@ -100,6 +131,9 @@ impl<'a> Reason<'a> {
         let hooks = Hooks::start(&self.config.hooks, ended_sender);
         let (asked_sender, mut asked) = mpsc::channel(16);
         tokio::spawn(server::serve(listener, asked_sender));
+        let (peers_sender, mut peers_asked) = mpsc::channel(16);
+        let keys = &self.operator.keys;
+        let serving = tokio::spawn(peering::serve(&self.config, keys, peers_sender));
         // Well within the time after which peers take this side to be stalled.
         let beat = (self.config.agent_stall / 8)
             .clamp(Duration::from_millis(1), Duration::from_millis(50));
@@ -116,6 +150,8 @@ impl<'a> Reason<'a> {
                 }
                 Some(report) = reports.recv() => self.report(report, &hooks),
                 Some((request, answer)) = asked.recv() => self.answer(request, answer),
+                Some(asked) = peers_asked.recv() => self.answer_peer(asked),
+                up = came_up(&mut self.link_watch) => self.link_came_up(up),
                 Some(ended) = ended.recv() => self.hook_ended(ended),
                 _ = signals.terminate.recv() => break Ok(()),
                 _ = signals.interrupt.recv() => break Ok(()),
@@ -125,6 +161,7 @@ impl<'a> Reason<'a> {
             }
         };
         self.note(clock::now(), What::Stopping);
+        serving.abort();
         tokio::task::block_in_place(|| threads.stop());
         // Nobody sends any more: this ends with the last report.
         while let Some(report) = reports.recv().await {
@@ -168,9 +205,16 @@ impl<'a> Reason<'a> {
                 }
             }
             Report::Vip(outcome) => {
-                let what = self.view.outcome(&outcome);
-                self.note(clock::now(), what);
+                if let Some(what) = self.view.outcome(&outcome) {
+                    self.note(clock::now(), what);
+                }
                 self.vip_hooks(&outcome, hooks);
+            }
+            Report::OwnVoteFailed { at, error } => {
+                log::error!(
+                    "at {at}: this node's own acceptor could not be asked, so only the others' votes \
+                     count: {error:#}"
+                );
             }
             Report::SendFailed { at, errors, error } => {
                 let why =
@@ -207,7 +251,7 @@ impl<'a> Reason<'a> {
         let (event, vip, at) = match *outcome {
             Outcome::Acquired { vip, announced, .. } => (HookEvent::Takeover, vip, announced),
             Outcome::Released { vip, address, .. } => (HookEvent::Release, vip, address),
-            Outcome::Failed { .. } => return,
+            Outcome::Absent { .. } | Outcome::Failed { .. } => return,
         };
         let vip = &self.config.vips[vip];
         let mut variables = self.common_variables(at);
@@ -251,6 +295,14 @@ impl<'a> Reason<'a> {
                 .view
                 .status(self.dataplane)
                 .map(|status| Response::Status(Box::new(status))),
+            Request::Move { .. } | Request::Standby { .. } | Request::Online { .. } => {
+                let operator = Arc::clone(&self.operator);
+                tokio::spawn(async move {
+                    let response = operator.carry_out(request, Origin::Local).await;
+                    let _ = answer.send(response);
+                });
+                return;
+            }
             Request::Events { after } => Ok(Response::Events(self.journal.since(after))),
             Request::Ping { node, count } => match self.ping(&node, count, answer) {
                 Ok(()) => return,
@@ -267,6 +319,45 @@ impl<'a> Reason<'a> {
         });
         // The client may have gone.
         let _ = answer.send(response);
+    }
+
+    /// Carries out what the operator of another node wants of this one.
+    fn answer_peer(&mut self, asked: PeerAsked) {
+        let PeerAsked {
+            from,
+            payload,
+            answer,
+        } = asked;
+        if answer.is_closed() {
+            // It was told that there is no answer, and must not be surprised.
+            return;
+        }
+        let name = self.config.node(from).map_or("?", |node| &node.name);
+        let operator = Arc::clone(&self.operator);
+        let request = serde_json::from_slice::<Request>(&payload);
+        log::info!("node {name} asks: {}", String::from_utf8_lossy(&payload));
+        tokio::spawn(async move {
+            let response = match request {
+                Ok(request) => operator.carry_out(request, Origin::Peer).await,
+                Err(error) => Response::Error {
+                    message: format!("the request is not understood by this release: {error}"),
+                },
+            };
+            if let Ok(response) = serde_json::to_vec(&response) {
+                let _ = answer.send(response);
+            }
+        });
+    }
+
+    /// Neighbours behind a link that was away may have missed where our addresses are.
+    fn link_came_up(&mut self, up: Result<u32>) {
+        match up {
+            Ok(_) => drop(self.orders.send(Order::Reassert)),
+            Err(error) => {
+                log::warn!("links are not watched any more: {error:#}");
+                self.link_watch = None;
+            }
+        }
     }
 
     /// Starts a task that answers later.
@@ -323,5 +414,13 @@ impl<'a> Reason<'a> {
     fn note(&mut self, at: Boottime, what: What) {
         log::info!("{what}");
         self.journal.add(at, what);
+    }
+}
+
+/// Waits for a link to come up; for ever where none is watched.
+async fn came_up(watch: &mut Option<LinkWatch>) -> Result<u32> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
     }
 }

@@ -7,13 +7,19 @@ use heartbeat_common::{
     time::Boottime,
     wire::{NodeId, NodeState},
 };
-use heartbeat_core::{Command, Rows as _, link::LinkState, link::Silence, peer::PeerState};
+use heartbeat_core::{
+    Command, Rows as _,
+    cluster::Slots as _,
+    group::{GroupCommand, Reason},
+    link::{LinkState, Silence},
+    peer::PeerState,
+};
 
 use crate::{
     clock,
-    config::{Config, Node},
+    config::{Config, Node, Role, Vip},
     control::protocol::{self, DownTrace, What},
-    dataplane::{Dataplane, PeerRows},
+    dataplane::{Dataplane, GuardView, LeaseSlots, PeerRows},
     pulse::PulseStats,
     vip::Outcome,
 };
@@ -23,6 +29,8 @@ pub(super) struct View {
     config: Arc<Config>,
     stats: Arc<PulseStats>,
     rows: PeerRows,
+    slots: LeaseSlots,
+    guard: GuardView,
     started: Boottime,
     state: NodeState,
     quorate: bool,
@@ -39,29 +47,38 @@ struct PeerView {
 
 #[derive(Clone, Debug, Default)]
 struct VipView {
-    owner: Option<NodeId>,
     held: bool,
     error: Option<String>,
 }
 
 impl View {
-    pub(super) fn new(config: Arc<Config>, stats: Arc<PulseStats>, rows: PeerRows) -> Self {
+    pub(super) fn new(
+        config: Arc<Config>,
+        stats: Arc<PulseStats>,
+        dataplane: &Dataplane,
+    ) -> anyhow::Result<Self> {
         let links = config.links.len();
         let peers = config.peers().map(|peer| PeerView {
             node: peer.id,
             state: PeerState::default(),
             links: vec![LinkState::default(); links],
         });
-        Self {
+        let vips = dataplane.inherited().iter().map(|inherited| VipView {
+            held: inherited.is_some(),
+            error: None,
+        });
+        Ok(Self {
             peers: peers.collect(),
-            vips: vec![VipView::default(); config.vips.len()],
+            vips: vips.collect(),
             config,
             stats,
-            rows,
+            rows: dataplane.peer_rows()?,
+            slots: dataplane.slots()?,
+            guard: dataplane.guard()?,
             started: clock::now(),
             state: NodeState::Starting,
             quorate: false,
-        }
+        })
     }
 
     /// Takes in a command of the core and says what happened.
@@ -117,23 +134,46 @@ impl View {
                 self.state = state;
                 None
             }
-            Command::OwnerChanged { vip, owner } => {
-                self.vips[vip].owner = owner;
-                None
+            Command::Group { group, command } => Some(self.group_command(group, command)),
+        }
+    }
+
+    fn group_command(&self, group: usize, command: GroupCommand) -> What {
+        let vip = self.config.vips[group].name.clone();
+        match command {
+            GroupCommand::Start(course) => What::LeaseAcquired {
+                vip,
+                free_ns: course.free.as_nanos(),
+                majority_ns: course.majority.as_nanos(),
+            },
+            GroupCommand::Stop(reason) => {
+                let (reason, successor) = match reason {
+                    Reason::LeaseLost => ("lease-lost", None),
+                    Reason::Moved { to } => ("moved", Some(to)),
+                    Reason::FailBack { to } => ("fail-back", Some(to)),
+                    Reason::NodeUnfit => ("node-unfit", None),
+                };
+                What::LeaseGivenUp {
+                    vip,
+                    reason: reason.to_owned(),
+                    successor: successor.map(|node| self.name(node)),
+                }
             }
-            Command::Acquire { .. } | Command::Release { .. } => None,
+            GroupCommand::BallotsExhausted => What::BallotsExhausted { vip },
         }
     }
 
     /// Takes in what became of an address and says what happened.
-    pub(super) fn outcome(&mut self, outcome: &Outcome) -> What {
+    pub(super) fn outcome(&mut self, outcome: &Outcome) -> Option<What> {
         let (Outcome::Acquired { vip, .. }
         | Outcome::Released { vip, .. }
+        | Outcome::Absent { vip }
         | Outcome::Failed { vip, .. }) = outcome;
         let name = self.config.vips[*vip].name.clone();
         let view = &mut self.vips[*vip];
-        match outcome {
+        let what = match outcome {
             Outcome::Acquired {
+                course,
                 decided,
                 address,
                 announced,
@@ -142,10 +182,11 @@ impl View {
                 *view = VipView {
                     held: true,
                     error: None,
-                    ..*view
                 };
                 What::Takeover {
                     vip: name,
+                    free_ns: course.free.as_nanos(),
+                    majority_ns: course.majority.as_nanos(),
                     decided_ns: decided.as_nanos(),
                     address_ns: address.as_nanos(),
                     announced_ns: announced.as_nanos(),
@@ -154,17 +195,14 @@ impl View {
             Outcome::Released {
                 decided, address, ..
             } => {
-                *view = VipView {
-                    held: false,
-                    error: None,
-                    ..*view
-                };
+                *view = VipView::default();
                 What::Release {
                     vip: name,
                     decided_ns: decided.as_nanos(),
                     address_ns: address.as_nanos(),
                 }
             }
+            Outcome::Absent { .. } => return None,
             Outcome::Failed { message, .. } => {
                 view.error = Some(message.clone());
                 What::VipError {
@@ -172,7 +210,8 @@ impl View {
                     message: message.clone(),
                 }
             }
-        }
+        };
+        Some(what)
     }
 
     pub(super) fn status(&self, dataplane: &Dataplane) -> anyhow::Result<protocol::Status> {
@@ -190,6 +229,7 @@ impl View {
             uptime_ns: now.since(self.started).as_nanos() as u64,
             interval_ns: config.interval.as_nanos() as u64,
             timeout_ns: config.timeout.as_nanos() as u64,
+            lease_ns: config.lease.as_nanos() as u64,
             state: self.state.name().to_owned(),
             quorum: protocol::Quorum {
                 quorate: self.quorate,
@@ -203,7 +243,7 @@ impl View {
                 .iter()
                 .map(|node| self.node(node, now, dataplane))
                 .collect(),
-            vips: self.vips(),
+            vips: self.vips(now),
             counters: counters
                 .into_iter()
                 .map(|(name, n)| (name.to_owned(), n))
@@ -250,6 +290,7 @@ impl View {
             name: node.name.clone(),
             id: node.id.0,
             local: peer.is_none(),
+            witness: node.role == Role::Witness,
             state: state.to_owned(),
             agent: agent.name().to_owned(),
             links: links.collect(),
@@ -270,17 +311,47 @@ impl View {
         }
     }
 
-    fn vips(&self) -> Vec<protocol::Vip> {
-        let vips = self.config.vips.iter().zip(&self.vips);
-        let vips = vips.map(|(vip, view)| protocol::Vip {
+    fn vips(&self, now: Boottime) -> Vec<protocol::Vip> {
+        let vips = self.config.vips.iter().enumerate();
+        vips.map(|(index, vip)| self.vip(index, vip, now)).collect()
+    }
+
+    fn vip(&self, index: usize, vip: &Vip, now: Boottime) -> protocol::Vip {
+        let slot = self.slots.slot(vip.group);
+        let stats = &self.stats.groups[index];
+        let mine = stats.open_until.load(Relaxed) > now.as_nanos();
+        let local = self.config.local().id;
+        let owner = if mine {
+            Some(local)
+        } else {
+            slot.live_owner(now)
+        };
+        let of = self.config.nodes.len();
+        let votes = protocol::Votes {
+            granted: stats.votes.load(Relaxed) as usize,
+            needed: of / 2 + 1,
+            of,
+        };
+        let guard = self.guard.row(index);
+        protocol::Vip {
             name: vip.name.clone(),
             address: vip.address.to_string(),
             interface: vip.interface.clone(),
-            owner: view.owner.map(|owner| self.name(owner)),
-            held: view.held,
-            error: view.error.clone(),
-        });
-        vips.collect()
+            group: vip.group.0,
+            owner: owner.map(|owner| self.name(owner)),
+            lease: slot.live_owner(now).map(|_| protocol::Lease {
+                ballot: slot.ballot,
+                remaining_ns: slot.expires.saturating_sub(now.as_nanos()),
+            }),
+            votes: (owner == Some(local)).then_some(votes),
+            guard: protocol::Guard {
+                open: guard.open_until > now.as_nanos(),
+                dropped_in: guard.dropped_in,
+                dropped_out: guard.dropped_out,
+            },
+            held: self.vips[index].held,
+            error: self.vips[index].error.clone(),
+        }
     }
 
     fn name(&self, node: NodeId) -> String {

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::config::{Config, Vip, duration::Show, key::Keys};
+use crate::config::{Config, Node, Role, duration::Show, key::Keys};
 
 /// What an examination of a configuration found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -88,8 +88,12 @@ fn missing_interfaces(config: &Config) -> Vec<String> {
     let of_links = config
         .local_links()
         .map(|link| (format!("link {}", link.id.0), link.interface));
-    let of_vips = config
-        .vips
+    // A witness needs nothing for what it does not serve.
+    let served = match local.role {
+        Role::Member => config.vips.as_slice(),
+        Role::Witness => &[],
+    };
+    let of_vips = served
         .iter()
         .map(|vip| (format!("vip \"{}\"", vip.name), &*vip.interface));
     let mut seen = HashSet::new();
@@ -144,13 +148,32 @@ fn summary(config: &Config) -> String {
         config.nodes.len(),
         config.instance
     );
-    let _ = writeln!(out, "  node     {} (id {})", local.name, local.id.0);
+    let role = match local.role {
+        Role::Member => "",
+        Role::Witness => ", witness",
+    };
+    let _ = writeln!(out, "  node     {} (id {}){role}", local.name, local.id.0);
+    let voters = config.nodes.len();
+    let _ = writeln!(
+        out,
+        "  voters   {voters}, of which {} may fail; witnesses: {}",
+        (voters - 1) / 2,
+        names(config.witnesses())
+    );
     let _ = writeln!(
         out,
         "  timing   interval {}, timeout {}, agent stall {}",
         Show(config.interval),
         Show(config.timeout),
         Show(config.agent_stall)
+    );
+    let _ = writeln!(
+        out,
+        "  leases   lease {}, max lease {}, drift {} ppm, auto failback {}",
+        Show(config.lease),
+        Show(config.max_lease),
+        config.drift_ppm,
+        if config.auto_failback { "on" } else { "off" }
     );
     for link in config.local_links() {
         let _ = writeln!(
@@ -162,11 +185,12 @@ fn summary(config: &Config) -> String {
     for vip in &config.vips {
         let _ = writeln!(
             out,
-            "  vip      {}: {} on {}, rank {}",
+            "  vip      {}: {} on {}, rank {}, group {}",
             vip.name,
             vip.address,
             vip.interface,
-            rank(config, vip)
+            names(vip.rank.iter().filter_map(|id| config.node(*id))),
+            vip.group.0
         );
     }
     for hook in &config.hooks {
@@ -181,21 +205,16 @@ fn summary(config: &Config) -> String {
     out
 }
 
-/// The names of those that serve `vip`, best first, or of the best of many.
-fn rank(config: &Config, vip: &Vip) -> String {
+/// The names of `nodes`, or of the first of many.
+fn names<'a>(nodes: impl Iterator<Item = &'a Node>) -> String {
     const SHOWN: usize = 5;
-    let names: Vec<_> = vip
-        .rank
-        .iter()
-        .take(SHOWN)
-        .filter_map(|id| config.node(*id))
-        .map(|node| node.name.as_str())
-        .collect();
-    let more = match vip.rank.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        rest => format!(", {rest} more"),
-    };
-    format!("{}{more}", names.join(", "))
+    let names: Vec<_> = nodes.map(|node| node.name.as_str()).collect();
+    let (shown, rest) = names.split_at(names.len().min(SHOWN));
+    match (shown, rest) {
+        ([], _) => "none".to_owned(),
+        (shown, []) => shown.join(", "),
+        (shown, rest) => format!("{}, {} more", shown.join(", "), rest.len()),
+    }
 }
 
 #[cfg(test)]
@@ -267,12 +286,59 @@ prefer = ["c", "b"]
             "cluster  web (id 0x",
             "3 nodes, instance default",
             "node     b (id 2)",
-            "interval 10ms, timeout 30ms, agent stall 500ms",
+            "voters   3, of which 1 may fail; witnesses: none\n",
+            "interval 10ms, timeout 30ms, agent stall 500ms\n",
+            "leases   lease 60ms, max lease 1s, drift 1000 ppm, auto failback on\n",
             "link 0   10.0.0.2 on lo, port 694, xdp auto",
-            "vip      site: 10.0.0.100/24 on lo, rank c, b, a",
+            "vip      site: 10.0.0.100/24 on lo, rank c, b, a, group ",
         ] {
             assert!(found.summary.contains(part), "{part} in {}", found.summary);
         }
+    }
+
+    #[test]
+    fn witnesses_are_named_and_need_no_interface_for_vips() {
+        let nodes = NODES
+            .replace("id = 1\n", "id = 1\nrole = \"witness\"\n")
+            .replace(
+                "10.0.0.100/24\"",
+                "10.0.0.100/24\"\ninterface = \"hb-none0\"",
+            );
+        let files = Files::new("witness", &nodes);
+        let found = examine(&files.config(), Some("a"));
+        assert_eq!((&found.errors, &found.warnings), (&vec![], &vec![]));
+        for part in [
+            "node     a (id 1), witness\n",
+            "voters   3, of which 1 may fail; witnesses: a\n",
+            "rank c, b, group ",
+        ] {
+            assert!(found.summary.contains(part), "{part} in {}", found.summary);
+        }
+        assert_eq!(examine(&files.config(), Some("b")).warnings.len(), 1);
+    }
+
+    #[test]
+    fn of_many_nodes_the_first_are_named() {
+        let many = |count: usize| -> String {
+            let witness = |n| {
+                format!(
+                    "[[node]]\nname = \"w{n}\"\nid = {n}\nrole = \"witness\"\n\
+                     addresses = [\"10.0.1.{n}\"]\n"
+                )
+            };
+            (10..10 + count).map(witness).collect()
+        };
+        let summary = |count| {
+            let files = Files::new("many", &format!("{}{NODES}", many(count)));
+            examine(&files.config(), Some("a")).summary
+        };
+        let said = summary(4);
+        assert!(
+            said.contains("voters   7, of which 3 may fail; witnesses: w10, w11, w12, w13\n"),
+            "{said}"
+        );
+        let said = summary(7);
+        assert!(said.contains("w13, w14, 2 more\n"), "{said}");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! `heartbeat load` and `heartbeat unload`: the responder alone, on a host without an agent.
 
-use std::{net::IpAddr, path::Path};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::wire::{ClusterId, LinkId, NodeId};
@@ -8,7 +11,7 @@ use heartbeat_common::wire::{ClusterId, LinkId, NodeId};
 use super::output;
 use crate::{
     agent::InstanceLock,
-    config::{self, Config, XdpMode, key::Keys},
+    config::{self, Config, DEFAULT_INSTANCE, XdpMode, key::Keys},
     dataplane::{Dataplane, Pins, Setup, SetupLink, pins},
     net::Netlink,
 };
@@ -19,7 +22,7 @@ use crate::{
 /// it is loaded all the same, and answers nobody.
 pub fn load(path: &Path, node: Option<&str>, interface: &str, mode: Option<XdpMode>) -> Result<()> {
     let absent = path == Path::new(config::DEFAULT_PATH) && !path.exists();
-    let (setup, lock_path) = if absent {
+    let (mut setup, lock_path) = if absent {
         log::warn!(
             "no configuration at {}: the responder knows no peer and will answer nobody; write one \
              (`heartbeat check` helps) and load again",
@@ -27,7 +30,7 @@ pub fn load(path: &Path, node: Option<&str>, interface: &str, mode: Option<XdpMo
         );
         (
             nobody(interface, mode.unwrap_or_default())?,
-            Path::new("/run/heartbeat/default.lock").to_owned(),
+            lock_of(DEFAULT_INSTANCE),
         )
     } else {
         let config = Config::load(path, node)?;
@@ -48,24 +51,57 @@ pub fn load(path: &Path, node: Option<&str>, interface: &str, mode: Option<XdpMo
         }
         (setup, config.lock())
     };
-    let _lock = InstanceLock::take(&lock_path, &setup.instance)?;
+    // Without an agent nothing is served here.
+    setup.guards.clear();
+    leave(setup, &lock_path, |left| {
+        format!(
+            "{interface}: responder loaded in {} mode, answers {} peers; pinned at {}\n",
+            left.mode,
+            left.peers,
+            left.pins.display()
+        )
+    })
+}
+
+/// A responder that was left on its interface.
+#[derive(Debug)]
+pub(super) struct Left {
+    /// How it is attached.
+    pub(super) mode: &'static str,
+    /// How many nodes it answers there.
+    pub(super) peers: usize,
+    /// Where it is pinned.
+    pub(super) pins: PathBuf,
+}
+
+/// Loads the responder as `setup` says, prints what `describe` makes of it, and leaves it there,
+/// pinned. `lock` keeps agents of the same instance out meanwhile.
+pub(super) fn leave(
+    setup: Setup,
+    lock: &Path,
+    describe: impl FnOnce(&Left) -> String,
+) -> Result<()> {
+    let _lock = InstanceLock::take(lock, &setup.instance)?;
     let peers = setup
         .peers
         .iter()
         .filter(|(_, link, _)| setup.links.iter().any(|own| own.id == *link));
     let peers = peers.count();
-    let dataplane = Dataplane::load(&setup)?;
-    let attached = dataplane
-        .attached()
-        .first()
-        .map_or("", |attached| attached.name());
-    let pins = Pins::of(&setup.instance);
-    output::print(&format!(
-        "{interface}: responder loaded in {attached} mode, answers {peers} peers; pinned at {}\n",
-        pins.dir().display()
-    ))?;
+    let dataplane = Dataplane::load(setup, |_, _| Ok(()))?;
+    let attached = dataplane.attached().first();
+    let left = Left {
+        mode: attached.map_or("", |attached| attached.name()),
+        peers,
+        pins: dataplane.pins().dir().to_owned(),
+    };
+    output::print(&describe(&left))?;
     dataplane.persist();
     Ok(())
+}
+
+/// The lock of an instance without a configuration.
+pub(super) fn lock_of(instance: &str) -> PathBuf {
+    Path::new(config::DEFAULT_RUN).join(format!("{instance}.lock"))
 }
 
 /// A responder without peers, on the first address of `interface`.
@@ -78,11 +114,12 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
         .map(|prefix| prefix.address)
         .with_context(|| format!("{interface} has no address: add one with `ip address add`"))?;
     Ok(Setup {
-        instance: "default".to_owned(),
+        instance: DEFAULT_INSTANCE.to_owned(),
         cluster: ClusterId::default(),
         node: NodeId::default(),
         port: heartbeat_common::wire::DEFAULT_PORT,
         timeout: std::time::Duration::from_secs(1),
+        max_lease: config::DEFAULT_MAX_LEASE,
         keys: Vec::new(),
         links: vec![SetupLink {
             id: LinkId(0),
@@ -91,6 +128,7 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
             mode,
         }],
         peers: Vec::new(),
+        guards: Vec::new(),
     })
 }
 
@@ -104,20 +142,24 @@ pub fn unload(instance: Option<&str>) -> Result<()> {
             return Ok(());
         }
         (None, [only]) => only.clone(),
-        (None, several) if several.iter().any(|name| name == "default") => "default".to_owned(),
+        (None, several) if several.iter().any(|name| name == DEFAULT_INSTANCE) => {
+            DEFAULT_INSTANCE.to_owned()
+        }
         (None, several) => bail!(
             "several instances are loaded: {}; say which one with --instance",
             several.join(", ")
         ),
     };
-    let lock = Path::new("/run/heartbeat").join(format!("{instance}.lock"));
-    let _lock = InstanceLock::take(&lock, &instance)?;
+    let _lock = InstanceLock::take(&lock_of(&instance), &instance)?;
     let pins = Pins::of(&instance);
     // Its lock may be elsewhere, where its configuration says.
-    if pins.in_use() {
-        bail!("an agent runs as instance `{instance}`: stop it, and it unloads itself");
-    }
-    let text = if pins.remove()? {
+    let claim = match pins.dir().exists() {
+        true => Some(pins.claim().context(format!(
+            "an agent runs as instance `{instance}`: stop it, and it unloads itself"
+        ))?),
+        false => None,
+    };
+    let text = if claim.is_some() && pins.remove()? {
         format!("instance `{instance}` unloaded\n")
     } else {
         format!("instance `{instance}` is not loaded\n")

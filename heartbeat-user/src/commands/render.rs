@@ -96,9 +96,10 @@ impl Page {
         );
         self.item("Quorum", &majority);
         let rhythm = format!(
-            "every {}, deadline {}",
+            "every {}, deadline {}, lease {}",
             short(status.interval_ns),
-            short(status.timeout_ns)
+            short(status.timeout_ns),
+            short(status.lease_ns)
         );
         self.item("Heartbeat", &rhythm);
         self.pulse(status);
@@ -143,6 +144,7 @@ impl Page {
 
     fn node(&mut self, node: &Node, status: &Status) {
         let state = match node.state.as_str() {
+            "up" if node.witness => self.paint(Colour::Good, "online (witness)"),
             "up" if node.agent == "active" => self.paint(Colour::Good, "online"),
             "up" => self.paint(Colour::Warning, &format!("online ({})", node.agent)),
             "suspect" => self.paint(Colour::Warning, "online (suspect)"),
@@ -211,10 +213,39 @@ impl Page {
             "  * {:<width$} ({} on {}): {place}",
             vip.name, vip.address, vip.interface
         );
+        self.lease(vip);
         if let Some(error) = &vip.error {
             let error = self.paint(Colour::Bad, error);
             self.line(&format!("    * {error}"));
         }
+    }
+
+    fn lease(&mut self, vip: &Vip) {
+        let Some(lease) = &vip.lease else { return };
+        let mut text = format!(
+            "lease: {} left, ballot {}.{}",
+            short(lease.remaining_ns),
+            lease.ballot >> 16,
+            lease.ballot & 0xffff
+        );
+        if let Some(votes) = &vip.votes {
+            let granted = format!("{} of {} votes", votes.granted, votes.of);
+            let colour = match votes.granted {
+                granted if granted < votes.needed => Colour::Bad,
+                granted if granted < votes.of => Colour::Warning,
+                _ => Colour::Good,
+            };
+            let _ = write!(text, ", {}", self.paint(colour, &granted));
+        }
+        let guard = &vip.guard;
+        if guard.dropped_in + guard.dropped_out > 0 {
+            let _ = write!(
+                text,
+                ", guard dropped {} in and {} out",
+                guard.dropped_in, guard.dropped_out
+            );
+        }
+        self.line(&format!("    * {text}"));
     }
 }
 

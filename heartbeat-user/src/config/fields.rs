@@ -28,6 +28,16 @@ pub(super) const AGENT_STALL: Field = Field::new(
     "agent_stall",
     r#"agent_stall = "500ms": a number with its unit, in quotes"#,
 );
+pub(super) const LEASE: Field = Field::new(
+    "lease",
+    r#"lease = "60ms": a number with its unit, in quotes"#,
+);
+pub(super) const MAX_LEASE: Field = Field::new(
+    "max_lease",
+    r#"max_lease = "1s": a number with its unit, in quotes"#,
+);
+pub(super) const DRIFT: Field = Field::new("drift", "drift = 1000: parts per million");
+pub(super) const AUTO_FAILBACK: Field = Field::new("auto_failback", "auto_failback = true");
 
 pub(super) const RUN: Field = Field::new("run", r#"run = "/run/heartbeat""#);
 pub(super) const STATE: Field = Field::new("state", r#"state = "/var/lib/heartbeat""#);
@@ -38,6 +48,7 @@ pub(super) const MODE: Field = Field::new("mode", r#"mode = "auto""#);
 
 pub(super) const NODE_NAME: Field = Field::new("name", r#"name = "a""#);
 pub(super) const NODE_ID: Field = Field::new("id", "id = 1");
+pub(super) const ROLE: Field = Field::new("role", r#"role = "witness""#);
 pub(super) const ADDRESSES: Field =
     Field::list("addresses", "address", r#"addresses = ["10.0.0.1"]"#);
 pub(super) const INTERFACES: Field =

@@ -11,18 +11,24 @@ use toml::{Spanned, de::DeTable};
 mod cluster;
 pub mod duration;
 mod fields;
+pub mod flags;
 pub mod key;
 mod nodes;
 mod read;
 mod report;
 mod resolve;
 mod sections;
+mod timing;
 mod types;
 mod uses;
 mod values;
+mod vips;
 
+pub use cluster::DEFAULT_INSTANCE;
 pub use report::{ConfigError, Problem};
-pub use types::{Config, Hook, HookEvent, Link, LocalLink, Node, Vip, XdpMode};
+pub use sections::DEFAULT_RUN;
+pub use timing::DEFAULT_MAX_LEASE;
+pub use types::{Config, Hook, HookEvent, Link, LocalLink, Node, Role, Vip, XdpMode};
 
 use read::Section;
 use report::{Findings, Source, shown};

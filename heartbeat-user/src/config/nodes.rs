@@ -1,4 +1,4 @@
-//! What must hold between the nodes: how many there are, and that no two claim the same.
+//! What must hold between the nodes: how many vote and serve, and that no two claim the same.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -9,7 +9,7 @@ use super::{
     read::{At, Section, or_complained},
     report::quoted,
     sections,
-    types::{Link, Node},
+    types::{Link, Node, Role},
     uses::Uses,
 };
 
@@ -21,7 +21,10 @@ pub(super) fn resolve(
     links: &[Link],
 ) -> Vec<Node> {
     match read.first() {
-        Some(first) => node_count(&first.section, read.len(), top),
+        Some(first) => {
+            let members = read.iter().filter(|node| node.role == Role::Member);
+            voters(first.section.at(), read.len(), members.count(), top);
+        }
         None if top.lacks(&fields::NODE) => top.missing(&fields::NODE),
         None => {}
     }
@@ -79,32 +82,43 @@ pub(super) fn resolve(
                 .map(|address| address.value)
                 .collect(),
             id: or_complained(node.id),
+            role: node.role,
             name: or_complained(node.name),
         }
     };
     read.into_iter().map(node).collect()
 }
 
-fn node_count(first: &Section<'_>, count: usize, top: &Section<'_>) {
+/// Every node votes, so all of them count for the majority; only members serve.
+fn voters(at: usize, count: usize, members: usize, top: &Section<'_>) {
+    if members == 0 {
+        top.problem(
+            at,
+            "every node is a witness, so that nobody can serve",
+            "remove role = \"witness\" from those that are to serve",
+        );
+        return;
+    }
     match count {
         1 => top.warning(
-            first.at(),
+            at,
             "a single node has nobody to take over from it",
             "add [[node]] tables: three nodes are the fewest that outlive the loss of one",
         ),
-        2 => top.warning(
-            first.at(),
-            "two nodes cannot form a majority without each other: when one fails, the other stops \
-             serving too",
-            "add a third node; it may be a small one",
+        2 => top.problem(
+            at,
+            "two nodes vote, and neither can form a majority without the other: when one fails, \
+             the other stops serving too",
+            "add a witness: a third [[node]] with role = \"witness\", a small host that only loads \
+             the responder with `heartbeat witness`",
         ),
         _ if count > MAX_NODES => top.problem(
-            first.at(),
+            at,
             format!("there are {count} nodes, but no more than {MAX_NODES} work"),
             "split them into several clusters",
         ),
         _ if count.is_multiple_of(2) => top.warning(
-            first.at(),
+            at,
             format!(
                 "{count} nodes outlive the loss of {}, no more than {} nodes do",
                 count / 2 - 1,
@@ -113,6 +127,13 @@ fn node_count(first: &Section<'_>, count: usize, top: &Section<'_>) {
             "an odd number of nodes is better: add or remove one",
         ),
         _ => {}
+    }
+    if members == 1 && count > 2 {
+        top.warning(
+            at,
+            "only one node is a member, and witnesses serve nothing: nobody can take over from it",
+            "remove role = \"witness\" from a node that is able to serve, or add a member",
+        );
     }
 }
 

@@ -238,6 +238,16 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// `true` or `false`.
+    pub(super) fn boolean(&self, field: &Field) -> Option<At<bool>> {
+        let value = self.get(field)?;
+        let at = value.span().start;
+        match value.get_ref() {
+            DeValue::Boolean(value) => Some(At { value: *value, at }),
+            _ => self.wrong_type(field, value, "a boolean"),
+        }
+    }
+
     /// The table that `field` names, once: `[field]`.
     pub(super) fn table(&self, field: &Field, known: &[Field]) -> Option<Section<'a>> {
         let value = self.get(field)?;

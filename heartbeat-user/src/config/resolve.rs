@@ -1,11 +1,6 @@
 //! What must hold between tables, and the step from tables to a [`Config`].
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-};
-
-use heartbeat_common::wire::{LinkId, MAX_LINKS, NodeId};
+use heartbeat_common::wire::{LinkId, MAX_LINKS};
 
 use super::{
     cluster::{self, Cluster},
@@ -13,8 +8,9 @@ use super::{
     read::{At, Section, or_complained},
     report::{Findings, nearest, quoted},
     sections,
-    types::{Config, Link, Node, Vip},
+    types::{Config, Link, Node},
     uses::Uses,
+    vips,
 };
 
 /// What a Unix socket's address can hold, less the closing NUL.
@@ -38,7 +34,7 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
     let local = cluster
         .as_ref()
         .map_or(0, |cluster| local(findings, cluster, &nodes, who));
-    let vips = vips(sections::vips(top), &links, &nodes, local);
+    let vips = vips::resolve(sections::vips(top), &links, &nodes, local);
     let hooks = sections::hooks(top);
     // Without [cluster] there was a complaint already: what stands in for it is never used.
     let cluster = cluster.unwrap_or_default();
@@ -49,9 +45,13 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
         instance: cluster.instance,
         key: cluster.key,
         port: cluster.port,
-        interval: cluster.interval,
-        timeout: cluster.timeout,
-        agent_stall: cluster.agent_stall,
+        interval: cluster.timing.interval,
+        timeout: cluster.timing.timeout,
+        agent_stall: cluster.timing.agent_stall,
+        lease: cluster.timing.lease,
+        max_lease: cluster.timing.max_lease,
+        drift_ppm: cluster.timing.drift_ppm,
+        auto_failback: cluster.auto_failback,
         realtime_priority,
         links,
         nodes,
@@ -156,108 +156,7 @@ fn local(findings: &Findings<'_>, cluster: &Cluster, nodes: &[Node], who: Identi
     0
 }
 
-fn vips(read: Vec<sections::Vip<'_>>, links: &[Link], nodes: &[Node], local: usize) -> Vec<Vip> {
-    let ids: HashMap<&str, NodeId> = nodes
-        .iter()
-        .map(|node| (node.name.as_str(), node.id))
-        .collect();
-    let owners: HashMap<IpAddr, &str> = nodes
-        .iter()
-        .flat_map(|node| {
-            node.addresses
-                .iter()
-                .map(|address| (*address, node.name.as_str()))
-        })
-        .collect();
-    let mut names = Uses::new();
-    let mut addresses = Uses::new();
-    let vip = |vip: sections::Vip<'_>| {
-        let section = &vip.section;
-        if let Some(At { value, at }) = &vip.name {
-            let what = format!("name {}", quoted(value));
-            names.once(
-                value.clone(),
-                &what,
-                section,
-                *at,
-                "give each VIP a name of its own",
-            );
-        }
-        let address = vip.address.as_ref()?;
-        let ip = address.value.address;
-        let remedy = "remove one of the two, or give it another address";
-        addresses.once(
-            ip,
-            &format!("address \"{ip}\""),
-            section,
-            address.at,
-            remedy,
-        );
-        if let Some(owner) = owners.get(&ip) {
-            section.problem(
-                address.at,
-                format!("address \"{ip}\" is node {}'s own", quoted(owner)),
-                "a VIP moves between nodes: choose an address that no node has",
-            );
-        }
-        Some(Vip {
-            address: address.value,
-            interface: vip_interface(vip.interface, links, nodes.get(local)?)?,
-            rank: rank(section, &vip.prefer, nodes, &ids),
-            name: or_complained(vip.name),
-        })
-    };
-    read.into_iter().filter_map(vip).collect()
-}
-
-/// Where a VIP goes on the local node. The name of a link's interface stands for that link, so that
-/// one file fits nodes that name their interfaces differently.
-fn vip_interface(given: Option<String>, links: &[Link], local: &Node) -> Option<String> {
-    let Some(given) = given else {
-        return local.interfaces.first().cloned();
-    };
-    match links.iter().position(|link| link.interface == given) {
-        Some(link) => local.interfaces.get(link).cloned(),
-        None => Some(given),
-    }
-}
-
-/// All nodes, best first: those preferred, then the others in the order of the file.
-fn rank(
-    section: &Section<'_>,
-    prefer: &[At<String>],
-    nodes: &[Node],
-    ids: &HashMap<&str, NodeId>,
-) -> Vec<NodeId> {
-    let mut rank = Vec::with_capacity(nodes.len());
-    let mut listed = HashSet::new();
-    for At { value, at } in prefer {
-        match ids.get(value.as_str()) {
-            Some(id) if listed.insert(*id) => rank.push(*id),
-            Some(_) => {
-                section.problem(
-                    *at,
-                    format!("prefer {} stands twice", quoted(value)),
-                    "keep one",
-                );
-            }
-            None => {
-                let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).collect();
-                let message = format!("prefer {}: no node has this name", quoted(value));
-                section.problem(*at, message, likely(value, &names));
-            }
-        }
-    }
-    rank.extend(
-        nodes
-            .iter()
-            .map(|node| node.id)
-            .filter(|id| !listed.contains(id)),
-    );
-    rank
-}
-
-fn likely(name: &str, names: &[&str]) -> String {
+pub(super) fn likely(name: &str, names: &[&str]) -> String {
     match nearest(name, names.iter().copied()) {
         Some(likely) => format!("did you mean \"{likely}\"?"),
         None => format!("known: {}", known(names)),

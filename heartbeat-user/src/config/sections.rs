@@ -8,7 +8,7 @@ use heartbeat_common::wire::NodeId;
 use super::{
     fields,
     read::{At, Field, Invalid, Section},
-    types::{Hook, HookEvent, XdpMode},
+    types::{Hook, HookEvent, Role, XdpMode},
     values,
 };
 use crate::net::IpPrefix;
@@ -17,7 +17,8 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 const DEFAULT_HOOK_TIMEOUT: Duration = Duration::from_secs(10);
-const DEFAULT_RUN: &str = "/run/heartbeat";
+/// Directory of control sockets and locks.
+pub const DEFAULT_RUN: &str = "/run/heartbeat";
 const DEFAULT_STATE: &str = "/var/lib/heartbeat";
 const DEFAULT_PRIORITY: u32 = 50;
 
@@ -78,6 +79,7 @@ pub(super) struct Node<'a> {
     pub(super) section: Section<'a>,
     pub(super) name: Option<At<String>>,
     pub(super) id: Option<At<NodeId>>,
+    pub(super) role: Role,
     pub(super) addresses: PerLink<IpAddr>,
     pub(super) interfaces: PerLink<String>,
 }
@@ -130,7 +132,7 @@ impl<T> PerLink<T> {
 }
 
 pub(super) fn nodes<'a>(top: &Section<'a>) -> Vec<Node<'a>> {
-    use fields::{ADDRESSES, INTERFACES, NODE, NODE_ID, NODE_NAME};
+    use fields::{ADDRESSES, INTERFACES, NODE, NODE_ID, NODE_NAME, ROLE};
     let read = |section: Section<'a>| {
         for field in [&NODE_ID, &ADDRESSES]
             .into_iter()
@@ -145,12 +147,15 @@ pub(super) fn nodes<'a>(top: &Section<'a>) -> Vec<Node<'a>> {
                 value: NodeId(narrow(value)),
                 at,
             }),
+            role: section
+                .text(&ROLE, values::role)
+                .map_or_else(Role::default, |role| role.value),
             addresses: PerLink::read(&section, ADDRESSES, values::address),
             interfaces: PerLink::read(&section, INTERFACES, values::interface),
             section,
         }
     };
-    let known = [NODE_NAME, NODE_ID, ADDRESSES, INTERFACES];
+    let known = [NODE_NAME, NODE_ID, ROLE, ADDRESSES, INTERFACES];
     top.tables(&NODE, &known, label("node"))
         .into_iter()
         .map(read)

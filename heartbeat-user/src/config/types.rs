@@ -9,7 +9,7 @@ use std::{
 
 use heartbeat_common::{
     maps::PIN_ROOT,
-    wire::{ClusterId, LinkId, NodeId},
+    wire::{ClusterId, GroupId, LinkId, NodeId},
 };
 
 use super::report::Problem;
@@ -33,6 +33,14 @@ pub struct Config {
     pub timeout: Duration,
     /// Age of a peer's last tick from which its agent counts as stalled.
     pub agent_stall: Duration,
+    /// How long the right to serve a VIP lasts without renewal.
+    pub lease: Duration,
+    /// The longest lease that this node's acceptor grants, and so how long it abstains once loaded.
+    pub max_lease: Duration,
+    /// How much two nodes' clocks may differ in rate, in parts per million.
+    pub drift_ppm: u32,
+    /// Whether a VIP goes back to a better-ranked node that has recovered.
+    pub auto_failback: bool,
     /// SCHED_FIFO priority to ask for, 1 to 99; `None` is not to ask.
     pub realtime_priority: Option<u8>,
     /// 1 to 8; a link's id is its place.
@@ -59,6 +67,16 @@ impl Config {
     pub fn peers(&self) -> impl Iterator<Item = &Node> {
         let local = self.local().id;
         self.nodes.iter().filter(move |node| node.id != local)
+    }
+
+    /// The nodes that may serve, in the order of the file. All nodes vote.
+    pub fn members(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.role == Role::Member)
+    }
+
+    /// The nodes that only vote, in the order of the file.
+    pub fn witnesses(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.role == Role::Witness)
     }
 
     pub fn node(&self, id: NodeId) -> Option<&Node> {
@@ -127,20 +145,50 @@ pub struct LocalLink<'a> {
 pub struct Node {
     pub id: NodeId,
     pub name: String,
+    pub role: Role,
     /// One per link, in link order.
     pub addresses: Vec<IpAddr>,
     /// One per link, in link order.
     pub interfaces: Vec<String>,
 }
 
+/// What a node does for the cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Votes, and serves.
+    #[default]
+    Member,
+    /// Votes, serves nothing.
+    Witness,
+}
+
+impl Role {
+    pub const ALL: [Self; 2] = [Self::Member, Self::Witness];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Witness => "witness",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// An address that moves between nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vip {
     pub name: String,
+    /// Its lease, made of the name: the same on all nodes, whatever the order of their files.
+    pub group: GroupId,
     pub address: IpPrefix,
     /// Where it goes on the local node.
     pub interface: String,
-    /// All nodes, best first.
+    /// The members, best first.
     pub rank: Vec<NodeId>,
 }
 

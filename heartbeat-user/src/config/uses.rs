@@ -16,7 +16,7 @@ impl<K: Hash + Eq> Uses<K> {
         }
     }
 
-    /// Remembers `key`, and complains of a second use. `what` names it in the message.
+    /// Remembers `key`, and complains of a second use: `false`. `what` names it in the message.
     pub(super) fn once(
         &mut self,
         key: K,
@@ -24,13 +24,15 @@ impl<K: Hash + Eq> Uses<K> {
         section: &Section<'_>,
         at: usize,
         remedy: &str,
-    ) {
+    ) -> bool {
         if let Some((by, line)) = self.seen.get(&key) {
             let message = format!("{what} is already used by {by} (line {line})");
             section.problem(at, message, remedy);
+            false
         } else {
             self.seen
                 .insert(key, (section.label().to_owned(), section.line(at)));
+            true
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     duration,
     read::Invalid,
     report::nearest,
-    types::{HookEvent, XdpMode},
+    types::{HookEvent, Role, XdpMode},
 };
 use crate::net::IpPrefix;
 
@@ -184,6 +184,13 @@ pub(super) fn mode(text: &str) -> Result<XdpMode, Invalid> {
         .into_iter()
         .find(|mode| mode.as_str() == text)
         .ok_or_else(|| one_of("no XDP mode", text, &XdpMode::ALL.map(XdpMode::as_str)))
+}
+
+pub(super) fn role(text: &str) -> Result<Role, Invalid> {
+    Role::ALL
+        .into_iter()
+        .find(|role| role.as_str() == text)
+        .ok_or_else(|| one_of("no role", text, &Role::ALL.map(Role::as_str)))
 }
 
 pub(super) fn event(text: &str) -> Result<HookEvent, Invalid> {

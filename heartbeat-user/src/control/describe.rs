@@ -46,11 +46,37 @@ impl fmt::Display for What {
                 quorate: false,
                 alive,
             } => write!(f, "quorum LOST: {alive} nodes alive"),
+            Self::LeaseAcquired {
+                vip,
+                free_ns,
+                majority_ns,
+            } => write!(
+                f,
+                "vip {vip}: lease acquired, {} after it was free",
+                Micros(*free_ns, *majority_ns)
+            ),
+            Self::LeaseGivenUp {
+                vip,
+                reason,
+                successor,
+            } => {
+                write!(f, "vip {vip}: stops being served here ({reason}")?;
+                if let Some(successor) = successor {
+                    write!(f, ", for {successor}")?;
+                }
+                f.write_str(")")
+            }
+            Self::BallotsExhausted { vip } => write!(
+                f,
+                "vip {vip}: its ballots are used up: some node has claimed it with a clock or a \
+                 release that is far off; restart all agents and responders of the cluster"
+            ),
             Self::Takeover {
                 vip,
                 decided_ns,
                 address_ns,
                 announced_ns,
+                ..
             } => write!(
                 f,
                 "vip {vip}: taken over; address up {} after the decision, announced {}",

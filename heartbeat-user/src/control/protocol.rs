@@ -19,6 +19,18 @@ pub enum Request {
         node: String,
         count: u32,
     },
+    /// Hand `group` over to `node`, where it stays.
+    Move {
+        group: String,
+        node: String,
+    },
+    /// Let `node` serve nothing until it is online again.
+    Standby {
+        node: String,
+    },
+    Online {
+        node: String,
+    },
 }
 
 /// What the agent answers.
@@ -28,7 +40,13 @@ pub enum Response {
     Status(Box<Status>),
     Events(Events),
     Ping(Ping),
-    Error { message: String },
+    /// It was done; the text says what.
+    Done {
+        text: String,
+    },
+    Error {
+        message: String,
+    },
 }
 
 /// The cluster as the local agent sees it.
@@ -45,7 +63,9 @@ pub struct Status {
     pub uptime_ns: u64,
     pub interval_ns: u64,
     pub timeout_ns: u64,
-    /// `starting` or `active`.
+    #[serde(default)]
+    pub lease_ns: u64,
+    /// `starting`, `active`, `standby` or `draining`.
     pub state: String,
     pub quorum: Quorum,
     pub pulse: Pulse,
@@ -87,6 +107,9 @@ pub struct Node {
     pub name: String,
     pub id: u16,
     pub local: bool,
+    /// It votes and serves nothing.
+    #[serde(default)]
+    pub witness: bool,
     /// `unknown`, `up`, `suspect`, `agent-stalled` or `down`.
     pub state: String,
     /// `responder`, `starting`, `active`, ...: what the node says of itself.
@@ -128,14 +151,50 @@ pub struct Vip {
     pub name: String,
     pub address: String,
     pub interface: String,
-    /// Who should serve it, as this node sees it; absent without quorum or candidate.
+    /// Its group, as the `leases` map numbers it.
+    #[serde(default)]
+    pub group: u16,
+    /// Who holds the lease, as this node's acceptor knows; absent while it is free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// The lease that this node's acceptor knows of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// Acceptors that granted it to this node; absent on other nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub votes: Option<Votes>,
+    #[serde(default)]
+    pub guard: Guard,
     /// Whether the address is on the local interface.
     pub held: bool,
     /// Why the last attempt to add or remove it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// A lease as one acceptor keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// (round << 16) | node id.
+    pub ballot: u64,
+    pub remaining_ns: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Votes {
+    pub granted: usize,
+    pub needed: usize,
+    pub of: usize,
+}
+
+/// What the kernel does with traffic of the address on this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    pub open: bool,
+    /// Packets to the address that came while it was closed.
+    pub dropped_in: u64,
+    /// Packets from the address that were about to leave while it was closed.
+    pub dropped_out: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,9 +244,35 @@ pub enum What {
         quorate: bool,
         alive: usize,
     },
+    /// The lease of an address is this node's now.
+    LeaseAcquired {
+        vip: String,
+        /// When it was free.
+        free_ns: u64,
+        /// When a majority had granted it.
+        majority_ns: u64,
+    },
+    /// This node stops serving an address; `lease-lost`, `moved`, `fail-back` or `node-unfit`.
+    LeaseGivenUp {
+        vip: String,
+        reason: String,
+        /// Whom it is released for, if for somebody.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        successor: Option<String>,
+    },
+    /// There is no ballot left to claim the lease with.
+    BallotsExhausted {
+        vip: String,
+    },
     /// The address came to this node; `at_ns` is the announcement.
     Takeover {
         vip: String,
+        /// When the lease was free, and when a majority had granted it.
+        #[serde(default)]
+        free_ns: u64,
+        #[serde(default)]
+        majority_ns: u64,
+        /// When the guard was opened.
         decided_ns: u64,
         address_ns: u64,
         announced_ns: u64,

@@ -8,11 +8,13 @@ use aya::{
     programs::{
         ProgramError, SchedClassifier, TcAttachType, Xdp,
         links::{FdLink, PinnedLink},
-        xdp::XdpMode as Attach,
+        tc::SchedClassifierLink,
+        xdp::{XdpLink, XdpMode as Attach},
     },
     sys::SyscallError,
 };
 
+use super::Pins;
 use crate::config::XdpMode;
 
 /// How a program ended up on its interface.
@@ -33,17 +35,19 @@ impl Attached {
     }
 }
 
-/// Attaches the responder to `interface` and pins the link at `pin`.
-pub(super) fn responder(
+/// Attaches the XDP program `name` to `interface` and pins the link. A link that an earlier run pinned
+/// there goes on with the new program, without a packet in between that meets none.
+pub(super) fn xdp(
     ebpf: &mut Ebpf,
+    name: &str,
     interface: &str,
     mode: XdpMode,
-    pin: &Path,
-) -> Result<(PinnedLink, Attached)> {
-    let program: &mut Xdp = ebpf
-        .program_mut("responder")
-        .context("the object has no program `responder`")?
-        .try_into()?;
+    pins: &Pins,
+) -> Result<Attached> {
+    let program: &mut Xdp = program(ebpf, name)?.try_into()?;
+    if let Some(attached) = replace_xdp(program, interface, mode, pins)? {
+        return Ok(attached);
+    }
     let (id, attached) = match mode {
         XdpMode::Native => (program.attach(interface, Attach::Driver), Attached::Native),
         XdpMode::Skb => (program.attach(interface, Attach::Skb), Attached::Skb),
@@ -60,31 +64,108 @@ pub(super) fn responder(
         },
     };
     let id = id.map_err(|error| refused(interface, mode, &error))?;
-    let link = program.take_link(id)?;
-    let link: FdLink = link.try_into().map_err(|_| {
+    let link: FdLink = program.take_link(id)?.try_into().map_err(|_| {
         anyhow!("{interface}: this kernel has no links for XDP programs (needs Linux 5.9)")
     })?;
-    Ok((pin_link(link, pin)?, attached))
+    pin_link(link, &pins.path(&xdp_pin(interface, attached)))?;
+    Ok(attached)
 }
 
-/// Attaches the stamp to the egress of `interface` and pins the link at `pin`.
-pub(super) fn stamp(ebpf: &mut Ebpf, interface: &str, pin: &Path) -> Result<PinnedLink> {
-    let program: &mut SchedClassifier = ebpf
-        .program_mut("stamp_probe")
-        .context("the object has no program `stamp_probe`")?
-        .try_into()?;
+/// The name of the pin tells how the link is attached.
+pub(super) fn xdp_pin(interface: &str, attached: Attached) -> String {
+    match attached {
+        Attached::Native => format!("link_xdp_{interface}"),
+        Attached::Skb => format!("link_xdpskb_{interface}"),
+    }
+}
+
+/// The pin of the TC program `name`.
+pub(super) fn egress_pin(name: &str, interface: &str) -> String {
+    match name {
+        "stamp_probe" => format!("link_tc_{interface}"),
+        _ => format!("link_{name}_{interface}"),
+    }
+}
+
+fn replace_xdp(
+    program: &mut Xdp,
+    interface: &str,
+    mode: XdpMode,
+    pins: &Pins,
+) -> Result<Option<Attached>> {
+    let allowed: &[Attached] = match mode {
+        XdpMode::Auto => &[Attached::Native, Attached::Skb],
+        XdpMode::Native => &[Attached::Native],
+        XdpMode::Skb => &[Attached::Skb],
+    };
+    for attached in [Attached::Native, Attached::Skb] {
+        let pin = pins.path(&xdp_pin(interface, attached));
+        if !pin.exists() {
+            continue;
+        }
+        let link = XdpLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?));
+        let replaced = match link {
+            Ok(link) if allowed.contains(&attached) => program.attach_to_link(link),
+            // Not ours, or in a mode that is not wanted any more.
+            _ => return unpin(&pin).map(|()| None),
+        };
+        match replaced {
+            Ok(id) => {
+                // The pin holds it.
+                drop(program.take_link(id)?);
+                return Ok(Some(attached));
+            }
+            // Its interface has gone.
+            Err(error) if errno(&error) == Some(libc::ENOLINK) => unpin(&pin)?,
+            Err(error) => bail!(
+                "{interface}: could not give the XDP link of the last run the new program: {}",
+                reason(&error)
+            ),
+        }
+    }
+    Ok(None)
+}
+
+fn unpin(pin: &Path) -> Result<()> {
+    std::fs::remove_file(pin).with_context(|| format!("could not unpin {}", pin.display()))
+}
+
+/// Attaches the TC program `name` to the egress of `interface` and pins the link, or gives the link of
+/// the last run the new program.
+pub(super) fn egress(ebpf: &mut Ebpf, name: &str, interface: &str, pins: &Pins) -> Result<()> {
+    let program: &mut SchedClassifier = program(ebpf, name)?.try_into()?;
+    let pin = pins.path(&egress_pin(name, interface));
+    if pin.exists() {
+        let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?));
+        match link.map(|link| program.attach_to_link(link)) {
+            Ok(Ok(id)) => {
+                drop(program.take_link(id)?);
+                return Ok(());
+            }
+            Ok(Err(error)) if errno(&error) != Some(libc::ENOLINK) => bail!(
+                "{interface}: could not give the TC link of the last run the new program: {}",
+                reason(&error)
+            ),
+            _ => unpin(&pin)?,
+        }
+    }
     let id = program
         .attach(interface, TcAttachType::Egress)
         .with_context(|| format!("could not attach the TC egress program to {interface}"))?;
-    let link = program.take_link(id)?;
-    let link: FdLink = link.try_into().map_err(|_| {
+    let link: FdLink = program.take_link(id)?.try_into().map_err(|_| {
         anyhow!("{interface}: this kernel has no links for TC programs (needs Linux 6.6)")
     })?;
-    pin_link(link, pin)
+    pin_link(link, &pin)
 }
 
-fn pin_link(link: FdLink, pin: &Path) -> Result<PinnedLink> {
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::programs::Program> {
+    ebpf.program_mut(name)
+        .with_context(|| format!("the object has no program `{name}`"))
+}
+
+fn pin_link(link: FdLink, pin: &Path) -> Result<()> {
     link.pin(pin)
+        .map(drop)
         .with_context(|| format!("could not pin {}", pin.display()))
 }
 

@@ -2,78 +2,41 @@
 //!
 //! Nothing here decides anything.
 
+mod acceptor;
 mod attach;
+mod fill;
+mod heritage;
 mod object;
 pub mod pins;
+mod setup;
 mod view;
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{SchedClassifier, Xdp},
+    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
+    programs::{Program, ProgramError},
 };
 use heartbeat_common::{
-    maps::{self, Address, Key, PeerSlot},
+    maps::{Address, GuardRow},
     siphash::SipKey,
+    time::Boottime,
     verdict::Verdict,
-    wire::{ClusterId, LinkId, NodeId},
+    wire::Incarnation,
 };
 
+pub use acceptor::{LeaseSlots, OwnVote};
 pub use attach::Attached;
-pub use pins::Pins;
-pub use view::{LocalView, PeerRows};
+pub use pins::{Claim, Pins};
+pub use setup::{Setup, SetupGuard, SetupLink};
+pub use view::{GuardView, LocalView, PeerRows};
 
-use crate::config::{Config, XdpMode, key::Keys};
+use crate::config::XdpMode;
+use heritage::{Heritage, KEPT};
 
-/// What the kernel programs need to know.
-#[derive(Debug)]
-pub struct Setup {
-    pub instance: String,
-    pub cluster: ClusterId,
-    pub node: NodeId,
-    pub port: u16,
-    pub timeout: Duration,
-    pub keys: Vec<(u8, SipKey)>,
-    pub links: Vec<SetupLink>,
-    /// Peer, link and address of each row, in the order of the rows.
-    pub peers: Vec<(NodeId, LinkId, IpAddr)>,
-}
-
-#[derive(Debug)]
-pub struct SetupLink {
-    pub id: LinkId,
-    pub interface: String,
-    pub address: IpAddr,
-    pub mode: XdpMode,
-}
-
-impl Setup {
-    pub fn new(config: &Config, keys: &Keys) -> Self {
-        let peers = config.peers().flat_map(|peer| {
-            let links = config.links.iter().zip(&peer.addresses);
-            links.map(|(link, address)| (peer.id, link.id, *address))
-        });
-        let links = config.local_links().map(|link| SetupLink {
-            id: link.id,
-            interface: link.interface.to_owned(),
-            address: link.address,
-            mode: link.mode,
-        });
-        Self {
-            instance: config.instance.clone(),
-            cluster: config.cluster_id,
-            node: config.local().id,
-            port: config.port,
-            timeout: config.timeout,
-            keys: keys.all.clone(),
-            links: links.collect(),
-            peers: peers.collect(),
-        }
-    }
-}
+const PROGRAMS: [&str; 4] = ["responder", "stamp_probe", "guard_ingress", "guard_egress"];
 
 /// The loaded, attached and pinned programs.
 ///
@@ -82,102 +45,145 @@ impl Setup {
 #[derive(Debug)]
 pub struct Dataplane {
     ebpf: Ebpf,
+    setup: Setup,
     pins: Pins,
-    rows: usize,
     attached: Vec<Attached>,
+    inherited: Vec<Option<Boottime>>,
     persistent: bool,
+    /// Last: the pins are ours until they are gone.
+    _claim: Claim,
 }
 
 impl Dataplane {
-    /// Loads the programs, fills the maps, attaches to all links and pins everything. What an
-    /// earlier run of the same instance left behind goes away first. On failure nothing stays.
-    pub fn load(setup: &Setup) -> Result<Self> {
-        let pins = Pins::of(&setup.instance);
-        let indices = setup
+    /// Loads the programs, fills the maps, attaches to all links and guarded interfaces and pins
+    /// everything. On failure nothing stays.
+    ///
+    /// Where an earlier run of the same instance left its pins, this one goes on with its votes and its
+    /// guard. `sweep` is called before anything changes, with the time until which each guarded address
+    /// may still be served because of it: it removes those that may not be.
+    pub fn load(
+        setup: Setup,
+        sweep: impl FnOnce(&[Option<Boottime>], &[GuardRow]) -> Result<()>,
+    ) -> Result<Self> {
+        let index = |name: &str| attach::check_interface(name);
+        let links: Vec<u32> = setup
             .links
             .iter()
-            .map(|link| attach::check_interface(&link.interface))
-            .collect::<Result<Vec<u32>>>()?;
-        if pins.remove()? {
-            log::info!(
-                "removed the pins that an earlier run left at {}",
-                pins.dir().display()
-            );
-        }
-        pins.create()?;
-        let rows = setup.peers.len().max(1);
-        let entries = u32::try_from(rows).context("too many peers")?;
-        let ebpf = EbpfLoader::new()
-            .map_max_entries("peers", entries)
-            .map_max_entries("watch", entries)
-            .verifier_log_level(VerifierLogLevel::STATS)
-            .load(object::object()?)
-            .context(
-                "could not create the BPF maps (root, or CAP_BPF and CAP_NET_ADMIN, is needed)",
-            )
-            .inspect_err(|_| drop(pins.remove()))?;
+            .map(|link| index(&link.interface))
+            .collect::<Result<_>>()?;
+        let guarded: Vec<u32> = setup
+            .guards
+            .iter()
+            .map(|guard| index(&guard.interface))
+            .collect::<Result<_>>()?;
+        let pins = Pins::of(&setup.instance);
+        let claim = pins.claim()?;
+        let heritage = Heritage::read(&pins, &setup);
+        let inherited: Vec<_> = setup
+            .guards
+            .iter()
+            .map(|guard| heritage.as_ref()?.open_until(guard.address.address))
+            .collect();
+        let stale = heritage.as_ref().map_or(Vec::new(), |heritage| {
+            heritage.guards.iter().map(|(_, row)| *row).collect()
+        });
+        sweep(&inherited, &stale)?;
+        let goes_on = |name: &str| KEPT.contains(&name) || name.starts_with("link_");
+        pins.remove_all_but(|name| heritage.is_some() && goes_on(name))?;
+        let ebpf = open(&setup, &pins).inspect_err(|_| drop(pins.remove()))?;
         // From here on dropping it on a failure cleans up.
         let mut dataplane = Self {
             ebpf,
+            setup,
             pins,
-            rows,
             attached: Vec::new(),
+            inherited,
             persistent: false,
+            _claim: claim,
         };
-        fill(&mut dataplane.ebpf, setup, &indices)?;
+        let Self { ebpf, setup, .. } = &mut dataplane;
+        fill::fill(ebpf, setup, heritage.as_ref(), &links, &guarded)?;
         dataplane.load_programs()?;
         dataplane.pin_maps()?;
-        dataplane.attach(setup)?;
+        dataplane.attach()?;
+        if heritage.is_some() {
+            log::info!(
+                "went on with the votes and the guard that an earlier run left at {}",
+                dataplane.pins.dir().display()
+            );
+        }
         Ok(dataplane)
     }
 
     fn load_programs(&mut self) -> Result<()> {
         let (ebpf, pins) = (&mut self.ebpf, &self.pins);
-        let refused = "the kernel refused the program";
-        let xdp: &mut Xdp = ebpf
-            .program_mut("responder")
-            .context("the object has no program `responder`")?
-            .try_into()?;
-        xdp.load()
-            .with_context(|| format!("{refused} `responder`"))?;
-        xdp.pin(pins.path("prog_responder"))
-            .context("could not pin the program `responder`")?;
-        let tc: &mut SchedClassifier = ebpf
-            .program_mut("stamp_probe")
-            .context("the object has no program `stamp_probe`")?
-            .try_into()?;
-        tc.load()
-            .with_context(|| format!("{refused} `stamp_probe`"))?;
-        tc.pin(pins.path("prog_stamp_probe"))
-            .context("could not pin the program `stamp_probe`")
+        for name in PROGRAMS {
+            let program = ebpf
+                .program_mut(name)
+                .with_context(|| format!("the object has no program `{name}`"))?;
+            load(program).with_context(|| format!("the kernel refused the program `{name}`"))?;
+            program
+                .pin(pins.path(&format!("prog_{name}")))
+                .with_context(|| format!("could not pin the program `{name}`"))?;
+        }
+        Ok(())
     }
 
     fn pin_maps(&self) -> Result<()> {
         // Names with a dot are the object's own data sections.
         for (name, map) in self.ebpf.maps().filter(|(name, _)| !name.starts_with('.')) {
             let name = name.to_lowercase();
+            if KEPT.contains(&name.as_str()) {
+                // The loader has pinned it, or found it pinned.
+                continue;
+            }
             map.pin(self.pins.path(&name))
                 .with_context(|| format!("could not pin the map `{name}`"))?;
         }
         Ok(())
     }
 
-    fn attach(&mut self, setup: &Setup) -> Result<()> {
-        let (ebpf, pins) = (&mut self.ebpf, &self.pins);
+    fn attach(&mut self) -> Result<()> {
+        let Self {
+            ebpf, pins, setup, ..
+        } = self;
+        let mut used = Vec::new();
+        // The guard first: while anything is exchanged, no address is without it.
+        for name in setup.all_guarded() {
+            attach::egress(ebpf, "guard_egress", name, pins)?;
+            used.push(attach::egress_pin("guard_egress", name));
+        }
+        for name in setup.guarded_interfaces() {
+            let attached = attach::xdp(ebpf, "guard_ingress", name, XdpMode::Auto, pins)?;
+            log::info!("{name}: guard attached in {} mode", attached.name());
+            used.push(attach::xdp_pin(name, attached));
+        }
         for link in &setup.links {
             let name = &link.interface;
-            attach::stamp(ebpf, name, &pins.path(&format!("link_tc_{name}")))?;
-            let pin = pins.path(&format!("link_xdp_{name}"));
-            let (_, mode) = attach::responder(ebpf, name, link.mode, &pin)?;
-            log::info!("{name}: responder attached in {} mode", mode.name());
-            self.attached.push(mode);
+            attach::egress(ebpf, "stamp_probe", name, pins)?;
+            let attached = attach::xdp(ebpf, "responder", name, link.mode, pins)?;
+            log::info!("{name}: responder attached in {} mode", attached.name());
+            used.push(attach::egress_pin("stamp_probe", name));
+            used.push(attach::xdp_pin(name, attached));
+            self.attached.push(attached);
         }
-        Ok(())
+        // What an earlier configuration needed and this one does not.
+        pins.remove_all_but(|name| !name.starts_with("link_") || used.iter().any(|pin| pin == name))
+    }
+
+    /// Until when each guarded address may be served already, because an earlier run was granted the
+    /// lease.
+    pub fn inherited(&self) -> &[Option<Boottime>] {
+        &self.inherited
     }
 
     /// How each link's program is attached, in the order of the links.
     pub fn attached(&self) -> &[Attached] {
         &self.attached
+    }
+
+    pub fn pins(&self) -> &Pins {
+        &self.pins
     }
 
     /// For `aya_log::EbpfLogger`.
@@ -187,19 +193,55 @@ impl Dataplane {
 
     /// Can be called any number of times: each is a mapping of its own.
     pub fn peer_rows(&self) -> Result<PeerRows> {
-        PeerRows::map(self.array("peers")?.fd(), self.rows)
+        PeerRows::map(self.array("peers")?.fd(), self.setup.rows())
     }
 
     pub fn local(&self) -> Result<LocalView> {
         LocalView::map(self.array("local")?.fd())
     }
 
+    /// Can be called any number of times, like [`Dataplane::peer_rows`].
+    pub fn guard(&self) -> Result<GuardView> {
+        let map = self.ebpf.map("vips").context("the map `vips` is gone")?;
+        let vips: HashMap<_, Address, u32> = map.try_into()?;
+        let row = |guard: &SetupGuard| {
+            let index = vips.get(&Address::from(guard.address.address), 0)?;
+            anyhow::Ok(index as usize)
+        };
+        let rows = self.setup.guards.iter().map(row).collect::<Result<_>>()?;
+        GuardView::map(self.array("guard")?.fd(), rows)
+    }
+
+    /// This node's acceptor, to be read. Can be called any number of times.
+    pub fn slots(&self) -> Result<LeaseSlots> {
+        LeaseSlots::open(&self.pins)
+    }
+
+    /// This node's acceptor, to be asked by the agent with this incarnation and nonce.
+    pub fn own_vote(
+        &self,
+        key: (u8, SipKey),
+        incarnation: Incarnation,
+        nonce: u64,
+    ) -> Result<OwnVote> {
+        OwnVote::open(&self.pins, &self.setup, key, incarnation, nonce)
+    }
+
     /// The deadline events. Can be taken once.
     pub fn take_events(&mut self) -> Result<RingBuf<MapData>> {
+        self.take_ring("events")
+    }
+
+    /// The votes that peers gave. Can be taken once.
+    pub fn take_votes(&mut self) -> Result<RingBuf<MapData>> {
+        self.take_ring("votes")
+    }
+
+    fn take_ring(&mut self, name: &str) -> Result<RingBuf<MapData>> {
         let map = self
             .ebpf
-            .take_map("events")
-            .context("the map `events` is gone")?;
+            .take_map(name)
+            .with_context(|| format!("the map `{name}` is gone"))?;
         Ok(map.try_into()?)
     }
 
@@ -242,43 +284,26 @@ impl Drop for Dataplane {
     }
 }
 
-/// Writes everything that the programs look up, before they see their first packet.
-fn fill(ebpf: &mut Ebpf, setup: &Setup, indices: &[u32]) -> Result<()> {
-    let mut keys: Array<_, Key> = map(ebpf, "keys")?.try_into()?;
-    for (id, key) in &setup.keys {
-        keys.set(Key::slot(*id), Key::new(*id, *key), 0)?;
+/// Makes the maps, but for those that are kept and found pinned.
+fn open(setup: &Setup, pins: &Pins) -> Result<Ebpf> {
+    let entries = u32::try_from(setup.rows()).context("too many peers")?;
+    let mut loader = EbpfLoader::new();
+    loader
+        .map_max_entries("peers", entries)
+        .map_max_entries("watch", entries)
+        .verifier_log_level(VerifierLogLevel::STATS);
+    for name in KEPT {
+        loader.map_pin_path(name, pins.path(name));
     }
-    let mut links: HashMap<_, Address, maps::Link> = map(ebpf, "links")?.try_into()?;
-    for (link, index) in setup.links.iter().zip(indices) {
-        let value = maps::Link {
-            ifindex: *index,
-            link: link.id.0.into(),
-        };
-        links.insert(Address::from(link.address), value, 0)?;
-    }
-    let mut allow: HashMap<_, Address, PeerSlot> = map(ebpf, "allow")?.try_into()?;
-    for (row, (node, link, address)) in setup.peers.iter().enumerate() {
-        let slot = PeerSlot {
-            row: u32::try_from(row)?,
-            node: node.0,
-            link: link.0.into(),
-        };
-        allow.insert(Address::from(*address), slot, 0)?;
-    }
-    let mut config: Array<_, maps::Config> = map(ebpf, "config")?.try_into()?;
-    let value = maps::Config {
-        layout_version: maps::LAYOUT_VERSION,
-        cluster: setup.cluster.0,
-        timeout_ns: u64::try_from(setup.timeout.as_nanos()).context("the timeout is too long")?,
-        node: setup.node.0,
-        port: setup.port,
-        reserved: 0,
-    };
-    config.set(0, value, 0)?;
-    Ok(())
+    loader
+        .load(object::object()?)
+        .context("could not create the BPF maps (root, or CAP_BPF and CAP_NET_ADMIN, is needed)")
 }
 
-fn map<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
-    ebpf.map_mut(name)
-        .with_context(|| format!("the object has no map `{name}`"))
+fn load(program: &mut Program) -> Result<(), ProgramError> {
+    match program {
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
 }

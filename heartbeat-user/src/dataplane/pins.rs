@@ -1,22 +1,19 @@
 //! Where an instance's programs, links and maps are pinned, and how they go away again.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, File, Permissions},
     io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
-use aya::maps::MapData;
 use heartbeat_common::maps::PIN_ROOT;
 use nix::{
+    fcntl::{Flock, FlockArg},
     mount::{MsFlags, mount},
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
-
-use super::LocalView;
 
 const BPFFS: &str = "/sys/fs/bpf";
 
@@ -41,25 +38,46 @@ impl Pins {
         self.dir.join(name)
     }
 
-    /// Whether an agent ticks behind these pins. Takes as long as several of its ticks.
-    pub fn in_use(&self) -> bool {
-        let ticked = || {
-            let map = MapData::from_pin(self.path("local")).ok()?;
-            Some(LocalView::map(map.fd()).ok()?.read().reason_tick_at)
-        };
-        let before = ticked();
-        std::thread::sleep(Duration::from_millis(200));
-        before.is_some() && ticked() != before
+    /// Makes the directory, mounts the BPF file system where nobody has yet, and keeps everybody else
+    /// out of it for as long as the claim lives: also an agent whose lock file is elsewhere.
+    pub fn claim(&self) -> Result<Claim> {
+        self.create()?;
+        let dir = File::open(&self.dir)
+            .with_context(|| format!("could not open {}", self.dir.display()))?;
+        match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
+            Ok(dir) => Ok(Claim { _dir: dir }),
+            Err((_, nix::Error::EWOULDBLOCK)) => bail!(
+                "another agent is using {}: stop it first, or give this one another `instance` in \
+                 [cluster]",
+                self.dir.display()
+            ),
+            Err((_, error)) => {
+                Err(error).with_context(|| format!("could not lock {}", self.dir.display()))
+            }
+        }
     }
 
-    /// Makes the directory, and mounts the BPF file system where nobody has yet.
-    pub fn create(&self) -> Result<()> {
+    fn create(&self) -> Result<()> {
         mount_bpffs()?;
         for dir in [Path::new(PIN_ROOT), &self.dir] {
             // It may be there already, with whatever mode another program gave it.
             fs::create_dir_all(dir)
                 .and_then(|()| fs::set_permissions(dir, Permissions::from_mode(0o700)))
                 .with_context(|| format!("could not make the pin directory {}", dir.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Removes all pins that `keep` does not name.
+    pub(super) fn remove_all_but(&self, keep: impl Fn(&str) -> bool) -> Result<()> {
+        let entries = fs::read_dir(&self.dir)
+            .with_context(|| format!("could not read {}", self.dir.display()))?;
+        for entry in entries {
+            let entry = entry?;
+            if !entry.file_name().to_str().is_some_and(&keep) {
+                fs::remove_file(entry.path())
+                    .with_context(|| format!("could not unpin {}", entry.path().display()))?;
+            }
         }
         Ok(())
     }
@@ -87,6 +105,12 @@ impl Pins {
         let _ = fs::remove_dir(PIN_ROOT);
         Ok(true)
     }
+}
+
+/// The pins of an instance belong to whoever holds this.
+#[derive(Debug)]
+pub struct Claim {
+    _dir: Flock<File>,
 }
 
 /// The instances that have pins on this host.

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use heartbeat_common::{
-    maps::{Local, PeerRow},
+    maps::{GuardRow, Local, MAX_VIPS, PeerRow},
     time::Boottime,
     wire::{Incarnation, NodeState},
 };
@@ -106,6 +106,47 @@ impl Rows for PeerRows {
     }
 }
 
+/// The `guard` map: until when each address may be served.
+#[derive(Debug)]
+pub struct GuardView {
+    words: Words,
+    /// The row of each guarded address, in the order of the configuration.
+    rows: Vec<usize>,
+}
+
+const GUARD_WORDS: usize = size_of::<GuardRow>() / size_of::<u64>();
+
+impl GuardView {
+    pub(super) fn map(fd: impl AsFd, rows: Vec<usize>) -> Result<Self> {
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        Ok(Self {
+            words: Words::map(fd, MAX_VIPS * size_of::<GuardRow>(), protection)?,
+            rows,
+        })
+    }
+
+    /// Lets traffic of an address pass until `until`: no longer if that has passed.
+    ///
+    /// # Panics
+    /// If there is no such address.
+    pub fn open(&self, index: usize, until: Boottime) {
+        const OPEN_UNTIL: usize = std::mem::offset_of!(GuardRow, open_until) / size_of::<u64>();
+        let word = &self.words.get()[self.rows[index] * GUARD_WORDS + OPEN_UNTIL];
+        word.store(until.as_nanos(), Ordering::Release);
+    }
+
+    /// # Panics
+    /// If there is no such address.
+    pub fn row(&self, index: usize) -> GuardRow {
+        let from = &self.words.get()[self.rows[index] * GUARD_WORDS..][..GUARD_WORDS];
+        let mut words = [0u64; GUARD_WORDS];
+        for (word, source) in words.iter_mut().zip(from) {
+            *word = source.load(Ordering::Acquire);
+        }
+        bytemuck::cast(words)
+    }
+}
+
 /// The `local` map: what this node says of itself.
 #[derive(Debug)]
 pub struct LocalView {
@@ -148,6 +189,12 @@ impl LocalView {
 
     pub fn reason_tick(&self, now: Boottime) {
         self.store(std::mem::offset_of!(Local, reason_tick_at), now.as_nanos());
+    }
+
+    /// When the slow side last ticked.
+    pub fn reason_tick_at(&self) -> Boottime {
+        const AT: usize = std::mem::offset_of!(Local, reason_tick_at) / size_of::<u64>();
+        Boottime::from_nanos(self.words.get()[AT].load(Ordering::Acquire))
     }
 
     /// Only the pulse may call this and [`LocalView::introduce`]: they share a word.

@@ -3,12 +3,14 @@
 //! Everything here is synchronous and keeps its sockets open. It carries out what others decide.
 
 mod announce;
+mod link_watch;
 mod netlink;
 mod option;
 mod prefix;
 mod probe;
 
 pub use announce::{Announcer, Burst};
+pub use link_watch::LinkWatch;
 pub use netlink::{Failure, Interface, Netlink, NetlinkError};
 pub use prefix::{IpPrefix, ParsePrefixError};
 pub use probe::{ProbeBatch, ProbeSocket, SendReport};

@@ -1,8 +1,10 @@
-//! The pulse: one real-time thread that sends probes, reads the kernel's rows and runs the core.
+//! The pulse: one real-time thread that sends probes, reads the kernel's rows and votes, runs the core
+//! and keeps the guard.
 //!
 //! It must never wait for the slow side: commands go out through channels that do not block, and
 //! nothing it does each tick allocates in the steady state.
 
+mod directive;
 pub mod realtime;
 mod sender;
 mod stats;
@@ -16,34 +18,52 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::maps::{MapData, RingBuf};
-use heartbeat_common::{time::Boottime, wire::Incarnation};
-use heartbeat_core::{Cluster, Command, Timing, cluster::Vip};
+use bytemuck::Zeroable as _;
+use heartbeat_common::{
+    maps::VoteEvent,
+    time::Boottime,
+    wire::{GroupId, Incarnation, LeaseEntry, MAX_LEASES},
+};
+use heartbeat_core::{
+    Cluster, Command, Timing,
+    cluster::{Member, Moment, Plan},
+    group::GroupPlan,
+};
 use nix::sys::{
     epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
-    eventfd::{EfdFlags, EventFd},
     time::TimeSpec,
     timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
 };
 
 use crate::{
     clock,
-    config::Config,
-    dataplane::{Dataplane, LocalView, PeerRows},
+    config::{Config, Role, key::Keys},
+    dataplane::{Dataplane, GuardView, LeaseSlots, LocalView, OwnVote, PeerRows},
 };
+pub use directive::{Directive, Directives, Inbox};
 use sender::Sender;
-pub use stats::PulseStats;
+pub use stats::{GroupStats, PulseStats};
 
 /// Who gets the core's commands. Called on the pulse thread: it must not block.
 pub trait Sink: Send + 'static {
     fn command(&mut self, at: Boottime, command: Command);
     /// A round of probes had `errors`, after one without.
     fn send_failed(&mut self, at: Boottime, error: Option<nix::Error>, errors: u64);
+    /// This node's own acceptor could not be asked, after it could.
+    fn own_vote_failed(&mut self, at: Boottime, error: anyhow::Error);
+}
+
+/// Who this agent is.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    pub incarnation: Incarnation,
+    pub nonce: u64,
 }
 
 /// A running pulse thread.
 #[derive(Debug)]
 pub struct Pulse {
-    stop: Arc<EventFd>,
+    directives: Directives,
     thread: JoinHandle<()>,
     pub stats: Arc<PulseStats>,
 }
@@ -52,51 +72,49 @@ impl Pulse {
     /// Introduces this agent to its kernel and starts sending.
     pub fn start(
         config: &Config,
+        keys: &Keys,
         dataplane: &mut Dataplane,
         local: Arc<LocalView>,
-        incarnation: Incarnation,
-        nonce: u64,
-        key_id: u8,
+        identity: Identity,
+        (directives, inbox): (Directives, Inbox),
         sink: impl Sink,
     ) -> Result<Self> {
-        let stop = Arc::new(EventFd::from_flags(
-            EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC,
-        )?);
-        let stats = Arc::new(PulseStats::default());
-        let timing = Timing {
-            interval: config.interval,
-            timeout: config.timeout,
-            agent_stall: config.agent_stall,
-        };
-        let vips = config
-            .vips
-            .iter()
-            .map(|vip| Vip {
-                ranked: vip.rank.clone(),
-            })
-            .collect();
-        let peers = config.peers().map(|peer| peer.id);
-        let cluster = Cluster::new(config.local().id, timing, peers, config.links.len(), vips);
+        let Identity { incarnation, nonce } = identity;
+        let stats = Arc::new(PulseStats::new(config.vips.len()));
+        let mut cluster = Cluster::new(plan(config, incarnation));
+        for (group, until) in dataplane.inherited().iter().enumerate() {
+            if let Some(until) = until {
+                cluster.inherit(group, *until);
+            }
+        }
         let sender = Sender::open(config, incarnation, nonce)?;
-        local.introduce(incarnation, nonce, key_id, clock::now());
+        local.introduce(incarnation, nonce, keys.active.0, clock::now());
         let mut body = Body {
             interval: config.interval,
+            links: config.links.len(),
             cluster,
             sender,
+            own_vote: dataplane.own_vote(keys.active, incarnation, nonce)?,
             rows: dataplane.peer_rows()?,
+            slots: dataplane.slots()?,
+            guard: dataplane.guard()?,
             events: dataplane.take_events()?,
+            votes: dataplane.take_votes()?,
             timer: TimerFd::new(
                 ClockId::CLOCK_BOOTTIME,
                 TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
             )
             .context("could not make the pulse's timer")?,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            stop: Arc::clone(&stop),
+            inbox,
             stats: Arc::clone(&stats),
             local,
             sink,
             commands: Vec::with_capacity(64),
+            entries: Vec::with_capacity(config.vips.len()),
+            scratch: VoteEvent::zeroed(),
             send_failing: false,
+            vote_failing: false,
         };
         body.watch()?;
         let priority = config.realtime_priority;
@@ -110,18 +128,15 @@ impl Pulse {
             })
             .context("could not start the pulse thread")?;
         Ok(Self {
-            stop,
+            directives,
             thread,
             stats,
         })
     }
 
-    /// Ends the thread and waits for it.
+    /// Ends the thread and waits for it. Whatever is still guarded is closed by then.
     pub fn stop(self) {
-        if let Err(error) = self.stop.write(1) {
-            log::error!("could not wake the pulse to stop it: {error}");
-            return;
-        }
+        self.directives.tell(Directive::Stop);
         if self.thread.join().is_err() {
             log::error!("the pulse thread had panicked");
         }
@@ -130,26 +145,70 @@ impl Pulse {
     pub fn is_running(&self) -> bool {
         !self.thread.is_finished()
     }
+
+    /// How to tell it something.
+    pub fn directives(&self) -> &Directives {
+        &self.directives
+    }
+}
+
+fn plan(config: &Config, incarnation: Incarnation) -> Plan {
+    let member = |node: &crate::config::Node| Member {
+        node: node.id,
+        witness: node.role == Role::Witness,
+    };
+    let group = |vip: &crate::config::Vip| GroupPlan {
+        id: vip.group,
+        ranked: vip.rank.clone(),
+    };
+    Plan {
+        local: config.local().id,
+        timing: Timing {
+            interval: config.interval,
+            timeout: config.timeout,
+            agent_stall: config.agent_stall,
+            lease: config.lease,
+            drift_ppm: config.drift_ppm,
+        },
+        peers: config.peers().map(member).collect(),
+        links: config.links.len(),
+        groups: config.vips.iter().map(group).collect(),
+        auto_failback: config.auto_failback,
+        incarnation,
+    }
 }
 
 const TIMER: u64 = 0;
 const EVENTS: u64 = 1;
-const STOP: u64 = 2;
+const BELL: u64 = 2;
+const VOTES: u64 = 3;
+/// Rounds of probes that may follow each other at once: prepare, accept, and again with a higher
+/// ballot. What is left waits for the tick.
+const MAX_ROUNDS: usize = 4;
 
 struct Body<S> {
     interval: Duration,
+    /// Links to each peer.
+    links: usize,
     cluster: Cluster,
     sender: Sender,
+    own_vote: OwnVote,
     rows: PeerRows,
+    slots: LeaseSlots,
+    guard: GuardView,
     events: RingBuf<MapData>,
+    votes: RingBuf<MapData>,
     timer: TimerFd,
     epoll: Epoll,
-    stop: Arc<EventFd>,
+    inbox: Inbox,
     stats: Arc<PulseStats>,
     local: Arc<LocalView>,
     sink: S,
     commands: Vec<Command>,
+    entries: Vec<LeaseEntry>,
+    scratch: VoteEvent,
     send_failing: bool,
+    vote_failing: bool,
 }
 
 impl<S: Sink> Body<S> {
@@ -161,7 +220,8 @@ impl<S: Sink> Body<S> {
         };
         add(self.timer.as_fd(), TIMER)?;
         add(self.events.as_fd(), EVENTS)?;
-        add(self.stop.as_fd(), STOP)
+        add(self.votes.as_fd(), VOTES)?;
+        add(self.inbox.bell.as_fd(), BELL)
     }
 
     fn ask_for_punctuality(&self, priority: u8) {
@@ -190,25 +250,69 @@ impl<S: Sink> Body<S> {
                 .next_deadline()
                 .map_or(next_tick, |at| at.min(next_tick));
             self.arm(wake_at);
-            let ready = match self.epoll.wait(&mut ready, EpollTimeout::NONE) {
-                Ok(count) => &ready[..count],
+            let rings = match self.epoll.wait(&mut ready, EpollTimeout::NONE) {
+                Ok(count) => ready[..count].iter().any(|event| event.data() == BELL),
                 Err(nix::Error::EINTR) => continue,
                 Err(error) => {
                     log::error!("the pulse cannot wait for events any more: {error}");
-                    return;
+                    break;
                 }
             };
-            if ready.iter().any(|event| event.data() == STOP) {
-                return;
+            if rings && self.obey() {
+                break;
             }
             // What the events say stands in the rows too; they only wake this thread.
             while self.events.next().is_some() {}
+            self.take_votes();
             let now = clock::now();
+            let late = now.since(wake_at);
             if now >= next_tick {
                 next_tick = self.tick(next_tick, now);
             }
-            let now = clock::now();
-            self.decide(now, now.since(wake_at));
+            self.decide(late);
+            for _ in 0..MAX_ROUNDS {
+                if !self.cluster.take_urgency() {
+                    break;
+                }
+                self.ask_for_leases();
+                self.decide(Duration::ZERO);
+            }
+        }
+        for group in 0..self.cluster.groups().len() {
+            self.guard.open(group, Boottime::default());
+        }
+    }
+
+    /// Carries out what was told. True if it is to end.
+    fn obey(&mut self) -> bool {
+        // Whatever it counted, the channel knows better.
+        let _ = self.inbox.bell.read();
+        while let Ok(directive) = self.inbox.receiver.try_recv() {
+            match directive {
+                Directive::Stopped { group } => self.cluster.stopped(group, clock::now()),
+                Directive::Move { group, to } => {
+                    self.cluster.move_to(group, to, &mut self.commands);
+                }
+                Directive::Intend(intent) => self.cluster.intend(intent),
+                Directive::Stop => return true,
+            }
+        }
+        false
+    }
+
+    /// Hands the core all votes that peers gave since the last call.
+    fn take_votes(&mut self) {
+        let now = clock::now();
+        while let Some(item) = self.votes.next() {
+            let Ok(event) = bytemuck::try_pod_read_unaligned::<VoteEvent>(&item) else {
+                continue;
+            };
+            if event.row == VoteEvent::FREED {
+                self.cluster.freed(GroupId(event.entries[0].group));
+            } else {
+                let peer = event.row as usize / self.links.max(1);
+                self.cluster.count(Some(peer), &event, now);
+            }
         }
     }
 
@@ -228,17 +332,57 @@ impl<S: Sink> Body<S> {
         let missed = now.since(due).as_nanos() as u64 / interval;
         self.stats.ticked(missed, now.since(due).as_nanos() as u64);
         self.local.pulse_tick(now);
-        let sent = self.sender.send(&self.rows);
+        self.send(now);
+        due.after(self.interval * (u32::try_from(missed).unwrap_or(u32::MAX - 1) + 1))
+    }
+
+    /// Asks all acceptors what there is to ask, without waiting for the tick.
+    fn ask_for_leases(&mut self) {
+        if self.cluster.requests().next().is_some() {
+            self.send(clock::now());
+        }
+    }
+
+    /// One probe to everybody, or more if there is much to ask; then the same to our own acceptor.
+    fn send(&mut self, now: Boottime) {
+        self.entries.clear();
+        self.entries.extend(self.cluster.requests());
+        let sent = self.sender.send(&self.rows, &self.entries);
         self.stats.send_errors.fetch_add(sent.errors, Relaxed);
         if sent.errors > 0 && !self.send_failing {
             self.sink.send_failed(now, sent.first_error, sent.errors);
         }
         self.send_failing = sent.errors > 0;
-        due.after(self.interval * (u32::try_from(missed).unwrap_or(u32::MAX - 1) + 1))
+        let mut failure = None;
+        for entries in self.entries.chunks(MAX_LEASES) {
+            let now = clock::now();
+            match self.own_vote.ask(entries, now, &mut self.scratch) {
+                Ok(()) => self.cluster.count(None, &self.scratch, now),
+                Err(error) => failure = Some(error),
+            }
+        }
+        let failing = failure.is_some();
+        if let Some(error) = failure.filter(|_| !self.vote_failing) {
+            self.sink.own_vote_failed(now, error);
+        }
+        self.vote_failing = failing;
     }
 
-    fn decide(&mut self, now: Boottime, late: Duration) {
-        self.cluster.step(now, late, &self.rows, &mut self.commands);
+    fn decide(&mut self, late: Duration) {
+        let now = clock::now();
+        let moment = Moment {
+            now,
+            late,
+            reason_tick: self.local.reason_tick_at(),
+            rows: &self.rows,
+            slots: &self.slots,
+        };
+        self.cluster.step(&moment, &mut self.commands);
+        // First of all: what is not ours any more is closed before anybody hears of it.
+        for (index, group) in self.cluster.groups().iter().enumerate() {
+            self.guard.open(index, group.open_until());
+            self.stats.groups[index].note(group, now);
+        }
         for command in self.commands.drain(..) {
             if let Command::Announce(state) = command {
                 self.local.set_state(state);

@@ -1,4 +1,5 @@
-//! Sends one probe to each peer on each link, one system call a link.
+//! Sends probes to each peer on each link, one system call a link and frame, and asks this node's own
+//! acceptor the same.
 //!
 //! The probes leave here without time, liveness and tag: the TC egress program writes those.
 
@@ -8,7 +9,8 @@ use anyhow::{Context as _, Result};
 use heartbeat_common::{
     maps::PeerRow,
     wire::{
-        self, HEADER_LEN, Header, Incarnation, Kind, LinkId, Liveness, NodeId, Sequence, offset,
+        self, HEADER_LEN, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId, Liveness,
+        MAX_LEASES, NodeId, Sequence, offset,
     },
 };
 use heartbeat_core::Rows;
@@ -17,9 +19,6 @@ use crate::{
     config::Config,
     net::{Netlink, ProbeBatch, ProbeSocket},
 };
-
-/// Bytes of a probe without lease entries.
-const PROBE_LEN: usize = wire::len(0);
 
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -42,7 +41,7 @@ pub(super) struct Sent {
 }
 
 impl Sender {
-    /// Opens the sockets and prepares all probes but for their sequence.
+    /// Opens the sockets and prepares all probes but for their sequence and their lease entries.
     pub(super) fn open(config: &Config, incarnation: Incarnation, nonce: u64) -> Result<Self> {
         let mut netlink = Netlink::open()?;
         let count = config.links.len();
@@ -56,7 +55,7 @@ impl Sender {
                 .map(|peer| (peer.id, SocketAddr::new(peer.addresses[index], config.port)))
                 .collect();
             let destinations: Vec<SocketAddr> = peers.iter().map(|(_, address)| *address).collect();
-            let mut batch = ProbeBatch::new(&destinations, PROBE_LEN);
+            let mut batch = ProbeBatch::new(&destinations, wire::MAX_LEN);
             for (message, (peer, _)) in peers.iter().enumerate() {
                 let header = header(config, *peer, link.id, incarnation, nonce);
                 if let Some(start) = batch.payload_mut(message).first_chunk_mut::<HEADER_LEN>() {
@@ -75,24 +74,39 @@ impl Sender {
         })
     }
 
-    /// Sends to everybody. Sequences follow those that really left, so that a probe which the
-    /// network stack refused leaves no gap.
-    pub(super) fn send(&mut self, rows: &impl Rows) -> Sent {
+    /// Sends to everybody: one probe for each [`MAX_LEASES`] of `entries`, and one if there are none.
+    /// Sequences follow those that really left, so that a probe which the network stack refused
+    /// leaves no gap.
+    pub(super) fn send(&mut self, rows: &impl Rows, entries: &[LeaseEntry]) -> Sent {
         let mut sent = Sent::default();
-        for link in &mut self.links {
-            for (message, row) in link.rows.iter().enumerate() {
-                let PeerRow { last_probe_seq, .. } = rows.row(*row);
-                let sequence = Sequence(last_probe_seq + 1);
-                link.batch.payload_mut(message)[offset::SEQUENCE..offset::SEQUENCE + 8]
-                    .copy_from_slice(&sequence.0.to_be_bytes());
+        let (first, rest) = entries.split_at(entries.len().min(MAX_LEASES));
+        for entries in std::iter::once(first).chain(rest.chunks(MAX_LEASES)) {
+            for link in &mut self.links {
+                link.send(rows, entries, &mut sent);
             }
-            let report = link.batch.send(&link.socket);
-            sent.errors += report.failed as u64;
-            sent.first_error = sent
-                .first_error
-                .or(report.first_error.map(|(_, error)| error));
         }
         sent
+    }
+}
+
+impl LinkSender {
+    fn send(&mut self, rows: &impl Rows, entries: &[LeaseEntry], sent: &mut Sent) {
+        self.batch.set_len(wire::len(entries.len()));
+        for (message, row) in self.rows.iter().enumerate() {
+            let PeerRow { last_probe_seq, .. } = rows.row(*row);
+            let payload = self.batch.payload_mut(message);
+            payload[offset::SEQUENCE..][..8].copy_from_slice(&(last_probe_seq + 1).to_be_bytes());
+            payload[offset::LEASE_COUNT] = entries.len() as u8;
+            let places = payload[offset::LEASES..].chunks_exact_mut(LEASE_LEN);
+            for (place, entry) in places.zip(entries) {
+                place.copy_from_slice(&entry.encode());
+            }
+        }
+        let report = self.batch.send(&self.socket);
+        sent.errors += report.failed as u64;
+        sent.first_error = sent
+            .first_error
+            .or(report.first_error.map(|(_, error)| error));
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
+use heartbeat_common::time::Boottime;
+use heartbeat_core::group::{Group, Serving};
+
 #[derive(Debug, Default)]
 pub struct PulseStats {
     pub realtime_priority: AtomicU8,
@@ -14,12 +17,52 @@ pub struct PulseStats {
     pub send_errors: AtomicU64,
     /// Nodes that count as alive, this one included.
     pub alive: AtomicU64,
+    /// In the order of the configuration.
+    pub groups: Vec<GroupStats>,
+}
+
+/// One group, as this node's claim to it stands.
+#[derive(Debug, Default)]
+pub struct GroupStats {
+    /// What this node asks with; 0 if it asks for nothing.
+    pub ballot: AtomicU64,
+    /// Until when it may serve, in nanoseconds of boot time; 0 if it may not.
+    pub open_until: AtomicU64,
+    /// Acceptors that granted it.
+    pub votes: AtomicU64,
+    /// Whether anything of it runs here, or is still asked for.
+    pub busy: AtomicBool,
 }
 
 impl PulseStats {
+    pub(super) fn new(groups: usize) -> Self {
+        Self {
+            groups: (0..groups).map(|_| GroupStats::default()).collect(),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn ticked(&self, missed: u64, lateness_ns: u64) {
         self.ticks.fetch_add(1, Relaxed);
         self.missed_ticks.fetch_add(missed, Relaxed);
         self.max_lateness_ns.fetch_max(lateness_ns, Relaxed);
+    }
+
+    /// Whether nothing is served here and no acceptor is asked for anything.
+    pub fn is_idle(&self) -> bool {
+        !self.groups.iter().any(|group| group.busy.load(Relaxed))
+    }
+}
+
+impl GroupStats {
+    pub(super) fn note(&self, group: &Group, now: Boottime) {
+        let proposer = group.proposer();
+        let ballot = proposer.ask().map_or(0, |ask| ask.ballot.0);
+        let idle = group.serving() == Serving::Stopped && proposer.is_idle();
+        self.ballot.store(ballot, Relaxed);
+        self.open_until
+            .store(group.open_until().as_nanos(), Relaxed);
+        self.votes.store(proposer.votes(now) as u64, Relaxed);
+        self.busy.store(!idle, Relaxed);
     }
 }

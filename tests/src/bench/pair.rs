@@ -54,6 +54,8 @@ const BASELINE_PROGRAM: &str = "pass";
 const KEY: [u8; 16] = *b"bench bench bend";
 /// So long that no reply of a stalled machine is thrown away as late: late ones are what we measure.
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest lease that the two acceptors grant.
+const MAX_LEASE: Duration = Duration::from_secs(1);
 
 /// A program whose runs are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +114,7 @@ impl Pair {
                 (NEAR, NEAR_ADDRESS),
                 (FAR, FAR_ADDRESS),
             );
-            Dataplane::load(&setup)
+            Dataplane::load(setup, |_, _| Ok(()))
         })?;
         let far_plane = far.enter(|| {
             let setup = setup(
@@ -120,7 +122,7 @@ impl Pair {
                 (FAR, FAR_ADDRESS),
                 (NEAR, NEAR_ADDRESS),
             );
-            Dataplane::load(&setup)
+            Dataplane::load(setup, |_, _| Ok(()))
         })?;
         Ok(Self {
             near_plane,
@@ -173,6 +175,7 @@ fn setup(instance: String, own: (NodeId, IpAddr), peer: (NodeId, IpAddr)) -> Set
         node: own.0,
         port: PORT,
         timeout: TIMEOUT,
+        max_lease: MAX_LEASE,
         keys: vec![(KEY_ID, SipKey::from_bytes(KEY))],
         links: vec![SetupLink {
             id: LINK,
@@ -181,6 +184,7 @@ fn setup(instance: String, own: (NodeId, IpAddr), peer: (NodeId, IpAddr)) -> Set
             mode: XdpMode::Native,
         }],
         peers: vec![(peer.0, LINK, peer.1)],
+        guards: Vec::new(),
     }
 }
 

@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     /// Silence after which a node counts as dead
     #[arg(long, value_name = "TIME", default_value = "3ms", value_parser = duration)]
     deadline: Duration,
+    /// How long the right to serve lasts without renewal
+    #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = duration)]
+    lease: Duration,
     /// How the owner dies: its link is cut, its packets vanish, or its agent is killed or stopped
     #[arg(long, value_enum, default_value_t = Fault::Cut)]
     fault: Fault,

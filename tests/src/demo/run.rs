@@ -44,6 +44,8 @@ pub(crate) fn run(arguments: &Arguments, number: u32, out: &Output) -> Result<Ou
     let options = Options {
         interval: arguments.interval,
         timeout: arguments.deadline,
+        lease: arguments.lease,
+        max_lease: arguments.lease * 4,
         keep: arguments.keep_logs,
         ..Options::default()
     };

@@ -20,6 +20,8 @@ pub fn options() -> Options {
         interval: 5 * MILLISECOND,
         timeout: 20 * MILLISECOND,
         agent_stall: 500 * MILLISECOND,
+        lease: 30 * MILLISECOND,
+        max_lease: 100 * MILLISECOND,
         ..Options::default()
     }
 }

@@ -1,16 +1,20 @@
 //! Gives the same frame, on the same maps, to a program in the kernel and to the function of
 //! `heartbeat-common` that it was compiled from, and compares all that can be seen afterwards.
 
-use std::{collections::HashMap, env, fmt};
+use std::{
+    collections::{BTreeMap, HashMap},
+    env, fmt,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use heartbeat_common::{
-    maps::PeerRow,
+    lease::{Operation, Slot, Vote},
+    maps::{PeerRow, VoteEvent},
     packet::{Packet, SlicePacket},
     receive::{Tables, receive},
     stamp::stamp,
     verdict::{Action, Verdict},
-    wire::offset,
+    wire::{self, GroupId, LeaseEntry, offset},
 };
 
 use super::{
@@ -51,6 +55,9 @@ struct Outcome {
     verdict: Option<Verdict>,
     frame: Vec<u8>,
     rows: Vec<PeerRow>,
+    slots: BTreeMap<GroupId, Slot>,
+    /// What the agent was told of votes.
+    votes: Vec<VoteEvent>,
 }
 
 /// A frame that kernel and userspace do not treat alike.
@@ -90,6 +97,14 @@ impl fmt::Display for Difference {
                 writeln!(f, "row {number}\n   kernel: {left:?}\nuserspace: {right:?}")?;
             }
         }
+        if kernel.slots != userspace.slots {
+            let (left, right) = (&kernel.slots, &userspace.slots);
+            writeln!(f, "slots\n   kernel: {left:?}\nuserspace: {right:?}")?;
+        }
+        if kernel.votes != userspace.votes {
+            let (left, right) = (&kernel.votes, &userspace.votes);
+            writeln!(f, "votes\n   kernel: {left:?}\nuserspace: {right:?}")?;
+        }
         Ok(())
     }
 }
@@ -99,6 +114,31 @@ struct Hex<'a>(&'a [u8]);
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What the frames of a campaign came to, and how often.
+#[derive(Clone, Debug, Default)]
+pub struct Met {
+    pub verdicts: HashMap<Option<Verdict>, u64>,
+    /// The acceptor's answers, by what was asked.
+    pub votes: HashMap<(Operation, Vote), u64>,
+    /// Events that told the agent of votes.
+    pub told: u64,
+}
+
+impl Met {
+    fn note(&mut self, outcome: &Outcome) {
+        *self.verdicts.entry(outcome.verdict).or_default() += 1;
+        self.told += outcome.votes.len() as u64;
+        if outcome.verdict == Some(Verdict::Answered) {
+            for entry in leases(&outcome.frame) {
+                if let Some(operation) = Operation::from_wire(entry.operation) {
+                    let vote = Vote::from_wire(entry.vote);
+                    *self.votes.entry((operation, vote)).or_default() += 1;
+                }
+            }
+        }
     }
 }
 
@@ -118,16 +158,11 @@ impl Campaign {
         })
     }
 
-    /// Gives the frames to `program` and to `judge`; returns how often each verdict was met.
+    /// Gives the frames to `program` and to `judge`; returns what they met.
     ///
     /// Fails with a [`Difference`] at the first frame that is not treated alike.
-    pub fn run(
-        self,
-        kernel: &mut Kernel,
-        program: Program,
-        judge: Judge,
-    ) -> Result<HashMap<Option<Verdict>, u64>> {
-        let mut met = HashMap::new();
+    pub fn run(self, kernel: &mut Kernel, program: Program, judge: Judge) -> Result<Met> {
+        let mut met = Met::default();
         let mut left = self.frames;
         let mut seed = self.seed;
         while left > 0 {
@@ -163,7 +198,7 @@ fn episode(
     judge: Judge,
     seed: u64,
     frames: u64,
-    met: &mut HashMap<Option<Verdict>, u64>,
+    met: &mut Met,
 ) -> Result<()> {
     let mut rng = Rng::new(seed);
     let mut world = generate::world(&mut rng, boottime().as_nanos());
@@ -180,20 +215,19 @@ fn episode(
         if frame.len() < shortest(program, &frame) {
             frame.resize(shortest(program, &frame), 0);
         }
-        let verdict = compare(kernel, &mut world, program, &frame, judge)?;
-        *met.entry(verdict).or_default() += 1;
+        met.note(&compare(kernel, &mut world, program, &frame, judge)?);
     }
     Ok(())
 }
 
 /// One frame through both. `world` must be what the kernel's maps hold, and is so again afterwards.
-pub fn compare(
+fn compare(
     kernel: &mut Kernel,
     world: &mut World,
     program: Program,
     frame: &[u8],
     judge: Judge,
-) -> Result<Option<Verdict>> {
+) -> Result<Outcome> {
     let before = boottime().as_nanos();
     let run = kernel.run(program, frame)?;
     let after = boottime().as_nanos();
@@ -205,6 +239,8 @@ pub fn compare(
             .zip(&world.rows)
             .map(|(n, _)| Ok(unwatched(kernel.row(n)?)))
             .collect::<Result<_>>()?,
+        slots: kernel.slots()?,
+        votes: kernel.votes()?,
     };
     let readings = clock_readings(&in_kernel, &world.rows)?;
     ensure!(
@@ -220,10 +256,11 @@ pub fn compare(
     for readings in candidates {
         let mut copy = world.clone();
         copy.set_clock(&readings);
+        copy.votes.clear();
         let in_userspace = judged(&mut copy, program, frame, judge);
         if in_userspace == in_kernel {
             *world = copy;
-            return Ok(in_kernel.verdict);
+            return Ok(in_kernel);
         }
         difference.get_or_insert(in_userspace);
     }
@@ -245,6 +282,8 @@ fn judged(world: &mut World, program: Program, frame: &[u8], judge: Judge) -> Ou
         verdict,
         frame,
         rows: world.rows.iter().copied().map(unwatched).collect(),
+        slots: world.slots.clone(),
+        votes: world.votes.clone(),
     }
 }
 
@@ -288,6 +327,15 @@ fn payload_at(frame: &[u8]) -> usize {
         40
     };
     at + 2 + ip + 8
+}
+
+/// The lease entries of a heartbeat.
+fn leases(frame: &[u8]) -> impl Iterator<Item = LeaseEntry> {
+    let payload = frame.get(payload_at(frame)..).unwrap_or_default();
+    let count = payload.get(offset::LEASE_COUNT).copied().unwrap_or(0);
+    let entries = payload.get(offset::LEASES..wire::authenticated_len(count.into()));
+    let (entries, _) = entries.unwrap_or_default().as_chunks();
+    entries.iter().map(LeaseEntry::decode)
 }
 
 /// `row` without the fields of the deadline timer, which runs on its own.

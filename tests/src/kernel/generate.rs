@@ -2,22 +2,25 @@
 //! per-packet functions know.
 
 use heartbeat_common::{
+    lease::{Ballot, Slot},
     maps::{Key, PeerRow},
     siphash::SipKey,
     time::Boottime,
-    wire::{Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES, Sequence},
+    wire::{GroupId, Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES, NodeId, Sequence},
 };
 
 use super::{
     Rng,
     frames::{FrameSpec, PEERS, US},
-    world::{KEY, KEY_ID, OTHER_IFINDEX, Program, World, key_of},
+    world::{KEY, KEY_ID, MAX_LEASE, OTHER_IFINDEX, Program, World, key_of},
 };
 
 /// Far from what a scheduler does to a test between taking the time and giving a frame to the kernel.
 pub const TIMEOUT_NS: u64 = 60_000_000;
 /// Id and key in the slot that [`KEY_ID`] does not use.
 const OTHER_KEY: (u8, SipKey) = (KEY_ID + 1, SipKey { k0: 1, k1: 2 });
+/// So few groups that their slots meet every state.
+const GROUPS: [u16; 4] = [0, 1, 2, u16::MAX];
 /// A row that the maps do not have.
 const NO_ROW: u32 = 1_000_000;
 
@@ -60,7 +63,43 @@ pub fn world(rng: &mut Rng, now: u64) -> World {
     for row in &mut world.rows {
         *row = self::row(rng);
     }
+    acceptor(rng, &mut world, now);
     world
+}
+
+/// What an acceptor has promised and granted, and from when and for how long it does.
+fn acceptor(rng: &mut Rng, world: &mut World, now: u64) {
+    let soon = now + rng.below(5_000_000);
+    world.config.votes_from = rng.pick(&[0, 0, 0, 0, 0, now, soon, soon, u64::MAX]);
+    let usual = MAX_LEASE;
+    world.config.max_lease_ns = rng.pick(&[usual, usual, usual, 0, 1_000_000, u64::MAX]);
+    for group in GROUPS {
+        if rng.one_in(2) {
+            continue;
+        }
+        let voter = rng.pick(&[US, PEERS[0], PEERS[1]]);
+        let granted = ballot(rng, voter);
+        let (ahead, ago) = (rng.below(20_000_000), rng.below(1_000_000_000));
+        let someone = rng.bits() as u32;
+        let slot = Slot {
+            owner: rng.pick(&[0, granted.node().0.into()]),
+            successor: rng.pick(&[0, 0, PEERS[0].into(), someone]),
+            promised: granted.0.max(ballot(rng, voter).0),
+            ballot: granted.0,
+            expires: rng.pick(&[0, now.saturating_sub(ago), now + ahead, u64::MAX]),
+        };
+        world.slots.insert(GroupId(group), slot);
+    }
+}
+
+/// A ballot of `node`, seldom of another: near the others, or at the ends.
+fn ballot(rng: &mut Rng, node: u16) -> Ballot {
+    match rng.below(40) {
+        0 => Ballot(rng.bits()),
+        1 => Ballot(rng.pick(&[0, 1, u64::MAX, u64::MAX - 1])),
+        2 => Ballot::new(Ballot::MAX_ROUND, NodeId(node)),
+        _ => Ballot::new(rng.below(4), NodeId(node)),
+    }
 }
 
 fn local(rng: &mut Rng, world: &mut World, now: u64) {
@@ -113,8 +152,11 @@ fn window(rng: &mut Rng) -> u64 {
 
 /// A frame for `program`, as a cluster would send it at `now`; sometimes one that it would not.
 pub fn frame(rng: &mut Rng, program: Program, world: &mut World, now: u64) -> FrameSpec {
-    let node = rng.pick(&PEERS);
-    let link = rng.below(2) as u8;
+    // Itself only as it may be: by its first link, when it asks its own acceptor.
+    let (node, link) = match program {
+        Program::Receive if rng.one_in(12) => (US, 0),
+        _ => (rng.pick(&PEERS), rng.below(2) as u8),
+    };
     let row_number = world.allow[&key_of(node, link)].row as usize;
     let row = world.rows.get(row_number).copied().unwrap_or_default();
     let mut spec = match program {
@@ -132,7 +174,7 @@ pub fn frame(rng: &mut Rng, program: Program, world: &mut World, now: u64) -> Fr
     }
     spec.header.liveness = liveness(rng);
     spec.vlans = vlans(rng);
-    spec.leases = leases(rng);
+    spec.leases = leases(rng, world, node);
     spec
 }
 
@@ -244,17 +286,37 @@ fn vlans(rng: &mut Rng) -> Vec<(u16, u16)> {
         .collect()
 }
 
-fn leases(rng: &mut Rng) -> Vec<LeaseEntry> {
-    if rng.one_in(2) {
+/// What `node` may ask, or be told; sometimes what nobody would.
+fn leases(rng: &mut Rng, world: &World, node: u16) -> Vec<LeaseEntry> {
+    if rng.one_in(3) {
         return Vec::new();
     }
     (0..rng.index(MAX_LEASES + 1))
-        .map(|_| LeaseEntry {
-            group: rng.bits() as u16,
-            operation: rng.bits() as u8,
-            vote: rng.bits() as u8,
-            micros: rng.bits() as u32,
-            ballot: rng.bits(),
-        })
+        .map(|_| lease(rng, world, node))
         .collect()
+}
+
+fn lease(rng: &mut Rng, world: &World, node: u16) -> LeaseEntry {
+    let (noise, short) = (rng.bits(), 1 + rng.below(2_000) as u32);
+    let longest = (MAX_LEASE / 1_000) as u32;
+    let group = rng.pick(&GROUPS);
+    let granted = world.slots.get(&GroupId(group)).map(|slot| slot.ballot);
+    LeaseEntry {
+        group: if rng.one_in(40) { noise as u16 } else { group },
+        operation: match rng.below(20) {
+            0 => (noise >> 16) as u8,
+            _ => rng.pick(&[1, 2, 3, 4]),
+        },
+        vote: rng.pick(&[0, 0, 1, (noise >> 24) as u8]),
+        micros: match rng.below(12) {
+            0 => rng.pick(&[0, longest, longest + 1, u32::MAX]),
+            1 => (noise >> 32) as u32,
+            2 | 3 => 60_000,
+            _ => short,
+        },
+        ballot: match granted {
+            Some(granted) if rng.one_in(3) => granted,
+            _ => ballot(rng, node).0,
+        },
+    }
 }

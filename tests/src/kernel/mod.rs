@@ -10,6 +10,7 @@ pub mod decode;
 pub mod differential;
 pub mod frames;
 pub mod generate;
+pub mod guard;
 pub mod mutate;
 
 mod programs;
@@ -27,7 +28,7 @@ use nix::unistd::Uid;
 
 pub use programs::{Kernel, Run, Sizes};
 pub use rng::Rng;
-pub use world::{IFINDEX, OTHER_IFINDEX, Program, ROWS, World};
+pub use world::{IFINDEX, MAX_LEASE, OTHER_IFINDEX, OWN_ROW, Program, ROWS, World};
 
 /// The variable that says where the BPF object is.
 const OBJECT: &str = "HEARTBEAT_BPF_OBJECT";
@@ -48,17 +49,22 @@ pub fn open(test: &str) -> Result<Option<Kernel>> {
 
 /// As [`open`], with maps of other sizes.
 pub fn open_sized(test: &str, sizes: Sizes) -> Result<Option<Kernel>> {
-    let Some(object) = object(test) else {
-        return Ok(None);
-    };
+    loadable(test)
+        .map(|object| Kernel::load(&object, sizes))
+        .transpose()
+}
+
+/// As [`object`], but `None` as well if the programs in it cannot be loaded by this user.
+fn loadable(test: &str) -> Option<PathBuf> {
+    let object = object(test)?;
     if !Uid::effective().is_root() {
         skip(
             test,
             "loading BPF programs needs root, run: cargo xtask test",
         );
-        return Ok(None);
+        return None;
     }
-    Kernel::load(&object, sizes).map(Some)
+    Some(object)
 }
 
 /// Not `eprintln!`, which the test harness holds back for a test that passes.

@@ -6,7 +6,7 @@
 use heartbeat_common::{
     maps::Key,
     siphash::SipKey,
-    wire::{self, MAX_LEASES, offset},
+    wire::{self, LEASE_LEN, MAX_LEASES, offset},
 };
 
 use super::{Rng, frames::FrameSpec, world::World};
@@ -40,6 +40,9 @@ const FIELDS: [(usize, usize); 23] = [
     (offset::T2, 8),
     (offset::T3, 8),
 ];
+
+/// The same of a lease entry, from its own start.
+const LEASE_FIELDS: [(usize, usize); 5] = [(0, 2), (2, 1), (3, 1), (4, 4), (8, 8)];
 
 /// Changes `frame`, which `spec` describes; half of the time not at all.
 pub fn mutate(rng: &mut Rng, world: &World, spec: &FrameSpec, frame: &mut Vec<u8>) {
@@ -79,7 +82,7 @@ fn flip_bits(rng: &mut Rng, frame: &mut [u8], from: usize) {
 /// Other values in one to three fields of the heartbeat, usually sealed again.
 fn fields(rng: &mut Rng, world: &World, spec: &FrameSpec, frame: &mut [u8]) {
     for _ in 0..=rng.below(3) {
-        let (at, width) = rng.pick(&FIELDS);
+        let (at, width) = field_of(rng, spec);
         let at = spec.payload_at() + at;
         let field = &mut frame[at..at + width];
         let old = field
@@ -91,6 +94,16 @@ fn fields(rng: &mut Rng, world: &World, spec: &FrameSpec, frame: &mut [u8]) {
     if !rng.one_in(6) {
         reseal(world, spec, frame);
     }
+}
+
+/// Any field of the header or, if there are any, of the lease entries.
+fn field_of(rng: &mut Rng, spec: &FrameSpec) -> (usize, usize) {
+    if spec.leases.is_empty() || rng.one_in(2) {
+        return rng.pick(&FIELDS);
+    }
+    let entry = offset::LEASES + LEASE_LEN * rng.index(spec.leases.len());
+    let (at, width) = rng.pick(&LEASE_FIELDS);
+    (entry + at, width)
 }
 
 /// Another value somewhere in the Ethernet, VLAN, IP or UDP header.

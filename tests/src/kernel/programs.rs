@@ -1,7 +1,9 @@
 //! Loads the object, fills its maps and runs its programs.
 
 use std::{
+    collections::BTreeMap,
     fmt,
+    hash::Hash,
     os::fd::AsFd as _,
     path::Path,
     time::{Duration, Instant},
@@ -10,12 +12,16 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions, TestRunResult,
-    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
     programs::{ProgramError, SchedClassifier, Xdp},
 };
 use heartbeat_common::{
-    maps::{Address, Config, DeadlineEvent, Key, Link, Local, PeerRow, PeerSlot},
+    lease::Slot,
+    maps::{
+        Address, Config, DeadlineEvent, Key, LeaseRow, Link, Local, PeerRow, PeerSlot, VoteEvent,
+    },
     verdict::{self, Action, Verdict},
+    wire::GroupId,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -52,10 +58,13 @@ pub struct Kernel {
     links: HashMap<MapData, Address, Link>,
     allow: HashMap<MapData, Address, PeerSlot>,
     peers: Array<MapData, PeerRow>,
+    leases: HashMap<MapData, u32, LeaseRow>,
+    votes: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
     events: RingBuf<MapData>,
     /// Its timers end with the last descriptor.
     watch: Array<MapData, Watch>,
+    leases_id: u32,
     counted: [u64; verdict::COUNT],
     ebpf: Ebpf,
 }
@@ -101,6 +110,10 @@ impl Kernel {
             .context("no stamp_probe")?
             .try_into()?;
         stamp.load().context("the kernel refused stamp_probe")?;
+        let leases_id = match ebpf.map("leases") {
+            Some(Map::HashMap(map)) => map.info()?.id(),
+            other => bail!("leases is no hash map but {other:?}"),
+        };
         let mut take = |name: &str| {
             ebpf.take_map(name)
                 .with_context(|| format!("no map {name}"))
@@ -112,9 +125,12 @@ impl Kernel {
             links: take("links")?.try_into()?,
             allow: take("allow")?.try_into()?,
             peers: take("peers")?.try_into()?,
+            leases: take("leases")?.try_into()?,
+            votes: take("votes")?.try_into()?,
             counters: take("counters")?.try_into()?,
             events: take("events")?.try_into()?,
             watch: take("watch")?.try_into()?,
+            leases_id,
             counted: [0; verdict::COUNT],
             ebpf,
         })
@@ -132,15 +148,62 @@ impl Kernel {
         for (index, row) in (0..).zip(&world.rows) {
             self.peers.set(index, row, 0)?;
         }
-        Ok(())
+        let slots = world.slots.iter().map(|(group, slot)| {
+            let row = LeaseRow {
+                slot: *slot,
+                ..LeaseRow::default()
+            };
+            (u32::from(group.0), row)
+        });
+        replace(&mut self.leases, &slots.collect())
+    }
+
+    /// The acceptor's slots.
+    pub fn slots(&self) -> Result<BTreeMap<GroupId, Slot>> {
+        let slot = |entry: Result<(u32, LeaseRow), _>| {
+            let (group, row) = entry?;
+            Ok((GroupId(u16::try_from(group)?), row.slot))
+        };
+        self.leases.iter().map(slot).collect()
+    }
+
+    /// The kernel's number of the map of slots, as `bpftool map` takes it.
+    pub const fn leases_id(&self) -> u32 {
+        self.leases_id
+    }
+
+    /// What the agent was told of votes since the last call.
+    pub fn votes(&mut self) -> Result<Vec<VoteEvent>> {
+        let mut votes = Vec::new();
+        while let Some(item) = self.votes.next() {
+            match bytemuck::try_pod_read_unaligned(&item) {
+                Ok(event) => votes.push(event),
+                Err(error) => bail!("a vote event of {} bytes: {error}", item.len()),
+            }
+        }
+        Ok(votes)
     }
 
     /// Gives `frame` to `program`, as if it came in (or left) by [`super::IFINDEX`].
     pub fn run(&mut self, program: Program, frame: &[u8]) -> Result<Run> {
+        self.run_in(None, program, frame)
+    }
+
+    /// Lets `frame` come in by an interface of the calling thread's namespace.
+    pub fn receive_by(&mut self, ifindex: u32, frame: &[u8]) -> Result<Run> {
+        // `struct xdp_md`, include/uapi/linux/bpf.h: data, data_end, data_meta, then the interface and
+        // its receive queue.
+        let context = [0, frame.len() as u32, 0, ifindex, 0, 0];
+        let context = bytemuck::cast_slice(&context);
+        self.run_in(Some(context), Program::Receive, frame)
+    }
+
+    fn run_in(&mut self, context: Option<&[u8]>, program: Program, frame: &[u8]) -> Result<Run> {
         let mut out = vec![0; frame.len()];
         let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut out),
+            ctx_in: context,
             ..TestRunOptions::default()
         };
         let TestRunResult {
@@ -253,22 +316,23 @@ fn action(program: Program, code: u32) -> Result<Action> {
     // include/uapi/linux/bpf.h (XDP) and include/uapi/linux/pkt_cls.h (TC).
     Ok(match (program, code) {
         (Program::Receive, 1) | (Program::Stamp, 2) => Action::Drop,
-        (Program::Receive, 2) | (Program::Stamp, 0) => Action::Pass,
+        // TC_ACT_UNSPEC: other programs on the interface have their say, too.
+        (Program::Receive, 2) | (Program::Stamp, u32::MAX) => Action::Pass,
         (Program::Receive, 3) => Action::Transmit,
         _ => bail!("{program:?} returned {code}"),
     })
 }
 
-fn replace<V: Pod>(
-    map: &mut HashMap<MapData, Address, V>,
-    entries: &std::collections::HashMap<Address, V>,
+fn replace<K: Pod + Eq + Hash, V: Pod>(
+    map: &mut HashMap<MapData, K, V>,
+    entries: &std::collections::HashMap<K, V>,
 ) -> Result<()> {
-    let old: Vec<Address> = map.keys().collect::<Result<_, _>>()?;
-    for address in old.iter().filter(|address| !entries.contains_key(address)) {
-        map.remove(address)?;
+    let old: Vec<K> = map.keys().collect::<Result<_, _>>()?;
+    for key in old.iter().filter(|key| !entries.contains_key(key)) {
+        map.remove(key)?;
     }
-    for (address, value) in entries {
-        map.insert(address, value, 0)?;
+    for (key, value) in entries {
+        map.insert(key, value, 0)?;
     }
     Ok(())
 }

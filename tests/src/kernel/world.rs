@@ -4,15 +4,20 @@
 //! It must never decide anything about a packet.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     net::IpAddr,
 };
 
+use bytemuck::Zeroable as _;
 use heartbeat_common::{
-    maps::{Address, Config, Key, LAYOUT_VERSION, Link, Local, MAX_KEYS, PeerRow, PeerSlot},
+    lease::{Answer, Slot},
+    maps::{
+        Address, Config, Key, LAYOUT_VERSION, Link, Local, MAX_GROUPS, MAX_KEYS, PeerRow, PeerSlot,
+        VoteEvent,
+    },
     receive::Tables,
     siphash::SipKey,
-    wire::{DEFAULT_PORT, NodeState},
+    wire::{DEFAULT_PORT, GroupId, NodeState},
 };
 
 use super::frames::{PEERS, US, address};
@@ -21,9 +26,14 @@ use super::frames::{PEERS, US, address};
 pub const IFINDEX: u32 = 1;
 /// An interface that no frame comes by.
 pub const OTHER_IFINDEX: u32 = 2;
-/// Rows of a [`World`]: one for each peer and link.
-pub const ROWS: u32 = PEERS.len() as u32 * LINKS as u32;
+/// The row of this node itself, by which it asks its own acceptor: the one behind those of each peer
+/// and link.
+pub const OWN_ROW: u32 = PEERS.len() as u32 * LINKS as u32;
+/// Rows of a [`World`].
+pub const ROWS: u32 = OWN_ROW + 1;
 const LINKS: u8 = 2;
+/// The longest lease that the acceptor of a [`World`] grants, in nanoseconds.
+pub const MAX_LEASE: u64 = 1_000_000_000;
 
 pub(super) const CLUSTER: u32 = 0x00c1_0572;
 pub(super) const KEY_ID: u8 = 7;
@@ -41,7 +51,8 @@ pub enum Program {
     Stamp,
 }
 
-/// The maps of node 1, which has an IPv4 link 0 and an IPv6 link 1 to each of its peers.
+/// The maps of node 1, which has an IPv4 link 0 and an IPv6 link 1 to each of its peers, and asks
+/// itself by its address on link 0.
 #[derive(Clone, Debug)]
 pub struct World {
     pub config: Config,
@@ -50,6 +61,9 @@ pub struct World {
     pub links: HashMap<Address, Link>,
     pub allow: HashMap<Address, PeerSlot>,
     pub rows: Vec<PeerRow>,
+    pub slots: BTreeMap<GroupId, Slot>,
+    /// What the agent was told of votes.
+    pub votes: Vec<VoteEvent>,
     clock: VecDeque<u64>,
 }
 
@@ -70,14 +84,23 @@ impl World {
                 );
             }
         }
+        allow.insert(
+            key_of(US, 0),
+            PeerSlot {
+                row: OWN_ROW,
+                node: US,
+                link: 0,
+            },
+        );
         Self {
             config: Config {
                 layout_version: LAYOUT_VERSION,
                 cluster: CLUSTER,
                 timeout_ns,
+                max_lease_ns: MAX_LEASE,
                 node: US,
                 port: DEFAULT_PORT,
-                reserved: 0,
+                ..Config::default()
             },
             keys: Self::keyring(&[(KEY_ID, KEY)]),
             local: Local {
@@ -103,6 +126,8 @@ impl World {
                 .collect(),
             allow,
             rows: vec![PeerRow::default(); ROWS as usize],
+            slots: BTreeMap::new(),
+            votes: Vec::new(),
             clock: VecDeque::from([0]),
         }
     }
@@ -174,5 +199,25 @@ impl Tables for World {
 
     fn row(&mut self, row: u32) -> Option<&mut PeerRow> {
         self.rows.get_mut(row as usize)
+    }
+
+    fn lease(
+        &mut self,
+        group: GroupId,
+        decide: impl FnOnce(&mut Slot) -> Answer,
+    ) -> Option<Answer> {
+        if self.slots.len() >= MAX_GROUPS && !self.slots.contains_key(&group) {
+            return None;
+        }
+        Some(decide(self.slots.entry(group).or_default()))
+    }
+
+    fn votes(&mut self, fill: impl FnOnce(&mut VoteEvent) -> Option<bool>) {
+        let mut event = VoteEvent::zeroed();
+        if let Some(wake) = fill(&mut event) {
+            // The kernel does not let on whom it wakes.
+            let _ = wake;
+            self.votes.push(event);
+        }
     }
 }

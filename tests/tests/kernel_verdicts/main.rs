@@ -1,15 +1,19 @@
 //! One case for each reason that a frame can meet its verdict, on the running kernel: what the
 //! program returns, which counter moves, and that nothing else changes.
 
+mod answers;
 mod arriving;
+mod leases;
 mod leaving;
+mod looped;
 mod records;
 
 use anyhow::Result;
 use heartbeat_common::{
+    lease::{Ballot, Slot},
     maps::Link,
     verdict::{Action, Verdict},
-    wire::{LeaseEntry, MAX_LEASES},
+    wire::{GroupId, LeaseEntry, MAX_LEASES, NodeId},
 };
 use heartbeat_tests::kernel::{
     self, Kernel, OTHER_IFINDEX, Program, World,
@@ -78,6 +82,12 @@ impl Case {
                 "row {number} changed: {name}"
             );
         }
+        // What the acceptor does and who is told of it is the matter of `leases`.
+        if run.verdict != Some(Verdict::Answered) {
+            assert_eq!(kernel.slots()?, self.world.slots, "slots: {name}");
+        }
+        let told = run.verdict == Some(Verdict::Recorded);
+        assert!(kernel.votes()?.is_empty() || told, "told of votes: {name}");
         Ok(())
     }
 }
@@ -90,6 +100,14 @@ fn world() -> World {
     row.asked_incarnation = FrameSpec::probe(PEER, 0, 1).header.incarnation.0;
     (row.asked_seq, row.asked_window) = (100, 0b1011);
     (row.reply_seq, row.reply_window) = (100, 0b1011);
+    let slot = Slot {
+        owner: US.into(),
+        promised: Ballot::new(3, NodeId(US)).0,
+        ballot: Ballot::new(3, NodeId(US)).0,
+        expires: u64::MAX,
+        ..Slot::default()
+    };
+    world.slots.insert(GroupId(0), slot);
     world
 }
 

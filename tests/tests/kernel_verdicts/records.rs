@@ -111,6 +111,7 @@ fn all_shapes() -> Vec<Shape> {
     shapes
 }
 
+/// Under another node's ballots: the acceptor abstains, and leaves them as they are.
 fn leases(count: usize) -> Vec<LeaseEntry> {
     (0..count as u64)
         .map(|n| LeaseEntry {

@@ -39,6 +39,16 @@ const FIELDS: &[Case] = &[
     ("name = \"web\"", "name = \"web\"\ntimeout = \"61s\"", &["timeout \"61s\" is above 1min"]),
     ("name = \"web\"", "name = \"web\"\ntimeout = \"15ms\"", &["hb.toml:3:11: [cluster]: timeout 15ms is below two intervals, 20ms", "timeout = \"30ms\""]),
     ("name = \"web\"", "name = \"web\"\nagent_stall = \"20ms\"", &["agent_stall 20ms is below the timeout, 30ms", "agent_stall = \"30ms\""]),
+    ("name = \"web\"", "name = \"web\"\nlease = 60", &["hb.toml:3:9: [cluster]: lease is an integer, not a string", "lease = \"60ms\": a number with its unit"]),
+    ("name = \"web\"", "name = \"web\"\nlease = \"2ms\"", &["hb.toml:3:9: [cluster]: lease \"2ms\" is below 3ms\n  write 3ms or more"]),
+    ("name = \"web\"", "name = \"web\"\nlease = \"61s\"", &["lease \"61s\" is above 1min"]),
+    ("name = \"web\"", "name = \"web\"\nlease = \"29ms\"", &["hb.toml:3:9: [cluster]: lease 29ms is below three intervals, 30ms: a lease must outlive two lost renewals\n  write lease = \"60ms\" (six intervals) or more, or shorten the interval"]),
+    ("name = \"web\"", "name = \"web\"\nmax_lease = \"59ms\"", &["hb.toml:3:13: [cluster]: max_lease 59ms is below the lease, 60ms: no node would grant it\n  write max_lease = \"60ms\" or more, or shorten the lease"]),
+    ("name = \"web\"", "name = \"web\"\nmax_lease = \"2min\"", &["max_lease \"2min\" is above 1min"]),
+    ("name = \"web\"", "name = \"web\"\ndrift = 0", &["hb.toml:3:9: [cluster]: drift 0 is not from 1 to 100000\n  write a number within, as in drift = 1000"]),
+    ("name = \"web\"", "name = \"web\"\ndrift = 100001", &["drift 100001 is not from 1 to 100000"]),
+    ("name = \"web\"", "name = \"web\"\ndrift = 0.1", &["drift is a float, not an integer"]),
+    ("name = \"web\"", "name = \"web\"\nauto_failback = \"no\"", &["hb.toml:3:17: [cluster]: auto_failback is a string, not a boolean\n  write it as in auto_failback = true"]),
     ("[cluster]", "[paths]\nrun = \"run\"\n[cluster]", &["hb.toml:2:7: [paths]: run \"run\" is not an absolute path"]),
     ("[cluster]", "[realtime]\npriority = 100\n[cluster]", &["[realtime]: priority 100 is not from 0 to 99"]),
     ("[cluster]", "[[cluster]]", &["hb.toml:1:1: cluster is an array, not a table", "write it as in [cluster]"]),
@@ -50,6 +60,8 @@ const FIELDS: &[Case] = &[
     ("interface = \"eth1\"", "interface = \"eth 1\"", &["leave out spaces"]),
     ("name = \"b\"", "", &["hb.toml:9:1: node number 2: `name` is missing"]),
     ("id = 2", "id = 0", &["hb.toml:11:6: node \"b\": id 0 is not from 1 to 65535"]),
+    ("id = 2", "id = 2\nrole = \"witnes\"", &["hb.toml:12:8: node \"b\": role \"witnes\" is no role\n  did you mean \"witness\"?"]),
+    ("id = 2", "id = 2\nrole = \"arbiter\"", &["role \"arbiter\" is no role\n  use one of member, witness"]),
     ("id = 2", "", &["node \"b\": `id` is missing", "id = 1"]),
     ("\"10.0.0.2\"", "\"10.0.0\"", &["hb.toml:12:14: node \"b\": address \"10.0.0\" is not an IP address", "host names are not looked up"]),
     ("\"10.0.0.2\"", "\"10.0.0.2/24\"", &["leave out the prefix length"]),
@@ -87,6 +99,8 @@ const MEANING: &[Case] = &[
     ("[[hook]]", "[[vip]]\nname = \"x\"\naddress = \"10.0.0.100/32\"\n[[hook]]", &["hb.toml:23:11: vip \"x\": address \"10.0.0.100\" is already used by vip \"site\" (line 19)"]),
     ("10.0.0.100/24", "10.0.0.3/24", &["hb.toml:19:11: vip \"site\": address \"10.0.0.3\" is node \"c\"'s own"]),
     ("prefer = [\"c\"]", "prefer = [\"c\", \"x\"]", &["hb.toml:20:16: vip \"site\": prefer \"x\": no node has this name", "known: a, b, c"]),
+    ("id = 3", "id = 3\nrole = \"witness\"", &["hb.toml:21:11: vip \"site\": prefer \"c\": this node is a witness, which serves nothing\n  leave it out, or remove role = \"witness\" from the node"]),
+    ("[[vip]]\nname = \"site\"", "[[vip]]\nname = \"web38\"\naddress = \"10.0.0.99/24\"\n[[vip]]\nname = \"web76\"", &["hb.toml:21:8: vip \"web76\": group id 60397, which is made of the name, is already used by vip \"web38\" (line 18)\n  rename one of the two"]),
     ("prefer = [\"c\"]", "prefer = [\"c\", \"c\"]", &["vip \"site\": prefer \"c\" stands twice"]),
 ];
 
@@ -122,4 +136,8 @@ fn a_mistake_is_said_once() {
         let said = complaint(&with(from, to));
         assert!(said.lines().count() <= 2, "`{to}`:\n{said}");
     }
+    // Two VIPs of one name have one group id, too.
+    let twice = "[[vip]]\nname = \"site\"\naddress = \"10.0.0.99/24\"\n[[vip]]";
+    let said = complaint(&with("[[vip]]", twice));
+    assert_eq!(said.lines().count(), 2, "{said}");
 }

@@ -5,9 +5,11 @@ mod mutations;
 
 use std::{path::Path, time::Duration};
 
-use heartbeat_common::wire::{ClusterId, LinkId, NodeId};
+use heartbeat_common::wire::{ClusterId, GroupId, LinkId, NodeId};
 
-use super::{Config, ConfigError, HookEvent, LocalLink, XdpMode, cluster::cluster_id};
+use super::{
+    Config, ConfigError, HookEvent, LocalLink, Role, XdpMode, cluster::cluster_id, vips::group_id,
+};
 
 const EXAMPLE: &str = include_str!("../../../../docs/heartbeat.toml.example");
 
@@ -44,6 +46,19 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 /// All that is said about `text`, which must be bad.
 fn complaint(text: &str) -> String {
     parse(text).unwrap_err().to_string()
+}
+
+/// A file without VIPs, with a node for each of up to four `roles`; the first is the local one.
+fn nodes(roles: &[&str]) -> String {
+    let node = |(n, role): (usize, &&str)| {
+        let name = ["b", "c", "d", "e"][n - 1];
+        format!(
+            "[[node]]\nname = \"{name}\"\nid = {n}\nrole = \"{role}\"\n\
+             addresses = [\"10.0.0.{n}\"]\n"
+        )
+    };
+    let head = "[cluster]\nname = \"web\"\n[[link]]\ninterface = \"eth1\"\n".to_owned();
+    head + &(1..).zip(roles).map(node).collect::<String>()
 }
 
 /// `GOOD` with a piece replaced, which must be there.
@@ -125,6 +140,9 @@ fn a_short_file_gets_the_defaults() {
     assert_eq!(config.interval, Duration::from_millis(10));
     assert_eq!(config.timeout, Duration::from_millis(30));
     assert_eq!(config.agent_stall, Duration::from_millis(500));
+    assert_eq!(config.lease, Duration::from_millis(60));
+    assert_eq!(config.max_lease, Duration::from_secs(1));
+    assert_eq!((config.drift_ppm, config.auto_failback), (1_000, true));
     assert_eq!(config.key, Path::new("/etc/heartbeat/key"));
     assert_eq!(config.socket(), Path::new("/run/heartbeat/default.sock"));
     assert_eq!(config.lock(), Path::new("/run/heartbeat/default.lock"));
@@ -132,7 +150,12 @@ fn a_short_file_gets_the_defaults() {
     assert_eq!(config.pin_dir(), Path::new("/sys/fs/bpf/heartbeat/default"));
     assert_eq!(config.hooks[0].timeout, Duration::from_secs(10));
     assert_eq!(config.vips[0].rank, [NodeId(3), NodeId(1), NodeId(2)]);
+    assert_eq!(config.vips[0].group, group_id("site"));
     assert_eq!(config.node(NodeId(3)), config.node_named("c"));
+    assert_eq!(
+        (config.members().count(), config.witnesses().count()),
+        (3, 0)
+    );
 }
 
 #[test]
@@ -144,6 +167,8 @@ fn defaults_follow_what_they_depend_on() {
     .unwrap();
     assert_eq!(config.timeout, Duration::from_millis(1_200));
     assert_eq!(config.agent_stall, config.timeout);
+    assert_eq!(config.lease, Duration::from_millis(2_400));
+    assert_eq!(config.max_lease, config.lease);
     let none = parse(&format!("{GOOD}[realtime]\npriority = 0\n")).unwrap();
     assert_eq!(none.realtime_priority, None);
 }
@@ -154,6 +179,42 @@ fn cluster_ids_are_fnv1a_of_the_name() {
     assert_eq!(cluster_id(""), 0x811c_9dc5);
     assert_eq!(cluster_id("a"), 0xe40c_292c);
     assert_eq!(cluster_id("foobar"), 0xbf9c_f968);
+}
+
+#[test]
+fn group_ids_are_fnv1a_of_the_name_folded() {
+    // Of the same vectors: 0xe40c ^ 0x292c and 0xbf9c ^ 0xf968.
+    assert_eq!(group_id("a"), GroupId(0xcd20));
+    assert_eq!(group_id("foobar"), GroupId(0x46f4));
+    // Its halves are equal.
+    assert_eq!(group_id("v79752"), GroupId(1));
+}
+
+#[test]
+fn times_at_their_limits_are_good() {
+    let config = |settings: &str| parse(&with("name = \"web\"", settings)).unwrap();
+    let shortest = config("name = \"w\"\ninterval = \"1ms\"\nlease = \"3ms\"\nmax_lease = \"3ms\"");
+    assert_eq!(shortest.lease, Duration::from_millis(3));
+    assert_eq!(shortest.max_lease, shortest.lease);
+    let longest = config("name = \"w\"\ninterval = \"10s\"");
+    assert_eq!(longest.lease, Duration::from_secs(60));
+    assert_eq!(longest.max_lease, longest.lease);
+    let given = config("name = \"w\"\nlease = \"2s\"\ndrift = 100000\nauto_failback = false");
+    assert_eq!(given.max_lease, Duration::from_secs(2));
+    assert_eq!((given.drift_ppm, given.auto_failback), (100_000, false));
+}
+
+#[test]
+fn a_witness_votes_and_ranks_nowhere() {
+    let config = parse(&with("id = 1", "id = 1\nrole = \"witness\"")).unwrap();
+    assert_eq!(config.warnings, []);
+    let roles: Vec<_> = config.nodes.iter().map(|node| node.role).collect();
+    assert_eq!(roles, [Role::Witness, Role::Member, Role::Member]);
+    assert_eq!(config.vips[0].rank, [NodeId(3), NodeId(2)]);
+    let named: Vec<_> = config.witnesses().map(|node| node.name.as_str()).collect();
+    assert_eq!(named, ["a"]);
+    assert_eq!(config.peers().count(), 2);
+    assert!(parse(&with("id = 1", "id = 1\nrole = \"member\"")).is_ok());
 }
 
 #[test]
@@ -250,19 +311,34 @@ fn unwise_settings_are_warnings() {
         tight.starts_with("hb.toml:3:11: [cluster]: timeout 20ms is below three intervals, 30ms")
     );
 
-    let (two, _) = GOOD.split_once("[[node]]\nname = \"c\"").unwrap();
-    let said = warnings(two);
-    assert!(
-        said.contains("hb.toml:5:1: two nodes cannot form a majority without each other"),
-        "{said}"
+    assert!(warnings(&nodes(&["member"])).starts_with(
+        "hb.toml:5:1: a single node has nobody to take over from it\n  add [[node]] tables"
+    ));
+    let lonely = warnings(&nodes(&["member", "witness", "witness"]));
+    assert_eq!(
+        lonely,
+        "hb.toml:5:1: only one node is a member, and witnesses serve nothing: nobody can take over \
+         from it\n  remove role = \"witness\" from a node that is able to serve, or add a member\n"
     );
-    assert!(said.contains("add a third node"), "{said}");
-    let one = two
-        .split_once("[[node]]\nname = \"a\"\nid = 1\naddresses = [\"10.0.0.1\"]\n")
-        .unwrap();
-    assert!(warnings(&format!("{}{}", one.0, one.1)).contains("a single node has nobody"));
-    let four = format!("{GOOD}[[node]]\nname = \"d\"\nid = 4\naddresses = [\"10.0.0.4\"]\n");
-    assert!(warnings(&four).contains("4 nodes outlive the loss of 1, no more than 3 nodes do"));
+    assert_eq!(warnings(&nodes(&["witness", "member", "member"])), "");
+    assert!(
+        warnings(&nodes(&["member"; 4]))
+            .contains("4 nodes outlive the loss of 1, no more than 3 nodes do")
+    );
+}
+
+#[test]
+fn voters_that_can_do_nothing_are_refused() {
+    let two = "hb.toml:5:1: two nodes vote, and neither can form a majority without the other: when \
+               one fails, the other stops serving too\n  add a witness: a third [[node]] with role = \
+               \"witness\", a small host that only loads the responder with `heartbeat witness`";
+    assert_eq!(complaint(&nodes(&["member", "member"])), two);
+    assert_eq!(complaint(&nodes(&["witness", "member"])), two);
+    let none = "hb.toml:5:1: every node is a witness, so that nobody can serve\n  remove role = \
+                \"witness\" from those that are to serve";
+    for count in 1..=3 {
+        assert_eq!(complaint(&nodes(&["witness"; 3][..count])), none);
+    }
 }
 
 #[test]
@@ -292,6 +368,19 @@ fn sizes_have_limits() {
     assert!(
         said.contains("hb.toml:19:1: link 8: there are 300 links, but no more than 8 work"),
         "{said}"
+    );
+
+    let vips = |count: usize| -> String {
+        let vip = |n| format!("[[vip]]\nname = \"v{n}\"\naddress = \"10.0.1.{n}/24\"\n");
+        format!("{GOOD}{}", (1..=count).map(vip).collect::<String>())
+    };
+    assert_eq!(parse(&vips(63)).unwrap().vips.len(), 64);
+    let said = complaint(&vips(65));
+    assert_eq!(
+        said,
+        "hb.toml:213:1: vip \"v64\": there are 66 VIPs, but no more than 64 leases fit into the 8 \
+         lease frames of a round\n  remove this and those that follow, or serve them from another \
+         cluster"
     );
 
     let run = format!("[paths]\nrun = \"/{}\"\n", "r".repeat(93));

@@ -77,8 +77,10 @@ proptest! {
     }
 
     #[test]
-    fn every_rank_holds_every_node_once(prefer in prop::sample::subsequence(vec!["a", "b", "c"], 0..=3).prop_shuffle()) {
-        let config = parse(&with("[\"c\"]", &format!("{prefer:?}"))).unwrap();
+    fn every_rank_holds_every_member_once(prefer in prop::sample::subsequence(vec!["a", "b", "c"], 0..=3).prop_shuffle()) {
+        let witness = "[[node]]\nname = \"w\"\nid = 4\nrole = \"witness\"\naddresses = [\"10.0.0.4\"]\n";
+        let text = with("[\"c\"]", &format!("{prefer:?}")) + witness;
+        let config = parse(&text).unwrap();
         let rank = &config.vips[0].rank;
         let named: Vec<_> = rank.iter().map(|id| config.node(*id).unwrap().name.as_str()).collect();
         prop_assert_eq!(&named[..prefer.len()], &prefer[..]);

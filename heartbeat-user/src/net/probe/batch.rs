@@ -12,6 +12,9 @@ use std::{
 /// A datagram for each destination, all of one length, with all memory that sending them takes.
 pub struct ProbeBatch {
     payloads: Vec<u8>,
+    /// Bytes that there are for each datagram.
+    room: usize,
+    /// Bytes that each datagram has now.
     payload_len: usize,
     destinations: Vec<Destination>,
     // What the kernel reads. Its pointers are written anew by each `send` and mean nothing between.
@@ -52,17 +55,18 @@ impl std::fmt::Debug for ProbeBatch {
 }
 
 impl ProbeBatch {
-    /// One datagram of `payload_len` bytes, at first zero, for each destination. They should be of
-    /// the family of the socket that will send them; others fail, alone.
-    pub fn new(destinations: &[SocketAddr], payload_len: usize) -> Self {
+    /// One datagram of `room` bytes, at first zero, for each destination. They should be of the
+    /// family of the socket that will send them; others fail, alone.
+    pub fn new(destinations: &[SocketAddr], room: usize) -> Self {
         let count = destinations.len();
         // SAFETY: an integer and pointers, for all of which zero is a value.
         let vector: libc::iovec = unsafe { mem::zeroed() };
         // SAFETY: as above.
         let message: libc::mmsghdr = unsafe { mem::zeroed() };
         Self {
-            payloads: vec![0; count * payload_len],
-            payload_len,
+            payloads: vec![0; count * room],
+            room,
+            payload_len: room,
             destinations: destinations
                 .iter()
                 .map(|to| Destination::new(*to))
@@ -80,12 +84,17 @@ impl ProbeBatch {
         self.destinations.is_empty()
     }
 
+    /// Makes all datagrams `len` bytes long from here on, or as long as there is room for.
+    pub fn set_len(&mut self, len: usize) {
+        self.payload_len = len.min(self.room);
+    }
+
     /// What the `index`-th destination is sent. It keeps its bytes from one `send` to the next.
     ///
     /// # Panics
     /// Like a slice, if `index` is not below [`len`](Self::len).
     pub fn payload_mut(&mut self, index: usize) -> &mut [u8] {
-        let at = index * self.payload_len;
+        let at = index * self.room;
         &mut self.payloads[at..at + self.payload_len]
     }
 
@@ -125,11 +134,11 @@ impl ProbeBatch {
     fn point(&mut self) {
         // The lengths agree by construction. Empty payloads, which nobody sends, must not panic here;
         // the kernel refuses their headers.
-        let payloads = self.payloads.chunks_exact_mut(self.payload_len.max(1));
+        let payloads = self.payloads.chunks_exact_mut(self.room.max(1));
         let parts = payloads.zip(&mut self.destinations).zip(&mut self.vectors);
         for (((payload, destination), vector), message) in parts.zip(&mut self.messages) {
             vector.iov_base = payload.as_mut_ptr().cast();
-            vector.iov_len = payload.len();
+            vector.iov_len = self.payload_len;
             let header = &mut message.msg_hdr;
             (header.msg_name, header.msg_namelen) = destination.as_raw();
             header.msg_iov = ptr::from_mut(vector);

@@ -1,0 +1,285 @@
+//! The guard's decision about whole frames, each open, closed and cut at every byte.
+
+mod cases;
+mod frames;
+
+use std::{collections::HashMap, net::IpAddr};
+
+use cases::{ALL_NODES, CLIENT4, CLIENT6, SECOND6, SOLICITED, TAGS, VIP4, VIP6, all_vips, cases};
+use frames::{ADVERTISEMENT, ETHERNET_LEN, SOLICITATION, ndp, request, tagged, v4, v6};
+use heartbeat_common::{
+    guard::{self, Direction, GuardTables, HEADERS_LEN},
+    maps::{Address, GuardRow},
+    packet::SlicePacket,
+    verdict::Action,
+};
+use proptest::prelude::*;
+
+const NOW: u64 = 1_000_000;
+
+/// The guarded addresses, and what was done to them.
+#[derive(Default)]
+struct Guarded {
+    rows: Vec<GuardRow>,
+    index: HashMap<Address, usize>,
+    clock: u64,
+    readings: u32,
+    lookups: u32,
+}
+
+impl Guarded {
+    /// All of `addresses` may be served until the same time.
+    fn until(open_until: u64, addresses: &[IpAddr]) -> Self {
+        let mut guarded = Self {
+            clock: NOW,
+            ..Self::default()
+        };
+        for &address in addresses {
+            guarded.index.insert(address.into(), guarded.rows.len());
+            guarded.rows.push(GuardRow {
+                address: address.into(),
+                open_until,
+                ..GuardRow::default()
+            });
+        }
+        guarded
+    }
+
+    /// What becomes of `frame`, and the address that it was counted for, if for any.
+    fn judge(&mut self, direction: Direction, frame: &[u8]) -> (Action, Option<IpAddr>) {
+        let mut copy = frame.to_vec();
+        let packet = SlicePacket(&mut copy);
+        let action = match direction {
+            Direction::In => guard::arriving(&packet, self),
+            Direction::Out => guard::leaving(&packet, self),
+        };
+        let counted: Vec<&GuardRow> = self
+            .rows
+            .iter()
+            .filter(|row| row.dropped_in + row.dropped_out > 0)
+            .collect();
+        for row in &counted {
+            let expected = match direction {
+                Direction::In => (1, 0),
+                Direction::Out => (0, 1),
+            };
+            assert_eq!((row.dropped_in, row.dropped_out), expected);
+        }
+        assert!(counted.len() <= 1, "counted twice");
+        (action, counted.first().map(|row| row.address.into()))
+    }
+}
+
+impl GuardTables for Guarded {
+    type Row = usize;
+
+    fn now(&mut self) -> u64 {
+        self.readings += 1;
+        self.clock
+    }
+
+    fn row(&mut self, address: &Address) -> Option<usize> {
+        self.lookups += 1;
+        self.index.get(address).copied()
+    }
+
+    fn open_until(&self, row: usize) -> u64 {
+        self.rows[row].open_until
+    }
+
+    fn count_drop(&mut self, row: usize, direction: Direction) {
+        match direction {
+            Direction::In => self.rows[row].dropped_in += 1,
+            Direction::Out => self.rows[row].dropped_out += 1,
+        }
+    }
+}
+
+#[test]
+fn a_closed_address_neither_hears_nor_speaks() {
+    for case in cases() {
+        for tags in TAGS {
+            // Never granted, long past, just past.
+            for open_until in [0, 1, NOW - 1, NOW] {
+                let mut guarded = Guarded::until(open_until, &all_vips());
+                let judged = guarded.judge(case.direction, &tagged(&case.frame, tags));
+                let expected = match case.dropped {
+                    Some((address, _)) => (Action::Drop, Some(address)),
+                    None => (Action::Pass, None),
+                };
+                assert_eq!(judged, expected, "{} {tags:x?} {open_until}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_open_address_is_left_alone() {
+    for case in cases() {
+        for tags in TAGS {
+            // To the very nanosecond.
+            for open_until in [NOW + 1, u64::MAX] {
+                let mut guarded = Guarded::until(open_until, &all_vips());
+                let judged = guarded.judge(case.direction, &tagged(&case.frame, tags));
+                assert_eq!(judged, (Action::Pass, None), "{} {open_until}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn never_granted_is_closed_even_at_boot() {
+    let mut guarded = Guarded::until(0, &all_vips());
+    guarded.clock = 0;
+    let judged = guarded.judge(Direction::Out, &v4(VIP4, CLIENT4));
+    assert_eq!(judged, (Action::Drop, Some(VIP4.into())));
+}
+
+#[test]
+fn an_address_that_is_not_guarded_costs_one_lookup_and_no_clock() {
+    for case in cases() {
+        let mut guarded = Guarded::until(0, &[]);
+        let judged = guarded.judge(case.direction, &case.frame);
+        assert_eq!(judged, (Action::Pass, None), "{}", case.name);
+        assert_eq!(guarded.readings, 0, "{}", case.name);
+        // A packet that stands for two addresses is rare, and must be looked up twice.
+        let at_most = if [
+            "a solicitation for a VIP to another address of ours",
+            "a solicitation for one VIP to another",
+            "an advertisement of a VIP from another address of ours",
+            "an advertisement of one VIP from another",
+            "a solicitation by a VIP",
+        ]
+        .contains(&case.name)
+        {
+            2
+        } else {
+            1
+        };
+        assert!(
+            guarded.lookups <= at_most,
+            "{}: {} lookups",
+            case.name,
+            guarded.lookups
+        );
+    }
+}
+
+#[test]
+fn the_clock_is_read_once_for_a_match() {
+    for case in cases().iter().filter(|case| case.dropped.is_some()) {
+        let mut guarded = Guarded::until(0, &all_vips());
+        guarded.judge(case.direction, &case.frame);
+        assert_eq!(guarded.readings, 1, "{}", case.name);
+    }
+}
+
+/// The address of each packet that stands for two decides on its own, whichever of them is closed.
+#[test]
+fn one_closed_address_of_two_is_enough() {
+    let to_one_for_another = ndp(CLIENT6, VIP6, SOLICITATION, SECOND6);
+    let from_one_of_another = ndp(VIP6, ALL_NODES, ADVERTISEMENT, SECOND6);
+    for (direction, frame) in [
+        (Direction::In, to_one_for_another),
+        (Direction::Out, from_one_of_another),
+    ] {
+        for (index, closed) in [(1, VIP6), (2, SECOND6)] {
+            let mut guarded = Guarded::until(NOW + 1, &all_vips());
+            guarded.rows[index].open_until = 0;
+            let judged = guarded.judge(direction, &frame);
+            assert_eq!(judged, (Action::Drop, Some(closed.into())));
+        }
+    }
+}
+
+/// An owner of one address is a client of another like anybody else.
+#[test]
+fn an_open_address_may_ask_for_a_closed_one() {
+    let mut guarded = Guarded::until(0, &all_vips());
+    guarded.rows[2].open_until = NOW + 1;
+    let ask = ndp(SECOND6, SOLICITED, SOLICITATION, VIP6);
+    assert_eq!(guarded.judge(Direction::Out, &ask), (Action::Pass, None));
+    let answer = ndp(VIP6, SECOND6, ADVERTISEMENT, VIP6);
+    assert_eq!(guarded.judge(Direction::In, &answer), (Action::Pass, None));
+}
+
+#[test]
+fn a_frame_cut_before_the_end_of_its_address_passes() {
+    for case in cases() {
+        for tags in TAGS {
+            let frame = tagged(&case.frame, tags);
+            let ip = ETHERNET_LEN + 4 * tags.len();
+            for len in 0..=frame.len() {
+                let mut guarded = Guarded::until(0, &all_vips());
+                let judged = guarded.judge(case.direction, &frame[..len]);
+                let expected = match case.dropped {
+                    Some((address, needed)) if len >= ip + needed => (Action::Drop, Some(address)),
+                    _ => (Action::Pass, None),
+                };
+                assert_eq!(judged, expected, "{len} bytes of {} {tags:x?}", case.name);
+            }
+        }
+    }
+}
+
+/// What the kernel makes sure of being able to read is all that there is to read.
+#[test]
+fn nothing_behind_the_headers_counts() {
+    for case in cases() {
+        for tags in TAGS {
+            let mut frame = tagged(&case.frame, tags);
+            let whole = Guarded::until(0, &all_vips()).judge(case.direction, &frame);
+            frame.truncate(HEADERS_LEN);
+            let cut = Guarded::until(0, &all_vips()).judge(case.direction, &frame);
+            assert_eq!(cut, whole, "{} {tags:x?}", case.name);
+        }
+    }
+}
+
+#[test]
+fn other_frames_pass() {
+    let as_ethertype = |ethertype: u16, mut frame: Vec<u8>| {
+        frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
+        frame
+    };
+    // ARP for another protocol than IPv4, and with another length of addresses.
+    let damaged = |at: usize| {
+        let mut frame = request(VIP4, VIP4);
+        frame[ETHERNET_LEN + at] ^= 1;
+        frame
+    };
+    let frames = [
+        tagged(&v4(VIP4, VIP4), &[0x8100, 0x8100, 0x8100]),
+        as_ethertype(0x86de, v6(VIP6, VIP6)),
+        as_ethertype(38, v4(VIP4, VIP4)),
+        as_ethertype(0x8035, request(VIP4, CLIENT4)),
+        damaged(2),
+        damaged(4),
+        damaged(5),
+    ];
+    for frame in frames {
+        for direction in [Direction::In, Direction::Out] {
+            let mut guarded = Guarded::until(0, &all_vips());
+            let judged = guarded.judge(direction, &frame);
+            assert_eq!(judged, (Action::Pass, None), "{frame:02x?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_frame_is_touched_where_nothing_is_guarded(
+        frame in proptest::collection::vec(any::<u8>(), 0..128),
+        ethertype in prop::sample::select(vec![0x0800_u16, 0x0806, 0x86dd, 0x8100, 0x88a8]),
+    ) {
+        let mut frame = frame;
+        if let Some(field) = frame.get_mut(12..14) {
+            field.copy_from_slice(&ethertype.to_be_bytes());
+        }
+        for direction in [Direction::In, Direction::Out] {
+            let mut guarded = Guarded::until(0, &[]);
+            prop_assert_eq!(guarded.judge(direction, &frame), (Action::Pass, None));
+            prop_assert_eq!(guarded.readings, 0);
+        }
+    }
+}

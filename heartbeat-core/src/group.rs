@@ -1,0 +1,481 @@
+//! One group on one node: when to contend for its lease, when to serve, when to let go.
+//!
+//! The lease decides who may serve, and only the lease; this decides who tries. Traffic may pass only
+//! while a majority's votes are counted on, and a lease must never be released while something of the
+//! group still runs here.
+
+use heartbeat_common::{
+    lease::{Ballot, Slot, Successor},
+    time::Boottime,
+    wire::{GroupId, LeaseEntry, NodeId},
+};
+use std::time::Duration;
+
+use crate::{
+    Timing,
+    proposer::{Ask, Obstacle, Proposer},
+    ranking::{self, Standing},
+};
+
+/// After a hand-over that nobody took up, a group stays where it is for this long.
+const FAILBACK_HOLD: Duration = Duration::from_secs(60);
+/// The longest back-off after contests that were lost is two to this power intervals.
+const MAX_BACKOFF: u32 = 4;
+
+/// A group as the configuration has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupPlan {
+    pub id: GroupId,
+    /// All nodes that may serve it, the best first.
+    pub ranked: Vec<NodeId>,
+}
+
+/// What runs here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    Stopped,
+    Started,
+    /// Told to stop, and not yet said to have.
+    Stopping,
+}
+
+/// Why a group stops being served here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A majority could not be had in time.
+    LeaseLost,
+    /// The operator wants it elsewhere.
+    Moved { to: NodeId },
+    /// A better node is fit again.
+    FailBack { to: NodeId },
+    /// This node may not serve just now: it is on standby, about to stop, or its slow side hangs.
+    NodeUnfit,
+}
+
+/// How a lease came to this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Course {
+    /// When the lease was free.
+    pub free: Boottime,
+    /// When a majority had granted it.
+    pub majority: Boottime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupCommand {
+    /// Serve it.
+    Start(Course),
+    /// Stop all of it, and say so by [`crate::Cluster::stopped`].
+    Stop(Reason),
+    /// There is no higher ballot left to claim the lease with.
+    BallotsExhausted,
+}
+
+/// What a group sees of its node in one step.
+pub(crate) struct Outlook<'a> {
+    pub(crate) local: NodeId,
+    pub(crate) now: Boottime,
+    pub(crate) timing: &'a Timing,
+    pub(crate) auto_failback: bool,
+    /// Whether this node may take a group.
+    pub(crate) may_take: bool,
+    /// Whether it may keep one.
+    pub(crate) may_keep: bool,
+    /// When this node last stood still for too long: the start of the clock if never.
+    pub(crate) woke_at: Boottime,
+    /// Since when each peer has been fit without interruption.
+    pub(crate) fit_since: &'a dyn Fn(NodeId) -> Option<Boottime>,
+    pub(crate) standing: &'a dyn Fn(NodeId) -> Standing,
+    /// Our own acceptor's slot.
+    pub(crate) slot: &'a dyn Fn(GroupId) -> Slot,
+}
+
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub plan: GroupPlan,
+    proposer: Proposer,
+    serving: Serving,
+    /// What our own acceptor last said.
+    known: Slot,
+    free_since: Option<Boottime>,
+    /// Nothing is asked before.
+    not_before: Boottime,
+    asked_at: Boottime,
+    contests_lost: u32,
+    /// The operator wants it here, however good others are.
+    pinned: bool,
+    failback_from: Boottime,
+    /// Whom it is for once it stopped.
+    successor: Successor,
+    handed_over_at: Option<Boottime>,
+    /// The guard that an earlier agent of this node left open.
+    inherited_until: Boottime,
+    course: Course,
+    /// Something is to be asked at once.
+    urgent: bool,
+    exhausted: bool,
+    /// When to look again before the next tick.
+    look_at: Option<Boottime>,
+}
+
+impl Group {
+    pub(crate) fn new(plan: GroupPlan, proposer: Proposer) -> Self {
+        Self {
+            plan,
+            proposer,
+            serving: Serving::Stopped,
+            known: Slot::default(),
+            free_since: None,
+            not_before: Boottime::default(),
+            asked_at: Boottime::default(),
+            contests_lost: 0,
+            pinned: false,
+            failback_from: Boottime::default(),
+            successor: Successor::default(),
+            handed_over_at: None,
+            inherited_until: Boottime::default(),
+            course: Course::default(),
+            urgent: false,
+            exhausted: false,
+            look_at: None,
+        }
+    }
+
+    /// It is still served here: an earlier agent of this node was granted the lease until `until`. It
+    /// goes on if the lease can be had again before.
+    pub(crate) fn inherit(&mut self, until: Boottime) {
+        self.serving = Serving::Started;
+        self.inherited_until = until;
+    }
+
+    /// Until when traffic may pass: the start of the clock where nothing is served.
+    pub fn open_until(&self) -> Boottime {
+        match self.serving {
+            Serving::Started => self.proposer.lease_end().max(self.inherited_until),
+            Serving::Stopped | Serving::Stopping => Boottime::default(),
+        }
+    }
+
+    pub fn serving(&self) -> Serving {
+        self.serving
+    }
+
+    pub fn proposer(&self) -> &Proposer {
+        &self.proposer
+    }
+
+    /// What every probe is to ask.
+    pub(crate) fn ask(&self) -> Option<Ask> {
+        self.proposer.ask()
+    }
+
+    /// Whether something new is to be asked now and not at the next tick. Says so once.
+    pub(crate) fn take_urgency(&mut self) -> bool {
+        std::mem::take(&mut self.urgent)
+    }
+
+    /// When to look again before the next tick.
+    pub(crate) fn look_at(&self) -> Option<Boottime> {
+        self.look_at
+    }
+
+    /// All of it has stopped here.
+    pub(crate) fn stopped(&mut self, now: Boottime) {
+        if self.serving != Serving::Stopping {
+            return;
+        }
+        self.serving = Serving::Stopped;
+        self.pinned = false;
+        if self.proposer.is_holding() {
+            self.release(now);
+        }
+    }
+
+    fn release(&mut self, now: Boottime) {
+        self.proposer.release(self.successor);
+        self.handed_over_at = Some(now);
+        self.ask_at_once(now);
+    }
+
+    /// The operator wants it on `to`.
+    pub(crate) fn move_to(&mut self, to: NodeId, local: NodeId, out: &mut Vec<GroupCommand>) {
+        if to == local {
+            self.pinned = true;
+        } else if self.serving == Serving::Started {
+            self.stop(Reason::Moved { to }, out);
+        }
+    }
+
+    /// Our own acceptor heard that the lease was released.
+    pub(crate) fn freed(&mut self) {
+        // What it last said is outdated.
+        self.known.expires = 0;
+    }
+
+    pub(crate) fn count(
+        &mut self,
+        acceptor: usize,
+        vote: &LeaseEntry,
+        left: Boottime,
+        now: Boottime,
+        timing: &Timing,
+    ) {
+        let preparing = self.proposer.is_preparing();
+        let ballot = self.proposer.ask().map(|ask| ask.ballot);
+        let obstacle = self.proposer.count(acceptor, vote, left);
+        let promised = preparing && self.proposer.is_holding();
+        if promised
+            || self
+                .proposer
+                .ask()
+                .is_some_and(|ask| Some(ask.ballot) != ballot)
+        {
+            self.ask_at_once(now);
+        }
+        match obstacle {
+            Some(_) if self.proposer.is_hopeless() => self.lose_contest(obstacle, now, timing),
+            // Asked anew at the moment at which it ends.
+            Some(Obstacle::Lease { remaining, .. }) => {
+                self.not_before = self.not_before.max(now.after(remaining));
+            }
+            _ => {}
+        }
+    }
+
+    fn ask_at_once(&mut self, now: Boottime) {
+        self.asked_at = now;
+        self.urgent = true;
+    }
+
+    /// Another node is ahead: make way for it.
+    fn lose_contest(&mut self, obstacle: Option<Obstacle>, now: Boottime, timing: &Timing) {
+        self.proposer.abandon();
+        let pause = match obstacle {
+            Some(Obstacle::Lease { remaining, .. }) => remaining,
+            _ => {
+                self.contests_lost = (self.contests_lost + 1).min(MAX_BACKOFF);
+                timing.interval * 2_u32.pow(self.contests_lost)
+            }
+        };
+        self.not_before = self.not_before.max(now.after(pause));
+    }
+
+    pub(crate) fn step(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
+        self.look_at = None;
+        let patient = outlook.now.since(self.asked_at) <= outlook.timing.lease;
+        if self.proposer.is_releasing() && !patient {
+            // Who did not hear of it has forgotten the lease by now.
+            self.proposer.abandon();
+        }
+        match self.serving {
+            Serving::Started => self.serve(outlook, out),
+            Serving::Stopping => {}
+            Serving::Stopped if self.proposer.is_releasing() => {}
+            Serving::Stopped if !outlook.may_take || !self.plan.ranked.contains(&outlook.local) => {
+                self.withdraw(outlook.now);
+            }
+            Serving::Stopped if self.proposer.is_idle() => self.contend(outlook, out),
+            Serving::Stopped => self.follow_claim(outlook, out),
+        }
+    }
+
+    /// It is served here: is the lease still ours, and should it be?
+    fn serve(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
+        let Outlook { now, timing, .. } = *outlook;
+        if !outlook.may_keep {
+            let best = ranking::best(&self.plan.ranked, outlook.standing);
+            self.successor = Successor::fit(best.unwrap_or_default());
+            self.stop(Reason::NodeUnfit, out);
+            return;
+        }
+        let end = self.open_until();
+        if end > now && self.proposer.lease_end() > now {
+            self.contests_lost = 0;
+            self.fail_back(outlook, out);
+            return;
+        }
+        if self.proposer.is_idle() && now >= self.not_before {
+            self.claim(now, out);
+        }
+        // Closed, or about to be. A renewal may come through yet, also after this node stood still; if
+        // none does, what runs is stopped.
+        if now.since(end.max(outlook.woke_at)) > timing.grace_after_lapse() && end <= now {
+            self.proposer.abandon();
+            self.stop(Reason::LeaseLost, out);
+        }
+    }
+
+    fn fail_back(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
+        let Outlook {
+            now, timing, local, ..
+        } = *outlook;
+        if !outlook.auto_failback || self.pinned || now < self.failback_from {
+            return;
+        }
+        let settled = |node: &NodeId| {
+            (outlook.fit_since)(*node).is_some_and(|since| now.since(since) >= timing.lease)
+        };
+        let mut better = self.plan.ranked.iter().take_while(|node| **node != local);
+        if let Some(to) = better.find(|node| settled(node)).copied() {
+            self.stop(Reason::FailBack { to }, out);
+        }
+    }
+
+    fn stop(&mut self, reason: Reason, out: &mut Vec<GroupCommand>) {
+        match reason {
+            Reason::Moved { to } => self.successor = Successor::chosen(to),
+            Reason::FailBack { to } => self.successor = Successor::fit(to),
+            Reason::LeaseLost | Reason::NodeUnfit => {}
+        }
+        self.serving = Serving::Stopping;
+        self.inherited_until = Boottime::default();
+        out.push(GroupCommand::Stop(reason));
+    }
+
+    /// Nothing is served and nothing may be.
+    fn withdraw(&mut self, now: Boottime) {
+        if self.proposer.is_holding() {
+            self.successor = Successor::default();
+            self.release(now);
+        } else {
+            self.proposer.abandon();
+        }
+    }
+
+    /// Nothing is served here, and nothing is asked: is it this node's turn to try?
+    fn contend(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
+        let Outlook { now, .. } = *outlook;
+        if !self.is_free(outlook) {
+            let ends = Boottime::from_nanos(self.known.expires).max(self.not_before);
+            self.look_at = Some(ends);
+            return;
+        }
+        let Some(turn) = self.turn(outlook) else {
+            return;
+        };
+        if now < turn {
+            self.look_at = Some(turn);
+            return;
+        }
+        self.course = Course {
+            free: self.free_since.unwrap_or(now),
+            majority: Boottime::default(),
+        };
+        self.claim(now, out);
+    }
+
+    /// Reads our own acceptor's slot if what it last said may be outdated.
+    fn is_free(&mut self, outlook: &Outlook<'_>) -> bool {
+        let Outlook {
+            now, timing, local, ..
+        } = *outlook;
+        let other = |slot: &Slot, at| slot.live_owner(at).is_some_and(|owner| owner != local);
+        if !other(&self.known, now.after(timing.interval)) {
+            let slot = (outlook.slot)(self.plan.id);
+            self.proposer.saw(Ballot(slot.promised));
+            if slot.promised != self.known.promised {
+                self.make_way(&slot, outlook);
+            }
+            self.known = slot;
+        }
+        if other(&self.known, now) {
+            self.free_since = None;
+            return false;
+        }
+        let since = match self.known.owner {
+            0 => now,
+            _ => Boottime::from_nanos(self.known.expires).min(now),
+        };
+        self.free_since.get_or_insert(since);
+        true
+    }
+
+    /// Somebody just got our own acceptor's promise for a lease that is free: let it finish.
+    fn make_way(&mut self, slot: &Slot, outlook: &Outlook<'_>) {
+        // One more than the ballot is what a release leaves behind.
+        let claimed = slot.promised > slot.ballot.saturating_add(1);
+        if claimed && Ballot(slot.promised).node() != outlook.local {
+            let patience = outlook.timing.stagger() * 2;
+            self.not_before = self.not_before.max(outlook.now.after(patience));
+        }
+    }
+
+    /// When it is this node's turn. `None` if it has none.
+    fn turn(&self, outlook: &Outlook<'_>) -> Option<Boottime> {
+        let Outlook { timing, local, .. } = *outlook;
+        let free = self.free_since?;
+        let mut turn = free.max(self.not_before);
+        let successor = Successor(self.known.successor);
+        let released = self.known.owner == 0 && successor.node().0 != 0;
+        if released && successor.node() == local {
+            return Some(turn);
+        }
+        if released {
+            // It is another's until it would have ended.
+            turn = turn.max(Boottime::from_nanos(self.known.expires));
+        }
+        if outlook.woke_at.as_nanos() > 0 {
+            // This node stood still. So may all have, and then the owner only needs another moment.
+            turn = turn.max(outlook.woke_at.after(timing.interval));
+        }
+        // An owner that could renew would have.
+        let last = NodeId(self.known.owner as u16);
+        let standing = |node| {
+            if node == last {
+                Standing::Out
+            } else {
+                (outlook.standing)(node)
+            }
+        };
+        let before = ranking::place(local, &self.plan.ranked, standing)?;
+        Some(turn.max(free.after(timing.stagger() * before)))
+    }
+
+    fn claim(&mut self, now: Boottime, out: &mut Vec<GroupCommand>) {
+        if self.proposer.prepare().is_some() {
+            self.ask_at_once(now);
+            self.exhausted = false;
+        } else if !self.exhausted {
+            self.exhausted = true;
+            out.push(GroupCommand::BallotsExhausted);
+        }
+    }
+
+    /// The lease was asked for: was it granted?
+    fn follow_claim(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
+        let Outlook { now, timing, .. } = *outlook;
+        if self.proposer.lease_end() > now {
+            self.serving = Serving::Started;
+            self.won(outlook);
+            self.course.majority = now;
+            out.push(GroupCommand::Start(self.course));
+            return;
+        }
+        if self.asked_at < self.not_before {
+            // What stands in the way ends soon.
+            if now >= self.not_before {
+                self.ask_at_once(now);
+            } else {
+                self.look_at = Some(self.not_before);
+            }
+        }
+        let contested =
+            self.proposer.is_contested() && now.since(self.asked_at) > timing.interval * 2;
+        let stuck = self.proposer.is_holding() && now.since(self.asked_at) > timing.lease;
+        if contested || stuck {
+            self.lose_contest(None, now, timing);
+        }
+    }
+
+    fn won(&mut self, outlook: &Outlook<'_>) {
+        let Outlook { now, local, .. } = *outlook;
+        self.pinned =
+            self.known.owner == 0 && Successor(self.known.successor) == Successor::chosen(local);
+        let handed_over = self.handed_over_at.take();
+        if handed_over.is_some_and(|at| now.since(at) < FAILBACK_HOLD) {
+            // Whom it was for did not take it, or did not keep it.
+            self.failback_from = now.after(FAILBACK_HOLD);
+        }
+        self.free_since = None;
+    }
+}

@@ -1,0 +1,361 @@
+//! One node's claim to one group's lease: what to ask the acceptors, and what their votes amount to.
+//!
+//! ```text
+//!           prepare             majority promised            majority granted
+//!   idle ───────────▶ preparing ───────────────▶ holding ────────────────────▶ owner, until ...
+//!    ▲                    │ abandon                 │ abandon, or release
+//!    └────────────────────┴─────────────────────────┘
+//! ```
+//!
+//! An owner counts an acceptor's vote from the moment at which the *probe* that asked for it left, and
+//! for a little less than the acceptor does: the lease ends here before it ends there. It must never
+//! count from any later moment. When to contend is not decided here.
+
+use std::time::Duration;
+
+use heartbeat_common::{
+    lease::{Ballot, Operation, Successor, Vote},
+    time::Boottime,
+    wire::{LeaseEntry, NodeId},
+};
+
+/// Voters whose votes are sorted without allocating.
+const FEW: usize = 64;
+
+/// What the probes are to carry about one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ask {
+    pub operation: Operation,
+    pub ballot: Ballot,
+    /// Whom a release is for.
+    pub successor: Successor,
+}
+
+impl Ask {
+    /// As a lease entry for `group`, asking for `lease`.
+    pub fn entry(&self, group: heartbeat_common::wire::GroupId, lease: Duration) -> LeaseEntry {
+        let micros = match self.operation {
+            Operation::Release => self.successor.0,
+            _ => u32::try_from(lease.as_micros()).unwrap_or(u32::MAX),
+        };
+        LeaseEntry {
+            group: group.0,
+            operation: self.operation as u8,
+            vote: 0,
+            micros,
+            ballot: self.ballot.0,
+        }
+    }
+}
+
+/// Why an acceptor did not grant what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Obstacle {
+    /// Another node's lease, which lives on for this long there.
+    Lease { owner: NodeId, remaining: Duration },
+    /// A promise to a higher ballot.
+    Promise { to: Ballot },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+enum Phase {
+    #[default]
+    Idle,
+    Preparing {
+        ballot: Ballot,
+        /// By acceptor.
+        promised: Vec<bool>,
+    },
+    Holding {
+        /// The ballot that this claim began with.
+        first: Ballot,
+        ballot: Ballot,
+        /// By acceptor: until when its vote counts. The start of the clock if there is none.
+        until: Vec<Boottime>,
+        /// Whether a majority ever granted it.
+        owned: bool,
+    },
+    Releasing {
+        ballot: Ballot,
+        successor: Successor,
+        freed: Vec<bool>,
+    },
+}
+
+/// The claim of one node. Acceptors are numbered from 0.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Proposer {
+    local: NodeId,
+    acceptors: usize,
+    /// How long a vote counts from the departure of its probe.
+    counted: Duration,
+    /// The highest round seen, and at first the one to begin behind.
+    round: u64,
+    /// By acceptor: whether it last refused what this phase asks.
+    refused: Vec<bool>,
+    phase: Phase,
+}
+
+impl Proposer {
+    /// `round` must be beyond all that this node used in an earlier life; `counted` is how long the
+    /// owner counts on a vote.
+    pub fn new(local: NodeId, acceptors: usize, round: u64, counted: Duration) -> Self {
+        Self {
+            local,
+            acceptors,
+            counted,
+            round,
+            refused: vec![false; acceptors],
+            phase: Phase::Idle,
+        }
+    }
+
+    pub fn majority(&self) -> usize {
+        self.acceptors / 2 + 1
+    }
+
+    /// Takes note of a ballot that is in use, so as to go beyond it.
+    pub fn saw(&mut self, ballot: Ballot) {
+        self.round = self.round.max(ballot.round());
+    }
+
+    /// Begins a new claim. `None` if there is no higher ballot than those already seen.
+    pub fn prepare(&mut self) -> Option<Ballot> {
+        let ballot = self.next_ballot()?;
+        self.enter(Phase::Preparing {
+            ballot,
+            promised: vec![false; self.acceptors],
+        });
+        Some(ballot)
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.refused.fill(false);
+    }
+
+    fn next_ballot(&mut self) -> Option<Ballot> {
+        if self.round >= Ballot::MAX_ROUND {
+            return None;
+        }
+        self.round += 1;
+        Some(Ballot::new(self.round, self.local))
+    }
+
+    /// Gives up the claim without a word to the acceptors: what they granted runs out.
+    pub fn abandon(&mut self) {
+        self.enter(Phase::Idle);
+    }
+
+    /// Gives the lease back, for `successor`. Whoever calls it serves no more.
+    pub fn release(&mut self, successor: Successor) {
+        self.enter(match self.phase {
+            Phase::Holding { ballot, .. } => Phase::Releasing {
+                ballot,
+                successor,
+                freed: vec![false; self.acceptors],
+            },
+            _ => Phase::Idle,
+        });
+    }
+
+    /// What to ask of every acceptor now.
+    pub fn ask(&self) -> Option<Ask> {
+        let ask = |operation, ballot, successor| {
+            Some(Ask {
+                operation,
+                ballot,
+                successor,
+            })
+        };
+        let nobody = Successor::default();
+        match &self.phase {
+            Phase::Idle => None,
+            Phase::Preparing { ballot, .. } => ask(Operation::Prepare, *ballot, nobody),
+            Phase::Holding {
+                ballot,
+                owned: false,
+                ..
+            } => ask(Operation::Accept, *ballot, nobody),
+            Phase::Holding { ballot, .. } => ask(Operation::Renew, *ballot, nobody),
+            Phase::Releasing {
+                ballot, successor, ..
+            } => ask(Operation::Release, *ballot, *successor),
+        }
+    }
+
+    /// Counts the vote of `acceptor` on what a probe asked that left at `left`.
+    ///
+    /// Returns what stands in the way, if the acceptor said so.
+    pub fn count(
+        &mut self,
+        acceptor: usize,
+        vote: &LeaseEntry,
+        left: Boottime,
+    ) -> Option<Obstacle> {
+        let operation = Operation::from_wire(vote.operation)?;
+        let said = Ballot(vote.ballot);
+        match Vote::from_wire(vote.vote) {
+            Vote::Abstains => None,
+            Vote::Refused => {
+                self.saw(said);
+                self.meet(acceptor, operation, said, vote.micros)
+            }
+            Vote::Granted => {
+                self.granted(acceptor, operation, said, left);
+                if let Some(refused) = self.refused.get_mut(acceptor) {
+                    *refused = false;
+                }
+                None
+            }
+        }
+    }
+
+    fn granted(&mut self, acceptor: usize, operation: Operation, said: Ballot, left: Boottime) {
+        let majority = self.majority();
+        match &mut self.phase {
+            Phase::Preparing { ballot, promised }
+                if operation == Operation::Prepare && said == *ballot =>
+            {
+                if let Some(promised) = promised.get_mut(acceptor) {
+                    *promised = true;
+                }
+                if promised.iter().filter(|promised| **promised).count() >= majority {
+                    let ballot = *ballot;
+                    self.enter(Phase::Holding {
+                        first: ballot,
+                        ballot,
+                        until: vec![Boottime::default(); self.acceptors],
+                        owned: false,
+                    });
+                }
+            }
+            // A lower ballot of the same claim counts too. One of an earlier claim must not: the lease
+            // may have been released since.
+            Phase::Holding {
+                first,
+                ballot,
+                until,
+                owned,
+            } if matches!(operation, Operation::Accept | Operation::Renew)
+                && (*first..=*ballot).contains(&said) =>
+            {
+                let end = left.after(self.counted);
+                if let Some(until) = until.get_mut(acceptor) {
+                    *until = end.max(*until);
+                }
+                *owned |= until.iter().filter(|end| end.as_nanos() > 0).count() >= majority;
+            }
+            Phase::Releasing { ballot, freed, .. }
+                if operation == Operation::Release && said == *ballot =>
+            {
+                if let Some(freed) = freed.get_mut(acceptor) {
+                    *freed = true;
+                }
+                if freed.iter().all(|freed| *freed) {
+                    self.enter(Phase::Idle);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn meet(
+        &mut self,
+        acceptor: usize,
+        operation: Operation,
+        said: Ballot,
+        micros: u32,
+    ) -> Option<Obstacle> {
+        let asked = self.ask()?;
+        let same_step = matches!(
+            (asked.operation, operation),
+            (Operation::Prepare, Operation::Prepare)
+                | (
+                    Operation::Accept | Operation::Renew,
+                    Operation::Accept | Operation::Renew
+                )
+        );
+        if !same_step {
+            return None;
+        }
+        if micros == 0 && said <= asked.ballot {
+            return None;
+        }
+        if let Some(refused) = self.refused.get_mut(acceptor) {
+            *refused = true;
+        }
+        if micros > 0 {
+            return Some(Obstacle::Lease {
+                owner: said.node(),
+                remaining: Duration::from_micros(micros.into()),
+            });
+        }
+        // A few acceptors that missed this lease promised themselves to somebody else. To be heard by
+        // them again the claim only needs a higher ballot: those that granted it refuse the other.
+        if matches!(self.phase, Phase::Holding { owned: true, .. })
+            && let Some(higher) = self.next_ballot()
+            && let Phase::Holding { ballot, .. } = &mut self.phase
+        {
+            *ballot = higher;
+        }
+        Some(Obstacle::Promise { to: said })
+    }
+
+    /// Whether some acceptor refuses what is asked.
+    pub fn is_contested(&self) -> bool {
+        self.refused.contains(&true)
+    }
+
+    /// Whether so many refuse that no majority is left.
+    pub fn is_hopeless(&self) -> bool {
+        let refused = self.refused.iter().filter(|refused| **refused).count();
+        refused > self.acceptors - self.majority()
+    }
+
+    /// When the lease ends: as long as this is in the future this node is the owner, and nobody else
+    /// is. The start of the clock if a majority never granted it.
+    pub fn lease_end(&self) -> Boottime {
+        let Phase::Holding { until, .. } = &self.phase else {
+            return Boottime::default();
+        };
+        // On the stack for any sensible number of voters: the pulse must not allocate.
+        let mut few = [Boottime::default(); FEW];
+        let mut many;
+        let ends = match few.get_mut(..until.len()) {
+            Some(few) => few,
+            None => {
+                many = vec![Boottime::default(); until.len()];
+                &mut many[..]
+            }
+        };
+        ends.copy_from_slice(until);
+        let behind = self.acceptors - self.majority();
+        let (_, end, _) = ends.select_nth_unstable(behind);
+        *end
+    }
+
+    /// The acceptors whose votes count at `now`.
+    pub fn votes(&self, now: Boottime) -> usize {
+        match &self.phase {
+            Phase::Holding { until, .. } => until.iter().filter(|until| **until > now).count(),
+            _ => 0,
+        }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
+    pub fn is_preparing(&self) -> bool {
+        matches!(self.phase, Phase::Preparing { .. })
+    }
+
+    pub fn is_holding(&self) -> bool {
+        matches!(self.phase, Phase::Holding { .. })
+    }
+
+    pub fn is_releasing(&self) -> bool {
+        matches!(self.phase, Phase::Releasing { .. })
+    }
+}

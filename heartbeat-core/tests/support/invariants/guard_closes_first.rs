@@ -1,0 +1,54 @@
+//! (b) The guard closes before the lease ends elsewhere: as long as it is open on a machine, no majority
+//! of acceptors could grant the group to another.
+//!
+//! Without further events an acceptor can grant another node what it may not now only by its clock. So
+//! the instant from which a majority could is known in advance: the guard must close before.
+
+use heartbeat_core::cluster::Slots as _;
+
+use crate::support::{machine::Machine, truth::Violation, world::World};
+
+pub(crate) fn check(world: &World) -> Result<(), Violation> {
+    for (index, machine) in world.machines.iter().enumerate() {
+        let Some(kernel) = &machine.kernel else {
+            continue;
+        };
+        let now = machine.clock.reads(world.now);
+        for (group, until) in kernel.guard.iter().enumerate() {
+            if *until <= now {
+                continue;
+            }
+            let closes = machine.clock.when(*until);
+            let mut free: Vec<u64> = world
+                .machines
+                .iter()
+                .map(|acceptor| could_grant_another(world, acceptor, group, machine.id))
+                .collect();
+            free.sort_unstable();
+            let majority_free = free[free.len() / 2];
+            if majority_free < closes {
+                return Err(format!(
+                    "the guard of group {group} on machine {index} is open until {closes}, but from \
+                     {majority_free} on a majority could grant it to another (it is {} now)",
+                    world.now
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// From when on `acceptor` could grant `group` to a node other than `owner`.
+fn could_grant_another(world: &World, acceptor: &Machine, group: usize, owner: u16) -> u64 {
+    let Some(kernel) = &acceptor.kernel else {
+        // It comes back empty, and that is another event.
+        return u64::MAX;
+    };
+    let slot = kernel.slot(world.groups[group].id);
+    let bound = if slot.owner == u32::from(owner) {
+        slot.expires
+    } else {
+        0
+    };
+    acceptor.clock.when(bound.max(kernel.votes_from())).max(world.now)
+}

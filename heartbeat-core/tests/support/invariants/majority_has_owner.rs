@@ -1,0 +1,131 @@
+//! (c) Where a majority stays connected, each group that one of it may serve has an owner within a
+//! bounded time.
+
+use std::collections::HashMap;
+
+use heartbeat_common::wire::NodeState;
+
+use crate::support::{ns, truth::Violation, world::World};
+
+/// How long a group may lack an owner where a majority could make one: see [`bound`].
+pub(crate) struct MajorityHasOwner {
+    /// By pair of machines: since when both have been able to vote, and to ask each other by one link.
+    connected_since: HashMap<(usize, usize), Vec<u64>>,
+    /// Since when a machine has been able to serve.
+    fit_since: Vec<u64>,
+    /// When each group was last seen to be served.
+    served_at: Vec<u64>,
+    pub(crate) bound: u64,
+    /// The longest time that any was not, of those that a majority could have made an owner for.
+    pub(crate) longest: u64,
+}
+
+/// How long it may take a majority that is connected to make an owner. In this order at worst:
+///
+/// - a timeout until the others are heard or found down, another until this node is active;
+/// - a lease until what others hold or were meant to have runs out;
+/// - for each node that ranks before, its turn;
+/// - claims that meet others, or that are lost on the way, and the back-off after each.
+pub(crate) fn bound(world: &World) -> u64 {
+    let timing = &world.timing;
+    let (interval, timeout, lease) = (ns(timing.interval), ns(timing.timeout), ns(timing.lease));
+    let turns = world.machines.len() as u64 * interval;
+    4 * timeout + 3 * lease + turns + 40 * interval + 4 * world.errand_takes
+}
+
+impl MajorityHasOwner {
+    pub(crate) fn new(world: &World) -> Self {
+        Self {
+            connected_since: HashMap::new(),
+            fit_since: vec![world.now; world.machines.len()],
+            served_at: vec![world.now; world.groups.len()],
+            bound: bound(world),
+            longest: 0,
+        }
+    }
+
+    pub(crate) fn check(&mut self, world: &World) -> Result<(), Violation> {
+        self.learn(world);
+        for group in 0..world.groups.len() {
+            if !world.servers(group).is_empty() {
+                self.served_at[group] = world.now;
+                continue;
+            }
+            let since = self.served_at[group];
+            let Some(could_since) = self.could_be_served_since(world, group) else {
+                continue;
+            };
+            let lacks = world.now - since.max(could_since);
+            self.longest = self.longest.max(lacks);
+            if lacks > self.bound {
+                return Err(format!(
+                    "no owner: group {group} was last served at {since}, and a majority has been \
+                     connected since {could_since}: {lacks} ns, allowed are {}",
+                    self.bound
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, world: &World) {
+        let count = world.machines.len();
+        for machine in 0..count {
+            if !is_fit(world, machine) {
+                self.fit_since[machine] = world.now;
+            }
+            for peer in 0..machine {
+                let pair = (peer, machine);
+                let links = usize::from(world.links);
+                let since = self.connected_since.entry(pair);
+                let since = since.or_insert_with(|| vec![world.now; links]);
+                for path in world.paths(&[machine], &[peer]) {
+                    let cut = world.net.is_blocked(path) || world.net.is_blocked(path.back());
+                    if cut || !votes(world, machine) || !votes(world, peer) {
+                        since[usize::from(path.link.0)] = world.now;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Since when some machine that may serve `group` has been part of a connected majority.
+    fn could_be_served_since(&self, world: &World, group: usize) -> Option<u64> {
+        let count = world.machines.len();
+        let ranked = &world.groups[group].ranked;
+        let may_serve = |machine: usize| {
+            ranked.iter().any(|node| node.0 == world.machines[machine].id) && is_fit(world, machine)
+        };
+        let majorities = (0_u32..1 << count).filter(|set| set.count_ones() as usize > count / 2);
+        majorities
+            .filter_map(|set| {
+                let members: Vec<usize> = (0..count).filter(|m| set >> m & 1 == 1).collect();
+                let server = members.iter().filter(|machine| may_serve(**machine));
+                let fit = server.map(|machine| self.fit_since[*machine]).min()?;
+                let pairs = members.iter().flat_map(|a| members.iter().map(move |b| (*a, *b)));
+                let connected = pairs
+                    .filter(|(a, b)| a < b)
+                    .map(|pair| self.connected_since[&pair].iter().copied().min().unwrap_or(0));
+                Some(connected.fold(fit, u64::max))
+            })
+            .min()
+    }
+}
+
+/// Whether a machine's acceptor votes.
+fn votes(world: &World, machine: usize) -> bool {
+    let clock = world.machines[machine].clock;
+    let kernel = world.machines[machine].kernel.as_ref();
+    kernel.is_some_and(|kernel| kernel.votes_from() <= clock.reads(world.now))
+        && !world.stands_still(machine)
+}
+
+/// Whether nothing keeps a machine's agent from serving.
+fn is_fit(world: &World, machine: usize) -> bool {
+    let held = &world.machines[machine];
+    let willing = world
+        .cluster(machine)
+        .is_some_and(|cluster| !matches!(cluster.state(), NodeState::Standby | NodeState::Draining));
+    let held_until = held.stands_until.max(held.starved_until).max(held.hangs_until);
+    willing && !held.mute && held_until <= world.now
+}

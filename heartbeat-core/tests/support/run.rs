@@ -1,0 +1,333 @@
+//! One cluster and what happens to it: its shape, the faults and when they come follow from a seed.
+
+use heartbeat_common::wire::LinkId;
+use heartbeat_core::cluster::Intent;
+
+use super::{
+    MS, TIMINGS, US,
+    invariants::{Invariants, majority_has_owner},
+    machine::Machine,
+    net::{Path, Rng},
+    ns, timing,
+    truth::{Truth, Violation, one_server_each},
+    world::{Bugs, World},
+};
+
+/// Faults in one run.
+const FAULTS: usize = 14;
+/// Groups at most: their entries need three frames.
+const GROUPS: u64 = 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Crash,
+    Boot,
+    KillAgent,
+    RestartAgent,
+    /// Both ways between two groups.
+    Partition,
+    OneWay,
+    /// One link of one pair.
+    CutLink,
+    Heal,
+    /// The whole machine stands still.
+    Pause,
+    /// Only its agent does.
+    Starve,
+    /// Only the slow side of its agent does.
+    Hang,
+    Mute,
+    Unmute,
+    /// The operator wants a group on some node.
+    Move,
+    Standby,
+    Online,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 16] = [
+        Self::Crash,
+        Self::Boot,
+        Self::KillAgent,
+        Self::RestartAgent,
+        Self::Partition,
+        Self::OneWay,
+        Self::CutLink,
+        Self::Heal,
+        Self::Pause,
+        Self::Starve,
+        Self::Hang,
+        Self::Mute,
+        Self::Unmute,
+        Self::Move,
+        Self::Standby,
+        Self::Online,
+    ];
+}
+
+pub(crate) struct Run {
+    world: World,
+    truth: Truth,
+    invariants: Invariants,
+    rng: Rng,
+    faults: Vec<Fault>,
+    /// How often the truth is compared with what the cores say.
+    grain: u64,
+    verbose: bool,
+}
+
+impl Run {
+    pub(crate) fn new(seed: u64, faults: &[Fault], bugs: Bugs, verbose: bool) -> Self {
+        let mut rng = Rng(seed);
+        let mut world = cluster(&mut rng, faults);
+        world.bugs = bugs;
+        let grain = ns(world.timing.interval) / 2;
+        let timeout = ns(world.timing.timeout);
+        let drift = timeout / 1_000_000 * 4 * u64::from(world.timing.drift_ppm);
+        let tolerance = 2 * (world.net.latency + world.net.jitter)
+            + world.net.late.min(timeout)
+            + world.wake_latency
+            + drift
+            + grain;
+        Self {
+            truth: Truth::new(&world, tolerance),
+            invariants: Invariants::new(&world),
+            world,
+            rng,
+            faults: faults.to_vec(),
+            grain,
+            verbose,
+        }
+    }
+
+    pub(crate) fn go(mut self) -> Result<(), Violation> {
+        if self.verbose {
+            println!("{}", self.world);
+        }
+        let outcome = self.happen();
+        if self.verbose {
+            for entry in &self.world.log {
+                println!("{entry:?}");
+            }
+            self.invariants.print();
+        }
+        outcome
+    }
+
+    fn happen(&mut self) -> Result<(), Violation> {
+        for machine in 0..self.world.machines.len() {
+            self.world.boot(machine);
+            let offset = self.rng.below(ns(self.world.timing.interval));
+            self.wait(offset)?;
+        }
+        if self.rng.per_mille(700) {
+            let settled = self.world.max_lease + majority_has_owner::bound(&self.world);
+            let length = self.rng.below(settled);
+            self.wait(length)?;
+        }
+        for _ in 0..FAULTS {
+            let scale = self.scale();
+            let length = self.rng.below(3 * scale);
+            self.wait(length)?;
+            let fault = self.rng.pick(&self.faults);
+            self.bring_about(fault)?;
+        }
+        self.make_whole()?;
+        let timeout = ns(self.world.timing.timeout);
+        let interval = ns(self.world.timing.interval);
+        let settled = majority_has_owner::bound(&self.world);
+        // To hear, to be quorate for a timeout, to be active for another, twice over; then to hand each
+        // group to its best node.
+        self.wait(8 * timeout + 10 * interval + self.world.max_lease + 2 * settled)?;
+        one_server_each(&self.world)?;
+        let told = self.world.log.len();
+        self.wait(4 * timeout)?;
+        match self.world.log.get(told) {
+            Some(entry) => Err(format!("nothing happens, and yet {entry:?}")),
+            None => Ok(()),
+        }
+    }
+
+    /// What the times between faults are made of.
+    fn scale(&self) -> u64 {
+        ns(self.world.timing.timeout.max(self.world.timing.lease))
+    }
+
+    fn wait(&mut self, length: u64) -> Result<(), Violation> {
+        let end = self.world.now + length;
+        while self.world.now < end {
+            let step = self.grain.min(end - self.world.now);
+            let invariants = &mut self.invariants;
+            self.world
+                .run_watched(step, &mut |world| invariants.after_event(world))?;
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), Violation> {
+        self.truth.check(&self.world)?;
+        self.invariants.after_event(&self.world)?;
+        self.invariants.after_step(&self.world)
+    }
+
+    fn bring_about(&mut self, fault: Fault) -> Result<(), Violation> {
+        let scale = self.scale();
+        let world = &mut self.world;
+        let count = world.machines.len();
+        let victim = self.rng.below(count as u64) as usize;
+        let length = self.rng.below(4 * scale);
+        if self.verbose {
+            println!("{}: {fault:?}, machine {victim}, {length} ns", world.now);
+        }
+        match fault {
+            Fault::Crash => world.crash(victim),
+            Fault::Boot => world.boot(victim),
+            Fault::KillAgent => world.kill_agent(victim),
+            Fault::RestartAgent => world.restart_agent(victim),
+            Fault::Partition | Fault::OneWay => {
+                let side = self.rng.next();
+                let (left, right): (Vec<usize>, Vec<usize>) =
+                    (0..count).partition(|machine| side >> machine & 1 == 0);
+                for path in world.paths(&left, &right) {
+                    world.net.block(path);
+                    if fault == Fault::Partition {
+                        world.net.block(path.back());
+                    }
+                }
+            }
+            Fault::CutLink => {
+                let to = (victim + 1 + self.rng.below(count as u64 - 1) as usize) % count;
+                let link = LinkId(self.rng.below(world.links.into()) as u8);
+                world.net.block(Path {
+                    from: victim,
+                    to,
+                    link,
+                });
+            }
+            Fault::Heal => world.net.heal(),
+            Fault::Pause => world.pause(victim, length),
+            Fault::Starve => world.starve(victim, length),
+            Fault::Hang => world.hang(victim, length),
+            Fault::Mute => world.machines[victim].mute = true,
+            Fault::Unmute => world
+                .machines
+                .iter_mut()
+                .for_each(|machine| machine.mute = false),
+            Fault::Move => self.move_a_group(),
+            Fault::Standby => world.intend(victim, Intent::Standby),
+            Fault::Online => world.intend(victim, Intent::Serve),
+        }
+        // A fault that lasts for a while is two edges, and so is one that undoes several.
+        self.truth.edges += 2 + count;
+        self.check()
+    }
+
+    /// The operator tells the nodes that serve it, or just any.
+    fn move_a_group(&mut self) {
+        let group = self.rng.below(self.world.groups.len() as u64) as usize;
+        let to = self.rng.pick(&self.world.groups[group].ranked);
+        let anybody = self.rng.below(self.world.machines.len() as u64) as usize;
+        let told = match self.world.servers(group)[..] {
+            [server] if self.rng.per_mille(800) => server,
+            _ => anybody,
+        };
+        if !self.is_held(told) {
+            self.world.move_to(told, group, to);
+        }
+    }
+
+    fn is_held(&self, machine: usize) -> bool {
+        let machine = &self.world.machines[machine];
+        machine.stands_until.max(machine.starved_until).max(machine.hangs_until) > self.world.now
+    }
+
+    /// No fault any more, but for a few machines that stay dead: fewer than half.
+    fn make_whole(&mut self) -> Result<(), Violation> {
+        let world = &mut self.world;
+        world.net.heal();
+        world.net.calm();
+        let held = |machine: &Machine| {
+            machine
+                .stands_until
+                .max(machine.starved_until)
+                .max(machine.hangs_until)
+        };
+        let until = world.machines.iter().map(held).max().unwrap_or_default();
+        let mut may_stay_dead = (world.machines.len() - 1) / 2;
+        for machine in 0..world.machines.len() {
+            world.machines[machine].mute = false;
+            world.intend(machine, Intent::Serve);
+            let lives = match world.machines[machine].witness {
+                true => world.machines[machine].kernel.is_some(),
+                false => world.machines[machine].agent.is_some(),
+            };
+            if lives {
+                continue;
+            }
+            if may_stay_dead > 0 && self.rng.per_mille(500) {
+                may_stay_dead -= 1;
+            } else {
+                world.boot(machine);
+            }
+        }
+        self.truth.edges += 2 * self.world.machines.len();
+        let still = until.saturating_sub(self.world.now);
+        self.wait(still)
+    }
+}
+
+/// A cluster of any shape, switched off.
+fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
+    // Where a timeout holds two intervals only, a machine that stood still may blame its peers.
+    let stand_still = faults.contains(&Fault::Pause);
+    let (interval, timeout) = loop {
+        let (interval, timeout) = rng.pick(&TIMINGS);
+        if timeout >= 3 * interval || !stand_still {
+            break (interval, timeout);
+        }
+    };
+    // The longest timeout takes many ticks: there a small cluster must do.
+    let small = timeout > 1_000;
+    let count = if small { 3 } else { 3 + rng.below(5) as u16 };
+    let links = if small { 1 } else { 1 + rng.below(2) as u8 };
+    let groups = if small { 2 } else { rng.pick(&[1, 2, 3, 9, GROUPS]) };
+    // Fewer than half of them, or at times none, only vote.
+    let witnesses = rng.below(u64::from(count).div_ceil(2)) as u16 * rng.below(2) as u16;
+    let ranked: Vec<Vec<u16>> = (0..groups).map(|_| ranking(rng, count - witnesses)).collect();
+    let ranked: Vec<&[u16]> = ranked.iter().map(Vec::as_slice).collect();
+    let mut timing = timing(interval, timeout);
+    timing.lease = timing.interval * rng.pick(&[3, 4, 6, 12]);
+    let mut world = World::new(count, links, timing, &ranked, rng.next());
+    for machine in count - witnesses..count {
+        world.machines[usize::from(machine)].witness = true;
+    }
+    let drift = i64::from(timing.drift_ppm);
+    let ppm = |_| rng.below(2 * drift as u64 + 1) as i32 - drift as i32;
+    world.clocks_ppm = Some((0..count).map(ppm).collect());
+    world.max_lease = ns(timing.lease) * rng.pick(&[1, 2, 5]);
+    world.auto_failback = rng.per_mille(700);
+    let interval = interval * MS;
+    world.errand_takes = rng.below(2 * interval);
+    world.net.latency = US + rng.below(interval / 10);
+    world.net.jitter = rng.below(interval / 4);
+    world.net.loss_per_mille = rng.pick(&[0, 10, 100, 300]);
+    // One more, and the silence would count.
+    world.net.losses_in_a_row = timing.probes_needed() - 1;
+    world.net.duplicates_per_mille = rng.pick(&[0, 10, 200]);
+    world.net.late = rng.pick(&[0, 0, 2 * ns(timing.lease)]);
+    // Beyond the slack an agent that is always late would find nobody down.
+    world.wake_latency = rng.below(ns(timing.slack()) / 4);
+    world
+}
+
+/// Some of the nodes from 1 to `count`, in any order.
+fn ranking(rng: &mut Rng, count: u16) -> Vec<u16> {
+    let mut nodes: Vec<u16> = (1..=count).collect();
+    for at in (1..nodes.len()).rev() {
+        nodes.swap(at, rng.below(at as u64 + 1) as usize);
+    }
+    let most = nodes.len() as u64;
+    nodes.truncate(if rng.per_mille(700) { most } else { 1 + rng.below(most) } as usize);
+    nodes
+}

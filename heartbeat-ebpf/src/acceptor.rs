@@ -1,0 +1,95 @@
+//! The slots that this node's acceptor votes by, and the way its peers' votes take to the agent.
+//!
+//! Only `heartbeat_common::lease` decides; here is the lock around it.
+
+use aya_ebpf::{
+    bindings::{BPF_NOEXIST, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, bpf_spin_lock},
+    btf_maps::{HashMap, RingBuf},
+    helpers::generated::{bpf_spin_lock as lock, bpf_spin_unlock as unlock},
+    macros::btf_map,
+};
+use heartbeat_common::{
+    lease::{Answer, Slot},
+    maps::{MAX_GROUPS, VoteEvent},
+    wire::{GroupId, LeaseEntry, MAX_LEASES},
+};
+
+const VOTE_BYTES: usize = 256 * 1024;
+
+/// `heartbeat_common::maps::LeaseRow`, as the kernel sees it.
+#[repr(C)]
+pub struct LeaseRow {
+    /// Must stay a field of its own type for the kernel to find it through BTF.
+    pub lock: bpf_spin_lock,
+    pub reserved: u32,
+    pub slot: Slot,
+}
+
+/// A slot is made when the first entry for its group comes along: a witness need not know the groups.
+#[btf_map(name = "leases")]
+static LEASES: HashMap<u32, LeaseRow, MAX_GROUPS> = HashMap::new();
+/// Apart from `events`: however many votes there are, they crowd out no deadline.
+#[btf_map(name = "votes")]
+static VOTES: RingBuf<VoteEvent, VOTE_BYTES> = RingBuf::new();
+
+/// Runs `decide` on the slot of `group` under its lock. `None` if there is no room for a slot.
+#[inline(always)]
+pub(crate) fn locked(
+    group: GroupId,
+    decide: impl FnOnce(&mut Slot) -> Answer,
+) -> Option<Answer> {
+    let key = u32::from(group.0);
+    let row = match LEASES.get_ptr_mut(&key) {
+        Some(row) => row,
+        None => {
+            let empty = LeaseRow {
+                lock: bpf_spin_lock { val: 0 },
+                reserved: 0,
+                slot: Slot {
+                    owner: 0,
+                    successor: 0,
+                    promised: 0,
+                    ballot: 0,
+                    expires: 0,
+                },
+            };
+            // Another CPU may have been faster: then there is one now, and this fails.
+            let _ = LEASES.insert(&key, &empty, BPF_NOEXIST.into());
+            LEASES.get_ptr_mut(&key)?
+        }
+    };
+    // SAFETY: `row` points to a map value, which lives as long as the program and is changed under
+    // its lock only. No helper is called between the two calls.
+    unsafe {
+        lock(&raw mut (*row).lock);
+        let answer = decide(&mut (*row).slot);
+        unlock(&raw mut (*row).lock);
+        Some(answer)
+    }
+}
+
+/// Hands the agent what `fill` writes. If the ring is full the votes are lost, as on the wire.
+#[inline(always)]
+pub(crate) fn tell(fill: impl FnOnce(&mut VoteEvent) -> Option<bool>) {
+    let Some(mut event) = VOTES.reserve(0) else {
+        return;
+    };
+    let told = fill(event.write(VoteEvent {
+        row: 0,
+        count: 0,
+        sequence: 0,
+        t1: 0,
+        entries: [LeaseEntry {
+            group: 0,
+            operation: 0,
+            vote: 0,
+            micros: 0,
+            ballot: 0,
+        }; MAX_LEASES],
+    }));
+    match told {
+        Some(true) => event.submit(BPF_RB_FORCE_WAKEUP.into()),
+        Some(false) => event.submit(BPF_RB_NO_WAKEUP.into()),
+        None => event.discard(0),
+    }
+}

@@ -1,0 +1,124 @@
+//! The guarded addresses in the maps, and the packets that are given to the guard.
+//!
+//! Only `heartbeat_common::guard` decides.
+
+use core::{arch::asm, mem::offset_of};
+
+use aya_ebpf::{
+    bindings::{__sk_buff, xdp_md},
+    btf_maps::{Array, HashMap},
+    macros::btf_map,
+    programs::TcContext,
+};
+use heartbeat_common::{
+    guard::{self, Direction, GuardTables, HEADERS_LEN},
+    maps::{Address, GuardRow, MAX_VIPS},
+    verdict::Action,
+};
+
+use crate::{
+    access::Frame,
+    tables::{MMAPABLE, now},
+};
+
+/// The agent fills it from row 0 on, and a row before its address is put into `vips`.
+#[btf_map(name = "guard")]
+static GUARD: Array<GuardRow, MAX_VIPS, MMAPABLE> = Array::new();
+/// The row of each guarded address.
+#[btf_map(name = "vips")]
+static VIPS: HashMap<Address, u32, MAX_VIPS> = HashMap::new();
+
+/// The maps as seen from one packet.
+struct KernelGuard;
+
+impl GuardTables for KernelGuard {
+    type Row = *mut GuardRow;
+
+    #[inline(always)]
+    fn now(&mut self) -> u64 {
+        now()
+    }
+
+    #[inline(always)]
+    fn row(&mut self, address: &Address) -> Option<Self::Row> {
+        // SAFETY: the programs never change this map, and userspace only replaces whole entries.
+        let index = unsafe { VIPS.get(address) }?;
+        GUARD.get_ptr_mut(*index)
+    }
+
+    #[inline(always)]
+    fn open_until(&self, row: Self::Row) -> u64 {
+        // SAFETY: map values live as long as the program. Userspace may write the field meanwhile:
+        // one aligned word, read once.
+        unsafe { (&raw const (*row).open_until).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn count_drop(&mut self, row: Self::Row, direction: Direction) {
+        // SAFETY: as in `open_until`.
+        let count = unsafe {
+            match direction {
+                Direction::In => &raw mut (*row).dropped_in,
+                Direction::Out => &raw mut (*row).dropped_out,
+            }
+        };
+        // SAFETY: adds 1 to the aligned word behind `count` and touches nothing else. In assembly, as
+        // `AtomicU64` has no `fetch_add` on a target without compare-and-swap.
+        unsafe {
+            asm!(
+                "lock *(u64 *)({count} + 0) += {one}",
+                count = in(reg) count,
+                one = in(reg) 1u64,
+                options(nostack),
+            );
+        }
+    }
+}
+
+/// Judges a packet that came in.
+#[inline(always)]
+pub(crate) fn ingress(frame: &Frame<*mut xdp_md>) -> Action {
+    if is_idle() {
+        return Action::Pass;
+    }
+    guard::arriving(frame, &mut KernelGuard)
+}
+
+/// Judges a packet that is about to leave.
+#[inline(always)]
+pub(crate) fn egress(ctx: &TcContext) -> Action {
+    if is_idle() {
+        return Action::Pass;
+    }
+    match with_headers(ctx) {
+        Some(frame) => guard::leaving(&frame, &mut KernelGuard),
+        // No memory to look into it. It may speak for a closed address, and it may be lost like any
+        // other packet.
+        None => Action::Drop,
+    }
+}
+
+/// Whether nothing is guarded at all: then no packet costs a hash lookup.
+#[inline(always)]
+fn is_idle() -> bool {
+    const _: () = assert!(offset_of!(GuardRow, address) == 0);
+    let Some(row) = GUARD.get_ptr(0) else {
+        return true;
+    };
+    // SAFETY: the row begins with the 16 bytes of its address, and is aligned for words.
+    let halves = unsafe { row.cast::<[u64; 2]>().read_volatile() };
+    halves == [0, 0]
+}
+
+/// The frame with all that the guard looks at in its linear part, as far as the packet goes.
+#[inline(always)]
+fn with_headers(ctx: &TcContext) -> Option<Frame<*mut __sk_buff>> {
+    let frame = Frame::of_skb(ctx);
+    let wanted = ctx.len().min(HEADERS_LEN as u32);
+    if frame.holds(wanted as usize) {
+        return Some(frame);
+    }
+    // Some senders keep in the linear part no more than the Ethernet header.
+    ctx.pull_data(wanted).ok()?;
+    Some(Frame::of_skb(ctx))
+}

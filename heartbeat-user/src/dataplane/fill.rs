@@ -1,0 +1,137 @@
+//! Writes everything that the programs look up, before they see their first packet.
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, Map},
+};
+use heartbeat_common::maps::{self, Address, GuardRow, Key, MAX_VIPS, PeerSlot};
+
+use super::{Heritage, Setup};
+use crate::clock;
+
+/// `indices` are those of the links' interfaces, `guarded` those of the guards'.
+pub(super) fn fill(
+    ebpf: &mut Ebpf,
+    setup: &Setup,
+    heritage: Option<&Heritage>,
+    indices: &[u32],
+    guarded: &[u32],
+) -> Result<()> {
+    let mut keys: Array<_, Key> = map(ebpf, "keys")?.try_into()?;
+    for (id, key) in &setup.keys {
+        keys.set(Key::slot(*id), Key::new(*id, *key), 0)?;
+    }
+    let mut links: HashMap<_, Address, maps::Link> = map(ebpf, "links")?.try_into()?;
+    for (link, index) in setup.links.iter().zip(indices) {
+        let value = maps::Link {
+            ifindex: *index,
+            link: link.id.0.into(),
+        };
+        links.insert(Address::from(link.address), value, 0)?;
+    }
+    fill_allow(ebpf, setup)?;
+    fill_guards(ebpf, setup, heritage, guarded)?;
+    let max_lease_ns = nanos(setup.max_lease)?;
+    let mut config: Array<_, maps::Config> = map(ebpf, "config")?.try_into()?;
+    let value = maps::Config {
+        layout_version: maps::LAYOUT_VERSION,
+        cluster: setup.cluster.0,
+        timeout_ns: nanos(setup.timeout)?,
+        // An acceptor that has forgotten its votes waits until they bind nobody any more.
+        votes_from: heritage.map_or_else(
+            || clock::now().as_nanos().saturating_add(max_lease_ns),
+            |heritage| heritage.votes_from,
+        ),
+        max_lease_ns,
+        node: setup.node.0,
+        port: setup.port,
+        zero: 0,
+    };
+    config.set(0, value, 0)?;
+    Ok(())
+}
+
+fn fill_allow(ebpf: &mut Ebpf, setup: &Setup) -> Result<()> {
+    let mut allow: HashMap<_, Address, PeerSlot> = map(ebpf, "allow")?.try_into()?;
+    let own = setup
+        .links
+        .first()
+        .map(|link| (setup.node, link.id, link.address));
+    for (row, (node, link, address)) in setup.peers.iter().copied().chain(own).enumerate() {
+        let slot = PeerSlot {
+            row: u32::try_from(row)?,
+            node: node.0,
+            link: link.0.into(),
+        };
+        allow.insert(Address::from(address), slot, 0)?;
+    }
+    Ok(())
+}
+
+/// Gives each guarded address a row, its old one if it had one. Rows that nobody uses any more keep
+/// what is in them, but closed: the programs take an empty first row for an empty map.
+fn fill_guards(
+    ebpf: &mut Ebpf,
+    setup: &Setup,
+    heritage: Option<&Heritage>,
+    guarded: &[u32],
+) -> Result<()> {
+    let inherited = heritage.map_or(&[][..], |heritage| &heritage.guards);
+    let wanted: Vec<Address> = setup
+        .guards
+        .iter()
+        .map(|guard| guard.address.address.into())
+        .collect();
+    let mut used: Vec<u32> = Vec::new();
+    for (index, row) in inherited {
+        if wanted.contains(&row.address) {
+            used.push(*index);
+        } else {
+            let closed = GuardRow {
+                open_until: 0,
+                ..*row
+            };
+            guard_rows(ebpf)?.set(*index, closed, 0)?;
+            vips(ebpf)?.remove(&row.address)?;
+        }
+    }
+    for (guard, ifindex) in setup.guards.iter().zip(guarded) {
+        let address = Address::from(guard.address.address);
+        let old = inherited.iter().find(|(_, row)| row.address == address);
+        let index = match old {
+            Some((index, _)) => *index,
+            None => (0..MAX_VIPS as u32)
+                .find(|index| !used.contains(index))
+                .context("too many addresses")?,
+        };
+        used.push(index);
+        let row = GuardRow {
+            address,
+            ifindex: *ifindex,
+            group: guard.group.0,
+            prefix_len: guard.address.len.into(),
+            ..old.map_or_else(GuardRow::default, |(_, row)| *row)
+        };
+        guard_rows(ebpf)?.set(index, row, 0)?;
+        vips(ebpf)?.insert(address, index, 0)?;
+    }
+    Ok(())
+}
+
+fn guard_rows(ebpf: &mut Ebpf) -> Result<Array<&mut aya::maps::MapData, GuardRow>> {
+    Ok(map(ebpf, "guard")?.try_into()?)
+}
+
+fn vips(ebpf: &mut Ebpf) -> Result<HashMap<&mut aya::maps::MapData, Address, u32>> {
+    Ok(map(ebpf, "vips")?.try_into()?)
+}
+
+fn nanos(duration: std::time::Duration) -> Result<u64> {
+    u64::try_from(duration.as_nanos()).context("a duration is too long for the kernel")
+}
+
+fn map<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
+    ebpf.map_mut(name)
+        .with_context(|| format!("the object has no map `{name}`"))
+}

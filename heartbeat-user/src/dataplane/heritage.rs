@@ -1,0 +1,91 @@
+//! What an earlier run of this instance left pinned: the votes of its acceptor and the guard of its
+//! addresses. They bind whoever comes after it.
+
+use std::{net::IpAddr, path::Path};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Pod,
+    maps::{Array, HashMap, Map, MapData},
+};
+use heartbeat_common::{
+    maps::{Address, Config, GuardRow, LAYOUT_VERSION},
+    time::Boottime,
+};
+
+use super::{Pins, Setup};
+use crate::clock;
+
+/// The maps that outlive the programs that they were made for.
+pub(super) const KEPT: [&str; 3] = ["leases", "guard", "vips"];
+
+/// A state to go on with.
+#[derive(Debug)]
+pub(super) struct Heritage {
+    /// Until then the acceptor abstains.
+    pub(super) votes_from: u64,
+    /// The guard's rows that are in use, each with its number.
+    pub(super) guards: Vec<(u32, GuardRow)>,
+}
+
+impl Heritage {
+    /// Reads what is there. `None` if it is nothing, or nothing to go on with.
+    pub(super) fn read(pins: &Pins, setup: &Setup) -> Option<Self> {
+        if !pins.path("config").exists() {
+            return None;
+        }
+        match Self::try_read(pins, setup) {
+            Ok(heritage) => Some(heritage),
+            Err(error) => {
+                log::warn!(
+                    "what is pinned at {} cannot be taken over: {error:#}; the acceptor begins anew",
+                    pins.dir().display()
+                );
+                None
+            }
+        }
+    }
+
+    fn try_read(pins: &Pins, setup: &Setup) -> Result<Self> {
+        let config: Config = array::<Config>(pins, "config")?.get(&0, 0)?;
+        anyhow::ensure!(
+            config.layout_version == LAYOUT_VERSION,
+            "it has map layout {}, this release has {LAYOUT_VERSION}",
+            config.layout_version
+        );
+        anyhow::ensure!(
+            (config.cluster, config.node) == (setup.cluster.0, setup.node.0),
+            "it is of node {} in cluster {:#010x}",
+            config.node,
+            config.cluster
+        );
+        for name in KEPT {
+            open(&pins.path(name))?;
+        }
+        let guard = array::<GuardRow>(pins, "guard")?;
+        let vips: HashMap<_, Address, u32> = Map::HashMap(open(&pins.path("vips"))?).try_into()?;
+        let row = |entry: Result<(Address, u32), _>| {
+            let (_, index) = entry?;
+            anyhow::Ok((index, guard.get(&index, 0)?))
+        };
+        Ok(Self {
+            votes_from: config.votes_from,
+            guards: vips.iter().map(row).collect::<Result<_>>()?,
+        })
+    }
+
+    /// Until when `address` may still be served: only if that is in the future.
+    pub(super) fn open_until(&self, address: IpAddr) -> Option<Boottime> {
+        let address = Address::from(address);
+        let (_, row) = self.guards.iter().find(|(_, row)| row.address == address)?;
+        Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > clock::now())
+    }
+}
+
+fn array<V: Pod>(pins: &Pins, name: &str) -> Result<Array<MapData, V>> {
+    Ok(Map::Array(open(&pins.path(name))?).try_into()?)
+}
+
+fn open(path: &Path) -> Result<MapData> {
+    MapData::from_pin(path).with_context(|| format!("could not open {}", path.display()))
+}

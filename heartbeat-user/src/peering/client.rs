@@ -1,0 +1,215 @@
+//! The end that asks.
+//!
+//! Tries one link after the other until a peer's agent greets, and asks it once. After that it never
+//! asks again by itself: what was asked may have been carried out.
+
+use std::{io::ErrorKind, net::SocketAddr, time::Duration};
+
+use heartbeat_common::wire::NodeId;
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    MAX_PAYLOAD,
+    frame::{FrameError, Hello, Kind, Route, Session},
+    keys::ChannelKeys,
+    socket,
+};
+use crate::config::{Config, LocalLink, Node, duration::Show, key::Keys};
+
+/// How long each of connecting and being greeted may take on one link: longer than the kernel takes to
+/// repeat a lost packet, which is 1 s for a connection's first.
+const LINK_PATIENCE: Duration = Duration::from_millis(1_500);
+/// More patience than anybody has.
+const MAX_PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    #[error("no other node has the id {}: see the configuration", .0.0)]
+    NoSuchPeer(NodeId),
+    #[error("a request of {0} bytes is too long: at most {MAX_PAYLOAD} go to another node")]
+    TooLong(usize),
+    #[error("could not get a random number from the kernel: {0}")]
+    Random(getrandom::Error),
+    /// Nothing was asked: to try again is safe.
+    #[error(
+        "could not reach the agent of node {node}, so it was not asked{}",
+        lines(attempts)
+    )]
+    Unreachable { node: String, attempts: Vec<String> },
+    /// It was asked, and may have done it or not.
+    #[error("node {node} was asked at {address}, but {what}\n  {remedy}")]
+    Unanswered {
+        node: String,
+        address: SocketAddr,
+        what: String,
+        remedy: &'static str,
+    },
+    /// It was asked and says why it does not answer.
+    #[error("node {node} was asked and gave no answer: {reason}")]
+    Refused { node: String, reason: String },
+}
+
+fn lines(attempts: &[String]) -> String {
+    attempts.iter().map(|line| format!("\n  {line}")).collect()
+}
+
+/// Asks the agent of node `to`, and waits at most for `patience` in all.
+pub async fn ask(
+    config: &Config,
+    keys: &Keys,
+    to: NodeId,
+    payload: &[u8],
+    patience: Duration,
+) -> Result<Vec<u8>, AskError> {
+    let peer = config.peers().find(|node| node.id == to);
+    let node = peer.ok_or(AskError::NoSuchPeer(to))?;
+    if payload.len() > MAX_PAYLOAD {
+        return Err(AskError::TooLong(payload.len()));
+    }
+    let patience = patience.min(MAX_PATIENCE);
+    let until = Instant::now() + patience;
+    let client = Hello::fresh().map_err(AskError::Random)?;
+    let mut attempts = Vec::new();
+    let links = config.local_links().zip(&node.addresses);
+    for (left, (link, address)) in (1..=config.links.len() as u32).rev().zip(links) {
+        let address = SocketAddr::new(*address, config.port);
+        // A link that is dead must leave time for the others.
+        let share =
+            (until.saturating_duration_since(Instant::now()) / (2 * left)).min(LINK_PATIENCE);
+        match greet(&link, address, share).await {
+            Ok((stream, server)) => {
+                let asking = Asking {
+                    config,
+                    keys: ChannelKeys::derive(keys),
+                    node,
+                    session: Session { server, client },
+                };
+                return asking
+                    .ask(stream, address, payload, (until, patience))
+                    .await;
+            }
+            Err(what) => attempts.push(format!(
+                "link {}, from {} to {address}: {what}",
+                link.id.0, link.address
+            )),
+        }
+    }
+    Err(AskError::Unreachable {
+        node: node.name.clone(),
+        attempts,
+    })
+}
+
+/// Connects over one link and waits for the agent's hello. The error says what happened.
+async fn greet(
+    link: &LocalLink<'_>,
+    address: SocketAddr,
+    patience: Duration,
+) -> Result<(TcpStream, Hello), String> {
+    let waited = Show(Duration::from_millis(patience.as_millis() as u64));
+    let local = SocketAddr::new(link.address, 0);
+    let socket = socket::open(link.interface, local).map_err(|error| {
+        let remedy = socket::remedy(&error);
+        format!(
+            "could not bind to {} on {}: {error}{remedy}",
+            link.address, link.interface
+        )
+    })?;
+    let mut stream = match timeout(patience, socket.connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+            return Err("connection refused: no agent runs there".to_owned());
+        }
+        Ok(Err(error)) => return Err(format!("could not connect: {error}")),
+        Err(_) => {
+            return Err(format!(
+                "no connection within {waited}: is the node or the link down?"
+            ));
+        }
+    };
+    match timeout(patience, Hello::read(&mut stream)).await {
+        Ok(Ok(hello)) => Ok((stream, hello)),
+        Ok(Err(FrameError::Io(error))) => Err(format!(
+            "it closed the connection at once ({error}): is it busy, or is our address here not in its configuration? its log says more"
+        )),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!(
+            "connected, but its agent said nothing for {waited}: is it stopped or overloaded?"
+        )),
+    }
+}
+
+/// A peer that greeted.
+struct Asking<'a> {
+    config: &'a Config,
+    keys: ChannelKeys,
+    node: &'a Node,
+    session: Session,
+}
+
+impl Asking<'_> {
+    async fn ask(
+        &self,
+        mut stream: TcpStream,
+        address: SocketAddr,
+        payload: &[u8],
+        (until, patience): (Instant, Duration),
+    ) -> Result<Vec<u8>, AskError> {
+        let unanswered = |what: String, remedy| AskError::Unanswered {
+            node: self.node.name.clone(),
+            address,
+            what,
+            remedy,
+        };
+        match timeout_at(until, self.exchange(&mut stream, payload)).await {
+            Ok(Ok((Kind::Answer, answer))) => Ok(answer),
+            Ok(Ok((_, reason))) => Err(AskError::Refused {
+                node: self.node.name.clone(),
+                reason: String::from_utf8_lossy(&reason).into_owned(),
+            }),
+            Ok(Err(FrameError::Io(error))) => Err(unanswered(
+                format!("the connection ended without an answer ({error})"),
+                "do the keys and configurations differ? its log says more; \
+                 see `heartbeat status` before asking again",
+            )),
+            Ok(Err(error)) => Err(unanswered(
+                format!("its answer was not taken: {error}"),
+                "it may have done it all the same: see `heartbeat status` before asking again",
+            )),
+            Err(_) => Err(unanswered(
+                format!("it did not answer within {}", Show(patience)),
+                "it may have done it all the same: see `heartbeat status` before asking again",
+            )),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        stream: &mut TcpStream,
+        payload: &[u8],
+    ) -> Result<(Kind, Vec<u8>), FrameError> {
+        let key = self.keys.active();
+        let (local, cluster) = (self.config.local().id, self.config.cluster_id);
+        let there = Route {
+            cluster,
+            source: local,
+            destination: self.node.id,
+        };
+        let back = Route {
+            cluster,
+            source: self.node.id,
+            destination: local,
+        };
+        let mut request = self.session.client.as_bytes().to_vec();
+        request.extend(self.session.seal(key, Kind::Request, there, payload));
+        stream.write_all(&request).await?;
+        let kinds = [Kind::Answer, Kind::Refusal];
+        let (kind, _, answer) = self.session.read(stream, &self.keys, &kinds, back).await?;
+        Ok((kind, answer))
+    }
+}

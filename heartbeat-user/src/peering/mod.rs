@@ -1,0 +1,39 @@
+//! How agents ask each other: one request and one answer over TCP on the cluster's links.
+//!
+//! Carries a command given on one node to another node's agent, so that nobody but a node of the
+//! cluster can give one, and none twice. It never looks into what it carries, decides nothing, and
+//! hides nothing: who listens on the link can read along. `docs/peering.md` shows every byte.
+
+mod client;
+mod complaints;
+mod frame;
+mod keys;
+mod server;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use heartbeat_common::wire::NodeId;
+use tokio::sync::oneshot;
+
+pub use client::{AskError, ask};
+pub use server::serve;
+
+/// No request and no answer is longer, in bytes.
+pub const MAX_PAYLOAD: usize = 64 * 1024;
+/// How long the asked agent may take. Then the one who asks is told so.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// Patience that lets a question pass by a dead link and still outlasts [`ANSWER_PATIENCE`].
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a peer's agent asks of ours. The peer is who it says, and asked just now.
+#[derive(Debug)]
+pub struct PeerAsked {
+    pub from: NodeId,
+    pub payload: Vec<u8>,
+    /// Where the answer goes, at most [`MAX_PAYLOAD`] bytes. Once it is closed the peer was told
+    /// that there is none: a request that was not begun by then is better left.
+    pub answer: oneshot::Sender<Vec<u8>>,
+}

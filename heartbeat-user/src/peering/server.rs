@@ -1,0 +1,324 @@
+//! The end that is asked.
+//!
+//! Takes connections from the peers' addresses only, believes nothing before its tag, and holds for
+//! a connection that proved nothing no more than a head's few bytes. No peer can wait here for ever,
+//! nor keep the others out by saying nothing.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use heartbeat_common::wire::{ClusterId, LinkId, NodeId};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
+    task::{AbortHandle, JoinSet},
+    time::{sleep, timeout},
+};
+
+use super::{
+    ANSWER_PATIENCE, MAX_PAYLOAD, PeerAsked,
+    complaints::{About, Complaints},
+    frame::{FrameError, Hello, Kind, Route, Session},
+    keys::{ChannelKey, ChannelKeys},
+    socket,
+};
+use crate::config::{Config, key::Keys};
+
+/// How long a peer may take to ask, and again to take the answer.
+const TRANSFER_PATIENCE: Duration = Duration::from_secs(2);
+/// Connections at the same time, over all links.
+pub(super) const MAX_CONNECTIONS: usize = 32;
+/// From one attempt to open a link's listener to the next.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Our end of a link.
+struct LinkEnd {
+    id: LinkId,
+    interface: String,
+    address: SocketAddr,
+    /// The peers by their addresses on this link.
+    peers: HashMap<IpAddr, Peer>,
+}
+
+#[derive(Clone)]
+struct Peer {
+    id: NodeId,
+    /// For messages.
+    name: String,
+}
+
+/// What all connections share.
+struct Server {
+    cluster: ClusterId,
+    local: NodeId,
+    keys: ChannelKeys,
+    asked: mpsc::Sender<PeerAsked>,
+    complaints: Complaints,
+}
+
+/// A connection, and the peer whose address it comes from.
+type Accepted = (TcpStream, Peer);
+
+/// Answers the peers on all links, until the future is dropped. What they ask goes to `asked`.
+pub fn serve(
+    config: &Config,
+    keys: &Keys,
+    asked: mpsc::Sender<PeerAsked>,
+) -> impl Future<Output = ()> + Send + use<> {
+    let links: Vec<LinkEnd> = link_ends(config).collect();
+    let server = Arc::new(Server {
+        cluster: config.cluster_id,
+        local: config.local().id,
+        keys: ChannelKeys::derive(keys),
+        asked,
+        complaints: Complaints::default(),
+    });
+    async move {
+        // Both sets end their tasks when this future is dropped.
+        let mut listeners = JoinSet::new();
+        let mut connections = Connections::default();
+        let (sender, mut accepted) = mpsc::channel(1);
+        for link in links {
+            listeners.spawn(listen(link, Arc::clone(&server), sender.clone()));
+        }
+        drop(sender);
+        loop {
+            tokio::select! {
+                next = accepted.recv() => match next {
+                    Some((stream, peer)) => connections.admit(stream, peer, &server),
+                    // The listeners never end.
+                    None => return,
+                },
+                Some(_) = connections.tasks.join_next() => {}
+            }
+        }
+    }
+}
+
+fn link_ends(config: &Config) -> impl Iterator<Item = LinkEnd> {
+    config.local_links().map(|link| {
+        let peers = config.peers().filter_map(|node| {
+            let address = node.addresses.get(usize::from(link.id.0))?;
+            let peer = Peer {
+                id: node.id,
+                name: node.name.clone(),
+            };
+            Some((*address, peer))
+        });
+        LinkEnd {
+            id: link.id,
+            interface: link.interface.to_owned(),
+            address: SocketAddr::new(link.address, config.port),
+            peers: peers.collect(),
+        }
+    })
+}
+
+/// Takes the connections that peers make on one link. Never ends.
+async fn listen(link: LinkEnd, server: Arc<Server>, accepted: mpsc::Sender<Accepted>) {
+    let listener = open(&link).await;
+    loop {
+        let (stream, source) = match listener.accept().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                server.complaints.warn(About::Ourselves, || {
+                    format!("could not accept a peer's connection: {error}")
+                });
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if let Some(peer) = link.peers.get(&source.ip()) {
+            // Fails only while all of us is being dropped.
+            let _ = accepted.send((stream, peer.clone())).await;
+        } else {
+            server.complaints.warn(About::Strangers, || {
+                format!(
+                    "refused a connection from {source} on link {}: no node has this address there",
+                    link.id.0
+                )
+            });
+        }
+    }
+}
+
+/// Opens a link's listener, as often as it takes.
+async fn open(link: &LinkEnd) -> TcpListener {
+    let mut told = None;
+    loop {
+        let opened =
+            socket::open(&link.interface, link.address).and_then(|socket| socket.listen(64));
+        let error = match opened {
+            Ok(listener) => {
+                log::debug!("peers may ask on {} ({})", link.address, link.interface);
+                return listener;
+            }
+            Err(error) => error,
+        };
+        // Once, and again when it fails in another way.
+        if told != Some(error.raw_os_error()) {
+            log::warn!(
+                "peers cannot ask on link {}: could not listen on {} ({}): {error}{}; trying again every {} s",
+                link.id.0,
+                link.address,
+                link.interface,
+                socket::remedy(&error),
+                RETRY.as_secs()
+            );
+            told = Some(error.raw_os_error());
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// The connections that are open.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    /// The oldest first.
+    open: VecDeque<Connection>,
+}
+
+struct Connection {
+    task: AbortHandle,
+    /// Whether it brought a request under a good tag.
+    proven: Arc<AtomicBool>,
+}
+
+impl Connections {
+    /// Serves a new connection. If there are too many, the oldest that proved nothing gives way.
+    fn admit(&mut self, stream: TcpStream, peer: Peer, server: &Arc<Server>) {
+        self.open
+            .retain(|connection| !connection.task.is_finished());
+        if self.open.len() >= MAX_CONNECTIONS {
+            let unproven = |open: &Connection| !open.proven.load(Ordering::Relaxed);
+            let Some(oldest) = self.open.iter().position(unproven) else {
+                server.complaints.warn(About::Ourselves, || {
+                    format!(
+                        "turned node {} away: {MAX_CONNECTIONS} peers' requests wait for this agent already",
+                        peer.name
+                    )
+                });
+                return;
+            };
+            if let Some(oldest) = self.open.remove(oldest) {
+                oldest.task.abort();
+            }
+        }
+        let proven = Arc::new(AtomicBool::new(false));
+        let task = self.tasks.spawn({
+            let (server, proven) = (Arc::clone(server), Arc::clone(&proven));
+            async move { server.converse(stream, &peer, &proven).await }
+        });
+        self.open.push_back(Connection { task, proven });
+    }
+}
+
+impl Server {
+    /// One request and its answer.
+    async fn converse(&self, mut stream: TcpStream, peer: &Peer, proven: &AtomicBool) {
+        let taken = match timeout(TRANSFER_PATIENCE, self.take(&mut stream, peer.id)).await {
+            Ok(taken) => taken,
+            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        };
+        let (session, key, payload) = match taken {
+            Ok(taken) => taken,
+            // A peer or a link that went away. It will ask again if it means to.
+            Err(FrameError::Io(error)) => {
+                log::debug!("node {} asked nothing in the end: {error}", peer.name);
+                return;
+            }
+            Err(error) => {
+                self.complaints.warn(About::Peer(peer.id), || {
+                    format!("did not take what node {} asked: {error}", peer.name)
+                });
+                return;
+            }
+        };
+        proven.store(true, Ordering::Relaxed);
+        let (kind, payload) = match self.answer(peer.id, payload).await {
+            Ok(answer) => (Kind::Answer, answer),
+            Err(why) => {
+                self.complaints.warn(About::Ourselves, || {
+                    format!("node {} asked and got no answer: {why}", peer.name)
+                });
+                (Kind::Refusal, why.into_bytes())
+            }
+        };
+        let frame = session.seal(key, kind, self.route_to(peer.id), &payload);
+        let sent = timeout(TRANSFER_PATIENCE, async {
+            stream.write_all(&frame).await?;
+            stream.shutdown().await
+        });
+        if !matches!(sent.await, Ok(Ok(()))) {
+            log::debug!("node {} did not wait for its answer", peer.name);
+        }
+    }
+
+    /// Takes a request. The answer is sealed with the key that the request was sealed with, which
+    /// the peer surely has.
+    async fn take(
+        &self,
+        stream: &mut TcpStream,
+        peer: NodeId,
+    ) -> Result<(Session, &ChannelKey, Vec<u8>), FrameError> {
+        let server = Hello::fresh().map_err(io::Error::other)?;
+        stream.write_all(server.as_bytes()).await?;
+        let client = Hello::read(stream).await?;
+        let session = Session { server, client };
+        let route = Route {
+            cluster: self.cluster,
+            source: peer,
+            destination: self.local,
+        };
+        let (_, key, payload) = session
+            .read(stream, &self.keys, &[Kind::Request], route)
+            .await?;
+        Ok((session, key, payload))
+    }
+
+    /// Hands a request on and waits for the answer; the error is for the peer.
+    async fn answer(&self, from: NodeId, payload: Vec<u8>) -> Result<Vec<u8>, String> {
+        let (answer, answered) = oneshot::channel();
+        let asked = PeerAsked {
+            from,
+            payload,
+            answer,
+        };
+        let work = async {
+            let stopping = "its agent is stopping";
+            self.asked.send(asked).await.map_err(|_| stopping)?;
+            answered.await.map_err(|_| stopping)
+        };
+        let answer = timeout(ANSWER_PATIENCE, work).await.map_err(|_| {
+            format!(
+                "its agent is busy since {} s and may still do it",
+                ANSWER_PATIENCE.as_secs()
+            )
+        })??;
+        if answer.len() > MAX_PAYLOAD {
+            return Err(format!(
+                "it was carried out, but the answer of {} bytes is too long to send",
+                answer.len()
+            ));
+        }
+        Ok(answer)
+    }
+
+    fn route_to(&self, peer: NodeId) -> Route {
+        Route {
+            cluster: self.cluster,
+            source: self.local,
+            destination: peer,
+        }
+    }
+}

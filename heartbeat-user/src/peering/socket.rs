@@ -1,0 +1,39 @@
+//! A TCP socket on one link.
+
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+};
+
+use tokio::net::TcpSocket;
+
+/// A socket bound to `local`, whose packets come and go by `interface` only: were the kernel to
+/// choose another way around a broken link, that link would look sound.
+pub(super) fn open(interface: &str, local: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if local.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.bind_device(Some(interface.as_bytes()))?;
+    socket.set_nodelay(true)?;
+    if local.port() != 0 {
+        // A connection of the agent before us that still lingers must not keep us out.
+        socket.set_reuseaddr(true)?;
+    }
+    socket.bind(local)?;
+    Ok(socket)
+}
+
+/// What to do about an error of `open`.
+pub(super) fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => ": another program has this port; end that one",
+        ErrorKind::AddrNotAvailable => {
+            ": the address is not on this host, or still undergoes duplicate address detection"
+        }
+        ErrorKind::PermissionDenied => ": a port below 1024 needs root or CAP_NET_BIND_SERVICE",
+        _ if error.raw_os_error() == Some(libc::ENODEV) => ": this host has no such interface",
+        _ => "",
+    }
+}

@@ -1,0 +1,61 @@
+//! What the rest of the agent tells the pulse.
+
+use std::sync::{
+    Arc,
+    mpsc::{Receiver, Sender, channel},
+};
+
+use anyhow::Result;
+use heartbeat_common::wire::NodeId;
+use heartbeat_core::cluster::Intent;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directive {
+    /// All of the group with this index has stopped here.
+    Stopped {
+        group: usize,
+    },
+    /// The operator wants the group with this index on `to`.
+    Move {
+        group: usize,
+        to: NodeId,
+    },
+    Intend(Intent),
+    /// End.
+    Stop,
+}
+
+/// A handle for those who tell. It never blocks.
+#[derive(Clone, Debug)]
+pub struct Directives {
+    sender: Sender<Directive>,
+    bell: Arc<EventFd>,
+}
+
+/// The pulse's end.
+#[derive(Debug)]
+pub struct Inbox {
+    pub(super) receiver: Receiver<Directive>,
+    pub(super) bell: Arc<EventFd>,
+}
+
+impl Directives {
+    pub fn new() -> Result<(Self, Inbox)> {
+        let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+        let bell = Arc::new(EventFd::from_flags(flags)?);
+        let (sender, receiver) = channel();
+        let handle = Self {
+            sender,
+            bell: Arc::clone(&bell),
+        };
+        Ok((handle, Inbox { receiver, bell }))
+    }
+
+    /// Tells the pulse, unless it has ended.
+    pub fn tell(&self, directive: Directive) {
+        // It fails when the pulse has ended, which others notice; the bell when it rings already.
+        let _ = self.sender.send(directive);
+        let _ = self.bell.write(1);
+    }
+}
