@@ -281,8 +281,8 @@ pub struct VoteEvent {
 }
 
 impl VoteEvent {
-    /// In place of a row: our own acceptor was told by another node that the leases of these groups
-    /// are free now.
+    /// In place of a row: our own acceptor freed the lease of the group in the first entry, at the word
+    /// of whoever owned it.
     pub const FREED: u32 = u32::MAX;
 }
 

@@ -11,7 +11,7 @@ use heartbeat_common::{
     lease::Slot,
     maps::{PeerRow, VoteEvent},
     time::Boottime,
-    wire::{GroupId, Incarnation, LeaseEntry, LinkId, MAX_LEASES, NodeId, NodeState},
+    wire::{GroupId, Incarnation, LeaseEntry, LinkId, NodeId, NodeState},
 };
 
 use crate::{
@@ -436,7 +436,7 @@ impl Cluster {
         self.intent = intent;
     }
 
-    /// The lease entries that the probes are to carry, [`MAX_LEASES`] each.
+    /// The lease entries that the probes are to carry, as many as fit into each.
     pub fn requests(&self) -> impl Iterator<Item = LeaseEntry> {
         let lease = self.timing.lease;
         let entry = move |group: &Group| Some(group.ask()?.entry(group.plan.id, lease));

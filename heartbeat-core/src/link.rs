@@ -236,12 +236,17 @@ impl LinkDetector {
         let looked_at = self.spoken.map_or(reply_seq, |spoken| spoken.last_seq);
         // What the ring has forgotten left between the last look and the oldest that it knows.
         let oldest_known = row.last_probe_seq.saturating_sub(SENT_RING as u64 - 1);
+        // What left with the probe that was answered does not begin a silence.
+        let answered = (reply_seq >= oldest_known).then(|| left_at(row, reply_seq));
+        let from = answered.map_or(self.barrier, |left| {
+            left.after(timing.interval / 2).max(self.barrier)
+        });
         for sequence in (looked_at + 1).max(oldest_known)..=row.last_probe_seq {
             let left = left_at(row, sequence);
             match &mut self.spoken {
                 Some(spoken) if spoken.enough_left.is_some() => break,
                 Some(spoken) => spoken.add(sequence, left, timing),
-                None if left > self.barrier => {
+                None if left > from => {
                     self.spoken = Some(Spoken::begin(reply_seq, sequence, left, timing));
                 }
                 None => {}

@@ -82,3 +82,4 @@ fn attempt(seed: u64, faults: &[Fault], bugs: Bugs, verbose: bool) -> Result<(),
     let run = || Run::new(seed, faults, bugs, verbose).go();
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("panicked, see above".to_owned()))
 }
+

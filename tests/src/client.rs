@@ -16,7 +16,7 @@ use heartbeat_common::time::Boottime;
 
 use crate::{
     netns::Namespace,
-    service::{self, NUMBER_LEN},
+    service::{self, GIVEN_LEN, NUMBER_LEN},
     sys::{self, Ticker},
 };
 
@@ -30,11 +30,23 @@ const STEADY_PERCENT: usize = 95;
 pub struct Record {
     pub sent: Boottime,
     pub answer: Option<Answer>,
+    /// Further answers to the same datagram.
+    pub again: Vec<Answer>,
 }
 
-/// Who answered, and when the answer reached the client.
+impl Record {
+    /// All answers to this datagram.
+    pub fn answers(&self) -> impl Iterator<Item = &Answer> {
+        self.answer.iter().chain(&self.again)
+    }
+}
+
+/// Who answered, and when.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// When the node gave it, before its kernel let it out.
+    pub given: Boottime,
+    /// When it reached the client.
     pub at: Boottime,
     pub node: Arc<str>,
 }
@@ -108,11 +120,17 @@ impl Client {
         let Books { reports, records } = &mut *books;
         for report in reports.try_iter() {
             match report {
-                Report::Sent(sent) => records.push(Record { sent, answer: None }),
+                Report::Sent(sent) => records.push(Record {
+                    sent,
+                    answer: None,
+                    again: Vec::new(),
+                }),
                 Report::Answered(number, answer) => {
-                    // The first answer counts. Each datagram is reported as sent before it leaves.
-                    if let Some(record) = records.get_mut(number) {
-                        record.answer.get_or_insert(answer);
+                    // Each datagram is reported as sent before it leaves.
+                    match records.get_mut(number) {
+                        Some(record) if record.answer.is_none() => record.answer = Some(answer),
+                        Some(record) => record.again.push(answer),
+                        None => {}
                     }
                 }
             }
@@ -173,7 +191,10 @@ fn receive(socket: &UdpSocket, vip: SocketAddr, report: &Sender<Report>, stop: &
             continue;
         };
         let at = sys::boottime();
-        let Some((number, name)) = buffer[..len].split_first_chunk::<NUMBER_LEN>() else {
+        let Some((number, rest)) = buffer[..len].split_first_chunk::<NUMBER_LEN>() else {
+            continue;
+        };
+        let Some((given, name)) = rest.split_first_chunk::<GIVEN_LEN>() else {
             continue;
         };
         let Ok(name) = std::str::from_utf8(name) else {
@@ -191,8 +212,9 @@ fn receive(socket: &UdpSocket, vip: SocketAddr, report: &Sender<Report>, stop: &
             });
         let node = Arc::clone(&names[known]);
         let number = u64::from_be_bytes(*number) as usize;
+        let given = Boottime::from_nanos(u64::from_be_bytes(*given));
         if report
-            .send(Report::Answered(number, Answer { at, node }))
+            .send(Report::Answered(number, Answer { given, at, node }))
             .is_err()
         {
             return;

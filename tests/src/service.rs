@@ -28,6 +28,8 @@ use crate::{netns::Namespace, sys};
 pub const PORT: u16 = 7_700;
 /// Bytes of the number at the start of every datagram, in network byte order.
 pub(crate) const NUMBER_LEN: usize = 8;
+/// Bytes of the time at which an answer was given, behind its number, in network byte order.
+pub(crate) const GIVEN_LEN: usize = 8;
 /// How often the threads look whether they are to end.
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 
@@ -97,7 +99,13 @@ fn serve(socket: &UdpSocket, node: &str, stop: &AtomicBool) {
         };
         // Answer from the address that was asked; the interface is for the route to choose.
         to.ipi6_ifindex = 0;
-        let answer = [IoSlice::new(number), IoSlice::new(node.as_bytes())];
+        // The guard looks at it after this: what it lets out was given before it closed.
+        let given = sys::boottime().as_nanos().to_be_bytes();
+        let answer = [
+            IoSlice::new(number),
+            IoSlice::new(&given),
+            IoSlice::new(node.as_bytes()),
+        ];
         let from = [ControlMessage::Ipv6PacketInfo(&to)];
         // An answer that cannot be sent is a lost answer: the client sees it missing.
         let _ = sendmsg(

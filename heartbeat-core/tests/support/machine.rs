@@ -14,7 +14,7 @@ use heartbeat_core::{
     group::{GroupCommand, Serving},
 };
 
-use super::{clock::Clock, kernel::Kernel, net::Path};
+use super::{clock::Clock, kernel::Kernel, net::{Path, Sent}};
 
 /// Frames that the network card holds while the machine stands still.
 const CARD: usize = 256;
@@ -55,7 +55,7 @@ pub(crate) struct Machine {
     /// Its probes do not pass TC egress.
     pub(crate) mute: bool,
     /// Frames that wait for a machine that stands still.
-    card: Vec<(Path, Vec<u8>)>,
+    card: Vec<(Path, Vec<u8>, Sent)>,
     pub(crate) timers_planned: bool,
     agents: u64,
     /// The last that was used: an agent keeps it on disk.
@@ -153,20 +153,26 @@ impl Machine {
     }
 
     /// A frame arrives: the reply to it, if there is one.
-    pub(crate) fn arrive(&mut self, path: Path, frame: Vec<u8>, at: u64) -> Option<Vec<u8>> {
+    pub(crate) fn arrive(
+        &mut self,
+        path: Path,
+        frame: Vec<u8>,
+        sent: Sent,
+        at: u64,
+    ) -> Option<Vec<u8>> {
         let now = self.clock.reads(at);
         let kernel = self.kernel.as_mut()?;
         if self.stands_until <= at {
             return kernel.arrive(path.link, frame, now);
         }
         if self.card.len() < CARD {
-            self.card.push((path, frame));
+            self.card.push((path, frame, sent));
         }
         None
     }
 
     /// Empties the network card.
-    pub(crate) fn take_waiting(&mut self) -> Vec<(Path, Vec<u8>)> {
+    pub(crate) fn take_waiting(&mut self) -> Vec<(Path, Vec<u8>, Sent)> {
         std::mem::take(&mut self.card)
     }
 

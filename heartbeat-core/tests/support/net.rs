@@ -55,6 +55,8 @@ pub(crate) struct Sent {
     pub(crate) reply: bool,
     /// It, or what it answers, was given up already: it does not end a row of losses.
     pub(crate) late: bool,
+    /// When the probe left.
+    pub(crate) asked_at: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +79,9 @@ pub(crate) struct Net {
     /// A copy, and half of what is lost, comes after all, later by up to this.
     pub(crate) late: u64,
     blocked: HashSet<Path>,
-    /// How many round trips of an asker failed in a row, by its way to the peer.
-    failed: HashMap<Path, u64>,
+    /// How many round trips of an asker failed in a row, by its way to the peer, and when the last of
+    /// them began.
+    failed: HashMap<Path, (u64, u64)>,
 }
 
 impl Net {
@@ -109,13 +112,14 @@ impl Net {
             return Vec::new();
         }
         let asked = if sent.reply { path.back() } else { path };
-        let failed = self.failed.entry(asked).or_default();
+        let (failed, last) = self.failed.entry(asked).or_default();
         if *failed < self.losses_in_a_row && rng.per_mille(self.loss_per_mille) {
             *failed += 1;
+            *last = sent.asked_at.max(*last);
             let comes = self.late > 0 && rng.per_mille(500);
             return Vec::from_iter(comes.then(|| self.late_copy(rng)));
         }
-        if sent.reply && !sent.late {
+        if sent.reply && !sent.late && sent.asked_at > *last {
             *failed = 0;
         }
         let mut copies = vec![Delivery {

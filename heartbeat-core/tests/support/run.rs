@@ -74,6 +74,7 @@ pub(crate) struct Run {
     /// How often the truth is compared with what the cores say.
     grain: u64,
     verbose: bool,
+    seed: u64,
 }
 
 impl Run {
@@ -85,7 +86,7 @@ impl Run {
         let timeout = ns(world.timing.timeout);
         let drift = timeout / 1_000_000 * 4 * u64::from(world.timing.drift_ppm);
         let tolerance = 2 * (world.net.latency + world.net.jitter)
-            + world.net.late.min(timeout)
+            + (2 * world.net.late).min(timeout)
             + world.wake_latency
             + drift
             + grain;
@@ -97,6 +98,7 @@ impl Run {
             faults: faults.to_vec(),
             grain,
             verbose,
+            seed,
         }
     }
 
@@ -105,6 +107,7 @@ impl Run {
             println!("{}", self.world);
         }
         let outcome = self.happen();
+        if std::env::var_os("SIMSTAT").is_some() { println!("STAT {} {:?} {} ", self.seed, self.faults[0], self.world.timing.timeout.as_millis()); self.invariants.print(); }
         if self.verbose {
             for entry in &self.world.log {
                 println!("{entry:?}");

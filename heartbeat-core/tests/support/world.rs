@@ -38,7 +38,7 @@ enum Event {
     Arrive {
         path: Path,
         frame: Vec<u8>,
-        late: bool,
+        sent: Sent,
     },
     /// The agent's own timer; of the life and plan with this number.
     Wake {
@@ -78,6 +78,8 @@ pub(crate) struct Bugs {
 pub(crate) struct Round {
     pub(crate) at: u64,
     pub(crate) machine: usize,
+    /// Which of the machine's agents asks.
+    pub(crate) agent: u64,
     /// Out of turn, because something new was to be asked.
     pub(crate) urgent: bool,
     /// Frames to each peer and link.
@@ -360,7 +362,7 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Arrive { path, frame, late } => self.arrive(path, frame, late),
+            Event::Arrive { path, frame, sent } => self.arrive(path, frame, sent),
             Event::Wake { machine, plan } => {
                 let agent = self.machines[machine].agent.as_ref();
                 if agent.is_some_and(|agent| agent.plan == plan) {
@@ -375,8 +377,8 @@ impl World {
             }
             Event::Resume { machine } => {
                 if !self.stands_still(machine) {
-                    for (path, frame) in self.machines[machine].take_waiting() {
-                        self.arrive(path, frame, false);
+                    for (path, frame, sent) in self.machines[machine].take_waiting() {
+                        self.arrive(path, frame, sent);
                     }
                     self.run_timers(machine);
                 }
@@ -414,9 +416,12 @@ impl World {
         self.wake(machine);
     }
 
-    fn arrive(&mut self, path: Path, frame: Vec<u8>, late: bool) {
-        if let Some(reply) = self.machines[path.to].arrive(path, frame, self.now) {
-            let sent = Sent { reply: true, late };
+    fn arrive(&mut self, path: Path, frame: Vec<u8>, sent: Sent) {
+        if let Some(reply) = self.machines[path.to].arrive(path, frame, sent, self.now) {
+            let sent = Sent {
+                reply: true,
+                ..sent
+            };
             self.send(path.back(), reply, sent);
         }
         self.plan_timers(path.to);
@@ -432,7 +437,8 @@ impl World {
     fn send(&mut self, path: Path, frame: Vec<u8>, sent: Sent) {
         for Delivery { takes, late } in self.net.carry(path, sent, &mut self.rng) {
             let frame = frame.clone();
-            self.plan(self.now + takes, Event::Arrive { path, frame, late });
+            let sent = Sent { late, ..sent };
+            self.plan(self.now + takes, Event::Arrive { path, frame, sent });
         }
     }
 
@@ -509,6 +515,10 @@ impl World {
         self.rounds.push(Round {
             at: self.now,
             machine,
+            agent: self.machines[machine]
+                .agent
+                .as_ref()
+                .map_or(0, |agent| agent.life),
             urgent,
             frames: probes.len() / rows,
         });
@@ -521,7 +531,11 @@ impl World {
                 to,
                 link,
             };
-            self.send(path, probe, Sent::default());
+            let sent = Sent {
+                asked_at: self.now,
+                ..Sent::default()
+            };
+            self.send(path, probe, sent);
         }
     }
 

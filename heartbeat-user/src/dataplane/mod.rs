@@ -149,11 +149,13 @@ impl Dataplane {
         } = self;
         let mut used = Vec::new();
         // The guard first: while anything is exchanged, no address is without it.
-        for name in setup.all_guarded() {
+        for name in setup.guarded_interfaces() {
             attach::egress(ebpf, "guard_egress", name, pins)?;
             used.push(attach::egress_pin("guard_egress", name));
-        }
-        for name in setup.guarded_interfaces() {
+            if setup.is_link(name) {
+                // There the responder guards what comes in.
+                continue;
+            }
             let attached = attach::xdp(ebpf, "guard_ingress", name, XdpMode::Auto, pins)?;
             log::info!("{name}: guard attached in {} mode", attached.name());
             used.push(attach::xdp_pin(name, attached));

@@ -82,27 +82,21 @@ impl Setup {
         self.peers.len() + 1
     }
 
-    /// The interfaces with guarded addresses that are no links.
-    pub(super) fn guarded_interfaces(&self) -> impl Iterator<Item = &str> {
-        self.all_guarded().filter(|name| !self.is_link(name))
+    /// The interfaces that the guard watches: those with guarded addresses, and all links, by which
+    /// traffic of an address may pass as well. None if nothing is guarded.
+    pub(super) fn guarded_interfaces(&self) -> Vec<&str> {
+        let guards = self.guards.iter().map(|guard| guard.interface.as_str());
+        let links = self.links.iter().map(|link| link.interface.as_str());
+        let mut names = Vec::new();
+        for name in guards.chain(links.filter(|_| !self.guards.is_empty())) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
-    /// The interfaces with guarded addresses.
-    pub(super) fn all_guarded(&self) -> impl Iterator<Item = &str> {
-        let first = |(index, guard): (usize, &'_ SetupGuard)| {
-            let before = &self.guards[..index];
-            !before
-                .iter()
-                .any(|other| other.interface == guard.interface)
-        };
-        self.guards
-            .iter()
-            .enumerate()
-            .filter(move |entry| first(*entry))
-            .map(|(_, guard)| guard.interface.as_str())
-    }
-
-    fn is_link(&self, interface: &str) -> bool {
+    pub(super) fn is_link(&self, interface: &str) -> bool {
         self.links.iter().any(|link| link.interface == interface)
     }
 }

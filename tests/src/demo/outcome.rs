@@ -135,12 +135,14 @@ mod tests {
     fn record(sent: u64, answer: Option<(u64, &str)>) -> Record {
         let at = Boottime::from_nanos;
         let answer = answer.map(|(when, node)| Answer {
+            given: at(when),
             at: at(when),
             node: Arc::from(node),
         });
         Record {
             sent: at(sent),
             answer,
+            again: Vec::new(),
         }
     }
 

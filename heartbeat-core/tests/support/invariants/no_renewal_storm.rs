@@ -12,8 +12,8 @@ use crate::support::{
 
 #[derive(Default)]
 pub(crate) struct NoRenewalStorm {
-    /// By machine: the rounds of the last lease.
-    recent: HashMap<usize, VecDeque<Round>>,
+    /// By machine and agent: the rounds of the last lease.
+    recent: HashMap<(usize, u64), VecDeque<Round>>,
     judged: usize,
     /// The most rounds out of turn that any lease saw.
     pub(crate) most_urgent: usize,
@@ -33,7 +33,7 @@ impl NoRenewalStorm {
             if round.frames > frames_bound {
                 return Err(format!("storm: more than {frames_bound} frames in {round:?}"));
             }
-            let recent = self.recent.entry(round.machine).or_default();
+            let recent = self.recent.entry((round.machine, round.agent)).or_default();
             recent.push_back(*round);
             while recent.front().is_some_and(|first| first.at + lease < round.at) {
                 recent.pop_front();
