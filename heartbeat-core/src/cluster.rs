@@ -70,6 +70,9 @@ pub enum Command {
 /// One node's acceptor as its own node sees it.
 pub trait Slots {
     fn slot(&self, group: GroupId) -> Slot;
+
+    /// Until when it abstains: the start of the clock if it always voted.
+    fn votes_from(&self) -> Boottime;
 }
 
 /// A member of the cluster, as the configuration has it.
@@ -361,7 +364,7 @@ impl Cluster {
 
     fn note_fitness(&mut self, now: Boottime) {
         for peer in &mut self.peers {
-            if Standing::of_peer(peer.state, peer.said.state) == Standing::Fit {
+            if peer.standing(now, &self.timing) == Standing::Fit {
                 peer.fit_since.get_or_insert(now);
             } else {
                 peer.fit_since = None;
@@ -372,6 +375,7 @@ impl Cluster {
     fn step_groups(&mut self, now: Boottime, slots: &dyn Slots, out: &mut Vec<Command>) {
         let Self {
             local,
+            timing,
             peers,
             groups,
             scratch,
@@ -381,18 +385,17 @@ impl Cluster {
         let outlook = Outlook {
             local: *local,
             now,
-            timing: &self.timing,
+            timing,
             auto_failback: self.auto_failback,
             may_take: self.state == NodeState::Active && !self.hangs && self.deaf_since.is_none(),
             may_keep: matches!(self.state, NodeState::Active | NodeState::Starting) && !self.hangs,
+            hangs: self.hangs,
             woke_at: self.woke_at,
             fit_since: &|node| peer(node)?.fit_since,
-            standing: &|node| {
-                peer(node).map_or(Standing::Out, |peer| {
-                    Standing::of_peer(peer.state, peer.said.state)
-                })
-            },
+            acceptor: &|node| Some(1 + peers.iter().position(|peer| peer.node == node)?),
+            standing: &|node| peer(node).map_or(Standing::Out, |peer| peer.standing(now, timing)),
             slot: &|group| slots.slot(group),
+            votes_from: slots.votes_from(),
         };
         for (index, group) in groups.iter_mut().enumerate() {
             group.step(&outlook, scratch);

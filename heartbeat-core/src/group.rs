@@ -81,13 +81,19 @@ pub(crate) struct Outlook<'a> {
     pub(crate) may_take: bool,
     /// Whether it may keep one.
     pub(crate) may_keep: bool,
+    /// Whether the slow side of this agent hangs.
+    pub(crate) hangs: bool,
     /// When this node last stood still for too long: the start of the clock if never.
     pub(crate) woke_at: Boottime,
     /// Since when each peer has been fit without interruption.
     pub(crate) fit_since: &'a dyn Fn(NodeId) -> Option<Boottime>,
+    /// The number of a peer's acceptor.
+    pub(crate) acceptor: &'a dyn Fn(NodeId) -> Option<usize>,
     pub(crate) standing: &'a dyn Fn(NodeId) -> Standing,
     /// Our own acceptor's slot.
     pub(crate) slot: &'a dyn Fn(GroupId) -> Slot,
+    /// Until when that acceptor abstains.
+    pub(crate) votes_from: Boottime,
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +103,8 @@ pub struct Group {
     serving: Serving,
     /// What our own acceptor last said.
     known: Slot,
+    /// That acceptor heard of a release which was not looked at yet.
+    freed: bool,
     free_since: Option<Boottime>,
     /// Nothing is asked before.
     not_before: Boottime,
@@ -107,6 +115,8 @@ pub struct Group {
     failback_from: Boottime,
     /// Whom it is for once it stopped.
     successor: Successor,
+    /// Whether it stops because the lease ran out.
+    lost: bool,
     handed_over_at: Option<Boottime>,
     /// The guard that an earlier agent of this node left open.
     inherited_until: Boottime,
@@ -125,6 +135,7 @@ impl Group {
             proposer,
             serving: Serving::Stopped,
             known: Slot::default(),
+            freed: false,
             free_since: None,
             not_before: Boottime::default(),
             asked_at: Boottime::default(),
@@ -132,6 +143,7 @@ impl Group {
             pinned: false,
             failback_from: Boottime::default(),
             successor: Successor::default(),
+            lost: false,
             handed_over_at: None,
             inherited_until: Boottime::default(),
             course: Course::default(),
@@ -193,7 +205,7 @@ impl Group {
 
     fn release(&mut self, now: Boottime) {
         self.proposer.release(self.successor);
-        self.handed_over_at = Some(now);
+        self.handed_over_at = (self.successor != Successor::default()).then_some(now);
         self.ask_at_once(now);
     }
 
@@ -208,8 +220,7 @@ impl Group {
 
     /// Our own acceptor heard that the lease was released.
     pub(crate) fn freed(&mut self) {
-        // What it last said is outdated.
-        self.known.expires = 0;
+        self.freed = true;
     }
 
     pub(crate) fn count(
@@ -267,9 +278,12 @@ impl Group {
             // Who did not hear of it has forgotten the lease by now.
             self.proposer.abandon();
         }
+        if std::mem::take(&mut self.freed) && self.serving == Serving::Stopped {
+            self.note_release(outlook);
+        }
         match self.serving {
             Serving::Started => self.serve(outlook, out),
-            Serving::Stopping => {}
+            Serving::Stopping => self.wait_for_stop(outlook),
             Serving::Stopped if self.proposer.is_releasing() => {}
             Serving::Stopped if !outlook.may_take || !self.plan.ranked.contains(&outlook.local) => {
                 self.withdraw(outlook.now);
@@ -283,9 +297,8 @@ impl Group {
     fn serve(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
         let Outlook { now, timing, .. } = *outlook;
         if !outlook.may_keep {
-            let best = ranking::best(&self.plan.ranked, outlook.standing);
-            self.successor = Successor::fit(best.unwrap_or_default());
             self.stop(Reason::NodeUnfit, out);
+            self.wait_for_stop(outlook);
             return;
         }
         let end = self.open_until();
@@ -300,7 +313,11 @@ impl Group {
         // Closed, or about to be. A renewal may come through yet, also after this node stood still; if
         // none does, what runs is stopped.
         if now.since(end.max(outlook.woke_at)) > timing.grace_after_lapse() && end <= now {
-            self.proposer.abandon();
+            if !self.proposer.is_holding() {
+                self.proposer.abandon();
+            }
+            // What it holds yet it gives back once it has stopped: the acceptors may hear a node that
+            // does not hear them, and the others would wait for one more lease.
             self.stop(Reason::LeaseLost, out);
         }
     }
@@ -312,8 +329,14 @@ impl Group {
         if !outlook.auto_failback || self.pinned || now < self.failback_from {
             return;
         }
+        // A node whose acceptor still abstains would not hear that the lease is free.
+        let hears = |node| {
+            let acceptor = (outlook.acceptor)(node);
+            acceptor.is_some_and(|acceptor| self.proposer.has_vote_of(acceptor, now))
+        };
         let settled = |node: &NodeId| {
             (outlook.fit_since)(*node).is_some_and(|since| now.since(since) >= timing.lease)
+                && hears(*node)
         };
         let mut better = self.plan.ranked.iter().take_while(|node| **node != local);
         if let Some(to) = better.find(|node| settled(node)).copied() {
@@ -325,11 +348,48 @@ impl Group {
         match reason {
             Reason::Moved { to } => self.successor = Successor::chosen(to),
             Reason::FailBack { to } => self.successor = Successor::fit(to),
-            Reason::LeaseLost | Reason::NodeUnfit => {}
+            Reason::LeaseLost | Reason::NodeUnfit => self.successor = Successor::default(),
         }
+        self.lost = reason == Reason::LeaseLost;
         self.serving = Serving::Stopping;
         self.inherited_until = Boottime::default();
         out.push(GroupCommand::Stop(reason));
+    }
+
+    /// It is being stopped here: until it has, nobody else may start it.
+    fn wait_for_stop(&mut self, outlook: &Outlook<'_>) {
+        if outlook.hangs {
+            // It may never stop. The guard is closed, and the lease runs out.
+            self.proposer.abandon();
+        }
+        // A node that lost its lease does not know who is fit.
+        if !self.lost && self.successor != Successor::chosen(self.successor.node()) {
+            // Stopping takes its time, and the best may be another by now, even this node.
+            let standing = |node| match node == outlook.local {
+                true if outlook.may_take => Standing::Fit,
+                true => Standing::Out,
+                false => (outlook.standing)(node),
+            };
+            let best = ranking::best(&self.plan.ranked, standing);
+            self.successor = Successor::fit(best.unwrap_or_default());
+        }
+    }
+
+    /// Another node gave the lease back: what our own acceptor last said is outdated, and so is what
+    /// stood in the way of a claim.
+    fn note_release(&mut self, outlook: &Outlook<'_>) {
+        self.known = (outlook.slot)(self.plan.id);
+        let stood_in_the_way = self.asked_at < self.not_before;
+        self.not_before = Boottime::default();
+        if !self.proposer.is_preparing() {
+            return;
+        }
+        let successor = Successor(self.known.successor).node();
+        if successor != outlook.local && successor.0 != 0 {
+            self.proposer.abandon();
+        } else if stood_in_the_way {
+            self.ask_at_once(outlook.now);
+        }
     }
 
     /// Nothing is served and nothing may be.
@@ -403,25 +463,30 @@ impl Group {
     /// When it is this node's turn. `None` if it has none.
     fn turn(&self, outlook: &Outlook<'_>) -> Option<Boottime> {
         let Outlook { timing, local, .. } = *outlook;
-        let free = self.free_since?;
+        let mut free = self.free_since?;
+        if self.plan.ranked.first() != Some(&local) {
+            // Where all start at once none is fit yet, and all acceptors abstain: the best node is to be
+            // the first that asks one that votes.
+            free = free.max(outlook.votes_from);
+        }
+        // An owner that could renew would have.
+        let mut passed_over = NodeId(self.known.owner as u16);
+        let successor = Successor(self.known.successor).node();
+        if self.known.owner == 0 && successor.0 != 0 {
+            if successor == local {
+                return Some(free.max(self.not_before));
+            }
+            // It is another's until it would have ended, and who has not taken it by then cannot.
+            free = free.max(Boottime::from_nanos(self.known.expires));
+            passed_over = successor;
+        }
         let mut turn = free.max(self.not_before);
-        let successor = Successor(self.known.successor);
-        let released = self.known.owner == 0 && successor.node().0 != 0;
-        if released && successor.node() == local {
-            return Some(turn);
-        }
-        if released {
-            // It is another's until it would have ended.
-            turn = turn.max(Boottime::from_nanos(self.known.expires));
-        }
         if outlook.woke_at.as_nanos() > 0 {
             // This node stood still. So may all have, and then the owner only needs another moment.
             turn = turn.max(outlook.woke_at.after(timing.interval));
         }
-        // An owner that could renew would have.
-        let last = NodeId(self.known.owner as u16);
         let standing = |node| {
-            if node == last {
+            if node == passed_over {
                 Standing::Out
             } else {
                 (outlook.standing)(node)
@@ -468,9 +533,14 @@ impl Group {
     }
 
     fn won(&mut self, outlook: &Outlook<'_>) {
-        let Outlook { now, local, .. } = *outlook;
+        let Outlook {
+            now, timing, local, ..
+        } = *outlook;
         self.pinned =
             self.known.owner == 0 && Successor(self.known.successor) == Successor::chosen(local);
+        // Who is better but did not take it may not be there any more, or may not hear us: to hand it
+        // on at once could go on and on.
+        self.failback_from = self.failback_from.max(now.after(timing.lease));
         let handed_over = self.handed_over_at.take();
         if handed_over.is_some_and(|at| now.since(at) < FAILBACK_HOLD) {
             // Whom it was for did not take it, or did not keep it.

@@ -10,6 +10,7 @@ use heartbeat_common::{
 
 use crate::{
     link::{LinkDetector, LinkState, last_reply},
+    ranking::Standing,
     timing::Timing,
 };
 
@@ -42,6 +43,8 @@ impl PeerState {
 pub struct Said {
     pub at: Option<Boottime>,
     pub state: NodeState,
+    /// When its agent last ticked, or a little before that.
+    ticked_at: Boottime,
     pulse_age: Duration,
     reason_age: Duration,
 }
@@ -77,10 +80,14 @@ impl Peer {
     pub fn listen(&mut self, row: &PeerRow) {
         let at = last_reply(row);
         if at > self.said.at {
+            let pulse_age = Duration::from_micros(row.pulse_age_us.into());
+            // It was that old when the probe was answered, which was after the probe had left.
+            let ago = Duration::from_nanos(row.rtt_ns) + pulse_age;
             self.said = Said {
                 at,
                 state: u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire),
-                pulse_age: Duration::from_micros(row.pulse_age_us.into()),
+                ticked_at: at.unwrap_or_default().before(ago),
+                pulse_age,
                 reason_age: Duration::from_micros(row.reason_age_us.into()),
             };
         }
@@ -106,6 +113,15 @@ impl Peer {
             }
         } else {
             PeerState::Down
+        }
+    }
+
+    /// Whether it could own a group at `now`, as far as is known.
+    pub fn standing(&self, now: Boottime, timing: &Timing) -> Standing {
+        match Standing::of_peer(self.state, self.said.state) {
+            // It may be called stalled much later, but it has lost all leases that it had.
+            Standing::Fit if now.since(self.said.ticked_at) >= timing.lease => Standing::Out,
+            standing => standing,
         }
     }
 

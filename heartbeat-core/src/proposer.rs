@@ -335,6 +335,14 @@ impl Proposer {
         *end
     }
 
+    /// Whether the vote of `acceptor` counts at `now`.
+    pub fn has_vote_of(&self, acceptor: usize, now: Boottime) -> bool {
+        match &self.phase {
+            Phase::Holding { until, .. } => until.get(acceptor).is_some_and(|until| *until > now),
+            _ => false,
+        }
+    }
+
     /// The acceptors whose votes count at `now`.
     pub fn votes(&self, now: Boottime) -> usize {
         match &self.phase {

@@ -49,6 +49,43 @@ fn a_probe_overdue_is_suspicion_and_an_answer_ends_it() {
 }
 
 #[test]
+fn however_many_probes_leave_at_a_tick_the_dead_are_down_on_time() {
+    for frames in [2, 3, 8, 20] {
+        for mut link in every_timing() {
+            link.frames = frames;
+            link.run_for(5 * ns(link.timing.interval));
+            link.peer_dies();
+            let due = link.last_reply_at() + ns(link.timing.timeout);
+            link.run_for(2 * ns(link.timing.timeout));
+            assert_eq!(link.downs(), [due], "{:?}, {frames} at a tick", link.timing);
+        }
+    }
+}
+
+/// They may all be lost at once.
+#[test]
+fn the_probes_of_one_tick_are_one_chance() {
+    for mut link in every_timing() {
+        let (interval, timeout) = (ns(link.timing.interval), ns(link.timing.timeout));
+        link.frames = 3;
+        link.run_for(5 * interval);
+        // Every tick but one in so many as a timeout forgives; and then only the first probe of the tick.
+        let forgiven = timeout / interval - 2;
+        let (first, rtt) = (link.kernel.row(0).last_probe_seq + 1, interval / 10);
+        link.peer_answers(move |n| {
+            let (tick, frame) = ((n - first) / 3, (n - first) % 3);
+            if tick % (forgiven + 1) == 0 && frame == 0 {
+                vec![rtt]
+            } else {
+                vec![]
+            }
+        });
+        link.run_for(5 * timeout);
+        assert_eq!(link.downs(), [], "{:?}", link.timing);
+    }
+}
+
+#[test]
 fn a_peer_that_returns_is_up_at_the_tick_after_its_first_reply() {
     for mut link in every_timing() {
         link.peer_dies();

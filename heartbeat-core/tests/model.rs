@@ -1,289 +1,262 @@
-//! Every interleaving of the lease protocol, within bounds.
+//! Every interleaving of the lease protocol: never two owners, at no instant, on no clocks.
+//!
+//! The acceptors run `lease::decide` and the candidates `Proposer`, as the kernel and the agent do; what
+//! is modelled is what lies between: time, the network, guards and faults. Three voters, two of which
+//! are candidates, and one group.
+//!
+//! - Clocks go at rates that are further apart than the drift bound allows by a little, so that a vote's
+//!   time ends for its owner at the very instant at which it ends for the acceptor.
+//! - A candidate asks at every instant. Its probes get lost, are doubled and come out of order: the last
+//!   probe of every ask may reach any acceptor at any later time, any number of times, or never. (An
+//!   earlier probe of the same ask is granted alike and counts for less.)
+//! - The answer is counted at once, late (at any age, however old), several times, or never. Answers
+//!   from one's own acceptor are no different.
+//! - Candidates claim, abandon claims for new ones and release at any time. They serve, and stop at once
+//!   when told to: a guard is open as long as it was last written to be. A paused candidate does
+//!   nothing; its guard stays as it is.
+//! - An acceptor restarts with an empty slot, an agent with a new proposer and the old guard.
+//!
+//! What is bounded is in [`Bounds`]. No one bound holds in all of the tests: each widens some and
+//! narrows the others, so that all of them together take a minute of one processor.
 
+#[path = "model/protocol.rs"]
+mod protocol;
 #[path = "model/state.rs"]
 mod state;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use heartbeat_common::{
-    lease::{Operation, Vote},
-    wire::NodeId,
+use heartbeat_core::Timing;
+use protocol::{Bounds, Flaw, Goal, Leases};
+use state::{Rates, VOTERS};
+use stateright::{Checker, Model};
+
+const TIMING: Timing = Timing {
+    interval: Duration::from_micros(1),
+    timeout: Duration::from_micros(3),
+    agent_stall: Duration::from_micros(3),
+    lease: Duration::from_micros(4),
+    // The fast clocks below go at twice the rate of the slow ones.
+    drift_ppm: 250_000,
 };
-use heartbeat_core::{Timing, proposer::Proposer};
-use state::{Acceptor, CANDIDATES, Candidate, NODES, Probe, Reply, State};
-use stateright::{Checker, HasDiscoveries, Model, Property};
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Flaw {
-    VotesAtOnce,
-    CountsFromArrival,
-    IgnoresDrift,
-    CountsEarlierClaims,
-    ReleasesWhileServing,
+/// The owner that takes the lease first is the slow one, the worst case; then both candidates are, with
+/// a fast witness between them; then the first is the only fast one.
+const RATES: [Rates; 3] = [[1, 2, 2], [1, 1, 2], [2, 1, 1]];
+const SLOW_OWNER: &[Rates] = &[RATES[0]];
+
+/// What the tests below widen.
+const NARROW: Bounds = Bounds {
+    rates: SLOW_OWNER,
+    ticks: 3,
+    claims: [1, 1],
+    releases: false,
+    past_asks: 0,
+    late_answers: 0,
+    lost_answers: false,
+    refusals: 0,
+    acceptor_restarts: 0,
+    agent_restarts: 0,
+    pauses: 0,
+};
+/// More than there can be.
+const ALL: usize = usize::MAX - 1;
+
+const TAKEOVER: Goal = ("takeover from an owner that stands still", |_, state| {
+    state.candidates[0].paused && state.owns(1)
+});
+const HAND_OVER: Goal = ("hand-over before the lease would have ended", |_, state| {
+    state.candidates[0].gave_back && state.owns(1) && state.ticks == 0
+});
+const RETURN: Goal = ("the lease back at a node that gave it away", |_, state| {
+    state.candidates[0].gave_back && state.candidates[1].gave_back && state.owns(0)
+});
+const HIGHER_BALLOT: Goal = ("an owner that goes on under a higher ballot", |_, state| {
+    let first = &state.candidates[0];
+    let ballot = first.proposer.ask().map(|ask| ask.ballot);
+    let renewed = |node: usize| Some(state.acceptors[node].slot.ballot) == ballot.map(|it| it.0);
+    state.owns(0) && ballot > Some(first.claimed) && (0..VOTERS).all(renewed)
+});
+const VOTES_AGAIN: Goal = ("a restarted acceptor that votes", |_, state| {
+    let votes = |node: &state::Acceptor| node.votes_from.as_nanos() > 0 && node.slot.owner > 0;
+    state.acceptors.iter().any(votes)
+});
+const INHERITED: Goal = ("an owner whose lease an earlier agent got", |_, state| {
+    let first = &state.candidates[0];
+    state.owns(0) && first.proposer.is_preparing()
+});
+
+fn explore(bounds: Bounds, goals: &'static [Goal]) {
+    let checker = Leases::new(&TIMING, bounds, goals, None)
+        .checker()
+        .spawn_dfs()
+        .join();
+    println!("{} states", checker.unique_state_count());
+    checker.assert_properties();
 }
 
-#[derive(Clone, Debug)]
-struct Leases {
-    flaw: Option<Flaw>,
-    rates: Vec<[u64; NODES]>,
-    claims: [u8; CANDIDATES],
-    ticks: u64,
-    probes_kept: usize,
-    replies_kept: usize,
-    acceptor_restarts: u8,
-    agent_restarts: u8,
-    pauses: u8,
-    lose: bool,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Action {
-    Tick,
-    Claim(usize),
-    Release(usize),
-    Send(usize),
-    Ask(usize, usize, Probe),
-    AskLost(usize, usize, Probe),
-    Answer(usize, usize, Reply),
-    Pause(usize),
-    Wake(usize),
-    RestartAcceptor(usize),
-    RestartAgent(usize),
-}
-
-fn timing() -> Timing {
-    Timing {
-        interval: Duration::from_micros(1),
-        timeout: Duration::from_micros(1),
-        agent_stall: Duration::from_micros(1),
-        lease: Duration::from_micros(4),
-        drift_ppm: 250_000,
-    }
-}
-
-fn env(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |v| v.parse().unwrap())
-}
-
-impl Leases {
-    fn counted(&self) -> Duration {
-        match self.flaw {
-            Some(Flaw::IgnoresDrift) => timing().lease,
-            _ => timing().counted_lease(),
-        }
-    }
-}
-
-impl Model for Leases {
-    type State = State;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<State> {
-        self.rates
-            .iter()
-            .map(|rates| State {
-                ticks: 0,
-                rates: *rates,
-                acceptors: [Acceptor::default(); NODES],
-                candidates: std::array::from_fn(|i| {
-                    Arc::new(Candidate::new(NodeId(i as u16 + 1), self.counted()))
-                }),
-                acceptor_restarts: self.acceptor_restarts,
-                agent_restarts: self.agent_restarts,
-                pauses: self.pauses,
-            })
-            .collect()
-    }
-
-    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        let begun = state.candidates.iter().any(|c| c.claims > 0);
-        if begun && state.ticks < self.ticks {
-            actions.push(Action::Tick);
-        }
-        for (i, c) in state.candidates.iter().enumerate() {
-            for probe in &c.probes {
-                for j in 0..NODES {
-                    actions.push(Action::Ask(i, j, *probe));
-                    if self.lose {
-                        actions.push(Action::AskLost(i, j, *probe));
-                    }
-                }
-            }
-            if c.paused {
-                actions.push(Action::Wake(i));
-                continue;
-            }
-            if c.claims < self.claims[i] {
-                actions.push(Action::Claim(i));
-            }
-            if c.proposer.is_holding() {
-                actions.push(Action::Release(i));
-            }
-            if c.proposer.ask().is_some() {
-                actions.push(Action::Send(i));
-            }
-            for (j, replies) in c.replies.iter().enumerate() {
-                for reply in replies {
-                    actions.push(Action::Answer(i, j, *reply));
-                }
-            }
-            if state.pauses > 0 && state.owns(i) {
-                actions.push(Action::Pause(i));
-            }
-            if state.agent_restarts > 0 && c.claims > 0 {
-                actions.push(Action::RestartAgent(i));
-            }
-        }
-        if state.acceptor_restarts > 0 {
-            for (j, acceptor) in state.acceptors.iter().enumerate() {
-                if acceptor.slot != Default::default() {
-                    actions.push(Action::RestartAcceptor(j));
-                }
-            }
-        }
-    }
-
-    fn next_state(&self, last: &State, action: Action) -> Option<State> {
-        let mut state = last.clone();
-        match action {
-            Action::Tick => state.ticks += 1,
-            Action::Claim(i) => {
-                let slot = state.acceptors[i].slot;
-                state.candidate(i).claim(&slot);
-            }
-            Action::Release(i) => {
-                state.candidate(i).release();
-                if self.flaw != Some(Flaw::ReleasesWhileServing) {
-                    state.candidate(i).write_guard();
-                }
-            }
-            Action::Send(i) => {
-                let now = state.now(i);
-                let ask = last.candidates[i].proposer.ask()?;
-                state.candidate(i).send(ask, now, self.probes_kept);
-            }
-            Action::Ask(i, j, probe) | Action::AskLost(i, j, probe) => {
-                let now = state.now(j);
-                let reply = state.acceptors[j].answer(&probe, timing().lease, now)?;
-                if matches!(action, Action::Ask(..)) {
-                    state.candidate(i).queue(j, reply, self.replies_kept);
-                }
-            }
-            Action::Answer(i, j, mut reply) => {
-                let now = state.now(i);
-                let left = match self.flaw {
-                    Some(Flaw::CountsFromArrival) => now,
-                    _ => reply.left,
-                };
-                let candidate = state.candidate(i);
-                if self.flaw == Some(Flaw::CountsEarlierClaims)
-                    && reply.vote == Vote::Granted
-                    && reply.operation != Operation::Prepare as u8
-                {
-                    reply.ballot = candidate.proposer.ask()?.ballot;
-                }
-                candidate.count(j, &reply, left);
-            }
-            Action::Pause(i) => {
-                state.pauses -= 1;
-                state.candidate(i).paused = true;
-            }
-            Action::Wake(i) => state.candidate(i).paused = false,
-            Action::RestartAcceptor(j) => {
-                state.acceptor_restarts -= 1;
-                let now = state.now(j);
-                state.acceptors[j] = Acceptor {
-                    votes_from: match self.flaw {
-                        Some(Flaw::VotesAtOnce) => 0,
-                        _ => now.after(timing().lease).as_nanos(),
-                    },
-                    ..Acceptor::default()
-                };
-            }
-            Action::RestartAgent(i) => {
-                state.agent_restarts -= 1;
-                let counted = self.counted();
-                let c = state.candidate(i);
-                c.proposer = Proposer::new(NodeId(i as u16 + 1), NODES, c.round, counted);
-                c.inherited_until = c.open_until;
-                c.replies = Default::default();
-            }
-        }
-        (state != *last).then_some(state)
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        let one = Property::always("one owner", |_: &Self, s: &State| {
-            !(0..CANDIDATES).all(|i| s.owns(i))
-        });
-        if self.flaw.is_some() {
-            return vec![one];
-        }
-        vec![
-            one,
-            Property::sometimes("takeover", |_, s: &State| {
-                s.candidates[0].paused && s.owns(1)
-            }),
-        ]
-    }
-}
-
-fn model(flaw: Option<Flaw>) -> Leases {
-    let all = [[1, 2, 2], [1, 1, 2], [2, 1, 1]];
-    Leases {
-        flaw,
-        rates: all[..env("RATES", 1) as usize].to_vec(),
-        claims: [env("CA", 1) as u8, env("CB", 1) as u8],
-        ticks: env("TICKS", 4),
-        probes_kept: env("PK", 2) as usize,
-        replies_kept: env("RK", 1) as usize,
-        acceptor_restarts: env("AR", 0) as u8,
-        agent_restarts: env("GR", 0) as u8,
-        pauses: env("PA", 0) as u8,
-        lose: env("LOSE", 1) == 1,
-    }
+/// Without the flaw there are no two owners within the same bounds.
+fn splits(flaw: Flaw, bounds: Bounds) {
+    explore(bounds, &[]);
+    let checker = Leases::new(&TIMING, bounds, &[], Some(flaw))
+        .checker()
+        .spawn_bfs()
+        .join();
+    let story = checker.assert_any_discovery(Leases::ONE_OWNER);
+    println!("{flaw:?}: {story}");
 }
 
 #[test]
-fn explore() {
-    let begun = std::time::Instant::now();
-    let flaw = match env("FLAW", 0) {
-        0 => None,
-        1 => Some(Flaw::VotesAtOnce),
-        2 => Some(Flaw::CountsFromArrival),
-        3 => Some(Flaw::IgnoresDrift),
-        4 => Some(Flaw::CountsEarlierClaims),
-        _ => Some(Flaw::ReleasesWhileServing),
+fn on_any_clocks_an_owner_that_stands_still_is_followed_when_its_lease_has_ended() {
+    let bounds = Bounds {
+        rates: &RATES,
+        ticks: 4,
+        releases: true,
+        pauses: 1,
+        ..NARROW
     };
-    let builder = model(flaw)
-        .checker()
-        .threads(env("THREADS", 1) as usize)
-        .timeout(Duration::from_secs(env("SECS", 60)))
-        .finish_when(HasDiscoveries::AnyFailures);
-    let checker: Box<dyn Fn() -> _> = Box::new(|| ());
-    checker();
-    if env("BFS", 0) == 1 {
-        show(builder.spawn_bfs().join(), begun);
-    } else {
-        show(builder.spawn_dfs().join(), begun);
-    }
+    explore(bounds, &[TAKEOVER, HAND_OVER]);
 }
 
-fn show(c: impl Checker<Leases>, begun: std::time::Instant) {
-    println!(
-        "{} unique, {} total, depth {}, done {}, {:?}",
-        c.unique_state_count(),
-        c.state_count(),
-        c.max_depth(),
-        c.is_done(),
-        begun.elapsed()
-    );
-    for (name, path) in c.discoveries() {
-        println!("{name}: {} steps", path.clone().into_actions().len());
-        if env("SHOW", 0) == 1 {
-            for a in path.into_actions() {
-                println!("   {a:?}");
-            }
-        }
-    }
+#[test]
+fn probes_that_come_late_or_twice_give_nobody_the_lease_again() {
+    let bounds = Bounds {
+        releases: true,
+        past_asks: ALL,
+        ..NARROW
+    };
+    explore(bounds, &[HAND_OVER]);
+}
+
+#[test]
+fn answers_that_come_late_or_never_do_not_lengthen_a_lease() {
+    let bounds = Bounds {
+        releases: true,
+        late_answers: 1,
+        ..NARROW
+    };
+    explore(bounds, &[HAND_OVER]);
+    let bounds = Bounds {
+        releases: true,
+        lost_answers: true,
+        ..NARROW
+    };
+    explore(bounds, &[HAND_OVER]);
+}
+
+#[test]
+fn a_node_may_claim_again_what_it_gave_away() {
+    let bounds = Bounds {
+        claims: [2, 1],
+        releases: true,
+        ..NARROW
+    };
+    explore(bounds, &[RETURN]);
+}
+
+#[test]
+fn claims_cross_each_other() {
+    let bounds = Bounds {
+        rates: &RATES[..2],
+        claims: [2, 2],
+        ..NARROW
+    };
+    explore(bounds, &[]);
+}
+
+#[test]
+fn an_owner_that_is_refused_by_some_renews_under_a_higher_ballot() {
+    let bounds = Bounds {
+        releases: true,
+        refusals: 1,
+        ..NARROW
+    };
+    explore(bounds, &[HIGHER_BALLOT]);
+}
+
+#[test]
+fn an_acceptor_that_forgot_its_votes_lets_them_run_out() {
+    let bounds = Bounds {
+        past_asks: ALL,
+        acceptor_restarts: 1,
+        ..NARROW
+    };
+    explore(bounds, &[VOTES_AGAIN]);
+    let bounds = Bounds {
+        rates: &RATES,
+        ticks: 4,
+        acceptor_restarts: 2,
+        ..NARROW
+    };
+    explore(bounds, &[VOTES_AGAIN]);
+}
+
+#[test]
+fn an_agent_that_restarts_goes_on_serving_and_nobody_beside_it() {
+    let bounds = Bounds {
+        claims: [2, 1],
+        agent_restarts: 1,
+        ..NARROW
+    };
+    explore(bounds, &[INHERITED]);
+}
+
+#[test]
+fn the_checker_sees_that_a_restarted_acceptor_must_abstain() {
+    let bounds = Bounds {
+        ticks: 1,
+        acceptor_restarts: 1,
+        ..NARROW
+    };
+    splits(Flaw::VotesAtOnce, bounds);
+}
+
+#[test]
+fn the_checker_sees_that_a_vote_must_count_from_when_its_probe_left() {
+    let bounds = Bounds {
+        ticks: 2,
+        late_answers: 1,
+        ..NARROW
+    };
+    splits(Flaw::CountsFromArrival, bounds);
+}
+
+#[test]
+fn the_checker_sees_that_a_vote_must_count_for_less_than_a_lease() {
+    splits(Flaw::IgnoresDrift, Bounds { ticks: 2, ..NARROW });
+}
+
+#[test]
+fn the_checker_sees_that_votes_for_an_earlier_claim_must_not_count() {
+    let bounds = Bounds {
+        ticks: 0,
+        claims: [2, 1],
+        releases: true,
+        late_answers: 1,
+        ..NARROW
+    };
+    splits(Flaw::CountsEarlierClaims, bounds);
+}
+
+#[test]
+fn the_checker_sees_that_the_guard_must_close_before_the_lease_is_released() {
+    let bounds = Bounds {
+        ticks: 0,
+        releases: true,
+        ..NARROW
+    };
+    splits(Flaw::ServesOn, bounds);
+}
+
+#[test]
+fn the_checker_sees_that_no_ballot_may_be_used_again() {
+    let bounds = Bounds {
+        ticks: 0,
+        claims: [2, 1],
+        releases: true,
+        past_asks: ALL,
+        agent_restarts: 1,
+        ..NARROW
+    };
+    splits(Flaw::RepeatsBallots, bounds);
 }

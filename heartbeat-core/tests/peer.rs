@@ -9,7 +9,10 @@ use heartbeat_common::{
     time::Boottime,
     wire::{NodeId, NodeState},
 };
-use heartbeat_core::peer::{Peer, PeerState};
+use heartbeat_core::{
+    peer::{Peer, PeerState},
+    ranking::Standing,
+};
 use support::{MS, START, timing};
 
 /// A row whose probe was answered just now, by a node that says this of itself.
@@ -56,6 +59,31 @@ fn an_agent_that_does_not_tick_is_stalled_though_its_kernel_answers() {
         let row = answered(state, pulse_age_us, reason_age_us);
         assert_eq!(judge(&[row]), expected, "{name}");
     }
+}
+
+#[test]
+fn whose_agent_has_not_ticked_for_a_lease_owns_nothing_though_it_is_up() {
+    let timing = timing(10, 30);
+    let lease = timing.lease.as_nanos() as u64;
+    let standing = |pulse_age_us, rtt_ns, later| {
+        let row = PeerRow {
+            rtt_ns,
+            ..answered(NodeState::Active, pulse_age_us, 0)
+        };
+        let mut peer = Peer::new(NodeId(2), false, 0, 1);
+        peer.links[0].observe(&row, Boottime::from_nanos(START + 2 * MS), &timing);
+        peer.listen(&row);
+        peer.state = peer.judge(&timing);
+        assert_eq!(peer.state, PeerState::Up);
+        peer.standing(Boottime::from_nanos(row.last_reply_at + later), &timing)
+    };
+    let half = lease / 2;
+    let age = (half / 1_000) as u32;
+    assert_eq!(standing(0, 0, 0), Standing::Fit);
+    assert_eq!(standing(age, 0, half - 1), Standing::Fit);
+    assert_eq!(standing(age, 0, half), Standing::Out);
+    // It was that old already when the probe came, however long the answer took.
+    assert_eq!(standing(age, MS, half - MS), Standing::Out);
 }
 
 #[test]

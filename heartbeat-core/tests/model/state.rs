@@ -1,32 +1,55 @@
-//! The state of the model: acceptors, candidates and what the network may still deliver.
+//! What the model remembers: acceptors, candidates, and what the network may still deliver.
 
-use std::{sync::Arc, time::Duration};
+use std::{array, sync::Arc, time::Duration};
 
 use heartbeat_common::{
-    lease::{self, Ballot, Limits, Request, Slot, Successor, Vote},
+    lease::{self, Ballot, Limits, Operation, Request, Slot, Successor, Vote},
     time::Boottime,
     wire::{GroupId, LeaseEntry, NodeId},
 };
 use heartbeat_core::proposer::{Ask, Proposer};
 
-/// Voters. The first [`CANDIDATES`] of them also want the lease, the others are witnesses.
-pub(crate) const NODES: usize = 3;
+/// Voters. The first [`CANDIDATES`] of them also want the lease, the last is a witness.
+pub(crate) const VOTERS: usize = 3;
 pub(crate) const CANDIDATES: usize = 2;
 
-/// A probe on its way to any acceptor.
+const GROUP: GroupId = GroupId(1);
+
+/// By node: by how many microseconds its clock goes on in a tick.
+pub(crate) type Rates = [u64; VOTERS];
+
+/// An ask, and the last instant at which it may have left, on the asker's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Probe {
     pub(crate) ask: Ask,
-    /// t1, on its sender's clock.
+    /// The start of the clock where it is no lease that is asked for.
     pub(crate) left: Boottime,
 }
 
-/// A reply on its way back.
+impl Probe {
+    fn new(ask: Ask, now: Boottime) -> Self {
+        let left = if asks_for_lease(ask.operation) {
+            now
+        } else {
+            Boottime::default()
+        };
+        Self { ask, left }
+    }
+}
+
+/// Whether it matters when it was asked for.
+pub(crate) fn asks_for_lease(operation: Operation) -> bool {
+    matches!(operation, Operation::Accept | Operation::Renew)
+}
+
+/// What an acceptor said to a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Reply {
-    pub(crate) operation: u8,
+pub(crate) struct Answer {
+    pub(crate) to: usize,
+    pub(crate) acceptor: usize,
+    pub(crate) operation: Operation,
     pub(crate) vote: Vote,
-    pub(crate) micros: u32,
+    micros: u32,
     pub(crate) ballot: Ballot,
     /// That of the probe.
     pub(crate) left: Boottime,
@@ -35,75 +58,72 @@ pub(crate) struct Reply {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Acceptor {
     pub(crate) slot: Slot,
-    pub(crate) votes_from: u64,
+    pub(crate) votes_from: Boottime,
 }
 
 impl Acceptor {
-    /// What the kernel does with a lease entry.
-    pub(crate) fn answer(
+    /// What the kernel does with a lease entry of an authentic probe. `None` if it abstains.
+    fn answer(
         &mut self,
-        probe: &Probe,
+        ask: &Ask,
         lease: Duration,
         now: Boottime,
-    ) -> Option<Reply> {
-        let entry = probe.ask.entry(GroupId(1), lease);
+    ) -> Option<(Operation, lease::Answer)> {
+        let entry = ask.entry(GROUP, lease);
         let limits = Limits {
-            votes_from: self.votes_from,
-            max_lease_ns: u64::try_from(lease.as_nanos()).unwrap(),
+            votes_from: self.votes_from.as_nanos(),
+            max_lease_ns: lease.as_nanos() as u64,
         };
-        let from = probe.ask.ballot.node();
-        let request = Request::read(&entry, from, limits, now)?;
+        let request = Request::read(&entry, ask.ballot.node(), limits, now)?;
         let answer = lease::decide(&mut self.slot, &request, now);
-        Some(Reply {
-            operation: entry.operation,
-            vote: answer.vote,
-            micros: answer.micros,
-            ballot: Ballot(answer.ballot),
-            left: probe.left,
-        })
+        Some((request.operation, answer))
     }
 }
 
+/// A node that wants the lease.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Candidate {
     pub(crate) proposer: Proposer,
-    /// As last written into the guard.
+    /// What its guard says.
     pub(crate) open_until: Boottime,
-    /// The guard that an earlier agent left open.
-    pub(crate) inherited_until: Boottime,
+    /// The guard that an earlier agent of this node left open.
+    inherited_until: Boottime,
+    /// The oldest first, the last being the current one if there is any.
+    pub(crate) asked: Vec<Probe>,
+    /// The ballot that its last claim began with.
+    pub(crate) claimed: Ballot,
     pub(crate) claims: u8,
-    /// The highest round that it used in any of its lives.
-    pub(crate) round: u64,
+    /// Refusals that it heard.
+    pub(crate) refusals: u8,
     pub(crate) paused: bool,
-    /// The newest probes.
-    pub(crate) probes: Vec<Probe>,
-    /// By acceptor.
-    pub(crate) replies: [Vec<Reply>; NODES],
+    /// Whether it released the lease while it owned it.
+    pub(crate) gave_back: bool,
 }
 
 impl Candidate {
-    pub(crate) fn new(id: NodeId, counted: Duration) -> Self {
+    fn new(id: NodeId, counted: Duration) -> Self {
         Self {
-            proposer: Proposer::new(id, NODES, 0, counted),
+            proposer: Proposer::new(id, VOTERS, 0, counted),
             open_until: Boottime::default(),
             inherited_until: Boottime::default(),
+            asked: Vec::new(),
+            claimed: Ballot::default(),
             claims: 0,
-            round: 0,
+            refusals: 0,
             paused: false,
-            probes: Vec::new(),
-            replies: Default::default(),
+            gave_back: false,
         }
     }
 
+    /// As the group's `open_until`: whatever is owned is served.
     pub(crate) fn write_guard(&mut self) {
         self.open_until = self.proposer.lease_end().max(self.inherited_until);
     }
 
-    pub(crate) fn claim(&mut self, slot: &Slot) {
-        self.proposer.saw(Ballot(slot.promised));
-        let ballot = self.proposer.prepare().unwrap();
+    pub(crate) fn claim(&mut self) {
+        let ballot = self.proposer.prepare();
+        self.claimed = ballot.expect("the model's rounds are far from the last");
         self.claims += 1;
-        self.round = ballot.round();
         self.write_guard();
     }
 
@@ -112,65 +132,124 @@ impl Candidate {
         self.proposer.release(Successor::default());
     }
 
-    pub(crate) fn send(&mut self, ask: Ask, now: Boottime, kept: usize) {
-        self.probes.retain(|probe| probe.ask != ask);
-        self.probes.push(Probe { ask, left: now });
-        if self.probes.len() > kept {
-            self.probes.remove(0);
-        }
+    /// A new agent takes over what the old one left in the kernel, which is the guard.
+    pub(crate) fn restart(&mut self, round: u64, counted: Duration) {
+        let id = self.claimed.node();
+        self.proposer = Proposer::new(id, VOTERS, round, counted);
+        self.inherited_until = self.open_until;
     }
 
-    pub(crate) fn queue(&mut self, acceptor: usize, reply: Reply, kept: usize) {
-        let queue = &mut self.replies[acceptor];
-        queue.retain(|old| {
-            (old.operation, old.vote, old.ballot) != (reply.operation, reply.vote, reply.ballot)
-        });
-        queue.push(reply);
-        if queue.len() > kept {
-            queue.remove(0);
-        }
+    /// The highest round that it used in any of its lives.
+    pub(crate) fn round(&self) -> u64 {
+        let asked = self
+            .asked
+            .last()
+            .map_or(0, |probe| probe.ask.ballot.round());
+        asked.max(self.claimed.round())
     }
 
-    pub(crate) fn count(&mut self, acceptor: usize, reply: &Reply, left: Boottime) {
+    pub(crate) fn count(&mut self, answer: &Answer, left: Boottime) {
         let vote = LeaseEntry {
-            group: 1,
-            operation: reply.operation,
-            vote: reply.vote as u8,
-            micros: reply.micros,
-            ballot: reply.ballot.0,
+            group: GROUP.0,
+            operation: answer.operation as u8,
+            vote: answer.vote as u8,
+            micros: answer.micros,
+            ballot: answer.ballot.0,
         };
-        self.proposer.count(acceptor, &vote, left);
-        if let Some(ask) = self.proposer.ask() {
-            self.round = self.round.max(ask.ballot.round());
-        }
+        self.proposer.count(answer.acceptor, &vote, left);
         self.write_guard();
+    }
+
+    /// Whether the ask at `now` is not yet the last of [`Candidate::asked`].
+    fn asks_anew(&self, now: Boottime) -> Option<Probe> {
+        let probe = Probe::new(self.proposer.ask()?, now);
+        (!self.paused && self.asked.last() != Some(&probe)).then_some(probe)
+    }
+
+    fn ask(&mut self, probe: Probe, past_asks: usize) {
+        if self.asked.last().is_some_and(|last| last.ask == probe.ask) {
+            self.asked.pop();
+        }
+        self.asked.push(probe);
+        if self.asked.len() > past_asks + 1 {
+            self.asked.remove(0);
+        }
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     pub(crate) ticks: u64,
-    /// By node: how far its clock goes in a tick, in microseconds.
-    pub(crate) rates: [u64; NODES],
-    pub(crate) acceptors: [Acceptor; NODES],
+    rates: Rates,
+    pub(crate) acceptors: [Acceptor; VOTERS],
+    /// Shared by the states in which they are the same.
     pub(crate) candidates: [Arc<Candidate>; CANDIDATES],
+    /// Answers on their way.
+    pub(crate) late: Vec<Answer>,
     pub(crate) acceptor_restarts: u8,
     pub(crate) agent_restarts: u8,
     pub(crate) pauses: u8,
 }
 
 impl State {
-    /// What the clock of `node` shows. No two clocks agree.
+    pub(crate) fn new(rates: Rates, counted: Duration) -> Self {
+        Self {
+            ticks: 0,
+            rates,
+            acceptors: [Acceptor::default(); VOTERS],
+            candidates: array::from_fn(|node| Arc::new(Candidate::new(id(node), counted))),
+            late: Vec::new(),
+            acceptor_restarts: 0,
+            agent_restarts: 0,
+            pauses: 0,
+        }
+    }
+
+    /// What the clock of `node` shows. They were never set to the same time.
     pub(crate) fn now(&self, node: usize) -> Boottime {
         let micros = 1_000 * (node as u64 + 1) + self.ticks * self.rates[node];
         Boottime::from_nanos(micros * 1_000)
     }
 
-    pub(crate) fn owns(&self, candidate: usize) -> bool {
-        self.candidates[candidate].open_until > self.now(candidate)
+    pub(crate) fn owns(&self, node: usize) -> bool {
+        self.candidates[node].open_until > self.now(node)
     }
 
-    pub(crate) fn candidate(&mut self, index: usize) -> &mut Candidate {
-        Arc::make_mut(&mut self.candidates[index])
+    pub(crate) fn candidate(&mut self, node: usize) -> &mut Candidate {
+        Arc::make_mut(&mut self.candidates[node])
     }
+
+    /// `probe` reaches `acceptor`. `None` if that abstains.
+    pub(crate) fn arrive(
+        &mut self,
+        probe: &Probe,
+        acceptor: usize,
+        lease: Duration,
+    ) -> Option<Answer> {
+        let now = self.now(acceptor);
+        let (operation, said) = self.acceptors[acceptor].answer(&probe.ask, lease, now)?;
+        Some(Answer {
+            to: usize::from(probe.ask.ballot.node().0) - 1,
+            acceptor,
+            operation,
+            vote: said.vote,
+            micros: said.micros,
+            ballot: Ballot(said.ballot),
+            left: probe.left,
+        })
+    }
+
+    /// Every candidate that is not paused asks at every instant.
+    pub(crate) fn ask(&mut self, past_asks: usize) {
+        for node in 0..CANDIDATES {
+            let now = self.now(node);
+            if let Some(probe) = self.candidates[node].asks_anew(now) {
+                self.candidate(node).ask(probe, past_asks);
+            }
+        }
+    }
+}
+
+fn id(node: usize) -> NodeId {
+    NodeId(node as u16 + 1)
 }

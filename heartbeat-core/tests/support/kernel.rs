@@ -76,12 +76,7 @@ impl Kernel {
 
     /// Its acceptor abstains until `votes_from`, grants at most `max_lease_ns`, and the node guards
     /// `groups` groups.
-    pub(crate) fn with_leases(
-        mut self,
-        votes_from: u64,
-        max_lease_ns: u64,
-        groups: usize,
-    ) -> Self {
+    pub(crate) fn with_leases(mut self, votes_from: u64, max_lease_ns: u64, groups: usize) -> Self {
         let config = self.node.tables.config_mut();
         (config.votes_from, config.max_lease_ns) = (votes_from, max_lease_ns);
         self.guard = vec![0; groups];
@@ -141,8 +136,11 @@ impl Kernel {
     }
 
     /// Until when its acceptor abstains.
-    pub(crate) fn votes_from(&self) -> u64 {
-        self.node.tables.config.map_or(0, |config| config.votes_from)
+    pub(crate) fn abstains_until(&self) -> u64 {
+        self.node
+            .tables
+            .config
+            .map_or(0, |config| config.votes_from)
     }
 
     /// The agent sends the next probe of `row` with at most [`MAX_LEASES`] `entries`; returns what
@@ -254,6 +252,10 @@ impl Slots for Kernel {
     fn slot(&self, group: GroupId) -> Slot {
         let slots = &self.node.tables.slots;
         slots.get(&group).copied().unwrap_or_default()
+    }
+
+    fn votes_from(&self) -> Boottime {
+        Boottime::from_nanos(self.abstains_until())
     }
 }
 

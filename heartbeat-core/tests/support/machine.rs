@@ -1,7 +1,7 @@
 //! One machine of a simulated cluster: a kernel, perhaps an agent, and a network card. It is told when
 //! to do something, on its own clock; it must not plan.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use heartbeat_common::{
     maps::VoteEvent,
@@ -14,7 +14,11 @@ use heartbeat_core::{
     group::{GroupCommand, Serving},
 };
 
-use super::{clock::Clock, kernel::Kernel, net::{Path, Sent}};
+use super::{
+    clock::Clock,
+    kernel::Kernel,
+    net::{Path, Sent},
+};
 
 /// Frames that the network card holds while the machine stands still.
 const CARD: usize = 256;
@@ -24,10 +28,11 @@ pub(crate) struct Agent {
     pub(crate) cluster: Cluster,
     /// Which of the machine's agents it is.
     pub(crate) life: u64,
-    /// In the simulation's time, as are the next.
+    /// In the simulation's time.
     pub(crate) started_at: u64,
-    /// By group: when the slow side is done with what it was told last.
-    pub(crate) busy_until: Vec<u64>,
+    /// By group: what the slow side is to do, one after the other, and when in the simulation's time it
+    /// is done with the last.
+    pub(crate) errands: Vec<(VecDeque<Errand>, u64)>,
     pub(crate) next_tick: u64,
     /// When it means to wake, and the number of that plan.
     pub(crate) wake_at: u64,
@@ -142,7 +147,7 @@ impl Machine {
             }
         }
         self.agent = Some(Agent {
-            busy_until: vec![0; cluster.groups().len()],
+            errands: vec![(VecDeque::new(), 0); cluster.groups().len()],
             cluster,
             life: self.agents,
             started_at: at,
@@ -229,7 +234,9 @@ impl Machine {
         for (mut votes, _) in kernel.take_votes() {
             if votes.row == VoteEvent::FREED {
                 for entry in &votes.entries[..votes.count as usize] {
-                    agent.cluster.freed(heartbeat_common::wire::GroupId(entry.group));
+                    agent
+                        .cluster
+                        .freed(heartbeat_common::wire::GroupId(entry.group));
                 }
                 continue;
             }
@@ -280,10 +287,13 @@ impl Machine {
         }
     }
 
-    /// The slow side did an errand.
-    pub(crate) fn did(&mut self, errand: Errand, at: u64) {
+    /// The slow side does the next errand of `group`.
+    pub(crate) fn run_errand(&mut self, group: usize, at: u64) {
         let now = self.clock.reads(at);
         let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) else {
+            return;
+        };
+        let Some(errand) = agent.errands[group].0.pop_front() else {
             return;
         };
         if errand.add {

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod clock;
+pub(crate) mod events;
 pub(crate) mod invariants;
 pub(crate) mod kernel;
 pub(crate) mod machine;

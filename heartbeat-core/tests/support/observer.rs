@@ -39,6 +39,8 @@ pub(crate) struct Observer {
     arrivals: BTreeMap<(u64, u64), Vec<u8>>,
     arrivals_made: u64,
     speaks: bool,
+    /// Probes that leave at each tick.
+    pub(crate) frames: u64,
 }
 
 impl Observer {
@@ -61,6 +63,7 @@ impl Observer {
             arrivals: BTreeMap::new(),
             arrivals_made: 0,
             speaks: true,
+            frames: 1,
         }
     }
 
@@ -175,7 +178,7 @@ impl Observer {
             let missed = (self.now - self.next_tick) / interval;
             self.next_tick += (missed + 1) * interval;
             if self.speaks {
-                self.send();
+                (0..self.frames).for_each(|_| self.send());
             }
         }
         self.look();

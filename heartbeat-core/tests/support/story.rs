@@ -1,5 +1,5 @@
-//! The words that stories of a cluster are told in: three nodes, interval 10 ms, timeout 30 ms, and
-//! the commands that one event brings about in a row.
+//! The words that stories of a cluster are told in: three nodes, interval 10 ms, timeout 30 ms, lease
+//! 60 ms, and the commands that one event brings about in a row.
 
 use heartbeat_common::{
     time::Boottime,
@@ -20,6 +20,7 @@ pub(crate) const LATENCY: u64 = 50 * US;
 pub(crate) fn three_nodes(links: u8) -> World {
     let mut world = World::new(3, links, timing(10, 30), &[&[1, 2, 3]], 1);
     world.net.latency = LATENCY;
+    world.max_lease = 60 * MS;
     (0..3).for_each(|node| world.boot(node));
     world
 }
@@ -41,6 +42,13 @@ pub(crate) fn said_since(world: &World, node: u16, since: u64) -> Vec<(u64, Comm
         .filter(|entry| entry.machine + 1 == usize::from(node));
     log.map(|entry| ((entry.at - since) / US, entry.command))
         .collect()
+}
+
+/// What `node` was told to do about groups, the same way.
+pub(crate) fn groups_since(world: &World, node: u16, since: u64) -> Vec<(u64, Command)> {
+    let mut said = said_since(world, node, since);
+    said.retain(|(_, command)| matches!(command, Command::Group { .. }));
+    said
 }
 
 pub(crate) fn link(node: u16, from: LinkState, to: LinkState) -> Command {
@@ -66,13 +74,6 @@ pub(crate) fn up(node: u16) -> [Command; 2] {
     [
         link(node, LinkState::Unknown, LinkState::Up),
         peer(node, PeerState::Unknown, PeerState::Up),
-    ]
-}
-
-pub(crate) fn back(node: u16) -> [Command; 2] {
-    [
-        link(node, LinkState::Down, LinkState::Up),
-        peer(node, PeerState::Down, PeerState::Up),
     ]
 }
 

@@ -121,6 +121,9 @@ impl Truth {
             let to = usize::from(node.0) - 1;
             let held = self.held[entry.machine];
             let just_woke = (held.1..=held.1 + self.tolerance).contains(&entry.at);
+            if just_woke && may_blame_on_waking(world, entry.machine, held) {
+                continue;
+            }
             let judged_at = if just_woke { held.0 } else { entry.at };
             for link in links.map(LinkId) {
                 let path = Path {
@@ -191,6 +194,14 @@ impl Truth {
             None => Ok(()),
         }
     }
+}
+
+/// A machine that goes on just behind a deadline cannot tell its own stand-still from silence: if a
+/// reply before was lost, the one that waited in its network card has come too late by now.
+fn may_blame_on_waking(world: &World, machine: usize, held: (u64, u64)) -> bool {
+    let stood = world.machines[machine].stands_until == held.1;
+    let short = ns(world.timing.timeout) + ns(world.timing.slack());
+    stood && held.1 - held.0 <= short && world.net.loss_per_mille > 0
 }
 
 fn all_paths(world: &World) -> Vec<Path> {

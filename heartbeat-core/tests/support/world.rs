@@ -1,17 +1,10 @@
-//! A whole cluster in simulated time: machines with real kernels and cores, a network, and one queue
-//! of events.
-//!
-//! An agent does here what the pulse thread does: it wakes at its tick, at a deadline of its core, when
-//! a deadline timer of its kernel fires and when votes come that cannot wait; at a tick it sends, and
-//! at each wake it lets the core look. Its slow side adds and removes addresses. Nothing here judges
+//! A whole cluster in simulated time: machines with real kernels and cores, a network, and what the
+//! operator and misfortune may do to it. What follows from that is in `events`. Nothing here judges
 //! what the cores decide.
 
 use std::collections::BTreeMap;
 
-use heartbeat_common::{
-    time::Boottime,
-    wire::{GroupId, LinkId, NodeId},
-};
+use heartbeat_common::wire::{GroupId, LinkId, NodeId};
 use heartbeat_core::{
     Cluster, Command, Timing,
     cluster::{Intent, Member, Plan},
@@ -21,52 +14,21 @@ use heartbeat_core::{
 use super::{
     START,
     clock::Clock,
+    events::Event,
     kernel::Kernel,
     machine::{Errand, Machine},
-    net::{Delivery, Net, Path, Rng, Sent},
+    net::{Net, Path, Rng},
     ns,
-    truth::Violation,
 };
 
 /// What the wall clocks say when a simulation begins, in nanoseconds since 1970.
 const WALL: u64 = 1_700_000_000_000_000_000;
-/// Rounds that one wake of an agent may bring about.
-const ROUNDS_AT_ONCE: usize = 8;
-
-#[derive(Debug)]
-enum Event {
-    Arrive {
-        path: Path,
-        frame: Vec<u8>,
-        sent: Sent,
-    },
-    /// The agent's own timer; of the life and plan with this number.
-    Wake {
-        machine: usize,
-        plan: u64,
-    },
-    /// The kernel's deadline timers, of this life.
-    Timers {
-        machine: usize,
-        life: u64,
-    },
-    /// A machine that stood still goes on.
-    Resume {
-        machine: usize,
-    },
-    /// The slow side of the agent with this number is done with this.
-    Errand {
-        machine: usize,
-        agent: u64,
-        errand: Errand,
-    },
-}
 
 /// Mistakes that were made, or could be: to show that they are seen.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bugs {
-    /// By how much longer the guard stays open than the lease lasts, in nanoseconds.
-    pub(crate) guard_overhang: u64,
+    /// The guard stays open for one lease more.
+    pub(crate) guard_outlasts_lease: bool,
     /// An acceptor that has forgotten its votes does not abstain.
     pub(crate) forgetful_votes: bool,
     /// Votes count from when they arrive.
@@ -115,9 +77,9 @@ pub(crate) struct World {
     /// time.
     pub(crate) clocks_ppm: Option<Vec<i32>>,
     pub(crate) bugs: Bugs,
-    events: BTreeMap<(u64, u64), Event>,
+    pub(crate) events: BTreeMap<(u64, u64), Event>,
     /// Counts events and plans, so that no two are the same.
-    counter: u64,
+    pub(crate) counter: u64,
 }
 
 impl std::fmt::Display for World {
@@ -128,7 +90,10 @@ impl std::fmt::Display for World {
             f,
             "{} machines, of them {} witnesses; max lease {} ns, errands take {} ns, fail back: {}",
             self.machines.len(),
-            self.machines.iter().filter(|machine| machine.witness).count(),
+            self.machines
+                .iter()
+                .filter(|machine| machine.witness)
+                .count(),
             self.max_lease,
             self.errand_takes,
             self.auto_failback
@@ -208,10 +173,14 @@ impl World {
         }
     }
 
-    /// The agent dies, if it lives, and a new one starts on the kernel that it leaves.
+    /// The agent dies, if it lives, and a new one starts on the kernel that it leaves. A witness has its
+    /// programs loaded anew.
     pub(crate) fn restart_agent(&mut self, machine: usize) {
-        if let Some(kernel) = &mut self.machines[machine].kernel {
-            kernel.reload();
+        let Some(kernel) = &mut self.machines[machine].kernel else {
+            return;
+        };
+        kernel.reload();
+        if !self.machines[machine].witness {
             self.start_agent(machine);
         }
     }
@@ -237,7 +206,8 @@ impl World {
             agent.cluster.move_to(group, to, &mut commands);
         }
         let errands = commands.iter().filter_map(Errand::of).collect();
-        self.machines[machine].write_guard(self.bugs.guard_overhang);
+        let overhang = self.guard_overhang();
+        self.machines[machine].write_guard(overhang);
         self.note(machine, commands);
         self.send_on(machine, errands);
     }
@@ -260,19 +230,30 @@ impl World {
 
     /// The whole machine stands still for `duration`; frames wait in its network card.
     pub(crate) fn pause(&mut self, machine: usize, duration: u64) {
-        let until = self.now + duration;
+        let until = self.machines[machine].stands_until.max(self.now + duration);
         self.machines[machine].stands_until = until;
         self.plan(until, Event::Resume { machine });
     }
 
     /// Only the agent stands still.
     pub(crate) fn starve(&mut self, machine: usize, duration: u64) {
-        self.machines[machine].starved_until = self.now + duration;
+        let until = &mut self.machines[machine].starved_until;
+        *until = (self.now + duration).max(*until);
     }
 
     /// Only the slow side of the agent does.
     pub(crate) fn hang(&mut self, machine: usize, duration: u64) {
-        self.machines[machine].hangs_until = self.now + duration;
+        let until = &mut self.machines[machine].hangs_until;
+        *until = (self.now + duration).max(*until);
+    }
+
+    /// By how much longer guards stay open than leases last.
+    pub(crate) fn guard_overhang(&self) -> u64 {
+        if self.bugs.guard_outlasts_lease {
+            ns(self.timing.lease)
+        } else {
+            0
+        }
     }
 
     /// Cuts, both ways and on every link, each of `left` from each of `right`.
@@ -297,32 +278,6 @@ impl World {
                 })
             })
             .collect()
-    }
-
-    pub(crate) fn run_for(&mut self, duration: u64) {
-        self.run_watched(duration, &mut |_| Ok(()))
-            .expect("nobody watches");
-    }
-
-    /// Runs, and lets `watch` look after each event.
-    pub(crate) fn run_watched(
-        &mut self,
-        duration: u64,
-        watch: &mut dyn FnMut(&Self) -> Result<(), Violation>,
-    ) -> Result<(), Violation> {
-        let end = self.now + duration;
-        while let Some(entry) = self.events.first_entry() {
-            let at = entry.key().0;
-            if at > end {
-                break;
-            }
-            let event = entry.remove();
-            self.now = at;
-            self.happen(event);
-            watch(self)?;
-        }
-        self.now = end;
-        Ok(())
     }
 
     /// What has been logged since the last call.
@@ -353,242 +308,5 @@ impl World {
 
     pub(crate) fn stands_still(&self, machine: usize) -> bool {
         self.machines[machine].stands_until > self.now
-    }
-
-    fn plan(&mut self, at: u64, event: Event) {
-        self.counter += 1;
-        self.events.insert((at, self.counter), event);
-    }
-
-    fn happen(&mut self, event: Event) {
-        match event {
-            Event::Arrive { path, frame, sent } => self.arrive(path, frame, sent),
-            Event::Wake { machine, plan } => {
-                let agent = self.machines[machine].agent.as_ref();
-                if agent.is_some_and(|agent| agent.plan == plan) {
-                    self.wake(machine);
-                }
-            }
-            Event::Timers { machine, life } => {
-                if self.machines[machine].life == life {
-                    self.machines[machine].timers_planned = false;
-                    self.run_timers(machine);
-                }
-            }
-            Event::Resume { machine } => {
-                if !self.stands_still(machine) {
-                    for (path, frame, sent) in self.machines[machine].take_waiting() {
-                        self.arrive(path, frame, sent);
-                    }
-                    self.run_timers(machine);
-                }
-            }
-            Event::Errand {
-                machine,
-                agent,
-                errand,
-            } => self.run_errand(machine, agent, errand),
-        }
-    }
-
-    fn run_errand(&mut self, machine: usize, agent: u64, errand: Errand) {
-        let Machine {
-            stands_until,
-            starved_until,
-            hangs_until,
-            ..
-        } = self.machines[machine];
-        let current = self.machines[machine].agent.as_ref();
-        if current.is_none_or(|current| current.life != agent) {
-            return;
-        }
-        let can_at = stands_until.max(starved_until).max(hangs_until);
-        if can_at > self.now {
-            let again = Event::Errand {
-                machine,
-                agent,
-                errand,
-            };
-            self.plan(can_at, again);
-            return;
-        }
-        self.machines[machine].did(errand, self.now);
-        self.wake(machine);
-    }
-
-    fn arrive(&mut self, path: Path, frame: Vec<u8>, sent: Sent) {
-        if let Some(reply) = self.machines[path.to].arrive(path, frame, sent, self.now) {
-            let sent = Sent {
-                reply: true,
-                ..sent
-            };
-            self.send(path.back(), reply, sent);
-        }
-        self.plan_timers(path.to);
-        let machine = &mut self.machines[path.to];
-        let woken = machine.kernel.as_mut().is_some_and(Kernel::take_wake);
-        if let Some(agent) = machine.agent.as_ref().filter(|_| woken) {
-            let (machine, plan) = (path.to, agent.plan);
-            let delay = self.rng.below(self.wake_latency + 1);
-            self.plan(self.now + delay, Event::Wake { machine, plan });
-        }
-    }
-
-    fn send(&mut self, path: Path, frame: Vec<u8>, sent: Sent) {
-        for Delivery { takes, late } in self.net.carry(path, sent, &mut self.rng) {
-            let frame = frame.clone();
-            let sent = Sent { late, ..sent };
-            self.plan(self.now + takes, Event::Arrive { path, frame, sent });
-        }
-    }
-
-    fn plan_timers(&mut self, machine: usize) {
-        let next = self.machines[machine]
-            .kernel
-            .as_ref()
-            .and_then(Kernel::next_timer);
-        if let Some(at) = next
-            && !self.machines[machine].timers_planned
-        {
-            self.machines[machine].timers_planned = true;
-            let life = self.machines[machine].life;
-            let at = self.machines[machine].clock.when(at);
-            self.plan(at.max(self.now), Event::Timers { machine, life });
-        }
-    }
-
-    fn run_timers(&mut self, machine: usize) {
-        if self.stands_still(machine) {
-            return;
-        }
-        let now = self.machines[machine].clock.reads(self.now);
-        let kernel = self.machines[machine].kernel.as_mut();
-        if kernel.is_some_and(|kernel| kernel.fire_timers(now)) {
-            self.wake(machine);
-        }
-        self.plan_timers(machine);
-    }
-
-    /// The agent wakes, unless it cannot: then it does as soon as it can.
-    fn wake(&mut self, machine: usize) {
-        let Machine {
-            stands_until,
-            starved_until,
-            ..
-        } = self.machines[machine];
-        let can_at = stands_until.max(starved_until);
-        if can_at > self.now {
-            if let Some(agent) = &self.machines[machine].agent {
-                let plan = agent.plan;
-                self.plan(can_at, Event::Wake { machine, plan });
-            }
-            return;
-        }
-        self.machines[machine].count_votes(
-            self.now,
-            self.links.into(),
-            self.bugs.counts_from_arrival,
-        );
-        if self.machines[machine].tick(self.now, ns(self.timing.interval)) {
-            self.round(machine, false);
-        }
-        self.look(machine);
-        let mut rounds = 0;
-        while self.is_urgent(machine) {
-            rounds += 1;
-            assert!(rounds < ROUNDS_AT_ONCE, "an agent asks without end");
-            self.round(machine, true);
-            self.look(machine);
-        }
-        self.plan_wake(machine);
-    }
-
-    fn is_urgent(&mut self, machine: usize) -> bool {
-        let agent = self.machines[machine].agent.as_mut();
-        agent.is_some_and(|agent| agent.cluster.take_urgency())
-    }
-
-    /// Sends a round of probes.
-    fn round(&mut self, machine: usize, urgent: bool) {
-        let probes = self.machines[machine].round(self.now);
-        let rows = (self.machines.len() - 1) * usize::from(self.links);
-        self.rounds.push(Round {
-            at: self.now,
-            machine,
-            agent: self.machines[machine]
-                .agent
-                .as_ref()
-                .map_or(0, |agent| agent.life),
-            urgent,
-            frames: probes.len() / rows,
-        });
-        for (row, probe) in probes {
-            let peer = row / usize::from(self.links);
-            let to = if peer < machine { peer } else { peer + 1 };
-            let link = LinkId((row % usize::from(self.links)) as u8);
-            let path = Path {
-                from: machine,
-                to,
-                link,
-            };
-            let sent = Sent {
-                asked_at: self.now,
-                ..Sent::default()
-            };
-            self.send(path, probe, sent);
-        }
-    }
-
-    fn look(&mut self, machine: usize) {
-        let overhang = self.bugs.guard_overhang;
-        let (commands, errands) = self.machines[machine].look(self.now, overhang);
-        self.note(machine, commands);
-        self.send_on(machine, errands);
-    }
-
-    fn note(&mut self, machine: usize, commands: Vec<Command>) {
-        let at = self.now;
-        self.log.extend(commands.into_iter().map(|command| Entry {
-            at,
-            machine,
-            command,
-        }));
-    }
-
-    /// Hands the slow side its errands: those of one group are done one after the other.
-    fn send_on(&mut self, machine: usize, errands: Vec<Errand>) {
-        for errand in errands {
-            let takes = self.rng.below(self.errand_takes + 1);
-            let Some(agent) = &mut self.machines[machine].agent else {
-                return;
-            };
-            let busy = &mut agent.busy_until[errand.group];
-            *busy = self.now.max(*busy) + takes;
-            let (at, agent) = (*busy, agent.life);
-            let event = Event::Errand {
-                machine,
-                agent,
-                errand,
-            };
-            self.plan(at, event);
-        }
-    }
-
-    fn plan_wake(&mut self, machine: usize) {
-        self.counter += 1;
-        let plan = self.counter;
-        let delay = self.rng.below(self.wake_latency + 1);
-        let clock = self.machines[machine].clock;
-        let Some(agent) = &mut self.machines[machine].agent else {
-            return;
-        };
-        let deadline = agent
-            .cluster
-            .next_deadline()
-            .map_or(u64::MAX, Boottime::as_nanos);
-        agent.wake_at = agent.next_tick.min(deadline);
-        agent.plan = plan;
-        let at = clock.when(agent.wake_at).max(self.now) + delay;
-        self.plan(at, Event::Wake { machine, plan });
     }
 }

@@ -50,5 +50,8 @@ fn could_grant_another(world: &World, acceptor: &Machine, group: usize, owner: u
     } else {
         0
     };
-    acceptor.clock.when(bound.max(kernel.votes_from())).max(world.now)
+    acceptor
+        .clock
+        .when(bound.max(kernel.abstains_until()))
+        .max(world.now)
 }

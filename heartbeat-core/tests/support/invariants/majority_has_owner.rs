@@ -15,22 +15,41 @@ pub(crate) struct MajorityHasOwner {
     fit_since: Vec<u64>,
     /// When each group was last seen to be served.
     served_at: Vec<u64>,
-    pub(crate) bound: u64,
+    bound: u64,
     /// The longest time that any was not, of those that a majority could have made an owner for.
-    pub(crate) longest: u64,
+    longest: u64,
 }
 
-/// How long it may take a majority that is connected to make an owner. In this order at worst:
+/// Claims until one comes through: the others meet somebody else's.
+const CLAIMS: u64 = 3;
+
+/// How long it may take a majority that is connected to make an owner, at worst:
 ///
-/// - a timeout until the others are heard or found down, another until this node is active;
-/// - a lease until what others hold or were meant to have runs out;
-/// - for each node that ranks before, its turn;
-/// - claims that meet others, or that are lost on the way, and the back-off after each.
+/// - two timeouts until the others are heard or found down, and this node is active;
+/// - the time until the slow side of an owner is known to hang;
+/// - two leases: one that lives, and one that was released for a node that has gone;
+/// - an interval for each node that ranks before;
+/// - a few claims, with two questions each, which may have to be repeated where frames are lost, and the
+///   back-off after each;
+/// - what the network holds back: it may renew the lease of an owner that is dead by now;
+/// - twice the time that an address takes to be removed here and added there.
+///
+/// The longest lease that acceptors grant is no part of it: who abstains is not of the majority.
 pub(crate) fn bound(world: &World) -> u64 {
     let timing = &world.timing;
     let (interval, timeout, lease) = (ns(timing.interval), ns(timing.timeout), ns(timing.lease));
-    let turns = world.machines.len() as u64 * interval;
-    4 * timeout + 3 * lease + turns + 40 * interval + 4 * world.errand_takes
+    let turns = world.machines.len() as u64;
+    let lost = match world.net.loss_per_mille {
+        0 => 0,
+        _ => world.net.losses_in_a_row,
+    };
+    let claims = CLAIMS * (2 * (1 + lost) + 4);
+    2 * timeout
+        + ns(timing.agent_stall)
+        + 2 * lease
+        + (turns + claims) * interval
+        + world.net.late
+        + 4 * world.errand_takes
 }
 
 impl MajorityHasOwner {
@@ -94,7 +113,10 @@ impl MajorityHasOwner {
         let count = world.machines.len();
         let ranked = &world.groups[group].ranked;
         let may_serve = |machine: usize| {
-            ranked.iter().any(|node| node.0 == world.machines[machine].id) && is_fit(world, machine)
+            ranked
+                .iter()
+                .any(|node| node.0 == world.machines[machine].id)
+                && is_fit(world, machine)
         };
         let majorities = (0_u32..1 << count).filter(|set| set.count_ones() as usize > count / 2);
         majorities
@@ -102,13 +124,27 @@ impl MajorityHasOwner {
                 let members: Vec<usize> = (0..count).filter(|m| set >> m & 1 == 1).collect();
                 let server = members.iter().filter(|machine| may_serve(**machine));
                 let fit = server.map(|machine| self.fit_since[*machine]).min()?;
-                let pairs = members.iter().flat_map(|a| members.iter().map(move |b| (*a, *b)));
-                let connected = pairs
-                    .filter(|(a, b)| a < b)
-                    .map(|pair| self.connected_since[&pair].iter().copied().min().unwrap_or(0));
+                let pairs = members
+                    .iter()
+                    .flat_map(|a| members.iter().map(move |b| (*a, *b)));
+                let connected = pairs.filter(|(a, b)| a < b).map(|pair| {
+                    self.connected_since[&pair]
+                        .iter()
+                        .copied()
+                        .min()
+                        .unwrap_or(0)
+                });
                 Some(connected.fold(fit, u64::max))
             })
             .min()
+    }
+}
+
+impl std::fmt::Display for MajorityHasOwner {
+    /// How close it came.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { longest, bound, .. } = self;
+        write!(f, "without an owner for {longest} ns of {bound} at most")
     }
 }
 
@@ -116,16 +152,19 @@ impl MajorityHasOwner {
 fn votes(world: &World, machine: usize) -> bool {
     let clock = world.machines[machine].clock;
     let kernel = world.machines[machine].kernel.as_ref();
-    kernel.is_some_and(|kernel| kernel.votes_from() <= clock.reads(world.now))
+    kernel.is_some_and(|kernel| kernel.abstains_until() <= clock.reads(world.now))
         && !world.stands_still(machine)
 }
 
 /// Whether nothing keeps a machine's agent from serving.
 fn is_fit(world: &World, machine: usize) -> bool {
     let held = &world.machines[machine];
-    let willing = world
-        .cluster(machine)
-        .is_some_and(|cluster| !matches!(cluster.state(), NodeState::Standby | NodeState::Draining));
-    let held_until = held.stands_until.max(held.starved_until).max(held.hangs_until);
+    let willing = world.cluster(machine).is_some_and(|cluster| {
+        !matches!(cluster.state(), NodeState::Standby | NodeState::Draining)
+    });
+    let held_until = held
+        .stands_until
+        .max(held.starved_until)
+        .max(held.hangs_until);
     willing && !held.mute && held_until <= world.now
 }

@@ -16,12 +16,13 @@ pub(crate) struct NoRenewalStorm {
     recent: HashMap<(usize, u64), VecDeque<Round>>,
     judged: usize,
     /// The most rounds out of turn that any lease saw.
-    pub(crate) most_urgent: usize,
+    most_urgent: usize,
 }
 
-/// Rounds out of turn that a node may make within one lease.
+/// Rounds out of turn that a node may make within one lease: as many as it takes to win each group and
+/// to give it back, and a few for claims that fail.
 pub(crate) fn urgent_bound(world: &World) -> usize {
-    8 + 3 * world.groups.len()
+    4 + 3 * world.groups.len()
 }
 
 impl NoRenewalStorm {
@@ -31,11 +32,16 @@ impl NoRenewalStorm {
         let frames_bound = world.groups.len().div_ceil(MAX_LEASES).max(1);
         for round in &world.rounds[self.judged..] {
             if round.frames > frames_bound {
-                return Err(format!("storm: more than {frames_bound} frames in {round:?}"));
+                return Err(format!(
+                    "storm: more than {frames_bound} frames in {round:?}"
+                ));
             }
             let recent = self.recent.entry((round.machine, round.agent)).or_default();
             recent.push_back(*round);
-            while recent.front().is_some_and(|first| first.at + lease < round.at) {
+            while recent
+                .front()
+                .is_some_and(|first| first.at + lease < round.at)
+            {
                 recent.pop_front();
             }
             let urgent = recent.iter().filter(|round| round.urgent).count();
@@ -51,5 +57,16 @@ impl NoRenewalStorm {
         }
         self.judged = world.rounds.len();
         Ok(())
+    }
+}
+
+impl std::fmt::Display for NoRenewalStorm {
+    /// How close it came.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} rounds out of turn in a lease at most",
+            self.most_urgent
+        )
     }
 }

@@ -1,0 +1,234 @@
+//! Where a group goes, as stories of three nodes: interval 10 ms, timeout 30 ms, lease 60 ms, and node 1
+//! serves best, then node 2, then node 3. A frame takes 50 us.
+
+mod support;
+
+use heartbeat_common::wire::{NodeId, NodeState};
+use heartbeat_core::{
+    Command::{Announce, QuorumChanged},
+    cluster::Intent,
+    group::Reason,
+};
+use support::{
+    MS, START,
+    story::{groups_since, said_since, settled, start, stop, told, up},
+    world::World,
+};
+
+const SINCE: u64 = START + 200 * MS;
+
+/// Node 2 serves, because node 1 was dead. The last probes left 5 ms ago.
+fn taken_over() -> World {
+    let mut world = settled(1);
+    world.crash(0);
+    world.run_for(200 * MS);
+    assert_eq!(world.servers(0), [1]);
+    world.take_log();
+    world
+}
+
+#[test]
+fn the_first_returns_and_is_handed_the_group() {
+    let mut world = taken_over();
+    let since = world.now;
+    world.boot(0);
+    world.run_for(300 * MS);
+    let quorate = QuorumChanged {
+        quorate: true,
+        alive: 3,
+    };
+    assert_eq!(
+        said_since(&world, 1, since),
+        told([
+            (10_000, [&up(2)[..], &up(3), &[quorate]].concat()),
+            (40_000, vec![Announce(NodeState::Active)]),
+            (115_250, vec![start(since, 115_050, 115_250)]),
+        ])
+    );
+    // It has seen node 1 active at 55 ms, and waits for a lease.
+    assert_eq!(
+        groups_since(&world, 2, since),
+        [(115_000, stop(Reason::FailBack { to: NodeId(1) }))]
+    );
+    assert_eq!(world.servers(0), [0]);
+}
+
+#[test]
+fn who_returns_is_handed_nothing_before_its_acceptor_votes() {
+    let mut world = taken_over();
+    world.max_lease = 500 * MS;
+    let since = world.now;
+    world.boot(0);
+    world.run_for(600 * MS);
+    // Before it would not hear that the lease is free: nobody would serve until it would have ended.
+    assert_eq!(
+        groups_since(&world, 2, since),
+        [(515_000, stop(Reason::FailBack { to: NodeId(1) }))]
+    );
+    assert_eq!(
+        groups_since(&world, 1, since),
+        [(515_250, start(since, 515_050, 515_250))]
+    );
+}
+
+#[test]
+fn without_failing_back_the_group_stays_where_it_is() {
+    let mut world = settled(1);
+    world.auto_failback = false;
+    (1..3).for_each(|node| world.restart_agent(node));
+    world.crash(0);
+    world.run_for(200 * MS);
+    assert_eq!(world.servers(0), [1]);
+    world.boot(0);
+    world.run_for(500 * MS);
+    assert_eq!(world.servers(0), [1]);
+}
+
+#[test]
+fn a_minority_that_comes_back_is_handed_the_group() {
+    let mut world = settled(1);
+    world.cut(&[0], &[1, 2]);
+    world.run_for(200 * MS);
+    world.take_log();
+    let since = world.now - 5 * MS;
+    world.net.heal();
+    world.run_for(300 * MS);
+    assert_eq!(
+        groups_since(&world, 1, since),
+        [(120_250, start(since, 120_050, 120_250))]
+    );
+    assert_eq!(
+        groups_since(&world, 2, since),
+        [(120_000, stop(Reason::FailBack { to: NodeId(1) }))]
+    );
+    assert_eq!(world.servers(0), [0]);
+}
+
+#[test]
+fn an_agent_restarted_in_place_goes_on_serving() {
+    let mut world = settled(1);
+    world.restart_agent(0);
+    for _ in 0..200 {
+        assert_eq!(world.servers(0), [0]);
+        world.run_for(MS);
+    }
+    for node in 1..=3 {
+        assert_eq!(groups_since(&world, node, SINCE), []);
+    }
+}
+
+#[test]
+fn an_agent_restarted_too_late_finds_its_address_taken_away() {
+    let mut world = settled(1);
+    world.kill_agent(0);
+    world.run_for(100 * MS);
+    assert_eq!(world.servers(0), [1]);
+    world.restart_agent(0);
+    let kernel = world.machines[0].kernel.as_ref();
+    assert!(kernel.is_some_and(|kernel| kernel.addresses.is_empty()));
+    world.run_for(50 * MS);
+    assert_eq!(world.servers(0), [1]);
+}
+
+#[test]
+fn the_operator_moves_the_group_and_there_it_stays() {
+    let mut world = settled(1);
+    world.move_to(0, 0, NodeId(3));
+    world.run_for(500 * MS);
+    assert_eq!(
+        groups_since(&world, 1, SINCE),
+        [(5_000, stop(Reason::Moved { to: NodeId(3) }))]
+    );
+    assert_eq!(
+        groups_since(&world, 3, SINCE),
+        [(5_250, start(SINCE, 5_050, 5_250))]
+    );
+    assert_eq!(world.servers(0), [2]);
+}
+
+#[test]
+fn stopping_takes_its_time_and_the_lease_is_kept_for_it() {
+    let mut world = settled(1);
+    world.errand_takes = 400 * MS;
+    world.move_to(0, 0, NodeId(3));
+    assert!(world.servers(0).is_empty(), "the guard closes at once");
+    let stopped = |world: &World| {
+        let kernel = world.machines[0].kernel.as_ref();
+        kernel.is_none_or(|kernel| kernel.addresses.is_empty())
+    };
+    while !stopped(&world) {
+        assert_eq!(groups_since(&world, 2, SINCE), []);
+        assert_eq!(groups_since(&world, 3, SINCE), []);
+        world.run_for(MS);
+    }
+    assert!(world.now > SINCE + 100 * MS, "more than a lease");
+    world.run_for(MS);
+    assert_eq!(groups_since(&world, 3, SINCE).len(), 1);
+}
+
+#[test]
+fn a_group_moved_to_a_node_that_has_died_is_another_s_when_the_lease_would_have_ended() {
+    let mut world = settled(1);
+    world.crash(1);
+    world.move_to(0, 0, NodeId(2));
+    world.run_for(55 * MS);
+    assert!(world.servers(0).is_empty());
+    world.run_for(20 * MS);
+    assert_eq!(world.servers(0).len(), 1);
+    world.run_for(200 * MS);
+    assert_eq!(world.servers(0), [0]);
+}
+
+#[test]
+fn a_node_on_standby_hands_over_and_gets_the_group_back_online() {
+    let mut world = settled(1);
+    world.intend(0, Intent::Standby);
+    world.run_for(200 * MS);
+    assert_eq!(
+        groups_since(&world, 1, SINCE),
+        [(10_000, stop(Reason::NodeUnfit))]
+    );
+    assert_eq!(
+        groups_since(&world, 2, SINCE),
+        [(10_250, start(SINCE, 10_050, 10_250))]
+    );
+    world.intend(0, Intent::Serve);
+    world.run_for(200 * MS);
+    assert_eq!(world.servers(0), [0]);
+}
+
+/// Its address cannot be removed: the guard closes, and it must not keep the lease until it can.
+#[test]
+fn a_node_whose_slow_side_hangs_loses_the_group() {
+    let mut world = settled(1);
+    world.hang(0, 400 * MS);
+    world.run_for(300 * MS);
+    assert_eq!(
+        groups_since(&world, 1, SINCE),
+        [(40_000, stop(Reason::NodeUnfit))]
+    );
+    // The last renewal left at 40 ms.
+    assert_eq!(
+        groups_since(&world, 2, SINCE),
+        [(100_250, start(SINCE, 100_050, 100_250))]
+    );
+    assert_eq!(world.servers(0), [1]);
+}
+
+#[test]
+fn a_machine_that_stood_still_wakes_to_a_closed_guard() {
+    let mut world = settled(1);
+    world.pause(0, 500 * MS);
+    world.run_for(100 * MS);
+    assert_eq!(world.servers(0), [1]);
+    world.run_for(420 * MS);
+    assert_eq!(world.servers(0), [1]);
+    assert_eq!(groups_since(&world, 1, SINCE), []);
+    world.run_for(280 * MS);
+    // It wakes at 505 ms, and may still hope for a renewal for two intervals.
+    assert_eq!(
+        groups_since(&world, 1, SINCE)[0],
+        (530_000, stop(Reason::LeaseLost))
+    );
+    assert_eq!(world.servers(0), [0], "handed back");
+}

@@ -1,0 +1,337 @@
+//! What can happen next in the model, and what must never have happened.
+
+use std::time::Duration;
+
+use heartbeat_common::{
+    lease::{Ballot, Operation, Slot, Vote},
+    time::Boottime,
+};
+use heartbeat_core::Timing;
+use stateright::{Model, Property};
+
+use crate::state::{Acceptor, Answer, CANDIDATES, Probe, Rates, State, VOTERS, asks_for_lease};
+
+/// A rule of the protocol that the model breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// A restarted acceptor does not abstain.
+    VotesAtOnce,
+    /// An owner counts from the moment at which the answer came.
+    CountsFromArrival,
+    /// An owner counts on the whole lease, as if all clocks went at the same rate.
+    IgnoresDrift,
+    /// An owner counts what was granted to its earlier claims.
+    CountsEarlierClaims,
+    /// The guard stays open while the lease is released.
+    ServesOn,
+    /// A restarted agent uses the same ballots again.
+    RepeatsBallots,
+}
+
+/// What is explored. Everything within is explored in full.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Each on its own.
+    pub(crate) rates: &'static [Rates],
+    /// Until when. A lease lasts for two ticks on the fast acceptors, and is counted on for two by the
+    /// slow owners.
+    pub(crate) ticks: u64,
+    /// Claims that each candidate begins at most.
+    pub(crate) claims: [u8; CANDIDATES],
+    pub(crate) releases: bool,
+    /// Asks before the current one whose probes may still arrive, of each candidate.
+    pub(crate) past_asks: usize,
+    /// Answers that are held up. Each may then be counted at any later time, also several times.
+    pub(crate) late_answers: usize,
+    /// Whether others than these may get lost.
+    pub(crate) lost_answers: bool,
+    /// Refusals that each candidate hears at most.
+    pub(crate) refusals: u8,
+    pub(crate) acceptor_restarts: u8,
+    pub(crate) agent_restarts: u8,
+    pub(crate) pauses: u8,
+}
+
+/// Something that must be reachable, or the bounds are too narrow to prove anything.
+pub(crate) type Goal = (&'static str, fn(&Leases, &State) -> bool);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Leases {
+    bounds: Bounds,
+    goals: &'static [Goal],
+    flaw: Option<Flaw>,
+    lease: Duration,
+    counted: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It comes back at once.
+    Counted,
+    Late,
+    Lost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Tick,
+    Claim {
+        node: usize,
+    },
+    Release {
+        node: usize,
+    },
+    /// A probe reaches an acceptor.
+    Ask {
+        acceptor: usize,
+        probe: Probe,
+        answer: Fate,
+    },
+    /// A late answer, or a copy of it, comes back.
+    Count(Answer),
+    Pause {
+        node: usize,
+    },
+    Wake {
+        node: usize,
+    },
+    RestartAcceptor {
+        node: usize,
+    },
+    RestartAgent {
+        node: usize,
+    },
+}
+
+impl Leases {
+    pub(crate) const ONE_OWNER: &'static str = "one owner at most";
+
+    /// With the rates and the drift bound of `timing`.
+    pub(crate) fn new(
+        timing: &Timing,
+        bounds: Bounds,
+        goals: &'static [Goal],
+        flaw: Option<Flaw>,
+    ) -> Self {
+        Self {
+            bounds,
+            goals,
+            flaw,
+            lease: timing.lease,
+            counted: match flaw {
+                Some(Flaw::IgnoresDrift) => timing.lease,
+                _ => timing.counted_lease(),
+            },
+        }
+    }
+
+    fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
+
+    fn fates(&self, state: &State, heard: bool) -> impl Iterator<Item = Fate> {
+        let late = state.late.len() < self.bounds.late_answers;
+        let lost = self.bounds.lost_answers;
+        [
+            (Fate::Counted, heard),
+            (Fate::Late, late),
+            (Fate::Lost, lost),
+        ]
+        .into_iter()
+        .filter_map(|(fate, possible)| possible.then_some(fate))
+    }
+
+    fn claim(&self, state: &mut State, node: usize) {
+        let known = Ballot(state.acceptors[node].slot.promised);
+        let candidate = state.candidate(node);
+        if !self.has(Flaw::RepeatsBallots) {
+            candidate.proposer.saw(known);
+        }
+        candidate.claim();
+    }
+
+    fn release(&self, state: &mut State, node: usize) {
+        let owned = state.owns(node);
+        let candidate = state.candidate(node);
+        candidate.gave_back |= owned;
+        candidate.release();
+        if !self.has(Flaw::ServesOn) {
+            candidate.write_guard();
+        }
+    }
+
+    /// `None` if nothing comes of it.
+    fn arrive(&self, state: &mut State, probe: &Probe, acceptor: usize, fate: Fate) -> Option<()> {
+        let before = state.acceptors[acceptor];
+        let answer = state.arrive(probe, acceptor, self.lease)?;
+        match fate {
+            Fate::Counted => self.count(state, answer),
+            Fate::Late => {
+                // The same could be said later: nothing is won by holding it up.
+                if state.acceptors[acceptor] == before || answer.operation == Operation::Release {
+                    return None;
+                }
+                state.late.push(answer);
+                Some(())
+            }
+            Fate::Lost => Some(()),
+        }
+    }
+
+    /// `None` if it is not heard.
+    fn count(&self, state: &mut State, mut answer: Answer) -> Option<()> {
+        // It would only end the asking.
+        if answer.operation == Operation::Release {
+            return Some(());
+        }
+        let now = state.now(answer.to);
+        let candidate = state.candidate(answer.to);
+        if answer.vote == Vote::Refused {
+            if candidate.refusals == self.bounds.refusals {
+                return None;
+            }
+            candidate.refusals += 1;
+        }
+        if self.has(Flaw::CountsEarlierClaims)
+            && answer.vote == Vote::Granted
+            && asks_for_lease(answer.operation)
+        {
+            answer.ballot = candidate.proposer.ask()?.ballot;
+        }
+        // Where the departure must not matter, the last that there can be is given.
+        let left = if self.has(Flaw::CountsFromArrival) || !asks_for_lease(answer.operation) {
+            now
+        } else {
+            answer.left
+        };
+        candidate.count(&answer, left);
+        Some(())
+    }
+
+    fn restart_acceptor(&self, state: &mut State, node: usize) {
+        state.acceptor_restarts += 1;
+        let votes_from = if self.has(Flaw::VotesAtOnce) {
+            Boottime::default()
+        } else {
+            state.now(node).after(self.lease)
+        };
+        state.acceptors[node] = Acceptor {
+            slot: Slot::default(),
+            votes_from,
+        };
+    }
+
+    fn restart_agent(&self, state: &mut State, node: usize) {
+        state.agent_restarts += 1;
+        // Answers to its earlier life carry another nonce.
+        state.late.retain(|answer| answer.to != node);
+        let candidate = state.candidate(node);
+        let round = if self.has(Flaw::RepeatsBallots) {
+            0
+        } else {
+            candidate.round()
+        };
+        candidate.restart(round, self.counted);
+    }
+
+    fn acts(&self, state: &State, node: usize, actions: &mut Vec<Action>) {
+        let Bounds {
+            claims,
+            releases,
+            agent_restarts,
+            pauses,
+            ..
+        } = self.bounds;
+        let candidate = &state.candidates[node];
+        if candidate.paused {
+            actions.push(Action::Wake { node });
+            return;
+        }
+        if candidate.claims < claims[node] {
+            actions.push(Action::Claim { node });
+        }
+        if releases && candidate.proposer.is_holding() {
+            actions.push(Action::Release { node });
+        }
+        if state.pauses < pauses && state.owns(node) {
+            actions.push(Action::Pause { node });
+        }
+        if state.agent_restarts < agent_restarts && candidate.claims > 0 {
+            actions.push(Action::RestartAgent { node });
+        }
+        let answers = state.late.iter().filter(|answer| answer.to == node);
+        actions.extend(answers.copied().map(Action::Count));
+    }
+}
+
+impl Model for Leases {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let rates = self.bounds.rates.iter();
+        rates
+            .map(|rates| State::new(*rates, self.counted))
+            .collect()
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        // Before the first claim one instant is like another.
+        let begun = state.candidates.iter().any(|it| it.claims > 0);
+        if begun && state.ticks < self.bounds.ticks {
+            actions.push(Action::Tick);
+        }
+        for node in 0..CANDIDATES {
+            self.acts(state, node, actions);
+            let candidate = &state.candidates[node];
+            for &probe in &candidate.asked {
+                for acceptor in 0..VOTERS {
+                    let fates = self.fates(state, !candidate.paused);
+                    actions.extend(fates.map(|answer| Action::Ask {
+                        acceptor,
+                        probe,
+                        answer,
+                    }));
+                }
+            }
+        }
+        if state.acceptor_restarts < self.bounds.acceptor_restarts {
+            let knows = |node: &usize| state.acceptors[*node].slot != Slot::default();
+            let forgetful = (0..VOTERS).filter(knows);
+            actions.extend(forgetful.map(|node| Action::RestartAcceptor { node }));
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        match action {
+            Action::Tick => state.ticks += 1,
+            Action::Claim { node } => self.claim(&mut state, node),
+            Action::Release { node } => self.release(&mut state, node),
+            Action::Ask {
+                acceptor,
+                probe,
+                answer,
+            } => self.arrive(&mut state, &probe, acceptor, answer)?,
+            Action::Count(answer) => self.count(&mut state, answer)?,
+            Action::Pause { node } => {
+                state.pauses += 1;
+                state.candidate(node).paused = true;
+            }
+            Action::Wake { node } => state.candidate(node).paused = false,
+            Action::RestartAcceptor { node } => self.restart_acceptor(&mut state, node),
+            Action::RestartAgent { node } => self.restart_agent(&mut state, node),
+        }
+        state.ask(self.bounds.past_asks);
+        (state != *last).then_some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let one_owner = Property::always(Self::ONE_OWNER, |_: &Self, state: &State| {
+            (0..CANDIDATES).filter(|node| state.owns(*node)).count() <= 1
+        });
+        let goals = self.goals.iter();
+        let goals = goals.map(|(name, reached)| Property::sometimes(name, *reached));
+        [one_owner].into_iter().chain(goals).collect()
+    }
+}

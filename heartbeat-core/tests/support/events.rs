@@ -1,0 +1,307 @@
+//! What happens in a simulated cluster: one queue of events, and what each brings about.
+//!
+//! An agent does here what the pulse thread does: it wakes at its tick, at a deadline of its core, when
+//! a deadline timer of its kernel fires and when votes come that cannot wait; at a tick it sends, and
+//! at each wake it lets the core look. Its slow side adds and removes addresses.
+
+use heartbeat_common::{time::Boottime, wire::LinkId};
+use heartbeat_core::Command;
+
+use super::{
+    kernel::Kernel,
+    machine::{Errand, Machine},
+    net::{Delivery, Path, Sent},
+    ns,
+    truth::Violation,
+    world::{Entry, Round, World},
+};
+
+/// Rounds that one wake of an agent may bring about.
+const ROUNDS_AT_ONCE: usize = 8;
+
+#[derive(Debug)]
+pub(crate) enum Event {
+    Arrive {
+        path: Path,
+        frame: Vec<u8>,
+        sent: Sent,
+    },
+    /// The agent's own timer; of the life and plan with this number.
+    Wake { machine: usize, plan: u64 },
+    /// The kernel's deadline timers, of this life.
+    Timers { machine: usize, life: u64 },
+    /// A machine that stood still goes on.
+    Resume { machine: usize },
+    /// The slow side of the agent with this number is done with the next errand of this group.
+    Errand {
+        machine: usize,
+        agent: u64,
+        group: usize,
+    },
+}
+
+impl World {
+    pub(crate) fn run_for(&mut self, duration: u64) {
+        self.run_watched(duration, &mut |_| Ok(()))
+            .expect("nobody watches");
+    }
+
+    /// Runs, and lets `watch` look after each event.
+    pub(crate) fn run_watched(
+        &mut self,
+        duration: u64,
+        watch: &mut dyn FnMut(&Self) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        let end = self.now + duration;
+        while let Some(entry) = self.events.first_entry() {
+            let at = entry.key().0;
+            if at > end {
+                break;
+            }
+            let event = entry.remove();
+            self.now = at;
+            self.happen(event);
+            watch(self)?;
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    pub(crate) fn plan(&mut self, at: u64, event: Event) {
+        self.counter += 1;
+        self.events.insert((at, self.counter), event);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrive { path, frame, sent } => self.arrive(path, frame, sent),
+            Event::Wake { machine, plan } => {
+                let agent = self.machines[machine].agent.as_ref();
+                if agent.is_some_and(|agent| agent.plan == plan) {
+                    self.wake(machine);
+                }
+            }
+            Event::Timers { machine, life } => {
+                if self.machines[machine].life == life {
+                    self.machines[machine].timers_planned = false;
+                    self.run_timers(machine);
+                }
+            }
+            Event::Resume { machine } => {
+                if !self.stands_still(machine) {
+                    for (path, frame, sent) in self.machines[machine].take_waiting() {
+                        self.arrive(path, frame, sent);
+                    }
+                    self.run_timers(machine);
+                }
+            }
+            Event::Errand {
+                machine,
+                agent,
+                group,
+            } => self.run_errand(machine, agent, group),
+        }
+    }
+
+    fn run_errand(&mut self, machine: usize, agent: u64, group: usize) {
+        let Machine {
+            stands_until,
+            starved_until,
+            hangs_until,
+            ..
+        } = self.machines[machine];
+        let current = self.machines[machine].agent.as_ref();
+        if current.is_none_or(|current| current.life != agent) {
+            return;
+        }
+        let can_at = stands_until.max(starved_until).max(hangs_until);
+        if can_at > self.now {
+            let again = Event::Errand {
+                machine,
+                agent,
+                group,
+            };
+            self.plan(can_at, again);
+            return;
+        }
+        self.machines[machine].run_errand(group, self.now);
+        self.wake(machine);
+    }
+
+    fn arrive(&mut self, path: Path, frame: Vec<u8>, sent: Sent) {
+        if let Some(reply) = self.machines[path.to].arrive(path, frame, sent, self.now) {
+            let sent = Sent {
+                reply: true,
+                ..sent
+            };
+            self.send(path.back(), reply, sent);
+        }
+        self.plan_timers(path.to);
+        let machine = &mut self.machines[path.to];
+        let woken = machine.kernel.as_mut().is_some_and(Kernel::take_wake);
+        if let Some(agent) = machine.agent.as_ref().filter(|_| woken) {
+            let (machine, plan) = (path.to, agent.plan);
+            let delay = self.rng.below(self.wake_latency + 1);
+            self.plan(self.now + delay, Event::Wake { machine, plan });
+        }
+    }
+
+    fn send(&mut self, path: Path, frame: Vec<u8>, sent: Sent) {
+        for Delivery { takes, late } in self.net.carry(path, sent, &mut self.rng) {
+            let frame = frame.clone();
+            let sent = Sent { late, ..sent };
+            self.plan(self.now + takes, Event::Arrive { path, frame, sent });
+        }
+    }
+
+    fn plan_timers(&mut self, machine: usize) {
+        let next = self.machines[machine]
+            .kernel
+            .as_ref()
+            .and_then(Kernel::next_timer);
+        if let Some(at) = next
+            && !self.machines[machine].timers_planned
+        {
+            self.machines[machine].timers_planned = true;
+            let life = self.machines[machine].life;
+            let at = self.machines[machine].clock.when(at);
+            self.plan(at.max(self.now), Event::Timers { machine, life });
+        }
+    }
+
+    fn run_timers(&mut self, machine: usize) {
+        if self.stands_still(machine) {
+            return;
+        }
+        let now = self.machines[machine].clock.reads(self.now);
+        let kernel = self.machines[machine].kernel.as_mut();
+        if kernel.is_some_and(|kernel| kernel.fire_timers(now)) {
+            self.wake(machine);
+        }
+        self.plan_timers(machine);
+    }
+
+    /// The agent wakes, unless it cannot: then it does as soon as it can.
+    fn wake(&mut self, machine: usize) {
+        let Machine {
+            stands_until,
+            starved_until,
+            ..
+        } = self.machines[machine];
+        let can_at = stands_until.max(starved_until);
+        if can_at > self.now {
+            if let Some(agent) = &self.machines[machine].agent {
+                let plan = agent.plan;
+                self.plan(can_at, Event::Wake { machine, plan });
+            }
+            return;
+        }
+        self.machines[machine].count_votes(
+            self.now,
+            self.links.into(),
+            self.bugs.counts_from_arrival,
+        );
+        if self.machines[machine].tick(self.now, ns(self.timing.interval)) {
+            self.round(machine, false);
+        }
+        self.look(machine);
+        let mut rounds = 0;
+        while self.is_urgent(machine) {
+            rounds += 1;
+            assert!(rounds < ROUNDS_AT_ONCE, "an agent asks without end");
+            self.round(machine, true);
+            self.look(machine);
+        }
+        self.plan_wake(machine);
+    }
+
+    fn is_urgent(&mut self, machine: usize) -> bool {
+        let agent = self.machines[machine].agent.as_mut();
+        agent.is_some_and(|agent| agent.cluster.take_urgency())
+    }
+
+    /// Sends a round of probes.
+    fn round(&mut self, machine: usize, urgent: bool) {
+        let probes = self.machines[machine].round(self.now);
+        let rows = (self.machines.len() - 1) * usize::from(self.links);
+        self.rounds.push(Round {
+            at: self.now,
+            machine,
+            agent: self.machines[machine]
+                .agent
+                .as_ref()
+                .map_or(0, |agent| agent.life),
+            urgent,
+            frames: probes.len() / rows,
+        });
+        for (row, probe) in probes {
+            let peer = row / usize::from(self.links);
+            let to = if peer < machine { peer } else { peer + 1 };
+            let link = LinkId((row % usize::from(self.links)) as u8);
+            let path = Path {
+                from: machine,
+                to,
+                link,
+            };
+            let sent = Sent {
+                asked_at: self.now,
+                ..Sent::default()
+            };
+            self.send(path, probe, sent);
+        }
+    }
+
+    fn look(&mut self, machine: usize) {
+        let overhang = self.guard_overhang();
+        let (commands, errands) = self.machines[machine].look(self.now, overhang);
+        self.note(machine, commands);
+        self.send_on(machine, errands);
+    }
+
+    pub(crate) fn note(&mut self, machine: usize, commands: Vec<Command>) {
+        let at = self.now;
+        self.log.extend(commands.into_iter().map(|command| Entry {
+            at,
+            machine,
+            command,
+        }));
+    }
+
+    /// Hands the slow side its errands: those of one group are done one after the other.
+    pub(crate) fn send_on(&mut self, machine: usize, errands: Vec<Errand>) {
+        for errand in errands {
+            let takes = self.rng.below(self.errand_takes + 1);
+            let Some(agent) = &mut self.machines[machine].agent else {
+                return;
+            };
+            let (errands, busy_until) = &mut agent.errands[errand.group];
+            errands.push_back(errand);
+            *busy_until = self.now.max(*busy_until) + takes;
+            let (at, agent) = (*busy_until, agent.life);
+            let event = Event::Errand {
+                machine,
+                agent,
+                group: errand.group,
+            };
+            self.plan(at, event);
+        }
+    }
+
+    pub(crate) fn plan_wake(&mut self, machine: usize) {
+        self.counter += 1;
+        let plan = self.counter;
+        let delay = self.rng.below(self.wake_latency + 1);
+        let clock = self.machines[machine].clock;
+        let Some(agent) = &mut self.machines[machine].agent else {
+            return;
+        };
+        let deadline = agent
+            .cluster
+            .next_deadline()
+            .map_or(u64::MAX, Boottime::as_nanos);
+        agent.wake_at = agent.next_tick.min(deadline);
+        agent.plan = plan;
+        let at = clock.when(agent.wake_at).max(self.now) + delay;
+        self.plan(at, Event::Wake { machine, plan });
+    }
+}
