@@ -34,12 +34,9 @@ static VOTES: RingBuf<VoteEvent, VOTE_BYTES> = RingBuf::new();
 
 /// Runs `decide` on the slot of `group` under its lock. `None` if there is no room for a slot.
 #[inline(always)]
-pub(crate) fn locked(
-    group: GroupId,
-    decide: impl FnOnce(&mut Slot) -> Answer,
-) -> Option<Answer> {
+pub(crate) fn locked(group: GroupId, decide: impl FnOnce(&mut Slot) -> Answer) -> Option<Answer> {
     let key = u32::from(group.0);
-    let row = match LEASES.get_ptr_mut(&key) {
+    let row = match LEASES.get_ptr_mut(key) {
         Some(row) => row,
         None => {
             let empty = LeaseRow {
@@ -54,8 +51,8 @@ pub(crate) fn locked(
                 },
             };
             // Another CPU may have been faster: then there is one now, and this fails.
-            let _ = LEASES.insert(&key, &empty, BPF_NOEXIST.into());
-            LEASES.get_ptr_mut(&key)?
+            let _ = LEASES.insert(key, &empty, BPF_NOEXIST.into());
+            LEASES.get_ptr_mut(key)?
         }
     };
     // SAFETY: `row` points to a map value, which lives as long as the program and is changed under

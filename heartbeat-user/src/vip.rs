@@ -69,7 +69,7 @@ pub enum Outcome {
 /// served (`inherited`, one for each VIP). `stale` are the addresses that it guarded.
 pub fn sweep(config: &Config, inherited: &[Option<Boottime>], stale: &[GuardRow]) -> Result<()> {
     let mut netlink = Netlink::open()?;
-    for (vip, inherited) in config.vips.iter().zip(inherited) {
+    for (vip, inherited) in config.served().iter().zip(inherited) {
         if inherited.is_some() {
             continue;
         }
@@ -83,11 +83,23 @@ pub fn sweep(config: &Config, inherited: &[Option<Boottime>], stale: &[GuardRow]
             );
         }
     }
-    for row in stale {
+    let known = |row: &&GuardRow| {
+        let address: std::net::IpAddr = row.address.into();
+        config
+            .served()
+            .iter()
+            .any(|vip| vip.address.address == address)
+    };
+    remove_guarded(stale.iter().filter(|row| !known(row)))
+}
+
+/// Removes addresses that an earlier run guarded, and nobody will guard any more.
+pub fn remove_guarded<'a>(rows: impl IntoIterator<Item = &'a GuardRow>) -> Result<()> {
+    let mut netlink = Netlink::open()?;
+    for row in rows {
         let address = row.address.into();
-        let known = |vip: &Vip| vip.address.address == address;
-        if !config.vips.iter().any(known) && netlink.remove_address(row.ifindex, address)? {
-            log::warn!("removed {address}, which an earlier run served and this one does not");
+        if netlink.remove_address(row.ifindex, address)? {
+            log::warn!("removed {address}, which an earlier run had left on its interface");
         }
     }
     Ok(())
@@ -110,7 +122,7 @@ impl Mover {
     ) -> Result<Self> {
         let mut netlink = Netlink::open()?;
         let held = config
-            .vips
+            .served()
             .iter()
             .zip(inherited)
             .map(|(vip, inherited)| {
@@ -191,13 +203,19 @@ impl Held {
     }
 
     fn announce(&self) {
-        if let Err(error) = self.announcer.announce(self.vip.address.address) {
-            log::warn!(
-                "vip {}: could not announce {}: {error:#}",
-                self.vip.name,
-                self.vip.address
-            );
-        }
+        let Err(error) = self.announcer.announce(self.vip.address.address) else {
+            return;
+        };
+        log::warn!(
+            "vip {}: could not announce {}{}: {error:#}",
+            self.vip.name,
+            self.vip.address,
+            match error.downcast_ref() {
+                Some(nix::Error::ENOBUFS) =>
+                    " (its guard is closed, or the interface's queue is full)",
+                _ => "",
+            }
+        );
     }
 
     /// When this address needs something done without an order.

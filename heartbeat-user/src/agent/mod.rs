@@ -70,6 +70,28 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
     let mut dataplane = Dataplane::load(setup, |inherited, stale| {
         vip::sweep(&config, inherited, stale)
     })?;
+    let result = run_loaded(
+        &config,
+        keys,
+        &mut dataplane,
+        Identity { incarnation, nonce },
+    );
+    // The guard goes with the programs, so nothing may be left that it kept.
+    let none = vec![None; config.served().len()];
+    if let Err(error) = vip::sweep(&config, &none, &[]) {
+        log::error!("could not see to it that no address is left behind: {error:#}");
+    }
+    drop(dataplane);
+    log::info!("stopped");
+    result
+}
+
+fn run_loaded(
+    config: &Arc<Config>,
+    keys: &Keys,
+    dataplane: &mut Dataplane,
+    identity: Identity,
+) -> Result<()> {
     let local = Arc::new(dataplane.local()?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -85,7 +107,7 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
     let (directives, told) = Directives::new()?;
     let outcomes = reports.clone();
     let stopped = directives.clone();
-    let mover = Mover::start(&config, dataplane.inherited(), move |outcome| {
+    let mover = Mover::start(config, dataplane.inherited(), move |outcome| {
         // Not by way of the slow side: it may hang, and the lease is to be given up then.
         if let Outcome::Released { vip, .. } | Outcome::Absent { vip } = outcome {
             stopped.tell(Directive::Stopped { group: vip });
@@ -96,11 +118,10 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
         orders: mover.orders(),
         reports,
     };
-    let identity = Identity { incarnation, nonce };
     let started = Pulse::start(
-        &config,
+        config,
         keys,
-        &mut dataplane,
+        dataplane,
         Arc::clone(&local),
         identity,
         (directives, told),
@@ -114,17 +135,14 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
         }
     };
     let threads = Threads { pulse, mover };
-    let reason = reason::Reason::new(config, keys, &mut dataplane, local, &threads);
-    let result = match reason {
+    let reason = reason::Reason::new(Arc::clone(config), keys, dataplane, local, &threads);
+    match reason {
         Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads)),
         Err(error) => {
             threads.stop();
             Err(error)
         }
-    };
-    drop(dataplane);
-    log::info!("stopped");
-    result
+    }
 }
 
 /// The threads beside tokio's.

@@ -63,8 +63,9 @@ impl View {
             state: PeerState::default(),
             links: vec![LinkState::default(); links],
         });
-        let vips = dataplane.inherited().iter().map(|inherited| VipView {
-            held: inherited.is_some(),
+        let inherited = dataplane.inherited();
+        let vips = (0..config.vips.len()).map(|index| VipView {
+            held: inherited.get(index).is_some_and(Option::is_some),
             error: None,
         });
         Ok(Self {
@@ -332,7 +333,7 @@ impl View {
             needed: of / 2 + 1,
             of,
         };
-        let guard = self.guard.row(index);
+        let guard = self.guard.row(index).unwrap_or_default();
         protocol::Vip {
             name: vip.name.clone(),
             address: vip.address.to_string(),

@@ -3,6 +3,7 @@
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -11,9 +12,11 @@ use heartbeat_common::wire::{ClusterId, LinkId, NodeId};
 use super::output;
 use crate::{
     agent::InstanceLock,
+    clock,
     config::{self, Config, DEFAULT_INSTANCE, XdpMode, key::Keys},
-    dataplane::{Dataplane, Pins, Setup, SetupLink, pins},
+    dataplane::{self, Dataplane, Pins, Setup, SetupLink, pins},
     net::Netlink,
+    vip,
 };
 
 /// Loads the responder on `interface` and leaves it there, pinned.
@@ -70,6 +73,8 @@ pub(super) struct Left {
     pub(super) mode: &'static str,
     /// How many nodes it answers there.
     pub(super) peers: usize,
+    /// How long it abstains yet.
+    pub(super) abstains: Duration,
     /// Where it is pinned.
     pub(super) pins: PathBuf,
 }
@@ -87,11 +92,13 @@ pub(super) fn leave(
         .iter()
         .filter(|(_, link, _)| setup.links.iter().any(|own| own.id == *link));
     let peers = peers.count();
-    let dataplane = Dataplane::load(setup, |_, _| Ok(()))?;
+    // Nothing is guarded from here on, so nothing may be left of what was.
+    let dataplane = Dataplane::load(setup, |_, guarded| vip::remove_guarded(guarded))?;
     let attached = dataplane.attached().first();
     let left = Left {
         mode: attached.map_or("", |attached| attached.name()),
         peers,
+        abstains: dataplane.votes_from().since(clock::now()),
         pins: dataplane.pins().dir().to_owned(),
     };
     output::print(&describe(&left))?;
@@ -118,7 +125,7 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
         cluster: ClusterId::default(),
         node: NodeId::default(),
         port: heartbeat_common::wire::DEFAULT_PORT,
-        timeout: std::time::Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
         max_lease: config::DEFAULT_MAX_LEASE,
         keys: Vec::new(),
         links: vec![SetupLink {
@@ -159,6 +166,7 @@ pub fn unload(instance: Option<&str>) -> Result<()> {
         ))?),
         false => None,
     };
+    vip::remove_guarded(&dataplane::guarded(&pins))?;
     let text = if claim.is_some() && pins.remove()? {
         format!("instance `{instance}` unloaded\n")
     } else {

@@ -67,13 +67,13 @@ impl Witness {
         load::leave(setup, &load::lock_of(&self.instance), |left| {
             format!(
                 "{}: witness {} of cluster {} loaded on {address} in {} mode, answers {} peers, \
-                 votes in {}; pinned at {}\n",
+                 votes {}; pinned at {}\n",
                 self.iface,
                 self.id,
                 self.cluster,
                 left.mode,
                 left.peers,
-                self.max_lease,
+                when(left.abstains),
                 left.pins.display()
             )
         })
@@ -189,6 +189,14 @@ impl Witness {
                 .map(|(node, address)| (*node, link, *address))
                 .collect(),
         }
+    }
+}
+
+/// Rounded up to milliseconds. A witness that was loaded before goes on voting.
+fn when(abstains: Duration) -> String {
+    match abstains.as_micros().div_ceil(1_000) {
+        0 => "at once".to_owned(),
+        millis => format!("in {millis} ms"),
     }
 }
 

@@ -79,6 +79,14 @@ impl Config {
         self.nodes.iter().filter(|node| node.role == Role::Witness)
     }
 
+    /// The addresses that the local node may serve: all of them, or none on a witness.
+    pub fn served(&self) -> &[Vip] {
+        match self.local().role {
+            Role::Member => &self.vips,
+            Role::Witness => &[],
+        }
+    }
+
     pub fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.iter().find(|node| node.id == id)
     }

@@ -37,15 +37,18 @@ const UDP_LEN: usize = 8;
 #[derive(Debug)]
 pub struct LeaseSlots {
     map: HashMap<MapData, u32, LeaseRow>,
+    votes_from: Boottime,
 }
 
 impl LeaseSlots {
-    pub(super) fn open(pins: &Pins) -> Result<Self> {
+    /// `votes_from` is when the acceptor begins to vote.
+    pub(super) fn open(pins: &Pins, votes_from: Boottime) -> Result<Self> {
         let path = pins.path("leases");
         let data = MapData::from_pin(&path)
             .with_context(|| format!("could not open {}", path.display()))?;
         Ok(Self {
             map: Map::HashMap(data).try_into()?,
+            votes_from,
         })
     }
 }
@@ -56,6 +59,10 @@ impl Slots for LeaseSlots {
         self.map
             .get(&u32::from(group.0), LOCKED)
             .map_or_else(|_| Slot::default(), |row| row.slot)
+    }
+
+    fn votes_from(&self) -> Boottime {
+        self.votes_from
     }
 }
 

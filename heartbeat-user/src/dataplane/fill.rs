@@ -5,19 +5,22 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, Map},
 };
-use heartbeat_common::maps::{self, Address, GuardRow, Key, MAX_VIPS, PeerSlot};
+use heartbeat_common::{
+    maps::{self, Address, GuardRow, Key, MAX_VIPS, PeerSlot},
+    time::Boottime,
+};
 
 use super::{Heritage, Setup};
 use crate::clock;
 
-/// `indices` are those of the links' interfaces, `guarded` those of the guards'.
+/// Returns when the acceptor begins to vote. `indices` are those of the links' interfaces, `guarded` those of the guards'.
 pub(super) fn fill(
     ebpf: &mut Ebpf,
     setup: &Setup,
     heritage: Option<&Heritage>,
     indices: &[u32],
     guarded: &[u32],
-) -> Result<()> {
+) -> Result<Boottime> {
     let mut keys: Array<_, Key> = map(ebpf, "keys")?.try_into()?;
     for (id, key) in &setup.keys {
         keys.set(Key::slot(*id), Key::new(*id, *key), 0)?;
@@ -33,23 +36,24 @@ pub(super) fn fill(
     fill_allow(ebpf, setup)?;
     fill_guards(ebpf, setup, heritage, guarded)?;
     let max_lease_ns = nanos(setup.max_lease)?;
+    // An acceptor that has forgotten its votes waits until they bind nobody any more.
+    let votes_from = heritage.map_or_else(
+        || clock::now().after(setup.max_lease),
+        |heritage| Boottime::from_nanos(heritage.votes_from),
+    );
     let mut config: Array<_, maps::Config> = map(ebpf, "config")?.try_into()?;
     let value = maps::Config {
         layout_version: maps::LAYOUT_VERSION,
         cluster: setup.cluster.0,
         timeout_ns: nanos(setup.timeout)?,
-        // An acceptor that has forgotten its votes waits until they bind nobody any more.
-        votes_from: heritage.map_or_else(
-            || clock::now().as_nanos().saturating_add(max_lease_ns),
-            |heritage| heritage.votes_from,
-        ),
+        votes_from: votes_from.as_nanos(),
         max_lease_ns,
         node: setup.node.0,
         port: setup.port,
         zero: 0,
     };
     config.set(0, value, 0)?;
-    Ok(())
+    Ok(votes_from)
 }
 
 fn fill_allow(ebpf: &mut Ebpf, setup: &Setup) -> Result<()> {

@@ -16,6 +16,14 @@ use heartbeat_common::{
 use super::{Pins, Setup};
 use crate::clock;
 
+/// The rows of the guard that an earlier run left at `pins`; none if there is none, or one that this
+/// release does not understand.
+pub fn guarded(pins: &Pins) -> Vec<GuardRow> {
+    rows(pins)
+        .map(|rows| rows.into_iter().map(|(_, row)| row).collect())
+        .unwrap_or_default()
+}
+
 /// The maps that outlive the programs that they were made for.
 pub(super) const KEPT: [&str; 3] = ["leases", "guard", "vips"];
 
@@ -62,15 +70,9 @@ impl Heritage {
         for name in KEPT {
             open(&pins.path(name))?;
         }
-        let guard = array::<GuardRow>(pins, "guard")?;
-        let vips: HashMap<_, Address, u32> = Map::HashMap(open(&pins.path("vips"))?).try_into()?;
-        let row = |entry: Result<(Address, u32), _>| {
-            let (_, index) = entry?;
-            anyhow::Ok((index, guard.get(&index, 0)?))
-        };
         Ok(Self {
             votes_from: config.votes_from,
-            guards: vips.iter().map(row).collect::<Result<_>>()?,
+            guards: rows(pins)?,
         })
     }
 
@@ -80,6 +82,17 @@ impl Heritage {
         let (_, row) = self.guards.iter().find(|(_, row)| row.address == address)?;
         Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > clock::now())
     }
+}
+
+/// The rows that are in use, each with its number.
+fn rows(pins: &Pins) -> Result<Vec<(u32, GuardRow)>> {
+    let guard = array::<GuardRow>(pins, "guard")?;
+    let vips: HashMap<_, Address, u32> = Map::HashMap(open(&pins.path("vips"))?).try_into()?;
+    let row = |entry: Result<(Address, u32), _>| {
+        let (_, index) = entry?;
+        Ok((index, guard.get(&index, 0)?))
+    };
+    vips.iter().map(row).collect()
 }
 
 fn array<V: Pod>(pins: &Pins, name: &str) -> Result<Array<MapData, V>> {

@@ -34,6 +34,7 @@ pub use setup::{Setup, SetupGuard, SetupLink};
 pub use view::{GuardView, LocalView, PeerRows};
 
 use crate::config::XdpMode;
+pub use heritage::guarded;
 use heritage::{Heritage, KEPT};
 
 const PROGRAMS: [&str; 4] = ["responder", "stamp_probe", "guard_ingress", "guard_egress"];
@@ -49,6 +50,7 @@ pub struct Dataplane {
     pins: Pins,
     attached: Vec<Attached>,
     inherited: Vec<Option<Boottime>>,
+    votes_from: Boottime,
     persistent: bool,
     /// Last: the pins are ours until they are gone.
     _claim: Claim,
@@ -63,7 +65,7 @@ impl Dataplane {
     /// may still be served because of it: it removes those that may not be.
     pub fn load(
         setup: Setup,
-        sweep: impl FnOnce(&[Option<Boottime>], &[GuardRow]) -> Result<()>,
+        sweep: impl Fn(&[Option<Boottime>], &[GuardRow]) -> Result<()>,
     ) -> Result<Self> {
         let index = |name: &str| attach::check_interface(name);
         let links: Vec<u32> = setup
@@ -98,14 +100,18 @@ impl Dataplane {
             pins,
             attached: Vec::new(),
             inherited,
+            votes_from: Boottime::default(),
             persistent: false,
             _claim: claim,
         };
-        let Self { ebpf, setup, .. } = &mut dataplane;
-        fill::fill(ebpf, setup, heritage.as_ref(), &links, &guarded)?;
-        dataplane.load_programs()?;
-        dataplane.pin_maps()?;
-        dataplane.attach()?;
+        if let Err(error) = dataplane.start(heritage.as_ref(), &links, &guarded) {
+            // The guard goes with the pins.
+            let none = vec![None; dataplane.inherited.len()];
+            if let Err(error) = sweep(&none, &stale) {
+                log::error!("could not remove the addresses of an earlier run: {error:#}");
+            }
+            return Err(error);
+        }
         if heritage.is_some() {
             log::info!(
                 "went on with the votes and the guard that an earlier run left at {}",
@@ -113,6 +119,14 @@ impl Dataplane {
             );
         }
         Ok(dataplane)
+    }
+
+    fn start(&mut self, heritage: Option<&Heritage>, links: &[u32], guarded: &[u32]) -> Result<()> {
+        let Self { ebpf, setup, .. } = self;
+        self.votes_from = fill::fill(ebpf, setup, heritage, links, guarded)?;
+        self.load_programs()?;
+        self.pin_maps()?;
+        self.attach()
     }
 
     fn load_programs(&mut self) -> Result<()> {
@@ -184,6 +198,11 @@ impl Dataplane {
         &self.attached
     }
 
+    /// When the acceptor votes; in the past if it does already.
+    pub fn votes_from(&self) -> Boottime {
+        self.votes_from
+    }
+
     pub fn pins(&self) -> &Pins {
         &self.pins
     }
@@ -216,7 +235,7 @@ impl Dataplane {
 
     /// This node's acceptor, to be read. Can be called any number of times.
     pub fn slots(&self) -> Result<LeaseSlots> {
-        LeaseSlots::open(&self.pins)
+        LeaseSlots::open(&self.pins, self.votes_from)
     }
 
     /// This node's acceptor, to be asked by the agent with this incarnation and nonce.

@@ -58,7 +58,7 @@ impl Setup {
             address: link.address,
             mode: link.mode,
         });
-        let guards = config.vips.iter().map(|vip| SetupGuard {
+        let guards = config.served().iter().map(|vip| SetupGuard {
             group: vip.group,
             address: vip.address,
             interface: vip.interface.clone(),

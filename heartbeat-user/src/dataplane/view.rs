@@ -135,15 +135,15 @@ impl GuardView {
         word.store(until.as_nanos(), Ordering::Release);
     }
 
-    /// # Panics
-    /// If there is no such address.
-    pub fn row(&self, index: usize) -> GuardRow {
-        let from = &self.words.get()[self.rows[index] * GUARD_WORDS..][..GUARD_WORDS];
+    /// `None` if this node does not guard that address.
+    pub fn row(&self, index: usize) -> Option<GuardRow> {
+        let row = *self.rows.get(index)?;
+        let from = &self.words.get()[row * GUARD_WORDS..][..GUARD_WORDS];
         let mut words = [0u64; GUARD_WORDS];
         for (word, source) in words.iter_mut().zip(from) {
             *word = source.load(Ordering::Acquire);
         }
-        bytemuck::cast(words)
+        Some(bytemuck::cast(words))
     }
 }
 

@@ -172,7 +172,7 @@ fn plan(config: &Config, incarnation: Incarnation) -> Plan {
         },
         peers: config.peers().map(member).collect(),
         links: config.links.len(),
-        groups: config.vips.iter().map(group).collect(),
+        groups: config.served().iter().map(group).collect(),
         auto_failback: config.auto_failback,
         incarnation,
     }
