@@ -19,24 +19,28 @@ use crate::{
     interrupt,
     netns::Namespace,
     node::Node,
-    switch::Switch,
+    switch::{Switch, Way},
     wait_until,
     workdir::{WorkDir, sweep},
 };
 
 /// Path of the `heartbeat` binary. `cargo xtask` sets it.
 pub const BINARY: &str = "HEARTBEAT_BIN";
-/// Path of the BPF object with the rig's own program. `cargo xtask` sets it.
+/// Path of the BPF object with the rig's own programs. `cargo xtask` sets it.
 pub const OBJECT: &str = "HEARTBEAT_RIG_OBJECT";
 
+/// How long an agent may take to start.
+const START: Duration = Duration::from_secs(20);
 /// What is shown of an agent's log when something failed.
 const LOG_LINES: usize = 40;
 
 /// What a cluster looks like.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Nodes by rank; ids are 1, 2, 3, ...
+    /// Members by rank; ids are 1, 2, 3, ...
     pub nodes: Vec<String>,
+    /// Nodes that only vote, by their kernels: no agent runs there. Their ids follow.
+    pub witnesses: Vec<String>,
     /// Separate networks that connect the nodes; the client and the virtual address are on the first.
     pub links: usize,
     pub family: Family,
@@ -56,6 +60,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             nodes: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            witnesses: Vec::new(),
             links: 1,
             family: Family::V4,
             interval: Duration::from_millis(1),
@@ -76,6 +81,10 @@ pub enum Fault {
     Cut,
     /// The switch stops forwarding for it; the carrier stays.
     Silent,
+    /// Nothing reaches it, but what it sends arrives.
+    Deaf,
+    /// Nothing that it sends arrives, but it is reached.
+    Mute,
     /// Its agent is killed.
     Kill,
     /// Its agent is stopped, as by a debugger.
@@ -104,6 +113,7 @@ impl Cluster {
         let shared = Shared {
             cluster: "rig".to_owned(),
             nodes: options.nodes,
+            witnesses: options.witnesses,
             links: options.links,
             family: options.family,
             interval: options.interval,
@@ -118,7 +128,7 @@ impl Cluster {
         for family in Family::ALL {
             client.add_address(&interface(0), family.client(), family.prefix_len())?;
         }
-        let nodes = (0..shared.nodes.len())
+        let nodes = (0..shared.names().count())
             .map(|index| Node::new(index, &shared, &mut switch, &dir))
             .collect::<Result<_>>()?;
         Ok(Self {
@@ -185,12 +195,20 @@ impl Cluster {
         Ok(())
     }
 
+    /// Loads the witnesses, and starts the agents one after the other, so that the first is there when
+    /// there is something to contend for.
     pub fn start_agents(&mut self) -> Result<()> {
-        self.shared
-            .nodes
-            .clone()
-            .iter()
-            .try_for_each(|name| self.start_agent(name))
+        for witness in &self.shared.witnesses {
+            self.node(witness)?.load_witness(&self.binary)?;
+        }
+        for name in self.shared.nodes.clone() {
+            self.start_agent(&name)?;
+            wait_until(START, &format!("the agent of {name} runs"), || {
+                self.check_agents()?;
+                Ok(self.node(&name)?.control.status().is_ok())
+            })?;
+        }
+        Ok(())
     }
 
     /// Fails if an agent that should run has ended.
@@ -210,20 +228,26 @@ impl Cluster {
         let mut reason = String::new();
         let what = format!("all nodes are up and {owner} serves {}", self.vip());
         let waited = wait_until(deadline, &what, || {
-            reason.clear();
-            self.check_agents()?;
-            for node in &self.nodes {
-                match node.control.status() {
-                    Ok(status) => reason.push_str(&unwell(&status, self.nodes.len(), owner)),
-                    Err(error) => reason.push_str(&format!("\n  {}: {error:#}", node.name)),
-                }
-            }
+            reason = self.complaints(owner)?;
             Ok(reason.is_empty())
         });
         waited.map_err(|error| match reason.as_str() {
             "" => error,
             reason => error.context(format!("the cluster is not well:{reason}\n")),
         })
+    }
+
+    /// Why not every node sees every node up, and `owner` alone serve; empty if it is so.
+    pub fn complaints(&mut self, owner: &str) -> Result<String> {
+        self.check_agents()?;
+        let mut reason = String::new();
+        for node in &self.nodes[..self.shared.nodes.len()] {
+            match node.control.status() {
+                Ok(status) => reason.push_str(&unwell(&status, self.nodes.len(), owner)),
+                Err(error) => reason.push_str(&format!("\n  {}: {error:#}", node.name)),
+            }
+        }
+        Ok(reason)
     }
 
     /// Makes `name` die.
@@ -233,6 +257,12 @@ impl Cluster {
             Fault::Silent => {
                 self.each_port(name, |switch, port| switch.set_port_forwarding(port, false))
             }
+            Fault::Deaf => self.each_port(name, |switch, port| {
+                switch.set_port_blocked(port, Way::ToNode, true)
+            }),
+            Fault::Mute => self.each_port(name, |switch, port| {
+                switch.set_port_blocked(port, Way::FromNode, true)
+            }),
             Fault::Kill => {
                 let node = self.node_mut(name)?;
                 node.agent()?.kill()?;
@@ -250,6 +280,12 @@ impl Cluster {
             Fault::Silent => {
                 self.each_port(name, |switch, port| switch.set_port_forwarding(port, true))
             }
+            Fault::Deaf => self.each_port(name, |switch, port| {
+                switch.set_port_blocked(port, Way::ToNode, false)
+            }),
+            Fault::Mute => self.each_port(name, |switch, port| {
+                switch.set_port_blocked(port, Way::FromNode, false)
+            }),
             Fault::Kill => self.start_agent(name),
             Fault::Stop => self.node_mut(name)?.agent()?.signal(Signal::SIGCONT),
         }
@@ -281,11 +317,15 @@ impl Cluster {
             .collect()
     }
 
-    fn each_port(&self, name: &str, act: impl Fn(&Switch, &str) -> Result<()>) -> Result<()> {
-        self.node(name)?
-            .ports
+    fn each_port(
+        &mut self,
+        name: &str,
+        act: impl Fn(&mut Switch, &str) -> Result<()>,
+    ) -> Result<()> {
+        let ports = self.node(name)?.ports.clone();
+        ports
             .iter()
-            .try_for_each(|port| act(&self.switch, port))
+            .try_for_each(|port| act(&mut self.switch, port))
     }
 }
 

@@ -58,8 +58,10 @@ pub fn interface(link: usize) -> String {
 pub struct Shared {
     /// Name of the cluster.
     pub cluster: String,
-    /// Nodes by rank: the first is preferred for the virtual address.
+    /// Members by rank: the first is preferred for the virtual address.
     pub nodes: Vec<String>,
+    /// Nodes that only vote, numbered behind the members.
+    pub witnesses: Vec<String>,
     pub links: usize,
     pub family: Family,
     pub interval: Duration,
@@ -72,11 +74,17 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// All nodes, in the order of their numbers.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.nodes.iter().chain(&self.witnesses)
+    }
+
     /// The file for `node`, with its `instance` and its directory.
     pub fn file(&self, node: &str, instance: &str, dir: &Path) -> String {
         let Self {
             cluster,
             nodes,
+            witnesses,
             links,
             family,
             interval,
@@ -114,7 +122,7 @@ impl Shared {
                 format_args!("\n[[link]]\ninterface = \"{}\"\n", interface(link)),
             );
         }
-        for (index, name) in nodes.iter().enumerate() {
+        for (index, name) in self.names().enumerate() {
             let host = host(index);
             let addresses: Vec<_> = (0..*links).map(|link| family.address(link, host)).collect();
             let addresses: Vec<_> = addresses.iter().map(|a| format!("\"{a}\"")).collect();
@@ -125,6 +133,9 @@ impl Shared {
                     addresses.join(", ")
                 ),
             );
+            if witnesses.contains(name) {
+                append(&mut text, format_args!("role = \"witness\"\n"));
+            }
         }
         append(
             &mut text,

@@ -1,6 +1,13 @@
 //! One node of a cluster: its namespace, its service, its files, and perhaps its agent.
 
-use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::PathBuf};
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -8,6 +15,7 @@ use crate::{
     agent::Agent,
     config::{Family, Shared, host, interface},
     control::Control,
+    e2e::Program,
     netns::Namespace,
     service::Service,
     switch::Switch,
@@ -16,6 +24,9 @@ use crate::{
 
 /// Key of every cluster of the rig: worth nothing, and known to nobody else on its network.
 const KEY: &str = "1 000102030405060708090a0b0c0d0e0f";
+
+/// How long the responder may take to be loaded.
+const LOAD: Duration = Duration::from_secs(20);
 
 /// One node. Its fields drop in an order that matters: processes first, the namespace last.
 #[derive(Debug)]
@@ -39,7 +50,7 @@ impl Node {
         switch: &mut Switch,
         dir: &WorkDir,
     ) -> Result<Self> {
-        let name = shared.nodes[index].clone();
+        let name = shared.names().nth(index).context("no such node")?.clone();
         let ns = Namespace::new(&name)?;
         let mut ports = Vec::new();
         for link in 0..shared.links {
@@ -90,6 +101,18 @@ impl Node {
 
     pub fn key(&self) -> PathBuf {
         self.dir.join("key")
+    }
+
+    /// Makes a witness of this node: leaves the responder on its first link.
+    pub(crate) fn load_witness(&self, binary: &Path) -> Result<()> {
+        let mut load = Command::new(binary);
+        load.args(["load", "--iface", &interface(0), "--config"]);
+        load.arg(self.config());
+        let ended = Program::run(Some(&self.ns), load, LOAD)?;
+        ended
+            .success()
+            .map(drop)
+            .with_context(|| format!("cannot make a witness of {}", self.name))
     }
 
     /// The running agent.

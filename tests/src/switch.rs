@@ -5,19 +5,32 @@ use std::{collections::HashMap, path::Path};
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    programs::{Xdp, XdpMode},
+    maps::{Array, MapData},
+    programs::{SchedClassifier, TcAttachType, Xdp, XdpMode},
 };
 
 use crate::{netns::Namespace, sys};
 
-/// The program of the rig's BPF object. It passes every packet on: a veth delivers what the other
-/// end sends with `XDP_TX` only if it runs an XDP program itself.
-const PASS: &str = "pass";
+/// What every port runs, and the map that tells which ways of it are blocked.
+const INGRESS: &str = "port_ingress";
+const EGRESS: &str = "port_egress";
+const BLOCKED: &str = "blocked";
+
+/// One of the two ways through a port, as a bit in the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Way {
+    /// What comes from the node, `XDP_TX` included.
+    FromNode = 1,
+    /// What the switch forwards to the node.
+    ToNode = 2,
+}
 
 /// Bridges in a namespace, with ports that can fail.
 pub struct Switch {
-    /// Holds the program and its attachments.
+    /// Holds the programs and their attachments.
     ebpf: Ebpf,
+    blocked: Array<MapData, u32>,
     ns: Namespace,
     /// Index of each port by its name.
     ports: HashMap<String, u32>,
@@ -45,11 +58,18 @@ impl Switch {
         }
         let mut ebpf = Ebpf::load_file(object)
             .with_context(|| format!("cannot load the BPF object {}", object.display()))?;
-        pass(&mut ebpf)?
+        let blocked = ebpf
+            .take_map(BLOCKED)
+            .with_context(|| format!("the rig's BPF object holds no map `{BLOCKED}`"))?;
+        ingress(&mut ebpf)?
             .load()
-            .context("the kernel refused the program `pass`")?;
+            .with_context(|| format!("the kernel refused the program `{INGRESS}`"))?;
+        egress(&mut ebpf)?
+            .load()
+            .with_context(|| format!("the kernel refused the program `{EGRESS}`"))?;
         Ok(Self {
             ebpf,
+            blocked: blocked.try_into()?,
             ns,
             ports: HashMap::new(),
         })
@@ -72,15 +92,26 @@ impl Switch {
             .route()
             .set_master(index, bridge_index)
             .with_context(|| format!("cannot plug {port} into {bridge}"))?;
-        let program = pass(&mut self.ebpf)?;
-        self.ns.enter(|| {
-            program
-                .attach_to_if_index(index, XdpMode::Driver)
-                .with_context(|| format!("cannot attach `{PASS}` to {port} in native mode"))
-        })?;
+        self.attach(port, index)?;
         ns.set_up(interface, true)?;
         self.ns.set_up(port, true)?;
         self.ports.insert(port.to_owned(), index);
+        Ok(())
+    }
+
+    fn attach(&mut self, port: &str, index: u32) -> Result<()> {
+        let program = ingress(&mut self.ebpf)?;
+        self.ns.enter(|| {
+            program
+                .attach_to_if_index(index, XdpMode::Driver)
+                .with_context(|| format!("cannot attach `{INGRESS}` to {port} in native mode"))
+        })?;
+        let program = egress(&mut self.ebpf)?;
+        self.ns.enter(|| {
+            program
+                .attach(port, TcAttachType::Egress)
+                .with_context(|| format!("cannot attach `{EGRESS}` to {port}"))
+        })?;
         Ok(())
     }
 
@@ -92,14 +123,30 @@ impl Switch {
 
     /// Lets a port forward or not: the node at its other end does not notice.
     pub fn set_port_forwarding(&self, port: &str, forwarding: bool) -> Result<()> {
-        let index = *self
-            .ports
-            .get(port)
-            .with_context(|| format!("there is no port {port}"))?;
+        let index = self.port(port)?;
         self.ns
             .route()
             .set_forwarding(index, forwarding)
             .with_context(|| format!("cannot change the bridge state of {port}"))
+    }
+
+    /// Blocks one way of a port, or opens it again: the node at its other end does not notice.
+    pub fn set_port_blocked(&mut self, port: &str, way: Way, blocked: bool) -> Result<()> {
+        let index = self.port(port)?;
+        let ways = self.blocked.get(&index, 0)?;
+        let ways = if blocked {
+            ways | way as u32
+        } else {
+            ways & !(way as u32)
+        };
+        self.blocked
+            .set(index, ways, 0)
+            .with_context(|| format!("cannot change what {port} lets pass"))
+    }
+
+    fn port(&self, name: &str) -> Result<u32> {
+        let index = self.ports.get(name).copied();
+        index.with_context(|| format!("there is no port {name}"))
     }
 }
 
@@ -107,9 +154,16 @@ fn bridge(link: usize) -> String {
     format!("br{link}")
 }
 
-fn pass(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+fn ingress(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
     let program = ebpf
-        .program_mut(PASS)
-        .with_context(|| format!("the rig's BPF object holds no program `{PASS}`"))?;
+        .program_mut(INGRESS)
+        .with_context(|| format!("the rig's BPF object holds no program `{INGRESS}`"))?;
+    Ok(program.try_into()?)
+}
+
+fn egress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier> {
+    let program = ebpf
+        .program_mut(EGRESS)
+        .with_context(|| format!("the rig's BPF object holds no program `{EGRESS}`"))?;
     Ok(program.try_into()?)
 }

@@ -1,4 +1,5 @@
-//! An owner whose agent stood still keeps its address; the neighbours must learn that it is there again.
+//! An owner whose agent stood still loses its address and gets it back; the neighbours must learn where it
+//! is each time.
 
 use std::time::Duration;
 

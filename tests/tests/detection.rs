@@ -221,6 +221,8 @@ fn nobody_is_called_dead_for_want_of_cpu() -> Result<()> {
         interval: 2 * MILLISECOND,
         timeout: 10 * MILLISECOND,
         agent_stall: 500 * MILLISECOND,
+        lease: 60 * MILLISECOND,
+        max_lease: 100 * MILLISECOND,
         ..Options::default()
     };
     play(strict, |cluster| {

@@ -13,14 +13,12 @@ use heartbeat_common::time::Boottime;
 use heartbeat_tests::{
     Cluster, Fault, Options,
     client::Client,
-    config::{Family, interface},
     e2e::{
-        Chronicle, GRACE, MILLISECOND, SOON,
+        Chronicle, GRACE, MILLISECOND, SOON, attack,
         books::{longest_silence, wait_served},
         python::{Script, scapy_is_there},
         scene::play,
     },
-    netns::Namespace,
     skip::rig_runs,
     sys::boottime,
     wait::observe,
@@ -40,45 +38,20 @@ fn options() -> Options {
         interval: 5 * MILLISECOND,
         timeout: 50 * MILLISECOND,
         agent_stall: 500 * MILLISECOND,
+        lease: 100 * MILLISECOND,
+        max_lease: 200 * MILLISECOND,
         ..Options::default()
     }
 }
 
-/// An attacker at `interface` of `ns`.
-fn attacker(cluster: &Cluster, ns: &Namespace, interface: &str, hear: &str) -> Result<Script> {
-    let target = cluster.node(TARGET)?;
-    let mac = target
-        .ns
-        .mac("hb0")?
-        .context("the target has no MAC address")?;
-    let key = target.key();
-    let args = [
-        ("--interface", interface),
-        ("--hear", hear),
-        ("--cluster", "rig"),
-        ("--key", key.to_str().context("a path in UTF-8")?),
-        ("--target-mac", &mac),
-        ("--target-ip", &Family::V4.address(0, 1).to_string()),
-        ("--target-id", "1"),
-        ("--source-ip", &Family::V4.address(0, 2).to_string()),
-        ("--source-id", "2"),
-    ];
-    let args: Vec<&str> = args
-        .iter()
-        .flat_map(|(name, value)| [*name, value])
-        .collect();
-    Script::start(ns, "attacker.py", &args)
-}
-
 /// An attacker on the client's machine.
 fn stranger(cluster: &Cluster) -> Result<Script> {
-    let at = interface(0);
-    attacker(cluster, cluster.client_namespace(), &at, &at)
+    attack::stranger(cluster, SOURCE, TARGET)
 }
 
 /// An attacker in the switch: it hears what `SOURCE` sends, and speaks on the wire to `TARGET`.
 fn wiretap(cluster: &Cluster) -> Result<Script> {
-    attacker(cluster, cluster.switch().namespace(), "a-hb0", "b-hb0")
+    attack::wiretap(cluster, SOURCE, TARGET)
 }
 
 /// Lets `attack` happen to a cluster with a client, which must not notice.
@@ -108,18 +81,7 @@ fn still_served(client: &Client, since: Boottime) -> Result<()> {
 
 /// Waits until `counter` has grown by exactly `count` since it was `before`.
 fn counted(cluster: &Cluster, counter: &str, before: u64, count: u64) -> Result<()> {
-    let target = cluster.node(TARGET)?;
-    let mut now = before;
-    wait_until(SOON, "all frames are counted", || {
-        now = target.counter(counter)?;
-        Ok(now >= before + count)
-    })
-    .with_context(|| format!("{counter} went from {before} to {now} by {count} frames"))?;
-    ensure!(
-        now == before + count,
-        "{counter} went from {before} to {now} by {count} frames"
-    );
-    Ok(())
+    attack::counted(cluster.node(TARGET)?, counter, before, count)
 }
 
 /// That no heartbeat came to where the attacker is.

@@ -1,6 +1,6 @@
 //! From start to end of an agent: what it refuses, what it survives, and that nothing of it stays.
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
@@ -134,6 +134,42 @@ fn two_whole_runs_leave_the_host_as_it_was() -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+#[test]
+fn a_killed_agent_leaves_its_votes_and_its_guard_to_the_next() -> Result<()> {
+    if !rig_runs("a_killed_agent_leaves_its_votes_and_its_guard_to_the_next") {
+        return Ok(());
+    }
+    play(options(), |cluster| {
+        let before = traces::pinned(cluster.node("a")?)?;
+        let links: BTreeSet<_> = ["link_xdp_hb0", "link_tc_hb0", "link_guard_egress_hb0"].into();
+        let kept = |pin: &str| links.contains(pin) || ["leases", "guard", "vips"].contains(&pin);
+        cluster.inject("a", Fault::Kill)?;
+        ensure!(traces::pinned(cluster.node("a")?)? == before);
+        cluster.heal("a", Fault::Kill)?;
+        cluster.wait_well(SOON, "a")?;
+        let a = cluster.node("a")?;
+        let after = traces::pinned(a)?;
+        ensure!(
+            after.keys().eq(before.keys()),
+            "{before:#?} became {after:#?}"
+        );
+        for (pin, object) in &after {
+            ensure!(
+                (before[pin] == *object) == kept(pin),
+                "{pin} was {} and is {object}",
+                before[pin]
+            );
+        }
+        ensure!(
+            a.logged()?
+                .contains("went on with the votes and the guard that an earlier run left"),
+            "{}",
+            a.logged()?
+        );
+        Ok(())
+    })
 }
 
 #[test]

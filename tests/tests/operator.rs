@@ -41,7 +41,7 @@ fn status_shows_the_cluster_in_good_days() -> Result<()> {
                 "  * Cluster:       rig (instance hbrig-*-a)",
                 "  * This node:     a (active, up *, pid *, version *)",
                 "  * Quorum:        partition with quorum (3 of 3 nodes alive, 2 needed)",
-                "  * Heartbeat:     every 5.00 ms, deadline 20.0 ms",
+                "  * Heartbeat:     every 5.00 ms, deadline 20.0 ms, lease 30.0 ms",
                 "  * Pulse:         SCHED_FIFO 50, * ticks, * missed, at most * late",
                 "",
                 "Node List:",
@@ -54,6 +54,7 @@ fn status_shows_the_cluster_in_good_days() -> Result<()> {
                 "",
                 "VIP List:",
                 "  * service (10.77.0.100/24 on hb0): Started a",
+                "    * lease: * ms left, ballot *.1, * of 3 votes",
             ],
         )?;
         let json = a.heartbeat(&["status", "--json"])?.success()?;
@@ -258,6 +259,7 @@ fn events_tell_the_story() -> Result<()> {
             &a.heartbeat(&["events"])?.success()?,
             &[
                 "[*] agent started",
+                "[*] vip service: lease acquired, * us after it was free",
                 "[*] vip service: taken over; address up * us after the decision, announced * us",
                 "[*] node b: link 0 is down (was *)",
                 "[*] node b is down (was *): silent for * us, noticed * us after the deadline",
@@ -305,9 +307,11 @@ fn check_tells_good_configurations_from_bad_ones() -> Result<()> {
                 "*/heartbeat.toml: ok",
                 "  cluster  rig (id 0x*), 3 nodes, instance hbrig-*-a",
                 "  node     a (id 1)",
+                "  voters   3, of which 1 may fail; witnesses: none",
                 "  timing   interval 5ms, timeout 20ms, agent stall 500ms",
+                "  leases   lease 30ms, max lease 100ms, drift 1000 ppm, auto failback on",
                 "  link 0   10.77.0.1 on hb0, port 694, xdp auto",
-                "  vip      service: 10.77.0.100/24 on hb0, rank a, b, c",
+                "  vip      service: 10.77.0.100/24 on hb0, rank a, b, c, group *",
             ],
         )?;
         // All that is wrong is told at once.
@@ -365,7 +369,8 @@ fn every_command_explains_itself() -> Result<()> {
     }
     let top = run(&["--help"])?.success()?;
     for command in [
-        "run", "check", "keygen", "status", "events", "ping", "load", "unload",
+        "run", "check", "keygen", "status", "events", "ping", "move", "standby", "online", "load",
+        "witness", "unload",
     ] {
         ensure!(
             top.contains(&format!("\n  {command} ")),

@@ -1,6 +1,6 @@
 //! The rig itself, without agents: what the other tests take for granted.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, net::UdpSocket, path::Path, time::Duration};
 
 use anyhow::Result;
 use heartbeat_tests::{
@@ -48,13 +48,64 @@ fn the_owner_answers_and_faults_silence_it_until_healed() -> Result<()> {
         assert_eq!(cluster.holders()?, ["b"]);
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "b")?;
-        for fault in [Fault::Cut, Fault::Silent] {
+        for fault in [Fault::Cut, Fault::Silent, Fault::Deaf, Fault::Mute] {
             cluster.inject("b", fault)?;
             wait_silent(&client)?;
             cluster.heal("b", fault)?;
             wait_served(&client, "b")?;
         }
     }
+    Ok(())
+}
+
+/// A socket of node number `index`, which sends to all nodes.
+fn speaker(cluster: &Cluster, index: usize) -> Result<UdpSocket> {
+    let socket = cluster.nodes()[index]
+        .ns
+        .enter(|| Ok(UdpSocket::bind("0.0.0.0:7701")?))?;
+    socket.set_broadcast(true)?;
+    socket.set_read_timeout(Some(50 * MILLISECOND))?;
+    Ok(socket)
+}
+
+/// Whether what `from` says reaches `to`, without an answer, or one that finds a neighbour.
+fn reaches(from: &UdpSocket, to: &UdpSocket, word: &[u8]) -> Result<bool> {
+    let everybody = Family::V4.address(0, u8::MAX);
+    from.send_to(word, (everybody, 7_701))?;
+    let mut buffer = [0; 16];
+    while let Ok((len, _)) = to.recv_from(&mut buffer) {
+        if buffer[..len] == *word {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[test]
+fn one_way_faults_leave_the_other_way_open_until_both_are_healed() -> Result<()> {
+    if !rig_runs("one_way_faults_leave_the_other_way_open_until_both_are_healed") {
+        return Ok(());
+    }
+    let mut cluster = Cluster::new(Options::default())?;
+    let (b, c) = (speaker(&cluster, 1)?, speaker(&cluster, 2)?);
+    let ways =
+        || Ok::<_, anyhow::Error>([reaches(&b, &c, b"b to c")?, reaches(&c, &b, b"c to b")?]);
+    assert_eq!(ways()?, [true, true]);
+    for (fault, expected) in [(Fault::Deaf, [true, false]), (Fault::Mute, [false, true])] {
+        cluster.inject("b", fault)?;
+        assert_eq!(ways()?, expected, "{fault:?}");
+        // Once more changes nothing.
+        cluster.inject("b", fault)?;
+        cluster.heal("b", fault)?;
+        assert_eq!(ways()?, [true, true], "{fault:?} is healed");
+    }
+    cluster.inject("b", Fault::Deaf)?;
+    cluster.inject("b", Fault::Mute)?;
+    assert_eq!(ways()?, [false, false]);
+    cluster.heal("b", Fault::Deaf)?;
+    assert_eq!(ways()?, [false, true]);
+    cluster.heal("b", Fault::Mute)?;
+    assert_eq!(ways()?, [true, true]);
     Ok(())
 }
 

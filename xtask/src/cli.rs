@@ -87,6 +87,15 @@ pub(crate) struct TestOptions {
     /// Test only this package; may be repeated
     #[arg(long, short, value_name = "NAME")]
     pub package: Vec<String>,
+    /// Simulate so many clusters of each kind, not only the few that always run
+    #[arg(long, value_name = "N")]
+    pub sim_seeds: Option<u64>,
+    /// Let each fault of the lease tests happen so often
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub lease_runs: Option<u32>,
+    /// Starve the machine for so many seconds in the lease tests
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub starve_secs: Option<u32>,
     /// Arguments of the test programs: a filter, `--exact`, `--nocapture`, ...
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<OsString>,
@@ -179,11 +188,14 @@ mod tests {
             panic!("not a demo")
         };
         assert_eq!(args, ["--runs", "20", "--json", "--help"]);
-        let Task::Test(options) = parse("xtask test --skip-is-failure -p xtask tally --exact")
-        else {
+        let Task::Test(options) = parse(
+            "xtask test --skip-is-failure --lease-runs 20 --sim-seeds 500 -p xtask tally --exact",
+        ) else {
             panic!("not a test")
         };
         assert!(options.skip_is_failure);
+        assert_eq!((options.lease_runs, options.starve_secs), (Some(20), None));
+        assert_eq!(options.sim_seeds, Some(500));
         assert_eq!(options.package, ["xtask"]);
         assert_eq!(options.args, ["tally", "--exact"]);
     }

@@ -4,6 +4,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     io::{self, BufRead, BufReader, Write},
     path::Path,
     process::{Command, ExitCode, ExitStatus, Stdio},
@@ -90,6 +91,9 @@ fn as_user(workspace: &Workspace, options: &TestOptions) -> Result<Tally> {
     let mut test = cargo::command(workspace);
     select(&mut test);
     test.args(["--no-fail-fast", "--"]).args(&options.args);
+    if let Some(seeds) = options.sim_seeds {
+        test.env("HEARTBEAT_SIM_SEEDS", seeds.to_string());
+    }
     watch(&mut test, io::stdout(), io::stderr())
 }
 
@@ -108,6 +112,7 @@ fn as_root(workspace: &Workspace, options: &TestOptions, built: &Built) -> Resul
         let directory = manifest.parent().unwrap_or(Path::new("."));
         let mut environment = built.environment().to_vec();
         environment.push(("CARGO_MANIFEST_DIR", directory.into()));
+        environment.extend(lengths(options));
         let mut test = root::command(path, &environment)?;
         test.current_dir(directory)
             .arg("--test-threads=1")
@@ -116,6 +121,16 @@ fn as_root(workspace: &Workspace, options: &TestOptions, built: &Built) -> Resul
         total += watch(&mut test, io::stdout(), io::stderr())?;
     }
     Ok(total)
+}
+
+/// How long the long tests are to be, where that is said.
+fn lengths(options: &TestOptions) -> impl Iterator<Item = (&'static str, OsString)> {
+    [
+        ("HEARTBEAT_LEASE_RUNS", options.lease_runs),
+        ("HEARTBEAT_STARVE_SECS", options.starve_secs),
+    ]
+    .into_iter()
+    .filter_map(|(name, length)| Some((name, length?.to_string().into())))
 }
 
 /// Runs test programs, passing on what they print.
@@ -171,6 +186,22 @@ mod tests {
     fn shell(script: &str) -> Tally {
         let mut command = Command::new("sh");
         watch(command.args(["-c", script]), io::sink(), io::sink()).expect("sh runs")
+    }
+
+    #[test]
+    fn lengths_that_are_given_reach_the_tests() {
+        let mut options = TestOptions {
+            skip_is_failure: false,
+            package: Vec::new(),
+            sim_seeds: None,
+            lease_runs: None,
+            starve_secs: None,
+            args: Vec::new(),
+        };
+        assert_eq!(lengths(&options).count(), 0);
+        options.lease_runs = Some(20);
+        let given: Vec<_> = lengths(&options).collect();
+        assert_eq!(given, [("HEARTBEAT_LEASE_RUNS", "20".into())]);
     }
 
     #[test]

@@ -1,16 +1,64 @@
-//! What a test's switch ports run: an XDP program that lets everything pass.
+//! What a test's switch ports run: programs that let everything pass, until the port is blocked.
 //!
 //! A veth device takes the frames that its other end transmits with `XDP_TX` only while it runs an
-//! XDP program itself.
+//! XDP program itself. That a port is blocked is an entry in a map, since a program that comes or goes
+//! holds up the network configuration of all namespaces for milliseconds.
 
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
+    btf_maps::Array,
+    macros::{btf_map, classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
 
+/// Most interfaces of a switch, its bridges and its loopback among them.
+const MAX_INTERFACES: usize = 256;
+/// Nothing comes from the node at the port.
+const FROM_NODE: u32 = 1;
+/// Nothing reaches it.
+const TO_NODE: u32 = 2;
+
+/// The ways that are blocked, by the index of the port's interface.
+#[btf_map(name = "blocked")]
+static BLOCKED: Array<u32, MAX_INTERFACES> = Array::new();
+
+/// Lets everything pass, wherever it is.
 #[xdp]
 pub fn pass(_: XdpContext) -> u32 {
     xdp_action::XDP_PASS
+}
+
+#[xdp]
+pub fn port_ingress(ctx: XdpContext) -> u32 {
+    if is_blocked(ctx.ingress_ifindex() as u32, FROM_NODE) {
+        xdp_action::XDP_DROP
+    } else {
+        xdp_action::XDP_PASS
+    }
+}
+
+#[classifier]
+pub fn port_egress(ctx: TcContext) -> i32 {
+    // SAFETY: the context is valid for the program's run; `ifindex` is readable in TC programs.
+    let interface = unsafe { (*ctx.skb.skb).ifindex };
+    if is_blocked(interface, TO_NODE) {
+        TC_ACT_SHOT
+    } else {
+        TC_ACT_UNSPEC
+    }
+}
+
+#[inline(always)]
+fn is_blocked(interface: u32, way: u32) -> bool {
+    let Some(blocked) = BLOCKED.get_ptr(interface) else {
+        return false;
+    };
+    // SAFETY: map values live as long as the program. Userspace may write it meanwhile: one aligned
+    // word, read once.
+    unsafe { blocked.read_volatile() & way != 0 }
 }
 
 #[cfg(not(test))]

@@ -2,9 +2,10 @@
 //!
 //! The kernel reads its clock before and after each run of a program and adds up the difference
 //! (`BPF_ENABLE_STATS`). That reading costs as much as a small program, so the same is measured of a
-//! program that does nothing, with frames as long and as dense in the same run, and taken off. Short
-//! windows of all kinds take turns, so that whatever else the machine does meets all alike; the
-//! median window counts, so that a few interruptions do not.
+//! program that does nothing, with frames as dense in the same run, and taken off; they are as long, too,
+//! but for lease entries, which that program does not look at. Short windows of all kinds take turns, so
+//! that whatever else the machine does meets all alike; the median window counts, so that a few
+//! interruptions do not.
 
 use std::{
     collections::BTreeMap,
@@ -14,15 +15,18 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::sys::{Stats, enable_stats};
+use heartbeat_common::guard::Direction;
 use serde::Serialize;
 
 use super::{
     cpu::{CpuTime, CpuUse},
     figure::{Figure, Source},
+    guarded::Subject,
+    ordinary::Way,
     pair::{Pair, Runs, Watched},
     traffic::{Frames, Pace, Traffic},
 };
-use crate::interrupt;
+use crate::{interrupt, wait::wait_until};
 
 const FLOOD_WINDOW: Duration = Duration::from_millis(10);
 const PACED_WINDOW: Duration = Duration::from_millis(25);
@@ -33,18 +37,6 @@ const SETTLE_STEP: Duration = Duration::from_micros(500);
 /// Share of a program's runs that must have met the verdict in question. The rest is what the
 /// network stack sends by itself, such as ARP.
 const ON_TOPIC: f64 = 0.9;
-
-/// One turn of each kind of frame.
-const ROUND: [(Frames, Pace); 8] = [
-    (Frames::Baseline, Pace::Flood),
-    (Frames::Probes, Pace::Flood),
-    (Frames::BadMagic, Pace::Flood),
-    (Frames::UnknownPeer, Pace::Flood),
-    (Frames::BadMac, Pace::Flood),
-    (Frames::Other, Pace::Flood),
-    (Frames::Baseline, Pace::Heartbeat),
-    (Frames::Probes, Pace::Heartbeat),
-];
 
 /// What one kind of packet costs one program, in nanoseconds.
 #[derive(Clone, Debug, Serialize)]
@@ -75,16 +67,23 @@ pub(super) fn measure(pair: &mut Pair, phase: Duration) -> Result<Measured> {
     // On while this descriptor is open, for all programs of this host.
     let _statistics = enable_stats(Stats::RunTime)
         .context("the kernel does not count its programs' run time (needs Linux 5.8)")?;
-    let mut traffic = Traffic::new(pair)?;
+    let round = round();
+    let ways = round.iter().filter_map(|(frames, pace)| match frames {
+        Frames::Ordinary(way) if *pace == Pace::Flood => Some(*way),
+        _ => None,
+    });
+    let mut traffic = Traffic::new(pair, ways)?;
     let mut tallies = Figure::ALL.map(Tally::new);
     // The nodes find each other by ARP, and caches fill.
-    for (frames, pace) in ROUND {
-        traffic.send(frames, pace, WARM_UP)?;
+    for (frames, pace) in &round {
+        traffic.send(*frames, *pace, WARM_UP)?;
     }
+    see_that_all_are_guarded(pair, &mut traffic)?;
+    let dropped = pair.guarded.dropped();
     let cpu = CpuTime::now()?;
     let start = Instant::now();
     loop {
-        for (frames, pace) in ROUND {
+        for (frames, pace) in round.iter().copied() {
             interrupt::check()?;
             let fed = tallies
                 .iter_mut()
@@ -92,12 +91,58 @@ pub(super) fn measure(pair: &mut Pair, phase: Duration) -> Result<Measured> {
             window(pair, &mut traffic, frames, pace, fed.collect())?;
         }
         if start.elapsed() >= phase {
+            ensure!(
+                pair.guarded.dropped() == dropped,
+                "the guard dropped traffic of an open address"
+            );
             return Ok(Measured {
                 costs: costs(&tallies)?,
                 cpu: cpu.until_now()?,
             });
         }
     }
+}
+
+/// One turn of each kind of frame.
+fn round() -> Vec<(Frames, Pace)> {
+    let mut round = Vec::new();
+    for figure in Figure::ALL {
+        let Source { frames, pace, .. } = figure.source();
+        if !round.contains(&(frames, pace)) {
+            round.push((frames, pace));
+        }
+    }
+    round
+}
+
+/// Fails unless the guard stops what is said to pass through it: else something else would be
+/// measured.
+fn see_that_all_are_guarded(pair: &mut Pair, traffic: &mut Traffic) -> Result<()> {
+    let ways = [
+        Way::Guard(Direction::In, Subject::Vip),
+        Way::Guard(Direction::Out, Subject::Vip),
+        Way::GuardedLink(Subject::Vip),
+    ];
+    pair.guarded.set_present(true)?;
+    pair.guarded.open(false);
+    for way in ways {
+        let dropped = pair.guarded.dropped();
+        wait_until(SETTLE, "a closed guard drops what is sent", || {
+            traffic.send(Frames::Ordinary(way), Pace::Flood, WARM_UP)?;
+            Ok(pair.guarded.dropped() > dropped)
+        })
+        .with_context(|| format!("{way:?}"))?;
+    }
+    settle(
+        pair,
+        &[
+            Watched::GuardIngress,
+            Watched::GuardEgress,
+            Watched::GuardedLink,
+        ],
+    )?;
+    pair.guarded.open(true);
+    Ok(())
 }
 
 /// Sends one window of frames and books it for the figures that it feeds.
@@ -108,6 +153,11 @@ fn window(
     pace: Pace,
     mut fed: Vec<&mut Tally>,
 ) -> Result<()> {
+    if let Frames::Ordinary(way) = frames
+        && let Some(present) = way.wants_vips()
+    {
+        pair.guarded.set_present(present)?;
+    }
     let watched: Vec<Watched> = fed.iter().map(|tally| tally.source.watched).collect();
     settle(pair, &watched)?;
     let before: Vec<_> = fed
@@ -120,6 +170,9 @@ fn window(
     };
     traffic.send(frames, pace, span)?;
     settle(pair, &watched)?;
+    traffic
+        .check(frames)
+        .with_context(|| format!("{frames:?}"))?;
     for (tally, (runs, on_topic)) in fed.iter_mut().zip(before) {
         let (runs_now, on_topic_now) = tally.read(pair)?;
         tally.windows.push(Runs {

@@ -1,9 +1,15 @@
 //! The costs that are measured: which program, under which frames, and what it must say to them.
 
-use heartbeat_common::verdict::Verdict;
+use heartbeat_common::{
+    guard::Direction::{In, Out},
+    lease::Vote::{Granted, Refused},
+    verdict::Verdict,
+};
 use serde::Serialize;
 
 use super::{
+    guarded::Subject::{NoVip, Other, Vip},
+    ordinary::Way,
     pair::Watched,
     traffic::{Frames, Pace},
 };
@@ -15,15 +21,33 @@ pub enum Figure {
     /// The program that only passes: what it costs to measure.
     Baseline,
     ProbeToReply,
+    /// With one lease entry, which is granted.
+    ProbeToReplyRenew1,
+    ProbeToReplyRenew8,
+    /// With one lease entry, which is refused since another node holds the lease.
+    ProbeToReplyRefused1,
+    ProbeToReplyRefused8,
     ReplyToRecord,
+    ReplyToRecordVotes8,
     Stamp,
+    StampRenew8,
     JunkBadMagic,
     JunkUnknownPeer,
     JunkBadMac,
     PassOtherTraffic,
     StampOtherTraffic,
+    /// While a guarded address is on that link.
+    PassOtherTrafficGuarded,
+    PassVipTraffic,
+    GuardInNoVip,
+    GuardInOther,
+    GuardInVip,
+    GuardOutNoVip,
+    GuardOutOther,
+    GuardOutVip,
     BaselinePaced,
     ProbeToReplyPaced,
+    ProbeToReplyRenew8Paced,
     ReplyToRecordPaced,
     StampPaced,
 }
@@ -35,83 +59,108 @@ pub(super) struct Source {
     pub(super) pace: Pace,
     pub(super) watched: Watched,
     /// What the program must have said. Nothing counts what the baseline sees, nor what the stamp
-    /// leaves alone.
+    /// and the guard leave alone.
     pub(super) verdict: Option<Verdict>,
 }
 
 impl Figure {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 28] = [
         Self::Baseline,
         Self::ProbeToReply,
+        Self::ProbeToReplyRenew1,
+        Self::ProbeToReplyRenew8,
+        Self::ProbeToReplyRefused1,
+        Self::ProbeToReplyRefused8,
         Self::ReplyToRecord,
+        Self::ReplyToRecordVotes8,
         Self::Stamp,
+        Self::StampRenew8,
         Self::JunkBadMagic,
         Self::JunkUnknownPeer,
         Self::JunkBadMac,
         Self::PassOtherTraffic,
         Self::StampOtherTraffic,
+        Self::PassOtherTrafficGuarded,
+        Self::PassVipTraffic,
+        Self::GuardInNoVip,
+        Self::GuardInOther,
+        Self::GuardInVip,
+        Self::GuardOutNoVip,
+        Self::GuardOutOther,
+        Self::GuardOutVip,
         Self::BaselinePaced,
         Self::ProbeToReplyPaced,
+        Self::ProbeToReplyRenew8Paced,
         Self::ReplyToRecordPaced,
         Self::StampPaced,
     ];
 
     pub(super) fn source(self) -> Source {
-        use Pace::{Flood, Heartbeat};
-        use Watched::{Baseline, FarResponder, NearResponder, NearStamp};
-        let (frames, pace, watched, verdict) = match self {
-            Self::Baseline => (Frames::Baseline, Flood, Baseline, None),
-            Self::ProbeToReply => (Frames::Probes, Flood, FarResponder, Some(Verdict::Answered)),
-            Self::ReplyToRecord => (
-                Frames::Probes,
-                Flood,
-                NearResponder,
-                Some(Verdict::Recorded),
-            ),
-            Self::Stamp => (Frames::Probes, Flood, NearStamp, Some(Verdict::Stamped)),
-            Self::JunkBadMagic => (
-                Frames::BadMagic,
-                Flood,
-                FarResponder,
-                Some(Verdict::BadMagic),
-            ),
-            Self::JunkUnknownPeer => (
-                Frames::UnknownPeer,
-                Flood,
-                FarResponder,
-                Some(Verdict::UnknownPeer),
-            ),
-            Self::JunkBadMac => (Frames::BadMac, Flood, FarResponder, Some(Verdict::BadMac)),
-            Self::PassOtherTraffic => {
-                (Frames::Other, Flood, FarResponder, Some(Verdict::OtherPort))
+        use Frames::{BadMac, BadMagic, Leases, Ordinary, Probes, UnknownPeer};
+        use Verdict::{Answered, OtherPort, Recorded, Stamped};
+        use Watched::{
+            Baseline, FarResponder, GuardEgress, GuardIngress, GuardedLink, NearResponder,
+            NearStamp,
+        };
+        let (frames, watched, verdict) = match self {
+            Self::Baseline | Self::BaselinePaced => (Ordinary(Way::PassOnly), Baseline, None),
+            Self::ProbeToReply | Self::ProbeToReplyPaced => (Probes, FarResponder, Some(Answered)),
+            Self::ProbeToReplyRenew1 => (Leases(Granted, 1), FarResponder, Some(Answered)),
+            Self::ProbeToReplyRenew8 | Self::ProbeToReplyRenew8Paced => {
+                (Leases(Granted, 8), FarResponder, Some(Answered))
             }
-            Self::StampOtherTraffic => (Frames::Other, Flood, NearStamp, None),
-            Self::BaselinePaced => (Frames::Baseline, Heartbeat, Baseline, None),
-            Self::ProbeToReplyPaced => (
-                Frames::Probes,
-                Heartbeat,
-                FarResponder,
-                Some(Verdict::Answered),
+            Self::ProbeToReplyRefused1 => (Leases(Refused, 1), FarResponder, Some(Answered)),
+            Self::ProbeToReplyRefused8 => (Leases(Refused, 8), FarResponder, Some(Answered)),
+            Self::ReplyToRecord | Self::ReplyToRecordPaced => {
+                (Probes, NearResponder, Some(Recorded))
+            }
+            Self::ReplyToRecordVotes8 => (Leases(Granted, 8), NearResponder, Some(Recorded)),
+            Self::Stamp | Self::StampPaced => (Probes, NearStamp, Some(Stamped)),
+            Self::StampRenew8 => (Leases(Granted, 8), NearStamp, Some(Stamped)),
+            Self::JunkBadMagic => (BadMagic, FarResponder, Some(Verdict::BadMagic)),
+            Self::JunkUnknownPeer => (UnknownPeer, FarResponder, Some(Verdict::UnknownPeer)),
+            Self::JunkBadMac => (BadMac, FarResponder, Some(Verdict::BadMac)),
+            Self::PassOtherTraffic => (Ordinary(Way::Link), FarResponder, Some(OtherPort)),
+            Self::StampOtherTraffic => (Ordinary(Way::Link), NearStamp, None),
+            Self::PassOtherTrafficGuarded => (
+                Ordinary(Way::GuardedLink(Other)),
+                GuardedLink,
+                Some(OtherPort),
             ),
-            Self::ReplyToRecordPaced => (
-                Frames::Probes,
-                Heartbeat,
-                NearResponder,
-                Some(Verdict::Recorded),
+            Self::PassVipTraffic => (
+                Ordinary(Way::GuardedLink(Vip)),
+                GuardedLink,
+                Some(OtherPort),
             ),
-            Self::StampPaced => (Frames::Probes, Heartbeat, NearStamp, Some(Verdict::Stamped)),
+            Self::GuardInNoVip => (Ordinary(Way::Guard(In, NoVip)), GuardIngress, None),
+            Self::GuardInOther => (Ordinary(Way::Guard(In, Other)), GuardIngress, None),
+            Self::GuardInVip => (Ordinary(Way::Guard(In, Vip)), GuardIngress, None),
+            Self::GuardOutNoVip => (Ordinary(Way::Guard(Out, NoVip)), GuardEgress, None),
+            Self::GuardOutOther => (Ordinary(Way::Guard(Out, Other)), GuardEgress, None),
+            Self::GuardOutVip => (Ordinary(Way::Guard(Out, Vip)), GuardEgress, None),
         };
         Source {
             frames,
-            pace,
+            pace: self.pace(),
             watched,
             verdict,
         }
     }
 
+    fn pace(self) -> Pace {
+        match self {
+            Self::BaselinePaced
+            | Self::ProbeToReplyPaced
+            | Self::ProbeToReplyRenew8Paced
+            | Self::ReplyToRecordPaced
+            | Self::StampPaced => Pace::Heartbeat,
+            _ => Pace::Flood,
+        }
+    }
+
     /// What is to be taken off: measured of frames that follow each other as densely.
     pub(super) fn baseline(self) -> Self {
-        match self.source().pace {
+        match self.pace() {
             Pace::Flood => Self::Baseline,
             Pace::Heartbeat => Self::BaselinePaced,
         }
@@ -122,15 +171,30 @@ impl Figure {
         match self {
             Self::Baseline => "program that only passes",
             Self::ProbeToReply => "probe -> reply",
+            Self::ProbeToReplyRenew1 => "probe -> reply, 1 lease renewed",
+            Self::ProbeToReplyRenew8 => "probe -> reply, 8 leases renewed",
+            Self::ProbeToReplyRefused1 => "probe -> reply, 1 lease refused",
+            Self::ProbeToReplyRefused8 => "probe -> reply, 8 leases refused",
             Self::ReplyToRecord => "reply -> record",
+            Self::ReplyToRecordVotes8 => "reply -> record, 8 votes",
             Self::Stamp => "probe stamped on its way out",
+            Self::StampRenew8 => "probe stamped, 8 lease entries",
             Self::JunkBadMagic => "junk: bad magic",
             Self::JunkUnknownPeer => "junk: unknown peer",
             Self::JunkBadMac => "junk: known peer, bad MAC",
             Self::PassOtherTraffic => "other traffic coming in",
             Self::StampOtherTraffic => "other traffic going out",
+            Self::PassOtherTrafficGuarded => "other traffic coming in, link with a VIP",
+            Self::PassVipTraffic => "VIP's traffic coming in, link with a VIP",
+            Self::GuardInNoVip => "guard in: no VIP at all",
+            Self::GuardInOther => "guard in: to another address",
+            Self::GuardInVip => "guard in: to the VIP, open",
+            Self::GuardOutNoVip => "guard out: no VIP at all",
+            Self::GuardOutOther => "guard out: from another address",
+            Self::GuardOutVip => "guard out: from the VIP, open",
             Self::BaselinePaced => "program that only passes, 1/ms",
             Self::ProbeToReplyPaced => "probe -> reply, 1/ms",
+            Self::ProbeToReplyRenew8Paced => "probe -> reply, 8 leases renewed, 1/ms",
             Self::ReplyToRecordPaced => "reply -> record, 1/ms",
             Self::StampPaced => "probe stamped on its way out, 1/ms",
         }

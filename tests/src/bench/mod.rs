@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what a heartbeat costs the kernel, and how long it takes to come back.
+//! `cargo xtask bench`: what heartbeats, leases and the guard cost the kernel, how long a heartbeat takes
+//! to come back, and how long a free lease to be granted.
 //!
 //! Two nodes in namespaces of their own, joined by one cable, run the real programs; every figure is
 //! of live frames. Nothing here judges: a missed budget is reported, and only what could not be
@@ -7,10 +8,13 @@
 pub mod children;
 pub mod report;
 
+mod acquire;
 mod cost;
 mod cpu;
 mod echo;
 mod figure;
+mod guarded;
+mod ordinary;
 mod pair;
 mod probes;
 mod progress;
@@ -18,7 +22,9 @@ mod quantiles;
 mod rtt;
 mod stamps;
 mod table;
+mod throughput;
 mod traffic;
+mod votes;
 
 use std::{fs, num::NonZero, thread, time::Duration};
 
@@ -27,9 +33,11 @@ use anyhow::{Context as _, Result};
 pub use report::Report;
 
 use crate::{interrupt, wait::observe};
+use acquire::Acquisitions;
 use children::Spinners;
 use pair::Pair;
 use progress::Progress;
+use report::Acquire;
 use rtt::RoundTrips;
 
 /// How often the rest of the machine must compete for each core in the loaded phase.
@@ -40,7 +48,7 @@ const SPREAD: Duration = Duration::from_millis(200);
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How long each of the three phases measures.
+    /// How long each of the six phases measures.
     pub phase: Duration,
 }
 
@@ -57,18 +65,27 @@ pub fn run(options: Options) -> Result<Report> {
     progress.phase("cost per packet", phase);
     let cost = cost::measure(&mut pair, phase).context("could not measure the cost per packet")?;
 
-    let trips = |pair: &Pair, what: &str| -> Result<RoundTrips> {
+    progress.phase("ordinary traffic with and without the guard", phase);
+    let throughput = throughput::measure(&mut pair, phase)
+        .context("could not measure ordinary traffic with and without the guard")?;
+
+    let timed = |pair: &Pair, what: &str| -> Result<(RoundTrips, Acquisitions)> {
         progress.phase(&format!("round trips, {what}"), phase);
-        rtt::measure(pair, phase).with_context(|| format!("could not measure round trips, {what}"))
+        let trips = rtt::measure(pair, phase)
+            .with_context(|| format!("could not measure round trips, {what}"))?;
+        progress.phase(&format!("acquiring leases, {what}"), phase);
+        let acquired = acquire::measure(pair, phase)
+            .with_context(|| format!("could not measure acquiring leases, {what}"))?;
+        Ok((trips, acquired))
     };
-    let idle = trips(&pair, "idle")?;
-    let loaded = {
-        // Should we be killed, they end by themselves soon after the phase.
-        let mut load = Spinners::start(spinners, phase + Duration::from_secs(60))?;
+    let (idle, acquired_idle) = timed(&pair, "idle")?;
+    let (loaded, acquired_loaded) = {
+        // Should we be killed, they end by themselves soon after the phases.
+        let mut load = Spinners::start(spinners, phase * 2 + Duration::from_secs(60))?;
         observe(SPREAD, || load.check())?;
-        let loaded = trips(&pair, "loaded")?;
+        let timed = timed(&pair, "loaded")?;
         load.check()?;
-        loaded
+        timed
     };
     progress.done();
     Ok(Report::new(
@@ -76,7 +93,9 @@ pub fn run(options: Options) -> Result<Report> {
         cores,
         phase,
         cost,
+        throughput,
         report::Rtt::new(spinners, idle, loaded),
+        Acquire::new(acquired_idle, acquired_loaded),
     ))
 }
 

@@ -1,7 +1,8 @@
 //! Two nodes on one cable, with the real programs on both ends.
 //!
 //! The near node asks and keeps the books, the far one answers without an agent. A second cable
-//! carries the baseline: a program that only lets everything pass.
+//! carries the baseline: a program that only lets everything pass. The guard has cables of its own, so
+//! that nobody else pays for it.
 
 use std::{
     env, fmt,
@@ -25,6 +26,7 @@ use heartbeat_user::{
     dataplane::{Dataplane, Setup, SetupLink},
 };
 
+use super::guarded::Guarded;
 use crate::{
     cluster::OBJECT,
     netns::Namespace,
@@ -44,7 +46,7 @@ pub(super) const FAR_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2));
 pub(super) const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 9));
 pub(super) const BASELINE_NEAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 78, 0, 1));
 pub(super) const BASELINE_FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 78, 0, 2));
-const PREFIX_LEN: u8 = 24;
+pub(super) const PREFIX_LEN: u8 = 24;
 
 pub(super) const INTERFACE: &str = "hb0";
 const BASELINE_INTERFACE: &str = "base0";
@@ -55,7 +57,7 @@ const KEY: [u8; 16] = *b"bench bench bend";
 /// So long that no reply of a stalled machine is thrown away as late: late ones are what we measure.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest lease that the two acceptors grant.
-const MAX_LEASE: Duration = Duration::from_secs(1);
+pub(super) const MAX_LEASE: Duration = Duration::from_secs(1);
 
 /// A program whose runs are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,10 @@ pub(super) enum Watched {
     NearResponder,
     NearStamp,
     FarResponder,
+    GuardIngress,
+    GuardEgress,
+    /// The responder of a link that carries a guarded address.
+    GuardedLink,
 }
 
 /// What the kernel has counted for a program: only while its statistics are on.
@@ -77,6 +83,7 @@ pub(super) struct Runs {
 pub(super) struct Pair {
     near_plane: Dataplane,
     far_plane: Dataplane,
+    pub(super) guarded: Guarded,
     baseline: Ebpf,
     pub(super) near: Namespace,
     pub(super) far: Namespace,
@@ -95,38 +102,21 @@ impl Pair {
         let dir = WorkDir::new(false)?;
         let near = Namespace::new("near")?;
         let far = Namespace::new("far")?;
-        for (interface, left, right) in [
-            (INTERFACE, NEAR_ADDRESS, FAR_ADDRESS),
-            (BASELINE_INTERFACE, BASELINE_NEAR, BASELINE_FAR),
-        ] {
-            near.route()
-                .add_veth(interface, interface, far.fd())
-                .with_context(|| format!("cannot join the nodes by {interface}"))?;
-            for (node, address) in [(&near, left), (&far, right)] {
-                node.set_up(interface, true)?;
-                node.add_address(interface, address, PREFIX_LEN)?;
-            }
-        }
+        join(&near, &far, INTERFACE, NEAR_ADDRESS, FAR_ADDRESS)?;
+        join(&near, &far, BASELINE_INTERFACE, BASELINE_NEAR, BASELINE_FAR)?;
         near.add_address(INTERFACE, STRANGER, PREFIX_LEN)?;
-        let near_plane = near.enter(|| {
-            let setup = setup(
-                dir.instance("near"),
-                (NEAR, NEAR_ADDRESS),
-                (FAR, FAR_ADDRESS),
-            );
-            Dataplane::load(setup, |_, _| Ok(()))
-        })?;
-        let far_plane = far.enter(|| {
-            let setup = setup(
-                dir.instance("far"),
-                (FAR, FAR_ADDRESS),
-                (NEAR, NEAR_ADDRESS),
-            );
-            Dataplane::load(setup, |_, _| Ok(()))
-        })?;
+        let load = |node: &Namespace, name, own, (peer, address)| {
+            let instance = dir.instance(name);
+            let peer = Some((peer, LINK, address));
+            let setup = setup(instance, own, (LINK, INTERFACE), peer);
+            node.enter(|| Dataplane::load(setup, |_, _| Ok(())))
+        };
+        let near_plane = load(&near, "near", (NEAR, NEAR_ADDRESS), (FAR, FAR_ADDRESS))?;
+        let far_plane = load(&far, "far", (FAR, FAR_ADDRESS), (NEAR, NEAR_ADDRESS))?;
         Ok(Self {
             near_plane,
             far_plane,
+            guarded: Guarded::new(&near, &far, &dir)?,
             baseline: far.enter(attach_baseline)?,
             near,
             far,
@@ -139,12 +129,25 @@ impl Pair {
         &self.near_plane
     }
 
+    /// The answering node's programs and maps.
+    pub(super) fn far_plane(&self) -> &Dataplane {
+        &self.far_plane
+    }
+
+    /// The key that all nodes share, and its id.
+    pub(super) fn key(&self) -> (u8, SipKey) {
+        (KEY_ID, SipKey::from_bytes(KEY))
+    }
+
     pub(super) fn runs(&mut self, watched: Watched) -> Result<Runs> {
         let (ebpf, name) = match watched {
             Watched::Baseline => (&mut self.baseline, BASELINE_PROGRAM),
             Watched::NearResponder => (self.near_plane.ebpf_mut(), "responder"),
             Watched::NearStamp => (self.near_plane.ebpf_mut(), "stamp_probe"),
             Watched::FarResponder => (self.far_plane.ebpf_mut(), "responder"),
+            Watched::GuardIngress => (self.guarded.plane.ebpf_mut(), "guard_ingress"),
+            Watched::GuardEgress => (self.guarded.plane.ebpf_mut(), "guard_egress"),
+            Watched::GuardedLink => (self.guarded.plane.ebpf_mut(), "responder"),
         };
         let info = ebpf
             .program(name)
@@ -161,29 +164,56 @@ impl Pair {
     pub(super) fn verdicts(&self, watched: Watched, verdict: Verdict) -> Result<u64> {
         let plane = match watched {
             Watched::FarResponder => &self.far_plane,
-            _ => &self.near_plane,
+            Watched::GuardIngress | Watched::GuardEgress | Watched::GuardedLink => {
+                &self.guarded.plane
+            }
+            Watched::Baseline | Watched::NearResponder | Watched::NearStamp => &self.near_plane,
         };
         let counters = plane.counters()?;
         Ok(counters.get(verdict.name()).copied().unwrap_or_default())
     }
 }
 
-fn setup(instance: String, own: (NodeId, IpAddr), peer: (NodeId, IpAddr)) -> Setup {
+/// Joins the two nodes by a cable with `interface` on both ends.
+pub(super) fn join(
+    near: &Namespace,
+    far: &Namespace,
+    interface: &str,
+    near_address: IpAddr,
+    far_address: IpAddr,
+) -> Result<()> {
+    near.route()
+        .add_veth(interface, interface, far.fd())
+        .with_context(|| format!("cannot join the nodes by {interface}"))?;
+    for (node, address) in [(near, near_address), (far, far_address)] {
+        node.set_up(interface, true)?;
+        node.add_address(interface, address, PREFIX_LEN)?;
+    }
+    Ok(())
+}
+
+/// A node with one link and at most one peer, and nothing to guard.
+pub(super) fn setup(
+    instance: String,
+    (node, address): (NodeId, IpAddr),
+    (link, interface): (LinkId, &str),
+    peer: Option<(NodeId, LinkId, IpAddr)>,
+) -> Setup {
     Setup {
         instance,
         cluster: CLUSTER,
-        node: own.0,
+        node,
         port: PORT,
         timeout: TIMEOUT,
         max_lease: MAX_LEASE,
         keys: vec![(KEY_ID, SipKey::from_bytes(KEY))],
         links: vec![SetupLink {
-            id: LINK,
-            interface: INTERFACE.to_owned(),
-            address: own.1,
+            id: link,
+            interface: interface.to_owned(),
+            address,
             mode: XdpMode::Native,
         }],
-        peers: vec![(peer.0, LINK, peer.1)],
+        peers: peer.into_iter().collect(),
         guards: Vec::new(),
     }
 }

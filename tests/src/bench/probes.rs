@@ -7,12 +7,13 @@ use heartbeat_common::{
     maps::PeerRow,
     time::Boottime,
     wire::{
-        self, HEADER_LEN, Header, Incarnation, Kind, LinkId, Liveness, NodeId, Sequence, offset,
+        self, HEADER_LEN, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId, Liveness,
+        NodeId, Sequence, offset,
     },
 };
 use heartbeat_core::Rows as _;
 use heartbeat_user::{
-    dataplane::PeerRows,
+    dataplane::{OwnVote, PeerRows},
     net::{ProbeBatch, ProbeSocket},
 };
 
@@ -34,6 +35,8 @@ pub(super) struct Prober {
     one: ProbeBatch,
     many: ProbeBatch,
     rows: PeerRows,
+    incarnation: Incarnation,
+    nonce: u64,
 }
 
 impl Prober {
@@ -51,10 +54,11 @@ impl Prober {
         let header = header(Kind::Probe, NEAR, FAR, incarnation, nonce);
         let batch = |count| {
             let destinations = vec![SocketAddr::new(FAR_ADDRESS, PORT); count];
-            let mut batch = ProbeBatch::new(&destinations, PROBE_LEN);
+            let mut batch = ProbeBatch::new(&destinations, wire::MAX_LEN);
             for message in 0..count {
                 fill(batch.payload_mut(message), &header);
             }
+            batch.set_len(PROBE_LEN);
             batch
         };
         plane.local()?.introduce(incarnation, nonce, KEY_ID, now);
@@ -63,7 +67,27 @@ impl Prober {
             one: batch(1),
             many: batch(MANY),
             rows: plane.peer_rows()?,
+            incarnation,
+            nonce,
         })
+    }
+
+    /// The near node's own acceptor, to be asked by this agent.
+    pub(super) fn own_vote(&self, pair: &Pair) -> Result<OwnVote> {
+        pair.near_plane()
+            .own_vote(pair.key(), self.incarnation, self.nonce)
+    }
+
+    /// From here on all probes carry `entries`, of which no more than fit.
+    pub(super) fn carry(&mut self, entries: &[LeaseEntry]) {
+        carry(&mut self.one, entries);
+        carry(&mut self.many, entries);
+    }
+
+    /// Sends one probe with `entries` and returns its sequence.
+    pub(super) fn ask(&mut self, entries: &[LeaseEntry]) -> Result<u64> {
+        carry(&mut self.one, entries);
+        self.send_one()
     }
 
     /// Sends one probe and returns its sequence.
@@ -78,6 +102,18 @@ impl Prober {
 
     pub(super) fn row(&self) -> PeerRow {
         self.rows.row(0)
+    }
+}
+
+fn carry(batch: &mut ProbeBatch, entries: &[LeaseEntry]) {
+    batch.set_len(wire::len(entries.len()));
+    for message in 0..batch.len() {
+        let payload = batch.payload_mut(message);
+        payload[offset::LEASE_COUNT] = entries.len() as u8;
+        let places = payload[offset::LEASES..].chunks_exact_mut(LEASE_LEN);
+        for (place, entry) in places.zip(entries) {
+            place.copy_from_slice(&entry.encode());
+        }
     }
 }
 

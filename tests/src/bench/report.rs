@@ -6,17 +6,36 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use super::{cost::Cost, cpu::CpuUse, figure::Figure, quantiles::Quantiles, rtt::RoundTrips};
+pub use super::{
+    acquire::Acquisitions,
+    cost::Cost,
+    cpu::CpuUse,
+    figure::Figure,
+    quantiles::Quantiles,
+    rtt::RoundTrips,
+    throughput::{Passage, PerPacket},
+};
 use super::{
     cost::{Costs, Measured},
     rtt::ratio,
+    throughput::{Passages, Throughput},
 };
 
 /// How the figures were got; for whoever reads them without this code. One line each.
 const COST_METHOD: [&str; 3] = [
     "live frames through veth, native XDP; the kernel's own statistics (run_time_ns / run_cnt)",
     "median of short windows that take turns; 1/ms: one frame per ms, caches as others left them",
-    "net = raw - a program that only passes, measured likewise on frames as long and as dense",
+    "net = raw - a program that only passes, on frames as dense, and as long but for lease entries",
+];
+const TRAFFIC_METHOD: [&str; 3] = [
+    "one thread sends to a socket that nobody reads; both stacks and the programs run on its own CPU",
+    "median of short windows that take turns; ratios are within each round",
+    "veth itself does more for any arriving XDP program: the ratio to one that only passes leaves that out",
+];
+const ACQUIRE_METHOD: [&str; 3] = [
+    "one of three voters contends once per 2 ms; its own kernel and the far one are the majority",
+    "from a free lease until both granted it: prepare, accept, and the system calls of an agent's pulse",
+    "kernel: a probe without leases, in turns with it; from TC egress to XDP ingress",
 ];
 const RTT_METHOD: [&str; 3] = [
     "each responder is asked once per ms, in turns, over one veth pair; stamped by the asking kernel",
@@ -33,9 +52,36 @@ pub struct Report {
     pub cost_method: [&'static str; 3],
     pub cost_ns: Costs,
     pub cost_cpu: CpuUse,
+    pub lease_entry_ns: LeaseEntry,
+    pub traffic_method: [&'static str; 3],
+    pub traffic_ns: Passages,
+    pub traffic_cpu: CpuUse,
     pub rtt_method: [&'static str; 3],
     pub rtt_us: Rtt,
+    pub acquire_method: [&'static str; 3],
+    pub acquire_us: Acquire,
     pub budgets: Vec<Budget>,
+}
+
+/// What a lease entry adds to the responder's run for its probe, in nanoseconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeaseEntry {
+    /// The first one.
+    pub renewed_first: f64,
+    /// Each of eight.
+    pub renewed: f64,
+    pub refused_first: f64,
+    pub refused: f64,
+    /// Each of eight, one probe per millisecond.
+    pub renewed_paced: f64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Acquire {
+    pub idle: Acquisitions,
+    pub loaded: Acquisitions,
+    /// How many round trips of the kernel the same quantile of the other is.
+    pub to_kernel_rtt: Phases<Ratios>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -89,22 +135,68 @@ impl Report {
         cores: usize,
         phase: Duration,
         cost: Measured,
+        traffic: Throughput,
         rtt_us: Rtt,
+        acquire_us: Acquire,
     ) -> Self {
         let Measured {
             costs: cost_ns,
             cpu: cost_cpu,
         } = cost;
+        let Throughput {
+            passages: traffic_ns,
+            cpu: traffic_cpu,
+        } = traffic;
         Self {
             budgets: budgets(&cost_ns, &rtt_us),
+            lease_entry_ns: LeaseEntry::new(&cost_ns),
             kernel,
             cores,
             seconds: phase.as_secs_f64(),
             cost_method: COST_METHOD,
             cost_ns,
             cost_cpu,
+            traffic_method: TRAFFIC_METHOD,
+            traffic_ns,
+            traffic_cpu,
             rtt_method: RTT_METHOD,
             rtt_us,
+            acquire_method: ACQUIRE_METHOD,
+            acquire_us,
+        }
+    }
+}
+
+impl LeaseEntry {
+    fn new(costs: &Costs) -> Self {
+        let each = |with: Figure, without: Figure, entries: u32| {
+            (costs[&with].net_ns - costs[&without].net_ns) / f64::from(entries)
+        };
+        let none = Figure::ProbeToReply;
+        Self {
+            renewed_first: each(Figure::ProbeToReplyRenew1, none, 1),
+            renewed: each(Figure::ProbeToReplyRenew8, none, 8),
+            refused_first: each(Figure::ProbeToReplyRefused1, none, 1),
+            refused: each(Figure::ProbeToReplyRefused8, none, 8),
+            renewed_paced: each(
+                Figure::ProbeToReplyRenew8Paced,
+                Figure::ProbeToReplyPaced,
+                8,
+            ),
+        }
+    }
+}
+
+impl Acquire {
+    pub(super) fn new(idle: Acquisitions, loaded: Acquisitions) -> Self {
+        let ratios = |of: &Acquisitions| Ratios::new(&of.acquire, &of.kernel_rtt);
+        Self {
+            to_kernel_rtt: Phases {
+                idle: ratios(&idle),
+                loaded: ratios(&loaded),
+            },
+            idle,
+            loaded,
         }
     }
 }

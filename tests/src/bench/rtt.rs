@@ -172,7 +172,7 @@ impl Asked for KernelAsked {
 }
 
 /// From probe `sequence` leaving until its reply arriving, in nanoseconds.
-fn round_trip(row: &PeerRow, sequence: u64) -> Option<u64> {
+pub(super) fn round_trip(row: &PeerRow, sequence: u64) -> Option<u64> {
     // The row's own figure leaves out what the responder took. An echo's cannot, so this must not.
     if row.last_reply_seq == sequence {
         return row

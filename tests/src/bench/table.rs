@@ -2,7 +2,10 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::report::{Budget, CpuUse, Figure, Quantiles, Ratios, Report, RoundTrips, Rtt};
+use super::report::{
+    Acquire, Budget, CpuUse, Figure, LeaseEntry, Passage, Quantiles, Ratios, Report, RoundTrips,
+    Rtt,
+};
 
 /// More than this, and the machine did more than measure.
 const IDLE_PERCENT: f64 = 50.0;
@@ -17,8 +20,12 @@ impl Display for Report {
         } = self;
         writeln!(f, "Linux {kernel}, {cores} cores, {seconds} s a phase\n")?;
         self.costs(f)?;
+        lease_entries(f, &self.lease_entry_ns)?;
+        self.traffic(f)?;
         round_trips(f, &self.rtt_us)?;
         method(f, &self.rtt_method)?;
+        acquire(f, &self.acquire_us, self.rtt_us.spinners)?;
+        method(f, &self.acquire_method)?;
         writeln!(f, "{:<42} {:>8} {:>8}", "budget", "at most", "measured")?;
         for budget in &self.budgets {
             write_budget(f, budget)?;
@@ -52,6 +59,77 @@ impl Report {
         }
         method(f, &self.cost_method)
     }
+
+    fn traffic(&self, f: &mut Formatter<'_>) -> Result {
+        writeln!(
+            f,
+            "{:<42} {:>8} {:>8} {:>9} {:>9}",
+            "ordinary packet, all of its way, in ns", "time", "to bare", "to pass", "packets"
+        )?;
+        writeln!(f, "  CPUs {}", cpu(&self.traffic_cpu))?;
+        for (passage, taken) in &self.traffic_ns {
+            let passage: &Passage = passage;
+            writeln!(
+                f,
+                "  {:<40} {:>8.0} {:>8.3} {:>9} {:>9}",
+                passage.describe(),
+                taken.ns,
+                taken.to_bare,
+                number(taken.to_pass_only, 3),
+                taken.packets
+            )?;
+        }
+        method(f, &self.traffic_method)
+    }
+}
+
+fn lease_entries(f: &mut Formatter<'_>, entry: &LeaseEntry) -> Result {
+    let LeaseEntry {
+        renewed_first,
+        renewed,
+        refused_first,
+        refused,
+        renewed_paced,
+    } = entry;
+    writeln!(f, "a lease entry adds to the responder, in ns")?;
+    for (name, nanos) in [
+        ("renewed, the first", renewed_first),
+        ("renewed, each of 8", renewed),
+        ("refused, the first", refused_first),
+        ("refused, each of 8", refused),
+        ("renewed, each of 8, 1/ms", renewed_paced),
+    ] {
+        writeln!(f, "  {name:<40} {nanos:>8.0}")?;
+    }
+    writeln!(f)
+}
+
+fn acquire(f: &mut Formatter<'_>, acquire: &Acquire, spinners: usize) -> Result {
+    writeln!(
+        f,
+        "{:<42} {:>8} {:>8} {:>8} {:>8} {:>6}",
+        "free lease -> majority in us", "p50", "p99", "p99.9", "max", "lost"
+    )?;
+    let Acquire {
+        idle: quiet,
+        loaded,
+        to_kernel_rtt,
+    } = acquire;
+    for (name, acquired, to_rtt) in [
+        (idle(&quiet.cpu).to_owned(), quiet, &to_kernel_rtt.idle),
+        (
+            format!("{spinners} processes compute"),
+            loaded,
+            &to_kernel_rtt.loaded,
+        ),
+    ] {
+        let slow = slow(acquired.asker_realtime);
+        writeln!(f, "  {name}: CPUs {}{slow}", cpu(&acquired.cpu))?;
+        quantiles(f, "lease", &acquired.acquire)?;
+        quantiles(f, "kernel", &acquired.kernel_rtt)?;
+        ratios(f, "lease / kernel", to_rtt, 1)?;
+    }
+    Ok(())
 }
 
 fn round_trips(f: &mut Formatter<'_>, rtt: &Rtt) -> Result {
@@ -81,27 +159,12 @@ fn round_trips(f: &mut Formatter<'_>, rtt: &Rtt) -> Result {
             cpu: used,
             prober_realtime,
         } = trips;
-        let slow = if *prober_realtime {
-            ""
-        } else {
-            ", asked without real-time priority"
-        };
+        let slow = slow(*prober_realtime);
         writeln!(f, "  {name}: CPUs {}{slow}", cpu(used))?;
         quantiles(f, "kernel", kernel)?;
         quantiles(f, "userspace", userspace)?;
         quantiles(f, "userspace, SCHED_FIFO", userspace_fifo)?;
-        let Ratios {
-            p50,
-            p99,
-            p999,
-            max,
-        } = ratios;
-        let [p50, p99, p999, max] = [p50, p99, p999, max].map(|value| number(*value, 3));
-        writeln!(
-            f,
-            "    {:<38} {p50:>8} {p99:>8} {p999:>8} {max:>8}",
-            "kernel / userspace"
-        )?;
+        self::ratios(f, "kernel / userspace", ratios, 3)?;
     }
     let stretch = &rtt.loaded_p999_to_idle_p50;
     writeln!(
@@ -131,6 +194,25 @@ fn quantiles(f: &mut Formatter<'_>, name: &str, quantiles: &Quantiles) -> Result
         f,
         "    {name:<38} {p50:>8} {p99:>8} {p999:>8} {max:>8} {lost:>6}"
     )
+}
+
+fn ratios(f: &mut Formatter<'_>, name: &str, ratios: &Ratios, decimals: usize) -> Result {
+    let Ratios {
+        p50,
+        p99,
+        p999,
+        max,
+    } = ratios;
+    let [p50, p99, p999, max] = [p50, p99, p999, max].map(|value| number(*value, decimals));
+    writeln!(f, "    {name:<38} {p50:>8} {p99:>8} {p999:>8} {max:>8}")
+}
+
+fn slow(realtime: bool) -> &'static str {
+    if realtime {
+        ""
+    } else {
+        ", asked without real-time priority"
+    }
 }
 
 fn write_budget(f: &mut Formatter<'_>, budget: &Budget) -> Result {

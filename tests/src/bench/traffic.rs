@@ -1,33 +1,34 @@
-//! The kinds of frames whose cost is measured. All are of one length.
+//! The kinds of frames whose cost is measured. All are of one length, but for probes with lease
+//! entries.
 
 use std::{
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::SocketAddr,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
-use heartbeat_common::wire::{Incarnation, Kind};
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_common::{
+    lease::Vote,
+    wire::{Incarnation, Kind},
+};
 
 use super::{
-    pair::{
-        BASELINE_FAR, BASELINE_NEAR, FAR, FAR_ADDRESS, NEAR, NEAR_ADDRESS, PORT, Pair, STRANGER,
-    },
+    ordinary::{Datagrams, Ordinary, Way},
+    pair::{FAR, FAR_ADDRESS, NEAR, NEAR_ADDRESS, PORT, Pair, STRANGER},
     probes::{MANY, PROBE_LEN, Prober, fill, header},
+    votes::{self, Rival, Tally, Votes},
 };
-use crate::netns::Namespace;
 
-/// Any port that is not the heartbeat's.
-const OTHER_PORT: u16 = 7_701;
 /// Time between two frames where they are paced, as between heartbeats.
 const PACE: Duration = Duration::from_millis(1);
 
 /// What the frames are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Frames {
-    /// Over the other cable, through the program that only passes.
-    Baseline,
     Probes,
+    /// Probes with that many lease entries, all of which meet that vote.
+    Leases(Vote, usize),
     /// To the heartbeat port, not beginning as heartbeats do.
     BadMagic,
     /// A heartbeat from an address that is on no allow-list.
@@ -35,7 +36,7 @@ pub(super) enum Frames {
     /// A heartbeat from a peer's address whose tag is wrong.
     BadMac,
     /// Other datagrams, to another port.
-    Other,
+    Ordinary(Way),
 }
 
 /// How densely the frames follow each other.
@@ -48,28 +49,23 @@ pub(super) enum Pace {
 }
 
 /// Sends frames of every kind.
-#[derive(Debug)]
 pub(super) struct Traffic {
     prober: Prober,
-    baseline: Datagrams,
+    votes: Votes,
+    heard: Tally,
+    rival: Rival,
     bad_magic: Datagrams,
     unknown_peer: Datagrams,
     bad_mac: Datagrams,
-    other: Datagrams,
-    /// Bound, so that no ICMP message answers what passes; never read.
-    _sinks: [UdpSocket; 2],
+    ordinary: Ordinary,
 }
 
 impl Traffic {
-    pub(super) fn new(pair: &Pair) -> Result<Self> {
+    /// `ways` are those of all ordinary frames that it will be asked to send.
+    pub(super) fn new(pair: &Pair, ways: impl IntoIterator<Item = Way>) -> Result<Self> {
         let mut plain = vec![0xaa; PROBE_LEN];
         let heartbeat_port = SocketAddr::new(FAR_ADDRESS, PORT);
         let bad_magic = Datagrams::new(&pair.near, NEAR_ADDRESS, heartbeat_port, plain.clone())?;
-        let other = SocketAddr::new(FAR_ADDRESS, OTHER_PORT);
-        let baseline = SocketAddr::new(BASELINE_FAR, OTHER_PORT);
-        let sinks = [sink(&pair.far, other)?, sink(&pair.far, baseline)?];
-        let other = Datagrams::new(&pair.near, NEAR_ADDRESS, other, plain.clone())?;
-        let baseline = Datagrams::new(&pair.near, BASELINE_NEAR, baseline, plain.clone())?;
         // A reply, since the stamp would sign or refuse a probe; up to the MAC both fare alike. The
         // tag stays as it is, and is wrong.
         fill(
@@ -78,17 +74,19 @@ impl Traffic {
         );
         Ok(Self {
             prober: Prober::start(pair)?,
+            votes: Votes::open(pair)?,
+            heard: Tally::default(),
+            rival: Rival::start(pair)?,
             unknown_peer: Datagrams::new(&pair.near, STRANGER, heartbeat_port, plain.clone())?,
             bad_mac: Datagrams::new(&pair.near, NEAR_ADDRESS, heartbeat_port, plain)?,
             bad_magic,
-            other,
-            baseline,
-            _sinks: sinks,
+            ordinary: Ordinary::new(pair, ways)?,
         })
     }
 
-    /// Sends for about as long as `span`.
+    /// Sends for about as long as `span`. What the frames are about to meet must be there.
     pub(super) fn send(&mut self, kind: Frames, pace: Pace, span: Duration) -> Result<()> {
+        self.prepare(kind)?;
         let start = Instant::now();
         while start.elapsed() < span {
             match pace {
@@ -98,8 +96,39 @@ impl Traffic {
                     self.one(kind)?;
                 }
             }
+            self.listen(kind);
         }
         Ok(())
+    }
+
+    /// Once all that was sent has been answered: fails if the answers were others than `kind` is for.
+    pub(super) fn check(&mut self, kind: Frames) -> Result<()> {
+        self.listen(kind);
+        match kind {
+            Frames::Leases(vote, _) => self.heard.check(vote),
+            _ => Ok(()),
+        }
+    }
+
+    fn prepare(&mut self, kind: Frames) -> Result<()> {
+        match kind {
+            Frames::Probes => self.prober.carry(&[]),
+            Frames::Leases(vote, count) => {
+                self.votes.skip();
+                self.heard = Tally::default();
+                self.prober.carry(&votes::entries(vote, count));
+                let held = self.rival.hold().context("the far node's own vote")?;
+                ensure!(held, "the far node's kernel refused its own node a lease");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, kind: Frames) {
+        if let Frames::Leases(vote, _) = kind {
+            self.heard.take(&mut self.votes, vote);
+        }
     }
 
     fn one(&mut self, kind: Frames) -> Result<()> {
@@ -119,41 +148,11 @@ impl Traffic {
     /// Probes are no datagrams that could be repeated.
     fn datagrams(&self, kind: Frames) -> Option<&Datagrams> {
         match kind {
-            Frames::Probes => None,
-            Frames::Baseline => Some(&self.baseline),
+            Frames::Probes | Frames::Leases(..) => None,
             Frames::BadMagic => Some(&self.bad_magic),
             Frames::UnknownPeer => Some(&self.unknown_peer),
             Frames::BadMac => Some(&self.bad_mac),
-            Frames::Other => Some(&self.other),
+            Frames::Ordinary(way) => Some(self.ordinary.datagrams(way)),
         }
     }
-}
-
-/// The same datagram, again and again.
-#[derive(Debug)]
-struct Datagrams {
-    socket: UdpSocket,
-    payload: Vec<u8>,
-}
-
-impl Datagrams {
-    fn new(ns: &Namespace, from: IpAddr, to: SocketAddr, payload: Vec<u8>) -> Result<Self> {
-        let socket = ns.enter(|| {
-            let socket = UdpSocket::bind((from, 0))?;
-            socket.connect(to)?;
-            Ok(socket)
-        })?;
-        Ok(Self { socket, payload })
-    }
-
-    fn send(&self) -> Result<()> {
-        self.socket
-            .send(&self.payload)
-            .context("a datagram could not be sent")?;
-        Ok(())
-    }
-}
-
-fn sink(ns: &Namespace, address: SocketAddr) -> Result<UdpSocket> {
-    ns.enter(|| UdpSocket::bind(address).with_context(|| format!("cannot bind {address}")))
 }

@@ -1,4 +1,5 @@
-//! `heartbeat-bench`: what a heartbeat costs the kernel, and how long it takes to come back.
+//! `heartbeat-bench`: what heartbeats, leases and the guard cost the kernel, and how long a heartbeat and
+//! a lease take.
 //!
 //! `cargo xtask bench` builds everything and runs this as root.
 
@@ -22,11 +23,11 @@ const QUICK: Duration = Duration::from_millis(600);
 /// Nobody wants to measure for longer than an hour; the children end by themselves in time.
 const MAX_SECONDS: f64 = 3_600.0;
 
-/// Measure what heartbeats cost, and their round trips, in network namespaces on this host.
+/// Measure what heartbeats, leases and the guard cost, and how long they take, in network namespaces on this host.
 #[derive(Debug, Parser)]
 #[command(name = "heartbeat-bench", version)]
 struct Arguments {
-    /// How long each of the three phases measures
+    /// How long each of the six phases measures
     #[arg(long, value_name = "N", default_value = "5", value_parser = seconds)]
     seconds: Duration,
     /// Only see that everything can be measured; the figures mean little

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use heartbeat_common::time::Boottime;
-use heartbeat_tests::client::{Answer, Record};
+use heartbeat_tests::{
+    client::{Answer, Record},
+    e2e::ownership::Acquisition,
+};
 use heartbeat_user::control::protocol::{DownTrace, Event, What};
 
 /// One run.
@@ -15,6 +18,12 @@ pub(crate) struct Outcome {
     pub(crate) result: Result<Takeover, String>,
     /// Nodes that were called dead though they lived and were connected.
     pub(crate) false_downs: Vec<FalseDown>,
+    /// Leases that were acquired though their owner lived, or beside the successor.
+    pub(crate) false_takeovers: Vec<FalseTakeover>,
+    /// Answers that nodes gave while another one held the lease.
+    pub(crate) overlaps: Vec<Answer>,
+    /// When the victim died, if it came to that.
+    pub(crate) fault_at: Option<Boottime>,
 }
 
 /// A live node was called dead.
@@ -23,8 +32,13 @@ pub(crate) struct FalseDown {
     pub(crate) seen_by: String,
     pub(crate) node: String,
     pub(crate) verdict: Verdict,
-    /// When the victim died, if it came to that.
-    pub(crate) fault_at: Option<Boottime>,
+}
+
+/// Somebody acquired the lease who should not have.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FalseTakeover {
+    pub(crate) node: String,
+    pub(crate) at: Boottime,
 }
 
 /// The address moved.
@@ -34,16 +48,51 @@ pub(crate) struct Takeover {
     pub(crate) fault_at: Boottime,
     /// How long all was quiet before.
     pub(crate) quiet: Duration,
-    pub(crate) verdict: Verdict,
-    pub(crate) decided: Boottime,
-    pub(crate) address: Boottime,
-    pub(crate) announced: Boottime,
+    /// Absent if the lease was free before its owner was silent for too long.
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) phases: Phases,
     pub(crate) last_answer: Boottime,
     pub(crate) first_answer: Boottime,
     /// Datagrams sent between those two answers that nobody answered.
     pub(crate) lost: usize,
     /// Answers that the old owner gave after the new one had begun.
     pub(crate) stale: usize,
+}
+
+/// The steps of the successor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Phases {
+    /// The old owner's lease ended.
+    pub(crate) free: Boottime,
+    /// A majority had granted it anew.
+    pub(crate) majority: Boottime,
+    pub(crate) guard_open: Boottime,
+    pub(crate) address: Boottime,
+    pub(crate) announced: Boottime,
+}
+
+impl Phases {
+    /// Of a takeover that an agent tells of.
+    pub(crate) fn of(event: &Event) -> Option<Self> {
+        let at = Boottime::from_nanos;
+        match event.what {
+            What::Takeover {
+                free_ns,
+                majority_ns,
+                decided_ns,
+                address_ns,
+                announced_ns,
+                ..
+            } => Some(Self {
+                free: at(free_ns),
+                majority: at(majority_ns),
+                guard_open: at(decided_ns),
+                address: at(address_ns),
+                announced: at(announced_ns),
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// One node's judgement of another.
@@ -59,7 +108,7 @@ pub(crate) struct Verdict {
 impl Takeover {
     /// Deadline passed until the agent had decided.
     pub(crate) fn detection(&self) -> Option<Duration> {
-        let trace = self.verdict.trace?;
+        let trace = self.verdict.as_ref()?.trace?;
         Some(Boottime::from_nanos(trace.awake_ns).since(Boottime::from_nanos(trace.deadline_ns)))
     }
 
@@ -104,6 +153,31 @@ pub(crate) fn gap(records: &[Record], old: &str, new: &str, fault_at: Boottime) 
         lost,
         stale: after.len(),
     })
+}
+
+/// Before the fault nobody is to acquire the lease, and one other than the victim after it.
+pub(crate) fn false_takeovers(
+    mut acquisitions: Vec<Acquisition>,
+    victim: &str,
+    fault_at: Option<Boottime>,
+) -> Vec<FalseTakeover> {
+    acquisitions.sort_by_key(|acquisition| acquisition.majority);
+    let after = |acquisition: &Acquisition| fault_at.is_some_and(|at| acquisition.majority >= at);
+    let heir = acquisitions
+        .iter()
+        .find(|acquisition| after(acquisition) && acquisition.node != victim)
+        .map(|acquisition| acquisition.node.clone());
+    let right =
+        |acquisition: &Acquisition| after(acquisition) && heir.as_ref() == Some(&acquisition.node);
+    let wrong = acquisitions
+        .iter()
+        .filter(|acquisition| !right(acquisition));
+    wrong
+        .map(|acquisition| FalseTakeover {
+            node: acquisition.node.clone(),
+            at: acquisition.majority,
+        })
+        .collect()
 }
 
 /// Whether an event says that a node is dead, and which.
@@ -167,6 +241,40 @@ mod tests {
         let fault_at = Boottime::from_nanos(25);
         assert_eq!(gap(&records, "a", "b", fault_at), Some(expected));
         assert_eq!(gap(&records, "a", "c", fault_at), None);
+    }
+
+    #[test]
+    fn one_node_may_acquire_the_lease_and_only_after_the_fault() {
+        let at = Boottime::from_nanos;
+        let found = |list: &[(&str, u64)], fault_at: Option<u64>| {
+            let acquisition = |(node, majority): &(&str, u64)| Acquisition {
+                node: (*node).to_owned(),
+                vip: "service".to_owned(),
+                majority: at(*majority),
+            };
+            let all = list.iter().map(acquisition).collect();
+            let wrong = false_takeovers(all, "a", fault_at.map(at));
+            wrong
+                .into_iter()
+                .map(|wrong| (wrong.node, wrong.at.as_nanos()))
+                .collect::<Vec<_>>()
+        };
+        let told = |list: &[(&str, u64)]| {
+            let owned = list.iter().map(|(node, at)| ((*node).to_owned(), *at));
+            owned.collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[("b", 105)], Some(100)), []);
+        // It lost the lease for a moment, and nobody else had it.
+        assert_eq!(found(&[("b", 105), ("b", 120)], Some(100)), []);
+        assert_eq!(
+            found(&[("b", 105), ("c", 101)], Some(100)),
+            told(&[("b", 105)])
+        );
+        assert_eq!(
+            found(&[("a", 95), ("b", 90), ("b", 105), ("a", 101)], Some(100)),
+            told(&[("b", 90), ("a", 95), ("a", 101)])
+        );
+        assert_eq!(found(&[("b", 105)], None), told(&[("b", 105)]));
     }
 
     #[test]

@@ -10,20 +10,22 @@ use anyhow::{Context as _, Result};
 use heartbeat_common::time::Boottime;
 use heartbeat_tests::{
     Cluster, Fault, Options,
-    client::Client,
+    client::{Answer, Client, Record},
+    e2e::ownership::{Acquisition, acquisitions, overlaps},
     interrupt::Interrupted,
     sys::boottime,
     wait::{observe, wait_until},
 };
-use heartbeat_user::control::protocol::{Event, What};
+use heartbeat_user::control::protocol::Event;
 
 use crate::{
     Arguments,
-    outcome::{FalseDown, Outcome, Takeover, gap, verdict},
+    outcome::{FalseDown, Outcome, Phases, Takeover, false_takeovers, gap, verdict},
     output::Output,
 };
 
-const PERIOD: Duration = Duration::from_millis(1);
+/// How often the client asks: by so much its gap may be too long.
+pub(crate) const PERIOD: Duration = Duration::from_micros(250);
 /// How long a cluster may take until all is well.
 const START: Duration = Duration::from_secs(20);
 /// How long a takeover may take, beyond what the configuration makes it take.
@@ -62,9 +64,14 @@ pub(crate) fn run(arguments: &Arguments, number: u32, out: &Output) -> Result<Ou
         seen: HashMap::new(),
         events: Vec::new(),
         fault_at: None,
+        client: None,
     };
     let result = scene.play(arguments);
     let false_downs = scene.false_downs();
+    let acquisitions = scene.acquisitions();
+    let overlaps = scene.overlaps(&acquisitions);
+    let fault_at = scene.fault_at;
+    let false_takeovers = false_takeovers(acquisitions, &victim, fault_at);
     let result = match result {
         Ok(takeover) => Ok(takeover),
         Err(error) if error.is::<Interrupted>() => return Err(error),
@@ -78,6 +85,9 @@ pub(crate) fn run(arguments: &Arguments, number: u32, out: &Output) -> Result<Ou
         victim,
         result,
         false_downs,
+        false_takeovers,
+        overlaps,
+        fault_at,
     })
 }
 
@@ -98,6 +108,8 @@ struct Scene<'a> {
     /// What the nodes said since all was well, each with its author.
     events: Vec<(String, Event)>,
     fault_at: Option<Boottime>,
+    /// From when all is well on.
+    client: Option<Client>,
 }
 
 impl Scene<'_> {
@@ -108,8 +120,8 @@ impl Scene<'_> {
         // Nodes that were not there yet when others started are no false alarm: count from here.
         self.collect(|_| true)?;
         self.events.clear();
-        let client = self.cluster.client(PERIOD)?;
-        self.await_served(&client)?;
+        self.client = Some(self.cluster.client(PERIOD)?);
+        self.await_served()?;
         let quiet_since = boottime();
         observe(
             if arguments.runs > 1 {
@@ -121,7 +133,7 @@ impl Scene<'_> {
         )?;
         // A false alarm is counted, but the fault is to hit the owner of a cluster that is well.
         self.cluster.wait_well(START, victim)?;
-        self.await_served(&client)?;
+        self.await_served()?;
         // The victim may not be able to tell later.
         self.collect(|node| node == victim)?;
         observe(phase(arguments), || self.cluster.check_agents())?;
@@ -129,26 +141,28 @@ impl Scene<'_> {
         let fault_at = boottime();
         self.fault_at = Some(fault_at);
         self.cluster.inject(victim, self.fault)?;
-        let successor = self.await_successor(&client, arguments);
-        let victim_answers = matches!(self.fault, Fault::Cut | Fault::Silent);
+        let successor = self.await_successor(arguments);
+        let victim_answers = !matches!(self.fault, Fault::Kill | Fault::Stop);
         self.collect(|node| node != victim || victim_answers)?;
-        self.takeover(&client, successor?, fault_at, fault_at.since(quiet_since))
+        self.takeover(successor?, fault_at, fault_at.since(quiet_since))
     }
 
     /// Waits until the client gets its answers from the owner that is to die.
-    fn await_served(&self, client: &Client) -> Result<()> {
+    fn await_served(&self) -> Result<()> {
+        let client = self.client()?;
         wait_until(START, "the client gets its answers from the owner", || {
             Ok(client.steady(SERVED).as_deref() == Some(self.victim))
         })
     }
 
     /// Waits until another node than the victim serves steadily.
-    fn await_successor(&mut self, client: &Client, arguments: &Arguments) -> Result<String> {
+    fn await_successor(&mut self, arguments: &Arguments) -> Result<String> {
         let mut successor = None;
-        let patience = TAKEOVER + 10 * arguments.deadline;
+        let patience = TAKEOVER + 10 * arguments.deadline.max(arguments.lease);
         wait_until(patience, "another node serves steadily", || {
             self.cluster.check_agents()?;
-            successor = client.steady(STEADY).filter(|node| **node != *self.victim);
+            let served = self.client()?.steady(STEADY);
+            successor = served.filter(|node| **node != *self.victim);
             Ok(successor.is_some())
         })?;
         successor
@@ -157,14 +171,9 @@ impl Scene<'_> {
     }
 
     /// Puts together what the successor and the client say of the takeover.
-    fn takeover(
-        &self,
-        client: &Client,
-        successor: String,
-        fault_at: Boottime,
-        quiet: Duration,
-    ) -> Result<Takeover> {
-        let gap = client
+    fn takeover(&self, successor: String, fault_at: Boottime, quiet: Duration) -> Result<Takeover> {
+        let gap = self
+            .client()?
             .with_records(|records| gap(records, self.victim, &successor, fault_at))
             .context("the client's books show no move from the victim to its successor")?;
         let own = || {
@@ -175,31 +184,18 @@ impl Scene<'_> {
                 })
                 .map(|(_, event)| event)
         };
-        let moved = own().find_map(|event| match &event.what {
-            What::Takeover {
-                decided_ns,
-                address_ns,
-                announced_ns,
-                ..
-            } => Some([*decided_ns, *address_ns, *announced_ns].map(Boottime::from_nanos)),
-            _ => None,
-        });
-        let [decided, address, announced] =
-            moved.with_context(|| format!("{successor} serves, but tells of no takeover"))?;
+        let phases = own()
+            .find_map(Phases::of)
+            .with_context(|| format!("{successor} serves, but tells of no takeover"))?;
         let verdict = own()
             .filter_map(verdict)
-            .find_map(|(node, verdict)| (node == self.victim).then_some(verdict))
-            .with_context(|| {
-                format!("{successor} serves, but never called {} dead", self.victim)
-            })?;
+            .find_map(|(node, verdict)| (node == self.victim).then_some(verdict));
         Ok(Takeover {
             successor,
             fault_at,
             quiet,
             verdict,
-            decided,
-            address,
-            announced,
+            phases,
             last_answer: gap.last_answer,
             first_answer: gap.first_answer,
             lost: gap.lost,
@@ -235,9 +231,31 @@ impl Scene<'_> {
                 seen_by: author.clone(),
                 node: node.to_owned(),
                 verdict,
-                fault_at: self.fault_at,
             })
         });
         verdicts.collect()
+    }
+
+    /// Who acquired the lease since all was well.
+    fn acquisitions(&self) -> Vec<Acquisition> {
+        let told = self.events.iter();
+        acquisitions(told.map(|(author, event)| (author.as_str(), event)))
+    }
+
+    fn overlaps(&self, acquisitions: &[Acquisition]) -> Vec<Answer> {
+        let Some(client) = &self.client else {
+            return Vec::new();
+        };
+        client.with_records(|records| {
+            let answers = records.iter().flat_map(Record::answers);
+            overlaps(answers, acquisitions)
+                .into_iter()
+                .cloned()
+                .collect()
+        })
+    }
+
+    fn client(&self) -> Result<&Client> {
+        self.client.as_ref().context("no client asks yet")
     }
 }

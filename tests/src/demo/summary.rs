@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use clap::ValueEnum as _;
+use heartbeat_common::time::Boottime;
 use serde::Serialize;
 
 use crate::{
     Arguments,
-    outcome::{Outcome, Takeover},
+    outcome::{Outcome, Phases, Takeover},
     output::Output,
+    run,
 };
 
 /// The JSON object. Fields are only ever added.
@@ -18,15 +20,27 @@ pub(crate) struct Summary {
     fault: String,
     interval_ms: f64,
     deadline_ms: f64,
+    lease_ms: f64,
     takeovers: usize,
     /// From the deadline to the decision, in the node that took over.
     detect_after_deadline_us: Quantiles,
+    /// From the fault to the end of the old owner's lease.
+    lease_free_us: Quantiles,
+    /// From the fault until a majority had granted the lease anew, and so on.
+    majority_us: Quantiles,
+    guard_open_us: Quantiles,
+    address_us: Quantiles,
+    announce_us: Quantiles,
     /// From the client's last answer by the old owner to its first by the new one.
     client_gap_ms: Quantiles,
     /// Live, connected nodes that were called dead, over all runs.
     false_downs: usize,
     /// Answers that an old owner gave after the new one had begun, over all runs.
     stale_answers: usize,
+    /// Acquisitions of the lease before the fault, or by a second node after it, over all runs.
+    false_takeovers: usize,
+    /// Answers that nodes gave while another one held the lease, over all runs: 0, or the demo fails.
+    overlap_packets: usize,
     /// Why runs failed.
     failures: Vec<String>,
 }
@@ -38,6 +52,12 @@ impl Summary {
                 .iter()
                 .filter_map(|outcome| outcome.result.as_ref().ok())
         };
+        let phase = |of: fn(&Phases) -> Boottime| {
+            let since_fault =
+                |takeover: &Takeover| millis(of(&takeover.phases).since(takeover.fault_at)) * 1e3;
+            Quantiles::of(takeovers().map(since_fault))
+        };
+        let sum = |of: fn(&Outcome) -> usize| outcomes.iter().map(of).sum();
         let fault = arguments.fault.to_possible_value();
         Self {
             runs: outcomes.len(),
@@ -46,18 +66,23 @@ impl Summary {
                 .unwrap_or_default(),
             interval_ms: millis(arguments.interval),
             deadline_ms: millis(arguments.deadline),
+            lease_ms: millis(arguments.lease),
             takeovers: takeovers().count(),
             detect_after_deadline_us: Quantiles::of(
                 takeovers()
                     .filter_map(Takeover::detection)
                     .map(|d| millis(d) * 1e3),
             ),
+            lease_free_us: phase(|phases| phases.free),
+            majority_us: phase(|phases| phases.majority),
+            guard_open_us: phase(|phases| phases.guard_open),
+            address_us: phase(|phases| phases.address),
+            announce_us: phase(|phases| phases.announced),
             client_gap_ms: Quantiles::of(takeovers().map(|takeover| millis(takeover.gap()))),
-            false_downs: outcomes
-                .iter()
-                .map(|outcome| outcome.false_downs.len())
-                .sum(),
+            false_downs: sum(|outcome| outcome.false_downs.len()),
             stale_answers: takeovers().map(|takeover| takeover.stale).sum(),
+            false_takeovers: sum(|outcome| outcome.false_takeovers.len()),
+            overlap_packets: sum(|outcome| outcome.overlaps.len()),
             failures: outcomes
                 .iter()
                 .filter_map(|o| Some(format!("run {}: {}", o.number, o.result.as_ref().err()?)))
@@ -71,29 +96,47 @@ impl Summary {
             fault,
             interval_ms,
             deadline_ms,
+            lease_ms,
             takeovers,
             false_downs,
+            false_takeovers,
+            overlap_packets,
             ..
         } = self;
         out.line(&out.bold(&format!(
-            "{runs} x {fault}, heartbeat {interval_ms} ms, deadline {deadline_ms} ms"
+            "{runs} x {fault}, heartbeat {interval_ms} ms, deadline {deadline_ms} ms, lease {lease_ms} ms"
         )));
-        let counts = format!("  {takeovers} takeovers, {false_downs} false alarms");
-        let fine = takeovers == runs && *false_downs == 0;
+        let counts = format!(
+            "  {takeovers} takeovers, {false_downs} false alarms, {false_takeovers} false takeovers, \
+             {overlap_packets} answers beside the owner's"
+        );
+        let fine =
+            takeovers == runs && [*false_downs, *false_takeovers, *overlap_packets] == [0; 3];
         out.line(&if fine {
             out.good(&counts)
         } else {
             out.bad(&counts)
         });
         let line = |name: &str, quantiles: &Quantiles, unit: &str| {
-            out.line(&format!("  {name:<44} {quantiles} {unit}"));
+            out.line(&format!("  {name:<46} {quantiles} {unit}"));
         };
         line(
             "deadline passed until the agent had decided",
             &self.detect_after_deadline_us,
             "us",
         );
-        line("client without an answer", &self.client_gap_ms, "ms");
+        for (name, quantiles) in [
+            ("fault until the lease was free", &self.lease_free_us),
+            ("fault until a majority granted it anew", &self.majority_us),
+            ("fault until the guard was open", &self.guard_open_us),
+            ("fault until the address was up", &self.address_us),
+            ("fault until it was announced", &self.announce_us),
+        ] {
+            line(name, quantiles, "us");
+        }
+        let period = run::PERIOD.as_micros();
+        let gap = format!("client without an answer, asking every {period} us");
+        line(&gap, &self.client_gap_ms, "ms");
     }
 }
 

@@ -4,7 +4,7 @@ use heartbeat_common::time::Boottime;
 use heartbeat_tests::Fault;
 
 use crate::{
-    outcome::{FalseDown, Outcome, Takeover},
+    outcome::{FalseDown, FalseTakeover, Outcome, Phases, Takeover, Verdict},
     output::Output,
 };
 
@@ -16,7 +16,21 @@ pub(crate) fn print(outcome: &Outcome, fault: Fault, runs: u32, out: &Output) {
         Err(reason) => out.line(&out.bad(&format!("{run}: no takeover: {reason}"))),
     }
     for false_down in &outcome.false_downs {
-        out.line(&out.bad(&alarm(false_down)));
+        out.line(&out.bad(&alarm(false_down, outcome.fault_at)));
+    }
+    for FalseTakeover { node, at } in &outcome.false_takeovers {
+        let when = when(*at, outcome.fault_at);
+        out.line(&out.bad(&format!(
+            "  false takeover, {when}: {node} acquires the lease"
+        )));
+    }
+    if let Some(first) = outcome.overlaps.first() {
+        let when = when(first.given, outcome.fault_at);
+        out.line(&out.bad(&format!(
+            "  two owners: {} answers while another node held the lease, the first by {}, {when}",
+            outcome.overlaps.len(),
+            first.node
+        )));
     }
     out.line("");
 }
@@ -53,9 +67,8 @@ fn table(run: &str, victim: &str, takeover: &Takeover, fault: Fault, out: &Outpu
         takeover.lost
     ));
     if takeover.stale > 0 {
-        // Without a lease nothing keeps a node whose agent died from answering.
         out.line(&format!(
-            "  {victim} still answered {} datagrams after that",
+            "  {} answers of {victim} arrived after that",
             takeover.stale
         ));
     }
@@ -66,7 +79,7 @@ fn rows(victim: &str, takeover: &Takeover, fault: Fault) -> Vec<(Boottime, Strin
     let successor = &takeover.successor;
     let at = Boottime::from_nanos;
     let mut rows = Vec::new();
-    if let Some(trace) = takeover.verdict.trace {
+    if let Some(trace) = takeover.verdict.as_ref().and_then(|verdict| verdict.trace) {
         rows.push((
             at(trace.last_reply_ns),
             format!("last reply of {victim} to {successor}"),
@@ -80,17 +93,27 @@ fn rows(victim: &str, takeover: &Takeover, fault: Fault) -> Vec<(Boottime, Strin
         }
         rows.push((at(trace.awake_ns), format!("agent of {successor} awake")));
     }
-    let state = &takeover.verdict.state;
+    if let Some(Verdict { state, at, .. }) = &takeover.verdict {
+        rows.push((*at, format!("{victim} is {state}")));
+    }
+    let Phases {
+        free,
+        majority,
+        guard_open,
+        address,
+        announced,
+    } = takeover.phases;
     rows.extend([
         (
             takeover.last_answer,
             format!("client's last answer from {victim}"),
         ),
         (takeover.fault_at, deed(victim, fault)),
-        (takeover.verdict.at, format!("{victim} is {state}")),
-        (takeover.decided, format!("{successor} decides to serve")),
-        (takeover.address, "address up".to_owned()),
-        (takeover.announced, "announcement sent".to_owned()),
+        (free, format!("the lease of {victim} ends: it is free")),
+        (majority, format!("a majority grants it to {successor}")),
+        (guard_open, format!("guard of {successor} open")),
+        (address, "address up".to_owned()),
+        (announced, "announcement sent".to_owned()),
         (
             takeover.first_answer,
             format!("client's first answer from {successor}"),
@@ -102,17 +125,13 @@ fn rows(victim: &str, takeover: &Takeover, fault: Fault) -> Vec<(Boottime, Strin
 }
 
 /// What was said, when, and why.
-fn alarm(false_down: &FalseDown) -> String {
+fn alarm(false_down: &FalseDown, fault_at: Option<Boottime>) -> String {
     let FalseDown {
         seen_by,
         node,
         verdict,
-        fault_at,
     } = false_down;
-    let when = match fault_at {
-        Some(fault_at) => format!("{:+.1} us", micros(*fault_at, verdict.at)),
-        None => format!("at {}", verdict.at),
-    };
+    let when = when(verdict.at, fault_at);
     let why = verdict.trace.map(|trace| {
         let ago = |at| micros(Boottime::from_nanos(at), verdict.at);
         format!(
@@ -128,10 +147,20 @@ fn alarm(false_down: &FalseDown) -> String {
     )
 }
 
+/// Relative to the fault, if there was one.
+fn when(at: Boottime, fault_at: Option<Boottime>) -> String {
+    match fault_at {
+        Some(fault_at) => format!("{:+.1} us", micros(fault_at, at)),
+        None => format!("at {at}"),
+    }
+}
+
 fn deed(victim: &str, fault: Fault) -> String {
     match fault {
         Fault::Cut => format!("the link of {victim} is cut"),
         Fault::Silent => format!("the switch drops all packets of {victim}"),
+        Fault::Deaf => format!("nothing reaches {victim} any more"),
+        Fault::Mute => format!("nothing comes from {victim} any more"),
         Fault::Kill => format!("the agent of {victim} is killed"),
         Fault::Stop => format!("the agent of {victim} is stopped"),
     }

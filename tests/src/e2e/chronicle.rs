@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_user::control::protocol::{DownTrace, Event, What};
 
+use super::ownership::{self, Acquisition};
 use crate::{Cluster, wait_until};
 
 /// An event, and whose agent told it.
@@ -128,6 +129,14 @@ impl Chronicle {
             _ => None,
         };
         self.told.iter().filter_map(verdict).collect()
+    }
+
+    /// Who acquired the lease of the address called `vip`, and when.
+    pub fn acquisitions(&self, vip: &str) -> Vec<Acquisition> {
+        let told = self.told.iter();
+        let mut all = ownership::acquisitions(told.map(|told| (told.author.as_str(), &told.event)));
+        all.retain(|acquisition| acquisition.vip == vip);
+        all
     }
 
     /// Fails if anybody was called dead.

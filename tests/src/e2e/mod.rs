@@ -3,20 +3,25 @@
 //! Nothing here waits for an amount of time to pass where a condition can be waited for, and nothing
 //! outlives the value that started it.
 
+pub mod attack;
 pub mod books;
 pub mod chronicle;
+pub mod kernel;
 pub mod lines;
 pub mod load;
+pub mod ownership;
 pub mod program;
 pub mod python;
 pub mod scene;
 pub mod traces;
+pub mod trial;
 
 use std::time::Duration;
 
 pub use chronicle::Chronicle;
 pub use program::{Ended, Program};
 pub use scene::heartbeat;
+pub use trial::Trial;
 
 /// How long a cluster may take until all is well, and anything that has no bound of its own.
 pub const SOON: Duration = Duration::from_secs(20);

@@ -52,9 +52,7 @@ impl Node {
 
     /// Runs a tool of the system here.
     pub fn tool<const N: usize>(&self, program: &str, args: [&str; N]) -> Result<String> {
-        let mut command = Command::new(program);
-        command.args(args);
-        Program::run(Some(&self.ns), command, COMMAND)?.success()
+        self.ns.tool(program, args)
     }
 
     /// Starts the agent by `launcher`, which is given what the binary would be.
@@ -136,6 +134,13 @@ pub fn node_in<'a>(status: &'a Status, name: &str) -> Result<&'a NodeStatus> {
 }
 
 impl Namespace {
+    /// Runs a tool of the system here.
+    pub fn tool<const N: usize>(&self, program: &str, args: [&str; N]) -> Result<String> {
+        let mut command = Command::new(program);
+        command.args(args);
+        Program::run(Some(self), command, COMMAND)?.success()
+    }
+
     /// The hardware address of an interface here, as `ip link` writes it.
     pub fn mac(&self, interface: &str) -> Result<Option<String>> {
         let all: Vec<_> = self.enter(|| Ok(getifaddrs()?.collect()))?;

@@ -1,6 +1,12 @@
 //! What an agent could leave behind on its node, or a test on its host.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_common::maps::PIN_ROOT;
@@ -101,10 +107,30 @@ pub fn program_ids(node: &Node) -> Result<Vec<u64>> {
         let shown: Value = serde_json::from_str(&shown)?;
         shown["id"].as_u64().context("a program without a number")
     };
-    ["prog_responder", "prog_stamp_probe"]
-        .map(id)
+    let names = ["responder", "stamp_probe", "guard_ingress", "guard_egress"];
+    names
         .into_iter()
+        .map(|name| id(format!("prog_{name}")))
         .collect()
+}
+
+/// The kernel's numbers of what a node's agent has pinned, by the names of the pins.
+pub fn pinned(node: &Node) -> Result<BTreeMap<String, u64>> {
+    let mut numbers = BTreeMap::new();
+    for name in files(node.pins.path())? {
+        let kind = match name.split_once('_') {
+            Some(("prog", _)) => "prog",
+            Some(("link", _)) => "link",
+            _ => "map",
+        };
+        let pin = node.pins.path().join(&name);
+        let pin = pin.to_str().context("a path in UTF-8")?;
+        let shown = tool(None, &["bpftool", "--json", kind, "show", "pinned", pin])?;
+        let shown: Value = serde_json::from_str(&shown)?;
+        let number = shown["id"].as_u64();
+        numbers.insert(name, number.context("a pin without a number")?);
+    }
+    Ok(numbers)
 }
 
 /// Whether the kernel still holds a program.

@@ -1,0 +1,38 @@
+//! What a node's kernel keeps, whatever its agent says or does: read from the pinned maps.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use aya::maps::{Array, HashMap, Map, MapData};
+use heartbeat_common::{
+    lease::Slot,
+    maps::{Address, GuardRow, LeaseRow},
+};
+
+use crate::node::Node;
+
+/// `BPF_F_LOCK`, include/uapi/linux/bpf.h: read under the value's own lock.
+const LOCKED: u64 = 4;
+
+/// The guard of the one address that `node` may serve, as its kernel has it.
+pub fn guard(node: &Node) -> Result<GuardRow> {
+    let rows: Array<MapData, GuardRow> = Map::Array(open(node, "guard")?).try_into()?;
+    let mut used = rows.iter().filter_map(Result::ok);
+    used.find(|row| row.address != Address::default())
+        .with_context(|| format!("{} guards nothing", node.name))
+}
+
+/// What the acceptor of `node` remembers, by group.
+pub fn slots(node: &Node) -> Result<BTreeMap<u32, Slot>> {
+    let rows: HashMap<MapData, u32, LeaseRow> = Map::HashMap(open(node, "leases")?).try_into()?;
+    let slot = |group: Result<u32, _>| {
+        let group = group?;
+        Ok((group, rows.get(&group, LOCKED)?.slot))
+    };
+    rows.keys().map(slot).collect()
+}
+
+fn open(node: &Node, map: &str) -> Result<MapData> {
+    let path = node.pins.path().join(map);
+    MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))
+}

@@ -1,0 +1,218 @@
+//! A fault that hits the owner again and again, under a client that asks all the time: how long it had
+//! no answer, and whether two nodes ever answered.
+
+use std::{env, fmt, io::Write as _, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use heartbeat_common::time::Boottime;
+
+use super::{
+    Chronicle, MILLISECOND, SOON, books::longest_silence, kernel::guard, ownership::overlaps,
+};
+use crate::{
+    Cluster, Fault,
+    client::{Answer, Client, Record},
+    node::Node,
+    sys::boottime,
+    wait_until,
+};
+
+/// How often each fault happens.
+const RUNS: &str = "HEARTBEAT_LEASE_RUNS";
+/// For how long a machine is starved, in seconds.
+const STARVE: &str = "HEARTBEAT_STARVE_SECS";
+/// How long one node must have served alone for all to be as before.
+const SETTLED: Duration = Duration::from_millis(200);
+/// The same for a successor.
+const STEADY: Duration = Duration::from_millis(100);
+
+/// How often to let each fault happen.
+pub fn runs() -> Result<u64> {
+    setting(RUNS, 2)
+}
+
+/// For how long to starve a machine.
+pub fn starve_time() -> Result<Duration> {
+    setting(STARVE, 5).map(Duration::from_secs)
+}
+
+fn setting(variable: &str, default: u64) -> Result<u64> {
+    match env::var(variable) {
+        Ok(number) => number
+            .parse()
+            .with_context(|| format!("{variable}={number} is no number")),
+        Err(_) => Ok(default),
+    }
+}
+
+/// What the client and the agents say since it began.
+#[derive(Debug)]
+pub struct Trial {
+    name: &'static str,
+    pub client: Client,
+    pub chronicle: Chronicle,
+    gaps: Vec<Duration>,
+}
+
+impl Trial {
+    /// Begins with a cluster where all is well.
+    pub fn begin(name: &'static str, cluster: &Cluster) -> Result<Self> {
+        Ok(Self {
+            name,
+            client: cluster.client(MILLISECOND)?,
+            chronicle: Chronicle::begin(cluster)?,
+            gaps: Vec::new(),
+        })
+    }
+
+    /// Waits until all is well and one node serves; returns which.
+    pub fn settle(&self, cluster: &mut Cluster) -> Result<String> {
+        let mut owner = None;
+        let mut reason = String::new();
+        wait_until(2 * SOON, "all is well and one node serves", || {
+            owner = self.client.steady(SETTLED);
+            reason = match &owner {
+                Some(owner) => cluster.complaints(owner)?,
+                None => "nobody serves steadily".to_owned(),
+            };
+            Ok(reason.is_empty())
+        })
+        .with_context(|| reason)?;
+        let owner = owner.context("nobody serves")?;
+        Ok((*owner).to_owned())
+    }
+
+    /// Takes over what all agents told.
+    pub fn listen(&mut self, cluster: &Cluster) -> Result<()> {
+        for node in cluster.nodes().iter().filter(|node| node.agent.is_some()) {
+            self.chronicle.listen(cluster, &node.name)?;
+        }
+        Ok(())
+    }
+
+    /// Lets `fault` happen to `victim`, and says when.
+    pub fn strike(
+        &mut self,
+        cluster: &mut Cluster,
+        victim: &str,
+        fault: Fault,
+    ) -> Result<Boottime> {
+        // What a killed agent told is lost.
+        self.listen(cluster)?;
+        let at = boottime();
+        cluster.inject(victim, fault)?;
+        Ok(at)
+    }
+
+    /// Waits until another node than `victim` serves, and notes for how long nobody did since `at`.
+    pub fn succeeded(&mut self, victim: &str, at: Boottime) -> Result<Duration> {
+        wait_until(SOON, &format!("another node than {victim} serves"), || {
+            let owner = self.client.steady(STEADY);
+            Ok(owner.is_some_and(|owner| *owner != *victim))
+        })?;
+        let gap = longest_silence(&self.client, at);
+        self.note(gap);
+        Ok(gap)
+    }
+
+    /// Notes for how long nobody served after a fault.
+    pub fn note(&mut self, gap: Duration) {
+        self.gaps.push(gap);
+    }
+
+    /// Undoes the fault.
+    pub fn heal(&mut self, cluster: &mut Cluster, victim: &str, fault: Fault) -> Result<()> {
+        cluster.heal(victim, fault)?;
+        if fault == Fault::Kill {
+            self.chronicle.restarted(victim);
+            wait_until(SOON, &format!("the agent of {victim} runs again"), || {
+                cluster.check_agents()?;
+                Ok(cluster.node(victim)?.control.status().is_ok())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// That `node`, whose guard nobody moves any more, gave no answer after it had closed.
+    pub fn silent_since_closed(&self, node: &Node) -> Result<()> {
+        let closed = Boottime::from_nanos(guard(node)?.open_until);
+        ensure!(closed <= boottime(), "the guard of {} is open", node.name);
+        let late = self.answers(|answer| *answer.node == *node.name && answer.given > closed);
+        ensure!(
+            late.is_empty(),
+            "{} answered after its guard had closed at {closed}: {late:#?}",
+            node.name
+        );
+        Ok(())
+    }
+
+    /// The answers so far that `wanted` takes.
+    fn answers(&self, wanted: impl Fn(&Answer) -> bool) -> Vec<Answer> {
+        self.client.with_records(|records| {
+            let all = records.iter().flat_map(Record::answers);
+            all.filter(|answer| wanted(answer)).cloned().collect()
+        })
+    }
+
+    /// That nobody answered when another was the owner. Tells what was seen.
+    pub fn finish(mut self, cluster: &Cluster) -> Result<Summary> {
+        self.listen(cluster)?;
+        let acquisitions = self.chronicle.acquisitions("service");
+        let answers = self.answers(|_| true);
+        let overlaps = overlaps(&answers, &acquisitions);
+        if !overlaps.is_empty() {
+            let number = overlaps.len();
+            bail!("{number} answers of two owners: {overlaps:#?}, {acquisitions:#?}");
+        }
+        self.gaps.sort_unstable();
+        let summary = Summary {
+            name: self.name,
+            gaps: self.gaps,
+            answers: answers.len(),
+            acquisitions: acquisitions.len(),
+        };
+        // Straight to the stream: libtest holds back what a test says that passes.
+        let _ = writeln!(std::io::stderr(), "{summary}");
+        Ok(summary)
+    }
+}
+
+/// What came of a trial without overlaps.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    name: &'static str,
+    /// In order.
+    gaps: Vec<Duration>,
+    answers: usize,
+    /// How often the lease changed hands, on the way back, too.
+    pub acquisitions: usize,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            gaps,
+            answers,
+            acquisitions,
+        } = self;
+        write!(f, "{name}: ")?;
+        if let Some(last) = gaps.len().checked_sub(1) {
+            // The nearest rank.
+            let quantile = |percent: usize| gaps[(gaps.len() * percent).div_ceil(100) - 1];
+            let millis = |gap: Duration| gap.as_secs_f64() * 1e3;
+            write!(
+                f,
+                "gap p50/p99/max = {:.1}/{:.1}/{:.1} ms in {} runs, ",
+                millis(quantile(50)),
+                millis(quantile(99)),
+                millis(gaps[last]),
+                gaps.len()
+            )?;
+        }
+        write!(
+            f,
+            "{answers} answers, 0 overlaps, {acquisitions} acquisitions"
+        )
+    }
+}

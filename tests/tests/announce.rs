@@ -1,0 +1,63 @@
+//! Addresses are announced anew when their link was away.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Result, ensure};
+use heartbeat_tests::{
+    Options,
+    e2e::{
+        SOON,
+        python::{Script, scapy_is_there},
+        scene::{options, play, wait_holder},
+    },
+    skip::rig_runs,
+    wait_until,
+};
+use serde_json::Value;
+
+/// By then the announcements that follow a takeover have ended.
+const BURST: Duration = Duration::from_millis(2_500);
+
+#[test]
+fn an_owner_announces_its_address_anew_when_the_link_comes_back() -> Result<()> {
+    const TEST: &str = "an_owner_announces_its_address_anew_when_the_link_comes_back";
+    if !rig_runs(TEST) || !scapy_is_there(TEST) {
+        return Ok(());
+    }
+    let two_links = Options {
+        links: 2,
+        ..options()
+    };
+    play(two_links, |cluster| {
+        wait_holder(cluster, Some("a"))?;
+        let vip = cluster.vip().to_string();
+        let owner: Value = cluster.node("a")?.ns.mac("hb0")?.into();
+        let mut ear = Script::start(
+            cluster.client_namespace(),
+            "announcements.py",
+            &["hb0", &vip],
+        )?;
+        thread::sleep(BURST);
+        let mut heard = || -> Result<usize> {
+            let all: Vec<Value> = serde_json::from_str(&ear.order("")?)?;
+            Ok(all.iter().filter(|one| one["mac"] == owner).count())
+        };
+        heard()?;
+        thread::sleep(Duration::from_millis(500));
+        ensure!(heard()? == 0, "it announces all the time");
+
+        // Heartbeats go on over the other link, so the lease stays where it is.
+        cluster.switch().set_port_up("a-hb0", false)?;
+        wait_until(SOON, "the link of the owner is away", || {
+            let link = cluster
+                .node("a")?
+                .tool("ip", ["-o", "link", "show", "hb0"])?;
+            Ok(link.contains("NO-CARRIER"))
+        })?;
+        cluster.switch().set_port_up("a-hb0", true)?;
+        wait_until(SOON, "the owner announces its address again", || {
+            Ok(heard()? > 0)
+        })?;
+        wait_holder(cluster, Some("a"))
+    })
+}

@@ -1,0 +1,286 @@
+//! Whatever happens to the owner of an address: another serves it soon, and never two at a time.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_common::time::Boottime;
+use heartbeat_tests::{
+    Cluster, Fault, Options,
+    e2e::{
+        GRACE, MILLISECOND, SOON, Trial,
+        books::{longest_silence, servers, wait_served, wait_silent},
+        kernel::guard,
+        load::Spinners,
+        scene::{options, play, wait_holder},
+        trial::{runs, starve_time},
+    },
+    skip::rig_runs,
+    sys::boottime,
+    wait::observe,
+    wait_until,
+};
+use heartbeat_user::control::protocol::What;
+
+/// How long a stopped agent stands still.
+const STOPPED: Duration = Duration::from_secs(5);
+
+/// Lets a fault happen to whoever owns the address, heals it, and again.
+fn again_and_again(
+    name: &'static str,
+    fault: Fault,
+    meanwhile: impl Fn(&mut Cluster, &Trial, &str) -> Result<()>,
+    afterwards: impl Fn(&Cluster, &mut Trial, &str, Boottime) -> Result<()>,
+) -> Result<()> {
+    play(options(), |cluster| {
+        let mut trial = Trial::begin(name, cluster)?;
+        for _ in 0..runs()? {
+            let owner = trial.settle(cluster)?;
+            let at = trial.strike(cluster, &owner, fault)?;
+            let gap = trial.succeeded(&owner, at)?;
+            ensure!(gap <= options().lease + GRACE, "nobody served for {gap:?}");
+            meanwhile(cluster, &trial, &owner)?;
+            let healed_at = boottime();
+            trial.heal(cluster, &owner, fault)?;
+            afterwards(cluster, &mut trial, &owner, healed_at)?;
+        }
+        let owner = trial.settle(cluster)?;
+        wait_holder(cluster, Some(&owner))?;
+        trial.finish(cluster).map(drop)
+    })
+}
+
+/// Waits until `node` has removed the address, after `since`.
+fn gave_it_up(cluster: &Cluster, trial: &mut Trial, node: &str, since: Boottime) -> Result<()> {
+    let released = |what: &What| {
+        matches!(what, What::Release { address_ns, .. }
+            if Boottime::from_nanos(*address_ns) >= since)
+    };
+    let what = "the address is gone";
+    let chronicle = &mut trial.chronicle;
+    chronicle
+        .wait(cluster, node, SOON, what, released)
+        .map(drop)
+}
+
+#[test]
+fn an_owner_whose_agent_is_killed_is_succeeded() -> Result<()> {
+    if !rig_runs("an_owner_whose_agent_is_killed_is_succeeded") {
+        return Ok(());
+    }
+    again_and_again(
+        "agent killed",
+        Fault::Kill,
+        |cluster, trial, owner| {
+            // Nobody was there to remove the address: its kernel keeps it silent.
+            ensure!(cluster.holders()?.contains(&owner));
+            trial.silent_since_closed(cluster.node(owner)?)
+        },
+        |cluster, _, owner, _| {
+            wait_until(SOON, "the log tells of the stale address", || {
+                let log = cluster.node(owner)?.logged()?;
+                Ok(log.contains("where an earlier run had left it"))
+            })
+        },
+    )
+}
+
+#[test]
+fn an_owner_whose_agent_stands_still_is_succeeded_and_gives_up_when_it_wakes() -> Result<()> {
+    if !rig_runs("an_owner_whose_agent_stands_still_is_succeeded_and_gives_up_when_it_wakes") {
+        return Ok(());
+    }
+    again_and_again(
+        "agent stopped for 5 s, then continued",
+        Fault::Stop,
+        |cluster, trial, owner| {
+            observe(STOPPED, || Ok(()))?;
+            ensure!(cluster.holders()?.contains(&owner));
+            trial.silent_since_closed(cluster.node(owner)?)
+        },
+        gave_it_up,
+    )
+}
+
+#[test]
+fn an_owner_that_is_cut_off_is_succeeded_and_gives_up() -> Result<()> {
+    if !rig_runs("an_owner_that_is_cut_off_is_succeeded_and_gives_up") {
+        return Ok(());
+    }
+    for (name, fault) in [
+        ("cut off both ways, then healed", Fault::Silent),
+        ("carrier lost, then healed", Fault::Cut),
+        ("nothing reaches it, then healed", Fault::Deaf),
+        ("nothing of it arrives, then healed", Fault::Mute),
+    ] {
+        let gave_up = |cluster: &mut Cluster, _: &Trial, owner: &str| {
+            wait_until(SOON, "the owner that is cut off lets go", || {
+                Ok(!cluster.holders()?.contains(&owner))
+            })
+        };
+        again_and_again(name, fault, gave_up, |_, _, _, _| Ok(())).context(name)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_guard_silences_a_stopped_owner_even_for_those_who_know_of_no_other() -> Result<()> {
+    if !rig_runs("the_guard_silences_a_stopped_owner_even_for_those_who_know_of_no_other") {
+        return Ok(());
+    }
+    play(options(), |cluster| {
+        let mut trial = Trial::begin("stopped, its neighbours deceived", cluster)?;
+        wait_served(&trial.client, "a", SOON)?;
+        let vip = cluster.vip().to_string();
+        let mac = |cluster: &Cluster, node: &str| -> Result<String> {
+            let mac = cluster.node(node)?.ns.mac("hb0")?;
+            mac.context("an interface without an address")
+        };
+        // For ever, as far as the client knows, whatever is announced.
+        let believe = |cluster: &Cluster, node: &str| -> Result<()> {
+            let mac = mac(cluster, node)?;
+            let client = cluster.client_namespace();
+            let words = [
+                "neigh",
+                "replace",
+                &vip,
+                "lladdr",
+                &mac,
+                "dev",
+                "hb0",
+                "nud",
+                "permanent",
+            ];
+            client.tool("ip", words).map(drop)
+        };
+        believe(cluster, "a")?;
+        let at = trial.strike(cluster, "a", Fault::Stop)?;
+        wait_silent(&trial.client, SOON)?;
+        wait_holder_too(cluster, "b")?;
+        let before = guard(cluster.node("a")?)?.dropped_in;
+        wait_until(
+            SOON,
+            "the guard has dropped a hundred requests more",
+            || Ok(guard(cluster.node("a")?)?.dropped_in >= before + 100),
+        )?;
+        trial.silent_since_closed(cluster.node("a")?)?;
+        ensure!(servers(&trial.client, at.after(options().lease)).is_empty());
+
+        believe(cluster, "b")?;
+        wait_served(&trial.client, "b", SOON)?;
+        trial.heal(cluster, "a", Fault::Stop)?;
+        gave_it_up(cluster, &mut trial, "a", at)?;
+        trial.finish(cluster).map(drop)
+    })
+}
+
+/// Waits until `name` has the address on an interface, whoever else has.
+fn wait_holder_too(cluster: &Cluster, name: &str) -> Result<()> {
+    wait_until(SOON, &format!("{name} has the address"), || {
+        Ok(cluster.holders()?.contains(&name))
+    })
+}
+
+/// Starves all machines, and tells how often the lease changed hands.
+fn starved(name: &'static str, cluster: &mut Cluster) -> Result<()> {
+    let mut trial = Trial::begin(name, cluster)?;
+    let owner = trial.settle(cluster)?;
+    trial.listen(cluster)?;
+    let before = trial.chronicle.acquisitions("service").len();
+    let spinners = Spinners::start(4)?;
+    let mut heard = boottime();
+    observe(starve_time()?, || {
+        cluster.check_agents()?;
+        // Often enough that no agent forgets what it told.
+        if boottime().since(heard) > Duration::from_secs(1) {
+            trial.listen(cluster)?;
+            heard = boottime();
+        }
+        Ok(())
+    })?;
+    drop(spinners);
+    trial.settle(cluster)?;
+    let false_takeovers = trial.finish(cluster)?.acquisitions - before;
+    ensure!(
+        name != ALL_REAL_TIME || false_takeovers == 0,
+        "{owner} lost the lease: it changed hands {false_takeovers} times"
+    );
+    Ok(())
+}
+
+const ALL_REAL_TIME: &str = "starved, four processes to a CPU";
+
+#[test]
+fn a_starved_owner_keeps_the_lease() -> Result<()> {
+    if !rig_runs("a_starved_owner_keeps_the_lease") {
+        return Ok(());
+    }
+    let defaults = Options {
+        interval: 10 * MILLISECOND,
+        timeout: 30 * MILLISECOND,
+        lease: 60 * MILLISECOND,
+        ..options()
+    };
+    play(defaults, |cluster| starved(ALL_REAL_TIME, cluster))
+}
+
+#[test]
+fn a_starved_owner_without_real_time_may_lose_the_lease_but_never_shares_it() -> Result<()> {
+    if !rig_runs("a_starved_owner_without_real_time_may_lose_the_lease_but_never_shares_it") {
+        return Ok(());
+    }
+    Cluster::play(options(), |cluster| {
+        let launcher = cluster.dir().join("launcher");
+        let script = "#!/bin/sh\nexec prlimit --rtprio=0 setpriv --bounding-set=-sys_nice \
+            \"$HEARTBEAT_BIN\" \"$@\"\n";
+        fs::write(&launcher, script)?;
+        fs::set_permissions(&launcher, fs::Permissions::from_mode(0o700))?;
+        cluster.node_mut("a")?.start_by(&launcher)?;
+        cluster.start_agent("b")?;
+        cluster.start_agent("c")?;
+        cluster.wait_well(SOON, "a")?;
+        let pulse = cluster.node("a")?.control.status()?.pulse;
+        ensure!(pulse.realtime_priority == 0, "{pulse:?}");
+        starved("starved, the owner without real time", cluster)
+    })
+}
+
+#[test]
+fn an_agent_that_is_back_within_its_lease_serves_on() -> Result<()> {
+    if !rig_runs("an_agent_that_is_back_within_its_lease_serves_on") {
+        return Ok(());
+    }
+    let long = Options {
+        lease: Duration::from_secs(3),
+        max_lease: Duration::from_secs(3),
+        ..options()
+    };
+    play(long, |cluster| {
+        let mut trial = Trial::begin("agent restarted within its lease", cluster)?;
+        for _ in 0..runs()? {
+            let owner = trial.settle(cluster)?;
+            let at = trial.strike(cluster, &owner, Fault::Kill)?;
+            trial.heal(cluster, &owner, Fault::Kill)?;
+            // Longer than what the dead agent was granted.
+            observe(Duration::from_secs(4), || {
+                ensure!(cluster.holders()? == [owner.as_str()], "the address moved");
+                Ok(())
+            })?;
+            ensure!(*servers(&trial.client, at) == [owner.as_str().into()]);
+            let guard = guard(cluster.node(&owner)?)?;
+            ensure!(
+                (guard.dropped_in, guard.dropped_out) == (0, 0),
+                "the guard closed in between: {guard:?}"
+            );
+            let gap = longest_silence(&trial.client, at);
+            ensure!(gap <= GRACE, "nobody served for {gap:?}");
+            trial.note(gap);
+            ensure!(trial.settle(cluster)? == owner);
+        }
+        let acquisitions = trial.finish(cluster)?.acquisitions;
+        ensure!(
+            acquisitions == 0,
+            "the lease was acquired {acquisitions} times"
+        );
+        Ok(())
+    })
+}
