@@ -4,8 +4,10 @@
 //! while a majority's votes are counted on, and a lease must never be released while something of the
 //! group still runs here.
 
+mod contend;
+
 use heartbeat_common::{
-    lease::{Ballot, Slot, Successor},
+    lease::{Slot, Successor},
     time::Boottime,
     wire::{GroupId, LeaseEntry, NodeId},
 };
@@ -400,152 +402,5 @@ impl Group {
         } else {
             self.proposer.abandon();
         }
-    }
-
-    /// Nothing is served here, and nothing is asked: is it this node's turn to try?
-    fn contend(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
-        let Outlook { now, .. } = *outlook;
-        if !self.is_free(outlook) {
-            let ends = Boottime::from_nanos(self.known.expires).max(self.not_before);
-            self.look_at = Some(ends);
-            return;
-        }
-        let Some(turn) = self.turn(outlook) else {
-            return;
-        };
-        if now < turn {
-            self.look_at = Some(turn);
-            return;
-        }
-        self.course = Course {
-            free: self.free_since.unwrap_or(now),
-            majority: Boottime::default(),
-        };
-        self.claim(now, out);
-    }
-
-    /// Reads our own acceptor's slot if what it last said may be outdated.
-    fn is_free(&mut self, outlook: &Outlook<'_>) -> bool {
-        let Outlook {
-            now, timing, local, ..
-        } = *outlook;
-        let other = |slot: &Slot, at| slot.live_owner(at).is_some_and(|owner| owner != local);
-        if !other(&self.known, now.after(timing.interval)) {
-            let slot = (outlook.slot)(self.plan.id);
-            self.proposer.saw(Ballot(slot.promised));
-            if slot.promised != self.known.promised {
-                self.make_way(&slot, outlook);
-            }
-            self.known = slot;
-        }
-        if other(&self.known, now) {
-            self.free_since = None;
-            return false;
-        }
-        let since = match self.known.owner {
-            0 => now,
-            _ => Boottime::from_nanos(self.known.expires).min(now),
-        };
-        self.free_since.get_or_insert(since);
-        true
-    }
-
-    /// Somebody just got our own acceptor's promise for a lease that is free: let it finish.
-    fn make_way(&mut self, slot: &Slot, outlook: &Outlook<'_>) {
-        // One more than the ballot is what a release leaves behind.
-        let claimed = slot.promised > slot.ballot.saturating_add(1);
-        if claimed && Ballot(slot.promised).node() != outlook.local {
-            let patience = outlook.timing.stagger() * 2;
-            self.not_before = self.not_before.max(outlook.now.after(patience));
-        }
-    }
-
-    /// When it is this node's turn. `None` if it has none.
-    fn turn(&self, outlook: &Outlook<'_>) -> Option<Boottime> {
-        let Outlook { timing, local, .. } = *outlook;
-        let mut free = self.free_since?;
-        if self.plan.ranked.first() != Some(&local) {
-            // Where all start at once none is fit yet, and all acceptors abstain: the best node is to be
-            // the first that asks one that votes.
-            free = free.max(outlook.votes_from);
-        }
-        // An owner that could renew would have.
-        let mut passed_over = NodeId(self.known.owner as u16);
-        let successor = Successor(self.known.successor).node();
-        if self.known.owner == 0 && successor.0 != 0 {
-            if successor == local {
-                return Some(free.max(self.not_before));
-            }
-            // It is another's until it would have ended, and who has not taken it by then cannot.
-            free = free.max(Boottime::from_nanos(self.known.expires));
-            passed_over = successor;
-        }
-        let mut turn = free.max(self.not_before);
-        if outlook.woke_at.as_nanos() > 0 {
-            // This node stood still. So may all have, and then the owner only needs another moment.
-            turn = turn.max(outlook.woke_at.after(timing.interval));
-        }
-        let standing = |node| {
-            if node == passed_over {
-                Standing::Out
-            } else {
-                (outlook.standing)(node)
-            }
-        };
-        let before = ranking::place(local, &self.plan.ranked, standing)?;
-        Some(turn.max(free.after(timing.stagger() * before)))
-    }
-
-    fn claim(&mut self, now: Boottime, out: &mut Vec<GroupCommand>) {
-        if self.proposer.prepare().is_some() {
-            self.ask_at_once(now);
-            self.exhausted = false;
-        } else if !self.exhausted {
-            self.exhausted = true;
-            out.push(GroupCommand::BallotsExhausted);
-        }
-    }
-
-    /// The lease was asked for: was it granted?
-    fn follow_claim(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
-        let Outlook { now, timing, .. } = *outlook;
-        if self.proposer.lease_end() > now {
-            self.serving = Serving::Started;
-            self.won(outlook);
-            self.course.majority = now;
-            out.push(GroupCommand::Start(self.course));
-            return;
-        }
-        if self.asked_at < self.not_before {
-            // What stands in the way ends soon.
-            if now >= self.not_before {
-                self.ask_at_once(now);
-            } else {
-                self.look_at = Some(self.not_before);
-            }
-        }
-        let contested =
-            self.proposer.is_contested() && now.since(self.asked_at) > timing.interval * 2;
-        let stuck = self.proposer.is_holding() && now.since(self.asked_at) > timing.lease;
-        if contested || stuck {
-            self.lose_contest(None, now, timing);
-        }
-    }
-
-    fn won(&mut self, outlook: &Outlook<'_>) {
-        let Outlook {
-            now, timing, local, ..
-        } = *outlook;
-        self.pinned =
-            self.known.owner == 0 && Successor(self.known.successor) == Successor::chosen(local);
-        // Who is better but did not take it may not be there any more, or may not hear us: to hand it
-        // on at once could go on and on.
-        self.failback_from = self.failback_from.max(now.after(timing.lease));
-        let handed_over = self.handed_over_at.take();
-        if handed_over.is_some_and(|at| now.since(at) < FAILBACK_HOLD) {
-            // Whom it was for did not take it, or did not keep it.
-            self.failback_from = now.after(FAILBACK_HOLD);
-        }
-        self.free_since = None;
     }
 }
