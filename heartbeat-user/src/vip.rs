@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use heartbeat_common::{maps::GuardRow, time::Boottime};
 use heartbeat_core::group::Course;
+use nix::errno::Errno;
 
 use crate::{
     clock,
@@ -66,43 +67,59 @@ pub enum Outcome {
 }
 
 /// Removes the addresses that an earlier run left on the interfaces, but for those that may still be
-/// served (`inherited`, one for each VIP). `stale` are the addresses that it guarded.
+/// served (`inherited`, one for each VIP). `stale` is what it guarded, wherever that was.
+///
+/// Goes on after a failure, and returns the first: what it could not remove needs a guard.
 pub fn sweep(config: &Config, inherited: &[Option<Boottime>], stale: &[GuardRow]) -> Result<()> {
     let mut netlink = Netlink::open()?;
+    let mut kept = Vec::new();
+    let mut result = Ok(());
     for (vip, inherited) in config.served().iter().zip(inherited) {
+        let index = match netlink.interface(&vip.interface) {
+            Ok(interface) => interface.index,
+            // The address went with its interface.
+            Err(error) if error.errno() == Some(Errno::ENODEV) => continue,
+            Err(error) => {
+                result = result.and(Err(error.into()));
+                continue;
+            }
+        };
+        let address = vip.address.address;
         if inherited.is_some() {
+            kept.push((index, address));
             continue;
         }
-        let interface = netlink.interface(&vip.interface)?;
-        if netlink.remove_address(interface.index, vip.address.address)? {
-            log::warn!(
+        match netlink.remove_address(index, address) {
+            Ok(true) => log::warn!(
                 "vip {}: removed {} from {}, where an earlier run had left it",
                 vip.name,
                 vip.address,
-                interface.name
-            );
+                vip.interface
+            ),
+            Ok(false) => {}
+            Err(error) => result = result.and(Err(error.into())),
         }
     }
-    let known = |row: &&GuardRow| {
-        let address: std::net::IpAddr = row.address.into();
-        config
-            .served()
-            .iter()
-            .any(|vip| vip.address.address == address)
-    };
-    remove_guarded(stale.iter().filter(|row| !known(row)))
+    let gone = |row: &&GuardRow| !kept.contains(&(row.ifindex, row.address.into()));
+    result.and(remove_guarded(stale.iter().filter(gone)))
 }
 
-/// Removes addresses that an earlier run guarded, and nobody will guard any more.
+/// Removes addresses that an earlier run guarded, and nobody will guard any more. Goes on after a
+/// failure, and returns the first.
 pub fn remove_guarded<'a>(rows: impl IntoIterator<Item = &'a GuardRow>) -> Result<()> {
     let mut netlink = Netlink::open()?;
+    let mut result = Ok(());
     for row in rows {
         let address = row.address.into();
-        if netlink.remove_address(row.ifindex, address)? {
-            log::warn!("removed {address}, which an earlier run had left on its interface");
+        match netlink.remove_address(row.ifindex, address) {
+            Ok(true) => {
+                log::warn!("removed {address}, which an earlier run had left on its interface");
+            }
+            Ok(false) => {}
+            Err(error) => result = result.and(Err(error.into())),
         }
     }
-    Ok(())
+    result
 }
 
 /// The running thread.
@@ -153,6 +170,10 @@ impl Mover {
     /// A handle for those who decide.
     pub fn orders(&self) -> Sender<Order> {
         self.orders.clone()
+    }
+
+    pub fn is_running(&self) -> bool {
+        !self.thread.is_finished()
     }
 
     /// Releases all addresses and waits. The pulse must have been stopped before, so that no order
@@ -290,9 +311,10 @@ impl<R: FnMut(Outcome)> Body<R> {
 
     fn acquire(&mut self, vip: usize) -> Result<Option<Outcome>> {
         let held = &mut self.held[vip];
-        if held.on_interface {
+        if held.on_interface && held.burst.is_some() {
             return Ok(None);
         }
+        // If it is there already, that is as good.
         self.netlink
             .add_address(held.interface.index, held.vip.address)?;
         let address = clock::now();
@@ -314,18 +336,19 @@ impl<R: FnMut(Outcome)> Body<R> {
 
     fn release(&mut self, vip: usize) -> Result<Option<Outcome>> {
         let held = &mut self.held[vip];
-        if !held.on_interface {
+        let (index, address) = (held.interface.index, held.vip.address.address);
+        // Also if it should not be there: an addition that failed may have come through.
+        let removed = match self.netlink.remove_address(index, address) {
+            Ok(removed) => removed,
+            // The address went with its interface.
+            Err(error) if error.errno() == Some(Errno::ENODEV) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let was_there = std::mem::take(&mut held.on_interface);
+        held.burst = None;
+        if !removed && !was_there {
             return Ok(Some(Outcome::Absent { vip }));
         }
-        let (index, address) = (held.interface.index, held.vip.address.address);
-        match self.netlink.remove_address(index, address) {
-            Ok(_) => {}
-            // The address went with its interface.
-            Err(error) if error.errno() == Some(nix::errno::Errno::ENODEV) => {}
-            Err(error) => return Err(error.into()),
-        }
-        held.on_interface = false;
-        held.burst = None;
         Ok(Some(Outcome::Released {
             vip,
             decided: held.decided,
@@ -333,10 +356,19 @@ impl<R: FnMut(Outcome)> Body<R> {
         }))
     }
 
-    /// Begins the announcements of all held addresses anew, as after a takeover.
+    /// Begins the announcements of all held addresses anew, as after a takeover. An IPv6 address may
+    /// have gone when its interface was set down.
     fn reassert(&mut self) {
         let now = clock::now();
-        for held in self.held.iter_mut().filter(|held| held.on_interface) {
+        for held in self
+            .held
+            .iter_mut()
+            .filter(|held| held.on_interface && held.wanted)
+        {
+            let index = held.interface.index;
+            if let Err(error) = self.netlink.add_address(index, held.vip.address) {
+                log::warn!("vip {}: {error:#}", held.vip.name);
+            }
             held.burst = Some(Burst::new(now));
         }
         self.do_what_is_due();

@@ -21,6 +21,8 @@ use crate::{
 
 /// After a hand-over that nobody took up, a group stays where it is for this long.
 const FAILBACK_HOLD: Duration = Duration::from_secs(60);
+/// A group that has not stopped after this long, or a lease if that is longer, is given up.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest back-off after contests that were lost is two to this power intervals.
 const MAX_BACKOFF: u32 = 4;
 
@@ -119,6 +121,7 @@ pub struct Group {
     successor: Successor,
     /// Whether it stops because the lease ran out.
     lost: bool,
+    stopping_since: Option<Boottime>,
     handed_over_at: Option<Boottime>,
     /// The guard that an earlier agent of this node left open.
     inherited_until: Boottime,
@@ -146,6 +149,7 @@ impl Group {
             failback_from: Boottime::default(),
             successor: Successor::default(),
             lost: false,
+            stopping_since: None,
             handed_over_at: None,
             inherited_until: Boottime::default(),
             course: Course::default(),
@@ -354,13 +358,16 @@ impl Group {
         }
         self.lost = reason == Reason::LeaseLost;
         self.serving = Serving::Stopping;
+        self.stopping_since = None;
         self.inherited_until = Boottime::default();
         out.push(GroupCommand::Stop(reason));
     }
 
     /// It is being stopped here: until it has, nobody else may start it.
     fn wait_for_stop(&mut self, outlook: &Outlook<'_>) {
-        if outlook.hangs {
+        let since = *self.stopping_since.get_or_insert(outlook.now);
+        let patience = outlook.timing.lease.max(STOP_PATIENCE);
+        if outlook.hangs || outlook.now.since(since) > patience {
             // It may never stop. The guard is closed, and the lease runs out.
             self.proposer.abandon();
         }

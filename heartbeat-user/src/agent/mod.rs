@@ -79,7 +79,12 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
     // The guard goes with the programs, so nothing may be left that it kept.
     let none = vec![None; config.served().len()];
     if let Err(error) = vip::sweep(&config, &none, &[]) {
-        log::error!("could not see to it that no address is left behind: {error:#}");
+        log::error!(
+            "could not remove all addresses: {error:#}; the guard stays and lets nothing of them pass; \
+             remove them (`ip address del`), then `heartbeat unload`"
+        );
+        dataplane.persist();
+        return result;
     }
     drop(dataplane);
     log::info!("stopped");

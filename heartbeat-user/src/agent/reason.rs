@@ -66,6 +66,16 @@ struct Signals {
     hangup: Signal,
 }
 
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 impl<'a> Reason<'a> {
     pub(super) fn new(
         config: Arc<Config>,
@@ -122,10 +132,12 @@ impl<'a> Reason<'a> {
         mut reports: UnboundedReceiver<Report>,
         threads: Threads,
     ) -> Result<()> {
-        let mut signals = Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => {
+                threads.stop();
+                return Err(error);
+            }
         };
         let (ended_sender, mut ended) = mpsc::unbounded_channel();
         let hooks = Hooks::start(&self.config.hooks, ended_sender);
@@ -146,6 +158,9 @@ impl<'a> Reason<'a> {
                     self.beat();
                     if !threads.pulse.is_running() {
                         break Err(anyhow!("the pulse thread ended by itself: see the log above"));
+                    }
+                    if !threads.mover.is_running() {
+                        break Err(anyhow!("the thread that moves addresses ended by itself: see the log above"));
                     }
                 }
                 Some(report) = reports.recv() => self.report(report, &hooks),

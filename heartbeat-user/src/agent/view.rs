@@ -203,7 +203,10 @@ impl View {
                     address_ns: address.as_nanos(),
                 }
             }
-            Outcome::Absent { .. } => return None,
+            Outcome::Absent { .. } => {
+                *view = VipView::default();
+                return None;
+            }
             Outcome::Failed { message, .. } => {
                 view.error = Some(message.clone());
                 What::VipError {

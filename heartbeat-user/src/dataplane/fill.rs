@@ -56,6 +56,18 @@ pub(super) fn fill(
     Ok(votes_from)
 }
 
+/// Lets the acceptor abstain from now on for as long as a lease may last; returns until when.
+pub(super) fn abstain(ebpf: &mut Ebpf, setup: &Setup) -> Result<Boottime> {
+    let votes_from = clock::now().after(setup.max_lease);
+    let mut config: Array<_, maps::Config> = map(ebpf, "config")?.try_into()?;
+    let value = maps::Config {
+        votes_from: votes_from.as_nanos(),
+        ..config.get(&0, 0)?
+    };
+    config.set(0, value, 0)?;
+    Ok(votes_from)
+}
+
 fn fill_allow(ebpf: &mut Ebpf, setup: &Setup) -> Result<()> {
     let mut allow: HashMap<_, Address, PeerSlot> = map(ebpf, "allow")?.try_into()?;
     let own = setup
@@ -110,8 +122,14 @@ fn fill_guards(
                 .context("too many addresses")?,
         };
         used.push(index);
+        // A lease for another group, or for another interface, opens nothing here.
+        let same = |row: &GuardRow| (row.ifindex, row.group) == (*ifindex, guard.group.0);
+        let open_until = old
+            .filter(|(_, row)| same(row))
+            .map_or(0, |(_, row)| row.open_until);
         let row = GuardRow {
             address,
+            open_until,
             ifindex: *ifindex,
             group: guard.group.0,
             prefix_len: guard.address.len.into(),

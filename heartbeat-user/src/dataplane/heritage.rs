@@ -1,7 +1,7 @@
 //! What an earlier run of this instance left pinned: the votes of its acceptor and the guard of its
 //! addresses. They bind whoever comes after it.
 
-use std::{net::IpAddr, path::Path};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -13,7 +13,7 @@ use heartbeat_common::{
     time::Boottime,
 };
 
-use super::{Pins, Setup};
+use super::{Pins, Setup, SetupGuard};
 use crate::clock;
 
 /// The rows of the guard that an earlier run left at `pins`; none if there is none, or one that this
@@ -76,10 +76,12 @@ impl Heritage {
         })
     }
 
-    /// Until when `address` may still be served: only if that is in the future.
-    pub(super) fn open_until(&self, address: IpAddr) -> Option<Boottime> {
-        let address = Address::from(address);
-        let (_, row) = self.guards.iter().find(|(_, row)| row.address == address)?;
+    /// Until when `guard` may still be served on the interface with this index: only if that is in the
+    /// future. Where it was served elsewhere, or for another group, the lease was for something else.
+    pub(super) fn open_until(&self, guard: &SetupGuard, ifindex: u32) -> Option<Boottime> {
+        let wanted = (Address::from(guard.address.address), ifindex, guard.group.0);
+        let same = |row: &GuardRow| (row.address, row.ifindex, row.group) == wanted;
+        let (_, row) = self.guards.iter().find(|(_, row)| same(row))?;
         Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > clock::now())
     }
 }

@@ -84,15 +84,23 @@ impl Dataplane {
         let inherited: Vec<_> = setup
             .guards
             .iter()
-            .map(|guard| heritage.as_ref()?.open_until(guard.address.address))
+            .zip(&guarded)
+            .map(|(guard, index)| heritage.as_ref()?.open_until(guard, *index))
             .collect();
-        let stale = heritage.as_ref().map_or(Vec::new(), |heritage| {
-            heritage.guards.iter().map(|(_, row)| *row).collect()
-        });
+        // Also where there is nothing else to go on with.
+        let stale = heritage::guarded(&pins);
         sweep(&inherited, &stale)?;
         let goes_on = |name: &str| KEPT.contains(&name) || name.starts_with("link_");
         pins.remove_all_but(|name| heritage.is_some() && goes_on(name))?;
-        let ebpf = open(&setup, &pins).inspect_err(|_| drop(pins.remove()))?;
+        let none = vec![None; inherited.len()];
+        let ebpf = match open(&setup, &pins) {
+            Ok(ebpf) => ebpf,
+            Err(error) => {
+                // The guard goes with the pins, so it stays if what it guards could not be removed.
+                sweep(&none, &stale).and_then(|()| pins.remove())?;
+                return Err(error);
+            }
+        };
         // From here on dropping it on a failure cleans up.
         let mut dataplane = Self {
             ebpf,
@@ -105,10 +113,9 @@ impl Dataplane {
             _claim: claim,
         };
         if let Err(error) = dataplane.start(heritage.as_ref(), &links, &guarded) {
-            // The guard goes with the pins.
-            let none = vec![None; dataplane.inherited.len()];
             if let Err(error) = sweep(&none, &stale) {
                 log::error!("could not remove the addresses of an earlier run: {error:#}");
+                dataplane.persist();
             }
             return Err(error);
         }
@@ -126,7 +133,12 @@ impl Dataplane {
         self.votes_from = fill::fill(ebpf, setup, heritage, links, guarded)?;
         self.load_programs()?;
         self.pin_maps()?;
-        self.attach()
+        self.attach()?;
+        if heritage.is_none() {
+            // Whatever answered here before has detached by now, and its votes are counted from now.
+            self.votes_from = fill::abstain(&mut self.ebpf, &self.setup)?;
+        }
+        Ok(())
     }
 
     fn load_programs(&mut self) -> Result<()> {
@@ -297,7 +309,9 @@ impl Dataplane {
 
 impl Drop for Dataplane {
     fn drop(&mut self) {
+        // An agent that panics leaves its guard behind: it closes on time.
         if !self.persistent
+            && !std::thread::panicking()
             && let Err(error) = self.pins.remove()
         {
             log::error!("could not remove the pins: {error:#}; `heartbeat unload` tries again");
