@@ -36,11 +36,10 @@ pub(super) fn fill(
     fill_allow(ebpf, setup)?;
     fill_guards(ebpf, setup, heritage, guarded)?;
     let max_lease_ns = nanos(setup.max_lease)?;
-    // An acceptor that has forgotten its votes waits until they bind nobody any more.
-    let votes_from = heritage.map_or_else(
-        || clock::now().after(setup.max_lease),
-        |heritage| Boottime::from_nanos(heritage.votes_from),
-    );
+    // An acceptor that has forgotten its votes abstains; until when is said once it is attached.
+    let votes_from = heritage.map_or(Boottime::from_nanos(u64::MAX), |heritage| {
+        Boottime::from_nanos(heritage.votes_from)
+    });
     let mut config: Array<_, maps::Config> = map(ebpf, "config")?.try_into()?;
     let value = maps::Config {
         layout_version: maps::LAYOUT_VERSION,
