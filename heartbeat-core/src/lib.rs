@@ -9,8 +9,10 @@ pub mod cluster;
 pub mod group;
 pub mod link;
 pub mod peer;
+pub mod placement;
 pub mod proposer;
 pub mod ranking;
+pub mod resource;
 pub mod timing;
 
 pub use cluster::{Cluster, Command, Rows};

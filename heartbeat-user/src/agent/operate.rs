@@ -82,7 +82,7 @@ impl Operator {
         let index = self.group(group)?;
         let vip = &self.config.vips[index];
         let to = self.node(node)?;
-        if !vip.rank.contains(&to.id) {
+        if !self.config.groups[index].rank.contains(&to.id) {
             bail!("node {node} is a witness: it serves nothing");
         }
         let Some(owner) = self.owner(vip) else {

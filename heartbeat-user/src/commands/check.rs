@@ -182,14 +182,14 @@ fn summary(config: &Config) -> String {
             link.id.0, link.address, link.interface, config.port, link.mode
         );
     }
-    for vip in &config.vips {
+    for (vip, group) in config.vips.iter().zip(&config.groups) {
         let _ = writeln!(
             out,
             "  vip      {}: {} on {}, rank {}, group {}",
             vip.name,
             vip.address,
             vip.interface,
-            names(vip.rank.iter().filter_map(|id| config.node(*id))),
+            names(group.rank.iter().filter_map(|id| config.node(*id))),
             vip.group.0
         );
     }

@@ -28,7 +28,10 @@ pub use cluster::DEFAULT_INSTANCE;
 pub use report::{ConfigError, Problem};
 pub use sections::DEFAULT_RUN;
 pub use timing::DEFAULT_MAX_LEASE;
-pub use types::{Config, Hook, HookEvent, Link, LocalLink, Node, Role, Vip, XdpMode};
+pub use types::{
+    Colocation, Config, Exec, Group, Hook, HookEvent, Link, LocalLink, Node, Ocf, Order, Resource,
+    ResourceKind, Role, Vip, XdpMode,
+};
 
 use read::Section;
 use report::{Findings, Source, shown};

@@ -34,7 +34,7 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
     let local = cluster
         .as_ref()
         .map_or(0, |cluster| local(findings, cluster, &nodes, who));
-    let vips = vips::resolve(sections::vips(top), &links, &nodes, local);
+    let (groups, vips) = vips::resolve(sections::vips(top), &links, &nodes, local);
     let hooks = sections::hooks(top);
     // Without [cluster] there was a complaint already: what stands in for it is never used.
     let cluster = cluster.unwrap_or_default();
@@ -55,7 +55,11 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
         realtime_priority,
         links,
         nodes,
+        groups,
         vips,
+        colocations: Vec::new(),
+        orders: Vec::new(),
+        maintenance: false,
         hooks,
         warnings: Vec::new(),
         run: run.value,

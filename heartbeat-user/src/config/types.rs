@@ -12,6 +12,8 @@ use heartbeat_common::{
     wire::{ClusterId, GroupId, LinkId, NodeId},
 };
 
+use heartbeat_core::placement::Score;
+
 use super::report::Problem;
 use crate::net::IpPrefix;
 
@@ -47,7 +49,14 @@ pub struct Config {
     pub links: Vec<Link>,
     /// In the order of the file, which is also the rank of those that a VIP does not prefer.
     pub nodes: Vec<Node>,
+    /// What moves, each under a lease of its own: first the [[vip]]s, then the [[group]]s.
+    pub groups: Vec<Group>,
+    /// The addresses of all groups, in the order of the groups and of their resources.
     pub vips: Vec<Vip>,
+    pub colocations: Vec<Colocation>,
+    pub orders: Vec<Order>,
+    /// Whether the agent leaves all resources alone.
+    pub maintenance: bool,
     pub hooks: Vec<Hook>,
     /// What is allowed but unwise.
     pub warnings: Vec<Problem>,
@@ -85,6 +94,18 @@ impl Config {
             Role::Member => &self.vips,
             Role::Witness => &[],
         }
+    }
+
+    /// The groups that the local node may serve: all of them, or none on a witness.
+    pub fn served_groups(&self) -> &[Group] {
+        match self.local().role {
+            Role::Member => &self.groups,
+            Role::Witness => &[],
+        }
+    }
+
+    pub fn group_named(&self, name: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| group.name == name)
     }
 
     pub fn node(&self, id: NodeId) -> Option<&Node> {
@@ -187,17 +208,110 @@ impl fmt::Display for Role {
     }
 }
 
+/// What is served as a whole, by the node that holds its lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub name: String,
+    /// Its lease, made of the name: the same on all nodes, whatever the order of their files.
+    pub id: GroupId,
+    /// Started in this order, stopped in reverse. At least one; the names are unique in the cluster.
+    pub resources: Vec<Resource>,
+    /// The members, best first.
+    pub rank: Vec<NodeId>,
+    /// Points for and against nodes, at most one entry a node.
+    pub locations: Vec<(NodeId, Score)>,
+    /// Points for the node that has it.
+    pub stickiness: Score,
+    /// Whether the agent leaves it alone.
+    pub maintenance: bool,
+}
+
+/// A part of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    pub name: String,
+    pub kind: ResourceKind,
+    pub start_timeout: Option<Duration>,
+    pub stop_timeout: Option<Duration>,
+    pub monitor_timeout: Option<Duration>,
+    /// Between two monitors; `None` is what the kind suggests, zero is never.
+    pub monitor_interval: Option<Duration>,
+    /// Failures after which the group leaves the node; 0 is never.
+    pub migration_threshold: u32,
+    /// How long a failure counts; `None` is for ever.
+    pub failure_timeout: Option<Duration>,
+    /// File with the number of the process whose end is the resource's failure.
+    pub pidfile: Option<PathBuf>,
+}
+
+/// What a resource is, and what it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResourceKind {
+    /// The address with this index in [`Config::vips`].
+    Vip(usize),
+    Ocf(Ocf),
+    /// A unit of systemd, with its suffix: `nginx.service`.
+    Systemd(String),
+    Exec(Exec),
+}
+
+/// An agent of the Open Cluster Framework: `$OCF_ROOT/resource.d/<provider>/<agent>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ocf {
+    pub provider: String,
+    pub agent: String,
+    /// Its parameters, which it gets as `OCF_RESKEY_<name>`, sorted by name.
+    pub params: Vec<(String, String)>,
+    /// How thoroughly it looks in a monitor: `OCF_CHECK_LEVEL`.
+    pub check_level: u32,
+}
+
+/// Commands without a shell, each a program by its absolute path and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exec {
+    /// A program that runs for as long as the resource does. It is asked to end by SIGTERM.
+    Service {
+        run: Vec<String>,
+        /// Exits with 0 if it is well; without it a live process is enough.
+        check: Option<Vec<String>>,
+    },
+    /// Three programs that each come to an end. `check` exits with 0 if it runs, 7 if it does not.
+    Commands {
+        start: Vec<String>,
+        stop: Vec<String>,
+        check: Vec<String>,
+    },
+}
+
+/// Where one group is to be, seen from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colocation {
+    /// Index in [`Config::groups`]: the one that follows.
+    pub group: usize,
+    /// Index in [`Config::groups`]: the one that it follows, or keeps away from.
+    pub with: usize,
+    pub score: Score,
+}
+
+/// What must run before what. Both are indices in [`Config::groups`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub first: usize,
+    pub then: usize,
+    /// If not, it only matters where both are about to start.
+    pub mandatory: bool,
+}
+
 /// An address that moves between nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vip {
+    /// The resource's.
     pub name: String,
-    /// Its lease, made of the name: the same on all nodes, whatever the order of their files.
+    /// The lease of its group.
     pub group: GroupId,
     pub address: IpPrefix,
     /// Where it goes on the local node.
     pub interface: String,
-    /// The members, best first.
-    pub rank: Vec<NodeId>,
 }
 
 /// A command to run when something happens.

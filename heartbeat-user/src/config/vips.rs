@@ -6,6 +6,7 @@ use std::{
 };
 
 use heartbeat_common::wire::{GroupId, MAX_LEASES, NodeId};
+use heartbeat_core::placement::Score;
 
 use super::{
     cluster::fnv1a,
@@ -13,7 +14,7 @@ use super::{
     report::quoted,
     resolve::likely,
     sections,
-    types::{Link, Node, Role, Vip},
+    types::{Group, Link, Node, Resource, ResourceKind, Role, Vip},
     uses::Uses,
 };
 
@@ -27,7 +28,7 @@ pub(super) fn resolve(
     links: &[Link],
     nodes: &[Node],
     local: usize,
-) -> Vec<Vip> {
+) -> (Vec<Group>, Vec<Vip>) {
     if let Some(extra) = read.get(MAX_GROUPS) {
         extra.section.problem(
             extra.section.at(),
@@ -94,15 +95,43 @@ pub(super) fn resolve(
                 "a VIP moves between nodes: choose an address that no node has",
             );
         }
-        Some(Vip {
+        let interface = vip_interface(vip.interface, links, nodes.get(local)?)?;
+        let id = group_id(vip.name.as_ref().map_or("", |name| &name.value));
+        let rank = rank(section, &vip.prefer, nodes, &named);
+        let name = or_complained(vip.name);
+        let vip = Vip {
             address: address.value,
-            interface: vip_interface(vip.interface, links, nodes.get(local)?)?,
-            rank: rank(section, &vip.prefer, nodes, &named),
-            group: group_id(vip.name.as_ref().map_or("", |name| &name.value)),
-            name: or_complained(vip.name),
-        })
+            interface,
+            group: id,
+            name: name.clone(),
+        };
+        let resource = Resource {
+            name: name.clone(),
+            kind: ResourceKind::Vip(0),
+            start_timeout: None,
+            stop_timeout: None,
+            monitor_timeout: None,
+            monitor_interval: None,
+            migration_threshold: 0,
+            failure_timeout: None,
+            pidfile: None,
+        };
+        let group = Group {
+            name,
+            id,
+            resources: vec![resource],
+            rank,
+            locations: Vec::new(),
+            stickiness: Score::ZERO,
+            maintenance: false,
+        };
+        Some((group, vip))
     };
-    read.into_iter().filter_map(vip).collect()
+    let (mut groups, vips): (Vec<Group>, Vec<Vip>) = read.into_iter().filter_map(vip).unzip();
+    for (index, group) in groups.iter_mut().enumerate() {
+        group.resources[0].kind = ResourceKind::Vip(index);
+    }
+    (groups, vips)
 }
 
 /// Where a VIP goes on the local node. The name of a link's interface stands for that link, so that

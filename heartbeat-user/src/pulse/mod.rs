@@ -157,9 +157,9 @@ fn plan(config: &Config, incarnation: Incarnation) -> Plan {
         node: node.id,
         witness: node.role == Role::Witness,
     };
-    let group = |vip: &crate::config::Vip| GroupPlan {
-        id: vip.group,
-        ranked: vip.rank.clone(),
+    let group = |group: &crate::config::Group| GroupPlan {
+        id: group.id,
+        ranked: group.rank.clone(),
     };
     Plan {
         local: config.local().id,
@@ -172,7 +172,7 @@ fn plan(config: &Config, incarnation: Incarnation) -> Plan {
         },
         peers: config.peers().map(member).collect(),
         links: config.links.len(),
-        groups: config.served().iter().map(group).collect(),
+        groups: config.served_groups().iter().map(group).collect(),
         auto_failback: config.auto_failback,
         incarnation,
     }

@@ -1,0 +1,5 @@
+//! Where a group should be: points for each node.
+
+pub mod score;
+
+pub use score::Score;

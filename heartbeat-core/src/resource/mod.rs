@@ -1,0 +1,7 @@
+//! The resources of a group on one node: what runs, what is to run, and the next step between the two.
+//!
+//! Like all of the core it does nothing itself: actions go out as data, what became of them comes in.
+
+pub mod outcome;
+
+pub use outcome::{Action, ExitCode, Outcome};
