@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Grows whenever a layout below changes. The `config` map carries it.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 /// Nodes beside our own that one configuration may have.
 pub const MAX_PEERS: usize = 1_024;
 /// Rows of the `peers` and `watch` maps.
@@ -146,7 +146,8 @@ pub struct Local {
     pub state: u8,
     /// Key that probes are sealed with.
     pub key_id: u8,
-    pub reserved: u32,
+    /// Number of the latest report that the agent has for its peers; 0 is none.
+    pub report: u32,
 }
 
 impl Local {
@@ -161,6 +162,7 @@ impl Local {
             config_generation: self.config_generation,
             pulse_age_us: age_us(now, self.pulse_tick_at),
             reason_age_us: age_us(now, self.reason_tick_at),
+            report: self.report,
         }
     }
 }
@@ -245,7 +247,8 @@ pub struct PeerRow {
     pub groups_owned: u16,
     /// A [`crate::wire::NodeState`].
     pub state: u16,
-    pub reserved: u32,
+    /// Number of the peer's latest report; 0 is none.
+    pub report: u32,
 
     /// When probe *n* left, at index *n* modulo [`SENT_RING`].
     pub sent_at: [u64; SENT_RING],
@@ -351,7 +354,7 @@ mod tests {
     #[test]
     fn layouts_are_those_of_version_2() {
         // A change here needs a new LAYOUT_VERSION.
-        assert_eq!(LAYOUT_VERSION, 2);
+        assert_eq!(LAYOUT_VERSION, 3);
         assert_eq!(size_of::<Config>(), 40);
         assert_eq!(size_of::<Key>(), 24);
         assert_eq!(size_of::<Local>(), 48);

@@ -349,7 +349,8 @@ pub(crate) fn describe_local<P: Packet>(
         liveness.config_generation,
     )?;
     packet.write(payload + offset::PULSE_AGE, liveness.pulse_age_us)?;
-    packet.write(payload + offset::REASON_AGE, liveness.reason_age_us)
+    packet.write(payload + offset::REASON_AGE, liveness.reason_age_us)?;
+    packet.write(payload + offset::REPORT, liveness.report)
 }
 
 /// Records a reply as evidence of life if it is a fresh one to a probe of this incarnation.
@@ -399,6 +400,7 @@ fn note_reply<P: Packet, T: Tables>(
     row.config_generation = packet.read(payload + offset::CONFIG_GENERATION)?;
     row.pulse_age_us = packet.read(payload + offset::PULSE_AGE)?;
     row.reason_age_us = packet.read(payload + offset::REASON_AGE)?;
+    row.report = packet.read(payload + offset::REPORT)?;
     row.health = packet.read(payload + offset::HEALTH)?;
     row.load = packet.read(payload + offset::LOAD)?;
     row.groups_owned = packet.read(payload + offset::GROUPS_OWNED)?;

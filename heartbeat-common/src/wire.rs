@@ -54,7 +54,7 @@ pub mod offset {
     pub const CONFIG_GENERATION: usize = 24;
     pub const PULSE_AGE: usize = 28;
     pub const REASON_AGE: usize = 32;
-    pub const RESERVED: usize = 36;
+    pub const REPORT: usize = 36;
     pub const INCARNATION: usize = 40;
     pub const SEQUENCE: usize = 48;
     pub const NONCE: usize = 56;
@@ -175,6 +175,8 @@ pub struct Liveness {
     pub pulse_age_us: u32,
     /// The same for the tokio side.
     pub reason_age_us: u32,
+    /// Number of the latest report that the agent has for its peers; 0 is none.
+    pub report: u32,
 }
 
 /// A heartbeat's fixed header, in host byte order.
@@ -252,7 +254,7 @@ impl core::fmt::Display for WireError {
 impl core::error::Error for WireError {}
 
 impl Header {
-    /// Writes the header over the first [`HEADER_LEN`] bytes of `out`, reserved fields as zero.
+    /// Writes the header over the first [`HEADER_LEN`] bytes of `out`.
     pub fn encode(&self, out: &mut [u8; HEADER_LEN]) {
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
         put(offset::MAGIC, &MAGIC.to_be_bytes());
@@ -280,7 +282,7 @@ impl Header {
             offset::REASON_AGE,
             &self.liveness.reason_age_us.to_be_bytes(),
         );
-        put(offset::RESERVED, &[0; 4]);
+        put(offset::REPORT, &self.liveness.report.to_be_bytes());
         put(offset::INCARNATION, &self.incarnation.0.to_be_bytes());
         put(offset::SEQUENCE, &self.sequence.0.to_be_bytes());
         put(offset::NONCE, &self.nonce.to_be_bytes());
@@ -326,6 +328,7 @@ impl Header {
                 load: u16_at(header, offset::LOAD),
                 groups_owned: u16_at(header, offset::GROUPS_OWNED),
                 config_generation: u32_at(header, offset::CONFIG_GENERATION),
+                report: u32_at(header, offset::REPORT),
                 pulse_age_us: u32_at(header, offset::PULSE_AGE),
                 reason_age_us: u32_at(header, offset::REASON_AGE),
             },

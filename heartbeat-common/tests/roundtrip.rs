@@ -150,6 +150,7 @@ proptest! {
         let local = trip.a.tables.local_mut();
         local.pulse_tick_at = now.saturating_sub(age).max(1);
         (local.health, local.load, local.groups_owned, local.config_generation) = (3, 250, 2, 41);
+        local.report = 17;
         let liveness = local.liveness(now);
         let before = Seen::of(&trip.frame);
         trip.stamp(now);

@@ -12,6 +12,7 @@ pub mod peer;
 pub mod placement;
 pub mod proposer;
 pub mod ranking;
+pub mod report;
 pub mod resource;
 pub mod timing;
 

@@ -11,6 +11,7 @@ use heartbeat_common::{
 use crate::{
     link::{LinkDetector, LinkState, last_reply},
     ranking::Standing,
+    report::{Report, Reported},
     timing::Timing,
 };
 
@@ -43,6 +44,10 @@ impl PeerState {
 pub struct Said {
     pub at: Option<Boottime>,
     pub state: NodeState,
+    /// Its latest report's number; 0 is none.
+    pub report: u32,
+    /// Its agent's.
+    pub incarnation: u64,
     /// When its agent last ticked, or a little before that.
     ticked_at: Boottime,
     pulse_age: Duration,
@@ -59,6 +64,8 @@ pub struct Peer {
     pub said: Said,
     /// Since when it could own a group, without interruption.
     pub fit_since: Option<Boottime>,
+    /// What it last reported.
+    pub report: Report,
     /// It only votes, and may do without an agent.
     witness: bool,
 }
@@ -73,6 +80,23 @@ impl Peer {
             links: vec![LinkDetector::default(); links],
             state: PeerState::default(),
             said: Said::default(),
+            report: Report::default(),
+        }
+    }
+
+    /// What it says of the group with this index.
+    pub(crate) fn reported(&self, group: usize) -> Reported {
+        let Self { said, report, .. } = self;
+        if said.report == 0 {
+            // It has nothing to say.
+            return Reported {
+                current: true,
+                ..Reported::default()
+            };
+        }
+        Reported {
+            current: (report.number, report.incarnation) == (said.report, said.incarnation),
+            said: report.groups.get(group).copied().unwrap_or_default(),
         }
     }
 
@@ -86,6 +110,8 @@ impl Peer {
             self.said = Said {
                 at,
                 state: u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire),
+                report: row.report,
+                incarnation: row.incarnation,
                 ticked_at: at.unwrap_or_default().before(ago),
                 pulse_age,
                 reason_age: Duration::from_micros(row.reason_age_us.into()),

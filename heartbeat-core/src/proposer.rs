@@ -114,6 +114,11 @@ impl Proposer {
         self.acceptors / 2 + 1
     }
 
+    /// The highest round that was used or seen.
+    pub fn round(&self) -> u64 {
+        self.round
+    }
+
     /// Takes note of a ballot that is in use, so as to go beyond it.
     pub fn saw(&mut self, ballot: Ballot) {
         self.round = self.round.max(ballot.round());

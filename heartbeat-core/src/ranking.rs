@@ -27,51 +27,17 @@ impl Standing {
     }
 }
 
-/// How many nodes before `local` may contend: those of `ranked`, the best first, that are not out.
-/// `None` if `local` is not among them.
-pub fn place(
-    local: NodeId,
-    ranked: &[NodeId],
-    standing: impl Fn(NodeId) -> Standing,
-) -> Option<u32> {
-    let at = ranked.iter().position(|node| *node == local)?;
-    let before = ranked[..at]
-        .iter()
-        .filter(|node| standing(**node) != Standing::Out);
-    Some(before.count() as u32)
-}
-
-/// The first of `ranked` that is fit.
-pub fn best(ranked: &[NodeId], standing: impl Fn(NodeId) -> Standing) -> Option<NodeId> {
-    ranked
-        .iter()
-        .copied()
-        .find(|node| standing(*node) == Standing::Fit)
+/// The one of `nodes` with the least rank.
+pub fn first<R: Ord>(
+    nodes: impl Iterator<Item = NodeId>,
+    rank: impl Fn(NodeId) -> R,
+) -> Option<NodeId> {
+    nodes.min_by_key(|node| rank(*node))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const A: NodeId = NodeId(1);
-    const B: NodeId = NodeId(2);
-    const C: NodeId = NodeId(3);
-
-    #[test]
-    fn those_that_are_out_do_not_count() {
-        let standing = |node| match node {
-            A => Standing::Out,
-            B => Standing::Open,
-            _ => Standing::Fit,
-        };
-        let ranked = [A, B, C];
-        assert_eq!(place(A, &ranked, standing), Some(0));
-        assert_eq!(place(B, &ranked, standing), Some(0));
-        assert_eq!(place(C, &ranked, standing), Some(1));
-        assert_eq!(place(C, &ranked[..2], standing), None);
-        assert_eq!(best(&ranked, standing), Some(C));
-        assert_eq!(best(&ranked[..2], standing), None);
-    }
 
     #[test]
     fn only_an_active_agent_is_fit() {

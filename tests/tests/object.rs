@@ -195,7 +195,7 @@ fn type_information_names_every_field_where_it_is() {
             load,
             groups_owned,
             state,
-            reserved,
+            report,
             sent_at,
             rtt_ring,
         })
@@ -227,7 +227,7 @@ fn type_information_names_every_field_where_it_is() {
             groups_owned,
             state,
             key_id,
-            reserved,
+            report,
         })
     );
     assert_eq!(

@@ -14,11 +14,13 @@ use heartbeat_common::{
 };
 
 use crate::{
-    group::{Group, GroupCommand, Outlook},
+    group::{Group, GroupCommand, GroupPlan, Note, Outlook},
     link::{Finding, LinkDetector, Silence, last_reply},
     peer::{Peer, PeerState},
+    placement::{Constraints, Glance},
     proposer::Proposer,
     ranking::Standing,
+    report::{Report, Reported},
     timing::Timing,
 };
 pub use terms::{Command, Intent, Member, Moment, Plan, Rows, Slots};
@@ -30,6 +32,11 @@ pub struct Cluster {
     auto_failback: bool,
     peers: Vec<Peer>,
     groups: Vec<Group>,
+    constraints: Constraints,
+    /// What is seen of each group, for reuse.
+    seen: Vec<Glance>,
+    /// Where the claims of new groups begin.
+    round: u64,
     intent: Intent,
     quorate: bool,
     /// Since when without interruption.
@@ -60,16 +67,11 @@ impl Cluster {
             peers,
             links,
             groups,
+            constraints,
             auto_failback,
             incarnation,
         } = plan;
-        let acceptors = peers.len() + 1;
-        let group = |plan| {
-            let round = incarnation.0 >> ROUND_SHIFT;
-            let proposer = Proposer::new(local, acceptors, round, timing.counted_lease());
-            Group::new(plan, proposer)
-        };
-        Self {
+        let mut cluster = Self {
             local,
             timing,
             auto_failback,
@@ -78,7 +80,10 @@ impl Cluster {
                 .enumerate()
                 .map(|(i, member)| Peer::new(member.node, member.witness, i * links, links))
                 .collect(),
-            groups: groups.into_iter().map(group).collect(),
+            groups: Vec::new(),
+            constraints: Constraints::default(),
+            seen: Vec::new(),
+            round: incarnation.0 >> ROUND_SHIFT,
             intent: Intent::default(),
             quorate: false,
             quorate_since: None,
@@ -90,7 +95,30 @@ impl Cluster {
             woke_at: Boottime::default(),
             hangs: false,
             scratch: Vec::new(),
-        }
+        };
+        cluster.replan(groups, constraints);
+        cluster
+    }
+
+    /// Goes on with these groups instead, in this order. Those that were there before, by their ids, keep
+    /// what they have. Those that are missing must have stopped here, and hold nothing.
+    pub fn replan(&mut self, plans: Vec<GroupPlan>, constraints: Constraints) {
+        let mut old = std::mem::take(&mut self.groups);
+        let rounds = old.iter().map(|group| group.proposer().round());
+        // A group that goes and comes back must not use a ballot again.
+        self.round = rounds.fold(self.round, u64::max);
+        let acceptors = self.configured();
+        let group = |plan: GroupPlan| match old.iter().position(|old| old.plan.id == plan.id) {
+            Some(at) => old.swap_remove(at).replanned(plan),
+            None => {
+                let counted = self.timing.counted_lease();
+                let proposer = Proposer::new(self.local, acceptors, self.round, counted);
+                Group::new(plan, proposer)
+            }
+        };
+        self.groups = plans.into_iter().map(group).collect();
+        self.seen = vec![Glance::default(); self.groups.len()];
+        self.constraints = constraints;
     }
 
     /// An earlier agent of this node serves the group with this index until `until`.
@@ -277,10 +305,22 @@ impl Cluster {
             timing,
             peers,
             groups,
+            constraints,
+            seen,
             scratch,
             ..
         } = self;
         let peer = |node| peers.iter().find(|peer: &&Peer| peer.node == node);
+        let slot = |group| slots.slot(group);
+        let reported = |group: usize, node| {
+            peer(node).map_or_else(Reported::default, |peer| peer.reported(group))
+        };
+        for (index, group) in groups.iter_mut().enumerate() {
+            if constraints.concern(index) {
+                seen[index] =
+                    group.glance(*local, now, timing, &slot, &|node| reported(index, node));
+            }
+        }
         let outlook = Outlook {
             local: *local,
             now,
@@ -293,10 +333,20 @@ impl Cluster {
             fit_since: &|node| peer(node)?.fit_since,
             acceptor: &|node| Some(1 + peers.iter().position(|peer| peer.node == node)?),
             standing: &|node| peer(node).map_or(Standing::Out, |peer| peer.standing(now, timing)),
-            slot: &|group| slots.slot(group),
+            slot: &slot,
             votes_from: slots.votes_from(),
+            reported: &|_| Reported::default(),
+            constraints,
+            index: 0,
+            seen,
         };
         for (index, group) in groups.iter_mut().enumerate() {
+            let reported = |node| reported(index, node);
+            let outlook = Outlook {
+                index,
+                reported: &reported,
+                ..outlook
+            };
             group.step(&outlook, scratch);
             report(index, scratch, out);
         }
@@ -327,10 +377,21 @@ impl Cluster {
         self.groups[group].stopped(now);
     }
 
-    /// The operator wants the group with this index on `to`. Its owner hands it over.
-    pub fn move_to(&mut self, group: usize, to: NodeId, out: &mut Vec<Command>) {
-        self.groups[group].move_to(to, self.local, &mut self.scratch);
-        report(group, &mut self.scratch, out);
+    /// The operator wants the group with this index on `to`. Its owner hands it over at the next step.
+    pub fn move_to(&mut self, group: usize, to: NodeId) {
+        self.groups[group].move_to(to, self.local);
+    }
+
+    /// Takes note of what is said of the group with this index.
+    pub fn note(&mut self, group: usize, note: Note) {
+        self.groups[group].note(note);
+    }
+
+    /// Takes note of what a peer reported: `groups` in the order of ours.
+    pub fn reported(&mut self, node: NodeId, report: Report) {
+        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) {
+            peer.report = report;
+        }
     }
 
     /// What this node is to do from now on.

@@ -13,6 +13,7 @@ use crate::{
     group::{GroupCommand, GroupPlan},
     link::{LinkState, Silence},
     peer::PeerState,
+    placement::Constraints,
     timing::Timing,
 };
 
@@ -86,6 +87,7 @@ pub struct Plan {
     pub peers: Vec<Member>,
     pub links: usize,
     pub groups: Vec<GroupPlan>,
+    pub constraints: Constraints,
     /// Whether a group goes back to a better node that is fit again.
     pub auto_failback: bool,
     /// This agent's: the ballots of this life begin behind those of the last.

@@ -9,7 +9,7 @@ use heartbeat_common::{
 };
 
 use super::{Course, FAILBACK_HOLD, Group, GroupCommand, Outlook, Serving};
-use crate::ranking::{self, Standing};
+use crate::ranking::Standing;
 
 impl Group {
     /// Nothing is served here, and nothing is asked: is it this node's turn to try?
@@ -74,7 +74,13 @@ impl Group {
     fn turn(&self, outlook: &Outlook<'_>) -> Option<Boottime> {
         let Outlook { timing, local, .. } = *outlook;
         let mut free = self.free_since?;
-        if self.plan.ranked.first() != Some(&local) {
+        let own = self.rank(local, outlook);
+        if self
+            .plan
+            .ranked
+            .iter()
+            .any(|node| self.rank(*node, outlook) < own)
+        {
             // Where all start at once none is fit yet, and all acceptors abstain: the best node is to be
             // the first that asks one that votes.
             free = free.max(outlook.votes_from);
@@ -95,14 +101,13 @@ impl Group {
             // This node stood still. So may all have, and then the owner only needs another moment.
             turn = turn.max(outlook.woke_at.after(timing.interval));
         }
-        let standing = |node| {
-            if node == passed_over {
-                Standing::Out
-            } else {
-                (outlook.standing)(node)
-            }
-        };
-        let before = ranking::place(local, &self.plan.ranked, standing)?;
+        let before = self.plan.ranked.iter().filter(|node| {
+            **node != local
+                && **node != passed_over
+                && self.rank(**node, outlook) < own
+                && self.standing(**node, outlook) != Standing::Out
+        });
+        let before = u32::try_from(before.count()).unwrap_or(u32::MAX);
         Some(turn.max(free.after(timing.stagger() * before)))
     }
 

@@ -4,7 +4,9 @@
 //! while a majority's votes are counted on, and a lease must never be released while something of the
 //! group still runs here.
 
+mod choice;
 mod contend;
+mod terms;
 
 use heartbeat_common::{
     lease::{Slot, Successor},
@@ -15,65 +17,20 @@ use std::time::Duration;
 
 use crate::{
     Timing,
+    placement::{Constraints, Glance, Running},
     proposer::{Ask, Obstacle, Proposer},
     ranking::{self, Standing},
+    report::Reported,
 };
+pub use terms::{Course, GroupCommand, GroupPlan, Note, Reason, Serving};
 
 /// After a hand-over that nobody took up, a group stays where it is for this long.
 const FAILBACK_HOLD: Duration = Duration::from_secs(60);
-/// A group that has not stopped after this long, or a lease if that is longer, is given up.
+/// A group that has not stopped this long after it should have, or a lease if that is longer, is given
+/// up.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest back-off after contests that were lost is two to this power intervals.
 const MAX_BACKOFF: u32 = 4;
-
-/// A group as the configuration has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupPlan {
-    pub id: GroupId,
-    /// All nodes that may serve it, the best first.
-    pub ranked: Vec<NodeId>,
-}
-
-/// What runs here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Serving {
-    Stopped,
-    Started,
-    /// Told to stop, and not yet said to have.
-    Stopping,
-}
-
-/// Why a group stops being served here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// A majority could not be had in time.
-    LeaseLost,
-    /// The operator wants it elsewhere.
-    Moved { to: NodeId },
-    /// A better node is fit again.
-    FailBack { to: NodeId },
-    /// This node may not serve just now: it is on standby, about to stop, or its slow side hangs.
-    NodeUnfit,
-}
-
-/// How a lease came to this node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Course {
-    /// When the lease was free.
-    pub free: Boottime,
-    /// When a majority had granted it.
-    pub majority: Boottime,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GroupCommand {
-    /// Serve it.
-    Start(Course),
-    /// Stop all of it, and say so by [`crate::Cluster::stopped`].
-    Stop(Reason),
-    /// There is no higher ballot left to claim the lease with.
-    BallotsExhausted,
-}
 
 /// What a group sees of its node in one step.
 pub(crate) struct Outlook<'a> {
@@ -94,6 +51,12 @@ pub(crate) struct Outlook<'a> {
     /// The number of a peer's acceptor.
     pub(crate) acceptor: &'a dyn Fn(NodeId) -> Option<usize>,
     pub(crate) standing: &'a dyn Fn(NodeId) -> Standing,
+    /// What a peer last reported of this group.
+    pub(crate) reported: &'a dyn Fn(NodeId) -> Reported,
+    pub(crate) constraints: &'a Constraints,
+    /// This group's index, and what is seen of all.
+    pub(crate) index: usize,
+    pub(crate) seen: &'a [Glance],
     /// Our own acceptor's slot.
     pub(crate) slot: &'a dyn Fn(GroupId) -> Slot,
     /// Until when that acceptor abstains.
@@ -105,6 +68,16 @@ pub struct Group {
     pub plan: GroupPlan,
     proposer: Proposer,
     serving: Serving,
+    ready: bool,
+    running: bool,
+    barred: bool,
+    blocked: bool,
+    maintained: bool,
+    disabled: bool,
+    /// Why it is about to stop, once nothing depends on it any more.
+    leaving: Option<Reason>,
+    /// When somebody was last seen to own it.
+    owned_at: Option<Boottime>,
     /// What our own acceptor last said.
     known: Slot,
     /// That acceptor heard of a release which was not looked at yet.
@@ -136,6 +109,14 @@ pub struct Group {
 impl Group {
     pub(crate) fn new(plan: GroupPlan, proposer: Proposer) -> Self {
         Self {
+            ready: !plan.supervised,
+            running: false,
+            barred: false,
+            blocked: false,
+            maintained: false,
+            disabled: false,
+            leaving: None,
+            owned_at: None,
             plan,
             proposer,
             serving: Serving::Stopped,
@@ -197,12 +178,80 @@ impl Group {
         self.look_at
     }
 
+    /// The same, as the configuration has it now.
+    pub(crate) fn replanned(self, plan: GroupPlan) -> Self {
+        Self { plan, ..self }
+    }
+
+    /// Takes note of what was said of it.
+    pub(crate) fn note(&mut self, note: Note) {
+        match note {
+            Note::Ready => self.ready = true,
+            Note::Running(running) => self.running = running,
+            Note::Barred(barred) => self.barred = barred,
+            Note::Blocked(blocked) => self.blocked = blocked,
+            Note::Maintained(maintained) => self.maintained = maintained,
+            Note::Disabled(disabled) => self.disabled = disabled,
+            Note::Unpinned => self.pinned = false,
+        }
+    }
+
+    /// What other groups see of it.
+    pub(crate) fn glance(
+        &mut self,
+        local: NodeId,
+        now: Boottime,
+        timing: &Timing,
+        slot: &dyn Fn(GroupId) -> Slot,
+        reported: &dyn Fn(NodeId) -> Reported,
+    ) -> Glance {
+        let owner = match self.serving {
+            Serving::Started => Some(local),
+            Serving::Stopping => None,
+            Serving::Stopped => {
+                let owner = slot(self.plan.id).live_owner(now);
+                owner.filter(|owner| *owner != local)
+            }
+        };
+        if owner.is_some() {
+            self.owned_at = Some(now);
+        }
+        let running = match owner {
+            Some(owner) if owner == local && self.runs() => Running::Yes,
+            Some(owner) if owner == local => Running::No,
+            Some(owner) => match reported(owner) {
+                Reported { current: false, .. } => Running::Unknown,
+                Reported { said, .. } if said.running => Running::Yes,
+                Reported { .. } => Running::No,
+            },
+            // Our own acceptor may have missed a renewal.
+            None => match self.owned_at {
+                Some(at) if now.since(at) <= timing.lease * 2 => Running::Unknown,
+                _ => Running::No,
+            },
+        };
+        let here = self.serving != Serving::Stopped;
+        Glance {
+            owner,
+            here: here || !(self.proposer.is_idle() || self.proposer.is_releasing()),
+            starting: self.serving == Serving::Started && !self.runs(),
+            running,
+            leaving: self.leaving.is_some() || self.serving == Serving::Stopping,
+        }
+    }
+
+    /// Whether all of it that is to run does.
+    fn runs(&self) -> bool {
+        self.serving == Serving::Started && (self.running || !self.plan.supervised)
+    }
+
     /// All of it has stopped here.
     pub(crate) fn stopped(&mut self, now: Boottime) {
         if self.serving != Serving::Stopping {
             return;
         }
         self.serving = Serving::Stopped;
+        self.running = false;
         self.pinned = false;
         if self.proposer.is_holding() {
             self.release(now);
@@ -216,11 +265,11 @@ impl Group {
     }
 
     /// The operator wants it on `to`.
-    pub(crate) fn move_to(&mut self, to: NodeId, local: NodeId, out: &mut Vec<GroupCommand>) {
+    pub(crate) fn move_to(&mut self, to: NodeId, local: NodeId) {
         if to == local {
             self.pinned = true;
         } else if self.serving == Serving::Started {
-            self.stop(Reason::Moved { to }, out);
+            self.leaving = Some(Reason::Moved { to });
         }
     }
 
@@ -291,21 +340,35 @@ impl Group {
             Serving::Started => self.serve(outlook, out),
             Serving::Stopping => self.wait_for_stop(outlook),
             Serving::Stopped if self.proposer.is_releasing() => {}
-            Serving::Stopped if !outlook.may_take || !self.plan.ranked.contains(&outlook.local) => {
-                self.withdraw(outlook.now);
-            }
+            Serving::Stopped if !self.may_take(outlook) => self.withdraw(outlook.now),
             Serving::Stopped if self.proposer.is_idle() => self.contend(outlook, out),
             Serving::Stopped => self.follow_claim(outlook, out),
+        }
+    }
+
+    /// Stops it, or lets go first what depends on it.
+    fn leave(&mut self, reason: Reason, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
+        let followed = outlook
+            .constraints
+            .followed_here(outlook.index, outlook.seen);
+        if followed && !outlook.hangs {
+            self.leaving = Some(reason);
+        } else {
+            self.stop(reason, out);
+            self.wait_for_stop(outlook);
         }
     }
 
     /// It is served here: is the lease still ours, and should it be?
     fn serve(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
         let Outlook { now, timing, .. } = *outlook;
-        if !outlook.may_keep {
-            self.stop(Reason::NodeUnfit, out);
-            self.wait_for_stop(outlook);
-            return;
+        if let Some(reason) = self.must_leave(outlook) {
+            self.leave(reason, outlook, out);
+            if self.serving != Serving::Started {
+                return;
+            }
+        } else {
+            self.leaving = None;
         }
         let end = self.open_until();
         if end > now && self.proposer.lease_end() > now {
@@ -318,7 +381,10 @@ impl Group {
         }
         // Closed, or about to be. A renewal may come through yet, also after this node stood still; if
         // none does, what runs is stopped.
-        if now.since(end.max(outlook.woke_at)) > timing.grace_after_lapse() && end <= now {
+        if now.since(end.max(outlook.woke_at)) > timing.grace_after_lapse()
+            && end <= now
+            && !self.maintained
+        {
             if !self.proposer.is_holding() {
                 self.proposer.abandon();
             }
@@ -332,7 +398,8 @@ impl Group {
         let Outlook {
             now, timing, local, ..
         } = *outlook;
-        if !outlook.auto_failback || self.pinned || now < self.failback_from {
+        let settled_here = !outlook.auto_failback || self.pinned || now < self.failback_from;
+        if settled_here || self.maintained || self.leaving.is_some() {
             return;
         }
         // A node whose acceptor still abstains would not hear that the lease is free.
@@ -343,10 +410,19 @@ impl Group {
         let settled = |node: &NodeId| {
             (outlook.fit_since)(*node).is_some_and(|since| now.since(since) >= timing.lease)
                 && hears(*node)
+                && (outlook.reported)(*node).current
+                && self.standing(*node, outlook) == Standing::Fit
         };
-        let mut better = self.plan.ranked.iter().take_while(|node| **node != local);
-        if let Some(to) = better.find(|node| settled(node)).copied() {
-            self.stop(Reason::FailBack { to }, out);
+        let own = self.points(local, outlook) + self.plan.stickiness;
+        let better = |node: &&NodeId| {
+            let points = self.points(**node, outlook);
+            let before = self.place(**node) < self.place(local);
+            **node != local && (points > own || points == own && before)
+        };
+        let better = self.plan.ranked.iter().filter(better).copied();
+        let settled = better.filter(settled);
+        if let Some(to) = ranking::first(settled, |node| self.rank(node, outlook)) {
+            self.leave(Reason::FailBack { to }, outlook, out);
         }
     }
 
@@ -354,8 +430,9 @@ impl Group {
         match reason {
             Reason::Moved { to } => self.successor = Successor::chosen(to),
             Reason::FailBack { to } => self.successor = Successor::fit(to),
-            Reason::LeaseLost | Reason::NodeUnfit => self.successor = Successor::default(),
+            _ => self.successor = Successor::default(),
         }
+        self.leaving = None;
         self.lost = reason == Reason::LeaseLost;
         self.serving = Serving::Stopping;
         self.stopping_since = None;
@@ -366,20 +443,24 @@ impl Group {
     /// It is being stopped here: until it has, nobody else may start it.
     fn wait_for_stop(&mut self, outlook: &Outlook<'_>) {
         let since = *self.stopping_since.get_or_insert(outlook.now);
-        let patience = outlook.timing.lease.max(STOP_PATIENCE);
-        if outlook.hangs || outlook.now.since(since) > patience {
+        let patience = outlook
+            .timing
+            .lease
+            .max(STOP_PATIENCE + self.plan.stop_timeout);
+        let out_of_patience = outlook.now.since(since) > patience && !self.blocked;
+        if (outlook.hangs || out_of_patience) && !self.maintained {
             // It may never stop. The guard is closed, and the lease runs out.
             self.proposer.abandon();
         }
         // A node that lost its lease does not know who is fit.
         if !self.lost && self.successor != Successor::chosen(self.successor.node()) {
             // Stopping takes its time, and the best may be another by now, even this node.
-            let standing = |node| match node == outlook.local {
-                true if outlook.may_take => Standing::Fit,
-                true => Standing::Out,
-                false => (outlook.standing)(node),
+            let fit = |node: &NodeId| match *node == outlook.local {
+                true => self.may_take(outlook),
+                false => self.standing(*node, outlook) == Standing::Fit,
             };
-            let best = ranking::best(&self.plan.ranked, standing);
+            let fit = self.plan.ranked.iter().copied().filter(fit);
+            let best = ranking::first(fit, |node| self.rank(node, outlook));
             self.successor = Successor::fit(best.unwrap_or_default());
         }
     }

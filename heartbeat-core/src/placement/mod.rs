@@ -1,5 +1,7 @@
-//! Where a group should be: points for each node.
+//! Where a group should be, and what it has to do with other groups.
 
+pub mod constraint;
 pub mod score;
 
+pub use constraint::{Colocation, Constraints, Glance, Order, Running};
 pub use score::Score;

@@ -182,7 +182,7 @@ impl World {
     }
 
     /// The agent wakes, unless it cannot: then it does as soon as it can.
-    fn wake(&mut self, machine: usize) {
+    pub(crate) fn wake(&mut self, machine: usize) {
         let Machine {
             stands_until,
             starved_until,

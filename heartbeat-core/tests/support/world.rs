@@ -9,6 +9,7 @@ use heartbeat_core::{
     Cluster, Command, Timing,
     cluster::{Intent, Member, Plan},
     group::GroupPlan,
+    placement::Constraints,
 };
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
     clock::Clock,
     events::Event,
     kernel::Kernel,
-    machine::{Errand, Machine},
+    machine::Machine,
     net::{Net, Path, Rng},
     ns,
 };
@@ -68,6 +69,7 @@ pub(crate) struct World {
     pub(crate) wake_latency: u64,
     pub(crate) links: u8,
     pub(crate) groups: Vec<GroupPlan>,
+    pub(crate) constraints: Constraints,
     pub(crate) auto_failback: bool,
     /// The longest lease that acceptors grant, in nanoseconds.
     pub(crate) max_lease: u64,
@@ -111,6 +113,7 @@ impl World {
         let plan = |(index, nodes): (usize, &&[u16])| GroupPlan {
             id: GroupId(0x51f0 + 0x0101 * index as u16),
             ranked: nodes.iter().map(|node| NodeId(*node)).collect(),
+            ..GroupPlan::default()
         };
         Self {
             now: START,
@@ -123,6 +126,7 @@ impl World {
             wake_latency: 0,
             links,
             groups: groups.iter().enumerate().map(plan).collect(),
+            constraints: Constraints::default(),
             auto_failback: true,
             max_lease: ns(timing.lease) * 2,
             errand_takes: 0,
@@ -192,6 +196,7 @@ impl World {
             peers: self.peers_of(machine),
             links: self.links.into(),
             groups: self.groups.clone(),
+            constraints: self.constraints.clone(),
             auto_failback: self.auto_failback,
             incarnation: self.machines[machine].next_incarnation(WALL + self.now),
         });
@@ -201,15 +206,10 @@ impl World {
 
     /// The operator wants a group on a node, and tells the agent of `machine`.
     pub(crate) fn move_to(&mut self, machine: usize, group: usize, to: NodeId) {
-        let mut commands = Vec::new();
         if let Some(agent) = &mut self.machines[machine].agent {
-            agent.cluster.move_to(group, to, &mut commands);
+            agent.cluster.move_to(group, to);
         }
-        let errands = commands.iter().filter_map(Errand::of).collect();
-        let overhang = self.guard_overhang();
-        self.machines[machine].write_guard(overhang);
-        self.note(machine, commands);
-        self.send_on(machine, errands);
+        self.wake(machine);
     }
 
     /// The operator tells the agent of `machine` what to do.

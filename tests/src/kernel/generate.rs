@@ -109,6 +109,7 @@ fn local(rng: &mut Rng, world: &mut World, now: u64) {
     local.load = rng.bits() as u16;
     local.groups_owned = rng.bits() as u16;
     local.config_generation = rng.bits() as u32;
+    local.report = rng.bits() as u32;
     local.state = rng.bits() as u8;
     let ago = now.saturating_sub(rng.below(1_000_000_000));
     local.pulse_tick_at = rng.pick(&[0, 1, ago, now + 3_600_000_000_000]);
@@ -272,6 +273,7 @@ fn liveness(rng: &mut Rng) -> Liveness {
         config_generation: rng.bits() as u32,
         pulse_age_us: rng.bits() as u32,
         reason_age_us: rng.bits() as u32,
+        report: rng.bits() as u32,
     }
 }
 

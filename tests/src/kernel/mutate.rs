@@ -32,7 +32,7 @@ const FIELDS: [(usize, usize); 23] = [
     (offset::CONFIG_GENERATION, 4),
     (offset::PULSE_AGE, 4),
     (offset::REASON_AGE, 4),
-    (offset::RESERVED, 4),
+    (offset::REPORT, 4),
     (offset::INCARNATION, 8),
     (offset::SEQUENCE, 8),
     (offset::NONCE, 8),

@@ -109,6 +109,7 @@ impl World {
                 config_generation: 3,
                 load: 250,
                 groups_owned: 1,
+                report: 12,
                 state: NodeState::Active as u8,
                 key_id: KEY_ID,
                 ..Local::default()

@@ -306,6 +306,7 @@ fn a_fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
                 config_generation: 6,
                 pulse_age_us: 7,
                 reason_age_us: 8,
+                report: 9,
             };
         })
     };
@@ -328,6 +329,7 @@ fn a_fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
         config_generation: 6,
         pulse_age_us: 7,
         reason_age_us: 8,
+        report: 9,
         health: 3,
         load: 4,
         groups_owned: 5,

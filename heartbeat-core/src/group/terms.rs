@@ -1,0 +1,111 @@
+//! What a group is told, and what it tells.
+
+use std::time::Duration;
+
+use heartbeat_common::{
+    time::Boottime,
+    wire::{GroupId, NodeId},
+};
+
+use crate::placement::Score;
+
+/// A group as the configuration has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupPlan {
+    pub id: GroupId,
+    /// All nodes that may serve it, the best first among those with equal scores.
+    pub ranked: Vec<NodeId>,
+    /// Points for and against nodes; those that are not named have none.
+    pub locations: Vec<(NodeId, Score)>,
+    /// Points for the node that serves it.
+    pub stickiness: Score,
+    /// How long its resources may take to stop.
+    pub stop_timeout: Duration,
+    /// Whether its resources take part: then it contends only once they are said to be ready, and runs
+    /// only once they are said to. Where nobody says anything it always is, and runs once it is served.
+    pub supervised: bool,
+}
+
+impl GroupPlan {
+    /// What the configuration says for and against `node`.
+    pub fn location(&self, node: NodeId) -> Score {
+        let locations = self.locations.iter();
+        locations
+            .filter(|(at, _)| *at == node)
+            .map(|(_, score)| *score)
+            .sum()
+    }
+}
+
+/// What runs here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    Stopped,
+    Started,
+    /// Told to stop, and not yet said to have.
+    Stopping,
+}
+
+/// Why a group stops being served here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A majority could not be had in time.
+    LeaseLost,
+    /// The operator wants it elsewhere.
+    Moved { to: NodeId },
+    /// A better node is fit again.
+    FailBack { to: NodeId },
+    /// This node may not serve just now: it is on standby, about to stop, or its slow side hangs.
+    NodeUnfit,
+    /// Its resources failed here.
+    Failed,
+    /// The operator wants it to run nowhere.
+    Disabled,
+    /// Another group forbids it to be here, or to run at all.
+    Constrained,
+}
+
+impl Reason {
+    /// Whether it is decided once, and not seen anew at each look.
+    pub(super) const fn is_lasting(self) -> bool {
+        matches!(self, Self::Moved { .. } | Self::FailBack { .. })
+    }
+}
+
+/// What those who run a group's resources, and operators, say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Nothing of it runs here that should not: it may be contended for.
+    Ready,
+    /// All of it that is to run does, or not.
+    Running(bool),
+    /// Its resources cannot run here for now, or can again.
+    Barred(bool),
+    /// It failed to stop, and may still run; or that was mended. While it may, nobody else must start it.
+    Blocked(bool),
+    /// It is left alone, or no longer.
+    Maintained(bool),
+    /// The operator wants it to run nowhere, or somewhere again.
+    Disabled(bool),
+    /// The operator does not mind any more where it is.
+    Unpinned,
+}
+
+/// How a lease came to this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Course {
+    /// When the lease was free.
+    pub free: Boottime,
+    /// When a majority had granted it.
+    pub majority: Boottime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupCommand {
+    /// Serve it.
+    Start(Course),
+    /// Stop all of it, and say so by [`crate::Cluster::stopped`].
+    Stop(Reason),
+    /// There is no higher ballot left to claim the lease with.
+    BallotsExhausted,
+}

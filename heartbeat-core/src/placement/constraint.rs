@@ -1,0 +1,254 @@
+//! What groups have to do with each other: which follow which, which keep apart, which come after
+//! which.
+//!
+//! Each node applies this to what it sees of the other groups. Views may differ for a moment; then a
+//! group starts later, or has to go again.
+
+use heartbeat_common::wire::NodeId;
+
+use super::Score;
+
+/// Where one group is to be, seen from another. Both are indices of groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Colocation {
+    /// The one that follows.
+    pub group: usize,
+    /// The one that it follows, or keeps away from.
+    pub with: usize,
+    /// [`Score::MUST`] and [`Score::NEVER`] are binding, all others are advice.
+    pub score: Score,
+}
+
+/// What must run before what. Both are indices of groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    pub first: usize,
+    pub then: usize,
+    /// If not, it only matters where both are about to start.
+    pub mandatory: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Constraints {
+    pub colocations: Vec<Colocation>,
+    pub orders: Vec<Order>,
+}
+
+/// Whether all of a group runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Running {
+    Yes,
+    No,
+    #[default]
+    Unknown,
+}
+
+/// What this node sees of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// Who serves it.
+    pub owner: Option<NodeId>,
+    /// Whether it runs here, stops here or is about to come here.
+    pub here: bool,
+    /// Whether it starts here and has not come to the end of that.
+    pub starting: bool,
+    pub running: Running,
+    /// Whether it is about to stop here.
+    pub leaving: bool,
+}
+
+impl Constraints {
+    pub fn is_empty(&self) -> bool {
+        self.colocations.is_empty() && self.orders.is_empty()
+    }
+
+    /// Whether `group` has to do with any other.
+    pub fn concern(&self, group: usize) -> bool {
+        let colocated = |c: &Colocation| c.group == group || c.with == group;
+        let ordered = |o: &Order| o.first == group || o.then == group;
+        self.colocations.iter().any(colocated) || self.orders.iter().any(ordered)
+    }
+
+    /// Whether `group` may be on `node`, this one (`local`) or another.
+    pub(crate) fn allow(&self, group: usize, node: NodeId, local: NodeId, seen: &[Glance]) -> bool {
+        self.colocations
+            .iter()
+            .filter(|colocation| colocation.group == group)
+            .all(|colocation| {
+                let with = seen.get(colocation.with).copied().unwrap_or_default();
+                match colocation.score {
+                    Score::MUST => with.owner == Some(node) && !(node == local && with.leaving),
+                    Score::NEVER => with.owner != Some(node) && !(node == local && with.here),
+                    _ => true,
+                }
+            })
+    }
+
+    /// Points for `node` from the groups that are there.
+    pub(crate) fn advise(&self, group: usize, node: NodeId, seen: &[Glance]) -> Score {
+        self.colocations
+            .iter()
+            .filter(|colocation| colocation.group == group && colocation.score.is_finite())
+            .filter(|colocation| {
+                seen.get(colocation.with)
+                    .is_some_and(|with| with.owner == Some(node))
+            })
+            .map(|colocation| colocation.score)
+            .sum()
+    }
+
+    /// Whether what comes before `group` is far enough for it to start here.
+    pub(crate) fn may_start(&self, group: usize, seen: &[Glance]) -> bool {
+        self.before(group, seen).all(|(order, first)| {
+            if order.mandatory {
+                first.running == Running::Yes && !first.leaving
+            } else {
+                !first.starting
+            }
+        })
+    }
+
+    /// Whether `group` must not go on, since what it comes after does not run, or is about to stop.
+    pub(crate) fn must_stop(&self, group: usize, seen: &[Glance]) -> bool {
+        self.before(group, seen).any(|(order, first)| {
+            order.mandatory && (first.running == Running::No || first.leaving)
+        })
+    }
+
+    /// Whether a group runs here that has to stop before `group` does.
+    pub(crate) fn followed_here(&self, group: usize, seen: &[Glance]) -> bool {
+        let here = |other: usize| seen.get(other).is_some_and(|other| other.here);
+        let follows = |c: &Colocation| c.with == group && c.score == Score::MUST && here(c.group);
+        let comes_after = |o: &Order| o.first == group && o.mandatory && here(o.then);
+        self.colocations.iter().any(follows) || self.orders.iter().any(comes_after)
+    }
+
+    fn before<'a>(
+        &'a self,
+        group: usize,
+        seen: &'a [Glance],
+    ) -> impl Iterator<Item = (&'a Order, Glance)> {
+        let orders = self.orders.iter().filter(move |order| order.then == group);
+        orders.map(|order| (order, seen.get(order.first).copied().unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: NodeId = NodeId(1);
+    const B: NodeId = NodeId(2);
+    const WEB: usize = 0;
+    const DB: usize = 1;
+
+    fn colocated(score: Score) -> Constraints {
+        Constraints {
+            colocations: vec![Colocation {
+                group: WEB,
+                with: DB,
+                score,
+            }],
+            orders: Vec::new(),
+        }
+    }
+
+    fn ordered(mandatory: bool) -> Constraints {
+        Constraints {
+            colocations: Vec::new(),
+            orders: vec![Order {
+                first: DB,
+                then: WEB,
+                mandatory,
+            }],
+        }
+    }
+
+    fn seen(db: Glance) -> [Glance; 2] {
+        [Glance::default(), db]
+    }
+
+    fn on(owner: NodeId) -> Glance {
+        Glance {
+            owner: Some(owner),
+            here: owner == A,
+            running: Running::Yes,
+            ..Glance::default()
+        }
+    }
+
+    #[test]
+    fn a_follower_may_only_be_where_its_leader_stays() {
+        let rules = colocated(Score::MUST);
+        assert!(rules.allow(WEB, A, A, &seen(on(A))));
+        assert!(!rules.allow(WEB, B, A, &seen(on(A))));
+        assert!(!rules.allow(WEB, A, A, &seen(Glance::default())));
+        let leaving = Glance {
+            leaving: true,
+            ..on(A)
+        };
+        assert!(!rules.allow(WEB, A, A, &seen(leaving)));
+        // The leader may be anywhere.
+        assert!(rules.allow(DB, B, A, &seen(on(A))));
+        assert!(rules.followed_here(DB, &[on(A), on(A)]));
+        assert!(!rules.followed_here(DB, &[on(B), on(A)]));
+        assert!(!rules.followed_here(WEB, &[on(A), on(A)]));
+    }
+
+    #[test]
+    fn who_keeps_away_also_keeps_away_from_what_is_about_to_come() {
+        let rules = colocated(Score::NEVER);
+        assert!(!rules.allow(WEB, A, A, &seen(on(A))));
+        assert!(rules.allow(WEB, B, A, &seen(on(A))));
+        assert!(rules.allow(WEB, A, A, &seen(Glance::default())));
+        let coming = Glance {
+            here: true,
+            ..Glance::default()
+        };
+        assert!(!rules.allow(WEB, A, A, &seen(coming)));
+        assert!(!rules.followed_here(DB, &[on(A), on(A)]));
+    }
+
+    #[test]
+    fn advice_gives_points_where_the_other_is() {
+        let rules = colocated(Score::new(-20));
+        assert!(rules.allow(WEB, A, A, &seen(on(A))));
+        assert_eq!(rules.advise(WEB, A, &seen(on(A))), Score::new(-20));
+        assert_eq!(rules.advise(WEB, B, &seen(on(A))), Score::ZERO);
+        assert_eq!(
+            colocated(Score::MUST).advise(WEB, A, &seen(on(A))),
+            Score::ZERO
+        );
+    }
+
+    #[test]
+    fn a_mandatory_order_starts_after_and_stops_before() {
+        let rules = ordered(true);
+        let is = |running| Glance { running, ..on(B) };
+        assert!(rules.may_start(WEB, &seen(is(Running::Yes))));
+        assert!(!rules.may_start(WEB, &seen(is(Running::Unknown))));
+        assert!(rules.must_stop(WEB, &seen(is(Running::No))));
+        // What is only not known is no reason to stop.
+        assert!(!rules.must_stop(WEB, &seen(is(Running::Unknown))));
+        let leaving = Glance {
+            leaving: true,
+            ..on(A)
+        };
+        assert!(!rules.may_start(WEB, &seen(leaving)));
+        assert!(rules.must_stop(WEB, &seen(leaving)));
+        assert!(rules.followed_here(DB, &[on(A), on(A)]));
+    }
+
+    #[test]
+    fn an_advisory_order_only_waits_for_a_start_that_is_under_way_here() {
+        let rules = ordered(false);
+        assert!(rules.may_start(WEB, &seen(Glance::default())));
+        let starting = Glance {
+            starting: true,
+            ..on(A)
+        };
+        assert!(!rules.may_start(WEB, &seen(starting)));
+        assert!(!rules.must_stop(WEB, &seen(Glance::default())));
+        assert!(!rules.followed_here(DB, &[on(A), on(A)]));
+    }
+}

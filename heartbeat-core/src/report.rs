@@ -1,0 +1,28 @@
+//! What a node tells its peers of its groups, beside who owns them: that travels with the leases.
+
+/// What a node told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Its number, and that of the agent's life that made it. Heartbeats carry both.
+    pub number: u32,
+    pub incarnation: u64,
+    /// In the order of the groups here. Of those that are missing at the end it said nothing.
+    pub groups: Vec<GroupReport>,
+}
+
+/// What it told of one group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupReport {
+    /// Its resources cannot run there for now.
+    pub barred: bool,
+    /// All of it that is to run does.
+    pub running: bool,
+}
+
+/// The same, as it stands now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// Whether this is the latest that the node has to say.
+    pub current: bool,
+    pub said: GroupReport,
+}
