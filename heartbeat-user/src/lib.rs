@@ -1,18 +1,20 @@
-//! The heartbeat agent: loads the kernel programs, sends probes, judges peers, moves addresses.
+//! The heartbeat agent: loads the kernel programs, sends probes, judges peers, runs resources.
 //!
-//! `pulse` is the real-time side, `vip` moves addresses, everything else is the slow side. See
-//! `ARCHITECTURE.md`.
+//! `pulse` is the real-time side, `conductor` moves addresses and drives resources, everything else is the
+//! slow side. See `ARCHITECTURE.md`.
 
 pub mod agent;
 pub mod clock;
 pub mod commands;
+pub mod conductor;
 pub mod config;
 pub mod control;
 pub mod dataplane;
+pub mod decisions;
 pub mod hooks;
 mod incarnation;
 pub mod logging;
 pub mod net;
 pub mod peering;
 pub mod pulse;
-pub mod vip;
+pub mod resources;

@@ -3,10 +3,12 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use heartbeat_user::{
     agent,
-    commands::{check, events, keygen, load, operate, ping, status, witness},
+    commands::{
+        check, events, keygen, load, operate, ping, resource, simulate, status, verify, witness,
+    },
     config::{self, Config, XdpMode},
     control::protocol::Request,
     logging,
@@ -100,6 +102,45 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Let a group that was moved go wherever it is best again
+    Unmove {
+        /// Name of the group
+        group: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Show, stop, start and restart resources
+    Resource {
+        #[command(subcommand)]
+        command: ResourceCommand,
+    },
+    /// Forget the failures of a resource, or of all, so that it may run again
+    Cleanup(Cleanup),
+    /// Leave everything, or one group, alone: nothing is started, stopped or monitored
+    Maintenance {
+        #[arg(value_enum)]
+        state: OnOff,
+        /// Name of the group; all groups, if absent
+        group: Option<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Let the resource agents on this host validate their parameters
+    Verify {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Show where groups would go if nodes failed; changes nothing
+    Simulate {
+        /// A node that fails; may be repeated
+        #[arg(long, value_name = "NODE")]
+        fail: Vec<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Load the responder alone: this host answers heartbeats without an agent
     Load {
         /// Interface to answer on
@@ -119,6 +160,68 @@ enum Command {
         #[arg(long)]
         instance: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum ResourceCommand {
+    /// Print a line for each resource
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print all that is known of a resource
+    Show {
+        /// Name of the resource
+        name: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a resource, or a whole group, that was stopped run again
+    Start {
+        /// Name of the resource or the group
+        name: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Stop a resource and what follows it in its group, or a whole group, until `start`
+    Stop {
+        /// Name of the resource or the group
+        name: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Stop and start a resource where it runs
+    Restart {
+        /// Name of the resource
+        name: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Forget the failures of a resource, or of all, so that it may run again
+    Cleanup(Cleanup),
+}
+
+#[derive(Debug, Args)]
+struct Cleanup {
+    /// Name of the resource; all, if absent
+    name: Option<String>,
+    /// Only on this node
+    #[arg(long = "on", value_name = "NODE")]
+    on: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnOff {
+    On,
+    Off,
 }
 
 #[derive(Debug, Args)]
@@ -195,6 +298,26 @@ fn run(command: Command) -> Result<ExitCode> {
             let node = name.unwrap_or_else(|| config.local().name.clone());
             operate::run(&config.socket(), &Request::Online { node })?;
         }
+        Command::Unmove { group, config } => {
+            operate::run(&config.load()?.socket(), &Request::Unmove { group })?;
+        }
+        Command::Resource { command } => run_resource(command)?,
+        Command::Cleanup(cleanup) => cleanup.run()?,
+        Command::Maintenance {
+            state,
+            group,
+            config,
+        } => {
+            let on = state == OnOff::On;
+            operate::run(
+                &config.load()?.socket(),
+                &Request::Maintenance { on, group },
+            )?;
+        }
+        Command::Verify { config } => return verify::run(&config.load()?),
+        Command::Simulate { fail, config, json } => {
+            simulate::run(&config.load()?, &fail, json)?;
+        }
         Command::Load {
             iface,
             config,
@@ -206,4 +329,33 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Unload { instance } => load::unload(instance.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_resource(command: ResourceCommand) -> Result<()> {
+    let enable = |name: String, config: &ConfigArgs, enabled| {
+        operate::run(&config.load()?.socket(), &Request::Enable { name, enabled })
+    };
+    match command {
+        ResourceCommand::List { config, json } => resource::list(&config.load()?.socket(), json),
+        ResourceCommand::Show { name, config, json } => {
+            resource::show(&config.load()?.socket(), &name, json)
+        }
+        ResourceCommand::Start { name, config } => enable(name, &config, true),
+        ResourceCommand::Stop { name, config } => enable(name, &config, false),
+        ResourceCommand::Restart { name, config } => {
+            let request = Request::Restart { resource: name };
+            operate::run(&config.load()?.socket(), &request)
+        }
+        ResourceCommand::Cleanup(cleanup) => cleanup.run(),
+    }
+}
+
+impl Cleanup {
+    fn run(self) -> Result<()> {
+        let request = Request::Cleanup {
+            resource: self.name,
+            node: self.on,
+        };
+        operate::run(&self.config.load()?.socket(), &request)
+    }
 }

@@ -52,7 +52,7 @@ fn status_shows_the_cluster_in_good_days() -> Result<()> {
                 "  * Node c (id 3): online",
                 "    * link 0: 10.77.0.3       up, rtt * us, * probes, * unanswered, 0 late",
                 "",
-                "VIP List:",
+                "Resource List:",
                 "  * service (10.77.0.100/24 on hb0): Started a",
                 "    * lease: * ms left, ballot *.1, * of 3 votes",
             ],
@@ -259,7 +259,7 @@ fn events_tell_the_story() -> Result<()> {
             &a.heartbeat(&["events"])?.success()?,
             &[
                 "[*] agent started",
-                "[*] vip service: lease acquired, * us after it was free",
+                "[*] group service: lease acquired, * us after it was free",
                 "[*] vip service: taken over; address up * us after the decision, announced * us",
                 "[*] node b: link 0 is down (was *)",
                 "[*] node b is down (was *): silent for * us, noticed * us after the deadline",

@@ -37,7 +37,7 @@ impl Group {
             seen,
             ..
         } = *outlook;
-        if !outlook.may_keep {
+        if outlook.hangs || !(outlook.may_keep || self.maintained) {
             Some(Reason::NodeUnfit)
         } else if self.maintained {
             None
@@ -56,24 +56,15 @@ impl Group {
         }
     }
 
-    /// The points of `node`.
-    pub(super) fn points(&self, node: NodeId, outlook: &Outlook<'_>) -> Score {
-        let advice = outlook
-            .constraints
-            .advise(outlook.index, node, outlook.seen);
-        self.plan.location(node) + advice
-    }
-
-    /// The place of `node` in the configuration.
-    pub(super) fn place(&self, node: NodeId) -> usize {
-        let ranked = &self.plan.ranked;
-        let place = ranked.iter().position(|ranked| *ranked == node);
-        place.unwrap_or(ranked.len())
-    }
-
     /// Less is better.
     pub(super) fn rank(&self, node: NodeId, outlook: &Outlook<'_>) -> (Reverse<Score>, usize) {
-        (Reverse(self.points(node, outlook)), self.place(node))
+        let Outlook {
+            index,
+            constraints,
+            seen,
+            ..
+        } = *outlook;
+        self.plan.rank(node, index, constraints, seen)
     }
 
     /// Whether a peer can own this group, as far as is known.

@@ -13,7 +13,7 @@ use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, LeaseEntry, NodeId},
 };
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use crate::{
     Timing,
@@ -74,6 +74,8 @@ pub struct Group {
     blocked: bool,
     maintained: bool,
     disabled: bool,
+    /// How long its resources may take to stop.
+    stop_timeout: Duration,
     /// Why it is about to stop, once nothing depends on it any more.
     leaving: Option<Reason>,
     /// When somebody was last seen to own it.
@@ -115,6 +117,7 @@ impl Group {
             blocked: false,
             maintained: false,
             disabled: false,
+            stop_timeout: Duration::ZERO,
             leaving: None,
             owned_at: None,
             plan,
@@ -155,6 +158,16 @@ impl Group {
         }
     }
 
+    /// Whether it is left alone, or could not be stopped.
+    pub fn is_stuck(&self) -> bool {
+        self.maintained || self.blocked
+    }
+
+    /// How long its resources may take to stop.
+    pub fn stop_timeout(&self) -> Duration {
+        self.stop_timeout
+    }
+
     pub fn serving(&self) -> Serving {
         self.serving
     }
@@ -193,6 +206,7 @@ impl Group {
             Note::Maintained(maintained) => self.maintained = maintained,
             Note::Disabled(disabled) => self.disabled = disabled,
             Note::Unpinned => self.pinned = false,
+            Note::StopTimeout(timeout) => self.stop_timeout = timeout,
         }
     }
 
@@ -413,12 +427,9 @@ impl Group {
                 && (outlook.reported)(*node).current
                 && self.standing(*node, outlook) == Standing::Fit
         };
-        let own = self.points(local, outlook) + self.plan.stickiness;
-        let better = |node: &&NodeId| {
-            let points = self.points(**node, outlook);
-            let before = self.place(**node) < self.place(local);
-            **node != local && (points > own || points == own && before)
-        };
+        let (Reverse(points), place) = self.rank(local, outlook);
+        let own = (Reverse(points + self.plan.stickiness), place);
+        let better = |node: &&NodeId| self.rank(**node, outlook) < own;
         let better = self.plan.ranked.iter().filter(better).copied();
         let settled = better.filter(settled);
         if let Some(to) = ranking::first(settled, |node| self.rank(node, outlook)) {
@@ -443,10 +454,7 @@ impl Group {
     /// It is being stopped here: until it has, nobody else may start it.
     fn wait_for_stop(&mut self, outlook: &Outlook<'_>) {
         let since = *self.stopping_since.get_or_insert(outlook.now);
-        let patience = outlook
-            .timing
-            .lease
-            .max(STOP_PATIENCE + self.plan.stop_timeout);
+        let patience = outlook.timing.lease.max(STOP_PATIENCE + self.stop_timeout);
         let out_of_patience = outlook.now.since(since) > patience && !self.blocked;
         if (outlook.hangs || out_of_patience) && !self.maintained {
             // It may never stop. The guard is closed, and the lease runs out.

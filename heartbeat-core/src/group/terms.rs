@@ -1,13 +1,13 @@
 //! What a group is told, and what it tells.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, NodeId},
 };
 
-use crate::placement::Score;
+use crate::placement::{Constraints, Glance, Score};
 
 /// A group as the configuration has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,14 +19,26 @@ pub struct GroupPlan {
     pub locations: Vec<(NodeId, Score)>,
     /// Points for the node that serves it.
     pub stickiness: Score,
-    /// How long its resources may take to stop.
-    pub stop_timeout: Duration,
     /// Whether its resources take part: then it contends only once they are said to be ready, and runs
     /// only once they are said to. Where nobody says anything it always is, and runs once it is served.
     pub supervised: bool,
 }
 
 impl GroupPlan {
+    /// How good `node` is for this group, which has this index among those that are `seen`: less is
+    /// better.
+    pub(crate) fn rank(
+        &self,
+        node: NodeId,
+        index: usize,
+        constraints: &Constraints,
+        seen: &[Glance],
+    ) -> (Reverse<Score>, usize) {
+        let points = self.location(node) + constraints.advise(index, node, seen);
+        let place = self.ranked.iter().position(|ranked| *ranked == node);
+        (Reverse(points), place.unwrap_or(self.ranked.len()))
+    }
+
     /// What the configuration says for and against `node`.
     pub fn location(&self, node: NodeId) -> Score {
         let locations = self.locations.iter();
@@ -89,6 +101,8 @@ pub enum Note {
     Disabled(bool),
     /// The operator does not mind any more where it is.
     Unpinned,
+    /// How long its resources may take to stop.
+    StopTimeout(Duration),
 }
 
 /// How a lease came to this node.

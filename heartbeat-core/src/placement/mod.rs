@@ -1,6 +1,7 @@
 //! Where a group should be, and what it has to do with other groups.
 
 pub mod constraint;
+pub mod predict;
 pub mod score;
 
 pub use constraint::{Colocation, Constraints, Glance, Order, Running};

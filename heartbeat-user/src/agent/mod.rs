@@ -1,8 +1,11 @@
 //! The agent: starts the planes in order, lets the slow side run, takes everything down again.
 
+mod exchange;
+mod groups;
 mod journal;
 mod lock;
 mod operate;
+mod performers;
 mod ping;
 mod reason;
 mod view;
@@ -21,14 +24,17 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     clock,
-    config::{Config, key::Keys},
+    conductor::{self, Conductor, Ends, Order, Told},
+    config::{Config, Group, key::Keys},
     control::server,
     dataplane::{Dataplane, Setup},
     incarnation,
     pulse::{Directive, Directives, Identity, Pulse, Sink},
-    vip::{self, Mover, Order, Outcome},
+    resources::Agents,
 };
+use groups::Groups;
 pub use lock::InstanceLock;
+use performers::Performers;
 
 /// What the real-time threads tell the slow side.
 #[derive(Debug)]
@@ -43,7 +49,7 @@ enum Report {
         at: Boottime,
         error: anyhow::Error,
     },
-    Vip(Outcome),
+    Conductor(Told),
 }
 
 /// Runs the agent until it is told to stop.
@@ -68,7 +74,7 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
     let nonce = getrandom::u64().context("could not get a random number from the kernel")?;
     let setup = Setup::new(&config, keys);
     let mut dataplane = Dataplane::load(setup, |inherited, stale| {
-        vip::sweep(&config, inherited, stale)
+        conductor::sweep(&config, inherited, stale)
     })?;
     let result = run_loaded(
         &config,
@@ -78,7 +84,7 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
     );
     // The guard goes with the programs, so nothing may be left that it kept.
     let none = vec![None; config.served().len()];
-    if let Err(error) = vip::sweep(&config, &none, &[]) {
+    if let Err(error) = conductor::sweep(&config, &none, &[]) {
         log::error!(
             "could not remove all addresses: {error:#}; the guard stays and lets nothing of them pass; \
              remove them (`ip address del`), then `heartbeat unload`"
@@ -110,23 +116,28 @@ fn run_loaded(
     };
     let (reports, inbox) = tokio::sync::mpsc::unbounded_channel();
     let (directives, told) = Directives::new()?;
-    let outcomes = reports.clone();
-    let stopped = directives.clone();
-    let mover = Mover::start(config, dataplane.inherited(), move |outcome| {
-        // Not by way of the slow side: it may hang, and the lease is to be given up then.
-        if let Outcome::Released { vip, .. } | Outcome::Absent { vip } = outcome {
-            stopped.tell(Directive::Stopped { group: vip });
-        }
-        let _ = outcomes.send(Report::Vip(outcome));
-    })?;
-    let sink = Wires {
-        orders: mover.orders(),
-        reports,
+    let inherited = inherited_groups(config, dataplane.inherited());
+    let (orders, orders_inbox) = conductor::inbox();
+    let (work, work_inbox) = tokio::sync::mpsc::unbounded_channel();
+    let told_reports = reports.clone();
+    let ends = Ends {
+        directives: directives.clone(),
+        work,
+        report: move |told| drop(told_reports.send(Report::Conductor(told))),
     };
+    let conductor = Conductor::start(config, &inherited, (orders.clone(), orders_inbox), ends)?;
+    let performers = Performers {
+        groups: Arc::new(config.served_groups().to_vec()),
+        agents: Arc::new(Agents::new(config)),
+        orders: orders.clone(),
+    };
+    runtime.spawn(performers.run(work_inbox));
+    let sink = Wires { orders, reports };
     let started = Pulse::start(
         config,
         keys,
         dataplane,
+        &inherited,
         Arc::clone(&local),
         identity,
         (directives, told),
@@ -135,12 +146,14 @@ fn run_loaded(
     let pulse = match started {
         Ok(pulse) => pulse,
         Err(error) => {
-            mover.stop();
+            conductor.stop();
             return Err(error);
         }
     };
-    let threads = Threads { pulse, mover };
-    let reason = reason::Reason::new(Arc::clone(config), keys, dataplane, local, &threads);
+    let threads = Threads { pulse, conductor };
+    let reason = Groups::open(Arc::clone(config), identity.incarnation).and_then(|groups| {
+        reason::Reason::new(Arc::clone(config), keys, dataplane, local, &threads, groups)
+    });
     match reason {
         Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads)),
         Err(error) => {
@@ -150,29 +163,46 @@ fn run_loaded(
     }
 }
 
+/// Until when each group may be served already, because an earlier run of this node was granted its lease:
+/// that of its addresses, if all of them were left open.
+fn inherited_groups(config: &Config, addresses: &[Option<Boottime>]) -> Vec<Option<Boottime>> {
+    let of = |group: &Group| {
+        let own = config.served().iter().zip(addresses);
+        let own = own.filter(|(vip, _)| vip.group == group.id);
+        let until = own.map(|(_, until)| until.unwrap_or_default()).min();
+        until.filter(|until| *until > Boottime::default())
+    };
+    config.served_groups().iter().map(of).collect()
+}
+
 /// The threads beside tokio's.
 struct Threads {
     pulse: Pulse,
-    mover: Mover,
+    conductor: Conductor,
 }
 
-/// How long a stop may take to hand everything over.
+/// How long a stop may take to hand everything over, beside what the resources may take to stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
 impl Threads {
-    /// Hands over what is served, then releases all addresses. The pulse ends before the mover: without
-    /// it nobody orders anything any more.
+    /// Stops and hands over what is served, then removes all addresses. The pulse ends before the
+    /// conductor: without it nobody orders anything any more.
     fn stop(self) {
         self.pulse
             .directives()
             .tell(Directive::Intend(Intent::Drain));
-        let until = clock::now().after(DRAIN);
-        // The pulse works on its own, so there is nothing to wait for but what it says.
-        while !self.pulse.stats.is_idle() && self.pulse.is_running() && clock::now() < until {
+        // The pulse works on its own, and gives up groups that do not stop in time: there is nothing to
+        // wait for but what it says.
+        let drain = DRAIN + self.pulse.stats.stop_timeout();
+        let until = clock::now().after(drain);
+        while !self.pulse.stats.is_idle_as_can_be()
+            && self.pulse.is_running()
+            && clock::now() < until
+        {
             thread::sleep(Duration::from_millis(1));
         }
         self.pulse.stop();
-        self.mover.stop();
+        self.conductor.stop();
     }
 }
 
@@ -187,17 +217,17 @@ impl Sink for Wires {
         // Neither channel fails before its thread ends, and that is noticed elsewhere.
         match command {
             Command::Group {
-                group: vip,
+                group,
                 command: GroupCommand::Start(course),
-            } => drop(self.orders.send(Order::Acquire {
-                vip,
+            } => drop(self.orders.send(Order::Start {
+                group,
                 course,
                 decided: at,
             })),
             Command::Group {
-                group: vip,
+                group,
                 command: GroupCommand::Stop(_),
-            } => drop(self.orders.send(Order::Release { vip, decided: at })),
+            } => drop(self.orders.send(Order::Stop { group, decided: at })),
             _ => {}
         }
         let _ = self.reports.send(Report::Command(at, command));

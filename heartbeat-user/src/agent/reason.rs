@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, anyhow, bail};
 use aya_log::EbpfLogger;
 use heartbeat_common::{time::Boottime, wire::NodeId};
-use heartbeat_core::{Command, peer::PeerState};
+use heartbeat_core::{Command, group::Note, peer::PeerState};
 use log::Log;
 use tokio::{
     net::UnixListener,
@@ -23,13 +23,16 @@ use tokio::{
 
 use super::{
     Report, Threads,
+    exchange::{Exchange, Fetched},
+    groups::Groups,
     journal::Journal,
     operate::{Operator, Origin},
     ping,
-    view::View,
+    view::{self, Shared, View},
 };
 use crate::{
     clock,
+    conductor::{Order, Part, Told},
     config::{Config, HookEvent, key::Keys},
     control::{
         protocol::{Ping, Request, Response, What},
@@ -39,8 +42,7 @@ use crate::{
     hooks::{Ended, Hooks, Variables},
     net::LinkWatch,
     peering::{self, PeerAsked},
-    pulse::Directive,
-    vip::{Order, Outcome},
+    pulse::{Directive, Directives},
 };
 
 pub(super) struct Reason<'a> {
@@ -49,11 +51,25 @@ pub(super) struct Reason<'a> {
     local: Arc<LocalView>,
     operator: Arc<Operator>,
     link_watch: Option<LinkWatch>,
-    view: View,
+    view: Shared,
     journal: Journal,
     kernel_log: Option<EbpfLogger<&'static dyn Log>>,
+    directives: Directives,
     orders: Sender<Order>,
+    exchange: Exchange,
+    /// Ends of attempts to fetch a report.
+    fetched: UnboundedReceiver<Fetched>,
+    /// What was carried out of what operators decided.
+    applied: Vec<Applied>,
     last_beat: Boottime,
+}
+
+/// What operators want of a group, as far as it was passed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Applied {
+    maintained: bool,
+    stopped: bool,
+    resources_stopped: Vec<bool>,
 }
 
 /// How long hooks may take when the agent stops.
@@ -83,15 +99,33 @@ impl<'a> Reason<'a> {
         dataplane: &'a mut Dataplane,
         local: Arc<LocalView>,
         threads: &Threads,
+        groups: Groups,
     ) -> Result<Self> {
-        let Threads { pulse, mover } = threads;
-        let orders = mover.orders();
+        let Threads { pulse, conductor } = threads;
+        let orders = conductor.orders();
         let stats = Arc::clone(&pulse.stats);
-        let view = View::new(Arc::clone(&config), Arc::clone(&stats), dataplane)?;
+        let view = View::new(Arc::clone(&config), Arc::clone(&stats), dataplane, groups)?;
+        let view = Shared::new(view.into());
+        let (fetched_sender, fetched) = mpsc::unbounded_channel();
+        let exchange = Exchange::new(
+            Arc::clone(&config),
+            keys.clone(),
+            dataplane.peer_rows()?,
+            fetched_sender,
+        );
+        let groups = config.served_groups().iter();
+        let applied = groups.map(|group| Applied {
+            resources_stopped: vec![false; group.resources.len()],
+            ..Applied::default()
+        });
+        let applied = applied.collect();
         let operator = Arc::new(Operator {
             config: Arc::clone(&config),
             keys: keys.clone(),
             directives: pulse.directives().clone(),
+            orders: orders.clone(),
+            view: Arc::clone(&view),
+            decided: Arc::default(),
             stats,
             slots: dataplane.slots()?,
             rows: dataplane.peer_rows()?,
@@ -119,7 +153,11 @@ impl<'a> Reason<'a> {
             view,
             journal: Journal::default(),
             kernel_log,
+            directives: pulse.directives().clone(),
             orders,
+            exchange,
+            fetched,
+            applied,
             last_beat: clock::now(),
         })
     }
@@ -152,6 +190,8 @@ impl<'a> Reason<'a> {
         let mut beat = tokio::time::interval(beat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         self.note(clock::now(), What::Started);
+        let decided = Arc::clone(&self.operator.decided);
+        self.apply_decisions();
         let result = loop {
             tokio::select! {
                 _ = beat.tick() => {
@@ -159,13 +199,15 @@ impl<'a> Reason<'a> {
                     if !threads.pulse.is_running() {
                         break Err(anyhow!("the pulse thread ended by itself: see the log above"));
                     }
-                    if !threads.mover.is_running() {
-                        break Err(anyhow!("the thread that moves addresses ended by itself: see the log above"));
+                    if !threads.conductor.is_running() {
+                        break Err(anyhow!("the thread that runs the resources ended by itself: see the log above"));
                     }
                 }
                 Some(report) = reports.recv() => self.report(report, &hooks),
                 Some((request, answer)) = asked.recv() => self.answer(request, answer),
                 Some(asked) = peers_asked.recv() => self.answer_peer(asked),
+                Some(fetched) = self.fetched.recv() => self.fetched(fetched),
+                () = decided.notified() => self.apply_decisions(),
                 up = came_up(&mut self.link_watch) => self.link_came_up(up),
                 Some(ended) = ended.recv() => self.hook_ended(ended),
                 _ = signals.terminate.recv() => break Ok(()),
@@ -204,26 +246,105 @@ impl<'a> Reason<'a> {
                  announced its addresses",
                 pause.as_millis()
             );
-            // The mover fails only when it has ended, and then there is nothing to announce.
+            // The conductor fails only when it has ended, and then there is nothing to announce.
             let _ = self.orders.send(Order::Reassert);
+        }
+        let view = view::lock(&self.view);
+        self.exchange.look(|peer| view.groups.known(peer));
+    }
+
+    /// A report of a peer came, or did not.
+    fn fetched(&mut self, fetched: Fetched) {
+        let Some((node, report)) = self.exchange.ended(fetched) else {
+            return;
+        };
+        let (report, decided) = view::lock(&self.view).groups.reported(node, report);
+        self.directives.tell(Directive::Reported { node, report });
+        if decided {
+            self.apply_decisions();
+        }
+    }
+
+    /// Has carried out what operators decided, here or elsewhere.
+    fn apply_decisions(&mut self) {
+        let view = view::lock(&self.view);
+        let mut words = Vec::new();
+        for (index, group) in self.config.served_groups().iter().enumerate() {
+            let wanted = Applied {
+                maintained: view.groups.is_maintained(group),
+                stopped: view.groups.is_stopped(group),
+                resources_stopped: group
+                    .resources
+                    .iter()
+                    .map(|resource| view.groups.is_resource_stopped(resource))
+                    .collect(),
+            };
+            let old = std::mem::replace(&mut self.applied[index], wanted.clone());
+            let note = |note| self.directives.tell(Directive::Note { group: index, note });
+            if old.maintained != wanted.maintained {
+                let on = wanted.maintained;
+                note(Note::Maintained(on));
+                let _ = self.orders.send(Order::Maintain { group: index, on });
+                let how = if on {
+                    "left alone"
+                } else {
+                    "looked after again"
+                };
+                words.push(format!("group {} is {how}", group.name));
+            }
+            if old.stopped != wanted.stopped {
+                note(Note::Disabled(wanted.stopped));
+                let how = if wanted.stopped {
+                    "is not to run"
+                } else {
+                    "may run"
+                };
+                words.push(format!("group {} {how}", group.name));
+            }
+            let resources = old.resources_stopped.iter().zip(&wanted.resources_stopped);
+            for (resource, (_, is)) in resources.enumerate().filter(|(_, (was, is))| was != is) {
+                let part = Part {
+                    group: index,
+                    resource,
+                };
+                let enabled = !is;
+                let _ = self.orders.send(Order::Enable { part, enabled });
+                let how = if enabled { "may run" } else { "is not to run" };
+                words.push(format!("resource {} {how}", group.resources[resource].name));
+            }
+        }
+        drop(view);
+        for what in words {
+            self.note(clock::now(), What::Decided { what });
+        }
+        self.publish();
+    }
+
+    /// Lets the peers know what is new here.
+    fn publish(&self) {
+        if let Some(number) = view::lock(&self.view).groups.publish() {
+            self.directives.tell(Directive::Report { number });
         }
     }
 
     fn report(&mut self, report: Report, hooks: &Hooks) {
         match report {
             Report::Command(at, command) => {
-                if let Some(what) = self.view.command(&command) {
+                let what = view::lock(&self.view).command(&command);
+                if let Some(what) = what {
                     self.note(at, what);
                 }
                 if let Command::PeerChanged { node, from, to, .. } = command {
                     self.peer_hooks(node, from, to, at, hooks);
                 }
             }
-            Report::Vip(outcome) => {
-                if let Some(what) = self.view.outcome(&outcome) {
+            Report::Conductor(told) => {
+                let what = view::lock(&self.view).told(&told);
+                if let Some(what) = what {
                     self.note(clock::now(), what);
                 }
-                self.vip_hooks(&outcome, hooks);
+                self.vip_hooks(&told, hooks);
+                self.publish();
             }
             Report::OwnVoteFailed { at, error } => {
                 log::error!(
@@ -262,11 +383,11 @@ impl<'a> Reason<'a> {
         hooks.fire(event, &variables);
     }
 
-    fn vip_hooks(&self, outcome: &Outcome, hooks: &Hooks) {
-        let (event, vip, at) = match *outcome {
-            Outcome::Acquired { vip, announced, .. } => (HookEvent::Takeover, vip, announced),
-            Outcome::Released { vip, address, .. } => (HookEvent::Release, vip, address),
-            Outcome::Absent { .. } | Outcome::Failed { .. } => return,
+    fn vip_hooks(&self, told: &Told, hooks: &Hooks) {
+        let (event, vip, at) = match *told {
+            Told::Acquired { vip, announced, .. } => (HookEvent::Takeover, vip, announced),
+            Told::Released { vip, address, .. } => (HookEvent::Release, vip, address),
+            _ => return,
         };
         let vip = &self.config.vips[vip];
         let mut variables = self.common_variables(at);
@@ -306,11 +427,18 @@ impl<'a> Reason<'a> {
 
     fn answer(&self, request: Request, answer: oneshot::Sender<Response>) {
         let response = match request {
-            Request::Status => self
-                .view
+            Request::Status => view::lock(&self.view)
                 .status(self.dataplane)
                 .map(|status| Response::Status(Box::new(status))),
-            Request::Move { .. } | Request::Standby { .. } | Request::Online { .. } => {
+            Request::Report => Ok(self.report_for_peers()),
+            Request::Move { .. }
+            | Request::Unmove { .. }
+            | Request::Standby { .. }
+            | Request::Online { .. }
+            | Request::Cleanup { .. }
+            | Request::Maintenance { .. }
+            | Request::Enable { .. }
+            | Request::Restart { .. } => {
                 let operator = Arc::clone(&self.operator);
                 tokio::spawn(async move {
                     let response = operator.carry_out(request, Origin::Local).await;
@@ -347,9 +475,15 @@ impl<'a> Reason<'a> {
             // It was told that there is no answer, and must not be surprised.
             return;
         }
+        let request = serde_json::from_slice::<Request>(&payload);
+        if matches!(request, Ok(Request::Report)) {
+            if let Ok(report) = serde_json::to_vec(&self.report_for_peers()) {
+                let _ = answer.send(report);
+            }
+            return;
+        }
         let name = self.config.node(from).map_or("?", |node| &node.name);
         let operator = Arc::clone(&self.operator);
-        let request = serde_json::from_slice::<Request>(&payload);
         log::info!("node {name} asks: {}", String::from_utf8_lossy(&payload));
         tokio::spawn(async move {
             let response = match request {
@@ -362,6 +496,11 @@ impl<'a> Reason<'a> {
                 let _ = answer.send(response);
             }
         });
+    }
+
+    fn report_for_peers(&self) -> Response {
+        let view = view::lock(&self.view);
+        Response::Report(Box::new(view.groups.published().clone()))
     }
 
     /// Neighbours behind a link that was away may have missed where our addresses are.

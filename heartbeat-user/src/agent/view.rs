@@ -1,11 +1,11 @@
-//! What the slow side knows of the cluster: kept up to date by the pulse's commands and the mover's
-//! outcomes, and turned into events and into a status.
+//! What the slow side knows of the cluster: kept up to date by the pulse's commands and by what the
+//! conductor tells, and turned into events and into a status.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed};
 
 use heartbeat_common::{
     time::Boottime,
-    wire::{NodeId, NodeState},
+    wire::{GroupId, NodeId, NodeState},
 };
 use heartbeat_core::{
     Command, Rows as _,
@@ -15,13 +15,14 @@ use heartbeat_core::{
     peer::PeerState,
 };
 
+use super::groups::Groups;
 use crate::{
     clock,
-    config::{Config, Node, Role, Vip},
+    conductor::Told,
+    config::{Config, Group, Node, Role, Vip},
     control::protocol::{self, DownTrace, What},
     dataplane::{Dataplane, GuardView, LeaseSlots, PeerRows},
     pulse::PulseStats,
-    vip::Outcome,
 };
 
 #[derive(Debug)]
@@ -36,6 +37,15 @@ pub(super) struct View {
     quorate: bool,
     peers: Vec<PeerView>,
     vips: Vec<VipView>,
+    pub(super) groups: Groups,
+}
+
+/// The tasks of the slow side share it. It is locked for moments only, and never across an `await`.
+pub(super) type Shared = Arc<Mutex<View>>;
+
+pub(super) fn lock(view: &Shared) -> MutexGuard<'_, View> {
+    // Whoever panicked with it is gone; what it knows is still of use.
+    view.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Debug)]
@@ -43,6 +53,13 @@ struct PeerView {
     node: NodeId,
     state: PeerState,
     links: Vec<LinkState>,
+}
+
+/// Whose a lease is.
+struct Claim {
+    owner: Option<NodeId>,
+    lease: Option<protocol::Lease>,
+    votes: Option<protocol::Votes>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -56,6 +73,7 @@ impl View {
         config: Arc<Config>,
         stats: Arc<PulseStats>,
         dataplane: &Dataplane,
+        groups: Groups,
     ) -> anyhow::Result<Self> {
         let links = config.links.len();
         let peers = config.peers().map(|peer| PeerView {
@@ -71,6 +89,7 @@ impl View {
         Ok(Self {
             peers: peers.collect(),
             vips: vips.collect(),
+            groups,
             config,
             stats,
             rows: dataplane.peer_rows()?,
@@ -140,10 +159,10 @@ impl View {
     }
 
     fn group_command(&self, group: usize, command: GroupCommand) -> What {
-        let vip = self.config.vips[group].name.clone();
+        let group = self.config.groups[group].name.clone();
         match command {
             GroupCommand::Start(course) => What::LeaseAcquired {
-                vip,
+                group,
                 free_ns: course.free.as_nanos(),
                 majority_ns: course.majority.as_nanos(),
             },
@@ -153,69 +172,65 @@ impl View {
                     Reason::Moved { to } => ("moved", Some(to)),
                     Reason::FailBack { to } => ("fail-back", Some(to)),
                     Reason::NodeUnfit => ("node-unfit", None),
+                    Reason::Failed => ("failed", None),
+                    Reason::Disabled => ("stopped", None),
+                    Reason::Constrained => ("constraint", None),
                 };
                 What::LeaseGivenUp {
-                    vip,
+                    group,
                     reason: reason.to_owned(),
                     successor: successor.map(|node| self.name(node)),
                 }
             }
-            GroupCommand::BallotsExhausted => What::BallotsExhausted { vip },
+            GroupCommand::BallotsExhausted => What::BallotsExhausted { group },
         }
     }
 
-    /// Takes in what became of an address and says what happened.
-    pub(super) fn outcome(&mut self, outcome: &Outcome) -> Option<What> {
-        let (Outcome::Acquired { vip, .. }
-        | Outcome::Released { vip, .. }
-        | Outcome::Absent { vip }
-        | Outcome::Failed { vip, .. }) = outcome;
-        let name = self.config.vips[*vip].name.clone();
-        let view = &mut self.vips[*vip];
-        let what = match outcome {
-            Outcome::Acquired {
+    /// Takes in what the conductor told and says what happened.
+    pub(super) fn told(&mut self, told: &Told) -> Option<What> {
+        let name = |vip: usize| self.config.vips[vip].name.clone();
+        match told {
+            Told::Acquired {
+                vip,
                 course,
                 decided,
                 address,
                 announced,
-                ..
             } => {
-                *view = VipView {
+                self.vips[*vip] = VipView {
                     held: true,
                     error: None,
                 };
-                What::Takeover {
-                    vip: name,
+                Some(What::Takeover {
+                    vip: name(*vip),
                     free_ns: course.free.as_nanos(),
                     majority_ns: course.majority.as_nanos(),
                     decided_ns: decided.as_nanos(),
                     address_ns: address.as_nanos(),
                     announced_ns: announced.as_nanos(),
-                }
+                })
             }
-            Outcome::Released {
-                decided, address, ..
+            Told::Released {
+                vip,
+                decided,
+                address,
             } => {
-                *view = VipView::default();
-                What::Release {
-                    vip: name,
+                self.vips[*vip] = VipView::default();
+                Some(What::Release {
+                    vip: name(*vip),
                     decided_ns: decided.as_nanos(),
                     address_ns: address.as_nanos(),
-                }
+                })
             }
-            Outcome::Absent { .. } => {
-                *view = VipView::default();
-                return None;
-            }
-            Outcome::Failed { message, .. } => {
-                view.error = Some(message.clone());
-                What::VipError {
-                    vip: name,
+            Told::AddressFailed { vip, message } => {
+                self.vips[*vip].error = Some(message.clone());
+                Some(What::VipError {
+                    vip: name(*vip),
                     message: message.clone(),
-                }
+                })
             }
-        };
-        Some(what)
+            Told::State { .. } | Told::Failed { .. } | Told::Group { .. } => self.groups.told(told),
+        }
     }
 
     pub(super) fn status(&self, dataplane: &Dataplane) -> anyhow::Result<protocol::Status> {
@@ -248,6 +263,15 @@ impl View {
                 .map(|node| self.node(node, now, dataplane))
                 .collect(),
             vips: self.vips(now),
+            maintenance: self.groups.maintenance(),
+            config: config.digest(),
+            groups: config
+                .groups
+                .iter()
+                .enumerate()
+                .map(|(index, group)| self.group(index, group, now))
+                .collect(),
+            failures: self.groups.failures(),
             counters: counters
                 .into_iter()
                 .map(|(name, n)| (name.to_owned(), n))
@@ -282,12 +306,19 @@ impl View {
             state: peer.map(|peer| self.peers[peer].links[index].name().to_owned()),
             peer: peer.map(|peer| self.peer_link(peer, index, now)),
         });
-        let (state, agent) = match peer {
-            None => ("up", self.state),
+        let (state, agent, config, groups) = match peer {
+            None => {
+                let owned = self.stats.groups.iter();
+                let owned = owned.filter(|group| group.open_until.load(Relaxed) > now.as_nanos());
+                let owned = u16::try_from(owned.count()).unwrap_or(u16::MAX);
+                ("up", self.state, self.config.digest(), owned)
+            }
             Some(peer) => {
-                let said = self.rows.row(peer * self.config.links.len()).state;
-                let said = u8::try_from(said).map_or(NodeState::Responder, NodeState::from_wire);
-                (self.peers[peer].state.name(), said)
+                let row = self.rows.row(peer * self.config.links.len());
+                let said =
+                    u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire);
+                let state = self.peers[peer].state.name();
+                (state, said, row.config_generation, row.groups_owned)
             }
         };
         protocol::Node {
@@ -297,6 +328,8 @@ impl View {
             witness: node.role == Role::Witness,
             state: state.to_owned(),
             agent: agent.name().to_owned(),
+            config,
+            groups,
             links: links.collect(),
         }
     }
@@ -321,33 +354,16 @@ impl View {
     }
 
     fn vip(&self, index: usize, vip: &Vip, now: Boottime) -> protocol::Vip {
-        let slot = self.slots.slot(vip.group);
-        let stats = &self.stats.groups[index];
-        let mine = stats.open_until.load(Relaxed) > now.as_nanos();
-        let local = self.config.local().id;
-        let owner = if mine {
-            Some(local)
-        } else {
-            slot.live_owner(now)
-        };
-        let of = self.config.nodes.len();
-        let votes = protocol::Votes {
-            granted: stats.votes.load(Relaxed) as usize,
-            needed: of / 2 + 1,
-            of,
-        };
+        let claim = self.claim(vip.group, now);
         let guard = self.guard.row(index).unwrap_or_default();
         protocol::Vip {
             name: vip.name.clone(),
             address: vip.address.to_string(),
             interface: vip.interface.clone(),
             group: vip.group.0,
-            owner: owner.map(|owner| self.name(owner)),
-            lease: slot.live_owner(now).map(|_| protocol::Lease {
-                ballot: slot.ballot,
-                remaining_ns: slot.expires.saturating_sub(now.as_nanos()),
-            }),
-            votes: (owner == Some(local)).then_some(votes),
+            owner: claim.owner.map(|owner| self.name(owner)),
+            lease: claim.lease,
+            votes: claim.votes,
             guard: protocol::Guard {
                 open: guard.open_until > now.as_nanos(),
                 dropped_in: guard.dropped_in,
@@ -355,6 +371,45 @@ impl View {
             },
             held: self.vips[index].held,
             error: self.vips[index].error.clone(),
+        }
+    }
+
+    fn group(&self, index: usize, group: &Group, now: Boottime) -> protocol::Group {
+        let claim = self.claim(group.id, now);
+        let described = self
+            .groups
+            .describe(index, claim.owner, |node| self.name(node));
+        protocol::Group {
+            lease: claim.lease,
+            votes: claim.votes,
+            ..described
+        }
+    }
+
+    fn claim(&self, group: GroupId, now: Boottime) -> Claim {
+        let slot = self.slots.slot(group);
+        let index = self.config.groups.iter().position(|own| own.id == group);
+        let stats = index.and_then(|index| self.stats.groups.get(index));
+        let open_until = stats.map_or(0, |stats| stats.open_until.load(Relaxed));
+        let local = self.config.local().id;
+        let owner = if open_until > now.as_nanos() {
+            Some(local)
+        } else {
+            slot.live_owner(now)
+        };
+        let of = self.config.nodes.len();
+        let votes = protocol::Votes {
+            granted: stats.map_or(0, |stats| stats.votes.load(Relaxed) as usize),
+            needed: of / 2 + 1,
+            of,
+        };
+        Claim {
+            owner,
+            lease: slot.live_owner(now).map(|_| protocol::Lease {
+                ballot: slot.ballot,
+                remaining_ns: slot.expires.saturating_sub(now.as_nanos()),
+            }),
+            votes: (owner == Some(local)).then_some(votes),
         }
     }
 

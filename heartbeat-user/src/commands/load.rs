@@ -12,11 +12,10 @@ use heartbeat_common::wire::{ClusterId, LinkId, NodeId};
 use super::output;
 use crate::{
     agent::InstanceLock,
-    clock,
+    clock, conductor,
     config::{self, Config, DEFAULT_INSTANCE, XdpMode, key::Keys},
     dataplane::{self, Dataplane, Pins, Setup, SetupLink, pins},
     net::Netlink,
-    vip,
 };
 
 /// Loads the responder on `interface` and leaves it there, pinned.
@@ -93,7 +92,7 @@ pub(super) fn leave(
         .filter(|(_, link, _)| setup.links.iter().any(|own| own.id == *link));
     let peers = peers.count();
     // Nothing is guarded from here on, so nothing may be left of what was.
-    let dataplane = Dataplane::load(setup, |_, guarded| vip::remove_guarded(guarded))?;
+    let dataplane = Dataplane::load(setup, |_, guarded| conductor::remove_guarded(guarded))?;
     let attached = dataplane.attached().first();
     let left = Left {
         mode: attached.map_or("", |attached| attached.name()),
@@ -166,7 +165,7 @@ pub fn unload(instance: Option<&str>) -> Result<()> {
         ))?),
         false => None,
     };
-    vip::remove_guarded(&dataplane::guarded(&pins))?;
+    conductor::remove_guarded(&dataplane::guarded(&pins))?;
     let text = if claim.is_some() && pins.remove()? {
         format!("instance `{instance}` unloaded\n")
     } else {

@@ -10,5 +10,8 @@ mod output;
 pub mod ping;
 mod quantile;
 mod render;
+pub mod resource;
+pub mod simulate;
 pub mod status;
+pub mod verify;
 pub mod witness;

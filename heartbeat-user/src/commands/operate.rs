@@ -1,6 +1,7 @@
-//! `heartbeat move`, `standby` and `online`: what an operator asks of the cluster, on any of its nodes.
+//! `heartbeat move`, `standby`, `resource start` and their kin: what an operator asks of the cluster, on
+//! any of its nodes.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Result, bail};
 
@@ -13,10 +14,13 @@ use crate::{
     peering,
 };
 
+/// How long resources may take to do what is asked.
+const RESOURCES: Duration = Duration::from_secs(300);
+
 /// Asks the agent at `socket`, which may pass it on to another node, and prints what was done.
 pub fn run(socket: &Path, request: &Request) -> Result<()> {
-    // The other agent gets its time, and so does what it does.
-    let takes = peering::PATIENCE * 2;
+    // The other agent gets its time, and so do resources that stop and start.
+    let takes = peering::PATIENCE * 2 + RESOURCES;
     match Client::connect(socket)?.ask(request, takes)? {
         Response::Done { text } => output::print(&format!("{text}\n")).map(drop),
         other => bail!("the agent answered something else: {other:?}"),

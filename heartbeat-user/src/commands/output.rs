@@ -1,6 +1,9 @@
 //! Standard output as scripts and pipes expect it.
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _, stdout};
+use std::{
+    io::{ErrorKind, IsTerminal as _, Write as _, stdout},
+    time::{Duration, UNIX_EPOCH},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -12,6 +15,12 @@ pub(super) fn print(text: &str) -> Result<bool> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error).context("could not write to standard output"),
     }
+}
+
+/// A time on the wall clock, given in nanoseconds since 1970: 2026-11-25T17:03:00Z.
+pub(super) fn utc(unix_ns: u64) -> String {
+    let at = UNIX_EPOCH + Duration::from_nanos(unix_ns);
+    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 /// Whether to colour: on a terminal, unless `NO_COLOR` is set (no-color.org).

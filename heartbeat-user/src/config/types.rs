@@ -13,6 +13,7 @@ use heartbeat_common::{
 };
 
 use heartbeat_core::placement::Score;
+pub use heartbeat_core::placement::{Colocation, Order};
 
 use super::report::Problem;
 use crate::net::IpPrefix;
@@ -102,6 +103,10 @@ impl Config {
             Role::Member => &self.groups,
             Role::Witness => &[],
         }
+    }
+
+    pub fn digest(&self) -> u32 {
+        1
     }
 
     pub fn group_named(&self, name: &str) -> Option<&Group> {
@@ -226,6 +231,15 @@ pub struct Group {
     pub maintenance: bool,
 }
 
+impl Group {
+    /// What the configuration says for and against `node`.
+    pub fn location(&self, node: NodeId) -> Score {
+        let locations = self.locations.iter();
+        let of_node = locations.filter(|(at, _)| *at == node);
+        of_node.map(|(_, score)| *score).sum()
+    }
+}
+
 /// A part of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
@@ -255,6 +269,17 @@ pub enum ResourceKind {
     Exec(Exec),
 }
 
+impl fmt::Display for ResourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vip(_) => f.write_str("vip"),
+            Self::Ocf(ocf) => write!(f, "ocf:{}:{}", ocf.provider, ocf.agent),
+            Self::Systemd(unit) => write!(f, "systemd:{unit}"),
+            Self::Exec(_) => f.write_str("exec"),
+        }
+    }
+}
+
 /// An agent of the Open Cluster Framework: `$OCF_ROOT/resource.d/<provider>/<agent>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ocf {
@@ -281,25 +306,6 @@ pub enum Exec {
         stop: Vec<String>,
         check: Vec<String>,
     },
-}
-
-/// Where one group is to be, seen from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Colocation {
-    /// Index in [`Config::groups`]: the one that follows.
-    pub group: usize,
-    /// Index in [`Config::groups`]: the one that it follows, or keeps away from.
-    pub with: usize,
-    pub score: Score,
-}
-
-/// What must run before what. Both are indices in [`Config::groups`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
-    pub first: usize,
-    pub then: usize,
-    /// If not, it only matters where both are about to start.
-    pub mandatory: bool,
 }
 
 /// An address that moves between nodes.

@@ -47,28 +47,28 @@ impl fmt::Display for What {
                 alive,
             } => write!(f, "quorum LOST: {alive} nodes alive"),
             Self::LeaseAcquired {
-                vip,
+                group,
                 free_ns,
                 majority_ns,
             } => write!(
                 f,
-                "vip {vip}: lease acquired, {} after it was free",
+                "group {group}: lease acquired, {} after it was free",
                 Micros(*free_ns, *majority_ns)
             ),
             Self::LeaseGivenUp {
-                vip,
+                group,
                 reason,
                 successor,
             } => {
-                write!(f, "vip {vip}: stops being served here ({reason}")?;
+                write!(f, "group {group}: stops being served here ({reason}")?;
                 if let Some(successor) = successor {
                     write!(f, ", for {successor}")?;
                 }
                 f.write_str(")")
             }
-            Self::BallotsExhausted { vip } => write!(
+            Self::BallotsExhausted { group } => write!(
                 f,
-                "vip {vip}: its ballots are used up: some node has claimed it with a clock or a \
+                "group {group}: its ballots are used up: some node has claimed it with a clock or a \
                  release that is far off; restart all agents and responders of the cluster"
             ),
             Self::Takeover {
@@ -92,6 +92,36 @@ impl fmt::Display for What {
                 "vip {vip}: released; address gone {} after the decision",
                 Micros(*decided_ns, *address_ns)
             ),
+            Self::Resource { resource, state } => write!(f, "resource {resource} is {state}"),
+            Self::ResourceFailed {
+                resource,
+                action,
+                outcome,
+                message,
+            } => {
+                write!(f, "resource {resource}: {action} FAILED: {outcome}")?;
+                match message.lines().last() {
+                    Some(last) => write!(f, ": {last}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Group { group, state } => match state.as_str() {
+                "started" => write!(f, "group {group}: all of it runs"),
+                "incomplete" => write!(f, "group {group}: not all of it runs"),
+                "stopped" => write!(f, "group {group}: all of it has stopped"),
+                "barred" => write!(
+                    f,
+                    "group {group}: cannot run here for now; `heartbeat cleanup` forgets its failures"
+                ),
+                "fit" => write!(f, "group {group}: may run here again"),
+                "blocked" => write!(
+                    f,
+                    "group {group}: BLOCKED: it could not be stopped, and may still run; stop it by hand, \
+                     then `heartbeat cleanup`"
+                ),
+                _ => write!(f, "group {group}: {state}"),
+            },
+            Self::Decided { what } => write!(f, "decided by an operator: {what}"),
             Self::VipError { vip, message } => write!(f, "vip {vip}: {message}"),
             Self::Hook {
                 on, exec, message, ..

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::decisions::Decisions;
+
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
@@ -31,6 +33,34 @@ pub enum Request {
     Online {
         node: String,
     },
+    /// Let `group` go wherever it is best.
+    Unmove {
+        group: String,
+    },
+    /// Forget the failures of `resource`, or of all, on `node`, or on all.
+    Cleanup {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resource: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
+    },
+    /// Leave `group`, or everything, alone, or no longer.
+    Maintenance {
+        on: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+    },
+    /// Let a group or a resource run, or not.
+    Enable {
+        name: String,
+        enabled: bool,
+    },
+    /// Stop and start a resource where it runs.
+    Restart {
+        resource: String,
+    },
+    /// What the agent has to report; for its peers.
+    Report,
 }
 
 /// What the agent answers.
@@ -40,6 +70,7 @@ pub enum Response {
     Status(Box<Status>),
     Events(Events),
     Ping(Ping),
+    Report(Box<Report>),
     /// It was done; the text says what.
     Done {
         text: String,
@@ -71,6 +102,17 @@ pub struct Status {
     pub pulse: Pulse,
     pub nodes: Vec<Node>,
     pub vips: Vec<Vip>,
+    /// Whether everything is left alone.
+    #[serde(default)]
+    pub maintenance: bool,
+    /// What all nodes should have the same of this node's configuration, as a number.
+    #[serde(default)]
+    pub config: u32,
+    #[serde(default)]
+    pub groups: Vec<Group>,
+    /// The latest failed actions on all nodes, oldest first, until they are cleaned up.
+    #[serde(default)]
+    pub failures: Vec<FailedAction>,
     /// Verdict name → packets, from the kernel's `counters` map.
     pub counters: std::collections::BTreeMap<String, u64>,
 }
@@ -114,7 +156,105 @@ pub struct Node {
     pub state: String,
     /// `responder`, `starting`, `active`, ...: what the node says of itself.
     pub agent: String,
+    /// That of its configuration; 0 if its agent never said.
+    #[serde(default)]
+    pub config: u32,
+    /// How many groups it serves.
+    #[serde(default)]
+    pub groups: u16,
     pub links: Vec<Link>,
+}
+
+/// What is served as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    pub name: String,
+    /// As the `leases` map numbers it.
+    pub id: u16,
+    /// Who holds the lease, as this node's acceptor knows; absent while it is free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The lease that this node's acceptor knows of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// Acceptors that granted it to this node; absent on other nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub votes: Option<Votes>,
+    /// Whether all of it that is to run does.
+    pub running: bool,
+    /// Whether it is left alone.
+    pub maintenance: bool,
+    /// Whether an operator wants it to run nowhere.
+    pub stopped: bool,
+    /// The nodes on which it cannot run for now, because its resources failed there.
+    pub barred: Vec<String>,
+    /// The node on which it could not be stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<String>,
+    pub resources: Vec<Resource>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resource {
+    pub name: String,
+    /// As the configuration has it: `vip`, `ocf:heartbeat:apache`, `systemd:nginx.service`, `exec`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `unknown`, `stopped`, `starting`, `started`, `failed`, `stopping` or `blocked`.
+    pub state: String,
+    /// Where that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Failures that count, on that node.
+    pub failures: u32,
+    /// Whether an operator wants it to be stopped.
+    pub stopped: bool,
+}
+
+/// An action that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedAction {
+    pub node: String,
+    pub resource: String,
+    /// `probe`, `start`, `stop` or `monitor`.
+    pub action: String,
+    /// In words: `not running (7)`, `timed out`, ...
+    pub outcome: String,
+    /// The agent's exit code, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u8>,
+    /// When, in nanoseconds since 1970.
+    pub at_unix_ns: u64,
+    /// The agent's last words.
+    pub message: String,
+}
+
+/// What a node tells its peers beside its heartbeats.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Its heartbeats carry the number of the latest.
+    pub number: u32,
+    /// Of the agent's life that made it.
+    pub incarnation: u64,
+    pub groups: Vec<GroupReport>,
+    pub failures: Vec<FailedAction>,
+    pub decisions: Decisions,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupReport {
+    pub name: String,
+    pub running: bool,
+    pub barred: bool,
+    pub blocked: bool,
+    pub resources: Vec<ResourceReport>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceReport {
+    pub name: String,
+    pub state: String,
+    pub failures: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,17 +384,18 @@ pub enum What {
         quorate: bool,
         alive: usize,
     },
-    /// The lease of an address is this node's now.
+    /// The lease of a group is this node's now.
     LeaseAcquired {
-        vip: String,
+        group: String,
         /// When it was free.
         free_ns: u64,
         /// When a majority had granted it.
         majority_ns: u64,
     },
-    /// This node stops serving an address; `lease-lost`, `moved`, `fail-back` or `node-unfit`.
+    /// This node stops serving a group: `lease-lost`, `moved`, `fail-back`, `node-unfit`, `failed`, `stopped` (by an
+    /// operator) or `constraint`.
     LeaseGivenUp {
-        vip: String,
+        group: String,
         reason: String,
         /// Whom it is released for, if for somebody.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -262,7 +403,7 @@ pub enum What {
     },
     /// There is no ballot left to claim the lease with.
     BallotsExhausted {
-        vip: String,
+        group: String,
     },
     /// The address came to this node; `at_ns` is the announcement.
     Takeover {
@@ -287,6 +428,27 @@ pub enum What {
     VipError {
         vip: String,
         message: String,
+    },
+    /// A resource is `started`, `stopped`, ...: see [`Resource::state`].
+    Resource {
+        resource: String,
+        state: String,
+    },
+    /// An action on a resource failed.
+    ResourceFailed {
+        resource: String,
+        action: String,
+        outcome: String,
+        message: String,
+    },
+    /// A group is `started`, `incomplete`, `stopped`, `barred`, `fit`, `blocked` or `unblocked` here.
+    Group {
+        group: String,
+        state: String,
+    },
+    /// An operator decided something for the cluster, on this node or another.
+    Decided {
+        what: String,
     },
     /// A hook ended; `status` is absent if it was killed or could not start.
     Hook {

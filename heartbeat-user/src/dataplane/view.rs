@@ -166,9 +166,17 @@ impl LocalView {
     }
 
     /// Says who this agent is; from here on the kernel signs its probes.
-    pub fn introduce(&self, incarnation: Incarnation, nonce: u64, key_id: u8, now: Boottime) {
+    pub fn introduce(
+        &self,
+        incarnation: Incarnation,
+        nonce: u64,
+        key_id: u8,
+        config_generation: u32,
+        now: Boottime,
+    ) {
         let local = Local {
             nonce,
+            config_generation,
             pulse_tick_at: now.as_nanos(),
             reason_tick_at: now.as_nanos(),
             state: NodeState::Starting as u8,
@@ -197,10 +205,25 @@ impl LocalView {
         Boottime::from_nanos(self.words.get()[AT].load(Ordering::Acquire))
     }
 
-    /// Only the pulse may call this and [`LocalView::introduce`]: they share a word.
+    /// Only the pulse may call this, its siblings and [`LocalView::introduce`]: they share a word.
     pub fn set_state(&self, state: NodeState) {
+        self.change(|local| local.state = state as u8);
+    }
+
+    /// How many groups this node serves.
+    pub fn set_owned(&self, groups: u16) {
+        self.change(|local| local.groups_owned = groups);
+    }
+
+    /// The number of this agent's latest report.
+    pub fn set_report(&self, number: u32) {
+        self.change(|local| local.report = number);
+    }
+
+    /// Changes the word that begins with `groups_owned`.
+    fn change(&self, change: impl FnOnce(&mut Local)) {
         let mut local = self.read();
-        local.state = state as u8;
+        change(&mut local);
         let words: [u64; LOCAL_WORDS] = bytemuck::cast(local);
         let at = std::mem::offset_of!(Local, groups_owned);
         self.store(at, words[at / size_of::<u64>()]);

@@ -7,10 +7,10 @@ use std::sync::{
 
 use anyhow::Result;
 use heartbeat_common::wire::NodeId;
-use heartbeat_core::cluster::Intent;
+use heartbeat_core::{cluster::Intent, group::Note, report::Report};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Directive {
     /// All of the group with this index has stopped here.
     Stopped {
@@ -20,6 +20,20 @@ pub enum Directive {
     Move {
         group: usize,
         to: NodeId,
+    },
+    /// Something is said of the group with this index.
+    Note {
+        group: usize,
+        note: Note,
+    },
+    /// A peer reported.
+    Reported {
+        node: NodeId,
+        report: Report,
+    },
+    /// This agent's latest report has this number from now on.
+    Report {
+        number: u32,
     },
     Intend(Intent),
     /// End.

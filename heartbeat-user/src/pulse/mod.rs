@@ -27,7 +27,8 @@ use heartbeat_common::{
 use heartbeat_core::{
     Cluster, Command, Timing,
     cluster::{Member, Moment, Plan},
-    group::GroupPlan,
+    group::{GroupPlan, Serving},
+    placement::Constraints,
 };
 use nix::sys::{
     epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
@@ -37,7 +38,7 @@ use nix::sys::{
 
 use crate::{
     clock,
-    config::{Config, Role, key::Keys},
+    config::{Config, Group, Resource, ResourceKind, Role, key::Keys},
     dataplane::{Dataplane, GuardView, LeaseSlots, LocalView, OwnVote, PeerRows},
 };
 pub use directive::{Directive, Directives, Inbox};
@@ -69,26 +70,34 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Introduces this agent to its kernel and starts sending.
+    /// Introduces this agent to its kernel and starts sending. `inherited` says of each group until when
+    /// an earlier run of this node serves it.
     pub fn start(
         config: &Config,
         keys: &Keys,
         dataplane: &mut Dataplane,
+        inherited: &[Option<Boottime>],
         local: Arc<LocalView>,
         identity: Identity,
         (directives, inbox): (Directives, Inbox),
         sink: impl Sink,
     ) -> Result<Self> {
         let Identity { incarnation, nonce } = identity;
-        let stats = Arc::new(PulseStats::new(config.vips.len()));
+        let stats = Arc::new(PulseStats::new(config.groups.len()));
         let mut cluster = Cluster::new(plan(config, incarnation));
-        for (group, until) in dataplane.inherited().iter().enumerate() {
+        for (group, until) in inherited.iter().enumerate() {
             if let Some(until) = until {
                 cluster.inherit(group, *until);
             }
         }
         let sender = Sender::open(config, incarnation, nonce)?;
-        local.introduce(incarnation, nonce, keys.active.0, clock::now());
+        local.introduce(
+            incarnation,
+            nonce,
+            keys.active.0,
+            config.digest(),
+            clock::now(),
+        );
         let mut body = Body {
             interval: config.interval,
             links: config.links.len(),
@@ -111,8 +120,10 @@ impl Pulse {
             local,
             sink,
             commands: Vec::with_capacity(64),
-            entries: Vec::with_capacity(config.vips.len()),
+            entries: Vec::with_capacity(config.groups.len()),
+            guarded: config.served_groups().iter().map(addresses).collect(),
             scratch: VoteEvent::zeroed(),
+            owned: 0,
             send_failing: false,
             vote_failing: false,
         };
@@ -157,10 +168,6 @@ fn plan(config: &Config, incarnation: Incarnation) -> Plan {
         node: node.id,
         witness: node.role == Role::Witness,
     };
-    let group = |group: &crate::config::Group| GroupPlan {
-        id: group.id,
-        ranked: group.rank.clone(),
-    };
     Plan {
         local: config.local().id,
         timing: Timing {
@@ -172,10 +179,35 @@ fn plan(config: &Config, incarnation: Incarnation) -> Plan {
         },
         peers: config.peers().map(member).collect(),
         links: config.links.len(),
-        groups: config.served_groups().iter().map(group).collect(),
+        groups: config.served_groups().iter().map(group_plan).collect(),
+        constraints: Constraints {
+            colocations: config.colocations.clone(),
+            orders: config.orders.clone(),
+        },
         auto_failback: config.auto_failback,
         incarnation,
     }
+}
+
+/// A group as the core is to see it.
+pub fn group_plan(group: &Group) -> GroupPlan {
+    GroupPlan {
+        id: group.id,
+        ranked: group.rank.clone(),
+        locations: group.locations.clone(),
+        stickiness: group.stickiness,
+        supervised: true,
+    }
+}
+
+/// The addresses of a group, by their indices.
+fn addresses(group: &Group) -> Vec<usize> {
+    let resources = group.resources.iter();
+    let address = |resource: &Resource| match resource.kind {
+        ResourceKind::Vip(vip) => Some(vip),
+        _ => None,
+    };
+    resources.filter_map(address).collect()
 }
 
 const TIMER: u64 = 0;
@@ -196,6 +228,8 @@ struct Body<S> {
     rows: PeerRows,
     slots: LeaseSlots,
     guard: GuardView,
+    /// The addresses of each group.
+    guarded: Vec<Vec<usize>>,
     events: RingBuf<MapData>,
     votes: RingBuf<MapData>,
     timer: TimerFd,
@@ -207,6 +241,8 @@ struct Body<S> {
     commands: Vec<Command>,
     entries: Vec<LeaseEntry>,
     scratch: VoteEvent,
+    /// How many groups are served here.
+    owned: u16,
     send_failing: bool,
     vote_failing: bool,
 }
@@ -278,8 +314,8 @@ impl<S: Sink> Body<S> {
                 self.decide(Duration::ZERO);
             }
         }
-        for group in 0..self.cluster.groups().len() {
-            self.guard.open(group, Boottime::default());
+        for vip in self.guarded.iter().flatten() {
+            self.guard.open(*vip, Boottime::default());
         }
     }
 
@@ -290,9 +326,10 @@ impl<S: Sink> Body<S> {
         while let Ok(directive) = self.inbox.receiver.try_recv() {
             match directive {
                 Directive::Stopped { group } => self.cluster.stopped(group, clock::now()),
-                Directive::Move { group, to } => {
-                    self.cluster.move_to(group, to, &mut self.commands);
-                }
+                Directive::Move { group, to } => self.cluster.move_to(group, to),
+                Directive::Note { group, note } => self.cluster.note(group, note),
+                Directive::Reported { node, report } => self.cluster.reported(node, report),
+                Directive::Report { number } => self.local.set_report(number),
                 Directive::Intend(intent) => self.cluster.intend(intent),
                 Directive::Stop => return true,
             }
@@ -379,9 +416,17 @@ impl<S: Sink> Body<S> {
         };
         self.cluster.step(&moment, &mut self.commands);
         // First of all: what is not ours any more is closed before anybody hears of it.
+        let mut owned = 0;
         for (index, group) in self.cluster.groups().iter().enumerate() {
-            self.guard.open(index, group.open_until());
+            for vip in &self.guarded[index] {
+                self.guard.open(*vip, group.open_until());
+            }
             self.stats.groups[index].note(group, now);
+            owned += u16::from(group.serving() == Serving::Started);
+        }
+        if owned != self.owned {
+            self.owned = owned;
+            self.local.set_owned(owned);
         }
         for command in self.commands.drain(..) {
             if let Command::Announce(state) = command {

@@ -1,6 +1,9 @@
 //! How the pulse does, for the slow side to read at any time.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use heartbeat_common::time::Boottime;
 use heartbeat_core::group::{Group, Serving};
@@ -32,6 +35,10 @@ pub struct GroupStats {
     pub votes: AtomicU64,
     /// Whether anything of it runs here, or is still asked for.
     pub busy: AtomicBool,
+    /// Whether waiting for it to stop is of no use: it is left alone, or could not be stopped.
+    pub stuck: AtomicBool,
+    /// How long its resources may take to stop, in nanoseconds.
+    pub stop_timeout: AtomicU64,
 }
 
 impl PulseStats {
@@ -52,6 +59,19 @@ impl PulseStats {
     pub fn is_idle(&self) -> bool {
         !self.groups.iter().any(|group| group.busy.load(Relaxed))
     }
+
+    /// How long the slowest of the groups that run here may take to stop.
+    pub fn stop_timeout(&self) -> Duration {
+        let busy = self.groups.iter().filter(|group| group.busy.load(Relaxed));
+        let longest = busy.map(|group| group.stop_timeout.load(Relaxed)).max();
+        Duration::from_nanos(longest.unwrap_or(0))
+    }
+
+    /// Whether it is, but for groups that it is of no use to wait for.
+    pub fn is_idle_as_can_be(&self) -> bool {
+        let busy = |group: &GroupStats| group.busy.load(Relaxed) && !group.stuck.load(Relaxed);
+        !self.groups.iter().any(busy)
+    }
 }
 
 impl GroupStats {
@@ -64,5 +84,8 @@ impl GroupStats {
             .store(group.open_until().as_nanos(), Relaxed);
         self.votes.store(proposer.votes(now) as u64, Relaxed);
         self.busy.store(!idle, Relaxed);
+        self.stuck.store(group.is_stuck(), Relaxed);
+        let stop_timeout = u64::try_from(group.stop_timeout().as_nanos()).unwrap_or(u64::MAX);
+        self.stop_timeout.store(stop_timeout, Relaxed);
     }
 }

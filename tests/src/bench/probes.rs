@@ -61,7 +61,7 @@ impl Prober {
             batch.set_len(PROBE_LEN);
             batch
         };
-        plane.local()?.introduce(incarnation, nonce, KEY_ID, now);
+        plane.local()?.introduce(incarnation, nonce, KEY_ID, 1, now);
         Ok(Self {
             socket,
             one: batch(1),

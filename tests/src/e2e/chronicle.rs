@@ -131,11 +131,11 @@ impl Chronicle {
         self.told.iter().filter_map(verdict).collect()
     }
 
-    /// Who acquired the lease of the address called `vip`, and when.
-    pub fn acquisitions(&self, vip: &str) -> Vec<Acquisition> {
+    /// Who acquired the lease of a group, and when.
+    pub fn acquisitions(&self, group: &str) -> Vec<Acquisition> {
         let told = self.told.iter();
         let mut all = ownership::acquisitions(told.map(|told| (told.author.as_str(), &told.event)));
-        all.retain(|acquisition| acquisition.vip == vip);
+        all.retain(|acquisition| acquisition.group == group);
         all
     }
 

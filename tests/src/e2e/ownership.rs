@@ -13,7 +13,7 @@ use crate::client::Answer;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acquisition {
     pub node: String,
-    pub vip: String,
+    pub group: String,
     /// When a majority had granted it.
     pub majority: Boottime,
 }
@@ -24,10 +24,10 @@ pub struct Acquisition {
 pub fn acquisitions<'a>(told: impl IntoIterator<Item = (&'a str, &'a Event)>) -> Vec<Acquisition> {
     let acquisition = |(author, event): (&str, &Event)| match &event.what {
         What::LeaseAcquired {
-            vip, majority_ns, ..
+            group, majority_ns, ..
         } => Some(Acquisition {
             node: author.to_owned(),
-            vip: vip.clone(),
+            group: group.clone(),
             majority: Boottime::from_nanos(*majority_ns),
         }),
         _ => None,
@@ -64,7 +64,7 @@ mod tests {
     fn acquired(list: &[(&str, u64)]) -> Vec<Acquisition> {
         let acquisition = |(node, majority): &(&str, u64)| Acquisition {
             node: (*node).to_owned(),
-            vip: "service".to_owned(),
+            group: "service".to_owned(),
             majority: Boottime::from_nanos(*majority),
         };
         list.iter().map(acquisition).collect()
@@ -133,7 +133,7 @@ mod tests {
             what,
         };
         let lease = event(What::LeaseAcquired {
-            vip: "service".to_owned(),
+            group: "service".to_owned(),
             free_ns: 90,
             majority_ns: 100,
         });

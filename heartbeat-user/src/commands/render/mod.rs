@@ -1,8 +1,10 @@
 //! The status as text, in the manner of `crm status`.
 
+mod groups;
+
 use std::{fmt::Write as _, time::Duration};
 
-use crate::control::protocol::{Link, Node, Status, Vip};
+use crate::control::protocol::{Link, Node, Status};
 
 #[derive(Clone, Copy)]
 enum Colour {
@@ -28,19 +30,8 @@ pub(super) fn status(status: &Status, colours: bool) -> String {
     for node in &status.nodes {
         page.node(node, status);
     }
-    if !status.vips.is_empty() {
-        page.line("");
-        page.line("VIP List:");
-        let width = status
-            .vips
-            .iter()
-            .map(|vip| vip.name.len())
-            .max()
-            .unwrap_or(0);
-        for vip in &status.vips {
-            page.vip(vip, width, status);
-        }
-    }
+    page.groups(status);
+    page.failures(status);
     page.text
 }
 
@@ -103,6 +94,12 @@ impl Page {
         );
         self.item("Heartbeat", &rhythm);
         self.pulse(status);
+        self.config(status);
+        if status.maintenance {
+            let text = "no resource is started, stopped or monitored";
+            let text = self.paint(Colour::Warning, text);
+            self.item("Maintenance", &text);
+        }
     }
 
     fn pulse(&mut self, status: &Status) {
@@ -139,6 +136,21 @@ impl Page {
                 "Deafness",
                 &format!("{now}{} times since start", pulse.deaf_count),
             );
+        }
+    }
+
+    /// Whether the nodes' configurations agree, if they do not.
+    fn config(&mut self, status: &Status) {
+        let differs = |node: &&Node| {
+            let known = !node.witness && node.state == "up" && node.config != 0;
+            known && node.config != status.config
+        };
+        let differing = status.nodes.iter().filter(differs);
+        let differing: Vec<&str> = differing.map(|node| node.name.as_str()).collect();
+        if !differing.is_empty() {
+            let text = format!("DIFFERS from that of {}", differing.join(", "));
+            let text = self.paint(Colour::Bad, &text);
+            self.item("Configuration", &text);
         }
     }
 
@@ -198,54 +210,6 @@ impl Page {
             peer.probes,
             peer.late_replies
         )
-    }
-
-    fn vip(&mut self, vip: &Vip, width: usize, status: &Status) {
-        let mine = vip.owner.as_ref() == Some(&status.node);
-        let place = match (&vip.owner, vip.held) {
-            (Some(_), held) if mine != held => self.paint(Colour::Warning, "moving"),
-            (Some(owner), _) => self.paint(Colour::Good, &format!("Started {owner}")),
-            (None, true) => self.paint(Colour::Warning, "stopping"),
-            (None, false) => self.paint(Colour::Bad, "Stopped"),
-        };
-        let _ = writeln!(
-            self.text,
-            "  * {:<width$} ({} on {}): {place}",
-            vip.name, vip.address, vip.interface
-        );
-        self.lease(vip);
-        if let Some(error) = &vip.error {
-            let error = self.paint(Colour::Bad, error);
-            self.line(&format!("    * {error}"));
-        }
-    }
-
-    fn lease(&mut self, vip: &Vip) {
-        let Some(lease) = &vip.lease else { return };
-        let mut text = format!(
-            "lease: {} left, ballot {}.{}",
-            short(lease.remaining_ns),
-            lease.ballot >> 16,
-            lease.ballot & 0xffff
-        );
-        if let Some(votes) = &vip.votes {
-            let granted = format!("{} of {} votes", votes.granted, votes.of);
-            let colour = match votes.granted {
-                granted if granted < votes.needed => Colour::Bad,
-                granted if granted < votes.of => Colour::Warning,
-                _ => Colour::Good,
-            };
-            let _ = write!(text, ", {}", self.paint(colour, &granted));
-        }
-        let guard = &vip.guard;
-        if guard.dropped_in + guard.dropped_out > 0 {
-            let _ = write!(
-                text,
-                ", guard dropped {} in and {} out",
-                guard.dropped_in, guard.dropped_out
-            );
-        }
-        self.line(&format!("    * {text}"));
     }
 }
 

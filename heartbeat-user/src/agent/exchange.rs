@@ -1,0 +1,120 @@
+//! Fetches the reports of peers: a heartbeat says that there is a new one, the channel between agents
+//! brings it.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use heartbeat_common::{time::Boottime, wire::NodeId};
+use heartbeat_core::Rows as _;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{
+    clock,
+    config::{Config, key::Keys},
+    control::protocol::{Report, Request, Response},
+    dataplane::PeerRows,
+    peering,
+};
+
+/// How long to wait before a peer that could not be asked is asked again.
+const RETRY: Duration = Duration::from_millis(250);
+/// How long a peer may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A peer's report, or why there is none.
+pub(super) type Fetched = (NodeId, Result<Box<Report>>);
+
+#[derive(Debug)]
+pub(super) struct Exchange {
+    config: Arc<Config>,
+    keys: Keys,
+    rows: PeerRows,
+    /// One for each peer, in the order of the configuration.
+    peers: Vec<Peer>,
+    fetched: UnboundedSender<Fetched>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    node: NodeId,
+    asking: bool,
+    not_before: Boottime,
+    /// Whether the last attempt failed: that is said once.
+    failing: bool,
+}
+
+impl Exchange {
+    pub(super) fn new(
+        config: Arc<Config>,
+        keys: Keys,
+        rows: PeerRows,
+        fetched: UnboundedSender<Fetched>,
+    ) -> Self {
+        let peers = config.peers().map(|peer| Peer {
+            node: peer.id,
+            asking: false,
+            not_before: Boottime::default(),
+            failing: false,
+        });
+        Self {
+            peers: peers.collect(),
+            config,
+            keys,
+            rows,
+            fetched,
+        }
+    }
+
+    /// Asks whoever has something new. `known` tells what this node has of a peer.
+    pub(super) fn look(&mut self, known: impl Fn(NodeId) -> (u32, u64)) {
+        let now = clock::now();
+        let links = self.config.links.len();
+        for (index, peer) in self.peers.iter_mut().enumerate() {
+            let rows = (index * links..(index + 1) * links).map(|row| self.rows.row(row));
+            let Some(row) = rows.max_by_key(|row| row.last_reply_at) else {
+                continue;
+            };
+            let news = row.report != 0 && (row.report, row.incarnation) != known(peer.node);
+            if !news || peer.asking || now < peer.not_before {
+                continue;
+            }
+            peer.asking = true;
+            let (config, keys) = (Arc::clone(&self.config), self.keys.clone());
+            let (node, fetched) = (peer.node, self.fetched.clone());
+            tokio::spawn(async move {
+                let report = fetch(&config, &keys, node).await;
+                let _ = fetched.send((node, report));
+            });
+        }
+    }
+
+    /// An attempt has ended. Returns the report, if it brought one.
+    pub(super) fn ended(&mut self, (node, result): Fetched) -> Option<(NodeId, Report)> {
+        let peer = self.peers.iter_mut().find(|peer| peer.node == node)?;
+        peer.asking = false;
+        match result {
+            Ok(report) => {
+                peer.failing = false;
+                Some((node, *report))
+            }
+            Err(error) => {
+                peer.not_before = clock::now().after(RETRY);
+                if !std::mem::replace(&mut peer.failing, true) {
+                    log::warn!("could not fetch the report of node {}: {error:#}", node.0);
+                }
+                None
+            }
+        }
+    }
+}
+
+async fn fetch(config: &Config, keys: &Keys, node: NodeId) -> Result<Box<Report>> {
+    let request = serde_json::to_vec(&Request::Report)?;
+    let answer = peering::ask(config, keys, node, &request, PATIENCE).await?;
+    let answer = serde_json::from_slice(&answer).context("its answer is not understood")?;
+    match answer {
+        Response::Report(report) => Ok(report),
+        Response::Error { message } => bail!(message),
+        _ => bail!("it answered something else"),
+    }
+}

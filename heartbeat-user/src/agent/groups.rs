@@ -1,0 +1,342 @@
+//! What the slow side knows of the groups and their resources, on this node and on the others: from the
+//! conductor, from the peers' reports, and from what operators decided.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Result;
+use heartbeat_common::{
+    time::Boottime,
+    wire::{Incarnation, NodeId},
+};
+use heartbeat_core::{
+    report::{self, GroupReport},
+    resource::{Outcome, ResourceState},
+};
+
+use crate::{
+    clock,
+    conductor::{GroupNow, Part, Told},
+    config::{Config, Group, Resource},
+    control::protocol::{self, FailedAction, What},
+    decisions::{Book, Subject},
+};
+
+/// Failed actions that are remembered, and how much of each one's last words: all of them travel in one
+/// report.
+const FAILURES_KEPT: usize = 32;
+const WORDS_KEPT: usize = 512;
+
+#[derive(Debug)]
+pub(super) struct Groups {
+    config: Arc<Config>,
+    own: Vec<Own>,
+    failures: VecDeque<FailedAction>,
+    peers: HashMap<NodeId, protocol::Report>,
+    book: Book,
+    /// What the peers may have of this node.
+    published: protocol::Report,
+}
+
+/// A group on this node.
+#[derive(Clone, Debug, Default)]
+struct Own {
+    running: bool,
+    barred: bool,
+    blocked: bool,
+    resources: Vec<(Option<ResourceState>, u32)>,
+}
+
+impl Groups {
+    pub(super) fn open(config: Arc<Config>, incarnation: Incarnation) -> Result<Self> {
+        let own = config.groups.iter().map(|group| Own {
+            resources: vec![(None, 0); group.resources.len()],
+            ..Own::default()
+        });
+        Ok(Self {
+            own: own.collect(),
+            failures: VecDeque::new(),
+            peers: HashMap::new(),
+            book: Book::open(&config.state_dir())?,
+            published: protocol::Report {
+                incarnation: incarnation.0,
+                ..protocol::Report::default()
+            },
+            config,
+        })
+    }
+
+    /// Takes in what the conductor told, and says what happened.
+    pub(super) fn told(&mut self, told: &Told) -> Option<What> {
+        match told {
+            Told::State {
+                part,
+                state,
+                failures,
+            } => {
+                let own = &mut self.own[part.group].resources[part.resource];
+                let before = std::mem::replace(own, (Some(*state), *failures));
+                if *failures == 0 && before.1 > 0 {
+                    let name = self.resource(*part).name.clone();
+                    self.failures.retain(|failure| failure.resource != name);
+                }
+                let quiet = before.0 == Some(*state) || *state == ResourceState::Unknown;
+                let first = before.0.is_none() && *state == ResourceState::Stopped;
+                (!quiet && !first).then(|| What::Resource {
+                    resource: self.resource(*part).name.clone(),
+                    state: state.name().to_owned(),
+                })
+            }
+            Told::Failed {
+                part,
+                action,
+                outcome,
+                at,
+                message,
+            } => {
+                let failure = FailedAction {
+                    node: self.config.local().name.clone(),
+                    resource: self.resource(*part).name.clone(),
+                    action: action.name().to_owned(),
+                    outcome: outcome.to_string(),
+                    code: match outcome {
+                        Outcome::Exited(code) => Some(code.0),
+                        _ => None,
+                    },
+                    at_unix_ns: wall(*at),
+                    message: message.chars().take(WORDS_KEPT).collect(),
+                };
+                let what = What::ResourceFailed {
+                    resource: failure.resource.clone(),
+                    action: failure.action.clone(),
+                    outcome: failure.outcome.clone(),
+                    message: failure.message.clone(),
+                };
+                if self.failures.len() == FAILURES_KEPT {
+                    self.failures.pop_front();
+                }
+                self.failures.push_back(failure);
+                Some(what)
+            }
+            Told::Group { group, now } => {
+                let own = &mut self.own[*group];
+                match now {
+                    GroupNow::Started => own.running = true,
+                    GroupNow::Incomplete | GroupNow::Stopped => own.running = false,
+                    GroupNow::Barred => own.barred = true,
+                    GroupNow::Fit => own.barred = false,
+                    GroupNow::Blocked => own.blocked = true,
+                    GroupNow::Unblocked => own.blocked = false,
+                }
+                Some(What::Group {
+                    group: self.config.groups[*group].name.clone(),
+                    state: now.name().to_owned(),
+                })
+            }
+            Told::Acquired { .. } | Told::Released { .. } | Told::AddressFailed { .. } => None,
+        }
+    }
+
+    fn resource(&self, part: Part) -> &Resource {
+        &self.config.groups[part.group].resources[part.resource]
+    }
+
+    /// This node's report, if it has something to say that the last one did not.
+    pub(super) fn publish(&mut self) -> Option<u32> {
+        let groups = self.config.served_groups().iter().zip(&self.own);
+        let report = protocol::Report {
+            number: self.published.number,
+            incarnation: self.published.incarnation,
+            groups: groups.map(|(group, own)| own.report(group)).collect(),
+            failures: self.failures.iter().cloned().collect(),
+            decisions: self.book.all(),
+        };
+        if report == self.published {
+            return None;
+        }
+        let number = self.published.number + 1;
+        self.published = protocol::Report { number, ..report };
+        Some(number)
+    }
+
+    pub(super) fn published(&self) -> &protocol::Report {
+        &self.published
+    }
+
+    /// What this node has of a peer: the number of its latest report, and of the life that made it.
+    pub(super) fn known(&self, peer: NodeId) -> (u32, u64) {
+        let report = self.peers.get(&peer);
+        report.map_or((0, 0), |report| (report.number, report.incarnation))
+    }
+
+    /// Takes in what a peer reported. Returns what the core is to know of it, and whether operators
+    /// decided anything there.
+    pub(super) fn reported(
+        &mut self,
+        peer: NodeId,
+        report: protocol::Report,
+    ) -> (report::Report, bool) {
+        let decided = self.book.merge(&report.decisions);
+        let of = |group: &Group| {
+            let said = report.groups.iter().find(|said| said.name == group.name);
+            said.map_or_else(GroupReport::default, |said| GroupReport {
+                barred: said.barred || said.blocked,
+                running: said.running,
+            })
+        };
+        let told = report::Report {
+            number: report.number,
+            incarnation: report.incarnation,
+            groups: self.config.groups.iter().map(of).collect(),
+        };
+        self.peers.insert(peer, report);
+        (told, decided)
+    }
+
+    pub(super) fn decide(&mut self, subject: Subject, value: bool) -> Result<()> {
+        self.book.decide(subject, value, self.config.local().id.0)
+    }
+
+    /// Whether `peer` is known to have all decisions that this node has.
+    pub(super) fn has_heard(&self, peer: NodeId) -> bool {
+        let report = self.peers.get(&peer);
+        report.is_some_and(|report| report.decisions.include(&self.book.all()))
+    }
+
+    /// Whether everything is left alone.
+    pub(super) fn maintenance(&self) -> bool {
+        let decided = self.book.get(&Subject::Maintenance);
+        decided.unwrap_or(self.config.maintenance)
+    }
+
+    pub(super) fn is_maintained(&self, group: &Group) -> bool {
+        let subject = Subject::GroupMaintenance(group.name.clone());
+        self.maintenance() || self.book.get(&subject).unwrap_or(group.maintenance)
+    }
+
+    pub(super) fn is_stopped(&self, group: &Group) -> bool {
+        let subject = Subject::GroupStopped(group.name.clone());
+        self.book.get(&subject).unwrap_or(false)
+    }
+
+    pub(super) fn is_resource_stopped(&self, resource: &Resource) -> bool {
+        let subject = Subject::ResourceStopped(resource.name.clone());
+        self.book.get(&subject).unwrap_or(false)
+    }
+
+    /// Forgets the failed actions of these resources on this node.
+    pub(super) fn forget(&mut self, parts: &[Part]) {
+        let names: Vec<_> = parts
+            .iter()
+            .map(|part| self.resource(*part).name.clone())
+            .collect();
+        self.failures
+            .retain(|failure| !names.contains(&failure.resource));
+    }
+
+    pub(super) fn failures(&self) -> Vec<FailedAction> {
+        let others = self.peers.values().flat_map(|report| &report.failures);
+        let mut all: Vec<_> = self.failures.iter().chain(others).cloned().collect();
+        all.sort_by_key(|failure| failure.at_unix_ns);
+        all
+    }
+
+    /// The group with this index, whose owner and lease the caller knows.
+    pub(super) fn describe(
+        &self,
+        index: usize,
+        owner: Option<NodeId>,
+        name: impl Fn(NodeId) -> String,
+    ) -> protocol::Group {
+        let group = &self.config.groups[index];
+        let local = self.config.local().id;
+        let mut reports: Vec<(NodeId, protocol::GroupReport)> = Vec::new();
+        if self.config.served_groups().get(index).is_some() {
+            reports.push((local, self.own[index].report(group)));
+        }
+        for (peer, report) in &self.peers {
+            let said = report.groups.iter().find(|said| said.name == group.name);
+            reports.extend(said.map(|said| (*peer, said.clone())));
+        }
+        reports.sort_by_key(|(node, _)| node.0);
+        let of_owner = reports.iter().find(|(node, _)| Some(*node) == owner);
+        let resources = group.resources.iter().enumerate();
+        let resources = resources.map(|(at, resource)| {
+            let state = |said: &protocol::GroupReport| {
+                let said = said.resources.get(at);
+                said.filter(|said| said.name == resource.name).cloned()
+            };
+            // The owner knows; without one, whoever has anything of it.
+            let active = |said: &protocol::ResourceReport| {
+                !matches!(said.state.as_str(), "stopped" | "unknown")
+            };
+            let anywhere = || {
+                reports.iter().find_map(|(node, said)| {
+                    let said = state(said).filter(active)?;
+                    Some((*node, said))
+                })
+            };
+            let at_owner = of_owner.and_then(|(node, said)| Some((*node, state(said)?)));
+            let shown = at_owner.or_else(anywhere);
+            protocol::Resource {
+                name: resource.name.clone(),
+                kind: resource.kind.to_string(),
+                state: shown
+                    .as_ref()
+                    .map_or_else(|| "stopped".to_owned(), |(_, said)| said.state.clone()),
+                failures: shown.as_ref().map_or(0, |(_, said)| said.failures),
+                node: shown
+                    .filter(|(_, said)| said.state != "stopped")
+                    .map(|(node, _)| name(node)),
+                stopped: self.is_resource_stopped(resource),
+            }
+        });
+        let with = |test: fn(&protocol::GroupReport) -> bool| {
+            let nodes = reports.iter().filter(move |(_, said)| test(said));
+            nodes.map(|(node, _)| name(*node))
+        };
+        protocol::Group {
+            name: group.name.clone(),
+            id: group.id.0,
+            owner: owner.map(&name),
+            lease: None,
+            votes: None,
+            running: of_owner.is_some_and(|(_, said)| said.running),
+            maintenance: self.is_maintained(group),
+            stopped: self.is_stopped(group),
+            barred: with(|said| said.barred).collect(),
+            blocked: with(|said| said.blocked).next(),
+            resources: resources.collect(),
+        }
+    }
+}
+
+impl Own {
+    fn report(&self, group: &Group) -> protocol::GroupReport {
+        let resources = group.resources.iter().zip(&self.resources);
+        protocol::GroupReport {
+            name: group.name.clone(),
+            running: self.running,
+            barred: self.barred,
+            blocked: self.blocked,
+            resources: resources
+                .map(|(resource, (state, failures))| protocol::ResourceReport {
+                    name: resource.name.clone(),
+                    state: state.unwrap_or(ResourceState::Unknown).name().to_owned(),
+                    failures: *failures,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The wall-clock time of an instant, in nanoseconds since 1970.
+fn wall(at: Boottime) -> u64 {
+    let ago = clock::now().since(at);
+    let then = SystemTime::now() - ago;
+    let since = then.duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}

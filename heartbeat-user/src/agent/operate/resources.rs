@@ -1,0 +1,227 @@
+//! Resources: forget failures, leave alone, stop, start, restart.
+
+use anyhow::{Context as _, Result, bail};
+use heartbeat_common::wire::NodeId;
+use tokio::time::sleep;
+
+use super::{Operator, Origin, PATIENCE, SLOW_POLL, done, view};
+use crate::{
+    clock,
+    conductor::{Order, Part},
+    control::protocol::{Request, Response},
+    decisions::Subject,
+};
+
+impl Operator {
+    pub(super) async fn cleanup(
+        &self,
+        resource: Option<&str>,
+        node: Option<&str>,
+        origin: Origin,
+    ) -> Result<Response> {
+        let parts = match resource {
+            Some(name) => vec![self.part(name)?],
+            None => self.parts(),
+        };
+        let what = resource.map_or_else(|| "all resources".to_owned(), |name| format!("`{name}`"));
+        let local = self.config.local();
+        let nodes: Vec<NodeId> = match node {
+            Some(name) => vec![self.node(name)?.id],
+            None => self.config.members().map(|node| node.id).collect(),
+        };
+        let mut cleaned = Vec::new();
+        let mut failed = Vec::new();
+        for node in nodes {
+            let name = self.name(node);
+            if node == local.id {
+                self.clean_here(&parts);
+                cleaned.push(name);
+                continue;
+            }
+            let request = Request::Cleanup {
+                resource: resource.map(str::to_owned),
+                node: Some(name.clone()),
+            };
+            match self.pass_on(node, &request, origin).await {
+                Ok(Response::Done { .. }) => cleaned.push(name),
+                Ok(Response::Error { message }) => failed.push(format!("{name}: {message}")),
+                Ok(_) => failed.push(format!("{name}: it answered something else")),
+                Err(error) => failed.push(format!("{error:#}")),
+            }
+        }
+        if failed.is_empty() {
+            return done(format!("cleaned up {what} on {}", cleaned.join(", ")));
+        }
+        bail!(
+            "cleaned up {what} on {}, but not everywhere: {}",
+            if cleaned.is_empty() {
+                "no node".to_owned()
+            } else {
+                cleaned.join(", ")
+            },
+            failed.join("; ")
+        );
+    }
+
+    fn clean_here(&self, parts: &[Part]) {
+        view::lock(&self.view).groups.forget(parts);
+        for Part { group, resource } in parts.iter().copied() {
+            let resource = Some(resource);
+            let _ = self.orders.send(Order::Cleanup { group, resource });
+        }
+        self.decided.notify_one();
+    }
+
+    pub(super) async fn maintain(&self, on: bool, group: Option<&str>) -> Result<Response> {
+        let (subject, what) = match group {
+            Some(name) => {
+                self.group(name)?;
+                let subject = Subject::GroupMaintenance(name.to_owned());
+                (subject, format!("group {name}"))
+            }
+            None => (Subject::Maintenance, "everything".to_owned()),
+        };
+        self.decide(subject, on).await?;
+        done(if on {
+            format!("{what} is left alone: nothing is started, stopped or monitored")
+        } else {
+            format!("{what} is looked after again")
+        })
+    }
+
+    pub(super) async fn enable(&self, name: &str, enabled: bool) -> Result<Response> {
+        let whole = self.group(name).ok();
+        let (index, subject) = match whole {
+            Some(index) => (index, Subject::GroupStopped(name.to_owned())),
+            None => {
+                let part = self.part(name)?;
+                (part.group, Subject::ResourceStopped(name.to_owned()))
+            }
+        };
+        let group = &self.config.groups[index];
+        if view::lock(&self.view).groups.is_maintained(group) {
+            bail!(
+                "group {} is in maintenance: `heartbeat maintenance off` first",
+                group.name
+            );
+        }
+        self.decide(subject, !enabled).await?;
+        let whole = whole.is_some();
+        let is_one = |resource: &crate::control::protocol::Resource| whole || resource.name == name;
+        let patience = self.patience(group).max(PATIENCE);
+        let verb = if enabled { "run" } else { "stop" };
+        self.watch(index, patience, |now| {
+            let mut resources = now.resources.iter().filter(|resource| is_one(resource));
+            let as_wanted = if enabled {
+                resources.all(|resource| resource.state == "started")
+            } else {
+                resources.all(|resource| resource.state == "stopped")
+                    && (!whole || now.owner.is_none())
+            };
+            as_wanted.then_some(())
+        })
+        .await
+        .with_context(|| format!("`{name}` is to {verb}, but does not yet"))?;
+        done(match (enabled, self.describe(index).owner) {
+            (true, Some(owner)) => format!("{name} runs on {owner}"),
+            (true, None) => format!("{name} runs"),
+            (false, _) => {
+                format!("{name} is stopped, and stays so until `heartbeat resource start`")
+            }
+        })
+    }
+
+    pub(super) async fn restart(
+        &self,
+        name: &str,
+        request: &Request,
+        origin: Origin,
+    ) -> Result<Response> {
+        let part = self.part(name)?;
+        let group = &self.config.groups[part.group];
+        let Some(owner) = self.owner(group) else {
+            bail!("`{name}` runs nowhere, so it cannot be restarted: see `heartbeat status`");
+        };
+        let patience = self.patience(group).max(PATIENCE);
+        if owner == self.config.local().id {
+            if view::lock(&self.view).groups.is_maintained(group) {
+                bail!("group {} is in maintenance", group.name);
+            }
+            let _ = self.orders.send(Order::Restart { part });
+            if origin == Origin::Peer {
+                return done(format!("{name} is being restarted"));
+            }
+        } else {
+            let passed = self.pass_on(owner, request, origin).await?;
+            if matches!(passed, Response::Error { .. }) {
+                return Ok(passed);
+            }
+        }
+        // Its report may be one behind.
+        sleep(SLOW_POLL * 20).await;
+        self.watch(part.group, patience, |now| {
+            let state = now.resources.get(part.resource);
+            let runs = state.is_some_and(|resource| resource.state == "started");
+            (runs && now.running).then_some(())
+        })
+        .await
+        .with_context(|| format!("`{name}` was restarted, but does not run"))?;
+        done(format!("{name} was restarted on {}", self.name(owner)))
+    }
+
+    /// Decides something for the whole cluster, and waits until all nodes that live know.
+    async fn decide(&self, subject: Subject, value: bool) -> Result<()> {
+        view::lock(&self.view).groups.decide(subject, value)?;
+        self.decided.notify_one();
+        let until = clock::now().after(PATIENCE);
+        loop {
+            let deaf: Vec<String> = {
+                let view = view::lock(&self.view);
+                let peers = self.config.peers();
+                peers
+                    .filter(|peer| peer.role == crate::config::Role::Member)
+                    .filter(|peer| self.latest(peer.id).is_some_and(|row| row.incarnation != 0))
+                    .filter(|peer| !view.groups.has_heard(peer.id))
+                    .map(|peer| peer.name.clone())
+                    .collect()
+            };
+            if deaf.is_empty() {
+                return Ok(());
+            }
+            if clock::now() > until {
+                bail!(
+                    "it was decided, and holds on this node, but these do not know of it yet: {}; they are \
+                     told when they can be reached",
+                    deaf.join(", ")
+                );
+            }
+            sleep(SLOW_POLL).await;
+        }
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let groups = self.config.served_groups().iter().enumerate();
+        groups
+            .flat_map(|(group, plan)| {
+                (0..plan.resources.len()).map(move |resource| Part { group, resource })
+            })
+            .collect()
+    }
+
+    fn part(&self, name: &str) -> Result<Part> {
+        let groups = self.config.groups.iter().enumerate();
+        let found = groups.flat_map(|(group, plan)| {
+            let resources = plan.resources.iter().enumerate();
+            resources.map(move |(resource, plan)| (Part { group, resource }, plan.name.as_str()))
+        });
+        let all: Vec<_> = found.collect();
+        let found = all.iter().find(|(_, known)| *known == name);
+        found.map(|(part, _)| *part).with_context(|| {
+            let known: Vec<_> = all.iter().map(|(_, name)| *name).collect();
+            format!(
+                "no resource is called `{name}`; there are {}",
+                known.join(", ")
+            )
+        })
+    }
+}

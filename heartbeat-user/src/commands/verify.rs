@@ -1,0 +1,48 @@
+//! `heartbeat verify`: whether the resources' own agents find their parameters good on this host.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+
+use super::output;
+use crate::{
+    config::{Config, Resource, ResourceKind},
+    resources::Agents,
+};
+
+/// Lets each resource agent validate its parameters, prints what each says, and fails if one complains.
+pub fn run(config: &Config) -> Result<ExitCode> {
+    let agents = Agents::new(config);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("could not start the tokio runtime")?;
+    let mut well = true;
+    let groups = config.groups.iter();
+    for resource in groups.flat_map(|group| &group.resources) {
+        well &= verify(&runtime, &agents, resource)?;
+    }
+    Ok(if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn verify(runtime: &tokio::runtime::Runtime, agents: &Agents, resource: &Resource) -> Result<bool> {
+    let Resource { name, kind, .. } = resource;
+    if matches!(kind, ResourceKind::Vip(_)) {
+        output::print(&format!("{name} ({kind}): ok\n"))?;
+        return Ok(true);
+    }
+    let done = runtime.block_on(agents.validate(resource));
+    let well = done.outcome == heartbeat_core::resource::Outcome::OK;
+    let mut text = format!("{name} ({kind}): {}\n", done.outcome);
+    if !well {
+        for line in done.message.lines() {
+            text += &format!("    {line}\n");
+        }
+    }
+    output::print(&text)?;
+    Ok(well)
+}

@@ -1,0 +1,529 @@
+//! Runs what this node serves: one thread that drives the resources of all groups.
+//!
+//! It moves addresses itself, so that neither the pulse waits for the kernel's network configuration nor
+//! an address for a busy tokio. All other resources it leaves to those who may wait: it says what is to
+//! be done ([`Work`]) and is told what became of it. What is next is decided by the core.
+
+mod address;
+mod order;
+mod sweep;
+
+use std::{
+    collections::VecDeque,
+    num::NonZeroU32,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use heartbeat_common::time::Boottime;
+use heartbeat_core::{
+    group::{Course, Note},
+    resource::{Action, Effect, ExitCode, GroupRun, Outcome, ResourcePlan, ResourceState},
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{
+    clock,
+    config::{Config, Resource, ResourceKind},
+    net::Netlink,
+    pulse::{Directive, Directives, realtime},
+};
+use address::Held;
+pub use order::{GroupNow, Order, Part, Told, Work};
+pub use sweep::{remove_guarded, sweep};
+
+/// How long to wait when nothing is due.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// The running thread.
+#[derive(Debug)]
+pub struct Conductor {
+    orders: Sender<Order>,
+    thread: JoinHandle<()>,
+}
+
+/// Where the conductor's words go.
+#[derive(Debug)]
+pub struct Ends<R> {
+    pub directives: Directives,
+    pub work: UnboundedSender<Work>,
+    /// Called on the conductor's thread: it must not block.
+    pub report: R,
+}
+
+/// A way to give orders, to be had before the conductor is.
+#[derive(Debug)]
+pub struct Inbox(Receiver<Order>);
+
+pub fn inbox() -> (Sender<Order>, Inbox) {
+    let (orders, receiver) = channel();
+    (orders, Inbox(receiver))
+}
+
+impl Conductor {
+    /// Starts with the groups that an earlier run was granted and that may still be served (`inherited`,
+    /// one for each group).
+    pub fn start(
+        config: &Config,
+        inherited: &[Option<Boottime>],
+        (orders, inbox): (Sender<Order>, Inbox),
+        ends: Ends<impl FnMut(Told) + Send + 'static>,
+    ) -> Result<Self> {
+        let mut netlink = Netlink::open()?;
+        let held = address::open(config.served(), &mut netlink)?;
+        let groups = config.served_groups().iter().zip(inherited);
+        let groups = groups.map(|(group, inherited)| {
+            let kinds: Vec<Kind> = group.resources.iter().map(Kind::of).collect();
+            let goes_on = inherited.is_some();
+            let alone = kinds.iter().all(|kind| *kind != Kind::Other);
+            Run {
+                plans: alone.then(|| group.resources.iter().map(address_plan).collect()),
+                engine: None,
+                words: vec![String::new(); kinds.len()],
+                shown: vec![(ResourceState::Unknown, 0); kinds.len()],
+                watched: vec![false; kinds.len()],
+                enabled: vec![true; kinds.len()],
+                maintained: false,
+                kinds,
+                goes_on,
+                stop_first: false,
+                course: Course::default(),
+                decided: Boottime::default(),
+            }
+        });
+        let priority = config.realtime_priority;
+        let mut body = Body {
+            netlink,
+            held,
+            groups: groups.collect(),
+            ends,
+            effects: VecDeque::new(),
+            scratch: Vec::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("conductor".to_owned())
+            .spawn(move || {
+                // Just behind the pulse. If it is refused the pulse has said so already.
+                if let Some(priority) = priority {
+                    let _ = realtime::set_fifo(priority.saturating_sub(1).max(1));
+                }
+                body.run(&inbox.0);
+            })
+            .context("could not start the thread that runs the resources")?;
+        Ok(Self { orders, thread })
+    }
+
+    /// A handle for those who decide.
+    pub fn orders(&self) -> Sender<Order> {
+        self.orders.clone()
+    }
+
+    pub fn is_running(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// Removes all addresses and waits. The pulse must have been stopped before, so that no order comes
+    /// after.
+    pub fn stop(self) {
+        // Fails only if the thread has ended, and then it is joined at once.
+        let _ = self.orders.send(Order::Quit);
+        if self.thread.join().is_err() {
+            log::error!("the conductor had panicked: see whether any address was left behind");
+        }
+    }
+}
+
+/// What an address may take: the network configuration answers at once, or not at all.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(20);
+/// Between two looks at an address.
+const ADDRESS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How an address is to be handled.
+pub fn address_plan(resource: &Resource) -> ResourcePlan {
+    let interval = resource.monitor_interval.unwrap_or(ADDRESS_INTERVAL);
+    ResourcePlan {
+        start_timeout: ADDRESS_TIMEOUT,
+        stop_timeout: ADDRESS_TIMEOUT,
+        monitor_timeout: ADDRESS_TIMEOUT,
+        monitor_interval: Some(interval).filter(|interval| !interval.is_zero()),
+        migration_threshold: NonZeroU32::new(resource.migration_threshold),
+        failure_timeout: resource.failure_timeout,
+    }
+}
+
+/// Who carries a resource's actions out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// We: the address with this index.
+    Address(usize),
+    Other,
+}
+
+impl Kind {
+    fn of(resource: &Resource) -> Self {
+        match resource.kind {
+            ResourceKind::Vip(vip) => Self::Address(vip),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// One group.
+struct Run {
+    /// Once it is known how its resources are to be handled.
+    engine: Option<GroupRun>,
+    kinds: Vec<Kind>,
+    /// What each resource's last action said.
+    words: Vec<String>,
+    /// What was told of each resource.
+    shown: Vec<(ResourceState, u32)>,
+    watched: Vec<bool>,
+    /// How to handle its resources, if that is known from the start.
+    plans: Option<Vec<ResourcePlan>>,
+    /// What the operator wants of it.
+    enabled: Vec<bool>,
+    maintained: bool,
+    /// An earlier run of this node still has the lease.
+    goes_on: bool,
+    /// It was to be stopped before it was known how.
+    stop_first: bool,
+    course: Course,
+    /// When the last order was decided.
+    decided: Boottime,
+}
+
+struct Body<R> {
+    netlink: Netlink,
+    held: Vec<Held>,
+    groups: Vec<Run>,
+    ends: Ends<R>,
+    effects: VecDeque<(usize, Effect)>,
+    scratch: Vec<Effect>,
+}
+
+impl<R: FnMut(Told)> Body<R> {
+    fn run(&mut self, inbox: &Receiver<Order>) {
+        self.reassert();
+        for group in 0..self.groups.len() {
+            if let Some(plans) = self.groups[group].plans.take() {
+                self.begin(group, plans, clock::now());
+            }
+        }
+        self.carry_out();
+        loop {
+            let due = self.due_at();
+            let patience = due.map_or(IDLE, |at| at.since(clock::now()));
+            match inbox.recv_timeout(patience) {
+                Ok(Order::Quit) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(order) => self.obey(order),
+                Err(RecvTimeoutError::Timeout) => self.do_what_is_due(),
+            }
+            self.carry_out();
+        }
+        let now = clock::now();
+        for vip in 0..self.held.len() {
+            if self.held[vip].is_held()
+                && let Err(message) = self.remove(vip, now)
+            {
+                (self.ends.report)(Told::AddressFailed { vip, message });
+            }
+        }
+    }
+
+    fn due_at(&self) -> Option<Boottime> {
+        let held = self.held.iter().filter_map(Held::due_at);
+        let engines = self.groups.iter().filter_map(|run| run.engine.as_ref());
+        held.chain(engines.filter_map(GroupRun::next_deadline))
+            .min()
+    }
+
+    fn obey(&mut self, order: Order) {
+        let now = clock::now();
+        match order {
+            Order::Begin { group, plans } => self.begin(group, plans, now),
+            Order::Start {
+                group,
+                course,
+                decided,
+            } => {
+                let run = &mut self.groups[group];
+                (run.course, run.decided) = (course, decided);
+                self.drive(group, |engine, out| engine.start(now, out));
+            }
+            Order::Stop { group, decided } => {
+                let run = &mut self.groups[group];
+                run.decided = decided;
+                run.stop_first = run.engine.is_none();
+                self.drive(group, |engine, out| engine.stop(now, out));
+            }
+            Order::Done {
+                part,
+                action,
+                outcome,
+                message,
+            } => self.done(part, action, outcome, message),
+            Order::Ended {
+                part: Part { group, resource },
+            } => self.drive(group, |engine, out| engine.died(resource, now, out)),
+            Order::Cleanup { group, resource } => {
+                self.drive(group, |engine, out| engine.cleanup(resource, now, out));
+            }
+            Order::Maintain { group, on } => {
+                self.groups[group].maintained = on;
+                self.drive(group, |engine, out| engine.maintain(on, now, out));
+            }
+            Order::Enable {
+                part: Part { group, resource },
+                enabled,
+            } => {
+                self.groups[group].enabled[resource] = enabled;
+                self.drive(group, |engine, out| {
+                    engine.enable(resource, enabled, now, out);
+                });
+            }
+            Order::Restart {
+                part: Part { group, resource },
+            } => self.drive(group, |engine, out| engine.restart(resource, now, out)),
+            Order::Reassert => self.reassert(),
+            Order::Quit => {}
+        }
+    }
+
+    fn begin(&mut self, group: usize, plans: Vec<ResourcePlan>, now: Boottime) {
+        let run = &mut self.groups[group];
+        if run.engine.is_some() {
+            return;
+        }
+        let note = Note::StopTimeout(plans.iter().map(|plan| plan.stop_timeout).sum());
+        self.ends.directives.tell(Directive::Note { group, note });
+        let mut engine = GroupRun::new(plans);
+        let out = &mut self.scratch;
+        engine.maintain(run.maintained, now, out);
+        for (resource, enabled) in run.enabled.iter().enumerate() {
+            engine.enable(resource, *enabled, now, out);
+        }
+        engine.begin(run.goes_on && !run.stop_first, now, out);
+        if run.stop_first {
+            engine.stop(now, out);
+        }
+        run.engine = Some(engine);
+        self.note_effects(group);
+    }
+
+    /// Lets the engine of a group think, if there is one yet; what follows is done by
+    /// [`Body::carry_out`].
+    fn drive(&mut self, group: usize, think: impl FnOnce(&mut GroupRun, &mut Vec<Effect>)) {
+        if let Some(engine) = &mut self.groups[group].engine {
+            think(engine, &mut self.scratch);
+            self.note_effects(group);
+        }
+    }
+
+    fn note_effects(&mut self, group: usize) {
+        self.effects
+            .extend(self.scratch.drain(..).map(|effect| (group, effect)));
+        self.show(group);
+    }
+
+    fn done(&mut self, part: Part, action: Action, outcome: Outcome, message: String) {
+        let Part { group, resource } = part;
+        self.groups[group].words[resource] = message;
+        let now = clock::now();
+        self.drive(group, |engine, out| {
+            engine.finished(resource, action, outcome, now, out);
+        });
+    }
+
+    fn carry_out(&mut self) {
+        while let Some((group, effect)) = self.effects.pop_front() {
+            self.take_effect(group, effect);
+        }
+    }
+
+    fn take_effect(&mut self, group: usize, effect: Effect) {
+        let note = match effect {
+            Effect::Act {
+                resource,
+                action,
+                timeout,
+            } => {
+                let part = Part { group, resource };
+                return self.act(part, action, timeout);
+            }
+            Effect::Failed(failure) => {
+                let part = Part {
+                    group,
+                    resource: failure.resource,
+                };
+                let message = self.groups[group].words[failure.resource].clone();
+                return (self.ends.report)(Told::Failed {
+                    part,
+                    action: failure.action,
+                    outcome: failure.outcome,
+                    at: failure.at,
+                    message,
+                });
+            }
+            Effect::Ready => Note::Ready,
+            Effect::Stopped => return self.say_stopped(group),
+            Effect::Started => Note::Running(true),
+            Effect::Incomplete => Note::Running(false),
+            Effect::Leave { .. } => Note::Barred(true),
+            Effect::Fit => Note::Barred(false),
+            Effect::Blocked { .. } => Note::Blocked(true),
+            Effect::Unblocked => Note::Blocked(false),
+        };
+        self.ends.directives.tell(Directive::Note { group, note });
+        let now = match note {
+            Note::Running(true) => GroupNow::Started,
+            Note::Running(false) => GroupNow::Incomplete,
+            Note::Barred(true) => GroupNow::Barred,
+            Note::Barred(false) => GroupNow::Fit,
+            Note::Blocked(true) => GroupNow::Blocked,
+            Note::Blocked(false) => GroupNow::Unblocked,
+            _ => return,
+        };
+        (self.ends.report)(Told::Group { group, now });
+    }
+
+    /// Not by way of the slow side: it may hang, and the lease is to be given up then.
+    fn say_stopped(&mut self, group: usize) {
+        self.ends.directives.tell(Directive::Stopped { group });
+        (self.ends.report)(Told::Group {
+            group,
+            now: GroupNow::Stopped,
+        });
+    }
+
+    fn act(&mut self, part: Part, action: Action, timeout: Duration) {
+        let kind = self.groups[part.group].kinds[part.resource];
+        let Kind::Address(vip) = kind else {
+            // It fails only when the agent ends.
+            let _ = self.ends.work.send(Work::Act {
+                part,
+                action,
+                timeout,
+            });
+            return;
+        };
+        let run = &self.groups[part.group];
+        let (course, decided) = (run.course, run.decided);
+        let result = match action {
+            Action::Start => self.add(vip, course, decided),
+            Action::Stop => self.remove(vip, decided),
+            Action::Probe if run.goes_on => self.held[vip].adopt(&mut self.netlink),
+            Action::Probe | Action::Monitor => self.held[vip].look(&mut self.netlink),
+        };
+        match result {
+            Ok(outcome) => self.done(part, action, outcome, String::new()),
+            Err(message) => {
+                (self.ends.report)(Told::AddressFailed {
+                    vip,
+                    message: message.clone(),
+                });
+                // Its guard is closed, so nobody is harmed while it is tried again: until it is gone the
+                // stop has not ended.
+                if action != Action::Stop {
+                    let outcome = Outcome::Exited(ExitCode::GENERIC_ERROR);
+                    self.done(part, action, outcome, message);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, vip: usize, course: Course, decided: Boottime) -> Result<Outcome, String> {
+        let added = self.held[vip].add(&mut self.netlink);
+        let added = added.map_err(|error| format!("{error:#}"))?;
+        (self.ends.report)(Told::Acquired {
+            vip,
+            course,
+            decided,
+            address: added.address,
+            announced: added.announced,
+        });
+        Ok(Outcome::OK)
+    }
+
+    fn remove(&mut self, vip: usize, decided: Boottime) -> Result<Outcome, String> {
+        match self.held[vip].remove(&mut self.netlink) {
+            Ok(was_there) => {
+                if was_there {
+                    let address = clock::now();
+                    (self.ends.report)(Told::Released {
+                        vip,
+                        decided,
+                        address,
+                    });
+                }
+                Ok(Outcome::OK)
+            }
+            Err(error) => Err(format!("{error:#}; trying again")),
+        }
+    }
+
+    /// Tells what changed of a group's resources, and has those watched that run.
+    fn show(&mut self, group: usize) {
+        let run = &mut self.groups[group];
+        let Some(engine) = &run.engine else { return };
+        for resource in 0..run.kinds.len() {
+            let part = Part { group, resource };
+            let state = engine.state(resource);
+            let now = (state, engine.failures(resource));
+            if std::mem::replace(&mut run.shown[resource], now) != now {
+                let (state, failures) = now;
+                (self.ends.report)(Told::State {
+                    part,
+                    state,
+                    failures,
+                });
+            }
+            let watch = state == ResourceState::Started && run.kinds[resource] == Kind::Other;
+            if std::mem::replace(&mut run.watched[resource], watch) != watch {
+                let _ = self.ends.work.send(Work::Watch { part, watch });
+            }
+        }
+    }
+
+    fn reassert(&mut self) {
+        for held in &mut self.held {
+            held.reassert(&mut self.netlink);
+        }
+        self.do_what_is_due();
+    }
+
+    fn do_what_is_due(&mut self) {
+        let now = clock::now();
+        for vip in 0..self.held.len() {
+            self.held[vip].poll(now);
+            if self.held[vip].must_retry(now) {
+                self.retry(vip);
+            }
+        }
+        for group in 0..self.groups.len() {
+            let engine = self.groups[group].engine.as_ref();
+            let due = engine.and_then(GroupRun::next_deadline);
+            if due.is_some_and(|at| at <= now) {
+                self.drive(group, |engine, out| engine.wake(now, out));
+            }
+        }
+    }
+
+    /// Tries once more to remove an address.
+    fn retry(&mut self, vip: usize) {
+        let owner = self.groups.iter().enumerate().find_map(|(group, run)| {
+            let resource = run
+                .kinds
+                .iter()
+                .position(|kind| *kind == Kind::Address(vip))?;
+            Some(Part { group, resource })
+        });
+        let Some(part) = owner else { return };
+        let decided = self.groups[part.group].decided;
+        match self.remove(vip, decided) {
+            Ok(outcome) => self.done(part, Action::Stop, outcome, String::new()),
+            Err(message) => (self.ends.report)(Told::AddressFailed { vip, message }),
+        }
+    }
+}

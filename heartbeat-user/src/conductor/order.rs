@@ -1,0 +1,150 @@
+//! What the conductor is told, and what it tells.
+
+use std::time::Duration;
+
+use heartbeat_common::time::Boottime;
+use heartbeat_core::{
+    group::Course,
+    resource::{Action, Outcome, ResourcePlan, ResourceState},
+};
+
+/// A resource: index of its group, and its own in that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Part {
+    pub group: usize,
+    pub resource: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// How the resources of a group are to be handled is known: look what runs.
+    Begin {
+        group: usize,
+        plans: Vec<ResourcePlan>,
+    },
+    /// The lease is ours: serve.
+    Start {
+        group: usize,
+        course: Course,
+        decided: Boottime,
+    },
+    Stop {
+        group: usize,
+        decided: Boottime,
+    },
+    /// What became of a [`Work`].
+    Done {
+        part: Part,
+        action: Action,
+        outcome: Outcome,
+        message: String,
+    },
+    /// A process of a resource was seen to end.
+    Ended {
+        part: Part,
+    },
+    /// Forget the failures of a resource, or of all in the group, and look anew.
+    Cleanup {
+        group: usize,
+        resource: Option<usize>,
+    },
+    Maintain {
+        group: usize,
+        on: bool,
+    },
+    Enable {
+        part: Part,
+        enabled: bool,
+    },
+    Restart {
+        part: Part,
+    },
+    /// Announce anew whatever is held: others may have believed that it had moved.
+    Reassert,
+    /// Remove all addresses and end.
+    Quit,
+}
+
+/// What those who run resource agents are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Answered by [`Order::Done`].
+    Act {
+        part: Part,
+        action: Action,
+        timeout: Duration,
+    },
+    /// Whether to tell by [`Order::Ended`] that the resource's process ended.
+    Watch { part: Part, watch: bool },
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// An address came; `vip` is its index among all.
+    Acquired {
+        vip: usize,
+        course: Course,
+        decided: Boottime,
+        address: Boottime,
+        announced: Boottime,
+    },
+    /// An address went.
+    Released {
+        vip: usize,
+        decided: Boottime,
+        address: Boottime,
+    },
+    /// An address could not be added or removed.
+    AddressFailed {
+        vip: usize,
+        message: String,
+    },
+    /// A resource is in another state.
+    State {
+        part: Part,
+        state: ResourceState,
+        failures: u32,
+    },
+    /// An action failed.
+    Failed {
+        part: Part,
+        action: Action,
+        outcome: Outcome,
+        at: Boottime,
+        message: String,
+    },
+    Group {
+        group: usize,
+        now: GroupNow,
+    },
+}
+
+/// What became of a group on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupNow {
+    Started,
+    /// Not all of it runs that should.
+    Incomplete,
+    Stopped,
+    /// It cannot run here for now.
+    Barred,
+    Fit,
+    /// It could not be stopped.
+    Blocked,
+    Unblocked,
+}
+
+impl GroupNow {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Incomplete => "incomplete",
+            Self::Stopped => "stopped",
+            Self::Barred => "barred",
+            Self::Fit => "fit",
+            Self::Blocked => "blocked",
+            Self::Unblocked => "unblocked",
+        }
+    }
+}
