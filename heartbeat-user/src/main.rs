@@ -125,6 +125,11 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Take over what changed in the configuration, without touching the rest
+    Reload {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
     /// Let the resource agents on this host validate their parameters
     Verify {
         #[command(flatten)]
@@ -313,6 +318,9 @@ fn run(command: Command) -> Result<ExitCode> {
                 &config.load()?.socket(),
                 &Request::Maintenance { on, group },
             )?;
+        }
+        Command::Reload { config } => {
+            operate::run(&config.load()?.socket(), &Request::Reload)?;
         }
         Command::Verify { config } => return verify::run(&config.load()?),
         Command::Simulate { fail, config, json } => {

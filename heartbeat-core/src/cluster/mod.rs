@@ -100,6 +100,11 @@ impl Cluster {
         cluster
     }
 
+    /// Whether groups go back to better nodes from now on.
+    pub fn set_auto_failback(&mut self, auto_failback: bool) {
+        self.auto_failback = auto_failback;
+    }
+
     /// Goes on with these groups instead, in this order. Those that were there before, by their ids, keep
     /// what they have. Those that are missing must have stopped here, and hold nothing.
     pub fn replan(&mut self, plans: Vec<GroupPlan>, constraints: Constraints) {

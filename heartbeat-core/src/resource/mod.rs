@@ -3,9 +3,5 @@
 //! Like all of the core it does nothing itself: actions go out as data, what became of them comes in.
 
 pub mod outcome;
-pub mod run;
-pub mod state;
 
-pub use outcome::{Action, ExitCode, Finding, Outcome};
-pub use run::{Effect, Failure, GroupRun};
-pub use state::{ResourcePlan, ResourceState};
+pub use outcome::{Action, ExitCode, Outcome};

@@ -69,8 +69,23 @@ impl Groups {
         })
     }
 
+    /// The configuration has changed. Groups that there were keep their places.
+    pub(super) fn replan(&mut self, config: Arc<Config>) {
+        self.own.resize_with(config.groups.len(), Own::default);
+        for (own, group) in self.own.iter_mut().zip(&config.groups) {
+            own.resources.resize(group.resources.len(), (None, 0));
+        }
+        self.config = config;
+    }
+
     /// Takes in what the conductor told, and says what happened.
     pub(super) fn told(&mut self, told: &Told) -> Option<What> {
+        if let Told::State { part, .. } | Told::Failed { part, .. } = told
+            && self.own[part.group].resources.len() <= part.resource
+        {
+            // It was told of what the group was before it changed.
+            return None;
+        }
         match told {
             Told::State {
                 part,
@@ -150,7 +165,10 @@ impl Groups {
         let report = protocol::Report {
             number: self.published.number,
             incarnation: self.published.incarnation,
-            groups: groups.map(|(group, own)| own.report(group)).collect(),
+            groups: groups
+                .filter(|(group, _)| !group.is_removed())
+                .map(|(group, own)| own.report(group))
+                .collect(),
             failures: self.failures.iter().cloned().collect(),
             decisions: self.book.all(),
         };

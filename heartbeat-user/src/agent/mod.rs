@@ -8,6 +8,7 @@ mod operate;
 mod performers;
 mod ping;
 mod reason;
+mod reload;
 mod view;
 
 use std::{
@@ -30,11 +31,10 @@ use crate::{
     dataplane::{Dataplane, Setup},
     incarnation,
     pulse::{Directive, Directives, Identity, Pulse, Sink},
-    resources::Agents,
+    resources::{Agents, Places},
 };
 use groups::Groups;
 pub use lock::InstanceLock;
-use performers::Performers;
 
 /// What the real-time threads tell the slow side.
 #[derive(Debug)]
@@ -126,12 +126,8 @@ fn run_loaded(
         report: move |told| drop(told_reports.send(Report::Conductor(told))),
     };
     let conductor = Conductor::start(config, &inherited, (orders.clone(), orders_inbox), ends)?;
-    let performers = Performers {
-        groups: Arc::new(config.served_groups().to_vec()),
-        agents: Arc::new(Agents::new(config)),
-        orders: orders.clone(),
-    };
-    runtime.spawn(performers.run(work_inbox));
+    let agents = Agents::new(Places::of(config));
+    runtime.spawn(performers::perform(agents, orders.clone(), work_inbox));
     let sink = Wires { orders, reports };
     let started = Pulse::start(
         config,

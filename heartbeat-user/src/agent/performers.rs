@@ -13,95 +13,80 @@ use tokio::{
 };
 
 use crate::{
-    conductor::{Order, Part, Work},
-    config::{Group, Resource, ResourceKind},
+    conductor::{Order, Part, Work, address_plan},
+    config::{Resource, ResourceKind},
     resources::Agents,
 };
 
-pub(super) struct Performers {
-    pub(super) groups: Arc<Vec<Group>>,
-    pub(super) agents: Arc<Agents>,
-    pub(super) orders: Sender<Order>,
-}
-
-impl Performers {
-    /// Until nobody gives work any more. What still runs then ends with its task, and so with the agent.
-    pub(super) async fn run(self, mut work: UnboundedReceiver<Work>) {
-        let mut tasks = JoinSet::new();
-        let mut watches: HashMap<Part, AbortHandle> = HashMap::new();
-        for (index, group) in self.groups.iter().enumerate() {
-            if group.resources.iter().any(|resource| !is_address(resource)) {
-                tasks.spawn(self.begin(index));
+/// Until nobody gives work any more. What still runs then ends with its task, and so with the agent.
+pub(super) async fn perform(
+    agents: Agents,
+    orders: Sender<Order>,
+    mut work: UnboundedReceiver<Work>,
+) {
+    let agents = Arc::new(agents);
+    let mut tasks = JoinSet::new();
+    let mut watches: HashMap<Part, AbortHandle> = HashMap::new();
+    loop {
+        let next = tokio::select! {
+            next = work.recv() => next,
+            Some(ended) = tasks.join_next() => {
+                if let Err(error) = ended
+                    && error.is_panic()
+                {
+                    log::error!("a task that handles a resource panicked: {error}");
+                }
+                continue;
             }
-        }
-        loop {
-            tokio::select! {
-                next = work.recv() => match next {
-                    Some(Work::Act { part, action, timeout }) => {
-                        let (agents, orders) = (Arc::clone(&self.agents), self.orders.clone());
-                        let groups = Arc::clone(&self.groups);
-                        tasks.spawn(async move {
-                            let resource = &groups[part.group].resources[part.resource];
-                            let done = agents.act(resource, action, timeout).await;
-                            let _ = orders.send(Order::Done {
-                                part,
-                                action,
-                                outcome: done.outcome,
-                                message: done.message,
-                            });
-                        });
+        };
+        let (agents, orders) = (Arc::clone(&agents), orders.clone());
+        // The conductor fails to hear only when it has ended.
+        match next {
+            Some(Work::Prepare { group, resources }) => {
+                tasks.spawn(async move {
+                    let mut plans = Vec::new();
+                    for resource in &resources {
+                        plans.push(plan(&agents, resource).await);
                     }
-                    Some(Work::Watch { part, watch: true }) => {
-                        let (agents, orders) = (Arc::clone(&self.agents), self.orders.clone());
-                        let groups = Arc::clone(&self.groups);
-                        let watch = tasks.spawn(async move {
-                            let resource = &groups[part.group].resources[part.resource];
-                            agents.ended(resource).await;
-                            let _ = orders.send(Order::Ended { part });
-                        });
-                        if let Some(old) = watches.insert(part, watch) {
-                            old.abort();
-                        }
-                    }
-                    Some(Work::Watch { part, watch: false }) => {
-                        if let Some(watch) = watches.remove(&part) {
-                            watch.abort();
-                        }
-                    }
-                    None => break,
-                },
-                Some(ended) = tasks.join_next() => {
-                    if let Err(error) = ended
-                        && error.is_panic()
-                    {
-                        log::error!("a task that handles a resource panicked: {error}");
-                    }
+                    let _ = orders.send(Order::Begin { group, plans });
+                });
+            }
+            Some(Work::Act {
+                part,
+                resource,
+                action,
+                timeout,
+            }) => {
+                tasks.spawn(async move {
+                    let done = agents.act(&resource, action, timeout).await;
+                    let _ = orders.send(Order::Done {
+                        part,
+                        action,
+                        outcome: done.outcome,
+                        message: done.message,
+                    });
+                });
+            }
+            Some(Work::Watch { part, resource }) => {
+                if let Some(old) = watches.remove(&part) {
+                    old.abort();
+                }
+                if let Some(resource) = resource {
+                    let watch = tasks.spawn(async move {
+                        agents.ended(&resource).await;
+                        let _ = orders.send(Order::Ended { part });
+                    });
+                    watches.insert(part, watch);
                 }
             }
+            None => break,
         }
     }
-
-    /// Finds out how the resources of a group are to be handled, and lets the conductor begin.
-    fn begin(&self, group: usize) -> impl Future<Output = ()> + use<> {
-        let (agents, orders) = (Arc::clone(&self.agents), self.orders.clone());
-        let groups = Arc::clone(&self.groups);
-        async move {
-            let mut plans = Vec::new();
-            for resource in &groups[group].resources {
-                plans.push(plan(&agents, resource).await);
-            }
-            let _ = orders.send(Order::Begin { group, plans });
-        }
-    }
-}
-
-fn is_address(resource: &Resource) -> bool {
-    matches!(resource.kind, ResourceKind::Vip(_))
 }
 
 async fn plan(agents: &Agents, resource: &Resource) -> ResourcePlan {
-    if is_address(resource) {
-        return crate::conductor::address_plan(resource);
+    if matches!(resource.kind, ResourceKind::Vip(_)) {
+        return address_plan(resource);
     }
     let timeouts = agents.timeouts(resource).await;
     ResourcePlan {

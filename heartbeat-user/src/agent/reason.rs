@@ -46,16 +46,19 @@ use crate::{
 };
 
 pub(super) struct Reason<'a> {
-    config: Arc<Config>,
-    dataplane: &'a mut Dataplane,
+    /// As it was read last.
+    pub(super) file: Arc<Config>,
+    /// The same, with all that the agent had since its start in its place.
+    pub(super) config: Arc<Config>,
+    pub(super) dataplane: &'a mut Dataplane,
     local: Arc<LocalView>,
-    operator: Arc<Operator>,
+    pub(super) operator: Arc<Operator>,
     link_watch: Option<LinkWatch>,
-    view: Shared,
+    pub(super) view: Shared,
     journal: Journal,
     kernel_log: Option<EbpfLogger<&'static dyn Log>>,
-    directives: Directives,
-    orders: Sender<Order>,
+    pub(super) directives: Directives,
+    pub(super) orders: Sender<Order>,
     exchange: Exchange,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
@@ -145,6 +148,7 @@ impl<'a> Reason<'a> {
             })
             .ok();
         Ok(Self {
+            file: Arc::clone(&config),
             config,
             dataplane,
             local,
@@ -178,7 +182,7 @@ impl<'a> Reason<'a> {
             }
         };
         let (ended_sender, mut ended) = mpsc::unbounded_channel();
-        let hooks = Hooks::start(&self.config.hooks, ended_sender);
+        let mut hooks = Hooks::start(&self.config.hooks, ended_sender.clone());
         let (asked_sender, mut asked) = mpsc::channel(16);
         tokio::spawn(server::serve(listener, asked_sender));
         let (peers_sender, mut peers_asked) = mpsc::channel(16);
@@ -204,7 +208,14 @@ impl<'a> Reason<'a> {
                     }
                 }
                 Some(report) = reports.recv() => self.report(report, &hooks),
-                Some((request, answer)) = asked.recv() => self.answer(request, answer),
+                Some((request, answer)) = asked.recv() => {
+                    if request == Request::Reload {
+                        // The client may have gone.
+                        let _ = answer.send(self.reload(&mut hooks, &ended_sender));
+                    } else {
+                        self.answer(request, answer);
+                    }
+                }
                 Some(asked) = peers_asked.recv() => self.answer_peer(asked),
                 Some(fetched) = self.fetched.recv() => self.fetched(fetched),
                 () = decided.notified() => self.apply_decisions(),
@@ -212,12 +223,15 @@ impl<'a> Reason<'a> {
                 Some(ended) = ended.recv() => self.hook_ended(ended),
                 _ = signals.terminate.recv() => break Ok(()),
                 _ = signals.interrupt.recv() => break Ok(()),
-                _ = signals.hangup.recv() => {
-                    log::warn!("SIGHUP: the configuration is read at start only; restart the agent to change it");
-                }
+                _ = signals.hangup.recv() => match self.reload(&mut hooks, &ended_sender) {
+                    Response::Done { text } => log::info!("SIGHUP: {text}"),
+                    Response::Error { message } => log::error!("SIGHUP: {message}"),
+                    _ => {}
+                },
             }
         };
         self.note(clock::now(), What::Stopping);
+        drop(ended_sender);
         serving.abort();
         tokio::task::block_in_place(|| threads.stop());
         // Nobody sends any more: this ends with the last report.
@@ -266,9 +280,11 @@ impl<'a> Reason<'a> {
     }
 
     /// Has carried out what operators decided, here or elsewhere.
-    fn apply_decisions(&mut self) {
+    pub(super) fn apply_decisions(&mut self) {
         let view = view::lock(&self.view);
         let mut words = Vec::new();
+        self.applied
+            .resize_with(self.config.served_groups().len(), Applied::default);
         for (index, group) in self.config.served_groups().iter().enumerate() {
             let wanted = Applied {
                 maintained: view.groups.is_maintained(group),
@@ -301,8 +317,11 @@ impl<'a> Reason<'a> {
                 };
                 words.push(format!("group {} {how}", group.name));
             }
-            let resources = old.resources_stopped.iter().zip(&wanted.resources_stopped);
-            for (resource, (_, is)) in resources.enumerate().filter(|(_, (was, is))| was != is) {
+            for (resource, is) in wanted.resources_stopped.iter().enumerate() {
+                let was = old.resources_stopped.get(resource).copied();
+                if was.unwrap_or_default() == *is {
+                    continue;
+                }
                 let part = Part {
                     group: index,
                     resource,
@@ -431,6 +450,8 @@ impl<'a> Reason<'a> {
                 .status(self.dataplane)
                 .map(|status| Response::Status(Box::new(status))),
             Request::Report => Ok(self.report_for_peers()),
+            // It needs more than there is here.
+            Request::Reload => Err(anyhow!("a reload is carried out elsewhere")),
             Request::Move { .. }
             | Request::Unmove { .. }
             | Request::Standby { .. }

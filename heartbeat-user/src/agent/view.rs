@@ -101,6 +101,14 @@ impl View {
         })
     }
 
+    /// The configuration has changed. Groups and addresses that there were keep their places.
+    pub(super) fn replan(&mut self, config: Arc<Config>, guard: GuardView) {
+        self.vips.resize_with(config.vips.len(), VipView::default);
+        self.groups.replan(Arc::clone(&config));
+        self.guard = guard;
+        self.config = config;
+    }
+
     /// Takes in a command of the core and says what happened.
     pub(super) fn command(&mut self, command: &Command) -> Option<What> {
         match *command {
@@ -269,6 +277,7 @@ impl View {
                 .groups
                 .iter()
                 .enumerate()
+                .filter(|(_, group)| !group.is_removed())
                 .map(|(index, group)| self.group(index, group, now))
                 .collect(),
             failures: self.groups.failures(),
@@ -349,8 +358,15 @@ impl View {
     }
 
     fn vips(&self, now: Boottime) -> Vec<protocol::Vip> {
+        let is_used = |vip: usize| {
+            let groups = self.config.groups.iter();
+            let mut kept = groups.filter(|group| !group.is_removed());
+            kept.any(|group| group.has_address(vip))
+        };
         let vips = self.config.vips.iter().enumerate();
-        vips.map(|(index, vip)| self.vip(index, vip, now)).collect()
+        vips.filter(|(index, _)| is_used(*index))
+            .map(|(index, vip)| self.vip(index, vip, now))
+            .collect()
     }
 
     fn vip(&self, index: usize, vip: &Vip, now: Boottime) -> protocol::Vip {

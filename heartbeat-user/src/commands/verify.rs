@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result};
 use super::output;
 use crate::{
     config::{Config, Resource, ResourceKind},
-    resources::Agents,
+    resources::{Agents, Places},
 };
 
 /// Lets each resource agent validate its parameters, prints what each says, and fails if one complains.
 pub fn run(config: &Config) -> Result<ExitCode> {
-    let agents = Agents::new(config);
+    let agents = Agents::new(Places::of(config));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -35,14 +35,14 @@ fn verify(runtime: &tokio::runtime::Runtime, agents: &Agents, resource: &Resourc
         output::print(&format!("{name} ({kind}): ok\n"))?;
         return Ok(true);
     }
-    let done = runtime.block_on(agents.validate(resource));
-    let well = done.outcome == heartbeat_core::resource::Outcome::OK;
-    let mut text = format!("{name} ({kind}): {}\n", done.outcome);
-    if !well {
-        for line in done.message.lines() {
-            text += &format!("    {line}\n");
-        }
+    let complaints = runtime.block_on(agents.validate(resource));
+    let mut text = match complaints.as_slice() {
+        [] => format!("{name} ({kind}): ok\n"),
+        _ => format!("{name} ({kind}): NOT usable here\n"),
+    };
+    for line in complaints.iter().flat_map(|complaint| complaint.lines()) {
+        text += &format!("    {line}\n");
     }
     output::print(&text)?;
-    Ok(well)
+    Ok(complaints.is_empty())
 }

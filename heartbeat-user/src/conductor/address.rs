@@ -38,7 +38,7 @@ pub(super) struct Added {
 }
 
 impl Held {
-    fn new(vip: &Vip, netlink: &mut Netlink) -> Result<Self> {
+    pub(super) fn new(vip: &Vip, netlink: &mut Netlink) -> Result<Self> {
         let interface = netlink.interface(&vip.interface)?;
         let held = Self {
             announcer: Announcer::open(&interface)?,

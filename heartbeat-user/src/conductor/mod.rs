@@ -11,7 +11,10 @@ mod sweep;
 use std::{
     collections::VecDeque,
     num::NonZeroU32,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -26,7 +29,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     clock,
-    config::{Config, Resource, ResourceKind},
+    config::{Config, Group, Resource, ResourceKind, Vip},
     net::Netlink,
     pulse::{Directive, Directives, realtime},
 };
@@ -74,25 +77,7 @@ impl Conductor {
         let mut netlink = Netlink::open()?;
         let held = address::open(config.served(), &mut netlink)?;
         let groups = config.served_groups().iter().zip(inherited);
-        let groups = groups.map(|(group, inherited)| {
-            let kinds: Vec<Kind> = group.resources.iter().map(Kind::of).collect();
-            let goes_on = inherited.is_some();
-            let alone = kinds.iter().all(|kind| *kind != Kind::Other);
-            Run {
-                plans: alone.then(|| group.resources.iter().map(address_plan).collect()),
-                engine: None,
-                words: vec![String::new(); kinds.len()],
-                shown: vec![(ResourceState::Unknown, 0); kinds.len()],
-                watched: vec![false; kinds.len()],
-                enabled: vec![true; kinds.len()],
-                maintained: false,
-                kinds,
-                goes_on,
-                stop_first: false,
-                course: Course::default(),
-                decided: Boottime::default(),
-            }
-        });
+        let groups = groups.map(|(group, inherited)| Run::new(group, inherited.is_some()));
         let priority = config.realtime_priority;
         let mut body = Body {
             netlink,
@@ -172,6 +157,7 @@ impl Kind {
 
 /// One group.
 struct Run {
+    resources: Vec<Arc<Resource>>,
     /// Once it is known how its resources are to be handled.
     engine: Option<GroupRun>,
     kinds: Vec<Kind>,
@@ -180,18 +166,39 @@ struct Run {
     /// What was told of each resource.
     shown: Vec<(ResourceState, u32)>,
     watched: Vec<bool>,
-    /// How to handle its resources, if that is known from the start.
-    plans: Option<Vec<ResourcePlan>>,
     /// What the operator wants of it.
     enabled: Vec<bool>,
     maintained: bool,
-    /// An earlier run of this node still has the lease.
-    goes_on: bool,
-    /// It was to be stopped before it was known how.
-    stop_first: bool,
+    /// It is to be served here: the lease is ours, or an earlier run of this node still has it.
+    wanted: bool,
+    /// The pulse waits to hear that it has stopped.
+    stop_owed: bool,
+    /// What comes in its place once it has stopped.
+    next: Option<Group>,
     course: Course,
     /// When the last order was decided.
     decided: Boottime,
+}
+
+impl Run {
+    fn new(group: &Group, wanted: bool) -> Self {
+        let count = group.resources.len();
+        Self {
+            kinds: group.resources.iter().map(Kind::of).collect(),
+            resources: group.resources.iter().cloned().map(Arc::new).collect(),
+            engine: None,
+            words: vec![String::new(); count],
+            shown: vec![(ResourceState::Unknown, 0); count],
+            watched: vec![false; count],
+            enabled: vec![true; count],
+            maintained: false,
+            wanted,
+            stop_owed: false,
+            next: None,
+            course: Course::default(),
+            decided: Boottime::default(),
+        }
+    }
 }
 
 struct Body<R> {
@@ -207,9 +214,7 @@ impl<R: FnMut(Told)> Body<R> {
     fn run(&mut self, inbox: &Receiver<Order>) {
         self.reassert();
         for group in 0..self.groups.len() {
-            if let Some(plans) = self.groups[group].plans.take() {
-                self.begin(group, plans, clock::now());
-            }
+            self.prepare(group);
         }
         self.carry_out();
         loop {
@@ -250,12 +255,14 @@ impl<R: FnMut(Told)> Body<R> {
             } => {
                 let run = &mut self.groups[group];
                 (run.course, run.decided) = (course, decided);
+                run.wanted = true;
                 self.drive(group, |engine, out| engine.start(now, out));
             }
             Order::Stop { group, decided } => {
                 let run = &mut self.groups[group];
                 run.decided = decided;
-                run.stop_first = run.engine.is_none();
+                run.wanted = false;
+                run.stop_owed = true;
                 self.drive(group, |engine, out| engine.stop(now, out));
             }
             Order::Done {
@@ -278,7 +285,9 @@ impl<R: FnMut(Told)> Body<R> {
                 part: Part { group, resource },
                 enabled,
             } => {
-                self.groups[group].enabled[resource] = enabled;
+                if let Some(kept) = self.groups[group].enabled.get_mut(resource) {
+                    *kept = enabled;
+                }
                 self.drive(group, |engine, out| {
                     engine.enable(resource, enabled, now, out);
                 });
@@ -286,26 +295,48 @@ impl<R: FnMut(Told)> Body<R> {
             Order::Restart {
                 part: Part { group, resource },
             } => self.drive(group, |engine, out| engine.restart(resource, now, out)),
+            Order::Replan { vips, groups } => self.replan(&vips, groups),
             Order::Reassert => self.reassert(),
             Order::Quit => {}
         }
     }
 
+    /// Finds out how a group's resources are to be handled, and begins.
+    fn prepare(&mut self, group: usize) {
+        let run = &self.groups[group];
+        if run.kinds.contains(&Kind::Other) {
+            let resources = run.resources.clone();
+            // It fails only when the agent ends.
+            let _ = self.ends.work.send(Work::Prepare { group, resources });
+        } else {
+            let resources = run.resources.iter();
+            let plans = resources.map(|resource| address_plan(resource)).collect();
+            self.begin(group, plans, clock::now());
+        }
+    }
+
     fn begin(&mut self, group: usize, plans: Vec<ResourcePlan>, now: Boottime) {
         let run = &mut self.groups[group];
-        if run.engine.is_some() {
+        if plans.len() != run.resources.len() {
+            // It was asked for before the group changed.
             return;
         }
         let note = Note::StopTimeout(plans.iter().map(|plan| plan.stop_timeout).sum());
         self.ends.directives.tell(Directive::Note { group, note });
+        if run.engine.is_some() {
+            for (resource, plan) in plans.into_iter().enumerate() {
+                self.drive(group, |engine, out| engine.replan(resource, plan, now, out));
+            }
+            return;
+        }
         let mut engine = GroupRun::new(plans);
         let out = &mut self.scratch;
         engine.maintain(run.maintained, now, out);
         for (resource, enabled) in run.enabled.iter().enumerate() {
             engine.enable(resource, *enabled, now, out);
         }
-        engine.begin(run.goes_on && !run.stop_first, now, out);
-        if run.stop_first {
+        engine.begin(run.wanted, now, out);
+        if run.stop_owed {
             engine.stop(now, out);
         }
         run.engine = Some(engine);
@@ -329,7 +360,11 @@ impl<R: FnMut(Told)> Body<R> {
 
     fn done(&mut self, part: Part, action: Action, outcome: Outcome, message: String) {
         let Part { group, resource } = part;
-        self.groups[group].words[resource] = message;
+        // What was asked for before the group changed has no place any more.
+        let Some(words) = self.groups[group].words.get_mut(resource) else {
+            return;
+        };
+        *words = message;
         let now = clock::now();
         self.drive(group, |engine, out| {
             engine.finished(resource, action, outcome, now, out);
@@ -367,7 +402,7 @@ impl<R: FnMut(Told)> Body<R> {
                 });
             }
             Effect::Ready => Note::Ready,
-            Effect::Stopped => return self.say_stopped(group),
+            Effect::Stopped => return self.stopped(group),
             Effect::Started => Note::Running(true),
             Effect::Incomplete => Note::Running(false),
             Effect::Leave { .. } => Note::Barred(true),
@@ -388,8 +423,29 @@ impl<R: FnMut(Told)> Body<R> {
         (self.ends.report)(Told::Group { group, now });
     }
 
+    /// All of a group has stopped.
+    fn stopped(&mut self, group: usize) {
+        if let Some(next) = self.groups[group].next.take() {
+            let old = &self.groups[group];
+            let (wanted, stop_owed, maintained) = (old.wanted, old.stop_owed, old.maintained);
+            let (course, decided) = (old.course, old.decided);
+            self.groups[group] = Run {
+                maintained,
+                course,
+                decided,
+                ..Run::new(&next, wanted)
+            };
+            self.prepare(group);
+            if !stop_owed {
+                return;
+            }
+        }
+        self.say_stopped(group);
+    }
+
     /// Not by way of the slow side: it may hang, and the lease is to be given up then.
     fn say_stopped(&mut self, group: usize) {
+        self.groups[group].stop_owed = false;
         self.ends.directives.tell(Directive::Stopped { group });
         (self.ends.report)(Told::Group {
             group,
@@ -400,9 +456,10 @@ impl<R: FnMut(Told)> Body<R> {
     fn act(&mut self, part: Part, action: Action, timeout: Duration) {
         let kind = self.groups[part.group].kinds[part.resource];
         let Kind::Address(vip) = kind else {
-            // It fails only when the agent ends.
+            let resource = Arc::clone(&self.groups[part.group].resources[part.resource]);
             let _ = self.ends.work.send(Work::Act {
                 part,
+                resource,
                 action,
                 timeout,
             });
@@ -413,7 +470,7 @@ impl<R: FnMut(Told)> Body<R> {
         let result = match action {
             Action::Start => self.add(vip, course, decided),
             Action::Stop => self.remove(vip, decided),
-            Action::Probe if run.goes_on => self.held[vip].adopt(&mut self.netlink),
+            Action::Probe if run.wanted => self.held[vip].adopt(&mut self.netlink),
             Action::Probe | Action::Monitor => self.held[vip].look(&mut self.netlink),
         };
         match result {
@@ -481,7 +538,56 @@ impl<R: FnMut(Told)> Body<R> {
             }
             let watch = state == ResourceState::Started && run.kinds[resource] == Kind::Other;
             if std::mem::replace(&mut run.watched[resource], watch) != watch {
-                let _ = self.ends.work.send(Work::Watch { part, watch });
+                let resource = watch.then(|| Arc::clone(&run.resources[resource]));
+                let _ = self.ends.work.send(Work::Watch { part, resource });
+            }
+        }
+    }
+
+    /// What changed of a group is stopped as it was, and started as it is now.
+    fn replan(&mut self, vips: &[Vip], groups: Vec<Group>) {
+        for vip in &vips[self.held.len().min(vips.len())..] {
+            match Held::new(vip, &mut self.netlink) {
+                Ok(held) => self.held.push(held),
+                Err(error) => {
+                    // The interface was there a moment ago.
+                    log::error!("vip {}: {error:#}; the rest of the change is not applied", vip.name);
+                    return;
+                }
+            }
+        }
+        for (index, group) in groups.into_iter().enumerate() {
+            let Some(run) = self.groups.get_mut(index) else {
+                self.groups.push(Run::new(&group, false));
+                self.prepare(index);
+                continue;
+            };
+            let resources = run.resources.iter().zip(&group.resources);
+            let same_length = run.resources.len() == group.resources.len();
+            if group.is_removed() {
+                // It is stopped as it is.
+            } else if same_length && resources.clone().all(|(old, new)| old.is_same(new)) {
+                if resources.clone().any(|(old, new)| **old != *new) {
+                    run.resources = group.resources.into_iter().map(Arc::new).collect();
+                    self.prepare(index);
+                }
+            } else {
+                run.next = Some(group);
+                let now = clock::now();
+                match run.engine {
+                    Some(_) => self.drive(index, |engine, out| engine.stop(now, out)),
+                    // Nothing was looked at yet: it begins with what is new.
+                    None => {
+                        if let Some(next) = run.next.take() {
+                            let (wanted, stop_owed) = (run.wanted, run.stop_owed);
+                            *run = Run {
+                                stop_owed,
+                                ..Run::new(&next, wanted)
+                            };
+                            self.prepare(index);
+                        }
+                    }
+                }
             }
         }
     }

@@ -1,12 +1,14 @@
 //! What the conductor is told, and what it tells.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use heartbeat_common::time::Boottime;
 use heartbeat_core::{
     group::Course,
     resource::{Action, Outcome, ResourcePlan, ResourceState},
 };
+
+use crate::config::{Group, Resource, Vip};
 
 /// A resource: index of its group, and its own in that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +61,8 @@ pub enum Order {
     Restart {
         part: Part,
     },
+    /// The configuration has changed: all addresses and groups, those that there were in their places.
+    Replan { vips: Vec<Vip>, groups: Vec<Group> },
     /// Announce anew whatever is held: others may have believed that it had moved.
     Reassert,
     /// Remove all addresses and end.
@@ -66,16 +70,25 @@ pub enum Order {
 }
 
 /// What those who run resource agents are to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
+    /// Find out how the resources of a group are to be handled. Answered by [`Order::Begin`].
+    Prepare {
+        group: usize,
+        resources: Vec<Arc<Resource>>,
+    },
     /// Answered by [`Order::Done`].
     Act {
         part: Part,
+        resource: Arc<Resource>,
         action: Action,
         timeout: Duration,
     },
-    /// Whether to tell by [`Order::Ended`] that the resource's process ended.
-    Watch { part: Part, watch: bool },
+    /// To be told by [`Order::Ended`] when the resource's process has ended, if it is given; or no longer.
+    Watch {
+        part: Part,
+        resource: Option<Arc<Resource>>,
+    },
 }
 
 /// What happened.

@@ -105,10 +105,6 @@ impl Config {
         }
     }
 
-    pub fn digest(&self) -> u32 {
-        1
-    }
-
     pub fn group_named(&self, name: &str) -> Option<&Group> {
         self.groups.iter().find(|group| group.name == name)
     }
@@ -232,6 +228,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// Whether the address with this index is one of its resources.
+    pub fn has_address(&self, vip: usize) -> bool {
+        let mut resources = self.resources.iter();
+        resources.any(|resource| resource.kind == ResourceKind::Vip(vip))
+    }
+
     /// What the configuration says for and against `node`.
     pub fn location(&self, node: NodeId) -> Score {
         let locations = self.locations.iter();
@@ -267,6 +269,13 @@ pub enum ResourceKind {
     /// A unit of systemd, with its suffix: `nginx.service`.
     Systemd(String),
     Exec(Exec),
+}
+
+impl Resource {
+    /// Whether it is the same thing, perhaps timed or watched otherwise: nothing must stop for it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.kind == other.kind
+    }
 }
 
 impl fmt::Display for ResourceKind {

@@ -59,6 +59,8 @@ pub enum Request {
     Restart {
         resource: String,
     },
+    /// Take over the configuration file as it is now.
+    Reload,
     /// What the agent has to report; for its peers.
     Report,
 }

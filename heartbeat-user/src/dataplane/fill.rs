@@ -10,7 +10,7 @@ use heartbeat_common::{
     time::Boottime,
 };
 
-use super::{Heritage, Setup};
+use super::{Heritage, Setup, SetupGuard};
 use crate::clock;
 
 /// Returns when the acceptor begins to vote. `indices` are those of the links' interfaces, `guarded` those of the guards'.
@@ -137,6 +137,28 @@ fn fill_guards(
         guard_rows(ebpf)?.set(index, row, 0)?;
         vips(ebpf)?.insert(address, index, 0)?;
     }
+    Ok(())
+}
+
+/// One more guarded address, closed, in a row that is free.
+pub(super) fn guard_more(ebpf: &mut Ebpf, guard: &SetupGuard, ifindex: u32) -> Result<()> {
+    let address = Address::from(guard.address.address);
+    let used: Vec<u32> = vips(ebpf)?
+        .iter()
+        .map(|entry| Ok(entry?.1))
+        .collect::<Result<_>>()?;
+    let index = (0..MAX_VIPS as u32)
+        .find(|index| !used.contains(index))
+        .context("too many addresses")?;
+    let row = GuardRow {
+        address,
+        ifindex,
+        group: guard.group.0,
+        prefix_len: guard.address.len.into(),
+        ..GuardRow::default()
+    };
+    guard_rows(ebpf)?.set(index, row, 0)?;
+    vips(ebpf)?.insert(address, index, 0)?;
     Ok(())
 }
 

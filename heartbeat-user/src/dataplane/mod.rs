@@ -176,15 +176,7 @@ impl Dataplane {
         let mut used = Vec::new();
         // The guard first: while anything is exchanged, no address is without it.
         for name in setup.guarded_interfaces() {
-            attach::egress(ebpf, "guard_egress", name, pins)?;
-            used.push(attach::egress_pin("guard_egress", name));
-            if setup.is_link(name) {
-                // There the responder guards what comes in.
-                continue;
-            }
-            let attached = attach::xdp(ebpf, "guard_ingress", name, XdpMode::Auto, pins)?;
-            log::info!("{name}: guard attached in {} mode", attached.name());
-            used.push(attach::xdp_pin(name, attached));
+            guard_interface(ebpf, setup, pins, name, &mut used)?;
         }
         for link in &setup.links {
             let name = &link.interface;
@@ -197,6 +189,29 @@ impl Dataplane {
         }
         // What an earlier configuration needed and this one does not.
         pins.remove_all_but(|name| !name.starts_with("link_") || used.iter().any(|pin| pin == name))
+    }
+
+    /// Guards further addresses, closed, also on interfaces that had none so far.
+    pub fn guard_more(&mut self, guards: Vec<SetupGuard>) -> Result<()> {
+        let names = |setup: &Setup| -> Vec<String> {
+            let names = setup.guarded_interfaces().into_iter();
+            names.map(str::to_owned).collect()
+        };
+        let before = names(&self.setup);
+        for guard in guards {
+            let ifindex = attach::check_interface(&guard.interface)?;
+            fill::guard_more(&mut self.ebpf, &guard, ifindex)?;
+            self.setup.guards.push(guard);
+        }
+        let Self {
+            ebpf, setup, pins, ..
+        } = self;
+        let after = names(setup);
+        let mut used = Vec::new();
+        for name in after.iter().filter(|name| !before.contains(name)) {
+            guard_interface(ebpf, setup, pins, name, &mut used)?;
+        }
+        Ok(())
     }
 
     /// Until when each guarded address may be served already, because an earlier run was granted the
@@ -317,6 +332,26 @@ impl Drop for Dataplane {
             log::error!("could not remove the pins: {error:#}; `heartbeat unload` tries again");
         }
     }
+}
+
+/// Has the guard watch an interface. The names of its pins go to `used`.
+fn guard_interface(
+    ebpf: &mut Ebpf,
+    setup: &Setup,
+    pins: &Pins,
+    name: &str,
+    used: &mut Vec<String>,
+) -> Result<()> {
+    attach::egress(ebpf, "guard_egress", name, pins)?;
+    used.push(attach::egress_pin("guard_egress", name));
+    if setup.is_link(name) {
+        // There the responder guards what comes in.
+        return Ok(());
+    }
+    let attached = attach::xdp(ebpf, "guard_ingress", name, XdpMode::Auto, pins)?;
+    log::info!("{name}: guard attached in {} mode", attached.name());
+    used.push(attach::xdp_pin(name, attached));
+    Ok(())
 }
 
 /// Makes the maps, but for those that are kept and found pinned.

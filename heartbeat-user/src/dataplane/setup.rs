@@ -9,7 +9,7 @@ use heartbeat_common::{
 };
 
 use crate::{
-    config::{Config, XdpMode, key::Keys},
+    config::{Config, Vip, XdpMode, key::Keys},
     net::IpPrefix,
 };
 
@@ -46,6 +46,16 @@ pub struct SetupGuard {
     pub interface: String,
 }
 
+impl SetupGuard {
+    pub fn of(vip: &Vip) -> Self {
+        Self {
+            group: vip.group,
+            address: vip.address,
+            interface: vip.interface.clone(),
+        }
+    }
+}
+
 impl Setup {
     pub fn new(config: &Config, keys: &Keys) -> Self {
         let peers = config.peers().flat_map(|peer| {
@@ -58,11 +68,7 @@ impl Setup {
             address: link.address,
             mode: link.mode,
         });
-        let guards = config.served().iter().map(|vip| SetupGuard {
-            group: vip.group,
-            address: vip.address,
-            interface: vip.interface.clone(),
-        });
+        let guards = config.served().iter().map(SetupGuard::of);
         Self {
             instance: config.instance.clone(),
             cluster: config.cluster_id,

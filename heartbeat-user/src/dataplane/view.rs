@@ -220,12 +220,22 @@ impl LocalView {
         self.change(|local| local.report = number);
     }
 
+    /// What is to be the same of all nodes' configurations, as a number.
+    pub fn set_generation(&self, generation: u32) {
+        let mut local = self.read();
+        local.config_generation = generation;
+        self.store_word(&local, std::mem::offset_of!(Local, config_generation));
+    }
+
     /// Changes the word that begins with `groups_owned`.
     fn change(&self, change: impl FnOnce(&mut Local)) {
         let mut local = self.read();
         change(&mut local);
-        let words: [u64; LOCAL_WORDS] = bytemuck::cast(local);
-        let at = std::mem::offset_of!(Local, groups_owned);
+        self.store_word(&local, std::mem::offset_of!(Local, groups_owned));
+    }
+
+    fn store_word(&self, local: &Local, at: usize) {
+        let words: [u64; LOCAL_WORDS] = bytemuck::cast(*local);
         self.store(at, words[at / size_of::<u64>()]);
     }
 

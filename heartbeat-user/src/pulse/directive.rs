@@ -10,7 +10,9 @@ use heartbeat_common::wire::NodeId;
 use heartbeat_core::{cluster::Intent, group::Note, report::Report};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+use super::Replan;
+
+#[derive(Debug)]
 pub enum Directive {
     /// All of the group with this index has stopped here.
     Stopped {
@@ -35,6 +37,8 @@ pub enum Directive {
     Report {
         number: u32,
     },
+    /// The configuration has changed.
+    Replan(Box<Replan>),
     Intend(Intent),
     /// End.
     Stop,

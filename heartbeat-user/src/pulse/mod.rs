@@ -38,12 +38,38 @@ use nix::sys::{
 
 use crate::{
     clock,
-    config::{Config, Group, Resource, ResourceKind, Role, key::Keys},
+    config::{Config, Group, MAX_GROUPS, Resource, ResourceKind, Role, key::Keys},
     dataplane::{Dataplane, GuardView, LeaseSlots, LocalView, OwnVote, PeerRows},
 };
 pub use directive::{Directive, Directives, Inbox};
 use sender::Sender;
 pub use stats::{GroupStats, PulseStats};
+
+/// A configuration that changed while the agent runs. Groups and addresses that there were keep their
+/// places.
+#[derive(Debug)]
+pub struct Replan {
+    groups: Vec<GroupPlan>,
+    constraints: Constraints,
+    auto_failback: bool,
+    guarded: Vec<Vec<usize>>,
+    guard: GuardView,
+    generation: u32,
+}
+
+impl Replan {
+    pub fn new(config: &Config, guard: GuardView) -> Self {
+        let (groups, constraints) = groups(config);
+        Self {
+            groups,
+            constraints,
+            auto_failback: config.auto_failback,
+            guarded: config.served_groups().iter().map(addresses).collect(),
+            guard,
+            generation: config.digest(),
+        }
+    }
+}
 
 /// Who gets the core's commands. Called on the pulse thread: it must not block.
 pub trait Sink: Send + 'static {
@@ -83,7 +109,8 @@ impl Pulse {
         sink: impl Sink,
     ) -> Result<Self> {
         let Identity { incarnation, nonce } = identity;
-        let stats = Arc::new(PulseStats::new(config.groups.len()));
+        // As many as there may come to be.
+        let stats = Arc::new(PulseStats::new(MAX_GROUPS));
         let mut cluster = Cluster::new(plan(config, incarnation));
         for (group, until) in inherited.iter().enumerate() {
             if let Some(until) = until {
@@ -168,6 +195,7 @@ fn plan(config: &Config, incarnation: Incarnation) -> Plan {
         node: node.id,
         witness: node.role == Role::Witness,
     };
+    let (groups, constraints) = groups(config);
     Plan {
         local: config.local().id,
         timing: Timing {
@@ -179,14 +207,21 @@ fn plan(config: &Config, incarnation: Incarnation) -> Plan {
         },
         peers: config.peers().map(member).collect(),
         links: config.links.len(),
-        groups: config.served_groups().iter().map(group_plan).collect(),
-        constraints: Constraints {
-            colocations: config.colocations.clone(),
-            orders: config.orders.clone(),
-        },
+        groups,
+        constraints,
         auto_failback: config.auto_failback,
         incarnation,
     }
+}
+
+/// The groups that this node may serve, and what they have to do with each other.
+fn groups(config: &Config) -> (Vec<GroupPlan>, Constraints) {
+    let constraints = Constraints {
+        colocations: config.colocations.clone(),
+        orders: config.orders.clone(),
+    };
+    let groups = config.served_groups().iter();
+    (groups.map(group_plan).collect(), constraints)
 }
 
 /// A group as the core is to see it.
@@ -330,11 +365,21 @@ impl<S: Sink> Body<S> {
                 Directive::Note { group, note } => self.cluster.note(group, note),
                 Directive::Reported { node, report } => self.cluster.reported(node, report),
                 Directive::Report { number } => self.local.set_report(number),
+                Directive::Replan(new) => self.replan(*new),
                 Directive::Intend(intent) => self.cluster.intend(intent),
                 Directive::Stop => return true,
             }
         }
         false
+    }
+
+    /// Goes on with a changed configuration.
+    fn replan(&mut self, new: Replan) {
+        self.cluster.replan(new.groups, new.constraints);
+        self.cluster.set_auto_failback(new.auto_failback);
+        (self.guarded, self.guard) = (new.guarded, new.guard);
+        self.local.set_generation(new.generation);
+        self.entries.reserve(self.guarded.len());
     }
 
     /// Hands the core all votes that peers gave since the last call.

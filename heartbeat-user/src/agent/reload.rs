@@ -1,0 +1,100 @@
+//! Takes over a changed configuration while the agent runs, without touching what did not change.
+//!
+//! All or nothing: a file that is bad, or that changes what only a restart can, changes nothing.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use tokio::{sync::mpsc::UnboundedSender, time::Duration};
+
+use super::{operate::Operator, reason::Reason, view};
+use crate::{
+    conductor::Order,
+    config::{Change, Config},
+    control::protocol::Response,
+    dataplane::SetupGuard,
+    hooks::{Ended, Hooks},
+    pulse::{Directive, Replan},
+};
+
+/// How long hooks that the old configuration started may go on.
+const OLD_HOOKS: Duration = Duration::from_secs(600);
+
+impl Reason<'_> {
+    /// Reads the file anew, and says what came of it.
+    pub(super) fn reload(
+        &mut self,
+        hooks: &mut Hooks,
+        ended: &UnboundedSender<Ended>,
+    ) -> Response {
+        match self.try_reload(hooks, ended) {
+            Ok(text) => Response::Done { text },
+            Err(error) => Response::Error {
+                message: format!("{error:#}; the old configuration stays in force"),
+            },
+        }
+    }
+
+    fn try_reload(
+        &mut self,
+        hooks: &mut Hooks,
+        ended: &UnboundedSender<Ended>,
+    ) -> Result<String> {
+        let new = Config::load(&self.file.path, Some(&self.file.local().name))?;
+        let changes = self.file.difference(&new);
+        let needs_restart: Vec<String> = changes
+            .iter()
+            .filter(|change| matches!(change, Change::Restart(_)))
+            .map(ToString::to_string)
+            .collect();
+        if !needs_restart.is_empty() {
+            bail!(
+                "this takes effect only with a restart of the agent: {}",
+                needs_restart.join(", ")
+            );
+        }
+        if changes.is_empty() {
+            return Ok("nothing has changed".to_owned());
+        }
+        let merged = match self.config.merged(&new) {
+            Ok(merged) => Arc::new(merged),
+            Err(what) => bail!("this takes effect only with a restart of the agent: {what}"),
+        };
+        // What may fail comes first.
+        let known = self.config.served().len();
+        let guards = merged.served().iter().skip(known).map(SetupGuard::of);
+        self.dataplane.guard_more(guards.collect())?;
+        let replan = Replan::new(&merged, self.dataplane.guard()?);
+        let (slots, rows) = (self.dataplane.slots()?, self.dataplane.peer_rows()?);
+        view::lock(&self.view).replan(Arc::clone(&merged), self.dataplane.guard()?);
+
+        self.file = Arc::new(new);
+        let changed_hooks = changes.contains(&Change::Hooks);
+        self.config = Arc::clone(&merged);
+        let old = &self.operator;
+        self.operator = Arc::new(Operator {
+            config: Arc::clone(&merged),
+            keys: old.keys.clone(),
+            directives: old.directives.clone(),
+            orders: old.orders.clone(),
+            view: Arc::clone(&old.view),
+            decided: Arc::clone(&old.decided),
+            stats: Arc::clone(&old.stats),
+            slots,
+            rows,
+        });
+        // The conductor first: the pulse may want a new group started at once.
+        let _ = self.orders.send(Order::Replan {
+            vips: merged.served().to_vec(),
+            groups: merged.served_groups().to_vec(),
+        });
+        self.directives.tell(Directive::Replan(Box::new(replan)));
+        if changed_hooks {
+            let old = std::mem::replace(hooks, Hooks::start(&merged.hooks, ended.clone()));
+            tokio::spawn(old.finish(OLD_HOOKS));
+        }
+        self.apply_decisions();
+        let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        Ok(format!("reloaded: {}", changes.join(", ")))
+    }
+}
