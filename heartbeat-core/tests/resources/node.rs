@@ -90,9 +90,9 @@ impl Node {
         let mut node = Self {
             run: GroupRun::new(plans.clone()),
             up: up[..plans.len()].to_vec(),
-            plans,
             now: Boottime::default().after(Duration::from_secs(100)),
-            shadow: Shadow::new(inherited, false, &enabled),
+            shadow: Shadow::new(inherited, false, &plans, &enabled),
+            plans,
             bug,
             effects: 0,
         };
@@ -104,10 +104,12 @@ impl Node {
         &mut self,
         call: impl FnOnce(&mut GroupRun, Boottime, &mut Vec<Effect>),
     ) -> Result<(), Violation> {
+        self.shadow.forget_outdated(self.now);
         let mut out = Vec::new();
         call(&mut self.run, self.now, &mut out);
         self.effects += out.len();
-        out.into_iter().try_for_each(|effect| self.see(effect))
+        out.into_iter().try_for_each(|effect| self.see(effect))?;
+        self.shadow.agree(&self.run)
     }
 
     fn see(&mut self, effect: Effect) -> Result<(), Violation> {
@@ -168,6 +170,7 @@ impl Node {
             }
             Input::Replan(of, plan) => {
                 self.plans[of % count] = plan;
+                self.shadow.replan(of % count, plan);
                 self.tell(|run, now, out| run.replan(of % count, plan, now, out))
             }
             Input::Finish(which, luck) => match self.in_flight()[..] {
@@ -266,7 +269,7 @@ impl Node {
         }
         let enabled: Vec<bool> = self.shadow.parts.iter().map(|part| part.enabled).collect();
         let maintenance = self.shadow.maintenance;
-        self.shadow = Shadow::new(inherited, maintenance, &enabled);
+        self.shadow = Shadow::new(inherited, maintenance, &self.plans, &enabled);
         self.run = GroupRun::new(self.plans.clone());
         for (resource, enabled) in enabled.into_iter().enumerate() {
             self.tell(|run, now, out| run.enable(resource, enabled, now, out))?;

@@ -54,6 +54,16 @@ fn under_an_inherited_lease_what_does_not_run_is_started() {
     assert_eq!(story.finished(2, Start, OK), [Started]);
 }
 
+#[test]
+fn nothing_is_done_before_all_is_known() {
+    let mut story = Story::new();
+    story.begin(true);
+    assert_eq!(story.finished(2, Probe, OK), []);
+    assert_eq!(story.finished(0, Probe, OK), []);
+    assert_eq!(story.run.next_deadline(), None);
+    assert_eq!(story.finished(1, Probe, OK), [Ready, Started]);
+}
+
 /// It may have lost what it needs.
 #[test]
 fn what_runs_behind_one_that_does_not_is_restarted() {

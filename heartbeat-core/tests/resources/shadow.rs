@@ -1,10 +1,10 @@
 //! What must hold, judged by nothing but what the group was told, what its agents said and what it
 //! asks for in return.
 
+use heartbeat_common::time::Boottime;
 use heartbeat_core::resource::{
-    Action,
-    Action::{Monitor, Probe, Start, Stop},
-    Effect, Finding, Outcome,
+    Action::{self, Monitor, Probe, Start, Stop},
+    Effect, Failure, Finding, GroupRun, Outcome, ResourcePlan,
 };
 
 pub(crate) type Violation = String;
@@ -31,6 +31,17 @@ pub(crate) struct Part {
     blocked: bool,
     /// The probe in flight began before the last maintenance ended.
     outdated: bool,
+    plan: ResourcePlan,
+    failures: u32,
+    last_failure: Boottime,
+    banned: bool,
+}
+
+impl Part {
+    fn forget(&mut self) {
+        self.failures = 0;
+        self.banned = false;
+    }
 }
 
 /// One agent's life, as its group should see it.
@@ -49,8 +60,17 @@ pub(crate) struct Shadow {
 }
 
 impl Shadow {
-    pub(crate) fn new(inherited: bool, maintenance: bool, enabled: &[bool]) -> Self {
-        let part = |enabled: &bool| Part {
+    pub(crate) fn new(
+        inherited: bool,
+        maintenance: bool,
+        plans: &[ResourcePlan],
+        enabled: &[bool],
+    ) -> Self {
+        let part = |(plan, enabled): (&ResourcePlan, &bool)| Part {
+            plan: *plan,
+            failures: 0,
+            last_failure: Boottime::default(),
+            banned: false,
             heard: Heard::Nothing,
             in_flight: None,
             enabled: *enabled,
@@ -60,7 +80,7 @@ impl Shadow {
             outdated: false,
         };
         Self {
-            parts: enabled.iter().map(part).collect(),
+            parts: plans.iter().zip(enabled).map(part).collect(),
             inherited,
             wanted: inherited,
             owed: false,
@@ -83,8 +103,11 @@ impl Shadow {
 
     pub(crate) fn cleanup(&mut self, resource: Option<usize>) {
         for (number, part) in self.parts.iter_mut().enumerate() {
-            if part.stuck && resource.is_none_or(|resource| resource == number) {
-                part.stuck = false;
+            if resource.is_some_and(|resource| resource != number) {
+                continue;
+            }
+            part.forget();
+            if std::mem::take(&mut part.stuck) {
                 part.heard = Heard::Nothing;
             }
         }
@@ -100,6 +123,10 @@ impl Shadow {
             }
         }
         self.maintenance = on;
+    }
+
+    pub(crate) fn replan(&mut self, resource: usize, plan: ResourcePlan) {
+        self.parts[resource].plan = plan;
     }
 
     pub(crate) fn restart(&mut self, resource: usize) {
@@ -143,6 +170,10 @@ impl Shadow {
         part.heard == Heard::Up && part.enabled && !part.restart && !part.blocked
     }
 
+    fn all_known(&self) -> bool {
+        self.parts.iter().all(|part| part.heard != Heard::Nothing)
+    }
+
     fn all_down(&self, from: usize) -> bool {
         self.parts[from..]
             .iter()
@@ -161,6 +192,7 @@ impl Shadow {
                 resource, action, ..
             } => self.begins(resource, action)?,
             Effect::Ready => {
+                wrong(!self.all_known(), "ready before all is known")?;
                 wrong(self.readies > 0, "ready twice")?;
                 wrong(!self.serves() && !self.all_down(0), "ready too early")?;
                 self.readies += 1;
@@ -179,16 +211,19 @@ impl Shadow {
                 self.started = true;
             }
             Effect::Incomplete => {
+                wrong(!self.all_known(), "incomplete before all is known")?;
                 wrong(!self.started, "incomplete without having started")?;
                 self.started = false;
             }
-            Effect::Failed(_) => {}
-            Effect::Leave { .. } => {
+            Effect::Failed(failure) => self.count(failure),
+            Effect::Leave { resource } => {
                 wrong(!self.serves(), "nothing to leave")?;
+                wrong(!self.parts[resource].banned, "no reason to leave")?;
                 self.left = true;
             }
             Effect::Fit => {
                 wrong(!self.left, "fit without having left")?;
+                wrong(self.parts.iter().any(|part| part.banned), "not fit yet")?;
                 self.left = false;
             }
             Effect::Blocked { resource } => {
@@ -209,11 +244,68 @@ impl Shadow {
         Ok(())
     }
 
+    /// Failures count for what is to run, and everything before it does.
+    fn count(&mut self, failure: Failure) {
+        let Failure {
+            resource, action, ..
+        } = failure;
+        let up_to = &self.parts[..=resource];
+        let to_run = self.serves()
+            && up_to.iter().all(|part| part.enabled && !part.banned)
+            && (0..resource).all(|before| self.is_well(before));
+        if matches!(action, Probe | Stop) || !to_run {
+            return;
+        }
+        let part = &mut self.parts[resource];
+        part.failures += 1;
+        part.last_failure = failure.at;
+        let too_many = part.plan.migration_threshold;
+        part.banned |= action == Start
+            || failure.outcome.is_hard()
+            || too_many.is_some_and(|threshold| part.failures >= threshold.get());
+    }
+
+    /// Failures that have counted for long enough: to be called before each call, but in maintenance.
+    pub(crate) fn forget_outdated(&mut self, now: Boottime) {
+        if self.maintenance {
+            return;
+        }
+        for part in &mut self.parts {
+            let end = |timeout| part.last_failure.after(timeout);
+            if part
+                .plan
+                .failure_timeout
+                .is_some_and(|timeout| end(timeout) <= now)
+            {
+                part.forget();
+            }
+        }
+    }
+
+    /// What must hold after all effects of one call.
+    pub(crate) fn agree(&self, run: &GroupRun) -> Result<(), Violation> {
+        let banned = self.parts.iter().any(|part| part.banned);
+        if self.serves() && banned && self.all_known() && !self.maintenance && !self.left {
+            return Err("it should leave".into());
+        }
+        for (resource, part) in self.parts.iter().enumerate() {
+            if run.failures(resource) != part.failures {
+                return Err(format!("{resource} failed {} times", part.failures));
+            }
+        }
+        Ok(())
+    }
+
     fn begins(&mut self, resource: usize, action: Action) -> Result<(), Violation> {
         let part = &self.parts[resource];
         let busy = |part: &Part| matches!(part.in_flight, Some(Start | Stop));
         let stuck = self.parts.iter().any(|part| part.stuck);
+        let looks = matches!(action, Probe | Monitor);
         let rules = [
+            (
+                looks || self.all_known(),
+                "something is done before all is known",
+            ),
             (part.in_flight.is_none(), "two actions at once"),
             (
                 action == Probe || !stuck,

@@ -165,7 +165,7 @@ fn mistakes_are_seen() {
         (Bug::ProbesSeeNothing, "ready, and something really runs"),
         (Bug::StopIsLost, "it stands still half-way"),
         // It does not look at what was done by hand.
-        (Bug::MaintenanceIsLost, "ready too early"),
+        (Bug::MaintenanceIsLost, "ready before all is known"),
     ] {
         let seen = seen(bug);
         assert!(seen.starts_with(violation), "{bug:?}: {seen}");
