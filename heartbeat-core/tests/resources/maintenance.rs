@@ -65,6 +65,24 @@ fn a_lease_lost_meanwhile_stops_the_group_afterwards() {
 }
 
 #[test]
+fn a_group_told_to_stop_and_to_start_meanwhile_does_both_afterwards() {
+    let mut story = Story::started();
+    story.maintain(true);
+    assert_eq!(story.stop(), []);
+    assert_eq!(story.start(), []);
+    story.maintain(false);
+    assert_eq!(story.probed([OK, NOT_RUNNING, NOT_RUNNING]), [stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [Stopped, start(0)]);
+    let mut story = Story::started();
+    story.maintain(true);
+    story.stop();
+    story.start();
+    story.maintain(false);
+    let nothing = [NOT_RUNNING; 3];
+    assert_eq!(story.probed(nothing), [Stopped, start(0)]);
+}
+
+#[test]
 fn a_start_that_fails_meanwhile_counts_for_nothing() {
     let mut story = Story::ready();
     story.start();

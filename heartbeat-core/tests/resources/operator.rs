@@ -46,6 +46,15 @@ fn a_resource_disabled_while_it_starts_is_stopped_after_that() {
 }
 
 #[test]
+fn a_resource_enabled_again_while_it_stops_is_started_after_that() {
+    let mut story = Story::started();
+    assert_eq!(story.enable(2, false), [stop(2)]);
+    assert_eq!(story.enable(2, true), [Incomplete]);
+    assert_eq!(story.finished(2, Stop, OK), [start(2)]);
+    assert_eq!(story.finished(2, Start, OK), [Started]);
+}
+
+#[test]
 fn a_restart_takes_those_behind_along_and_counts_no_failure() {
     let mut story = Story::started();
     assert_eq!(story.restart(1), [Incomplete, stop(2)]);

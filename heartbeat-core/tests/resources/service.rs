@@ -155,8 +155,10 @@ fn the_last_of_start_and_stop_counts_and_stops_are_answered_once() {
 fn a_monitor_is_due_an_interval_after_the_last_one_ended() {
     let mut story = Story::started();
     assert_eq!(story.due_in(10), [monitor(0), monitor(1), monitor(2)]);
+    assert_eq!(story.run.in_flight(1), Some(Monitor));
     assert_eq!(story.run.next_deadline(), None);
     assert_eq!(story.finished(1, Monitor, OK), []);
+    assert_eq!(story.run.in_flight(1), None);
     assert_eq!(story.due_in(10), [monitor(1)]);
     assert_eq!(story.finished(0, Monitor, OK), []);
     assert_eq!(story.due_in(10), [monitor(0)]);
@@ -256,7 +258,7 @@ fn what_is_lost_while_serving_is_said_and_so_is_that_it_is_back() {
     let mut story = Story::started();
     let failed = story.failed(2, Monitor, heartbeat_core::resource::Outcome::Died);
     assert_eq!(story.died(2), [failed, Incomplete, stop(2)]);
-    assert!(!story.run.is_whole());
+    assert!(!story.run.is_started() && !story.run.is_whole());
     assert_eq!(story.died(2), []);
     assert_eq!(story.finished(2, Stop, OK), [start(2)]);
     assert_eq!(story.finished(2, Start, OK), [Started]);

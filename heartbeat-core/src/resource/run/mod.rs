@@ -4,38 +4,36 @@
 //! It never decides where the group is served: it is told to start and to stop, and says when this
 //! node should rather not have it. Whether anything runs it knows from the agents alone.
 //!
-//! One resource, as the agents tell:
+//! One resource, as its agent tells:
 //!
 //! ```text
-//!   unknown ──runs──▶ started        (a stop that failed before: ──runs──▶ failed)
-//!      │ │                           (after `begin` without a lease: it is stopped as not wanted)
-//!      │ └──not running──▶ stopped
-//!      └──probe failed───▶ failed
+//!   unknown ──probe──▶ started, stopped, or failed if the agent cannot tell
 //!
-//!                      start                 ok                 not wanted, restarted,
-//!            stopped ─────────▶ starting ─────────▶ started     or one before it fails
-//!               ▲                  │ failed         │     └──────────────┐
-//!               │                  ▼                │ monitor failed     │
-//!               │               failed ◀────────────┘ or process ended   │
-//!               │                  │ stop                                │
-//!               │     ok           ▼                                     │
-//!               └───────────── stopping ◀────────────────────────────────┘
-//!                                  │ failed            cleanup
-//!                                  └──────────▶ blocked ──────────▶ unknown
+//!              start               ok              monitor failed, or a process ended
+//!   stopped ──────────▶ starting ──────▶ started ─────────────────────────────────────▶ failed
+//!      ▲                    │ failed        │ not to run, restarted,                       │
+//!      │                    ▼               ▼ or one before it is to stop                  │
+//!      │                 failed ────────▶ stopping ◀───────────────────────────────────────┘
+//!      │        ok                          │ │ failed              cleanup
+//!      └────────────────────────────────────┘ └────────▶ blocked ─────────▶ unknown
 //! ```
+//!
+//! Whatever of a failed one runs is stopped before anything else, also after "not running": agents
+//! clean up. One that was blocked is not trusted again before it was seen to be stopped.
 //!
 //! What is done next follows from what is known, and from nothing else: no plan is kept that could
 //! become outdated. *Kept* are the resources from the first on that are to run and do.
 //!
-//! 1. Who is unknown is probed, all at once. Nothing else begins before all are known.
-//! 2. While one is blocked, or a start or a stop is in flight, neither begins.
+//! 1. Who is unknown is probed, all at once.
+//! 2. While one is unknown or blocked, or a start or a stop is in flight, neither begins.
 //! 3. Of those after the kept ones that may run, the last is stopped, once its monitor has ended.
 //! 4. If there are none, the first after the kept ones is started, if it is to run.
-//! 5. The kept ones are monitored.
+//! 5. The kept ones are monitored, unless one is blocked.
 //!
-//! So whoever is started finds all before it running and none after it, and whoever is stopped has
-//! none after it. Only what is kept can fail: an agent that fails on a resource about to be stopped
-//! says nothing that counts, for what it needs may be gone.
+//! Whoever is started finds all before it running and none after it, and whoever is stopped has none
+//! after it. A resource that runs behind one that does not is stopped first: it may have lost what it
+//! needs. Only what is kept, or is being started next to it, can fail: an agent that fails on a
+//! resource about to be stopped says nothing that counts, for what it needs may be gone.
 //!
 //! The group, between what it is told and what it says:
 //!
@@ -54,7 +52,10 @@ mod results;
 
 use heartbeat_common::time::Boottime;
 
-use super::state::{Known, Resource, ResourcePlan, ResourceState};
+use super::{
+    Action,
+    state::{Known, Resource, ResourcePlan, ResourceState},
+};
 pub use effect::{Effect, Failure};
 pub(super) use failures::Failures;
 
@@ -210,6 +211,11 @@ impl GroupRun {
         self.resources[resource].state()
     }
 
+    /// The action on it that was begun and has not ended.
+    pub fn in_flight(&self, resource: usize) -> Option<Action> {
+        self.resources[resource].in_flight
+    }
+
     /// How many failures of it count.
     pub fn failures(&self, resource: usize) -> u32 {
         self.resources[resource].failures.count()
@@ -250,6 +256,11 @@ impl GroupRun {
     /// Whether a stop failed and nothing is known to have ended what it was to end.
     pub fn is_blocked(&self) -> bool {
         self.resources.iter().any(|of| of.blocked)
+    }
+
+    /// Whether everything that is to run does, as was last said.
+    pub fn is_started(&self) -> bool {
+        self.said.started
     }
 
     /// Whether all of it runs, and not only what the operator lets run.
