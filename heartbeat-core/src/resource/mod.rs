@@ -3,5 +3,9 @@
 //! Like all of the core it does nothing itself: actions go out as data, what became of them comes in.
 
 pub mod outcome;
+pub mod run;
+pub mod state;
 
-pub use outcome::{Action, ExitCode, Outcome};
+pub use outcome::{Action, ExitCode, Finding, Outcome};
+pub use run::{Effect, Failure, GroupRun};
+pub use state::{ResourcePlan, ResourceState};

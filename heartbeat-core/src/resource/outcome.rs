@@ -120,7 +120,10 @@ impl Outcome {
                     ExitCode::RUNNING_PROMOTED | ExitCode::DEGRADED | ExitCode::DEGRADED_PROMOTED,
                 ),
             ) => Finding::Well,
-            (Action::Probe | Action::Monitor, Self::NOT_RUNNING) => Finding::NotRunning,
+            // To stop what does not run must succeed; an agent that reports it instead says no less.
+            (Action::Probe | Action::Monitor | Action::Stop, Self::NOT_RUNNING) => {
+                Finding::NotRunning
+            }
             // Nothing that is not installed can run.
             (Action::Probe, Self::Exited(ExitCode::NOT_INSTALLED)) => Finding::NotRunning,
             (Action::Monitor, Self::Died) => Finding::NotRunning,

@@ -1,0 +1,49 @@
+//! What a group's run asks for and says.
+
+use std::time::Duration;
+
+use heartbeat_common::time::Boottime;
+
+use crate::resource::{Action, Outcome};
+
+/// An action that did not do what it was to do, or a process that ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub resource: usize,
+    pub action: Action,
+    pub outcome: Outcome,
+    pub at: Boottime,
+}
+
+/// To be carried out in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Begin this; [`super::GroupRun::finished`] is to follow exactly once.
+    Act {
+        resource: usize,
+        action: Action,
+        timeout: Duration,
+    },
+    /// Once, after `begin`: all is known, and nothing runs here that should not. The node may contend
+    /// for the lease, or goes on with the one that was inherited.
+    Ready,
+    /// Everything that is to run runs: all resources, or those before the first that is disabled.
+    Started,
+    /// That is over without `stop`: something failed, is restarted, or is to run in addition.
+    /// `Started` follows if it comes to that.
+    Incomplete,
+    /// Answers `stop`: nothing of it runs any more, and the lease may be released.
+    Stopped,
+    /// To be recorded and shown.
+    Failed(Failure),
+    /// This node should give the group up: a start failed, a failure was hard, or this resource failed
+    /// too often. Nothing is started before `Fit`.
+    Leave { resource: usize },
+    /// The failures that made the group leave are forgotten: the node may take it again.
+    Fit,
+    /// A stop failed. What runs is not known: the lease is to be kept and its guard closed. Nothing is
+    /// done with the group until an operator cleans up.
+    Blocked { resource: usize },
+    /// Whatever could not be stopped is now known to be.
+    Unblocked,
+}

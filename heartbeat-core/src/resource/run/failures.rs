@@ -1,0 +1,51 @@
+//! How often a resource failed on this node, for how long that counts, and whether it is too often.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use heartbeat_common::time::Boottime;
+
+use crate::resource::ResourcePlan;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::resource) struct Failures {
+    count: u32,
+    /// When the last of them happened.
+    last: Boottime,
+    /// This node is not to have the group as long as they count.
+    banned: bool,
+}
+
+impl Failures {
+    pub(in crate::resource) const fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(in crate::resource) const fn is_banned(&self) -> bool {
+        self.banned
+    }
+
+    /// One more. `fatal`: trying again on this node is of no use.
+    pub(super) fn add(&mut self, fatal: bool, plan: &ResourcePlan, now: Boottime) {
+        self.forget_outdated(plan.failure_timeout, now);
+        self.count = self.count.saturating_add(1);
+        self.last = now;
+        let too_many = |threshold: NonZeroU32| self.count >= threshold.get();
+        self.banned |= fatal || plan.migration_threshold.is_some_and(too_many);
+    }
+
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// When they are forgotten.
+    pub(super) fn end(&self, timeout: Option<Duration>) -> Option<Boottime> {
+        let timeout = timeout.filter(|_| self.count > 0)?;
+        Some(self.last.after(timeout))
+    }
+
+    pub(super) fn forget_outdated(&mut self, timeout: Option<Duration>, now: Boottime) {
+        if self.end(timeout).is_some_and(|end| end <= now) {
+            self.forget();
+        }
+    }
+}

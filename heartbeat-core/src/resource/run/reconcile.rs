@@ -1,0 +1,194 @@
+//! The next step from what is known to what is wanted, and what there is to say on the way.
+
+use heartbeat_common::time::Boottime;
+
+use super::{Effect, GroupRun, Phase};
+use crate::resource::{
+    Action,
+    state::{Known, Resource},
+};
+
+impl GroupRun {
+    /// When to call [`Self::wake`].
+    pub fn next_deadline(&self) -> Option<Boottime> {
+        if self.stands_still() {
+            return None;
+        }
+        let forgotten = self
+            .resources
+            .iter()
+            .filter_map(|of| of.failures.end(of.plan.failure_timeout));
+        let monitors = self.resources[..self.watched()]
+            .iter()
+            .filter(|of| of.in_flight.is_none())
+            .filter_map(|of| of.monitor_due);
+        forgotten.chain(monitors).min()
+    }
+
+    pub(super) fn step(&mut self, now: Boottime, out: &mut Vec<Effect>) {
+        if self.stands_still() {
+            return;
+        }
+        for of in &mut self.resources {
+            of.failures.forget_outdated(of.plan.failure_timeout, now);
+        }
+        self.probe(out);
+        self.announce(out);
+        self.start_or_stop(out);
+        self.monitor(now, out);
+    }
+
+    fn stands_still(&self) -> bool {
+        self.maintenance || self.phase == Phase::New
+    }
+
+    fn is_to_serve(&self) -> bool {
+        let may = match self.phase {
+            Phase::New => false,
+            Phase::Settling { inherited } => inherited,
+            Phase::Ready => true,
+        };
+        may && self.wanted && !self.stopping
+    }
+
+    /// How many, from the first on, the operator lets run.
+    fn enabled(&self) -> usize {
+        let first_disabled = self.resources.iter().position(|of| !of.enabled);
+        first_disabled.unwrap_or(self.resources.len())
+    }
+
+    fn first_banned(&self) -> Option<usize> {
+        self.resources.iter().position(|of| of.failures.is_banned())
+    }
+
+    /// How many, from the first on, are to run.
+    pub(super) fn goal(&self) -> usize {
+        if !self.is_to_serve() {
+            return 0;
+        }
+        let enabled = self.enabled();
+        self.first_banned()
+            .map_or(enabled, |banned| banned.min(enabled))
+    }
+
+    /// How many, from the first on, are to run and do.
+    pub(super) fn kept(&self) -> usize {
+        let goal = &self.resources[..self.goal()];
+        goal.iter().take_while(|of| of.is_kept()).count()
+    }
+
+    /// How many, from the first on, are monitored.
+    fn watched(&self) -> usize {
+        match self.phase {
+            Phase::Ready if !self.has(Known::Stuck) => self.kept(),
+            _ => 0,
+        }
+    }
+
+    fn has(&self, known: Known) -> bool {
+        self.resources.iter().any(|of| of.known == known)
+    }
+
+    fn all_stopped(&self) -> bool {
+        self.resources.iter().all(|of| of.known == Known::Stopped)
+    }
+
+    fn probe(&mut self, out: &mut Vec<Effect>) {
+        for resource in 0..self.resources.len() {
+            let of = &self.resources[resource];
+            if of.known == Known::Nothing && of.in_flight.is_none() {
+                self.act(resource, Action::Probe, out);
+            }
+        }
+    }
+
+    fn announce(&mut self, out: &mut Vec<Effect>) {
+        if self.said.blocked && !self.is_blocked() {
+            self.said.blocked = false;
+            out.push(Effect::Unblocked);
+        }
+        if self.said.unfit && self.is_fit() {
+            self.said.unfit = false;
+            self.said.leave = false;
+            out.push(Effect::Fit);
+        }
+        if self.has(Known::Nothing) {
+            return;
+        }
+        let settled = self.is_to_serve() || self.all_stopped();
+        if self.phase != Phase::Ready && settled {
+            self.phase = Phase::Ready;
+            out.push(Effect::Ready);
+        }
+        if self.stopping && self.all_stopped() {
+            self.stopping = false;
+            out.push(Effect::Stopped);
+        }
+        self.announce_service(out);
+    }
+
+    fn announce_service(&mut self, out: &mut Vec<Effect>) {
+        let serves = self.is_to_serve();
+        let started = serves && self.kept() == self.enabled();
+        if started && !self.said.started {
+            out.push(Effect::Started);
+        } else if serves && !started && self.said.started {
+            out.push(Effect::Incomplete);
+        }
+        self.said.started = started;
+        let leave = self.first_banned().filter(|_| serves && !self.said.leave);
+        if let Some(resource) = leave {
+            self.said.leave = true;
+            self.said.unfit = true;
+            out.push(Effect::Leave { resource });
+        }
+    }
+
+    fn start_or_stop(&mut self, out: &mut Vec<Effect>) {
+        let busy = |of: &Resource| matches!(of.in_flight, Some(Action::Start | Action::Stop));
+        let is_known = !self.has(Known::Nothing) && !self.has(Known::Stuck);
+        if !is_known || self.resources.iter().any(busy) {
+            return;
+        }
+        let kept = self.kept();
+        let may_run = |of: &Resource| of.known != Known::Stopped;
+        let last = self.resources.iter().rposition(may_run);
+        if let Some(last) = last.filter(|last| *last >= kept) {
+            // Its monitor is waited for.
+            if self.resources[last].in_flight.is_none() {
+                self.act(last, Action::Stop, out);
+            }
+        } else if kept < self.goal() && self.is_fit() {
+            self.act(kept, Action::Start, out);
+        }
+    }
+
+    fn monitor(&mut self, now: Boottime, out: &mut Vec<Effect>) {
+        for resource in 0..self.watched() {
+            let of = &self.resources[resource];
+            if of.in_flight.is_none() && of.monitor_due.is_some_and(|due| due <= now) {
+                self.act(resource, Action::Monitor, out);
+            }
+        }
+    }
+
+    fn act(&mut self, resource: usize, action: Action, out: &mut Vec<Effect>) {
+        let of = &mut self.resources[resource];
+        of.in_flight = Some(action);
+        match action {
+            Action::Probe => of.doubted = false,
+            // From here on any part of it may run.
+            Action::Start => {
+                of.known = Known::Unsure;
+                of.doubted = false;
+            }
+            Action::Stop => of.known = Known::Unsure,
+            Action::Monitor => {}
+        }
+        out.push(Effect::Act {
+            resource,
+            action,
+            timeout: of.plan.timeout(action),
+        });
+    }
+}

@@ -1,0 +1,144 @@
+//! What became of actions, and what was seen of resources meanwhile.
+
+use heartbeat_common::time::Boottime;
+
+use super::{Effect, Failure, GroupRun};
+use crate::resource::{Action, Finding, Outcome, state::Known};
+
+impl GroupRun {
+    /// An action has ended. One that is not in flight is ignored.
+    pub fn finished(
+        &mut self,
+        resource: usize,
+        action: Action,
+        outcome: Outcome,
+        now: Boottime,
+        out: &mut Vec<Effect>,
+    ) {
+        let counts = self.counts(resource, action);
+        let Some(of) = self.resources.get_mut(resource) else {
+            return;
+        };
+        if of.in_flight != Some(action) {
+            return;
+        }
+        of.in_flight = None;
+        let failure = Failure {
+            resource,
+            action,
+            outcome,
+            at: now,
+        };
+        match action {
+            Action::Probe => self.probed(failure, out),
+            Action::Start => self.start_ended(failure, counts, out),
+            Action::Stop => self.stop_ended(failure, out),
+            Action::Monitor => self.monitored(failure, counts, out),
+        }
+        self.step(now, out);
+    }
+
+    /// A process of the resource was seen to end. May come late or twice: it only counts for what runs
+    /// and is to run.
+    pub fn died(&mut self, resource: usize, now: Boottime, out: &mut Vec<Effect>) {
+        let counts = self.counts(resource, Action::Monitor);
+        let Some(of) = self.resources.get_mut(resource) else {
+            return;
+        };
+        match (of.in_flight, of.known) {
+            // It may be an earlier process, or one that the agent took for well: a monitor will tell.
+            (Some(Action::Start | Action::Probe), _) => of.doubted = true,
+            (_, Known::Running) => {
+                let failure = Failure {
+                    resource,
+                    action: Action::Monitor,
+                    outcome: Outcome::Died,
+                    at: now,
+                };
+                self.monitored(failure, counts, out);
+            }
+            _ => {}
+        }
+        self.step(now, out);
+    }
+
+    /// Whether a failure of it would count: everything before it runs, and it is to run.
+    fn counts(&self, resource: usize, action: Action) -> bool {
+        let kept = self.kept();
+        let is_to_run = match action {
+            Action::Start => resource == kept && kept < self.goal(),
+            Action::Probe | Action::Stop | Action::Monitor => resource < kept,
+        };
+        is_to_run && !self.maintenance
+    }
+
+    fn probed(&mut self, failure: Failure, out: &mut Vec<Effect>) {
+        let of = &mut self.resources[failure.resource];
+        if std::mem::take(&mut of.outdated) {
+            return;
+        }
+        match failure.outcome.finding(Action::Probe) {
+            Finding::Well => of.runs(failure.at),
+            Finding::NotRunning => of.stopped(),
+            Finding::Failed => {
+                of.known = Known::Unsure;
+                if !self.maintenance {
+                    out.push(Effect::Failed(failure));
+                }
+            }
+        }
+    }
+
+    fn start_ended(&mut self, failure: Failure, counts: bool, out: &mut Vec<Effect>) {
+        let of = &mut self.resources[failure.resource];
+        if failure.outcome.finding(Action::Start) == Finding::Well {
+            of.runs(failure.at);
+            return;
+        }
+        // It stays unsure: it may have started half.
+        if self.maintenance {
+            return;
+        }
+        out.push(Effect::Failed(failure));
+        if counts {
+            of.failures.add(true, &of.plan, failure.at);
+        }
+    }
+
+    fn stop_ended(&mut self, failure: Failure, out: &mut Vec<Effect>) {
+        let of = &mut self.resources[failure.resource];
+        if failure.outcome.finding(Action::Stop) != Finding::Failed {
+            of.stopped();
+            return;
+        }
+        // In maintenance it stays unsure, and is probed afterwards.
+        if self.maintenance {
+            return;
+        }
+        of.known = Known::Stuck;
+        out.push(Effect::Failed(failure));
+        if !std::mem::replace(&mut of.blocked, true) {
+            self.said.blocked = true;
+            out.push(Effect::Blocked {
+                resource: failure.resource,
+            });
+        }
+    }
+
+    fn monitored(&mut self, failure: Failure, counts: bool, out: &mut Vec<Effect>) {
+        let of = &mut self.resources[failure.resource];
+        if of.known != Known::Running {
+            return;
+        }
+        if failure.outcome.finding(Action::Monitor) == Finding::Well {
+            of.monitor_in_turn(failure.at);
+            return;
+        }
+        of.known = Known::Unsure;
+        if counts {
+            out.push(Effect::Failed(failure));
+            of.failures
+                .add(failure.outcome.is_hard(), &of.plan, failure.at);
+        }
+    }
+}

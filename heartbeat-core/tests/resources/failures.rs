@@ -1,0 +1,229 @@
+//! What follows where something fails: recovery in place, leaving the node, being blocked.
+
+use heartbeat_core::resource::{
+    Action::{Monitor, Probe, Start, Stop},
+    Effect::{self, Blocked, Fit, Incomplete, Leave, Ready, Started, Stopped, Unblocked},
+    Outcome, ResourceState,
+};
+
+use crate::story::{
+    ERROR, NOT_CONFIGURED, NOT_RUNNING, OK, Story, monitor, plan, probe, start, stop,
+};
+
+/// Resource 1 fails and is recovered, with the one behind it.
+fn recover(story: &mut Story) {
+    let failed = story.failed(1, Monitor, Outcome::Died);
+    assert_eq!(story.died(1), [failed, Incomplete, stop(2)]);
+    assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
+    assert_eq!(story.finished(1, Stop, OK), [start(1)]);
+    assert_eq!(story.finished(1, Start, OK), [start(2)]);
+    assert_eq!(story.finished(2, Start, OK), [Started]);
+}
+
+#[test]
+fn a_failed_monitor_is_recovered_in_place() {
+    for outcome in [ERROR, NOT_RUNNING, Outcome::TimedOut, Outcome::Killed(11)] {
+        let mut story = Story::started();
+        assert_eq!(story.due_in(10), [monitor(0), monitor(1), monitor(2)]);
+        assert_eq!(story.finished(0, Monitor, OK), []);
+        let failed = story.failed(1, Monitor, outcome);
+        // The last is to be stopped first, but for its monitor.
+        assert_eq!(story.finished(1, Monitor, outcome), [failed, Incomplete]);
+        assert_eq!(story.finished(2, Monitor, OK), [stop(2)]);
+        assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
+        assert_eq!(story.finished(1, Stop, OK), [start(1)]);
+        assert_eq!(story.finished(1, Start, OK), [start(2)]);
+        assert_eq!(story.finished(2, Start, OK), [Started]);
+        assert_eq!(story.run.failures(1), 1);
+        assert!(story.run.is_fit());
+    }
+}
+
+#[test]
+fn too_many_failures_make_the_group_leave() {
+    let mut story = Story::started();
+    recover(&mut story);
+    let failed = story.failed(1, Monitor, Outcome::Died);
+    let leave = Leave { resource: 1 };
+    assert_eq!(story.died(1), [failed, Incomplete, leave, stop(2)]);
+    assert!(story.run.is_banned(1));
+    assert_eq!(story.stop(), []);
+    assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
+    assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+    assert_eq!(story.due_in(600), [Fit]);
+    assert_eq!(story.run.failures(1), 0);
+    assert_eq!(story.start(), [start(0)]);
+}
+
+#[test]
+fn where_no_node_takes_it_what_did_not_fail_goes_on() {
+    let mut story = Story::started();
+    recover(&mut story);
+    story.died(1);
+    assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
+    assert_eq!(story.finished(1, Stop, OK), []);
+    assert_eq!(story.due_in(10), [monitor(0)]);
+    assert_eq!(story.finished(0, Monitor, OK), []);
+    // Also what is left is not started while it should leave.
+    let failed = story.failed(0, Monitor, Outcome::Died);
+    assert_eq!(story.died(0), [failed, stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), []);
+    assert_eq!(story.cleanup(None), [Fit, start(0)]);
+}
+
+#[test]
+fn a_failed_start_is_stopped_and_the_group_leaves_at_once() {
+    for outcome in [
+        ERROR,
+        Outcome::TimedOut,
+        Outcome::NotStarted,
+        NOT_CONFIGURED,
+    ] {
+        let mut story = Story::ready();
+        story.start();
+        story.finished(0, Start, OK);
+        let failed = story.failed(1, Start, outcome);
+        let leave = Leave { resource: 1 };
+        let expected = [failed, leave, stop(1)];
+        assert_eq!(story.finished(1, Start, outcome), expected);
+        assert_eq!(story.states()[1], ResourceState::Stopping);
+        assert_eq!(story.stop(), []);
+        assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
+        assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+        // Who starts it nevertheless is told again.
+        assert_eq!(story.start(), [leave]);
+        assert_eq!(story.stop(), [Stopped]);
+        assert_eq!(story.cleanup(Some(0)), []);
+        assert_eq!(story.cleanup(Some(1)), [Fit]);
+    }
+}
+
+#[test]
+fn a_hard_failure_makes_the_group_leave_at_once() {
+    let mut story = Story::started();
+    story.due_in(10);
+    story.finished(0, Monitor, OK);
+    story.finished(1, Monitor, OK);
+    let failed = story.failed(2, Monitor, NOT_CONFIGURED);
+    assert_eq!(
+        story.finished(2, Monitor, NOT_CONFIGURED),
+        [failed, Incomplete, Leave { resource: 2 }, stop(2)]
+    );
+}
+
+#[test]
+fn failures_are_forgotten_when_none_was_added_for_long_enough() {
+    let mut plan = plan();
+    plan.monitor_interval = None;
+    let mut story = Story::with(vec![plan]);
+    story.begin(true);
+    story.finished(0, Probe, OK);
+    for _ in 0..3 {
+        story.died(0);
+        story.finished(0, Stop, OK);
+        assert_eq!(story.finished(0, Start, OK), [Started]);
+        assert_eq!(story.run.failures(0), 1);
+        assert_eq!(story.due_in(600), []);
+        assert_eq!(story.run.failures(0), 0);
+    }
+}
+
+#[test]
+fn without_a_threshold_or_a_timeout_failures_are_only_counted() {
+    let mut plan = plan();
+    plan.monitor_interval = None;
+    plan.migration_threshold = None;
+    plan.failure_timeout = None;
+    let mut story = Story::with(vec![plan]);
+    story.begin(true);
+    story.finished(0, Probe, OK);
+    for count in 1..10 {
+        let failed = story.failed(0, Monitor, Outcome::Died);
+        assert_eq!(story.died(0), [failed, Incomplete, stop(0)]);
+        assert_eq!(story.finished(0, Stop, OK), [start(0)]);
+        assert_eq!(story.finished(0, Start, OK), [Started]);
+        assert_eq!(story.run.failures(0), count);
+        assert_eq!(story.run.next_deadline(), None);
+    }
+    assert_eq!(story.cleanup(None), []);
+    assert_eq!(story.run.failures(0), 0);
+}
+
+/// Resource 1 could not be stopped on the way down.
+fn blocked() -> Story {
+    let mut story = Story::started();
+    story.stop();
+    story.finished(2, Stop, OK);
+    let failed = story.failed(1, Stop, Outcome::TimedOut);
+    assert_eq!(
+        story.finished(1, Stop, Outcome::TimedOut),
+        [failed, Blocked { resource: 1 }]
+    );
+    assert_eq!(story.states()[1], ResourceState::Blocked);
+    story
+}
+
+#[test]
+fn a_failed_stop_blocks_the_group_until_an_operator_cleans_up() {
+    let mut story = blocked();
+    // What it needs may not be taken from it.
+    let nothing: [Effect; 0] = [];
+    assert_eq!(story.died(0), nothing);
+    assert_eq!(story.died(1), nothing);
+    assert_eq!(story.cleanup(Some(0)), nothing);
+    assert_eq!(story.wake(), nothing);
+    assert_eq!(story.run.next_deadline(), None);
+    assert_eq!(story.cleanup(Some(1)), [probe(1)]);
+    assert!(story.run.is_blocked());
+    assert_eq!(story.finished(1, Probe, NOT_RUNNING), [Unblocked, stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+}
+
+#[test]
+fn what_still_runs_after_the_cleanup_is_stopped_once_more() {
+    for (found, shown) in [(OK, false), (ERROR, true)] {
+        let mut story = blocked();
+        story.start();
+        assert_eq!(story.cleanup(None), [probe(1)]);
+        let failed = story.failed(1, Probe, ERROR);
+        let shown = shown.then_some(failed);
+        let expected: Vec<_> = shown.into_iter().chain([stop(1)]).collect();
+        assert_eq!(story.finished(1, Probe, found), expected);
+        let failed = story.failed(1, Stop, ERROR);
+        // It is still blocked: that was said.
+        assert_eq!(story.finished(1, Stop, ERROR), [failed]);
+        assert_eq!(story.cleanup(None), [probe(1)]);
+        assert_eq!(story.finished(1, Probe, OK), [stop(1)]);
+        assert_eq!(story.finished(1, Stop, OK), [Unblocked, stop(0)]);
+        assert_eq!(story.finished(0, Stop, OK), [Stopped, start(0)]);
+    }
+}
+
+#[test]
+fn a_node_that_cannot_stop_what_it_finds_is_not_ready() {
+    let mut story = Story::new();
+    story.begin(false);
+    assert_eq!(story.probed([OK, OK, NOT_RUNNING]), [stop(1)]);
+    let failed = story.failed(1, Stop, ERROR);
+    let blocked = Blocked { resource: 1 };
+    assert_eq!(story.finished(1, Stop, ERROR), [failed, blocked]);
+    assert!(!story.run.is_ready());
+    story.cleanup(None);
+    assert_eq!(story.finished(1, Probe, NOT_RUNNING), [Unblocked, stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [Ready]);
+}
+
+#[test]
+fn a_stop_that_fails_during_recovery_blocks_until_the_cleanup_and_then_recovery_goes_on() {
+    let mut story = Story::started();
+    story.died(1);
+    assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
+    let failed = story.failed(1, Stop, ERROR);
+    let blocked = Blocked { resource: 1 };
+    assert_eq!(story.finished(1, Stop, ERROR), [failed, blocked]);
+    assert_eq!(story.cleanup(None), [probe(1)]);
+    assert_eq!(story.finished(1, Probe, NOT_RUNNING), [Unblocked, start(1)]);
+    assert_eq!(story.finished(1, Start, OK), [start(2)]);
+    assert_eq!(story.finished(2, Start, OK), [Started]);
+}

@@ -1,0 +1,319 @@
+//! A node on which a group runs: what its resources really do, agents that tell of it with more or less
+//! luck, and an operator. Everything is checked against the [`Shadow`] and against the truth.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use heartbeat_common::time::Boottime;
+use heartbeat_core::resource::{
+    Action::{self, Monitor, Probe, Start, Stop},
+    Effect, ExitCode, GroupRun, Outcome, ResourcePlan,
+};
+
+use crate::shadow::{Heard, Shadow, Violation};
+
+/// How an action ends. The first is what should come of it, by far the most likely.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Luck {
+    pub(crate) bad: Option<Outcome>,
+    /// Whether what was asked for happened although its agent failed.
+    pub(crate) happened: bool,
+}
+
+pub(crate) const GOOD: Luck = Luck {
+    bad: None,
+    happened: true,
+};
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Input {
+    Start,
+    Stop,
+    Cleanup(Option<usize>),
+    Maintain(bool),
+    Enable(usize, bool),
+    Restart(usize),
+    Replan(usize, ResourcePlan),
+    /// One of the actions in flight ends.
+    Finish(usize, Luck),
+    /// An action is said to end, whether it is in flight or not; if it is, its real end is lost.
+    Echo(usize, Action, Outcome),
+    /// A resource ends by itself, and that is noticed this often.
+    Die(usize, usize),
+    /// A process is said to have ended, and it was an earlier one.
+    LateNews(usize),
+    /// Somebody logs in and starts or stops it: in maintenance only.
+    ByHand(usize, bool),
+    /// Time passes, and whatever is due comes.
+    Pass(Duration),
+    /// The agent is killed, and another one begins.
+    Crash {
+        inherited: bool,
+    },
+}
+
+/// Mistakes of those around the group, to show that they are seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Bug {
+    #[default]
+    None,
+    /// An agent that failed to stop says that it did.
+    StopsTellLies,
+    /// A probe finds nothing, whatever runs.
+    ProbesSeeNothing,
+    /// The group is not told to stop.
+    StopIsLost,
+    /// The group is not told of maintenance.
+    MaintenanceIsLost,
+}
+
+pub(crate) struct Node {
+    pub(crate) run: GroupRun,
+    plans: Vec<ResourcePlan>,
+    now: Boottime,
+    /// What really runs.
+    pub(crate) up: Vec<bool>,
+    pub(crate) shadow: Shadow,
+    bug: Bug,
+    /// Effects so far.
+    pub(crate) effects: usize,
+}
+
+impl Node {
+    /// A node on which these run already when the first agent begins.
+    pub(crate) fn new(
+        plans: Vec<ResourcePlan>,
+        up: &[bool],
+        inherited: bool,
+        bug: Bug,
+    ) -> Result<Self, Violation> {
+        let enabled = vec![true; plans.len()];
+        let mut node = Self {
+            run: GroupRun::new(plans.clone()),
+            up: up[..plans.len()].to_vec(),
+            now: Boottime::default().after(Duration::from_secs(100)),
+            shadow: Shadow::new(inherited, false, &plans, &enabled),
+            plans,
+            bug,
+            effects: 0,
+        };
+        node.tell(|run, now, out| run.begin(inherited, now, out))?;
+        Ok(node)
+    }
+
+    fn tell(
+        &mut self,
+        call: impl FnOnce(&mut GroupRun, Boottime, &mut Vec<Effect>),
+    ) -> Result<(), Violation> {
+        self.shadow.forget_outdated(self.now);
+        let mut out = Vec::new();
+        call(&mut self.run, self.now, &mut out);
+        self.effects += out.len();
+        out.into_iter().try_for_each(|effect| self.see(effect))?;
+        self.shadow.agree(&self.run)
+    }
+
+    fn see(&mut self, effect: Effect) -> Result<(), Violation> {
+        self.shadow.see(effect)?;
+        let running = |from: usize| self.up[from..].iter().any(|up| *up);
+        match effect {
+            Effect::Act {
+                resource,
+                action: Start,
+                ..
+            } if running(resource) => Err(format!("{resource} is started, and really runs")),
+            Effect::Act {
+                resource,
+                action: Stop,
+                ..
+            } if running(resource + 1) => Err(format!("{resource} is stopped before another")),
+            Effect::Stopped if running(0) => Err("stopped, and something really runs".into()),
+            Effect::Ready if running(0) && !self.shadow.wanted => {
+                Err("ready, and something really runs".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn input(&mut self, input: Input) -> Result<(), Violation> {
+        let count = self.up.len();
+        match input {
+            Input::Start => {
+                self.shadow.start();
+                self.tell(GroupRun::start)
+            }
+            Input::Stop => {
+                self.shadow.stop();
+                match self.bug {
+                    Bug::StopIsLost => Ok(()),
+                    _ => self.tell(GroupRun::stop),
+                }
+            }
+            Input::Cleanup(of) => {
+                let of = of.map(|of| of % count);
+                self.shadow.cleanup(of);
+                self.tell(|run, now, out| run.cleanup(of, now, out))
+            }
+            Input::Maintain(on) => {
+                self.shadow.maintain(on);
+                match self.bug {
+                    Bug::MaintenanceIsLost => Ok(()),
+                    _ => self.tell(|run, now, out| run.maintain(on, now, out)),
+                }
+            }
+            Input::Enable(of, enabled) => {
+                self.shadow.parts[of % count].enabled = enabled;
+                self.tell(|run, now, out| run.enable(of % count, enabled, now, out))
+            }
+            Input::Restart(of) => {
+                self.shadow.restart(of % count);
+                self.tell(|run, now, out| run.restart(of % count, now, out))
+            }
+            Input::Replan(of, plan) => {
+                self.plans[of % count] = plan;
+                self.shadow.replan(of % count, plan);
+                self.tell(|run, now, out| run.replan(of % count, plan, now, out))
+            }
+            Input::Finish(which, luck) => match self.in_flight()[..] {
+                [] => Ok(()),
+                ref some => {
+                    let (resource, action) = some[which % some.len()];
+                    self.finish(resource, action, luck)
+                }
+            },
+            Input::Echo(of, action, outcome) => {
+                let of = of % count;
+                if self.shadow.parts[of].in_flight == Some(action) {
+                    return Ok(());
+                }
+                self.tell(|run, now, out| run.finished(of, action, outcome, now, out))
+            }
+            Input::Die(of, noticed) => {
+                let of = of % count;
+                match std::mem::replace(&mut self.up[of], false) {
+                    true => (0..noticed).try_for_each(|_| self.died(of)),
+                    false => Ok(()),
+                }
+            }
+            Input::LateNews(of) => self.died(of % count),
+            Input::ByHand(of, up) => {
+                if self.shadow.maintenance {
+                    self.up[of % count] = up;
+                }
+                Ok(())
+            }
+            Input::Pass(duration) => self.pass(duration),
+            Input::Crash { inherited } => self.crash(inherited),
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> Vec<(usize, Action)> {
+        let parts = self.shadow.parts.iter().enumerate();
+        parts
+            .filter_map(|(resource, part)| Some((resource, part.in_flight?)))
+            .collect()
+    }
+
+    fn died(&mut self, resource: usize) -> Result<(), Violation> {
+        self.shadow.died(resource);
+        self.tell(|run, now, out| run.died(resource, now, out))
+    }
+
+    fn finish(&mut self, resource: usize, action: Action, luck: Luck) -> Result<(), Violation> {
+        let up = &mut self.up[resource];
+        if luck.happened || luck.bad.is_none() {
+            match action {
+                Start => *up = true,
+                Stop => *up = false,
+                Probe | Monitor => {}
+            }
+        }
+        let truth = match (action, *up) {
+            (Probe | Monitor, false) => Outcome::NOT_RUNNING,
+            _ => Outcome::OK,
+        };
+        let outcome = match (luck.bad, action, self.bug) {
+            (_, Stop, Bug::StopsTellLies) => Outcome::OK,
+            (_, Probe, Bug::ProbesSeeNothing) => Outcome::NOT_RUNNING,
+            // What is not installed is taken for not running, so only then may it be said.
+            (Some(Outcome::Exited(ExitCode::NOT_INSTALLED)), Probe, _) if *up => truth,
+            (bad, ..) => bad.unwrap_or(truth),
+        };
+        self.shadow.finished(resource, action, outcome);
+        self.tell(|run, now, out| run.finished(resource, action, outcome, now, out))
+    }
+
+    fn pass(&mut self, duration: Duration) -> Result<(), Violation> {
+        let end = self.now.after(duration);
+        while let Some(deadline) = self.run.next_deadline().filter(|due| *due <= end) {
+            if self.shadow.maintenance {
+                return Err("something is due in maintenance".into());
+            }
+            self.now = self.now.max(deadline);
+            self.tell(GroupRun::wake)?;
+            if self.run.next_deadline() == Some(deadline) {
+                return Err(format!("woken in vain at {deadline}"));
+            }
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    /// What was in flight ends somehow, and nobody hears of it.
+    fn crash(&mut self, inherited: bool) -> Result<(), Violation> {
+        for (resource, action) in self.in_flight() {
+            match action {
+                Start => self.up[resource] = true,
+                Stop if resource % 2 == 0 => self.up[resource] = false,
+                _ => {}
+            }
+        }
+        let enabled: Vec<bool> = self.shadow.parts.iter().map(|part| part.enabled).collect();
+        let maintenance = self.shadow.maintenance;
+        self.shadow = Shadow::new(inherited, maintenance, &self.plans, &enabled);
+        self.run = GroupRun::new(self.plans.clone());
+        for (resource, enabled) in enabled.into_iter().enumerate() {
+            self.tell(|run, now, out| run.enable(resource, enabled, now, out))?;
+        }
+        self.tell(|run, now, out| run.maintain(maintenance, now, out))?;
+        self.tell(|run, now, out| run.begin(inherited, now, out))
+    }
+
+    /// All agents have luck, and nothing else happens: the group must come to rest.
+    pub(crate) fn settle(&mut self) -> Result<(), Violation> {
+        // Each resource may be probed twice, stopped and started twice, and monitored once on the way.
+        let most = self.effects + 12 * self.up.len() + 12;
+        while let Some((resource, action)) = self.in_flight().first().copied() {
+            self.finish(resource, action, GOOD)?;
+            if self.effects > most {
+                return Err("it never comes to rest".into());
+            }
+        }
+        let shadow = &self.shadow;
+        let known = |part: &crate::shadow::Part| part.heard != Heard::Nothing;
+        let stuck = shadow.parts.iter().any(|part| part.stuck);
+        let stopped = shadow.parts.iter().all(|part| part.heard == Heard::Down);
+        let rests = match (shadow.wanted, shadow.owed) {
+            _ if stuck => shadow.parts.iter().all(known),
+            (true, false) => shadow.readies == 1 && (shadow.started || shadow.left),
+            (false, false) => shadow.readies == 1 && stopped,
+            (_, true) => false,
+        };
+        match rests {
+            true => Ok(()),
+            false => Err(format!("it stands still half-way: {shadow:?}")),
+        }
+    }
+}
+
+/// Any plan.
+pub(crate) fn plan(interval: u8, threshold: u8, timeout: u8) -> ResourcePlan {
+    let seconds = |seconds: u8| (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+    ResourcePlan {
+        start_timeout: Duration::from_secs(40),
+        stop_timeout: Duration::from_secs(60),
+        monitor_timeout: Duration::from_secs(20),
+        monitor_interval: seconds(interval),
+        migration_threshold: NonZeroU32::new(threshold.into()),
+        failure_timeout: seconds(timeout),
+    }
+}

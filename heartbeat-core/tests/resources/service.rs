@@ -1,0 +1,266 @@
+//! Beginning, starting and stopping, where nothing fails.
+
+use heartbeat_core::resource::{
+    Action::{Monitor, Probe, Start, Stop},
+    Effect::{Incomplete, Ready, Started, Stopped},
+    ResourceState,
+};
+
+use crate::story::{
+    ERROR, NOT_INSTALLED, NOT_RUNNING, OK, Story, monitor, plan, probe, start, stop,
+};
+
+#[test]
+fn what_is_found_running_is_stopped_in_reverse_before_the_node_is_ready() {
+    let mut story = Story::new();
+    assert_eq!(story.begin(false), [probe(0), probe(1), probe(2)]);
+    assert_eq!(story.probed([OK, NOT_RUNNING, OK]), [stop(2)]);
+    assert_eq!(story.finished(2, Stop, OK), [stop(0)]);
+    assert!(!story.run.is_ready());
+    assert_eq!(story.finished(0, Stop, OK), [Ready]);
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_stopped_and_what_is_not_installed_does_not_run() {
+    let mut story = Story::new();
+    story.begin(false);
+    let failed = story.failed(1, Probe, ERROR);
+    assert_eq!(story.finished(0, Probe, NOT_INSTALLED), []);
+    assert_eq!(story.finished(1, Probe, ERROR), [failed]);
+    assert_eq!(story.finished(2, Probe, NOT_RUNNING), [stop(1)]);
+    // It is shown, but is no failure of a resource that was to run.
+    assert_eq!(story.run.failures(1), 0);
+    assert_eq!(story.finished(1, Stop, OK), [Ready]);
+}
+
+#[test]
+fn under_an_inherited_lease_what_runs_goes_on() {
+    let mut story = Story::new();
+    story.begin(true);
+    assert_eq!(story.probed([OK, OK, OK]), [Ready, Started]);
+    assert!(story.run.is_whole());
+    assert_eq!(story.due_in(10), [monitor(0), monitor(1), monitor(2)]);
+}
+
+#[test]
+fn under_an_inherited_lease_what_does_not_run_is_started() {
+    let mut story = Story::new();
+    story.begin(true);
+    assert_eq!(
+        story.probed([OK, NOT_RUNNING, NOT_RUNNING]),
+        [Ready, start(1)]
+    );
+    assert_eq!(story.finished(1, Start, OK), [start(2)]);
+    assert_eq!(story.finished(2, Start, OK), [Started]);
+}
+
+#[test]
+fn nothing_is_done_before_all_is_known() {
+    let mut story = Story::new();
+    story.begin(true);
+    assert_eq!(story.finished(2, Probe, OK), []);
+    assert_eq!(story.finished(0, Probe, OK), []);
+    assert_eq!(story.run.next_deadline(), None);
+    assert_eq!(story.finished(1, Probe, OK), [Ready, Started]);
+}
+
+/// It may have lost what it needs.
+#[test]
+fn what_runs_behind_one_that_does_not_is_restarted() {
+    let mut story = Story::new();
+    story.begin(true);
+    assert_eq!(story.probed([OK, NOT_RUNNING, OK]), [Ready, stop(2)]);
+    assert_eq!(story.finished(2, Stop, OK), [start(1)]);
+    assert_eq!(story.finished(1, Start, OK), [start(2)]);
+    assert_eq!(story.finished(2, Start, OK), [Started]);
+}
+
+#[test]
+fn an_inherited_lease_lost_while_looking_stops_what_is_found() {
+    let mut story = Story::new();
+    story.begin(true);
+    assert_eq!(story.stop(), []);
+    assert_eq!(story.probed([OK, NOT_RUNNING, NOT_RUNNING]), [stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [Ready, Stopped]);
+}
+
+#[test]
+fn a_start_before_the_node_is_ready_is_remembered() {
+    let mut story = Story::new();
+    story.begin(false);
+    assert_eq!(story.start(), []);
+    assert_eq!(story.probed([OK, NOT_RUNNING, NOT_RUNNING]), [stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [Ready, start(0)]);
+}
+
+#[test]
+fn resources_stop_in_reverse() {
+    let mut story = Story::started();
+    assert_eq!(story.stop(), [stop(2)]);
+    assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
+    // Some agents say so instead of "ok".
+    assert_eq!(story.finished(1, Stop, NOT_RUNNING), [stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+    assert_eq!(story.run.next_deadline(), None);
+}
+
+#[test]
+fn a_stop_where_nothing_runs_is_answered_at_once() {
+    let mut story = Story::ready();
+    assert_eq!(story.stop(), [Stopped]);
+    assert_eq!(story.stop(), [Stopped]);
+}
+
+#[test]
+fn a_stop_during_a_start_waits_for_its_end_and_stops_that_too() {
+    for outcome in [OK, ERROR] {
+        let mut story = Story::ready();
+        story.start();
+        story.finished(0, Start, OK);
+        assert_eq!(story.stop(), []);
+        let failed = story.failed(1, Start, ERROR);
+        let shown = (outcome == ERROR).then_some(failed);
+        let expected: Vec<_> = shown.into_iter().chain([stop(1)]).collect();
+        assert_eq!(story.finished(1, Start, outcome), expected);
+        // It was no longer to run: the node stays fit.
+        assert_eq!(story.run.failures(1), 0);
+        assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
+        assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+    }
+}
+
+#[test]
+fn a_start_during_a_stop_waits_until_all_has_stopped_and_that_was_said() {
+    let mut story = Story::started();
+    assert_eq!(story.stop(), [stop(2)]);
+    assert_eq!(story.start(), []);
+    assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
+    assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [Stopped, start(0)]);
+}
+
+#[test]
+fn the_last_of_start_and_stop_counts_and_stops_are_answered_once() {
+    let mut story = Story::started();
+    story.stop();
+    story.start();
+    assert_eq!(story.stop(), []);
+    story.finished(2, Stop, OK);
+    story.finished(1, Stop, OK);
+    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+    assert!(!story.run.is_wanted());
+}
+
+#[test]
+fn a_monitor_is_due_an_interval_after_the_last_one_ended() {
+    let mut story = Story::started();
+    assert_eq!(story.due_in(10), [monitor(0), monitor(1), monitor(2)]);
+    assert_eq!(story.run.in_flight(1), Some(Monitor));
+    assert_eq!(story.run.next_deadline(), None);
+    assert_eq!(story.finished(1, Monitor, OK), []);
+    assert_eq!(story.run.in_flight(1), None);
+    assert_eq!(story.due_in(10), [monitor(1)]);
+    assert_eq!(story.finished(0, Monitor, OK), []);
+    assert_eq!(story.due_in(10), [monitor(0)]);
+}
+
+#[test]
+fn the_monitor_of_what_is_to_be_stopped_is_waited_for_and_says_nothing() {
+    let mut story = Story::started();
+    story.due_in(10);
+    assert_eq!(story.stop(), []);
+    assert_eq!(story.finished(0, Monitor, ERROR), []);
+    assert_eq!(story.finished(2, Monitor, OK), [stop(2)]);
+    assert_eq!(story.finished(2, Stop, OK), []);
+    assert_eq!(story.finished(1, Monitor, ERROR), [stop(1)]);
+    assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+    assert_eq!(
+        [0, 1, 2].map(|resource| story.run.failures(resource)),
+        [0; 3]
+    );
+}
+
+#[test]
+fn what_is_not_monitored_needs_no_waking() {
+    let mut plan = plan();
+    plan.monitor_interval = None;
+    let mut story = Story::with(vec![plan]);
+    story.begin(true);
+    assert_eq!(story.finished(0, Probe, OK), [Ready, Started]);
+    assert_eq!(story.run.next_deadline(), None);
+}
+
+#[test]
+fn a_process_that_ends_during_the_start_makes_a_monitor_due_at_once() {
+    let mut story = Story::ready();
+    story.start();
+    assert_eq!(story.died(0), []);
+    assert_eq!(story.finished(0, Start, OK), [start(1), monitor(0)]);
+    let failed = story.failed(0, Monitor, NOT_RUNNING);
+    assert_eq!(story.finished(0, Monitor, NOT_RUNNING), [failed]);
+    assert_eq!(story.finished(1, Start, OK), [stop(1)]);
+    assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [start(0)]);
+}
+
+#[test]
+fn what_comes_late_or_twice_is_ignored() {
+    let mut story = Story::started();
+    assert_eq!(story.finished(2, Start, ERROR), []);
+    assert_eq!(story.finished(1, Monitor, ERROR), []);
+    assert_eq!(story.finished(7, Start, OK), []);
+    assert_eq!(story.died(7), []);
+    story.stop();
+    assert_eq!(story.died(2), []);
+    assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
+    assert_eq!(story.finished(2, Stop, ERROR), []);
+    assert_eq!(story.died(2), []);
+    assert_eq!(
+        story.states(),
+        [
+            ResourceState::Started,
+            ResourceState::Stopping,
+            ResourceState::Stopped
+        ]
+    );
+}
+
+#[test]
+fn a_group_of_nothing_starts_and_stops() {
+    let mut story = Story::with(Vec::new());
+    assert_eq!(story.begin(false), [Ready]);
+    assert_eq!(story.start(), [Started]);
+    assert_eq!(story.stop(), [Stopped]);
+}
+
+#[test]
+fn new_times_count_from_now_on_and_touch_nothing() {
+    let mut story = Story::started();
+    let mut plan = plan();
+    plan.monitor_interval = Some(std::time::Duration::from_secs(3));
+    plan.stop_timeout = std::time::Duration::from_secs(5);
+    assert_eq!(
+        story.tell(|run, now, out| run.replan(2, plan, now, out)),
+        []
+    );
+    assert_eq!(story.due_in(3), [monitor(2)]);
+    story.finished(2, Monitor, OK);
+    let patient = story.stop();
+    let [heartbeat_core::resource::Effect::Act { timeout, .. }] = patient[..] else {
+        panic!("{patient:?}");
+    };
+    assert_eq!(timeout, plan.stop_timeout);
+}
+
+#[test]
+fn what_is_lost_while_serving_is_said_and_so_is_that_it_is_back() {
+    let mut story = Story::started();
+    let failed = story.failed(2, Monitor, heartbeat_core::resource::Outcome::Died);
+    assert_eq!(story.died(2), [failed, Incomplete, stop(2)]);
+    assert!(!story.run.is_started() && !story.run.is_whole());
+    assert_eq!(story.died(2), []);
+    assert_eq!(story.finished(2, Stop, OK), [start(2)]);
+    assert_eq!(story.finished(2, Start, OK), [Started]);
+    assert_eq!(story.run.failures(2), 1);
+}

@@ -1,0 +1,350 @@
+//! What must hold, judged by nothing but what the group was told, what its agents said and what it
+//! asks for in return.
+
+use heartbeat_common::time::Boottime;
+use heartbeat_core::resource::{
+    Action::{self, Monitor, Probe, Start, Stop},
+    Effect, Failure, Finding, GroupRun, Outcome, ResourcePlan,
+};
+
+pub(crate) type Violation = String;
+
+/// What the agents last said of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Nothing,
+    Up,
+    Down,
+    /// An action on it failed, or is still going on.
+    Unsure,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) heard: Heard,
+    pub(crate) in_flight: Option<Action>,
+    pub(crate) enabled: bool,
+    restart: bool,
+    /// Its stop failed and the operator has not cleaned up since.
+    pub(crate) stuck: bool,
+    /// Said to be blocked.
+    blocked: bool,
+    /// The probe in flight began before the last maintenance ended.
+    outdated: bool,
+    plan: ResourcePlan,
+    failures: u32,
+    last_failure: Boottime,
+    banned: bool,
+}
+
+impl Part {
+    fn forget(&mut self) {
+        self.failures = 0;
+        self.banned = false;
+    }
+}
+
+/// One agent's life, as its group should see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Shadow {
+    pub(crate) parts: Vec<Part>,
+    inherited: bool,
+    pub(crate) wanted: bool,
+    /// `Stopped` is due.
+    pub(crate) owed: bool,
+    /// The group was told to leave and not that this is over.
+    pub(crate) left: bool,
+    pub(crate) maintenance: bool,
+    pub(crate) readies: usize,
+    pub(crate) started: bool,
+}
+
+impl Shadow {
+    pub(crate) fn new(
+        inherited: bool,
+        maintenance: bool,
+        plans: &[ResourcePlan],
+        enabled: &[bool],
+    ) -> Self {
+        let part = |(plan, enabled): (&ResourcePlan, &bool)| Part {
+            plan: *plan,
+            failures: 0,
+            last_failure: Boottime::default(),
+            banned: false,
+            heard: Heard::Nothing,
+            in_flight: None,
+            enabled: *enabled,
+            restart: false,
+            stuck: false,
+            blocked: false,
+            outdated: false,
+        };
+        Self {
+            parts: plans.iter().zip(enabled).map(part).collect(),
+            inherited,
+            wanted: inherited,
+            owed: false,
+            left: false,
+            maintenance,
+            readies: 0,
+            started: false,
+        }
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.wanted = true;
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.wanted = false;
+        self.owed = true;
+        self.started = false;
+    }
+
+    pub(crate) fn cleanup(&mut self, resource: Option<usize>) {
+        for (number, part) in self.parts.iter_mut().enumerate() {
+            if resource.is_some_and(|resource| resource != number) {
+                continue;
+            }
+            part.forget();
+            if std::mem::take(&mut part.stuck) {
+                part.heard = Heard::Nothing;
+            }
+        }
+    }
+
+    pub(crate) fn maintain(&mut self, on: bool) {
+        if self.maintenance && !on {
+            for part in self.parts.iter_mut().filter(|part| !part.stuck) {
+                if !matches!(part.in_flight, Some(Start | Stop)) {
+                    part.heard = Heard::Nothing;
+                    part.outdated = part.in_flight == Some(Probe);
+                }
+            }
+        }
+        self.maintenance = on;
+    }
+
+    pub(crate) fn replan(&mut self, resource: usize, plan: ResourcePlan) {
+        self.parts[resource].plan = plan;
+    }
+
+    pub(crate) fn restart(&mut self, resource: usize) {
+        let part = &mut self.parts[resource];
+        part.restart = part.heard != Heard::Down;
+    }
+
+    pub(crate) fn died(&mut self, resource: usize) {
+        let part = &mut self.parts[resource];
+        if part.heard == Heard::Up {
+            part.heard = Heard::Unsure;
+        }
+    }
+
+    pub(crate) fn finished(&mut self, resource: usize, action: Action, outcome: Outcome) {
+        let maintenance = self.maintenance;
+        let part = &mut self.parts[resource];
+        part.in_flight = None;
+        if std::mem::take(&mut part.outdated) {
+            return;
+        }
+        part.heard = match (action, outcome.finding(action)) {
+            (Monitor, _) if part.heard != Heard::Up => part.heard,
+            (Start | Probe | Monitor, Finding::Well) => Heard::Up,
+            (Stop, Finding::Well) | (Stop | Probe, Finding::NotRunning) => Heard::Down,
+            _ => Heard::Unsure,
+        };
+        part.stuck = action == Stop && part.heard == Heard::Unsure && !maintenance;
+        if part.heard == Heard::Down {
+            part.restart = false;
+        }
+    }
+
+    fn serves(&self) -> bool {
+        self.wanted && !self.owed && (self.readies > 0 || self.inherited)
+    }
+
+    /// One that is to run, and does.
+    fn is_well(&self, resource: usize) -> bool {
+        let part = &self.parts[resource];
+        part.heard == Heard::Up && part.enabled && !part.restart && !part.blocked
+    }
+
+    fn all_known(&self) -> bool {
+        self.parts.iter().all(|part| part.heard != Heard::Nothing)
+    }
+
+    fn all_down(&self, from: usize) -> bool {
+        self.parts[from..]
+            .iter()
+            .all(|part| part.heard == Heard::Down)
+    }
+
+    /// What must hold for each effect, in the order in which they come.
+    pub(crate) fn see(&mut self, effect: Effect) -> Result<(), Violation> {
+        let wrong = |condition: bool, what: &str| match condition {
+            true => Err(what.to_owned()),
+            false => Ok(()),
+        };
+        wrong(self.maintenance, "something happens in maintenance")?;
+        match effect {
+            Effect::Act {
+                resource, action, ..
+            } => self.begins(resource, action)?,
+            Effect::Ready => {
+                wrong(!self.all_known(), "ready before all is known")?;
+                wrong(self.readies > 0, "ready twice")?;
+                wrong(!self.serves() && !self.all_down(0), "ready too early")?;
+                self.readies += 1;
+            }
+            Effect::Stopped => {
+                wrong(!self.owed, "stopped without having been told to")?;
+                wrong(!self.all_down(0), "stopped, and yet something runs")?;
+                self.owed = false;
+            }
+            Effect::Started => {
+                let all = (0..self.parts.len())
+                    .take_while(|resource| self.parts[*resource].enabled)
+                    .all(|resource| self.is_well(resource));
+                wrong(!all || !self.serves(), "started, and yet it is not")?;
+                wrong(self.started, "started twice")?;
+                self.started = true;
+            }
+            Effect::Incomplete => {
+                wrong(!self.all_known(), "incomplete before all is known")?;
+                wrong(!self.started, "incomplete without having started")?;
+                self.started = false;
+            }
+            Effect::Failed(failure) => self.count(failure),
+            Effect::Leave { resource } => {
+                wrong(!self.serves(), "nothing to leave")?;
+                wrong(!self.parts[resource].banned, "no reason to leave")?;
+                self.left = true;
+            }
+            Effect::Fit => {
+                wrong(!self.left, "fit without having left")?;
+                wrong(self.parts.iter().any(|part| part.banned), "not fit yet")?;
+                self.left = false;
+            }
+            Effect::Blocked { resource } => {
+                let part = &mut self.parts[resource];
+                wrong(!part.stuck, "blocked without a stop that failed")?;
+                wrong(part.blocked, "blocked twice")?;
+                part.blocked = true;
+            }
+            Effect::Unblocked => {
+                let none = self.parts.iter().all(|part| !part.blocked);
+                wrong(none, "unblocked without having been blocked")?;
+                for part in &mut self.parts {
+                    wrong(part.blocked && part.stuck, "unblocked, and yet it is")?;
+                    part.blocked = false;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Failures count for what is to run, and everything before it does.
+    fn count(&mut self, failure: Failure) {
+        let Failure {
+            resource, action, ..
+        } = failure;
+        let up_to = &self.parts[..=resource];
+        let to_run = self.serves()
+            && up_to.iter().all(|part| part.enabled && !part.banned)
+            && (0..resource).all(|before| self.is_well(before));
+        if matches!(action, Probe | Stop) || !to_run {
+            return;
+        }
+        let part = &mut self.parts[resource];
+        part.failures += 1;
+        part.last_failure = failure.at;
+        let too_many = part.plan.migration_threshold;
+        part.banned |= action == Start
+            || failure.outcome.is_hard()
+            || too_many.is_some_and(|threshold| part.failures >= threshold.get());
+    }
+
+    /// Failures that have counted for long enough: to be called before each call, but in maintenance.
+    pub(crate) fn forget_outdated(&mut self, now: Boottime) {
+        if self.maintenance {
+            return;
+        }
+        for part in &mut self.parts {
+            let end = |timeout| part.last_failure.after(timeout);
+            if part
+                .plan
+                .failure_timeout
+                .is_some_and(|timeout| end(timeout) <= now)
+            {
+                part.forget();
+            }
+        }
+    }
+
+    /// What must hold after all effects of one call.
+    pub(crate) fn agree(&self, run: &GroupRun) -> Result<(), Violation> {
+        let banned = self.parts.iter().any(|part| part.banned);
+        if self.serves() && banned && self.all_known() && !self.maintenance && !self.left {
+            return Err("it should leave".into());
+        }
+        for (resource, part) in self.parts.iter().enumerate() {
+            if run.failures(resource) != part.failures {
+                return Err(format!("{resource} failed {} times", part.failures));
+            }
+        }
+        Ok(())
+    }
+
+    fn begins(&mut self, resource: usize, action: Action) -> Result<(), Violation> {
+        let part = &self.parts[resource];
+        let busy = |part: &Part| matches!(part.in_flight, Some(Start | Stop));
+        let stuck = self.parts.iter().any(|part| part.stuck);
+        let looks = matches!(action, Probe | Monitor);
+        let rules = [
+            (
+                looks || self.all_known(),
+                "something is done before all is known",
+            ),
+            (part.in_flight.is_none(), "two actions at once"),
+            (
+                action == Probe || !stuck,
+                "something is done though a stop failed",
+            ),
+        ];
+        let of_action: &[_] = match action {
+            Probe => &[(part.heard == Heard::Nothing, "a needless probe")],
+            Monitor => &[(part.heard == Heard::Up, "what does not run is monitored")],
+            Start => &[
+                (!self.parts.iter().any(busy), "two starts or stops at once"),
+                (self.readies == 1, "a start before ready"),
+                (self.serves(), "a start though not wanted"),
+                (!self.left, "a start after leaving"),
+                (
+                    (0..resource).all(|before| self.is_well(before)) && part.enabled,
+                    "a start though not all before it run",
+                ),
+                (self.all_down(resource), "a start though it may run"),
+            ],
+            Stop => &[
+                (!self.parts.iter().any(busy), "two starts or stops at once"),
+                (self.all_down(resource + 1), "a stop before those behind it"),
+                (part.heard != Heard::Down, "a stop of what is stopped"),
+                (
+                    !self.serves() || self.left || !(0..=resource).all(|up_to| self.is_well(up_to)),
+                    "a needless stop",
+                ),
+            ],
+        };
+        let broken = rules.iter().chain(of_action).find(|(holds, _)| !holds);
+        if let Some((_, what)) = broken {
+            return Err(format!("{what}: {action} of {resource}"));
+        }
+        let part = &mut self.parts[resource];
+        part.in_flight = Some(action);
+        if matches!(action, Start | Stop) {
+            part.heard = Heard::Unsure;
+        }
+        Ok(())
+    }
+}
