@@ -11,6 +11,8 @@ use toml::{Spanned, de::DeTable};
 mod cluster;
 mod command;
 mod constraints;
+mod difference;
+mod digest;
 pub mod duration;
 mod fields;
 pub mod flags;
@@ -29,6 +31,7 @@ mod uses;
 mod values;
 
 pub use cluster::DEFAULT_INSTANCE;
+pub use difference::{Change, GroupChange, ResourceChange};
 pub use report::{ConfigError, Problem};
 pub use sections::DEFAULT_RUN;
 pub use timing::DEFAULT_MAX_LEASE;

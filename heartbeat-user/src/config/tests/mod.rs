@@ -2,6 +2,8 @@
 
 mod bad;
 mod constraints;
+mod difference;
+mod digest;
 mod groups;
 mod limits;
 mod mutations;
