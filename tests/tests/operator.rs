@@ -311,7 +311,8 @@ fn check_tells_good_configurations_from_bad_ones() -> Result<()> {
                 "  timing   interval 5ms, timeout 20ms, agent stall 500ms",
                 "  leases   lease 30ms, max lease 100ms, drift 1000 ppm, auto failback on",
                 "  link 0   10.77.0.1 on hb0, port 694, xdp auto",
-                "  vip      service: 10.77.0.100/24 on hb0, rank a, b, c, group *",
+                "  group    service: rank a, b, c, stickiness 0, id *",
+                "           service: vip 10.77.0.100/24 on hb0",
             ],
         )?;
         // All that is wrong is told at once.

@@ -26,12 +26,13 @@ pub(super) struct Cluster {
     pub(super) port: u16,
     pub(super) timing: Timing,
     pub(super) auto_failback: bool,
+    pub(super) maintenance: bool,
 }
 
 pub(super) fn read(top: &Section<'_>) -> Option<Cluster> {
     use fields::{
         AGENT_STALL, AUTO_FAILBACK, CLUSTER, CLUSTER_ID, CLUSTER_NAME, CLUSTER_NODE, DRIFT,
-        INSTANCE, INTERVAL, KEY, LEASE, MAX_LEASE, PORT, TIMEOUT,
+        INSTANCE, INTERVAL, KEY, LEASE, MAINTENANCE, MAX_LEASE, PORT, TIMEOUT,
     };
     if !top.has(&CLUSTER) {
         top.missing(&CLUSTER);
@@ -50,6 +51,7 @@ pub(super) fn read(top: &Section<'_>) -> Option<Cluster> {
         MAX_LEASE,
         DRIFT,
         AUTO_FAILBACK,
+        MAINTENANCE,
     ];
     let section = top.table(&CLUSTER, &known)?;
     let name = section
@@ -76,6 +78,9 @@ pub(super) fn read(top: &Section<'_>) -> Option<Cluster> {
         auto_failback: section
             .boolean(&AUTO_FAILBACK)
             .is_none_or(|failback| failback.value),
+        maintenance: section
+            .boolean(&MAINTENANCE)
+            .is_some_and(|maintenance| maintenance.value),
     })
 }
 

@@ -5,9 +5,17 @@ use super::read::Field;
 pub(super) const CLUSTER: Field = Field::new("cluster", "[cluster]");
 pub(super) const PATHS: Field = Field::new("paths", "[paths]");
 pub(super) const REALTIME: Field = Field::new("realtime", "[realtime]");
+pub(super) const DEFAULTS: Field = Field::new("defaults", "[defaults]");
 pub(super) const LINK: Field = Field::new("link", "[[link]], with two brackets");
 pub(super) const NODE: Field = Field::new("node", "[[node]], with two brackets");
 pub(super) const VIP: Field = Field::new("vip", "[[vip]], with two brackets");
+pub(super) const GROUP: Field = Field::new(
+    "group",
+    "[[group]], with two brackets, above its [[group.resource]]s",
+);
+pub(super) const LOCATION: Field = Field::new("location", "[[location]], with two brackets");
+pub(super) const COLOCATION: Field = Field::new("colocation", "[[colocation]], with two brackets");
+pub(super) const ORDER: Field = Field::new("order", "[[order]], with two brackets");
 pub(super) const HOOK: Field = Field::new("hook", "[[hook]], with two brackets");
 
 pub(super) const CLUSTER_NAME: Field = Field::new("name", r#"name = "web""#);
@@ -38,6 +46,13 @@ pub(super) const MAX_LEASE: Field = Field::new(
 );
 pub(super) const DRIFT: Field = Field::new("drift", "drift = 1000: parts per million");
 pub(super) const AUTO_FAILBACK: Field = Field::new("auto_failback", "auto_failback = true");
+pub(super) const MAINTENANCE: Field = Field::new("maintenance", "maintenance = true");
+
+pub(super) const STICKINESS: Field = Field::new("stickiness", r#"stickiness = 100 or "inf""#);
+pub(super) const MIGRATION_THRESHOLD: Field =
+    Field::new("migration_threshold", "migration_threshold = 3");
+pub(super) const FAILURE_TIMEOUT: Field =
+    Field::new("failure_timeout", r#"failure_timeout = "10min" or "never""#);
 
 pub(super) const RUN: Field = Field::new("run", r#"run = "/run/heartbeat""#);
 pub(super) const STATE: Field = Field::new("state", r#"state = "/var/lib/heartbeat""#);
@@ -58,6 +73,45 @@ pub(super) const VIP_NAME: Field = Field::new("name", r#"name = "web""#);
 pub(super) const ADDRESS: Field = Field::new("address", r#"address = "10.0.0.100/24""#);
 pub(super) const PREFER: Field = Field::new("prefer", r#"prefer = ["a", "b"]"#);
 
+pub(super) const GROUP_NAME: Field = Field::new("name", r#"name = "web""#);
+pub(super) const RESOURCE: Field =
+    Field::new("resource", "[[group.resource]], below its [[group]]");
+pub(super) const RESOURCE_NAME: Field = Field::new("name", r#"name = "webserver""#);
+pub(super) const TYPE: Field = Field::new("type", r#"type = "ocf:heartbeat:apache""#);
+pub(super) const START_TIMEOUT: Field = Field::new(
+    "start_timeout",
+    r#"start_timeout = "40s": a number with its unit, in quotes"#,
+);
+pub(super) const STOP_TIMEOUT: Field = Field::new(
+    "stop_timeout",
+    r#"stop_timeout = "60s": a number with its unit, in quotes"#,
+);
+pub(super) const MONITOR_TIMEOUT: Field = Field::new(
+    "monitor_timeout",
+    r#"monitor_timeout = "20s": a number with its unit, in quotes"#,
+);
+pub(super) const MONITOR_INTERVAL: Field =
+    Field::new("monitor_interval", r#"monitor_interval = "10s" or "never""#);
+pub(super) const PIDFILE: Field = Field::new("pidfile", r#"pidfile = "/run/apache2.pid""#);
+pub(super) const PARAMS: Field = Field::list(
+    "params",
+    "parameter",
+    r#"params = { ip = "10.0.0.100", nic = "eth1" }"#,
+);
+pub(super) const CHECK_LEVEL: Field = Field::new("check_level", "check_level = 10");
+pub(super) const PROGRAM: Field = Field::new("run", r#"run = ["/usr/local/bin/worker"]"#);
+pub(super) const START: Field = Field::new("start", r#"start = ["/usr/local/bin/db", "start"]"#);
+pub(super) const STOP: Field = Field::new("stop", r#"stop = ["/usr/local/bin/db", "stop"]"#);
+pub(super) const CHECK: Field = Field::new("check", r#"check = ["/usr/local/bin/db", "check"]"#);
+
+pub(super) const OF_GROUP: Field = Field::new("group", r#"group = "web""#);
+pub(super) const ON_NODE: Field = Field::new("node", r#"node = "a""#);
+pub(super) const WITH: Field = Field::new("with", r#"with = "db""#);
+pub(super) const SCORE: Field = Field::new("score", r#"score = 100, "inf" or "-inf""#);
+pub(super) const FIRST: Field = Field::new("first", r#"first = "db""#);
+pub(super) const THEN: Field = Field::new("then", r#"then = "web""#);
+pub(super) const KIND: Field = Field::new("kind", r#"kind = "mandatory""#);
+
 pub(super) const ON: Field = Field::new("on", r#"on = "peer-down""#);
 pub(super) const EXEC: Field = Field::new("exec", r#"exec = ["/usr/local/bin/notify"]"#);
 pub(super) const HOOK_TIMEOUT: Field = Field::new(
@@ -66,4 +120,6 @@ pub(super) const HOOK_TIMEOUT: Field = Field::new(
 );
 
 /// The file's top level.
-pub(super) const TOP: [Field; 7] = [CLUSTER, PATHS, REALTIME, LINK, NODE, VIP, HOOK];
+pub(super) const TOP: [Field; 12] = [
+    CLUSTER, PATHS, REALTIME, LINK, NODE, DEFAULTS, VIP, GROUP, LOCATION, COLOCATION, ORDER, HOOK,
+];

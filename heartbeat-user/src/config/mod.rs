@@ -9,22 +9,29 @@ use std::{fs, io, path::Path, str};
 use toml::{Spanned, de::DeTable};
 
 mod cluster;
+mod command;
+mod constraints;
+mod difference;
+mod digest;
 pub mod duration;
 mod fields;
 pub mod flags;
+mod groups;
 pub mod key;
 mod nodes;
 mod read;
 mod report;
 mod resolve;
+mod scores;
 mod sections;
+mod syntax;
 mod timing;
 mod types;
 mod uses;
 mod values;
-mod vips;
 
 pub use cluster::DEFAULT_INSTANCE;
+pub use difference::{Change, GroupChange, ResourceChange};
 pub use report::{ConfigError, Problem};
 pub use sections::DEFAULT_RUN;
 pub use timing::DEFAULT_MAX_LEASE;
@@ -34,7 +41,7 @@ pub use types::{
 };
 
 use read::Section;
-use report::{Findings, Source, shown};
+use report::{Findings, Source};
 use resolve::Identity;
 
 /// Where the configuration is unless the command line says otherwise.
@@ -64,7 +71,7 @@ impl Config {
         let source = Source::new(path, text);
         let (document, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
-            return Err(ConfigError::Invalid(syntax_problems(&source, &errors)));
+            return Err(ConfigError::Invalid(syntax::problems(&source, &errors)));
         }
         let findings = Findings::new(source);
         let config = read_document(&findings, &document, node_override, hostname);
@@ -81,40 +88,6 @@ fn read_document(
 ) -> Config {
     let top = Section::new(findings, String::new(), 0, document.get_ref(), &fields::TOP);
     resolve::config(findings, &top, Identity { node, hostname })
-}
-
-/// What the TOML parser found, the first for each line: the rest there is mostly its echo.
-fn syntax_problems(source: &Source<'_>, errors: &[toml::de::Error]) -> Vec<Problem> {
-    let mut found: Vec<(usize, &str)> = errors
-        .iter()
-        .map(|error| (error.span().map_or(0, |span| span.start), error.message()))
-        .collect();
-    found.sort_by_key(|(at, _)| *at);
-    found.dedup_by_key(|(at, _)| source.line(*at));
-    let problem = |(at, message): (usize, &str)| {
-        let line = source.line_text(at);
-        Problem {
-            location: source.location(at),
-            message: format!("not valid TOML: {message}: `{}`", shown(line)),
-            remedy: syntax_remedy(line, message).to_owned(),
-        }
-    };
-    found.into_iter().map(problem).collect()
-}
-
-fn syntax_remedy(line: &str, message: &str) -> &'static str {
-    let is_list = ["[link]", "[node]", "[vip]", "[hook]"]
-        .iter()
-        .any(|name| line.starts_with(name));
-    if message.contains("duplicate key") && is_list {
-        "write the name in two brackets, as in [[node]]: it may stand many times"
-    } else if message.contains("duplicate key") {
-        "keep one of the two"
-    } else if message.contains("must be quoted") {
-        "put text in double quotes, also a number with a unit, as in interval = \"10ms\""
-    } else {
-        "a line is `name = value`, `[section]`, `[[list section]]` or a # comment"
-    }
 }
 
 fn not_utf8(path: &Path, bytes: &[u8], error: str::Utf8Error) -> ConfigError {

@@ -11,7 +11,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::report::{Findings, nearest, quoted, shown};
+use super::report::{Findings, nearest, quoted, shown, type_name};
 
 /// A field of a table: its name, what messages call one of its values, and how to write it.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ impl Invalid {
 }
 
 /// One table of the file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Section<'a> {
     findings: &'a Findings<'a>,
     /// What messages call it: `[cluster]`, `node "a"`; empty for the file's top.
@@ -298,7 +298,7 @@ impl<'a> Section<'a> {
         items.iter().enumerate().filter_map(section).collect()
     }
 
-    fn get(&self, field: &Field) -> Option<&'a Spanned<DeValue<'a>>> {
+    pub(super) fn get(&self, field: &Field) -> Option<&'a Spanned<DeValue<'a>>> {
         self.table.get(field.name)
     }
 
@@ -321,22 +321,17 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn wrong_type<T>(
+    pub(super) fn wrong_type<T>(
         &self,
         field: &Field,
         value: &Spanned<DeValue<'_>>,
         wanted: &str,
     ) -> Option<T> {
-        let found = match value.get_ref() {
-            DeValue::String(_) => "a string",
-            DeValue::Integer(_) => "an integer",
-            DeValue::Float(_) => "a float",
-            DeValue::Boolean(_) => "a boolean",
-            DeValue::Datetime(_) => "a date or time",
-            DeValue::Array(_) => "an array",
-            DeValue::Table(_) => "a table",
-        };
-        let message = format!("{} is {found}, not {wanted}", field.noun);
+        let message = format!(
+            "{} is {}, not {wanted}",
+            field.noun,
+            type_name(value.get_ref())
+        );
         self.problem(
             value.span().start,
             message,

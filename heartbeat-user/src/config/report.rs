@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use toml::de::DeValue;
+
 /// One thing that is wrong, or unwise, in a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -95,6 +97,13 @@ impl<'a> Source<'a> {
             .and_then(|rest| rest.lines().next())
             .unwrap_or("")
             .trim()
+    }
+
+    /// The text up to the end of the line that holds the byte at `at`.
+    pub(super) fn text_to(&self, at: usize) -> &'a str {
+        let end = self.starts.get(self.line(at));
+        let end = end.map_or(self.text.len(), |end| *end);
+        self.text.get(..end).unwrap_or(self.text)
     }
 
     /// `FILE:LINE:COLUMN`; columns count characters from 1.
@@ -215,6 +224,19 @@ pub(super) fn shown(text: &str) -> String {
         count += 1;
     }
     shown
+}
+
+/// What messages call a value of its type.
+pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
 }
 
 /// The one of `known` that `text` was probably meant to be.

@@ -4,13 +4,12 @@ use heartbeat_common::wire::{LinkId, MAX_LINKS};
 
 use super::{
     cluster::{self, Cluster},
-    fields, nodes,
+    constraints, fields, groups, nodes,
     read::{At, Section, or_complained},
     report::{Findings, nearest, quoted},
     sections,
     types::{Config, Link, Node},
     uses::Uses,
-    vips,
 };
 
 /// What a Unix socket's address can hold, less the closing NUL.
@@ -34,7 +33,9 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
     let local = cluster
         .as_ref()
         .map_or(0, |cluster| local(findings, cluster, &nodes, who));
-    let (groups, vips) = vips::resolve(sections::vips(top), &links, &nodes, local);
+    let auto_failback = cluster.as_ref().is_none_or(|cluster| cluster.auto_failback);
+    let (mut groups, vips) = groups::read(top, auto_failback, &links, &nodes, local);
+    let (colocations, orders) = constraints::read(top, &mut groups, &nodes);
     let hooks = sections::hooks(top);
     // Without [cluster] there was a complaint already: what stands in for it is never used.
     let cluster = cluster.unwrap_or_default();
@@ -57,9 +58,9 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
         nodes,
         groups,
         vips,
-        colocations: Vec::new(),
-        orders: Vec::new(),
-        maintenance: false,
+        colocations,
+        orders,
+        maintenance: cluster.maintenance,
         hooks,
         warnings: Vec::new(),
         run: run.value,

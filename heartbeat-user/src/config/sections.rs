@@ -6,12 +6,11 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use heartbeat_common::wire::NodeId;
 
 use super::{
-    fields,
+    command, fields,
     read::{At, Field, Invalid, Section},
     types::{Hook, HookEvent, Role, XdpMode},
     values,
 };
-use crate::net::IpPrefix;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -162,39 +161,6 @@ pub(super) fn nodes<'a>(top: &Section<'a>) -> Vec<Node<'a>> {
         .collect()
 }
 
-/// `[[vip]]`.
-pub(super) struct Vip<'a> {
-    pub(super) section: Section<'a>,
-    pub(super) name: Option<At<String>>,
-    pub(super) address: Option<At<IpPrefix>>,
-    pub(super) interface: Option<String>,
-    /// Names of nodes, best first.
-    pub(super) prefer: Vec<At<String>>,
-}
-
-pub(super) fn vips<'a>(top: &Section<'a>) -> Vec<Vip<'a>> {
-    use fields::{ADDRESS, INTERFACE, PREFER, VIP, VIP_NAME};
-    let read = |section: Section<'a>| Vip {
-        name: section.required(&VIP_NAME, values::name),
-        address: section.required(&ADDRESS, values::prefix),
-        interface: section
-            .text(&INTERFACE, values::interface)
-            .map(|interface| interface.value),
-        prefer: section
-            .list(&PREFER, values::name)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .collect(),
-        section,
-    };
-    let known = [VIP_NAME, ADDRESS, INTERFACE, PREFER];
-    top.tables(&VIP, &known, label("vip"))
-        .into_iter()
-        .map(read)
-        .collect()
-}
-
 /// `[[hook]]`. Needs nothing but itself, so it is whole already.
 pub(super) fn hooks(top: &Section<'_>) -> Vec<Hook> {
     use fields::{EXEC, HOOK, HOOK_TIMEOUT, ON};
@@ -210,36 +176,11 @@ fn hook(section: &Section<'_>) -> Option<Hook> {
     let limit = values::duration(100 * MILLISECOND, 10 * MINUTE);
     let timeout = section.text(&HOOK_TIMEOUT, limit);
     let on = hook_events(section);
-    if !section.has(&EXEC) {
-        section.missing(&EXEC);
-    }
-    let exec = section.list(&EXEC, values::word)?;
-    let mut words = exec.into_iter();
-    let Some(program) = words.next() else {
-        section.problem(
-            section.at_field(&EXEC),
-            "exec is empty",
-            format!("name a program, as in {}", EXEC.example),
-        );
-        return None;
-    };
-    let program = program?;
-    if !program.value.starts_with('/') {
-        section.problem(
-            program.at,
-            format!(
-                "exec {} is not an absolute path",
-                super::report::quoted(&program.value)
-            ),
-            "write the program's whole path; there is no shell, and no PATH is searched",
-        );
-    }
+    let mut words = command::required(section, &EXEC)?.into_iter();
     Some(Hook {
         on: on?,
-        program: PathBuf::from(program.value),
-        args: words
-            .map(|word| word.map(|word| word.value))
-            .collect::<Option<_>>()?,
+        program: PathBuf::from(words.next()?),
+        args: words.collect(),
         timeout: timeout.map_or(DEFAULT_HOOK_TIMEOUT, |timeout| timeout.value),
     })
 }
@@ -270,7 +211,7 @@ fn hook_events(section: &Section<'_>) -> Option<Vec<HookEvent>> {
 }
 
 /// Messages call a table by its name, or by its place where it has none.
-fn label(kind: &'static str) -> impl Fn(usize, Option<&str>) -> String {
+pub(super) fn label(kind: &'static str) -> impl Fn(usize, Option<&str>) -> String {
     move |index, name| match name {
         Some(name) => format!("{kind} {}", super::report::quoted(name)),
         None => format!("{kind} number {}", index + 1),

@@ -118,6 +118,22 @@ pub(super) fn duration(
     }
 }
 
+/// The same, or "never": `None`.
+pub(super) fn duration_or_never(
+    low: Duration,
+    high: Duration,
+) -> impl Fn(&str) -> Result<Option<Duration>, Invalid> {
+    let duration = duration(low, high);
+    move |text| match text {
+        "never" => Ok(None),
+        _ => duration(text)
+            .map(Some)
+            .map_err(|Invalid { what, remedy }| {
+                Invalid::new(what, format!("{remedy}; or \"never\""))
+            }),
+    }
+}
+
 /// An address that a node can own on a link.
 pub(super) fn address(text: &str) -> Result<IpAddr, Invalid> {
     let Ok(address) = text.parse::<IpAddr>() else {
@@ -198,6 +214,15 @@ pub(super) fn event(text: &str) -> Result<HookEvent, Invalid> {
         .into_iter()
         .find(|event| event.as_str() == text)
         .ok_or_else(|| one_of("no event", text, &HookEvent::ALL.map(HookEvent::as_str)))
+}
+
+/// Whether an order is mandatory.
+pub(super) fn order_kind(text: &str) -> Result<bool, Invalid> {
+    match text {
+        "mandatory" => Ok(true),
+        "advisory" => Ok(false),
+        _ => Err(one_of("no kind of order", text, &["mandatory", "advisory"])),
+    }
 }
 
 /// A word of a command: anything that can be handed to `execve`.

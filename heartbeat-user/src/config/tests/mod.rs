@@ -1,6 +1,11 @@
 //! The configuration as an operator meets it: good files, bad files and what is said about them.
 
 mod bad;
+mod constraints;
+mod difference;
+mod digest;
+mod groups;
+mod limits;
 mod mutations;
 
 use std::{path::Path, time::Duration};
@@ -8,7 +13,7 @@ use std::{path::Path, time::Duration};
 use heartbeat_common::wire::{ClusterId, GroupId, LinkId, NodeId};
 
 use super::{
-    Config, ConfigError, HookEvent, LocalLink, Role, XdpMode, cluster::cluster_id, vips::group_id,
+    Config, ConfigError, HookEvent, LocalLink, Role, XdpMode, cluster::cluster_id, groups::group_id,
 };
 
 const EXAMPLE: &str = include_str!("../../../../docs/heartbeat.toml.example");
@@ -39,6 +44,29 @@ on = "takeover"
 exec = ["/bin/true", "x"]
 "#;
 
+/// Two groups to follow it, from line 24.
+const GROUPS: &str = r#"[[group]]
+name = "web"
+prefer = ["b"]
+[[group.resource]]
+name = "webip"
+type = "vip"
+address = "10.0.0.101/24"
+[[group.resource]]
+name = "apache"
+type = "ocf:heartbeat:apache"
+params = { user = "www", port = 80, tls = true }
+[[group.resource]]
+name = "worker"
+type = "exec"
+run = ["/bin/sleep", "inf"]
+[[group]]
+name = "db"
+[[group.resource]]
+name = "store"
+type = "systemd:postgresql"
+"#;
+
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("hb.toml"), None, "b.example.org")
 }
@@ -65,6 +93,12 @@ fn nodes(roles: &[&str]) -> String {
 fn with(from: &str, to: &str) -> String {
     assert!(GOOD.contains(from), "{from}");
     GOOD.replacen(from, to, 1)
+}
+
+/// `GOOD` and `GROUPS`, of which a piece is replaced, which must be there.
+fn with_groups(from: &str, to: &str) -> String {
+    assert!(GROUPS.contains(from), "{from}");
+    format!("{GOOD}{}", GROUPS.replacen(from, to, 1))
 }
 
 #[test]
@@ -100,6 +134,10 @@ fn the_example_is_valid_and_means_what_it_says() {
         [1, 2]
     );
     assert_eq!(config.groups[0].rank, [NodeId(2), NodeId(1), NodeId(3)]);
+    let groups: Vec<_> = config.groups.iter().map(|group| &*group.name).collect();
+    assert_eq!(groups, ["site", "site-v6", "db", "web"]);
+    let vips: Vec<_> = config.vips.iter().map(|vip| &*vip.name).collect();
+    assert_eq!(vips, ["site", "site-v6", "db-ip"]);
     assert_eq!(
         (&*config.vips[0].interface, &*config.vips[1].interface),
         ("ens3", "ens4")
@@ -339,57 +377,6 @@ fn voters_that_can_do_nothing_are_refused() {
     for count in 1..=3 {
         assert_eq!(complaint(&nodes(&["witness"; 3][..count])), none);
     }
-}
-
-#[test]
-fn sizes_have_limits() {
-    let many = |nodes: usize| {
-        let mut text = "[cluster]\nname = \"w\"\n[[link]]\ninterface = \"eth1\"\n".to_owned();
-        for n in 1..=nodes {
-            text += &format!(
-                "[[node]]\nname = \"n{n}\"\nid = {n}\naddresses = [\"10.0.{}.{}\"]\n",
-                n / 250,
-                n % 250 + 1
-            );
-        }
-        Config::parse(&text, Path::new("hb.toml"), Some("n1"), "")
-    };
-    assert_eq!(many(1_025).unwrap().peers().count(), 1_024);
-    let said = many(1_026).unwrap_err().to_string();
-    assert!(
-        said.contains("hb.toml:5:1: there are 1026 nodes, but no more than 1025 work"),
-        "{said}"
-    );
-
-    let links: String = (0..300)
-        .map(|n| format!("[[link]]\ninterface = \"e{n}\"\n"))
-        .collect();
-    let said = complaint(&GOOD.replace("[[link]]\ninterface = \"eth1\"\n", &links));
-    assert!(
-        said.contains("hb.toml:19:1: link 8: there are 300 links, but no more than 8 work"),
-        "{said}"
-    );
-
-    let vips = |count: usize| -> String {
-        let vip = |n| format!("[[vip]]\nname = \"v{n}\"\naddress = \"10.0.1.{n}/24\"\n");
-        format!("{GOOD}{}", (1..=count).map(vip).collect::<String>())
-    };
-    assert_eq!(parse(&vips(63)).unwrap().vips.len(), 64);
-    let said = complaint(&vips(65));
-    assert_eq!(
-        said,
-        "hb.toml:213:1: vip \"v64\": there are 66 VIPs, but no more than 64 leases fit into the 8 \
-         lease frames of a round\n  remove this and those that follow, or serve them from another \
-         cluster"
-    );
-
-    let run = format!("[paths]\nrun = \"/{}\"\n", "r".repeat(93));
-    assert!(parse(&format!("{GOOD}{run}")).is_ok());
-    let said = complaint(&format!("{GOOD}{}", run.replace("rr\"", "rrr\"")));
-    assert!(
-        said.contains("hb.toml:25:7: [paths]: run makes the control socket's path 108 bytes"),
-        "{said}"
-    );
 }
 
 #[test]

@@ -1,19 +1,20 @@
 //! `heartbeat check`: says whether a configuration can be used, and all that is wrong with it.
 //!
-//! Looks at the file, the key file and the names of local interfaces; changes nothing.
+//! Looks at the file, the key file, and whether this host has what the file names; changes nothing.
+
+mod host;
+mod summary;
 
 use std::{
-    collections::HashSet,
     fmt::Write as _,
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::ExitCode,
 };
 
 use anyhow::Context as _;
 
-use crate::config::{Config, Node, Role, duration::Show, key::Keys};
+use crate::config::{Config, key::Keys};
 
 /// What an examination of a configuration found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -68,8 +69,7 @@ fn examine(path: &Path, node: Option<&str>) -> Findings {
         }
     };
     let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
-    warnings.extend(missing_interfaces(&config));
-    warnings.extend(unusable_hooks(&config));
+    warnings.extend(host::warnings(&config));
     let errors = Keys::load(&config.key)
         .err()
         .map(|error| error.to_string())
@@ -78,142 +78,7 @@ fn examine(path: &Path, node: Option<&str>) -> Findings {
     Findings {
         errors,
         warnings,
-        summary: summary(&config),
-    }
-}
-
-/// Interfaces may come later, or be on the node and not on the machine that checks: no error.
-fn missing_interfaces(config: &Config) -> Vec<String> {
-    let local = config.local();
-    let of_links = config
-        .local_links()
-        .map(|link| (format!("link {}", link.id.0), link.interface));
-    // A witness needs nothing for what it does not serve.
-    let served = match local.role {
-        Role::Member => config.vips.as_slice(),
-        Role::Witness => &[],
-    };
-    let of_vips = served
-        .iter()
-        .map(|vip| (format!("vip \"{}\"", vip.name), &*vip.interface));
-    let mut seen = HashSet::new();
-    of_links
-        .chain(of_vips)
-        .filter(|(_, interface)| seen.insert(*interface))
-        .filter(|(_, interface)| nix::net::if_::if_nametoindex(*interface).is_err())
-        .map(|(what, interface)| {
-            format!(
-                "{}: {what}: this host has no interface \"{interface}\" now\n  \
-                 `ip link` shows those it has; node \"{}\" cannot run without it",
-                config.path.display(),
-                local.name
-            )
-        })
-        .collect()
-}
-
-fn unusable_hooks(config: &Config) -> Vec<String> {
-    let unusable = |program: &Path| match program.metadata() {
-        Err(error) => Some(error.to_string()),
-        Ok(metadata) if !metadata.is_file() => Some("it is not a file".to_owned()),
-        Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
-            Some("it is not executable".to_owned())
-        }
-        Ok(_) => None,
-    };
-    let complain = |(number, program): (usize, &Path)| {
-        let reason = unusable(program)?;
-        Some(format!(
-            "{}: hook number {number}: {} cannot be run: {reason}\n  \
-             install it, make it executable, or correct exec",
-            config.path.display(),
-            program.display()
-        ))
-    };
-    (1..)
-        .zip(config.hooks.iter().map(|hook| &*hook.program))
-        .filter_map(complain)
-        .collect()
-}
-
-fn summary(config: &Config) -> String {
-    let mut out = format!("{}: ok\n", config.path.display());
-    let local = config.local();
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        out,
-        "  cluster  {} (id {:#010x}), {} nodes, instance {}",
-        config.cluster,
-        config.cluster_id.0,
-        config.nodes.len(),
-        config.instance
-    );
-    let role = match local.role {
-        Role::Member => "",
-        Role::Witness => ", witness",
-    };
-    let _ = writeln!(out, "  node     {} (id {}){role}", local.name, local.id.0);
-    let voters = config.nodes.len();
-    let _ = writeln!(
-        out,
-        "  voters   {voters}, of which {} may fail; witnesses: {}",
-        (voters - 1) / 2,
-        names(config.witnesses())
-    );
-    let _ = writeln!(
-        out,
-        "  timing   interval {}, timeout {}, agent stall {}",
-        Show(config.interval),
-        Show(config.timeout),
-        Show(config.agent_stall)
-    );
-    let _ = writeln!(
-        out,
-        "  leases   lease {}, max lease {}, drift {} ppm, auto failback {}",
-        Show(config.lease),
-        Show(config.max_lease),
-        config.drift_ppm,
-        if config.auto_failback { "on" } else { "off" }
-    );
-    for link in config.local_links() {
-        let _ = writeln!(
-            out,
-            "  link {}   {} on {}, port {}, xdp {}",
-            link.id.0, link.address, link.interface, config.port, link.mode
-        );
-    }
-    for (vip, group) in config.vips.iter().zip(&config.groups) {
-        let _ = writeln!(
-            out,
-            "  vip      {}: {} on {}, rank {}, group {}",
-            vip.name,
-            vip.address,
-            vip.interface,
-            names(group.rank.iter().filter_map(|id| config.node(*id))),
-            vip.group.0
-        );
-    }
-    for hook in &config.hooks {
-        let on: Vec<_> = hook.on.iter().map(|event| event.as_str()).collect();
-        let _ = writeln!(
-            out,
-            "  hook     {}: {}",
-            on.join(", "),
-            hook.program.display()
-        );
-    }
-    out
-}
-
-/// The names of `nodes`, or of the first of many.
-fn names<'a>(nodes: impl Iterator<Item = &'a Node>) -> String {
-    const SHOWN: usize = 5;
-    let names: Vec<_> = nodes.map(|node| node.name.as_str()).collect();
-    let (shown, rest) = names.split_at(names.len().min(SHOWN));
-    match (shown, rest) {
-        ([], _) => "none".to_owned(),
-        (shown, []) => shown.join(", "),
-        (shown, rest) => format!("{}, {} more", shown.join(", "), rest.len()),
+        summary: summary::summary(&config),
     }
 }
 
@@ -221,7 +86,7 @@ fn names<'a>(nodes: impl Iterator<Item = &'a Node>) -> String {
 mod tests {
     use super::*;
     use crate::config::key::file_text;
-    use std::{fs, path::PathBuf};
+    use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
     /// A directory with a configuration and a key in it.
     struct Files(PathBuf);
@@ -290,10 +155,66 @@ prefer = ["c", "b"]
             "interval 10ms, timeout 30ms, agent stall 500ms\n",
             "leases   lease 60ms, max lease 1s, drift 1000 ppm, auto failback on\n",
             "link 0   10.0.0.2 on lo, port 694, xdp auto",
-            "vip      site: 10.0.0.100/24 on lo, rank c, b, a, group ",
+            "group    site: rank c, b, a, stickiness 0, id ",
+            "\n           site: vip 10.0.0.100/24 on lo\n",
         ] {
             assert!(found.summary.contains(part), "{part} in {}", found.summary);
         }
+    }
+
+    #[test]
+    fn groups_and_constraints_are_summed_up_without_secrets() {
+        let groups = r#"
+[[group]]
+name = "web"
+maintenance = true
+stickiness = "inf"
+[[group.resource]]
+name = "apache"
+type = "ocf:heartbeat:apache"
+params = { user = "www", password = "hunter2" }
+[[group.resource]]
+name = "worker"
+type = "exec"
+run = ["/bin/true", "hunter2"]
+[[group]]
+name = "db"
+[[group.resource]]
+name = "store"
+type = "systemd:postgresql"
+[[group.resource]]
+name = "cache"
+type = "exec"
+start = ["/bin/true"]
+stop = ["/bin/true"]
+check = ["/bin/true"]
+[[location]]
+group = "web"
+node = "b"
+score = -5
+[[colocation]]
+group = "db"
+with = "web"
+[[order]]
+first = "web"
+then = "db"
+"#;
+        let files = Files::new("groups", &format!("{NODES}{groups}"));
+        let said = examine(&files.config(), Some("b")).summary;
+        for part in [
+            "\n  group    web: rank a, b, c, stickiness INFINITY, id ",
+            ", in maintenance\n           apache: ocf:heartbeat:apache, params password, user\n",
+            "\n           worker: exec, runs /bin/true\n",
+            "\n  group    db: rank a, b, c, stickiness 0, id ",
+            "\n           store: systemd:postgresql.service\n",
+            "\n           cache: exec, started by /bin/true\n",
+            "\n  location web on b: -5\n",
+            "\n  colocate db with web: INFINITY\n",
+            "\n  order    web, then db: mandatory\n",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+        assert!(!said.contains("hunter2"), "{said}");
     }
 
     #[test]
@@ -310,7 +231,7 @@ prefer = ["c", "b"]
         for part in [
             "node     a (id 1), witness\n",
             "voters   3, of which 1 may fail; witnesses: a\n",
-            "rank c, b, group ",
+            "rank c, b, stickiness 0, id ",
         ] {
             assert!(found.summary.contains(part), "{part} in {}", found.summary);
         }

@@ -1,0 +1,193 @@
+//! Whether this host has what the configuration names. What it lacks is a warning, no error: it may
+//! come later, or be on the node and not on the machine that checks.
+
+use std::{
+    collections::HashSet,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::config::{Config, Exec, Ocf, Resource, ResourceKind};
+
+/// Where agents of the Open Cluster Framework are, each in a directory of its provider.
+const OCF_AGENTS: &str = "/usr/lib/ocf/resource.d";
+
+/// What this host lacks, as the local node.
+pub(super) fn warnings(config: &Config) -> Vec<String> {
+    let interfaces = missing_interfaces(config);
+    let programs = unusable_programs(config, Path::new(OCF_AGENTS));
+    interfaces.into_iter().chain(programs).collect()
+}
+
+fn missing_interfaces(config: &Config) -> Vec<String> {
+    let of_links = config
+        .local_links()
+        .map(|link| (format!("link {}", link.id.0), link.interface));
+    // A witness needs nothing for what it does not serve.
+    let of_vips = config
+        .served()
+        .iter()
+        .map(|vip| (format!("vip \"{}\"", vip.name), &*vip.interface));
+    let mut seen = HashSet::new();
+    of_links
+        .chain(of_vips)
+        .filter(|(_, interface)| seen.insert(*interface))
+        .filter(|(_, interface)| nix::net::if_::if_nametoindex(*interface).is_err())
+        .map(|(what, interface)| {
+            format!(
+                "{}: {what}: this host has no interface \"{interface}\" now\n  \
+                 `ip link` shows those it has; node \"{}\" cannot run without it",
+                config.path.display(),
+                config.local().name
+            )
+        })
+        .collect()
+}
+
+/// Programs of hooks and of the resources that are served, and agents below `agents`.
+fn unusable_programs(config: &Config, agents: &Path) -> Vec<String> {
+    let complain = |what: &str, program: &Path, correct: &str| {
+        let reason = unusable(program)?;
+        Some(format!(
+            "{}: {what}: {} cannot be run: {reason}\n  \
+             install it, make it executable, or correct {correct}",
+            config.path.display(),
+            program.display()
+        ))
+    };
+    let resources = config
+        .served_groups()
+        .iter()
+        .flat_map(|group| &group.resources)
+        .flat_map(|resource| {
+            let what = format!("resource \"{}\"", resource.name);
+            programs(resource, agents)
+                .into_iter()
+                .filter_map(move |(field, program)| complain(&what, &program, field))
+        });
+    let hooks = (1..).zip(&config.hooks).filter_map(|(number, hook)| {
+        complain(&format!("hook number {number}"), &hook.program, "exec")
+    });
+    resources.chain(hooks).collect()
+}
+
+/// What a resource runs, each with the field that says so, and once. Of a unit only systemd knows.
+fn programs(resource: &Resource, agents: &Path) -> Vec<(&'static str, PathBuf)> {
+    let commands = match &resource.kind {
+        ResourceKind::Vip(_) | ResourceKind::Systemd(_) => return Vec::new(),
+        ResourceKind::Ocf(Ocf {
+            provider, agent, ..
+        }) => return vec![("type", agents.join(provider).join(agent))],
+        ResourceKind::Exec(Exec::Service { run, check }) => {
+            vec![("run", Some(run)), ("check", check.as_ref())]
+        }
+        ResourceKind::Exec(Exec::Commands { start, stop, check }) => vec![
+            ("start", Some(start)),
+            ("stop", Some(stop)),
+            ("check", Some(check)),
+        ],
+    };
+    let mut seen = HashSet::new();
+    commands
+        .into_iter()
+        .filter_map(|(field, command)| Some((field, PathBuf::from(command?.first()?))))
+        .filter(|(_, program)| seen.insert(program.clone()))
+        .collect()
+}
+
+/// Why `program` cannot be run.
+fn unusable(program: &Path) -> Option<String> {
+    match program.metadata() {
+        Err(error) => Some(error.to_string()),
+        Ok(metadata) if !metadata.is_file() => Some("it is not a file".to_owned()),
+        Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
+            Some("it is not executable".to_owned())
+        }
+        Ok(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A directory of agents, with one in it.
+    struct Agents(PathBuf);
+
+    impl Agents {
+        fn new() -> Self {
+            let directory =
+                std::env::temp_dir().join(format!("heartbeat-agents-{}", std::process::id()));
+            let agents = Self(directory);
+            fs::create_dir_all(agents.0.join("heartbeat")).unwrap();
+            fs::write(agents.apache(), "#!/bin/sh\n").unwrap();
+            agents
+        }
+
+        fn apache(&self) -> PathBuf {
+            self.0.join("heartbeat/apache")
+        }
+
+        fn make_executable(&self) {
+            fs::set_permissions(self.apache(), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+
+        /// What node `a` lacks, of what a group needs.
+        fn lacking(&self, resource: &str, role: &str) -> Vec<String> {
+            let text = format!(
+                "[cluster]\nname = \"w\"\n[[link]]\ninterface = \"lo\"\n\
+                 [[node]]\nname = \"a\"\nid = 1\nrole = \"{role}\"\naddresses = [\"10.0.0.1\"]\n\
+                 [[node]]\nname = \"b\"\nid = 2\naddresses = [\"10.0.0.2\"]\n\
+                 [[node]]\nname = \"c\"\nid = 3\naddresses = [\"10.0.0.3\"]\n\
+                 [[group]]\nname = \"web\"\n[[group.resource]]\nname = \"x\"\n{resource}\n"
+            );
+            let config = Config::parse(&text, Path::new("hb.toml"), Some("a"), "").unwrap();
+            unusable_programs(&config, &self.0)
+        }
+    }
+
+    impl Drop for Agents {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn what_resources_run_must_be_there_on_members() {
+        let agents = Agents::new();
+        let apache = "type = \"ocf:heartbeat:apache\"";
+        assert_eq!(
+            agents.lacking(apache, "member"),
+            [format!(
+                "hb.toml: resource \"x\": {} cannot be run: it is not executable\n  install it, make \
+                 it executable, or correct type",
+                agents.apache().display()
+            )]
+        );
+        assert!(agents.lacking(apache, "witness").is_empty());
+        agents.make_executable();
+        assert!(agents.lacking(apache, "member").is_empty());
+        let absent = agents.lacking("type = \"ocf:heartbeat:nginx\"", "member");
+        assert!(absent[0].contains("/heartbeat/nginx cannot be run: No such file"));
+        let provider = agents.lacking("type = \"ocf:none:heartbeat\"", "member");
+        assert!(provider[0].contains("/none/heartbeat cannot be run: No such file"));
+
+        let good = "type = \"exec\"\nrun = [\"/bin/sh\"]\ncheck = [\"/bin/sh\"]";
+        assert!(agents.lacking(good, "member").is_empty());
+        let bad = "type = \"exec\"\nstart = [\"/none/a\"]\nstop = [\"/none/a\"]\ncheck = [\"/\"]";
+        let said = agents.lacking(bad, "member");
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(
+            said[0].contains("/none/a cannot be run: No such file") && said[0].ends_with("start")
+        );
+        assert!(
+            said[1].contains(": / cannot be run: it is not a file") && said[1].ends_with("check")
+        );
+        assert!(
+            agents
+                .lacking("type = \"systemd:none\"", "member")
+                .is_empty()
+        );
+    }
+}

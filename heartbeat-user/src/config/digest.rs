@@ -1,0 +1,134 @@
+//! A number by which nodes can tell that their configurations differ.
+//!
+//! It is made of what must be the same on all nodes, and of nothing that may differ: where a node
+//! keeps its files, what its interfaces are called, its hooks and its priority. Nor does it depend
+//! on the order of nodes, groups and constraints in a file.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{
+    cluster::fnv1a,
+    types::{Config, Exec, Group, Ocf, Resource, ResourceKind},
+};
+
+impl Config {
+    /// Equal on nodes whose configurations agree, and as good as never on others. Not 0.
+    pub fn digest(&self) -> u32 {
+        fnv1a(&self.canonical()).max(1)
+    }
+
+    /// What must be the same, as a text that is the same if it is. Not for eyes: it has the values
+    /// of parameters.
+    fn canonical(&self) -> String {
+        let mut lines = vec![self.common()];
+        lines.extend(self.nodes.iter().map(|node| {
+            let (name, role) = (&node.name, node.role.as_str());
+            format!("node {} {name:?} {role} {:?}", node.id.0, node.addresses)
+        }));
+        lines.extend(self.groups.iter().map(|group| self.group(group)));
+        let name = |group: usize| self.groups.get(group).map(|group| group.name.as_str());
+        lines.extend(self.colocations.iter().map(|one| {
+            let (group, with) = (name(one.group), name(one.with));
+            format!("colocation {group:?} {with:?} {}", one.score.points())
+        }));
+        lines.extend(self.orders.iter().map(|order| {
+            let (first, then) = (name(order.first), name(order.then));
+            format!("order {first:?} {then:?} {}", order.mandatory)
+        }));
+        lines.sort_unstable();
+        lines.join("\n")
+    }
+
+    /// `[cluster]`, and how many links there are.
+    fn common(&self) -> String {
+        let times = [
+            self.interval,
+            self.timeout,
+            self.agent_stall,
+            self.lease,
+            self.max_lease,
+        ]
+        .map(|time| time.as_nanos());
+        format!(
+            "cluster {:?} {} {} {times:?} {} {} {} {}",
+            self.cluster,
+            self.cluster_id.0,
+            self.port,
+            self.drift_ppm,
+            self.auto_failback,
+            self.maintenance,
+            self.links.len()
+        )
+    }
+
+    /// Its resources follow each other in the order that matters.
+    fn group(&self, group: &Group) -> String {
+        let rank: Vec<_> = group.rank.iter().map(|node| node.0).collect();
+        let mut locations: Vec<_> = group
+            .locations
+            .iter()
+            .map(|(node, score)| (node.0, score.points()))
+            .collect();
+        locations.sort_unstable();
+        let resources: Vec<_> = group
+            .resources
+            .iter()
+            .map(|resource| self.resource(resource))
+            .collect();
+        format!(
+            "group {:?} {rank:?} {locations:?} {} {} {resources:?}",
+            group.name,
+            group.stickiness.points(),
+            group.maintenance
+        )
+    }
+
+    fn resource(&self, resource: &Resource) -> String {
+        // All of it, so that what is new is not forgotten here.
+        let Resource {
+            name,
+            kind,
+            start_timeout,
+            stop_timeout,
+            monitor_timeout,
+            monitor_interval,
+            migration_threshold,
+            failure_timeout,
+            pidfile,
+        } = resource;
+        let times = [
+            start_timeout,
+            stop_timeout,
+            monitor_timeout,
+            monitor_interval,
+            failure_timeout,
+        ]
+        .map(|time| time.as_ref().map(Duration::as_nanos));
+        let kind = self.kind(kind);
+        format!("{name:?} {kind} {times:?} {migration_threshold} {pidfile:?}")
+    }
+
+    fn kind(&self, kind: &ResourceKind) -> String {
+        match kind {
+            ResourceKind::Vip(index) => {
+                // The interface is this node's own affair.
+                let address = self.vips.get(*index).map(|vip| vip.address);
+                let address: Option<(IpAddr, u8)> = address.map(|vip| (vip.address, vip.len));
+                format!("vip {address:?}")
+            }
+            ResourceKind::Ocf(Ocf {
+                provider,
+                agent,
+                params,
+                check_level,
+            }) => format!("ocf {provider:?} {agent:?} {params:?} {check_level}"),
+            ResourceKind::Systemd(unit) => format!("systemd {unit:?}"),
+            ResourceKind::Exec(Exec::Service { run, check }) => {
+                format!("service {run:?} {check:?}")
+            }
+            ResourceKind::Exec(Exec::Commands { start, stop, check }) => {
+                format!("commands {start:?} {stop:?} {check:?}")
+            }
+        }
+    }
+}

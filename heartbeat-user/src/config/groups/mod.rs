@@ -1,0 +1,212 @@
+//! `[[vip]]` and `[[group]]`: what is served as a whole, of what it consists, and which node is the
+//! best for it. What must hold between groups by the constraints is for `constraints` to say.
+
+mod address;
+mod kind;
+mod params;
+mod policy;
+mod rank;
+mod resource;
+
+use heartbeat_common::wire::{GroupId, MAX_LEASES};
+use heartbeat_core::placement::Score;
+
+use self::{address::Addresses, kind::Kind, policy::Policy, resource::Draft};
+use super::{
+    cluster::fnv1a,
+    fields,
+    read::{At, Section, or_complained},
+    report::quoted,
+    sections::label,
+    types::{Group, Link, Node, Resource, ResourceKind, Vip},
+    uses::Uses,
+    values,
+};
+
+/// Frames that a node may need to renew all of its leases in one round.
+const MAX_LEASE_FRAMES: usize = 8;
+/// Each group has a lease of its own.
+const MAX_GROUPS: usize = MAX_LEASE_FRAMES * MAX_LEASES;
+
+/// The groups, first those of the `[[vip]]`s, and the addresses of all of them.
+pub(super) fn read(
+    top: &Section<'_>,
+    auto_failback: bool,
+    links: &[Link],
+    nodes: &[Node],
+    local: usize,
+) -> (Vec<Group>, Vec<Vip>) {
+    let defaults = Policy::defaults(top, auto_failback);
+    let mut drafts = vips(top, defaults);
+    drafts.extend(groups(top, defaults));
+    if let Some(extra) = drafts.get(MAX_GROUPS) {
+        extra.section.problem(
+            extra.section.at(),
+            format!(
+                "there are {} groups, each [[vip]] being one, but no more than {MAX_GROUPS} leases \
+                 fit into the {MAX_LEASE_FRAMES} lease frames of a round",
+                drafts.len()
+            ),
+            "remove this and those that follow, join some, or serve them from another cluster",
+        );
+    }
+    let mut names = Names::new();
+    let mut addresses = Addresses::new(links, nodes, local);
+    let group = |draft: GroupDraft<'_>| {
+        let fresh = names.group(&draft);
+        let id = group_id(draft.name.as_ref().map_or("", |name| &name.value));
+        let resources = draft.resources.into_iter().filter_map(|resource| {
+            // A [[vip]] and its resource have one name: one complaint of it is enough.
+            if fresh || !draft.is_vip {
+                names.resource(&resource);
+            }
+            finish(resource, id, &mut addresses)
+        });
+        Group {
+            resources: resources.collect(),
+            rank: rank::read(&draft.section, nodes),
+            name: or_complained(draft.name),
+            id,
+            locations: Vec::new(),
+            stickiness: draft.stickiness,
+            maintenance: draft.maintenance,
+        }
+    };
+    let groups = drafts.into_iter().map(group).collect();
+    (groups, addresses.into_vips())
+}
+
+/// A group as read.
+struct GroupDraft<'a> {
+    section: Section<'a>,
+    is_vip: bool,
+    name: Option<At<String>>,
+    stickiness: Score,
+    maintenance: bool,
+    resources: Vec<Draft<'a>>,
+}
+
+/// `[[vip]]`: short for a group with one address, both with that name.
+fn vips<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
+    use fields::{ADDRESS, INTERFACE, PREFER, VIP, VIP_NAME};
+    let Policy {
+        stickiness,
+        recovery,
+    } = defaults;
+    let vip = |section: Section<'a>| {
+        let name = section.required(&VIP_NAME, values::name);
+        GroupDraft {
+            resources: vec![Draft::of_vip(&section, name.clone(), recovery)],
+            is_vip: true,
+            name,
+            stickiness,
+            maintenance: false,
+            section,
+        }
+    };
+    top.tables(&VIP, &[VIP_NAME, ADDRESS, INTERFACE, PREFER], label("vip"))
+        .into_iter()
+        .map(vip)
+        .collect()
+}
+
+fn groups<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
+    use fields::{
+        FAILURE_TIMEOUT, GROUP, GROUP_NAME, MAINTENANCE, MIGRATION_THRESHOLD, PREFER, RESOURCE,
+        STICKINESS,
+    };
+    let known = [
+        GROUP_NAME,
+        PREFER,
+        STICKINESS,
+        MIGRATION_THRESHOLD,
+        FAILURE_TIMEOUT,
+        MAINTENANCE,
+        RESOURCE,
+    ];
+    let group = |section: Section<'a>| {
+        let Policy {
+            stickiness,
+            recovery,
+        } = defaults.refined(&section);
+        GroupDraft {
+            is_vip: false,
+            name: section.required(&GROUP_NAME, values::name),
+            stickiness,
+            maintenance: section
+                .boolean(&MAINTENANCE)
+                .is_some_and(|maintenance| maintenance.value),
+            resources: resource::read(&section, recovery),
+            section,
+        }
+    };
+    top.tables(&GROUP, &known, label("group"))
+        .into_iter()
+        .map(group)
+        .collect()
+}
+
+/// The resource, whose address becomes one of the cluster's.
+fn finish(mut draft: Draft<'_>, group: GroupId, addresses: &mut Addresses<'_>) -> Option<Resource> {
+    let kind = match draft.kind.take()? {
+        Kind::Vip { address, interface } => {
+            let name = draft.name.as_ref().map_or("", |name| &name.value);
+            let index = addresses.add(&draft.section, name, group, address?, interface);
+            ResourceKind::Vip(index)
+        }
+        Kind::Whole(kind) => kind,
+    };
+    Some(draft.finish(kind))
+}
+
+/// The names that must not stand twice.
+struct Names {
+    groups: Uses<String>,
+    ids: Uses<GroupId>,
+    resources: Uses<String>,
+}
+
+impl Names {
+    fn new() -> Self {
+        Self {
+            groups: Uses::new(),
+            ids: Uses::new(),
+            resources: Uses::new(),
+        }
+    }
+
+    /// Whether the group's name is its own. Complains if it is not, or makes the id of another.
+    fn group(&mut self, GroupDraft { section, name, .. }: &GroupDraft<'_>) -> bool {
+        let Some(At { value, at }) = name else {
+            return true;
+        };
+        let what = format!("name {}", quoted(value));
+        let remedy = "give each group, also each VIP, a name of its own";
+        let fresh = self.groups.once(value.clone(), &what, section, *at, remedy);
+        // Equal names have equal ids: that was said.
+        if fresh {
+            let id = group_id(value);
+            let what = format!("group id {}, which is made of the name,", id.0);
+            self.ids
+                .once(id, &what, section, *at, "rename one of the two");
+        }
+        fresh
+    }
+
+    fn resource(&mut self, draft: &Draft<'_>) {
+        if let Some(At { value, at }) = &draft.name {
+            let what = format!("name {}", quoted(value));
+            let remedy = "give each resource, also each VIP, a name of its own in the cluster";
+            self.resources
+                .once(value.clone(), &what, &draft.section, *at, remedy);
+        }
+    }
+}
+
+/// A hash of the group's name, so that the order of groups in a node's file does not matter. 32-bit
+/// FNV-1a, its halves folded by exclusive or; 0 is no group, so it gives way to 1.
+pub(super) fn group_id(name: &str) -> GroupId {
+    let hash = fnv1a(name);
+    let [high, low] = [hash >> 16, hash & 0xffff].map(|half| half as u16);
+    GroupId((high ^ low).max(1))
+}

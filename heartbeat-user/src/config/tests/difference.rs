@@ -1,0 +1,221 @@
+//! What an agent is told of a file that was changed under it.
+
+use super::{
+    super::{Change, GroupChange, ResourceChange},
+    GOOD, GROUPS, parse,
+};
+
+const LOCATION: &str = "[[location]]\ngroup = \"web\"\nnode = \"a\"\nscore = 5\n";
+
+fn whole() -> String {
+    format!("{GOOD}{GROUPS}{LOCATION}")
+}
+
+/// What replacing `from` by `to` changes.
+fn changes(from: &str, to: &str) -> Vec<Change> {
+    let old = whole();
+    assert!(old.contains(from), "{from}");
+    let new = old.replacen(from, to, 1);
+    let (old, new) = (parse(&old).unwrap(), parse(&new).unwrap());
+    let changes = old.difference(&new);
+    // Whatever changed changes back, too.
+    assert_eq!(changes.is_empty(), new.difference(&old).is_empty());
+    changes
+}
+
+fn restart(names: &[&str]) -> Vec<Change> {
+    let restart = |name: &&str| Change::Restart((*name).to_owned());
+    names.iter().map(restart).collect()
+}
+
+fn group(settings: bool, resources: &[ResourceChange], reordered: bool) -> [Change; 1] {
+    [Change::GroupChanged(GroupChange {
+        name: "web".to_owned(),
+        settings,
+        resources: resources.to_vec(),
+        reordered,
+    })]
+}
+
+#[test]
+fn a_file_that_says_the_same_changes_nothing() {
+    assert_eq!(changes("", ""), []);
+    assert_eq!(changes("[cluster]", "# a comment\n[cluster]"), []);
+    let explicit = "name = \"web\"\nport = 694\nauto_failback = true";
+    assert_eq!(changes("name = \"web\"", explicit), []);
+}
+
+#[test]
+fn what_needs_a_restart_is_named() {
+    let cluster = |setting: &str| changes("name = \"web\"", &format!("name = \"web\"\n{setting}"));
+    let renamed = restart(&["[cluster] name", "[cluster] id"]);
+    assert_eq!(changes("name = \"web\"", "name = \"w\""), renamed);
+    for (setting, name) in [
+        ("id = 7", "id"),
+        ("node = \"c\"", "node"),
+        ("instance = \"i\"", "instance"),
+        ("key = \"/k\"", "key"),
+        ("port = 7", "port"),
+        ("timeout = \"31ms\"", "timeout"),
+        ("agent_stall = \"1s\"", "agent_stall"),
+        ("lease = \"61ms\"", "lease"),
+        ("max_lease = \"2s\"", "max_lease"),
+        ("drift = 9", "drift"),
+    ] {
+        assert_eq!(cluster(setting), restart(&[&format!("[cluster] {name}")]));
+    }
+    let paced = restart(&["[cluster] interval", "[cluster] timeout", "[cluster] lease"]);
+    assert_eq!(cluster("interval = \"20ms\""), paced);
+    let table = |table: &str| changes("[[link]]", &format!("{table}\n[[link]]"));
+    assert_eq!(table("[paths]\nrun = \"/r\""), restart(&["[paths] run"]));
+    assert_eq!(
+        table("[paths]\nstate = \"/s\""),
+        restart(&["[paths] state"])
+    );
+    let priority = restart(&["[realtime] priority"]);
+    assert_eq!(table("[realtime]\npriority = 0"), priority);
+    assert_eq!(
+        changes("\"eth1\"", "\"eth1\"\nmode = \"skb\""),
+        restart(&["[[link]] 0"])
+    );
+}
+
+#[test]
+fn nodes_that_came_went_or_changed_need_a_restart() {
+    let node = "[[node]]\nname = \"d\"\nid = 4\nrole = \"witness\"\naddresses = [\"10.0.0.4\"]\n";
+    let added = changes("[[vip]]", &format!("{node}[[vip]]"));
+    assert_eq!(added, restart(&["[[node]] \"d\""]));
+    assert_eq!(
+        changes("10.0.0.3", "10.0.0.33"),
+        restart(&["[[node]] \"c\""])
+    );
+    let renamed = restart(&["[[node]] \"a\"", "[[node]] \"d\""]);
+    let without = whole().replace(LOCATION, "");
+    let with_d = without.replacen("name = \"a\"", "name = \"d\"", 1);
+    let change = parse(&without)
+        .unwrap()
+        .difference(&parse(&with_d).unwrap());
+    assert_eq!(change, renamed);
+
+    let (a, b) = (
+        "name = \"a\"\nid = 1\naddresses = [\"10.0.0.1\"]",
+        "name = \"b\"\nid = 2\naddresses = [\"10.0.0.2\"]",
+    );
+    let swapped = format!("{b}\n[[node]]\n{a}");
+    let said = changes(&format!("{a}\n[[node]]\n{b}"), &swapped);
+    assert_eq!(
+        said[0],
+        Change::Restart("the order of [[node]]s".to_owned())
+    );
+    // Which also ranks them otherwise for groups that do not prefer them.
+    assert!(said.len() > 1, "{said:?}");
+}
+
+#[test]
+fn what_a_running_agent_can_take_over_is_told_apart() {
+    let cluster = |setting: &str| changes("name = \"web\"", &format!("name = \"web\"\n{setting}"));
+    assert_eq!(cluster("maintenance = true"), [Change::Maintenance]);
+    assert_eq!(changes("/bin/true", "/bin/false"), [Change::Hooks]);
+    assert_eq!(changes(LOCATION, ""), [Change::Constraints]);
+    assert_eq!(changes("score = 5", "score = 6"), [Change::Constraints]);
+    let order = format!("{LOCATION}[[order]]\nfirst = \"db\"\nthen = \"web\"\n");
+    assert_eq!(changes(LOCATION, &order), [Change::Constraints]);
+    let colocation = format!("{LOCATION}[[colocation]]\ngroup = \"db\"\nwith = \"web\"\n");
+    assert_eq!(changes(LOCATION, &colocation), [Change::Constraints]);
+    // Groups that do not say otherwise stick from then on.
+    let stick = cluster("auto_failback = false");
+    assert_eq!((&stick[0], stick.len()), (&Change::AutoFailback, 4));
+}
+
+#[test]
+fn groups_that_came_or_went_are_named() {
+    let vip = "[[vip]]\nname = \"new\"\naddress = \"10.0.0.99/24\"\n";
+    // It comes before the others, so that their addresses have other indices: that changes none.
+    let added = changes("[[vip]]", &format!("{vip}[[vip]]"));
+    assert_eq!(added, [Change::GroupAdded("new".to_owned())]);
+    let db = &GROUPS[GROUPS.find("[[group]]\nname = \"db\"").unwrap()..];
+    assert_eq!(changes(db, ""), [Change::GroupRemoved("db".to_owned())]);
+    let both = [
+        Change::GroupRemoved("db".to_owned()),
+        Change::GroupAdded("data".to_owned()),
+    ];
+    assert_eq!(changes("name = \"db\"", "name = \"data\""), both);
+}
+
+#[test]
+fn what_changed_in_a_group_is_named() {
+    use ResourceChange::{Added, Adjusted, Removed, Replaced};
+    let named = |is: fn(String) -> ResourceChange, name: &str| is(name.to_owned());
+    let settings = group(true, &[], false);
+    assert_eq!(changes("prefer = [\"b\"]", "prefer = [\"a\"]"), settings);
+    assert_eq!(
+        changes("prefer = [\"b\"]", "prefer = [\"b\"]\nstickiness = 1"),
+        settings
+    );
+    assert_eq!(
+        changes("prefer = [\"b\"]", "prefer = [\"b\"]\nmaintenance = true"),
+        settings
+    );
+
+    let replaced = |name| group(false, &[named(Replaced, name)], false);
+    assert_eq!(changes("port = 80", "port = 81"), replaced("apache"));
+    assert_eq!(changes("10.0.0.101", "10.0.0.102"), replaced("webip"));
+    assert_eq!(changes("\"inf\"]", "\"9\"]"), replaced("worker"));
+
+    let adjusted = group(false, &[named(Adjusted, "worker")], false);
+    for setting in [
+        "monitor_interval = \"never\"",
+        "stop_timeout = \"9s\"",
+        "migration_threshold = 1",
+        "failure_timeout = \"never\"",
+    ] {
+        let more = format!("type = \"exec\"\n{setting}");
+        assert_eq!(changes("type = \"exec\"", &more), adjusted, "{setting}");
+    }
+
+    let renamed = [named(Removed, "worker"), named(Added, "slave")];
+    assert_eq!(
+        changes("\"worker\"", "\"slave\""),
+        group(false, &renamed, false)
+    );
+
+    let worker =
+        "[[group.resource]]\nname = \"worker\"\ntype = \"exec\"\nrun = [\"/bin/sleep\", \"inf\"]\n";
+    let first = "[[group.resource]]\nname = \"webip\"";
+    let moved = whole()
+        .replace(worker, "")
+        .replace(first, &format!("{worker}{first}"));
+    let change = parse(&whole()).unwrap().difference(&parse(&moved).unwrap());
+    assert_eq!(change, group(false, &[], true));
+    // Less one, the others follow each other as before.
+    assert_eq!(
+        changes(worker, ""),
+        group(false, &[named(Removed, "worker")], false)
+    );
+}
+
+#[test]
+fn changes_read_as_a_line_each_without_values() {
+    let said = |from: &str, to: &str| {
+        let lines = changes(from, to)
+            .into_iter()
+            .map(|change| change.to_string());
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        said("name = \"web\"", "name = \"web\"\nport = 7"),
+        ["[cluster] port changed, which needs a restart"]
+    );
+    assert_eq!(
+        said("prefer = [\"b\"]\n", "").len() + said("user = \"www\"", "user = \"x\"").len(),
+        2
+    );
+    assert_eq!(
+        said("user = \"www\"", "user = \"hunter2\""),
+        ["group web changed: resource apache replaced"]
+    );
+    assert_eq!(
+        said("name = \"db\"", "name = \"data\""),
+        ["group db removed", "group data added"]
+    );
+}

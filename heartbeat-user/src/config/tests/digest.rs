@@ -1,0 +1,151 @@
+//! The digest tells nodes whose files disagree from those whose files only look different.
+
+use std::path::Path;
+
+use super::{super::Config, GOOD, GROUPS, parse, with};
+
+const CONSTRAINTS: &str = r#"[[location]]
+group = "web"
+node = "a"
+score = 5
+[[location]]
+group = "web"
+node = "b"
+score = 6
+[[colocation]]
+group = "web"
+with = "db"
+[[order]]
+first = "db"
+then = "web"
+"#;
+
+fn whole() -> String {
+    format!("{GOOD}{GROUPS}{CONSTRAINTS}")
+}
+
+fn digest(text: &str) -> u32 {
+    parse(text).unwrap().digest()
+}
+
+#[test]
+fn the_same_file_has_the_same_digest_on_all_nodes() {
+    let text = whole().replace("id = 2\n", "id = 2\ninterfaces = [\"ens3\"]\n");
+    let on = |node: &str| {
+        let path = format!("/somewhere/{node}");
+        let config = Config::parse(&text, Path::new(&path), Some(node), node);
+        config.unwrap().digest()
+    };
+    assert_eq!((on("a"), on("a")), (on("b"), on("c")));
+    assert_ne!(on("a"), 0);
+}
+
+#[test]
+fn what_is_a_nodes_own_affair_does_not_matter() {
+    let text = whole();
+    let same = digest(&text);
+    let cluster =
+        |setting: &str| text.replacen("name = \"web\"", &format!("name = \"web\"\n{setting}"), 1);
+    for other in [
+        cluster("node = \"c\""),
+        cluster("instance = \"second\""),
+        cluster("key = \"/root/key\""),
+        cluster("auto_failback = true\nport = 694\nlease = \"60ms\""),
+        text.replacen("\"eth1\"", "\"bond0\"", 1),
+        text.replacen("\"eth1\"", "\"eth1\"\nmode = \"skb\"", 1),
+        text.replacen("/24\"", "/24\"\ninterface = \"dummy0\"", 1),
+        text.replacen("/bin/true", "/bin/false", 1),
+        text.replacen("systemd:postgresql", "systemd:postgresql.service", 1),
+        text.clone()
+            + "[paths]\nrun = \"/r\"\nstate = \"/s\"\n[realtime]\npriority = 1\n[defaults]\n",
+    ] {
+        assert_eq!(digest(&other), same, "{other}");
+    }
+}
+
+#[test]
+fn the_order_in_the_file_does_not_matter_where_it_means_nothing() {
+    let (head, node_c) = GOOD.split_at(GOOD.find("[[node]]\nname = \"c\"").unwrap());
+    let (node_c, rest) = node_c.split_at(node_c.find("[[vip]]").unwrap());
+    let (before, nodes) = head.split_at(head.find("[[node]]").unwrap());
+    // Preferences name all members, so that the nodes' order ranks nobody.
+    let ranked = |text: String| {
+        text.replace("prefer = [\"c\"]", "prefer = [\"c\", \"a\", \"b\"]")
+            .replace("prefer = [\"b\"]", "prefer = [\"b\", \"a\", \"c\"]")
+            .replace(
+                "name = \"db\"",
+                "name = \"db\"\nprefer = [\"a\", \"b\", \"c\"]",
+            )
+    };
+    let (web, db) = GROUPS.split_at(GROUPS.find("[[group]]\nname = \"db\"").unwrap());
+    let (first, others) = CONSTRAINTS.split_at(CONSTRAINTS.rfind("[[location]]").unwrap());
+    let turned = [before, node_c, nodes, rest, others, first, db, web].concat();
+    assert_eq!(digest(&ranked(turned)), digest(&ranked(whole())));
+}
+
+#[test]
+fn what_must_be_the_same_matters() {
+    let text = whole();
+    let cluster =
+        |setting: &str| text.replacen("name = \"web\"", &format!("name = \"web\"\n{setting}"), 1);
+    let group = |setting: &str| {
+        text.replace(
+            "name = \"db\"\n[[",
+            &format!("name = \"db\"\n{setting}\n[["),
+        )
+    };
+    let store =
+        |setting: &str| text.replace("name = \"store\"", &format!("name = \"store\"\n{setting}"));
+    let variants = [
+        text.clone(),
+        text.replacen("name = \"web\"", "name = \"web2\"", 1),
+        cluster("id = 7"),
+        cluster("port = 695"),
+        cluster("interval = \"9ms\"\ntimeout = \"30ms\"\nlease = \"60ms\""),
+        cluster("timeout = \"31ms\""),
+        cluster("agent_stall = \"501ms\""),
+        cluster("lease = \"61ms\""),
+        cluster("max_lease = \"1001ms\""),
+        cluster("drift = 999"),
+        cluster("maintenance = true"),
+        cluster("auto_failback = false"),
+        text.replacen("\"10.0.0.1\"", "\"10.0.0.9\"", 1),
+        text.replacen("id = 1\n", "id = 9\n", 1),
+        text.replacen("id = 1\n", "id = 1\nrole = \"witness\"\n", 1)
+            .replace(
+                "[[location]]\ngroup = \"web\"\nnode = \"a\"\nscore = 5\n",
+                "",
+            ),
+        text.replace("10.0.0.100/24", "10.0.0.100/25"),
+        text.replace("10.0.0.101", "10.0.0.102"),
+        text.replace("\"worker\"", "\"slave\""),
+        text.replace("prefer = [\"c\"]", "prefer = [\"b\"]"),
+        text.replace("port = 80", "port = 81"),
+        text.replace("user = \"www\"", "user = \"ww\""),
+        text.replace("tls = true", "ssl = true"),
+        text.replace("\"/bin/sleep\", \"inf\"", "\"/bin/sleep\", \"in\", \"f\""),
+        text.replace("postgresql", "mysql"),
+        text.replace("type = \"ocf", "check_level = 5\ntype = \"ocf"),
+        group("stickiness = 1"),
+        group("maintenance = true"),
+        group("migration_threshold = 4"),
+        group("failure_timeout = \"11min\""),
+        store("start_timeout = \"9s\""),
+        store("stop_timeout = \"9s\""),
+        store("monitor_timeout = \"9s\""),
+        store("monitor_interval = \"9s\""),
+        store("monitor_interval = \"never\""),
+        store("pidfile = \"/p\""),
+        text.replace("score = 5", "score = 4"),
+        text.replace("with = \"db\"", "with = \"db\"\nscore = 3"),
+        text.replace("then = \"web\"", "then = \"web\"\nkind = \"advisory\""),
+        text.replace("then = \"web\"", "then = \"site\""),
+        with("[[vip]]\nname = \"site\"", "[[vip]]\nname = \"sit\"") + GROUPS + CONSTRAINTS,
+    ];
+    for (index, one) in variants.iter().enumerate() {
+        for other in &variants[..index] {
+            assert_ne!(one, other);
+            assert_ne!(digest(one), digest(other), "{one}\n\nand\n\n{other}");
+        }
+    }
+}
