@@ -9,7 +9,7 @@ use heartbeat_common::{
     siphash::SipKey,
     time::Boottime,
     wire::{
-        self, ClusterId, HEADER_LEN, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId,
+        self, ClusterId, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId,
         Liveness, MAX_LEASES, NodeId, NodeState, Sequence, TAG_LEN, WireError, offset,
     },
 };

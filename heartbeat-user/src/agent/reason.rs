@@ -107,7 +107,13 @@ impl<'a> Reason<'a> {
         let Threads { pulse, conductor } = threads;
         let orders = conductor.orders();
         let stats = Arc::clone(&pulse.stats);
-        let view = View::new(Arc::clone(&config), Arc::clone(&stats), dataplane, groups)?;
+        let view = View::new(
+            Arc::clone(&config),
+            config.digest(keys.active.1),
+            Arc::clone(&stats),
+            dataplane,
+            groups,
+        )?;
         let view = Shared::new(view.into());
         let (fetched_sender, fetched) = mpsc::unbounded_channel();
         let exchange = Exchange::new(

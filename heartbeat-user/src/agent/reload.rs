@@ -64,9 +64,10 @@ impl Reason<'_> {
         let known = self.config.served().len();
         let guards = merged.served().iter().skip(known).map(SetupGuard::of);
         self.dataplane.guard_more(guards.collect())?;
-        let replan = Replan::new(&merged, self.dataplane.guard()?);
+        let replan = Replan::new(&merged, &self.operator.keys, self.dataplane.guard()?);
         let (slots, rows) = (self.dataplane.slots()?, self.dataplane.peer_rows()?);
-        view::lock(&self.view).replan(Arc::clone(&merged), self.dataplane.guard()?);
+        let digest = merged.digest(self.operator.keys.active.1);
+        view::lock(&self.view).replan(Arc::clone(&merged), digest, self.dataplane.guard()?);
 
         self.file = Arc::new(new);
         let changed_hooks = changes.contains(&Change::Hooks);

@@ -28,6 +28,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct View {
     config: Arc<Config>,
+    /// That of the configuration.
+    digest: u32,
     stats: Arc<PulseStats>,
     rows: PeerRows,
     slots: LeaseSlots,
@@ -71,6 +73,7 @@ struct VipView {
 impl View {
     pub(super) fn new(
         config: Arc<Config>,
+        digest: u32,
         stats: Arc<PulseStats>,
         dataplane: &Dataplane,
         groups: Groups,
@@ -90,6 +93,7 @@ impl View {
             peers: peers.collect(),
             vips: vips.collect(),
             groups,
+            digest,
             config,
             stats,
             rows: dataplane.peer_rows()?,
@@ -102,7 +106,8 @@ impl View {
     }
 
     /// The configuration has changed. Groups and addresses that there were keep their places.
-    pub(super) fn replan(&mut self, config: Arc<Config>, guard: GuardView) {
+    pub(super) fn replan(&mut self, config: Arc<Config>, digest: u32, guard: GuardView) {
+        self.digest = digest;
         self.vips.resize_with(config.vips.len(), VipView::default);
         self.groups.replan(Arc::clone(&config));
         self.guard = guard;
@@ -272,7 +277,7 @@ impl View {
                 .collect(),
             vips: self.vips(now),
             maintenance: self.groups.maintenance(),
-            config: config.digest(),
+            config: self.digest,
             groups: config
                 .groups
                 .iter()
@@ -320,7 +325,7 @@ impl View {
                 let owned = self.stats.groups.iter();
                 let owned = owned.filter(|group| group.open_until.load(Relaxed) > now.as_nanos());
                 let owned = u16::try_from(owned.count()).unwrap_or(u16::MAX);
-                ("up", self.state, self.config.digest(), owned)
+                ("up", self.state, self.digest, owned)
             }
             Some(peer) => {
                 let row = self.rows.row(peer * self.config.links.len());

@@ -4,17 +4,26 @@
 //! keeps its files, what its interfaces are called, its hooks and its priority. Nor does it depend
 //! on the order of nodes, groups and constraints in a file.
 
-use std::{net::IpAddr, time::Duration};
+use std::{hash::Hasher as _, net::IpAddr, time::Duration};
+
+use heartbeat_common::siphash::SipKey;
+use siphasher::sip::SipHasher24;
 
 use super::{
-    cluster::fnv1a,
     types::{Config, Exec, Group, Ocf, Resource, ResourceKind},
 };
 
 impl Config {
     /// Equal on nodes whose configurations agree, and as good as never on others. Not 0.
-    pub fn digest(&self) -> u32 {
-        fnv1a(&self.canonical()).max(1)
+    ///
+    /// It travels in heartbeats, which anybody can read, and covers parameters that may be passwords: only
+    /// who has the cluster's `key` can tell what it is made of.
+    pub fn digest(&self, key: SipKey) -> u32 {
+        let mut hash = SipHasher24::new_with_keys(key.k0, key.k1);
+        hash.write(self.canonical().as_bytes());
+        let hash = hash.finish();
+        let [high, low] = [hash >> 32, hash].map(|half| half as u32);
+        (high ^ low).max(1)
     }
 
     /// What must be the same, as a text that is the same if it is. Not for eyes: it has the values
@@ -25,7 +34,8 @@ impl Config {
             let (name, role) = (&node.name, node.role.as_str());
             format!("node {} {name:?} {role} {:?}", node.id.0, node.addresses)
         }));
-        lines.extend(self.groups.iter().map(|group| self.group(group)));
+        let groups = self.groups.iter().filter(|group| !group.is_removed());
+        lines.extend(groups.map(|group| self.group(group)));
         let name = |group: usize| self.groups.get(group).map(|group| group.name.as_str());
         lines.extend(self.colocations.iter().map(|one| {
             let (group, with) = (name(one.group), name(one.with));

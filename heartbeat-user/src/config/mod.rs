@@ -18,6 +18,7 @@ mod fields;
 pub mod flags;
 mod groups;
 pub mod key;
+mod merge;
 mod nodes;
 mod read;
 mod report;
@@ -32,6 +33,7 @@ mod values;
 
 pub use cluster::DEFAULT_INSTANCE;
 pub use difference::{Change, GroupChange, ResourceChange};
+pub use groups::MAX_GROUPS;
 pub use report::{ConfigError, Problem};
 pub use sections::DEFAULT_RUN;
 pub use timing::DEFAULT_MAX_LEASE;

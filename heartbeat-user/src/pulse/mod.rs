@@ -58,7 +58,7 @@ pub struct Replan {
 }
 
 impl Replan {
-    pub fn new(config: &Config, guard: GuardView) -> Self {
+    pub fn new(config: &Config, keys: &Keys, guard: GuardView) -> Self {
         let (groups, constraints) = groups(config);
         Self {
             groups,
@@ -66,7 +66,7 @@ impl Replan {
             auto_failback: config.auto_failback,
             guarded: config.served_groups().iter().map(addresses).collect(),
             guard,
-            generation: config.digest(),
+            generation: config.digest(keys.active.1),
         }
     }
 }
@@ -122,7 +122,7 @@ impl Pulse {
             incarnation,
             nonce,
             keys.active.0,
-            config.digest(),
+            config.digest(keys.active.1),
             clock::now(),
         );
         let mut body = Body {

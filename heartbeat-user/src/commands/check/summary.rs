@@ -63,11 +63,6 @@ fn cluster(out: &mut String, config: &Config) -> fmt::Result {
         config.drift_ppm,
         if config.auto_failback { "on" } else { "off" }
     )?;
-    writeln!(
-        out,
-        "  digest   {:08x}, the same on all nodes",
-        config.digest()
-    )?;
     for link in config.local_links() {
         writeln!(
             out,

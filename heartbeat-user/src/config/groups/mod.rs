@@ -26,7 +26,7 @@ use super::{
 /// Frames that a node may need to renew all of its leases in one round.
 const MAX_LEASE_FRAMES: usize = 8;
 /// Each group has a lease of its own.
-const MAX_GROUPS: usize = MAX_LEASE_FRAMES * MAX_LEASES;
+pub const MAX_GROUPS: usize = MAX_LEASE_FRAMES * MAX_LEASES;
 
 /// The groups, first those of the `[[vip]]`s, and the addresses of all of them.
 pub(super) fn read(

@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
+use heartbeat_common::siphash::SipKey;
+
 use super::{super::Config, GOOD, GROUPS, parse, with};
+
+const KEY: SipKey = SipKey { k0: 1, k1: 2 };
 
 const CONSTRAINTS: &str = r#"[[location]]
 group = "web"
@@ -25,7 +29,7 @@ fn whole() -> String {
 }
 
 fn digest(text: &str) -> u32 {
-    parse(text).unwrap().digest()
+    parse(text).unwrap().digest(KEY)
 }
 
 #[test]
@@ -34,7 +38,7 @@ fn the_same_file_has_the_same_digest_on_all_nodes() {
     let on = |node: &str| {
         let path = format!("/somewhere/{node}");
         let config = Config::parse(&text, Path::new(&path), Some(node), node);
-        config.unwrap().digest()
+        config.unwrap().digest(KEY)
     };
     assert_eq!((on("a"), on("a")), (on("b"), on("c")));
     assert_ne!(on("a"), 0);
@@ -148,4 +152,10 @@ fn what_must_be_the_same_matters() {
             assert_ne!(digest(one), digest(other), "{one}\n\nand\n\n{other}");
         }
     }
+}
+
+#[test]
+fn without_the_key_nobody_can_tell_what_it_is_made_of() {
+    let config = parse(&whole()).unwrap();
+    assert_ne!(config.digest(KEY), config.digest(SipKey { k1: 3, ..KEY }));
 }
