@@ -15,4 +15,5 @@ pub mod logging;
 pub mod net;
 pub mod peering;
 pub mod pulse;
+pub mod resources;
 pub mod vip;
