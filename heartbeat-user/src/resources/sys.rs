@@ -20,6 +20,10 @@ use tokio::io::{Interest, unix::AsyncFd};
 const FIRST_OTHER_FD: libc::c_uint = 3;
 /// The highest signal number.
 const LAST_SIGNAL: libc::c_int = 64;
+/// The kernel's `struct sigaction` that says SIG_DFL: nothing but zeros, and no longer than this.
+const DEFAULT_ACTION: [u64; 4] = [0; 4];
+/// The kernel's `sigset_t`, in bytes.
+const SIGSET_SIZE: usize = 8;
 const UMASK: libc::mode_t = 0o022;
 /// Room for a line of /proc/PID/stat.
 const STAT_ROOM: usize = 1024;
@@ -59,9 +63,16 @@ fn independent() -> io::Result<()> {
         // To be nicer than before is always allowed; the other way needs a right, without which it
         // stays as it was.
         libc::setpriority(libc::PRIO_PROCESS, 0, 0);
-        // std has emptied the mask already. Some numbers are refused; they are the C library's own.
+        // std has emptied the mask already. Not by the C library, which refuses the two that it uses
+        // itself; two others the kernel refuses, and they cannot be set.
         for signal in 1..=LAST_SIGNAL {
-            libc::signal(signal, libc::SIG_DFL);
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT_ACTION.as_ptr(),
+                std::ptr::null_mut::<libc::c_void>(),
+                SIGSET_SIZE,
+            );
         }
         libc::umask(UMASK);
         // Closed by exec, not at once: std reports a failed exec through one of them.
