@@ -4,24 +4,17 @@
 //! a hook that hangs holds up no other, nor anything else. `docs/operations.md` documents the
 //! environment.
 
-use std::{ffi::OsString, process::Stdio, sync::Arc, time::Duration};
+use std::{ffi::OsString, sync::Arc, time::Duration};
 
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
-use tokio::{
-    process::{Child, Command},
-    sync::mpsc,
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
-use crate::config::{Hook, HookEvent};
+use crate::{
+    config::{Hook, HookEvent},
+    resources::process::{self, Program, SAFE_PATH},
+};
 
 /// Events that may wait for one hook; more are dropped, and reported.
 const QUEUE: usize = 64;
-const SAFE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a hook is told, as `HEARTBEAT_…` variables beside `HEARTBEAT_EVENT`.
 pub type Variables = Vec<(&'static str, String)>;
@@ -105,81 +98,45 @@ fn exec(hook: &Hook) -> String {
 }
 
 async fn run(hook: &Hook, on: HookEvent, variables: Variables) -> Ended {
-    let ended = |status, message| Ended {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from(SAFE_PATH));
+    let mut environment = vec![
+        ("PATH".into(), path),
+        ("HEARTBEAT_EVENT".into(), on.as_str().into()),
+    ];
+    environment.extend(
+        variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into())),
+    );
+    let program = Program {
+        path: hook.program.clone(),
+        args: hook.args.clone(),
+        environment,
+        keep: 0,
+    };
+    let (status, message) = match process::run(&program, hook.timeout).await {
+        Err(error) => (None, format!("could not start: {error}")),
+        Ok(process::Ended { status: None, .. }) => {
+            let limit = show(hook.timeout);
+            (
+                None,
+                format!("killed: not done within its timeout of {limit}"),
+            )
+        }
+        Ok(process::Ended {
+            status: Some(status),
+            ..
+        }) => match status.code() {
+            Some(0) => (Some(0), "ok".to_owned()),
+            Some(code) => (Some(code), format!("exited with status {code}")),
+            None => (None, status.to_string()),
+        },
+    };
+    Ended {
         on,
         exec: exec(hook),
         status,
         message,
-    };
-    let mut command = Command::new(&hook.program);
-    command
-        .args(&hook.args)
-        .env_clear()
-        .env(
-            "PATH",
-            std::env::var_os("PATH").unwrap_or_else(|| OsString::from(SAFE_PATH)),
-        )
-        .env("HEARTBEAT_EVENT", on.as_str())
-        .envs(variables)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        // A group of its own, so that a timeout ends its children too.
-        .process_group(0);
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) => return ended(None, format!("could not start: {error}")),
-    };
-    let group = Group::of(&child);
-    let result = tokio::time::timeout(hook.timeout, child.wait()).await;
-    match result {
-        Ok(Ok(status)) => {
-            group.leave();
-            match status.code() {
-                Some(0) => ended(Some(0), "ok".to_owned()),
-                Some(code) => ended(Some(code), format!("exited with status {code}")),
-                None => ended(None, status.to_string()),
-            }
-        }
-        Ok(Err(error)) => ended(None, format!("could not wait for it: {error}")),
-        Err(_) => {
-            drop(group);
-            let _ = child.wait().await;
-            ended(
-                None,
-                format!(
-                    "killed: not done within its timeout of {}",
-                    show(hook.timeout)
-                ),
-            )
-        }
-    }
-}
-
-/// The process group of a hook that runs. Dropping it ends the group: at a timeout, and when the agent
-/// stops.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        // Its first process leads it, so they share their number.
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Self(id.map(Pid::from_raw))
-    }
-
-    /// The hook ended by itself; what it may have started in the background is its own affair.
-    fn leave(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // The leader was not waited for yet, so the number cannot be another's by now.
-            let _ = killpg(group, Signal::SIGKILL);
-        }
     }
 }
 

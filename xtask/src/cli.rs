@@ -19,7 +19,8 @@ pub(crate) struct Cli {
 pub(crate) enum Task {
     /// Find a BPF toolchain, or install one; the other commands do so by themselves
     Setup {
-        /// Also what the tests and the demo need: ip, bpftool, scapy
+        /// Also what the tests and the demo need: ip, bpftool, scapy; resource agents, apache2, curl,
+        /// systemd, D-Bus
         #[arg(long)]
         test: bool,
     },

@@ -82,7 +82,7 @@ pub(crate) fn heartbeat(workspace: &Workspace, command: &str, args: Vec<OsString
 
 /// A program of package `heartbeat-tests` as root, in place of this process.
 pub(crate) fn rig(workspace: &Workspace, name: &str, args: &[OsString]) -> Result<()> {
-    setup::test_tools(Report::Changes)?;
+    setup::rig_tools(Report::Changes)?;
     let built = Built::new(workspace, Profile::Release)?;
     let path = cargo::build_program(workspace, "heartbeat-tests", name, Profile::Release)?;
     let mut program = root::command(path, &built.environment())?;

@@ -44,7 +44,8 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Setup { test } => {
             setup::toolchain(&workspace, Report::Everything)?;
             if test {
-                setup::test_tools(Report::Everything)?;
+                setup::rig_tools(Report::Everything)?;
+                setup::resource_tools(Report::Everything)?;
             }
         }
         Task::Build { debug, release: _ } => {

@@ -213,13 +213,16 @@ pub(crate) fn clippy(compiler: &Compiler) -> Result<PathBuf> {
 }
 
 /// A tool of the tests, and the packages that may have it.
+///
+/// None may bring a service that its package starts: this is someone's machine.
 struct TestTool {
     name: &'static str,
     is_there: fn() -> bool,
     packages: &'static [&'static str],
 }
 
-const TEST_TOOLS: [TestTool; 3] = [
+/// What clusters in namespaces need.
+const RIG_TOOLS: [TestTool; 3] = [
     TestTool {
         name: "ip",
         is_there: || process::find("ip").is_some(),
@@ -238,6 +241,40 @@ const TEST_TOOLS: [TestTool; 3] = [
     },
 ];
 
+/// What the tests of resources let run.
+const RESOURCE_TOOLS: [TestTool; 5] = [
+    TestTool {
+        name: "OCF resource agents",
+        is_there: || process::is_executable(Path::new(DUMMY_AGENT)),
+        packages: &["resource-agents"],
+    },
+    TestTool {
+        name: "apache2",
+        is_there: || process::find("apache2").is_some(),
+        // Package apache2 would start it.
+        packages: &["apache2-bin"],
+    },
+    TestTool {
+        name: "curl",
+        is_there: || process::find("curl").is_some(),
+        packages: &["curl"],
+    },
+    TestTool {
+        name: "systemd",
+        is_there: || process::is_executable(Path::new(SYSTEMD)),
+        packages: &["systemd"],
+    },
+    TestTool {
+        name: "dbus-daemon",
+        is_there: || process::find("dbus-daemon").is_some(),
+        packages: &["dbus-daemon", "dbus"],
+    },
+];
+
+const DUMMY_AGENT: &str = "/usr/lib/ocf/resource.d/heartbeat/Dummy";
+/// The same through the link of a merged /usr.
+const SYSTEMD: &str = "/lib/systemd/systemd";
+
 /// The system's python, since another one on PATH does not see packages.
 fn has_scapy() -> bool {
     let check = "import importlib.util as u, sys; sys.exit(u.find_spec('scapy') is None)";
@@ -246,10 +283,19 @@ fn has_scapy() -> bool {
         && process::output(Command::new(python).args(["-c", check])).is_ok()
 }
 
-/// What tests and the demo need at run time.
-pub(crate) fn test_tools(report: Report) -> Result<()> {
+/// What the rig's clusters need at run time.
+pub(crate) fn rig_tools(report: Report) -> Result<()> {
+    provide(&RIG_TOOLS, report)
+}
+
+/// What the tests need beside the rig's tools.
+pub(crate) fn resource_tools(report: Report) -> Result<()> {
+    provide(&RESOURCE_TOOLS, report)
+}
+
+fn provide(tools: &[TestTool], report: Report) -> Result<()> {
     let mut apt = Apt::find();
-    for tool in &TEST_TOOLS {
+    for tool in tools {
         if !(tool.is_there)() {
             install_tool(tool, apt.as_mut())?;
         }
@@ -281,4 +327,41 @@ fn install_tool(tool: &TestTool, apt: Option<&mut Apt>) -> Result<()> {
         tool.packages.join(" "),
         tool.name
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tool(is_there: fn() -> bool) -> TestTool {
+        TestTool {
+            name: "a tool",
+            is_there,
+            packages: &["no-such-package"],
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_not_installed_again() {
+        provide(&[tool(|| true)], Report::Changes).expect("nothing to do");
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_named() {
+        let error = install_tool(&tool(|| false), None).unwrap_err().to_string();
+        assert!(
+            error.contains("a tool") && error.contains("no-such-package"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn no_package_starts_a_service() {
+        // On Debian these start one as they are installed.
+        const STARTING: [&str; 3] = ["apache2", "nginx", "postgresql"];
+        let tools = RIG_TOOLS.iter().chain(&RESOURCE_TOOLS);
+        for package in tools.flat_map(|tool| tool.packages) {
+            assert!(!STARTING.contains(package), "{package}");
+        }
+    }
 }

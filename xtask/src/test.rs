@@ -25,19 +25,24 @@ use crate::{
 
 /// Tests of this package need root, and the machine to themselves: they measure time.
 const RIG: &str = "heartbeat-tests";
+/// Its tests run resource agents.
+const AGENT: &str = "heartbeat-user";
 
 pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCode> {
     let selected = |wanted: fn(&str) -> bool| {
         options.package.is_empty() || options.package.iter().any(|name| wanted(name))
     };
     let mut tally = Tally::default();
+    if selected(|name| [AGENT, RIG].contains(&name)) {
+        setup::resource_tools(Report::Changes)?;
+    }
     if selected(|name| name != RIG) {
         // The agent's tests look into the object that it carries.
         objects::build(workspace)?;
         tally += as_user(workspace, options)?;
     }
     if selected(|name| name == RIG) {
-        setup::test_tools(Report::Changes)?;
+        setup::rig_tools(Report::Changes)?;
         let built = Built::new(workspace, Profile::Release)?;
         tally += as_root(workspace, options, &built)?;
     }

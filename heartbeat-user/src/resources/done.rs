@@ -1,0 +1,149 @@
+//! What became of an action, in a form that status and log can show.
+
+use std::{io, os::unix::process::ExitStatusExt as _, path::Path, time::Duration};
+
+use heartbeat_core::resource::{ExitCode, Outcome};
+
+use super::process::Ended;
+
+/// What `ocf_exit_reason` of resource-agents puts before the reason.
+const REASON: &str = "ocf-exit-reason:";
+/// Lines of a message, and characters of a line.
+const MOST_LINES: usize = 3;
+const MOST_CHARS: usize = 300;
+
+/// An action's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    pub outcome: Outcome,
+    /// The agent's last words, or ours on it: at most a few lines, possibly none.
+    pub message: String,
+    pub took: Duration,
+}
+
+impl Done {
+    /// Of something that took no time worth telling.
+    pub(super) fn at_once(outcome: Outcome, message: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            message: message.into(),
+            took: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn exited(code: ExitCode, message: impl Into<String>) -> Self {
+        Self::at_once(Outcome::Exited(code), message)
+    }
+
+    /// Of a program that ran.
+    pub(super) fn of(ended: &Ended) -> Self {
+        Self {
+            outcome: outcome(ended),
+            message: last_words(ended),
+            took: ended.took,
+        }
+    }
+
+    /// Of a program that could not be run.
+    pub(super) fn not_run(path: &Path, error: &io::Error) -> Self {
+        let tried = format!("could not run {}: {error}", path.display());
+        match error.kind() {
+            io::ErrorKind::NotFound if path.exists() => Self::exited(
+                ExitCode::NOT_INSTALLED,
+                format!("{tried}: it is there, but not the interpreter that its first line names"),
+            ),
+            io::ErrorKind::NotFound => Self::exited(ExitCode::NOT_INSTALLED, tried),
+            io::ErrorKind::PermissionDenied => Self::exited(
+                ExitCode::NO_PERMISSION,
+                format!("{tried}: is it executable?"),
+            ),
+            _ => Self::at_once(Outcome::NotStarted, tried),
+        }
+    }
+}
+
+fn outcome(ended: &Ended) -> Outcome {
+    let Some(status) = ended.status else {
+        return Outcome::TimedOut;
+    };
+    match (status.code().map(u8::try_from), status.signal()) {
+        (Some(Ok(code)), _) => Outcome::Exited(ExitCode(code)),
+        (_, Some(signal)) => Outcome::Killed(signal),
+        _ => Outcome::Exited(ExitCode::GENERIC_ERROR),
+    }
+}
+
+/// The reason that the agent gave, else the last lines of its errors, else of its output.
+fn last_words(ended: &Ended) -> String {
+    let reason = |line: &&str| line.trim_start().starts_with(REASON);
+    if let Some(line) = ended.stderr.lines().rev().find(reason) {
+        return shortened(line.trim_start().trim_start_matches(REASON));
+    }
+    let stream = [&ended.stderr, &ended.stdout]
+        .into_iter()
+        .find(|stream| !stream.trim().is_empty());
+    let Some(stream) = stream else {
+        return String::new();
+    };
+    let lines: Vec<_> = stream
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let first = lines.len().saturating_sub(MOST_LINES);
+    let lines: Vec<_> = lines[first..].iter().map(|line| shortened(line)).collect();
+    lines.join("\n")
+}
+
+/// For a terminal: no control characters, no end of the line missed.
+fn shortened(line: &str) -> String {
+    line.trim()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MOST_CHARS)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::ExitStatus;
+
+    fn ended(raw: i32, stdout: &str, stderr: &str) -> Ended {
+        Ended {
+            status: Some(ExitStatus::from_raw(raw)),
+            stdout: stdout.to_owned(),
+            stderr: stderr.to_owned(),
+            took: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn the_reason_is_told_before_all_else() {
+        let log = "INFO: looking\nocf-exit-reason:no such file\nERROR: no such file\n";
+        assert_eq!(Done::of(&ended(5 << 8, "out", log)).message, "no such file");
+    }
+
+    #[test]
+    fn without_a_reason_it_is_the_end_of_what_was_said() {
+        let done = Done::of(&ended(1 << 8, "out\n", "a\n\nb\nc\nd\u{1b}[0m\n"));
+        assert_eq!(done.message, "b\nc\nd[0m");
+        assert_eq!(Done::of(&ended(0, "out\n", " \n")).message, "out");
+        assert_eq!(Done::of(&ended(0, "", "")).message, "");
+        let long = Done::of(&ended(0, &"ä".repeat(5000), ""));
+        assert_eq!(long.message.chars().count(), MOST_CHARS);
+    }
+
+    #[test]
+    fn a_code_is_passed_through_and_a_signal_is_told_apart() {
+        for code in [0, 1, 7, 190, 255] {
+            let done = Done::of(&ended(code << 8, "", ""));
+            assert_eq!(done.outcome, Outcome::Exited(ExitCode(code as u8)));
+        }
+        assert_eq!(Done::of(&ended(11, "", "")).outcome, Outcome::Killed(11));
+        let killed = Ended {
+            status: None,
+            ..ended(0, "", "")
+        };
+        assert_eq!(Done::of(&killed).outcome, Outcome::TimedOut);
+    }
+}

@@ -1,0 +1,101 @@
+//! Remembers which process is the service, beyond the agent's own end.
+//!
+//! The record is a file with two lines: the boot that it is of, and the process's /proc/PID/stat, which holds its
+//! number and when it started. The process writes the second itself, before it becomes the program: there
+//! is no moment at which the agent could be killed and leave a service that nobody knows.
+
+use std::{
+    ffi::CString,
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use heartbeat_core::resource::ExitCode;
+
+use crate::resources::{
+    done::Done,
+    sys::Register,
+    watch::{Process, Stat},
+};
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+#[derive(Debug)]
+pub(super) struct Record {
+    path: PathBuf,
+}
+
+impl Record {
+    /// Resources have names that are safe in paths, by the configuration's check.
+    pub(super) fn new(dir: &Path, resource: &str) -> Self {
+        Self {
+            path: dir.join(format!("{resource}.pid")),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The process that was started last, whether it lives or not. `None` if that was stopped, or in an earlier boot.
+    pub(super) fn read(&self) -> io::Result<Option<Process>> {
+        let text = match fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let parsed = text
+            .split_once('\n')
+            .and_then(|(boot, stat)| Some((boot, Stat::parse(stat)?)));
+        match parsed {
+            Some((boot, stat)) => Ok((boot == self::boot()?).then_some(stat.process)),
+            // It is given its name when it is whole: only the end of a boot can have done that.
+            None => {
+                log::warn!("{} is damaged; ignored", self.path.display());
+                Ok(None)
+            }
+        }
+    }
+
+    /// What the next process needs to register itself.
+    pub(super) fn prepare(&self) -> io::Result<Register> {
+        if let Some(dir) = self.path.parent() {
+            DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+        }
+        let new = self.path.with_extension("pid.new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .open(&new)?;
+        writeln!(file, "{}", boot()?)?;
+        let name = |path: &Path| CString::new(path.as_os_str().as_bytes());
+        Ok(Register {
+            file: file.into(),
+            from: name(&new)?,
+            to: name(&self.path)?,
+        })
+    }
+
+    pub(super) fn remove(&self) -> io::Result<()> {
+        fs::remove_file(&self.path)
+    }
+
+    pub(super) fn failed(&self, verb: &str, error: &io::Error) -> Done {
+        let message = format!(
+            "could not {verb} {}, which says what process runs: {error}",
+            self.path.display()
+        );
+        Done::exited(ExitCode::GENERIC_ERROR, message)
+    }
+}
+
+fn boot() -> io::Result<String> {
+    Ok(fs::read_to_string(BOOT_ID)?.trim().to_owned())
+}

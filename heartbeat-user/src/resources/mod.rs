@@ -1,0 +1,167 @@
+//! Carries out what is to be done to a resource, by whatever means its kind asks for.
+//!
+//! Decides nothing: which action, when, and what follows from its end is for others to say.
+
+mod done;
+mod exec;
+pub mod ocf;
+pub mod process;
+mod sys;
+mod systemd;
+mod timeouts;
+pub mod watch;
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use heartbeat_core::resource::{Action, Outcome};
+
+pub use self::{
+    done::Done,
+    timeouts::{INTERVAL, TIMEOUT, Timeouts},
+};
+use self::{exec::Services, ocf::Library, systemd::Systemd, timeouts::Advice};
+use crate::config::{Config, Exec, Resource, ResourceKind};
+
+/// Names another directory than [`ocf::ROOT`], as the framework has it.
+const OCF_ROOT: &str = "OCF_ROOT";
+
+/// Where agents and their like are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    pub ocf_root: PathBuf,
+    /// `HA_RSCTMP` of OCF agents.
+    pub scratch: PathBuf,
+    /// Directory of what must outlive the agent.
+    pub state: PathBuf,
+    /// D-Bus address of systemd; the system bus if not given.
+    pub bus: Option<String>,
+    /// The local node's name.
+    pub node: String,
+}
+
+impl Places {
+    /// The usual places. The environment variable `OCF_ROOT` is heeded.
+    pub fn of(config: &Config) -> Self {
+        let root = std::env::var_os(OCF_ROOT).filter(|root| !root.is_empty());
+        Self {
+            ocf_root: root.unwrap_or_else(|| OsString::from(ocf::ROOT)).into(),
+            scratch: ocf::SCRATCH.into(),
+            state: config.state_dir(),
+            bus: None,
+            node: config.local().name.clone(),
+        }
+    }
+}
+
+/// All that can act on resources, except on addresses.
+#[derive(Debug)]
+pub struct Agents {
+    library: Library,
+    services: Services,
+    systemd: Systemd,
+}
+
+impl Agents {
+    pub fn new(places: Places) -> Self {
+        Self {
+            library: Library::new(places.ocf_root, places.scratch, places.node),
+            services: Services::new(&places.state),
+            systemd: Systemd { bus: places.bus },
+        }
+    }
+
+    /// Does `action`, for at most `timeout` and what killing takes.
+    ///
+    /// Dropping the future kills the agent that runs; a unit's job and an exec resource's program go on.
+    pub async fn act(&self, resource: &Resource, action: Action, timeout: Duration) -> Done {
+        let began = Instant::now();
+        let done = match &resource.kind {
+            ResourceKind::Ocf(agent) => self.library.act(resource, agent, action, timeout).await,
+            ResourceKind::Systemd(unit) => self.systemd.act(unit, action, timeout).await,
+            ResourceKind::Exec(exec) => self.services.act(resource, exec, action, timeout).await,
+            ResourceKind::Vip(_) => {
+                Done::at_once(Outcome::NotStarted, "an address has no resource agent")
+            }
+        };
+        Done {
+            took: began.elapsed(),
+            ..done
+        }
+    }
+
+    /// What applies to `resource`. Asks its agent, the first time.
+    pub async fn timeouts(&self, resource: &Resource) -> Timeouts {
+        let advice = match &resource.kind {
+            ResourceKind::Ocf(agent) => self.library.advice(agent).await,
+            ResourceKind::Systemd(unit) => self.systemd.advice(unit).await,
+            ResourceKind::Exec(_) | ResourceKind::Vip(_) => Advice::default(),
+        };
+        Timeouts::of(resource, advice)
+    }
+
+    /// Ends when a process of the running `resource` has ended; never if none is known. To be asked after its
+    /// start.
+    pub async fn ended(&self, resource: &Resource) {
+        let own = async {
+            match &resource.kind {
+                ResourceKind::Systemd(unit) => self.systemd.ended(unit).await,
+                ResourceKind::Exec(_) => {
+                    unless_unwatchable(resource, self.services.ended(resource)).await;
+                }
+                ResourceKind::Ocf(_) | ResourceKind::Vip(_) => std::future::pending().await,
+            }
+        };
+        let named = async {
+            match &resource.pidfile {
+                Some(file) => unless_unwatchable(resource, watch::pidfile_end(file.clone())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = own => {}
+            () = named => {}
+        }
+    }
+
+    /// What is wrong with the configuration of `resource`, as far as can be seen without starting it. Empty is good.
+    pub async fn validate(&self, resource: &Resource) -> Vec<String> {
+        match &resource.kind {
+            ResourceKind::Ocf(agent) => self.library.validate(resource, agent).await,
+            ResourceKind::Systemd(unit) => self.systemd.validate(unit).await,
+            ResourceKind::Exec(exec) => programs(exec).filter_map(unusable).collect(),
+            ResourceKind::Vip(_) => Vec::new(),
+        }
+    }
+}
+
+/// A process that cannot be watched is left to the monitors.
+async fn unless_unwatchable(resource: &Resource, end: impl Future<Output = std::io::Result<()>>) {
+    if let Err(error) = end.await {
+        log::warn!(
+            "cannot watch the process of {}, which is monitored only: {error}",
+            resource.name
+        );
+        std::future::pending::<()>().await;
+    }
+}
+
+fn programs(exec: &Exec) -> impl Iterator<Item = &Path> {
+    let lines = match exec {
+        Exec::Service { run, check } => [Some(run), check.as_ref(), None],
+        Exec::Commands { start, stop, check } => [Some(start), Some(stop), Some(check)],
+    };
+    lines
+        .into_iter()
+        .flatten()
+        .filter_map(|line| line.first())
+        .map(Path::new)
+}
+
+fn unusable(program: &Path) -> Option<String> {
+    let error = nix::unistd::access(program, nix::unistd::AccessFlags::X_OK).err()?;
+    Some(format!("cannot run {}: {error}", program.display()))
+}

@@ -1,0 +1,203 @@
+//! Runs one program to its end, without a shell, and never longer than it may.
+//!
+//! The program gets nothing of the agent: no environment, terminal, descriptors, priority or signal
+//! settings but what is given. What is left of its process group goes with it when it takes too
+//! long or when nobody waits any more; what it leaves behind in the background otherwise is its own
+//! affair. Knows nothing of what the exit code means.
+
+use std::{
+    ffi::OsString,
+    io,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::Command,
+    time::timeout,
+};
+
+use super::sys::{self, Pidfd};
+
+pub const SAFE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// From the request to end to the order.
+const GRACE: Duration = Duration::from_millis(500);
+/// How long to wait for the end of its output after its own. What it wrote itself is there already; only
+/// a child of it can keep the pipe open.
+const DRAIN: Duration = Duration::from_millis(20);
+/// What is kept of each stream.
+pub const LAST_WORDS: usize = 4096;
+
+/// What to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    pub path: PathBuf,
+    pub args: Vec<String>,
+    /// All of its environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// How many bytes of each stream to keep, the last ones; with 0 it has no streams.
+    pub keep: usize,
+}
+
+impl Program {
+    /// With the environment that every resource gets, and nothing else.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            args: Vec::new(),
+            environment: vec![
+                ("PATH".into(), SAFE_PATH.into()),
+                ("LC_ALL".into(), "C".into()),
+            ],
+            keep: LAST_WORDS,
+        }
+    }
+
+    /// Of a command line: the program and its arguments. Never empty, by the configuration's check.
+    pub fn of(line: &[String]) -> Self {
+        let (path, args) = match line {
+            [path, args @ ..] => (path.as_str(), args),
+            [] => ("", &[][..]),
+        };
+        Self {
+            args: args.to_vec(),
+            ..Self::new(path)
+        }
+    }
+
+    pub fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// As a command in a session of its own. Its standard streams are closed to it but for what the caller says.
+    pub(super) fn command(&self, register: Option<sys::Register>) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.path);
+        command
+            .args(&self.args)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        sys::make_independent(&mut command, register);
+        command
+    }
+}
+
+/// How a program ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// `None` if it was killed because it took too long.
+    pub status: Option<ExitStatus>,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+/// Runs `program` to its end, or kills it with all of its process group after `limit`. Fails if it could not be
+/// started.
+///
+/// Dropping the future kills the group at once.
+pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
+    let began = Instant::now();
+    let mut command = program.command(None);
+    if program.keep > 0 {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    }
+    let mut child = Command::from(command).spawn()?;
+    let mut stdout = Stream::new(child.stdout.take(), program.keep);
+    let mut stderr = Stream::new(child.stderr.take(), program.keep);
+    // It leads its session and so its group: they share their number.
+    let leader = child.id().and_then(|id| i32::try_from(id).ok());
+    let leader = Pid::from_raw(leader.ok_or_else(|| io::Error::other("it has no process id"))?);
+    let group = Group(Some(leader));
+    // Tells of the end without reaping, so that the number stays the group's until we are done with it.
+    let end = Pidfd::open(leader)?;
+    let in_time = tokio::select! {
+        ended = timeout(limit, end.ended()) => ended.is_ok(),
+        never = async {
+            tokio::join!(stdout.read(), stderr.read());
+            std::future::pending().await
+        } => never,
+    };
+    if in_time {
+        group.leave();
+    } else {
+        let _ = killpg(leader, Signal::SIGTERM);
+        let _ = timeout(GRACE, end.ended()).await;
+        drop(group);
+    }
+    let _ = timeout(DRAIN, async { tokio::join!(stdout.read(), stderr.read()) }).await;
+    let status = child.wait().await?;
+    Ok(Ended {
+        status: in_time.then_some(status),
+        stdout: stdout.kept(),
+        stderr: stderr.kept(),
+        took: began.elapsed(),
+    })
+}
+
+/// The process group of a program that runs. Dropping it ends the group.
+///
+/// Its leader must not have been waited for yet: then the number cannot be another's.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+/// What a program says on one of its streams.
+struct Stream<R> {
+    /// `None` after its end.
+    from: Option<R>,
+    keep: usize,
+    said: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Stream<R> {
+    fn new(from: Option<R>, keep: usize) -> Self {
+        Self {
+            from,
+            keep,
+            said: Vec::new(),
+        }
+    }
+
+    /// Reads to the end. Cancel-safe: what was read is kept.
+    async fn read(&mut self) {
+        let mut buffer = [0; 4096];
+        while let Some(from) = &mut self.from {
+            match from.read(&mut buffer).await {
+                Ok(0) | Err(_) => self.from = None,
+                Ok(count) => {
+                    self.said.extend_from_slice(&buffer[..count]);
+                    let excess = self.said.len().saturating_sub(self.keep);
+                    self.said.drain(..excess);
+                }
+            }
+        }
+    }
+
+    fn kept(&self) -> String {
+        String::from_utf8_lossy(&self.said).into_owned()
+    }
+}

@@ -1,0 +1,130 @@
+//! The system calls that neither std nor nix offer: what a child does between fork and exec, and
+//! process descriptors.
+//!
+//! Everything unsafe about running programs is here.
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
+    process::Command,
+};
+
+use nix::{errno::Errno, unistd::Pid};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// The descriptors from this one on are not standard input, output and error.
+const FIRST_OTHER_FD: libc::c_uint = 3;
+/// The highest signal number.
+const LAST_SIGNAL: libc::c_int = 64;
+/// The kernel's `struct sigaction` that says SIG_DFL: nothing but zeros, and no longer than this.
+const DEFAULT_ACTION: [u64; 4] = [0; 4];
+/// The kernel's `sigset_t`, in bytes.
+const SIGSET_SIZE: usize = 8;
+const UMASK: libc::mode_t = 0o022;
+/// Room for a line of /proc/PID/stat.
+const STAT_ROOM: usize = 1024;
+
+/// A file in which a child registers itself before it becomes the program: its /proc/self/stat is
+/// added to what the file holds, then the file is given its name.
+#[derive(Debug)]
+pub(super) struct Register {
+    pub file: OwnedFd,
+    pub from: CString,
+    pub to: CString,
+}
+
+/// Lets `command` start as a daemon does: in a session of its own, which has no terminal; with ordinary
+/// scheduling, default signals, and no descriptors but the first three.
+pub(super) fn make_independent(command: &mut Command, register: Option<Register>) {
+    let prepare = move || {
+        independent()?;
+        register.as_ref().map_or(Ok(()), enter)
+    };
+    // SAFETY: runs in the forked child of a process with threads, so it may only make
+    // async-signal-safe calls and must not allocate: both functions make nothing but system calls, on
+    // memory that was there before the fork.
+    unsafe { command.pre_exec(prepare) };
+}
+
+fn independent() -> io::Result<()> {
+    let ordinary = libc::sched_param { sched_priority: 0 };
+    // SAFETY: none keeps a pointer; `ordinary` outlives its call.
+    unsafe {
+        Errno::result(libc::setsid())?;
+        Errno::result(libc::sched_setscheduler(
+            0,
+            libc::SCHED_OTHER,
+            &raw const ordinary,
+        ))?;
+        // To be nicer than before is always allowed; the other way needs a right, without which it
+        // stays as it was.
+        libc::setpriority(libc::PRIO_PROCESS, 0, 0);
+        // std has emptied the mask already. Not by the C library, which refuses the two that it uses
+        // itself; two others the kernel refuses, and they cannot be set.
+        for signal in 1..=LAST_SIGNAL {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT_ACTION.as_ptr(),
+                std::ptr::null_mut::<libc::c_void>(),
+                SIGSET_SIZE,
+            );
+        }
+        libc::umask(UMASK);
+        // Closed by exec, not at once: std reports a failed exec through one of them.
+        Errno::result(libc::syscall(
+            libc::SYS_close_range,
+            FIRST_OTHER_FD,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        ))?;
+    }
+    Ok(())
+}
+
+fn enter(register: &Register) -> io::Result<()> {
+    let mut stat = [0_u8; STAT_ROOM];
+    // SAFETY: the buffer and the names outlive the calls; the length is the buffer's, or what was
+    // read into it.
+    unsafe {
+        let own = Errno::result(libc::open(
+            c"/proc/self/stat".as_ptr(),
+            libc::O_RDONLY | libc::O_CLOEXEC,
+        ))?;
+        let read = Errno::result(libc::read(own, stat.as_mut_ptr().cast(), stat.len()))?;
+        Errno::result(libc::write(
+            register.file.as_raw_fd(),
+            stat.as_ptr().cast(),
+            read.unsigned_abs(),
+        ))?;
+        Errno::result(libc::rename(register.from.as_ptr(), register.to.as_ptr()))?;
+    }
+    Ok(())
+}
+
+/// The descriptor of a process: it stays that process's, whoever has its number later.
+#[derive(Debug)]
+pub(super) struct Pidfd(AsyncFd<OwnedFd>);
+
+impl Pidfd {
+    pub(super) fn open(pid: Pid) -> io::Result<Self> {
+        // SAFETY: takes no pointer.
+        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+        let fd = i32::try_from(fd).map_err(io::Error::other)?;
+        // SAFETY: the kernel has just made it for us.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: an OwnedFd is the same open descriptor for as long as it lives.
+        let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
+        Ok(Self(fd))
+    }
+
+    /// Ends when the process has, without reaping it. Cancel-safe.
+    pub(super) async fn ended(&self) -> io::Result<()> {
+        let _ready = self.0.readable().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! Notices at once that a process ends, whoever started it.
+//!
+//! A process is its number and when it started: the kernel gives a number again.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nix::unistd::Pid;
+
+use super::sys::Pidfd;
+
+/// How long to wait before a pidfile that names no process is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// When a process started, in the clock ticks since boot that /proc/PID/stat counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartTime(pub u64);
+
+/// A process, never mistaken for a later one with its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    pub pid: Pid,
+    pub started: StartTime,
+}
+
+/// What /proc/PID/stat says of a process (proc_pid_stat(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub process: Process,
+    /// It has ended, and its parent has not asked how.
+    pub zombie: bool,
+    pub group: Pid,
+    pub session: Pid,
+}
+
+impl Stat {
+    pub(super) fn of(pid: Pid) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The second field is the program's name in brackets, which may itself hold brackets and blanks.
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        let (head, rest) = line.rsplit_once(") ")?;
+        let pid = head.split_once(' ')?.0.parse().ok()?;
+        let fields: Vec<_> = rest.split_ascii_whitespace().collect();
+        // The first of these is the third of the line.
+        let field = |number: usize| fields.get(number - 3).copied();
+        let process = |number| field(number)?.parse().ok().map(Pid::from_raw);
+        Some(Self {
+            process: Process {
+                pid: Pid::from_raw(pid),
+                started: StartTime(field(22)?.parse().ok()?),
+            },
+            zombie: matches!(field(3)?, "Z" | "X"),
+            group: process(5)?,
+            session: process(6)?,
+        })
+    }
+}
+
+impl Process {
+    /// The process with this number, if one lives.
+    pub fn find(pid: Pid) -> Option<Self> {
+        Stat::of(pid)
+            .filter(|stat| !stat.zombie)
+            .map(|stat| stat.process)
+    }
+
+    pub fn lives(self) -> bool {
+        Self::find(self.pid) == Some(self)
+    }
+}
+
+/// Ends when `process` has ended. Fails only if the kernel lets it not be watched.
+pub async fn process_end(process: Process) -> io::Result<()> {
+    let fd = match Pidfd::open(process.pid) {
+        Ok(fd) => fd,
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    // Only now: what is behind the descriptor stays the same process.
+    if !process.lives() {
+        return Ok(());
+    }
+    fd.ended().await
+}
+
+/// The process that a pidfile names in its first line. `None` if it names none.
+pub fn read_pidfile(path: &Path) -> io::Result<Option<Pid>> {
+    let text = fs::read_to_string(path)?;
+    let number = text.lines().next().unwrap_or_default().trim().parse().ok();
+    Ok(number.filter(|number| *number > 0).map(Pid::from_raw))
+}
+
+/// Ends when the process that the file names has ended, and the file names no other that lives.
+///
+/// Waits for a file that is not there yet: daemons write theirs when they please.
+pub async fn pidfile_end(path: PathBuf) -> io::Result<()> {
+    let named = || read_pidfile(&path).ok().flatten().and_then(Process::find);
+    let mut process = loop {
+        match named() {
+            Some(process) => break process,
+            None => tokio::time::sleep(LOOK_AGAIN).await,
+        }
+    };
+    loop {
+        process_end(process).await?;
+        match named().filter(|other| *other != process) {
+            Some(other) => process = other,
+            None => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn sleeper() -> (Child, Process) {
+        let child = Command::new("sleep").arg("600").spawn().unwrap();
+        let process = Process::find(Pid::from_raw(child.id() as i32)).unwrap();
+        (child, process)
+    }
+
+    fn end(mut child: Child) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_name_cannot_forge_the_fields_behind_it() {
+        let line = "42 (a) Z 1 (b) S 7 41 40 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987 1 2\n";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!(stat.process.pid, Pid::from_raw(42));
+        assert_eq!(stat.process.started, StartTime(987));
+        assert_eq!(
+            (stat.group, stat.session),
+            (Pid::from_raw(41), Pid::from_raw(40))
+        );
+        assert!(!stat.zombie);
+        assert_eq!(Stat::parse("42 (a) S 1"), None);
+        assert_eq!(Stat::parse(""), None);
+    }
+
+    #[tokio::test]
+    async fn an_end_is_noticed_and_not_before() {
+        let (child, process) = sleeper();
+        let watching = tokio::spawn(process_end(process));
+        tokio::task::yield_now().await;
+        assert!(process.lives() && !watching.is_finished());
+        end(child);
+        tokio::time::timeout(PATIENCE, watching)
+            .await
+            .expect("noticed")
+            .unwrap()
+            .unwrap();
+        assert!(!process.lives());
+    }
+
+    #[tokio::test]
+    async fn a_number_that_was_given_again_is_another_process() {
+        let (child, process) = sleeper();
+        let earlier = Process {
+            started: StartTime(process.started.0 - 1),
+            ..process
+        };
+        assert!(!earlier.lives());
+        let watched = tokio::time::timeout(PATIENCE, process_end(earlier)).await;
+        end(child);
+        watched.expect("it has ended long ago").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_process_that_was_never_there_has_ended() {
+        let gone = Process {
+            pid: Pid::from_raw(i32::MAX),
+            started: StartTime(1),
+        };
+        process_end(gone).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_pidfile_is_waited_for_and_followed() {
+        let path = std::env::temp_dir().join(format!("heartbeat-pidfile-{}", std::process::id()));
+        let watching = tokio::spawn(pidfile_end(path.clone()));
+        let (first, one) = sleeper();
+        let (second, other) = sleeper();
+        fs::write(&path, format!("{}\nmore\n", one.pid)).unwrap();
+        assert_eq!(read_pidfile(&path).unwrap(), Some(one.pid));
+        fs::write(&path, format!("{}\n", other.pid)).unwrap();
+        end(first);
+        assert!(other.lives() && !watching.is_finished());
+        end(second);
+        let watched = tokio::time::timeout(PATIENCE, async {
+            // The watch may begin only now, and then waits for a process that lives.
+            let (third, last) = sleeper();
+            fs::write(&path, format!("{}\n", last.pid)).unwrap();
+            end(third);
+            watching.abort();
+            let _ = watching.await;
+        })
+        .await;
+        fs::remove_file(&path).unwrap();
+        watched.unwrap();
+    }
+
+    #[test]
+    fn a_pidfile_without_a_number_names_nothing() {
+        let path = std::env::temp_dir().join(format!("heartbeat-nopid-{}", std::process::id()));
+        for text in ["", "\n12\n", "-1", "0", "x"] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read_pidfile(&path).unwrap(), None, "{text:?}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(read_pidfile(&path).is_err());
+    }
+}

@@ -1,0 +1,231 @@
+//! Resources that are plain commands.
+
+use std::{fs, time::Duration};
+
+use heartbeat_core::resource::{Action, ExitCode, Outcome};
+use heartbeat_user::{
+    config::{Exec, ResourceKind},
+    resources::watch::{Process, process_end},
+};
+use nix::sys::signal::{Signal, kill};
+
+use crate::support::{Host, PATIENCE, gone, resource, service};
+
+const RUNS: &str = "note leader $$; exec sleep 600";
+const ERROR: Outcome = Outcome::Exited(ExitCode::GENERIC_ERROR);
+
+#[tokio::test]
+async fn a_program_runs_as_long_as_its_resource() {
+    let host = Host::new();
+    let thing = service(&host.script("run", RUNS), None);
+    assert_eq!(
+        host.act(&thing, Action::Probe).await.outcome,
+        Outcome::NOT_RUNNING
+    );
+    let started = host.act(&thing, Action::Start).await;
+    assert_eq!(started.outcome, Outcome::OK, "{}", started.message);
+    let leader = host.noted("leader").await;
+    assert_eq!(started.message, format!("runs as process {}", leader.pid));
+    assert_eq!(host.act(&thing, Action::Monitor).await.outcome, Outcome::OK);
+    let again = host.act(&thing, Action::Start).await;
+    assert_eq!(
+        again.message,
+        format!("runs already as process {}", leader.pid)
+    );
+    assert_eq!(host.act(&thing, Action::Stop).await.outcome, Outcome::OK);
+    gone(leader).await;
+    assert_eq!(
+        host.act(&thing, Action::Monitor).await.outcome,
+        Outcome::NOT_RUNNING
+    );
+    assert_eq!(host.act(&thing, Action::Stop).await.outcome, Outcome::OK);
+    assert!(!host.path("state/exec/thing.pid").exists());
+}
+
+#[tokio::test]
+async fn a_restarted_agent_finds_it_again() {
+    let host = Host::new();
+    let thing = service(&host.script("run", RUNS), None);
+    host.act(&thing, Action::Start).await;
+    let leader = host.noted("leader").await;
+    let later = host.restarted();
+    let seen = later.act(&thing, Action::Probe, PATIENCE).await;
+    assert_eq!(seen.outcome, Outcome::OK);
+    let stopped = later.act(&thing, Action::Stop, PATIENCE).await;
+    assert_eq!(stopped.outcome, Outcome::OK);
+    gone(leader).await;
+}
+
+#[tokio::test]
+async fn its_end_is_noticed() {
+    let host = Host::new();
+    let thing = service(&host.script("run", RUNS), None);
+    host.act(&thing, Action::Start).await;
+    let leader = host.noted("leader").await;
+    let waited = tokio::time::timeout(Duration::from_millis(50), host.agents.ended(&thing));
+    assert!(waited.await.is_err(), "it has not ended yet");
+    kill(leader.pid, Signal::SIGKILL).unwrap();
+    let waited = tokio::time::timeout(PATIENCE, host.agents.ended(&thing));
+    waited.await.expect("noticed");
+    gone(leader).await;
+    let seen = host.act(&thing, Action::Monitor).await;
+    assert_eq!(seen.outcome, Outcome::NOT_RUNNING);
+}
+
+#[tokio::test]
+async fn one_that_does_not_listen_is_killed_and_that_is_a_stop() {
+    let host = Host::new();
+    let script = "trap '' TERM; sleep 600 & note child $!; note leader $$; while :; do wait; done";
+    let thing = service(&host.script("run", script), None);
+    host.act(&thing, Action::Start).await;
+    let (leader, child) = (host.noted("leader").await, host.noted("child").await);
+    let stopped = host
+        .agents
+        .act(&thing, Action::Stop, Duration::from_millis(300))
+        .await;
+    assert_eq!(stopped.outcome, Outcome::OK);
+    assert!(stopped.message.contains("killed"), "{}", stopped.message);
+    assert!(!leader.lives() && !child.lives());
+    gone(leader).await;
+}
+
+#[tokio::test]
+async fn what_its_program_left_is_seen_and_stopped() {
+    let host = Host::new();
+    let script = "sleep 600 & note child $!; note leader $$; wait";
+    let thing = service(&host.script("run", script), None);
+    host.act(&thing, Action::Start).await;
+    let (leader, child) = (host.noted("leader").await, host.noted("child").await);
+    kill(leader.pid, Signal::SIGKILL).unwrap();
+    process_end(leader).await.unwrap();
+    let seen = host.act(&thing, Action::Monitor).await;
+    assert_eq!(seen.outcome, ERROR, "{}", seen.message);
+    assert!(child.lives());
+    assert_eq!(host.act(&thing, Action::Stop).await.outcome, Outcome::OK);
+    assert!(!child.lives());
+}
+
+#[tokio::test]
+async fn another_process_with_its_number_is_left_alone() {
+    let host = Host::new();
+    let thing = service(&host.script("run", RUNS), None);
+    host.act(&thing, Action::Start).await;
+    let leader = host.noted("leader").await;
+    let record = host.path("state/exec/thing.pid");
+    let genuine = fs::read_to_string(&record).unwrap();
+    let (of, before) = (
+        format!(" {} ", leader.started.0),
+        format!(" {} ", leader.started.0 - 1),
+    );
+    fs::write(&record, genuine.replace(&of, &before)).unwrap();
+    let seen = host.act(&thing, Action::Probe).await.outcome;
+    let stopped = host.act(&thing, Action::Stop).await.outcome;
+    assert_eq!((seen, stopped), (Outcome::NOT_RUNNING, Outcome::OK));
+    assert!(leader.lives());
+
+    let (_, stat) = genuine.split_once('\n').unwrap();
+    fs::write(&record, format!("another-boot\n{stat}")).unwrap();
+    assert_eq!(
+        host.act(&thing, Action::Probe).await.outcome,
+        Outcome::NOT_RUNNING
+    );
+    fs::write(&record, "").unwrap();
+    assert_eq!(
+        host.act(&thing, Action::Probe).await.outcome,
+        Outcome::NOT_RUNNING
+    );
+    fs::write(&record, genuine).unwrap();
+    assert_eq!(host.act(&thing, Action::Stop).await.outcome, Outcome::OK);
+    assert!(!leader.lives());
+}
+
+#[tokio::test]
+async fn one_that_ends_at_once_did_not_start() {
+    let host = Host::new();
+    let thing = service(&host.script("run", "exit 5"), None);
+    let started = host.act(&thing, Action::Start).await;
+    assert_eq!(started.outcome, ERROR);
+    assert!(
+        started.message.contains("exit status: 5"),
+        "{}",
+        started.message
+    );
+    assert_eq!(
+        host.act(&thing, Action::Monitor).await.outcome,
+        Outcome::NOT_RUNNING
+    );
+    let absent = host
+        .act(&service("/nonexistent/run", None), Action::Start)
+        .await;
+    assert_eq!(absent.outcome, Outcome::Exited(ExitCode::NOT_INSTALLED));
+    assert!(
+        absent.message.contains("/nonexistent/run"),
+        "{}",
+        absent.message
+    );
+    let findings = host
+        .agents
+        .validate(&service("/nonexistent/run", None))
+        .await;
+    assert_eq!(findings.len(), 1, "{findings:?}");
+}
+
+#[tokio::test]
+async fn it_has_started_once_its_check_is_well() {
+    let host = Host::new();
+    let run = host.script(
+        "run",
+        "note leader $$; sleep 0.4; : > $D/ready; exec sleep 600",
+    );
+    let check = host.script("check", "[ -e $D/ready ] || { echo not yet; exit 3; }");
+    let thing = service(&run, Some(&check));
+    assert_eq!(host.act(&thing, Action::Start).await.outcome, Outcome::OK);
+    assert!(host.path("ready").exists());
+    assert_eq!(host.act(&thing, Action::Monitor).await.outcome, Outcome::OK);
+    fs::remove_file(host.path("ready")).unwrap();
+    let seen = host.act(&thing, Action::Monitor).await;
+    assert_eq!(seen.outcome, ERROR);
+    assert_eq!(seen.message, "exited with status 3: not yet");
+    assert_eq!(host.act(&thing, Action::Stop).await.outcome, Outcome::OK);
+
+    let never = service(
+        &host.script("run", RUNS),
+        Some(&host.script("check", "exit 1")),
+    );
+    let started = host
+        .agents
+        .act(&never, Action::Start, Duration::from_millis(500))
+        .await;
+    assert_eq!(started.outcome, Outcome::TimedOut);
+    let leader: Process = host.noted("leader").await;
+    assert_eq!(host.act(&never, Action::Stop).await.outcome, Outcome::OK);
+    gone(leader).await;
+}
+
+#[tokio::test]
+async fn three_commands_have_no_codes_but_the_checks_seven() {
+    let host = Host::new();
+    let line = |name: &str, script: &str| vec![host.script(name, script)];
+    let thing = resource(ResourceKind::Exec(Exec::Commands {
+        start: line("start", ": > $D/on"),
+        stop: line("stop", "rm $D/on || exit 6"),
+        check: line(
+            "check",
+            "[ -e $D/broken ] && exit 5; [ -e $D/on ] || exit 7",
+        ),
+    }));
+    let outcome = async |action| host.act(&thing, action).await.outcome;
+    assert_eq!(outcome(Action::Probe).await, Outcome::NOT_RUNNING);
+    assert_eq!(outcome(Action::Start).await, Outcome::OK);
+    assert_eq!(outcome(Action::Monitor).await, Outcome::OK);
+    assert_eq!(outcome(Action::Stop).await, Outcome::OK);
+    let stopped = host.act(&thing, Action::Stop).await;
+    assert_eq!(stopped.outcome, ERROR);
+    assert!(
+        stopped.message.starts_with("exited with status 6: "),
+        "{}",
+        stopped.message
+    );
+    fs::write(host.path("broken"), "").unwrap();
+    assert_eq!(outcome(Action::Monitor).await, ERROR);
+}

@@ -1,0 +1,10 @@
+//! `resources` against real programs: agents that a test writes, and those of the distribution.
+//!
+//! Every test has a directory of its own, and ends by its number what it lets run.
+
+mod exec;
+mod ocf;
+mod process;
+mod real_agents;
+mod support;
+mod systemd;

@@ -1,0 +1,153 @@
+//! What a program gets, and how it is made to end.
+
+use std::{
+    fs,
+    os::fd::AsRawFd as _,
+    time::{Duration, Instant},
+};
+
+use heartbeat_user::resources::{
+    process::{self, LAST_WORDS, Program},
+    watch::process_end,
+};
+
+use crate::support::{Host, PATIENCE, gone};
+
+const SHORT: Duration = Duration::from_millis(500);
+
+async fn run(host: &Host, script: &str, limit: Duration) -> process::Ended {
+    process::run(&Program::new(host.script("program", script)), limit)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn it_gets_nothing_of_ours() {
+    let host = Host::new();
+    let leak = fs::File::open("/dev/zero").unwrap();
+    nix::fcntl::fcntl(&leak, nix::fcntl::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+    // SAFETY: no handler is installed, and nothing in this process sends or awaits the signal. The
+    // second takes no pointer and makes this thread only nicer.
+    unsafe {
+        libc::signal(libc::SIGUSR2, libc::SIG_IGN);
+        libc::setpriority(libc::PRIO_PROCESS, 0, 12);
+    }
+    let script = r#"
+        tr '\0' '\n' < /proc/$$/environ > $D/environment
+        ls -l /proc/$$/fd > $D/descriptors
+        # Without a child: a shell that waits for one may block signals.
+        while read -r line; do echo "$line"; done < /proc/$$/status > $D/status
+        cat /proc/$$/stat > $D/stat
+        pwd > $D/directory; umask >> $D/directory"#;
+    let ended = run(&host, script, PATIENCE).await;
+    assert!(ended.status.unwrap().success(), "{ended:?}");
+    let path = format!("PATH={}\nLC_ALL=C\n", process::SAFE_PATH);
+    let mut environment: Vec<_> = path.lines().collect();
+    environment.sort_unstable();
+    let text = host.read("environment");
+    let mut given: Vec<_> = text.lines().collect();
+    given.sort_unstable();
+    assert_eq!(given, environment);
+    assert_eq!(host.read("directory"), "/\n0022\n");
+    let descriptors = host.read("descriptors");
+    assert!(!descriptors.contains("/dev/zero"), "{descriptors}");
+    assert!(descriptors.contains("0 -> /dev/null"), "{descriptors}");
+    let status = host.read("status");
+    for mask in ["SigBlk", "SigIgn"] {
+        assert!(
+            status.contains(&format!("{mask}:\t0000000000000000")),
+            "{status}"
+        );
+    }
+    let stat = host.read("stat");
+    let (head, rest) = stat.rsplit_once(") ").unwrap();
+    let pid = head.split(' ').next().unwrap();
+    let field = |number: usize| rest.split(' ').nth(number - 3).unwrap();
+    assert_eq!(
+        (field(5), field(6)),
+        (pid, pid),
+        "group and session are its own"
+    );
+    assert_eq!(field(7), "0", "no terminal");
+    assert_eq!(field(41), "0", "SCHED_OTHER");
+    if nix::unistd::geteuid().is_root() {
+        assert_eq!(field(19), "0", "nice");
+    }
+    assert!(leak.as_raw_fd() > 2);
+}
+
+#[tokio::test]
+async fn one_that_hangs_is_killed_with_its_children() {
+    let host = Host::new();
+    let script = "trap '' TERM; note leader $$; sleep 600 & note child $!
+        while :; do wait; done";
+    let began = Instant::now();
+    let ended = run(&host, script, SHORT).await;
+    assert!(ended.status.is_none() && ended.took >= SHORT);
+    assert!(began.elapsed() < PATIENCE);
+    for name in ["leader", "child"] {
+        let text = host.read(&format!("{name}.pid"));
+        let proc = format!("/proc/{}/stat", text.trim());
+        let stat = fs::read_to_string(proc).unwrap_or_default();
+        assert!(
+            stat.is_empty() || stat.contains(") Z "),
+            "{name} lives: {stat}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_that_listens_may_say_goodbye() {
+    let host = Host::new();
+    let script = "trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done";
+    let ended = run(&host, script, SHORT).await;
+    assert!(ended.status.is_none());
+    assert_eq!(ended.stdout, "bye\n");
+}
+
+#[tokio::test]
+async fn nobody_waits_any_more() {
+    let host = Host::new();
+    let script = host.script("program", "sleep 600 & note child $!; note leader $$; wait");
+    let running = tokio::spawn(async move {
+        let _ = process::run(&Program::new(script), PATIENCE * 10).await;
+    });
+    let (leader, child) = (host.noted("leader").await, host.noted("child").await);
+    running.abort();
+    gone(leader).await;
+    process_end(child).await.unwrap();
+}
+
+#[tokio::test]
+async fn megabytes_do_not_hold_it_up_and_the_last_words_are_kept() {
+    let host = Host::new();
+    let script =
+        "yes | head -c 8000000; yes n | head -c 8000000 >&2; echo end; echo over >&2; exit 3";
+    let ended = run(&host, script, PATIENCE).await;
+    assert_eq!(ended.status.unwrap().code(), Some(3));
+    assert_eq!(
+        (ended.stdout.len(), ended.stderr.len()),
+        (LAST_WORDS, LAST_WORDS)
+    );
+    assert!(ended.stdout.ends_with("y\nend\n") && ended.stderr.ends_with("n\nover\n"));
+}
+
+#[tokio::test]
+async fn a_child_that_keeps_the_output_open_holds_nothing_up() {
+    let host = Host::new();
+    let ended = run(&host, "sleep 600 & note child $!; echo started", PATIENCE).await;
+    assert_eq!(ended.stdout, "started\n");
+    assert!(ended.took < PATIENCE / 2, "{:?}", ended.took);
+    assert!(
+        host.noted("child").await.lives(),
+        "what it leaves is its own affair"
+    );
+}
+
+#[tokio::test]
+async fn there_is_no_terminal_and_no_input() {
+    let host = Host::new();
+    let script = "read line && exit 1; (: < /dev/tty) 2> /dev/null && exit 2; exit 0";
+    let ended = run(&host, script, PATIENCE).await;
+    assert_eq!(ended.status.unwrap().code(), Some(0));
+}
