@@ -213,6 +213,8 @@ fn nobody_but_root_can_reach_what_an_agent_makes() -> Result<()> {
             "guard",
             "vips",
             "counters",
+            "processes",
+            "exits",
             "prog_responder",
             "prog_stamp_probe",
             "prog_guard_ingress",
