@@ -8,6 +8,7 @@ use crate::rig::{Bare, PATIENCE, kill, stays, threads, wait_zombie};
 
 const PRECISE: &str = "process_exit";
 const FALLBACK: &str = "leader_exit";
+const TRACEPOINT: &str = "sched_process_exit";
 
 /// Plays `story` with each of `names`, as far as this kernel can attach it.
 fn with(test: &str, names: &[&str], story: impl Fn(&mut Bare) -> Result<()>) -> Result<()> {
@@ -15,7 +16,7 @@ fn with(test: &str, names: &[&str], story: impl Fn(&mut Bare) -> Result<()>) -> 
         return Ok(());
     };
     for name in names {
-        match Bare::attach(&object, name)? {
+        match Bare::attach(&object, name, TRACEPOINT)? {
             Some(mut bare) => story(&mut bare).with_context(|| (*name).to_owned())?,
             None if *name == PRECISE => kernel::skip(
                 test,
@@ -24,6 +25,19 @@ fn with(test: &str, names: &[&str], story: impl Fn(&mut Bare) -> Result<()>) -> 
             None => anyhow::bail!("{name} asks for no argument, and was refused"),
         }
     }
+    Ok(())
+}
+
+#[test]
+fn where_the_tracepoint_says_less_only_the_fallback_attaches() -> Result<()> {
+    /// Has one argument on all kernels, as `sched_process_exit` has on older ones.
+    const SAYS_LESS: &str = "sched_process_free";
+    let test = "where_the_tracepoint_says_less_only_the_fallback_attaches";
+    let Some(object) = kernel::loadable(test) else {
+        return Ok(());
+    };
+    ensure!(Bare::attach(&object, PRECISE, SAYS_LESS)?.is_none());
+    ensure!(Bare::attach(&object, FALLBACK, SAYS_LESS)?.is_some());
     Ok(())
 }
 

@@ -116,13 +116,13 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// `None` if this kernel's tracepoint does not say what the program asks for.
-    pub(crate) fn attach(object: &Path, name: &str) -> Result<Option<Self>> {
+    /// `None` if the tracepoint does not say what the program asks for.
+    pub(crate) fn attach(object: &Path, name: &str, tracepoint: &str) -> Result<Option<Self>> {
         let mut ebpf = Ebpf::load_file(object)?;
         let program: &mut RawTracePoint =
             ebpf.program_mut(name).context("no program")?.try_into()?;
         program.load()?;
-        match program.attach("sched_process_exit") {
+        match program.attach(tracepoint) {
             Ok(_) => {}
             Err(ProgramError::SyscallError(error))
                 if error.io_error.raw_os_error() == Some(libc::EINVAL) =>
