@@ -9,6 +9,7 @@
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 pub mod checksum;
+pub mod exits;
 pub mod guard;
 pub mod lease;
 pub mod maps;

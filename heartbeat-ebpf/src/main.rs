@@ -3,7 +3,8 @@
 //! `responder` (XDP) answers probes, votes on leases and records replies, `stamp` (TC egress) stamps and seals our
 //! own probes, and a timer per peer and link (`watch`) reports passed deadlines.
 //! `guard_ingress` (XDP) and `guard_egress` (TC) drop what is to or from a virtual IP that this node may
-//! not serve; `responder` does so as well.
+//! not serve; `responder` does so as well. `process_exit` (a raw tracepoint), or `leader_exit` where the kernel
+//! does not say enough for that, tells of the end of processes.
 
 #![no_std]
 #![no_main]
@@ -12,6 +13,7 @@
 
 mod acceptor;
 mod access;
+mod exits;
 mod guard;
 mod report;
 mod tables;
@@ -19,8 +21,8 @@ mod watch;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action, xdp_md},
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
+    macros::{classifier, raw_tracepoint, xdp},
+    programs::{RawTracePointContext, TcContext, XdpContext},
 };
 use heartbeat_common::{
     receive::{Received, receive},
@@ -82,6 +84,24 @@ pub fn stamp_probe(ctx: TcContext) -> i32 {
     match verdict.action() {
         Action::Pass | Action::Transmit => TC_ACT_UNSPEC,
         Action::Drop => TC_ACT_SHOT,
+    }
+}
+
+/// Attaches only where the tracepoint says whether a thread is the last of its process.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn process_exit(ctx: RawTracePointContext) {
+    /// Of `trace_sched_process_exit(task, group_dead)`, include/trace/events/sched.h.
+    const GROUP_DEAD: usize = 1;
+    if ctx.arg::<u8>(GROUP_DEAD) != 0 {
+        exits::tell();
+    }
+}
+
+/// For older kernels: takes the end of a process's first thread for that of the process.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn leader_exit(_: RawTracePointContext) {
+    if exits::is_leader() {
+        exits::tell();
     }
 }
 

@@ -157,8 +157,17 @@ fn only_the_map_of_keys_shows_a_key() -> Result<()> {
             "the test does not know a key when it sees one"
         );
         for map in [
-            "config", "links", "allow", "local", "peers", "watch", "counters", "leases", "guard",
+            "config",
+            "links",
+            "allow",
+            "local",
+            "peers",
+            "watch",
+            "counters",
+            "leases",
+            "guard",
             "vips",
+            "processes",
         ] {
             ensure!(!shows(&dump(a, map)?), "{map} shows the key");
         }
@@ -213,6 +222,8 @@ fn nobody_but_root_can_reach_what_an_agent_makes() -> Result<()> {
             "guard",
             "vips",
             "counters",
+            "processes",
+            "exits",
             "prog_responder",
             "prog_stamp_probe",
             "prog_guard_ingress",

@@ -12,6 +12,7 @@ use aya_obj::{
     },
 };
 use heartbeat_common::{
+    exits::{ExitEvent, MAX_WATCHED, WatchedProcess},
     maps::{
         Address, Config, DeadlineEvent, GuardRow, Key, LeaseRow, Link, Local, MAX_GROUPS, MAX_KEYS,
         MAX_ROWS, MAX_VIPS, PeerRow, PeerSlot, VoteEvent,
@@ -39,7 +40,14 @@ fn holds_the_programs_under_a_licence_that_the_helpers_ask_for() {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["guard_egress", "guard_ingress", "responder", "stamp_probe"]
+        [
+            "guard_egress",
+            "guard_ingress",
+            "leader_exit",
+            "process_exit",
+            "responder",
+            "stamp_probe"
+        ]
     );
     for name in ["responder", "guard_ingress"] {
         assert!(
@@ -56,6 +64,12 @@ fn holds_the_programs_under_a_licence_that_the_helpers_ask_for() {
                 object.programs[name].section,
                 ProgramSection::SchedClassifier
             ),
+            "{name}"
+        );
+    }
+    for name in ["process_exit", "leader_exit"] {
+        assert!(
+            matches!(object.programs[name].section, ProgramSection::RawTracePoint),
             "{name}"
         );
     }
@@ -130,6 +144,15 @@ fn holds_the_maps_with_the_layouts_of_the_contract() {
         0,
     );
     expect("events", BPF_MAP_TYPE_RINGBUF, 0, 0, 256 * 1024, 0);
+    expect(
+        "processes",
+        hash,
+        4,
+        size_of::<WatchedProcess>(),
+        MAX_WATCHED,
+        0,
+    );
+    expect("exits", BPF_MAP_TYPE_RINGBUF, 0, 0, 64 * 1024, 0);
 }
 
 #[test]
@@ -262,6 +285,15 @@ fn type_information_names_every_field_where_it_is() {
     );
     assert_eq!(value_of("links"), layout!(Link { ifindex, link }));
     assert_eq!(value_of("allow"), layout!(PeerSlot { row, node, link }));
+    assert_eq!(
+        value_of("processes"),
+        layout!(WatchedProcess {
+            since,
+            token,
+            reserved
+        })
+    );
+    assert_eq!(value_of("exits"), layout!(ExitEvent { pid, token, at }));
     assert_eq!(
         value_of("events"),
         layout!(DeadlineEvent {

@@ -4,9 +4,11 @@
 
 mod acceptor;
 mod attach;
+mod exits;
 mod fill;
 mod heritage;
 mod object;
+mod pidfd;
 pub mod pins;
 mod setup;
 mod view;
@@ -29,6 +31,7 @@ use heartbeat_common::{
 
 pub use acceptor::{LeaseSlots, OwnVote};
 pub use attach::Attached;
+pub use exits::{Exit, ProcessExits, WatchError};
 pub use pins::{Claim, Pins};
 pub use setup::{Setup, SetupGuard, SetupLink};
 pub use view::{GuardView, LocalView, PeerRows};
@@ -37,6 +40,7 @@ use crate::config::XdpMode;
 pub use heritage::guarded;
 use heritage::{Heritage, KEPT};
 
+/// Those that answer, stamp and guard. What tells of processes is loaded when it is asked for.
 const PROGRAMS: [&str; 4] = ["responder", "stamp_probe", "guard_ingress", "guard_egress"];
 
 /// The loaded, attached and pinned programs.
@@ -283,6 +287,12 @@ impl Dataplane {
     /// The votes that peers gave. Can be taken once.
     pub fn take_votes(&mut self) -> Result<RingBuf<MapData>> {
         self.take_ring("votes")
+    }
+
+    /// Hears of the end of processes. To be taken once, within a tokio runtime. Nothing of it outlives what is
+    /// returned but empty maps.
+    pub fn process_exits(&mut self) -> ProcessExits {
+        ProcessExits::attach(&mut self.ebpf)
     }
 
     fn take_ring(&mut self, name: &str) -> Result<RingBuf<MapData>> {

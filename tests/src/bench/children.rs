@@ -1,4 +1,5 @@
-//! The benchmark's own child processes: what answers echoes, and what makes the machine busy.
+//! The benchmark's own child processes: what answers echoes, what makes the machine busy, and what is there to
+//! be killed.
 //!
 //! They run this same program with a hidden argument, take no options from the user, and end by
 //! themselves in time should nobody end them.
@@ -12,16 +13,25 @@ use std::{
         unix::process::CommandExt as _,
     },
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::sys::{prctl::set_pdeathsig, signal::Signal};
+use nix::{
+    sys::{
+        prctl::set_pdeathsig,
+        signal::{Signal, kill},
+    },
+    unistd::Pid,
+};
 
 use crate::sys;
 
 /// Longer than any datagram here.
 const BUFFER: usize = 2_048;
+/// What a process with much memory has: enough to be seen, and to be had everywhere.
+pub(super) const LARGE: usize = 256 << 20;
 /// How often an echo looks at the clock.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -34,6 +44,10 @@ pub enum Role {
     EchoFifo,
     /// Uses all the time it gets of one core.
     Spin,
+    /// Does nothing.
+    Stay,
+    /// The same, with [`LARGE`] bytes in memory.
+    StayLarge,
 }
 
 impl Role {
@@ -42,6 +56,8 @@ impl Role {
             Self::Echo => "echo",
             Self::EchoFifo => "echo-fifo",
             Self::Spin => "spin",
+            Self::Stay => "stay",
+            Self::StayLarge => "stay-large",
         }
     }
 
@@ -62,6 +78,17 @@ impl Role {
                         work = hint::black_box(work.wrapping_mul(31).wrapping_add(step));
                     }
                 }
+                Ok(())
+            }
+            Self::Stay => {
+                thread::sleep(limit);
+                Ok(())
+            }
+            Self::StayLarge => {
+                // Not zeros, which would be no memory of its own.
+                let memory = hint::black_box(vec![1_u8; LARGE]);
+                thread::sleep(limit);
+                drop(memory);
                 Ok(())
             }
         }
@@ -113,6 +140,16 @@ impl Process {
             .spawn()
             .with_context(|| format!("cannot start the child process {role:?}"))?;
         Ok(Self { child, role })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its number stays its own until this drops.
+    pub(super) fn kill(&self) -> Result<()> {
+        kill(Pid::from_raw(self.pid().cast_signed()), Signal::SIGKILL)
+            .with_context(|| format!("cannot kill the child process {:?}", self.role))
     }
 
     /// Fails if it ended.

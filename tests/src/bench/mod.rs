@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: what heartbeats, leases and the guard cost the kernel, how long a heartbeat takes
-//! to come back, and how long a free lease to be granted.
+//! to come back, how long a free lease to be granted, and how long the end of a process to be heard of.
 //!
 //! Two nodes in namespaces of their own, joined by one cable, run the real programs; every figure is
 //! of live frames. Nothing here judges: a missed budget is reported, and only what could not be
@@ -12,6 +12,7 @@ mod acquire;
 mod cost;
 mod cpu;
 mod echo;
+mod exits;
 mod figure;
 mod guarded;
 mod ordinary;
@@ -48,7 +49,7 @@ const SPREAD: Duration = Duration::from_millis(200);
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How long each of the six phases measures.
+    /// How long each of the seven phases measures.
     pub phase: Duration,
 }
 
@@ -68,6 +69,10 @@ pub fn run(options: Options) -> Result<Report> {
     progress.phase("ordinary traffic with and without the guard", phase);
     let throughput = throughput::measure(&mut pair, phase)
         .context("could not measure ordinary traffic with and without the guard")?;
+
+    progress.phase("hearing of the end of processes", phase);
+    let exits = exits::measure(&mut pair, phase)
+        .context("could not measure how long it takes to hear of the end of a process")?;
 
     let timed = |pair: &Pair, what: &str| -> Result<(RoundTrips, Acquisitions)> {
         progress.phase(&format!("round trips, {what}"), phase);
@@ -89,13 +94,13 @@ pub fn run(options: Options) -> Result<Report> {
     };
     progress.done();
     Ok(Report::new(
-        kernel()?,
-        cores,
+        (kernel()?, cores),
         phase,
         cost,
         throughput,
         report::Rtt::new(spinners, idle, loaded),
         Acquire::new(acquired_idle, acquired_loaded),
+        exits,
     ))
 }
 

@@ -129,6 +129,10 @@ impl Pair {
         &self.near_plane
     }
 
+    pub(super) fn near_plane_mut(&mut self) -> &mut Dataplane {
+        &mut self.near_plane
+    }
+
     /// The answering node's programs and maps.
     pub(super) fn far_plane(&self) -> &Dataplane {
         &self.far_plane

@@ -10,6 +10,7 @@ pub use super::{
     acquire::Acquisitions,
     cost::Cost,
     cpu::CpuUse,
+    exits::{Ends, Exits},
     figure::Figure,
     quantiles::Quantiles,
     rtt::RoundTrips,
@@ -37,6 +38,11 @@ const ACQUIRE_METHOD: [&str; 3] = [
     "from a free lease until both granted it: prepare, accept, and the system calls of an agent's pulse",
     "kernel: a probe without leases, in turns with it; from TC egress to XDP ingress",
 ];
+const EXITS_METHOD: [&str; 3] = [
+    "from SIGKILL to a process until the agent's tokio thread has heard of it",
+    "kernel: the program on sched_process_exit, seen by it and told through its ring buffer",
+    "pidfd: ready once the process is wholly gone, its memory freed; processes and ways take turns",
+];
 const RTT_METHOD: [&str; 3] = [
     "each responder is asked once per ms, in turns, over one veth pair; stamped by the asking kernel",
     "kernel: from TC egress to XDP ingress, the responder's own time included",
@@ -60,6 +66,8 @@ pub struct Report {
     pub rtt_us: Rtt,
     pub acquire_method: [&'static str; 3],
     pub acquire_us: Acquire,
+    pub exits_method: [&'static str; 3],
+    pub exits_us: Exits,
     pub budgets: Vec<Budget>,
 }
 
@@ -131,13 +139,13 @@ pub struct Budget {
 
 impl Report {
     pub(super) fn new(
-        kernel: String,
-        cores: usize,
+        (kernel, cores): (String, usize),
         phase: Duration,
         cost: Measured,
         traffic: Throughput,
         rtt_us: Rtt,
         acquire_us: Acquire,
+        exits_us: Exits,
     ) -> Self {
         let Measured {
             costs: cost_ns,
@@ -163,6 +171,8 @@ impl Report {
             rtt_us,
             acquire_method: ACQUIRE_METHOD,
             acquire_us,
+            exits_method: EXITS_METHOD,
+            exits_us,
         }
     }
 }

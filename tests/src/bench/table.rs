@@ -3,8 +3,8 @@
 use std::fmt::{Display, Formatter, Result};
 
 use super::report::{
-    Acquire, Budget, CpuUse, Figure, LeaseEntry, Passage, Quantiles, Ratios, Report, RoundTrips,
-    Rtt,
+    Acquire, Budget, CpuUse, Ends, Exits, Figure, LeaseEntry, Passage, Quantiles, Ratios, Report,
+    RoundTrips, Rtt,
 };
 
 /// More than this, and the machine did more than measure.
@@ -26,6 +26,8 @@ impl Display for Report {
         method(f, &self.rtt_method)?;
         acquire(f, &self.acquire_us, self.rtt_us.spinners)?;
         method(f, &self.acquire_method)?;
+        exits(f, &self.exits_us)?;
+        method(f, &self.exits_method)?;
         writeln!(f, "{:<42} {:>8} {:>8}", "budget", "at most", "measured")?;
         for budget in &self.budgets {
             write_budget(f, budget)?;
@@ -128,6 +130,31 @@ fn acquire(f: &mut Formatter<'_>, acquire: &Acquire, spinners: usize) -> Result 
         quantiles(f, "lease", &acquired.acquire)?;
         quantiles(f, "kernel", &acquired.kernel_rtt)?;
         ratios(f, "lease / kernel", to_rtt, 1)?;
+    }
+    Ok(())
+}
+
+fn exits(f: &mut Formatter<'_>, exits: &Exits) -> Result {
+    let Exits {
+        small,
+        large,
+        large_mib,
+        cpu: used,
+    } = exits;
+    writeln!(
+        f,
+        "{:<42} {:>8} {:>8} {:>8} {:>8} {:>6}",
+        "process killed -> heard of in us", "p50", "p99", "p99.9", "max", "lost"
+    )?;
+    writeln!(f, "  {}: CPUs {}", idle(used), cpu(used))?;
+    for (size, ends) in [
+        ("small".to_owned(), small),
+        (format!("{large_mib} MiB"), large),
+    ] {
+        let Ends { seen, told, pidfd } = ends;
+        quantiles(f, &format!("{size}: kernel sees it"), seen)?;
+        quantiles(f, &format!("{size}: agent, by the kernel"), told)?;
+        quantiles(f, &format!("{size}: agent, by a pidfd"), pidfd)?;
     }
     Ok(())
 }

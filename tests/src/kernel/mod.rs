@@ -55,7 +55,7 @@ pub fn open_sized(test: &str, sizes: Sizes) -> Result<Option<Kernel>> {
 }
 
 /// As [`object`], but `None` as well if the programs in it cannot be loaded by this user.
-fn loadable(test: &str) -> Option<PathBuf> {
+pub fn loadable(test: &str) -> Option<PathBuf> {
     let object = object(test)?;
     if !Uid::effective().is_root() {
         skip(
@@ -67,8 +67,10 @@ fn loadable(test: &str) -> Option<PathBuf> {
     Some(object)
 }
 
-/// Not `eprintln!`, which the test harness holds back for a test that passes.
-fn skip(test: &str, reason: &str) {
+/// Says that `test` is skipped, and why.
+///
+/// Not by `eprintln!`, which the test harness holds back for a test that passes.
+pub fn skip(test: &str, reason: &str) {
     // A closed standard error leaves nobody to tell.
     let _ = writeln!(io::stderr(), "SKIP {test}: {reason}");
 }

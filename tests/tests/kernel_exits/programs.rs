@@ -1,0 +1,99 @@
+//! The two programs by themselves: what each takes for the end of a process.
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_tests::{e2e::Program, kernel};
+use nix::sys::signal::Signal;
+
+use crate::rig::{Bare, PATIENCE, kill, stays, threads, wait_zombie};
+
+const PRECISE: &str = "process_exit";
+const FALLBACK: &str = "leader_exit";
+const TRACEPOINT: &str = "sched_process_exit";
+
+/// Plays `story` with each of `names`, as far as this kernel can attach it.
+fn with(test: &str, names: &[&str], story: impl Fn(&mut Bare) -> Result<()>) -> Result<()> {
+    let Some(object) = kernel::loadable(test) else {
+        return Ok(());
+    };
+    for name in names {
+        match Bare::attach(&object, name, TRACEPOINT)? {
+            Some(mut bare) => story(&mut bare).with_context(|| (*name).to_owned())?,
+            None if *name == PRECISE => kernel::skip(
+                test,
+                "this kernel's sched_process_exit does not tell the last thread from others",
+            ),
+            None => anyhow::bail!("{name} asks for no argument, and was refused"),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn where_the_tracepoint_says_less_only_the_fallback_attaches() -> Result<()> {
+    /// Has one argument on all kernels, as `sched_process_exit` has on older ones.
+    const SAYS_LESS: &str = "sched_process_free";
+    let test = "where_the_tracepoint_says_less_only_the_fallback_attaches";
+    let Some(object) = kernel::loadable(test) else {
+        return Ok(());
+    };
+    ensure!(Bare::attach(&object, PRECISE, SAYS_LESS)?.is_none());
+    ensure!(Bare::attach(&object, FALLBACK, SAYS_LESS)?.is_some());
+    Ok(())
+}
+
+#[test]
+fn an_entry_goes_with_its_event() -> Result<()> {
+    let test = "an_entry_goes_with_its_event";
+    with(test, &[PRECISE, FALLBACK], |bare| {
+        let (victim, other) = (stays()?, stays()?);
+        let (pid, other_pid) = (victim.pid(), other.pid());
+        bare.watch(pid, 7)?;
+        bare.watch(other_pid, 8)?;
+        kill(victim)?;
+        ensure!(bare.told()? == [(pid, 7)]);
+        ensure!(!bare.watches(pid) && bare.watches(other_pid));
+        kill(other)?;
+        ensure!(bare.told()? == [(other_pid, 8)]);
+        Ok(())
+    })
+}
+
+/// A watched process that has lost its first thread, and no other.
+fn headless(bare: &mut Bare) -> Result<Program> {
+    let program = threads(3)?;
+    bare.watch(program.pid(), 7)?;
+    program.signal(Signal::SIGUSR1)?;
+    wait_zombie(program.pid(), program.pid())?;
+    Ok(program)
+}
+
+#[test]
+fn the_last_thread_counts() -> Result<()> {
+    with("the_last_thread_counts", &[PRECISE], |bare| {
+        let program = headless(bare)?;
+        let pid = program.pid();
+        ensure!(bare.told()?.is_empty());
+        program.end(PATIENCE)?;
+        ensure!(bare.told()? == [(pid, 7)]);
+        Ok(())
+    })
+}
+
+#[test]
+fn on_older_kernels_the_first_thread_counts() -> Result<()> {
+    let test = "on_older_kernels_the_first_thread_counts";
+    with(test, &[FALLBACK], |bare| {
+        let program = threads(3)?;
+        let pid = program.pid();
+        bare.watch(pid, 7)?;
+        kill(program)?;
+        ensure!(bare.told()? == [(pid, 7)], "killed");
+
+        let program = headless(bare)?;
+        let pid = program.pid();
+        ensure!(bare.told()? == [(pid, 7)], "its first thread ended");
+        program.end(PATIENCE)?;
+        ensure!(bare.told()?.is_empty(), "told twice, or of another thread");
+        Ok(())
+    })
+}
