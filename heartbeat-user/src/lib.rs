@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod dataplane;
 pub mod hooks;
+pub mod import;
 mod incarnation;
 pub mod logging;
 pub mod net;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use heartbeat_user::{
     agent,
-    commands::{check, events, keygen, load, operate, ping, status, witness},
+    commands::{check, events, import, keygen, load, operate, ping, status, witness},
     config::{self, Config, XdpMode},
     control::protocol::Request,
     logging,
@@ -33,6 +33,8 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Write a configuration from one of Corosync and Pacemaker
+    Import(import::Import),
     /// Make a cluster key
     Keygen {
         /// Where to write it
@@ -155,6 +157,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run { config } => agent::run(config.load()?)?,
         Command::Check { config } => return check::check(&config.config, config.node.as_deref()),
+        Command::Import(flags) => flags.run()?,
         Command::Keygen { output, force } => keygen::keygen(&output, force)?,
         Command::Status {
             config,

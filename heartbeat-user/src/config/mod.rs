@@ -15,7 +15,7 @@ pub mod flags;
 pub mod key;
 mod nodes;
 mod read;
-mod report;
+pub(crate) mod report;
 mod resolve;
 mod sections;
 mod timing;
