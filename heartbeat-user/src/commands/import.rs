@@ -87,24 +87,46 @@ fn read(path: &Path) -> anyhow::Result<Input> {
     })
 }
 
-/// Parameters of resources may be passwords, so the file is for root only, as Pacemaker's is.
+/// Writes the file whole or not at all, and replaces one that is there only by `force`.
 fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    if force {
-        options.create(true).truncate(true);
+    let written = if force {
+        replace(path, text)
     } else {
-        options.create_new(true);
-    }
-    let written = options
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
+        create(path, text)
+    };
     written.map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::AlreadyExists => "name another file, or replace this one with --force",
             _ => "name another file with --output",
         };
         anyhow!("writing {}: {error}\n  {remedy}", path.display())
+    })
+}
+
+/// Parameters of resources may be passwords, so the file is for root only, as Pacemaker's is.
+fn create(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Ours, and broken. If it cannot be removed, the first error still tells more.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.new", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    create(&temporary, text)?;
+    fs::rename(&temporary, path).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
     })
 }
 
@@ -135,4 +157,112 @@ fn summary(imported: &Imported, output: Option<&Path>) -> String {
     }
     text.push_str("next: read the comments, then run `heartbeat check`\n");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt as _;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(test: &str) -> Self {
+            let name = format!("heartbeat-import-{test}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+            let path = self.0.join(name);
+            fs::write(&path, bytes).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn flags(crm: PathBuf, output: PathBuf) -> Import {
+        Import {
+            corosync: None,
+            crm: Some(crm),
+            cib: None,
+            interface: Vec::new(),
+            builtin_vip: false,
+            output: Some(output),
+            force: false,
+        }
+    }
+
+    #[test]
+    fn writes_a_private_file_and_replaces_it_only_by_force() {
+        let scratch = Scratch::new("force");
+        let crm = scratch.file("crm", b"primitive x Dummy params password=sesame\n");
+        let output = scratch.0.join("heartbeat.toml");
+        let mut import = flags(crm.clone(), output.clone());
+        import.run().unwrap();
+        let first = fs::read_to_string(&output).unwrap();
+        assert!(first.contains("password = \"sesame\""), "{first}");
+        assert_eq!(output.metadata().unwrap().mode() & 0o7777, 0o600);
+
+        fs::write(&crm, "primitive y Dummy\n").unwrap();
+        let error = format!("{:#}", import.run().unwrap_err());
+        assert!(
+            error.contains("File exists") && error.contains("--force"),
+            "{error}"
+        );
+        assert_eq!(fs::read_to_string(&output).unwrap(), first);
+
+        import.force = true;
+        import.run().unwrap();
+        assert!(
+            fs::read_to_string(&output)
+                .unwrap()
+                .contains("name = \"y\"")
+        );
+        assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_bad_input_leaves_no_output_and_is_told_by_file_and_line() {
+        let scratch = Scratch::new("bad");
+        let output = scratch.0.join("heartbeat.toml");
+        let said = |crm: &Path| {
+            format!(
+                "{:#}",
+                flags(crm.to_owned(), output.clone()).run().unwrap_err()
+            )
+        };
+        let broken = scratch.file("broken", b"node a\nbogus\n");
+        assert!(said(&broken).contains("broken:2: no statement begins with \"bogus\""));
+        let latin = scratch.file("latin", b"node a\n# \xe9\n");
+        assert!(said(&latin).contains("latin:2: the file is not UTF-8"));
+        assert!(said(&scratch.0.join("missing")).contains("missing"));
+        assert!(!output.exists());
+    }
+
+    #[test]
+    fn the_summary_counts_and_names_what_is_left_out() {
+        let scratch = Scratch::new("summary");
+        let crm = scratch.file("crm", b"primitive x Dummy\ntag t: x\n");
+        let inputs = Inputs {
+            corosync: None,
+            resources: Some(Input {
+                name: "crm".to_owned(),
+                ..read(&crm).unwrap()
+            }),
+        };
+        let imported = import(&inputs, &Options::default()).unwrap();
+        assert_eq!(
+            summary(&imported, Some(Path::new("out"))),
+            "imported 0 nodes, 1 link, 1 group with 1 resource, 0 constraints to out\n\
+             not translated, for reasons that stand in the file:\n  tag t (crm:2)\n\
+             next: read the comments, then run `heartbeat check`\n"
+        );
+    }
 }

@@ -225,8 +225,12 @@ fn condition(words: &mut Words<'_>) -> Result<Condition, ImportError> {
         ));
     }
     let text = || {
-        let words: Vec<&str> = terms.iter().flatten().map(String::as_str).collect();
-        words.join(" ")
+        let mut text = String::new();
+        let joins = joins.iter().map(String::as_str).chain([""]);
+        for (term, join) in terms.iter().zip(joins) {
+            text.push_str(&format!("{} {join} ", term.join(" ")));
+        }
+        text.trim_end().to_owned()
     };
     let mut read: Vec<Condition> = terms.iter().map(|term| read_term(term)).collect();
     let opaque = read.iter().any(|term| matches!(term, Condition::Opaque(_)));

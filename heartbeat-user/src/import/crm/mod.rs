@@ -79,7 +79,9 @@ fn statement(model: &mut Model, keyword: &str, mut words: Words<'_>) -> Result<(
         _ if OTHERS.contains(&keyword) || COMMANDS.contains(&keyword) => {
             // Raw XML has no name that is a word.
             let id = if keyword == "xml" { None } else { words.next() };
-            let id = id.map(|word| word.text.clone()).unwrap_or_default();
+            let id = id
+                .map_or("", |word| word.text.trim_end_matches(':'))
+                .to_owned();
             model.others.push(words.other(keyword, id));
         }
         _ => {

@@ -131,7 +131,14 @@ impl State<'_> {
     fn colocations(&mut self, colocations: &[Result<Ready<Score>, Remark>]) {
         let mut between: BTreeMap<Pair, Between<Score>> = BTreeMap::new();
         let mut sequence: Vec<Pair> = Vec::new();
-        for (index, ready) in colocations.iter().enumerate() {
+        // Those that attract come first: the others can be turned round.
+        let apart = |index: &usize| {
+            let ready = colocations[*index].as_ref();
+            ready.is_ok_and(|ready| ready.what < Score::ZERO)
+        };
+        let (last, first): (Vec<usize>, Vec<usize>) = (0..colocations.len()).partition(apart);
+        for index in first.into_iter().chain(last) {
+            let ready = &colocations[index];
             let input = &self.model.colocations[index];
             let (subject, place) = (format!("colocation {}", input.id), input.place.clone());
             let ready = match ready {

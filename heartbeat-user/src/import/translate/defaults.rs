@@ -17,9 +17,9 @@ pub(super) struct Defaults {
     /// Of one resource: that of a group is the sum over its own.
     pub(super) stickiness: Score,
     /// 0 is never.
-    threshold: u32,
+    pub(super) threshold: u32,
     /// `None` is for ever.
-    failure_timeout: Option<Duration>,
+    pub(super) failure_timeout: Option<Duration>,
     /// Of all operations.
     pub(super) timeout: Option<Duration>,
     /// Where it is said that resources are not managed.

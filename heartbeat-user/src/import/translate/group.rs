@@ -162,11 +162,18 @@ pub(super) fn blocks(
     for member in &unit.members {
         let primitive = &model.primitives[*member];
         let owner = format!("resource {}", primitive.id);
-        let meta = Meta::read(&owner, &primitive.settings.meta, alone);
-        let sticks = meta
-            .stickiness
-            .or(own.stickiness)
-            .unwrap_or(defaults.stickiness);
+        let mut meta = Meta::read(&owner, &primitive.settings.meta, alone);
+        let group = unit.group.map(|index| &model.groups[index]);
+        // What was tied to a group inherits nothing from it.
+        let heir = group.is_none_or(|group| group.members.contains(&primitive.id));
+        if !heir {
+            let threshold = own.threshold.map(|_| defaults.threshold);
+            meta.threshold = meta.threshold.or(threshold);
+            let timeout = own.failure_timeout.map(|_| defaults.failure_timeout);
+            meta.failure_timeout = meta.failure_timeout.or(timeout);
+        }
+        let inherited = own.stickiness.filter(|_| heir);
+        let sticks = meta.stickiness.or(inherited).unwrap_or(defaults.stickiness);
         stickiness = stickiness + sticks;
         runs = match meta.runs {
             Some(false) => false,

@@ -133,7 +133,7 @@ fn locate(
         let group = plan.units[unit].group.map(|group| &model.groups[group].id);
         if plan.units[unit].members.len() > 1 && group != Some(id) {
             notes.push(Comment::general(format!(
-                "it was about {id}, whom all of the group {} joins",
+                "it was about {id}, and is now about the whole group {}",
                 plan.units[unit].name
             )));
         }

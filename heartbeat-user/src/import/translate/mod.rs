@@ -20,7 +20,7 @@ mod vip;
 use super::{
     Options,
     corosync::Section,
-    emit::{Block, Comment, Document, Remark},
+    emit::{Block, Comment, Document, Remark, Value},
     model::{Attrs, Model},
     place::Place,
     values,
@@ -41,14 +41,11 @@ pub(super) fn translate(
     let orders = pairs::orders(&model);
     let mut plan = units::plan(&model);
     plan.tie(&model, &colocations, &orders);
-    let mut blocks = vec![
-        intro(files),
-        cluster(corosync.as_ref(), &properties, &defaults),
-        defaults.block(&properties.comments),
-    ];
+    let (name, cluster) = cluster(corosync.as_ref(), &properties, &defaults);
+    let mut blocks = vec![intro(files), cluster, defaults.block(&properties.comments)];
     blocks.extend(links);
     blocks.extend(nodes.blocks());
-    blocks.extend(nodes::witness(corosync.as_ref(), &nodes));
+    blocks.extend(nodes::witness(corosync.as_ref(), &nodes, &name));
     let constraints = constraints::translate(&model, &plan, &colocations, &orders);
     rest.append(&mut plan.comments);
     let mut notes = constraints.within;
@@ -91,11 +88,12 @@ fn intro(files: &[&str]) -> Block {
 /// What a cluster is called that has no name.
 const NAMELESS: &str = "cluster";
 
+/// `[cluster]`, and its name.
 fn cluster(
     corosync: Option<&Section>,
     properties: &properties::Properties,
     defaults: &defaults::Defaults,
-) -> Block {
+) -> (String, Block) {
     let mut block = Block::new("[cluster]");
     let entry = corosync.and_then(|top| {
         let entries = top.named("totem").flat_map(|totem| &totem.entries);
@@ -121,7 +119,7 @@ fn cluster(
             NAMELESS.to_owned()
         }
     };
-    block.field("name", Value::Text(name));
+    block.field("name", Value::Text(name.clone()));
     for place in properties.maintenance.iter().chain(&defaults.unmanaged) {
         block.comments.push(Comment::note(
             format!("the whole cluster was in maintenance, or unmanaged ({place})"),
@@ -134,10 +132,8 @@ fn cluster(
     if let Some(top) = corosync {
         block.after.extend(corosync::remarks(top));
     }
-    block
+    (name, block)
 }
-
-use super::emit::Value;
 
 /// `text` as a name of ours, and a word on what was changed.
 fn renamed(text: &str) -> (String, String) {

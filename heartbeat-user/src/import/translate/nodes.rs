@@ -355,7 +355,7 @@ impl Ids {
 }
 
 /// The third voter that two nodes need, commented out.
-pub(super) fn witness(corosync: Option<&Section>, nodes: &Nodes) -> Option<Block> {
+pub(super) fn witness(corosync: Option<&Section>, nodes: &Nodes, cluster: &str) -> Option<Block> {
     if nodes.list.len() != 2 {
         return None;
     }
@@ -381,7 +381,7 @@ pub(super) fn witness(corosync: Option<&Section>, nodes: &Nodes) -> Option<Block
         .find(|id| nodes.list.iter().all(|node| node.id != *id))
         .unwrap_or(u16::MAX);
     block.comments.push(Comment::general(format!(
-        "  heartbeat witness --iface eth0 --cluster NAME --id {id} {}",
+        "  heartbeat witness --iface eth0 --cluster {cluster} --id {id} {}",
         peers.join(" ")
     )));
     let mut name = "witness".to_owned();

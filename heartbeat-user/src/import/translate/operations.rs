@@ -9,6 +9,16 @@ use crate::import::{
     values,
 };
 
+/// What is refused along with its monitor.
+const OF_MONITORS: [&str; 6] = [
+    "interval",
+    "timeout",
+    "role",
+    "enabled",
+    "OCF_CHECK_LEVEL",
+    "depth",
+];
+
 /// Adds the fields that say what the operations of `primitive` say.
 pub(super) fn translate(
     primitive: &Primitive,
@@ -118,7 +128,7 @@ impl Reader<'_> {
         let mut attrs = op.attrs.clone();
         attrs
             .0
-            .retain(|attr| !["interval", "timeout", "role"].contains(&attr.name.as_str()));
+            .retain(|attr| !OF_MONITORS.contains(&attr.name.as_str()));
         self.rest(op, attrs);
     }
 
@@ -182,7 +192,7 @@ impl Reader<'_> {
                         &attr.place,
                         format!("on-fail={} of {}", attr.value, self.subject(op)),
                         "what follows a failure is not chosen: restart in place, up to migration_threshold, then another node",
-                        "see `Resources` in docs/operations.md",
+                        "nothing is to be done, unless it must be so",
                     )
                     .into(),
                 );
