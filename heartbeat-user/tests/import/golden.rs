@@ -58,6 +58,10 @@ pub(super) fn well_formed(imported: &Imported) {
     }
     let remarks = imported.text.matches("# not translated: ").count();
     assert_eq!(remarks, imported.remarks.len());
+    assert!(
+        !imported.text.contains("says nothing about it"),
+        "a statement was forgotten"
+    );
     assert!(imported.text.lines().all(|line| !line.ends_with(' ')));
 }
 
@@ -129,4 +133,17 @@ fn nodes_alone() {
         &interfaces(&["a", "b", "c"]),
         "nodes.toml",
     );
+}
+
+/// The example in the guide is what the tool reads and prints.
+#[test]
+fn the_guide_shows_the_tutorial_as_it_is() {
+    let guide = include_str!("../../../docs/migrating-from-pacemaker.md");
+    for name in ["tutorial.conf", "tutorial.crm", "tutorial-vip.toml"] {
+        let text = read(name);
+        assert!(
+            guide.contains(&text),
+            "docs/migrating-from-pacemaker.md does not show {name}"
+        );
+    }
 }

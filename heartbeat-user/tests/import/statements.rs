@@ -579,7 +579,7 @@ fn properties() {
 fn statements_without_a_counterpart() {
     for (text, reason) in [
         ("rsc_ticket t T: a", "tickets join clusters"),
-        ("fencing_topology a: b", "leases take its place"),
+        ("fencing_topology a: b", "no fencing device is needed"),
         ("tag t: a b", "a name for several resources"),
         ("role r read xpath:/", "only root may command"),
         ("user u r", "only root may command"),

@@ -188,12 +188,10 @@ pub(super) fn blocks(
     if !changed.is_empty() {
         block.comments.push(Comment::general(changed));
     }
-    if stickiness != defaults.stickiness {
-        if !alone {
-            block.comments.push(Comment::general(
-                "its stickiness is the sum over its resources, as Pacemaker counts it",
-            ));
-        }
+    if stickiness != defaults.stickiness && !alone {
+        block.comments.push(Comment::general(
+            "its stickiness is the sum over its resources, as Pacemaker counts it",
+        ));
     }
     block.field("name", Value::Text(name));
     if stickiness != defaults.stickiness {

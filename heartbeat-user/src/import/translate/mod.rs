@@ -85,6 +85,14 @@ fn intro(files: &[&str]) -> Block {
     }
 }
 
+/// Why fencing devices are left out, and what to think of before.
+const NO_FENCING: (&str, &str) = (
+    "no fencing device is needed for a built-in vip: its lease is granted by a majority of kernels, and its owner's \
+     own kernel stops serving it before another may begin",
+    "leave it out; but if nodes share storage, keep a hung node from writing to it by other means, such as \
+     reservations of the storage",
+);
+
 /// What a cluster is called that has no name.
 const NAMELESS: &str = "cluster";
 

@@ -19,10 +19,7 @@ fn say(other: &Other) -> (&'static str, &'static str) {
             "tickets join clusters of several sites, and heartbeat is one cluster",
             "put voters into three sites, or keep the sites apart",
         ),
-        "fencing_topology" => (
-            "no fencing device is needed: leases take its place",
-            "leave it out",
-        ),
+        "fencing_topology" => super::NO_FENCING,
         "tag" => (
             "a tag is a name for several resources, and constraints name groups here",
             "write the constraint once for each group that is meant",

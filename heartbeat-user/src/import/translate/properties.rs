@@ -92,11 +92,7 @@ impl Topic {
 
     fn say(self) -> (&'static str, &'static str) {
         match self {
-            Self::Fencing => (
-                "no fencing device is needed: a node serves by a lease of a majority of kernels, and one that cannot \
-                 renew it has stopped serving before another may begin",
-                "nothing is to be done; docs/leases.md says what is assumed, and that only the built-in vip is guarded by the kernel",
-            ),
+            Self::Fencing => super::NO_FENCING,
             Self::Itself => (
                 "it is about Pacemaker's own processes",
                 "nothing is to be done",

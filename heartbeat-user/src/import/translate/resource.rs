@@ -69,7 +69,8 @@ pub(super) fn kind(primitive: &Primitive) -> Result<Kind, (String, &'static str)
     match class.as_str() {
         "ocf" => match provider.as_deref().unwrap_or("heartbeat") {
             "pacemaker" if PACEMAKERS_OWN.contains(&kind.as_str()) => Err((
-                "the agent is a part of Pacemaker and talks to its daemons, which are not there".to_owned(),
+                "the agent is a part of Pacemaker and talks to its daemons, which are not there"
+                    .to_owned(),
                 "watch what it watched by the monitor of the resource that needs it",
             )),
             provider => Ok(Kind::Ocf(format!("ocf:{provider}:{kind}"))),
@@ -77,7 +78,9 @@ pub(super) fn kind(primitive: &Primitive) -> Result<Kind, (String, &'static str)
         "systemd" => Ok(Kind::Systemd(suffixed(), None)),
         "service" => Ok(Kind::Systemd(
             suffixed(),
-            Some("the class \"service\" takes a unit of systemd if there is one, and so it is here"),
+            Some(
+                "the class \"service\" takes a unit of systemd if there is one, and so it is here",
+            ),
         )),
         // As a command it would not do: its `status` exits with 3 when it is stopped, not with 7.
         "lsb" => Ok(Kind::Systemd(
@@ -86,12 +89,10 @@ pub(super) fn kind(primitive: &Primitive) -> Result<Kind, (String, &'static str)
                 "an init script is run by systemd, which makes a unit of it; `systemctl status` tells whether yours does, else write a unit",
             ),
         )),
-        "stonith" => Err((
-            "no fencing device is needed: a node serves by a lease of a majority of kernels, and one that cannot \
-             renew it has stopped serving before another may begin"
-                .to_owned(),
-            "leave it out; docs/leases.md says what is assumed instead",
-        )),
+        "stonith" => {
+            let (reason, remedy) = super::NO_FENCING;
+            Err((reason.to_owned(), remedy))
+        }
         class => Err((
             format!("heartbeat has no resources of the class \"{class}\""),
             "write a unit of systemd, an OCF agent, or commands for the type exec",
