@@ -12,6 +12,7 @@ pub mod control;
 pub mod dataplane;
 pub mod decisions;
 pub mod hooks;
+pub mod import;
 mod incarnation;
 pub mod logging;
 pub mod net;

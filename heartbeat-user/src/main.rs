@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use heartbeat_user::{
     agent,
     commands::{
-        check, events, keygen, load, operate, ping, resource, simulate, status, verify, witness,
+        check, events, import, keygen, load, operate, ping, resource, simulate, status, verify, witness,
     },
     config::{self, Config, XdpMode},
     control::protocol::Request,
@@ -35,6 +35,8 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Write a configuration from one of Corosync and Pacemaker
+    Import(import::Import),
     /// Make a cluster key
     Keygen {
         /// Where to write it
@@ -263,6 +265,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run { config } => agent::run(config.load()?)?,
         Command::Check { config } => return check::check(&config.config, config.node.as_deref()),
+        Command::Import(flags) => flags.run()?,
         Command::Keygen { output, force } => keygen::keygen(&output, force)?,
         Command::Status {
             config,

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod events;
+pub mod import;
 pub mod keygen;
 pub mod load;
 mod mode;

@@ -21,7 +21,7 @@ pub mod key;
 mod merge;
 mod nodes;
 mod read;
-mod report;
+pub(crate) mod report;
 mod resolve;
 mod scores;
 mod sections;

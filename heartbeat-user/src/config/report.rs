@@ -198,7 +198,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// `text` fit for a message: on one line, of bounded length, without what may be a key.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
     let mut count = 0;

@@ -1,0 +1,268 @@
+//! `heartbeat import`: writes a configuration of ours from one of Corosync and Pacemaker.
+//!
+//! Reads the files that it is given and nothing else, and never replaces a file unless told to.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+
+use super::output;
+use crate::import::{Imported, Input, Inputs, Options, import};
+
+/// What to import, and where to.
+#[derive(Clone, Debug, Args)]
+pub struct Import {
+    /// Nodes and networks: corosync.conf
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["crm", "cib"])]
+    corosync: Option<PathBuf>,
+    /// Resources: what `crm configure show` prints, or cib.xml
+    #[arg(long, value_name = "FILE")]
+    crm: Option<PathBuf>,
+    /// Resources: cib.xml, as `cibadmin --query` prints it
+    #[arg(long, value_name = "FILE", conflicts_with = "crm")]
+    cib: Option<PathBuf>,
+    /// Interface of a link, once for each link: corosync.conf does not name them
+    #[arg(long, value_name = "NAME")]
+    interface: Vec<String>,
+    /// Make built-in vips of IPaddr2 resources: only those are guarded by the kernel
+    #[arg(long)]
+    builtin_vip: bool,
+    /// Where to write the configuration; standard output, if absent
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(long, requires = "output")]
+    force: bool,
+}
+
+impl Import {
+    /// Writes the configuration, and to standard error what came of the input.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let inputs = Inputs {
+            corosync: self.corosync.as_deref().map(read).transpose()?,
+            resources: self
+                .crm
+                .as_deref()
+                .or(self.cib.as_deref())
+                .map(read)
+                .transpose()?,
+        };
+        let options = Options {
+            interfaces: self.interface.clone(),
+            builtin_vip: self.builtin_vip,
+        };
+        let imported = import(&inputs, &options)?;
+        match &self.output {
+            Some(path) => write(path, &imported.text, self.force)?,
+            None => {
+                output::print(&imported.text)?;
+            }
+        }
+        // The configuration is written even if nobody reads this.
+        let _ = io::stderr().write_all(summary(&imported, self.output.as_deref()).as_bytes());
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Input> {
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        anyhow!(
+            "{}:{line}: the file is not UTF-8 text from here on\n  save it as UTF-8",
+            path.display()
+        )
+    })?;
+    Ok(Input {
+        name: path.display().to_string(),
+        text,
+    })
+}
+
+/// Writes the file whole or not at all, and replaces one that is there only by `force`.
+fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
+    let written = if force {
+        replace(path, text)
+    } else {
+        create(path, text)
+    };
+    written.map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::AlreadyExists => "name another file, or replace this one with --force",
+            _ => "name another file with --output",
+        };
+        anyhow!("writing {}: {error}\n  {remedy}", path.display())
+    })
+}
+
+/// Parameters of resources may be passwords, so the file is for root only, as Pacemaker's is.
+fn create(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Ours, and broken. If it cannot be removed, the first error still tells more.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.new", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    create(&temporary, text)?;
+    fs::rename(&temporary, path).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+fn summary(imported: &Imported, output: Option<&Path>) -> String {
+    let counts = &imported.counts;
+    let of = |count: usize, what: &str| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{count} {what}{plural}")
+    };
+    let mut text = format!(
+        "imported {}, {}, {} with {}, {}",
+        of(counts.nodes, "node"),
+        of(counts.links, "link"),
+        of(counts.groups, "group"),
+        of(counts.resources, "resource"),
+        of(counts.constraints, "constraint"),
+    );
+    // Writing to a String cannot fail.
+    let _ = match output {
+        Some(path) => writeln!(text, " to {}", path.display()),
+        None => writeln!(text),
+    };
+    if !imported.remarks.is_empty() {
+        let _ = writeln!(text, "not translated, for reasons that stand in the file:");
+    }
+    for remark in &imported.remarks {
+        let _ = writeln!(text, "  {}", remark.what());
+    }
+    text.push_str("next: read the comments, then run `heartbeat check`\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt as _;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(test: &str) -> Self {
+            let name = format!("heartbeat-import-{test}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+            let path = self.0.join(name);
+            fs::write(&path, bytes).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn flags(crm: PathBuf, output: PathBuf) -> Import {
+        Import {
+            corosync: None,
+            crm: Some(crm),
+            cib: None,
+            interface: Vec::new(),
+            builtin_vip: false,
+            output: Some(output),
+            force: false,
+        }
+    }
+
+    #[test]
+    fn writes_a_private_file_and_replaces_it_only_by_force() {
+        let scratch = Scratch::new("force");
+        let crm = scratch.file("crm", b"primitive x Dummy params password=sesame\n");
+        let output = scratch.0.join("heartbeat.toml");
+        let mut import = flags(crm.clone(), output.clone());
+        import.run().unwrap();
+        let first = fs::read_to_string(&output).unwrap();
+        assert!(first.contains("password = \"sesame\""), "{first}");
+        assert_eq!(output.metadata().unwrap().mode() & 0o7777, 0o600);
+
+        fs::write(&crm, "primitive y Dummy\n").unwrap();
+        let error = format!("{:#}", import.run().unwrap_err());
+        assert!(
+            error.contains("File exists") && error.contains("--force"),
+            "{error}"
+        );
+        assert_eq!(fs::read_to_string(&output).unwrap(), first);
+
+        import.force = true;
+        import.run().unwrap();
+        assert!(
+            fs::read_to_string(&output)
+                .unwrap()
+                .contains("name = \"y\"")
+        );
+        assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_bad_input_leaves_no_output_and_is_told_by_file_and_line() {
+        let scratch = Scratch::new("bad");
+        let output = scratch.0.join("heartbeat.toml");
+        let said = |crm: &Path| {
+            format!(
+                "{:#}",
+                flags(crm.to_owned(), output.clone()).run().unwrap_err()
+            )
+        };
+        let broken = scratch.file("broken", b"node a\nbogus\n");
+        assert!(said(&broken).contains("broken:2: no statement begins with \"bogus\""));
+        let latin = scratch.file("latin", b"node a\n# \xe9\n");
+        assert!(said(&latin).contains("latin:2: the file is not UTF-8"));
+        assert!(said(&scratch.0.join("missing")).contains("missing"));
+        assert!(!output.exists());
+    }
+
+    #[test]
+    fn the_summary_counts_and_names_what_is_left_out() {
+        let scratch = Scratch::new("summary");
+        let crm = scratch.file("crm", b"primitive x Dummy\ntag t: x\n");
+        let inputs = Inputs {
+            corosync: None,
+            resources: Some(Input {
+                name: "crm".to_owned(),
+                ..read(&crm).unwrap()
+            }),
+        };
+        let imported = import(&inputs, &Options::default()).unwrap();
+        assert_eq!(
+            summary(&imported, Some(Path::new("out"))),
+            "imported 0 nodes, 1 link, 1 group with 1 resource, 0 constraints to out\n\
+             not translated, for reasons that stand in the file:\n  tag t (crm:2)\n\
+             next: read the comments, then run `heartbeat check`\n"
+        );
+    }
+}

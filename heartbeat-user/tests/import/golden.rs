@@ -1,0 +1,149 @@
+//! Whole configurations and what becomes of them, as files side by side. `UPDATE=1` writes the expected
+//! files anew: read the difference before committing it.
+
+use std::{fs, path::PathBuf};
+
+use heartbeat_user::import::{Imported, Inputs, Options, import};
+
+use super::input;
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/import")
+        .join(name)
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(fixture(name)).expect("a fixture")
+}
+
+fn imported(corosync: Option<&str>, resources: Option<&str>, options: &Options) -> Imported {
+    let inputs = Inputs {
+        corosync: corosync.and_then(|name| input(name, &read(name))),
+        resources: resources.and_then(|name| input(name, &read(name))),
+    };
+    import(&inputs, options).expect("the fixture is good")
+}
+
+/// Compares with the expected file, after checks that hold for every output.
+fn golden(corosync: Option<&str>, resources: Option<&str>, options: &Options, expected: &str) {
+    let imported = imported(corosync, resources, options);
+    well_formed(&imported);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(fixture(expected), &imported.text).expect("writing the expected file");
+    }
+    let expected = read(expected);
+    assert!(
+        imported.text == expected,
+        "the output differs from what is expected (UPDATE=1 writes it anew):\n{}",
+        imported.text
+    );
+}
+
+/// It is TOML, its tables are ours, and the remarks in it are those that are reported.
+pub(super) fn well_formed(imported: &Imported) {
+    let table = toml::de::DeTable::parse(&imported.text).expect("valid TOML");
+    let known = [
+        "cluster",
+        "defaults",
+        "link",
+        "node",
+        "group",
+        "location",
+        "colocation",
+        "order",
+    ];
+    for name in table.get_ref().keys() {
+        assert!(known.contains(&&**name.get_ref()), "{name:?}");
+    }
+    let remarks = imported.text.matches("# not translated: ").count();
+    assert_eq!(remarks, imported.remarks.len());
+    assert!(
+        !imported.text.contains("says nothing about it"),
+        "a statement was forgotten"
+    );
+    assert!(imported.text.lines().all(|line| !line.ends_with(' ')));
+}
+
+fn interfaces(names: &[&str]) -> Options {
+    Options {
+        interfaces: names.iter().map(|name| (*name).to_owned()).collect(),
+        builtin_vip: false,
+    }
+}
+
+#[test]
+fn the_tutorials_two_nodes() {
+    golden(
+        Some("tutorial.conf"),
+        Some("tutorial.crm"),
+        &Options::default(),
+        "tutorial.toml",
+    );
+}
+
+#[test]
+fn the_tutorials_two_nodes_with_a_guarded_address() {
+    let options = Options {
+        interfaces: Vec::new(),
+        builtin_vip: true,
+    };
+    golden(
+        Some("tutorial.conf"),
+        Some("tutorial.crm"),
+        &options,
+        "tutorial-vip.toml",
+    );
+}
+
+#[test]
+fn three_nodes_with_nearly_everything() {
+    let options = Options {
+        interfaces: vec!["bond0".to_owned()],
+        builtin_vip: true,
+    };
+    golden(Some("knet.conf"), Some("knet.crm"), &options, "knet.toml");
+}
+
+#[test]
+fn the_old_style_that_names_no_addresses() {
+    golden(
+        Some("oldstyle.conf"),
+        Some("oldstyle.crm"),
+        &Options::default(),
+        "oldstyle.toml",
+    );
+}
+
+#[test]
+fn an_exported_cib() {
+    golden(
+        Some("cluster.conf"),
+        Some("cluster.xml"),
+        &interfaces(&["ens1"]),
+        "cluster.toml",
+    );
+}
+
+#[test]
+fn nodes_alone() {
+    golden(
+        Some("knet.conf"),
+        None,
+        &interfaces(&["a", "b", "c"]),
+        "nodes.toml",
+    );
+}
+
+/// The example in the guide is what the tool reads and prints.
+#[test]
+fn the_guide_shows_the_tutorial_as_it_is() {
+    let guide = include_str!("../../../docs/migrating-from-pacemaker.md");
+    for name in ["tutorial.conf", "tutorial.crm", "tutorial-vip.toml"] {
+        let text = read(name);
+        assert!(
+            guide.contains(&text),
+            "docs/migrating-from-pacemaker.md does not show {name}"
+        );
+    }
+}
