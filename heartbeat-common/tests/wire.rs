@@ -9,8 +9,8 @@ use heartbeat_common::{
     siphash::SipKey,
     time::Boottime,
     wire::{
-        self, ClusterId, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId,
-        Liveness, MAX_LEASES, NodeId, NodeState, Sequence, TAG_LEN, WireError, offset,
+        self, ClusterId, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId, Liveness,
+        MAX_LEASES, NodeId, NodeState, Sequence, TAG_LEN, WireError, offset,
     },
 };
 use proptest::prelude::*;

@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use heartbeat_user::{
     agent,
     commands::{
-        check, events, import, keygen, load, operate, ping, resource, simulate, status, verify, witness,
+        check, events, import, keygen, load, operate, ping, resource, simulate, status, verify,
+        witness,
     },
     config::{self, Config, XdpMode},
     control::protocol::Request,

@@ -22,11 +22,7 @@ const OLD_HOOKS: Duration = Duration::from_secs(600);
 
 impl Reason<'_> {
     /// Reads the file anew, and says what came of it.
-    pub(super) fn reload(
-        &mut self,
-        hooks: &mut Hooks,
-        ended: &UnboundedSender<Ended>,
-    ) -> Response {
+    pub(super) fn reload(&mut self, hooks: &mut Hooks, ended: &UnboundedSender<Ended>) -> Response {
         match self.try_reload(hooks, ended) {
             Ok(text) => Response::Done { text },
             Err(error) => Response::Error {
@@ -35,11 +31,7 @@ impl Reason<'_> {
         }
     }
 
-    fn try_reload(
-        &mut self,
-        hooks: &mut Hooks,
-        ended: &UnboundedSender<Ended>,
-    ) -> Result<String> {
+    fn try_reload(&mut self, hooks: &mut Hooks, ended: &UnboundedSender<Ended>) -> Result<String> {
         let new = Config::load(&self.file.path, Some(&self.file.local().name))?;
         let changes = self.file.difference(&new);
         let needs_restart: Vec<String> = changes

@@ -551,7 +551,10 @@ impl<R: FnMut(Told)> Body<R> {
                 Ok(held) => self.held.push(held),
                 Err(error) => {
                     // The interface was there a moment ago.
-                    log::error!("vip {}: {error:#}; the rest of the change is not applied", vip.name);
+                    log::error!(
+                        "vip {}: {error:#}; the rest of the change is not applied",
+                        vip.name
+                    );
                     return;
                 }
             }

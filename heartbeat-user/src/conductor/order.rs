@@ -62,7 +62,10 @@ pub enum Order {
         part: Part,
     },
     /// The configuration has changed: all addresses and groups, those that there were in their places.
-    Replan { vips: Vec<Vip>, groups: Vec<Group> },
+    Replan {
+        vips: Vec<Vip>,
+        groups: Vec<Group>,
+    },
     /// Announce anew whatever is held: others may have believed that it had moved.
     Reassert,
     /// Remove all addresses and end.

@@ -9,9 +9,7 @@ use std::{hash::Hasher as _, net::IpAddr, time::Duration};
 use heartbeat_common::siphash::SipKey;
 use siphasher::sip::SipHasher24;
 
-use super::{
-    types::{Config, Exec, Group, Ocf, Resource, ResourceKind},
-};
+use super::types::{Config, Exec, Group, Ocf, Resource, ResourceKind};
 
 impl Config {
     /// Equal on nodes whose configurations agree, and as good as never on others. Not 0.

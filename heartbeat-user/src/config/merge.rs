@@ -76,7 +76,10 @@ fn removed(group: &Group) -> Group {
 
 /// The place of an address, a new one if it has none.
 fn place(vips: &mut Vec<Vip>, vip: &Vip) -> Result<usize, String> {
-    match vips.iter().position(|old| old.address.address == vip.address.address) {
+    match vips
+        .iter()
+        .position(|old| old.address.address == vip.address.address)
+    {
         Some(index) if vips[index] == *vip => Ok(index),
         Some(_) => Err(format!(
             "address {} has another group, name, prefix or interface",

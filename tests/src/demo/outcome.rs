@@ -249,7 +249,7 @@ mod tests {
         let found = |list: &[(&str, u64)], fault_at: Option<u64>| {
             let acquisition = |(node, majority): &(&str, u64)| Acquisition {
                 node: (*node).to_owned(),
-                vip: "service".to_owned(),
+                group: "service".to_owned(),
                 majority: at(*majority),
             };
             let all = list.iter().map(acquisition).collect();
