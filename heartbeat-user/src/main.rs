@@ -235,7 +235,7 @@ enum OnOff {
 #[derive(Debug, Args)]
 struct ConfigArgs {
     /// The configuration
-    #[arg(long, short = 'f', value_name = "FILE", default_value = config::DEFAULT_PATH, env = "HEARTBEAT_CONFIG")]
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH, env = "HEARTBEAT_CONFIG")]
     config: PathBuf,
     /// Name of the local node, instead of the configuration's or the host's
     #[arg(long, value_name = "NAME")]
@@ -369,5 +369,15 @@ impl Cleanup {
             node: self.on,
         };
         operate::run(&self.config.load()?.socket(), &request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn definition_is_consistent() {
+        super::Cli::command().debug_assert();
     }
 }

@@ -31,7 +31,7 @@ use crate::{
     dataplane::{Dataplane, Setup},
     incarnation,
     pulse::{Directive, Directives, Identity, Pulse, Sink},
-    resources::{Agents, Places},
+    resources::{Agents, Places, Watcher},
 };
 use groups::Groups;
 pub use lock::InstanceLock;
@@ -126,7 +126,11 @@ fn run_loaded(
         report: move |told| drop(told_reports.send(Report::Conductor(told))),
     };
     let conductor = Conductor::start(config, &inherited, (orders.clone(), orders_inbox), ends)?;
-    let agents = Agents::new(Places::of(config));
+    let watcher = {
+        let _inside = runtime.enter();
+        Watcher::start(dataplane.process_exits())
+    };
+    let agents = Agents::new(Places::of(config)).with_watcher(watcher);
     runtime.spawn(performers::perform(agents, orders.clone(), work_inbox));
     let sink = Wires { orders, reports };
     let started = Pulse::start(

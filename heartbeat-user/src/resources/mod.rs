@@ -4,6 +4,7 @@
 
 mod done;
 mod exec;
+mod exits;
 pub mod ocf;
 pub mod process;
 mod sys;
@@ -21,6 +22,7 @@ use heartbeat_core::resource::{Action, Outcome};
 
 pub use self::{
     done::Done,
+    exits::Watcher,
     timeouts::{INTERVAL, TIMEOUT, Timeouts},
 };
 use self::{exec::Services, ocf::Library, systemd::Systemd, timeouts::Advice};
@@ -63,6 +65,7 @@ pub struct Agents {
     library: Library,
     services: Services,
     systemd: Systemd,
+    watcher: Option<Watcher>,
 }
 
 impl Agents {
@@ -71,6 +74,15 @@ impl Agents {
             library: Library::new(places.ocf_root, places.scratch, places.node),
             services: Services::new(&places.state),
             systemd: Systemd { bus: places.bus },
+            watcher: None,
+        }
+    }
+
+    /// The same, with a way to hear from the kernel that a process ends.
+    pub fn with_watcher(self, watcher: Watcher) -> Self {
+        Self {
+            watcher: Some(watcher),
+            ..self
         }
     }
 
@@ -117,7 +129,10 @@ impl Agents {
         };
         let named = async {
             match &resource.pidfile {
-                Some(file) => unless_unwatchable(resource, watch::pidfile_end(file.clone())).await,
+                Some(file) => {
+                    let end = watch::pidfile_end(file.clone(), self.watcher.as_ref());
+                    unless_unwatchable(resource, end).await;
+                }
                 None => std::future::pending().await,
             }
         };

@@ -10,7 +10,7 @@ use std::{
 
 use nix::unistd::Pid;
 
-use super::sys::Pidfd;
+use super::{exits::Watcher, sys::Pidfd};
 
 /// How long to wait before a pidfile that names no process is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -98,7 +98,7 @@ pub fn read_pidfile(path: &Path) -> io::Result<Option<Pid>> {
 /// Ends when the process that the file names has ended, and the file names no other that lives.
 ///
 /// Waits for a file that is not there yet: daemons write theirs when they please.
-pub async fn pidfile_end(path: PathBuf) -> io::Result<()> {
+pub async fn pidfile_end(path: PathBuf, watcher: Option<&Watcher>) -> io::Result<()> {
     let named = || read_pidfile(&path).ok().flatten().and_then(Process::find);
     let mut process = loop {
         match named() {
@@ -107,7 +107,10 @@ pub async fn pidfile_end(path: PathBuf) -> io::Result<()> {
         }
     };
     loop {
-        process_end(process).await?;
+        match watcher {
+            Some(watcher) => watcher.end(process).await?,
+            None => process_end(process).await?,
+        }
         match named().filter(|other| *other != process) {
             Some(other) => process = other,
             None => return Ok(()),
@@ -188,7 +191,10 @@ mod tests {
     #[tokio::test]
     async fn a_pidfile_is_waited_for_and_followed() {
         let path = std::env::temp_dir().join(format!("heartbeat-pidfile-{}", std::process::id()));
-        let watching = tokio::spawn(pidfile_end(path.clone()));
+        let watching = tokio::spawn({
+            let path = path.clone();
+            async move { pidfile_end(path, None).await }
+        });
         let (first, one) = sleeper();
         let (second, other) = sleeper();
         fs::write(&path, format!("{}\nmore\n", one.pid)).unwrap();

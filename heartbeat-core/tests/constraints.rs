@@ -1,0 +1,216 @@
+//! Groups that have to do with each other, or with what runs in them, as stories of three nodes: interval
+//! 10 ms, lease 60 ms.
+
+mod support;
+
+use heartbeat_common::wire::NodeId;
+use heartbeat_core::{
+    Command,
+    cluster::Intent,
+    group::{GroupCommand, Note, Reason},
+    placement::{Colocation, Order, Score},
+};
+use support::{MS, timing, world::World};
+
+const WEB: usize = 0;
+const DB: usize = 1;
+
+/// Two groups, each at home on node 1, then 2, then 3.
+fn two_groups(arrange: impl FnOnce(&mut World)) -> World {
+    let mut world = World::new(3, 1, timing(10, 30), &[&[1, 2, 3], &[1, 2, 3]], 1);
+    world.net.latency = 50_000;
+    world.max_lease = 60 * MS;
+    arrange(&mut world);
+    (0..3).for_each(|node| world.boot(node));
+    world.run_for(400 * MS);
+    world.take_log();
+    world
+}
+
+fn tied(score: Score) -> World {
+    two_groups(|world| {
+        world.constraints.colocations = vec![Colocation {
+            group: WEB,
+            with: DB,
+            score,
+        }];
+    })
+}
+
+/// Where both are: machines by index.
+fn places(world: &World) -> [Vec<usize>; 2] {
+    [world.servers(WEB), world.servers(DB)]
+}
+
+/// What all machines were told about groups since the log was taken last: machine, group, why it stops
+/// or nothing if it starts.
+fn course(world: &World) -> Vec<(usize, usize, Option<Reason>)> {
+    let course = world.log.iter().filter_map(|entry| match entry.command {
+        Command::Group { group, command } => match command {
+            GroupCommand::Start(_) => Some((entry.machine, group, None)),
+            GroupCommand::Stop(reason) => Some((entry.machine, group, Some(reason))),
+            GroupCommand::BallotsExhausted => None,
+        },
+        _ => None,
+    });
+    course.collect()
+}
+
+fn note(world: &mut World, machine: usize, group: usize, note: Note) {
+    if let Some(agent) = &mut world.machines[machine].agent {
+        agent.cluster.note(group, note);
+    }
+    world.wake(machine);
+}
+
+#[test]
+fn a_follower_goes_where_its_leader_goes_and_stops_before_it() {
+    let mut world = tied(Score::MUST);
+    assert_eq!(places(&world), [[0], [0]]);
+    world.move_to(0, DB, NodeId(3));
+    world.run_for(500 * MS);
+    assert_eq!(places(&world), [[2], [2]]);
+    assert_eq!(
+        course(&world),
+        [
+            (0, WEB, Some(Reason::Constrained)),
+            (0, DB, Some(Reason::Moved { to: NodeId(3) })),
+            (2, DB, None),
+            (2, WEB, None),
+        ]
+    );
+    world.crash(2);
+    world.run_for(500 * MS);
+    assert_eq!(places(&world), [[0], [0]]);
+}
+
+#[test]
+fn a_follower_without_a_leader_does_not_run() {
+    let mut world = tied(Score::MUST);
+    (0..3).for_each(|machine| note(&mut world, machine, DB, Note::Disabled(true)));
+    world.run_for(500 * MS);
+    assert_eq!(places(&world), [[], []]);
+    (0..3).for_each(|machine| note(&mut world, machine, DB, Note::Disabled(false)));
+    world.run_for(500 * MS);
+    assert_eq!(places(&world), [[0], [0]]);
+}
+
+#[test]
+fn those_that_keep_apart_are_never_together() {
+    let mut world = tied(Score::NEVER);
+    let [web, db] = places(&world);
+    assert_eq!((web.len(), db.len()), (1, 1));
+    assert_ne!(web, db);
+    // The better of the two nodes that are left has the other group.
+    let (web, db) = (web[0], db[0]);
+    world.crash(web);
+    world.run_for(500 * MS);
+    let [web, now] = places(&world);
+    assert_eq!((web.len(), now), (1, vec![db]));
+    assert_ne!(web, [db]);
+}
+
+#[test]
+fn the_second_starts_after_the_first_and_stops_before_it() {
+    let mut world = two_groups(|world| {
+        world.constraints.orders = vec![Order {
+            first: DB,
+            then: WEB,
+            mandatory: true,
+        }];
+    });
+    assert_eq!(places(&world), [[0], [0]]);
+    world.intend(0, Intent::Standby);
+    world.run_for(500 * MS);
+    let stops: Vec<_> = course(&world)
+        .into_iter()
+        .filter(|(machine, _, _)| *machine == 0)
+        .collect();
+    assert_eq!(
+        stops,
+        [
+            (0, WEB, Some(Reason::NodeUnfit)),
+            (0, DB, Some(Reason::NodeUnfit)),
+        ]
+    );
+    assert_eq!(world.servers(DB), [1]);
+}
+
+#[test]
+fn points_say_where_and_stickiness_that_it_stays() {
+    let scored = |stickiness| {
+        two_groups(|world| {
+            world.groups[WEB].locations = vec![(NodeId(3), Score::new(10))];
+            world.groups[WEB].stickiness = stickiness;
+            world.groups[DB].locations = vec![(NodeId(1), Score::NEVER)];
+        })
+    };
+    let mut world = scored(Score::new(9));
+    assert_eq!(places(&world), [[2], [1]]);
+    world.crash(2);
+    world.run_for(300 * MS);
+    assert_eq!(places(&world), [[0], [1]]);
+    // It is better by 10, and staying is worth 9.
+    world.boot(2);
+    world.run_for(500 * MS);
+    assert_eq!(places(&world), [[2], [1]]);
+
+    let mut world = scored(Score::new(10));
+    world.crash(2);
+    world.run_for(300 * MS);
+    world.boot(2);
+    world.run_for(500 * MS);
+    assert_eq!(places(&world), [[0], [1]]);
+}
+
+#[test]
+fn a_node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
+    let mut world = two_groups(|_| {});
+    note(&mut world, 0, WEB, Note::Barred(true));
+    world.run_for(200 * MS);
+    assert_eq!(places(&world), [[1], [0]]);
+    assert_eq!(course(&world)[0], (0, WEB, Some(Reason::Failed)));
+    // Nobody told the others; whoever hands it back finds that it is not taken.
+    world.run_for(500 * MS);
+    assert_eq!(places(&world), [[1], [0]]);
+}
+
+#[test]
+fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
+    let mut world = two_groups(|_| {});
+    world.errand_takes = 60_000 * MS;
+    note(&mut world, 0, WEB, Note::Blocked(true));
+    world.intend(0, Intent::Standby);
+    world.run_for(5_000 * MS);
+    assert_eq!(world.servers(WEB), [0; 0], "its guard is closed");
+    let started = |group| {
+        let course = course(&world);
+        course
+            .iter()
+            .any(|(machine, of, why)| (*machine, *of, why) == (1, group, &None))
+    };
+    assert!(!started(WEB), "nobody else may start it");
+    assert!(
+        started(DB),
+        "patience ends for what is not known to be blocked"
+    );
+}
+
+#[test]
+fn in_maintenance_a_group_is_kept_and_none_is_taken() {
+    let mut world = two_groups(|_| {});
+    for machine in 0..3 {
+        note(&mut world, machine, WEB, Note::Maintained(true));
+    }
+    world.intend(0, Intent::Standby);
+    world.run_for(500 * MS);
+    assert_eq!(places(&world), [[0], [1]]);
+    world.crash(0);
+    world.run_for(500 * MS);
+    assert_eq!(places(&world), [vec![], vec![1]]);
+    for machine in 1..3 {
+        note(&mut world, machine, WEB, Note::Maintained(false));
+    }
+    world.run_for(500 * MS);
+    assert_eq!(places(&world), [[1], [1]]);
+}
