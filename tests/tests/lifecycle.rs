@@ -68,8 +68,7 @@ fn an_agent_that_is_told_to_end_takes_all_of_it_along() -> Result<()> {
             // Which is no reason to end.
             a.agent()?.signal(Signal::SIGHUP)?;
             wait_until(SOON, "the log tells of SIGHUP", || {
-                Ok(a.logged()?
-                    .contains("SIGHUP: the configuration is read at start only"))
+                Ok(a.logged()?.contains("SIGHUP: nothing has changed"))
             })?;
             let programs = traces::program_ids(a)?;
             let during = Network::of(Some(&a.ns))?;

@@ -20,7 +20,7 @@ use heartbeat_core::{
 use crate::{
     clock,
     conductor::{GroupNow, Part, Told},
-    config::{Config, Group, Resource},
+    config::{Config, Group, Resource, ResourceKind},
     control::protocol::{self, FailedAction, What},
     decisions::{Book, Subject},
 };
@@ -100,7 +100,10 @@ impl Groups {
                 }
                 let quiet = before.0 == Some(*state) || *state == ResourceState::Unknown;
                 let first = before.0.is_none() && *state == ResourceState::Stopped;
-                (!quiet && !first).then(|| What::Resource {
+                // Of addresses there are events of their own.
+                let told = is_address(self.resource(*part))
+                    && !matches!(state, ResourceState::Failed | ResourceState::Blocked);
+                (!quiet && !first && !told).then(|| What::Resource {
                     resource: self.resource(*part).name.clone(),
                     state: state.name().to_owned(),
                 })
@@ -146,8 +149,14 @@ impl Groups {
                     GroupNow::Blocked => own.blocked = true,
                     GroupNow::Unblocked => own.blocked = false,
                 }
-                Some(What::Group {
-                    group: self.config.groups[*group].name.clone(),
+                let group = &self.config.groups[*group];
+                let told = group.resources.iter().all(is_address)
+                    && matches!(
+                        now,
+                        GroupNow::Started | GroupNow::Incomplete | GroupNow::Stopped
+                    );
+                (!told).then(|| What::Group {
+                    group: group.name.clone(),
                     state: now.name().to_owned(),
                 })
             }
@@ -349,6 +358,10 @@ impl Own {
                 .collect(),
         }
     }
+}
+
+fn is_address(resource: &Resource) -> bool {
+    matches!(resource.kind, ResourceKind::Vip(_))
 }
 
 /// The wall-clock time of an instant, in nanoseconds since 1970.

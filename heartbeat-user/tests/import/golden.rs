@@ -3,7 +3,10 @@
 
 use std::{fs, path::PathBuf};
 
-use heartbeat_user::import::{Imported, Inputs, Options, import};
+use heartbeat_user::{
+    config::Config,
+    import::{Imported, Inputs, Options, import},
+};
 
 use super::input;
 
@@ -146,4 +149,48 @@ fn the_guide_shows_the_tutorial_as_it_is() {
             "docs/migrating-from-pacemaker.md does not show {name}"
         );
     }
+}
+
+/// Our own parser takes what the tool writes, once its advice is followed: `changes` are what the operator
+/// does.
+fn accepted(expected: &str, node: &str, changes: &[(&str, &str)]) {
+    let mut text = read(expected);
+    for (old, new) in changes {
+        assert!(text.contains(old), "no {old:?} in {expected}");
+        text = text.replace(old, new);
+    }
+    let path = PathBuf::from(expected);
+    let config = Config::parse(&text, &path, Some(node), node).expect("a good configuration");
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn with_a_witness_the_tutorials_configuration_is_good() {
+    let witness = [
+        ("#[[node]]", "[[node]]"),
+        ("#name = \"witness\"", "name = \"witness\""),
+        ("#id = 3", "id = 3"),
+        ("#role = ", "role = "),
+        (
+            "#addresses = [\"ADDRESS\"]",
+            "addresses = [\"192.168.1.103\"]",
+        ),
+    ];
+    for expected in ["tutorial.toml", "tutorial-vip.toml"] {
+        accepted(expected, "node1", &witness);
+        let error = Config::parse(
+            &read(expected),
+            &PathBuf::from(expected),
+            Some("node1"),
+            "x",
+        );
+        let error = error.expect_err("two voters are refused").to_string();
+        assert!(error.contains("add a witness"), "{error}");
+    }
+}
+
+#[test]
+fn three_nodes_with_nearly_everything_are_good_as_they_are() {
+    accepted("knet.toml", "erp-a", &[]);
+    accepted("nodes.toml", "erp-a", &[]);
 }
