@@ -63,7 +63,7 @@ fn an_agent_whose_slow_side_hangs_gives_its_groups_up() -> Result<()> {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
         let pid = cluster.node_mut("a")?.agent()?.pid();
-        let frozen = Frozen::all_but(pid, &["pulse", "vip"])?;
+        let frozen = Frozen::all_but(pid, &["pulse", "conductor"])?;
         ensure!(!frozen.0.is_empty(), "nothing was stopped");
         wait_served(&client, "b", options().agent_stall + SOON)?;
         // The thread that moves addresses is not the one that hangs.

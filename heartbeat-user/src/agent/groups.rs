@@ -19,7 +19,7 @@ use heartbeat_core::{
 
 use crate::{
     clock,
-    conductor::{GroupNow, Part, Told},
+    conductor::{GroupNow, Part, Told, Wish},
     config::{Config, Group, Resource, ResourceKind},
     control::protocol::{self, FailedAction, What},
     decisions::{Book, Subject},
@@ -254,6 +254,19 @@ impl Groups {
         self.book.get(&subject).unwrap_or(false)
     }
 
+    /// What operators want of the groups that this node may serve.
+    pub(super) fn wishes(&self) -> Vec<Wish> {
+        let wish = |group: &Group| Wish {
+            maintained: self.is_maintained(group),
+            enabled: group
+                .resources
+                .iter()
+                .map(|resource| !self.is_resource_stopped(resource))
+                .collect(),
+        };
+        self.config.served_groups().iter().map(wish).collect()
+    }
+
     /// Forgets the failed actions of these resources on this node.
     pub(super) fn forget(&mut self, parts: &[Part]) {
         let names: Vec<_> = parts
@@ -271,11 +284,13 @@ impl Groups {
         all
     }
 
-    /// The group with this index, whose owner and lease the caller knows.
+    /// The group with this index, whose owner and lease the caller knows. What a node reported that is
+    /// not there any more (`lives`) counts for nothing.
     pub(super) fn describe(
         &self,
         index: usize,
         owner: Option<NodeId>,
+        lives: impl Fn(NodeId) -> bool,
         name: impl Fn(NodeId) -> String,
     ) -> protocol::Group {
         let group = &self.config.groups[index];
@@ -284,7 +299,7 @@ impl Groups {
         if self.config.served_groups().get(index).is_some() {
             reports.push((local, self.own[index].report(group)));
         }
-        for (peer, report) in &self.peers {
+        for (peer, report) in self.peers.iter().filter(|(peer, _)| lives(**peer)) {
             let said = report.groups.iter().find(|said| said.name == group.name);
             reports.extend(said.map(|said| (*peer, said.clone())));
         }

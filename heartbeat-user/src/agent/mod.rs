@@ -125,7 +125,9 @@ fn run_loaded(
         work,
         report: move |told| drop(told_reports.send(Report::Conductor(told))),
     };
-    let conductor = Conductor::start(config, &inherited, (orders.clone(), orders_inbox), ends)?;
+    let groups = Groups::open(Arc::clone(config), identity.incarnation)?;
+    let channel = (orders.clone(), orders_inbox);
+    let conductor = Conductor::start(config, &inherited, groups.wishes(), channel, ends)?;
     let watcher = {
         let _inside = runtime.enter();
         Watcher::start(dataplane.process_exits())
@@ -151,9 +153,7 @@ fn run_loaded(
         }
     };
     let threads = Threads { pulse, conductor };
-    let reason = Groups::open(Arc::clone(config), identity.incarnation).and_then(|groups| {
-        reason::Reason::new(Arc::clone(config), keys, dataplane, local, &threads, groups)
-    });
+    let reason = reason::Reason::new(Arc::clone(config), keys, dataplane, local, &threads, groups);
     match reason {
         Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads)),
         Err(error) => {

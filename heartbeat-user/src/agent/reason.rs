@@ -63,13 +63,13 @@ pub(super) struct Reason<'a> {
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
     /// What was carried out of what operators decided.
-    applied: Vec<Applied>,
+    pub(super) applied: Vec<Applied>,
     last_beat: Boottime,
 }
 
 /// What operators want of a group, as far as it was passed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Applied {
+pub(super) struct Applied {
     maintained: bool,
     stopped: bool,
     resources_stopped: Vec<bool>,

@@ -2,12 +2,16 @@
 //!
 //! All or nothing: a file that is bad, or that changes what only a restart can, changes nothing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
-use tokio::{sync::mpsc::UnboundedSender, time::Duration};
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::{operate::Operator, reason::Reason, view};
+use super::{
+    operate::Operator,
+    reason::{Applied, Reason},
+    view,
+};
 use crate::{
     conductor::Order,
     config::{Change, Config},
@@ -62,6 +66,7 @@ impl Reason<'_> {
         view::lock(&self.view).replan(Arc::clone(&merged), digest, self.dataplane.guard()?);
 
         self.file = Arc::new(new);
+        let was = self.config.groups.clone();
         let changed_hooks = changes.contains(&Change::Hooks);
         self.config = Arc::clone(&merged);
         let old = &self.operator;
@@ -85,6 +90,12 @@ impl Reason<'_> {
         if changed_hooks {
             let old = std::mem::replace(hooks, Hooks::start(&merged.hooks, ended.clone()));
             tokio::spawn(old.finish(OLD_HOOKS));
+        }
+        for (applied, (was, is)) in self.applied.iter_mut().zip(was.iter().zip(&merged.groups)) {
+            if was.resources != is.resources {
+                // It begins anew, and knows nothing of what was decided.
+                *applied = Applied::default();
+            }
         }
         self.apply_decisions();
         let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();

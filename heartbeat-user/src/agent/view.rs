@@ -397,9 +397,13 @@ impl View {
 
     fn group(&self, index: usize, group: &Group, now: Boottime) -> protocol::Group {
         let claim = self.claim(group.id, now);
+        let lives = |node| {
+            let peer = self.peers.iter().find(|peer| peer.node == node);
+            peer.is_some_and(|peer| peer.state != PeerState::Down)
+        };
         let described = self
             .groups
-            .describe(index, claim.owner, |node| self.name(node));
+            .describe(index, claim.owner, lives, |node| self.name(node));
         protocol::Group {
             lease: claim.lease,
             votes: claim.votes,

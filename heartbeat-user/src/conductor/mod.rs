@@ -67,17 +67,22 @@ pub fn inbox() -> (Sender<Order>, Inbox) {
 
 impl Conductor {
     /// Starts with the groups that an earlier run was granted and that may still be served (`inherited`,
-    /// one for each group).
+    /// one for each group), and with what operators want of them (`wishes`, the same).
     pub fn start(
         config: &Config,
         inherited: &[Option<Boottime>],
+        wishes: Vec<Wish>,
         (orders, inbox): (Sender<Order>, Inbox),
         ends: Ends<impl FnMut(Told) + Send + 'static>,
     ) -> Result<Self> {
         let mut netlink = Netlink::open()?;
         let held = address::open(config.served(), &mut netlink)?;
-        let groups = config.served_groups().iter().zip(inherited);
-        let groups = groups.map(|(group, inherited)| Run::new(group, inherited.is_some()));
+        let groups = config.served_groups().iter().zip(inherited).zip(wishes);
+        let groups = groups.map(|((group, inherited), wish)| Run {
+            maintained: wish.maintained,
+            enabled: wish.enabled,
+            ..Run::new(group, inherited.is_some())
+        });
         let priority = config.realtime_priority;
         let mut body = Body {
             netlink,
@@ -136,6 +141,15 @@ pub fn address_plan(resource: &Resource) -> ResourcePlan {
         migration_threshold: NonZeroU32::new(resource.migration_threshold),
         failure_timeout: resource.failure_timeout,
     }
+}
+
+/// What operators want of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// It is left alone.
+    pub maintained: bool,
+    /// Of each resource, whether it may run.
+    pub enabled: Vec<bool>,
 }
 
 /// Who carries a resource's actions out.

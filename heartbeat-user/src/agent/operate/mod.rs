@@ -215,7 +215,9 @@ impl Operator {
     fn describe(&self, index: usize) -> protocol::Group {
         let owner = self.owner(&self.config.groups[index]);
         let view = view::lock(&self.view);
-        view.groups.describe(index, owner, |node| self.name(node))
+        let lives = |node| self.latest(node).is_some();
+        view.groups
+            .describe(index, owner, lives, |node| self.name(node))
     }
 
     /// How long a group may take to stop and to start.
