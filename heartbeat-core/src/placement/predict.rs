@@ -132,7 +132,9 @@ mod tests {
             ..plan(1)
         };
         let none = Constraints::default();
-        assert_eq!(settle(&[sticky.clone()], &none, &[], &[Some(B)]), [Some(A)]);
+        let plans = [sticky];
+        assert_eq!(settle(&plans, &none, &[], &[Some(B)]), [Some(A)]);
+        let [sticky] = plans;
         let stickier = GroupPlan {
             stickiness: Score::new(11),
             ..sticky

@@ -103,7 +103,6 @@ fn run_loaded(
     dataplane: &mut Dataplane,
     identity: Identity,
 ) -> Result<()> {
-    let local = Arc::new(dataplane.local()?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("reason")
@@ -140,7 +139,6 @@ fn run_loaded(
         keys,
         dataplane,
         &inherited,
-        Arc::clone(&local),
         identity,
         (directives, told),
         sink,
@@ -153,7 +151,7 @@ fn run_loaded(
         }
     };
     let threads = Threads { pulse, conductor };
-    let reason = reason::Reason::new(Arc::clone(config), keys, dataplane, local, &threads, groups);
+    let reason = reason::Reason::new(Arc::clone(config), keys, dataplane, &threads, groups);
     match reason {
         Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads)),
         Err(error) => {

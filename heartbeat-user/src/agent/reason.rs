@@ -51,7 +51,7 @@ pub(super) struct Reason<'a> {
     /// The same, with all that the agent had since its start in its place.
     pub(super) config: Arc<Config>,
     pub(super) dataplane: &'a mut Dataplane,
-    local: Arc<LocalView>,
+    local: LocalView,
     pub(super) operator: Arc<Operator>,
     link_watch: Option<LinkWatch>,
     pub(super) view: Shared,
@@ -100,12 +100,12 @@ impl<'a> Reason<'a> {
         config: Arc<Config>,
         keys: &Keys,
         dataplane: &'a mut Dataplane,
-        local: Arc<LocalView>,
         threads: &Threads,
         groups: Groups,
     ) -> Result<Self> {
         let Threads { pulse, conductor } = threads;
         let orders = conductor.orders();
+        let local = dataplane.local()?;
         let stats = Arc::clone(&pulse.stats);
         let view = View::new(
             Arc::clone(&config),

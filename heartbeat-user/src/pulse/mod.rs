@@ -103,7 +103,6 @@ impl Pulse {
         keys: &Keys,
         dataplane: &mut Dataplane,
         inherited: &[Option<Boottime>],
-        local: Arc<LocalView>,
         identity: Identity,
         (directives, inbox): (Directives, Inbox),
         sink: impl Sink,
@@ -118,6 +117,7 @@ impl Pulse {
             }
         }
         let sender = Sender::open(config, incarnation, nonce)?;
+        let local = dataplane.local()?;
         local.introduce(
             incarnation,
             nonce,
@@ -271,7 +271,7 @@ struct Body<S> {
     epoll: Epoll,
     inbox: Inbox,
     stats: Arc<PulseStats>,
-    local: Arc<LocalView>,
+    local: LocalView,
     sink: S,
     commands: Vec<Command>,
     entries: Vec<LeaseEntry>,

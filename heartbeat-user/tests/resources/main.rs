@@ -2,6 +2,11 @@
 //!
 //! Every test has a directory of its own, and ends by its number what it lets run.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails in a helper of a test fails the test"
+)]
+
 mod exec;
 mod ocf;
 mod process;
