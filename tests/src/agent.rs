@@ -21,7 +21,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{netns::Namespace, wait_until};
+use crate::{enclosure::Enclosure, netns::Namespace, wait_until};
 
 /// A running agent. It is killed when this drops, and by the kernel if the thread that started it
 /// ends.
@@ -31,8 +31,15 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Runs `binary run --config config` in `ns`; what it prints is appended to `log`.
-    pub fn start(binary: &Path, ns: &Namespace, config: &Path, log: &Path) -> Result<Self> {
+    /// Runs `binary run --config config` in `ns`, and in `enclosure` if there is one; what it prints is
+    /// appended to `log`.
+    pub fn start(
+        binary: &Path,
+        ns: &Namespace,
+        enclosure: Option<&Enclosure>,
+        config: &Path,
+        log: &Path,
+    ) -> Result<Self> {
         let output = OpenOptions::new()
             .create(true)
             .append(true)
@@ -59,9 +66,12 @@ impl Agent {
                 Ok(())
             });
         }
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot run {}; build it first", binary.display()))?;
+        let child = match enclosure {
+            Some(enclosure) => enclosure.spawn(&mut command),
+            None => command.spawn(),
+        };
+        let child =
+            child.with_context(|| format!("cannot run {}; build it first", binary.display()))?;
         Ok(Self { child })
     }
 

@@ -25,7 +25,7 @@ const IN_FLIGHT: Duration = Duration::from_millis(20);
 /// Share of its datagrams that a node must answer to serve steadily, in percent.
 const STEADY_PERCENT: usize = 95;
 
-/// What became of one datagram. Its place in the list is its number.
+/// What became of one question, a datagram. Its place in the list is its number.
 #[derive(Clone, Debug)]
 pub struct Record {
     pub sent: Boottime,
@@ -57,7 +57,31 @@ enum Report {
     Answered(usize, Answer),
 }
 
-/// Sends a datagram each period until it is dropped.
+/// What a client's threads hold: they write in its books until it is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Pen {
+    report: Sender<Report>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Pen {
+    /// Whether the client is still there.
+    pub(crate) fn writes(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The next number is about to be sent. Must come before its answer, and from one thread. Returns
+    /// whether the client is still there.
+    pub(crate) fn sent(&self, at: Boottime) -> bool {
+        self.writes() && self.report.send(Report::Sent(at)).is_ok()
+    }
+
+    pub(crate) fn answered(&self, number: usize, answer: Answer) -> bool {
+        self.report.send(Report::Answered(number, answer)).is_ok()
+    }
+}
+
+/// Asks once each period until it is dropped.
 #[derive(Debug)]
 pub struct Client {
     period: Duration,
@@ -84,31 +108,32 @@ impl Client {
         let sender = ns.enter(|| Ok(UdpSocket::bind((any, 0))?))?;
         sender.set_read_timeout(Some(service::POLL))?;
         let receiver = sender.try_clone()?;
-        let stop = Arc::new(AtomicBool::new(false));
+        // The threads belong to the client from the start: should the second fail, the first ends.
+        let (mut client, pen) = Self::idle(period);
+        let sent = pen.clone();
+        client.spawn("client-send", move || send(&sender, to, period, &sent))?;
+        client.spawn("client-receive", move || receive(&receiver, to, &pen))?;
+        Ok(client)
+    }
+
+    /// A client without threads, and what they need.
+    pub(crate) fn idle(period: Duration) -> (Self, Pen) {
         let (report, reports) = mpsc::channel();
+        let stop = Arc::new(AtomicBool::new(false));
         let books = Mutex::new(Books {
             reports,
             records: Vec::new(),
         });
-        // The threads belong to the client from the start: should the second fail, the first ends.
-        let mut client = Self {
+        let client = Self {
             period,
             books,
-            stop,
+            stop: Arc::clone(&stop),
             threads: Vec::new(),
         };
-        let (stop, sent) = (Arc::clone(&client.stop), report.clone());
-        client.spawn("client-send", move || {
-            send(&sender, to, period, &sent, &stop);
-        })?;
-        let stop = Arc::clone(&client.stop);
-        client.spawn("client-receive", move || {
-            receive(&receiver, to, &report, &stop);
-        })?;
-        Ok(client)
+        (client, Pen { report, stop })
     }
 
-    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    pub(crate) fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
         self.threads
             .push(thread::Builder::new().name(name.to_owned()).spawn(work)?);
         Ok(())
@@ -162,18 +187,12 @@ impl Drop for Client {
     }
 }
 
-fn send(
-    socket: &UdpSocket,
-    to: SocketAddr,
-    period: Duration,
-    report: &Sender<Report>,
-    stop: &AtomicBool,
-) {
+fn send(socket: &UdpSocket, to: SocketAddr, period: Duration, pen: &Pen) {
     sys::realtime();
     let mut ticker = Ticker::new(period);
     for number in 0_u64.. {
         ticker.wait();
-        if stop.load(Ordering::Relaxed) || report.send(Report::Sent(sys::boottime())).is_err() {
+        if !pen.sent(sys::boottime()) {
             return;
         }
         // A datagram that cannot be sent is one without an answer.
@@ -181,12 +200,12 @@ fn send(
     }
 }
 
-fn receive(socket: &UdpSocket, vip: SocketAddr, report: &Sender<Report>, stop: &AtomicBool) {
+fn receive(socket: &UdpSocket, vip: SocketAddr, pen: &Pen) {
     sys::realtime();
     let mut buffer = [0; 64];
     // Names seen so far: an answer shares its node's.
     let mut names: Vec<Arc<str>> = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
+    while pen.writes() {
         let Ok((len, from)) = socket.recv_from(&mut buffer) else {
             continue;
         };
@@ -213,10 +232,7 @@ fn receive(socket: &UdpSocket, vip: SocketAddr, report: &Sender<Report>, stop: &
         let node = Arc::clone(&names[known]);
         let number = u64::from_be_bytes(*number) as usize;
         let given = Boottime::from_nanos(u64::from_be_bytes(*given));
-        if report
-            .send(Report::Answered(number, Answer { given, at, node }))
-            .is_err()
-        {
+        if !pen.answered(number, Answer { given, at, node }) {
             return;
         }
     }

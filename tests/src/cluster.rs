@@ -50,6 +50,9 @@ pub struct Options {
     pub lease: Duration,
     /// The longest that acceptors grant; what was just loaded abstains for so long.
     pub max_lease: Duration,
+    /// TOML of what is served instead of the one address with the name `service`; it has to serve that
+    /// address, too.
+    pub groups: Option<String>,
     /// TOML appended to every configuration file.
     pub extra: String,
     /// Leave the work directory behind, logs included.
@@ -68,6 +71,7 @@ impl Default for Options {
             agent_stall: Duration::from_millis(200),
             lease: Duration::from_millis(5),
             max_lease: Duration::from_millis(50),
+            groups: None,
             extra: String::new(),
             keep: false,
         }
@@ -121,6 +125,7 @@ impl Cluster {
             agent_stall: options.agent_stall,
             lease: options.lease,
             max_lease: options.max_lease,
+            groups: options.groups,
             extra: options.extra,
         };
         let client = Namespace::new("client")?;
@@ -190,7 +195,13 @@ impl Cluster {
     pub fn start_agent(&mut self, name: &str) -> Result<()> {
         let binary = self.binary.clone();
         let node = self.node_mut(name)?;
-        let agent = Agent::start(&binary, &node.ns, &node.config(), &node.log())?;
+        let agent = Agent::start(
+            &binary,
+            &node.ns,
+            node.enclosure.as_ref(),
+            &node.config(),
+            &node.log(),
+        )?;
         node.agent = Some(agent);
         Ok(())
     }

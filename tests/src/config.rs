@@ -69,6 +69,8 @@ pub struct Shared {
     pub agent_stall: Duration,
     pub lease: Duration,
     pub max_lease: Duration,
+    /// TOML of what is served, if that is not just the virtual address.
+    pub groups: Option<String>,
     /// TOML that goes below the rest, for example hooks.
     pub extra: String,
 }
@@ -92,6 +94,7 @@ impl Shared {
             agent_stall,
             lease,
             max_lease,
+            groups,
             extra,
         } = self;
         let dir = dir.display();
@@ -137,14 +140,17 @@ impl Shared {
                 append(&mut text, format_args!("role = \"witness\"\n"));
             }
         }
-        append(
-            &mut text,
-            format_args!(
-                "\n[[vip]]\nname = \"service\"\naddress = \"{}/{}\"\nprefer = {nodes:?}\n\n{extra}",
-                family.vip(),
-                family.prefix_len()
+        match groups {
+            Some(groups) => append(&mut text, format_args!("\n{groups}\n{extra}")),
+            None => append(
+                &mut text,
+                format_args!(
+                    "\n[[vip]]\nname = \"service\"\naddress = \"{}/{}\"\nprefer = {nodes:?}\n\n{extra}",
+                    family.vip(),
+                    family.prefix_len()
+                ),
             ),
-        );
+        }
         text
     }
 }

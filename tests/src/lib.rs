@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod e2e;
+pub mod enclosure;
 pub mod interrupt;
 pub mod kernel;
 pub mod netns;

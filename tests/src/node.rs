@@ -16,6 +16,7 @@ use crate::{
     config::{Family, Shared, host, interface},
     control::Control,
     e2e::Program,
+    enclosure::Enclosure,
     netns::Namespace,
     service::Service,
     switch::Switch,
@@ -34,6 +35,7 @@ pub struct Node {
     pub name: String,
     pub control: Control,
     pub(crate) agent: Option<Agent>,
+    pub(crate) enclosure: Option<Enclosure>,
     _service: Service,
     pub pins: Pins,
     pub ns: Namespace,
@@ -74,6 +76,7 @@ impl Node {
         let node = Self {
             control: Control::new(dir.join("run").join(format!("{instance}.sock"))),
             agent: None,
+            enclosure: None,
             _service: Service::start(&ns, &name)?,
             pins: Pins::new(&instance),
             ns,
@@ -89,6 +92,21 @@ impl Node {
             .open(node.key())?;
         writeln!(key, "{KEY}")?;
         Ok(node)
+    }
+
+    /// Gives it files and processes of its own: its agent, and commands, run in `enclosure` from now on.
+    pub fn enclose(&mut self, enclosure: Enclosure) {
+        self.enclosure = Some(enclosure);
+    }
+
+    pub fn enclosure(&self) -> Result<&Enclosure> {
+        let enclosure = self.enclosure.as_ref();
+        enclosure.with_context(|| format!("{} is not enclosed", self.name))
+    }
+
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     pub fn log(&self) -> PathBuf {

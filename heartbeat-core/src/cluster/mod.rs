@@ -401,7 +401,10 @@ impl Cluster {
 
     /// What this node is to do from now on.
     pub fn intend(&mut self, intent: Intent) {
-        self.intent = intent;
+        // Who drains ends: nothing that an operator wants of this node changes that.
+        if self.intent != Intent::Drain {
+            self.intent = intent;
+        }
     }
 
     /// The lease entries that the probes are to carry, as many as fit into each.

@@ -183,20 +183,28 @@ struct Threads {
 const DRAIN: Duration = Duration::from_secs(2);
 
 impl Threads {
-    /// Stops and hands over what is served, then removes all addresses. The pulse ends before the
-    /// conductor: without it nobody orders anything any more.
-    fn stop(self) {
+    /// Begins to hand over what is served. Returns until when to wait for that.
+    fn drain(&self) -> Boottime {
         self.pulse
             .directives()
             .tell(Directive::Intend(Intent::Drain));
-        // The pulse works on its own, and gives up groups that do not stop in time: there is nothing to
-        // wait for but what it says.
-        let drain = DRAIN + self.pulse.stats.stop_timeout();
-        let until = clock::now().after(drain);
-        while !self.pulse.stats.is_idle_as_can_be()
-            && self.pulse.is_running()
-            && clock::now() < until
-        {
+        clock::now().after(DRAIN + self.pulse.stats.stop_timeout())
+    }
+
+    /// Whether what is served is handed over, as far as it is of use to wait for that. The pulse works on its
+    /// own, and gives up groups that do not stop in time: there is nothing to wait for but what it says.
+    fn is_drained(&self, until: Boottime) -> bool {
+        self.pulse.stats.is_idle_as_can_be() || !self.pulse.is_running() || clock::now() >= until
+    }
+
+    /// Stops and hands over what is still served, then removes all addresses. The pulse ends before the
+    /// conductor: without it nobody orders anything any more.
+    ///
+    /// Who blocks in this shows the pulse no life, and after `agent_stall` that gives up what has not stopped
+    /// yet: where resources may take their time, drain first.
+    fn stop(self) {
+        let until = self.drain();
+        while !self.is_drained(until) {
             thread::sleep(Duration::from_millis(1));
         }
         self.pulse.stop();

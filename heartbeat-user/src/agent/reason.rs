@@ -75,6 +75,8 @@ pub(super) struct Applied {
     resources_stopped: Vec<bool>,
 }
 
+/// Between two looks whether all is handed over when the agent stops.
+const DRAIN_POLL: Duration = Duration::from_millis(1);
 /// How long hooks may take when the agent stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -202,6 +204,8 @@ impl<'a> Reason<'a> {
         self.note(clock::now(), What::Started);
         let decided = Arc::clone(&self.operator.decided);
         self.apply_decisions();
+        // Until when to wait for what is handed over.
+        let mut draining = None;
         let result = loop {
             tokio::select! {
                 _ = beat.tick() => {
@@ -227,8 +231,17 @@ impl<'a> Reason<'a> {
                 () = decided.notified() => self.apply_decisions(),
                 up = came_up(&mut self.link_watch) => self.link_came_up(up),
                 Some(ended) = ended.recv() => self.hook_ended(ended),
-                _ = signals.terminate.recv() => break Ok(()),
-                _ = signals.interrupt.recv() => break Ok(()),
+                _ = signals.terminate.recv(), if draining.is_none() => {
+                    draining = Some(self.drain(&threads));
+                }
+                _ = signals.interrupt.recv(), if draining.is_none() => {
+                    draining = Some(self.drain(&threads));
+                }
+                () = tokio::time::sleep(DRAIN_POLL), if draining.is_some() => {
+                    if draining.is_some_and(|until| threads.is_drained(until)) {
+                        break Ok(());
+                    }
+                }
                 _ = signals.hangup.recv() => match self.reload(&mut hooks, &ended_sender) {
                     Response::Done { text } => log::info!("SIGHUP: {text}"),
                     Response::Error { message } => log::error!("SIGHUP: {message}"),
@@ -236,7 +249,9 @@ impl<'a> Reason<'a> {
                 },
             }
         };
-        self.note(clock::now(), What::Stopping);
+        if draining.is_none() {
+            self.note(clock::now(), What::Stopping);
+        }
         drop(ended_sender);
         serving.abort();
         tokio::task::block_in_place(|| threads.stop());
@@ -249,6 +264,13 @@ impl<'a> Reason<'a> {
             self.hook_ended(ended);
         }
         result
+    }
+
+    /// Begins to stop. All goes on meanwhile: resources take their time, and peers must not take this side
+    /// for stalled.
+    fn drain(&mut self, threads: &Threads) -> Boottime {
+        self.note(clock::now(), What::Stopping);
+        threads.drain()
     }
 
     /// Shows the pulse, and by it the peers, that this side is alive.

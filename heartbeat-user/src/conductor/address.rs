@@ -121,6 +121,11 @@ impl Held {
         Ok(std::mem::take(&mut self.on_interface) || removed)
     }
 
+    /// Ends the announcements: its guard is closed, and lets none out.
+    pub(super) fn hush(&mut self) {
+        self.burst = None;
+    }
+
     /// Begins the announcements anew, as after a takeover, if it is held. An IPv6 address may have gone
     /// when its interface was set down.
     pub(super) fn reassert(&mut self, netlink: &mut Netlink) {

@@ -130,6 +130,11 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks at an address.
 const ADDRESS_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Whether a resource in this state has something to do.
+fn begins(state: ResourceState) -> bool {
+    matches!(state, ResourceState::Starting | ResourceState::Stopping)
+}
+
 /// How an address is to be handled.
 pub fn address_plan(resource: &Resource) -> ResourcePlan {
     let interval = resource.monitor_interval.unwrap_or(ADDRESS_INTERVAL);
@@ -270,6 +275,9 @@ impl<R: FnMut(Told)> Body<R> {
                 let run = &mut self.groups[group];
                 (run.course, run.decided) = (course, decided);
                 run.wanted = true;
+                // What has not stopped yet since the group was here before may have been announced
+                // elsewhere.
+                self.each_address(group, Held::reassert);
                 self.drive(group, |engine, out| engine.start(now, out));
             }
             Order::Stop { group, decided } => {
@@ -277,6 +285,7 @@ impl<R: FnMut(Told)> Body<R> {
                 run.decided = decided;
                 run.wanted = false;
                 run.stop_owed = true;
+                self.each_address(group, |held, _| held.hush());
                 self.drive(group, |engine, out| engine.stop(now, out));
             }
             Order::Done {
@@ -312,6 +321,15 @@ impl<R: FnMut(Told)> Body<R> {
             Order::Replan { vips, groups } => self.replan(&vips, groups),
             Order::Reassert => self.reassert(),
             Order::Quit => {}
+        }
+    }
+
+    /// Does something to each address of a group.
+    fn each_address(&mut self, group: usize, act: impl Fn(&mut Held, &mut Netlink)) {
+        for kind in &self.groups[group].kinds {
+            if let Kind::Address(vip) = kind {
+                act(&mut self.held[*vip], &mut self.netlink);
+            }
         }
     }
 
@@ -538,7 +556,11 @@ impl<R: FnMut(Told)> Body<R> {
     fn show(&mut self, group: usize) {
         let run = &mut self.groups[group];
         let Some(engine) = &run.engine else { return };
-        for resource in 0..run.kinds.len() {
+        // What has come to an end comes before what begins because of that: the event log tells it in the
+        // order in which it happened.
+        let (begun, ended): (Vec<_>, Vec<_>) =
+            (0..run.kinds.len()).partition(|resource| begins(engine.state(*resource)));
+        for resource in ended.into_iter().chain(begun) {
             let part = Part { group, resource };
             let state = engine.state(resource);
             let now = (state, engine.failures(resource));
@@ -610,8 +632,11 @@ impl<R: FnMut(Told)> Body<R> {
     }
 
     fn reassert(&mut self) {
-        for held in &mut self.held {
-            held.reassert(&mut self.netlink);
+        for group in 0..self.groups.len() {
+            // The guard of one that is to stop is closed, and lets nothing out.
+            if self.groups[group].wanted {
+                self.each_address(group, Held::reassert);
+            }
         }
         self.do_what_is_due();
     }

@@ -73,11 +73,16 @@ fn outcome(ended: &Ended) -> Outcome {
     }
 }
 
-/// The reason that the agent gave, else the last lines of its errors, else of its output.
+/// The reasons that the agent gave, else the last lines of its errors, else of its output.
 fn last_words(ended: &Ended) -> String {
-    let reason = |line: &&str| line.trim_start().starts_with(REASON);
-    if let Some(line) = ended.stderr.lines().rev().find(reason) {
-        return shortened(line.trim_start().trim_start_matches(REASON));
+    // resource-agents' own shell says in general, and last, what an agent has said in particular before.
+    let reasons = ended.stderr.lines();
+    let reasons = reasons.filter_map(|line| line.trim_start().strip_prefix(REASON));
+    let mut reasons: Vec<_> = reasons.map(shortened).collect();
+    reasons.dedup();
+    if !reasons.is_empty() {
+        let first = reasons.len().saturating_sub(MOST_LINES);
+        return reasons[first..].join("\n");
     }
     let stream = [&ended.stderr, &ended.stdout]
         .into_iter()
@@ -121,6 +126,19 @@ mod tests {
     fn the_reason_is_told_before_all_else() {
         let log = "INFO: looking\nocf-exit-reason:no such file\nERROR: no such file\n";
         assert_eq!(Done::of(&ended(5 << 8, "out", log)).message, "no such file");
+    }
+
+    #[test]
+    fn a_reason_in_general_does_not_hide_the_one_in_particular() {
+        // ocf_rarun, when an agent does not find what it needs.
+        let log = "ocf-exit-reason:/etc/x not found\nERROR: /etc/x not found\n\
+                   ocf-exit-reason:environment is invalid, resource considered stopped\n";
+        assert_eq!(
+            Done::of(&ended(5 << 8, "", log)).message,
+            "/etc/x not found\nenvironment is invalid, resource considered stopped"
+        );
+        let again = "ocf-exit-reason:busy\n".repeat(9);
+        assert_eq!(Done::of(&ended(1 << 8, "", &again)).message, "busy");
     }
 
     #[test]

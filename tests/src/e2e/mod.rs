@@ -15,6 +15,7 @@ pub mod python;
 pub mod scene;
 pub mod traces;
 pub mod trial;
+pub mod web;
 
 use std::time::Duration;
 

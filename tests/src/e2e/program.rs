@@ -22,7 +22,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{netns::Namespace, wait_until};
+use crate::{enclosure::Enclosure, netns::Namespace, wait_until};
 
 /// What a program left when it ended.
 #[derive(Clone, Debug)]
@@ -64,7 +64,16 @@ pub struct Program {
 
 impl Program {
     /// Starts `command` in `ns`, or in the namespace of this process.
-    pub fn start(ns: Option<&Namespace>, mut command: Command) -> Result<Self> {
+    pub fn start(ns: Option<&Namespace>, command: Command) -> Result<Self> {
+        Self::start_in(ns, None, command)
+    }
+
+    /// The same, also in an enclosure.
+    pub fn start_in(
+        ns: Option<&Namespace>,
+        enclosure: Option<&Enclosure>,
+        mut command: Command,
+    ) -> Result<Self> {
         let what = format!("{command:?}");
         let namespace = ns.map(|ns| ns.fd().as_raw_fd());
         command
@@ -83,9 +92,11 @@ impl Program {
                 Ok(())
             });
         }
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot run {what}"))?;
+        let child = match enclosure {
+            Some(enclosure) => enclosure.spawn(&mut command),
+            None => command.spawn(),
+        };
+        let mut child = child.with_context(|| format!("cannot run {what}"))?;
         let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         Ok(Self {
             what,

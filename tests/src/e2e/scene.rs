@@ -40,7 +40,12 @@ pub fn heartbeat(args: &[&str]) -> Result<Command> {
 impl Node {
     /// Runs `heartbeat ARGS --config FILE` here, with this node's file.
     pub fn heartbeat(&self, args: &[&str]) -> Result<Ended> {
-        Program::run(Some(&self.ns), self.command(args)?, COMMAND)
+        self.run(self.command(args)?)
+    }
+
+    /// Runs `command` here, to its end.
+    pub fn run(&self, command: Command) -> Result<Ended> {
+        Program::start_in(Some(&self.ns), self.enclosure.as_ref(), command)?.end(COMMAND)
     }
 
     /// The same, not run yet.
@@ -60,6 +65,7 @@ impl Node {
         self.agent = Some(Agent::start(
             launcher,
             &self.ns,
+            self.enclosure.as_ref(),
             &self.config(),
             &self.log(),
         )?);

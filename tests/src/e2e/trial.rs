@@ -49,6 +49,8 @@ fn setting(variable: &str, default: u64) -> Result<u64> {
 #[derive(Debug)]
 pub struct Trial {
     name: &'static str,
+    /// Whose lease lets a node answer.
+    group: &'static str,
     pub client: Client,
     pub chronicle: Chronicle,
     gaps: Vec<Duration>,
@@ -57,9 +59,20 @@ pub struct Trial {
 impl Trial {
     /// Begins with a cluster where all is well.
     pub fn begin(name: &'static str, cluster: &Cluster) -> Result<Self> {
+        Self::of("service", name, cluster.client(MILLISECOND)?, cluster)
+    }
+
+    /// The same of another group than the rig's own, which answers `client`.
+    pub fn of(
+        group: &'static str,
+        name: &'static str,
+        client: Client,
+        cluster: &Cluster,
+    ) -> Result<Self> {
         Ok(Self {
             name,
-            client: cluster.client(MILLISECOND)?,
+            group,
+            client,
             chronicle: Chronicle::begin(cluster)?,
             gaps: Vec::new(),
         })
@@ -157,7 +170,7 @@ impl Trial {
     /// That nobody answered when another was the owner. Tells what was seen.
     pub fn finish(mut self, cluster: &Cluster) -> Result<Summary> {
         self.listen(cluster)?;
-        let acquisitions = self.chronicle.acquisitions("service");
+        let acquisitions = self.chronicle.acquisitions(self.group);
         let answers = self.answers(|_| true);
         let overlaps = overlaps(&answers, &acquisitions);
         if !overlaps.is_empty() {

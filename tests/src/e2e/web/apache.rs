@@ -1,0 +1,214 @@
+//! An Apache for each node: its files, its processes, and the watch that never two nodes have one.
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_common::time::Boottime;
+use nix::sys::signal::Signal;
+
+use crate::{
+    Cluster,
+    enclosure::{Enclosure, Inmate, Watch},
+    node::Node,
+    sys,
+};
+
+const PROGRAM: &str = "apache2";
+/// Where each node has its own directories.
+const PLACES: [&str; 4] = ["/etc", "/run", "/var/log", "/srv"];
+/// What Apache needs and its package does not bring. The resource agent insists on `/var/run`. Few processes: one for pages that hangs holds none up.
+const CONFIGURATION: &str = r#"
+ServerRoot /etc/apache2
+ServerName localhost
+PidFile /var/run/apache2/apache2.pid
+ErrorLog /var/log/apache2/error.log
+Listen 80
+User www-data
+Group www-data
+LoadModule mpm_prefork_module /usr/lib/apache2/modules/mod_mpm_prefork.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule authz_host_module /usr/lib/apache2/modules/mod_authz_host.so
+LoadModule dir_module /usr/lib/apache2/modules/mod_dir.so
+LoadModule status_module /usr/lib/apache2/modules/mod_status.so
+StartServers 2
+MinSpareServers 2
+GracefulShutdownTimeout 1
+DocumentRoot /srv
+<Directory /srv>
+    Require all granted
+</Directory>
+<Location /server-status>
+    SetHandler server-status
+    Require local
+</Location>
+"#;
+/// Of no distribution that the resource agent knows. In one of Debian's it runs `apache2ctl` first, whose
+/// package starts an Apache on the host as it is installed.
+const RELEASE: &str = "ID=rig\n";
+
+/// What keeps a real Apache from being run here.
+pub fn missing() -> Option<&'static str> {
+    [
+        (
+            "/usr/lib/ocf/resource.d/heartbeat/apache",
+            "resource-agents is not installed",
+        ),
+        ("/usr/sbin/apache2", "apache2-bin is not installed"),
+        ("/usr/bin/curl", "curl is not installed"),
+        ("/usr/bin/unshare", "util-linux is not installed"),
+    ]
+    .into_iter()
+    .find_map(|(path, reason)| (!Path::new(path).exists()).then_some(reason))
+}
+
+/// The Apache that a node could run.
+impl Node {
+    /// Gives the node the files of an Apache whose page is the node's name, and processes of its own.
+    pub fn furnish(&mut self) -> Result<()> {
+        let root = self.own("");
+        for place in PLACES {
+            make(&self.own(place), 0o755)?;
+        }
+        let copied = Command::new("cp")
+            .args(["-a", "/etc/."])
+            .arg(self.own("/etc"))
+            .status()?;
+        ensure!(copied.success(), "cannot copy /etc for {}", self.name);
+        let release = self.own("/etc/os-release");
+        // A link into what is not the node's own.
+        fs::remove_file(&release)?;
+        fs::write(release, RELEASE)?;
+        make(&self.own("/etc/apache2"), 0o755)?;
+        make(&self.own("/var/log/apache2"), 0o755)?;
+        fs::write(self.apache_config(), CONFIGURATION)?;
+        let page = format!("<html>\n{}\n", self.name);
+        fs::write(self.own("/srv/index.html"), page)?;
+        self.enclose(Enclosure::new(&root, &PLACES)?);
+        Ok(())
+    }
+
+    /// Where a file of the node's own is on the host.
+    fn own(&self, path: &str) -> PathBuf {
+        self.dir().join(format!("own{path}"))
+    }
+
+    pub fn apache_config(&self) -> PathBuf {
+        self.own("/etc/apache2/apache2.conf")
+    }
+
+    /// All processes of its Apache.
+    pub fn apache(&self) -> Result<Vec<Inmate>> {
+        self.enclosure()?.watch().running(PROGRAM)
+    }
+
+    /// The process that started the others.
+    pub fn apache_parent(&self) -> Result<Inmate> {
+        let all = self.apache()?;
+        let parent = all
+            .iter()
+            .find(|one| all.iter().all(|other| other.pid != one.parent));
+        let parent = parent.with_context(|| format!("no Apache on {}: {all:?}", self.name))?;
+        Ok(*parent)
+    }
+
+    /// Sends `signal` to all of its Apache.
+    pub fn signal_apache(&self, signal: Signal) -> Result<()> {
+        let all = self.apache()?;
+        ensure!(!all.is_empty(), "no Apache on {}", self.name);
+        all.into_iter().try_for_each(|one| one.signal(signal))
+    }
+}
+
+fn make(path: &Path, mode: u32) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .with_context(|| format!("cannot make {}", path.display()))
+}
+
+/// Looks again and again whether two nodes have an Apache at the same time.
+#[derive(Debug)]
+pub struct Lookout {
+    seen: Arc<Mutex<Vec<Boottime>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Lookout {
+    const PERIOD: Duration = Duration::from_millis(25);
+
+    pub fn start(cluster: &Cluster) -> Result<Self> {
+        let nodes = cluster.nodes().iter();
+        let nodes = nodes.filter_map(|node| node.enclosure().ok());
+        let watches: Vec<Watch> = nodes.map(Enclosure::watch).collect();
+        let (seen, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let thread = thread::Builder::new().name("lookout".to_owned()).spawn({
+            let (seen, stop) = (Arc::clone(&seen), Arc::clone(&stop));
+            move || look(&watches, &seen, &stop)
+        })?;
+        Ok(Self {
+            seen,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// That no two nodes had an Apache at the same time since `since`.
+    pub fn never_two(&self, since: Boottime) -> Result<()> {
+        let thread = self.thread.as_ref();
+        ensure!(
+            thread.is_some_and(|thread| !thread.is_finished()),
+            "nobody looked"
+        );
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let late: Vec<_> = seen.iter().filter(|at| **at >= since).collect();
+        ensure!(late.is_empty(), "two nodes had an Apache at {late:?}");
+        Ok(())
+    }
+}
+
+impl Drop for Lookout {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn look(watches: &[Watch], seen: &Mutex<Vec<Boottime>>, stop: &AtomicBool) -> Result<()> {
+    let everywhere = || -> Result<Vec<Vec<Inmate>>> {
+        watches.iter().map(|watch| watch.running(PROGRAM)).collect()
+    };
+    while !stop.load(Ordering::Relaxed) {
+        let first = everywhere()?;
+        let having = |all: &[Vec<Inmate>]| all.iter().filter(|one| !one.is_empty()).count();
+        if having(&first) > 1 {
+            // Whoever was there before and is there still was there in between, with all others.
+            let mut still = everywhere()?;
+            let between = sys::boottime();
+            for (now, before) in still.iter_mut().zip(&first) {
+                now.retain(|one| before.contains(one));
+            }
+            if having(&still) > 1 {
+                seen.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(between);
+            }
+        }
+        thread::sleep(Lookout::PERIOD);
+    }
+    Ok(())
+}

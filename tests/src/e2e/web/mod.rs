@@ -1,0 +1,108 @@
+//! The web server of the old tutorials of Corosync and Pacemaker: an address and an Apache, brought over
+//! by `heartbeat import`, on nodes that each have files and processes of their own.
+
+pub mod apache;
+pub mod client;
+pub mod steps;
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_user::control::protocol::Status;
+
+use super::{Program, SOON, scene::wait_status};
+use crate::{
+    Cluster, Options, client::Client, config::interface, e2e::heartbeat, wait_until,
+    workdir::WorkDir,
+};
+pub use apache::Lookout;
+pub use steps::Steps;
+
+/// As the documentation of `import` shows it.
+const COROSYNC: &str =
+    include_str!("../../../../heartbeat-user/tests/fixtures/import/tutorial.conf");
+const CRM: &str = include_str!("../../../../heartbeat-user/tests/fixtures/import/tutorial.crm");
+pub const GROUP: &str = "web";
+pub const ADDRESS: &str = "webip";
+pub const SERVER: &str = "webserver";
+/// How long a resource agent may take for all that an Apache has to do: it looks once a second.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The group that `heartbeat import` makes of the tutorial, with this rig's addresses.
+pub fn tutorial() -> Result<String> {
+    let dir = WorkDir::new(false)?;
+    let here = |text: &str| {
+        text.replace("192.168.1.", "10.77.0.")
+            .replace("eth0", &interface(0))
+            .replace("node1", "a")
+            .replace("node2", "b")
+    };
+    let corosync = dir.path().join("corosync.conf");
+    let crm = dir.path().join("cluster.crm");
+    fs::write(&corosync, here(COROSYNC))?;
+    fs::write(&crm, here(CRM))?;
+    let mut import = heartbeat(&["import", "--builtin-vip", "--corosync"])?;
+    import.arg(corosync).arg("--crm").arg(crm);
+    let imported = Program::run(None, import, SOON)?.success()?;
+    let (_, group) = imported.split_once("[[group]]\n").context("no group")?;
+    // Its name is the operator's to choose, while nothing serves it.
+    let (first, rest) = group.split_once('\n').context("a group of one line")?;
+    ensure!(first.starts_with("name = "), "{imported}");
+    Ok(format!("[[group]]\nname = \"{GROUP}\"\n{rest}"))
+}
+
+/// Plays `story` with two nodes and a witness, on the first of which `groups` runs.
+pub fn play(groups: String, story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+    let options = Options {
+        nodes: ["a", "b"].map(str::to_owned).to_vec(),
+        witnesses: vec!["w".to_owned()],
+        groups: Some(groups),
+        ..super::scene::options()
+    };
+    Cluster::play(options, |cluster| {
+        for name in ["a", "b"] {
+            cluster.node_mut(name)?.furnish()?;
+        }
+        cluster.start_agents()?;
+        cluster.wait_well(SOON, "a")?;
+        wait_started(cluster, "a")?;
+        story(cluster)
+    })
+}
+
+/// A client that asks for pages and gets them from `node`.
+pub fn client(cluster: &Cluster, node: &str) -> Result<Client> {
+    let client = Client::of_pages(cluster.client_namespace(), cluster.vip())?;
+    wait_pages(&client, node)?;
+    Ok(client)
+}
+
+/// Waits until `node` serves pages, one after the other.
+pub fn wait_pages(client: &Client, node: &str) -> Result<()> {
+    wait_until(PATIENCE, &format!("{node} serves pages"), || {
+        Ok(client.steady(10 * client::PERIOD).as_deref() == Some(node))
+    })
+}
+
+/// Whether all of the group runs on `owner`, as `status` has it.
+pub fn runs_on(status: &Status, owner: &str) -> bool {
+    let group = status.groups.iter().find(|group| group.name == GROUP);
+    group.is_some_and(|group| {
+        let started = |resource: &heartbeat_user::control::protocol::Resource| {
+            resource.state == "started" && resource.node.as_deref() == Some(owner)
+        };
+        group.running
+            && group.owner.as_deref() == Some(owner)
+            && group.resources.iter().all(started)
+    })
+}
+
+/// Waits until both nodes know that all of the group runs on `owner`.
+pub fn wait_started(cluster: &Cluster, owner: &str) -> Result<()> {
+    for name in ["a", "b"] {
+        let node = cluster.node(name)?;
+        let known = |status: &Status| runs_on(status, owner);
+        wait_status(node, &format!("all of {GROUP} runs on {owner}"), known)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! In which order, and when, things happened to an address and its Apache, as the agents tell.
+
+use std::{fmt, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_common::time::Boottime;
+use heartbeat_user::control::protocol::What;
+
+use super::{ADDRESS, GROUP, SERVER};
+use crate::e2e::Chronicle;
+
+/// How long after the fault each step of a takeover was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps {
+    pub free: Duration,
+    pub majority: Duration,
+    pub address: Duration,
+    pub apache: Duration,
+}
+
+impl Steps {
+    /// Those of `successor` after something that happened at `at`.
+    pub fn of(chronicle: &Chronicle, successor: &str, at: Boottime) -> Result<Self> {
+        let after = |ns: u64| Boottime::from_nanos(ns).since(at);
+        let events = || {
+            let told = chronicle.told_by(successor);
+            told.filter(|event| Boottime::from_nanos(event.at_ns) >= at)
+        };
+        let (free, majority) = events()
+            .find_map(|event| match &event.what {
+                What::LeaseAcquired {
+                    group,
+                    free_ns,
+                    majority_ns,
+                } if group == GROUP => Some((after(*free_ns), after(*majority_ns))),
+                _ => None,
+            })
+            .with_context(|| format!("{successor} tells of no lease: {chronicle:#?}"))?;
+        let address = events()
+            .find_map(|event| match &event.what {
+                What::Takeover {
+                    vip, address_ns, ..
+                } if vip == ADDRESS => Some(after(*address_ns)),
+                _ => None,
+            })
+            .with_context(|| format!("{successor} tells of no address: {chronicle:#?}"))?;
+        let apache = events()
+            .find_map(|event| match &event.what {
+                What::Resource { resource, state } if resource == SERVER && state == "started" => {
+                    Some(after(event.at_ns))
+                }
+                _ => None,
+            })
+            .with_context(|| format!("{successor} tells of no Apache: {chronicle:#?}"))?;
+        Ok(Self {
+            free,
+            majority,
+            address,
+            apache,
+        })
+    }
+
+    /// The median of each.
+    pub fn median(all: &[Self]) -> Option<Self> {
+        let of = |step: fn(&Self) -> Duration| {
+            let mut times: Vec<_> = all.iter().map(step).collect();
+            times.sort_unstable();
+            times.get(times.len().checked_sub(1)? / 2).copied()
+        };
+        Some(Self {
+            free: of(|steps| steps.free)?,
+            majority: of(|steps| steps.majority)?,
+            address: of(|steps| steps.address)?,
+            apache: of(|steps| steps.apache)?,
+        })
+    }
+}
+
+impl fmt::Display for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        write!(
+            f,
+            "lease free {:.1}, majority {:.1}, address {:.1}, Apache started {:.1} ms after",
+            millis(self.free),
+            millis(self.majority),
+            millis(self.address),
+            millis(self.apache)
+        )
+    }
+}
+
+/// That on `node` Apache was never started before the address had started, nor the address stopped before
+/// Apache had. Returns how often either changed.
+pub fn order_kept(chronicle: &Chronicle, node: &str) -> Result<usize> {
+    let (mut address, mut server) = (None, None);
+    let mut seen = 0;
+    for event in chronicle.told_by(node) {
+        match &event.what {
+            // Another agent, which has to look first.
+            What::Started => (address, server) = (None, None),
+            What::Resource { resource, state } if resource == ADDRESS => {
+                let early = state == "stopping" && server.is_some_and(|state| state != "stopped");
+                ensure!(
+                    !early,
+                    "{node} stopped the address under Apache: {chronicle:#?}"
+                );
+                address = Some(state.as_str());
+                seen += 1;
+            }
+            What::Resource { resource, state } if resource == SERVER => {
+                let early = state == "starting" && address.is_some_and(|state| state != "started");
+                ensure!(
+                    !early,
+                    "{node} started Apache without the address: {chronicle:#?}"
+                );
+                server = Some(state.as_str());
+                seen += 1;
+            }
+            _ => {}
+        }
+    }
+    Ok(seen)
+}
