@@ -52,6 +52,8 @@ pub struct Options {
     pub max_lease: Duration,
     /// TOML appended to every configuration file.
     pub extra: String,
+    /// What starts the agents: it is given what the binary would be. The binary, if there is none.
+    pub launcher: Option<PathBuf>,
     /// Leave the work directory behind, logs included.
     pub keep: bool,
 }
@@ -69,6 +71,7 @@ impl Default for Options {
             lease: Duration::from_millis(5),
             max_lease: Duration::from_millis(50),
             extra: String::new(),
+            launcher: None,
             keep: false,
         }
     }
@@ -107,7 +110,10 @@ impl Cluster {
     pub fn new(options: Options) -> Result<Self> {
         interrupt::install();
         sweep();
-        let binary = from_env(BINARY)?;
+        let binary = match options.launcher {
+            Some(launcher) => launcher,
+            None => from_env(BINARY)?,
+        };
         let mut switch = Switch::new(options.links, &from_env(OBJECT)?)?;
         let dir = WorkDir::new(options.keep)?;
         let shared = Shared {
