@@ -88,6 +88,21 @@ pub fn wait_agent(cluster: &mut Cluster, node: &str) -> Result<()> {
     })
 }
 
+/// Waits until all nodes that run see all others that run fit to serve.
+pub fn wait_all_active(cluster: &Cluster) -> Result<()> {
+    let awake = awake(cluster);
+    for node in &awake {
+        wait_status(cluster.node(node)?, "all are fit", |status| {
+            let is_fit = |name: &String| {
+                let node = status.nodes.iter().find(|node| node.name == *name);
+                node.is_some_and(|node| node.state == "up" && node.agent == "active")
+            };
+            awake.iter().all(is_fit)
+        })?;
+    }
+    Ok(())
+}
+
 /// Plays `story` with the cluster of `stage` and its groups `extra`, once each of `groups` runs on node a.
 pub fn perform(
     stage: &Stage,
@@ -98,6 +113,7 @@ pub fn perform(
     Cluster::play(options, |cluster| {
         let story = |cluster: &mut Cluster| {
             cluster.start_agents()?;
+            wait_all_active(cluster)?;
             for group in groups {
                 wait_runs(cluster, group, "a")?;
             }
