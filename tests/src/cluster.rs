@@ -55,6 +55,8 @@ pub struct Options {
     pub groups: Option<String>,
     /// TOML appended to every configuration file.
     pub extra: String,
+    /// What starts the agents: it is given what the binary would be. The binary, if there is none.
+    pub launcher: Option<PathBuf>,
     /// Leave the work directory behind, logs included.
     pub keep: bool,
 }
@@ -73,6 +75,7 @@ impl Default for Options {
             max_lease: Duration::from_millis(50),
             groups: None,
             extra: String::new(),
+            launcher: None,
             keep: false,
         }
     }
@@ -111,7 +114,10 @@ impl Cluster {
     pub fn new(options: Options) -> Result<Self> {
         interrupt::install();
         sweep();
-        let binary = from_env(BINARY)?;
+        let binary = match options.launcher {
+            Some(launcher) => launcher,
+            None => from_env(BINARY)?,
+        };
         let mut switch = Switch::new(options.links, &from_env(OBJECT)?)?;
         let dir = WorkDir::new(options.keep)?;
         let shared = Shared {

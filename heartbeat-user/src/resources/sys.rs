@@ -38,14 +38,18 @@ pub(super) struct Register {
 }
 
 /// Lets `command` start as a daemon does: in a session of its own, which has no terminal; with ordinary
-/// scheduling, default signals, and no descriptors but the first three.
+/// scheduling, default signals, and no descriptors but the first three. One that does not register itself
+/// is killed when we are: it must not go on starting what another node is about to start.
 pub(super) fn make_independent(command: &mut Command, register: Option<Register>) {
     let prepare = move || {
         independent()?;
-        register.as_ref().map_or(Ok(()), enter)
+        match &register {
+            Some(register) => enter(register),
+            None => end_with_parent(),
+        }
     };
     // SAFETY: runs in the forked child of a process with threads, so it may only make
-    // async-signal-safe calls and must not allocate: both functions make nothing but system calls, on
+    // async-signal-safe calls and must not allocate: these functions make nothing but system calls, on
     // memory that was there before the fork.
     unsafe { command.pre_exec(prepare) };
 }
@@ -83,6 +87,12 @@ fn independent() -> io::Result<()> {
             libc::CLOSE_RANGE_CLOEXEC,
         ))?;
     }
+    Ok(())
+}
+
+fn end_with_parent() -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
     Ok(())
 }
 

@@ -5,7 +5,9 @@
 
 pub mod attack;
 pub mod books;
+pub mod calls;
 pub mod chronicle;
+pub mod groups;
 pub mod kernel;
 pub mod lines;
 pub mod load;
@@ -13,6 +15,7 @@ pub mod ownership;
 pub mod program;
 pub mod python;
 pub mod scene;
+pub mod stage;
 pub mod traces;
 pub mod trial;
 pub mod web;
@@ -22,6 +25,7 @@ use std::time::Duration;
 pub use chronicle::Chronicle;
 pub use program::{Ended, Program};
 pub use scene::heartbeat;
+pub use stage::Stage;
 pub use trial::Trial;
 
 /// How long a cluster may take until all is well, and anything that has no bound of its own.

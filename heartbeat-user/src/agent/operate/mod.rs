@@ -151,7 +151,16 @@ impl Operator {
         let plan = &self.config.groups[index];
         let (group, node) = (&plan.name, &to.name);
         let patience = self.patience(plan).saturating_add(self.config.lease * 2);
+        // What is known of it may be from before its failures were forgotten.
+        let mut was_fit = false;
+        let mut failed = |now: &protocol::Group| {
+            was_fit |= !now.barred.contains(node);
+            if was_fit { can_run_on(now, to) } else { Ok(()) }
+        };
         let took = loop {
+            let now = self.describe(index);
+            can_go_on(&now)?;
+            failed(&now)?;
             match self.owner(plan) {
                 Some(owner) if owner == to.id => break clock::now().since(began),
                 Some(owner) if owner != from => bail!(
@@ -165,10 +174,12 @@ impl Operator {
                 _ => sleep(POLL).await,
             }
         };
-        self.watch(index, patience, |now| {
-            (now.running && now.owner.as_ref() == Some(node)).then_some(())
+        self.watch(index, patience, |now| match failed(now) {
+            Ok(()) => (now.running && now.owner.as_ref() == Some(node)).then_some(Ok(())),
+            failed => Some(failed),
         })
         .await
+        .and_then(|outcome| outcome)
         .with_context(|| format!("{group} moved to {node}, but does not run there"))?;
         done(format!(
             "{group} moved from {} to {node} in {} us",
@@ -190,12 +201,7 @@ impl Operator {
             if let Some(found) = test(&now) {
                 return Ok(found);
             }
-            if let Some(node) = &now.blocked {
-                bail!(
-                    "it is blocked on {node}, where a stop failed: stop by hand what runs of it there, then \
-                     `heartbeat cleanup`"
-                );
-            }
+            can_go_on(&now)?;
             if clock::now() > until {
                 let states = now.resources.iter().map(|resource| {
                     let at = resource.node.as_deref();
@@ -265,13 +271,7 @@ impl Operator {
             );
         }
         let now = self.describe(group);
-        if now.barred.contains(&to.name) {
-            bail!(
-                "{} failed on {} and is kept away from it: `heartbeat cleanup` forgets its failures",
-                now.name,
-                to.name
-            );
-        }
+        can_run_on(&now, to)?;
         let location = self.config.groups[group].location(to.id);
         if location == heartbeat_core::placement::Score::NEVER {
             bail!("a [[location]] bans {} from node {}", now.name, to.name);
@@ -333,6 +333,29 @@ impl Operator {
             .node(node)
             .map_or_else(|| node.0.to_string(), |node| node.name.clone())
     }
+}
+
+/// Fails if only an operator can get it going again.
+fn can_go_on(now: &protocol::Group) -> Result<()> {
+    if let Some(node) = &now.blocked {
+        bail!(
+            "it is blocked on {node}, where a stop failed: stop by hand what runs of it there, then \
+             `heartbeat cleanup`"
+        );
+    }
+    Ok(())
+}
+
+/// Fails if it failed on that node.
+fn can_run_on(now: &protocol::Group, node: &Node) -> Result<()> {
+    if now.barred.contains(&node.name) {
+        bail!(
+            "{} failed on {} and is kept away from it: `heartbeat cleanup` forgets its failures",
+            now.name,
+            node.name
+        );
+    }
+    Ok(())
 }
 
 /// What a node's agent last said of the node.

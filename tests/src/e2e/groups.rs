@@ -1,0 +1,130 @@
+//! What nodes say of groups, and what is waited for with them.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use heartbeat_user::control::protocol::{FailedAction, Group, Status};
+
+use super::{Ended, SOON, Stage, scene::wait_status};
+use crate::{Cluster, Options, client::Client, config::Family, wait_until};
+
+/// What `heartbeat WORDS` says on `node`, if it does well.
+pub fn said(cluster: &Cluster, node: &str, words: &[&str]) -> Result<String> {
+    tried(cluster, node, words)?.success()
+}
+
+/// What becomes of `heartbeat WORDS` on `node`.
+pub fn tried(cluster: &Cluster, node: &str, words: &[&str]) -> Result<Ended> {
+    cluster.node(node)?.heartbeat(words)
+}
+
+/// What `status` says of a group.
+pub fn group_in<'a>(status: &'a Status, name: &str) -> Result<&'a Group> {
+    let group = status.groups.iter().find(|group| group.name == name);
+    group.with_context(|| format!("no group {name} in {status:?}"))
+}
+
+/// The nodes whose agents run.
+fn awake(cluster: &Cluster) -> Vec<String> {
+    let nodes = cluster.nodes().iter().filter(|node| node.agent.is_some());
+    nodes.map(|node| node.name.clone()).collect()
+}
+
+/// Waits until all nodes that run say this of a group.
+pub fn wait_group(
+    cluster: &Cluster,
+    name: &str,
+    what: &str,
+    wanted: impl Fn(&Group) -> bool,
+) -> Result<()> {
+    for node in awake(cluster) {
+        wait_status(cluster.node(&node)?, &format!("{name} {what}"), |status| {
+            group_in(status, name).is_ok_and(&wanted)
+        })?;
+    }
+    Ok(())
+}
+
+/// Waits until all nodes that run say that all of a group runs on `owner`.
+pub fn wait_runs(cluster: &Cluster, name: &str, owner: &str) -> Result<()> {
+    wait_group(cluster, name, &format!("runs on {owner}"), |group| {
+        let here = |node: Option<&String>| node.is_some_and(|node| node == owner);
+        group.running
+            && here(group.owner.as_ref())
+            && group
+                .resources
+                .iter()
+                .all(|one| one.state == "started" && here(one.node.as_ref()))
+    })
+}
+
+/// Waits until all nodes that run say that nothing of a group runs anywhere.
+pub fn wait_stopped(cluster: &Cluster, name: &str) -> Result<()> {
+    wait_group(cluster, name, "is stopped", |group| {
+        group.owner.is_none() && group.resources.iter().all(|one| one.state == "stopped")
+    })
+}
+
+/// Waits until all nodes that run tell of such a failed action, and returns it.
+pub fn wait_failure(
+    cluster: &Cluster,
+    what: &str,
+    wanted: impl Fn(&FailedAction) -> bool,
+) -> Result<FailedAction> {
+    let mut found = None;
+    for node in awake(cluster) {
+        let node = cluster.node(&node)?;
+        wait_status(node, what, |status| status.failures.iter().any(&wanted))?;
+        found = node.control.status()?.failures.into_iter().find(&wanted);
+    }
+    found.with_context(|| format!("no node knows of: {what}"))
+}
+
+/// Waits until the agent of `node` answers.
+pub fn wait_agent(cluster: &mut Cluster, node: &str) -> Result<()> {
+    wait_until(SOON, &format!("the agent of {node} answers"), || {
+        cluster.check_agents()?;
+        Ok(cluster.node(node)?.control.status().is_ok())
+    })
+}
+
+/// Waits until all nodes that run see all others that run fit to serve.
+pub fn wait_all_active(cluster: &Cluster) -> Result<()> {
+    let awake = awake(cluster);
+    for node in &awake {
+        wait_status(cluster.node(node)?, "all are fit", |status| {
+            let is_fit = |name: &String| {
+                let node = status.nodes.iter().find(|node| node.name == *name);
+                node.is_some_and(|node| node.state == "up" && node.agent == "active")
+            };
+            awake.iter().all(is_fit)
+        })?;
+    }
+    Ok(())
+}
+
+/// Plays `story` with the cluster of `stage` and its groups `extra`, once each of `groups` runs on node a.
+pub fn perform(
+    stage: &Stage,
+    options: Options,
+    groups: &[&str],
+    story: impl FnOnce(&mut Cluster) -> Result<()>,
+) -> Result<()> {
+    Cluster::play(options, |cluster| {
+        let story = |cluster: &mut Cluster| {
+            cluster.start_agents()?;
+            wait_all_active(cluster)?;
+            for group in groups {
+                wait_runs(cluster, group, "a")?;
+            }
+            story(cluster)
+        };
+        story(cluster).inspect_err(|_| eprintln!("{}", stage.story(0)))
+    })
+}
+
+/// A client that asks the address with this last part.
+pub fn client(cluster: &Cluster, host: u8, period: Duration) -> Result<Client> {
+    let address = Family::V4.address(0, host);
+    Client::start(cluster.client_namespace(), address, period)
+}

@@ -1,0 +1,275 @@
+//! Groups of resources: started in order, stopped in reverse, repaired, moved, and never run twice.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_tests::{
+    Cluster, Fault, Options,
+    e2e::{
+        MILLISECOND, SOON, Stage,
+        books::{longest_silence, wait_served},
+        groups::{
+            client, group_in, perform, said, tried, wait_agent, wait_failure, wait_group,
+            wait_runs, wait_stopped,
+        },
+        lines::has_lines,
+        scene::wait_status,
+        stage::{actor, group, vip},
+    },
+    skip::rig_runs,
+    sys::boottime,
+    wait_until,
+};
+use heartbeat_user::control::protocol::Group;
+
+const QUICK: Duration = Duration::from_millis(200);
+const ALL: [&str; 3] = ["one", "two", "three"];
+
+/// An address, and three actors behind it.
+fn web(settings: &str) -> String {
+    let mut resources = vec![vip("webip", 101)];
+    resources.extend(ALL.map(|name| actor(name, QUICK, "")));
+    group("web", settings, &resources)
+}
+
+/// All of it stops on `from`, then starts on `to`.
+fn over(from: &str, to: &str) -> Vec<String> {
+    let stops = ALL.iter().rev().map(|name| format!("{from} {name} stop"));
+    let starts = ALL.iter().map(|name| format!("{to} {name} start"));
+    stops.chain(starts).collect()
+}
+
+fn strs(lines: &[String]) -> Vec<&str> {
+    lines.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn a_group_starts_in_order_and_stops_in_reverse_wherever_it_goes() -> Result<()> {
+    if !rig_runs("a_group_starts_in_order_and_stops_in_reverse_wherever_it_goes") {
+        return Ok(());
+    }
+    let stage = Stage::new()?;
+    perform(&stage, stage.options(web("")), &["web"], |cluster| {
+        stage.wait_deeds(0, &ALL, &["a one start", "a two start", "a three start"])?;
+        let client = client(cluster, 101, MILLISECOND)?;
+        wait_served(&client, "a", SOON)?;
+        tell_where(cluster, "a")?;
+
+        let go = |cluster: &mut Cluster, what: &str, from: &str, to: &str| -> Result<()> {
+            let (mark, at) = (stage.mark()?, boottime());
+            match what {
+                "move" => {
+                    let done = said(cluster, from, &["move", "web", to])?;
+                    has_lines(&done, &[&format!("web moved from {from} to {to} in * us")])?;
+                }
+                "end" => ensure!(cluster.node_mut(from)?.stop()?, "the agent of {from} failed"),
+                _ => {
+                    said(cluster, to, &[what, from])?;
+                }
+            }
+            wait_runs(cluster, "web", to)?;
+            stage.wait_deeds(mark, &ALL, &strs(&over(from, to)))?;
+            wait_served(&client, to, SOON)?;
+            eprintln!("{what} {from} -> {to}: {:?} without", longest_silence(&client, at));
+            Ok(())
+        };
+        go(cluster, "move", "a", "b")?;
+        tell_where(cluster, "b")?;
+        go(cluster, "standby", "b", "a")?;
+        said(cluster, "a", &["online", "b"])?;
+        go(cluster, "end", "a", "b")?;
+        let mark = stage.mark()?;
+        cluster.heal("a", Fault::Kill)?;
+        wait_agent(cluster, "a")?;
+        wait_runs(cluster, "web", "b")?;
+        // It looks what runs before it wants anything.
+        for name in ALL {
+            stage.wait_call(mark, "a", name, "probe")?;
+        }
+        stage.never_twice(true)
+    })
+}
+
+/// Every way to ask every node tells that all of it runs on `owner`.
+fn tell_where(cluster: &Cluster, owner: &str) -> Result<()> {
+    for asked in ["a", "b"] {
+        let shown = said(cluster, asked, &["status"])?;
+        has_lines(
+            &shown,
+            &[
+                "Resource List:",
+                &format!("  * web * (group): Started {owner}"),
+                &format!("    * webip (10.77.0.101/24 on hb0): Started {owner}"),
+                &format!("    * one * (ocf:rig:actor): Started {owner}"),
+                &format!("    * two * (ocf:rig:actor): Started {owner}"),
+                &format!("    * three (ocf:rig:actor): Started {owner}"),
+            ],
+        )?;
+        let table = said(cluster, asked, &["resource", "list"])?;
+        has_lines(
+            &table,
+            &[
+                "RESOURCE * GROUP * TYPE * STATE * NODE",
+                &format!("webip * web * vip * started * {owner}"),
+                &format!("one * web * ocf:rig:actor * started * {owner}"),
+            ],
+        )?;
+        let groups: Vec<Group> =
+            serde_json::from_str(&said(cluster, asked, &["resource", "list", "--json"])?)?;
+        let web = groups.iter().find(|group| group.name == "web");
+        let web = web.context("no group web")?;
+        ensure!(web.owner.as_deref() == Some(owner) && web.running, "{web:#?}");
+        let shown = said(cluster, asked, &["resource", "show", "two"])?;
+        has_lines(
+            &shown,
+            &[
+                "Resource: * two",
+                "Group: * web",
+                &format!("State: * started on {owner}"),
+                "Failures: * 0",
+            ],
+        )?;
+        let shown: serde_json::Value =
+            serde_json::from_str(&said(cluster, asked, &["resource", "show", "two", "--json"])?)?;
+        ensure!(shown["resource"]["node"] == owner, "{shown}");
+        tried(cluster, asked, &["resource", "show", "four"])?
+            .refusal(&["no resource is called `four`; there are service, webip, one, two, three"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_fails_is_repaired_in_place_until_it_fails_too_often() -> Result<()> {
+    if !rig_runs("what_fails_is_repaired_in_place_until_it_fails_too_often") {
+        return Ok(());
+    }
+    let stage = Stage::new()?;
+    perform(&stage, stage.options(web("")), &["web"], |cluster| {
+        let again = [
+            "a three stop",
+            "a two stop",
+            "a two start",
+            "a three start",
+        ];
+        for failures in 1..=2 {
+            let mark = stage.mark()?;
+            stage.end("a", "two")?;
+            stage.wait_deeds(mark, &ALL, &again)?;
+            wait_runs(cluster, "web", "a")?;
+            wait_group(cluster, "web", "counts its failures", |group| {
+                let two = group.resources.iter().find(|one| one.name == "two");
+                two.is_some_and(|two| two.failures == failures)
+            })?;
+        }
+        let failure = wait_failure(cluster, "two failed on a", |failure| {
+            failure.resource == "two" && failure.node == "a"
+        })?;
+        ensure!(
+            failure.code == Some(7)
+                && failure.outcome == "not running (7)"
+                && failure.action == "monitor"
+                && failure.message == "two is not there",
+            "{failure:#?}"
+        );
+
+        let mark = stage.mark()?;
+        stage.end("a", "two")?;
+        stage.wait_deeds(mark, &ALL, &strs(&over("a", "b")))?;
+        wait_runs(cluster, "web", "b")?;
+        wait_group(cluster, "web", "is kept from a", |group| group.barred == ["a"])?;
+        for asked in ["a", "b"] {
+            has_lines(
+                &said(cluster, asked, &["status"])?,
+                &[
+                    "  * web * (group): Started b (failed on a)",
+                    "Failed Resource Actions:",
+                    "  * two monitor on a: not running (7), at *",
+                    "    two is not there",
+                ],
+            )?;
+            tried(cluster, asked, &["move", "web", "a"])?
+                .refusal(&["web failed on a and is kept away from it", "`heartbeat cleanup`"])?;
+        }
+
+        let mark = stage.mark()?;
+        let done = said(cluster, "b", &["cleanup", "two"])?;
+        ensure!(done == "cleaned up `two` on a, b\n", "{done}");
+        stage.wait_deeds(mark, &ALL, &strs(&over("b", "a")))?;
+        wait_runs(cluster, "web", "a")?;
+        for asked in ["a", "b"] {
+            wait_status(cluster.node(asked)?, "the failures are forgotten", |status| {
+                status.failures.is_empty()
+            })?;
+        }
+        stage.never_twice(true)
+    })
+}
+
+#[test]
+fn a_start_that_fails_moves_the_group_at_once_until_no_node_is_left() -> Result<()> {
+    if !rig_runs("a_start_that_fails_moves_the_group_at_once_until_no_node_is_left") {
+        return Ok(());
+    }
+    let stage = Stage::new()?;
+    // There is nothing to wait for at first: it cannot start on a.
+    stage.direct("a", "two", "start", "because 'no luck'; finish 1")?;
+    perform(&stage, stage.options(web("")), &[], |cluster| {
+        wait_runs(cluster, "web", "b")?;
+        stage.wait_deeds(
+            0,
+            &ALL,
+            &[
+                "a one start",
+                "a two start = 1",
+                "a two stop",
+                "a one stop",
+                "b one start",
+                "b two start",
+                "b three start",
+            ],
+        )?;
+        let failure = wait_failure(cluster, "the start failed", |failure| {
+            failure.action == "start"
+        })?;
+        ensure!(
+            (failure.node.as_str(), failure.code) == ("a", Some(1)) && failure.message == "no luck",
+            "{failure:#?}"
+        );
+        stage.let_be("a", "two", "start")?;
+        said(cluster, "a", &["cleanup", "two"])?;
+        wait_runs(cluster, "web", "a")?;
+
+        // What is not installed is not tried a second time.
+        let mark = stage.mark()?;
+        stage.direct("a", "three", "monitor", "because 'no such file'; finish 5")?;
+        stage.wait_deeds(mark, &ALL, &strs(&over("a", "b")))?;
+        wait_runs(cluster, "web", "b")?;
+        let failure = wait_failure(cluster, "three is not installed", |failure| {
+            failure.resource == "three"
+        })?;
+        ensure!(failure.outcome == "not installed (5)", "{failure:#?}");
+
+        stage.direct("b", "one", "monitor", "because 'bad'; finish 6")?;
+        wait_stopped(cluster, "web")?;
+        wait_group(cluster, "web", "failed everywhere", |group| {
+            group.barred == ["a", "b"]
+        })?;
+        for asked in ["a", "b"] {
+            has_lines(
+                &said(cluster, asked, &["status"])?,
+                &[
+                    "  * web * (group): Stopped (failed on a, b)",
+                    "    * one * (ocf:rig:actor): Stopped",
+                    "  * three monitor on a: not installed (5), at *",
+                    "  * one monitor on b: not configured (6), at *",
+                ],
+            )?;
+        }
+        tried(cluster, "a", &["move", "web", "b"])?.refusal(&["nobody serves web"])?;
+        ensure!(cluster.node("a")?.ns.addresses()?.len() == 2 + 1, "an address was left");
+        stage.let_be("b", "one", "monitor")?;
+        said(cluster, "b", &["cleanup", "--on", "b"])?;
+        wait_runs(cluster, "web", "b")?;
+        stage.never_twice(true)
+    })
+}
