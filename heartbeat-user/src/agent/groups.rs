@@ -23,6 +23,7 @@ use crate::{
     config::{Config, Group, Resource, ResourceKind},
     control::protocol::{self, FailedAction, What},
     decisions::{Book, Subject},
+    peering,
 };
 
 /// Failed actions that are remembered, and how much of each one's last words: all of them travel in one
@@ -171,7 +172,7 @@ impl Groups {
     /// This node's report, if it has something to say that the last one did not.
     pub(super) fn publish(&mut self) -> Option<u32> {
         let groups = self.config.served_groups().iter().zip(&self.own);
-        let report = protocol::Report {
+        let mut report = protocol::Report {
             number: self.published.number,
             incarnation: self.published.incarnation,
             groups: groups
@@ -181,6 +182,9 @@ impl Groups {
             failures: self.failures.iter().cloned().collect(),
             decisions: self.book.all(),
         };
+        while !report.failures.is_empty() && is_too_long(&report) {
+            report.failures.remove(0);
+        }
         if report == self.published {
             return None;
         }
@@ -305,11 +309,10 @@ impl Groups {
         }
         reports.sort_by_key(|(node, _)| node.0);
         let of_owner = reports.iter().find(|(node, _)| Some(*node) == owner);
-        let resources = group.resources.iter().enumerate();
-        let resources = resources.map(|(at, resource)| {
+        let resources = group.resources.iter().map(|resource| {
             let state = |said: &protocol::GroupReport| {
-                let said = said.resources.get(at);
-                said.filter(|said| said.name == resource.name).cloned()
+                let mut all = said.resources.iter();
+                all.find(|said| said.name == resource.name).cloned()
             };
             // The owner knows; without one, whoever has anything of it.
             let active = |said: &protocol::ResourceReport| {
@@ -358,7 +361,9 @@ impl Groups {
 
 impl Own {
     fn report(&self, group: &Group) -> protocol::GroupReport {
+        // Of most there is nothing to say, and a report has to fit into one answer.
         let resources = group.resources.iter().zip(&self.resources);
+        let resources = resources.filter(|(_, own)| **own != (Some(ResourceState::Stopped), 0));
         protocol::GroupReport {
             name: group.name.clone(),
             running: self.running,
@@ -375,6 +380,12 @@ impl Own {
     }
 }
 
+/// Whether it does not fit into an answer to a peer, with some room for what is around it.
+fn is_too_long(report: &protocol::Report) -> bool {
+    let text = serde_json::to_vec(report);
+    text.is_ok_and(|text| text.len() > peering::MAX_PAYLOAD - 1_024)
+}
+
 fn is_address(resource: &Resource) -> bool {
     matches!(resource.kind, ResourceKind::Vip(_))
 }
@@ -385,4 +396,62 @@ fn wall(at: Boottime) -> u64 {
     let then = SystemTime::now() - ago;
     let since = then.duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use heartbeat_core::resource::{Action, ExitCode};
+
+    use super::*;
+
+    /// As many groups as there may be, each with some resources.
+    fn many(dir: &std::path::Path) -> Config {
+        let mut text = format!("[cluster]\nname = \"x\"\n[paths]\nstate = {dir:?}\n");
+        text += "[[link]]\ninterface = \"eth0\"\n";
+        for id in 1..=3 {
+            text +=
+                &format!("[[node]]\nname = \"n{id}\"\nid = {id}\naddresses = [\"10.0.0.{id}\"]\n");
+        }
+        for group in 0..crate::config::MAX_GROUPS {
+            text += &format!("[[group]]\nname = \"group-{group}\"\n");
+            for resource in 0..6 {
+                text += &format!(
+                    "[[group.resource]]\nname = \"resource-{group}-{resource}\"\ntype = \"exec\"\n\
+                     run = [\"/bin/true\"]\n"
+                );
+            }
+        }
+        Config::parse(&text, "x.toml".as_ref(), Some("n1"), "n1").expect("a good configuration")
+    }
+
+    #[test]
+    fn a_report_fits_into_one_answer_and_is_made_once() {
+        let dir = std::env::temp_dir().join(format!("heartbeat-report-{}", std::process::id()));
+        let config = Arc::new(many(&dir));
+        let mut groups = Groups::open(Arc::clone(&config), Incarnation(7)).expect("no decisions");
+        for (group, plan) in config.groups.iter().enumerate() {
+            for resource in 0..plan.resources.len() {
+                let part = Part { group, resource };
+                groups.told(&Told::State {
+                    part,
+                    state: ResourceState::Started,
+                    failures: 1,
+                });
+                groups.told(&Told::Failed {
+                    part,
+                    action: Action::Monitor,
+                    outcome: Outcome::Exited(ExitCode::GENERIC_ERROR),
+                    at: clock::now(),
+                    message: "\u{1}".repeat(10_000),
+                });
+            }
+        }
+        assert_eq!(groups.publish(), Some(1));
+        let answer = protocol::Response::Report(Box::new(groups.published().clone()));
+        let length = serde_json::to_vec(&answer).expect("JSON").len();
+        assert!(length <= peering::MAX_PAYLOAD, "{length} bytes");
+        assert_eq!(groups.published().groups[63].resources.len(), 6);
+        assert!(!groups.published().failures.is_empty());
+        assert_eq!(groups.publish(), None, "nothing is new");
+    }
 }

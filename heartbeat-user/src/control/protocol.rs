@@ -249,6 +249,7 @@ pub struct GroupReport {
     pub running: bool,
     pub barred: bool,
     pub blocked: bool,
+    /// Those that are cleanly stopped are left out.
     pub resources: Vec<ResourceReport>,
 }
 
