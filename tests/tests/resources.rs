@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
-    Cluster, Fault, Options,
+    Cluster, Fault,
     e2e::{
         MILLISECOND, SOON, Stage,
         books::{longest_silence, wait_served},
         groups::{
-            client, group_in, perform, said, tried, wait_agent, wait_failure, wait_group,
-            wait_runs, wait_stopped,
+            client, perform, said, tried, wait_agent, wait_failure, wait_group, wait_runs,
+            wait_stopped,
         },
         lines::has_lines,
         scene::wait_status,
@@ -18,7 +18,6 @@ use heartbeat_tests::{
     },
     skip::rig_runs,
     sys::boottime,
-    wait_until,
 };
 use heartbeat_user::control::protocol::Group;
 
@@ -62,7 +61,10 @@ fn a_group_starts_in_order_and_stops_in_reverse_wherever_it_goes() -> Result<()>
                     let done = said(cluster, from, &["move", "web", to])?;
                     has_lines(&done, &[&format!("web moved from {from} to {to} in * us")])?;
                 }
-                "end" => ensure!(cluster.node_mut(from)?.stop()?, "the agent of {from} failed"),
+                "end" => ensure!(
+                    cluster.node_mut(from)?.stop()?,
+                    "the agent of {from} failed"
+                ),
                 _ => {
                     said(cluster, to, &[what, from])?;
                 }
@@ -70,7 +72,10 @@ fn a_group_starts_in_order_and_stops_in_reverse_wherever_it_goes() -> Result<()>
             wait_runs(cluster, "web", to)?;
             stage.wait_deeds(mark, &ALL, &strs(&over(from, to)))?;
             wait_served(&client, to, SOON)?;
-            eprintln!("{what} {from} -> {to}: {:?} without", longest_silence(&client, at));
+            eprintln!(
+                "{what} {from} -> {to}: {:?} without",
+                longest_silence(&client, at)
+            );
             Ok(())
         };
         go(cluster, "move", "a", "b")?;
@@ -118,7 +123,10 @@ fn tell_where(cluster: &Cluster, owner: &str) -> Result<()> {
             serde_json::from_str(&said(cluster, asked, &["resource", "list", "--json"])?)?;
         let web = groups.iter().find(|group| group.name == "web");
         let web = web.context("no group web")?;
-        ensure!(web.owner.as_deref() == Some(owner) && web.running, "{web:#?}");
+        ensure!(
+            web.owner.as_deref() == Some(owner) && web.running,
+            "{web:#?}"
+        );
         let shown = said(cluster, asked, &["resource", "show", "two"])?;
         has_lines(
             &shown,
@@ -129,11 +137,15 @@ fn tell_where(cluster: &Cluster, owner: &str) -> Result<()> {
                 "Failures: * 0",
             ],
         )?;
-        let shown: serde_json::Value =
-            serde_json::from_str(&said(cluster, asked, &["resource", "show", "two", "--json"])?)?;
+        let shown: serde_json::Value = serde_json::from_str(&said(
+            cluster,
+            asked,
+            &["resource", "show", "two", "--json"],
+        )?)?;
         ensure!(shown["resource"]["node"] == owner, "{shown}");
-        tried(cluster, asked, &["resource", "show", "four"])?
-            .refusal(&["no resource is called `four`; there are service, webip, one, two, three"])?;
+        tried(cluster, asked, &["resource", "show", "four"])?.refusal(&[
+            "no resource is called `four`; there are service, webip, one, two, three",
+        ])?;
     }
     Ok(())
 }
@@ -145,12 +157,7 @@ fn what_fails_is_repaired_in_place_until_it_fails_too_often() -> Result<()> {
     }
     let stage = Stage::new()?;
     perform(&stage, stage.options(web("")), &["web"], |cluster| {
-        let again = [
-            "a three stop",
-            "a two stop",
-            "a two start",
-            "a three start",
-        ];
+        let again = ["a three stop", "a two stop", "a two start", "a three start"];
         for failures in 1..=2 {
             let mark = stage.mark()?;
             stage.end("a", "two")?;
@@ -176,7 +183,9 @@ fn what_fails_is_repaired_in_place_until_it_fails_too_often() -> Result<()> {
         stage.end("a", "two")?;
         stage.wait_deeds(mark, &ALL, &strs(&over("a", "b")))?;
         wait_runs(cluster, "web", "b")?;
-        wait_group(cluster, "web", "is kept from a", |group| group.barred == ["a"])?;
+        wait_group(cluster, "web", "is kept from a", |group| {
+            group.barred == ["a"]
+        })?;
         for asked in ["a", "b"] {
             has_lines(
                 &said(cluster, asked, &["status"])?,
@@ -187,8 +196,10 @@ fn what_fails_is_repaired_in_place_until_it_fails_too_often() -> Result<()> {
                     "    two is not there",
                 ],
             )?;
-            tried(cluster, asked, &["move", "web", "a"])?
-                .refusal(&["web failed on a and is kept away from it", "`heartbeat cleanup`"])?;
+            tried(cluster, asked, &["move", "web", "a"])?.refusal(&[
+                "web failed on a and is kept away from it",
+                "`heartbeat cleanup`",
+            ])?;
         }
 
         let mark = stage.mark()?;
@@ -197,9 +208,11 @@ fn what_fails_is_repaired_in_place_until_it_fails_too_often() -> Result<()> {
         stage.wait_deeds(mark, &ALL, &strs(&over("b", "a")))?;
         wait_runs(cluster, "web", "a")?;
         for asked in ["a", "b"] {
-            wait_status(cluster.node(asked)?, "the failures are forgotten", |status| {
-                status.failures.is_empty()
-            })?;
+            wait_status(
+                cluster.node(asked)?,
+                "the failures are forgotten",
+                |status| status.failures.is_empty(),
+            )?;
         }
         stage.never_twice(true)
     })
@@ -266,7 +279,10 @@ fn a_start_that_fails_moves_the_group_at_once_until_no_node_is_left() -> Result<
             )?;
         }
         tried(cluster, "a", &["move", "web", "b"])?.refusal(&["nobody serves web"])?;
-        ensure!(cluster.node("a")?.ns.addresses()?.len() == 2 + 1, "an address was left");
+        ensure!(
+            cluster.node("a")?.ns.addresses()?.len() == 2 + 1,
+            "an address was left"
+        );
         stage.let_be("b", "one", "monitor")?;
         said(cluster, "b", &["cleanup", "--on", "b"])?;
         wait_runs(cluster, "web", "b")?;

@@ -75,13 +75,19 @@ fn a_stop_that_hangs_blocks_the_group_until_an_operator_mends_it() -> Result<()>
         wait_served(&client, "a", SOON)?;
         let mark = stage.mark()?;
         stage.direct("a", "two", "stop", HANG)?;
-        tried(cluster, "b", &["move", "web", "b"])?.refusal(&["blocked on a", "`heartbeat cleanup`"])?;
+        tried(cluster, "b", &["move", "web", "b"])?
+            .refusal(&["blocked on a", "`heartbeat cleanup`"])?;
         wait_killed(&stage)?;
         wait_group(cluster, "web", "is blocked on a", |group| {
             group.blocked.as_deref() == Some("a") && group.owner.as_deref() == Some("a")
         })?;
-        let failure = wait_failure(cluster, "the stop failed", |failure| failure.action == "stop")?;
-        ensure!(failure.outcome == "timed out" && failure.code.is_none(), "{failure:#?}");
+        let failure = wait_failure(cluster, "the stop failed", |failure| {
+            failure.action == "stop"
+        })?;
+        ensure!(
+            failure.outcome == "timed out" && failure.code.is_none(),
+            "{failure:#?}"
+        );
         for asked in ["a", "b"] {
             has_lines(
                 &said(cluster, asked, &["status"])?,
@@ -112,7 +118,13 @@ fn a_stop_that_hangs_blocks_the_group_until_an_operator_mends_it() -> Result<()>
         said(cluster, "b", &["cleanup", "two"])?;
         wait_group(cluster, "web", "goes on", |group| group.blocked.is_none())?;
         wait_until(SOON, "it runs again", || {
-            Ok(cluster.node("a")?.control.status()?.groups.iter().any(|g| g.name == "web" && g.running))
+            Ok(cluster
+                .node("a")?
+                .control
+                .status()?
+                .groups
+                .iter()
+                .any(|g| g.name == "web" && g.running))
         })?;
         all_were_well(cluster, chronicle)?;
         stage.never_twice(true)
@@ -131,8 +143,16 @@ fn whatever_an_agent_does_the_heartbeats_go_on() -> Result<()> {
         for (what, script, outcome) in [
             ("hangs", HANG, "timed out"),
             ("lies", "finish 0", ""),
-            ("shouts", "head -c 8000000 /dev/zero | tr '\\0' x; head -c 8000000 /dev/zero | tr '\\0' '\\n' >&2; because loud; finish 1", "error (1)"),
-            ("has no terminal", "read -r line </dev/tty || { because 'no terminal'; finish 4; }", "insufficient privileges (4)"),
+            (
+                "shouts",
+                "head -c 8000000 /dev/zero | tr '\\0' x; head -c 8000000 /dev/zero | tr '\\0' '\\n' >&2; because loud; finish 1",
+                "error (1)",
+            ),
+            (
+                "has no terminal",
+                "read -r line </dev/tty || { because 'no terminal'; finish 4; }",
+                "insufficient privileges (4)",
+            ),
             ("is killed", "kill -9 $$", "killed by signal 9"),
         ] {
             let from = "a";
@@ -145,7 +165,10 @@ fn whatever_an_agent_does_the_heartbeats_go_on() -> Result<()> {
             let failure = wait_failure(cluster, what, |failure| {
                 failure.node == "b" && failure.resource == "two"
             })?;
-            eprintln!("{what}: {} {}: {}", failure.action, failure.outcome, failure.message);
+            eprintln!(
+                "{what}: {} {}: {}",
+                failure.action, failure.outcome, failure.message
+            );
             if outcome.is_empty() {
                 ensure!(failure.action == "monitor", "{failure:#?}");
             } else {
@@ -153,10 +176,17 @@ fn whatever_an_agent_does_the_heartbeats_go_on() -> Result<()> {
                 ensure!(failure.outcome == outcome, "{what}: {failure:#?}");
             }
             said(cluster, "a", &["cleanup"])?;
-            wait_group(cluster, "web", "may run on b again", |group| group.barred.is_empty())?;
+            wait_group(cluster, "web", "may run on b again", |group| {
+                group.barred.is_empty()
+            })?;
         }
         // One that leaves a child with its output is not waited for.
-        stage.direct("b", "two", "start", "sleep 60 & echo $! >\"$OCF_ROOT/pids/left\"; because forked")?;
+        stage.direct(
+            "b",
+            "two",
+            "start",
+            "sleep 60 & echo $! >\"$OCF_ROOT/pids/left\"; because forked",
+        )?;
         said(cluster, "a", &["move", "web", "b"])?;
         wait_runs(cluster, "web", "b")?;
         all_were_well(cluster, chronicle)?;

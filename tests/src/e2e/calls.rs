@@ -91,9 +91,9 @@ pub fn never_twice(calls: &[Call], anywhere: bool) -> Result<()> {
         let (node, resource) = (call.node.as_str(), call.resource.as_str());
         match (call.action.as_str(), begins, call.end) {
             ("start", true, _) => {
-                let elsewhere = may_run.iter().find(|((on, of), may)| {
-                    **may && *of == resource && (anywhere || *on == node)
-                });
+                let elsewhere = may_run
+                    .iter()
+                    .find(|((on, of), may)| **may && *of == resource && (anywhere || *on == node));
                 ensure!(
                     elsewhere.is_none(),
                     "`{call}` began while it may have run already: {elsewhere:?} in\n{}",
