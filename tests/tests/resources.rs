@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
-    Cluster, Fault, Options,
+    Cluster, Fault,
     e2e::{
         MILLISECOND, SOON, Stage,
         books::{longest_silence, wait_served},
         groups::{
-            client, group_in, perform, said, tried, wait_agent, wait_failure, wait_group,
-            wait_runs, wait_stopped,
+            client, perform, said, tried, wait_agent, wait_failure, wait_group, wait_runs,
+            wait_stopped,
         },
         lines::has_lines,
         scene::wait_status,
@@ -18,7 +18,6 @@ use heartbeat_tests::{
     },
     skip::rig_runs,
     sys::boottime,
-    wait_until,
 };
 use heartbeat_user::control::protocol::Group;
 

@@ -227,6 +227,24 @@ impl Groups {
         (told, decided)
     }
 
+    /// A peer's agent is not there any more: what it said of what runs there is outdated. Its failures
+    /// are not.
+    pub(super) fn lost_sight(&mut self, peer: NodeId) {
+        let Some(report) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        // Fetched anew when it is back, even if nothing changed there.
+        report.number = 0;
+        for group in &mut report.groups {
+            (group.running, group.blocked) = (false, false);
+            for resource in &mut group.resources {
+                ResourceState::Unknown
+                    .name()
+                    .clone_into(&mut resource.state);
+            }
+        }
+    }
+
     pub(super) fn decide(&mut self, subject: Subject, value: bool) -> Result<()> {
         self.book.decide(subject, value, self.config.local().id.0)
     }

@@ -81,12 +81,13 @@ impl Reason<'_> {
             slots,
             rows,
         });
-        // The conductor first: the pulse may want a new group started at once.
+        // The pulse first: the conductor has something to say of a new group at once, and the pulse wants
+        // none started before that.
+        self.directives.tell(Directive::Replan(Box::new(replan)));
         let _ = self.orders.send(Order::Replan {
             vips: merged.served().to_vec(),
             groups: merged.served_groups().to_vec(),
         });
-        self.directives.tell(Directive::Replan(Box::new(replan)));
         if changed_hooks {
             let old = std::mem::replace(hooks, Hooks::start(&merged.hooks, ended.clone()));
             tokio::spawn(old.finish(OLD_HOOKS));

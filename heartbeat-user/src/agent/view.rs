@@ -114,6 +114,12 @@ impl View {
         self.config = config;
     }
 
+    /// Whether a peer's agent is there, as far as is known.
+    pub(super) fn is_awake(&self, node: NodeId) -> bool {
+        let peer = self.peers.iter().find(|peer| peer.node == node);
+        peer.is_some_and(|peer| matches!(peer.state, PeerState::Up | PeerState::Suspect))
+    }
+
     /// Takes in a command of the core and says what happened.
     pub(super) fn command(&mut self, command: &Command) -> Option<What> {
         match *command {
@@ -143,6 +149,9 @@ impl View {
             } => {
                 if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) {
                     peer.state = to;
+                }
+                if matches!(to, PeerState::Down | PeerState::AgentStalled) {
+                    self.groups.lost_sight(node);
                 }
                 Some(What::Peer {
                     node: self.name(node),

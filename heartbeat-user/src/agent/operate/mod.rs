@@ -22,6 +22,7 @@ use heartbeat_core::{
     Rows as _,
     cluster::{Intent, Slots as _},
     group::Note,
+    placement::Score,
 };
 use tokio::{sync::Notify, time::sleep};
 
@@ -273,8 +274,29 @@ impl Operator {
         let now = self.describe(group);
         can_run_on(&now, to)?;
         let location = self.config.groups[group].location(to.id);
-        if location == heartbeat_core::placement::Score::NEVER {
+        if location == Score::NEVER {
             bail!("a [[location]] bans {} from node {}", now.name, to.name);
+        }
+        let bound = self.config.colocations.iter();
+        for colocation in bound.filter(|colocation| colocation.group == group) {
+            let with = &self.config.groups[colocation.with];
+            let is_there = self.owner(with) == Some(to.id);
+            if colocation.score == Score::MUST && !is_there {
+                bail!(
+                    "{} follows {}, which is not on {}: move that",
+                    now.name,
+                    with.name,
+                    to.name
+                );
+            }
+            if colocation.score == Score::NEVER && is_there {
+                bail!(
+                    "{} keeps apart from {}, which is on {}",
+                    now.name,
+                    with.name,
+                    to.name
+                );
+            }
         }
         Ok(())
     }

@@ -180,7 +180,7 @@ impl Operator {
                 let peers = self.config.peers();
                 peers
                     .filter(|peer| peer.role == crate::config::Role::Member)
-                    .filter(|peer| self.latest(peer.id).is_some_and(|row| row.incarnation != 0))
+                    .filter(|peer| view.is_awake(peer.id))
                     .filter(|peer| !view.groups.has_heard(peer.id))
                     .map(|peer| peer.name.clone())
                     .collect()
