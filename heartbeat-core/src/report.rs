@@ -13,6 +13,8 @@ pub struct Report {
 /// What it told of one group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupReport {
+    /// It does not know yet what of it runs there, or stops what should not.
+    pub settling: bool,
     /// Its resources cannot run there for now.
     pub barred: bool,
     /// All of it that is to run does.

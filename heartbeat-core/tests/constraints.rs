@@ -7,7 +7,7 @@ use heartbeat_common::wire::NodeId;
 use heartbeat_core::{
     Command,
     cluster::Intent,
-    group::{GroupCommand, Note, Reason},
+    group::{GroupCommand, Note, Reason, Serving},
     placement::{Colocation, Order, Score},
 };
 use support::{MS, timing, world::World};
@@ -108,6 +108,58 @@ fn those_that_keep_apart_are_never_together() {
     let [web, now] = places(&world);
     assert_eq!((web.len(), now), (1, vec![db]));
     assert_ne!(web, [db]);
+}
+
+/// Two nodes that may serve both groups, and three that only vote.
+#[test]
+fn who_gives_way_has_stopped_before_the_other_starts() {
+    let mut world = World::new(5, 1, timing(10, 30), &[&[1, 2], &[1, 2]], 1);
+    world.net.latency = 50_000;
+    world.max_lease = 60 * MS;
+    world.errand_takes = 50 * MS;
+    world.constraints.colocations = vec![Colocation {
+        group: WEB,
+        with: DB,
+        score: Score::NEVER,
+    }];
+    (0..5).for_each(|node| world.boot(node));
+    never_together(&mut world, 1_000);
+    let [web, db] = places(&world);
+    assert_eq!((web.len(), db.len()), (1, 1), "{web:?} {db:?}");
+    let (web, db) = (web[0], db[0]);
+    // The leader's node goes: the leader displaces the follower, which has nowhere else to be.
+    world.crash(db);
+    never_together(&mut world, 1_000);
+    assert_eq!(places(&world), [vec![], vec![web]]);
+    // The follower is back first, and the leader, which runs, makes nobody give way to be at home.
+    world.take_log();
+    world.boot(db);
+    never_together(&mut world, 2_000);
+    assert_eq!(places(&world), [[db], [web]]);
+    let back: Vec<_> = course(&world)
+        .into_iter()
+        .filter(|(_, _, why)| why.is_some())
+        .collect();
+    assert_eq!(back, [], "somebody had to give way");
+}
+
+fn never_together(world: &mut World, milliseconds: u64) {
+    for _ in 0..milliseconds {
+        world.run_for(MS);
+        for machine in &world.machines {
+            let Some(agent) = &machine.agent else {
+                continue;
+            };
+            let groups = agent.cluster.groups();
+            assert!(
+                groups
+                    .iter()
+                    .any(|group| group.serving() == Serving::Stopped),
+                "together on {}",
+                machine.id
+            );
+        }
+    }
 }
 
 #[test]

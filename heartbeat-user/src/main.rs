@@ -72,7 +72,8 @@ enum Command {
     /// Measure round-trip times to a node, from kernel to kernel
     Ping {
         /// Name of the node
-        node: String,
+        #[arg(value_name = "NODE")]
+        peer: String,
         #[command(flatten)]
         config: ConfigArgs,
         /// Round-trip times to collect on each link
@@ -284,12 +285,12 @@ fn run(command: Command) -> Result<ExitCode> {
             events::run(&config.load()?.socket(), json, follow)?;
         }
         Command::Ping {
-            node,
+            peer,
             config,
             count,
             json,
         } => {
-            if !ping::run(&config.load()?.socket(), &node, count, json)? {
+            if !ping::run(&config.load()?.socket(), &peer, count, json)? {
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -87,19 +87,29 @@ fn who_keeps_apart_stays_down_on_the_last_node() -> Result<()> {
         |cluster| {
             wait_runs(cluster, "web", "b")?;
             stage.wait_deeds(0, &["web1"], &["b web1 start"])?;
-            // With a gone db needs the place, and web makes way.
+            // With a gone db needs the place, and web makes way before it comes.
+            let mark = stage.mark()?;
             ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
             wait_runs(cluster, "db", "b")?;
             wait_stopped(cluster, "web")?;
+            stage.wait_deeds(mark, &BOTH, &["a db1 stop", "b web1 stop", "b db1 start"])?;
             observe(WHILE, || {
                 ensure!(!stage.runs("b", "web1"), "both run on b");
                 Ok(())
             })?;
+            let mark = stage.mark()?;
             cluster.heal("a", Fault::Kill)?;
-            wait_runs(cluster, "db", "a")?;
-            wait_runs(cluster, "web", "b")?;
-            tried(cluster, "b", &["move", "web", "a"])?
-                .refusal(&["web keeps apart from db, which is on a"])?;
+            wait_runs(cluster, "web", "a")?;
+            wait_all_active(cluster)?;
+            observe(WHILE, || {
+                ensure!(stage.runs("a", "web1"), "db pushed web out to be at home");
+                Ok(())
+            })?;
+            stage.wait_deeds(mark, &BOTH, &["a web1 start"])?;
+            tried(cluster, "b", &["move", "web", "b"])?
+                .refusal(&["web keeps apart from db, which is on b"])?;
+            tried(cluster, "b", &["move", "db", "a"])?
+                .refusal(&["web keeps apart from db and is on a: move that first"])?;
             stage.never_twice(true)
         },
     )

@@ -150,6 +150,43 @@ fn tell_where(cluster: &Cluster, owner: &str) -> Result<()> {
     Ok(())
 }
 
+/// An agent that has just started has to look first, and that takes as long as its resource agents take.
+#[test]
+fn a_node_gets_nothing_back_before_it_knows_what_runs_there() -> Result<()> {
+    if !rig_runs("a_node_gets_nothing_back_before_it_knows_what_runs_there") {
+        return Ok(());
+    }
+    let stage = Stage::new()?;
+    perform(&stage, stage.options(web("")), &["web"], |cluster| {
+        let down = |cluster: &mut Cluster| -> Result<usize> {
+            ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
+            wait_runs(cluster, "web", "b")?;
+            let mark = stage.mark()?;
+            cluster.heal("a", Fault::Kill)?;
+            wait_agent(cluster, "a")?;
+            Ok(mark)
+        };
+        let home = |cluster: &Cluster, mark: usize| -> Result<()> {
+            wait_runs(cluster, "web", "a")?;
+            stage.wait_deeds(mark, &ALL, &strs(&over("b", "a")))?;
+            let probe = stage.wait_call(mark, "a", "two", "probe")?;
+            let stop = stage.wait_call(mark, "b", "three", "stop")?;
+            let looked = probe.end.context("it never ended")?.0;
+            ensure!(looked <= stop.began, "{probe:?} {stop:?}");
+            Ok(())
+        };
+        stage.direct("a", "two", "probe", "sleep 1")?;
+        let mark = down(cluster)?;
+        home(cluster, mark)?;
+        // By itself it does not come back a second time so soon.
+        let mark = down(cluster)?;
+        let done = said(cluster, "b", &["move", "web", "a"])?;
+        has_lines(&done, &["web moved from b to a in * us"])?;
+        home(cluster, mark)?;
+        stage.never_twice(true)
+    })
+}
+
 #[test]
 fn what_fails_is_repaired_in_place_until_it_fails_too_often() -> Result<()> {
     if !rig_runs("what_fails_is_repaired_in_place_until_it_fails_too_often") {

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use heartbeat_common::wire::NodeId;
 
 use super::{Group, Outlook, Reason};
-use crate::{placement::Score, ranking::Standing};
+use crate::{placement::Score, ranking::Standing, report::Reported};
 
 impl Group {
     /// Whether this node may contend for it.
@@ -69,7 +69,9 @@ impl Group {
 
     /// Whether a peer can own this group, as far as is known.
     pub(super) fn standing(&self, node: NodeId, outlook: &Outlook<'_>) -> Standing {
-        let barred = (outlook.reported)(node).said.barred
+        let Reported { current, said } = (outlook.reported)(node);
+        let barred = said.barred
+            || (current && said.settling)
             || self.plan.location(node) == Score::NEVER
             || !outlook
                 .constraints

@@ -14,7 +14,15 @@ use crate::ranking::Standing;
 impl Group {
     /// Nothing is served here, and nothing is asked: is it this node's turn to try?
     pub(super) fn contend(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
-        let Outlook { now, .. } = *outlook;
+        let Outlook {
+            now,
+            timing,
+            local,
+            constraints,
+            index,
+            seen,
+            ..
+        } = *outlook;
         if !self.is_free(outlook) {
             let ends = Boottime::from_nanos(self.known.expires).max(self.not_before);
             self.look_at = Some(ends);
@@ -25,6 +33,11 @@ impl Group {
         };
         if now < turn {
             self.look_at = Some(turn);
+            return;
+        }
+        if constraints.displaces(index, local, local, seen) {
+            // Nobody gives way for what an acceptor that forgot its votes takes for free.
+            self.coming = now >= outlook.votes_from.after(timing.interval * 2);
             return;
         }
         self.course = Course {

@@ -98,6 +98,8 @@ pub struct Group {
     lost: bool,
     stopping_since: Option<Boottime>,
     handed_over_at: Option<Boottime>,
+    /// It waits until another has made way for it here.
+    coming: bool,
     /// The guard that an earlier agent of this node left open.
     inherited_until: Boottime,
     course: Course,
@@ -135,6 +137,7 @@ impl Group {
             lost: false,
             stopping_since: None,
             handed_over_at: None,
+            coming: false,
             inherited_until: Boottime::default(),
             course: Course::default(),
             urgent: false,
@@ -244,7 +247,7 @@ impl Group {
                 _ => Running::No,
             },
         };
-        let here = self.serving != Serving::Stopped;
+        let here = self.serving != Serving::Stopped || self.coming;
         Glance {
             owner,
             here: here || !(self.proposer.is_idle() || self.proposer.is_releasing()),
@@ -342,6 +345,7 @@ impl Group {
 
     pub(crate) fn step(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
         self.look_at = None;
+        self.coming = false;
         let patient = outlook.now.since(self.asked_at) <= outlook.timing.lease;
         if self.proposer.is_releasing() && !patient {
             // Who did not hear of it has forgotten the lease by now.
@@ -410,7 +414,13 @@ impl Group {
 
     fn fail_back(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
         let Outlook {
-            now, timing, local, ..
+            now,
+            timing,
+            local,
+            constraints,
+            index,
+            seen,
+            ..
         } = *outlook;
         let settled_here = !outlook.auto_failback || self.pinned || now < self.failback_from;
         if settled_here || self.maintained || self.leaving.is_some() {
@@ -426,6 +436,7 @@ impl Group {
                 && hears(*node)
                 && (outlook.reported)(*node).current
                 && self.standing(*node, outlook) == Standing::Fit
+                && !constraints.displaces(index, *node, local, seen)
         };
         let (Reverse(points), place) = self.rank(local, outlook);
         let own = (Reverse(points + self.plan.stickiness), place);

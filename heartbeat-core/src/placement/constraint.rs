@@ -84,6 +84,21 @@ impl Constraints {
             })
     }
 
+    /// Whether a group is on `node` that has to give way if `group` comes there.
+    pub(crate) fn displaces(
+        &self,
+        group: usize,
+        node: NodeId,
+        local: NodeId,
+        seen: &[Glance],
+    ) -> bool {
+        self.colocations
+            .iter()
+            .filter(|colocation| colocation.with == group && colocation.score == Score::NEVER)
+            .filter_map(|colocation| seen.get(colocation.group))
+            .any(|other| other.owner == Some(node) || (node == local && other.here))
+    }
+
     /// Points for `node` from the groups that are there.
     pub(crate) fn advise(&self, group: usize, node: NodeId, seen: &[Glance]) -> Score {
         self.colocations
@@ -207,6 +222,10 @@ mod tests {
         };
         assert!(!rules.allow(WEB, A, A, &seen(coming)));
         assert!(!rules.followed_here(DB, &[on(A), on(A)]));
+        assert!(rules.displaces(DB, A, A, &[on(A), on(B)]));
+        assert!(rules.displaces(DB, A, A, &[coming, on(B)]));
+        assert!(!rules.displaces(DB, B, A, &[on(A), on(B)]));
+        assert!(!rules.displaces(WEB, B, A, &[on(A), on(B)]));
     }
 
     #[test]

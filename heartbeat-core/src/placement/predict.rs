@@ -54,8 +54,13 @@ impl Situation<'_> {
         if self.constraints.must_stop(group, &seen) || !self.constraints.may_start(group, &seen) {
             return None;
         }
-        let best = ranking::first(plan.ranked.iter().copied().filter(may), rank);
         let now = owners[group].filter(may);
+        // What is somewhere already makes nobody give way.
+        let free = |node: &NodeId| {
+            now.is_none() || !self.constraints.displaces(group, *node, NodeId(0), &seen)
+        };
+        let fit = plan.ranked.iter().copied().filter(may).filter(free);
+        let best = ranking::first(fit, rank);
         match (now, best) {
             (Some(now), Some(best)) if (self.movable)(group) => {
                 let (Reverse(points), place) = rank(now);

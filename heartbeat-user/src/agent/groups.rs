@@ -45,6 +45,8 @@ pub(super) struct Groups {
 /// A group on this node.
 #[derive(Clone, Debug, Default)]
 struct Own {
+    /// Once all of it was looked at, and nothing of it runs that should not.
+    ready: bool,
     running: bool,
     barred: bool,
     blocked: bool,
@@ -143,6 +145,7 @@ impl Groups {
             Told::Group { group, now } => {
                 let own = &mut self.own[*group];
                 match now {
+                    GroupNow::Ready => own.ready = true,
                     GroupNow::Started => own.running = true,
                     GroupNow::Incomplete | GroupNow::Stopped => own.running = false,
                     GroupNow::Barred => own.barred = true,
@@ -151,11 +154,12 @@ impl Groups {
                     GroupNow::Unblocked => own.blocked = false,
                 }
                 let group = &self.config.groups[*group];
-                let told = group.resources.iter().all(is_address)
-                    && matches!(
-                        now,
-                        GroupNow::Started | GroupNow::Incomplete | GroupNow::Stopped
-                    );
+                let told = *now == GroupNow::Ready
+                    || group.resources.iter().all(is_address)
+                        && matches!(
+                            now,
+                            GroupNow::Started | GroupNow::Incomplete | GroupNow::Stopped
+                        );
                 (!told).then(|| What::Group {
                     group: group.name.clone(),
                     state: now.name().to_owned(),
@@ -214,6 +218,7 @@ impl Groups {
         let of = |group: &Group| {
             let said = report.groups.iter().find(|said| said.name == group.name);
             said.map_or_else(GroupReport::default, |said| GroupReport {
+                settling: said.settling,
                 barred: said.barred || said.blocked,
                 running: said.running,
             })
@@ -243,6 +248,13 @@ impl Groups {
                     .clone_into(&mut resource.state);
             }
         }
+    }
+
+    /// Whether a peer says of this group that it was looked at there.
+    pub(super) fn is_settled_at(&self, peer: NodeId, group: &str) -> bool {
+        let report = self.peers.get(&peer);
+        let said = report.and_then(|report| report.groups.iter().find(|said| said.name == group));
+        said.is_some_and(|said| !said.settling)
     }
 
     pub(super) fn decide(&mut self, subject: Subject, value: bool) -> Result<()> {
@@ -384,6 +396,7 @@ impl Own {
         let resources = resources.filter(|(_, own)| **own != (Some(ResourceState::Stopped), 0));
         protocol::GroupReport {
             name: group.name.clone(),
+            settling: !self.ready,
             running: self.running,
             barred: self.barred,
             blocked: self.blocked,

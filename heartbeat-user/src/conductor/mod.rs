@@ -444,6 +444,7 @@ impl<R: FnMut(Told)> Body<R> {
         };
         self.ends.directives.tell(Directive::Note { group, note });
         let now = match note {
+            Note::Ready => GroupNow::Ready,
             Note::Running(true) => GroupNow::Started,
             Note::Running(false) => GroupNow::Incomplete,
             Note::Barred(true) => GroupNow::Barred,

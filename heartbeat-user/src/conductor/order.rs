@@ -139,6 +139,8 @@ pub enum Told {
 /// What became of a group on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupNow {
+    /// All of it was looked at, and nothing of it runs that should not.
+    Ready,
     Started,
     /// Not all of it runs that should.
     Incomplete,
@@ -154,6 +156,7 @@ pub enum GroupNow {
 impl GroupNow {
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Ready => "ready",
             Self::Started => "started",
             Self::Incomplete => "incomplete",
             Self::Stopped => "stopped",

@@ -246,6 +246,8 @@ pub struct Report {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupReport {
     pub name: String,
+    /// It does not know yet what of it runs there, or stops what should not.
+    pub settling: bool,
     pub running: bool,
     pub barred: bool,
     pub blocked: bool,

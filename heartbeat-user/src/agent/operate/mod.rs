@@ -4,6 +4,7 @@
 //! one. The node that was asked then watches what becomes of it, and answers when it has been carried out
 //! or has failed. This only asks: the core decides.
 
+mod moves;
 mod nodes;
 mod resources;
 
@@ -21,8 +22,6 @@ use heartbeat_common::{
 use heartbeat_core::{
     Rows as _,
     cluster::{Intent, Slots as _},
-    group::Note,
-    placement::Score,
 };
 use tokio::{sync::Notify, time::sleep};
 
@@ -34,7 +33,7 @@ use crate::{
     control::protocol::{self, Request, Response},
     dataplane::{LeaseSlots, PeerRows},
     peering,
-    pulse::{Directive, Directives, PulseStats},
+    pulse::{Directives, PulseStats},
 };
 
 /// How long a node may take to carry out a request, beside what its leases make it take.
@@ -99,96 +98,6 @@ impl Operator {
         })
     }
 
-    async fn move_group(
-        &self,
-        group: &str,
-        node: &str,
-        request: &Request,
-        origin: Origin,
-    ) -> Result<Response> {
-        let index = self.group(group)?;
-        let plan = &self.config.groups[index];
-        let to = self.node(node)?;
-        if !plan.rank.contains(&to.id) {
-            bail!("node {node} is a witness: it serves nothing");
-        }
-        let Some(owner) = self.owner(plan) else {
-            bail!(
-                "nobody serves {group} just now, so there is nobody to hand it over: see `heartbeat status`"
-            );
-        };
-        let began = clock::now();
-        if owner != self.config.local().id {
-            let passed = self.pass_on(owner, request, origin).await?;
-            if owner == to.id || matches!(passed, Response::Error { .. }) {
-                return Ok(passed);
-            }
-        } else {
-            if to.id != owner {
-                self.is_fit(index, to)?;
-            }
-            self.directives.tell(Directive::Move {
-                group: index,
-                to: to.id,
-            });
-            if to.id == owner {
-                return done(format!("{group} is on {node} already, and stays there"));
-            }
-            if origin == Origin::Peer {
-                return done(format!("{group} is on its way to {node}"));
-            }
-        }
-        self.watch_move(index, owner, to, began).await
-    }
-
-    /// Waits until a group that `from` hands over runs on `to`.
-    async fn watch_move(
-        &self,
-        index: usize,
-        from: NodeId,
-        to: &Node,
-        began: Boottime,
-    ) -> Result<Response> {
-        let plan = &self.config.groups[index];
-        let (group, node) = (&plan.name, &to.name);
-        let patience = self.patience(plan).saturating_add(self.config.lease * 2);
-        // What is known of it may be from before its failures were forgotten.
-        let mut was_fit = false;
-        let mut failed = |now: &protocol::Group| {
-            was_fit |= !now.barred.contains(node);
-            if was_fit { can_run_on(now, to) } else { Ok(()) }
-        };
-        let took = loop {
-            let now = self.describe(index);
-            can_go_on(&now)?;
-            failed(&now)?;
-            match self.owner(plan) {
-                Some(owner) if owner == to.id => break clock::now().since(began),
-                Some(owner) if owner != from => bail!(
-                    "{group} was released for {node}, but {} was faster; move it again",
-                    self.name(owner)
-                ),
-                _ if clock::now().since(began) > patience => bail!(
-                    "{group} did not reach {node} within {} s: see `heartbeat status` and the agents' logs",
-                    patience.as_secs()
-                ),
-                _ => sleep(POLL).await,
-            }
-        };
-        self.watch(index, patience, |now| match failed(now) {
-            Ok(()) => (now.running && now.owner.as_ref() == Some(node)).then_some(Ok(())),
-            failed => Some(failed),
-        })
-        .await
-        .and_then(|outcome| outcome)
-        .with_context(|| format!("{group} moved to {node}, but does not run there"))?;
-        done(format!(
-            "{group} moved from {} to {node} in {} us",
-            self.name(from),
-            took.as_micros()
-        ))
-    }
-
     /// Waits until what is known of a group is as `test` wants it.
     async fn watch<T>(
         &self,
@@ -235,70 +144,6 @@ impl Operator {
         } else {
             PATIENCE
         }
-    }
-
-    async fn unmove(&self, group: &str, request: &Request, origin: Origin) -> Result<Response> {
-        let index = self.group(group)?;
-        match self.owner(&self.config.groups[index]) {
-            Some(owner) if owner != self.config.local().id => {
-                self.pass_on(owner, request, origin).await
-            }
-            owner => {
-                let note = Note::Unpinned;
-                self.directives.tell(Directive::Note { group: index, note });
-                done(match owner {
-                    Some(_) => format!("{group} may go wherever it is best"),
-                    None => format!("nobody serves {group} just now: it goes wherever it is best"),
-                })
-            }
-        }
-    }
-
-    /// Whether `to` could take this group now, as far as is known.
-    fn is_fit(&self, group: usize, to: &Node) -> Result<()> {
-        let Some(row) = self.latest(to.id) else {
-            bail!("node {} does not answer: it cannot take anything", to.name);
-        };
-        let state = said(&row);
-        if state != NodeState::Active {
-            bail!(
-                "node {} is {}: it cannot take anything{}",
-                to.name,
-                state.name(),
-                match state {
-                    NodeState::Standby => "; `heartbeat online` takes it back",
-                    _ => "",
-                }
-            );
-        }
-        let now = self.describe(group);
-        can_run_on(&now, to)?;
-        let location = self.config.groups[group].location(to.id);
-        if location == Score::NEVER {
-            bail!("a [[location]] bans {} from node {}", now.name, to.name);
-        }
-        let bound = self.config.colocations.iter();
-        for colocation in bound.filter(|colocation| colocation.group == group) {
-            let with = &self.config.groups[colocation.with];
-            let is_there = self.owner(with) == Some(to.id);
-            if colocation.score == Score::MUST && !is_there {
-                bail!(
-                    "{} follows {}, which is not on {}: move that",
-                    now.name,
-                    with.name,
-                    to.name
-                );
-            }
-            if colocation.score == Score::NEVER && is_there {
-                bail!(
-                    "{} keeps apart from {}, which is on {}",
-                    now.name,
-                    with.name,
-                    to.name
-                );
-            }
-        }
-        Ok(())
     }
 
     /// What a peer's kernel said last, if that was just now.
@@ -363,18 +208,6 @@ fn can_go_on(now: &protocol::Group) -> Result<()> {
         bail!(
             "it is blocked on {node}, where a stop failed: stop by hand what runs of it there, then \
              `heartbeat cleanup`"
-        );
-    }
-    Ok(())
-}
-
-/// Fails if it failed on that node.
-fn can_run_on(now: &protocol::Group, node: &Node) -> Result<()> {
-    if now.barred.contains(&node.name) {
-        bail!(
-            "{} failed on {} and is kept away from it: `heartbeat cleanup` forgets its failures",
-            now.name,
-            node.name
         );
     }
     Ok(())

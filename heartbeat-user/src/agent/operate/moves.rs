@@ -1,0 +1,239 @@
+//! A group that is to be on another node.
+
+use anyhow::{Context as _, Result, bail};
+use heartbeat_common::{
+    time::Boottime,
+    wire::{NodeId, NodeState},
+};
+use heartbeat_core::{group::Note, placement::Score};
+use tokio::time::sleep;
+
+use super::{Operator, Origin, PATIENCE, POLL, SLOW_POLL, can_go_on, done, said, view};
+use crate::{
+    clock,
+    config::Node,
+    control::protocol::{self, Request, Response},
+    pulse::Directive,
+};
+
+impl Operator {
+    pub(super) async fn move_group(
+        &self,
+        group: &str,
+        node: &str,
+        request: &Request,
+        origin: Origin,
+    ) -> Result<Response> {
+        let index = self.group(group)?;
+        let plan = &self.config.groups[index];
+        let to = self.node(node)?;
+        if !plan.rank.contains(&to.id) {
+            bail!("node {node} is a witness: it serves nothing");
+        }
+        let Some(owner) = self.owner(plan) else {
+            bail!(
+                "nobody serves {group} just now, so there is nobody to hand it over: see `heartbeat status`"
+            );
+        };
+        let began = clock::now();
+        if owner != self.config.local().id {
+            let passed = self.pass_on(owner, request, origin).await?;
+            if owner == to.id || matches!(passed, Response::Error { .. }) {
+                return Ok(passed);
+            }
+        } else {
+            if to.id != owner {
+                self.is_fit(index, to)?;
+                self.until_settled(index, to).await?;
+            }
+            self.directives.tell(Directive::Move {
+                group: index,
+                to: to.id,
+            });
+            if to.id == owner {
+                return done(format!("{group} is on {node} already, and stays there"));
+            }
+            if origin == Origin::Peer {
+                return done(format!("{group} is on its way to {node}"));
+            }
+        }
+        self.watch_move(index, owner, to, began).await
+    }
+
+    /// Waits until a group that `from` hands over runs on `to`.
+    async fn watch_move(
+        &self,
+        index: usize,
+        from: NodeId,
+        to: &Node,
+        began: Boottime,
+    ) -> Result<Response> {
+        let plan = &self.config.groups[index];
+        let (group, node) = (&plan.name, &to.name);
+        let patience = self.patience(plan).saturating_add(self.config.lease * 2);
+        // What is known of it may be from before its failures were forgotten.
+        let mut was_fit = false;
+        let mut failed = |now: &protocol::Group| {
+            was_fit |= !now.barred.contains(node);
+            if was_fit { can_run_on(now, to) } else { Ok(()) }
+        };
+        let mut released = false;
+        let took = loop {
+            let now = self.describe(index);
+            can_go_on(&now)?;
+            failed(&now)?;
+            let owner = self.owner(plan);
+            released |= owner.is_none();
+            match owner {
+                Some(owner) if owner == to.id => break clock::now().since(began),
+                Some(owner) if owner == from && released => bail!(
+                    "{group} was released for {node}, which did not take it, so {} has it again: see the \
+                     log of the agent on {node}",
+                    self.name(from)
+                ),
+                Some(owner) if owner != from => bail!(
+                    "{group} was released for {node}, but {} was faster; move it again",
+                    self.name(owner)
+                ),
+                _ if clock::now().since(began) > patience => bail!(
+                    "{group} did not reach {node} within {} s: see `heartbeat status` and the agents' logs",
+                    patience.as_secs()
+                ),
+                _ => sleep(POLL).await,
+            }
+        };
+        self.watch(index, patience, |now| match failed(now) {
+            Ok(()) => (now.running && now.owner.as_ref() == Some(node)).then_some(Ok(())),
+            failed => Some(failed),
+        })
+        .await
+        .and_then(|outcome| outcome)
+        .with_context(|| format!("{group} moved to {node}, but does not run there"))?;
+        done(format!(
+            "{group} moved from {} to {node} in {} us",
+            self.name(from),
+            took.as_micros()
+        ))
+    }
+
+    pub(super) async fn unmove(
+        &self,
+        group: &str,
+        request: &Request,
+        origin: Origin,
+    ) -> Result<Response> {
+        let index = self.group(group)?;
+        match self.owner(&self.config.groups[index]) {
+            Some(owner) if owner != self.config.local().id => {
+                self.pass_on(owner, request, origin).await
+            }
+            owner => {
+                let note = Note::Unpinned;
+                self.directives.tell(Directive::Note { group: index, note });
+                done(match owner {
+                    Some(_) => format!("{group} may go wherever it is best"),
+                    None => format!("nobody serves {group} just now: it goes wherever it is best"),
+                })
+            }
+        }
+    }
+
+    /// Waits until `to` serves, and knows what of this group runs there: before, it takes nothing.
+    async fn until_settled(&self, group: usize, to: &Node) -> Result<()> {
+        let name = &self.config.groups[group].name;
+        let until = clock::now().after(PATIENCE);
+        loop {
+            let row = self.latest(to.id);
+            let settled = row.is_some_and(|row| {
+                let groups = &view::lock(&self.view).groups;
+                said(&row) == NodeState::Active
+                    && (row.report, row.incarnation) == groups.known(to.id)
+                    && groups.is_settled_at(to.id, name)
+            });
+            if settled {
+                return Ok(());
+            }
+            if clock::now() > until {
+                bail!(
+                    "node {} is starting, or does not know yet what of {name} runs there: see `heartbeat \
+                     status` there, and try again",
+                    to.name
+                );
+            }
+            sleep(SLOW_POLL).await;
+        }
+    }
+
+    /// Whether `to` could take this group now, as far as is known.
+    fn is_fit(&self, group: usize, to: &Node) -> Result<()> {
+        let Some(row) = self.latest(to.id) else {
+            bail!("node {} does not answer: it cannot take anything", to.name);
+        };
+        let state = said(&row);
+        // Who is starting is waited for.
+        if !matches!(state, NodeState::Active | NodeState::Starting) {
+            bail!(
+                "node {} is {}: it cannot take anything{}",
+                to.name,
+                state.name(),
+                match state {
+                    NodeState::Standby => "; `heartbeat online` takes it back",
+                    _ => "",
+                }
+            );
+        }
+        let now = self.describe(group);
+        can_run_on(&now, to)?;
+        let location = self.config.groups[group].location(to.id);
+        if location == Score::NEVER {
+            bail!("a [[location]] bans {} from node {}", now.name, to.name);
+        }
+        for colocation in &self.config.colocations {
+            if colocation.with == group && colocation.score == Score::NEVER {
+                let other = &self.config.groups[colocation.group];
+                if self.owner(other) == Some(to.id) {
+                    bail!(
+                        "{} keeps apart from {} and is on {}: move that first",
+                        other.name,
+                        now.name,
+                        to.name
+                    );
+                }
+            }
+            if colocation.group != group {
+                continue;
+            }
+            let with = &self.config.groups[colocation.with];
+            let is_there = self.owner(with) == Some(to.id);
+            if colocation.score == Score::MUST && !is_there {
+                bail!(
+                    "{} follows {}, which is not on {}: move that",
+                    now.name,
+                    with.name,
+                    to.name
+                );
+            }
+            if colocation.score == Score::NEVER && is_there {
+                bail!(
+                    "{} keeps apart from {}, which is on {}",
+                    now.name,
+                    with.name,
+                    to.name
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fails if it failed on that node.
+fn can_run_on(now: &protocol::Group, node: &Node) -> Result<()> {
+    if now.barred.contains(&node.name) {
+        bail!(
+            "{} failed on {} and is kept away from it: `heartbeat cleanup` forgets its failures",
+            now.name,
+            node.name
+        );
+    }
+    Ok(())
+}
