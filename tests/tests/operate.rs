@@ -77,6 +77,11 @@ fn a_service_moves_from_any_node_to_any_node_and_stays_there() -> Result<()> {
             again == "service is on b already, and stays there\n",
             "{again}"
         );
+        // Until it may go wherever it is best.
+        let done = said(cluster, "c", &["unmove", "service"])?;
+        ensure!(done == "service may go wherever it is best\n", "{done}");
+        wait_served(&trial.client, "a", SOON)?;
+        wait_holder(cluster, Some("a"))?;
         trial.finish(cluster).map(drop)
     })
 }

@@ -1,16 +1,16 @@
 //! Groups of resources: started in order, stopped in reverse, repaired, moved, and never run twice.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
-    Cluster, Fault,
+    Cluster, Fault, Options,
     e2e::{
         MILLISECOND, SOON, Stage,
         books::{longest_silence, wait_served},
         groups::{
-            client, perform, said, tried, wait_agent, wait_failure, wait_group, wait_runs,
-            wait_stopped,
+            client, perform, said, tried, wait_agent, wait_all_active, wait_failure, wait_group,
+            wait_runs, wait_stopped,
         },
         lines::has_lines,
         scene::wait_status,
@@ -18,8 +18,13 @@ use heartbeat_tests::{
     },
     skip::rig_runs,
     sys::boottime,
+    wait_until,
 };
 use heartbeat_user::control::protocol::Group;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 const QUICK: Duration = Duration::from_millis(200);
 const ALL: [&str; 3] = ["one", "two", "three"];
@@ -316,6 +321,10 @@ fn a_start_that_fails_moves_the_group_at_once_until_no_node_is_left() -> Result<
             )?;
         }
         tried(cluster, "a", &["move", "web", "b"])?.refusal(&["nobody serves web"])?;
+        let begun = boottime();
+        tried(cluster, "a", &["resource", "start", "web"])?
+            .refusal(&["web failed on a, b: see `heartbeat status`"])?;
+        ensure!(boottime().since(begun) < SOON, "it waited for nothing");
         ensure!(
             cluster.node("a")?.ns.addresses()?.len() == 2 + 1,
             "an address was left"
@@ -324,5 +333,70 @@ fn a_start_that_fails_moves_the_group_at_once_until_no_node_is_left() -> Result<
         said(cluster, "b", &["cleanup", "--on", "b"])?;
         wait_runs(cluster, "web", "b")?;
         stage.never_twice(true)
+    })
+}
+
+/// A program that runs as long as its resource does.
+#[test]
+fn a_program_that_ends_is_noticed_at_once_and_found_again_by_the_next_agent() -> Result<()> {
+    if !rig_runs("a_program_that_ends_is_noticed_at_once_and_found_again_by_the_next_agent") {
+        return Ok(());
+    }
+    let stage = Stage::new()?;
+    let program = stage.program(
+        "worker",
+        &format!(
+            "#!/bin/sh\necho $$ >{0}.new && mv {0}.new {0}\nwhile :; do sleep 1; done\n",
+            stage.path("pids/worker").display()
+        ),
+    )?;
+    let worker = format!(
+        "\n[[group.resource]]\nname = \"worker\"\ntype = \"exec\"\nrun = [\"{}\"]\n\
+         monitor_interval = \"never\"\n",
+        program.display()
+    );
+    let pid = || -> Result<Pid> {
+        let text = fs::read_to_string(stage.path("pids/worker"))?;
+        Ok(Pid::from_raw(text.trim().parse()?))
+    };
+    let lives = |pid: Pid| kill(pid, None).is_ok();
+    let groups = group("web", "", &[vip("webip", 101), worker]);
+    let long = Options {
+        lease: Duration::from_secs(5),
+        max_lease: Duration::from_secs(5),
+        ..stage.options(groups)
+    };
+    perform(&stage, long, &["web"], |cluster| {
+        wait_until(SOON, "the program runs", || Ok(pid().is_ok_and(lives)))?;
+        let first = pid()?;
+        kill(first, Signal::SIGKILL)?;
+        // Nothing monitors it.
+        wait_until(SOON, "it runs again", || {
+            Ok(pid().is_ok_and(|pid| pid != first && lives(pid)))
+        })?;
+        wait_runs(cluster, "web", "a")?;
+        let failure = wait_failure(cluster, "the program ended", |failure| {
+            failure.resource == "worker"
+        })?;
+        ensure!(failure.node == "a", "{failure:#?}");
+        // The agent that comes back within the lease finds what runs, and watches it.
+        let second = pid()?;
+        cluster.inject("a", Fault::Kill)?;
+        cluster.heal("a", Fault::Kill)?;
+        wait_agent(cluster, "a")?;
+        wait_runs(cluster, "web", "a")?;
+        ensure!(pid()? == second && lives(second), "it was started anew");
+        kill(second, Signal::SIGKILL)?;
+        wait_until(SOON, "it runs once more", || {
+            Ok(pid().is_ok_and(|pid| pid != second && lives(pid)))
+        })?;
+        wait_runs(cluster, "web", "a")?;
+        wait_all_active(cluster)?;
+        let third = pid()?;
+        said(cluster, "b", &["standby", "a"])?;
+        wait_until(SOON, "it has moved", || {
+            Ok(!lives(third) && pid().is_ok_and(lives))
+        })?;
+        wait_runs(cluster, "web", "b")
     })
 }

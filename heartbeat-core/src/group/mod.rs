@@ -208,7 +208,10 @@ impl Group {
             Note::Blocked(blocked) => self.blocked = blocked,
             Note::Maintained(maintained) => self.maintained = maintained,
             Note::Disabled(disabled) => self.disabled = disabled,
-            Note::Unpinned => self.pinned = false,
+            Note::Unpinned => {
+                self.pinned = false;
+                self.failback_from = Boottime::default();
+            }
             Note::StopTimeout(timeout) => self.stop_timeout = timeout,
         }
     }

@@ -8,7 +8,8 @@ use super::{Operator, Origin, PATIENCE, SLOW_POLL, done, view};
 use crate::{
     clock,
     conductor::{Order, Part},
-    control::protocol::{Request, Response},
+    config::Group,
+    control::protocol::{self, Request, Response},
     decisions::Subject,
 };
 
@@ -107,7 +108,7 @@ impl Operator {
         }
         self.decide(subject, !enabled).await?;
         let whole = whole.is_some();
-        let is_one = |resource: &crate::control::protocol::Resource| whole || resource.name == name;
+        let is_one = |resource: &protocol::Resource| whole || resource.name == name;
         let patience = self.patience(group).max(PATIENCE);
         let verb = if enabled { "run" } else { "stop" };
         self.watch(index, patience, |now| {
@@ -118,9 +119,13 @@ impl Operator {
                 resources.all(|resource| resource.state == "stopped")
                     && (!whole || now.owner.is_none())
             };
-            as_wanted.then_some(())
+            let hopeless = (enabled && !as_wanted && now.owner.is_none())
+                .then(|| self.may_run_somewhere(group, now).err())
+                .flatten();
+            hopeless.map(Err).or(as_wanted.then_some(Ok(())))
         })
         .await
+        .and_then(|outcome| outcome)
         .with_context(|| format!("`{name}` is to {verb}, but does not yet"))?;
         done(match (enabled, self.describe(index).owner) {
             (true, Some(owner)) => format!("{name} runs on {owner}"),
@@ -167,6 +172,20 @@ impl Operator {
         .await
         .with_context(|| format!("`{name}` was restarted, but does not run"))?;
         done(format!("{name} was restarted on {}", self.name(owner)))
+    }
+
+    /// Fails if a group failed on all nodes that could have it.
+    fn may_run_somewhere(&self, group: &Group, now: &protocol::Group) -> Result<()> {
+        let lives = |node: NodeId| node == self.config.local().id || self.latest(node).is_some();
+        let mut able = group.rank.iter().copied().filter(|node| lives(*node));
+        if able.all(|node| now.barred.contains(&self.name(node))) {
+            bail!(
+                "{} failed on {}: see `heartbeat status`, then `heartbeat cleanup`",
+                group.name,
+                now.barred.join(", ")
+            );
+        }
+        Ok(())
     }
 
     /// Decides something for the whole cluster, and waits until all nodes that live know.
