@@ -156,6 +156,54 @@ impl NodeState {
     }
 }
 
+/// Which of a node's health checks fail, as heartbeats carry it.
+///
+/// Bit *n* is check number *n* of the configuration; the highest bit says that one of them means that
+/// the node must serve nothing. Where that is not set, all that fail only make the node a worse place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Health(pub u16);
+
+impl Health {
+    /// Checks that one node may have.
+    pub const MAX_CHECKS: usize = 15;
+    const FATAL: u16 = 1 << Self::MAX_CHECKS;
+
+    /// What the failure of check `number` adds.
+    #[inline(always)]
+    pub const fn of(number: usize, fatal: bool) -> Self {
+        let fatal = if fatal { Self::FATAL } else { 0 };
+        Self((1 << (number % Self::MAX_CHECKS)) | fatal)
+    }
+
+    #[inline(always)]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    #[inline(always)]
+    pub const fn is_fatal(self) -> bool {
+        self.0 & Self::FATAL != 0
+    }
+
+    #[inline(always)]
+    pub const fn is_well(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether check `number` fails.
+    #[inline(always)]
+    pub const fn fails(self, number: usize) -> bool {
+        number < Self::MAX_CHECKS && self.0 & (1 << number) != 0
+    }
+
+    /// How many checks fail.
+    #[inline(always)]
+    pub const fn failing(self) -> u32 {
+        (self.0 & !Self::FATAL).count_ones()
+    }
+}
+
 /// The liveness vector: how the node that sent this heartbeat is.
 ///
 /// In a reply it is filled in by the responder's kernel at the moment of the reply.
@@ -163,7 +211,7 @@ impl NodeState {
 pub struct Liveness {
     /// A [`NodeState`]; kept as a byte so that an unknown one survives.
     pub state: u8,
-    /// One bit per failed health check; 0 is healthy.
+    /// A [`Health`]; 0 is healthy.
     pub health: u16,
     /// 0 to 1,000 per mille.
     pub load: u16,

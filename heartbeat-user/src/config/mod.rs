@@ -30,6 +30,7 @@ mod timing;
 mod types;
 mod uses;
 mod values;
+mod vitals;
 
 pub use cluster::DEFAULT_INSTANCE;
 pub use difference::{Change, GroupChange, ResourceChange};
@@ -40,6 +41,11 @@ pub use timing::DEFAULT_MAX_LEASE;
 pub use types::{
     Colocation, Config, Exec, Group, Hook, HookEvent, Link, LocalLink, Node, Ocf, Order, Resource,
     ResourceKind, Role, Vip, XdpMode,
+};
+
+pub use vitals::{
+    HealthCheck, HealthKind, HttpTarget, Load, LoadSource, Meaning, Policy, ProcessName, Rebalance,
+    Strategy,
 };
 
 use read::Section;

@@ -75,6 +75,7 @@ pub(super) fn resolve(
         node.interfaces.one_per_link(section, links.len());
         Node {
             interfaces: interfaces(&node, links),
+            capacity: Vec::new(),
             addresses: node
                 .addresses
                 .items()

@@ -10,6 +10,7 @@ use super::{
     sections,
     types::{Config, Link, Node},
     uses::Uses,
+    vitals::{Load, Policy},
 };
 
 /// What a Unix socket's address can hold, less the closing NUL.
@@ -61,6 +62,10 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
         colocations,
         orders,
         maintenance: cluster.maintenance,
+        health: Vec::new(),
+        load: Load::default(),
+        placement: Policy::default(),
+        utilization: Vec::new(),
         hooks,
         warnings: Vec::new(),
         run: run.value,

@@ -15,7 +15,10 @@ use heartbeat_common::{
 use heartbeat_core::placement::Score;
 pub use heartbeat_core::placement::{Colocation, Order};
 
-use super::report::Problem;
+use super::{
+    report::Problem,
+    vitals::{HealthCheck, Load, Policy},
+};
 use crate::net::IpPrefix;
 
 /// A valid configuration, as the local node sees it.
@@ -58,6 +61,12 @@ pub struct Config {
     pub orders: Vec<Order>,
     /// Whether the agent leaves all resources alone.
     pub maintenance: bool,
+    /// At most [`heartbeat_common::wire::Health::MAX_CHECKS`].
+    pub health: Vec<HealthCheck>,
+    pub load: Load,
+    pub placement: Policy,
+    /// What capacities and demands are counted in, sorted by name.
+    pub utilization: Vec<String>,
     pub hooks: Vec<Hook>,
     /// What is allowed but unwise.
     pub warnings: Vec<Problem>,
@@ -180,6 +189,8 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// One per link, in link order.
     pub interfaces: Vec<String>,
+    /// What it has of each kind in [`Config::utilization`]; absent is without limit.
+    pub capacity: Vec<Option<u32>>,
 }
 
 /// What a node does for the cluster.
@@ -223,6 +234,10 @@ pub struct Group {
     pub locations: Vec<(NodeId, Score)>,
     /// Points for the node that has it.
     pub stickiness: Score,
+    /// What it needs of each kind in [`Config::utilization`].
+    pub demand: Vec<u32>,
+    /// Whether it moves to where there is room, if groups do.
+    pub rebalance: bool,
     /// Whether the agent leaves it alone.
     pub maintenance: bool,
 }

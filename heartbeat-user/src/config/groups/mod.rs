@@ -69,6 +69,8 @@ pub(super) fn read(
             id,
             locations: Vec::new(),
             stickiness: draft.stickiness,
+            demand: Vec::new(),
+            rebalance: true,
             maintenance: draft.maintenance,
         }
     };
