@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use heartbeat_user::{
     agent,
     commands::{
-        check, events, import, keygen, load, operate, ping, resource, simulate, status, verify,
+        check, events, explain, import, keygen, load, operate, ping, resource, simulate, status, verify,
         witness,
     },
     config::{self, Config, XdpMode},
@@ -105,6 +105,23 @@ enum Command {
         name: Option<String>,
         #[command(flatten)]
         config: ConfigArgs,
+    },
+    /// Hand over what a node serves, one group after the other, then put it on standby
+    Drain {
+        /// Name of the node; this one, if absent
+        name: Option<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Show which nodes could have a group, in which order, and why
+    Explain {
+        /// Name of the group
+        group: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Let a group that was moved go wherever it is best again
     Unmove {
@@ -308,6 +325,16 @@ fn run(command: Command) -> Result<ExitCode> {
             let node = name.unwrap_or_else(|| config.local().name.clone());
             operate::run(&config.socket(), &Request::Online { node })?;
         }
+        Command::Drain { name, config } => {
+            let config = config.load()?;
+            let node = name.unwrap_or_else(|| config.local().name.clone());
+            operate::run(&config.socket(), &Request::Drain { node })?;
+        }
+        Command::Explain {
+            group,
+            config,
+            json,
+        } => explain::run(&config.load()?, &group, json)?,
         Command::Unmove { group, config } => {
             operate::run(&config.load()?.socket(), &Request::Unmove { group })?;
         }

@@ -53,7 +53,8 @@ pub struct Options {
     /// TOML of what is served instead of the one address with the name `service`; it has to serve that
     /// address, too.
     pub groups: Option<String>,
-    /// TOML appended to every configuration file.
+    /// TOML appended to every configuration file; `%NODE%` and `%DIR%` in it stand for the node's name and
+    /// its directory.
     pub extra: String,
     /// What starts the agents: it is given what the binary would be. The binary, if there is none.
     pub launcher: Option<PathBuf>,

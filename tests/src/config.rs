@@ -71,7 +71,8 @@ pub struct Shared {
     pub max_lease: Duration,
     /// TOML of what is served, if that is not just the virtual address.
     pub groups: Option<String>,
-    /// TOML that goes below the rest, for example hooks.
+    /// TOML that goes below the rest, for example hooks. `%NODE%` and `%DIR%` in it stand for the node's
+    /// name and its directory.
     pub extra: String,
 }
 
@@ -98,6 +99,9 @@ impl Shared {
             extra,
         } = self;
         let dir = dir.display();
+        let extra = extra
+            .replace("%NODE%", node)
+            .replace("%DIR%", &dir.to_string());
         let mut text = format!(
             "[cluster]\n\
              name = \"{cluster}\"\n\

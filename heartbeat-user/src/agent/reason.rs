@@ -140,6 +140,7 @@ impl<'a> Reason<'a> {
             stats,
             slots: dataplane.slots()?,
             rows: dataplane.peer_rows()?,
+            turns: Arc::default(),
         });
         let intent = Operator::remembered(&config);
         pulse.directives().tell(Directive::Intend(intent));
@@ -484,6 +485,7 @@ impl<'a> Reason<'a> {
             | Request::Unmove { .. }
             | Request::Standby { .. }
             | Request::Online { .. }
+            | Request::Drain { .. }
             | Request::Cleanup { .. }
             | Request::Maintenance { .. }
             | Request::Enable { .. }

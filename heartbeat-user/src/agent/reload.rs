@@ -78,6 +78,7 @@ impl Reason<'_> {
             view: Arc::clone(&old.view),
             decided: Arc::clone(&old.decided),
             stats: Arc::clone(&old.stats),
+            turns: Arc::clone(&old.turns),
             slots,
             rows,
         });

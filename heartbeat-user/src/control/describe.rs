@@ -121,6 +121,31 @@ impl fmt::Display for What {
                 ),
                 _ => write!(f, "group {group}: {state}"),
             },
+            Self::Health {
+                check,
+                well: true,
+                message,
+                ..
+            } => write!(f, "health check {check} is well: {message}"),
+            Self::Health {
+                check,
+                failure,
+                message,
+                ..
+            } => write!(f, "health check {check} FAILS ({failure}): {message}"),
+            Self::PeerHealth { node, failing, .. } if failing.is_empty() => {
+                write!(f, "node {node}: all its health checks are well")
+            }
+            Self::PeerHealth {
+                node,
+                failing,
+                fatal,
+            } => write!(
+                f,
+                "node {node}: health check {} fails{}",
+                failing.join(", "),
+                if *fatal { ": it is to serve nothing" } else { "" }
+            ),
             Self::Decided { what } => write!(f, "decided by an operator: {what}"),
             Self::VipError { vip, message } => write!(f, "vip {vip}: {message}"),
             Self::Hook {

@@ -33,6 +33,10 @@ pub enum Request {
     Online {
         node: String,
     },
+    /// Hand over what `node` serves, one group after the other, then put it on standby.
+    Drain {
+        node: String,
+    },
     /// Let `group` go wherever it is best.
     Unmove {
         group: String,
@@ -102,6 +106,12 @@ pub struct Status {
     pub state: String,
     pub quorum: Quorum,
     pub pulse: Pulse,
+    /// How this node's load was found last; absent before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+    /// This node's health checks.
+    #[serde(default)]
+    pub health: Vec<Check>,
     pub nodes: Vec<Node>,
     pub vips: Vec<Vip>,
     /// Whether everything is left alone.
@@ -129,6 +139,49 @@ pub struct Quorum {
     pub configured: usize,
 }
 
+/// A node's load, and what it was made of. All but `source` per mille of the time; what the kernel
+/// does not tell is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// What the heartbeats carry, 0 to 1,000.
+    pub load: u16,
+    /// The last look, before it was smoothed.
+    pub raw: u16,
+    /// `psi`, `cgroup`, `run-queue` or `command`.
+    pub source: String,
+    /// For how much of the last 10 s some, or all, that wanted to run waited for a processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_some: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_full: Option<u16>,
+    /// The same for memory, and for input and output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_some: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_full: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io_some: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io_full: Option<u16>,
+}
+
+/// A health check of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    /// `exec`, `tcp`, `http`, `process`, `disk` or `interface`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `fatal` or `degraded`: what its failure means.
+    pub failure: String,
+    /// `unknown`, `well` or `failing`.
+    pub state: String,
+    /// How long it has been so.
+    pub since_ns: u64,
+    /// What the last look found.
+    pub message: String,
+}
+
 /// How well this node's own pulse keeps time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulse {
@@ -142,8 +195,14 @@ pub struct Pulse {
     pub deaf: bool,
     /// Times that it did.
     pub deaf_count: u64,
+    /// For how long it did, in all.
+    #[serde(default)]
+    pub deaf_ns: u64,
     /// Probes that the network stack refused to send.
     pub send_errors: u64,
+    /// What the hypervisor took from this host's processors in the last second, in milliseconds.
+    #[serde(default)]
+    pub steal_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,7 +213,7 @@ pub struct Node {
     /// It votes and serves nothing.
     #[serde(default)]
     pub witness: bool,
-    /// `unknown`, `up`, `suspect`, `agent-stalled` or `down`.
+    /// `unknown`, `up`, `suspect`, `unhealthy`, `draining`, `agent-stalled` or `down`.
     pub state: String,
     /// `responder`, `starting`, `active`, ...: what the node says of itself.
     pub agent: String,
@@ -164,6 +223,21 @@ pub struct Node {
     /// How many groups it serves.
     #[serde(default)]
     pub groups: u16,
+    /// Its load, per mille; absent where no agent says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<u16>,
+    /// The health checks that fail there, by name.
+    #[serde(default)]
+    pub failing: Vec<String>,
+    /// What it said of the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complaint: Option<String>,
+    /// How long ago its pulse, and its slow side, last ticked when its kernel last answered; absent where no
+    /// agent ever did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulse_age_us: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_age_us: Option<u32>,
     pub links: Vec<Link>,
 }
 
@@ -239,8 +313,17 @@ pub struct Report {
     /// Of the agent's life that made it.
     pub incarnation: u64,
     pub groups: Vec<GroupReport>,
+    /// The health checks that fail there.
+    #[serde(default)]
+    pub failing: Vec<FailingCheck>,
     pub failures: Vec<FailedAction>,
     pub decisions: Decisions,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailingCheck {
+    pub name: String,
+    pub message: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -397,8 +480,8 @@ pub enum What {
         /// When a majority had granted it.
         majority_ns: u64,
     },
-    /// This node stops serving a group: `lease-lost`, `moved`, `fail-back`, `node-unfit`, `failed`, `stopped` (by an
-    /// operator) or `constraint`.
+    /// This node stops serving a group: `lease-lost`, `moved`, `fail-back`, `rebalanced`, `drained`,
+    /// `node-unfit`, `unhealthy`, `failed`, `stopped` (by an operator) or `constraint`.
     LeaseGivenUp {
         group: String,
         reason: String,
@@ -450,6 +533,21 @@ pub enum What {
     Group {
         group: String,
         state: String,
+    },
+    /// A health check of this node failed, or is well again.
+    Health {
+        check: String,
+        /// `fatal` or `degraded`.
+        failure: String,
+        well: bool,
+        message: String,
+    },
+    /// Other health checks of a peer fail than before; none if all are well.
+    PeerHealth {
+        node: String,
+        failing: Vec<String>,
+        /// Whether it must serve nothing.
+        fatal: bool,
     },
     /// An operator decided something for the cluster, on this node or another.
     Decided {

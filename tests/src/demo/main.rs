@@ -7,6 +7,7 @@
 mod outcome;
 mod output;
 mod run;
+mod scenario;
 mod summary;
 mod timeline;
 
@@ -17,6 +18,7 @@ use clap::Parser;
 use heartbeat_tests::{Fault, interrupt::Interrupted};
 use outcome::Outcome;
 use output::Output;
+use scenario::Scenario;
 
 /// Exit status of a program that SIGINT ended, as shells report it.
 const INTERRUPTED: u8 = 130;
@@ -37,6 +39,9 @@ pub(crate) struct Arguments {
     /// How the owner dies
     #[arg(long, value_enum, default_value_t = Fault::Cut)]
     fault: Fault,
+    /// Show another story instead: nobody dies, but a node is of less use than it looks
+    #[arg(long, value_enum, conflicts_with_all = ["fault", "runs"])]
+    scenario: Option<Scenario>,
     /// How often, each time with a fresh cluster
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
@@ -67,6 +72,9 @@ fn main() -> ExitCode {
 
 /// Does all runs; true if each ended with a takeover, and the address never had two owners.
 fn show(arguments: &Arguments, out: &Output) -> Result<bool> {
+    if let Some(scenario) = arguments.scenario {
+        return scenario::show(scenario, arguments, out).map(|()| true);
+    }
     let mut outcomes = Vec::new();
     for number in 1..=arguments.runs {
         let outcome = run::run(arguments, number, out)?;

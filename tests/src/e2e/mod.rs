@@ -6,6 +6,7 @@
 pub mod attack;
 pub mod books;
 pub mod calls;
+pub mod cgroup;
 pub mod chronicle;
 pub mod groups;
 pub mod kernel;

@@ -9,7 +9,7 @@ mod nodes;
 mod resources;
 
 use std::{
-    sync::{Arc, mpsc::Sender},
+    sync::{Arc, atomic::AtomicU64, mpsc::Sender},
     time::Duration,
 };
 
@@ -65,6 +65,8 @@ pub(super) struct Operator {
     pub(super) stats: Arc<PulseStats>,
     pub(super) slots: LeaseSlots,
     pub(super) rows: PeerRows,
+    /// Counts what operators decided of this node.
+    pub(super) turns: Arc<AtomicU64>,
 }
 
 impl Operator {
@@ -78,12 +80,13 @@ impl Operator {
     }
 
     /// Carries out whatever changes something.
-    pub(super) async fn carry_out(&self, request: Request, origin: Origin) -> Response {
+    pub(super) async fn carry_out(self: &Arc<Self>, request: Request, origin: Origin) -> Response {
         let result = match &request {
             Request::Move { group, node } => self.move_group(group, node, &request, origin).await,
             Request::Unmove { group } => self.unmove(group, &request, origin).await,
             Request::Standby { node } => self.turn(node, true, &request, origin).await,
             Request::Online { node } => self.turn(node, false, &request, origin).await,
+            Request::Drain { node } => self.drain(node, &request, origin).await,
             Request::Cleanup { resource, node } => {
                 self.cleanup(resource.as_deref(), node.as_deref(), origin)
                     .await

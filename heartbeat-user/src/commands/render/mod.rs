@@ -126,6 +126,7 @@ impl Page {
             let _ = write!(text, ", {} probes not sent", pulse.send_errors);
         }
         self.item("Pulse", &text);
+        self.vitals(status);
         if pulse.deaf_count > 0 {
             let now = if pulse.deaf {
                 self.paint(Colour::Bad, "deaf now, ")
@@ -134,8 +135,44 @@ impl Page {
             };
             self.item(
                 "Deafness",
-                &format!("{now}{} times since start", pulse.deaf_count),
+                &format!(
+                    "{now}{} times since start, for {} in all",
+                    pulse.deaf_count,
+                    long(pulse.deaf_ns)
+                ),
             );
+        }
+    }
+
+    /// The local node's load and health checks.
+    fn vitals(&mut self, status: &Status) {
+        if let Some(load) = &status.load {
+            let mut text = format!("{} ({}", percent(load.load), load.source);
+            for (name, some) in [
+                ("cpu", load.cpu_some),
+                ("memory", load.memory_some),
+                ("io", load.io_some),
+            ] {
+                if let Some(some) = some {
+                    let _ = write!(text, ", {name} {}", percent(some));
+                }
+            }
+            text.push(')');
+            if status.pulse.steal_ms > 0 {
+                let _ = write!(text, ", {} ms/s stolen", status.pulse.steal_ms);
+            }
+            self.item("Load", &text);
+        }
+        if !status.health.is_empty() {
+            let failing = status.health.iter().filter(|check| check.state != "well");
+            let failing: Vec<_> = failing
+                .map(|check| format!("{} {} ({})", check.name, check.state, check.failure))
+                .collect();
+            let text = match failing.as_slice() {
+                [] => self.paint(Colour::Good, &format!("{} checks well", status.health.len())),
+                some => self.paint(Colour::Bad, &some.join(", ")),
+            };
+            self.item("Health", &text);
         }
     }
 
@@ -156,7 +193,12 @@ impl Page {
 
     fn node(&mut self, node: &Node, status: &Status) {
         let state = match node.state.as_str() {
+            "unhealthy" => self.paint(Colour::Bad, &format!("UNHEALTHY ({})", complaint(node))),
+            "draining" => self.paint(Colour::Warning, "draining"),
             "up" if node.witness => self.paint(Colour::Good, "online (witness)"),
+            "up" if node.agent == "active" && !node.failing.is_empty() => {
+                self.paint(Colour::Warning, &format!("online, DEGRADED ({})", complaint(node)))
+            }
             "up" if node.agent == "active" => self.paint(Colour::Good, "online"),
             "up" => self.paint(Colour::Warning, &format!("online ({})", node.agent)),
             "suspect" => self.paint(Colour::Warning, "online (suspect)"),
@@ -168,9 +210,12 @@ impl Page {
             other => self.paint(Colour::Warning, other),
         };
         let local = if node.local { ", this node" } else { "" };
+        let serves = matches!(node.state.as_str(), "up" | "suspect" | "unhealthy" | "draining");
+        let load = node.load.filter(|_| serves && !node.witness);
+        let load = load.map_or_else(String::new, |load| format!(", load {}", percent(load)));
         let _ = writeln!(
             self.text,
-            "  * Node {} (id {}{local}): {state}",
+            "  * Node {} (id {}{local}): {state}{load}",
             node.name, node.id
         );
         for link in &node.links {
@@ -211,6 +256,20 @@ impl Page {
             peer.late_replies
         )
     }
+}
+
+/// What fails there, and what it said.
+fn complaint(node: &Node) -> String {
+    let failing = node.failing.join(", ");
+    match node.complaint.as_deref().and_then(|text| text.lines().last()) {
+        Some(words) if !words.is_empty() => format!("{failing}: {words}"),
+        _ => failing,
+    }
+}
+
+/// Of a number per mille.
+pub(super) fn percent(per_mille: u16) -> String {
+    format!("{} %", (per_mille + 5) / 10)
 }
 
 /// With three digits: 5.12 us, 30.0 ms.

@@ -1,0 +1,308 @@
+//! Nodes whose kernels answer though they are of no use: all others know, and act on it.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_common::time::Boottime;
+use heartbeat_tests::{
+    Cluster, Fault, Options,
+    e2e::{
+        Chronicle, GRACE, MILLISECOND, Program, SOON,
+        books::wait_served,
+        groups::{said, wait_all_active, wait_runs},
+        lines::has_lines,
+        scene::{node_in, options, wait_status},
+        stage::{group, vip},
+        trial::runs,
+    },
+    skip::{rig_runs, skip},
+    sys::boottime,
+    wait_until,
+};
+use heartbeat_user::control::protocol::What;
+
+/// Two groups of one address each, which stay where they are when a better node comes back.
+fn two_groups() -> String {
+    let sticky = "stickiness = \"inf\"";
+    group("web", sticky, &[vip("webip", 101)]) + &group("db", sticky, &[vip("dbip", 102)])
+}
+
+fn play(extra: &str, story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+    let options = Options {
+        extra: two_groups() + extra,
+        ..options()
+    };
+    Cluster::play(options, |cluster| {
+        prepare(cluster)?;
+        cluster.start_agents()?;
+        wait_all_active(cluster)?;
+        for group in ["web", "db"] {
+            wait_runs(cluster, group, "a")?;
+        }
+        story(cluster)
+    })
+}
+
+/// What the checks of all nodes look at.
+fn prepare(cluster: &Cluster) -> Result<()> {
+    for node in cluster.nodes() {
+        fs::create_dir(node.dir().join("data"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stalled_agent_is_seen_by_all_and_gets_nothing_before_it_is_well() -> Result<()> {
+    if !rig_runs("a_stalled_agent_is_seen_by_all_and_gets_nothing_before_it_is_well") {
+        return Ok(());
+    }
+    play("", |cluster| {
+        let mut chronicle = Chronicle::begin(cluster)?;
+        let stopped_at = boottime();
+        cluster.inject("a", Fault::Stop)?;
+        let promised = options().agent_stall + options().interval;
+        for peer in ["b", "c"] {
+            let stalled = chronicle.wait_state(cluster, peer, "a", "agent-stalled", SOON)?;
+            let after = Boottime::from_nanos(stalled.at_ns).since(stopped_at);
+            eprintln!("stopped: {peer} called a stalled after {after:?}, {promised:?} promised");
+            ensure!(after <= promised + GRACE, "{peer} noticed after {after:?}");
+            wait_status(cluster.node(peer)?, "a serves nothing", |status| {
+                node_in(status, "a").is_ok_and(|a| a.state == "agent-stalled")
+                    && status.groups.iter().all(|group| {
+                        group.running && group.owner.as_ref().is_some_and(|owner| owner != "a")
+                    })
+            })?;
+            has_lines(
+                &said(cluster, peer, &["explain", "web"])?,
+                &["* a: * its agent is stalled"],
+            )?;
+        }
+        let taken = chronicle.acquisitions("web").len();
+        cluster.heal("a", Fault::Stop)?;
+        wait_all_active(cluster)?;
+        heartbeat_tests::wait::observe(20 * options().lease, || {
+            for peer in ["b", "c"] {
+                chronicle.listen(cluster, peer)?;
+            }
+            ensure!(
+                chronicle.acquisitions("web").len() <= taken.max(1),
+                "it moved again"
+            );
+            Ok(())
+        })
+    })
+}
+
+/// A process on `node` that the checks watch; its number stands in a file.
+fn worker(cluster: &Cluster, node: &str) -> Result<Program> {
+    let pidfile = cluster.node(node)?.dir().join("worker.pid");
+    let new = pidfile.with_extension("new");
+    let script = format!(
+        "echo $$ >{0} && mv {0} {1} && exec sleep 600",
+        new.display(),
+        pidfile.display()
+    );
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &script]).stderr(Stdio::null());
+    let program = Program::start(None, command)?;
+    wait_until(SOON, "the process says its number", || Ok(pidfile.exists()))?;
+    Ok(program)
+}
+
+#[test]
+fn peers_know_of_a_dead_process_with_the_next_heartbeat() -> Result<()> {
+    if !rig_runs("peers_know_of_a_dead_process_with_the_next_heartbeat") {
+        return Ok(());
+    }
+    let checks = "\n[[health]]\nname = \"worker\"\ntype = \"process\"\npidfile = \"%DIR%/worker.pid\"\n\
+                  interval = \"200ms\"\nrise = 1\nfailure = \"degraded\"\n\
+                  \n[[health]]\nname = \"polled\"\ntype = \"exec\"\n\
+                  exec = [\"/bin/sh\", \"-c\", \"kill -0 $(cat %DIR%/worker.pid)\"]\n\
+                  interval = \"1s\"\nrise = 1\nfall = 1\nfailure = \"degraded\"\n";
+    let options = Options {
+        extra: two_groups() + checks,
+        ..options()
+    };
+    Cluster::play(options, |cluster| {
+        prepare(cluster)?;
+        let mut workers = Vec::new();
+        for node in ["a", "b", "c"] {
+            workers.push(worker(cluster, node)?);
+        }
+        cluster.start_agents()?;
+        wait_all_active(cluster)?;
+        let well = |cluster: &Cluster| {
+            for node in ["a", "b"] {
+                wait_status(cluster.node(node)?, "all are well", |status| {
+                    status.nodes.iter().all(|node| node.failing.is_empty())
+                })?;
+            }
+            Ok::<_, anyhow::Error>(())
+        };
+        let mut at_once = Vec::new();
+        let mut polled = Vec::new();
+        for _ in 0..runs()?.max(4) {
+            well(cluster)?;
+            let mut chronicle = Chronicle::begin(cluster)?;
+            fs::remove_file(cluster.node("a")?.dir().join("worker.pid"))?;
+            let killed_at = boottime();
+            drop(workers.remove(0));
+            let mut told = |check: &str| -> Result<Duration> {
+                let event = chronicle.wait(cluster, "b", SOON, "a fails", |what| {
+                    matches!(what, What::PeerHealth { node, failing, fatal: false }
+                        if node == "a" && failing.iter().any(|failing| failing == check))
+                })?;
+                Ok(Boottime::from_nanos(event.at_ns).since(killed_at))
+            };
+            at_once.push(told("worker")?);
+            polled.push(told("polled")?);
+            has_lines(
+                &said(cluster, "b", &["status"])?,
+                &["  * Node a (id 1): online, DEGRADED (worker*"],
+            )?;
+            workers.insert(0, worker(cluster, "a")?);
+        }
+        well(cluster)?;
+        at_once.sort_unstable();
+        polled.sort_unstable();
+        let show = |name: &str, times: &[Duration]| {
+            let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)];
+            eprintln!(
+                "process killed, {name}: a peer knew after p50/p99/max = {:.1?}/{:.1?}/{:.1?} in {} runs",
+                at(50),
+                at(99),
+                at(100),
+                times.len()
+            );
+        };
+        show("watched by the kernel", &at_once);
+        show("polled each second", &polled);
+        let slowest = at_once.last().context("no run")?;
+        ensure!(*slowest < GRACE, "a peer knew only after {slowest:?}");
+        Ok(())
+    })
+}
+
+/// A file system on a loop device, mounted in a node's directory, that can be frozen: whoever syncs hangs.
+struct Disk {
+    place: std::path::PathBuf,
+}
+
+impl Disk {
+    /// `None`, with the reason, where the host has no loop devices to give.
+    fn new(dir: &std::path::Path) -> Result<Result<Self, String>> {
+        let (image, place) = (dir.join("disk.img"), dir.join("data"));
+        fs::File::create(&image)?.set_len(16 << 20)?;
+        for (program, args) in [
+            ("mkfs.ext4", vec!["-q".into(), image.clone().into_os_string()]),
+            (
+                "mount",
+                vec![
+                    "-o".into(),
+                    "loop".into(),
+                    image.clone().into_os_string(),
+                    place.clone().into_os_string(),
+                ],
+            ),
+        ] {
+            let output = Command::new(program).args(args).output();
+            let output = output.with_context(|| format!("cannot run {program}"))?;
+            if !output.status.success() {
+                return Ok(Err(format!(
+                    "{program}: {}",
+                    String::from_utf8_lossy(&output.stderr).trim()
+                )));
+            }
+        }
+        Ok(Ok(Self { place }))
+    }
+
+    fn freeze(&self, how: &str) -> Result<()> {
+        let status = Command::new("fsfreeze").arg(how).arg(&self.place).status();
+        let status = status.context("cannot run fsfreeze")?;
+        ensure!(status.success(), "fsfreeze {how} failed");
+        Ok(())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        for (program, arg) in [("fsfreeze", Some("-u")), ("umount", None)] {
+            let mut command = Command::new(program);
+            command.args(arg).arg(&self.place).stderr(Stdio::null());
+            // It may not be frozen.
+            let _ = command.status();
+        }
+    }
+}
+
+#[test]
+fn a_hung_disk_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
+    let name = "a_hung_disk_makes_the_owner_give_up_until_it_is_well";
+    if !rig_runs(name) {
+        return Ok(());
+    }
+    let checks = "\n[[health]]\nname = \"data\"\ntype = \"disk\"\npath = \"%DIR%/data\"\n\
+                  interval = \"200ms\"\ntimeout = \"300ms\"\nrise = 2\nfall = 1\n";
+    let options = Options {
+        extra: two_groups() + checks,
+        ..options()
+    };
+    Cluster::play(options, |cluster| {
+        prepare(cluster)?;
+        let disk = match Disk::new(cluster.node("a")?.dir())? {
+            Ok(disk) => disk,
+            Err(reason) => {
+                skip(name, &reason);
+                return Ok(());
+            }
+        };
+        let played = (|| {
+            cluster.start_agents()?;
+            wait_all_active(cluster)?;
+            for group in ["web", "db"] {
+                wait_runs(cluster, group, "a")?;
+            }
+            let client = heartbeat_tests::e2e::groups::client(cluster, 101, MILLISECOND)?;
+            wait_served(&client, "a", SOON)?;
+            let mut chronicle = Chronicle::begin(cluster)?;
+            let at = boottime();
+            disk.freeze("-f")?;
+            let event = chronicle.wait_state(cluster, "b", "a", "unhealthy", SOON)?;
+            eprintln!(
+                "disk hung: a peer knew after {:?}",
+                Boottime::from_nanos(event.at_ns).since(at)
+            );
+            for group in ["web", "db"] {
+                wait_runs(cluster, group, "b")?;
+            }
+            wait_served(&client, "b", SOON)?;
+            has_lines(
+                &said(cluster, "b", &["status"])?,
+                &["  * Node a (id 1): UNHEALTHY (data*"],
+            )?;
+            heartbeat_tests::e2e::groups::tried(cluster, "b", &["move", "web", "a"])?
+                .refusal(&["node a is unhealthy", "data"])?;
+            has_lines(
+                &said(cluster, "b", &["explain", "web"])?,
+                &["* a: * unhealthy*"],
+            )?;
+            disk.freeze("-u")?;
+            wait_all_active(cluster)?;
+            wait_status(cluster.node("b")?, "a is well", |status| {
+                node_in(status, "a").is_ok_and(|a| a.state == "up" && a.failing.is_empty())
+            })?;
+            said(cluster, "b", &["move", "web", "a"])?;
+            wait_runs(cluster, "web", "a")
+        })();
+        // The agent must let go of the disk before that is unmounted.
+        let _ = disk.freeze("-u");
+        cluster.inject("a", Fault::Kill)?;
+        drop(disk);
+        played
+    })
+}
