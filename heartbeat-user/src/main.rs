@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use heartbeat_user::{
     agent,
     commands::{
-        check, events, explain, import, keygen, load, operate, ping, resource, simulate, status, verify,
-        witness,
+        check, events, explain, import, keygen, load, operate, ping, resource, simulate, status,
+        verify, witness,
     },
     config::{self, Config, XdpMode},
     control::protocol::Request,

@@ -56,17 +56,19 @@ fn clients(cluster: &Cluster) -> Result<Vec<Client>> {
 
 /// Who handed which group over to whom, when, for this reason.
 fn handed_over(chronicle: &Chronicle, from: &str, reason: &str) -> Vec<(u64, String, String)> {
-    let told = chronicle.told_by(from).filter_map(|event| match &event.what {
-        What::LeaseGivenUp {
-            group,
-            reason: why,
-            successor,
-        } if why == reason => {
-            let to = successor.clone().unwrap_or_default();
-            Some((event.at_ns, group.clone(), to))
-        }
-        _ => None,
-    });
+    let told = chronicle
+        .told_by(from)
+        .filter_map(|event| match &event.what {
+            What::LeaseGivenUp {
+                group,
+                reason: why,
+                successor,
+            } if why == reason => {
+                let to = successor.clone().unwrap_or_default();
+                Some((event.at_ns, group.clone(), to))
+            }
+            _ => None,
+        });
     told.collect()
 }
 
@@ -125,7 +127,10 @@ fn a_node_that_is_drained_hands_over_one_group_after_the_other() -> Result<()> {
             node_in(status, "a").is_ok_and(|a| a.state == "draining")
         })?;
         observe(20 * options().lease, || {
-            ensure!(cluster.node("a")?.ns.addresses()?.len() >= 2 + 3, "it let go");
+            ensure!(
+                cluster.node("a")?.ns.addresses()?.len() >= 2 + 3,
+                "it let go"
+            );
             Ok(())
         })?;
         said(cluster, "a", &["online", "b"])?;
@@ -160,9 +165,13 @@ fn a_node_under_pressure_hands_over_one_group_once() -> Result<()> {
         let mut chronicle = Chronicle::begin(cluster)?;
         let at = boottime();
         let spinners = pressed.spin(8)?;
-        let moved = chronicle.wait(cluster, "a", SOON, "a group is handed over", |what| {
-            matches!(what, What::LeaseGivenUp { reason, .. } if reason == "rebalanced")
-        })?;
+        let moved = chronicle.wait(
+            cluster,
+            "a",
+            SOON,
+            "a group is handed over",
+            |what| matches!(what, What::LeaseGivenUp { reason, .. } if reason == "rebalanced"),
+        )?;
         let after = Boottime::from_nanos(moved.at_ns).since(at);
         eprintln!("pressure: a group was handed over after {after:.1?}");
         wait_status(cluster.node("b")?, "a has much to do", |status| {

@@ -198,7 +198,10 @@ impl Disk {
         let (image, place) = (dir.join("disk.img"), dir.join("data"));
         fs::File::create(&image)?.set_len(16 << 20)?;
         for (program, args) in [
-            ("mkfs.ext4", vec!["-q".into(), image.clone().into_os_string()]),
+            (
+                "mkfs.ext4",
+                vec!["-q".into(), image.clone().into_os_string()],
+            ),
             (
                 "mount",
                 vec![

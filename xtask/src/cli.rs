@@ -85,6 +85,10 @@ pub(crate) struct TestOptions {
     /// Fail if a test was skipped; so does the environment variable CI=true
     #[arg(long)]
     pub skip_is_failure: bool,
+    /// Let the tests of package heartbeat-tests run the optimised binary: for figures. Otherwise it is the one
+    /// with assertions and overflow checks
+    #[arg(long)]
+    pub release: bool,
     /// Test only this package; may be repeated
     #[arg(long, short, value_name = "NAME")]
     pub package: Vec<String>,

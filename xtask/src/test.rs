@@ -43,7 +43,11 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
     }
     if selected(|name| name == RIG) {
         setup::rig_tools(Report::Changes)?;
-        let built = Built::new(workspace, Profile::Release)?;
+        let profile = match options.release {
+            true => Profile::Release,
+            false => Profile::Debug,
+        };
+        let built = Built::new(workspace, profile)?;
         tally += as_root(workspace, options, &built)?;
     }
     let strict = options.skip_is_failure || env::var("CI").is_ok_and(|value| value == "true");
@@ -197,6 +201,7 @@ mod tests {
     fn lengths_that_are_given_reach_the_tests() {
         let mut options = TestOptions {
             skip_is_failure: false,
+            release: false,
             package: Vec::new(),
             sim_seeds: None,
             lease_runs: None,

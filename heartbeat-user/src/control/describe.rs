@@ -144,7 +144,11 @@ impl fmt::Display for What {
                 f,
                 "node {node}: health check {} fails{}",
                 failing.join(", "),
-                if *fatal { ": it is to serve nothing" } else { "" }
+                if *fatal {
+                    ": it is to serve nothing"
+                } else {
+                    ""
+                }
             ),
             Self::Decided { what } => write!(f, "decided by an operator: {what}"),
             Self::VipError { vip, message } => write!(f, "vip {vip}: {message}"),

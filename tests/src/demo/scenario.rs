@@ -77,7 +77,9 @@ impl Scenario {
     const fn title(self) -> &'static str {
         match self {
             Self::Overload => "node a gets more to do than its processors can",
-            Self::Zombie => "the agent of node a stands still for a second, its kernel goes on answering",
+            Self::Zombie => {
+                "the agent of node a stands still for a second, its kernel goes on answering"
+            }
             Self::Process => "a process that node a needs is killed with -9",
         }
     }
@@ -118,9 +120,9 @@ pub(crate) fn show(scenario: Scenario, arguments: &Arguments, out: &Output) -> R
         ..Options::default()
     };
     out.line(&out.bold(&format!("{}: {}", scenario.name(), scenario.title())));
-    let cgroups = pattern.iter().flat_map(|pattern| {
-        ["a", "b", "c"].map(|node| Cgroup::new(pattern, node))
-    });
+    let cgroups = pattern
+        .iter()
+        .flat_map(|pattern| ["a", "b", "c"].map(|node| Cgroup::new(pattern, node)));
     let cgroups: Vec<Cgroup> = cgroups.collect::<Result<_>>()?;
     let mut cluster = Cluster::new(options)?;
     let told = play(scenario, &mut cluster, &cgroups, out);
@@ -197,7 +199,10 @@ fn play(
             line.what
         ));
     }
-    let served_by: Vec<String> = servers(&client, at).iter().map(ToString::to_string).collect();
+    let served_by: Vec<String> = servers(&client, at)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     Ok(Story {
         scenario: scenario.name(),
         events,

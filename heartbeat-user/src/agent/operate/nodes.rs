@@ -110,7 +110,11 @@ impl Operator {
                      that just now, see `heartbeat explain {}`; `heartbeat standby {node}` stops it all the \
                      same, `heartbeat online {node}` takes the drain back",
                     LONG_PATIENCE.as_secs(),
-                    if left.is_empty() { "something".to_owned() } else { left.join(", ") },
+                    if left.is_empty() {
+                        "something".to_owned()
+                    } else {
+                        left.join(", ")
+                    },
                     left.first().unwrap_or(&"GROUP")
                 );
             }

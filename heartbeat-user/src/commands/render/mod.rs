@@ -169,7 +169,10 @@ impl Page {
                 .map(|check| format!("{} {} ({})", check.name, check.state, check.failure))
                 .collect();
             let text = match failing.as_slice() {
-                [] => self.paint(Colour::Good, &format!("{} checks well", status.health.len())),
+                [] => self.paint(
+                    Colour::Good,
+                    &format!("{} checks well", status.health.len()),
+                ),
                 some => self.paint(Colour::Bad, &some.join(", ")),
             };
             self.item("Health", &text);
@@ -196,9 +199,10 @@ impl Page {
             "unhealthy" => self.paint(Colour::Bad, &format!("UNHEALTHY ({})", complaint(node))),
             "draining" => self.paint(Colour::Warning, "draining"),
             "up" if node.witness => self.paint(Colour::Good, "online (witness)"),
-            "up" if node.agent == "active" && !node.failing.is_empty() => {
-                self.paint(Colour::Warning, &format!("online, DEGRADED ({})", complaint(node)))
-            }
+            "up" if node.agent == "active" && !node.failing.is_empty() => self.paint(
+                Colour::Warning,
+                &format!("online, DEGRADED ({})", complaint(node)),
+            ),
             "up" if node.agent == "active" => self.paint(Colour::Good, "online"),
             "up" => self.paint(Colour::Warning, &format!("online ({})", node.agent)),
             "suspect" => self.paint(Colour::Warning, "online (suspect)"),
@@ -210,7 +214,10 @@ impl Page {
             other => self.paint(Colour::Warning, other),
         };
         let local = if node.local { ", this node" } else { "" };
-        let serves = matches!(node.state.as_str(), "up" | "suspect" | "unhealthy" | "draining");
+        let serves = matches!(
+            node.state.as_str(),
+            "up" | "suspect" | "unhealthy" | "draining"
+        );
         let load = node.load.filter(|_| serves && !node.witness);
         let load = load.map_or_else(String::new, |load| format!(", load {}", percent(load)));
         let _ = writeln!(
@@ -261,7 +268,11 @@ impl Page {
 /// What fails there, and what it said.
 fn complaint(node: &Node) -> String {
     let failing = node.failing.join(", ");
-    match node.complaint.as_deref().and_then(|text| text.lines().last()) {
+    match node
+        .complaint
+        .as_deref()
+        .and_then(|text| text.lines().last())
+    {
         Some(words) if !words.is_empty() => format!("{failing}: {words}"),
         _ => failing,
     }
