@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use super::types::{Config, Group, Node, Resource, ResourceKind, Vip};
+use super::{
+    types::{Config, Group, Node, Resource, ResourceKind, Vip},
+    vitals::Strategy,
+};
 
 /// One thing in which two configurations differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,16 @@ pub enum Change {
     /// Of the cluster; a group's own is among its settings.
     Maintenance,
     Hooks,
+    /// The checks of the node's health. Their bits in the heartbeats may mean others from then on.
+    Health,
+    /// Where the load comes from, or how it is smoothed.
+    Load,
+    /// The strategy, or the points that a degraded node loses.
+    Placement,
+    /// Whether, or when, groups move for load. A group's own say is among its settings.
+    Rebalance,
+    /// What nodes have of what groups demand.
+    Capacity,
     /// Locations, colocations or orders, also those that came or went with a group.
     Constraints,
     GroupRemoved(String),
@@ -25,7 +38,7 @@ pub enum Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupChange {
     pub name: String,
-    /// Its rank, stickiness or maintenance.
+    /// Its rank, stickiness, demand or maintenance, or whether it moves for load.
     pub settings: bool,
     /// First those removed, then those added, then those that are in both.
     pub resources: Vec<ResourceChange>,
@@ -61,6 +74,14 @@ impl Config {
             ),
             (self.maintenance != new.maintenance, Change::Maintenance),
             (self.hooks != new.hooks, Change::Hooks),
+            (self.health != new.health, Change::Health),
+            (self.load != new.load, Change::Load),
+            (by_points(self) != by_points(new), Change::Placement),
+            (
+                self.placement.rebalance != new.placement.rebalance,
+                Change::Rebalance,
+            ),
+            (capacities_differ(self, new), Change::Capacity),
             (constraints(self) != constraints(new), Change::Constraints),
         ];
         let others = others
@@ -104,7 +125,13 @@ fn links(old: &Config, new: &Config) -> Vec<String> {
 
 fn nodes(old: &Config, new: &Config) -> Vec<String> {
     let matched = Matched::new(&old.nodes, &new.nodes, |node: &Node| &node.name);
-    let changed = matched.both.iter().filter(|(old, new)| old != new);
+    // What it has room for is taken over, and was looked at elsewhere.
+    let rest = |node: &Node| Node {
+        capacity: Vec::new(),
+        ..node.clone()
+    };
+    let both = matched.both.iter();
+    let changed = both.filter(|(old, new)| rest(old) != rest(new));
     let one_sided = matched.removed.iter().chain(&matched.added);
     let mut names: Vec<_> = one_sided
         .copied()
@@ -115,6 +142,17 @@ fn nodes(old: &Config, new: &Config) -> Vec<String> {
         names.push("the order of [[node]]s".to_owned());
     }
     names
+}
+
+/// Of nodes that are in both configurations.
+fn capacities_differ(old: &Config, new: &Config) -> bool {
+    let matched = Matched::new(&old.nodes, &new.nodes, |node: &Node| &node.name);
+    let mut both = matched.both.iter();
+    both.any(|(was, is)| !old.capacities(was).eq(new.capacities(is)))
+}
+
+fn by_points(config: &Config) -> (Strategy, u32) {
+    (config.placement.strategy, config.placement.degraded_points)
 }
 
 fn groups(old: &Config, new: &Config) -> Vec<Change> {
@@ -131,7 +169,15 @@ fn groups(old: &Config, new: &Config) -> Vec<Change> {
 }
 
 fn group(old: (&Config, &Group), new: (&Config, &Group)) -> Option<GroupChange> {
-    let settings = |group: &Group| (group.rank.clone(), group.stickiness, group.maintenance);
+    let settings = |group: &Group| {
+        (
+            group.rank.clone(),
+            group.stickiness,
+            group.maintenance,
+            group.rebalance,
+        )
+    };
+    let same_demand = || old.0.demands(old.1).eq(new.0.demands(new.1));
     let matched = Matched::new(&old.1.resources, &new.1.resources, |resource: &Resource| {
         &resource.name
     });
@@ -148,7 +194,7 @@ fn group(old: (&Config, &Group), new: (&Config, &Group)) -> Option<GroupChange> 
         .filter_map(|(was, is)| resource((old.0, was), (new.0, is)));
     let change = GroupChange {
         name: new.1.name.clone(),
-        settings: settings(old.1) != settings(new.1),
+        settings: settings(old.1) != settings(new.1) || !same_demand(),
         resources: removed.chain(added).chain(changed).collect(),
         reordered: matched.reordered,
     };
@@ -247,6 +293,11 @@ impl fmt::Display for Change {
             Self::AutoFailback => f.write_str("auto_failback changed"),
             Self::Maintenance => f.write_str("maintenance changed"),
             Self::Hooks => f.write_str("hooks changed"),
+            Self::Health => f.write_str("health checks changed"),
+            Self::Load => f.write_str("load changed"),
+            Self::Placement => f.write_str("placement changed"),
+            Self::Rebalance => f.write_str("rebalancing changed"),
+            Self::Capacity => f.write_str("capacities changed"),
             Self::Constraints => f.write_str("constraints changed"),
             Self::GroupRemoved(name) => write!(f, "group {name} removed"),
             Self::GroupAdded(name) => write!(f, "group {name} added"),

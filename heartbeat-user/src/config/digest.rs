@@ -1,7 +1,8 @@
 //! A number by which nodes can tell that their configurations differ.
 //!
 //! It is made of what must be the same on all nodes, and of nothing that may differ: where a node
-//! keeps its files, what its interfaces are called, its hooks and its priority. Nor does it depend
+//! keeps its files, what its interfaces are called, its hooks and its priority, where its health
+//! checks look and where its load comes from. Nor does it depend
 //! on the order of nodes, groups and constraints in a file.
 
 use std::{hash::Hasher as _, net::IpAddr, time::Duration};
@@ -9,7 +10,10 @@ use std::{hash::Hasher as _, net::IpAddr, time::Duration};
 use heartbeat_common::siphash::SipKey;
 use siphasher::sip::SipHasher24;
 
-use super::types::{Config, Exec, Group, Ocf, Resource, ResourceKind};
+use super::{
+    types::{Config, Exec, Group, Ocf, Resource, ResourceKind},
+    vitals::{Policy, Rebalance},
+};
 
 impl Config {
     /// Equal on nodes whose configurations agree, and as good as never on others. Not 0.
@@ -30,7 +34,11 @@ impl Config {
         let mut lines = vec![self.common()];
         lines.extend(self.nodes.iter().map(|node| {
             let (name, role) = (&node.name, node.role.as_str());
-            format!("node {} {name:?} {role} {:?}", node.id.0, node.addresses)
+            let capacity: Vec<_> = self.capacities(node).collect();
+            format!(
+                "node {} {name:?} {role} {:?} {capacity:?}",
+                node.id.0, node.addresses
+            )
         }));
         let groups = self.groups.iter().filter(|group| !group.is_removed());
         lines.extend(groups.map(|group| self.group(group)));
@@ -43,6 +51,12 @@ impl Config {
             let (first, then) = (name(order.first), name(order.then));
             format!("order {first:?} {then:?} {}", order.mandatory)
         }));
+        // A check's place is its bit in the heartbeats. What it looks at, and how often, may differ.
+        lines.extend(self.health.iter().enumerate().map(|(bit, check)| {
+            let (name, kind, meaning) = (&check.name, check.kind.name(), check.meaning);
+            format!("health {bit} {name:?} {kind} {meaning}")
+        }));
+        lines.push(self.policy());
         lines.sort_unstable();
         lines.join("\n")
     }
@@ -69,6 +83,24 @@ impl Config {
         )
     }
 
+    /// `[placement]` and `[rebalance]`.
+    fn policy(&self) -> String {
+        let Policy {
+            strategy,
+            degraded_points,
+            rebalance,
+        } = &self.placement;
+        let rebalance = rebalance.map(
+            |Rebalance {
+                 high,
+                 low,
+                 hold,
+                 cooldown,
+             }| (high, low, hold.as_nanos(), cooldown.as_nanos()),
+        );
+        format!("placement {strategy} {degraded_points} {rebalance:?}")
+    }
+
     /// Its resources follow each other in the order that matters.
     fn group(&self, group: &Group) -> String {
         let rank: Vec<_> = group.rank.iter().map(|node| node.0).collect();
@@ -78,16 +110,18 @@ impl Config {
             .map(|(node, score)| (node.0, score.points()))
             .collect();
         locations.sort_unstable();
+        let demand: Vec<_> = self.demands(group).collect();
         let resources: Vec<_> = group
             .resources
             .iter()
             .map(|resource| self.resource(resource))
             .collect();
         format!(
-            "group {:?} {rank:?} {locations:?} {} {} {resources:?}",
+            "group {:?} {rank:?} {locations:?} {} {} {} {demand:?} {resources:?}",
             group.name,
             group.stickiness.points(),
-            group.maintenance
+            group.maintenance,
+            group.rebalance
         )
     }
 

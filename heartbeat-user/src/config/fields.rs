@@ -17,6 +17,11 @@ pub(super) const LOCATION: Field = Field::new("location", "[[location]], with tw
 pub(super) const COLOCATION: Field = Field::new("colocation", "[[colocation]], with two brackets");
 pub(super) const ORDER: Field = Field::new("order", "[[order]], with two brackets");
 pub(super) const HOOK: Field = Field::new("hook", "[[hook]], with two brackets");
+pub(super) const HEALTH: Field = Field::new("health", "[[health]], with two brackets");
+pub(super) const LOAD: Field = Field::new("load", "[load]");
+pub(super) const PLACEMENT: Field = Field::new("placement", "[placement]");
+/// The table; of a group there is [`REBALANCED`].
+pub(super) const REBALANCE: Field = Field::new("rebalance", "[rebalance], with its bounds below");
 
 pub(super) const CLUSTER_NAME: Field = Field::new("name", r#"name = "web""#);
 pub(super) const CLUSTER_ID: Field = Field::new("id", "id = 4242");
@@ -69,9 +74,14 @@ pub(super) const ADDRESSES: Field =
 pub(super) const INTERFACES: Field =
     Field::list("interfaces", "interface", r#"interfaces = ["ens3"]"#);
 
+pub(super) const CAPACITY: Field = Field::new("capacity", "capacity = { cpu = 4, memory = 16 }");
+
 pub(super) const VIP_NAME: Field = Field::new("name", r#"name = "web""#);
 pub(super) const ADDRESS: Field = Field::new("address", r#"address = "10.0.0.100/24""#);
 pub(super) const PREFER: Field = Field::new("prefer", r#"prefer = ["a", "b"]"#);
+
+pub(super) const DEMAND: Field = Field::new("demand", "demand = { cpu = 1, memory = 4 }");
+pub(super) const REBALANCED: Field = Field::new("rebalance", "rebalance = false");
 
 pub(super) const GROUP_NAME: Field = Field::new("name", r#"name = "web""#);
 pub(super) const RESOURCE: Field =
@@ -119,7 +129,55 @@ pub(super) const HOOK_TIMEOUT: Field = Field::new(
     r#"timeout = "10s": a number with its unit, in quotes"#,
 );
 
+pub(super) const CHECK_NAME: Field = Field::new("name", r#"name = "disk""#);
+pub(super) const CHECK_TYPE: Field = Field::new("type", r#"type = "tcp""#);
+pub(super) const CHECK_EXEC: Field =
+    Field::new("exec", r#"exec = ["/usr/local/bin/is-well", "--fast"]"#);
+pub(super) const CHECK_ADDRESS: Field = Field::new("address", r#"address = "127.0.0.1:5432""#);
+pub(super) const URL: Field = Field::new("url", r#"url = "http://127.0.0.1:8080/healthz""#);
+pub(super) const PROCESS: Field = Field::new("process", r#"process = "haproxy""#);
+pub(super) const UNIT: Field = Field::new("unit", r#"unit = "haproxy.service""#);
+pub(super) const PATH: Field = Field::new("path", r#"path = "/var/lib/postgresql""#);
+pub(super) const CHECK_INTERVAL: Field = Field::new(
+    "interval",
+    r#"interval = "1s": a number with its unit, in quotes"#,
+);
+pub(super) const CHECK_TIMEOUT: Field = Field::new(
+    "timeout",
+    r#"timeout = "1s": a number with its unit, in quotes"#,
+);
+pub(super) const RISE: Field = Field::new("rise", "rise = 2");
+pub(super) const FALL: Field = Field::new("fall", "fall = 2");
+pub(super) const FAILURE: Field = Field::new("failure", r#"failure = "degraded""#);
+
+pub(super) const SOURCE: Field = Field::new("source", r#"source = "host""#);
+pub(super) const COMMAND: Field = Field::new(
+    "command",
+    r#"command = ["/usr/local/bin/load", "--per-mille"]"#,
+);
+pub(super) const CGROUP: Field = Field::new("cgroup", r#"cgroup = "/sys/fs/cgroup/system.slice""#);
+pub(super) const LOAD_INTERVAL: Field = Field::new(
+    "interval",
+    r#"interval = "1s": a number with its unit, in quotes"#,
+);
+pub(super) const HALF_LIFE: Field = Field::new(
+    "half_life",
+    r#"half_life = "5s": a number with its unit, in quotes"#,
+);
+
+pub(super) const STRATEGY: Field = Field::new("strategy", r#"strategy = "least-loaded""#);
+pub(super) const DEGRADED_POINTS: Field = Field::new("degraded_points", "degraded_points = 100");
+pub(super) const HIGH: Field = Field::new("high", "high = 800: per mille");
+pub(super) const LOW: Field = Field::new("low", "low = 500: per mille");
+pub(super) const HOLD: Field =
+    Field::new("hold", r#"hold = "30s": a number with its unit, in quotes"#);
+pub(super) const COOLDOWN: Field = Field::new(
+    "cooldown",
+    r#"cooldown = "5min": a number with its unit, in quotes"#,
+);
+
 /// The file's top level.
-pub(super) const TOP: [Field; 12] = [
+pub(super) const TOP: [Field; 16] = [
     CLUSTER, PATHS, REALTIME, LINK, NODE, DEFAULTS, VIP, GROUP, LOCATION, COLOCATION, ORDER, HOOK,
+    HEALTH, LOAD, PLACEMENT, REBALANCE,
 ];

@@ -20,6 +20,9 @@ impl Config {
     /// were removed stay, ranked nowhere. What cannot be taken over while the agent runs is named.
     pub fn merged(&self, new: &Self) -> Result<Self, String> {
         let mut vips = self.vips.clone();
+        // Kinds may have come or gone: what groups demand is in the order of the new ones.
+        let kinds = new.utilization.len();
+        let removed = |group| removed(group, kinds);
         let mut groups: Vec<Group> = self.groups.iter().map(removed).collect();
         for group in &new.groups {
             let mut group = group.clone();
@@ -66,10 +69,11 @@ impl Config {
     }
 }
 
-fn removed(group: &Group) -> Group {
+fn removed(group: &Group, kinds: usize) -> Group {
     Group {
         rank: Vec::new(),
         locations: Vec::new(),
+        demand: vec![0; kinds],
         ..group.clone()
     }
 }

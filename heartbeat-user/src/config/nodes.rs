@@ -11,15 +11,17 @@ use super::{
     sections,
     types::{Link, Node, Role},
     uses::Uses,
+    utilization::Stated,
 };
 
 const MAX_NODES: usize = MAX_PEERS + 1;
 
-pub(super) fn resolve(
+/// The nodes, and what each says of its capacity.
+pub(super) fn resolve<'a>(
     top: &Section<'_>,
-    read: Vec<sections::Node<'_>>,
+    read: Vec<sections::Node<'a>>,
     links: &[Link],
-) -> Vec<Node> {
+) -> (Vec<Node>, Vec<Stated<'a>>) {
     match read.first() {
         Some(first) => {
             let members = read.iter().filter(|node| node.role == Role::Member);
@@ -32,7 +34,7 @@ pub(super) fn resolve(
     let mut ids = Uses::new();
     let mut addresses = Uses::new();
     let mut families = HashMap::new();
-    let node = |node: sections::Node<'_>| {
+    let node = |node: sections::Node<'a>| {
         let section = &node.section;
         if let Some(At { value, at }) = &node.name {
             let what = format!("name {}", quoted(value));
@@ -73,7 +75,7 @@ pub(super) fn resolve(
         }
         node.addresses.one_per_link(section, links.len());
         node.interfaces.one_per_link(section, links.len());
-        Node {
+        let resolved = Node {
             interfaces: interfaces(&node, links),
             capacity: Vec::new(),
             addresses: node
@@ -85,9 +87,10 @@ pub(super) fn resolve(
             id: or_complained(node.id),
             role: node.role,
             name: or_complained(node.name),
-        }
+        };
+        (resolved, node.capacity)
     };
-    read.into_iter().map(node).collect()
+    read.into_iter().map(node).unzip()
 }
 
 /// Every node votes, so all of them count for the majority; only members serve.

@@ -1,16 +1,19 @@
 //! What must hold between tables, and the step from tables to a [`Config`].
 
+use std::time::Duration;
+
 use heartbeat_common::wire::{LinkId, MAX_LINKS};
 
 use super::{
     cluster::{self, Cluster},
-    constraints, fields, groups, nodes,
+    constraints, fields, groups, health, load, nodes,
+    placement::{self, Pace},
     read::{At, Section, or_complained},
     report::{Findings, nearest, quoted},
     sections,
     types::{Config, Link, Node},
     uses::Uses,
-    vitals::{Load, Policy},
+    utilization,
 };
 
 /// What a Unix socket's address can hold, less the closing NUL.
@@ -30,13 +33,32 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
     let (run, state) = sections::paths(top);
     let realtime_priority = sections::realtime(top);
     let links = links(top, sections::links(top));
-    let nodes = nodes::resolve(top, sections::nodes(top), &links);
+    let (mut nodes, capacities) = nodes::resolve(top, sections::nodes(top), &links);
     let local = cluster
         .as_ref()
         .map_or(0, |cluster| local(findings, cluster, &nodes, who));
     let auto_failback = cluster.as_ref().is_none_or(|cluster| cluster.auto_failback);
-    let (mut groups, vips) = groups::read(top, auto_failback, &links, &nodes, local);
+    let groups::Read {
+        mut groups,
+        demands,
+        vips,
+    } = groups::read(top, auto_failback, &links, &nodes, local);
     let (colocations, orders) = constraints::read(top, &mut groups, &nodes);
+    let health = health::read(top);
+    let load = load::read(top);
+    let pace = Pace {
+        heartbeat: cluster
+            .as_ref()
+            .map_or(Duration::ZERO, |cluster| cluster.timing.interval),
+        load: load.interval,
+    };
+    let (placement, at) = placement::read(top, pace);
+    let utilization = utilization::resolve(
+        top,
+        (&placement, at),
+        (&mut nodes, &capacities),
+        (&mut groups, &demands),
+    );
     let hooks = sections::hooks(top);
     // Without [cluster] there was a complaint already: what stands in for it is never used.
     let cluster = cluster.unwrap_or_default();
@@ -62,10 +84,10 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
         colocations,
         orders,
         maintenance: cluster.maintenance,
-        health: Vec::new(),
-        load: Load::default(),
-        placement: Policy::default(),
-        utilization: Vec::new(),
+        health,
+        load,
+        placement,
+        utilization,
         hooks,
         warnings: Vec::new(),
         run: run.value,

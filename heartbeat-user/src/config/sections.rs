@@ -9,6 +9,7 @@ use super::{
     command, fields,
     read::{At, Field, Invalid, Section},
     types::{Hook, HookEvent, Role, XdpMode},
+    utilization::Stated,
     values,
 };
 
@@ -81,6 +82,7 @@ pub(super) struct Node<'a> {
     pub(super) role: Role,
     pub(super) addresses: PerLink<IpAddr>,
     pub(super) interfaces: PerLink<String>,
+    pub(super) capacity: Stated<'a>,
 }
 
 /// A list with one item for each link.
@@ -131,7 +133,7 @@ impl<T> PerLink<T> {
 }
 
 pub(super) fn nodes<'a>(top: &Section<'a>) -> Vec<Node<'a>> {
-    use fields::{ADDRESSES, INTERFACES, NODE, NODE_ID, NODE_NAME, ROLE};
+    use fields::{ADDRESSES, CAPACITY, INTERFACES, NODE, NODE_ID, NODE_NAME, ROLE};
     let read = |section: Section<'a>| {
         for field in [&NODE_ID, &ADDRESSES]
             .into_iter()
@@ -151,10 +153,11 @@ pub(super) fn nodes<'a>(top: &Section<'a>) -> Vec<Node<'a>> {
                 .map_or_else(Role::default, |role| role.value),
             addresses: PerLink::read(&section, ADDRESSES, values::address),
             interfaces: PerLink::read(&section, INTERFACES, values::interface),
+            capacity: Stated::read(&section, &CAPACITY),
             section,
         }
     };
-    let known = [NODE_NAME, NODE_ID, ROLE, ADDRESSES, INTERFACES];
+    let known = [NODE_NAME, NODE_ID, ROLE, ADDRESSES, INTERFACES, CAPACITY];
     top.tables(&NODE, &known, label("node"))
         .into_iter()
         .map(read)

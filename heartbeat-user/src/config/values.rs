@@ -8,6 +8,7 @@ use super::{
     read::Invalid,
     report::nearest,
     types::{HookEvent, Role, XdpMode},
+    vitals::{Meaning, Strategy},
 };
 use crate::net::IpPrefix;
 
@@ -216,12 +217,74 @@ pub(super) fn event(text: &str) -> Result<HookEvent, Invalid> {
         .ok_or_else(|| one_of("no event", text, &HookEvent::ALL.map(HookEvent::as_str)))
 }
 
+pub(super) fn meaning(text: &str) -> Result<Meaning, Invalid> {
+    Meaning::ALL
+        .into_iter()
+        .find(|meaning| meaning.as_str() == text)
+        .ok_or_else(|| {
+            one_of(
+                "not what a failure can mean",
+                text,
+                &Meaning::ALL.map(Meaning::as_str),
+            )
+        })
+}
+
+pub(super) fn strategy(text: &str) -> Result<Strategy, Invalid> {
+    Strategy::ALL
+        .into_iter()
+        .find(|strategy| strategy.as_str() == text)
+        .ok_or_else(|| one_of("no strategy", text, &Strategy::ALL.map(Strategy::as_str)))
+}
+
 /// Whether an order is mandatory.
 pub(super) fn order_kind(text: &str) -> Result<bool, Invalid> {
     match text {
         "mandatory" => Ok(true),
         "advisory" => Ok(false),
         _ => Err(one_of("no kind of order", text, &["mandatory", "advisory"])),
+    }
+}
+
+/// The name of a unit, with a suffix (systemd.unit(5)). Examples in messages begin with `prefix`.
+pub(super) fn unit(prefix: &'static str) -> impl Fn(&str) -> Result<String, Invalid> {
+    const MAX_UNIT: usize = 255;
+    const SUFFIXES: [&str; 11] = [
+        "service",
+        "socket",
+        "target",
+        "mount",
+        "automount",
+        "timer",
+        "path",
+        "slice",
+        "scope",
+        "swap",
+        "device",
+    ];
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    move |unit| {
+        let (stem, unit) = match unit.rsplit_once('.') {
+            Some((stem, suffix)) if SUFFIXES.contains(&suffix) => (stem, unit.to_owned()),
+            _ => (unit, format!("{unit}.service")),
+        };
+        if stem.is_empty()
+            || stem.starts_with('@')
+            || unit.len() > MAX_UNIT
+            || !unit.bytes().all(allowed)
+        {
+            return Err(Invalid::new(
+                " is no name of a unit",
+                format!("write it as `systemctl` shows it, as in \"{prefix}nginx.service\""),
+            ));
+        }
+        if stem.ends_with('@') {
+            return Err(Invalid::new(
+                " is a template, of which no instance is named",
+                format!("name one, as in \"{prefix}{stem}main\""),
+            ));
+        }
+        Ok(unit)
     }
 }
 
@@ -236,7 +299,8 @@ pub(super) fn word(text: &str) -> Result<String, Invalid> {
     Ok(text.to_owned())
 }
 
-fn one_of(what: &str, text: &str, known: &[&'static str]) -> Invalid {
+/// Says which of `known` was meant, or all of them.
+pub(super) fn one_of(what: &str, text: &str, known: &[&'static str]) -> Invalid {
     let remedy = match nearest(text, known.iter().copied()) {
         Some(likely) => format!("did you mean \"{likely}\"?"),
         None => format!("use one of {}", known.join(", ")),

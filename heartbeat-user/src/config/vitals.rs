@@ -70,6 +70,8 @@ pub enum ProcessName {
 }
 
 impl HealthKind {
+    pub(super) const NAMES: [&str; 6] = ["exec", "tcp", "http", "process", "disk", "interface"];
+
     /// The word in the configuration.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -131,4 +133,18 @@ pub enum LoadSource {
     RunQueue,
     /// The number that a program prints.
     Command(Vec<String>),
+}
+
+impl LoadSource {
+    pub(super) const NAMES: [&str; 4] = ["host", "cgroup", "run-queue", "command"];
+
+    /// The word in the configuration.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Cgroup(_) => "cgroup",
+            Self::RunQueue => "run-queue",
+            Self::Command(_) => "command",
+        }
+    }
 }

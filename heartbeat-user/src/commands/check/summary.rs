@@ -3,7 +3,10 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::config::{Config, Exec, Group, Node, Resource, ResourceKind, Role, duration::Show};
+use crate::config::{
+    Config, Exec, Group, HealthKind, LoadSource, Node, Policy, ProcessName, Resource, ResourceKind,
+    Role, duration::Show,
+};
 
 pub(super) fn summary(config: &Config) -> String {
     let mut out = String::new();
@@ -11,6 +14,7 @@ pub(super) fn summary(config: &Config) -> String {
     let _ = cluster(&mut out, config);
     let _ = served(&mut out, config);
     let _ = constraints(&mut out, config);
+    let _ = vitals(&mut out, config);
     for hook in &config.hooks {
         let on: Vec<_> = hook.on.iter().map(|event| event.as_str()).collect();
         let _ = writeln!(
@@ -77,11 +81,12 @@ fn served(out: &mut String, config: &Config) -> fmt::Result {
     for group in &config.groups {
         writeln!(
             out,
-            "  group    {}: rank {}, stickiness {}, id {}{}",
+            "  group    {}: rank {}, stickiness {}, id {}{}{}",
             group.name,
             names(group.rank.iter().filter_map(|id| config.node(*id))),
             group.stickiness,
             group.id.0,
+            amounts(", needs ", config.demands(group)),
             maintenance(group.maintenance)
         )?;
         for resource in &group.resources {
@@ -141,6 +146,90 @@ fn constraints(out: &mut String, config: &Config) -> fmt::Result {
         writeln!(out, "  order    {first}, then {then}: {kind}")?;
     }
     Ok(())
+}
+
+/// How this node finds out how it is, and how groups find their node.
+fn vitals(out: &mut String, config: &Config) -> fmt::Result {
+    for check in &config.health {
+        writeln!(
+            out,
+            "  health   {}: {}, every {} for up to {}, fails after {}, well after {}, {}",
+            check.name,
+            looked_at(&check.kind),
+            Show(check.interval),
+            Show(check.timeout),
+            check.fall,
+            check.rise,
+            check.meaning
+        )?;
+    }
+    let load = &config.load;
+    let of = match &load.source {
+        LoadSource::Cgroup(directory) => format!(" {}", directory.display()),
+        LoadSource::Command(command) => format!(" {}", program(command)),
+        LoadSource::Host | LoadSource::RunQueue => String::new(),
+    };
+    writeln!(
+        out,
+        "  load     {}{of}, every {}, half-life {}",
+        load.source.name(),
+        Show(load.interval),
+        Show(load.half_life)
+    )?;
+    let room = amounts(", this node has ", config.capacities(config.local()));
+    let Policy {
+        strategy,
+        degraded_points,
+        rebalance,
+    } = &config.placement;
+    writeln!(
+        out,
+        "  placement {strategy}, a degraded check costs {degraded_points} points{room}"
+    )?;
+    if let Some(rebalance) = rebalance {
+        let moves = config.groups.iter().filter(|group| group.rebalance).count();
+        writeln!(
+            out,
+            "  rebalance from {} per mille for {} to nodes with up to {}, at most every {}, {moves} of \
+             {} groups",
+            rebalance.high,
+            Show(rebalance.hold),
+            rebalance.low,
+            Show(rebalance.cooldown),
+            config.groups.len()
+        )?;
+    }
+    Ok(())
+}
+
+fn looked_at(kind: &HealthKind) -> String {
+    let what = match kind {
+        HealthKind::Exec(command) => program(command).to_owned(),
+        HealthKind::Tcp(address) => address.to_string(),
+        // What follows the path may be secret.
+        HealthKind::Http(target) => {
+            let path = target.path.split('?').next().unwrap_or_default();
+            format!("http://{}{path}", target.host)
+        }
+        HealthKind::Process(ProcessName::PidFile(file)) => file.display().to_string(),
+        HealthKind::Process(ProcessName::Name(name)) => name.clone(),
+        HealthKind::Process(ProcessName::Unit(unit)) => unit.clone(),
+        HealthKind::Disk(path) => path.display().to_string(),
+        HealthKind::Interface(interface) => interface.clone(),
+    };
+    format!("{} {what}", kind.name())
+}
+
+/// `cpu 4, memory 16` behind `lead`, or nothing.
+fn amounts<'a>(lead: &str, amounts: impl Iterator<Item = (&'a str, u32)>) -> String {
+    let amounts: Vec<_> = amounts
+        .map(|(kind, amount)| format!("{kind} {amount}"))
+        .collect();
+    if amounts.is_empty() {
+        String::new()
+    } else {
+        format!("{lead}{}", amounts.join(", "))
+    }
 }
 
 fn maintenance(is: bool) -> &'static str {

@@ -188,7 +188,7 @@ fn parse(text: &str) -> Result<Type, Invalid> {
         )),
         Some(("ocf", agent)) => ocf(agent),
         None if text == "ocf" => ocf(""),
-        Some(("systemd", unit)) => systemd(unit).map(Type::Systemd),
+        Some(("systemd", unit)) => values::unit("systemd:")(unit).map(Type::Systemd),
         _ => {
             let class = text.split(':').next().unwrap_or_default();
             let remedy = match nearest(class, ["vip", "ocf", "systemd", "exec"]) {
@@ -223,53 +223,13 @@ fn ocf(agent: &str) -> Result<Type, Invalid> {
     }
 }
 
-/// The name of a unit, with a suffix (systemd.unit(5)).
-fn systemd(unit: &str) -> Result<String, Invalid> {
-    const MAX_UNIT: usize = 255;
-    const SUFFIXES: [&str; 11] = [
-        "service",
-        "socket",
-        "target",
-        "mount",
-        "automount",
-        "timer",
-        "path",
-        "slice",
-        "scope",
-        "swap",
-        "device",
-    ];
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
-    let (stem, unit) = match unit.rsplit_once('.') {
-        Some((stem, suffix)) if SUFFIXES.contains(&suffix) => (stem, unit.to_owned()),
-        _ => (unit, format!("{unit}.service")),
-    };
-    if stem.is_empty()
-        || stem.starts_with('@')
-        || unit.len() > MAX_UNIT
-        || !unit.bytes().all(allowed)
-    {
-        return Err(Invalid::new(
-            " is no name of a unit",
-            "write it as `systemctl` shows it, as in \"systemd:nginx.service\"",
-        ));
-    }
-    if stem.ends_with('@') {
-        return Err(Invalid::new(
-            " is a template, of which no instance is named",
-            format!("name one, as in \"systemd:{stem}main\""),
-        ));
-    }
-    Ok(unit)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn units_get_the_suffix_that_they_lack() {
-        let named = |text: &str| systemd(text).ok();
+        let named = |text: &str| values::unit("")(text).ok();
         assert_eq!(named("nginx").unwrap(), "nginx.service");
         assert_eq!(named("nginx.service").unwrap(), "nginx.service");
         assert_eq!(named("data.mount").unwrap(), "data.mount");

@@ -20,6 +20,7 @@ use super::{
     sections::label,
     types::{Group, Link, Node, Resource, ResourceKind, Vip},
     uses::Uses,
+    utilization::Stated,
     values,
 };
 
@@ -28,14 +29,23 @@ const MAX_LEASE_FRAMES: usize = 8;
 /// Each group has a lease of its own.
 pub const MAX_GROUPS: usize = MAX_LEASE_FRAMES * MAX_LEASES;
 
-/// The groups, first those of the `[[vip]]`s, and the addresses of all of them.
-pub(super) fn read(
-    top: &Section<'_>,
+/// All that is served.
+pub(super) struct Read<'a> {
+    /// First those of the `[[vip]]`s.
+    pub(super) groups: Vec<Group>,
+    /// What each of them says of its demand.
+    pub(super) demands: Vec<Stated<'a>>,
+    /// The addresses of all of them.
+    pub(super) vips: Vec<Vip>,
+}
+
+pub(super) fn read<'a>(
+    top: &Section<'a>,
     auto_failback: bool,
     links: &[Link],
     nodes: &[Node],
     local: usize,
-) -> (Vec<Group>, Vec<Vip>) {
+) -> Read<'a> {
     let defaults = Policy::defaults(top, auto_failback);
     let mut drafts = vips(top, defaults);
     drafts.extend(groups(top, defaults));
@@ -52,7 +62,7 @@ pub(super) fn read(
     }
     let mut names = Names::new();
     let mut addresses = Addresses::new(links, nodes, local);
-    let group = |draft: GroupDraft<'_>| {
+    let group = |draft: GroupDraft<'a>| {
         let fresh = names.group(&draft);
         let id = group_id(draft.name.as_ref().map_or("", |name| &name.value));
         let resources = draft.resources.into_iter().filter_map(|resource| {
@@ -62,7 +72,7 @@ pub(super) fn read(
             }
             finish(resource, id, &mut addresses)
         });
-        Group {
+        let group = Group {
             resources: resources.collect(),
             rank: rank::read(&draft.section, nodes),
             name: or_complained(draft.name),
@@ -70,12 +80,17 @@ pub(super) fn read(
             locations: Vec::new(),
             stickiness: draft.stickiness,
             demand: Vec::new(),
-            rebalance: true,
+            rebalance: draft.rebalance,
             maintenance: draft.maintenance,
-        }
+        };
+        (group, draft.demand)
     };
-    let groups = drafts.into_iter().map(group).collect();
-    (groups, addresses.into_vips())
+    let (groups, demands) = drafts.into_iter().map(group).unzip();
+    Read {
+        groups,
+        demands,
+        vips: addresses.into_vips(),
+    }
 }
 
 /// A group as read.
@@ -84,13 +99,15 @@ struct GroupDraft<'a> {
     is_vip: bool,
     name: Option<At<String>>,
     stickiness: Score,
+    demand: Stated<'a>,
+    rebalance: bool,
     maintenance: bool,
     resources: Vec<Draft<'a>>,
 }
 
 /// `[[vip]]`: short for a group with one address, both with that name.
 fn vips<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
-    use fields::{ADDRESS, INTERFACE, PREFER, VIP, VIP_NAME};
+    use fields::{ADDRESS, DEMAND, INTERFACE, PREFER, REBALANCED, VIP, VIP_NAME};
     let Policy {
         stickiness,
         recovery,
@@ -102,11 +119,14 @@ fn vips<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
             is_vip: true,
             name,
             stickiness,
+            demand: Stated::read(&section, &DEMAND),
+            rebalance: rebalance(&section),
             maintenance: false,
             section,
         }
     };
-    top.tables(&VIP, &[VIP_NAME, ADDRESS, INTERFACE, PREFER], label("vip"))
+    let known = [VIP_NAME, ADDRESS, INTERFACE, PREFER, DEMAND, REBALANCED];
+    top.tables(&VIP, &known, label("vip"))
         .into_iter()
         .map(vip)
         .collect()
@@ -114,8 +134,8 @@ fn vips<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
 
 fn groups<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
     use fields::{
-        FAILURE_TIMEOUT, GROUP, GROUP_NAME, MAINTENANCE, MIGRATION_THRESHOLD, PREFER, RESOURCE,
-        STICKINESS,
+        DEMAND, FAILURE_TIMEOUT, GROUP, GROUP_NAME, MAINTENANCE, MIGRATION_THRESHOLD, PREFER,
+        REBALANCED, RESOURCE, STICKINESS,
     };
     let known = [
         GROUP_NAME,
@@ -123,6 +143,8 @@ fn groups<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
         STICKINESS,
         MIGRATION_THRESHOLD,
         FAILURE_TIMEOUT,
+        DEMAND,
+        REBALANCED,
         MAINTENANCE,
         RESOURCE,
     ];
@@ -135,6 +157,8 @@ fn groups<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
             is_vip: false,
             name: section.required(&GROUP_NAME, values::name),
             stickiness,
+            demand: Stated::read(&section, &DEMAND),
+            rebalance: rebalance(&section),
             maintenance: section
                 .boolean(&MAINTENANCE)
                 .is_some_and(|maintenance| maintenance.value),
@@ -146,6 +170,12 @@ fn groups<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
         .into_iter()
         .map(group)
         .collect()
+}
+
+/// Whether the group moves for load, if groups do.
+fn rebalance(section: &Section<'_>) -> bool {
+    let rebalance = section.boolean(&fields::REBALANCED);
+    rebalance.is_none_or(|rebalance| rebalance.value)
 }
 
 /// The resource, whose address becomes one of the cluster's.

@@ -128,6 +128,50 @@ fn what_a_running_agent_can_take_over_is_told_apart() {
 }
 
 #[test]
+fn health_load_and_placement_need_no_restart() {
+    let more = |text: &str| changes("[[link]]", &format!("{text}\n[[link]]"));
+    let check = "[[health]]\nname = \"x\"\ntype = \"disk\"\npath = \"/data\"";
+    assert_eq!(more(check), [Change::Health]);
+    assert_eq!(more("[load]\nhalf_life = \"1s\""), [Change::Load]);
+    assert_eq!(
+        more("[placement]\nstrategy = \"spread\""),
+        [Change::Placement]
+    );
+    assert_eq!(
+        more("[placement]\ndegraded_points = 7"),
+        [Change::Placement]
+    );
+    assert_eq!(more("[rebalance]"), [Change::Rebalance]);
+    let capacity = "id = 1\ncapacity = { cpu = 4 }";
+    assert_eq!(changes("id = 1", capacity), [Change::Capacity]);
+    for setting in ["demand = { cpu = 1 }", "rebalance = false"] {
+        let more = format!("prefer = [\"b\"]\n{setting}");
+        assert_eq!(changes("prefer = [\"b\"]", &more), group(true, &[], false));
+    }
+}
+
+#[test]
+fn a_kind_that_is_new_moves_no_amounts() {
+    let text = |kinds: &str| {
+        whole()
+            .replace("id = 1\n", &format!("id = 1\ncapacity = {{ {kinds} }}\n"))
+            .replace("[\"b\"]\n", "[\"b\"]\ndemand = { cpu = 1 }\n")
+    };
+    let (old, new) = (text("cpu = 4"), text("apples = 9, cpu = 4"));
+    let (old, new) = (parse(&old).unwrap(), parse(&new).unwrap());
+    assert_eq!(old.difference(&new), [Change::Capacity]);
+    // Also of a group that was removed: it demands nothing, in as many kinds.
+    let without = text("apples = 9, cpu = 4").replace("name = \"db\"", "name = \"data\"");
+    let merged = old.merged(&parse(&without).unwrap()).unwrap();
+    let demands: Vec<_> = merged
+        .groups
+        .iter()
+        .map(|group| &group.demand[..])
+        .collect();
+    assert_eq!(demands, [[0, 0], [0, 1], [0, 0], [0, 0]]);
+}
+
+#[test]
 fn groups_that_came_or_went_are_named() {
     let vip = "[[vip]]\nname = \"new\"\naddress = \"10.0.0.99/24\"\n";
     // It comes before the others, so that their addresses have other indices: that changes none.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use heartbeat_common::siphash::SipKey;
 
-use super::{super::Config, GOOD, GROUPS, parse, with};
+use super::{super::Config, GOOD, GROUPS, parse};
 
 const KEY: SipKey = SipKey { k0: 1, k1: 2 };
 
@@ -24,8 +24,23 @@ first = "db"
 then = "web"
 "#;
 
+const CHECKS: &str = r#"[[health]]
+name = "api"
+type = "http"
+url = "http://127.0.0.1/"
+[[health]]
+name = "data"
+type = "disk"
+path = "/data"
+"#;
+
 fn whole() -> String {
-    format!("{GOOD}{GROUPS}{CONSTRAINTS}")
+    let text = format!("{GOOD}{GROUPS}{CONSTRAINTS}{CHECKS}");
+    text.replacen(
+        "id = 1\n",
+        "id = 1\ncapacity = { memory = 7, cpu = 4 }\n",
+        1,
+    ) + "[rebalance]\n"
 }
 
 fn digest(text: &str) -> u32 {
@@ -60,6 +75,13 @@ fn what_is_a_nodes_own_affair_does_not_matter() {
         text.replacen("/24\"", "/24\"\ninterface = \"dummy0\"", 1),
         text.replacen("/bin/true", "/bin/false", 1),
         text.replacen("systemd:postgresql", "systemd:postgresql.service", 1),
+        text.replace("http://127.0.0.1/", "http://10.0.0.1/"),
+        text.replace(
+            "/data\"",
+            "/data\"\ninterval = \"2s\"\ntimeout = \"2s\"\nrise = 3\nfall = 3",
+        ),
+        text.replace("memory = 7, cpu = 4", "cpu = 4, memory = 7"),
+        text.clone() + "[load]\nsource = \"run-queue\"\n[placement]\n",
         text.clone()
             + "[paths]\nrun = \"/r\"\nstate = \"/s\"\n[realtime]\npriority = 1\n[defaults]\n",
     ] {
@@ -84,7 +106,8 @@ fn the_order_in_the_file_does_not_matter_where_it_means_nothing() {
     let (web, db) = GROUPS.split_at(GROUPS.find("[[group]]\nname = \"db\"").unwrap());
     let (first, others) = CONSTRAINTS.split_at(CONSTRAINTS.rfind("[[location]]").unwrap());
     let turned = [before, node_c, nodes, rest, others, first, db, web].concat();
-    assert_eq!(digest(&ranked(turned)), digest(&ranked(whole())));
+    let straight = [GOOD, GROUPS, CONSTRAINTS].concat();
+    assert_eq!(digest(&ranked(turned)), digest(&ranked(straight)));
 }
 
 #[test]
@@ -100,6 +123,8 @@ fn what_must_be_the_same_matters() {
     };
     let store =
         |setting: &str| text.replace("name = \"store\"", &format!("name = \"store\"\n{setting}"));
+    let (api, data) = CHECKS.split_at(CHECKS.rfind("[[health]]").unwrap());
+    let turned = format!("{data}{api}");
     let variants = [
         text.clone(),
         text.replacen("name = \"web\"", "name = \"web2\"", 1),
@@ -116,6 +141,7 @@ fn what_must_be_the_same_matters() {
         text.replacen("\"10.0.0.1\"", "\"10.0.0.9\"", 1),
         text.replacen("id = 1\n", "id = 9\n", 1),
         text.replacen("id = 1\n", "id = 1\nrole = \"witness\"\n", 1)
+            .replace("capacity = { memory = 7, cpu = 4 }\n", "")
             .replace(
                 "[[location]]\ngroup = \"web\"\nnode = \"a\"\nscore = 5\n",
                 "",
@@ -144,7 +170,24 @@ fn what_must_be_the_same_matters() {
         text.replace("with = \"db\"", "with = \"db\"\nscore = 3"),
         text.replace("then = \"web\"", "then = \"web\"\nkind = \"advisory\""),
         text.replace("then = \"web\"", "then = \"site\""),
-        with("[[vip]]\nname = \"site\"", "[[vip]]\nname = \"sit\"") + GROUPS + CONSTRAINTS,
+        text.replace("[[vip]]\nname = \"site\"", "[[vip]]\nname = \"sit\""),
+        text.replace("\"api\"", "\"app\""),
+        text.replace("type = \"disk\"\npath", "type = \"process\"\npidfile"),
+        text.replace("\"/data\"", "\"/data\"\nfailure = \"degraded\""),
+        text.replace(CHECKS, &turned),
+        text.replace("cpu = 4", "cpu = 5"),
+        text.replace("cpu = 4", "cpus = 4"),
+        text.replace("memory = 7, ", ""),
+        group("demand = { cpu = 1 }"),
+        group("demand = { memory = 1 }"),
+        group("rebalance = false"),
+        text.clone() + "[placement]\nstrategy = \"spread\"\n",
+        text.clone() + "[placement]\ndegraded_points = 101\n",
+        text.replace("[rebalance]", ""),
+        text.clone() + "high = 801\n",
+        text.clone() + "low = 499\n",
+        text.clone() + "hold = \"31s\"\n",
+        text.clone() + "cooldown = \"6min\"\n",
     ];
     for (index, one) in variants.iter().enumerate() {
         for other in &variants[..index] {
