@@ -75,7 +75,7 @@ impl Cluster {
                     group.glance(local, now, timing, &slot, &|node| reported(index, node));
             }
         }
-        if counts {
+        if counts || watches {
             nodes.iter_mut().for_each(NodeView::clear);
             for (group, seen) in groups.iter().zip(seen.iter()) {
                 if let Some(node) = seen.place(local) {
@@ -114,10 +114,10 @@ impl Cluster {
             let outlook = outlook.of(index, nodes);
             group.step(&outlook, scratch);
             report(index, scratch, out);
-            let free = seen[index].place(local).is_none() && group.is_free_anew(now, votes_from);
-            if places
-                && (free || anew(group))
+            let moves = places && (anew(group) || group.is_free_anew(now, votes_from));
+            if moves
                 && let Some(to) = group.expected(&outlook)
+                && seen[index].place(local) != Some(to)
             {
                 // Those that come later in the list go by this.
                 with_node(nodes, to, |node| node.awaits(&burdens[index]));

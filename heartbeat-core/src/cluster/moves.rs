@@ -8,7 +8,7 @@ use heartbeat_common::{
     wire::{NodeId, NodeState},
 };
 
-use super::{Cluster, Intent};
+use super::Cluster;
 use crate::{
     group::{Group, Outlook, Reason},
     peer::{Peer, PeerState},
@@ -19,7 +19,8 @@ use crate::{
     ranking,
 };
 
-/// How often this node looks for groups that should leave, or an interval if that is longer.
+/// How often this node looks at all groups, and for those that should leave; an interval if that is
+/// longer.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A group that nobody has taken within this time keeps the next ones from leaving no longer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,14 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Cluster {
     /// Whether it is time to look at all groups. Says so once.
     pub(super) fn watches(&mut self, now: Boottime) -> bool {
-        let wanted = self.policy.strategy.counts_groups()
-            || self.policy.rebalance.is_some()
-            || self.intent == Intent::Empty;
         let due = now.since(self.watched_at) >= LOOK_EVERY.max(self.timing.interval);
-        if wanted && due {
+        if due {
             self.watched_at = now;
         }
-        wanted && due
+        due
     }
 
     /// How sure this node is of what it sees of the others.

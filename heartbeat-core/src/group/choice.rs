@@ -87,7 +87,8 @@ impl Group {
     /// Whether nobody has been seen to own it, but not for so long that nobody will.
     pub(crate) fn is_free_anew(&self, now: Boottime, votes_from: Boottime) -> bool {
         let since = self.free_from.map(|since| since.max(votes_from));
-        !self.disabled
+        self.serving == Serving::Stopped
+            && !self.disabled
             && !self.maintained
             && since.is_none_or(|since| now.since(since) < super::EXPECTED_WITHIN)
     }

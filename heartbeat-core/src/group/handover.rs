@@ -179,8 +179,7 @@ impl Group {
             Serving::Started => return self.leaving.and_then(Reason::to),
             Serving::Stopping => self.successor,
             Serving::Stopped if self.proposer.is_releasing() => self.successor,
-            // What is claimed here counts as here already.
-            Serving::Stopped if !self.proposer.is_idle() => return None,
+            Serving::Stopped if !self.proposer.is_idle() => return Some(outlook.local),
             Serving::Stopped if self.known.owner == 0 => Successor(self.known.successor),
             Serving::Stopped => Successor::default(),
         };
