@@ -5,11 +5,12 @@ use std::time::Duration;
 use heartbeat_common::{
     maps::PeerRow,
     time::Boottime,
-    wire::{NodeId, NodeState},
+    wire::{Health, NodeId, NodeState},
 };
 
 use crate::{
     link::{LinkDetector, LinkState, last_reply},
+    placement::Bar,
     ranking::Standing,
     report::{Report, Reported},
     timing::Timing,
@@ -24,6 +25,10 @@ pub enum PeerState {
     Suspect,
     /// Its kernel answers, but its agent does not tick or is not there.
     AgentStalled,
+    /// It lives, but one of its checks says that it must serve nothing.
+    Unhealthy,
+    /// It lives, and gives its groups up on purpose.
+    Draining,
     Down,
 }
 
@@ -34,7 +39,19 @@ impl PeerState {
             Self::Up => "up",
             Self::Suspect => "suspect",
             Self::AgentStalled => "agent-stalled",
+            Self::Unhealthy => "unhealthy",
+            Self::Draining => "draining",
             Self::Down => "down",
+        }
+    }
+
+    /// Whether its kernel answers: then it counts for a majority.
+    pub const fn is_alive(self) -> bool {
+        match self {
+            Self::Up | Self::Suspect | Self::AgentStalled | Self::Unhealthy | Self::Draining => {
+                true
+            }
+            Self::Unknown | Self::Down => false,
         }
     }
 }
@@ -44,6 +61,12 @@ impl PeerState {
 pub struct Said {
     pub at: Option<Boottime>,
     pub state: NodeState,
+    /// Which of its checks fail.
+    pub health: Health,
+    /// Per mille.
+    pub load: u16,
+    /// How many groups it says that it serves.
+    pub groups_owned: u16,
     /// Its latest report's number; 0 is none.
     pub report: u32,
     /// Its agent's.
@@ -84,6 +107,11 @@ impl Peer {
         }
     }
 
+    /// Whether it only votes.
+    pub fn is_witness(&self) -> bool {
+        self.witness
+    }
+
     /// What it says of the group with this index.
     pub(crate) fn reported(&self, group: usize) -> Reported {
         let Self { said, report, .. } = self;
@@ -110,6 +138,9 @@ impl Peer {
             self.said = Said {
                 at,
                 state: u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire),
+                health: Health(row.health),
+                load: row.load,
+                groups_owned: row.groups_owned,
                 report: row.report,
                 incarnation: row.incarnation,
                 ticked_at: at.unwrap_or_default().before(ago),
@@ -125,10 +156,14 @@ impl Peer {
         if any(LinkState::Up) || any(LinkState::Suspect) {
             if self.agent_is_stalled(timing) {
                 PeerState::AgentStalled
-            } else if any(LinkState::Up) {
-                PeerState::Up
-            } else {
+            } else if !any(LinkState::Up) {
                 PeerState::Suspect
+            } else if self.said.health.is_fatal() {
+                PeerState::Unhealthy
+            } else if self.said.state == NodeState::Draining {
+                PeerState::Draining
+            } else {
+                PeerState::Up
             }
         } else if any(LinkState::Unknown) {
             // A link that was never heard tells nothing about a peer whose other links fell silent.
@@ -144,11 +179,15 @@ impl Peer {
 
     /// Whether it could own a group at `now`, as far as is known.
     pub fn standing(&self, now: Boottime, timing: &Timing) -> Standing {
-        match Standing::of_peer(self.state, self.said.state) {
-            // It may be called stalled much later, but it has lost all leases that it had.
-            Standing::Fit if now.since(self.said.ticked_at) >= timing.lease => Standing::Out,
-            standing => standing,
-        }
+        Standing::of(self.bar(now, timing))
+    }
+
+    /// Why it can take no group at `now`, if it cannot.
+    pub fn bar(&self, now: Boottime, timing: &Timing) -> Option<Bar> {
+        let bar = Bar::of_peer(self.state, self.said.state, self.said.health);
+        // It may be called stalled much later, but it has lost all leases that it had.
+        let lapsed = || now.since(self.said.ticked_at) >= timing.lease;
+        bar.or_else(|| lapsed().then_some(Bar::Stalled))
     }
 
     fn agent_is_stalled(&self, timing: &Timing) -> bool {

@@ -3,9 +3,9 @@
 //!
 //! Views may differ, and then two nodes contend at once: that costs time, never safety.
 
-use heartbeat_common::wire::{NodeId, NodeState};
+use heartbeat_common::wire::NodeId;
 
-use crate::peer::PeerState;
+use crate::placement::Bar;
 
 /// Whether a node can own, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +17,12 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// That of a peer.
-    pub fn of_peer(state: PeerState, said: NodeState) -> Self {
-        match (state, said) {
-            (PeerState::Unknown, _) => Self::Open,
-            (PeerState::Up | PeerState::Suspect, NodeState::Active) => Self::Fit,
-            _ => Self::Out,
+    /// That of a node that this stands against, if anything does.
+    pub fn of(bar: Option<Bar>) -> Self {
+        match bar {
+            None => Self::Fit,
+            Some(Bar::Unknown) => Self::Open,
+            Some(_) => Self::Out,
         }
     }
 }
@@ -33,29 +33,4 @@ pub fn first<R: Ord>(
     rank: impl Fn(NodeId) -> R,
 ) -> Option<NodeId> {
     nodes.min_by_key(|node| rank(*node))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_active_agent_is_fit() {
-        use PeerState::{AgentStalled, Down, Suspect, Unknown, Up};
-        for (state, said, standing) in [
-            (Up, NodeState::Active, Standing::Fit),
-            (Suspect, NodeState::Active, Standing::Fit),
-            (Up, NodeState::Starting, Standing::Out),
-            (Up, NodeState::Standby, Standing::Out),
-            (AgentStalled, NodeState::Active, Standing::Out),
-            (Down, NodeState::Active, Standing::Out),
-            (Unknown, NodeState::Responder, Standing::Open),
-        ] {
-            assert_eq!(
-                Standing::of_peer(state, said),
-                standing,
-                "{state:?} {said:?}"
-            );
-        }
-    }
 }

@@ -42,7 +42,7 @@ fn judge(rows: &[PeerRow]) -> PeerState {
 
 #[test]
 fn an_agent_that_does_not_tick_is_stalled_though_its_kernel_answers() {
-    use PeerState::{AgentStalled, Up};
+    use PeerState::{AgentStalled, Draining, Up};
     let limit = timing(10, 30).agent_stall.as_micros() as u32;
     #[rustfmt::skip]
     let cases = [
@@ -53,7 +53,8 @@ fn an_agent_that_does_not_tick_is_stalled_though_its_kernel_answers() {
         ("never ticked", NodeState::Active, u32::MAX, u32::MAX, AgentStalled),
         ("no agent", NodeState::Responder, 0, 0, AgentStalled),
         ("starting", NodeState::Starting, 100, 100, Up),
-        ("draining", NodeState::Draining, 100, 100, Up),
+        ("draining", NodeState::Draining, 100, 100, Draining),
+        ("draining, but hangs", NodeState::Draining, 0, limit + 1, AgentStalled),
     ];
     for (name, state, pulse_age_us, reason_age_us, expected) in cases {
         let row = answered(state, pulse_age_us, reason_age_us);

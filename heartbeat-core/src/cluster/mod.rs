@@ -5,22 +5,26 @@
 //! [`Command`]s, what is to be asked of the acceptors by [`Cluster::requests`], and until when each
 //! group may be served by [`Group::open_until`].
 
+mod groups;
+mod moves;
 mod terms;
 
 use heartbeat_common::{
     maps::VoteEvent,
     time::Boottime,
-    wire::{GroupId, LeaseEntry, LinkId, NodeId, NodeState},
+    wire::{GroupId, Health, LeaseEntry, LinkId, NodeId, NodeState},
 };
 
 use crate::{
-    group::{Group, GroupCommand, GroupPlan, Note, Outlook},
+    group::{Group, GroupCommand, GroupPlan, Note},
     link::{Finding, LinkDetector, Silence, last_reply},
     peer::{Peer, PeerState},
-    placement::{Constraints, Glance},
+    placement::{
+        Constraints, Glance, Layout, NodeView, Policy, Ranked, View, rebalance::Rebalancer,
+    },
     proposer::Proposer,
     ranking::Standing,
-    report::{Report, Reported},
+    report::Report,
     timing::Timing,
 };
 pub use terms::{Command, Intent, Member, Moment, Plan, Rows, Slots};
@@ -33,8 +37,20 @@ pub struct Cluster {
     peers: Vec<Peer>,
     groups: Vec<Group>,
     constraints: Constraints,
-    /// What is seen of each group, for reuse.
+    policy: Policy,
+    /// What each group needs with all that follow it.
+    burdens: Vec<Vec<u32>>,
+    /// What is seen of each group: of those that others have to do with at each step, of the rest when
+    /// it matters.
     seen: Vec<Glance>,
+    /// All nodes in the order of their ids, this one among them.
+    nodes: Vec<NodeView>,
+    /// What this node says of its own health and load.
+    health: Health,
+    load: u16,
+    /// When this node last looked for groups that should move.
+    watched_at: Boottime,
+    rebalancer: Rebalancer,
     /// Where the claims of new groups begin.
     round: u64,
     intent: Intent,
@@ -66,8 +82,7 @@ impl Cluster {
             timing,
             peers,
             links,
-            groups,
-            constraints,
+            layout,
             auto_failback,
             incarnation,
         } = plan;
@@ -82,7 +97,14 @@ impl Cluster {
                 .collect(),
             groups: Vec::new(),
             constraints: Constraints::default(),
+            policy: Policy::default(),
+            burdens: Vec::new(),
             seen: Vec::new(),
+            nodes: Vec::new(),
+            health: Health::default(),
+            load: 0,
+            watched_at: Boottime::default(),
+            rebalancer: Rebalancer::default(),
             round: incarnation.0 >> ROUND_SHIFT,
             intent: Intent::default(),
             quorate: false,
@@ -96,7 +118,7 @@ impl Cluster {
             hangs: false,
             scratch: Vec::new(),
         };
-        cluster.replan(groups, constraints);
+        cluster.replan(layout);
         cluster
     }
 
@@ -105,9 +127,26 @@ impl Cluster {
         self.auto_failback = auto_failback;
     }
 
-    /// Goes on with these groups instead, in this order. Those that were there before, by their ids, keep
+    /// How this node is, which it tells its peers too; load is per mille.
+    pub fn set_vitals(&mut self, health: Health, load: u16) {
+        (self.health, self.load) = (health, load);
+    }
+
+    /// Goes on with this layout instead, with its groups in this order. Those that were there before, by their ids, keep
     /// what they have. Those that are missing must have stopped here, and hold nothing.
-    pub fn replan(&mut self, plans: Vec<GroupPlan>, constraints: Constraints) {
+    pub fn replan(&mut self, layout: Layout) {
+        self.burdens = layout.burdens();
+        let everybody = self.peers.iter().map(|peer| peer.node);
+        let everybody = everybody.chain([self.local]);
+        let view = |node| NodeView::new(node, layout.capacity(node));
+        self.nodes = everybody.map(view).collect();
+        self.nodes.sort_by_key(|view| view.node);
+        let Layout {
+            groups: plans,
+            constraints,
+            policy,
+            capacities: _,
+        } = layout;
         let mut old = std::mem::take(&mut self.groups);
         let rounds = old.iter().map(|group| group.proposer().round());
         // A group that goes and comes back must not use a ballot again.
@@ -123,7 +162,9 @@ impl Cluster {
         };
         self.groups = plans.into_iter().map(group).collect();
         self.seen = vec![Glance::default(); self.groups.len()];
-        self.constraints = constraints;
+        (self.constraints, self.policy) = (constraints, policy);
+        self.rebalancer.forget();
+        self.watched_at = Boottime::default();
     }
 
     /// An earlier agent of this node serves the group with this index until `until`.
@@ -146,6 +187,7 @@ impl Cluster {
         self.count_quorum(now, out);
         self.advance_state(now, out);
         self.note_fitness(now);
+        self.view_nodes(now);
         self.step_groups(now, moment.slots, out);
     }
 
@@ -252,11 +294,7 @@ impl Cluster {
     pub fn alive(&self, now: Boottime) -> usize {
         let patience = self.timing.timeout * 2;
         let heard = |peer: &&Peer| {
-            let counts = matches!(
-                peer.state,
-                PeerState::Up | PeerState::Suspect | PeerState::AgentStalled
-            );
-            counts
+            peer.state.is_alive()
                 && peer
                     .said
                     .at
@@ -285,6 +323,7 @@ impl Cluster {
             // it has its majority back they are to see it first.
             _ if !self.quorate => NodeState::Starting,
             (Intent::Standby, _) => NodeState::Standby,
+            (Intent::Empty, _) => NodeState::Draining,
             (Intent::Serve, NodeState::Starting) if !settled => NodeState::Starting,
             (Intent::Serve, _) => NodeState::Active,
         };
@@ -301,59 +340,6 @@ impl Cluster {
             } else {
                 peer.fit_since = None;
             }
-        }
-    }
-
-    fn step_groups(&mut self, now: Boottime, slots: &dyn Slots, out: &mut Vec<Command>) {
-        let Self {
-            local,
-            timing,
-            peers,
-            groups,
-            constraints,
-            seen,
-            scratch,
-            ..
-        } = self;
-        let peer = |node| peers.iter().find(|peer: &&Peer| peer.node == node);
-        let slot = |group| slots.slot(group);
-        let reported = |group: usize, node| {
-            peer(node).map_or_else(Reported::default, |peer| peer.reported(group))
-        };
-        for (index, group) in groups.iter_mut().enumerate() {
-            if constraints.concern(index) {
-                seen[index] =
-                    group.glance(*local, now, timing, &slot, &|node| reported(index, node));
-            }
-        }
-        let outlook = Outlook {
-            local: *local,
-            now,
-            timing,
-            auto_failback: self.auto_failback,
-            may_take: self.state == NodeState::Active && !self.hangs && self.deaf_since.is_none(),
-            may_keep: matches!(self.state, NodeState::Active | NodeState::Starting) && !self.hangs,
-            hangs: self.hangs,
-            woke_at: self.woke_at,
-            fit_since: &|node| peer(node)?.fit_since,
-            acceptor: &|node| Some(1 + peers.iter().position(|peer| peer.node == node)?),
-            standing: &|node| peer(node).map_or(Standing::Out, |peer| peer.standing(now, timing)),
-            slot: &slot,
-            votes_from: slots.votes_from(),
-            reported: &|_| Reported::default(),
-            constraints,
-            index: 0,
-            seen,
-        };
-        for (index, group) in groups.iter_mut().enumerate() {
-            let reported = |node| reported(index, node);
-            let outlook = Outlook {
-                index,
-                reported: &reported,
-                ..outlook
-            };
-            group.step(&outlook, scratch);
-            report(index, scratch, out);
         }
     }
 
@@ -448,9 +434,24 @@ impl Cluster {
     pub fn groups(&self) -> &[Group] {
         &self.groups
     }
-}
 
-fn report(group: usize, commands: &mut Vec<GroupCommand>, out: &mut Vec<Command>) {
-    let report = |command| Command::Group { group, command };
-    out.extend(commands.drain(..).map(report));
+    /// Which nodes are the best for the group with this index, and why, as this node last saw it.
+    pub fn ranking(&self, group: usize) -> Vec<Ranked> {
+        let reported = |node| {
+            let peer = self.peers.iter().find(|peer| peer.node == node);
+            peer.map(|peer| peer.reported(group)).unwrap_or_default()
+        };
+        self.view().rank(&self.groups[group].plan, group, &reported)
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            policy: &self.policy,
+            constraints: &self.constraints,
+            nodes: &self.nodes,
+            seen: &self.seen,
+            burdens: &self.burdens,
+            local: self.local,
+        }
+    }
 }

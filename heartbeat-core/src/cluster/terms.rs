@@ -10,10 +10,10 @@ use heartbeat_common::{
 };
 
 use crate::{
-    group::{GroupCommand, GroupPlan},
+    group::GroupCommand,
     link::{LinkState, Silence},
     peer::PeerState,
-    placement::Constraints,
+    placement::Layout,
     timing::Timing,
 };
 
@@ -86,8 +86,7 @@ pub struct Plan {
     /// (*i* + 1) · `links` − 1.
     pub peers: Vec<Member>,
     pub links: usize,
-    pub groups: Vec<GroupPlan>,
-    pub constraints: Constraints,
+    pub layout: Layout,
     /// Whether a group goes back to a better node that is fit again.
     pub auto_failback: bool,
     /// This agent's: the ballots of this life begin behind those of the last.
@@ -115,6 +114,8 @@ pub enum Intent {
     #[default]
     Serve,
     Standby,
+    /// An operator empties it: its groups leave one at a time, each only when another node can have it.
+    Empty,
     /// It is about to stop.
     Drain,
 }

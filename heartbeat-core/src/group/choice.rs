@@ -1,11 +1,9 @@
 //! Where a group may be, and where it is better off.
 
-use std::cmp::Reverse;
+use heartbeat_common::{time::Boottime, wire::NodeId};
 
-use heartbeat_common::wire::NodeId;
-
-use super::{Group, Outlook, Reason};
-use crate::{placement::Score, ranking::Standing, report::Reported};
+use super::{Group, Outlook, Reason, Serving};
+use crate::{placement::Key, ranking::Standing};
 
 impl Group {
     /// Whether this node may contend for it.
@@ -23,9 +21,10 @@ impl Group {
             && !self.disabled
             && !self.maintained
             && self.plan.ranked.contains(&local)
-            && self.plan.location(local) != Score::NEVER
+            && !self.plan.is_banned(local)
             && constraints.allow(index, local, local, seen)
             && constraints.may_start(index, seen)
+            && outlook.view.lacks(index, local).is_none()
     }
 
     /// Why it must not go on here, if it must not.
@@ -43,11 +42,13 @@ impl Group {
             None
         } else if self.disabled {
             Some(Reason::Disabled)
+        } else if outlook.unhealthy {
+            Some(Reason::Unhealthy)
         } else if self.barred {
             Some(Reason::Failed)
         } else if !constraints.allow(index, local, local, seen)
             || constraints.must_stop(index, seen)
-            || self.plan.location(local) == Score::NEVER
+            || self.plan.is_banned(local)
             || !self.plan.ranked.contains(&local)
         {
             Some(Reason::Constrained)
@@ -57,29 +58,38 @@ impl Group {
     }
 
     /// Less is better.
-    pub(super) fn rank(&self, node: NodeId, outlook: &Outlook<'_>) -> (Reverse<Score>, usize) {
-        let Outlook {
-            index,
-            constraints,
-            seen,
-            ..
-        } = *outlook;
-        self.plan.rank(node, index, constraints, seen)
+    pub(super) fn rank(&self, node: NodeId, outlook: &Outlook<'_>) -> Key {
+        outlook.view.key(&self.plan, outlook.index, node)
     }
 
     /// Whether a peer can own this group, as far as is known.
     pub(super) fn standing(&self, node: NodeId, outlook: &Outlook<'_>) -> Standing {
-        let Reported { current, said } = (outlook.reported)(node);
-        let barred = said.barred
-            || (current && said.settling)
-            || self.plan.location(node) == Score::NEVER
-            || !outlook
-                .constraints
-                .allow(outlook.index, node, outlook.local, outlook.seen);
-        if barred {
-            Standing::Out
-        } else {
-            (outlook.standing)(node)
+        let Outlook { view, index, .. } = *outlook;
+        let reported = (outlook.reported)(index, node);
+        Standing::of(view.bar(&self.plan, index, node, reported))
+    }
+
+    /// Whether it seems about to go from one node to another, so that who has how much matters now.
+    pub(crate) fn is_placed_anew(&self, now: Boottime, votes_from: Boottime) -> bool {
+        if self.disabled || self.maintained {
+            return false;
         }
+        match self.serving {
+            Serving::Started => self.leaving.is_some(),
+            Serving::Stopping => true,
+            Serving::Stopped => {
+                let owned = self.known.live_owner(now).is_some() || now < self.owned_until;
+                self.freed || (!owned && self.is_free_anew(now, votes_from))
+            }
+        }
+    }
+
+    /// Whether nobody has been seen to own it, but not for so long that nobody will.
+    pub(crate) fn is_free_anew(&self, now: Boottime, votes_from: Boottime) -> bool {
+        let since = self.free_from.map(|since| since.max(votes_from));
+        self.serving == Serving::Stopped
+            && !self.disabled
+            && !self.maintained
+            && since.is_none_or(|since| now.since(since) < super::EXPECTED_WITHIN)
     }
 }

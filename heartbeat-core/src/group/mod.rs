@@ -6,6 +6,7 @@
 
 mod choice;
 mod contend;
+mod handover;
 mod terms;
 
 use heartbeat_common::{
@@ -13,13 +14,12 @@ use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, LeaseEntry, NodeId},
 };
-use std::{cmp::Reverse, time::Duration};
+use std::time::Duration;
 
 use crate::{
     Timing,
-    placement::{Constraints, Glance, Running},
+    placement::{Constraints, Glance, Running, View},
     proposer::{Ask, Obstacle, Proposer},
-    ranking::{self, Standing},
     report::Reported,
 };
 pub use terms::{Course, GroupCommand, GroupPlan, Note, Reason, Serving};
@@ -29,10 +29,13 @@ const FAILBACK_HOLD: Duration = Duration::from_secs(60);
 /// A group that has not stopped this long after it should have, or a lease if that is longer, is given
 /// up.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
+/// Who is expected to take a group that is free has done so within this time, or never will.
+const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
 /// The longest back-off after contests that were lost is two to this power intervals.
 const MAX_BACKOFF: u32 = 4;
 
 /// What a group sees of its node in one step.
+#[derive(Clone, Copy)]
 pub(crate) struct Outlook<'a> {
     pub(crate) local: NodeId,
     pub(crate) now: Boottime,
@@ -42,6 +45,8 @@ pub(crate) struct Outlook<'a> {
     pub(crate) may_take: bool,
     /// Whether it may keep one.
     pub(crate) may_keep: bool,
+    /// Whether one of its checks says that it must serve nothing.
+    pub(crate) unhealthy: bool,
     /// Whether the slow side of this agent hangs.
     pub(crate) hangs: bool,
     /// When this node last stood still for too long: the start of the clock if never.
@@ -50,13 +55,14 @@ pub(crate) struct Outlook<'a> {
     pub(crate) fit_since: &'a dyn Fn(NodeId) -> Option<Boottime>,
     /// The number of a peer's acceptor.
     pub(crate) acceptor: &'a dyn Fn(NodeId) -> Option<usize>,
-    pub(crate) standing: &'a dyn Fn(NodeId) -> Standing,
-    /// What a peer last reported of this group.
-    pub(crate) reported: &'a dyn Fn(NodeId) -> Reported,
+    /// What a peer last reported of a group.
+    pub(crate) reported: &'a dyn Fn(usize, NodeId) -> Reported,
     pub(crate) constraints: &'a Constraints,
     /// This group's index, and what is seen of all.
     pub(crate) index: usize,
     pub(crate) seen: &'a [Glance],
+    /// What is seen of the nodes, and of where groups are.
+    pub(crate) view: View<'a>,
     /// Our own acceptor's slot.
     pub(crate) slot: &'a dyn Fn(GroupId) -> Slot,
     /// Until when that acceptor abstains.
@@ -80,6 +86,10 @@ pub struct Group {
     leaving: Option<Reason>,
     /// When somebody was last seen to own it.
     owned_at: Option<Boottime>,
+    /// Until when, as far as our own acceptor knows.
+    owned_until: Boottime,
+    /// Since when nobody has been seen to, without interruption.
+    free_from: Option<Boottime>,
     /// What our own acceptor last said.
     known: Slot,
     /// That acceptor heard of a release which was not looked at yet.
@@ -94,10 +104,12 @@ pub struct Group {
     failback_from: Boottime,
     /// Whom it is for once it stopped.
     successor: Successor,
-    /// Whether it stops because the lease ran out.
-    lost: bool,
+    /// Why it stops, or did last.
+    stops_for: Option<Reason>,
     stopping_since: Option<Boottime>,
     handed_over_at: Option<Boottime>,
+    /// When this node last gave it up, until another is seen to own it.
+    given_up_at: Option<Boottime>,
     /// It waits until another has made way for it here.
     coming: bool,
     /// The guard that an earlier agent of this node left open.
@@ -122,6 +134,8 @@ impl Group {
             stop_timeout: Duration::ZERO,
             leaving: None,
             owned_at: None,
+            owned_until: Boottime::default(),
+            free_from: None,
             plan,
             proposer,
             serving: Serving::Stopped,
@@ -134,9 +148,10 @@ impl Group {
             pinned: false,
             failback_from: Boottime::default(),
             successor: Successor::default(),
-            lost: false,
+            stops_for: None,
             stopping_since: None,
             handed_over_at: None,
+            given_up_at: None,
             coming: false,
             inherited_until: Boottime::default(),
             course: Course::default(),
@@ -229,12 +244,21 @@ impl Group {
             Serving::Started => Some(local),
             Serving::Stopping => None,
             Serving::Stopped => {
-                let owner = slot(self.plan.id).live_owner(now);
-                owner.filter(|owner| *owner != local)
+                let slot = slot(self.plan.id);
+                let owner = slot.live_owner(now).filter(|owner| *owner != local);
+                self.owned_until = match owner {
+                    Some(_) => Boottime::from_nanos(slot.expires),
+                    None => Boottime::default(),
+                };
+                owner
             }
         };
         if owner.is_some() {
             self.owned_at = Some(now);
+            self.free_from = None;
+            self.given_up_at = None;
+        } else {
+            self.free_from.get_or_insert(now);
         }
         let running = match owner {
             Some(owner) if owner == local && self.runs() => Running::Yes,
@@ -275,21 +299,6 @@ impl Group {
         self.pinned = false;
         if self.proposer.is_holding() {
             self.release(now);
-        }
-    }
-
-    fn release(&mut self, now: Boottime) {
-        self.proposer.release(self.successor);
-        self.handed_over_at = (self.successor != Successor::default()).then_some(now);
-        self.ask_at_once(now);
-    }
-
-    /// The operator wants it on `to`.
-    pub(crate) fn move_to(&mut self, to: NodeId, local: NodeId) {
-        if to == local {
-            self.pinned = true;
-        } else if self.serving == Serving::Started {
-            self.leaving = Some(Reason::Moved { to });
         }
     }
 
@@ -367,19 +376,6 @@ impl Group {
         }
     }
 
-    /// Stops it, or lets go first what depends on it.
-    fn leave(&mut self, reason: Reason, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
-        let followed = outlook
-            .constraints
-            .followed_here(outlook.index, outlook.seen);
-        if followed && !outlook.hangs {
-            self.leaving = Some(reason);
-        } else {
-            self.stop(reason, out);
-            self.wait_for_stop(outlook);
-        }
-    }
-
     /// It is served here: is the lease still ours, and should it be?
     fn serve(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
         let Outlook { now, timing, .. } = *outlook;
@@ -412,78 +408,6 @@ impl Group {
             // What it holds yet it gives back once it has stopped: the acceptors may hear a node that
             // does not hear them, and the others would wait for one more lease.
             self.stop(Reason::LeaseLost, out);
-        }
-    }
-
-    fn fail_back(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
-        let Outlook {
-            now,
-            timing,
-            local,
-            constraints,
-            index,
-            seen,
-            ..
-        } = *outlook;
-        let settled_here = !outlook.auto_failback || self.pinned || now < self.failback_from;
-        if settled_here || self.maintained || self.leaving.is_some() {
-            return;
-        }
-        // A node whose acceptor still abstains would not hear that the lease is free.
-        let hears = |node| {
-            let acceptor = (outlook.acceptor)(node);
-            acceptor.is_some_and(|acceptor| self.proposer.has_vote_of(acceptor, now))
-        };
-        let settled = |node: &NodeId| {
-            (outlook.fit_since)(*node).is_some_and(|since| now.since(since) >= timing.lease)
-                && hears(*node)
-                && (outlook.reported)(*node).current
-                && self.standing(*node, outlook) == Standing::Fit
-                && !constraints.displaces(index, *node, local, seen)
-        };
-        let (Reverse(points), place) = self.rank(local, outlook);
-        let own = (Reverse(points + self.plan.stickiness), place);
-        let better = |node: &&NodeId| self.rank(**node, outlook) < own;
-        let better = self.plan.ranked.iter().filter(better).copied();
-        let settled = better.filter(settled);
-        if let Some(to) = ranking::first(settled, |node| self.rank(node, outlook)) {
-            self.leave(Reason::FailBack { to }, outlook, out);
-        }
-    }
-
-    fn stop(&mut self, reason: Reason, out: &mut Vec<GroupCommand>) {
-        match reason {
-            Reason::Moved { to } => self.successor = Successor::chosen(to),
-            Reason::FailBack { to } => self.successor = Successor::fit(to),
-            _ => self.successor = Successor::default(),
-        }
-        self.leaving = None;
-        self.lost = reason == Reason::LeaseLost;
-        self.serving = Serving::Stopping;
-        self.stopping_since = None;
-        self.inherited_until = Boottime::default();
-        out.push(GroupCommand::Stop(reason));
-    }
-
-    /// It is being stopped here: until it has, nobody else may start it.
-    fn wait_for_stop(&mut self, outlook: &Outlook<'_>) {
-        let since = *self.stopping_since.get_or_insert(outlook.now);
-        let patience = outlook.timing.lease.max(STOP_PATIENCE + self.stop_timeout);
-        let out_of_patience = outlook.now.since(since) > patience && !self.blocked;
-        if (outlook.hangs || out_of_patience) && !self.maintained {
-            // It may never stop. The guard is closed, and the lease runs out.
-            self.proposer.abandon();
-        }
-        // A node that lost its lease does not know who is fit.
-        if !self.lost && self.successor != Successor::chosen(self.successor.node()) {
-            // Stopping takes its time, and the best may be another by now, even this node.
-            let fit = |node: &NodeId| match *node == outlook.local {
-                true => self.may_take(outlook),
-                false => self.standing(*node, outlook) == Standing::Fit,
-            };
-            let fit = self.plan.ranked.iter().copied().filter(fit);
-            let best = ranking::first(fit, |node| self.rank(node, outlook));
-            self.successor = Successor::fit(best.unwrap_or_default());
         }
     }
 

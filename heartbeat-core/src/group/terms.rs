@@ -1,13 +1,13 @@
 //! What a group is told, and what it tells.
 
-use std::{cmp::Reverse, time::Duration};
+use std::time::Duration;
 
 use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, NodeId},
 };
 
-use crate::placement::{Constraints, Glance, Score};
+use crate::placement::Score;
 
 /// A group as the configuration has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,23 +22,13 @@ pub struct GroupPlan {
     /// Whether its resources take part: then it contends only once they are said to be ready, and runs
     /// only once they are said to. Where nobody says anything it always is, and runs once it is served.
     pub supervised: bool,
+    /// What it needs of a node, by kind: see [`crate::placement::Layout::capacities`].
+    pub demand: Vec<u32>,
+    /// Whether it may be moved to where there is room.
+    pub rebalance: bool,
 }
 
 impl GroupPlan {
-    /// How good `node` is for this group, which has this index among those that are `seen`: less is
-    /// better.
-    pub(crate) fn rank(
-        &self,
-        node: NodeId,
-        index: usize,
-        constraints: &Constraints,
-        seen: &[Glance],
-    ) -> (Reverse<Score>, usize) {
-        let points = self.location(node) + constraints.advise(index, node, seen);
-        let place = self.ranked.iter().position(|ranked| *ranked == node);
-        (Reverse(points), place.unwrap_or(self.ranked.len()))
-    }
-
     /// What the configuration says for and against `node`.
     pub fn location(&self, node: NodeId) -> Score {
         let locations = self.locations.iter();
@@ -46,6 +36,17 @@ impl GroupPlan {
             .filter(|(at, _)| *at == node)
             .map(|(_, score)| *score)
             .sum()
+    }
+
+    /// Whether the configuration forbids it on `node`.
+    pub fn is_banned(&self, node: NodeId) -> bool {
+        self.location(node) == Score::NEVER
+    }
+
+    /// How much of its node's load is taken to be its, compared with other groups.
+    pub fn weight(&self) -> u32 {
+        let mut demand = self.demand.iter().copied();
+        demand.find(|demand| *demand > 0).unwrap_or(1)
     }
 }
 
@@ -69,6 +70,12 @@ pub enum Reason {
     FailBack { to: NodeId },
     /// This node may not serve just now: it is on standby, about to stop, or its slow side hangs.
     NodeUnfit,
+    /// A check of this node says that it must serve nothing.
+    Unhealthy,
+    /// An operator empties this node, and another can have it.
+    Drained { to: NodeId },
+    /// This node has too much, and another has room.
+    Rebalanced { to: NodeId },
     /// Its resources failed here.
     Failed,
     /// The operator wants it to run nowhere.
@@ -80,7 +87,23 @@ pub enum Reason {
 impl Reason {
     /// Whether it is decided once, and not seen anew at each look.
     pub(super) const fn is_lasting(self) -> bool {
-        matches!(self, Self::Moved { .. } | Self::FailBack { .. })
+        self.to().is_some()
+    }
+
+    /// Whom it is for, if that was decided.
+    pub const fn to(self) -> Option<NodeId> {
+        match self {
+            Self::Moved { to }
+            | Self::FailBack { to }
+            | Self::Drained { to }
+            | Self::Rebalanced { to } => Some(to),
+            Self::LeaseLost
+            | Self::NodeUnfit
+            | Self::Unhealthy
+            | Self::Failed
+            | Self::Disabled
+            | Self::Constrained => None,
+        }
     }
 }
 

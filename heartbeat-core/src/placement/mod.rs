@@ -1,10 +1,21 @@
 //! Where a group should be, and what it has to do with other groups.
 
+pub mod bar;
 pub mod constraint;
+pub mod layout;
 pub mod policy;
 pub mod predict;
+pub mod rank;
+pub mod rebalance;
 pub mod score;
+pub mod view;
+pub mod why;
 
+pub use bar::Bar;
 pub use constraint::{Colocation, Constraints, Glance, Order, Running};
+pub use layout::Layout;
 pub use policy::{Policy, Rebalance, Strategy};
+pub use rank::{Key, Ranked};
 pub use score::Score;
+pub use view::{NodeView, View};
+pub use why::Why;

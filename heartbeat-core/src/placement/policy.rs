@@ -32,6 +32,16 @@ impl Strategy {
             Self::Utilization => "utilization",
         }
     }
+
+    /// Whether a node without room cannot have a group.
+    pub const fn minds_room(self) -> bool {
+        matches!(self, Self::Utilization)
+    }
+
+    /// Whether it matters who has how much already.
+    pub const fn counts_groups(self) -> bool {
+        !matches!(self, Self::Preferred)
+    }
 }
 
 impl fmt::Display for Strategy {

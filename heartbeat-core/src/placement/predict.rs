@@ -2,12 +2,16 @@
 //!
 //! By the same ranks and constraints as the nodes decide by, seen from nowhere in particular.
 
-use std::cmp::Reverse;
-
 use heartbeat_common::wire::NodeId;
 
-use super::{Constraints, Glance, Running, Score};
-use crate::{group::GroupPlan, ranking};
+use super::{Glance, Layout, NodeView, Ranked, Running, View};
+use crate::{
+    ranking,
+    report::{GroupReport, Reported},
+};
+
+/// Nobody in particular: no node has this id.
+const NOWHERE: NodeId = NodeId(0);
 
 /// A cluster as it is, or might be.
 #[expect(
@@ -15,10 +19,14 @@ use crate::{group::GroupPlan, ranking};
     reason = "borrows what it is given for one call"
 )]
 pub struct Situation<'a> {
-    pub plans: &'a [GroupPlan],
-    pub constraints: &'a Constraints,
-    /// Whether a group (by its index) can run on a node at all: it lives, it serves, and it did not fail.
-    pub fit: &'a dyn Fn(usize, NodeId) -> bool,
+    pub layout: &'a Layout,
+    /// How each node is, as [`NodeView::new`] with the layout's capacity, and what is known of it; those
+    /// that are missing are down. What groups they have follows from the owners.
+    pub nodes: &'a [NodeView],
+    /// Whether a group (by its index) cannot run on a node that others can run on: it failed there.
+    pub barred: &'a dyn Fn(usize, NodeId) -> bool,
+    /// Whether a group may run at all: it may not where an operator stopped it.
+    pub stopped: &'a dyn Fn(usize) -> bool,
     /// Whether a group may be moved for a better place: it may not where an operator put it somewhere.
     pub movable: &'a dyn Fn(usize) -> bool,
 }
@@ -26,12 +34,13 @@ pub struct Situation<'a> {
 impl Situation<'_> {
     /// Where each group is in the end, if it begins where `owners` says.
     pub fn settle(&self, owners: &[Option<NodeId>]) -> Vec<Option<NodeId>> {
-        let mut owners = owners.to_vec();
+        let burdens = self.layout.burdens();
+        let (from, mut owners) = (owners, owners.to_vec());
         // Each round places at least one group for good; contradictions that go round are cut off.
-        for _ in 0..=self.plans.len() * 2 {
+        for _ in 0..=self.layout.groups.len() * 2 {
             let before = owners.clone();
-            for group in 0..self.plans.len() {
-                owners[group] = self.place(group, &owners);
+            for group in 0..self.layout.groups.len() {
+                owners[group] = self.place(group, from, &owners, &burdens);
             }
             if owners == before {
                 break;
@@ -40,36 +49,94 @@ impl Situation<'_> {
         owners
     }
 
+    /// Which nodes are the best for one group while all groups are where `owners` says, and why.
+    pub fn rank(&self, group: usize, owners: &[Option<NodeId>]) -> Vec<Ranked> {
+        let burdens = self.layout.burdens();
+        let plan = &self.layout.groups[group];
+        self.with_view(owners, owners, &burdens, |view| {
+            view.rank(plan, group, &|node| self.reported(group, node))
+        })
+    }
+
     /// Where one group goes while all others stay.
-    fn place(&self, group: usize, owners: &[Option<NodeId>]) -> Option<NodeId> {
-        let seen: Vec<Glance> = owners.iter().map(|owner| glance(*owner)).collect();
-        let plan = &self.plans[group];
-        let rank = |node| plan.rank(node, group, self.constraints, &seen);
-        // No node has the id 0: nobody is here.
-        let may = |node: &NodeId| {
-            (self.fit)(group, *node)
-                && plan.location(*node) != Score::NEVER
-                && self.constraints.allow(group, *node, NodeId(0), &seen)
-        };
-        if self.constraints.must_stop(group, &seen) || !self.constraints.may_start(group, &seen) {
-            return None;
-        }
-        let now = owners[group].filter(may);
-        // What is somewhere already makes nobody give way.
-        let free = |node: &NodeId| {
-            now.is_none() || !self.constraints.displaces(group, *node, NodeId(0), &seen)
-        };
-        let fit = plan.ranked.iter().copied().filter(may).filter(free);
-        let best = ranking::first(fit, rank);
-        match (now, best) {
-            (Some(now), Some(best)) if (self.movable)(group) => {
-                let (Reverse(points), place) = rank(now);
-                let kept = (Reverse(points + plan.stickiness), place);
-                Some(if rank(best) < kept { best } else { now })
+    fn place(
+        &self,
+        group: usize,
+        from: &[Option<NodeId>],
+        owners: &[Option<NodeId>],
+        burdens: &[Vec<u32>],
+    ) -> Option<NodeId> {
+        let plan = &self.layout.groups[group];
+        self.with_view(from, owners, burdens, |view| {
+            let View {
+                constraints, seen, ..
+            } = *view;
+            let key = |node| view.key(plan, group, node);
+            let may = |node: &NodeId| {
+                view.bar(plan, group, *node, self.reported(group, *node))
+                    .is_none()
+            };
+            if (self.stopped)(group)
+                || constraints.must_stop(group, seen)
+                || !constraints.may_start(group, seen)
+            {
+                return None;
             }
-            (Some(now), _) => Some(now),
-            (None, best) => best,
+            let now = owners[group].filter(may);
+            // What is somewhere already makes nobody give way.
+            let free = |node: &NodeId| {
+                now.is_none() || !constraints.displaces(group, *node, NOWHERE, seen)
+            };
+            let fit = plan.ranked.iter().copied().filter(may).filter(free);
+            match now {
+                Some(now) if (self.movable)(group) => {
+                    let better = |node: &NodeId| view.is_better(key(*node), key(now).staying(plan));
+                    ranking::first(fit.filter(better), key).or(Some(now))
+                }
+                Some(now) => Some(now),
+                None => ranking::first(fit, key),
+            }
+        })
+    }
+
+    fn reported(&self, group: usize, node: NodeId) -> Reported {
+        Reported {
+            current: true,
+            said: GroupReport {
+                barred: (self.barred)(group, node),
+                ..GroupReport::default()
+            },
         }
+    }
+
+    /// What is not where it was `from` the beginning has no part in its node's load yet.
+    fn with_view<R>(
+        &self,
+        from: &[Option<NodeId>],
+        owners: &[Option<NodeId>],
+        burdens: &[Vec<u32>],
+        look: impl FnOnce(&View<'_>) -> R,
+    ) -> R {
+        let mut nodes = self.nodes.to_vec();
+        nodes.sort_by_key(|view| view.node);
+        nodes.iter_mut().for_each(NodeView::clear);
+        for ((owner, from), plan) in owners.iter().zip(from).zip(&self.layout.groups) {
+            let view = nodes.iter_mut().find(|view| Some(view.node) == *owner);
+            match view {
+                Some(view) if owner == from => view.has(&plan.demand),
+                Some(view) => view.awaits(&plan.demand),
+                None => {}
+            }
+        }
+        let seen: Vec<Glance> = owners.iter().map(|owner| glance(*owner)).collect();
+        look(&View {
+            policy: &self.layout.policy,
+            constraints: &self.layout.constraints,
+            nodes: &nodes,
+            seen: &seen,
+            burdens,
+            local: NOWHERE,
+        })
     }
 }
 
@@ -87,7 +154,10 @@ fn glance(owner: Option<NodeId>) -> Glance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::placement::{Colocation, Order};
+    use crate::{
+        group::GroupPlan,
+        placement::{Bar, Colocation, Constraints, Order, Policy, Score, Strategy},
+    };
 
     const A: NodeId = NodeId(1);
     const B: NodeId = NodeId(2);
@@ -107,13 +177,77 @@ mod tests {
         dead: &[NodeId],
         owners: &[Option<NodeId>],
     ) -> Vec<Option<NodeId>> {
+        let layout = Layout {
+            groups: plans.to_vec(),
+            constraints: constraints.clone(),
+            ..Layout::default()
+        };
+        settle_all(&layout, dead, &[], owners)
+    }
+
+    /// `loads` are those of the nodes A, B and C.
+    fn settle_all(
+        layout: &Layout,
+        dead: &[NodeId],
+        loads: &[u16],
+        owners: &[Option<NodeId>],
+    ) -> Vec<Option<NodeId>> {
+        let view = |(index, node)| NodeView {
+            load: loads.get(index).copied().unwrap_or(0),
+            bar: dead.contains(&node).then_some(Bar::Down),
+            ..NodeView::new(node, layout.capacity(node))
+        };
+        let nodes: Vec<_> = [A, B, C].into_iter().enumerate().map(view).collect();
         Situation {
-            plans,
-            constraints,
-            fit: &|_, node| !dead.contains(&node),
+            layout,
+            nodes: &nodes,
+            barred: &|_, _| false,
+            stopped: &|_| false,
             movable: &|_| true,
         }
         .settle(owners)
+    }
+
+    fn by(strategy: Strategy, groups: Vec<GroupPlan>) -> Layout {
+        Layout {
+            groups,
+            policy: Policy {
+                strategy,
+                ..Policy::default()
+            },
+            ..Layout::default()
+        }
+    }
+
+    #[test]
+    fn each_strategy_places_by_what_it_counts() {
+        let plans = || (1..=4).map(plan).collect::<Vec<_>>();
+        let home = [Some(A), Some(A), Some(A), Some(C)];
+        let spread = by(Strategy::Spread, plans());
+        assert_eq!(
+            settle_all(&spread, &[A], &[], &home),
+            [Some(B), Some(B), Some(C), Some(C)]
+        );
+        // What has a place keeps it: only points bring it back.
+        assert_eq!(settle_all(&spread, &[], &[], &home), home);
+        let least = by(Strategy::LeastLoaded, plans());
+        let loads = [0, 510, 90];
+        assert_eq!(settle_all(&least, &[A], &loads, &home), [Some(C); 4]);
+        // Those that were placed before count.
+        let loads = [0, 210, 90];
+        assert_eq!(
+            settle_all(&least, &[A], &loads, &home),
+            [Some(C), Some(C), Some(B), Some(C)]
+        );
+        let mut room = by(Strategy::Utilization, plans());
+        for group in &mut room.groups {
+            group.demand = vec![2];
+        }
+        room.capacities = vec![(B, vec![Some(3)]), (C, vec![Some(4)])];
+        assert_eq!(
+            settle_all(&room, &[A], &[], &home),
+            [Some(B), Some(C), None, Some(C)]
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 use heartbeat_common::{
     maps::VoteEvent,
     time::Boottime,
-    wire::{Incarnation, LeaseEntry, MAX_LEASES, NodeState},
+    wire::{Health, Incarnation, LeaseEntry, MAX_LEASES, NodeState},
 };
 use heartbeat_core::{
     Cluster, Command,
@@ -59,6 +59,8 @@ pub(crate) struct Machine {
     pub(crate) hangs_until: u64,
     /// Its probes do not pass TC egress.
     pub(crate) mute: bool,
+    /// How its agent finds it: its health and its load.
+    pub(crate) vitals: (Health, u16),
     /// Frames that wait for a machine that stands still.
     card: Vec<(Path, Vec<u8>, Sent)>,
     pub(crate) timers_planned: bool,
@@ -103,6 +105,7 @@ impl Machine {
             starved_until: 0,
             hangs_until: 0,
             mute: false,
+            vitals: (Health::default(), 0),
             card: Vec::new(),
             timers_planned: false,
             agents: 0,
@@ -155,6 +158,17 @@ impl Machine {
             wake_at: now,
             plan: 0,
         });
+        self.say_vitals();
+    }
+
+    /// The agent tells its core and its kernel how the node is.
+    pub(crate) fn say_vitals(&mut self) {
+        let (health, load) = self.vitals;
+        if let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) {
+            agent.cluster.set_vitals(health, load);
+            let local = kernel.local();
+            (local.health, local.load) = (health.0, load);
+        }
     }
 
     /// A frame arrives: the reply to it, if there is one.

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use heartbeat_common::wire::{GroupId, LinkId, NodeId};
+use heartbeat_common::wire::{GroupId, Health, LinkId, NodeId};
 use heartbeat_core::{
     Cluster, Command, Timing,
     cluster::{Intent, Member, Plan},
     group::GroupPlan,
-    placement::Constraints,
+    placement::{Constraints, Layout, Policy},
 };
 
 use super::{
@@ -70,6 +70,8 @@ pub(crate) struct World {
     pub(crate) links: u8,
     pub(crate) groups: Vec<GroupPlan>,
     pub(crate) constraints: Constraints,
+    pub(crate) policy: Policy,
+    pub(crate) capacities: Vec<(NodeId, Vec<Option<u32>>)>,
     pub(crate) auto_failback: bool,
     /// The longest lease that acceptors grant, in nanoseconds.
     pub(crate) max_lease: u64,
@@ -127,6 +129,8 @@ impl World {
             links,
             groups: groups.iter().enumerate().map(plan).collect(),
             constraints: Constraints::default(),
+            policy: Policy::default(),
+            capacities: Vec::new(),
             auto_failback: true,
             max_lease: ns(timing.lease) * 2,
             errand_takes: 0,
@@ -195,8 +199,12 @@ impl World {
             timing: self.timing,
             peers: self.peers_of(machine),
             links: self.links.into(),
-            groups: self.groups.clone(),
-            constraints: self.constraints.clone(),
+            layout: Layout {
+                groups: self.groups.clone(),
+                constraints: self.constraints.clone(),
+                policy: self.policy.clone(),
+                capacities: self.capacities.clone(),
+            },
             auto_failback: self.auto_failback,
             incarnation: self.machines[machine].next_incarnation(WALL + self.now),
         });
@@ -217,6 +225,13 @@ impl World {
         if let Some(agent) = &mut self.machines[machine].agent {
             agent.cluster.intend(intent);
         }
+    }
+
+    /// The agent of `machine` finds its node like this, and says so from now on.
+    pub(crate) fn vitals(&mut self, machine: usize, health: Health, load: u16) {
+        let machine = &mut self.machines[machine];
+        machine.vitals = (health, load);
+        machine.say_vitals();
     }
 
     pub(crate) fn crash(&mut self, machine: usize) {

@@ -1,0 +1,168 @@
+//! One look at all groups: what is seen of them and of the nodes, then each of them in turn.
+
+use heartbeat_common::{
+    time::Boottime,
+    wire::{NodeId, NodeState},
+};
+
+use super::{Cluster, Command, Intent, Slots, moves};
+use crate::{
+    group::{Group, GroupCommand, Outlook},
+    peer::Peer,
+    placement::{Bar, NodeView, View},
+    report::Reported,
+};
+
+impl Cluster {
+    /// What stands against this node, whatever the group.
+    fn own_bar(&self) -> Option<Bar> {
+        if self.hangs {
+            Some(Bar::Stalled)
+        } else if self.deaf_since.is_some() {
+            Some(Bar::Deaf)
+        } else {
+            Bar::of_node(self.state, self.health)
+        }
+    }
+
+    pub(super) fn view_nodes(&mut self, now: Boottime) {
+        let own = (self.local, self.own_bar(), self.health, self.load);
+        let peers = self.peers.iter().map(|peer| {
+            let bar = peer.bar(now, &self.timing);
+            (peer.node, bar, peer.said.health, peer.said.load)
+        });
+        for (node, bar, health, load) in peers.chain([own]) {
+            with_node(&mut self.nodes, node, |view| {
+                (view.bar, view.health, view.load) = (bar, health, load);
+            });
+        }
+    }
+
+    pub(super) fn step_groups(&mut self, now: Boottime, slots: &dyn Slots, out: &mut Vec<Command>) {
+        let watches = self.watches(now);
+        let bar = self.own_bar();
+        let empties = self.intent == Intent::Empty && self.state == NodeState::Draining;
+        let can_keep = matches!(self.state, NodeState::Active | NodeState::Starting) || empties;
+        let calm = self.calm();
+        let empties = empties && self.quorate && !self.hangs && self.deaf_since.is_none();
+        let Self {
+            local,
+            timing,
+            peers,
+            groups,
+            constraints,
+            policy,
+            burdens,
+            seen,
+            nodes,
+            scratch,
+            rebalancer,
+            ..
+        } = self;
+        let local = *local;
+        let peer = |node| peers.iter().find(|peer: &&Peer| peer.node == node);
+        let slot = |group| slots.slot(group);
+        let reported = |group: usize, node| {
+            peer(node).map_or_else(Reported::default, |peer| peer.reported(group))
+        };
+        let votes_from = slots.votes_from();
+        let counts = policy.strategy.counts_groups();
+        let anew = |group: &Group| group.is_placed_anew(now, votes_from);
+        let places = counts && (bar.is_none() || empties) && groups.iter().any(anew);
+        for (index, group) in groups.iter_mut().enumerate() {
+            if watches || places || constraints.concern(index) {
+                seen[index] =
+                    group.glance(local, now, timing, &slot, &|node| reported(index, node));
+            }
+        }
+        if counts || watches {
+            nodes.iter_mut().for_each(NodeView::clear);
+            for (group, seen) in groups.iter().zip(seen.iter()) {
+                if let Some(node) = seen.place(local) {
+                    with_node(nodes, node, |node| node.has(&group.plan.demand));
+                }
+            }
+        }
+        let outlook = Outlook {
+            local,
+            now,
+            timing,
+            auto_failback: self.auto_failback,
+            may_take: bar.is_none(),
+            may_keep: can_keep && !self.hangs,
+            unhealthy: self.health.is_fatal(),
+            hangs: self.hangs,
+            woke_at: self.woke_at,
+            fit_since: &|node| peer(node)?.fit_since,
+            acceptor: &|node| Some(1 + peers.iter().position(|peer| peer.node == node)?),
+            slot: &slot,
+            votes_from,
+            reported: &reported,
+            constraints,
+            index: 0,
+            seen,
+            view: View {
+                policy,
+                constraints,
+                nodes: &[],
+                seen,
+                burdens,
+                local,
+            },
+        };
+        for (index, group) in groups.iter_mut().enumerate() {
+            let outlook = outlook.of(index, nodes);
+            group.step(&outlook, scratch);
+            report(index, scratch, out);
+            let moves = places && (anew(group) || group.is_free_anew(now, votes_from));
+            if moves
+                && let Some(to) = group.expected(&outlook)
+                && seen[index].place(local) != Some(to)
+            {
+                // Those that come later in the list go by this.
+                with_node(nodes, to, |node| node.awaits(&burdens[index]));
+            }
+        }
+        if !watches {
+            return;
+        }
+        let scene = moves::Stage {
+            groups,
+            outlook: outlook.of(0, nodes),
+        };
+        let found = if empties {
+            scene.next_to_leave()
+        } else if let Some(rules) = &policy.rebalance {
+            scene.next_to_move(rules, calm, rebalancer)
+        } else {
+            None
+        };
+        if let Some((group, reason)) = found {
+            groups[group].hand_over(reason);
+        }
+    }
+}
+
+impl<'a> Outlook<'a> {
+    /// The same for the group with this index.
+    pub(super) fn of(self, index: usize, nodes: &'a [NodeView]) -> Self {
+        let view = View { nodes, ..self.view };
+        Self {
+            index,
+            view,
+            ..self
+        }
+    }
+}
+
+fn with_node(nodes: &mut [NodeView], node: NodeId, change: impl FnOnce(&mut NodeView)) {
+    let at = nodes.binary_search_by_key(&node, |view| view.node);
+    if let Some(view) = at.ok().and_then(|at| nodes.get_mut(at)) {
+        change(view);
+    }
+}
+
+fn report(group: usize, commands: &mut Vec<GroupCommand>, out: &mut Vec<Command>) {
+    let report = |command| Command::Group { group, command };
+    out.extend(commands.drain(..).map(report));
+}

@@ -1,0 +1,132 @@
+//! Groups that leave this node although it could keep them: since an operator empties it, or for others
+//! to have less to do than it has.
+
+use std::time::Duration;
+
+use heartbeat_common::{
+    time::Boottime,
+    wire::{NodeId, NodeState},
+};
+
+use super::Cluster;
+use crate::{
+    group::{Group, Outlook, Reason},
+    peer::{Peer, PeerState},
+    placement::{
+        Rebalance,
+        rebalance::{Calm, Move, Rebalancer, Scene},
+    },
+    ranking,
+};
+
+/// How often this node looks at all groups, and for those that should leave; an interval if that is
+/// longer.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A group that nobody has taken within this time keeps the next ones from leaving no longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Cluster {
+    /// Whether it is time to look at all groups. Says so once.
+    pub(super) fn watches(&mut self, now: Boottime) -> bool {
+        let due = now.since(self.watched_at) >= LOOK_EVERY.max(self.timing.interval);
+        if due {
+            self.watched_at = now;
+        }
+        due
+    }
+
+    /// How sure this node is of what it sees of the others.
+    pub(super) fn calm(&self) -> Calm {
+        let able = self.quorate
+            && self.state == NodeState::Active
+            && !self.health.is_fatal()
+            && !self.hangs
+            && self.deaf_since.is_none();
+        // Who is unhealthy is heard all the same, and has nothing any more.
+        let heard = |peer: &Peer| {
+            let state = matches!(
+                peer.state,
+                PeerState::Up | PeerState::Suspect | PeerState::Unhealthy
+            );
+            let said = matches!(
+                peer.said.state,
+                NodeState::Active | NodeState::Standby | NodeState::Maintenance
+            );
+            state && (said || peer.is_witness())
+        };
+        if !able || !self.peers.iter().all(heard) {
+            Calm::No
+        } else if self.peers.iter().any(|p| p.state == PeerState::Suspect) {
+            Calm::Hardly
+        } else {
+            Calm::Yes
+        }
+    }
+}
+
+/// What is looked at to find a group that should leave.
+pub(super) struct Stage<'a> {
+    pub(super) groups: &'a [Group],
+    pub(super) outlook: Outlook<'a>,
+}
+
+impl Stage<'_> {
+    fn of(&self, index: usize) -> Outlook<'_> {
+        self.outlook.of(index, self.outlook.view.nodes)
+    }
+
+    fn is_open(&self, group: usize, node: NodeId) -> bool {
+        self.groups[group].is_open(node, &self.of(group))
+    }
+
+    /// The next group that leaves a node which is emptied, if another can have it now.
+    pub(super) fn next_to_leave(&self) -> Option<(usize, Reason)> {
+        let Outlook { now, view, .. } = self.outlook;
+        if self
+            .groups
+            .iter()
+            .any(|group| group.is_leaving(now, PATIENCE))
+        {
+            return None;
+        }
+        let mut heads: Vec<(bool, usize)> = Vec::new();
+        for (index, group) in self.groups.iter().enumerate() {
+            if group.is_at_rest() {
+                heads.push((view.comes_after_here(index), index));
+            }
+        }
+        // What others come after goes before them, or they would have to stop twice.
+        heads.sort_unstable();
+        heads.into_iter().find_map(|(_, group)| {
+            let train = view.train(group, &|member| self.groups[member].is_at_rest())?;
+            let takes = |to: &NodeId| {
+                let takes =
+                    |member: &usize| self.is_open(*member, *to) && !view.is_kept_away(*member, *to);
+                train.iter().all(takes)
+            };
+            let plan = &self.groups[group].plan;
+            let able = plan.ranked.iter().copied().filter(takes);
+            let to = ranking::first(able, |node| view.key(plan, group, node))?;
+            Some((group, Reason::Drained { to }))
+        })
+    }
+
+    /// The group that should go where there is room, if one should now.
+    pub(super) fn next_to_move(
+        &self,
+        rules: &Rebalance,
+        calm: Calm,
+        rebalancer: &mut Rebalancer,
+    ) -> Option<(usize, Reason)> {
+        let Outlook { now, view, .. } = self.outlook;
+        let scene = Scene {
+            view,
+            plan: &|group| &self.groups[group].plan,
+            calm,
+            movable: &|group| self.groups[group].may_be_moved(now),
+            open: &|group, node| self.is_open(group, node),
+        };
+        let Move { group, to } = rebalancer.look(now, rules, &scene)?;
+        Some((group, Reason::Rebalanced { to }))
+    }
+}

@@ -1,0 +1,128 @@
+//! What keeps a group off a node.
+
+use std::fmt;
+
+use heartbeat_common::wire::{Health, NodeState};
+
+use crate::peer::PeerState;
+
+/// Why a node cannot have a group, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bar {
+    /// It was not heard yet: it may be about to contend.
+    Unknown,
+    Down,
+    /// Its agent does not tick.
+    Stalled,
+    /// One of its checks says that it must serve nothing.
+    Unhealthy,
+    Draining,
+    Standby,
+    Maintenance,
+    /// It takes no part in decisions yet, or no more.
+    Starting,
+    /// Only a responder is loaded there.
+    NoAgent,
+    /// It trusts no silence just now.
+    Deaf,
+    /// The configuration does not name it for the group.
+    Unlisted,
+    /// The configuration forbids it.
+    Banned,
+    /// The group's resources cannot run there for now.
+    Barred,
+    /// It does not know yet what of the group runs there.
+    Settling,
+    /// Another group forbids it.
+    Constrained,
+    /// Too little is left of what the group needs of this kind.
+    NoRoom(usize),
+}
+
+impl Bar {
+    /// What stands against a peer, whatever the group.
+    pub const fn of_peer(state: PeerState, said: NodeState, health: Health) -> Option<Self> {
+        match state {
+            PeerState::Unknown => Some(Self::Unknown),
+            PeerState::Down => Some(Self::Down),
+            PeerState::AgentStalled => Some(Self::Stalled),
+            PeerState::Unhealthy => Some(Self::Unhealthy),
+            PeerState::Draining => Some(Self::Draining),
+            PeerState::Up | PeerState::Suspect => Self::of_node(said, health),
+        }
+    }
+
+    /// What stands against a node that can be heard, by what it says of itself.
+    pub const fn of_node(said: NodeState, health: Health) -> Option<Self> {
+        if health.is_fatal() {
+            return Some(Self::Unhealthy);
+        }
+        match said {
+            NodeState::Active => None,
+            NodeState::Responder => Some(Self::NoAgent),
+            NodeState::Starting => Some(Self::Starting),
+            NodeState::Standby => Some(Self::Standby),
+            NodeState::Draining => Some(Self::Draining),
+            NodeState::Maintenance => Some(Self::Maintenance),
+        }
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "not heard yet",
+            Self::Down => "down",
+            Self::Stalled => "agent stalled",
+            Self::Unhealthy => "unhealthy",
+            Self::Draining => "draining",
+            Self::Standby => "standby",
+            Self::Maintenance => "maintenance",
+            Self::Starting => "starting",
+            Self::NoAgent => "no agent",
+            Self::Deaf => "deaf",
+            Self::Unlisted => "not one of its nodes",
+            Self::Banned => "banned by location",
+            Self::Barred => "failed there",
+            Self::Settling => "not known yet what runs there",
+            Self::Constrained => "kept away by another group",
+            Self::NoRoom(_) => "no room",
+        }
+    }
+}
+
+impl fmt::Display for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ranking::Standing;
+
+    #[test]
+    fn only_an_active_agent_that_is_well_enough_is_fit() {
+        use PeerState::{AgentStalled, Down, Draining, Suspect, Unhealthy, Unknown, Up};
+        let (well, ill) = (Health::default(), Health::of(3, false));
+        let fatal = Health::of(3, true);
+        for (state, said, health, standing) in [
+            (Up, NodeState::Active, well, Standing::Fit),
+            (Up, NodeState::Active, ill, Standing::Fit),
+            (Suspect, NodeState::Active, well, Standing::Fit),
+            (Suspect, NodeState::Active, fatal, Standing::Out),
+            (Up, NodeState::Starting, well, Standing::Out),
+            (Up, NodeState::Standby, well, Standing::Out),
+            (AgentStalled, NodeState::Active, well, Standing::Out),
+            (Unhealthy, NodeState::Active, fatal, Standing::Out),
+            (Draining, NodeState::Draining, well, Standing::Out),
+            (Down, NodeState::Active, well, Standing::Out),
+            (Unknown, NodeState::Responder, well, Standing::Open),
+        ] {
+            assert_eq!(
+                Standing::of(Bar::of_peer(state, said, health)),
+                standing,
+                "{state:?} {said:?} {health:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What the configuration says of groups and of where they go.
+
+use heartbeat_common::wire::NodeId;
+
+use super::{Constraints, Policy, Score};
+use crate::group::GroupPlan;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    pub groups: Vec<GroupPlan>,
+    pub constraints: Constraints,
+    pub policy: Policy,
+    /// How much each node has, by kind: a node or a kind that is missing, or `None`, has no limit.
+    pub capacities: Vec<(NodeId, Vec<Option<u32>>)>,
+}
+
+impl Layout {
+    /// What each node that is named has of each kind.
+    pub fn capacity(&self, node: NodeId) -> Vec<Option<u32>> {
+        let named = self.capacities.iter().find(|(named, _)| *named == node);
+        named
+            .map(|(_, capacity)| capacity.clone())
+            .unwrap_or_default()
+    }
+
+    /// What a node needs for each group and for all that follow it there, by kind.
+    pub fn burdens(&self) -> Vec<Vec<u32>> {
+        burdens(&self.groups, &self.constraints)
+    }
+}
+
+/// What each group brings along with all that follow it, by kind.
+pub fn burdens(groups: &[GroupPlan], constraints: &Constraints) -> Vec<Vec<u32>> {
+    let burden = |group: usize| {
+        let mut sum: Vec<u32> = Vec::new();
+        for member in constraints.train(group) {
+            let demand = groups.get(member).map_or(&[][..], |plan| &plan.demand);
+            sum.resize(sum.len().max(demand.len()), 0);
+            for (sum, demand) in sum.iter_mut().zip(demand) {
+                *sum = sum.saturating_add(*demand);
+            }
+        }
+        sum
+    };
+    (0..groups.len()).map(burden).collect()
+}
+
+impl Constraints {
+    /// A group and all that must be where it is, directly or not; itself first.
+    pub fn train(&self, group: usize) -> Vec<usize> {
+        let mut train = vec![group];
+        let mut at = 0;
+        while let Some(leader) = train.get(at).copied() {
+            at += 1;
+            for colocation in &self.colocations {
+                let follows = colocation.with == leader && colocation.score == Score::MUST;
+                if follows && !train.contains(&colocation.group) {
+                    train.push(colocation.group);
+                }
+            }
+        }
+        train
+    }
+
+    /// The groups that `group` must be together with.
+    pub fn leaders(&self, group: usize) -> impl Iterator<Item = usize> {
+        let follows = move |colocation: &&super::Colocation| {
+            colocation.group == group && colocation.score == Score::MUST
+        };
+        let leading = self.colocations.iter().filter(follows);
+        leading.map(|colocation| colocation.with)
+    }
+
+    /// Whether two groups keep apart, one way or the other.
+    pub fn keep_apart(&self, one: usize, other: usize) -> bool {
+        self.colocations.iter().any(|colocation| {
+            let pair = (colocation.group, colocation.with);
+            colocation.score == Score::NEVER && (pair == (one, other) || pair == (other, one))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::Colocation;
+
+    #[test]
+    fn a_train_is_a_leader_with_all_that_follow() {
+        let follows = |group, with| Colocation {
+            group,
+            with,
+            score: Score::MUST,
+        };
+        let constraints = Constraints {
+            // A ring at the end: contradictions must not go on for ever.
+            colocations: vec![
+                follows(1, 0),
+                follows(2, 1),
+                follows(4, 3),
+                follows(3, 4),
+                Colocation {
+                    group: 0,
+                    with: 3,
+                    score: Score::NEVER,
+                },
+            ],
+            orders: Vec::new(),
+        };
+        assert_eq!(constraints.train(0), [0, 1, 2]);
+        assert_eq!(constraints.train(2), [2]);
+        assert_eq!(constraints.train(3), [3, 4]);
+        assert_eq!(constraints.leaders(2).collect::<Vec<_>>(), [1]);
+        assert!(constraints.keep_apart(3, 0) && constraints.keep_apart(0, 3));
+        assert!(!constraints.keep_apart(1, 0));
+        let needs = |demand: &[u32]| GroupPlan {
+            demand: demand.to_vec(),
+            ..GroupPlan::default()
+        };
+        let groups = [needs(&[2]), needs(&[1, 5]), needs(&[])];
+        assert_eq!(
+            burdens(&groups, &constraints),
+            [vec![3, 5], vec![1, 5], vec![]]
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! Which node is the best for a group: the one rule that takeover, fail-back, rebalancing and
+//! predictions share. Pure: the same view gives the same ranking, in whatever order it lists the nodes.
+
+use std::cmp::Reverse;
+
+use heartbeat_common::wire::NodeId;
+
+use super::{Bar, Score, Strategy, View, Why, view::Left};
+use crate::{group::GroupPlan, report::Reported};
+
+/// Loads within so many per mille count as the same: views that differ by a little are to agree.
+pub(super) const LOAD_STEP: u16 = 100;
+/// So that failing checks never amount to a ban.
+const WORST_FAILING: i64 = Score::NEVER.points() as i64 + 1;
+const PER_MILLE: i64 = 1_000;
+
+/// How good a node is for a group: less is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    pub points: Reverse<Score>,
+    /// What the strategy counts against it.
+    strain: (u32, u32),
+    place: usize,
+    node: NodeId,
+}
+
+impl Key {
+    /// The same for the node that has the group.
+    pub fn staying(self, plan: &GroupPlan) -> Self {
+        let Reverse(points) = self.points;
+        Self {
+            points: Reverse(points + plan.stickiness),
+            ..self
+        }
+    }
+}
+
+/// A node's rank for a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranked {
+    pub node: NodeId,
+    /// Where the group's preference has it, from 0.
+    pub place: usize,
+    /// Without stickiness.
+    pub points: Score,
+    /// Why it cannot have the group, if it cannot.
+    pub bar: Option<Bar>,
+    /// What all that comes from.
+    pub why: Vec<Why>,
+    key: Key,
+}
+
+impl View<'_> {
+    /// How good `node` is for the group with this plan and index, whether or not it can have it, and
+    /// whether or not it has it: see [`Key::staying`].
+    pub fn key(&self, plan: &GroupPlan, group: usize, node: NodeId) -> Key {
+        let points = self.points(plan, group, node);
+        let place = plan.ranked.iter().position(|ranked| *ranked == node);
+        Key {
+            points: Reverse(points),
+            strain: self.strain(group, node),
+            place: place.unwrap_or(plan.ranked.len()),
+            node,
+        }
+    }
+
+    /// Points for `node`, without stickiness.
+    pub fn points(&self, plan: &GroupPlan, group: usize, node: NodeId) -> Score {
+        let advised = self.constraints.advise(group, node, self.seen);
+        plan.location(node) + advised + self.failing(node).0
+    }
+
+    /// Whether a group is better off with `one` than with `other`, so that it should go there. Load, room
+    /// and numbers of groups change, and not least because of moves: only points bring a group back.
+    pub(crate) fn is_better(&self, one: Key, other: Key) -> bool {
+        match self.policy.strategy {
+            Strategy::Preferred => one < other,
+            Strategy::LeastLoaded | Strategy::Spread | Strategy::Utilization => {
+                one.points < other.points
+            }
+        }
+    }
+
+    /// All nodes, the best first. Those that cannot have the group come last.
+    pub fn rank(
+        &self,
+        plan: &GroupPlan,
+        group: usize,
+        reported: &dyn Fn(NodeId) -> Reported,
+    ) -> Vec<Ranked> {
+        let owner = self.seen.get(group).and_then(|seen| seen.owner);
+        let ranked = |node: NodeId| {
+            let key = self.key(plan, group, node);
+            let key = if owner == Some(node) {
+                key.staying(plan)
+            } else {
+                key
+            };
+            let bar = self.bar(plan, group, node, reported(node));
+            Ranked {
+                node,
+                place: key.place,
+                points: self.points(plan, group, node),
+                bar,
+                why: self.why(plan, group, node, bar),
+                key,
+            }
+        };
+        let nodes = self.nodes.iter().map(|view| view.node);
+        let mut all: Vec<_> = nodes.map(ranked).collect();
+        all.sort_by_key(|ranked| (ranked.bar.is_some(), ranked.key));
+        all
+    }
+
+    fn stickiness(&self, plan: &GroupPlan, group: usize, node: NodeId) -> Score {
+        match self.seen.get(group) {
+            Some(seen) if seen.owner == Some(node) => plan.stickiness,
+            _ => Score::ZERO,
+        }
+    }
+
+    /// Points for the checks that fail on `node`, and how many those are.
+    fn failing(&self, node: NodeId) -> (Score, u32) {
+        let failing = self.node(node).map_or(0, |view| view.health.failing());
+        let points = i64::from(self.policy.degraded_points) * i64::from(failing);
+        let points = (-points).max(WORST_FAILING);
+        (Score::new(points as i32), failing)
+    }
+
+    /// How many other groups `node` has or is to get.
+    fn others(&self, group: usize, node: NodeId) -> u32 {
+        let has = self.node(node).map_or(0, |view| view.groups + view.coming);
+        has.saturating_sub(u32::from(self.is_there(group, node)))
+    }
+
+    fn left(&self, group: usize, node: NodeId) -> impl Iterator<Item = Left> {
+        let burden = match self.is_there(group, node) {
+            true => &[],
+            false => self.burden(group),
+        };
+        let view = self.node(node);
+        view.into_iter().flat_map(|view| view.left(burden))
+    }
+
+    /// What the strategy counts against `node`: all of the same points go by this.
+    fn strain(&self, group: usize, node: NodeId) -> (u32, u32) {
+        match self.policy.strategy {
+            Strategy::Preferred => (0, 0),
+            Strategy::LeastLoaded => {
+                let (load, coming) = self
+                    .node(node)
+                    .map_or((0, 0), |view| (view.load, view.coming));
+                // Each that is on its way counts for a step: or all groups of a node that died would
+                // go to the same one.
+                let steps = u32::from(load / LOAD_STEP) + coming;
+                (steps, self.others(group, node))
+            }
+            Strategy::Spread => (self.others(group, node), 0),
+            Strategy::Utilization => {
+                let relative = |kind: Left| kind.left * PER_MILLE / i64::from(kind.of.max(1));
+                let least = self.left(group, node).map(relative).min();
+                let free = least.unwrap_or(PER_MILLE).clamp(-PER_MILLE, PER_MILLE);
+                ((PER_MILLE - free) as u32, 0)
+            }
+        }
+    }
+
+    fn why(&self, plan: &GroupPlan, group: usize, node: NodeId, bar: Option<Bar>) -> Vec<Why> {
+        let mut why: Vec<Why> = bar.map(Why::Bar).into_iter().collect();
+        let mut points = |score, why_so: Why| {
+            if score != Score::ZERO {
+                why.push(why_so);
+            }
+        };
+        let location = plan.location(node);
+        points(location, Why::Location(location));
+        let advised = self.constraints.advise(group, node, self.seen);
+        points(advised, Why::Colocation(advised));
+        let sticky = self.stickiness(plan, group, node);
+        points(sticky, Why::Stickiness(sticky));
+        let (lost, checks) = self.failing(node);
+        points(lost, Why::Failing(lost, checks));
+        let load = self.node(node).map_or(0, |view| view.load);
+        match self.policy.strategy {
+            Strategy::Preferred => {}
+            Strategy::LeastLoaded => why.push(Why::Load(load)),
+            Strategy::Spread => why.push(Why::Groups(self.others(group, node))),
+            Strategy::Utilization => {
+                why.extend(self.left(group, node).map(|Left { kind, left, .. }| {
+                    let left = u32::try_from(left.max(0)).unwrap_or(u32::MAX);
+                    Why::Free { kind, left }
+                }));
+            }
+        }
+        why
+    }
+}

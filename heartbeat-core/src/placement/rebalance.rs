@@ -1,0 +1,146 @@
+//! When a group goes to where there is room, and which one: each node decides for its own, and hands
+//! over at most one.
+//!
+//! All of this is to be rare and sure rather than soon: nothing moves unless all members are heard and
+//! nothing else has moved for a while. A group that was moved stays where it went, so that none goes
+//! round.
+
+use heartbeat_common::{time::Boottime, wire::NodeId};
+
+use super::{Rebalance, View, rank::LOAD_STEP};
+use crate::group::GroupPlan;
+
+/// A group that is to be handed over, by its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    pub group: usize,
+    pub to: NodeId,
+}
+
+/// How sure this node is of what it sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calm {
+    /// Somebody is missing, or this node may be wrong about who is: what was held so far is forgotten.
+    No,
+    /// A probe is overdue: nothing moves just now.
+    Hardly,
+    Yes,
+}
+
+/// What a node sees of the cluster when it looks for a move.
+#[expect(
+    missing_debug_implementations,
+    reason = "borrows what it is given for one call"
+)]
+pub struct Scene<'a> {
+    /// [`View::local`] is whose groups may move.
+    pub view: View<'a>,
+    pub plan: &'a dyn Fn(usize) -> &'a GroupPlan,
+    pub calm: Calm,
+    /// Whether a group that is here may be moved at all, alone or behind another.
+    pub movable: &'a dyn Fn(usize) -> bool,
+    /// Whether a node has been able to take a group for a while, if all it must follow were there.
+    pub open: &'a dyn Fn(usize, NodeId) -> bool,
+}
+
+/// What one node remembers between its looks.
+#[derive(Clone, Debug, Default)]
+pub struct Rebalancer {
+    /// By group, as last seen.
+    owners: Vec<Option<NodeId>>,
+    /// When any of them last changed.
+    changed_at: Boottime,
+    /// Since when this node has had too much, without interruption.
+    high_since: Option<Boottime>,
+}
+
+impl Rebalancer {
+    /// All that was seen is forgotten: the next look begins anew.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Looks at the cluster at `now`, a few times a second: what this node is to hand over, if anything.
+    pub fn look(&mut self, now: Boottime, rules: &Rebalance, scene: &Scene<'_>) -> Option<Move> {
+        let owners = scene.view.seen.iter().map(|seen| seen.owner);
+        if !owners.clone().eq(self.owners.iter().copied()) {
+            self.owners.clear();
+            self.owners.extend(owners);
+            self.changed_at = now;
+            self.high_since = None;
+        }
+        if scene.calm == Calm::No || !scene.has_most(rules.high) {
+            self.high_since = None;
+            return None;
+        }
+        let since = *self.high_since.get_or_insert(now);
+        let held = now.since(since) >= rules.hold && now.since(self.changed_at) >= rules.cooldown;
+        if !held || scene.calm != Calm::Yes {
+            return None;
+        }
+        scene.best_move(rules)
+    }
+}
+
+impl Scene<'_> {
+    /// Whether this node has too much, and more than all others that serve.
+    fn has_most(&self, high: u16) -> bool {
+        let View {
+            nodes, seen, local, ..
+        } = self.view;
+        let Some(own) = self.view.node(local) else {
+            return false;
+        };
+        // Of nodes with about the same load only one is to act: views may differ by a little.
+        let rank = |load: u16, node: NodeId| (load / LOAD_STEP, std::cmp::Reverse(node));
+        let serves = |node: NodeId| self.view.seen.iter().any(|seen| seen.owner == Some(node));
+        let most = nodes
+            .iter()
+            .filter(|other| other.bar.is_none() || serves(other.node))
+            .all(|other| rank(other.load, other.node) <= rank(own.load, local));
+        own.load >= high && most && seen.iter().any(|seen| seen.owner == Some(local))
+    }
+
+    /// The move that leaves the fuller of the two nodes the least load, if that is less than now.
+    fn best_move(&self, rules: &Rebalance) -> Option<Move> {
+        let local = self.view.local;
+        let load = u64::from(self.view.node(local)?.load);
+        let here = |group: usize| self.view.seen[group].owner == Some(local);
+        let mine = || (0..self.view.seen.len()).filter(|group| here(*group));
+        let weight = |group: usize| u64::from((self.plan)(group).weight());
+        let all: u64 = mine().map(weight).sum();
+        let middle = u64::from(rules.low + rules.high) / 2;
+        let mut best = None;
+        for group in mine() {
+            let Some(train) = self.view.train(group, self.movable) else {
+                continue;
+            };
+            let share = load * train.iter().copied().map(weight).sum::<u64>() / all.max(1);
+            let targets = self.view.nodes.iter().filter(|target| {
+                target.node != local
+                    && target.load <= rules.low
+                    && self.may_go(group, &train, target.node)
+            });
+            for target in targets {
+                let then = u64::from(target.load) + share;
+                let fuller = then.max(load - share);
+                let found = (fuller, (self.plan)(group).id, target.node);
+                let improves = fuller < load && then <= middle;
+                if improves && best.is_none_or(|(best, _)| found < best) {
+                    best = Some((found, group));
+                }
+            }
+        }
+        best.map(|((_, _, to), group)| Move { group, to })
+    }
+
+    /// Whether the whole train may be on `to`, and its head is no worse off there.
+    fn may_go(&self, group: usize, train: &[usize], to: NodeId) -> bool {
+        let Self { view, .. } = self;
+        let head = (self.plan)(group);
+        let may = |member: &usize| (self.open)(*member, to) && !view.is_kept_away(*member, to);
+        train.iter().all(may)
+            && view.points(head, group, to) >= view.points(head, group, view.local)
+            && view.lacks(group, to).is_none()
+    }
+}

@@ -1,0 +1,214 @@
+//! What one node sees of the whole cluster, as far as it matters for where groups go.
+
+use heartbeat_common::wire::{Health, NodeId};
+
+use super::{Bar, Constraints, Glance, Policy};
+use crate::{group::GroupPlan, report::Reported};
+
+/// One node of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeView {
+    pub node: NodeId,
+    /// Why it can take no group at all, if it cannot.
+    pub bar: Option<Bar>,
+    pub health: Health,
+    /// Per mille, as it said last.
+    pub load: u16,
+    /// What it has, by kind; a kind that is missing, or `None`, has no limit.
+    pub capacity: Vec<Option<u32>>,
+    /// Groups that it has.
+    pub groups: u32,
+    /// Groups that it does not have yet, but is to: its load does not show them.
+    pub coming: u32,
+    /// What all of these need, by kind.
+    pub used: Vec<u32>,
+}
+
+impl NodeView {
+    pub fn new(node: NodeId, capacity: Vec<Option<u32>>) -> Self {
+        Self {
+            node,
+            used: vec![0; capacity.len()],
+            capacity,
+            ..Self::default()
+        }
+    }
+
+    /// It has nothing, for now.
+    pub(crate) fn clear(&mut self) {
+        (self.groups, self.coming) = (0, 0);
+        self.used.fill(0);
+    }
+
+    /// It has a group that needs this.
+    pub(crate) fn has(&mut self, demand: &[u32]) {
+        self.groups += 1;
+        self.needs(demand);
+    }
+
+    /// It is to get a group that needs this.
+    pub(crate) fn awaits(&mut self, demand: &[u32]) {
+        self.coming += 1;
+        self.needs(demand);
+    }
+
+    fn needs(&mut self, demand: &[u32]) {
+        for (used, demand) in self.used.iter_mut().zip(demand) {
+            *used = used.saturating_add(*demand);
+        }
+    }
+
+    /// What is left of the kinds that have a limit, with their limits, once `burden` has come. Less
+    /// than nothing is what is missing.
+    pub(super) fn left(&self, burden: &[u32]) -> impl Iterator<Item = Left> {
+        let kinds = self.capacity.iter().zip(&self.used).enumerate();
+        kinds.filter_map(|(kind, (capacity, used))| {
+            let more = burden.get(kind).copied().unwrap_or(0);
+            let of = (*capacity)?;
+            Some(Left {
+                kind,
+                of,
+                left: i64::from(of) - i64::from(*used) - i64::from(more),
+                needed: more,
+            })
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    pub(super) kind: usize,
+    pub(super) of: u32,
+    pub(super) left: i64,
+    pub(super) needed: u32,
+}
+
+/// All of it. Whoever has the same view ranks the same way.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    pub policy: &'a Policy,
+    pub constraints: &'a Constraints,
+    /// In the order of their ids.
+    pub nodes: &'a [NodeView],
+    /// By group.
+    pub seen: &'a [Glance],
+    /// What each group needs with all that follow it, by group.
+    pub burdens: &'a [Vec<u32>],
+    /// Who looks: it knows of itself what is about to come and to go. Node 0 is nobody.
+    pub local: NodeId,
+}
+
+impl View<'_> {
+    pub fn node(&self, node: NodeId) -> Option<&NodeView> {
+        let at = self.nodes.binary_search_by_key(&node, |view| view.node);
+        self.nodes.get(at.ok()?)
+    }
+
+    /// Whether the group is there already, or as good as there.
+    pub(super) fn is_there(&self, group: usize, node: NodeId) -> bool {
+        self.seen
+            .get(group)
+            .is_some_and(|seen| seen.place(self.local) == Some(node))
+    }
+
+    /// Whether something is on `node` that keeps apart from the group.
+    pub(crate) fn is_kept_away(&self, group: usize, node: NodeId) -> bool {
+        let others = self.seen.iter().enumerate();
+        let mut there = others.filter(|(_, other)| other.owner == Some(node));
+        there.any(|(other, _)| self.constraints.keep_apart(group, other))
+    }
+
+    /// Whether the group may only run while another does that is on the node that looks.
+    pub(crate) fn comes_after_here(&self, group: usize) -> bool {
+        self.constraints.orders.iter().any(|order| {
+            let first = self.seen.get(order.first);
+            order.mandatory
+                && order.then == group
+                && first.is_some_and(|first| first.owner == Some(self.local))
+        })
+    }
+
+    /// The group with all that must follow it, if all of that is on the node that looks and may leave.
+    pub(crate) fn train(
+        &self,
+        group: usize,
+        may_leave: &dyn Fn(usize) -> bool,
+    ) -> Option<Vec<usize>> {
+        let is_here = |group: usize| self.seen[group].owner == Some(self.local);
+        let mut train = self.constraints.train(group);
+        // Who follows and runs nowhere does not run there either.
+        train.retain(|member| {
+            self.seen
+                .get(*member)
+                .is_some_and(|seen| seen.owner.is_some())
+        });
+        let leaves = |member: &usize| {
+            let mut leaders = self.constraints.leaders(*member);
+            is_here(*member)
+                && may_leave(*member)
+                && leaders.all(|leader| *member != group && train.contains(&leader))
+        };
+        (train.first() == Some(&group) && train.iter().all(leaves)).then_some(train)
+    }
+
+    pub(super) fn burden(&self, group: usize) -> &[u32] {
+        self.burdens.get(group).map_or(&[], Vec::as_slice)
+    }
+
+    /// What stands against `node` for the group with this plan and index.
+    pub fn bar(
+        &self,
+        plan: &GroupPlan,
+        group: usize,
+        node: NodeId,
+        reported: Reported,
+    ) -> Option<Bar> {
+        let known = self.node(node).map_or(Some(Bar::Down), |view| view.bar);
+        match known {
+            None | Some(Bar::Unknown) => self.bar_of_group(plan, group, node, reported).or(known),
+            Some(_) if !plan.ranked.contains(&node) => Some(Bar::Unlisted),
+            known => known,
+        }
+    }
+
+    /// What stands against `node` for this group though it may be fit for others.
+    fn bar_of_group(
+        &self,
+        plan: &GroupPlan,
+        group: usize,
+        node: NodeId,
+        reported: Reported,
+    ) -> Option<Bar> {
+        let Reported { current, said } = reported;
+        if !plan.ranked.contains(&node) {
+            Some(Bar::Unlisted)
+        } else if plan.is_banned(node) {
+            Some(Bar::Banned)
+        } else if said.barred {
+            Some(Bar::Barred)
+        } else if current && said.settling {
+            Some(Bar::Settling)
+        } else if !self.constraints.allow(group, node, self.local, self.seen) {
+            Some(Bar::Constrained)
+        } else {
+            self.lacks(group, node).map(Bar::NoRoom)
+        }
+    }
+
+    /// What there is not enough of on `node` for the group, if the policy minds: a kind.
+    pub fn lacks(&self, group: usize, node: NodeId) -> Option<usize> {
+        if !self.policy.strategy.minds_room() || self.is_there(group, node) {
+            return None;
+        }
+        let mut left = self.node(node)?.left(self.burden(group));
+        left.find(|kind| kind.needed > 0 && kind.left < 0)
+            .map(|kind| kind.kind)
+    }
+}
+
+impl Glance {
+    /// Where the group is, or is about to be: what is under way counts for the node that looks.
+    pub(crate) fn place(&self, local: NodeId) -> Option<NodeId> {
+        self.owner.or(self.here.then_some(local))
+    }
+}
