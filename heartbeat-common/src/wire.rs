@@ -130,6 +130,15 @@ pub enum NodeState {
 }
 
 impl NodeState {
+    pub const ALL: [Self; 6] = [
+        Self::Responder,
+        Self::Starting,
+        Self::Active,
+        Self::Standby,
+        Self::Draining,
+        Self::Maintenance,
+    ];
+
     /// The name in `heartbeat status`.
     pub const fn name(self) -> &'static str {
         match self {

@@ -33,6 +33,16 @@ pub enum PeerState {
 }
 
 impl PeerState {
+    pub const ALL: [Self; 7] = [
+        Self::Unknown,
+        Self::Up,
+        Self::Suspect,
+        Self::Unhealthy,
+        Self::Draining,
+        Self::AgentStalled,
+        Self::Down,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",

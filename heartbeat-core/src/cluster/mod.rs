@@ -206,6 +206,7 @@ impl Cluster {
         let mut stalled = false;
         for peer in &mut self.peers {
             let mut silence: Option<Silence> = None;
+            let health = peer.said.health;
             for index in 0..peer.links.len() {
                 let row = rows.row(peer.first_row + index);
                 let from = peer.links[index].state();
@@ -240,6 +241,12 @@ impl Cluster {
                     self.excused_at = self.excused_at.filter(|excused| heard < Some(*excused));
                 }
                 peer.listen(&row);
+            }
+            if peer.said.health != health {
+                out.push(Command::PeerHealth {
+                    node: peer.node,
+                    health: peer.said.health,
+                });
             }
             let (from, to) = (peer.state, peer.judge(&self.timing));
             if from != to {

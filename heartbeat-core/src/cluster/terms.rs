@@ -6,7 +6,7 @@ use heartbeat_common::{
     lease::Slot,
     maps::PeerRow,
     time::Boottime,
-    wire::{GroupId, Incarnation, LinkId, NodeId, NodeState},
+    wire::{GroupId, Health, Incarnation, LinkId, NodeId, NodeState},
 };
 
 use crate::{
@@ -42,6 +42,11 @@ pub enum Command {
         from: PeerState,
         to: PeerState,
         silence: Option<Silence>,
+    },
+    /// Other checks of a peer fail than before.
+    PeerHealth {
+        node: NodeId,
+        health: Health,
     },
     /// This node stalled: for now it trusts no silence.
     BecameDeaf {

@@ -21,7 +21,7 @@ use crate::{
     clock,
     conductor::{GroupNow, Part, Told, Wish},
     config::{Config, Group, Resource, ResourceKind},
-    control::protocol::{self, FailedAction, What},
+    control::protocol::{self, FailedAction, FailingCheck, What},
     decisions::{Book, Subject},
     peering,
 };
@@ -36,6 +36,8 @@ pub(super) struct Groups {
     config: Arc<Config>,
     own: Vec<Own>,
     failures: VecDeque<FailedAction>,
+    /// This node's health checks that fail.
+    failing: Vec<FailingCheck>,
     peers: HashMap<NodeId, protocol::Report>,
     book: Book,
     /// What the peers may have of this node.
@@ -62,6 +64,7 @@ impl Groups {
         Ok(Self {
             own: own.collect(),
             failures: VecDeque::new(),
+            failing: Vec::new(),
             peers: HashMap::new(),
             book: Book::open(&config.state_dir())?,
             published: protocol::Report {
@@ -183,6 +186,7 @@ impl Groups {
                 .filter(|(group, _)| !group.is_removed())
                 .map(|(group, own)| own.report(group))
                 .collect(),
+            failing: self.failing.clone(),
             failures: self.failures.iter().cloned().collect(),
             decisions: self.book.all(),
         };
@@ -199,6 +203,23 @@ impl Groups {
 
     pub(super) fn published(&self) -> &protocol::Report {
         &self.published
+    }
+
+    /// These health checks of this node fail.
+    pub(super) fn fail(&mut self, failing: Vec<FailingCheck>) {
+        self.failing = failing;
+    }
+
+    /// The names of the checks that fail on a peer, as it reported.
+    pub(super) fn failing(&self, peer: NodeId) -> Option<Vec<String>> {
+        let failing = &self.peers.get(&peer)?.failing;
+        Some(failing.iter().map(|check| check.name.clone()).collect())
+    }
+
+    /// What a peer said of the first of them.
+    pub(super) fn complaint(&self, peer: NodeId) -> Option<String> {
+        let failing = self.peers.get(&peer)?.failing.first()?;
+        Some(failing.message.clone())
     }
 
     /// What this node has of a peer: the number of its latest report, and of the life that made it.

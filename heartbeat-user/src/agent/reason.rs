@@ -385,6 +385,13 @@ impl<'a> Reason<'a> {
                 if let Command::PeerChanged { node, from, to, .. } = command {
                     self.peer_hooks(node, from, to, at, hooks);
                 }
+                if let Command::Group {
+                    group,
+                    command: GroupCommand::Stop(GroupReason::Rebalanced { to }),
+                } = command
+                {
+                    self.rebalance_hooks(group, to, at, hooks);
+                }
             }
             Report::Conductor(told) => {
                 let what = view::lock(&self.view).told(&told);
@@ -416,19 +423,46 @@ impl<'a> Reason<'a> {
         at: Boottime,
         hooks: &Hooks,
     ) {
-        use PeerState::{AgentStalled, Down, Suspect, Up};
-        let event = match (from, to) {
-            (Down, AgentStalled) | (AgentStalled, Down) => return,
-            (_, Down | AgentStalled) => HookEvent::PeerDown,
+        use PeerState::{AgentStalled, Down, Draining, Suspect, Unhealthy, Up};
+        let gone = matches!(from, Down | AgentStalled);
+        let events: &[HookEvent] = match (from, to) {
+            (_, Down) if !gone => &[HookEvent::PeerDown],
+            (_, AgentStalled) if !gone => &[HookEvent::PeerDown, HookEvent::PeerStalled],
+            (_, AgentStalled) => &[HookEvent::PeerStalled],
+            (_, Unhealthy) => &[HookEvent::PeerUnhealthy],
+            (_, Draining) => &[HookEvent::PeerDraining],
             (Suspect, Up) => return,
-            (_, Up) => HookEvent::PeerUp,
+            (_, Up) => &[HookEvent::PeerUp],
             _ => return,
         };
         let mut variables = self.common_variables(at);
         let name = self.config.node(node).map(|node| node.name.clone());
         variables.push(("HEARTBEAT_PEER", name.unwrap_or_default()));
         variables.push(("HEARTBEAT_PEER_STATE", to.name().to_owned()));
-        hooks.fire(event, &variables);
+        let (load, failing) = view::lock(&self.view).said(node);
+        variables.push(("HEARTBEAT_PEER_LOAD", load.to_string()));
+        variables.push(("HEARTBEAT_PEER_FAILING", failing.join(",")));
+        for event in events {
+            hooks.fire(*event, &variables);
+        }
+    }
+
+    fn health_hooks(&self, change: &Change, hooks: &Hooks) {
+        let mut variables = self.common_variables(clock::now());
+        let state = if change.well { "well" } else { "failing" };
+        variables.push(("HEARTBEAT_CHECK", change.name.clone()));
+        variables.push(("HEARTBEAT_CHECK_STATE", state.to_owned()));
+        variables.push(("HEARTBEAT_CHECK_FAILURE", change.meaning.to_string()));
+        variables.push(("HEARTBEAT_MESSAGE", change.message.clone()));
+        hooks.fire(HookEvent::Health, &variables);
+    }
+
+    fn rebalance_hooks(&self, group: usize, to: NodeId, at: Boottime, hooks: &Hooks) {
+        let mut variables = self.common_variables(at);
+        let to = self.config.node(to).map(|node| node.name.clone());
+        variables.push(("HEARTBEAT_GROUP", self.config.groups[group].name.clone()));
+        variables.push(("HEARTBEAT_TO", to.unwrap_or_default()));
+        hooks.fire(HookEvent::Rebalance, &variables);
     }
 
     fn vip_hooks(&self, told: &Told, hooks: &Hooks) {
@@ -451,6 +485,10 @@ impl<'a> Reason<'a> {
             ("HEARTBEAT_INSTANCE", self.config.instance.clone()),
             ("HEARTBEAT_NODE", self.config.local().name.clone()),
             ("HEARTBEAT_AT_NS", at.as_nanos().to_string()),
+            (
+                "HEARTBEAT_LOAD",
+                view::lock(&self.view).vitals.told().1.to_string(),
+            ),
         ]
     }
 

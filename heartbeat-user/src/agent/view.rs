@@ -1,11 +1,14 @@
 //! What the slow side knows of the cluster: kept up to date by the pulse's commands and by what the
 //! conductor tells, and turned into events and into a status.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use heartbeat_common::{
     time::Boottime,
-    wire::{GroupId, NodeId, NodeState},
+    wire::{GroupId, Health, NodeId, NodeState},
 };
 use heartbeat_core::{
     Command, Rows as _,
@@ -15,7 +18,7 @@ use heartbeat_core::{
     peer::PeerState,
 };
 
-use super::groups::Groups;
+use super::{groups::Groups, vitals::Vitals};
 use crate::{
     clock,
     conductor::Told,
@@ -39,6 +42,10 @@ pub(super) struct View {
     quorate: bool,
     peers: Vec<PeerView>,
     vips: Vec<VipView>,
+    deaf_since: Option<Boottime>,
+    /// For how long it was deaf before.
+    deaf_for: Duration,
+    pub(super) vitals: Vitals,
     pub(super) groups: Groups,
 }
 
@@ -100,6 +107,9 @@ impl View {
             slots: dataplane.slots()?,
             guard: dataplane.guard()?,
             started: clock::now(),
+            deaf_since: None,
+            deaf_for: Duration::ZERO,
+            vitals: Vitals::default(),
             state: NodeState::Starting,
             quorate: false,
         })
@@ -117,7 +127,20 @@ impl View {
     /// Whether a peer's agent is there, as far as is known.
     pub(super) fn is_awake(&self, node: NodeId) -> bool {
         let peer = self.peers.iter().find(|peer| peer.node == node);
-        peer.is_some_and(|peer| matches!(peer.state, PeerState::Up | PeerState::Suspect))
+        let awake = |state| {
+            use PeerState::{Draining, Suspect, Unhealthy, Up};
+            matches!(state, Up | Suspect | Unhealthy | Draining)
+        };
+        peer.is_some_and(|peer| awake(peer.state))
+    }
+
+    /// A peer's load, and the checks that fail there.
+    pub(super) fn said(&self, node: NodeId) -> (u16, Vec<String>) {
+        let Some(peer) = self.peers.iter().position(|peer| peer.node == node) else {
+            return (0, Vec::new());
+        };
+        let row = self.rows.row(peer * self.config.links.len());
+        (row.load, self.failing(node, Health(row.health)))
     }
 
     /// Takes in a command of the core and says what happened.
@@ -160,14 +183,34 @@ impl View {
                     trace: silence.map(trace),
                 })
             }
-            Command::BecameDeaf { late } => Some(What::Deaf {
-                deaf: true,
-                reason: format!("this node looked {} us too late", late.as_micros()),
+            Command::PeerHealth { node, health } => Some(What::PeerHealth {
+                node: self.name(node),
+                failing: self.failing(node, health),
+                fatal: health.is_fatal(),
             }),
-            Command::Hears => Some(What::Deaf {
-                deaf: false,
-                reason: "probes leave and are listened for again".to_owned(),
-            }),
+            Command::BecameDeaf { late } => {
+                self.deaf_since.get_or_insert(clock::now());
+                Some(What::Deaf {
+                    deaf: true,
+                    reason: format!(
+                        "this node looked {} us too late ({})",
+                        late.as_micros(),
+                        self.vitals.lateness(late)
+                    ),
+                })
+            }
+            Command::Hears => {
+                let since = self.deaf_since.take();
+                let lasted = since.map_or(Duration::ZERO, |since| clock::now().since(since));
+                self.deaf_for += lasted;
+                Some(What::Deaf {
+                    deaf: false,
+                    reason: format!(
+                        "probes leave and are listened for again, after {} ms",
+                        lasted.as_millis()
+                    ),
+                })
+            }
             Command::QuorumChanged { quorate, alive } => {
                 self.quorate = quorate;
                 Some(What::Quorum { quorate, alive })
@@ -193,7 +236,10 @@ impl View {
                     Reason::LeaseLost => ("lease-lost", None),
                     Reason::Moved { to } => ("moved", Some(to)),
                     Reason::FailBack { to } => ("fail-back", Some(to)),
+                    Reason::Rebalanced { to } => ("rebalanced", Some(to)),
+                    Reason::Drained { to } => ("drained", Some(to)),
                     Reason::NodeUnfit => ("node-unfit", None),
+                    Reason::Unhealthy => ("unhealthy", None),
                     Reason::Failed => ("failed", None),
                     Reason::Disabled => ("stopped", None),
                     Reason::Constrained => ("constraint", None),
@@ -278,7 +324,9 @@ impl View {
                 needed: configured / 2 + 1,
                 configured,
             },
-            pulse: self.pulse(),
+            pulse: self.pulse(now),
+            load: self.vitals.load(),
+            health: self.vitals.checks(now),
             nodes: config
                 .nodes
                 .iter()
@@ -302,8 +350,9 @@ impl View {
         })
     }
 
-    fn pulse(&self) -> protocol::Pulse {
+    fn pulse(&self, now: Boottime) -> protocol::Pulse {
         let stats = &self.stats;
+        let deaf = self.deaf_since.map_or(Duration::ZERO, |since| now.since(since));
         protocol::Pulse {
             realtime_priority: stats.realtime_priority.load(Relaxed),
             memory_locked: stats.memory_locked.load(Relaxed),
@@ -312,7 +361,9 @@ impl View {
             max_lateness_ns: stats.max_lateness_ns.load(Relaxed),
             deaf: stats.deaf.load(Relaxed),
             deaf_count: stats.deaf_count.load(Relaxed),
+            deaf_ns: (self.deaf_for + deaf).as_nanos() as u64,
             send_errors: stats.send_errors.load(Relaxed),
+            steal_ms: self.vitals.steal_ms(),
         }
     }
 
@@ -329,20 +380,35 @@ impl View {
             state: peer.map(|peer| self.peers[peer].links[index].name().to_owned()),
             peer: peer.map(|peer| self.peer_link(peer, index, now)),
         });
-        let (state, agent, config, groups) = match peer {
+        let local_health = self.vitals.health();
+        let (state, agent, config, groups, health) = match peer {
             None => {
                 let owned = self.stats.groups.iter();
                 let owned = owned.filter(|group| group.open_until.load(Relaxed) > now.as_nanos());
                 let owned = u16::try_from(owned.count()).unwrap_or(u16::MAX);
-                ("up", self.state, self.digest, owned)
+                let state = match self.state {
+                    _ if local_health.is_fatal() => PeerState::Unhealthy,
+                    NodeState::Draining => PeerState::Draining,
+                    _ => PeerState::Up,
+                };
+                let state = state.name();
+                (state, self.state, self.digest, owned, local_health)
             }
             Some(peer) => {
                 let row = self.rows.row(peer * self.config.links.len());
                 let said =
                     u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire);
                 let state = self.peers[peer].state.name();
-                (state, said, row.config_generation, row.groups_owned)
+                let health = Health(row.health);
+                (state, said, row.config_generation, row.groups_owned, health)
             }
+        };
+        let row = peer.map(|peer| self.rows.row(peer * self.config.links.len()));
+        let row = row.filter(|row| row.incarnation != 0);
+        let failing = self.failing(node.id, health);
+        let complaint = match peer {
+            None => self.vitals.complaint(),
+            Some(_) => self.groups.complaint(node.id),
         };
         protocol::Node {
             name: node.name.clone(),
@@ -353,7 +419,31 @@ impl View {
             agent: agent.name().to_owned(),
             config,
             groups,
+            load: match peer {
+                None => self.vitals.load().map(|load| load.load),
+                Some(_) => row.map(|row| row.load),
+            },
+            complaint: complaint.filter(|_| !failing.is_empty()),
+            failing,
+            pulse_age_us: row.map(|row| row.pulse_age_us),
+            reason_age_us: row.map(|row| row.reason_age_us),
             links: links.collect(),
+        }
+    }
+
+    /// The names of the checks that fail on a node.
+    fn failing(&self, node: NodeId, health: Health) -> Vec<String> {
+        // Who has other checks than we tells their names only in its report.
+        let said = self.groups.failing(node);
+        let numbers = (0..Health::MAX_CHECKS).filter(|number| health.fails(*number));
+        let own = numbers.map(|number| match self.config.health.get(number) {
+            Some(check) => check.name.clone(),
+            None => format!("check {number}"),
+        });
+        let own: Vec<String> = own.collect();
+        match said {
+            Some(said) if said.len() == own.len() => said,
+            _ => own,
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod events;
+pub mod explain;
 pub mod import;
 pub mod keygen;
 pub mod load;
@@ -13,6 +14,7 @@ mod quantile;
 mod render;
 pub mod resource;
 pub mod simulate;
+mod situation;
 pub mod status;
 pub mod verify;
 pub mod witness;

@@ -1,18 +1,13 @@
 //! `heartbeat simulate`: where groups would go if nodes failed, by the rules that the nodes decide by.
 
-use std::{collections::HashSet, fmt::Write as _};
+use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
 use heartbeat_common::wire::NodeId;
-use heartbeat_core::placement::{Constraints, predict::Situation};
 use serde::Serialize;
 
-use super::{output, status};
-use crate::{
-    config::{Config, Role},
-    control::protocol::Status,
-    pulse,
-};
+use super::{output, situation::Seen, status};
+use crate::{config::Config, control::protocol::Status};
 
 /// What would become of a group.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -51,61 +46,17 @@ pub fn run(config: &Config, fail: &[String], json: bool) -> Result<()> {
 }
 
 fn simulate(config: &Config, status: &Status, fail: &[String]) -> Simulation {
-    let id = |name: &str| config.node_named(name).map(|node| node.id);
-    let lives = |name: &str| {
-        let node = status.nodes.iter().find(|node| node.name == name);
-        node.is_some_and(|node| matches!(node.state.as_str(), "up" | "suspect"))
-            && !fail.iter().any(|failed| failed == name)
-    };
-    let serves = |name: &str| {
-        let node = status.nodes.iter().find(|node| node.name == name);
-        node.is_some_and(|node| node.agent == "active")
-    };
-    let alive = config.nodes.iter().filter(|node| lives(&node.name)).count();
-    let needed = config.nodes.len() / 2 + 1;
-    let fit: HashSet<NodeId> = config
-        .nodes
-        .iter()
-        .filter(|node| node.role == Role::Member && lives(&node.name) && serves(&node.name))
-        .map(|node| node.id)
-        .collect();
-    let said = |group: usize| {
-        let name = &config.groups[group].name;
-        status.groups.iter().find(|said| said.name == *name)
-    };
-    let plans: Vec<_> = config.groups.iter().map(pulse::group_plan).collect();
-    let constraints = Constraints {
-        colocations: config.colocations.clone(),
-        orders: config.orders.clone(),
-    };
-    let situation = Situation {
-        plans: &plans,
-        constraints: &constraints,
-        fit: &|group, node| {
-            let barred = said(group).is_some_and(|said| {
-                let barred = said.barred.iter().chain(&said.blocked);
-                said.stopped
-                    || barred
-                        .filter_map(|name| id(name))
-                        .any(|barred| barred == node)
-            });
-            alive >= needed && fit.contains(&node) && !barred
-        },
-        // Who would go without a failure has had the time to.
-        movable: &|_| false,
-    };
-    let owner = |group| said(group)?.owner.as_deref().and_then(id);
-    let owners: Vec<_> = (0..plans.len()).map(owner).collect();
-    let then = situation.settle(&owners);
+    let seen = Seen::new(config, status, fail);
     let name = |node: &Option<NodeId>| {
         let node = config.node((*node)?)?;
         Some(node.name.clone())
     };
-    let groups = config.groups.iter().zip(owners.iter().zip(&then));
+    let then = seen.settle();
+    let groups = config.groups.iter().zip(seen.owners.iter().zip(&then));
     Simulation {
         failed: fail.to_vec(),
-        alive,
-        needed,
+        alive: seen.alive,
+        needed: config.nodes.len() / 2 + 1,
         groups: groups
             .map(|(group, (from, to))| Outlook {
                 group: group.name.clone(),

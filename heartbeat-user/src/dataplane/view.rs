@@ -227,6 +227,13 @@ impl LocalView {
         self.store_word(&local, std::mem::offset_of!(Local, config_generation));
     }
 
+    /// Which checks fail here, and the load per mille.
+    pub fn set_vitals(&self, health: Health, load: u16) {
+        let mut local = self.read();
+        (local.health, local.load) = (health.0, load);
+        self.store_word(&local, std::mem::offset_of!(Local, config_generation));
+    }
+
     /// Changes the word that begins with `groups_owned`.
     fn change(&self, change: impl FnOnce(&mut Local)) {
         let mut local = self.read();

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use anyhow::Result;
-use heartbeat_common::wire::NodeId;
+use heartbeat_common::wire::{Health, NodeId};
 use heartbeat_core::{cluster::Intent, group::Note, report::Report};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -32,6 +32,11 @@ pub enum Directive {
     Reported {
         node: NodeId,
         report: Report,
+    },
+    /// How this node is: which checks fail, and its load per mille.
+    Vitals {
+        health: Health,
+        load: u16,
     },
     /// This agent's latest report has this number from now on.
     Report {

@@ -28,7 +28,7 @@ use heartbeat_core::{
     Cluster, Command, Timing,
     cluster::{Member, Moment, Plan},
     group::{GroupPlan, Serving},
-    placement::Constraints,
+    placement::{Constraints, Layout},
 };
 use nix::sys::{
     epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
@@ -49,8 +49,7 @@ pub use stats::{GroupStats, PulseStats};
 /// places.
 #[derive(Debug)]
 pub struct Replan {
-    groups: Vec<GroupPlan>,
-    constraints: Constraints,
+    layout: Layout,
     auto_failback: bool,
     guarded: Vec<Vec<usize>>,
     guard: GuardView,
@@ -59,10 +58,8 @@ pub struct Replan {
 
 impl Replan {
     pub fn new(config: &Config, keys: &Keys, guard: GuardView) -> Self {
-        let (groups, constraints) = groups(config);
         Self {
-            groups,
-            constraints,
+            layout: layout(config),
             auto_failback: config.auto_failback,
             guarded: config.served_groups().iter().map(addresses).collect(),
             guard,
@@ -195,7 +192,6 @@ fn plan(config: &Config, incarnation: Incarnation) -> Plan {
         node: node.id,
         witness: node.role == Role::Witness,
     };
-    let (groups, constraints) = groups(config);
     Plan {
         local: config.local().id,
         timing: Timing {
@@ -207,30 +203,43 @@ fn plan(config: &Config, incarnation: Incarnation) -> Plan {
         },
         peers: config.peers().map(member).collect(),
         links: config.links.len(),
-        groups,
-        constraints,
+        layout: layout(config),
         auto_failback: config.auto_failback,
         incarnation,
     }
 }
 
-/// The groups that this node may serve, and what they have to do with each other.
-fn groups(config: &Config) -> (Vec<GroupPlan>, Constraints) {
-    let constraints = Constraints {
-        colocations: config.colocations.clone(),
-        orders: config.orders.clone(),
-    };
-    let groups = config.served_groups().iter();
-    (groups.map(group_plan).collect(), constraints)
+/// The groups that this node may serve, and what the configuration says of where they go.
+fn layout(config: &Config) -> Layout {
+    Layout {
+        groups: config.served_groups().iter().map(group_plan).collect(),
+        ..whole_layout(config)
+    }
+}
+
+/// The same with all groups, whoever may serve them.
+pub fn whole_layout(config: &Config) -> Layout {
+    let capacity = |node: &crate::config::Node| (node.id, node.capacity.clone());
+    Layout {
+        groups: config.groups.iter().map(group_plan).collect(),
+        constraints: Constraints {
+            colocations: config.colocations.clone(),
+            orders: config.orders.clone(),
+        },
+        policy: config.placement.clone(),
+        capacities: config.members().map(capacity).collect(),
+    }
 }
 
 /// A group as the core is to see it.
-pub fn group_plan(group: &Group) -> GroupPlan {
+fn group_plan(group: &Group) -> GroupPlan {
     GroupPlan {
         id: group.id,
         ranked: group.rank.clone(),
         locations: group.locations.clone(),
         stickiness: group.stickiness,
+        demand: group.demand.clone(),
+        rebalance: group.rebalance,
         supervised: true,
     }
 }
@@ -364,6 +373,10 @@ impl<S: Sink> Body<S> {
                 Directive::Move { group, to } => self.cluster.move_to(group, to),
                 Directive::Note { group, note } => self.cluster.note(group, note),
                 Directive::Reported { node, report } => self.cluster.reported(node, report),
+                Directive::Vitals { health, load } => {
+                    self.cluster.set_vitals(health, load);
+                    self.local.set_vitals(health, load);
+                }
                 Directive::Report { number } => self.local.set_report(number),
                 Directive::Replan(new) => self.replan(*new),
                 Directive::Intend(intent) => self.cluster.intend(intent),
@@ -375,7 +388,7 @@ impl<S: Sink> Body<S> {
 
     /// Goes on with a changed configuration.
     fn replan(&mut self, new: Replan) {
-        self.cluster.replan(new.groups, new.constraints);
+        self.cluster.replan(new.layout);
         self.cluster.set_auto_failback(new.auto_failback);
         (self.guarded, self.guard) = (new.guarded, new.guard);
         self.local.set_generation(new.generation);

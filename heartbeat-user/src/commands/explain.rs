@@ -1,0 +1,115 @@
+//! `heartbeat explain`: which nodes could have a group, in which order, and why: by the rule that the nodes
+//! decide by.
+
+use std::fmt::Write as _;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use super::{output, situation::Seen, status};
+use crate::{config::Config, control::protocol::Status};
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Explanation {
+    group: String,
+    /// Where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    strategy: &'static str,
+    /// The best first; those that cannot have it come last.
+    nodes: Vec<Place>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Place {
+    node: String,
+    /// Whether it could have the group now.
+    eligible: bool,
+    /// Points of the configuration, of colocations and of failing checks; `inf` and `-inf` are
+    /// 1,000,000 and -1,000,000.
+    points: i32,
+    /// What speaks for and against it, in words.
+    why: Vec<String>,
+}
+
+/// Prints how the group called `name` is placed.
+pub fn run(config: &Config, name: &str, json: bool) -> Result<()> {
+    let Some(group) = config.groups.iter().position(|group| group.name == name) else {
+        let known: Vec<_> = config.groups.iter().map(|group| group.name.as_str()).collect();
+        bail!("no group is called `{name}`; there are {}", known.join(", "));
+    };
+    let status = status::ask(&config.socket())?;
+    let found = explain(config, &status, group);
+    let text = if json {
+        serde_json::to_string(&found)? + "\n"
+    } else {
+        render(&found, &status)
+    };
+    output::print(&text).map(drop)
+}
+
+fn explain(config: &Config, status: &Status, group: usize) -> Explanation {
+    let seen = Seen::new(config, status, &[]);
+    let place = |ranked: heartbeat_core::placement::Ranked| {
+        let node = config.node(ranked.node)?;
+        let why = ranked.why.iter().map(|why| why.named(&config.utilization).to_string());
+        let mut why: Vec<String> = why.collect();
+        let shown = status.nodes.iter().find(|shown| shown.name == node.name);
+        let complaint = shown.filter(|shown| !shown.failing.is_empty());
+        why.extend(complaint.map(|shown| format!("failing: {}", shown.failing.join(", "))));
+        Some(Place {
+            node: node.name.clone(),
+            eligible: ranked.bar.is_none(),
+            points: ranked.points.points(),
+            why,
+        })
+    };
+    let mut nodes: Vec<Place> = seen.rank(group).into_iter().filter_map(place).collect();
+    let silent: Vec<_> = config
+        .members()
+        .filter(|member| nodes.iter().all(|place| place.node != member.name))
+        .map(|member| Place {
+            node: member.name.clone(),
+            eligible: false,
+            points: config.groups[group].location(member.id).points(),
+            why: vec!["down".to_owned()],
+        })
+        .collect();
+    nodes.extend(silent);
+    Explanation {
+        group: config.groups[group].name.clone(),
+        owner: seen.shown(group).and_then(|shown| shown.owner.clone()),
+        strategy: config.placement.strategy.as_str(),
+        nodes,
+    }
+}
+
+fn render(found: &Explanation, status: &Status) -> String {
+    let mut text = String::new();
+    let place = match &found.owner {
+        Some(owner) => format!("is on {owner}"),
+        None => "runs nowhere".to_owned(),
+    };
+    let _ = writeln!(
+        text,
+        "Group {} {place} (strategy {}, as node {} sees it)",
+        found.group, found.strategy, status.node
+    );
+    for place in &found.nodes {
+        let verdict = match (place.eligible, found.owner.as_ref() == Some(&place.node)) {
+            (_, true) => "has it".to_owned(),
+            (true, false) => "could have it".to_owned(),
+            (false, false) => "CANNOT have it".to_owned(),
+        };
+        let mut why = place.why.join(", ");
+        if why.is_empty() {
+            "by its place in the group's preference".clone_into(&mut why);
+        }
+        let _ = writeln!(
+            text,
+            "  * {}: {verdict}, {} points: {why}",
+            place.node, place.points
+        );
+    }
+    text
+}

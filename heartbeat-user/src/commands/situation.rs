@@ -1,0 +1,129 @@
+//! The cluster as a status shows it, in the terms by which the nodes decide where groups go.
+
+use std::collections::HashSet;
+
+use heartbeat_common::wire::{Health, NodeId, NodeState};
+use heartbeat_core::{
+    peer::PeerState,
+    placement::{Bar, Layout, NodeView, Ranked, predict::Situation},
+};
+
+use crate::{
+    config::{Config, Role},
+    control::protocol::{Group, Node, Status},
+    pulse,
+};
+
+/// What [`Situation`] borrows.
+pub(super) struct Seen<'a> {
+    config: &'a Config,
+    status: &'a Status,
+    layout: Layout,
+    nodes: Vec<NodeView>,
+    pub(super) owners: Vec<Option<NodeId>>,
+    /// Voters that live.
+    pub(super) alive: usize,
+}
+
+impl<'a> Seen<'a> {
+    /// The cluster as `status` has it, if the nodes that `fail` names failed too.
+    pub(super) fn new(config: &'a Config, status: &'a Status, fail: &[String]) -> Self {
+        let layout = pulse::whole_layout(config);
+        let failed: HashSet<&str> = fail.iter().map(String::as_str).collect();
+        let lives = |node: &&Node| {
+            let heard = !matches!(node.state.as_str(), "unknown" | "down");
+            heard && !failed.contains(node.name.as_str())
+        };
+        let shown = status.nodes.iter().filter(lives);
+        let view = |shown: &Node| {
+            let node = config.node_named(&shown.name)?;
+            let view = NodeView::new(node.id, layout.capacity(node.id));
+            let health = health(config, shown);
+            Some(NodeView {
+                bar: Bar::of_peer(state(&shown.state), said(&shown.agent), health),
+                health,
+                load: shown.load.unwrap_or(0),
+                ..view
+            })
+        };
+        let members = shown.clone().filter(|node| {
+            let node = config.node_named(&node.name);
+            node.is_some_and(|node| node.role == Role::Member)
+        });
+        let quorate = shown.clone().count() > config.nodes.len() / 2;
+        let nodes = members.filter_map(view).map(|view| NodeView {
+            // Without a majority nobody gets anything.
+            bar: view.bar.or((!quorate).then_some(Bar::Starting)),
+            ..view
+        });
+        let owner = |group: &crate::config::Group| {
+            let shown = status.groups.iter().find(|shown| shown.name == group.name)?;
+            let owner = shown.owner.as_deref()?;
+            Some(config.node_named(owner)?.id)
+        };
+        Self {
+            owners: config.groups.iter().map(owner).collect(),
+            nodes: nodes.collect(),
+            alive: shown.count(),
+            config,
+            status,
+            layout,
+        }
+    }
+
+    /// Where all groups are in the end.
+    pub(super) fn settle(&self) -> Vec<Option<NodeId>> {
+        self.situated(|situation| situation.settle(&self.owners))
+    }
+
+    /// The nodes for one group, the best first; all that are down come last.
+    pub(super) fn rank(&self, group: usize) -> Vec<Ranked> {
+        self.situated(|situation| situation.rank(group, &self.owners))
+    }
+
+    pub(super) fn shown(&self, group: usize) -> Option<&'a Group> {
+        let name = &self.config.groups[group].name;
+        self.status.groups.iter().find(|shown| shown.name == *name)
+    }
+
+    fn situated<R>(&self, look: impl FnOnce(&Situation<'_>) -> R) -> R {
+        let situation = Situation {
+            layout: &self.layout,
+            nodes: &self.nodes,
+            barred: &|group, node| {
+                let shown = self.shown(group);
+                let barred = shown.map(|shown| shown.barred.iter().chain(&shown.blocked));
+                let name = self.config.node(node).map(|node| &node.name);
+                barred.is_some_and(|mut barred| barred.any(|barred| Some(barred) == name))
+            },
+            stopped: &|group| self.shown(group).is_some_and(|shown| shown.stopped),
+            // Who would go without a failure has had the time to.
+            movable: &|_| false,
+        };
+        look(&situation)
+    }
+}
+
+/// The checks that fail on a node, by what it says of their names.
+fn health(config: &Config, shown: &Node) -> Health {
+    let fatal = shown.state == "unhealthy";
+    let failing = shown.failing.iter().filter_map(|failing| {
+        let number = config.health.iter().position(|check| check.name == *failing);
+        Some(Health::of(number?, fatal))
+    });
+    let health = failing.fold(Health::default(), Health::and);
+    match fatal && health.is_well() {
+        true => Health::of(0, true),
+        false => health,
+    }
+}
+
+fn state(name: &str) -> PeerState {
+    let mut all = PeerState::ALL.into_iter();
+    all.find(|state| state.name() == name).unwrap_or_default()
+}
+
+fn said(name: &str) -> NodeState {
+    let mut all = NodeState::ALL.into_iter();
+    all.find(|state| state.name() == name).unwrap_or_default()
+}
