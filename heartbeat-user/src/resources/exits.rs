@@ -25,6 +25,8 @@ enum Asked {
     Watch(Process, Waiter),
     /// Somebody does not wait any more, or means something else by it.
     Changed,
+    /// Whether all before this has been heard.
+    Settled(oneshot::Sender<()>),
 }
 
 /// Who waits for the end of a process, and how to tell.
@@ -63,6 +65,13 @@ impl Watcher {
     /// [`ProcessExits::watch`].
     pub fn watch(&self, process: Process, health: Health) -> End {
         self.ask(process, health, Until::Ends)
+    }
+
+    /// Ends when all that was taken back before has been.
+    pub async fn settled(&self) {
+        let (told, settled) = oneshot::channel();
+        let _ = self.asked.send(Asked::Settled(told));
+        let _ = settled.await;
     }
 
     /// Ends when nothing is left of `process` but what its parent has to reap. Fails only if the kernel lets
@@ -167,6 +176,7 @@ async fn serve(exits: ProcessExits, mut inbox: mpsc::UnboundedReceiver<Asked>) {
             asked = inbox.recv() => match asked {
                 Some(Asked::Watch(process, waiter)) => service.watch(process, waiter),
                 Some(Asked::Changed) => service.review(),
+                Some(Asked::Settled(told)) => drop(told.send(())),
                 None => return,
             },
             exit = service.exits.next() => service.ended(exit),
