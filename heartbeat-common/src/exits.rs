@@ -19,7 +19,9 @@ pub struct WatchedProcess {
     pub since: u64,
     /// The watcher's own word for it.
     pub token: u32,
-    pub reserved: u32,
+    /// What its end means for the node: a [`crate::wire::Health`], 0 for nothing. The kernel adds it to
+    /// [`crate::maps::Local::kernel_health`] before it tells.
+    pub health: u32,
 }
 
 /// What the `exits` ring buffer carries: a watched process ends.

@@ -8,11 +8,11 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use crate::{
     siphash::SipKey,
-    wire::{LeaseEntry, Liveness, MAX_LEASES, MAX_LINKS},
+    wire::{Health, LeaseEntry, Liveness, MAX_LEASES, MAX_LINKS},
 };
 
 /// Grows whenever a layout below changes. The `config` map carries it.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 /// Nodes beside our own that one configuration may have.
 pub const MAX_PEERS: usize = 1_024;
 /// Rows of the `peers` and `watch` maps.
@@ -139,6 +139,7 @@ pub struct Local {
     pub pulse_tick_at: u64,
     pub reason_tick_at: u64,
     pub config_generation: u32,
+    /// A [`Health`], as the agent sees it.
     pub health: u16,
     pub load: u16,
     pub groups_owned: u16,
@@ -148,15 +149,26 @@ pub struct Local {
     pub key_id: u8,
     /// Number of the latest report that the agent has for its peers; 0 is none.
     pub report: u32,
+    /// A [`Health`] that counts beside `health`: checks whose process has ended, as the kernel has seen and
+    /// the agent perhaps not yet. The kernel only adds to it, the agent only takes away.
+    pub kernel_health: u32,
+    pub reserved: u32,
 }
 
 impl Local {
+    /// Which checks fail, whoever found out.
+    #[inline(always)]
+    pub const fn health(&self) -> Health {
+        // A `Health` has 16 bits; nobody writes others.
+        Health(self.health | self.kernel_health as u16)
+    }
+
     /// The liveness vector at `now`.
     #[inline(always)]
     pub fn liveness(&self, now: u64) -> Liveness {
         Liveness {
             state: self.state,
-            health: self.health,
+            health: self.health().0,
             load: self.load,
             groups_owned: self.groups_owned,
             config_generation: self.config_generation,
@@ -352,12 +364,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layouts_are_those_of_version_2() {
+    fn layouts_are_those_of_version_4() {
         // A change here needs a new LAYOUT_VERSION.
-        assert_eq!(LAYOUT_VERSION, 3);
+        assert_eq!(LAYOUT_VERSION, 4);
         assert_eq!(size_of::<Config>(), 40);
         assert_eq!(size_of::<Key>(), 24);
-        assert_eq!(size_of::<Local>(), 48);
+        assert_eq!(size_of::<Local>(), 56);
         assert_eq!(size_of::<Link>(), 8);
         assert_eq!(size_of::<PeerSlot>(), 8);
         assert_eq!(size_of::<PeerRow>(), 368);
@@ -391,6 +403,19 @@ mod tests {
         assert_eq!(local.liveness(500).pulse_age_us, 0);
         assert_eq!(local.liveness(4_500).pulse_age_us, 3);
         assert_eq!(local.liveness(u64::MAX).pulse_age_us, u32::MAX);
+    }
+
+    #[test]
+    fn what_the_kernel_has_seen_counts_beside_what_the_agent_says() {
+        let local = Local {
+            health: Health::of(0, false).0,
+            kernel_health: Health::of(3, true).0.into(),
+            ..Local::default()
+        };
+        let said = Health(local.liveness(0).health);
+        assert_eq!(said, local.health());
+        assert!(said.fails(0) && said.fails(3) && said.is_fatal());
+        assert_eq!(said.failing(), 2);
     }
 
     #[test]

@@ -206,6 +206,13 @@ impl Health {
         number < Self::MAX_CHECKS && self.0 & (1 << number) != 0
     }
 
+    /// Of the checks that fail only those in `others`; fatal still, if it was, while one is left.
+    #[inline(always)]
+    pub const fn only(self, others: Self) -> Self {
+        let left = self.0 & (others.0 | Self::FATAL);
+        Self(if left == Self::FATAL { 0 } else { left })
+    }
+
     /// How many checks fail.
     #[inline(always)]
     pub const fn failing(self) -> u32 {

@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use heartbeat_common::exits::{ExitEvent, MAX_WATCHED, WatchedProcess};
 
-use crate::tables::now;
+use crate::tables::{add_health, now};
 
 /// Room for the ends of all watched processes at once, each with the ring's own 8 bytes.
 const EXIT_BYTES: usize = 64 * 1024;
@@ -28,19 +28,24 @@ pub(crate) fn is_leader() -> bool {
     (ids >> 32) as u32 == ids as u32
 }
 
-/// The current process ends: says so if it is watched, once.
+/// The current process ends: says so if it is watched, once; and at once in every heartbeat from here on, if the
+/// node is not well without it.
 #[inline(always)]
 pub(crate) fn tell() {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: the entry may be removed and used anew meanwhile, by an agent that changes its mind: then
     // the token is another's, which that agent does not go by alone.
-    let Some(token) = (unsafe { PROCESSES.get(pid) }).map(|watched| watched.token) else {
+    let Some(watched) = (unsafe { PROCESSES.get(pid) }) else {
         return;
     };
+    let (token, health) = (watched.token, watched.health);
     let at = now();
     if PROCESSES.remove(pid).is_err() {
         // Who removed it did not want to hear any more.
         return;
+    }
+    if health != 0 {
+        add_health(health);
     }
     // Without room it goes unsaid here; the agent has other ways to notice, later.
     if let Some(mut event) = EXITS.reserve(0) {

@@ -1,5 +1,7 @@
 //! The maps, and how the per-packet functions reach them.
 
+use core::{arch::asm, mem::offset_of};
+
 use aya_ebpf::{
     btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
     helpers::bpf_ktime_get_boot_ns,
@@ -110,6 +112,29 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn votes(&mut self, fill: impl FnOnce(&mut VoteEvent) -> Option<bool>) {
         acceptor::tell(fill);
+    }
+}
+
+/// Adds to what the kernel knows of this node's health.
+#[inline(always)]
+pub(crate) fn add_health(health: u32) {
+    // Together with the reserved word behind it: this target has no 32-bit registers.
+    const AT: usize = offset_of!(Local, kernel_health);
+    const _: () = assert!(AT.is_multiple_of(8) && AT + 8 == size_of::<Local>());
+    let [a, b, c, d] = health.to_ne_bytes();
+    let bits = u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0]);
+    if let Some(local) = LOCAL.get_ptr_mut(0) {
+        // SAFETY: map values live as long as the program, and the word is aligned and within. The agent takes
+        // away what it has seen at the same time, so this has to be one atomic instruction; core has none
+        // for this target.
+        unsafe {
+            asm!(
+                "lock *(u64 *)({word} + 0) |= {bits}",
+                word = in(reg) local.byte_add(AT),
+                bits = in(reg) bits,
+                options(nostack),
+            );
+        }
     }
 }
 

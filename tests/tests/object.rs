@@ -251,6 +251,8 @@ fn type_information_names_every_field_where_it_is() {
             state,
             key_id,
             report,
+            kernel_health,
+            reserved,
         })
     );
     assert_eq!(
@@ -290,7 +292,7 @@ fn type_information_names_every_field_where_it_is() {
         layout!(WatchedProcess {
             since,
             token,
-            reserved
+            health
         })
     );
     assert_eq!(value_of("exits"), layout!(ExitEvent { pid, token, at }));

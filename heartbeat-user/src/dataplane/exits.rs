@@ -25,6 +25,7 @@ use aya::{
 use heartbeat_common::{
     exits::{ExitEvent, WatchedProcess},
     time::Boottime,
+    wire::Health,
 };
 use tokio::io::unix::AsyncFd;
 
@@ -115,16 +116,20 @@ impl ProcessExits {
     /// Tells of the end of the process that has the id `pid` now, also if that has begun already. Who
     /// watches a process twice is told once, of the later `token`.
     ///
+    /// `health` is what the end means for the node: the kernel program says so in every heartbeat from the end
+    /// on, before anybody is told here, until [`LocalView::set_health`](super::LocalView::set_health) takes it
+    /// away. Without the program it is of no effect.
+    ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn watch(&mut self, pid: u32, token: u32) -> Result<(), WatchError> {
+    pub fn watch(&mut self, pid: u32, token: u32, health: Health) -> Result<(), WatchError> {
         // First, so that whatever happens to the id from here on, this process is the one we mean.
         let process = Process::open(pid).map_err(|error| match error.raw_os_error() {
             Some(libc::ESRCH) => WatchError::Gone { pid },
             _ => WatchError::Refused { pid, error },
         })?;
         if let Some(kernel) = &mut self.kernel
-            && let Err(error) = kernel.watch(pid, token)
+            && let Err(error) = kernel.watch(pid, token, health)
         {
             log::warn!(
                 "the kernel does not watch process {pid} ({error}): its end is noticed only when all \
@@ -133,6 +138,15 @@ impl ProcessExits {
         }
         self.watched.insert(pid, Watched { token, process });
         Ok(())
+    }
+
+    /// Changes what the end of a watched process means for the node.
+    pub fn set_health(&mut self, pid: u32, health: Health) {
+        if let Some(kernel) = &mut self.kernel
+            && let Some(watched) = self.watched.get(&pid)
+        {
+            kernel.set_health(pid, watched.token, health);
+        }
     }
 
     /// From here on the end of this process is not told.
@@ -235,13 +249,22 @@ impl Kernel {
         })
     }
 
-    fn watch(&mut self, pid: u32, token: u32) -> Result<(), MapError> {
-        let entry = WatchedProcess {
-            since: clock::now().as_nanos(),
-            token,
-            reserved: 0,
-        };
-        self.processes.insert(pid, entry, 0)
+    fn watch(&mut self, pid: u32, token: u32, health: Health) -> Result<(), MapError> {
+        self.processes.insert(pid, entry(token, health), 0)
+    }
+
+    fn set_health(&mut self, pid: u32, token: u32, health: Health) {
+        // Not if the program has removed it meanwhile: then its end is on its way to us.
+        let exist = u64::from(aya_obj::generated::BPF_EXIST);
+        match self.processes.insert(pid, entry(token, health), exist) {
+            Ok(()) => {}
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(error) => log::warn!(
+                "could not tell the kernel what the end of process {pid} means: {error}; the agent \
+                 goes by it all the same, a little later"
+            ),
+        }
     }
 
     fn watches(&self, pid: u32) -> bool {
@@ -271,6 +294,14 @@ impl Kernel {
                 Poll::Ready(Err(_)) | Poll::Pending => return Poll::Pending,
             }
         }
+    }
+}
+
+fn entry(token: u32, health: Health) -> WatchedProcess {
+    WatchedProcess {
+        since: clock::now().as_nanos(),
+        token,
+        health: health.0.into(),
     }
 }
 

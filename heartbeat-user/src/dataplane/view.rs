@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use heartbeat_common::{
     maps::{GuardRow, Local, MAX_VIPS, PeerRow},
     time::Boottime,
-    wire::{Incarnation, NodeState},
+    wire::{Health, Incarnation, NodeState},
 };
 use heartbeat_core::Rows;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -218,6 +218,36 @@ impl LocalView {
     /// The number of this agent's latest report.
     pub fn set_report(&self, number: u32) {
         self.change(|local| local.report = number);
+    }
+
+    /// Which checks fail, and of which of them a process is `watched` by the kernel now: what it knows of any
+    /// other is out of date, since we know better.
+    pub fn set_health(&self, health: Health, watched: Health) {
+        let mut local = self.read();
+        local.health = health.0;
+        self.store_word(&local, std::mem::offset_of!(Local, health));
+        // Only now, so that no heartbeat says neither.
+        const KERNEL: usize = std::mem::offset_of!(Local, kernel_health) / size_of::<u64>();
+        let word = &self.words.get()[KERNEL];
+        let mut seen = word.load(Ordering::Acquire);
+        while seen != 0 {
+            let mut words = [0; LOCAL_WORDS];
+            words[KERNEL] = seen;
+            let mut local: Local = bytemuck::cast(words);
+            let known = Health(local.kernel_health as u16);
+            local.kernel_health = known.only(watched).0.into();
+            let left: [u64; LOCAL_WORDS] = bytemuck::cast(local);
+            // The kernel may add to it at the same time.
+            match word.compare_exchange(seen, left[KERNEL], Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Which checks fail, as heartbeats say: what was set, and what the kernel has seen since.
+    pub fn health(&self) -> Health {
+        self.read().health()
     }
 
     /// What is to be the same of all nodes' configurations, as a number.

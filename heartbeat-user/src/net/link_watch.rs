@@ -1,4 +1,4 @@
-//! Tells when an interface of this host gets its carrier back.
+//! Tells when an interface of this host gets its carrier back, or when anything changes about one.
 //!
 //! It listens to the kernel's announcements (rtnetlink(7), RTMGRP_LINK) and changes nothing.
 
@@ -56,6 +56,23 @@ impl LinkWatch {
 
     /// Index of the next interface that gets its carrier back. Can be dropped at any await.
     pub async fn next(&mut self) -> Result<u32> {
+        loop {
+            // If some announcements were lost, whatever came up among them is announced late.
+            if let Some(len) = self.announcement().await?
+                && let Some(index) = came_up(&self.buffer[..len], &mut self.carriers)
+            {
+                return Ok(index);
+            }
+        }
+    }
+
+    /// Ends when something changes about an interface, or may have. Can be dropped at any await.
+    pub async fn changed(&mut self) -> Result<()> {
+        self.announcement().await.map(drop)
+    }
+
+    /// Length of the next datagram, which is in the buffer; `None` if some were lost.
+    async fn announcement(&mut self) -> Result<Option<usize>> {
         if let Some(fresh) = self.fresh.take() {
             // SAFETY: the descriptor is owned by what is registered, and closed only when that drops.
             self.socket = Some(unsafe { AsyncFd::register(fresh) }?);
@@ -64,14 +81,10 @@ impl LinkWatch {
         loop {
             let mut ready = socket.readable().await?;
             match recv(socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
-                Ok(len) => {
-                    if let Some(index) = came_up(&self.buffer[..len], &mut self.carriers) {
-                        return Ok(index);
-                    }
-                }
+                Ok(len) => return Ok(Some(len)),
                 Err(Errno::EAGAIN) => ready.clear_ready(),
-                // Some announcements were lost: whatever came up among them is announced late.
-                Err(Errno::ENOBUFS | Errno::EINTR) => {}
+                Err(Errno::ENOBUFS) => return Ok(None),
+                Err(Errno::EINTR) => {}
                 Err(error) => return Err(error).context("could not read from rtnetlink"),
             }
         }

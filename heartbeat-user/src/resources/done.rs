@@ -36,7 +36,7 @@ impl Done {
     }
 
     /// Of a program that ran.
-    pub(super) fn of(ended: &Ended) -> Self {
+    pub(crate) fn of(ended: &Ended) -> Self {
         Self {
             outcome: outcome(ended),
             message: last_words(ended),
@@ -45,7 +45,7 @@ impl Done {
     }
 
     /// Of a program that could not be run.
-    pub(super) fn not_run(path: &Path, error: &io::Error) -> Self {
+    pub(crate) fn not_run(path: &Path, error: &io::Error) -> Self {
         let tried = format!("could not run {}: {error}", path.display());
         match error.kind() {
             io::ErrorKind::NotFound if path.exists() => Self::exited(

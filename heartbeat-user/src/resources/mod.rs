@@ -8,7 +8,7 @@ mod exits;
 pub mod ocf;
 pub mod process;
 mod sys;
-mod systemd;
+pub(crate) mod systemd;
 mod timeouts;
 pub mod watch;
 
@@ -22,7 +22,7 @@ use heartbeat_core::resource::{Action, Outcome};
 
 pub use self::{
     done::Done,
-    exits::Watcher,
+    exits::{End, Unwatched, Watcher},
     timeouts::{INTERVAL, TIMEOUT, Timeouts},
 };
 use self::{exec::Services, ocf::Library, systemd::Systemd, timeouts::Advice};

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use heartbeat_common::wire::Health;
 use heartbeat_user::dataplane::ProcessExits;
 use nix::unistd::{SysconfVar, sysconf};
 use serde::Serialize;
@@ -124,7 +125,7 @@ fn hear(runtime: &Runtime, exits: &mut ProcessExits, role: Role) -> Result<Optio
         settled(process.pid(), role)
     })?;
     runtime.block_on(async {
-        exits.watch(process.pid(), 0)?;
+        exits.watch(process.pid(), 0, Health::default())?;
         let killed = boottime();
         process.kill()?;
         let exit = tokio::time::timeout(PATIENCE, exits.next()).await;

@@ -8,7 +8,10 @@ use aya::{
     maps::{HashMap, MapData, RingBuf},
     programs::{ProgramError, RawTracePoint},
 };
-use heartbeat_common::exits::{ExitEvent, WatchedProcess};
+use heartbeat_common::{
+    exits::{ExitEvent, WatchedProcess},
+    wire::Health,
+};
 use heartbeat_tests::{e2e::Program, kernel, wait_until};
 use heartbeat_user::dataplane::{Exit, ProcessExits, WatchError};
 use nix::sys::signal::Signal;
@@ -69,7 +72,7 @@ impl Agent {
     /// Watches within the runtime.
     pub(crate) fn watch(&mut self, pid: u32, token: u32) -> Result<(), WatchError> {
         let _inside = self.runtime.enter();
-        self.exits.watch(pid, token)
+        self.exits.watch(pid, token, Health::default())
     }
 
     pub(crate) fn next(&mut self) -> Result<Exit> {

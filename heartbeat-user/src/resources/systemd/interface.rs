@@ -47,6 +47,9 @@ pub(super) trait Unit {
     gen_blocking = false
 )]
 pub(super) trait Service {
+    /// The number of its main process; 0 if it has none.
+    #[zbus(property(emits_changed_signal = "false"), name = "MainPID")]
+    fn main_pid(&self) -> zbus::Result<u32>;
     /// Why it failed.
     #[zbus(property(emits_changed_signal = "false"))]
     fn result(&self) -> zbus::Result<String>;

@@ -9,6 +9,7 @@ use std::{future::Future, time::Duration};
 
 use futures_lite::StreamExt as _;
 use heartbeat_core::resource::{Action, ExitCode, Outcome};
+use nix::unistd::Pid;
 use tokio::time::{Instant, sleep, timeout};
 use zbus::{connection::Builder, fdo::PropertiesProxy, zvariant::OwnedObjectPath};
 
@@ -28,7 +29,7 @@ const MODE: &str = "replace";
 
 /// A manager of units.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Systemd {
+pub(crate) struct Systemd {
     /// D-Bus address; the system bus if not given.
     pub bus: Option<String>,
 }
@@ -142,6 +143,13 @@ impl Systemd {
             }
             sleep(TRY_AGAIN).await;
         }
+    }
+
+    /// The main process of a service; `None` if it has none now.
+    pub(crate) async fn main_process(&self, unit: &str) -> zbus::Result<Option<Pid>> {
+        let pid = self.open(unit).await?.service.main_pid().await?;
+        let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+        Ok(pid.map(Pid::from_raw))
     }
 
     async fn open<'a>(&self, name: &'a str) -> zbus::Result<Handle<'a>> {

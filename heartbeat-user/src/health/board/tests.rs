@@ -1,0 +1,144 @@
+use std::{
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use super::*;
+use crate::config::HealthKind;
+
+const FATAL: Meaning = Meaning::Fatal;
+const DEGRADED: Meaning = Meaning::Degraded;
+
+fn check(name: &str, meaning: Meaning) -> HealthCheck {
+    HealthCheck {
+        name: name.to_owned(),
+        kind: HealthKind::Disk(PathBuf::from("/")),
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        rise: 1,
+        fall: 1,
+        meaning,
+    }
+}
+
+fn good() -> Verdict {
+    Ok("good".to_owned())
+}
+
+fn bad() -> Verdict {
+    Err("bad".to_owned())
+}
+
+/// A board with these checks, whose tickets are their numbers; and what it tells.
+fn board(trusted: bool, meanings: &[Meaning]) -> (Arc<Board>, mpsc::Receiver<Notice>) {
+    let (tell, told) = mpsc::channel();
+    let board = Board::new(Box::new(move |notice| tell.send(notice).unwrap()));
+    let entries = meanings.iter().zip(0..).map(|(meaning, number)| {
+        Entry::new(check(&format!("c{number}"), *meaning), number, trusted)
+    });
+    board.set(entries.collect());
+    (Arc::new(board), told)
+}
+
+/// Number, whether it is well, and message of the turns; and the sums.
+fn told(inbox: &mpsc::Receiver<Notice>) -> (Vec<(usize, bool, String)>, Vec<Sum>) {
+    let (mut turns, mut sums) = (Vec::new(), Vec::new());
+    for notice in inbox.try_iter() {
+        match notice {
+            Notice::Sum(sum) => sums.push(sum),
+            Notice::Turn(turn) => turns.push((turn.number, turn.well, turn.message)),
+        }
+    }
+    (turns, sums)
+}
+
+fn health(bits: u16) -> Sum {
+    Sum {
+        health: Health(bits),
+        watched: Health::default(),
+    }
+}
+
+#[test]
+fn what_is_fatal_counts_until_the_first_look_has_ended_and_nobody_is_told_of_a_turn() {
+    let (board, inbox) = board(false, &[FATAL, DEGRADED]);
+    assert_eq!(told(&inbox), (vec![], vec![health(0x8001)]));
+    board.look(1, good());
+    assert_eq!(told(&inbox), (vec![], vec![]));
+    board.look(0, good());
+    assert_eq!(told(&inbox), (vec![], vec![health(0)]));
+}
+
+#[test]
+fn a_check_that_begins_unwell_is_told_though_the_sum_stays() {
+    let (board, inbox) = board(false, &[FATAL]);
+    told(&inbox);
+    board.look(0, bad());
+    assert_eq!(told(&inbox), (vec![(0, false, "bad".to_owned())], vec![]));
+    board.look(0, good());
+    let well = vec![(0, true, "good".to_owned())];
+    assert_eq!(told(&inbox), (well, vec![health(0)]));
+}
+
+#[test]
+fn one_that_is_trusted_counts_only_once_it_has_failed() {
+    let (board, inbox) = board(true, &[FATAL]);
+    assert_eq!(told(&inbox).1, [health(0)]);
+    board.look(0, bad());
+    assert_eq!(told(&inbox).1, [health(0x8001)]);
+}
+
+#[test]
+fn the_sum_is_of_all_and_fatal_while_one_of_those_that_fail_is() {
+    let (board, inbox) = board(true, &[DEGRADED, FATAL, DEGRADED]);
+    for (ticket, verdict, sum) in [
+        (0, bad(), 0x0001),
+        (1, bad(), 0x8003),
+        (2, bad(), 0x8007),
+        (1, good(), 0x0005),
+        (0, good(), 0x0004),
+    ] {
+        board.look(ticket, verdict);
+        assert_eq!(told(&inbox).1.last(), Some(&health(sum)), "{ticket}");
+    }
+    assert_eq!(board.sum(), health(4));
+}
+
+#[test]
+fn an_end_is_told_at_once_and_with_it_that_the_kernel_watches_no_more() {
+    let (board, inbox) = board(true, &[DEGRADED, FATAL]);
+    board.look(1, good());
+    board.watched(1, true);
+    let watched = Sum {
+        watched: Health::of(1, true),
+        ..Sum::default()
+    };
+    assert_eq!(told(&inbox).1, [Sum::default(), watched]);
+    board.fail(1, "gone".to_owned());
+    // In one: with two, heartbeats could say in between that all is well.
+    assert_eq!(
+        told(&inbox),
+        (vec![(1, false, "gone".to_owned())], vec![health(0x8002)])
+    );
+    // The kernel may have said so meanwhile all the same.
+    board.unwatched(1);
+    assert_eq!(told(&inbox), (vec![], vec![health(0x8002)]));
+}
+
+#[test]
+fn looks_of_checks_that_are_no_more_do_not_count() {
+    let (board, inbox) = board(true, &[FATAL]);
+    told(&inbox);
+    board.look(7, bad());
+    board.fail(7, String::new());
+    board.watched(7, true);
+    assert_eq!(told(&inbox), (vec![], vec![]));
+    let [status] = &board.statuses()[..] else {
+        panic!("one check");
+    };
+    assert_eq!(
+        (status.state, status.message.as_str()),
+        (State::Unknown, "")
+    );
+}

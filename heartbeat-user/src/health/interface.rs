@@ -1,0 +1,70 @@
+//! Whether an interface has a carrier: looked at after each interval, and when the kernel says that something
+//! has changed.
+
+use tokio::{
+    select,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{Verdict, aside::Aside, runner::Runner};
+use crate::net::{LinkWatch, Netlink};
+
+/// Never ends. Can be dropped at any await.
+pub(super) async fn run(runner: &Runner, name: &str) {
+    let mut announcements = LinkWatch::open()
+        .inspect_err(|error| {
+            log::warn!("{name} is looked at after each interval only: {error:#}");
+        })
+        .ok();
+    // Whoever holds the kernel's lock of all interfaces holds up the question, too.
+    let thread = Aside::new("health-link".to_owned());
+    loop {
+        let found = look(runner, name, &thread).await;
+        let mut good = found.is_ok();
+        runner.note(found);
+        let next = Instant::now() + runner.interval();
+        // Only what has changed is counted before its time: others' announcements say nothing of this one.
+        while Instant::now() < next {
+            select! {
+                () = sleep_until(next) => break,
+                () = changed(&mut announcements) => {}
+            }
+            let found = look(runner, name, &thread).await;
+            if good != found.is_ok() {
+                good = found.is_ok();
+                runner.note(found);
+            }
+        }
+    }
+}
+
+async fn look(runner: &Runner, name: &str, thread: &Aside) -> Verdict {
+    let limit = runner.check.timeout;
+    let name = name.to_owned();
+    match timeout(limit, thread.look(move || carrier(&name))).await {
+        Ok(verdict) => verdict,
+        Err(_) => Err(format!("took longer than {limit:?}")),
+    }
+}
+
+fn carrier(name: &str) -> Verdict {
+    let mut netlink = Netlink::open().map_err(|error| error.to_string())?;
+    match netlink.interface(name) {
+        Ok(interface) if interface.carrier => Ok(String::new()),
+        Ok(interface) if interface.up => Err(format!("{name} has no carrier")),
+        Ok(_) => Err(format!("{name} is switched off")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Ends when something may have changed; never if that cannot be heard of.
+async fn changed(announcements: &mut Option<LinkWatch>) {
+    if let Some(watch) = announcements {
+        match watch.changed().await {
+            Ok(()) => return,
+            Err(error) => log::warn!("the kernel tells of no more changes of links: {error:#}"),
+        }
+    }
+    *announcements = None;
+    std::future::pending::<()>().await;
+}

@@ -1,0 +1,70 @@
+//! The looks that need nothing but to be had again and again.
+
+use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+
+use super::{Verdict, aside::Aside, disk, http, tcp};
+use crate::{
+    config::HttpTarget,
+    resources::{
+        Done,
+        process::{self, Program},
+    },
+};
+
+/// A look that is being had.
+pub(super) type Looking = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+
+/// What killing a program and its children takes at most, unless it cannot be done.
+pub(super) const KILLING: Duration = Duration::from_secs(1);
+
+/// What is looked at, and how.
+pub(super) enum Eye {
+    Exec(Program, Duration),
+    Tcp(SocketAddr),
+    Http(HttpTarget),
+    Disk {
+        thread: Arc<Aside>,
+        directory: PathBuf,
+        node: String,
+    },
+}
+
+impl Eye {
+    pub(super) fn look(&self) -> Looking {
+        match self {
+            Self::Exec(program, limit) => Box::pin(exec(program.clone(), *limit)),
+            Self::Tcp(address) => Box::pin(tcp::look(*address)),
+            Self::Http(target) => Box::pin(http::look(target.clone())),
+            Self::Disk {
+                thread,
+                directory,
+                node,
+            } => {
+                let (directory, node) = (directory.clone(), node.clone());
+                thread.look(move || disk::write(&directory, &node))
+            }
+        }
+    }
+
+    /// Whether a look may go on after its time, beyond our reach.
+    pub(super) fn may_hang(&self) -> bool {
+        matches!(self, Self::Exec(..) | Self::Disk { .. })
+    }
+}
+
+async fn exec(program: Program, limit: Duration) -> Verdict {
+    let path = program.path.clone();
+    let ended = match process::run(&program, limit).await {
+        Ok(ended) => ended,
+        Err(error) => return Err(Done::not_run(&path, &error).message),
+    };
+    let Some(status) = ended.status else {
+        return Err(format!("took longer than {limit:?} and was killed"));
+    };
+    let said = Done::of(&ended).message;
+    match (status.success(), said.is_empty()) {
+        (true, _) => Ok(said),
+        (false, true) => Err(status.to_string()),
+        (false, false) => Err(format!("{status}: {said}")),
+    }
+}

@@ -1,0 +1,17 @@
+//! `health` against real programs, servers, processes, disks and interfaces.
+//!
+//! Each test ends what it starts. What needs root or something that this host lacks says SKIP and passes.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "what fails in a helper of a test fails the test"
+)]
+
+mod disk;
+mod exec;
+mod interface;
+mod process;
+mod reload;
+mod server;
+mod support;
+mod unit;

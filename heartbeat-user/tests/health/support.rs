@@ -1,0 +1,177 @@
+//! A node's checks, and what they tell.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use heartbeat_common::wire::Health;
+use heartbeat_user::{
+    config::{HealthCheck, HealthKind, Meaning},
+    dataplane::ProcessExits,
+    health::{Checks, Means, Notice, State, Status, Turn},
+    resources::Watcher,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+
+/// How long anything may take that must happen, on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const SHORT: Duration = Duration::from_millis(20);
+/// Longer than any test.
+pub(crate) const NEVER: Duration = Duration::from_secs(3_600);
+
+/// A fatal check that looks often, has time, and believes what it sees.
+pub(crate) fn check(kind: HealthKind) -> HealthCheck {
+    HealthCheck {
+        name: "check".to_owned(),
+        kind,
+        interval: SHORT,
+        timeout: PATIENCE,
+        rise: 1,
+        fall: 1,
+        meaning: Meaning::Fatal,
+    }
+}
+
+/// Checks that run.
+pub(crate) struct Node {
+    pub(crate) checks: Checks,
+    told: mpsc::UnboundedReceiver<Notice>,
+}
+
+impl Node {
+    pub(crate) fn new(list: &[HealthCheck]) -> Self {
+        Self::with_bus(list, None)
+    }
+
+    pub(crate) fn with_bus(list: &[HealthCheck], bus: Option<String>) -> Self {
+        let means = Means {
+            watcher: Watcher::start(ProcessExits::by_pidfd()),
+            bus,
+            node: "here".to_owned(),
+        };
+        let (tell, told) = mpsc::unbounded_channel();
+        let checks = Checks::start(list, means, move |notice| {
+            // Unless the test is over.
+            let _ = tell.send(notice);
+        });
+        Self { checks, told }
+    }
+
+    /// The next thing that a check has found out.
+    pub(crate) async fn turn(&mut self) -> Turn {
+        loop {
+            let notice = timeout(PATIENCE, self.told.recv()).await;
+            if let Notice::Turn(turn) = notice.expect("a turn").unwrap() {
+                return turn;
+            }
+        }
+    }
+
+    /// That the next turn is to this.
+    pub(crate) async fn turns(&mut self, well: bool) -> Turn {
+        let turn = self.turn().await;
+        assert_eq!(turn.well, well, "{turn:?}");
+        turn
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.checks.snapshot().swap_remove(0)
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.checks.sum().health
+    }
+
+    /// Waits until the first check is in this state.
+    pub(crate) async fn is(&self, state: State) {
+        eventually(state.as_str(), || {
+            (self.status().state == state).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Waits until there is something to find.
+pub(crate) async fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = attempt() {
+            return found;
+        }
+        assert!(Instant::now() < until, "{what}: not within {PATIENCE:?}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A directory of a test's own, which goes with it.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("heartbeat-health-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.0.clone()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A process of the test's, which ends with it.
+pub(crate) struct Victim(Child);
+
+impl Victim {
+    pub(crate) fn start() -> Self {
+        Self::of(Command::new("sleep").arg("600"))
+    }
+
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Past the test harness, which would keep to itself what a passing test prints.
+pub(crate) fn skip(test: &str, reason: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIP {test}: {reason}");
+}
