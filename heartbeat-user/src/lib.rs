@@ -14,6 +14,7 @@ pub mod decisions;
 pub mod hooks;
 pub mod import;
 mod incarnation;
+pub mod load;
 pub mod logging;
 pub mod net;
 pub mod peering;
