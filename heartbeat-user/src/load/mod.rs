@@ -119,57 +119,43 @@ impl Meter {
     ///
     /// Cancel-safe: a look that is under way goes on, and the next call takes what it saw.
     pub async fn next(&mut self) -> Reading {
-        let pending = match &mut self.pending {
-            Some(pending) => pending,
-            none => {
-                self.ticks.tick().await;
-                none.insert(self.look.begin())
-            }
-        };
-        let seen = pending.await.unwrap_or_else(|error| Err(error.to_string()));
-        self.pending = None;
-        self.take(seen, Instant::now())
-    }
-
-    fn take(&mut self, seen: Result<Seen, String>, now: Instant) -> Reading {
-        match seen {
-            Ok(Seen::Is { raw, parts }) => {
-                if self.failing {
-                    log::info!("load: {} can be read again", self.look);
+        loop {
+            let pending = match &mut self.pending {
+                Some(pending) => pending,
+                none => {
+                    self.ticks.tick().await;
+                    none.insert(self.look.begin())
                 }
-                self.failing = false;
-                let elapsed = self.told.map_or(Duration::ZERO, |told| now - told);
-                self.told = Some(now);
-                self.last = Reading {
-                    load: self.smooth.next(raw, elapsed),
-                    raw,
-                    ..self.reading(&parts)
-                };
-            }
-            Ok(Seen::Nowhere) => {
-                log::warn!(
-                    "load: this kernel has no pressure stall information (CONFIG_PSI, psi=1): going by \
-                     the length of the run queue"
-                );
-                self.look.fall_back();
-                self.last.source = self.look.source();
-            }
-            Err(error) => {
-                if !self.failing {
+            };
+            let seen = pending.await;
+            self.pending = None;
+            match seen.unwrap_or_else(|error| Err(error.to_string())) {
+                Ok(Seen::Is { raw, parts }) => self.take(raw, &parts, Instant::now()),
+                Ok(Seen::Nowhere) => {
                     log::warn!(
-                        "load: {}: {error}; it stays at {} per mille",
-                        self.look,
-                        self.last.load
+                        "load: this kernel has no pressure stall information (CONFIG_PSI, psi=1): going \
+                         by the length of the run queue"
                     );
+                    self.look.fall_back();
+                    self.pending = Some(self.look.begin());
+                    continue;
                 }
-                self.failing = true;
+                Err(error) => self.fail(&error),
             }
+            return self.last;
         }
-        self.last
     }
 
-    fn reading(&self, parts: &Pressures) -> Reading {
-        Reading {
+    fn take(&mut self, raw: u16, parts: &Pressures, now: Instant) {
+        if self.failing {
+            log::info!("load: {} can be read again", self.look);
+        }
+        self.failing = false;
+        let elapsed = self.told.map_or(Duration::ZERO, |told| now - told);
+        self.told = Some(now);
+        self.last = Reading {
+            load: self.smooth.next(raw, elapsed),
+            raw,
             cpu_some: parts.cpu.some,
             cpu_full: parts.cpu.full,
             memory_some: parts.memory.some,
@@ -177,8 +163,18 @@ impl Meter {
             io_some: parts.io.some,
             io_full: parts.io.full,
             source: self.look.source(),
-            ..Reading::default()
+        };
+    }
+
+    fn fail(&mut self, error: &str) {
+        if !self.failing {
+            log::warn!(
+                "load: {}: {error}; it stays at {} per mille",
+                self.look,
+                self.last.load
+            );
         }
+        self.failing = true;
     }
 }
 

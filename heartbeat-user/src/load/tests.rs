@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
-use super::{Meter, Reading, Source};
+use super::{Meter, Reading, Source, look::Seen};
 use crate::config::{Load, LoadSource};
 
 const MS: Duration = Duration::from_millis(1);
@@ -33,15 +33,21 @@ fn said(number: u16) -> Reading {
 #[tokio::test]
 async fn this_host_has_a_load() {
     let mut meter = meter(LoadSource::Host, 100 * MS);
-    let mut reading = meter.next().await;
-    if reading.source == Source::RunQueue {
-        // No pressure stall information here: the first look told so.
-        reading = meter.next().await;
-    } else {
+    let reading = meter.next().await;
+    // Where the kernel has no pressure stall information, the run queue stands in for it.
+    if reading.source == Source::Host {
         let highest = reading.cpu_some.max(reading.memory_some);
         assert_eq!(reading.raw, highest.max(reading.io_some));
     }
     assert!(reading.load <= 1_000 && reading.load == reading.raw);
+}
+
+#[tokio::test]
+async fn without_pressure_the_run_queue_stands_in() {
+    let mut meter = meter(LoadSource::Host, 60_000 * MS);
+    meter.pending = Some(tokio::spawn(async { Ok(Seen::Nowhere) }));
+    assert_eq!(meter.next().await.source, Source::RunQueue);
+    assert_eq!(meter.next().await.source, Source::RunQueue);
 }
 
 #[tokio::test]
