@@ -15,6 +15,7 @@ pub mod health;
 pub mod hooks;
 pub mod import;
 mod incarnation;
+pub mod load;
 pub mod logging;
 pub mod net;
 pub mod peering;

@@ -1,0 +1,338 @@
+//! Why this node itself was late: what the kernel can tell of the last second when the pulse did not
+//! run in time, and so was deaf.
+
+use std::{
+    fmt, fs, io,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use super::pressure;
+
+const STAT: &str = "/proc/stat";
+/// From one look to the next.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// What the kernel counts times in for programs: 1/USER_HZ, which is 100 on all that we run on
+/// (asm-generic/param.h).
+const TICK: Duration = Duration::from_millis(10);
+
+/// What is too little to have delayed anybody: of the steal, two ticks, since one may be rounding.
+const LITTLE_STEAL: Duration = Duration::from_millis(20);
+/// Per mille. A processor for which some task waited in a tenth of the time is no crowd.
+const LITTLE_PRESSURE: u16 = 100;
+/// What a busy kernel may take to wake a thread.
+const LITTLE_LATE: Duration = Duration::from_millis(1);
+
+/// What the host did between two looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The time between the two.
+    pub over: Duration,
+    /// For how long the hypervisor ran others while a processor of ours wanted to run: the sum of all
+    /// processors, in steps of 10 ms.
+    pub steal: Duration,
+    /// How much of the time some task waited for a processor, per mille; absent where the kernel has no
+    /// pressure stall information.
+    pub cpu: Option<u16>,
+}
+
+/// How late the pulse was since the last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// By how much its timer was late at worst.
+    pub worst: Duration,
+    /// Ticks that went by without it.
+    pub missed: u64,
+}
+
+/// Why this node was late, as far as can be told; to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    host: Host,
+    pulse: Pulse,
+}
+
+/// Explains a time in which this node was deaf by what is known of the last second.
+pub const fn explain(host: Host, pulse: Pulse) -> Explanation {
+    Explanation { host, pulse }
+}
+
+impl Explanation {
+    /// Whether nothing that is known explains it.
+    pub fn is_unknown(&self) -> bool {
+        self.causes().is_empty()
+    }
+
+    /// First what is out of this host's hands, last what is only a symptom.
+    fn causes(&self) -> Vec<String> {
+        let Self { host, pulse } = self;
+        let mut causes = Vec::new();
+        if host.steal >= LITTLE_STEAL {
+            let stolen = host.steal.as_millis();
+            let over = match host.over.as_millis() {
+                // As it should be.
+                900..1_100 => "second".to_owned(),
+                over => format!("{over} ms"),
+            };
+            causes.push(format!(
+                "the hypervisor took {stolen} ms of the last {over} (steal)"
+            ));
+        }
+        if let Some(cpu) = host.cpu.filter(|cpu| *cpu >= LITTLE_PRESSURE) {
+            causes.push(format!("CPU pressure {} %", cpu / 10));
+        }
+        if pulse.worst >= LITTLE_LATE {
+            let late = pulse.worst.as_millis();
+            causes.push(format!("the timer fired {late} ms late"));
+        }
+        match pulse.missed {
+            0 => {}
+            1 => causes.push("one tick was missed".to_owned()),
+            missed => causes.push(format!("{missed} ticks were missed")),
+        }
+        causes
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let causes = self.causes();
+        if causes.is_empty() {
+            f.write_str("unknown")
+        } else {
+            f.write_str(&causes.join(", "))
+        }
+    }
+}
+
+/// Looks at the host once a second.
+#[derive(Debug)]
+pub struct Watch {
+    ticks: Interval,
+    /// A look that is under way.
+    pending: Option<JoinHandle<io::Result<Counters>>>,
+    last: Option<Counters>,
+}
+
+impl Watch {
+    /// Must be called inside a tokio runtime.
+    pub fn new() -> Self {
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            ticks,
+            pending: None,
+            last: None,
+        }
+    }
+
+    /// What the host did since the last look; each is a second after the one before, and the first, which
+    /// has none before it, tells nothing. Nor does one that fails.
+    ///
+    /// Cancel-safe: a look that is under way goes on, and the next call takes what it saw.
+    pub async fn next(&mut self) -> Host {
+        let pending = match &mut self.pending {
+            Some(pending) => pending,
+            none => {
+                self.ticks.tick().await;
+                none.insert(spawn_blocking(Counters::read))
+            }
+        };
+        let counters = pending.await;
+        self.pending = None;
+        let Ok(Ok(counters)) = counters else {
+            self.last = None;
+            return Host::default();
+        };
+        let last = self.last.replace(counters);
+        last.map_or_else(Host::default, |last| counters.since(&last))
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What the kernel has counted since the start.
+#[derive(Clone, Copy, Debug)]
+struct Counters {
+    at: Instant,
+    steal: Duration,
+    /// How long some task has waited for a processor.
+    waited: Option<Duration>,
+}
+
+impl Counters {
+    fn read() -> io::Result<Self> {
+        let stat = fs::read_to_string(STAT)?;
+        Ok(Self {
+            at: Instant::now(),
+            steal: steal(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?,
+            waited: pressure::of_processors().ok().map(|cpu| cpu.total),
+        })
+    }
+
+    fn since(&self, last: &Self) -> Host {
+        let over = self.at.saturating_duration_since(last.at);
+        let waited = self.waited.zip(last.waited);
+        Host {
+            over,
+            // It has been seen to go back, as when a guest moves to another host.
+            steal: self.steal.saturating_sub(last.steal),
+            cpu: waited.map(|(now, then)| per_mille(now.saturating_sub(then), over)),
+        }
+    }
+}
+
+fn per_mille(part: Duration, whole: Duration) -> u16 {
+    let per_mille = part.as_micros() * 1_000 / whole.as_micros().max(1);
+    u16::try_from(per_mille.min(1_000)).unwrap_or(1_000)
+}
+
+/// The eighth time of all processors: `cpu  user nice system idle iowait irq softirq steal …`
+/// (proc_stat(5)).
+fn steal(stat: &str) -> Option<Duration> {
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: u64 = all.split_ascii_whitespace().nth(7)?.parse().ok()?;
+    Some(Duration::from_millis(
+        ticks.saturating_mul(TICK.as_millis() as u64),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn said(steal: u32, cpu: Option<u16>, late: u32, missed: u64) -> String {
+        let host = Host {
+            over: SECOND,
+            steal: steal * MS,
+            cpu,
+        };
+        let pulse = Pulse {
+            worst: late * MS,
+            missed,
+        };
+        let explanation = explain(host, pulse);
+        assert_eq!(
+            explanation.is_unknown(),
+            explanation.to_string() == "unknown"
+        );
+        explanation.to_string()
+    }
+
+    #[test]
+    fn what_was_out_of_the_ordinary_is_said() {
+        assert_eq!(
+            said(80, Some(9), 0, 0),
+            "the hypervisor took 80 ms of the last second (steal)"
+        );
+        assert_eq!(said(0, Some(725), 0, 0), "CPU pressure 72 %");
+        assert_eq!(said(0, None, 41, 0), "the timer fired 41 ms late");
+        assert_eq!(said(0, None, 0, 1), "one tick was missed");
+        assert_eq!(
+            said(80, Some(725), 41, 4),
+            "the hypervisor took 80 ms of the last second (steal), CPU pressure 72 %, the timer fired 41 ms \
+             late, 4 ticks were missed"
+        );
+    }
+
+    #[test]
+    fn what_is_ordinary_explains_nothing() {
+        for said in [
+            said(0, None, 0, 0),
+            said(10, Some(99), 0, 0),
+            explain(Host::default(), Pulse::default()).to_string(),
+        ] {
+            assert_eq!(said, "unknown");
+        }
+    }
+
+    #[test]
+    fn a_look_that_came_late_says_how_long_it_stands_for() {
+        let host = Host {
+            over: 2_500 * MS,
+            steal: 2_400 * MS,
+            cpu: None,
+        };
+        assert_eq!(
+            explain(host, Pulse::default()).to_string(),
+            "the hypervisor took 2400 ms of the last 2500 ms (steal)"
+        );
+    }
+
+    #[test]
+    fn the_steal_is_the_eighth_time_of_all_processors() {
+        let stat = "cpu  976890 593202 340438 2345342 9109 0 12189 11207 0 0\n\
+                    cpu0 1 2 3 4 5 6 7 8 9 10\nintr 1 2\n";
+        assert_eq!(steal(stat), Some(112_070 * MS));
+        // Before 2.6.11 there was none.
+        for text in [
+            "",
+            "cpu  1 2 3 4 5 6 7\n",
+            "cpu0 1 2 3 4 5 6 7 8\n",
+            "cpu  a b c d e f g h\n",
+        ] {
+            assert_eq!(steal(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_happened_is_the_difference() {
+        let at = Instant::now();
+        let last = Counters {
+            at,
+            steal: 500 * MS,
+            waited: Some(SECOND),
+        };
+        let now = Counters {
+            at: at + SECOND,
+            steal: 580 * MS,
+            waited: Some(1_250 * MS),
+        };
+        let host = Host {
+            over: SECOND,
+            steal: 80 * MS,
+            cpu: Some(250),
+        };
+        assert_eq!(now.since(&last), host);
+        // What goes back says nothing.
+        let back = last.since(&now);
+        assert_eq!((back.steal, back.cpu), (Duration::ZERO, Some(0)));
+    }
+
+    #[tokio::test]
+    async fn this_host_can_be_watched() {
+        let mut watch = Watch::new();
+        watch.ticks = interval(50 * MS);
+        assert_eq!(watch.next().await, Host::default());
+        // Given up in the middle, it goes on where it was.
+        assert!(tokio::time::timeout(MS, watch.next()).await.is_err());
+        let host = watch.next().await;
+        assert!(host.cpu.is_none_or(|cpu| cpu <= 1_000), "{host:?}");
+        assert!(!host.over.is_zero());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "(cpu )?(?s).{0,100}") {
+            steal(&text);
+        }
+
+        #[test]
+        fn no_difference_leaves_the_scale(part in any::<u32>(), whole in any::<u32>()) {
+            prop_assert!(per_mille(part * Duration::from_micros(1), whole * Duration::from_micros(1)) <= 1_000);
+        }
+    }
+}

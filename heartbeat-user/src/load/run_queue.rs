@@ -1,0 +1,104 @@
+//! The length of the run queue: what there is where the kernel has no pressure stall information.
+//!
+//! 1,000 per mille is two tasks that want to run for each processor: then each gets half of what it could
+//! use. 500 is one for each: all are busy, and nobody waits. It says nothing of memory and disks.
+
+use std::{fs, io};
+
+const LOADAVG: &str = "/proc/loadavg";
+const ONLINE: &str = "/sys/devices/system/cpu/online";
+
+/// At this moment, per mille.
+pub(super) fn look() -> io::Result<u16> {
+    let unknown = |file: &str| {
+        let message = format!("{file} is in an unknown format");
+        io::Error::new(io::ErrorKind::InvalidData, message)
+    };
+    let runnable = runnable(&fs::read_to_string(LOADAVG)?).ok_or_else(|| unknown(LOADAVG))?;
+    let processors = match fs::read_to_string(ONLINE) {
+        Ok(list) => processors(&list).ok_or_else(|| unknown(ONLINE))?,
+        // Without sysfs: those that we may use.
+        Err(_) => {
+            let usable = std::thread::available_parallelism()?.get();
+            u32::try_from(usable).unwrap_or(u32::MAX)
+        }
+    };
+    // We run while we look.
+    Ok(per_mille(runnable.saturating_sub(1), processors))
+}
+
+fn per_mille(runnable: u32, processors: u32) -> u16 {
+    let full = 2 * u64::from(processors.max(1));
+    let load = (u64::from(runnable) * 1_000 / full).min(1_000);
+    u16::try_from(load).unwrap_or(1_000)
+}
+
+/// `0.20 0.18 0.12 1/80 11206`: one of 80 wants to run (proc_loadavg(5)).
+fn runnable(text: &str) -> Option<u32> {
+    let tasks = text.split_ascii_whitespace().nth(3)?;
+    tasks.split_once('/')?.0.parse().ok()
+}
+
+/// How many are in a list as of `0-3,8`.
+fn processors(list: &str) -> Option<u32> {
+    let mut count = 0_u32;
+    for range in list.trim_end().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        count = count.checked_add(last.checked_sub(first)?.checked_add(1)?)?;
+    }
+    Some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_fourth_field_tells_who_wants_to_run() {
+        assert_eq!(runnable("2.21 2.22 1.80 3/107 9491\n"), Some(3));
+        assert_eq!(runnable("0.00 0.01 0.05 0/1024 1\n"), Some(0));
+        for text in ["", "1 2 3", "1 2 3 4 5", "1 2 3 x/4 5", "1 2 3 -1/4 5"] {
+            assert_eq!(runnable(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_of_processors_are_counted() {
+        for (list, count) in [("0\n", 1), ("0-1\n", 2), ("0-3,8,10-11\n", 7)] {
+            assert_eq!(processors(list), Some(count), "{list}");
+        }
+        for list in ["", "\n", "a", "3-1", "0-", "0-4294967295"] {
+            assert_eq!(processors(list), None, "{list}");
+        }
+    }
+
+    #[test]
+    fn two_for_each_processor_are_the_most() {
+        for (runnable, processors, load) in [
+            (0, 4, 0),
+            (1, 4, 125),
+            (4, 4, 500),
+            (8, 4, 1_000),
+            (9, 4, 1_000),
+            (u32::MAX, 1, 1_000),
+            (1, 0, 500),
+        ] {
+            assert_eq!(per_mille(runnable, processors), load);
+        }
+    }
+
+    #[test]
+    fn this_host_has_one() {
+        assert!(look().unwrap() <= 1_000);
+    }
+
+    proptest! {
+        #[test]
+        fn more_that_want_to_run_are_no_less_load(tasks in 0_u32..5_000, more in 0_u32..5_000, processors in 0_u32..600) {
+            prop_assert!(per_mille(tasks, processors) <= per_mille(tasks + more, processors));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The meter as the agent uses it.
+
+use std::{path::PathBuf, time::Duration};
+
+use tokio::time::{Instant, timeout};
+
+use super::{Meter, Reading, Source, look::Seen};
+use crate::config::{Load, LoadSource};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn meter(source: LoadSource, interval: Duration) -> Meter {
+    Meter::new(Load {
+        source,
+        interval,
+        half_life: Duration::ZERO,
+    })
+}
+
+fn shell(script: &str) -> LoadSource {
+    LoadSource::Command(["/bin/sh", "-c", script].map(str::to_owned).to_vec())
+}
+
+fn said(number: u16) -> Reading {
+    Reading {
+        load: number,
+        raw: number,
+        source: Source::Command,
+        ..Reading::default()
+    }
+}
+
+#[tokio::test]
+async fn this_host_has_a_load() {
+    let mut meter = meter(LoadSource::Host, 100 * MS);
+    let reading = meter.next().await;
+    // Where the kernel has no pressure stall information, the run queue stands in for it.
+    if reading.source == Source::Host {
+        let highest = reading.cpu_some.max(reading.memory_some);
+        assert_eq!(reading.raw, highest.max(reading.io_some));
+    }
+    assert!(reading.load <= 1_000 && reading.load == reading.raw);
+}
+
+#[tokio::test]
+async fn without_pressure_the_run_queue_stands_in() {
+    let mut meter = meter(LoadSource::Host, 60_000 * MS);
+    meter.pending = Some(tokio::spawn(async { Ok(Seen::Nowhere) }));
+    assert_eq!(meter.next().await.source, Source::RunQueue);
+    assert_eq!(meter.next().await.source, Source::RunQueue);
+}
+
+#[tokio::test]
+async fn the_first_reading_comes_at_once_and_the_next_in_its_time() {
+    let mut meter = meter(LoadSource::RunQueue, 200 * MS);
+    let began = Instant::now();
+    assert_eq!(meter.next().await.source, Source::RunQueue);
+    meter.next().await;
+    meter.next().await;
+    assert!(began.elapsed() >= 400 * MS);
+}
+
+#[tokio::test]
+async fn a_cgroup_that_is_not_there_leaves_the_last_number() {
+    let nowhere = LoadSource::Cgroup(PathBuf::from("/nonexistent"));
+    let mut meter = meter(nowhere, MS);
+    let none = Reading {
+        source: Source::Cgroup,
+        ..Reading::default()
+    };
+    assert_eq!(meter.next().await, none);
+    assert!(meter.failing);
+}
+
+#[tokio::test]
+async fn a_command_says_a_number() {
+    let mut meter = meter(shell("echo 250"), 5_000 * MS);
+    assert_eq!(meter.next().await, said(250));
+}
+
+#[tokio::test]
+async fn a_command_that_fails_leaves_the_last_number() {
+    let flag = std::env::temp_dir().join(format!("heartbeat-load-{}", std::process::id()));
+    for failure in [
+        "echo 1001",
+        "echo -1",
+        "echo 1 2",
+        "exit 1",
+        "kill $$",
+        "true",
+    ] {
+        let _ = std::fs::remove_file(&flag);
+        let script = format!(
+            "if [ -e {0} ]; then {failure}; else : > {0}; echo 700; fi",
+            flag.display()
+        );
+        let mut meter = meter(shell(&script), 5_000 * MS);
+        meter.ticks = tokio::time::interval(MS);
+        assert_eq!(meter.next().await, said(700), "{failure}");
+        assert!(!meter.failing);
+        assert_eq!(meter.next().await, said(700), "{failure}");
+        assert!(meter.failing, "{failure}");
+        // What works again counts again.
+        let _ = std::fs::remove_file(&flag);
+        assert_eq!(meter.next().await, said(700), "{failure}");
+        assert!(!meter.failing, "{failure}");
+    }
+    let _ = std::fs::remove_file(&flag);
+}
+
+#[tokio::test]
+async fn a_command_that_hangs_is_killed_when_the_next_look_is_due() {
+    let mut meter = meter(shell("sleep 600"), 200 * MS);
+    let began = Instant::now();
+    assert_eq!(meter.next().await, said(0));
+    assert!(meter.failing && began.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn a_look_that_is_given_up_goes_on() {
+    let mut meter = meter(shell("sleep 0.3; echo 9"), Duration::from_secs(60));
+    let mut given_up = 0;
+    let reading = loop {
+        match timeout(20 * MS, meter.next()).await {
+            Ok(reading) => break reading,
+            Err(_) => given_up += 1,
+        }
+    };
+    // It was begun once: another would be due in a minute.
+    assert_eq!(reading, said(9));
+    assert!(given_up > 1);
+}
