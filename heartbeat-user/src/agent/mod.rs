@@ -10,6 +10,7 @@ mod ping;
 mod reason;
 mod reload;
 mod view;
+mod vitals;
 
 use std::{
     fs,
@@ -29,6 +30,7 @@ use crate::{
     config::{Config, Group, key::Keys},
     control::server,
     dataplane::{Dataplane, Setup},
+    health::Means,
     incarnation,
     pulse::{Directive, Directives, Identity, Pulse, Sink},
     resources::{Agents, Places, Watcher},
@@ -131,7 +133,13 @@ fn run_loaded(
         let _inside = runtime.enter();
         Watcher::start(dataplane.process_exits())
     };
-    let agents = Agents::new(Places::of(config)).with_watcher(watcher);
+    let places = Places::of(config);
+    let means = Means {
+        watcher: watcher.clone(),
+        bus: places.bus.clone(),
+        node: places.node.clone(),
+    };
+    let agents = Agents::new(places).with_watcher(watcher);
     runtime.spawn(performers::perform(agents, orders.clone(), work_inbox));
     let sink = Wires { orders, reports };
     let started = Pulse::start(
@@ -151,7 +159,10 @@ fn run_loaded(
         }
     };
     let threads = Threads { pulse, conductor };
-    let reason = reason::Reason::new(Arc::clone(config), keys, dataplane, &threads, groups);
+    let reason = {
+        let _inside = runtime.enter();
+        reason::Reason::new(Arc::clone(config), keys, dataplane, &threads, groups, means)
+    };
     match reason {
         Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads)),
         Err(error) => {

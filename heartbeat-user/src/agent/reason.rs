@@ -9,7 +9,11 @@ use std::{
 use anyhow::{Result, anyhow, bail};
 use aya_log::EbpfLogger;
 use heartbeat_common::{time::Boottime, wire::NodeId};
-use heartbeat_core::{Command, group::Note, peer::PeerState};
+use heartbeat_core::{
+    Command,
+    group::{GroupCommand, Note, Reason as Why},
+    peer::PeerState,
+};
 use log::Log;
 use tokio::{
     net::UnixListener,
@@ -39,7 +43,12 @@ use crate::{
         server,
     },
     dataplane::{Dataplane, LocalView},
+    health::{Checks, Means, Notice, Turn},
     hooks::{Ended, Hooks, Variables},
+    load::{
+        Meter, Reading,
+        late::{self, Host},
+    },
     net::LinkWatch,
     peering::{self, PeerAsked},
     pulse::{Directive, Directives},
@@ -59,6 +68,10 @@ pub(super) struct Reason<'a> {
     kernel_log: Option<EbpfLogger<&'static dyn Log>>,
     pub(super) directives: Directives,
     pub(super) orders: Sender<Order>,
+    pub(super) checks: Checks,
+    /// What the health checks tell.
+    notices: UnboundedReceiver<Notice>,
+    pub(super) meter: Meter,
     exchange: Exchange,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
@@ -104,6 +117,7 @@ impl<'a> Reason<'a> {
         dataplane: &'a mut Dataplane,
         threads: &Threads,
         groups: Groups,
+        means: Means,
     ) -> Result<Self> {
         let Threads { pulse, conductor } = threads;
         let orders = conductor.orders();
@@ -142,6 +156,12 @@ impl<'a> Reason<'a> {
             rows: dataplane.peer_rows()?,
             turns: Arc::default(),
         });
+        let (notify, notices) = mpsc::unbounded_channel();
+        let checks = Checks::start(&config.health, means, move |notice| {
+            // The agent ends, and nobody wants to know.
+            let _ = notify.send(notice);
+        });
+        let meter = Meter::new(config.load.clone());
         let intent = Operator::remembered(&config);
         pulse.directives().tell(Directive::Intend(intent));
         let link_watch = LinkWatch::open()
@@ -168,6 +188,9 @@ impl<'a> Reason<'a> {
             kernel_log,
             directives: pulse.directives().clone(),
             orders,
+            checks,
+            notices,
+            meter,
             exchange,
             fetched,
             applied,
@@ -204,6 +227,7 @@ impl<'a> Reason<'a> {
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         self.note(clock::now(), What::Started);
         let decided = Arc::clone(&self.operator.decided);
+        let mut host = late::Watch::new();
         self.apply_decisions();
         // Until when to wait for what is handed over.
         let mut draining = None;
@@ -229,6 +253,9 @@ impl<'a> Reason<'a> {
                 }
                 Some(asked) = peers_asked.recv() => self.answer_peer(asked),
                 Some(fetched) = self.fetched.recv() => self.fetched(fetched),
+                Some(notice) = self.notices.recv() => self.health_notice(notice, &hooks),
+                reading = self.meter.next() => self.measured(reading),
+                host = host.next() => self.looked(host),
                 () = decided.notified() => self.apply_decisions(),
                 up = came_up(&mut self.link_watch) => self.link_came_up(up),
                 Some(ended) = ended.recv() => self.hook_ended(ended),
@@ -294,6 +321,42 @@ impl<'a> Reason<'a> {
         }
         let view = view::lock(&self.view);
         self.exchange.look(|peer| view.groups.known(peer));
+    }
+
+    fn health_notice(&mut self, notice: Notice, hooks: &Hooks) {
+        let checks = self.checks.snapshot();
+        {
+            let mut view = view::lock(&self.view);
+            if let Notice::Sum(sum) = notice {
+                view.vitals.summed(sum);
+            }
+            view.vitals.checked(checks);
+            let failing = view.vitals.failing();
+            view.groups.fail(failing);
+        }
+        match notice {
+            Notice::Sum(sum) => self.directives.tell(Directive::Health(sum)),
+            Notice::Turn(turn) => {
+                self.health_hooks(&turn, hooks);
+                let what = What::Health {
+                    check: turn.name,
+                    failure: turn.meaning.to_string(),
+                    well: turn.well,
+                    message: turn.message,
+                };
+                self.note(turn.at, what);
+            }
+        }
+        self.publish();
+    }
+
+    fn measured(&self, reading: Reading) {
+        view::lock(&self.view).vitals.measured(reading);
+        self.directives.tell(Directive::Load(reading.load));
+    }
+
+    fn looked(&self, host: Host) {
+        view::lock(&self.view).looked(host);
     }
 
     /// A report of a peer came, or did not.
@@ -387,7 +450,7 @@ impl<'a> Reason<'a> {
                 }
                 if let Command::Group {
                     group,
-                    command: GroupCommand::Stop(GroupReason::Rebalanced { to }),
+                    command: GroupCommand::Stop(Why::Rebalanced { to }),
                 } = command
                 {
                     self.rebalance_hooks(group, to, at, hooks);
@@ -447,13 +510,13 @@ impl<'a> Reason<'a> {
         }
     }
 
-    fn health_hooks(&self, change: &Change, hooks: &Hooks) {
+    fn health_hooks(&self, turn: &Turn, hooks: &Hooks) {
         let mut variables = self.common_variables(clock::now());
-        let state = if change.well { "well" } else { "failing" };
-        variables.push(("HEARTBEAT_CHECK", change.name.clone()));
+        let state = if turn.well { "well" } else { "failing" };
+        variables.push(("HEARTBEAT_CHECK", turn.name.clone()));
         variables.push(("HEARTBEAT_CHECK_STATE", state.to_owned()));
-        variables.push(("HEARTBEAT_CHECK_FAILURE", change.meaning.to_string()));
-        variables.push(("HEARTBEAT_MESSAGE", change.message.clone()));
+        variables.push(("HEARTBEAT_CHECK_FAILURE", turn.meaning.to_string()));
+        variables.push(("HEARTBEAT_MESSAGE", turn.message.clone()));
         hooks.fire(HookEvent::Health, &variables);
     }
 
@@ -487,7 +550,11 @@ impl<'a> Reason<'a> {
             ("HEARTBEAT_AT_NS", at.as_nanos().to_string()),
             (
                 "HEARTBEAT_LOAD",
-                view::lock(&self.view).vitals.told().1.to_string(),
+                view::lock(&self.view)
+                    .vitals
+                    .load()
+                    .unwrap_or_default()
+                    .to_string(),
             ),
         ]
     }
@@ -513,9 +580,13 @@ impl<'a> Reason<'a> {
 
     fn answer(&self, request: Request, answer: oneshot::Sender<Response>) {
         let response = match request {
-            Request::Status => view::lock(&self.view)
-                .status(self.dataplane)
-                .map(|status| Response::Status(Box::new(status))),
+            Request::Status => {
+                let checks = self.checks.snapshot();
+                let mut view = view::lock(&self.view);
+                view.vitals.checked(checks);
+                view.status(self.dataplane)
+                    .map(|status| Response::Status(Box::new(status)))
+            }
             Request::Report => Ok(self.report_for_peers()),
             // It needs more than there is here.
             Request::Reload => Err(anyhow!("a reload is carried out elsewhere")),

@@ -18,6 +18,7 @@ use crate::{
     control::protocol::Response,
     dataplane::SetupGuard,
     hooks::{Ended, Hooks},
+    load::Meter,
     pulse::{Directive, Replan},
 };
 
@@ -67,6 +68,7 @@ impl Reason<'_> {
 
         self.file = Arc::new(new);
         let was = self.config.groups.clone();
+        let (was_health, was_load) = (self.config.health.clone(), self.config.load.clone());
         let changed_hooks = changes.contains(&Change::Hooks);
         self.config = Arc::clone(&merged);
         let old = &self.operator;
@@ -89,6 +91,12 @@ impl Reason<'_> {
             vips: merged.served().to_vec(),
             groups: merged.served_groups().to_vec(),
         });
+        if was_health != merged.health {
+            self.checks.replace(&merged.health);
+        }
+        if was_load != merged.load {
+            self.meter = Meter::new(merged.load.clone());
+        }
         if changed_hooks {
             let old = std::mem::replace(hooks, Hooks::start(&merged.hooks, ended.clone()));
             tokio::spawn(old.finish(OLD_HOOKS));

@@ -7,6 +7,7 @@ use std::{
 };
 
 use heartbeat_common::{
+    maps::PeerRow,
     time::Boottime,
     wire::{GroupId, Health, NodeId, NodeState},
 };
@@ -25,6 +26,7 @@ use crate::{
     config::{Config, Group, Node, Role, Vip},
     control::protocol::{self, DownTrace, What},
     dataplane::{Dataplane, GuardView, LeaseSlots, PeerRows},
+    load::late::Host,
     pulse::PulseStats,
 };
 
@@ -134,12 +136,25 @@ impl View {
         peer.is_some_and(|peer| awake(peer.state))
     }
 
+    /// The host was looked at.
+    pub(super) fn looked(&mut self, host: Host) {
+        let missed = self.stats.missed_ticks.load(Relaxed);
+        self.vitals.looked(host, missed);
+    }
+
+    /// What peer number `peer` said last, on whichever link.
+    fn latest(&self, peer: usize) -> PeerRow {
+        let links = self.config.links.len();
+        let rows = (peer * links..(peer + 1) * links).map(|row| self.rows.row(row));
+        rows.max_by_key(|row| row.last_reply_at).unwrap_or_default()
+    }
+
     /// A peer's load, and the checks that fail there.
     pub(super) fn said(&self, node: NodeId) -> (u16, Vec<String>) {
         let Some(peer) = self.peers.iter().position(|peer| peer.node == node) else {
             return (0, Vec::new());
         };
-        let row = self.rows.row(peer * self.config.links.len());
+        let row = self.latest(peer);
         (row.load, self.failing(node, Health(row.health)))
     }
 
@@ -195,7 +210,8 @@ impl View {
                     reason: format!(
                         "this node looked {} us too late ({})",
                         late.as_micros(),
-                        self.vitals.lateness(late)
+                        self.vitals
+                            .lateness(late, self.stats.missed_ticks.load(Relaxed))
                     ),
                 })
             }
@@ -325,8 +341,8 @@ impl View {
                 configured,
             },
             pulse: self.pulse(now),
-            load: self.vitals.load(),
-            health: self.vitals.checks(now),
+            load: self.vitals.show_load(),
+            health: self.vitals.show_checks(now),
             nodes: config
                 .nodes
                 .iter()
@@ -352,7 +368,9 @@ impl View {
 
     fn pulse(&self, now: Boottime) -> protocol::Pulse {
         let stats = &self.stats;
-        let deaf = self.deaf_since.map_or(Duration::ZERO, |since| now.since(since));
+        let deaf = self
+            .deaf_since
+            .map_or(Duration::ZERO, |since| now.since(since));
         protocol::Pulse {
             realtime_priority: stats.realtime_priority.load(Relaxed),
             memory_locked: stats.memory_locked.load(Relaxed),
@@ -363,7 +381,7 @@ impl View {
             deaf_count: stats.deaf_count.load(Relaxed),
             deaf_ns: (self.deaf_for + deaf).as_nanos() as u64,
             send_errors: stats.send_errors.load(Relaxed),
-            steal_ms: self.vitals.steal_ms(),
+            steal_ms: self.vitals.steal().as_millis() as u64,
         }
     }
 
@@ -395,7 +413,7 @@ impl View {
                 (state, self.state, self.digest, owned, local_health)
             }
             Some(peer) => {
-                let row = self.rows.row(peer * self.config.links.len());
+                let row = self.latest(peer);
                 let said =
                     u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire);
                 let state = self.peers[peer].state.name();
@@ -403,7 +421,7 @@ impl View {
                 (state, said, row.config_generation, row.groups_owned, health)
             }
         };
-        let row = peer.map(|peer| self.rows.row(peer * self.config.links.len()));
+        let row = peer.map(|peer| self.latest(peer));
         let row = row.filter(|row| row.incarnation != 0);
         let failing = self.failing(node.id, health);
         let complaint = match peer {
@@ -420,7 +438,7 @@ impl View {
             config,
             groups,
             load: match peer {
-                None => self.vitals.load().map(|load| load.load),
+                None => self.vitals.load(),
                 Some(_) => row.map(|row| row.load),
             },
             complaint: complaint.filter(|_| !failing.is_empty()),

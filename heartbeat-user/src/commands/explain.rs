@@ -35,8 +35,15 @@ struct Place {
 /// Prints how the group called `name` is placed.
 pub fn run(config: &Config, name: &str, json: bool) -> Result<()> {
     let Some(group) = config.groups.iter().position(|group| group.name == name) else {
-        let known: Vec<_> = config.groups.iter().map(|group| group.name.as_str()).collect();
-        bail!("no group is called `{name}`; there are {}", known.join(", "));
+        let known: Vec<_> = config
+            .groups
+            .iter()
+            .map(|group| group.name.as_str())
+            .collect();
+        bail!(
+            "no group is called `{name}`; there are {}",
+            known.join(", ")
+        );
     };
     let status = status::ask(&config.socket())?;
     let found = explain(config, &status, group);
@@ -52,7 +59,10 @@ fn explain(config: &Config, status: &Status, group: usize) -> Explanation {
     let seen = Seen::new(config, status, &[]);
     let place = |ranked: heartbeat_core::placement::Ranked| {
         let node = config.node(ranked.node)?;
-        let why = ranked.why.iter().map(|why| why.named(&config.utilization).to_string());
+        let why = ranked
+            .why
+            .iter()
+            .map(|why| why.named(&config.utilization).to_string());
         let mut why: Vec<String> = why.collect();
         let shown = status.nodes.iter().find(|shown| shown.name == node.name);
         let complaint = shown.filter(|shown| !shown.failing.is_empty());

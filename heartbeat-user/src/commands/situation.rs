@@ -57,7 +57,10 @@ impl<'a> Seen<'a> {
             ..view
         });
         let owner = |group: &crate::config::Group| {
-            let shown = status.groups.iter().find(|shown| shown.name == group.name)?;
+            let shown = status
+                .groups
+                .iter()
+                .find(|shown| shown.name == group.name)?;
             let owner = shown.owner.as_deref()?;
             Some(config.node_named(owner)?.id)
         };
@@ -108,7 +111,10 @@ impl<'a> Seen<'a> {
 fn health(config: &Config, shown: &Node) -> Health {
     let fatal = shown.state == "unhealthy";
     let failing = shown.failing.iter().filter_map(|failing| {
-        let number = config.health.iter().position(|check| check.name == *failing);
+        let number = config
+            .health
+            .iter()
+            .position(|check| check.name == *failing);
         Some(Health::of(number?, fatal))
     });
     let health = failing.fold(Health::default(), Health::and);

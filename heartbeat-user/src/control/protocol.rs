@@ -139,15 +139,15 @@ pub struct Quorum {
     pub configured: usize,
 }
 
-/// A node's load, and what it was made of. All but `source` per mille of the time; what the kernel
-/// does not tell is absent.
+/// A node's load, and what it was made of. Per mille; the parts are absent where it is not
+/// made of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     /// What the heartbeats carry, 0 to 1,000.
     pub load: u16,
     /// The last look, before it was smoothed.
     pub raw: u16,
-    /// `psi`, `cgroup`, `run-queue` or `command`.
+    /// `host`, `cgroup`, `run-queue` or `command`.
     pub source: String,
     /// For how much of the last 10 s some, or all, that wanted to run waited for a processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -257,11 +257,11 @@ impl LocalView {
         self.store_word(&local, std::mem::offset_of!(Local, config_generation));
     }
 
-    /// Which checks fail here, and the load per mille.
-    pub fn set_vitals(&self, health: Health, load: u16) {
+    /// The load per mille.
+    pub fn set_load(&self, load: u16) {
         let mut local = self.read();
-        (local.health, local.load) = (health.0, load);
-        self.store_word(&local, std::mem::offset_of!(Local, config_generation));
+        local.load = load;
+        self.store_word(&local, std::mem::offset_of!(Local, load));
     }
 
     /// Changes the word that begins with `groups_owned`.

@@ -6,11 +6,12 @@ use std::sync::{
 };
 
 use anyhow::Result;
-use heartbeat_common::wire::{Health, NodeId};
+use heartbeat_common::wire::NodeId;
 use heartbeat_core::{cluster::Intent, group::Note, report::Report};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::Replan;
+use crate::health::Sum;
 
 #[derive(Debug)]
 pub enum Directive {
@@ -33,11 +34,10 @@ pub enum Directive {
         node: NodeId,
         report: Report,
     },
-    /// How this node is: which checks fail, and its load per mille.
-    Vitals {
-        health: Health,
-        load: u16,
-    },
+    /// What this node's health checks amount to.
+    Health(Sum),
+    /// This node's load per mille.
+    Load(u16),
     /// This agent's latest report has this number from now on.
     Report {
         number: u32,

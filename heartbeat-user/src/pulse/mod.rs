@@ -22,7 +22,7 @@ use bytemuck::Zeroable as _;
 use heartbeat_common::{
     maps::VoteEvent,
     time::Boottime,
-    wire::{GroupId, Incarnation, LeaseEntry, MAX_LEASES},
+    wire::{GroupId, Health, Incarnation, LeaseEntry, MAX_LEASES},
 };
 use heartbeat_core::{
     Cluster, Command, Timing,
@@ -148,6 +148,8 @@ impl Pulse {
             guarded: config.served_groups().iter().map(addresses).collect(),
             scratch: VoteEvent::zeroed(),
             owned: 0,
+            health: Health::default(),
+            load: 0,
             send_failing: false,
             vote_failing: false,
         };
@@ -287,6 +289,8 @@ struct Body<S> {
     scratch: VoteEvent,
     /// How many groups are served here.
     owned: u16,
+    health: Health,
+    load: u16,
     send_failing: bool,
     vote_failing: bool,
 }
@@ -373,9 +377,15 @@ impl<S: Sink> Body<S> {
                 Directive::Move { group, to } => self.cluster.move_to(group, to),
                 Directive::Note { group, note } => self.cluster.note(group, note),
                 Directive::Reported { node, report } => self.cluster.reported(node, report),
-                Directive::Vitals { health, load } => {
-                    self.cluster.set_vitals(health, load);
-                    self.local.set_vitals(health, load);
+                Directive::Health(sum) => {
+                    self.local.set_health(sum.health, sum.watched);
+                    self.health = sum.health;
+                    self.cluster.set_vitals(self.health, self.load);
+                }
+                Directive::Load(load) => {
+                    self.local.set_load(load);
+                    self.load = load;
+                    self.cluster.set_vitals(self.health, self.load);
                 }
                 Directive::Report { number } => self.local.set_report(number),
                 Directive::Replan(new) => self.replan(*new),

@@ -1,0 +1,116 @@
+//! How this node is, as its slow side knows: load, health checks, and what may have made it late.
+
+use std::time::Duration;
+
+use heartbeat_common::{time::Boottime, wire::Health};
+
+use crate::{
+    control::protocol::{self, FailingCheck},
+    health::{State, Status, Sum},
+    load::{
+        Reading, Source,
+        late::{self, Explanation, Host, Pulse},
+    },
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Vitals {
+    reading: Option<Reading>,
+    sum: Sum,
+    checks: Vec<Status>,
+    host: Host,
+    /// What the pulse had missed by the time of the last look at the host.
+    missed: u64,
+}
+
+impl Vitals {
+    pub(super) fn measured(&mut self, reading: Reading) {
+        self.reading = Some(reading);
+    }
+
+    pub(super) fn summed(&mut self, sum: Sum) {
+        self.sum = sum;
+    }
+
+    pub(super) fn checked(&mut self, checks: Vec<Status>) {
+        self.checks = checks;
+    }
+
+    /// The host was looked at, and the pulse had missed so many ticks by then.
+    pub(super) fn looked(&mut self, host: Host, missed: u64) {
+        (self.host, self.missed) = (host, missed);
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.sum.health
+    }
+
+    /// The number that the heartbeats carry; absent before the first look.
+    pub(super) fn load(&self) -> Option<u16> {
+        self.reading.map(|reading| reading.load)
+    }
+
+    pub(super) fn steal(&self) -> Duration {
+        self.host.steal
+    }
+
+    /// Why this node was `late`, after it had missed `missed` ticks since its start.
+    pub(super) fn lateness(&self, late: Duration, missed: u64) -> Explanation {
+        let pulse = Pulse {
+            worst: late,
+            missed: missed.saturating_sub(self.missed),
+        };
+        late::explain(self.host, pulse)
+    }
+
+    /// The checks that fail, for the peers.
+    pub(super) fn failing(&self) -> Vec<FailingCheck> {
+        let failing = self.checks.iter().filter(|check| {
+            // As the sum has it: what is fatal and not looked at yet counts.
+            self.sum.health.fails(check.number)
+        });
+        let failing = failing.map(|check| FailingCheck {
+            name: check.name.clone(),
+            message: match check.state {
+                State::Unknown => "not looked at yet".to_owned(),
+                State::Well | State::Failing => check.message.clone(),
+            },
+        });
+        failing.collect()
+    }
+
+    /// What the first check that fails has to say.
+    pub(super) fn complaint(&self) -> Option<String> {
+        let first = self.failing().into_iter().next();
+        first.map(|check| check.message)
+    }
+
+    pub(super) fn show_load(&self) -> Option<protocol::Load> {
+        let reading = self.reading?;
+        let pressure = matches!(reading.source, Source::Host | Source::Cgroup);
+        let part = |part| pressure.then_some(part);
+        Some(protocol::Load {
+            load: reading.load,
+            raw: reading.raw,
+            source: reading.source.as_str().to_owned(),
+            cpu_some: part(reading.cpu_some),
+            cpu_full: part(reading.cpu_full),
+            memory_some: part(reading.memory_some),
+            memory_full: part(reading.memory_full),
+            io_some: part(reading.io_some),
+            io_full: part(reading.io_full),
+        })
+    }
+
+    pub(super) fn show_checks(&self, now: Boottime) -> Vec<protocol::Check> {
+        let show = |check: &Status| protocol::Check {
+            name: check.name.clone(),
+            kind: check.kind.to_owned(),
+            failure: check.meaning.as_str().to_owned(),
+            state: check.state.as_str().to_owned(),
+            since_ns: now.since(check.since).as_nanos() as u64,
+            message: check.message.clone(),
+        };
+        self.checks.iter().map(show).collect()
+    }
+}
