@@ -18,6 +18,7 @@ mod fields;
 pub mod flags;
 mod groups;
 mod health;
+mod hook;
 pub mod key;
 mod load;
 mod merge;
@@ -40,12 +41,13 @@ mod vitals;
 pub use cluster::DEFAULT_INSTANCE;
 pub use difference::{Change, GroupChange, ResourceChange};
 pub use groups::MAX_GROUPS;
+pub use hook::{Hook, HookEvent};
 pub use report::{ConfigError, Problem};
 pub use sections::DEFAULT_RUN;
 pub use timing::DEFAULT_MAX_LEASE;
 pub use types::{
-    Colocation, Config, Exec, Group, Hook, HookEvent, Link, LocalLink, Node, Ocf, Order, Resource,
-    ResourceKind, Role, Vip, XdpMode,
+    Colocation, Config, Exec, Group, Link, LocalLink, Node, Ocf, Order, Resource, ResourceKind,
+    Role, Vip, XdpMode,
 };
 
 pub use vitals::{

@@ -6,7 +6,7 @@ use heartbeat_common::wire::{LinkId, MAX_LINKS};
 
 use super::{
     cluster::{self, Cluster},
-    constraints, fields, groups, health, load, nodes,
+    constraints, fields, groups, health, hook, load, nodes,
     placement::{self, Pace},
     read::{At, Section, or_complained},
     report::{Findings, nearest, quoted},
@@ -59,7 +59,7 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
         (&mut nodes, &capacities),
         (&mut groups, &demands),
     );
-    let hooks = sections::hooks(top);
+    let hooks = hook::read(top);
     // Without [cluster] there was a complaint already: what stands in for it is never used.
     let cluster = cluster.unwrap_or_default();
     let config = Config {

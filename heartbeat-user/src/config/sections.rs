@@ -1,22 +1,18 @@
 //! The tables of the file, each read by itself: names, types, ranges and what holds within one
 //! table. What was bad is missing here, and has been complained of.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf};
 
 use heartbeat_common::wire::NodeId;
 
 use super::{
-    command, fields,
+    fields,
     read::{At, Field, Invalid, Section},
-    types::{Hook, HookEvent, Role, XdpMode},
+    types::{Role, XdpMode},
     utilization::Stated,
     values,
 };
 
-const MILLISECOND: Duration = Duration::from_millis(1);
-const MINUTE: Duration = Duration::from_secs(60);
-
-const DEFAULT_HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Directory of control sockets and locks.
 pub const DEFAULT_RUN: &str = "/run/heartbeat";
 const DEFAULT_STATE: &str = "/var/lib/heartbeat";
@@ -162,55 +158,6 @@ pub(super) fn nodes<'a>(top: &Section<'a>) -> Vec<Node<'a>> {
         .into_iter()
         .map(read)
         .collect()
-}
-
-/// `[[hook]]`. Needs nothing but itself, so it is whole already.
-pub(super) fn hooks(top: &Section<'_>) -> Vec<Hook> {
-    use fields::{EXEC, HOOK, HOOK_TIMEOUT, ON};
-    let known = [ON, EXEC, HOOK_TIMEOUT];
-    top.tables(&HOOK, &known, label("hook"))
-        .iter()
-        .filter_map(hook)
-        .collect()
-}
-
-fn hook(section: &Section<'_>) -> Option<Hook> {
-    use fields::{EXEC, HOOK_TIMEOUT};
-    let limit = values::duration(100 * MILLISECOND, 10 * MINUTE);
-    let timeout = section.text(&HOOK_TIMEOUT, limit);
-    let on = hook_events(section);
-    let mut words = command::required(section, &EXEC)?.into_iter();
-    Some(Hook {
-        on: on?,
-        program: PathBuf::from(words.next()?),
-        args: words.collect(),
-        timeout: timeout.map_or(DEFAULT_HOOK_TIMEOUT, |timeout| timeout.value),
-    })
-}
-
-fn hook_events(section: &Section<'_>) -> Option<Vec<HookEvent>> {
-    use fields::ON;
-    if !section.has(&ON) {
-        section.missing(&ON);
-    }
-    let listed = section.one_or_list(&ON, values::event)?;
-    if listed.is_empty() {
-        let remedy = format!("name an event, as in {}", ON.example);
-        section.problem(section.at_field(&ON), "on is empty", remedy);
-    }
-    let mut events = Vec::new();
-    for event in listed.into_iter().flatten() {
-        if events.contains(&event.value) {
-            section.problem(
-                event.at,
-                format!("on \"{}\" stands twice", event.value),
-                "keep one",
-            );
-        } else {
-            events.push(event.value);
-        }
-    }
-    Some(events)
 }
 
 /// Messages call a table by its name, or by its place where it has none.

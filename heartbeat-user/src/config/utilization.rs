@@ -142,18 +142,20 @@ pub(super) fn resolve(
             "say what the nodes have, as in capacity = { cpu = 4, memory = 16 }",
         );
     }
-    let used = policy.strategy == Strategy::Utilization || policy.rebalance.is_some();
     let mut first = capacities
         .iter()
         .filter(|stated| !stated.amounts.is_empty());
-    if let Some(stated) = first.next().filter(|_| !used) {
+    if let Some(stated) = first
+        .next()
+        .filter(|_| policy.strategy != Strategy::Utilization)
+    {
         stated.section.warning(
             stated.at,
             format!(
-                "capacity says nothing with strategy \"{}\" and without [rebalance]",
+                "capacity says nothing with strategy \"{}\": nobody asks whether there is room",
                 policy.strategy
             ),
-            "write strategy = \"utilization\" in [placement], or remove capacities and demands",
+            "write strategy = \"utilization\" in [placement], or remove it",
         );
     }
     kinds

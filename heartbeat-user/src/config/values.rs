@@ -5,9 +5,10 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use super::{
     duration,
+    hook::HookEvent,
     read::Invalid,
     report::nearest,
-    types::{HookEvent, Role, XdpMode},
+    types::{Role, XdpMode},
     vitals::{Meaning, Strategy},
 };
 use crate::net::IpPrefix;

@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::{Config, Exec, Ocf, Resource, ResourceKind};
+use crate::config::{
+    Config, Exec, HealthCheck, HealthKind, LoadSource, Ocf, Resource, ResourceKind,
+};
 
 /// Where agents of the Open Cluster Framework are, each in a directory of its provider.
 const OCF_AGENTS: &str = "/usr/lib/ocf/resource.d";
@@ -16,7 +18,8 @@ const OCF_AGENTS: &str = "/usr/lib/ocf/resource.d";
 pub(super) fn warnings(config: &Config) -> Vec<String> {
     let interfaces = missing_interfaces(config);
     let programs = unusable_programs(config, Path::new(OCF_AGENTS));
-    interfaces.into_iter().chain(programs).collect()
+    let directories = missing_directories(config);
+    [interfaces, programs, directories].concat()
 }
 
 fn missing_interfaces(config: &Config) -> Vec<String> {
@@ -28,9 +31,14 @@ fn missing_interfaces(config: &Config) -> Vec<String> {
         .served()
         .iter()
         .map(|vip| (format!("vip \"{}\"", vip.name), &*vip.interface));
+    let of_checks = config.health.iter().filter_map(|check| match &check.kind {
+        HealthKind::Interface(interface) => Some((named(check), &**interface)),
+        _ => None,
+    });
     let mut seen = HashSet::new();
     of_links
         .chain(of_vips)
+        .chain(of_checks)
         .filter(|(_, interface)| seen.insert(*interface))
         .filter(|(_, interface)| nix::net::if_::if_nametoindex(*interface).is_err())
         .map(|(what, interface)| {
@@ -44,7 +52,8 @@ fn missing_interfaces(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// Programs of hooks and of the resources that are served, and agents below `agents`.
+/// Programs of hooks, health checks, the load and the resources that are served, and agents below
+/// `agents`.
 fn unusable_programs(config: &Config, agents: &Path) -> Vec<String> {
     let complain = |what: &str, program: &Path, correct: &str| {
         let reason = unusable(program)?;
@@ -68,7 +77,46 @@ fn unusable_programs(config: &Config, agents: &Path) -> Vec<String> {
     let hooks = (1..).zip(&config.hooks).filter_map(|(number, hook)| {
         complain(&format!("hook number {number}"), &hook.program, "exec")
     });
-    resources.chain(hooks).collect()
+    let checks = config.health.iter().filter_map(|check| match &check.kind {
+        HealthKind::Exec(command) => complain(&named(check), Path::new(command.first()?), "exec"),
+        _ => None,
+    });
+    let load = match &config.load.source {
+        LoadSource::Command(command) => command
+            .first()
+            .and_then(|program| complain("[load]", Path::new(program), "command")),
+        _ => None,
+    };
+    resources.chain(hooks).chain(checks).chain(load).collect()
+}
+
+/// Directories that health checks write to, and the cgroup that the load is measured of.
+fn missing_directories(config: &Config) -> Vec<String> {
+    let path = config.path.display();
+    let disks = config.health.iter().filter_map(|check| match &check.kind {
+        HealthKind::Disk(directory) if !directory.is_dir() => Some(format!(
+            "{path}: {}: this host has no directory {} now\n  make it, or correct path; the check fails \
+             without it",
+            named(check),
+            directory.display()
+        )),
+        _ => None,
+    });
+    let cgroup = match &config.load.source {
+        LoadSource::Cgroup(directory) if !directory.join("cpu.pressure").is_file() => {
+            Some(format!(
+                "{path}: [load]: this host has no {}/cpu.pressure now\n  correct cgroup, which is the \
+                 directory of a cgroup of version 2; the load stays 0 without it",
+                directory.display()
+            ))
+        }
+        _ => None,
+    };
+    disks.chain(cgroup).collect()
+}
+
+fn named(check: &HealthCheck) -> String {
+    format!("health check \"{}\"", check.name)
 }
 
 /// What a resource runs, each with the field that says so, and once. Of a unit only systemd knows.

@@ -218,6 +218,80 @@ then = "db"
     }
 
     #[test]
+    fn health_load_and_placement_are_summed_up_without_secrets() {
+        let more = r#"
+demand = { cpu = 2 }
+[[health]]
+name = "api"
+type = "http"
+url = "http://localhost:8080/healthz?token=hunter2"
+[[health]]
+name = "licence"
+type = "exec"
+failure = "degraded"
+exec = ["/bin/true", "hunter2"]
+fall = 3
+[load]
+source = "command"
+command = ["/bin/true", "hunter2"]
+[placement]
+strategy = "utilization"
+[rebalance]
+cooldown = "10min"
+"#;
+        let nodes = NODES.replace("id = 2\n", "id = 2\ncapacity = { cpu = 4, memory = 16 }\n");
+        let files = Files::new("vitals", &format!("{}{more}", nodes.trim_end()));
+        let found = examine(&files.config(), Some("b"));
+        assert_eq!((&found.errors, &found.warnings), (&vec![], &vec![]));
+        for part in [
+            ", needs cpu 2\n",
+            "\n  health   api: http http://localhost:8080/healthz, every 1s for up to 1s, fails after 2, \
+             well after 2, fatal\n",
+            "\n  health   licence: exec /bin/true, every 1s for up to 1s, fails after 3, well after 2, \
+             degraded\n",
+            "\n  load     command /bin/true, every 1s, half-life 5s\n",
+            "\n  placement utilization, a degraded check costs 100 points, this node has cpu 4, memory \
+             16\n",
+            "\n  rebalance from 800 per mille for 30s to nodes with up to 500, at most every 10min, 1 of 1 \
+             groups\n",
+        ] {
+            assert!(found.summary.contains(part), "{part} in {}", found.summary);
+        }
+        assert!(!found.summary.contains("hunter2"), "{}", found.summary);
+    }
+
+    #[test]
+    fn what_health_and_load_lack_on_this_host_is_a_warning() {
+        let more = r#"
+[[health]]
+name = "a"
+type = "exec"
+exec = ["/none/a"]
+[[health]]
+name = "b"
+type = "disk"
+path = "/none/b"
+[[health]]
+name = "c"
+type = "interface"
+interface = "hb-none0"
+[load]
+source = "cgroup"
+cgroup = "/none/d"
+"#;
+        let files = Files::new("lacking", &format!("{NODES}{more}"));
+        let warnings = examine(&files.config(), Some("b")).warnings.join("\n");
+        for part in [
+            "health check \"a\": /none/a cannot be run: No such file",
+            "health check \"b\": this host has no directory /none/b now",
+            "health check \"c\": this host has no interface \"hb-none0\" now",
+            "[load]: this host has no /none/d/cpu.pressure now",
+        ] {
+            assert!(warnings.contains(part), "{part} in {warnings}");
+        }
+    }
+
+    #[test]
     fn witnesses_are_named_and_need_no_interface_for_vips() {
         let nodes = NODES
             .replace("id = 1\n", "id = 1\nrole = \"witness\"\n")

@@ -7,6 +7,7 @@ mod digest;
 mod groups;
 mod limits;
 mod mutations;
+mod utilization;
 mod vitals;
 
 use std::{path::Path, time::Duration};
