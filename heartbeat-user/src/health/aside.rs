@@ -12,11 +12,15 @@ use std::{
     thread,
 };
 
+use heartbeat_common::wire::Health;
 use tokio::sync::oneshot;
 
 use super::{Verdict, look::Looking};
 
 type Question<T> = Box<dyn FnOnce() -> T + Send>;
+
+/// Questions that may wait for an answer: one of each check, and those whose asker has gone.
+const MOST_OPEN: usize = 2 * Health::MAX_CHECKS;
 
 /// A thread that answers questions one after the other. It starts with the first, and ends after the last one
 /// that was asked before this drops.
@@ -43,23 +47,23 @@ impl Aside {
         self.open.load(Ordering::Acquire) > 0
     }
 
-    /// Puts a question, behind those that were asked before. Fails if there can be no thread. Dropping the future
-    /// does not take it back.
+    /// Puts a question, behind those that were asked before. Fails if there can be no thread, or too many wait
+    /// already. Dropping the future does not take it back.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, String>> + Send + 'static {
         let (told, answer) = oneshot::channel();
-        let open = Arc::clone(&self.open);
-        open.fetch_add(1, Ordering::AcqRel);
-        let asked = self.send(Box::new(move || {
-            let answer = question();
-            open.fetch_sub(1, Ordering::AcqRel);
-            let _ = told.send(answer);
-        }));
-        if asked.is_err() {
-            self.open.fetch_sub(1, Ordering::AcqRel);
-        }
+        let open = Open::one_more(&self.open);
+        let asked = if open.before < MOST_OPEN {
+            self.send(Box::new(move || {
+                let answer = question();
+                drop(open);
+                let _ = told.send(answer);
+            }))
+        } else {
+            Err("an earlier look still hangs".to_owned())
+        };
         async move {
             asked?;
             answer
@@ -98,6 +102,27 @@ impl Aside {
     }
 }
 
+/// A question that is not answered yet, even if the thread panics over it.
+struct Open {
+    count: Arc<AtomicUsize>,
+    before: usize,
+}
+
+impl Open {
+    fn one_more(count: &Arc<AtomicUsize>) -> Self {
+        Self {
+            count: Arc::clone(count),
+            before: count.fetch_add(1, Ordering::AcqRel),
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +147,28 @@ mod tests {
         let aside = Aside::new("c".into());
         let panics = aside.look(|| panic!("as the test wants it"));
         assert!(panics.await.unwrap_err().contains("panicked"));
+        assert_eq!(aside.ask(|| 7).await, Ok(7));
+        assert!(!aside.is_busy());
+    }
+
+    #[tokio::test]
+    async fn questions_do_not_pile_up_behind_one_that_hangs() {
+        let aside = Aside::new("d".into());
+        let (go, wait) = mpsc::channel::<()>();
+        let hangs = aside.ask(move || wait.recv().is_ok());
+        let mut refused = 0;
+        let mut last = None;
+        for _ in 0..3 * MOST_OPEN {
+            let asked = aside.ask(|| 7);
+            let asked = tokio::time::timeout(std::time::Duration::ZERO, asked).await;
+            refused += usize::from(matches!(asked, Ok(Err(_))));
+            last = Some(asked);
+        }
+        assert_eq!(refused, 2 * MOST_OPEN + 1);
+        let complaint = last.unwrap().unwrap().unwrap_err();
+        assert!(complaint.contains("still hangs"), "{complaint}");
+        go.send(()).unwrap();
+        assert_eq!(hangs.await, Ok(true));
         assert_eq!(aside.ask(|| 7).await, Ok(7));
     }
 }
