@@ -4,6 +4,7 @@
 //! would hold up the agent's.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -17,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::{Verdict, look::Looking};
 
-type Question<T> = Box<dyn FnOnce() -> T + Send>;
+type Question = Box<dyn FnOnce() + Send>;
 
 /// Questions that may wait for an answer: one of each check, and those whose asker has gone.
 const MOST_OPEN: usize = 2 * Health::MAX_CHECKS;
@@ -29,7 +30,7 @@ pub(super) struct Aside {
     name: String,
     /// Questions that were asked and not answered.
     open: Arc<AtomicUsize>,
-    thread: Mutex<Option<mpsc::Sender<Question<()>>>>,
+    thread: Mutex<Option<mpsc::Sender<Question>>>,
 }
 
 impl Aside {
@@ -57,6 +58,8 @@ impl Aside {
         let open = Open::one_more(&self.open);
         let asked = if open.before < MOST_OPEN {
             self.send(Box::new(move || {
+                // Whatever happens, `told` is dropped last: whoever hears finds the question closed.
+                let (told, open) = (told, open);
                 let answer = question();
                 drop(open);
                 let _ = told.send(answer);
@@ -66,9 +69,7 @@ impl Aside {
         };
         async move {
             asked?;
-            answer
-                .await
-                .map_err(|_| "the thread that looks has panicked".to_owned())
+            answer.await.map_err(|_| "the look has panicked".to_owned())
         }
     }
 
@@ -77,28 +78,29 @@ impl Aside {
         Box::pin(async move { answer.await? })
     }
 
-    fn send(&self, question: Question<()>) -> Result<(), String> {
+    fn send(&self, question: Question) -> Result<(), String> {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let question = match &*thread {
-            Some(sender) => match sender.send(question) {
-                Ok(()) => return Ok(()),
-                // It has panicked.
-                Err(mpsc::SendError(question)) => question,
-            },
-            None => question,
+        let thread = match &mut *thread {
+            Some(running) => running,
+            none => none.insert(self.start()?),
         };
-        let (sender, inbox) = mpsc::channel::<Question<()>>();
+        let sent = thread.send(question);
+        sent.map_err(|_| "the thread that looks has ended".to_owned())
+    }
+
+    fn start(&self) -> Result<mpsc::Sender<Question>, String> {
+        let (sender, inbox) = mpsc::channel::<Question>();
+        let answer_all = move || {
+            for question in inbox {
+                // Whoever asked hears that there is no answer.
+                let _ = catch_unwind(AssertUnwindSafe(question));
+            }
+        };
         let started = thread::Builder::new()
             .name(self.name.clone())
-            .spawn(move || {
-                for question in inbox {
-                    question();
-                }
-            });
+            .spawn(answer_all);
         started.map_err(|error| format!("could not start a thread to look: {error}"))?;
-        let _ = sender.send(question);
-        *thread = Some(sender);
-        Ok(())
+        Ok(sender)
     }
 }
 
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_thread_that_panicked_is_replaced() {
+    async fn a_look_that_panics_is_the_only_one_without_an_answer() {
         let aside = Aside::new("c".into());
         let panics = aside.look(|| panic!("as the test wants it"));
         assert!(panics.await.unwrap_err().contains("panicked"));
