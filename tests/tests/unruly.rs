@@ -73,6 +73,12 @@ fn a_stop_that_hangs_blocks_the_group_until_an_operator_mends_it() -> Result<()>
         let chronicle = Chronicle::begin(cluster)?;
         let client = client(cluster, 101, Duration::from_millis(1))?;
         wait_served(&client, "a", SOON)?;
+        // Node b has looked at all by then.
+        wait_until(SOON, "all calls on b have ended", || {
+            let calls = stage.calls()?;
+            let on_b = || calls.iter().filter(|call| call.node == "b");
+            Ok(on_b().count() == ALL.len() && on_b().all(|call| call.end.is_some()))
+        })?;
         let mark = stage.mark()?;
         stage.direct("a", "two", "stop", HANG)?;
         tried(cluster, "b", &["move", "web", "b"])?

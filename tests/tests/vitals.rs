@@ -78,7 +78,7 @@ fn a_stalled_agent_is_seen_by_all_and_gets_nothing_before_it_is_well() -> Result
             })?;
             has_lines(
                 &said(cluster, peer, &["explain", "web"])?,
-                &["* a: * its agent is stalled"],
+                &["  * a: CANNOT have it, * agent stalled*"],
             )?;
         }
         let taken = chronicle.acquisitions("web").len();
@@ -289,10 +289,10 @@ fn a_hung_disk_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
                 &["  * Node a (id 1): UNHEALTHY (data*"],
             )?;
             heartbeat_tests::e2e::groups::tried(cluster, "b", &["move", "web", "a"])?
-                .refusal(&["node a is unhealthy", "data"])?;
+                .refusal(&["node a is unhealthy", "until its health check data is well"])?;
             has_lines(
                 &said(cluster, "b", &["explain", "web"])?,
-                &["* a: * unhealthy*"],
+                &["  * a: CANNOT have it, * unhealthy*"],
             )?;
             disk.freeze("-u")?;
             wait_all_active(cluster)?;

@@ -451,18 +451,17 @@ impl View {
 
     /// The names of the checks that fail on a node.
     fn failing(&self, node: NodeId, health: Health) -> Vec<String> {
-        // Who has other checks than we tells their names only in its report.
-        let said = self.groups.failing(node);
         let numbers = (0..Health::MAX_CHECKS).filter(|number| health.fails(*number));
         let own = numbers.map(|number| match self.config.health.get(number) {
             Some(check) => check.name.clone(),
             None => format!("check {number}"),
         });
         let own: Vec<String> = own.collect();
-        match said {
-            Some(said) if said.len() == own.len() => said,
-            _ => own,
-        }
+        let peer = self.peers.iter().position(|peer| peer.node == node);
+        let differs = peer.is_some_and(|peer| self.latest(peer).config_generation != self.digest);
+        // Who may have other checks than we tells their names only in its report, which comes later.
+        let said = self.groups.failing(node).filter(|_| differs);
+        said.filter(|said| said.len() == own.len()).unwrap_or(own)
     }
 
     fn peer_link(&self, peer: usize, link: usize, now: Boottime) -> protocol::PeerLink {

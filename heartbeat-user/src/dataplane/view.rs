@@ -154,7 +154,8 @@ pub struct LocalView {
 }
 
 impl LocalView {
-    pub(super) fn map(fd: impl AsFd) -> Result<Self> {
+    /// Of the map's descriptor.
+    pub fn map(fd: impl AsFd) -> Result<Self> {
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         Ok(Self {
             words: Words::map(fd, size_of::<Local>(), protection)?,
@@ -221,7 +222,7 @@ impl LocalView {
     }
 
     /// Which checks fail, and of which of them a process is `watched` by the kernel now: what it knows of any
-    /// other is out of date, since we know better.
+    /// other is out of date, since we know better. Only the pulse may call this, as [`LocalView::set_state`].
     pub fn set_health(&self, health: Health, watched: Health) {
         let mut local = self.read();
         local.health = health.0;
@@ -282,5 +283,70 @@ impl LocalView {
             *word = source.load(Ordering::Acquire);
         }
         bytemuck::cast(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::fd::OwnedFd, thread};
+
+    use nix::{
+        sys::memfd::{MFdFlags, memfd_create},
+        unistd::ftruncate,
+    };
+
+    use super::*;
+
+    /// Memory as that of the map `local`.
+    fn memory() -> OwnedFd {
+        let fd = memfd_create("local", MFdFlags::MFD_CLOEXEC).unwrap();
+        ftruncate(&fd, size_of::<Local>() as i64).unwrap();
+        fd
+    }
+
+    #[test]
+    fn what_the_agent_says_of_its_health_leaves_all_else_as_it_is() {
+        let local = LocalView::map(memory()).unwrap();
+        local.introduce(Incarnation(7), 8, 9, 10, Boottime::from_nanos(11));
+        let before = local.read();
+        let health = Health::of(2, true);
+        local.set_health(health, Health::default());
+        let expected = Local {
+            health: health.0,
+            ..before
+        };
+        assert_eq!(local.read(), expected);
+        local.set_generation(12);
+        assert_eq!(local.health(), health);
+    }
+
+    #[test]
+    fn nothing_that_the_kernel_adds_is_lost_while_the_agent_takes_away() {
+        const ROUNDS: u16 = 20_000;
+        let fd = memory();
+        let local = LocalView::map(&fd).unwrap();
+        let kernel = Words::map(&fd, size_of::<Local>(), ProtFlags::PROT_WRITE).unwrap();
+        let added = Local {
+            kernel_health: Health::of(3, false).0.into(),
+            ..Local::default()
+        };
+        let added: [u64; LOCAL_WORDS] = bytemuck::cast(added);
+        let at = std::mem::offset_of!(Local, kernel_health) / size_of::<u64>();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    kernel.get()[at].fetch_or(added[at], Ordering::Relaxed);
+                    // Nobody else adds it, and it is not to be taken away: its process is watched.
+                    assert!(local.health().fails(3));
+                }
+            });
+            for round in 0..ROUNDS {
+                let own = Health::of(usize::from(round % 2), false);
+                local.set_health(own, Health::of(3, true));
+                assert!(local.health().fails(usize::from(round % 2)));
+            }
+        });
+        local.set_health(Health::default(), Health::default());
+        assert_eq!(local.health(), Health::default());
     }
 }

@@ -4,6 +4,7 @@
 //! would hold up the agent's.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -12,11 +13,15 @@ use std::{
     thread,
 };
 
+use heartbeat_common::wire::Health;
 use tokio::sync::oneshot;
 
 use super::{Verdict, look::Looking};
 
-type Question<T> = Box<dyn FnOnce() -> T + Send>;
+type Question = Box<dyn FnOnce() + Send>;
+
+/// Questions that may wait for an answer: one of each check, and those whose asker has gone.
+const MOST_OPEN: usize = 2 * Health::MAX_CHECKS;
 
 /// A thread that answers questions one after the other. It starts with the first, and ends after the last one
 /// that was asked before this drops.
@@ -25,7 +30,7 @@ pub(super) struct Aside {
     name: String,
     /// Questions that were asked and not answered.
     open: Arc<AtomicUsize>,
-    thread: Mutex<Option<mpsc::Sender<Question<()>>>>,
+    thread: Mutex<Option<mpsc::Sender<Question>>>,
 }
 
 impl Aside {
@@ -43,28 +48,28 @@ impl Aside {
         self.open.load(Ordering::Acquire) > 0
     }
 
-    /// Puts a question, behind those that were asked before. Fails if there can be no thread. Dropping the future
-    /// does not take it back.
+    /// Puts a question, behind those that were asked before. Fails if there can be no thread, or too many wait
+    /// already. Dropping the future does not take it back.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, String>> + Send + 'static {
         let (told, answer) = oneshot::channel();
-        let open = Arc::clone(&self.open);
-        open.fetch_add(1, Ordering::AcqRel);
-        let asked = self.send(Box::new(move || {
-            let answer = question();
-            open.fetch_sub(1, Ordering::AcqRel);
-            let _ = told.send(answer);
-        }));
-        if asked.is_err() {
-            self.open.fetch_sub(1, Ordering::AcqRel);
-        }
+        let open = Open::one_more(&self.open);
+        let asked = if open.before < MOST_OPEN {
+            self.send(Box::new(move || {
+                // Whatever happens, `told` is dropped last: whoever hears finds the question closed.
+                let (told, open) = (told, open);
+                let answer = question();
+                drop(open);
+                let _ = told.send(answer);
+            }))
+        } else {
+            Err("an earlier look still hangs".to_owned())
+        };
         async move {
             asked?;
-            answer
-                .await
-                .map_err(|_| "the thread that looks has panicked".to_owned())
+            answer.await.map_err(|_| "the look has panicked".to_owned())
         }
     }
 
@@ -73,28 +78,50 @@ impl Aside {
         Box::pin(async move { answer.await? })
     }
 
-    fn send(&self, question: Question<()>) -> Result<(), String> {
+    fn send(&self, question: Question) -> Result<(), String> {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let question = match &*thread {
-            Some(sender) => match sender.send(question) {
-                Ok(()) => return Ok(()),
-                // It has panicked.
-                Err(mpsc::SendError(question)) => question,
-            },
-            None => question,
+        let thread = match &mut *thread {
+            Some(running) => running,
+            none => none.insert(self.start()?),
         };
-        let (sender, inbox) = mpsc::channel::<Question<()>>();
+        let sent = thread.send(question);
+        sent.map_err(|_| "the thread that looks has ended".to_owned())
+    }
+
+    fn start(&self) -> Result<mpsc::Sender<Question>, String> {
+        let (sender, inbox) = mpsc::channel::<Question>();
+        let answer_all = move || {
+            for question in inbox {
+                // Whoever asked hears that there is no answer.
+                let _ = catch_unwind(AssertUnwindSafe(question));
+            }
+        };
         let started = thread::Builder::new()
             .name(self.name.clone())
-            .spawn(move || {
-                for question in inbox {
-                    question();
-                }
-            });
+            .spawn(answer_all);
         started.map_err(|error| format!("could not start a thread to look: {error}"))?;
-        let _ = sender.send(question);
-        *thread = Some(sender);
-        Ok(())
+        Ok(sender)
+    }
+}
+
+/// A question that is not answered yet, even if the thread panics over it.
+struct Open {
+    count: Arc<AtomicUsize>,
+    before: usize,
+}
+
+impl Open {
+    fn one_more(count: &Arc<AtomicUsize>) -> Self {
+        Self {
+            count: Arc::clone(count),
+            before: count.fetch_add(1, Ordering::AcqRel),
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -118,10 +145,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_thread_that_panicked_is_replaced() {
+    async fn a_look_that_panics_is_the_only_one_without_an_answer() {
         let aside = Aside::new("c".into());
         let panics = aside.look(|| panic!("as the test wants it"));
         assert!(panics.await.unwrap_err().contains("panicked"));
+        assert_eq!(aside.ask(|| 7).await, Ok(7));
+        assert!(!aside.is_busy());
+    }
+
+    #[tokio::test]
+    async fn questions_do_not_pile_up_behind_one_that_hangs() {
+        let aside = Aside::new("d".into());
+        let (go, wait) = mpsc::channel::<()>();
+        let hangs = aside.ask(move || wait.recv().is_ok());
+        let mut refused = 0;
+        let mut last = None;
+        for _ in 0..3 * MOST_OPEN {
+            let asked = aside.ask(|| 7);
+            let asked = tokio::time::timeout(std::time::Duration::ZERO, asked).await;
+            refused += usize::from(matches!(asked, Ok(Err(_))));
+            last = Some(asked);
+        }
+        assert_eq!(refused, 2 * MOST_OPEN + 1);
+        let complaint = last.unwrap().unwrap().unwrap_err();
+        assert!(complaint.contains("still hangs"), "{complaint}");
+        go.send(()).unwrap();
+        assert_eq!(hangs.await, Ok(true));
         assert_eq!(aside.ask(|| 7).await, Ok(7));
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 pub(super) type Looking = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
 /// What killing a program and its children takes at most, unless it cannot be done.
-pub(super) const KILLING: Duration = Duration::from_secs(1);
+pub(super) const KILLING: Duration = Duration::from_secs(2);
 
 /// What is looked at, and how.
 pub(super) enum Eye {

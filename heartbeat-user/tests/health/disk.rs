@@ -19,12 +19,18 @@ use nix::{
     unistd::Uid,
 };
 
+use tokio::sync::Mutex;
+
 use crate::support::{Node, PATIENCE, SHORT, Scratch, check, eventually, skip};
 
 const MEGABYTE: u64 = 1 << 20;
 
+/// One test at a time: their threads are counted.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 #[tokio::test]
 async fn a_directory_is_good_while_it_can_be_written_to_and_nothing_is_left_in_it() {
+    let _turn = TURN.lock().await;
     let scratch = Scratch::new();
     let directory = scratch.path("data");
     fs::create_dir(&directory).unwrap();
@@ -159,6 +165,8 @@ fn one_that_hangs_is_seen_and_hangs_one_thread() {
 }
 
 async fn hang(volume: &mut Volume) {
+    let _turn = TURN.lock().await;
+    eventually("no other test's thread", || (threads() == 0).then_some(())).await;
     let disk = HealthCheck {
         timeout: Duration::from_secs(1),
         rise: 2,
@@ -170,7 +178,7 @@ async fn hang(volume: &mut Volume) {
     };
     let mut node = Node::new(std::slice::from_ref(&disk));
     node.is(State::Well).await;
-    let before = threads();
+    assert_eq!(threads(), 1);
     volume.freeze();
     let turn = node.turns(false).await;
     assert!(turn.message.contains("longer than 1s"), "{turn:?}");
@@ -178,7 +186,7 @@ async fn hang(volume: &mut Volume) {
         node.status().message.contains("hangs since").then_some(())
     })
     .await;
-    assert_eq!(threads(), before, "never more than one");
+    assert_eq!(threads(), 1, "never more than one");
 
     // The others go on, and so do those that come after it.
     let changed = HealthCheck {
@@ -189,7 +197,7 @@ async fn hang(volume: &mut Volume) {
     node.checks.replace(&[changed, other]);
     assert_eq!(node.turns(false).await.name, "other");
     assert_eq!(node.health(), Health::of(0, false).and(Health::of(1, true)));
-    assert_eq!(threads(), before, "the thread that hangs is not given up");
+    assert_eq!(threads(), 1, "the thread that hangs is not given up");
 
     volume.thaw();
     let turn = node.turns(true).await;

@@ -50,7 +50,7 @@ async fn what_is_the_same_goes_on_and_what_is_new_is_trusted() {
     assert_eq!(node.status().since, since);
 
     // A check that failed is not well for having been changed or moved.
-    node.checks.replace(&[bad.clone()]);
+    node.checks.replace(std::slice::from_ref(&bad));
     node.turns(false).await;
     let changed = HealthCheck {
         timeout: PATIENCE / 2,
@@ -78,7 +78,7 @@ async fn a_check_that_has_moved_watches_under_its_new_number() {
             scratch.path("pid"),
         )))
     };
-    let mut node = Node::new(&[process.clone()]);
+    let mut node = Node::new(std::slice::from_ref(&process));
     node.is(State::Well).await;
     node.checks
         .replace(&[exec("good", &["/bin/true"]), process]);

@@ -127,10 +127,6 @@ impl Scratch {
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
-
-    pub(crate) fn dir(&self) -> PathBuf {
-        self.0.clone()
-    }
 }
 
 impl Drop for Scratch {

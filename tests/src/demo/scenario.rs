@@ -97,7 +97,7 @@ impl Scenario {
                 format!(
                     "\n[load]\nsource = \"cgroup\"\ncgroup = \"{pattern}\"\ninterval = \"200ms\"\n\
                      half_life = \"500ms\"\n\
-                     \n[rebalance]\nhigh = 400\nlow = 200\nhold = \"1s\"\ncooldown = \"60s\"\n"
+                     \n[rebalance]\nhigh = 400\nlow = 200\nhold = \"1s\"\ncooldown = \"2s\"\n"
                 )
             }
         })
@@ -109,13 +109,18 @@ pub(crate) fn show(scenario: Scenario, arguments: &Arguments, out: &Output) -> R
     let pattern = Cgroup::pattern().filter(|_| scenario == Scenario::Overload);
     let settings = scenario.settings(pattern.as_deref())?;
     let groups = ["web", "db"].iter().zip(HOST..);
-    let groups = groups.map(|(name, host)| group(name, "", &[vip(&format!("{name}ip"), host)]));
+    let groups = groups.map(|(name, host)| {
+        // The client asks the first, and only that moves for load.
+        let settings = format!("rebalance = {}", host == HOST);
+        group(name, &settings, &[vip(&format!("{name}ip"), host)])
+    });
     let options = Options {
         interval: arguments.interval,
         timeout: arguments.deadline,
         lease: arguments.lease,
         max_lease: arguments.lease * 4,
-        extra: groups.collect::<String>() + &settings,
+        groups: Some(groups.collect()),
+        extra: settings,
         keep: arguments.keep_logs,
         ..Options::default()
     };
@@ -174,7 +179,6 @@ fn play(
             spinners = pressed.spin(8)?;
         }
     }
-    // The client asks one of the groups; which one moves for load is the cluster's choice.
     let moved = |what: &What| matches!(what, What::Takeover { .. });
     wait_until(SOON, "another node takes over", || {
         book.listen(cluster, &["b", "c"])?;

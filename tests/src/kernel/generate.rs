@@ -106,6 +106,8 @@ fn local(rng: &mut Rng, world: &mut World, now: u64) {
     let local = &mut world.local;
     local.nonce = rng.bits();
     local.health = rng.bits() as u16;
+    let kernel_health = u32::from(rng.bits() as u16);
+    local.kernel_health = rng.pick(&[0, kernel_health]);
     local.load = rng.bits() as u16;
     local.groups_owned = rng.bits() as u16;
     local.config_generation = rng.bits() as u32;

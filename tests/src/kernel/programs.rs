@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     hash::Hash,
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, OwnedFd},
     path::Path,
     time::{Duration, Instant},
 };
@@ -23,6 +23,7 @@ use heartbeat_common::{
     verdict::{self, Action, Verdict},
     wire::GroupId,
 };
+use heartbeat_user::dataplane::{LocalView, ProcessExits};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::world::{Program, ROWS, World};
@@ -55,6 +56,7 @@ pub struct Kernel {
     config: Array<MapData, Config>,
     keys: Array<MapData, Key>,
     local: Array<MapData, Local>,
+    local_fd: OwnedFd,
     links: HashMap<MapData, Address, Link>,
     allow: HashMap<MapData, Address, PeerSlot>,
     peers: Array<MapData, PeerRow>,
@@ -114,6 +116,10 @@ impl Kernel {
             Some(Map::HashMap(map)) => map.info()?.id(),
             other => bail!("leases is no hash map but {other:?}"),
         };
+        let local_fd = match ebpf.map("local") {
+            Some(Map::Array(map)) => map.fd().as_fd().try_clone_to_owned()?,
+            other => bail!("local is no array but {other:?}"),
+        };
         let mut take = |name: &str| {
             ebpf.take_map(name)
                 .with_context(|| format!("no map {name}"))
@@ -122,6 +128,7 @@ impl Kernel {
             config: take("config")?.try_into()?,
             keys: take("keys")?.try_into()?,
             local: take("local")?.try_into()?,
+            local_fd,
             links: take("links")?.try_into()?,
             allow: take("allow")?.try_into()?,
             peers: take("peers")?.try_into()?,
@@ -156,6 +163,16 @@ impl Kernel {
             (u32::from(group.0), row)
         });
         replace(&mut self.leases, &slots.collect())
+    }
+
+    /// What tells the agent of ends of processes. Can be had once; within a tokio runtime.
+    pub fn process_exits(&mut self) -> ProcessExits {
+        ProcessExits::attach(&mut self.ebpf)
+    }
+
+    /// As the agent sees and changes `local`.
+    pub fn local_view(&self) -> Result<LocalView> {
+        LocalView::map(self.local_fd.as_fd())
     }
 
     /// The acceptor's slots.

@@ -2,6 +2,7 @@
 //!
 //! What must not be told is asserted by what is told next: the ring buffer keeps the order.
 
+mod health;
 mod programs;
 mod rig;
 

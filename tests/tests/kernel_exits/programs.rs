@@ -1,6 +1,7 @@
 //! The two programs by themselves: what each takes for the end of a process.
 
 use anyhow::{Context as _, Result, ensure};
+use heartbeat_common::wire::Health;
 use heartbeat_tests::{e2e::Program, kernel};
 use nix::sys::signal::Signal;
 
@@ -47,8 +48,8 @@ fn an_entry_goes_with_its_event() -> Result<()> {
     with(test, &[PRECISE, FALLBACK], |bare| {
         let (victim, other) = (stays()?, stays()?);
         let (pid, other_pid) = (victim.pid(), other.pid());
-        bare.watch(pid, 7)?;
-        bare.watch(other_pid, 8)?;
+        bare.watch(pid, 7, Health::default())?;
+        bare.watch(other_pid, 8, Health::default())?;
         kill(victim)?;
         ensure!(bare.told()? == [(pid, 7)]);
         ensure!(!bare.watches(pid) && bare.watches(other_pid));
@@ -61,7 +62,7 @@ fn an_entry_goes_with_its_event() -> Result<()> {
 /// A watched process that has lost its first thread, and no other.
 fn headless(bare: &mut Bare) -> Result<Program> {
     let program = threads(3)?;
-    bare.watch(program.pid(), 7)?;
+    bare.watch(program.pid(), 7, Health::default())?;
     program.signal(Signal::SIGUSR1)?;
     wait_zombie(program.pid(), program.pid())?;
     Ok(program)
@@ -85,7 +86,7 @@ fn on_older_kernels_the_first_thread_counts() -> Result<()> {
     with(test, &[FALLBACK], |bare| {
         let program = threads(3)?;
         let pid = program.pid();
-        bare.watch(pid, 7)?;
+        bare.watch(pid, 7, Health::default())?;
         kill(program)?;
         ensure!(bare.told()? == [(pid, 7)], "killed");
 
@@ -94,6 +95,37 @@ fn on_older_kernels_the_first_thread_counts() -> Result<()> {
         ensure!(bare.told()? == [(pid, 7)], "its first thread ended");
         program.end(PATIENCE)?;
         ensure!(bare.told()?.is_empty(), "told twice, or of another thread");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_an_end_means_is_added_to_what_is_known() -> Result<()> {
+    let test = "what_an_end_means_is_added_to_what_is_known";
+    with(test, &[PRECISE, FALLBACK], |bare| {
+        // What the end of each means; what is known after it.
+        for (health, known) in [
+            (Health::default(), 0),
+            (Health::of(3, false), 0x0008),
+            (Health::of(3, false), 0x0008),
+            (Health::of(0, true), 0x8009),
+            (Health::of(14, false), 0xc009),
+            (Health::default(), 0xc009),
+        ] {
+            let (victim, unwatched) = (stays()?, stays()?);
+            bare.watch(victim.pid(), 7, health)?;
+            kill(unwatched)?;
+            kill(victim)?;
+            let found = bare.kernel_health()?;
+            ensure!(
+                found == known,
+                "{health:?}: {found:#x}, expected {known:#x}"
+            );
+        }
+        let threads = threads(3)?;
+        bare.watch(threads.pid(), 7, Health::of(1, false))?;
+        kill(threads)?;
+        ensure!(bare.kernel_health()? == 0xc00b, "of many threads");
         Ok(())
     })
 }

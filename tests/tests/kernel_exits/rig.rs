@@ -5,11 +5,12 @@ use std::{env, fs, future::Future, path::Path, process::Command, time::Duration}
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, RingBuf},
+    maps::{Array, HashMap, MapData, RingBuf},
     programs::{ProgramError, RawTracePoint},
 };
 use heartbeat_common::{
     exits::{ExitEvent, WatchedProcess},
+    maps::Local,
     wire::Health,
 };
 use heartbeat_tests::{e2e::Program, kernel, wait_until};
@@ -114,6 +115,7 @@ pub(crate) fn both_ways(test: &str, story: impl Fn(&mut Agent) -> Result<()>) ->
 pub(crate) struct Bare {
     processes: HashMap<MapData, u32, WatchedProcess>,
     exits: RingBuf<MapData>,
+    local: Array<MapData, Local>,
     /// Holds the program's link.
     _ebpf: Ebpf,
 }
@@ -141,13 +143,15 @@ impl Bare {
         Ok(Some(Self {
             processes: take("processes")?.try_into()?,
             exits: take("exits")?.try_into()?,
+            local: take("local")?.try_into()?,
             _ebpf: ebpf,
         }))
     }
 
-    pub(crate) fn watch(&mut self, pid: u32, token: u32) -> Result<()> {
+    pub(crate) fn watch(&mut self, pid: u32, token: u32, health: Health) -> Result<()> {
         let entry = WatchedProcess {
             token,
+            health: health.0.into(),
             ..WatchedProcess::default()
         };
         Ok(self.processes.insert(pid, entry, 0)?)
@@ -155,6 +159,11 @@ impl Bare {
 
     pub(crate) fn watches(&self, pid: u32) -> bool {
         self.processes.get(&pid, 0).is_ok()
+    }
+
+    /// What the kernel knows of this node's health.
+    pub(crate) fn kernel_health(&self) -> Result<u32> {
+        Ok(self.local.get(&0, 0)?.kernel_health)
     }
 
     /// Pid and token of all that was told since the last call.

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::{
     time::Boottime,
-    wire::{NodeId, NodeState},
+    wire::{Health, NodeId, NodeState},
 };
 use heartbeat_core::{group::Note, placement::Score};
 use tokio::time::sleep;
@@ -180,6 +180,14 @@ impl Operator {
                     NodeState::Standby => "; `heartbeat online` takes it back",
                     _ => "",
                 }
+            );
+        }
+        if Health(row.health).is_fatal() {
+            let failing = view::lock(&self.view).said(to.id).1;
+            bail!(
+                "node {} is unhealthy: it cannot take anything until its health check {} is well",
+                to.name,
+                failing.join(", ")
             );
         }
         let now = self.describe(group);
