@@ -51,6 +51,14 @@ fn the_operator_moves_groups_about() {
 }
 
 #[test]
+fn nodes_fall_ill_and_are_emptied() {
+    story(
+        "nodes_fall_ill_and_are_emptied",
+        &[Ill, Ill, Well, Empty, Empty, Online, Crash, Boot],
+    );
+}
+
+#[test]
 fn everything_happens_at_once() {
     story("everything_happens_at_once", &Fault::ALL);
 }

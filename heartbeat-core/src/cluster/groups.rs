@@ -79,7 +79,14 @@ impl Cluster {
             nodes.iter_mut().for_each(NodeView::clear);
             for (group, seen) in groups.iter().zip(seen.iter()) {
                 if let Some(node) = seen.place(local) {
-                    with_node(nodes, node, |node| node.has(&group.plan.demand));
+                    let claimed = seen.owner.is_none() && !seen.leaving;
+                    with_node(nodes, node, |node| {
+                        if claimed || group.has_just_come(now) {
+                            node.awaits(&group.plan.demand);
+                        } else {
+                            node.has(&group.plan.demand);
+                        }
+                    });
                 }
             }
         }

@@ -84,6 +84,12 @@ impl Group {
         }
     }
 
+    /// Whether it came to where it is so lately that the load there does not show it yet.
+    pub(crate) fn has_just_come(&self, now: Boottime) -> bool {
+        let arrived = self.arrived_at;
+        arrived.is_some_and(|at| now.since(at) < super::EXPECTED_WITHIN)
+    }
+
     /// Whether nobody has been seen to own it, but not for so long that nobody will.
     pub(crate) fn is_free_anew(&self, now: Boottime, votes_from: Boottime) -> bool {
         let since = self.free_from.map(|since| since.max(votes_from));

@@ -29,7 +29,8 @@ const FAILBACK_HOLD: Duration = Duration::from_secs(60);
 /// A group that has not stopped this long after it should have, or a lease if that is longer, is given
 /// up.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
-/// Who is expected to take a group that is free has done so within this time, or never will.
+/// Who is expected to take a group that is free has done so within this time, or never will; and what came
+/// to a node this long ago is part of its load.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
 /// The longest back-off after contests that were lost is two to this power intervals.
 const MAX_BACKOFF: u32 = 4;
@@ -88,6 +89,9 @@ pub struct Group {
     owned_at: Option<Boottime>,
     /// Until when, as far as our own acceptor knows.
     owned_until: Boottime,
+    /// When it was last seen to come to another node than before.
+    arrived_at: Option<Boottime>,
+    owner: Option<NodeId>,
     /// Since when nobody has been seen to, without interruption.
     free_from: Option<Boottime>,
     /// What our own acceptor last said.
@@ -135,6 +139,8 @@ impl Group {
             leaving: None,
             owned_at: None,
             owned_until: Boottime::default(),
+            arrived_at: None,
+            owner: None,
             free_from: None,
             plan,
             proposer,
@@ -254,6 +260,12 @@ impl Group {
             }
         };
         if owner.is_some() {
+            if owner != self.owner {
+                // Who had it when this node first looked has had it for long, as far as is known.
+                let known = self.owner.is_some() || self.free_from.is_some();
+                self.arrived_at = known.then_some(now);
+                self.owner = owner;
+            }
             self.owned_at = Some(now);
             self.free_from = None;
             self.given_up_at = None;

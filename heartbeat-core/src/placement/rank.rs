@@ -150,8 +150,9 @@ impl View<'_> {
                 let (load, coming) = self
                     .node(node)
                     .map_or((0, 0), |view| (view.load, view.coming));
-                // Each that is on its way counts for a step: or all groups of a node that died would
-                // go to the same one.
+                // Each that is on its way, or has only just come, counts for a step: or all groups of a
+                // node that died would go to the same one.
+                let coming = coming.saturating_sub(u32::from(self.is_there(group, node)));
                 let steps = u32::from(load / LOAD_STEP) + coming;
                 (steps, self.others(group, node))
             }

@@ -16,9 +16,9 @@ pub struct NodeView {
     pub load: u16,
     /// What it has, by kind; a kind that is missing, or `None`, has no limit.
     pub capacity: Vec<Option<u32>>,
-    /// Groups that it has.
+    /// Groups that it has, and that its load shows.
     pub groups: u32,
-    /// Groups that it does not have yet, but is to: its load does not show them.
+    /// Groups that it has only just got, or is to get: its load does not show them.
     pub coming: u32,
     /// What all of these need, by kind.
     pub used: Vec<u32>,

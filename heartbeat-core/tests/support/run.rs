@@ -1,7 +1,7 @@
 //! One cluster and what happens to it: its shape, the faults and when they come follow from a seed.
 
-use heartbeat_common::wire::LinkId;
-use heartbeat_core::cluster::Intent;
+use heartbeat_common::wire::{Health, LinkId, NodeId};
+use heartbeat_core::{cluster::Intent, placement::Strategy};
 
 use super::{
     MS, TIMINGS, US,
@@ -47,10 +47,15 @@ pub(crate) enum Fault {
     Move,
     Standby,
     Online,
+    /// An operator empties a node.
+    Empty,
+    /// A check of a node fails, and it may be one that forbids it to serve; its load changes too.
+    Ill,
+    Well,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Crash,
         Self::Boot,
         Self::KillAgent,
@@ -67,6 +72,9 @@ impl Fault {
         Self::Move,
         Self::Standby,
         Self::Online,
+        Self::Empty,
+        Self::Ill,
+        Self::Well,
     ];
 }
 
@@ -250,6 +258,13 @@ impl Run {
             Fault::Move => self.move_a_group(),
             Fault::Standby => world.intend(victim, Intent::Standby),
             Fault::Online => world.intend(victim, Intent::Serve),
+            Fault::Empty => world.intend(victim, Intent::Empty),
+            Fault::Ill => {
+                let check = self.rng.below(Health::MAX_CHECKS as u64) as usize;
+                let health = Health::of(check, self.rng.per_mille(600));
+                world.vitals(victim, health, self.rng.below(1_001) as u16);
+            }
+            Fault::Well => world.vitals(victim, Health::default(), 0),
         }
         // A fault that lasts for a while is two edges, and so is one that undoes several.
         self.truth.edges += 2 + count;
@@ -295,6 +310,8 @@ impl Run {
         for machine in 0..world.machines.len() {
             world.machines[machine].mute = false;
             world.intend(machine, Intent::Serve);
+            let load = world.machines[machine].vitals.1;
+            world.vitals(machine, Health::default(), load);
             let lives = match world.machines[machine].witness {
                 true => world.machines[machine].kernel.is_some(),
                 false => world.machines[machine].agent.is_some(),
@@ -349,6 +366,19 @@ fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
     let ppm = |_| rng.below(2 * drift as u64 + 1) as i32 - drift as i32;
     world.clocks_ppm = Some((0..count).map(ppm).collect());
     world.max_lease = ns(timing.lease) * rng.pick(&[1, 2, 5]);
+    if faults.contains(&Fault::Ill) {
+        world.policy.strategy = rng.pick(&Strategy::ALL);
+        for (index, group) in world.groups.iter_mut().enumerate() {
+            group.demand = vec![1 + index as u32 % 3];
+        }
+        // Room enough for all, so that each can be served by whoever is left.
+        let capacity = |node: &u16| (NodeId(*node), vec![Some(2 * groups as u32 + 2)]);
+        world.capacities = (1..=count)
+            .collect::<Vec<_>>()
+            .iter()
+            .map(capacity)
+            .collect();
+    }
     world.auto_failback = rng.per_mille(700);
     let interval = interval * MS;
     world.errand_takes = rng.below(2 * interval);

@@ -166,5 +166,6 @@ fn is_fit(world: &World, machine: usize) -> bool {
         .stands_until
         .max(held.starved_until)
         .max(held.hangs_until);
-    willing && !held.mute && held_until <= world.now
+    let (health, _) = held.vitals;
+    willing && !health.is_fatal() && !held.mute && held_until <= world.now
 }

@@ -1,0 +1,248 @@
+//! What must hold of a ranking, whatever the cluster looks like.
+
+use heartbeat_common::wire::{GroupId, Health, NodeId};
+use heartbeat_core::{
+    group::GroupPlan,
+    placement::{
+        Bar, Colocation, Constraints, Layout, NodeView, Policy, Ranked, Score, Strategy, Why,
+        predict::Situation,
+    },
+};
+use proptest::{prelude::*, sample::Index};
+
+/// Some nodes, groups that may be on some of them, and where those are.
+#[derive(Clone, Debug)]
+struct Case {
+    layout: Layout,
+    nodes: Vec<NodeView>,
+    owners: Vec<Option<NodeId>>,
+    barred: Vec<(usize, NodeId)>,
+}
+
+impl Case {
+    fn rank(&self, group: usize) -> Vec<Ranked> {
+        let situation = Situation {
+            layout: &self.layout,
+            nodes: &self.nodes,
+            barred: &|group, node| self.barred.contains(&(group, node)),
+            stopped: &|_| false,
+            movable: &|_| true,
+        };
+        situation.rank(group, &self.owners)
+    }
+
+    fn used(&self, node: NodeId, kind: usize, but: usize) -> u32 {
+        let groups = self.layout.groups.iter().zip(&self.owners).enumerate();
+        groups
+            .filter(|(index, (_, owner))| *index != but && **owner == Some(node))
+            .filter_map(|(_, (plan, _))| plan.demand.get(kind))
+            .sum()
+    }
+}
+
+fn score() -> impl Strategy_<Value = Score> {
+    prop_oneof![
+        6 => (-3..4).prop_map(|points| Score::new(points * 50)),
+        1 => Just(Score::NEVER),
+        1 => Just(Score::MUST),
+    ]
+}
+
+use proptest::strategy::Strategy as Strategy_;
+
+fn node_view(index: usize) -> impl Strategy_<Value = NodeView> {
+    let bar = prop_oneof![
+        8 => Just(None),
+        1 => Just(Some(Bar::Down)),
+        1 => Just(Some(Bar::Unhealthy)),
+        1 => Just(Some(Bar::Unknown)),
+    ];
+    (bar, 0..8_u16, 0..1_001_u16).prop_map(move |(bar, health, load)| NodeView {
+        bar,
+        health: Health(health),
+        load,
+        ..NodeView::new(NodeId(index as u16 + 1), Vec::new())
+    })
+}
+
+fn group(index: usize, nodes: u16) -> impl Strategy_<Value = GroupPlan> {
+    let all: Vec<u16> = (1..=nodes).collect();
+    let ranked = (Just(all).prop_shuffle(), 1..=usize::from(nodes));
+    let locations = prop::collection::vec((1..=nodes, score()), 0..4);
+    let demand = prop::collection::vec(0..4_u32, 0..3);
+    (ranked, locations, demand, 0..3).prop_map(
+        move |((ranked, listed), locations, demand, sticky)| GroupPlan {
+            id: GroupId(index as u16 + 1),
+            ranked: ranked[..listed].iter().map(|node| NodeId(*node)).collect(),
+            locations: locations
+                .into_iter()
+                .map(|(node, score)| (NodeId(node), score))
+                .collect(),
+            stickiness: Score::new(sticky * 60),
+            demand,
+            ..GroupPlan::default()
+        },
+    )
+}
+
+fn case() -> impl Strategy_<Value = Case> {
+    (1..7_u16, 1..6_usize).prop_flat_map(|(nodes, groups)| {
+        let views: Vec<_> = (0..usize::from(nodes)).map(node_view).collect();
+        let plans: Vec<_> = (0..groups).map(|index| group(index, nodes)).collect();
+        let owner = prop::option::of((1..=nodes).prop_map(NodeId));
+        let colocation = (0..groups, 0..groups, score());
+        let capacity = prop::collection::vec(prop::option::of(0..10_u32), 0..3);
+        (
+            views,
+            plans,
+            prop::collection::vec(owner, groups),
+            prop::collection::vec(colocation, 0..4),
+            prop::collection::vec(capacity, usize::from(nodes)),
+            prop::sample::select(Strategy::ALL.to_vec()),
+            prop::collection::vec((0..groups, (1..=nodes).prop_map(NodeId)), 0..2),
+        )
+            .prop_map(
+                |(mut nodes, groups, owners, colocations, capacities, strategy, barred)| {
+                    let colocations = colocations.into_iter().filter(|(a, b, _)| a != b);
+                    for (view, capacity) in nodes.iter_mut().zip(&capacities) {
+                        view.capacity.clone_from(capacity);
+                        view.used = vec![0; capacity.len()];
+                    }
+                    let ids = nodes.iter().map(|view| view.node);
+                    let layout = Layout {
+                        capacities: ids.zip(capacities).collect(),
+                        groups,
+                        constraints: Constraints {
+                            colocations: colocations
+                                .map(|(group, with, score)| Colocation { group, with, score })
+                                .collect(),
+                            orders: Vec::new(),
+                        },
+                        policy: Policy {
+                            strategy,
+                            ..Policy::default()
+                        },
+                    };
+                    Case {
+                        layout,
+                        nodes,
+                        owners,
+                        barred,
+                    }
+                },
+            )
+    })
+}
+
+proptest! {
+    #[test]
+    fn all_nodes_have_a_place_each_and_who_cannot_comes_last(case in case()) {
+        for group in 0..case.owners.len() {
+            let ranking = case.rank(group);
+            let mut nodes: Vec<_> = ranking.iter().map(|ranked| ranked.node).collect();
+            nodes.sort();
+            let all: Vec<_> = case.nodes.iter().map(|view| view.node).collect();
+            prop_assert_eq!(nodes, all);
+            let able = ranking.iter().take_while(|ranked| ranked.bar.is_none()).count();
+            prop_assert!(ranking[able..].iter().all(|ranked| ranked.bar.is_some()));
+            for ranked in &ranking {
+                let barred = ranked.why.iter().any(|why| matches!(why, Why::Bar(_)));
+                prop_assert_eq!(ranked.bar.is_some(), barred);
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_view_ranks_the_same_in_whatever_order_it_comes(
+        case in case(),
+        swaps in prop::collection::vec((any::<Index>(), any::<Index>()), 0..8),
+    ) {
+        let mut other = case.clone();
+        for (a, b) in swaps {
+            let count = other.nodes.len();
+            other.nodes.swap(a.index(count), b.index(count));
+        }
+        for group in 0..case.owners.len() {
+            prop_assert_eq!(case.rank(group), other.rank(group));
+        }
+    }
+
+    #[test]
+    fn loads_that_differ_by_less_than_a_step_rank_the_same(
+        mut case in case(),
+        within in prop::collection::vec(0..100_u16, 7),
+    ) {
+        let order = |case: &Case, group| -> Vec<NodeId> {
+            case.rank(group).iter().map(|ranked| ranked.node).collect()
+        };
+        let mut other = case.clone();
+        for ((one, other), within) in case.nodes.iter_mut().zip(&mut other.nodes).zip(within) {
+            one.load = one.load / 100 * 100;
+            other.load = one.load + within;
+        }
+        for group in 0..case.owners.len() {
+            prop_assert_eq!(order(&case, group), order(&other, group));
+        }
+    }
+
+    #[test]
+    fn who_is_able_breaks_no_rule(case in case()) {
+        for group in 0..case.owners.len() {
+            let plan = &case.layout.groups[group];
+            let ranking = case.rank(group);
+            for Ranked { node, .. } in ranking.iter().filter(|ranked| ranked.bar.is_none()) {
+                prop_assert!(plan.ranked.contains(node) && !plan.is_banned(*node));
+                prop_assert!(!case.barred.contains(&(group, *node)));
+                let view = case.nodes.iter().find(|view| view.node == *node);
+                prop_assert_eq!(view.and_then(|view| view.bar), None);
+                for rule in case.layout.constraints.colocations.iter().filter(|c| c.group == group) {
+                    let there = case.owners[rule.with] == Some(*node);
+                    prop_assert!(rule.score != Score::MUST || there);
+                    prop_assert!(rule.score != Score::NEVER || !there);
+                }
+                if case.layout.policy.strategy == Strategy::Utilization
+                    && case.owners[group] != Some(*node)
+                {
+                    for (kind, capacity) in case.layout.capacity(*node).into_iter().enumerate() {
+                        let demand = plan.demand.get(kind).copied().unwrap_or(0);
+                        let needed = case.used(*node, kind, group) + demand;
+                        prop_assert!(demand == 0 || capacity.is_none_or(|has| needed <= has));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn preference_goes_by_points_and_then_by_place(mut case in case()) {
+        case.layout.policy.strategy = Strategy::Preferred;
+        for group in 0..case.owners.len() {
+            let plan = &case.layout.groups[group];
+            let able: Vec<_> = case.rank(group).into_iter().filter(|r| r.bar.is_none()).collect();
+            for pair in able.windows(2) {
+                let value = |ranked: &Ranked| {
+                    let owns = case.owners[group] == Some(ranked.node);
+                    let sticky = if owns { plan.stickiness } else { Score::ZERO };
+                    (std::cmp::Reverse(ranked.points + sticky), ranked.place)
+                };
+                prop_assert!(value(&pair[0]) < value(&pair[1]));
+            }
+        }
+    }
+
+    #[test]
+    fn what_settles_has_settled(case in case()) {
+        let situation = Situation {
+            layout: &case.layout,
+            nodes: &case.nodes,
+            barred: &|group, node| case.barred.contains(&(group, node)),
+            stopped: &|_| false,
+            movable: &|_| false,
+        };
+        let then = situation.settle(&case.owners);
+        for (group, owner) in then.iter().enumerate() {
+            let plan = &case.layout.groups[group];
+            prop_assert!(owner.is_none_or(|at| plan.ranked.contains(&at) && !plan.is_banned(at)));
+        }
+    }
+}

@@ -1,0 +1,518 @@
+//! Hours of whole clusters whose load changes: what each node decides to hand over, by a view of the
+//! others that is a little old. No kernels and no leases: a group that leaves arrives a moment later.
+//!
+//! `HEARTBEAT_SIM_SEEDS=N` runs N seeds of each story instead of the few that always run. A seed that
+//! fails prints the command that runs it alone.
+
+mod support;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use heartbeat_common::{
+    time::Boottime,
+    wire::{GroupId, NodeId},
+};
+use heartbeat_core::{
+    group::GroupPlan,
+    placement::{
+        Bar, Colocation, Glance, Layout, NodeView, Policy, Rebalance, Score, Strategy, View,
+        rebalance::{Calm, Move, Rebalancer, Scene},
+    },
+    report::Reported,
+};
+use support::net::Rng;
+
+/// Seeds that always run, of each story.
+const SEEDS: u64 = 8;
+/// Seconds that each cluster lives.
+const LIFE: u64 = 3_600;
+/// Seconds by which what is seen of others may be old.
+const DELAY: u64 = 2;
+
+type Violation = String;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trace {
+    /// Each group costs what it weighs, and always the same.
+    Steady,
+    /// Groups cost anything, and more now and then; nodes fail.
+    Bursty,
+    /// Load swings between nodes, about as fast as they may act.
+    Swinging,
+}
+
+#[test]
+fn steady_load_is_evened_out() {
+    story("steady_load_is_evened_out", Trace::Steady);
+}
+
+#[test]
+fn bursts_move_little() {
+    story("bursts_move_little", Trace::Bursty);
+}
+
+#[test]
+fn load_that_swings_makes_nothing_swing() {
+    story("load_that_swings_makes_nothing_swing", Trace::Swinging);
+}
+
+/// What is true of a cluster in one second.
+#[derive(Clone)]
+struct Moment {
+    loads: Vec<u16>,
+    owners: Vec<Option<NodeId>>,
+    down: Vec<bool>,
+}
+
+struct Run {
+    rng: Rng,
+    trace: Trace,
+    rules: Rebalance,
+    layout: Layout,
+    burdens: Vec<Vec<u32>>,
+    /// The last few seconds, the newest last.
+    past: Vec<Moment>,
+    rebalancers: Vec<Rebalancer>,
+    pinned: Vec<bool>,
+    /// What each group costs, per mille of a node.
+    costs: Vec<u64>,
+    /// By node, the period of its swing in seconds.
+    swings: Vec<u64>,
+    /// Groups that are on their way: which, where to, when they are there.
+    coming: Vec<(usize, NodeId, u64)>,
+    /// When each group was last moved.
+    moved_at: Vec<Option<u64>>,
+    moves: Vec<u64>,
+    now: u64,
+}
+
+impl Run {
+    fn new(seed: u64, trace: Trace) -> Self {
+        let mut rng = Rng(seed);
+        let nodes = 3 + rng.below(48) as u16;
+        let groups = 1 + rng.below(200) as usize;
+        let layout = layout(&mut rng, nodes, groups);
+        let rules = layout.policy.rebalance.expect("it is on");
+        // Such that all nodes together have work for about half of them.
+        let weights: u64 = layout.groups.iter().map(|g| u64::from(g.weight())).sum();
+        let unit = (u64::from(nodes) * rng.pick(&[300, 450, 600]) / weights.max(1)).clamp(1, 300);
+        let costs = layout.groups.iter().map(|group| match trace {
+            Trace::Steady => u64::from(group.weight()) * unit,
+            Trace::Bursty | Trace::Swinging => rng.below(4 * unit),
+        });
+        let costs = costs.collect();
+        let hold = rules.hold.as_secs();
+        let swings = (0..nodes).map(|_| hold / 2 + rng.below(2 * hold) + 1);
+        let swings = swings.collect();
+        let mut run = Self {
+            trace,
+            rules,
+            burdens: layout.burdens(),
+            past: vec![Moment {
+                loads: vec![0; nodes.into()],
+                owners: vec![None; groups],
+                down: vec![false; nodes.into()],
+            }],
+            rebalancers: vec![Rebalancer::default(); nodes.into()],
+            pinned: vec![false; groups],
+            costs,
+            swings,
+            coming: Vec::new(),
+            moved_at: vec![None; groups],
+            moves: Vec::new(),
+            now: 1,
+            layout,
+            rng,
+        };
+        // Crowded on a few nodes, as after a failure.
+        run.place_all(1 + u16::try_from(seed % 3).unwrap_or(0));
+        run.measure();
+        run
+    }
+
+    fn moment(&self) -> &Moment {
+        self.past.last().expect("there is always one")
+    }
+
+    fn moment_mut(&mut self) -> &mut Moment {
+        self.past.last_mut().expect("there is always one")
+    }
+
+    fn seen(owners: &[Option<NodeId>]) -> Vec<Glance> {
+        let glance = |owner: &Option<NodeId>| Glance {
+            owner: *owner,
+            ..Glance::default()
+        };
+        owners.iter().map(glance).collect()
+    }
+
+    fn nodes(&self, moment: &Moment) -> Vec<NodeView> {
+        let view = |(index, load): (usize, &u16)| NodeView {
+            load: *load,
+            bar: moment.down[index].then_some(Bar::Down),
+            ..NodeView::new(id(index), Vec::new())
+        };
+        moment.loads.iter().enumerate().map(view).collect()
+    }
+
+    fn view<'a>(&'a self, nodes: &'a [NodeView], seen: &'a [Glance], local: NodeId) -> View<'a> {
+        View {
+            policy: &self.layout.policy,
+            constraints: &self.layout.constraints,
+            nodes,
+            seen,
+            burdens: &self.burdens,
+            local,
+        }
+    }
+
+    /// Groups that nobody has go to the best that can take them; at first to the first few nodes.
+    fn place_all(&mut self, first: u16) {
+        for few in [first, u16::MAX] {
+            for _ in 0..3 {
+                for group in 0..self.layout.groups.len() {
+                    let away = self.coming.iter().any(|(coming, ..)| *coming == group);
+                    if self.moment().owners[group].is_some() || away {
+                        continue;
+                    }
+                    let seen = Self::seen(&self.moment().owners);
+                    let nodes = self.nodes(self.moment());
+                    let view = self.view(&nodes, &seen, NodeId(0));
+                    let plan = &self.layout.groups[group];
+                    let ranking = view.rank(plan, group, &|_| Reported::default());
+                    let mut able = ranking.iter().filter(|ranked| {
+                        let apart = (0..seen.len()).any(|other| {
+                            seen[other].owner == Some(ranked.node)
+                                && self.layout.constraints.keep_apart(group, other)
+                        });
+                        ranked.bar.is_none() && ranked.node.0 <= few && !apart
+                    });
+                    let to = able.next().map(|ranked| ranked.node);
+                    self.moment_mut().owners[group] = to;
+                }
+            }
+        }
+    }
+
+    fn measure(&mut self) {
+        let mut loads = vec![0_u64; self.moment().loads.len()];
+        for (group, owner) in self.moment().owners.iter().enumerate() {
+            let Some(owner) = owner else { continue };
+            let burst = self.trace == Trace::Bursty && (self.now / 97 + group as u64) % 11 == 0;
+            let factor = if burst { 3 } else { 1 };
+            loads[usize::from(owner.0) - 1] += self.costs[group] * factor;
+        }
+        for (index, load) in loads.iter_mut().enumerate() {
+            match self.trace {
+                Trace::Steady => {}
+                Trace::Bursty => *load += self.rng.below(60),
+                Trace::Swinging if self.now / self.swings[index] % 2 == 0 => *load += 500,
+                Trace::Swinging => *load /= 3,
+            }
+        }
+        let most = |load: u64| load.min(1_000) as u16;
+        self.moment_mut().loads = loads.into_iter().map(most).collect();
+    }
+
+    fn go(mut self) -> Result<usize, Violation> {
+        while self.now < LIFE {
+            self.now += 1;
+            let next = self.moment().clone();
+            self.past.push(next);
+            if self.past.len() > 1 + DELAY as usize {
+                self.past.remove(0);
+            }
+            self.arrive();
+            if self.trace == Trace::Bursty && self.rng.below(1_500) == 0 {
+                self.fail();
+            }
+            self.measure();
+            if self.now % 600 == 0 {
+                self.all_rank_the_same()?;
+            }
+            for node in 0..self.rebalancers.len() {
+                if let Some(found) = self.look(node) {
+                    self.hand_over(node, found)?;
+                }
+            }
+        }
+        Ok(self.moves.len())
+    }
+
+    fn arrive(&mut self) {
+        let now = self.now;
+        let (there, coming) = std::mem::take(&mut self.coming)
+            .into_iter()
+            .partition(|(.., at)| *at <= now);
+        self.coming = coming;
+        for (group, to, _) in there {
+            self.moment_mut().owners[group] = Some(to);
+        }
+    }
+
+    /// A node fails, or one that had is back.
+    fn fail(&mut self) {
+        let nodes = self.rebalancers.len();
+        let down = (0..nodes).find(|node| self.moment().down[*node]);
+        if let Some(node) = down {
+            self.moment_mut().down[node] = false;
+            return;
+        }
+        let node = self.rng.below(nodes as u64) as usize;
+        self.moment_mut().down[node] = true;
+        self.rebalancers[node].forget();
+        self.coming.retain(|(_, to, _)| *to != id(node));
+        let gone = |owner: &Option<NodeId>| *owner == Some(id(node));
+        let lost: Vec<usize> = (0..self.pinned.len())
+            .filter(|group| gone(&self.moment().owners[*group]))
+            .collect();
+        for group in lost {
+            self.moment_mut().owners[group] = None;
+            (self.pinned[group], self.moved_at[group]) = (false, None);
+        }
+        // Who follows goes too.
+        for _ in 0..3 {
+            for rule in &self.layout.constraints.colocations {
+                let owners = &mut self.past.last_mut().expect("one").owners;
+                if rule.score == Score::MUST && owners[rule.with].is_none() {
+                    owners[rule.group] = None;
+                }
+            }
+        }
+        self.place_all(u16::MAX);
+    }
+
+    /// One node looks, as of a moment ago for all that it has to be told.
+    fn look(&mut self, node: usize) -> Option<Move> {
+        let old = self.rng.below(self.past.len() as u64) as usize;
+        let (then, now) = (&self.past[old], self.moment());
+        if now.down[node] {
+            return None;
+        }
+        let local = id(node);
+        let own = |group: usize| {
+            let here = |moment: &Moment| moment.owners[group] == Some(local);
+            if here(then) || here(now) {
+                now.owners[group]
+            } else {
+                then.owners[group]
+            }
+        };
+        let owners: Vec<_> = (0..now.owners.len()).map(own).collect();
+        let seen = Self::seen(&owners);
+        let mut nodes = self.nodes(then);
+        nodes[node] = self.nodes(now).swap_remove(node);
+        let view = self.view(&nodes, &seen, local);
+        let scene = Scene {
+            view,
+            plan: &|group| &self.layout.groups[group],
+            calm: match then.down.contains(&true) {
+                true => Calm::No,
+                false => Calm::Yes,
+            },
+            movable: &|group| {
+                let plan = &self.layout.groups[group];
+                plan.rebalance && plan.stickiness.is_finite() && !self.pinned[group]
+            },
+            open: &|group, to| {
+                let plan = &self.layout.groups[group];
+                let bar = view.bar(plan, group, to, Reported::default());
+                matches!(bar, None | Some(Bar::Constrained))
+            },
+        };
+        let mut rebalancer = self.rebalancers[node].clone();
+        let found = rebalancer.look(
+            Boottime::from_nanos(self.now * 1_000_000_000),
+            &self.rules,
+            &scene,
+        );
+        self.rebalancers[node] = rebalancer;
+        found
+    }
+
+    fn hand_over(&mut self, from: usize, Move { group, to }: Move) -> Result<(), Violation> {
+        let now = self.now;
+        let fail = |what: &str| {
+            Err(format!(
+                "at {now} s, group {group} from {from} to {to:?}: {what}"
+            ))
+        };
+        let cooldown = self.rules.cooldown.as_secs();
+        if self.moves.last().is_some_and(|last| now - last < cooldown) || !self.coming.is_empty() {
+            return fail("two moves within the cool-down");
+        }
+        if self.moved_at[group].is_some_and(|at| now - at < 2 * cooldown) {
+            return fail("it was moved just now");
+        }
+        let before = self.moment().clone();
+        if before.owners[group] != Some(id(from)) {
+            return fail("it is not there");
+        }
+        if before.loads[from] < self.rules.high {
+            return fail("there was not too much");
+        }
+        let train = self.layout.constraints.train(group);
+        for member in &train {
+            let plan = &self.layout.groups[*member];
+            if before.owners[*member].is_none() {
+                continue;
+            }
+            if !plan.rebalance || !plan.ranked.contains(&to) || plan.is_banned(to) {
+                return fail("the configuration forbids it");
+            }
+            let apart = (0..before.owners.len()).any(|other| {
+                before.owners[other] == Some(to)
+                    && self.layout.constraints.keep_apart(*member, other)
+            });
+            if apart {
+                return fail("it keeps apart from what is there");
+            }
+            if before.owners[*member] != Some(id(from)) {
+                return fail("who follows is elsewhere");
+            }
+            self.moment_mut().owners[*member] = None;
+            self.coming.push((*member, to, now + 1 + self.rng.below(3)));
+            self.moved_at[*member] = Some(now);
+        }
+        self.pinned[group] = true;
+        self.moves.push(now);
+        if self.trace == Trace::Steady {
+            // As it will be: each group costs what it weighs.
+            let mut then = self.moment().clone();
+            for (group, to, _) in &self.coming {
+                then.owners[*group] = Some(*to);
+            }
+            self.past.push(then);
+            self.measure();
+            let then = self.past.pop().expect("just put there");
+            let (was, is) = (spread(&before.loads), spread(&then.loads));
+            // Where there is more to do than one node can, its load does not tell.
+            let less = then.loads[from] < before.loads[from] || before.loads[from] == 1_000;
+            if is > was || !less {
+                return fail(&format!("the spread was {was} and is {is}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Each node, from the same view, ranks all nodes the same.
+    fn all_rank_the_same(&mut self) -> Result<(), Violation> {
+        let group = self.rng.below(self.pinned.len() as u64) as usize;
+        let seen = Self::seen(&self.moment().owners);
+        let nodes = self.nodes(self.moment());
+        let plan = &self.layout.groups[group];
+        let ranking = |local| {
+            self.view(&nodes, &seen, local)
+                .rank(plan, group, &|_| Reported::default())
+        };
+        let first = ranking(NodeId(1));
+        match nodes.iter().find(|node| ranking(node.node) != first) {
+            Some(node) => Err(format!(
+                "node {} ranks group {group} otherwise",
+                node.node.0
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+fn id(index: usize) -> NodeId {
+    NodeId(index as u16 + 1)
+}
+
+fn spread(loads: &[u16]) -> u16 {
+    let ends = (loads.iter().max(), loads.iter().min());
+    ends.0.copied().unwrap_or(0) - ends.1.copied().unwrap_or(0)
+}
+
+fn layout(rng: &mut Rng, nodes: u16, groups: usize) -> Layout {
+    let plan = |index: usize, rng: &mut Rng| {
+        let mut ranked: Vec<NodeId> = (1..=nodes).map(NodeId).collect();
+        if rng.per_mille(300) {
+            let start = rng.below(nodes.into()) as usize;
+            ranked.rotate_left(start);
+            ranked.truncate(2.max(nodes as usize / 2));
+        }
+        let banned = NodeId(1 + rng.below(nodes.into()) as u16);
+        GroupPlan {
+            id: GroupId(index as u16 + 1),
+            ranked,
+            locations: match rng.per_mille(200) {
+                true => vec![(banned, Score::NEVER)],
+                false => Vec::new(),
+            },
+            demand: vec![rng.below(5) as u32],
+            rebalance: rng.per_mille(900),
+            ..GroupPlan::default()
+        }
+    };
+    let plans: Vec<_> = (0..groups).map(|index| plan(index, rng)).collect();
+    let mut layout = Layout {
+        groups: plans,
+        ..Layout::default()
+    };
+    for group in 1..groups {
+        let score = match rng.below(100) {
+            0..8 => Score::MUST,
+            8..16 => Score::NEVER,
+            _ => continue,
+        };
+        // Only earlier ones are followed: nothing goes round.
+        let with = rng.below(group as u64) as usize;
+        layout
+            .constraints
+            .colocations
+            .push(Colocation { group, with, score });
+    }
+    let hold = Duration::from_secs(20 + rng.below(60));
+    layout.policy = Policy {
+        strategy: rng.pick(&Strategy::ALL),
+        rebalance: Some(Rebalance {
+            high: 700 + rng.below(200) as u16,
+            low: 200 + rng.below(300) as u16,
+            hold,
+            cooldown: hold * rng.pick(&[1, 2, 5]),
+        }),
+        ..Policy::default()
+    };
+    layout
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| {
+        text.parse()
+            .unwrap_or_else(|error| panic!("{variable}={text} is no number: {error}"))
+    })
+}
+
+fn story(name: &str, trace: Trace) {
+    let alone = number("HEARTBEAT_SIM_SEED");
+    let seeds = match alone {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("HEARTBEAT_SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    let mut moves = 0;
+    for seed in seeds {
+        let outcome = catch_unwind(AssertUnwindSafe(|| Run::new(seed, trace).go()));
+        let violation = match outcome {
+            Ok(Ok(found)) => {
+                moves += found;
+                continue;
+            }
+            Ok(Err(violation)) => violation,
+            Err(_) => "panicked, see above".to_owned(),
+        };
+        panic!(
+            "seed {seed}: {violation}\nto see it alone: \
+             HEARTBEAT_SIM_SEED={seed} cargo test -p heartbeat-core --test rebalancing {name} -- --nocapture"
+        );
+    }
+    println!("{name}: {moves} moves");
+    assert!(
+        moves > 0 || alone.is_some() || trace == Trace::Swinging,
+        "nothing ever moved"
+    );
+}
