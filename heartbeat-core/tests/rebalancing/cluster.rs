@@ -181,7 +181,7 @@ impl Run {
                 Trace::Steady => {}
                 Trace::Bursty => *load += self.rng.below(60),
                 Trace::Swinging if (self.now / self.swings[index]).is_multiple_of(2) => {
-                    *load += 500
+                    *load += 500;
                 }
                 Trace::Swinging => *load /= 3,
             }
