@@ -7,7 +7,7 @@ use std::time::Duration;
 use heartbeat_common::{
     maps::PeerRow,
     time::Boottime,
-    wire::{NodeId, NodeState},
+    wire::{Health, NodeId, NodeState},
 };
 use heartbeat_core::{
     peer::{Peer, PeerState},
@@ -60,6 +60,49 @@ fn an_agent_that_does_not_tick_is_stalled_though_its_kernel_answers() {
         let row = answered(state, pulse_age_us, reason_age_us);
         assert_eq!(judge(&[row]), expected, "{name}");
     }
+}
+
+#[test]
+fn how_a_node_is_shows_unless_its_agent_stalls() {
+    use PeerState::{AgentStalled, Draining, Suspect, Unhealthy, Up};
+    let limit = timing(10, 30).agent_stall.as_micros() as u32;
+    let (ill, fatal) = (Health::of(4, false), Health::of(4, true));
+    for (state, health, age, expected) in [
+        (NodeState::Active, ill, 0, Up),
+        (NodeState::Active, fatal, 0, Unhealthy),
+        (NodeState::Draining, ill, 0, Draining),
+        (NodeState::Draining, fatal, 0, Unhealthy),
+        (NodeState::Standby, fatal, 0, Unhealthy),
+        (NodeState::Active, fatal, limit + 1, AgentStalled),
+        (NodeState::Responder, fatal, 0, AgentStalled),
+    ] {
+        let row = PeerRow {
+            health: health.0,
+            ..answered(state, age, age)
+        };
+        assert_eq!(judge(&[row]), expected, "{state:?} {health:?} {age}");
+    }
+    let alive = [Up, Suspect, AgentStalled, Unhealthy, Draining];
+    assert!(alive.into_iter().all(PeerState::is_alive));
+    assert!(!PeerState::Down.is_alive() && !PeerState::Unknown.is_alive());
+    assert_eq!(
+        [Unhealthy, Draining].map(PeerState::name),
+        ["unhealthy", "draining"]
+    );
+}
+
+#[test]
+fn a_reply_tells_health_load_and_groups() {
+    let row = PeerRow {
+        health: Health::of(1, false).0,
+        load: 430,
+        groups_owned: 7,
+        ..answered(NodeState::Active, 0, 0)
+    };
+    let mut peer = Peer::new(NodeId(2), false, 0, 1);
+    peer.listen(&row);
+    assert!(peer.said.health.fails(1) && !peer.said.health.is_fatal());
+    assert_eq!((peer.said.load, peer.said.groups_owned), (430, 7));
 }
 
 #[test]

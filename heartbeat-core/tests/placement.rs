@@ -257,7 +257,7 @@ fn a_node_is_emptied_one_group_at_a_time() {
         ]
     );
     assert_eq!(
-        world.cluster(0).map(|c| c.state()),
+        world.cluster(0).map(heartbeat_core::Cluster::state),
         Some(NodeState::Draining)
     );
     assert_eq!(peer_state(&world, 1, 1), Some(PeerState::Draining));
@@ -339,7 +339,7 @@ fn nothing_moves_while_anything_is_unsure() {
     let troubles: [(&str, Trouble); 6] = [
         ("a member is down", |world| world.crash(3)),
         ("a member is emptied", |world| {
-            world.intend(3, Intent::Empty)
+            world.intend(3, Intent::Empty);
         }),
         ("a member stalls", |world| world.kill_agent(3)),
         ("the load is not held", |world| world.vitals(0, WELL, 790)),

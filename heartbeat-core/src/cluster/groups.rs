@@ -94,7 +94,8 @@ impl Cluster {
             local,
             now,
             timing,
-            auto_failback: self.auto_failback,
+            // Who is emptied lets go of one at a time.
+            auto_failback: self.auto_failback && self.intent != Intent::Empty,
             may_take: bar.is_none(),
             may_keep: can_keep && !self.hangs,
             unhealthy: self.health.is_fatal(),
@@ -138,6 +139,7 @@ impl Cluster {
             outlook: outlook.of(0, nodes),
         };
         let found = if empties {
+            rebalancer.forget();
             scene.next_to_leave()
         } else if let Some(rules) = &policy.rebalance {
             scene.next_to_move(rules, calm, rebalancer)

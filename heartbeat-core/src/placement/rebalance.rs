@@ -144,3 +144,153 @@ impl Scene<'_> {
             && view.lacks(group, to).is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use heartbeat_common::wire::GroupId;
+
+    use super::*;
+    use crate::placement::{Constraints, Glance, Layout, NodeView, Policy, Score};
+
+    const A: NodeId = NodeId(1);
+    const B: NodeId = NodeId(2);
+    const C: NodeId = NodeId(3);
+
+    const RULES: Rebalance = Rebalance {
+        high: 800,
+        low: 400,
+        hold: Duration::from_secs(10),
+        cooldown: Duration::from_secs(30),
+    };
+
+    struct Case {
+        layout: Layout,
+        loads: [u16; 3],
+        owners: Vec<NodeId>,
+        calm: Calm,
+    }
+
+    impl Case {
+        /// Groups of node A with these weights.
+        fn new(loads: [u16; 3], weights: &[u32]) -> Self {
+            let plan = |(index, weight): (usize, &u32)| GroupPlan {
+                id: GroupId(index as u16 + 1),
+                ranked: vec![A, B, C],
+                demand: vec![0, *weight],
+                ..GroupPlan::default()
+            };
+            Self {
+                layout: Layout {
+                    groups: weights.iter().enumerate().map(plan).collect(),
+                    constraints: Constraints::default(),
+                    policy: Policy::default(),
+                    capacities: Vec::new(),
+                },
+                loads,
+                owners: vec![A; weights.len()],
+                calm: Calm::Yes,
+            }
+        }
+
+        fn look(&self, rebalancer: &mut Rebalancer, at: u64) -> Option<(usize, NodeId)> {
+            let view = |(node, load): (NodeId, u16)| NodeView {
+                load,
+                ..NodeView::new(node, Vec::new())
+            };
+            let nodes: Vec<_> = [A, B, C].into_iter().zip(self.loads).map(view).collect();
+            let seen = |owner: &NodeId| Glance {
+                owner: Some(*owner),
+                ..Glance::default()
+            };
+            let seen: Vec<_> = self.owners.iter().map(seen).collect();
+            let scene = Scene {
+                view: View {
+                    policy: &self.layout.policy,
+                    constraints: &self.layout.constraints,
+                    nodes: &nodes,
+                    seen: &seen,
+                    burdens: &[],
+                    local: A,
+                },
+                plan: &|group| &self.layout.groups[group],
+                calm: self.calm,
+                movable: &|_| true,
+                open: &|_, _| true,
+            };
+            let now = Boottime::from_nanos(at * 1_000_000_000);
+            let found = rebalancer.look(now, &RULES, &scene);
+            found.map(|found| (found.group, found.to))
+        }
+
+        /// What moves once all has been the same for long enough.
+        fn choice(&self) -> Option<(usize, NodeId)> {
+            let mut rebalancer = Rebalancer::default();
+            self.look(&mut rebalancer, 1);
+            self.look(&mut rebalancer, 1_000)
+        }
+    }
+
+    #[test]
+    fn the_move_that_evens_out_the_most_is_made() {
+        // Shares of 100, 400, 400: 900 and 100 become 500 and 500.
+        assert_eq!(
+            Case::new([900, 500, 100], &[1, 4, 4]).choice(),
+            Some((1, C))
+        );
+        assert_eq!(
+            Case::new([900, 100, 100], &[1, 4, 4]).choice(),
+            Some((1, B))
+        );
+        // 400 more would be too much for it.
+        assert_eq!(
+            Case::new([900, 500, 300], &[1, 4, 4]).choice(),
+            Some((0, C))
+        );
+        assert_eq!(Case::new([900, 500, 100], &[1]).choice(), None);
+        assert_eq!(Case::new([900, 401, 401], &[1, 4, 4]).choice(), None);
+        assert_eq!(Case::new([799, 0, 0], &[1, 4, 4]).choice(), None);
+        assert_eq!(Case::new([810, 950, 0], &[1, 4, 4]).choice(), None);
+        // About the same load: the lower id acts.
+        assert_eq!(Case::new([810, 890, 0], &[1, 4, 4]).choice(), Some((1, C)));
+    }
+
+    #[test]
+    fn a_worse_place_is_no_place() {
+        let mut case = Case::new([900, 500, 100], &[1, 4, 4]);
+        case.layout.groups[1].locations = vec![(A, Score::new(1))];
+        assert_eq!(case.choice(), Some((2, C)));
+        case.layout.groups[2].locations = vec![(C, Score::new(-1))];
+        assert_eq!(case.choice(), Some((0, C)));
+    }
+
+    #[test]
+    fn it_is_held_without_interruption_and_nothing_has_moved_for_long() {
+        let mut case = Case::new([900, 500, 100], &[1, 4, 4]);
+        let rebalancer = &mut Rebalancer::default();
+        assert_eq!(case.look(rebalancer, 1), None);
+        // Long enough too full, but too soon after the start.
+        assert_eq!(case.look(rebalancer, 30), None);
+        let undecided = rebalancer.clone();
+        assert_eq!(case.look(&mut undecided.clone(), 31), Some((1, C)));
+        // A moment of less, of doubt, or of a change somewhere.
+        case.loads[0] = 700;
+        assert_eq!(case.look(rebalancer, 31), None);
+        case.loads[0] = 900;
+        assert_eq!(case.look(rebalancer, 32), None);
+        assert_eq!(case.look(rebalancer, 41), None);
+        case.calm = Calm::Hardly;
+        assert_eq!(case.look(rebalancer, 42), None);
+        case.calm = Calm::Yes;
+        assert_eq!(case.look(&mut rebalancer.clone(), 42), Some((1, C)));
+        case.calm = Calm::No;
+        assert_eq!(case.look(rebalancer, 43), None);
+        case.calm = Calm::Yes;
+        assert_eq!(case.look(rebalancer, 44), None);
+        case.owners[0] = B;
+        assert_eq!(case.look(rebalancer, 60), None);
+        assert_eq!(case.look(rebalancer, 89), None);
+        assert!(case.look(rebalancer, 90).is_some());
+    }
+}

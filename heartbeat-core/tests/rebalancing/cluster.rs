@@ -1,32 +1,17 @@
-//! Hours of whole clusters whose load changes: what each node decides to hand over, by a view of the
-//! others that is a little old. No kernels and no leases: a group that leaves arrives a moment later.
-//!
-//! `HEARTBEAT_SIM_SEEDS=N` runs N seeds of each story instead of the few that always run. A seed that
-//! fails prints the command that runs it alone.
+//! A cluster whose load changes, and what its nodes hand over: each second one look of each node, by a
+//! view that is a little old. What must not happen is checked at each move.
 
-mod support;
-
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
-};
-
-use heartbeat_common::{
-    time::Boottime,
-    wire::{GroupId, NodeId},
-};
+use heartbeat_common::{time::Boottime, wire::NodeId};
 use heartbeat_core::{
-    group::GroupPlan,
     placement::{
-        Bar, Colocation, Glance, Layout, NodeView, Policy, Rebalance, Score, Strategy, View,
+        Bar, Glance, Layout, NodeView, Rebalance, Score, View,
         rebalance::{Calm, Move, Rebalancer, Scene},
     },
     report::Reported,
 };
-use support::net::Rng;
 
-/// Seeds that always run, of each story.
-const SEEDS: u64 = 8;
+use crate::{layout::layout, support::net::Rng};
+
 /// Seconds that each cluster lives.
 const LIFE: u64 = 3_600;
 /// Seconds by which what is seen of others may be old.
@@ -35,28 +20,13 @@ const DELAY: u64 = 2;
 type Violation = String;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trace {
+pub(crate) enum Trace {
     /// Each group costs what it weighs, and always the same.
     Steady,
     /// Groups cost anything, and more now and then; nodes fail.
     Bursty,
     /// Load swings between nodes, about as fast as they may act.
     Swinging,
-}
-
-#[test]
-fn steady_load_is_evened_out() {
-    story("steady_load_is_evened_out", Trace::Steady);
-}
-
-#[test]
-fn bursts_move_little() {
-    story("bursts_move_little", Trace::Bursty);
-}
-
-#[test]
-fn load_that_swings_makes_nothing_swing() {
-    story("load_that_swings_makes_nothing_swing", Trace::Swinging);
 }
 
 /// What is true of a cluster in one second.
@@ -67,7 +37,7 @@ struct Moment {
     down: Vec<bool>,
 }
 
-struct Run {
+pub(crate) struct Run {
     rng: Rng,
     trace: Trace,
     rules: Rebalance,
@@ -90,7 +60,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64, trace: Trace) -> Self {
+    pub(crate) fn new(seed: u64, trace: Trace) -> Self {
         let mut rng = Rng(seed);
         let nodes = 3 + rng.below(48) as u16;
         let groups = 1 + rng.below(200) as usize;
@@ -201,7 +171,8 @@ impl Run {
         let mut loads = vec![0_u64; self.moment().loads.len()];
         for (group, owner) in self.moment().owners.iter().enumerate() {
             let Some(owner) = owner else { continue };
-            let burst = self.trace == Trace::Bursty && (self.now / 97 + group as u64) % 11 == 0;
+            let burst =
+                self.trace == Trace::Bursty && (self.now / 97 + group as u64).is_multiple_of(11);
             let factor = if burst { 3 } else { 1 };
             loads[usize::from(owner.0) - 1] += self.costs[group] * factor;
         }
@@ -209,7 +180,9 @@ impl Run {
             match self.trace {
                 Trace::Steady => {}
                 Trace::Bursty => *load += self.rng.below(60),
-                Trace::Swinging if self.now / self.swings[index] % 2 == 0 => *load += 500,
+                Trace::Swinging if (self.now / self.swings[index]).is_multiple_of(2) => {
+                    *load += 500;
+                }
                 Trace::Swinging => *load /= 3,
             }
         }
@@ -217,7 +190,7 @@ impl Run {
         self.moment_mut().loads = loads.into_iter().map(most).collect();
     }
 
-    fn go(mut self) -> Result<usize, Violation> {
+    pub(crate) fn go(mut self) -> Result<usize, Violation> {
         while self.now < LIFE {
             self.now += 1;
             let next = self.moment().clone();
@@ -230,7 +203,7 @@ impl Run {
                 self.fail();
             }
             self.measure();
-            if self.now % 600 == 0 {
+            if self.now.is_multiple_of(600) {
                 self.all_rank_the_same()?;
             }
             for node in 0..self.rebalancers.len() {
@@ -426,93 +399,4 @@ fn id(index: usize) -> NodeId {
 fn spread(loads: &[u16]) -> u16 {
     let ends = (loads.iter().max(), loads.iter().min());
     ends.0.copied().unwrap_or(0) - ends.1.copied().unwrap_or(0)
-}
-
-fn layout(rng: &mut Rng, nodes: u16, groups: usize) -> Layout {
-    let plan = |index: usize, rng: &mut Rng| {
-        let mut ranked: Vec<NodeId> = (1..=nodes).map(NodeId).collect();
-        if rng.per_mille(300) {
-            let start = rng.below(nodes.into()) as usize;
-            ranked.rotate_left(start);
-            ranked.truncate(2.max(nodes as usize / 2));
-        }
-        let banned = NodeId(1 + rng.below(nodes.into()) as u16);
-        GroupPlan {
-            id: GroupId(index as u16 + 1),
-            ranked,
-            locations: match rng.per_mille(200) {
-                true => vec![(banned, Score::NEVER)],
-                false => Vec::new(),
-            },
-            demand: vec![rng.below(5) as u32],
-            rebalance: rng.per_mille(900),
-            ..GroupPlan::default()
-        }
-    };
-    let plans: Vec<_> = (0..groups).map(|index| plan(index, rng)).collect();
-    let mut layout = Layout {
-        groups: plans,
-        ..Layout::default()
-    };
-    for group in 1..groups {
-        let score = match rng.below(100) {
-            0..8 => Score::MUST,
-            8..16 => Score::NEVER,
-            _ => continue,
-        };
-        // Only earlier ones are followed: nothing goes round.
-        let with = rng.below(group as u64) as usize;
-        layout
-            .constraints
-            .colocations
-            .push(Colocation { group, with, score });
-    }
-    let hold = Duration::from_secs(20 + rng.below(60));
-    layout.policy = Policy {
-        strategy: rng.pick(&Strategy::ALL),
-        rebalance: Some(Rebalance {
-            high: 700 + rng.below(200) as u16,
-            low: 200 + rng.below(300) as u16,
-            hold,
-            cooldown: hold * rng.pick(&[1, 2, 5]),
-        }),
-        ..Policy::default()
-    };
-    layout
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| {
-        text.parse()
-            .unwrap_or_else(|error| panic!("{variable}={text} is no number: {error}"))
-    })
-}
-
-fn story(name: &str, trace: Trace) {
-    let alone = number("HEARTBEAT_SIM_SEED");
-    let seeds = match alone {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("HEARTBEAT_SIM_SEEDS").unwrap_or(SEEDS),
-    };
-    let mut moves = 0;
-    for seed in seeds {
-        let outcome = catch_unwind(AssertUnwindSafe(|| Run::new(seed, trace).go()));
-        let violation = match outcome {
-            Ok(Ok(found)) => {
-                moves += found;
-                continue;
-            }
-            Ok(Err(violation)) => violation,
-            Err(_) => "panicked, see above".to_owned(),
-        };
-        panic!(
-            "seed {seed}: {violation}\nto see it alone: \
-             HEARTBEAT_SIM_SEED={seed} cargo test -p heartbeat-core --test rebalancing {name} -- --nocapture"
-        );
-    }
-    println!("{name}: {moves} moves");
-    assert!(
-        moves > 0 || alone.is_some() || trace == Trace::Swinging,
-        "nothing ever moved"
-    );
 }
