@@ -250,7 +250,11 @@ fn a_hung_disk_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
         return Ok(());
     }
     let checks = "\n[[health]]\nname = \"data\"\ntype = \"disk\"\npath = \"%DIR%/data\"\n\
-                  interval = \"200ms\"\ntimeout = \"300ms\"\nrise = 2\nfall = 1\n";
+                  interval = \"200ms\"\ntimeout = \"300ms\"\nrise = 2\nfall = 1\n\
+                  \n[[hook]]\non = [\"health\", \"peer-unhealthy\"]\n\
+                  exec = [\"/bin/sh\", \"-c\", \"echo $HEARTBEAT_EVENT \
+                  $HEARTBEAT_CHECK$HEARTBEAT_PEER $HEARTBEAT_CHECK_STATE$HEARTBEAT_PEER_STATE \
+                  $HEARTBEAT_PEER_FAILING >>%DIR%/hooks\"]\n";
     let options = Options {
         extra: two_groups() + checks,
         ..options()
@@ -300,12 +304,58 @@ fn a_hung_disk_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
                 node_in(status, "a").is_ok_and(|a| a.state == "up" && a.failing.is_empty())
             })?;
             said(cluster, "b", &["move", "web", "a"])?;
-            wait_runs(cluster, "web", "a")
+            wait_runs(cluster, "web", "a")?;
+            for (node, line) in [
+                ("a", "health data failing"),
+                ("a", "health data well"),
+                ("b", "peer-unhealthy a unhealthy data"),
+            ] {
+                let hooks = cluster.node(node)?.dir().join("hooks");
+                wait_until(SOON, &format!("a hook on {node} is told: {line}"), || {
+                    let told = fs::read_to_string(&hooks).unwrap_or_default();
+                    Ok(told.lines().any(|told| told.trim_end() == line))
+                })?;
+            }
+            Ok(())
         })();
         // The agent must let go of the disk before that is unmounted.
         let _ = disk.freeze("-u");
         cluster.inject("a", Fault::Kill)?;
         drop(disk);
         played
+    })
+}
+
+/// A check that is new at a reload counts as well until it has failed.
+#[test]
+fn checks_are_exchanged_by_a_reload() -> Result<()> {
+    if !rig_runs("checks_are_exchanged_by_a_reload") {
+        return Ok(());
+    }
+    play("\n# checks\n", |cluster| {
+        let check = "\n[[health]]\nname = \"flag\"\ntype = \"exec\"\n\
+                     exec = [\"/usr/bin/test\", \"-e\", \"/nonexistent\"]\n\
+                     interval = \"100ms\"\nfall = 3\nfailure = \"degraded\"\n";
+        let a = cluster.node("a")?;
+        a.reconfigure("\n# checks\n", check)?;
+        let done = said(cluster, "a", &["reload"])?;
+        has_lines(&done, &["reloaded: *health*"])?;
+        for peer in ["a", "b"] {
+            wait_status(cluster.node(peer)?, "the new check fails on a", |status| {
+                node_in(status, "a").is_ok_and(|a| a.failing.len() == 1 && a.state == "up")
+            })?;
+        }
+        // b has no such check, and has its name from what a reports.
+        wait_status(cluster.node("b")?, "the check has its name", |status| {
+            node_in(status, "a").is_ok_and(|a| a.failing == ["flag"])
+        })?;
+        a.reconfigure("/nonexistent", "/proc")?;
+        said(cluster, "a", &["reload"])?;
+        wait_status(cluster.node("b")?, "the check is well", |status| {
+            node_in(status, "a").is_ok_and(|a| a.failing.is_empty())
+        })?;
+        a.reconfigure("failure = \"degraded\"", "failure = \"mild\"")?;
+        heartbeat_tests::e2e::groups::tried(cluster, "a", &["reload"])?
+            .refusal(&["failure", "the old configuration stays in force"])
     })
 }
