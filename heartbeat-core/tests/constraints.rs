@@ -3,7 +3,7 @@
 
 mod support;
 
-use heartbeat_common::wire::NodeId;
+use heartbeat_common::wire::{NodeId, NodeState};
 use heartbeat_core::{
     Command,
     cluster::Intent,
@@ -265,4 +265,34 @@ fn in_maintenance_a_group_is_kept_and_none_is_taken() {
     }
     world.run_for(500 * MS);
     assert_eq!(places(&world), [[1], [1]]);
+}
+
+/// A node that looks after nothing says so, and is no candidate until it does again.
+#[test]
+fn a_node_that_looks_after_nothing_says_so() {
+    let mut world = two_groups(|_| {});
+    let maintain = |world: &mut World, on| {
+        for machine in 0..3 {
+            for group in [WEB, DB] {
+                note(world, machine, group, Note::Maintained(on));
+            }
+        }
+        world.run_for(500 * MS);
+    };
+    let states = |world: &World| {
+        let agents = world.machines.iter().flat_map(|machine| &machine.agent);
+        let states: Vec<_> = agents
+            .flat_map(|agent| {
+                let said = agent.cluster.peers().iter().map(|peer| peer.said.state);
+                said.chain([agent.cluster.state()])
+            })
+            .collect();
+        states
+    };
+    let before = places(&world);
+    maintain(&mut world, true);
+    assert_eq!(states(&world), [NodeState::Maintenance; 9]);
+    maintain(&mut world, false);
+    assert_eq!(states(&world), [NodeState::Active; 9]);
+    assert_eq!(places(&world), before);
 }

@@ -321,6 +321,7 @@ impl Cluster {
     }
 
     fn advance_state(&mut self, now: Boottime, out: &mut Vec<Command>) {
+        let left_alone = !self.groups.is_empty() && self.groups.iter().all(Group::is_maintained);
         let settled = self
             .quorate_since
             .is_some_and(|since| now.since(since) >= self.timing.timeout);
@@ -332,6 +333,7 @@ impl Cluster {
             (Intent::Standby, _) => NodeState::Standby,
             (Intent::Empty, _) => NodeState::Draining,
             (Intent::Serve, NodeState::Starting) if !settled => NodeState::Starting,
+            (Intent::Serve, _) if left_alone => NodeState::Maintenance,
             (Intent::Serve, _) => NodeState::Active,
         };
         if state != self.state {

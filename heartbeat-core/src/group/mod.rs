@@ -182,6 +182,11 @@ impl Group {
         }
     }
 
+    /// Whether it is left alone.
+    pub fn is_maintained(&self) -> bool {
+        self.maintained
+    }
+
     /// Whether it is left alone, or could not be stopped.
     pub fn is_stuck(&self) -> bool {
         self.maintained || self.blocked
