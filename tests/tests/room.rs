@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_common::time::Boottime;
 use heartbeat_tests::{
-    Cluster, Options,
+    Cluster, Fault, Options,
     client::Client,
     e2e::{
         Chronicle, GRACE, MILLISECOND, Program, SOON,
         books::{longest_silence, servers, wait_served},
         cgroup::Cgroup,
-        groups::{client, said, tried, wait_all_active, wait_runs},
+        groups::{client, said, tried, wait_agent, wait_all_active, wait_runs},
         lines::has_lines,
         scene::{node_in, options, wait_status},
         stage::{group, vip},
@@ -126,8 +126,8 @@ fn a_node_that_is_drained_hands_over_one_group_after_the_other() -> Result<()> {
         for (group, _) in GROUPS {
             wait_runs(cluster, group, "a")?;
         }
-        let a = cluster.node("a")?;
-        let draining = Program::start(Some(&a.ns), a.command(&["drain"])?)?;
+        let b = cluster.node("b")?;
+        let draining = Program::start(Some(&b.ns), b.command(&["drain", "a"])?)?;
         wait_status(cluster.node("b")?, "a drains", |status| {
             node_in(status, "a").is_ok_and(|a| a.state == "draining")
         })?;
@@ -138,11 +138,19 @@ fn a_node_that_is_drained_hands_over_one_group_after_the_other() -> Result<()> {
             );
             Ok(())
         })?;
+        // Nor is it forgotten by the next agent.
+        cluster.inject("a", Fault::Kill)?;
+        cluster.heal("a", Fault::Kill)?;
+        wait_agent(cluster, "a")?;
+        wait_status(cluster.node("b")?, "a drains again", |status| {
+            node_in(status, "a").is_ok_and(|a| a.state == "draining" || a.agent == "standby")
+        })?;
         said(cluster, "a", &["online", "b"])?;
         for (group, _) in GROUPS {
             wait_runs(cluster, group, "b")?;
         }
-        draining.end(SOON)?.success().map(drop)
+        let done = draining.end(SOON)?.success()?;
+        has_lines(&done, &["node a is drained and on standby, after * ms"])
     })
 }
 

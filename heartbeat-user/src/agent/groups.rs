@@ -207,7 +207,11 @@ impl Groups {
 
     /// These health checks of this node fail.
     pub(super) fn fail(&mut self, failing: Vec<FailingCheck>) {
-        self.failing = failing;
+        let cut = |check: FailingCheck| FailingCheck {
+            message: check.message.chars().take(WORDS_KEPT).collect(),
+            ..check
+        };
+        self.failing = failing.into_iter().map(cut).collect();
     }
 
     /// The names of the checks that fail on a peer, as it reported.

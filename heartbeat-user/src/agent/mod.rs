@@ -30,13 +30,14 @@ use crate::{
     config::{Config, Group, key::Keys},
     control::server,
     dataplane::{Dataplane, Setup},
-    health::Means,
+    health::{self, Means},
     incarnation,
     pulse::{Directive, Directives, Identity, Pulse, Sink},
     resources::{Agents, Places, Watcher},
 };
 use groups::Groups;
 pub use lock::InstanceLock;
+use operate::Operator;
 
 /// What the real-time threads tell the slow side.
 #[derive(Debug)]
@@ -137,11 +138,14 @@ fn run_loaded(
     let means = Means {
         watcher: watcher.clone(),
         bus: places.bus.clone(),
-        node: places.node.clone(),
+        mark: format!("{}-{}-{}", config.cluster, config.instance, places.node),
     };
     let agents = Agents::new(places).with_watcher(watcher);
     runtime.spawn(performers::perform(agents, orders.clone(), work_inbox));
     let sink = Wires { orders, reports };
+    // Before anything is decided: what an operator wanted, and that nothing is known of the health yet.
+    directives.tell(Directive::Intend(Operator::remembered(config)));
+    directives.tell(Directive::Health(health::not_looked_at(&config.health)));
     let started = Pulse::start(
         config,
         keys,
@@ -163,13 +167,16 @@ fn run_loaded(
         let _inside = runtime.enter();
         reason::Reason::new(Arc::clone(config), keys, dataplane, &threads, groups, means)
     };
-    match reason {
+    let result = match reason {
         Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads)),
         Err(error) => {
             threads.stop();
             Err(error)
         }
-    }
+    };
+    // A look at the host that hangs must not keep the agent from ending.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
 }
 
 /// Until when each group may be served already, because an earlier run of this node was granted its lease:

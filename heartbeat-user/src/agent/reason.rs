@@ -2,6 +2,7 @@
 //! control socket, and shows the pulse that it is alive.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, mpsc::Sender},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use aya_log::EbpfLogger;
 use heartbeat_common::{time::Boottime, wire::NodeId};
 use heartbeat_core::{
     Command,
+    cluster::Intent,
     group::{GroupCommand, Note, Reason as Why},
     peer::PeerState,
 };
@@ -72,6 +74,8 @@ pub(super) struct Reason<'a> {
     /// What the health checks tell.
     notices: UnboundedReceiver<Notice>,
     pub(super) meter: Meter,
+    /// What hooks were told of each peer last.
+    hooked: HashMap<NodeId, PeerState>,
     exchange: Exchange,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
@@ -162,8 +166,9 @@ impl<'a> Reason<'a> {
             let _ = notify.send(notice);
         });
         let meter = Meter::new(config.load.clone());
-        let intent = Operator::remembered(&config);
-        pulse.directives().tell(Directive::Intend(intent));
+        if Operator::remembered(&config) == Intent::Empty {
+            operator.go_on_draining();
+        }
         let link_watch = LinkWatch::open()
             .inspect_err(|error| {
                 log::warn!(
@@ -191,6 +196,7 @@ impl<'a> Reason<'a> {
             checks,
             notices,
             meter,
+            hooked: HashMap::new(),
             exchange,
             fetched,
             applied,
@@ -445,8 +451,8 @@ impl<'a> Reason<'a> {
                 if let Some(what) = what {
                     self.note(at, what);
                 }
-                if let Command::PeerChanged { node, from, to, .. } = command {
-                    self.peer_hooks(node, from, to, at, hooks);
+                if let Command::PeerChanged { node, to, .. } = command {
+                    self.peer_hooks(node, to, at, hooks);
                 }
                 if let Command::Group {
                     group,
@@ -478,15 +484,16 @@ impl<'a> Reason<'a> {
         }
     }
 
-    fn peer_hooks(
-        &self,
-        node: NodeId,
-        from: PeerState,
-        to: PeerState,
-        at: Boottime,
-        hooks: &Hooks,
-    ) {
+    fn peer_hooks(&mut self, node: NodeId, to: PeerState, at: Boottime, hooks: &Hooks) {
         use PeerState::{AgentStalled, Down, Draining, Suspect, Unhealthy, Up};
+        if to == Suspect {
+            // It is nothing yet, and what follows is told against what was before.
+            return;
+        }
+        let from = self.hooked.insert(node, to).unwrap_or_default();
+        if from == to {
+            return;
+        }
         let gone = matches!(from, Down | AgentStalled);
         let events: &[HookEvent] = match (from, to) {
             (_, Down) if !gone => &[HookEvent::PeerDown],
@@ -494,7 +501,6 @@ impl<'a> Reason<'a> {
             (_, AgentStalled) => &[HookEvent::PeerStalled],
             (_, Unhealthy) => &[HookEvent::PeerUnhealthy],
             (_, Draining) => &[HookEvent::PeerDraining],
-            (Suspect, Up) => return,
             (_, Up) => &[HookEvent::PeerUp],
             _ => return,
         };

@@ -149,6 +149,11 @@ impl View {
         rows.max_by_key(|row| row.last_reply_at).unwrap_or_default()
     }
 
+    /// What this node says of itself.
+    pub(super) fn state(&self) -> NodeState {
+        self.state
+    }
+
     /// A peer's load, and the checks that fail there.
     pub(super) fn said(&self, node: NodeId) -> (u16, Vec<String>) {
         let Some(peer) = self.peers.iter().position(|peer| peer.node == node) else {
@@ -441,6 +446,7 @@ impl View {
                 None => self.vitals.load(),
                 Some(_) => row.map(|row| row.load),
             },
+            health: health.0,
             complaint: complaint.filter(|_| !failing.is_empty()),
             failing,
             pulse_age_us: row.map(|row| row.pulse_age_us),

@@ -30,17 +30,16 @@ impl<'a> Seen<'a> {
     pub(super) fn new(config: &'a Config, status: &'a Status, fail: &[String]) -> Self {
         let layout = pulse::whole_layout(config);
         let failed: HashSet<&str> = fail.iter().map(String::as_str).collect();
-        let lives = |node: &&Node| {
-            let heard = !matches!(node.state.as_str(), "unknown" | "down");
-            heard && !failed.contains(node.name.as_str())
-        };
+        let lives = |node: &&Node| node.state != "down" && !failed.contains(node.name.as_str());
         let shown = status.nodes.iter().filter(lives);
         let view = |shown: &Node| {
             let node = config.node_named(&shown.name)?;
             let view = NodeView::new(node.id, layout.capacity(node.id));
-            let health = health(config, shown);
+            let health = Health(shown.health);
+            let deaf = shown.local && status.pulse.deaf;
+            let bar = Bar::of_peer(state(&shown.state), said(&shown.agent), health);
             Some(NodeView {
-                bar: Bar::of_peer(state(&shown.state), said(&shown.agent), health),
+                bar: bar.or(deaf.then_some(Bar::Deaf)),
                 health,
                 load: shown.load.unwrap_or(0),
                 ..view
@@ -50,7 +49,8 @@ impl<'a> Seen<'a> {
             let node = config.node_named(&node.name);
             node.is_some_and(|node| node.role == Role::Member)
         });
-        let quorate = shown.clone().count() > config.nodes.len() / 2;
+        let alive = shown.clone().filter(|node| node.state != "unknown").count();
+        let quorate = alive > config.nodes.len() / 2;
         let nodes = members.filter_map(view).map(|view| NodeView {
             // Without a majority nobody gets anything.
             bar: view.bar.or((!quorate).then_some(Bar::Starting)),
@@ -67,7 +67,7 @@ impl<'a> Seen<'a> {
         Self {
             owners: config.groups.iter().map(owner).collect(),
             nodes: nodes.collect(),
-            alive: shown.count(),
+            alive,
             config,
             status,
             layout,
@@ -104,23 +104,6 @@ impl<'a> Seen<'a> {
             movable: &|_| false,
         };
         look(&situation)
-    }
-}
-
-/// The checks that fail on a node, by what it says of their names.
-fn health(config: &Config, shown: &Node) -> Health {
-    let fatal = shown.state == "unhealthy";
-    let failing = shown.failing.iter().filter_map(|failing| {
-        let number = config
-            .health
-            .iter()
-            .position(|check| check.name == *failing);
-        Some(Health::of(number?, fatal))
-    });
-    let health = failing.fold(Health::default(), Health::and);
-    match fatal && health.is_well() {
-        true => Health::of(0, true),
-        false => health,
     }
 }
 

@@ -171,7 +171,7 @@ fn process(section: &Section<'_>) -> Option<ProcessName> {
             .text(&PROCESS, comm)
             .map(|name| ProcessName::Name(name.value)),
         section
-            .text(&UNIT, values::unit(""))
+            .text(&UNIT, service)
             .map(|unit| ProcessName::Unit(unit.value)),
     ];
     let given: Vec<_> = [PIDFILE, PROCESS, UNIT]
@@ -199,6 +199,19 @@ fn process(section: &Section<'_>) -> Option<ProcessName> {
             );
             None
         }
+    }
+}
+
+/// A unit that has a main process.
+fn service(text: &str) -> Result<String, Invalid> {
+    let unit = values::unit("")(text)?;
+    if unit.ends_with(".service") {
+        Ok(unit)
+    } else {
+        Err(Invalid::new(
+            " has no main process: only services do",
+            "name a .service, or look at what it stands for by a check of another type",
+        ))
     }
 }
 

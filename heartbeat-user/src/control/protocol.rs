@@ -226,7 +226,11 @@ pub struct Node {
     /// Its load, per mille; absent where no agent says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<u16>,
-    /// The health checks that fail there, by name.
+    /// Which health checks fail there, as its heartbeats say: bit *n* is number *n*, bit 15 is "must serve
+    /// nothing".
+    #[serde(default)]
+    pub health: u16,
+    /// The same by name.
     #[serde(default)]
     pub failing: Vec<String>,
     /// What it said of the first of them.

@@ -25,7 +25,7 @@ pub(super) enum Eye {
     Disk {
         thread: Arc<Aside>,
         directory: PathBuf,
-        node: String,
+        mark: String,
     },
 }
 
@@ -38,10 +38,10 @@ impl Eye {
             Self::Disk {
                 thread,
                 directory,
-                node,
+                mark,
             } => {
-                let (directory, node) = (directory.clone(), node.clone());
-                thread.look(move || disk::write(&directory, &node))
+                let (directory, mark) = (directory.clone(), mark.clone());
+                thread.look(move || disk::write(&directory, &mark))
             }
         }
     }

@@ -45,8 +45,8 @@ pub struct Means {
     pub watcher: Watcher,
     /// D-Bus address of systemd; the system bus if not given.
     pub bus: Option<String>,
-    /// The local node's name: in the name of the file that a disk check writes.
-    pub node: String,
+    /// In the name of the file that a disk check writes: nobody else who writes there may have the same.
+    pub mark: String,
 }
 
 /// What is told, as it happens.
@@ -66,6 +66,17 @@ pub struct Sum {
     /// The checks whose process the kernel watches: what it says of any other is to be taken back, see
     /// [`LocalView::set_health`](crate::dataplane::LocalView::set_health).
     pub watched: Health,
+}
+
+/// What these checks amount to before any has looked.
+pub fn not_looked_at(list: &[HealthCheck]) -> Sum {
+    let fatal = list.iter().enumerate().take(Health::MAX_CHECKS);
+    let fatal = fatal.filter(|(_, check)| check.meaning == Meaning::Fatal);
+    let health = fatal.map(|(number, _)| Health::of(number, true));
+    Sum {
+        health: health.fold(Health::default(), Health::and),
+        watched: Health::default(),
+    }
 }
 
 /// A check has changed its mind.

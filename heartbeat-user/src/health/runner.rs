@@ -48,7 +48,7 @@ impl Runner {
                 HealthKind::Disk(directory) => Eye::Disk {
                     thread: disks.thread(directory),
                     directory: directory.clone(),
-                    node: means.node,
+                    mark: means.mark,
                 },
             };
             self.repeat(eye).await;

@@ -115,7 +115,7 @@ impl Meter {
     }
 
     /// The next reading: the first at once, each other an interval after the one before. Where a look
-    /// fails, the last number stays, and the log says so once.
+    /// fails, the last number stays, and the log says so once; before any has succeeded there is no reading.
     ///
     /// Cancel-safe: a look that is under way goes on, and the next call takes what it saw.
     pub async fn next(&mut self) -> Reading {
@@ -142,7 +142,10 @@ impl Meter {
                 }
                 Err(error) => self.fail(&error),
             }
-            return self.last;
+            // Nobody is to take a load that was never read for none.
+            if self.told.is_some() {
+                return self.last;
+            }
         }
     }
 
@@ -168,11 +171,14 @@ impl Meter {
 
     fn fail(&mut self, error: &str) {
         if !self.failing {
-            log::warn!(
-                "load: {}: {error}; it stays at {} per mille",
-                self.look,
-                self.last.load
-            );
+            let meanwhile = match self.told {
+                Some(_) => format!("it stays at {} per mille", self.last.load),
+                None => {
+                    "until it can be read, what was said last stands, or that this node is full"
+                        .to_owned()
+                }
+            };
+            log::warn!("load: {}: {error}; {meanwhile}", self.look);
         }
         self.failing = true;
     }

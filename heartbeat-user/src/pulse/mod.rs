@@ -113,6 +113,7 @@ impl Pulse {
                 cluster.inherit(group, *until);
             }
         }
+        cluster.set_vitals(Health::default(), UNKNOWN_LOAD);
         let sender = Sender::open(config, incarnation, nonce)?;
         let local = dataplane.local()?;
         local.introduce(
@@ -122,6 +123,7 @@ impl Pulse {
             config.digest(keys.active.1),
             clock::now(),
         );
+        local.set_load(UNKNOWN_LOAD);
         let mut body = Body {
             interval: config.interval,
             links: config.links.len(),
@@ -149,7 +151,7 @@ impl Pulse {
             scratch: VoteEvent::zeroed(),
             owned: 0,
             health: Health::default(),
-            load: 0,
+            load: UNKNOWN_LOAD,
             send_failing: false,
             vote_failing: false,
         };
@@ -256,6 +258,8 @@ fn addresses(group: &Group) -> Vec<usize> {
     resources.filter_map(address).collect()
 }
 
+/// Of a node that has not found its load out yet: it is not to be taken for one with room.
+const UNKNOWN_LOAD: u16 = 1_000;
 const TIMER: u64 = 0;
 const EVENTS: u64 = 1;
 const BELL: u64 = 2;

@@ -55,7 +55,7 @@ impl Node {
         let means = Means {
             watcher: Watcher::start(ProcessExits::by_pidfd()),
             bus,
-            node: "here".to_owned(),
+            mark: "here".to_owned(),
         };
         let (tell, told) = mpsc::unbounded_channel();
         let checks = Checks::start(list, means, move |notice| {

@@ -9,7 +9,7 @@ mod nodes;
 mod resources;
 
 use std::{
-    sync::{Arc, atomic::AtomicU64, mpsc::Sender},
+    sync::{Arc, Mutex, mpsc::Sender},
     time::Duration,
 };
 
@@ -65,18 +65,15 @@ pub(super) struct Operator {
     pub(super) stats: Arc<PulseStats>,
     pub(super) slots: LeaseSlots,
     pub(super) rows: PeerRows,
-    /// Counts what operators decided of this node.
-    pub(super) turns: Arc<AtomicU64>,
+    /// Counts what operators decided of this node. Held while a decision is written down and told, so that both
+    /// come in the same order.
+    pub(super) turns: Arc<Mutex<u64>>,
 }
 
 impl Operator {
-    /// What this node did when it last ran: an operator's standby outlives a restart.
+    /// What this node did when it last ran: an operator's standby, or drain, outlives a restart.
     pub(super) fn remembered(config: &Config) -> Intent {
-        if nodes::is_on_standby(config) {
-            Intent::Standby
-        } else {
-            Intent::Serve
-        }
+        nodes::remembered(config)
     }
 
     /// Carries out whatever changes something.

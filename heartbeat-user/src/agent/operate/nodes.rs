@@ -4,7 +4,7 @@ use std::{
     fs,
     io::ErrorKind,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, MutexGuard, PoisonError},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -12,7 +12,7 @@ use heartbeat_common::wire::NodeState;
 use heartbeat_core::cluster::Intent;
 use tokio::time::sleep;
 
-use super::{LONG_PATIENCE, Operator, Origin, PATIENCE, POLL, SLOW_POLL, done, said};
+use super::{LONG_PATIENCE, Operator, Origin, PATIENCE, POLL, SLOW_POLL, done, said, view};
 use crate::{
     clock,
     config::{Config, Node, Role},
@@ -21,6 +21,8 @@ use crate::{
 };
 
 const STANDBY: &str = "standby";
+/// What the file of that name begins with while the node is drained.
+const DRAIN: &str = "drain";
 
 impl Operator {
     pub(super) async fn turn(
@@ -38,14 +40,11 @@ impl Operator {
                 return Ok(passed);
             }
         } else {
-            remember(&self.config, standby)?;
-            // A drain that is under way is over.
-            self.turns.fetch_add(1, Relaxed);
             if !standby {
-                self.directives.tell(Directive::Intend(Intent::Serve));
+                self.decide_here(Intent::Serve)?;
                 return done(format!("node {node} is online"));
             }
-            self.directives.tell(Directive::Intend(Intent::Standby));
+            self.decide_here(Intent::Standby)?;
             if origin == Origin::Peer {
                 return done(format!("node {node} is about to serve nothing"));
             }
@@ -90,17 +89,29 @@ impl Operator {
                 return Ok(passed);
             }
         } else {
-            remember(&self.config, true)?;
-            let turn = self.turns.fetch_add(1, Relaxed) + 1;
-            self.directives.tell(Directive::Intend(Intent::Empty));
+            let turn = self.decide_here(Intent::Empty)?;
             tokio::spawn(Arc::clone(self).rest_once_empty(turn));
             if origin == Origin::Peer {
                 return done(format!("node {node} begins to drain"));
             }
             sleep(POLL.max(self.config.interval)).await;
         }
+        let turn = *self.lock_turns();
         let until = began.after(LONG_PATIENCE);
-        while !self.serves_nothing(target) {
+        while !self.is_drained(target) {
+            let undone = match remote {
+                true => {
+                    let said = self.latest(target.id).map(|row| said(&row));
+                    // What was heard last may be from before.
+                    said == Some(NodeState::Active) && clock::now().since(began) > PATIENCE
+                }
+                false => *self.lock_turns() != turn,
+            };
+            if undone {
+                bail!(
+                    "the drain of node {node} was taken back, or something else decided, meanwhile"
+                );
+            }
             if clock::now() > until {
                 let left = self.config.groups.iter();
                 let left = left.filter(|group| self.owner(group) == Some(target.id));
@@ -110,10 +121,9 @@ impl Operator {
                      that just now, see `heartbeat explain {}`; `heartbeat standby {node}` stops it all the \
                      same, `heartbeat online {node}` takes the drain back",
                     LONG_PATIENCE.as_secs(),
-                    if left.is_empty() {
-                        "something".to_owned()
-                    } else {
-                        left.join(", ")
+                    match left.is_empty() {
+                        true => "something".to_owned(),
+                        false => left.join(", "),
                     },
                     left.first().unwrap_or(&"GROUP")
                 );
@@ -126,16 +136,51 @@ impl Operator {
         ))
     }
 
+    /// Goes on with a drain that the last agent had begun.
+    pub(in crate::agent) fn go_on_draining(self: &Arc<Self>) {
+        let turn = *self.lock_turns();
+        tokio::spawn(Arc::clone(self).rest_once_empty(turn));
+    }
+
     /// Ends a drain when nothing is left, unless an operator decides otherwise before.
     async fn rest_once_empty(self: Arc<Self>, turn: u64) {
         // The pulse needs a moment to hear of it.
         sleep(SLOW_POLL.max(self.config.interval * 2)).await;
-        while self.turns.load(Relaxed) == turn {
-            if self.stats.is_idle() {
-                return self.directives.tell(Directive::Intend(Intent::Standby));
+        loop {
+            {
+                let turns = self.lock_turns();
+                if *turns != turn {
+                    return;
+                }
+                if self.stats.is_idle() {
+                    if let Err(error) = remember(&self.config, Intent::Standby) {
+                        log::warn!("{error:#}: a restarted agent goes on with the drain");
+                    }
+                    return self.directives.tell(Directive::Intend(Intent::Standby));
+                }
             }
             sleep(SLOW_POLL).await;
         }
+    }
+
+    /// Writes down what an operator wants of this node, and tells the pulse. Returns its number.
+    fn decide_here(&self, intent: Intent) -> Result<u64> {
+        let mut turns = self.lock_turns();
+        remember(&self.config, intent)?;
+        // A drain that is under way is over.
+        *turns += 1;
+        self.directives.tell(Directive::Intend(intent));
+        Ok(*turns)
+    }
+
+    fn lock_turns(&self) -> MutexGuard<'_, u64> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_drained(&self, node: &Node) -> bool {
+        let local = node.id == self.config.local().id;
+        let standby = view::lock(&self.view).state() == NodeState::Standby;
+        self.serves_nothing(node) && (!local || standby)
     }
 
     fn serves_nothing(&self, node: &Node) -> bool {
@@ -148,24 +193,38 @@ impl Operator {
     }
 }
 
-pub(super) fn is_on_standby(config: &Config) -> bool {
-    flag(config).exists()
+pub(super) fn remembered(config: &Config) -> Intent {
+    match fs::read_to_string(flag(config)) {
+        Ok(text) if text.starts_with(DRAIN) => Intent::Empty,
+        Ok(_) => Intent::Standby,
+        Err(error) if error.kind() == ErrorKind::NotFound => Intent::Serve,
+        // It is there, whatever it says.
+        Err(_) => Intent::Standby,
+    }
 }
 
-/// The file that says that this node is on standby.
+/// The file that says what an operator wants of this node, if not that it serves.
 fn flag(config: &Config) -> PathBuf {
     config.state_dir().join(STANDBY)
 }
 
-fn remember(config: &Config, standby: bool) -> Result<()> {
+fn remember(config: &Config, intent: Intent) -> Result<()> {
     let flag = flag(config);
-    let result = if standby {
-        fs::write(&flag, "an operator put this node on standby\n")
-    } else {
-        match fs::remove_file(&flag) {
+    let text = match intent {
+        Intent::Serve | Intent::Drain => None,
+        Intent::Standby => Some("standby: an operator put this node on standby\n".to_owned()),
+        Intent::Empty => Some(format!("{DRAIN}: an operator drains this node\n")),
+    };
+    let result = match text {
+        // Put in place whole.
+        Some(text) => {
+            let new = flag.with_extension("new");
+            fs::write(&new, text).and_then(|()| fs::rename(&new, &flag))
+        }
+        None => match fs::remove_file(&flag) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             result => result,
-        }
+        },
     };
     result.with_context(|| format!("could not change {}", flag.display()))
 }

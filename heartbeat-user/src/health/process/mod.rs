@@ -20,6 +20,9 @@ use crate::{
     resources::{End, Watcher, watch::Process},
 };
 
+/// More processes of one name than this are looked at only: each that is watched takes a file descriptor.
+const MOST_WATCHED: usize = 8;
+
 /// Never ends. Can be dropped at any await.
 pub(super) async fn run(runner: &Runner, name: &ProcessName, means: Means) {
     let finder = Finder::new(name, means.bus);
@@ -49,7 +52,7 @@ pub(super) async fn run(runner: &Runner, name: &ProcessName, means: Means) {
         let ended = match looked {
             Err(pid) => Some(pid),
             Ok(found) => {
-                known.judge(found);
+                known.judge(found).await;
                 select! {
                     pid = known.next_end() => Some(pid),
                     () = runner.pause() => None,
@@ -114,10 +117,10 @@ impl Known<'_> {
 
     /// Counts a look. While one lives that is known, it is good even if it found nobody: a process does not end
     /// with its pidfile.
-    fn judge(&mut self, found: Result<Vec<Process>, String>) {
+    async fn judge(&mut self, found: Result<Vec<Process>, String>) {
         let complaint = match found {
             Ok(processes) if !processes.is_empty() => {
-                self.keep(&processes);
+                self.keep(&processes).await;
                 None
             }
             Ok(_) => Some("there is no such process".to_owned()),
@@ -141,15 +144,25 @@ impl Known<'_> {
     }
 
     /// Watches these processes, and no others.
-    fn keep(&mut self, processes: &[Process]) {
+    async fn keep(&mut self, processes: &[Process]) {
         let fatal = self.runner.check.meaning == Meaning::Fatal;
         let health = match processes {
             [_only] => Health::of(self.runner.number, fatal),
             _ => Health::default(),
         };
         let Runner { board, ticket, .. } = self.runner;
+        let mut spoke = false;
+        self.lives.retain(|live| {
+            let kept = processes.contains(&live.process);
+            spoke |= !kept && !live.health.is_well();
+            kept
+        });
+        if spoke {
+            // What the kernel said of the one before, perhaps only now, is not said of the one that follows.
+            self.watcher.settled().await;
+            board.unwatched(*ticket);
+        }
         board.watched(*ticket, !health.is_well());
-        self.lives.retain(|live| processes.contains(&live.process));
         for process in processes {
             let known = self.lives.iter().position(|live| live.process == *process);
             if known.is_some_and(|at| self.lives[at].health == health) {
@@ -158,7 +171,8 @@ impl Known<'_> {
             let live = Live {
                 process: *process,
                 health,
-                end: Some(self.watcher.watch(*process, health)),
+                end: (processes.len() <= MOST_WATCHED)
+                    .then(|| self.watcher.watch(*process, health)),
             };
             match known {
                 // Only now the earlier watch is dropped: it is never unwatched.
