@@ -274,6 +274,54 @@ fn a_node_is_emptied_one_group_at_a_time() {
     assert_eq!(places(&world), [[0]; 5]);
 }
 
+/// The second group follows the first, the third comes after it; the fourth has to do with nobody.
+fn entangled() -> World {
+    world(3, 4, |world| {
+        world.constraints.colocations = vec![Colocation {
+            group: 1,
+            with: 0,
+            score: Score::MUST,
+        }];
+        world.constraints.orders = vec![Order {
+            first: 0,
+            then: 2,
+            mandatory: true,
+        }];
+    })
+}
+
+#[test]
+fn what_could_never_leave_does_not_begin_to() {
+    let mut world = entangled();
+    note(&mut world, 0, 2, Note::Maintained(true));
+    world.intend(0, Intent::Empty);
+    run(&mut world, 1_000);
+    assert_eq!(places(&world), [[0], [0], [0], [1]]);
+    note(&mut world, 0, 2, Note::Maintained(false));
+    run(&mut world, 1_000);
+    assert_eq!(places(&world), [[1]; 4]);
+}
+
+#[test]
+fn what_was_to_leave_stays_once_another_before_it_cannot_stop() {
+    let mut world = entangled();
+    (0..3).for_each(|machine| note(&mut world, machine, 2, Note::Disabled(true)));
+    run(&mut world, 200);
+    world.take_log();
+    world.errand_takes = 1_000_000 * MS;
+    world.intend(0, Intent::Empty);
+    run(&mut world, 200);
+    assert_eq!(stops(&world), [(0, 1, Reason::Constrained)]);
+    note(&mut world, 0, 1, Note::Blocked(true));
+    run(&mut world, 300);
+    let to = NodeId(2);
+    assert_eq!(
+        stops(&world),
+        [(0, 1, Reason::Constrained), (0, 3, Reason::Drained { to })]
+    );
+    assert_eq!(world.servers(0), [0]);
+}
+
 #[test]
 fn nobody_leaves_an_emptied_node_before_another_can_take_it() {
     let mut world = world(3, 2, |_| {});

@@ -146,6 +146,10 @@ impl Cluster {
         } else {
             None
         };
+        let stays: Vec<usize> = (0..scene.groups.len())
+            .filter(|group| scene.waits_in_vain(*group))
+            .collect();
+        stays.into_iter().for_each(|group| groups[group].stay());
         if let Some((group, reason)) = found {
             groups[group].hand_over(reason);
         }

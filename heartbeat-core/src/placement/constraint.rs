@@ -138,6 +138,27 @@ impl Constraints {
         self.colocations.iter().any(follows) || self.orders.iter().any(comes_after)
     }
 
+    /// All groups here that stop before `group` does, directly or not; itself too if that goes round.
+    pub(crate) fn dependents_here(&self, group: usize, seen: &[Glance]) -> Vec<usize> {
+        let here = |other: usize| seen.get(other).is_some_and(|other| other.here);
+        let (mut found, mut at) = (Vec::new(), 0);
+        let mut before = Some(group);
+        while let Some(then) = before {
+            let follows = self.colocations.iter().filter(|c| c.with == then);
+            let follows = follows.filter(|c| c.score == Score::MUST).map(|c| c.group);
+            let after = self.orders.iter().filter(|o| o.first == then);
+            let after = after.filter(|o| o.mandatory).map(|o| o.then);
+            for other in follows.chain(after) {
+                if here(other) && !found.contains(&other) {
+                    found.push(other);
+                }
+            }
+            before = found.get(at).copied();
+            at += 1;
+        }
+        found
+    }
+
     fn before<'a>(
         &'a self,
         group: usize,

@@ -128,7 +128,8 @@ impl View<'_> {
         })
     }
 
-    /// The group with all that must follow it, if all of that is on the node that looks and may leave.
+    /// The group with all that must follow it, if all of that is on the node that looks and may leave, and
+    /// so may all that stops there before.
     pub(crate) fn train(
         &self,
         group: usize,
@@ -148,7 +149,10 @@ impl View<'_> {
                 && may_leave(*member)
                 && leaders.all(|leader| *member != group && train.contains(&leader))
         };
-        (train.first() == Some(&group) && train.iter().all(leaves)).then_some(train)
+        let stops = |dependent: &usize| *dependent != group && may_leave(*dependent);
+        let dependents = self.constraints.dependents_here(group, self.seen);
+        let able = train.iter().all(leaves) && dependents.iter().all(stops);
+        (train.first() == Some(&group) && able).then_some(train)
     }
 
     pub(super) fn burden(&self, group: usize) -> &[u32] {
