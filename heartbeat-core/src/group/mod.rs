@@ -112,7 +112,7 @@ pub struct Group {
     stops_for: Option<Reason>,
     stopping_since: Option<Boottime>,
     handed_over_at: Option<Boottime>,
-    /// When this node last gave it up, until another is seen to own it.
+    /// When this node last gave it up, until it is seen to run at another.
     given_up_at: Option<Boottime>,
     /// It waits until another has made way for it here.
     coming: bool,
@@ -273,13 +273,13 @@ impl Group {
             }
             self.owned_at = Some(now);
             self.free_from = None;
-            self.given_up_at = None;
         } else {
             self.free_from.get_or_insert(now);
         }
         let running = match owner {
             Some(owner) if owner == local && self.runs() => Running::Yes,
             Some(owner) if owner == local => Running::No,
+            Some(_) if !self.plan.supervised => Running::Yes,
             Some(owner) => match reported(owner) {
                 Reported { current: false, .. } => Running::Unknown,
                 Reported { said, .. } if said.running => Running::Yes,
@@ -291,6 +291,9 @@ impl Group {
                 _ => Running::No,
             },
         };
+        if owner == Some(local) || (owner.is_some() && running == Running::Yes) {
+            self.given_up_at = None;
+        }
         let here = self.serving != Serving::Stopped || self.coming;
         Glance {
             owner,
