@@ -213,6 +213,24 @@ fn what_there_is_no_room_for_waits() {
 }
 
 #[test]
+fn what_another_serves_is_not_taken_to_be_on_its_way() {
+    let mut world = world(3, 2, |world| {
+        world.policy = by(Strategy::Utilization);
+        world.groups[0].demand = vec![2];
+        world.groups[1].demand = vec![4];
+        world.capacities = vec![(NodeId(2), vec![Some(4)]), (NodeId(3), vec![Some(5)])];
+    });
+    assert_eq!(places(&world), [[0], [0]]);
+    world.move_to(0, 0, NodeId(2));
+    run(&mut world, 12_000);
+    assert_eq!(places(&world), [[1], [0]]);
+    // The third node would be the better one for the first group too, but that has a place.
+    world.crash(0);
+    run(&mut world, 300);
+    assert_eq!(places(&world), [[1], [2]]);
+}
+
+#[test]
 fn a_node_is_emptied_one_group_at_a_time() {
     let mut world = world(3, 5, |world| {
         world.errand_takes = 20 * MS;
@@ -272,6 +290,27 @@ fn a_node_is_emptied_one_group_at_a_time() {
     world.intend(0, Intent::Serve);
     run(&mut world, 500);
     assert_eq!(places(&world), [[0]; 5]);
+}
+
+#[test]
+fn the_next_leaves_once_the_one_before_runs_or_takes_too_long() {
+    let mut world = world(3, 2, |world| {
+        world
+            .groups
+            .iter_mut()
+            .for_each(|group| group.supervised = true);
+    });
+    for (machine, group) in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)] {
+        note(&mut world, machine, group, Note::Ready);
+    }
+    run(&mut world, 300);
+    assert_eq!(places(&world), [[0], [0]]);
+    // The other nodes never say that it runs there.
+    world.intend(0, Intent::Empty);
+    run(&mut world, 9_000);
+    assert_eq!(places(&world), [[1], [0]]);
+    run(&mut world, 2_000);
+    assert_eq!(places(&world), [[1], [1]]);
 }
 
 /// The second group follows the first, the third comes after it; the fourth has to do with nobody.

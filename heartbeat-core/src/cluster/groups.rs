@@ -122,7 +122,8 @@ impl Cluster {
             let outlook = outlook.of(index, nodes);
             group.step(&outlook, scratch);
             report(index, scratch, out);
-            let moves = places && (anew(group) || group.is_free_anew(now, votes_from));
+            let free = seen[index].owner.is_none() && group.is_free_anew(now, votes_from);
+            let moves = places && (anew(group) || free);
             if moves
                 && let Some(to) = group.expected(&outlook)
                 && seen[index].place(local) != Some(to)
