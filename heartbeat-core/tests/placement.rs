@@ -293,6 +293,36 @@ fn a_node_is_emptied_one_group_at_a_time() {
 }
 
 #[test]
+fn what_its_target_cannot_take_any_more_comes_back_to_an_emptied_node() {
+    for released in [false, true] {
+        let mut world = world(3, 2, |world| {
+            world.constraints.colocations = vec![Colocation {
+                group: 1,
+                with: 0,
+                score: Score::MUST,
+            }];
+        });
+        world.intend(2, Intent::Standby);
+        world.errand_takes = 100 * MS;
+        world.intend(0, Intent::Empty);
+        let serving = |world: &World| world.cluster(0).map(|agent| agent.groups()[0].serving());
+        let until = match released {
+            true => Serving::Stopped,
+            false => Serving::Stopping,
+        };
+        while serving(&world) != Some(until) {
+            world.run_for(MS / 20);
+        }
+        world.crash(1);
+        run(&mut world, 1_000);
+        assert_eq!(places(&world), [[0], [0]], "released: {released}");
+        world.boot(1);
+        run(&mut world, 1_000);
+        assert_eq!(places(&world), [[1], [1]], "released: {released}");
+    }
+}
+
+#[test]
 fn the_next_leaves_once_the_one_before_runs_or_takes_too_long() {
     let mut world = world(3, 2, |world| {
         world

@@ -97,6 +97,7 @@ impl Cluster {
             // Who is emptied lets go of one at a time.
             auto_failback: self.auto_failback && self.intent != Intent::Empty,
             may_take: bar.is_none(),
+            empties: empties && !self.health.is_fatal(),
             may_keep: can_keep && !self.hangs,
             unhealthy: self.health.is_fatal(),
             hangs: self.hangs,

@@ -44,6 +44,8 @@ pub(crate) struct Outlook<'a> {
     pub(crate) auto_failback: bool,
     /// Whether this node may take a group.
     pub(crate) may_take: bool,
+    /// Whether it is emptied, and well enough to go on with what nobody else can take.
+    pub(crate) empties: bool,
     /// Whether it may keep one.
     pub(crate) may_keep: bool,
     /// Whether one of its checks says that it must serve nothing.
