@@ -453,12 +453,18 @@ fn one_group_goes_where_there_is_room_and_stays_there() {
 #[test]
 fn nothing_moves_while_anything_is_unsure() {
     type Trouble = fn(&mut World);
-    let troubles: [(&str, Trouble); 6] = [
+    let troubles: [(&str, Trouble); 8] = [
         ("a member is down", |world| world.crash(3)),
         ("a member is emptied", |world| {
             world.intend(3, Intent::Empty);
         }),
         ("a member stalls", |world| world.kill_agent(3)),
+        ("a check of a member fails", |world| {
+            world.vitals(3, Health::of(1, false), 500);
+        }),
+        ("a member is too ill", |world| {
+            world.vitals(3, Health::of(1, true), 500);
+        }),
         ("the load is not held", |world| world.vitals(0, WELL, 790)),
         ("nobody has room", |world| world.vitals(4, WELL, 410)),
         ("another has as much", |world| world.vitals(1, WELL, 1_000)),

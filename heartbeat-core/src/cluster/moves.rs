@@ -39,20 +39,16 @@ impl Cluster {
     pub(super) fn calm(&self) -> Calm {
         let able = self.quorate
             && self.state == NodeState::Active
-            && !self.health.is_fatal()
+            && self.health.is_well()
             && !self.hangs
             && self.deaf_since.is_none();
-        // Who is unhealthy is heard all the same, and has nothing any more.
         let heard = |peer: &Peer| {
-            let state = matches!(
-                peer.state,
-                PeerState::Up | PeerState::Suspect | PeerState::Unhealthy
-            );
+            let state = matches!(peer.state, PeerState::Up | PeerState::Suspect);
             let said = matches!(
                 peer.said.state,
                 NodeState::Active | NodeState::Standby | NodeState::Maintenance
             );
-            state && (said || peer.is_witness())
+            state && peer.said.health.is_well() && (said || peer.is_witness())
         };
         if !able || !self.peers.iter().all(heard) {
             Calm::No
