@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use heartbeat_common::{time::Boottime, wire::NodeId};
 
-use super::{Glance, Rebalance, Running, View, rank::LOAD_STEP};
+use super::{Glance, NodeView, Rebalance, Running, View, rank::LOAD_STEP};
 use crate::group::GroupPlan;
 
 /// A group that is to be handed over, by its index.
@@ -128,6 +128,11 @@ impl Scene<'_> {
     /// The move that leaves the fuller of the two nodes the least load, if that is less than now.
     fn best_move(&self, rules: &Rebalance) -> Option<Move> {
         let local = self.view.local;
+        let has_room = |node: &NodeView| node.node != local && node.load <= rules.low;
+        // Looked at first: this may go on for long, and the rest allocates.
+        if !self.view.nodes.iter().any(has_room) {
+            return None;
+        }
         let load = u64::from(self.view.node(local)?.load);
         let here = |group: usize| self.view.seen[group].owner == Some(local);
         let mine = || (0..self.view.seen.len()).filter(|group| here(*group));
@@ -140,11 +145,11 @@ impl Scene<'_> {
                 continue;
             };
             let share = load * train.iter().copied().map(weight).sum::<u64>() / all.max(1);
-            let targets = self.view.nodes.iter().filter(|target| {
-                target.node != local
-                    && target.load <= rules.low
-                    && self.may_go(group, &train, target.node)
-            });
+            let targets = self
+                .view
+                .nodes
+                .iter()
+                .filter(|target| has_room(target) && self.may_go(group, &train, target.node));
             for target in targets {
                 let then = u64::from(target.load) + share;
                 let fuller = then.max(load - share);
@@ -174,7 +179,7 @@ mod tests {
     use heartbeat_common::wire::GroupId;
 
     use super::*;
-    use crate::placement::{Constraints, Layout, NodeView, Policy, Score};
+    use crate::placement::{Constraints, Layout, Policy, Score};
 
     const A: NodeId = NodeId(1);
     const B: NodeId = NodeId(2);
