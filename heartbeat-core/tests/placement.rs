@@ -182,6 +182,31 @@ fn groups_of_a_dead_node_are_spread() {
 }
 
 #[test]
+fn who_stops_serving_hands_its_groups_to_different_nodes() {
+    type Trouble = fn(&mut World);
+    let troubles: [(&str, Trouble); 3] = [
+        ("standby", |world| world.intend(0, Intent::Standby)),
+        ("shutdown", |world| world.intend(0, Intent::Drain)),
+        ("too ill", |world| world.vitals(0, Health::of(1, true), 0)),
+    ];
+    for (name, trouble) in troubles {
+        let mut world = world(4, 6, |world| {
+            world.policy = by(Strategy::Spread);
+            for group in &mut world.groups {
+                group.locations = vec![(NodeId(1), Score::new(1))];
+            }
+        });
+        assert_eq!(places(&world), [[0]; 6]);
+        world.errand_takes = 20 * MS;
+        trouble(&mut world);
+        run(&mut world, 400);
+        let mut placed = places(&world);
+        placed.sort();
+        assert_eq!(placed, [[1], [1], [2], [2], [3], [3]], "{name}");
+    }
+}
+
+#[test]
 fn what_there_is_no_room_for_waits() {
     let mut world = world(3, 3, |world| {
         world.policy = by(Strategy::Utilization);

@@ -7,7 +7,7 @@ use heartbeat_common::{
 
 use super::{Cluster, Command, Intent, Slots, moves};
 use crate::{
-    group::{Group, GroupCommand, Outlook},
+    group::{Group, GroupCommand, Outlook, Serving},
     peer::Peer,
     placement::{Bar, NodeView, View},
     report::Reported,
@@ -68,7 +68,10 @@ impl Cluster {
         let votes_from = slots.votes_from();
         let counts = policy.strategy.counts_groups();
         let anew = |group: &Group| group.is_placed_anew(now, votes_from);
-        let places = counts && (bar.is_none() || empties) && groups.iter().any(anew);
+        // Who takes nothing still chooses for whom the groups are that it lets go.
+        let serves = |group: &Group| group.serving() != Serving::Stopped;
+        let chooses = bar.is_none() || empties || groups.iter().any(serves);
+        let places = counts && chooses && groups.iter().any(anew);
         for (index, group) in groups.iter_mut().enumerate() {
             if watches || places || constraints.concern(index) {
                 seen[index] =
