@@ -238,6 +238,27 @@ fn what_there_is_no_room_for_waits() {
 }
 
 #[test]
+fn what_has_waited_for_long_still_finds_only_the_room_there_is() {
+    let mut world = world(3, 2, |world| {
+        world.policy = by(Strategy::Utilization);
+        for group in &mut world.groups {
+            group.demand = vec![3];
+        }
+        world.capacities = vec![
+            (NodeId(1), vec![Some(3)]),
+            (NodeId(2), vec![Some(2)]),
+            (NodeId(3), vec![Some(2)]),
+        ];
+    });
+    world.intend(0, Intent::Standby);
+    run(&mut world, 12_000);
+    assert_eq!(places(&world), [[0; 0]; 2]);
+    world.intend(0, Intent::Serve);
+    run(&mut world, 1_000);
+    assert_eq!(places(&world), [vec![0], vec![]]);
+}
+
+#[test]
 fn what_another_serves_is_not_taken_to_be_on_its_way() {
     let mut world = world(3, 2, |world| {
         world.policy = by(Strategy::Utilization);

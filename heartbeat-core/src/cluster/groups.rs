@@ -73,7 +73,8 @@ impl Cluster {
         let chooses = bar.is_none() || empties || groups.iter().any(serves);
         let places = counts && chooses && groups.iter().any(anew);
         for (index, group) in groups.iter_mut().enumerate() {
-            if watches || places || constraints.concern(index) {
+            let claims = counts && group.is_claiming();
+            if watches || places || claims || constraints.concern(index) {
                 seen[index] =
                     group.glance(local, now, timing, &slot, &|node| reported(index, node));
             }
@@ -124,11 +125,13 @@ impl Cluster {
         };
         for (index, group) in groups.iter_mut().enumerate() {
             let outlook = outlook.of(index, nodes);
+            let claimed = group.is_claiming();
             group.step(&outlook, scratch);
             report(index, scratch, out);
+            let claims = counts && !claimed && group.is_claiming();
             let free = seen[index].owner.is_none() && group.is_free_anew(now, votes_from);
             let moves = places && (anew(group) || free);
-            if moves
+            if (moves || claims)
                 && let Some(to) = group.expected(&outlook)
                 && seen[index].place(local) != Some(to)
             {

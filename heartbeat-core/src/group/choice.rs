@@ -83,6 +83,12 @@ impl Group {
         Standing::of(view.bar(&self.plan, index, node, reported))
     }
 
+    /// Whether its lease was asked for, and is not had yet.
+    pub(crate) fn is_claiming(&self) -> bool {
+        let idle = self.proposer.is_idle() || self.proposer.is_releasing();
+        self.serving == Serving::Stopped && !idle
+    }
+
     /// Whether it seems about to go from one node to another, so that who has how much matters now.
     pub(crate) fn is_placed_anew(&self, now: Boottime, votes_from: Boottime) -> bool {
         if self.disabled || self.maintained {
