@@ -259,6 +259,34 @@ fn what_has_waited_for_long_still_finds_only_the_room_there_is() {
 }
 
 #[test]
+fn room_is_kept_for_who_must_follow() {
+    let mut world = world(3, 3, |world| {
+        world.policy = by(Strategy::Utilization);
+        for group in &mut world.groups {
+            group.demand = vec![2];
+        }
+        world.capacities = vec![
+            (NodeId(1), vec![Some(4)]),
+            (NodeId(2), vec![Some(1)]),
+            (NodeId(3), vec![Some(1)]),
+        ];
+        world.constraints.colocations = vec![Colocation {
+            group: 2,
+            with: 0,
+            score: Score::MUST,
+        }];
+    });
+    assert_eq!(places(&world), [vec![0], vec![], vec![0]]);
+    // While the follower waits for something else too.
+    (0..3).for_each(|machine| note(&mut world, machine, 2, Note::Barred(true)));
+    run(&mut world, 1_000);
+    assert_eq!(places(&world), [vec![0], vec![], vec![]]);
+    (0..3).for_each(|machine| note(&mut world, machine, 2, Note::Disabled(true)));
+    run(&mut world, 1_000);
+    assert_eq!(places(&world), [vec![0], vec![0], vec![]]);
+}
+
+#[test]
 fn what_another_serves_is_not_taken_to_be_on_its_way() {
     let mut world = world(3, 2, |world| {
         world.policy = by(Strategy::Utilization);

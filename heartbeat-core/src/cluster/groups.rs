@@ -9,7 +9,7 @@ use super::{Cluster, Command, Intent, Slots, moves};
 use crate::{
     group::{Group, GroupCommand, Outlook, Serving},
     peer::Peer,
-    placement::{Bar, NodeView, View},
+    placement::{Bar, NodeView, View, keep_room},
     report::Reported,
 };
 
@@ -93,6 +93,12 @@ impl Cluster {
                     });
                 }
             }
+        }
+        if policy.strategy.minds_room() {
+            let waiting = groups.iter().enumerate();
+            let waiting = waiting.filter(|(_, group)| !group.is_disabled());
+            let waiting = waiting.map(|(index, group)| (index, &group.plan));
+            keep_room(nodes, waiting, constraints, seen, local);
         }
         let outlook = Outlook {
             local,

@@ -189,6 +189,11 @@ impl Group {
         self.maintained
     }
 
+    /// Whether the operator wants it to run nowhere.
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.disabled
+    }
+
     /// Whether it is left alone, or could not be stopped.
     pub fn is_stuck(&self) -> bool {
         self.maintained || self.blocked
