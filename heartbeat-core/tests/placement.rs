@@ -287,6 +287,31 @@ fn room_is_kept_for_who_must_follow() {
 }
 
 #[test]
+fn who_is_given_way_to_needs_no_room_beside_the_other() {
+    let mut world = world(3, 2, |world| {
+        world.policy = by(Strategy::Utilization);
+        world.groups[0].demand = vec![2];
+        world.groups[1].demand = vec![3];
+        world.capacities = vec![
+            (NodeId(1), vec![Some(3)]),
+            (NodeId(2), vec![Some(1)]),
+            (NodeId(3), vec![Some(1)]),
+        ];
+        world.constraints.colocations = vec![Colocation {
+            group: 0,
+            with: 1,
+            score: Score::NEVER,
+        }];
+    });
+    (0..3).for_each(|machine| note(&mut world, machine, 1, Note::Disabled(true)));
+    run(&mut world, 500);
+    assert_eq!(places(&world), [vec![0], vec![]]);
+    (0..3).for_each(|machine| note(&mut world, machine, 1, Note::Disabled(false)));
+    run(&mut world, 500);
+    assert_eq!(places(&world), [vec![], vec![0]]);
+}
+
+#[test]
 fn what_another_serves_is_not_taken_to_be_on_its_way() {
     let mut world = world(3, 2, |world| {
         world.policy = by(Strategy::Utilization);

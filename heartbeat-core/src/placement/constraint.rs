@@ -84,6 +84,13 @@ impl Constraints {
             })
     }
 
+    /// The groups that give way to `group`, wherever they are.
+    pub(crate) fn displaced(&self, group: usize) -> impl Iterator<Item = usize> {
+        let gives_way = move |c: &&Colocation| c.with == group && c.score == Score::NEVER;
+        let giving = self.colocations.iter().filter(gives_way);
+        giving.map(|colocation| colocation.group)
+    }
+
     /// Whether a group is on `node` that has to give way if `group` comes there.
     pub(crate) fn displaces(
         &self,
@@ -92,10 +99,8 @@ impl Constraints {
         local: NodeId,
         seen: &[Glance],
     ) -> bool {
-        self.colocations
-            .iter()
-            .filter(|colocation| colocation.with == group && colocation.score == Score::NEVER)
-            .filter_map(|colocation| seen.get(colocation.group))
+        self.displaced(group)
+            .filter_map(|other| seen.get(other))
             .any(|other| other.owner == Some(node) || (node == local && other.here))
     }
 

@@ -247,8 +247,16 @@ impl View<'_> {
             return None;
         }
         let mut left = self.left(group, node);
-        left.find(|kind| kind.needed > 0 && kind.left < 0)
+        left.find(|kind| kind.needed > 0 && kind.left + self.given_way(group, node, kind.kind) < 0)
             .map(|kind| kind.kind)
+    }
+
+    /// What the groups on `node` need of this kind that give way once the group comes there.
+    fn given_way(&self, group: usize, node: NodeId, kind: usize) -> i64 {
+        let displaced = self.constraints.displaced(group);
+        let there = displaced.filter(|other| self.is_there(*other, node));
+        let needs = there.filter_map(|other| self.burden(other).get(kind));
+        needs.map(|need| i64::from(*need)).sum()
     }
 }
 
