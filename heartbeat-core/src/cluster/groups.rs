@@ -7,9 +7,9 @@ use heartbeat_common::{
 
 use super::{Cluster, Command, Intent, Slots, moves};
 use crate::{
-    group::{Group, GroupCommand, Outlook},
+    group::{Group, GroupCommand, Outlook, Serving},
     peer::Peer,
-    placement::{Bar, NodeView, View},
+    placement::{Bar, NodeView, View, keep_room},
     report::Reported,
 };
 
@@ -68,9 +68,13 @@ impl Cluster {
         let votes_from = slots.votes_from();
         let counts = policy.strategy.counts_groups();
         let anew = |group: &Group| group.is_placed_anew(now, votes_from);
-        let places = counts && (bar.is_none() || empties) && groups.iter().any(anew);
+        // Who takes nothing still chooses for whom the groups are that it lets go.
+        let serves = |group: &Group| group.serving() != Serving::Stopped;
+        let chooses = bar.is_none() || empties || groups.iter().any(serves);
+        let places = counts && chooses && groups.iter().any(anew);
         for (index, group) in groups.iter_mut().enumerate() {
-            if watches || places || constraints.concern(index) {
+            let claims = counts && group.is_claiming();
+            if watches || places || claims || constraints.concern(index) {
                 seen[index] =
                     group.glance(local, now, timing, &slot, &|node| reported(index, node));
             }
@@ -90,6 +94,12 @@ impl Cluster {
                 }
             }
         }
+        if policy.strategy.minds_room() {
+            let waiting = groups.iter().enumerate();
+            let waiting = waiting.filter(|(_, group)| !group.is_disabled());
+            let waiting = waiting.map(|(index, group)| (index, &group.plan));
+            keep_room(nodes, waiting, constraints, seen, local);
+        }
         let outlook = Outlook {
             local,
             now,
@@ -97,6 +107,7 @@ impl Cluster {
             // Who is emptied lets go of one at a time.
             auto_failback: self.auto_failback && self.intent != Intent::Empty,
             may_take: bar.is_none(),
+            empties: empties && !self.health.is_fatal(),
             may_keep: can_keep && !self.hangs,
             unhealthy: self.health.is_fatal(),
             hangs: self.hangs,
@@ -120,10 +131,13 @@ impl Cluster {
         };
         for (index, group) in groups.iter_mut().enumerate() {
             let outlook = outlook.of(index, nodes);
+            let claimed = group.is_claiming();
             group.step(&outlook, scratch);
             report(index, scratch, out);
-            let moves = places && (anew(group) || group.is_free_anew(now, votes_from));
-            if moves
+            let claims = counts && !claimed && group.is_claiming();
+            let free = seen[index].owner.is_none() && group.is_free_anew(now, votes_from);
+            let moves = places && (anew(group) || free);
+            if (moves || claims)
                 && let Some(to) = group.expected(&outlook)
                 && seen[index].place(local) != Some(to)
             {
@@ -146,6 +160,10 @@ impl Cluster {
         } else {
             None
         };
+        let stays: Vec<usize> = (0..scene.groups.len())
+            .filter(|group| scene.waits_in_vain(*group))
+            .collect();
+        stays.into_iter().for_each(|group| groups[group].stay());
         if let Some((group, reason)) = found {
             groups[group].hand_over(reason);
         }

@@ -39,20 +39,16 @@ impl Cluster {
     pub(super) fn calm(&self) -> Calm {
         let able = self.quorate
             && self.state == NodeState::Active
-            && !self.health.is_fatal()
+            && self.health.is_well()
             && !self.hangs
             && self.deaf_since.is_none();
-        // Who is unhealthy is heard all the same, and has nothing any more.
         let heard = |peer: &Peer| {
-            let state = matches!(
-                peer.state,
-                PeerState::Up | PeerState::Suspect | PeerState::Unhealthy
-            );
+            let state = matches!(peer.state, PeerState::Up | PeerState::Suspect);
             let said = matches!(
                 peer.said.state,
                 NodeState::Active | NodeState::Standby | NodeState::Maintenance
             );
-            state && (said || peer.is_witness())
+            state && peer.said.health.is_well() && (said || peer.is_witness())
         };
         if !able || !self.peers.iter().all(heard) {
             Calm::No
@@ -79,14 +75,23 @@ impl Stage<'_> {
         self.groups[group].is_open(node, &self.of(group))
     }
 
+    /// Whether a group that is to leave waits for another to stop that cannot.
+    pub(super) fn waits_in_vain(&self, group: usize) -> bool {
+        let Outlook {
+            constraints, seen, ..
+        } = self.outlook;
+        let stuck = |other: &usize| self.groups[*other].is_stuck();
+        self.groups[group].waits_to_leave()
+            && constraints.dependents_here(group, seen).iter().any(stuck)
+    }
+
     /// The next group that leaves a node which is emptied, if another can have it now.
     pub(super) fn next_to_leave(&self) -> Option<(usize, Reason)> {
         let Outlook { now, view, .. } = self.outlook;
-        if self
-            .groups
-            .iter()
-            .any(|group| group.is_leaving(now, PATIENCE))
-        {
+        let leaves = |index: usize| {
+            self.groups[index].is_leaving(now, PATIENCE) && !self.waits_in_vain(index)
+        };
+        if (0..self.groups.len()).any(leaves) {
             return None;
         }
         let mut heads: Vec<(bool, usize)> = Vec::new();

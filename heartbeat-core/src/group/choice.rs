@@ -15,7 +15,7 @@ impl Group {
             seen,
             ..
         } = *outlook;
-        outlook.may_take
+        (outlook.may_take || self.takes_back(outlook))
             && self.ready
             && !self.barred
             && !self.disabled
@@ -25,6 +25,20 @@ impl Group {
             && constraints.allow(index, local, local, seen)
             && constraints.may_start(index, seen)
             && outlook.view.lacks(index, local).is_none()
+    }
+
+    /// Whether this node, which is emptied and takes nothing, let it go for another that cannot have it
+    /// any more, nor can anybody else.
+    fn takes_back(&self, outlook: &Outlook<'_>) -> bool {
+        let let_go = self.given_up_at.is_some() || self.serving == Serving::Stopping;
+        // Also behind another that was.
+        let on_purpose = self
+            .stops_for
+            .is_some_and(|reason| reason.is_lasting() || reason == Reason::Constrained);
+        let fit = |node: &NodeId| {
+            *node != outlook.local && self.standing(*node, outlook) == Standing::Fit
+        };
+        outlook.empties && let_go && on_purpose && !self.plan.ranked.iter().any(fit)
     }
 
     /// Why it must not go on here, if it must not.
@@ -67,6 +81,12 @@ impl Group {
         let Outlook { view, index, .. } = *outlook;
         let reported = (outlook.reported)(index, node);
         Standing::of(view.bar(&self.plan, index, node, reported))
+    }
+
+    /// Whether its lease was asked for, and is not had yet.
+    pub(crate) fn is_claiming(&self) -> bool {
+        let idle = self.proposer.is_idle() || self.proposer.is_releasing();
+        self.serving == Serving::Stopped && !idle
     }
 
     /// Whether it seems about to go from one node to another, so that who has how much matters now.

@@ -25,6 +25,18 @@ impl Group {
         }
     }
 
+    /// It stays after all, unless an operator wants it elsewhere.
+    pub(crate) fn stay(&mut self) {
+        if let Some(Reason::Drained { .. } | Reason::Rebalanced { .. }) = self.leaving {
+            self.leaving = None;
+        }
+    }
+
+    /// Whether it is to leave, and something that depends on it has yet to stop.
+    pub(crate) fn waits_to_leave(&self) -> bool {
+        self.serving == Serving::Started && self.leaving.is_some_and(Reason::is_lasting)
+    }
+
     /// Whether it could be handed over by a decision of this node: it is served and left alone by
     /// nobody, and it is not on its way already.
     pub(crate) fn is_at_rest(&self) -> bool {
@@ -46,7 +58,7 @@ impl Group {
     pub(crate) fn is_leaving(&self, now: Boottime, patience: std::time::Duration) -> bool {
         let gone = |at| now.since(at) < patience && !self.disabled;
         match self.serving {
-            Serving::Started => self.leaving.is_some_and(Reason::is_lasting),
+            Serving::Started => self.waits_to_leave(),
             Serving::Stopping => !self.blocked,
             Serving::Stopped => self.given_up_at.is_some_and(gone),
         }

@@ -44,6 +44,8 @@ pub(crate) struct Outlook<'a> {
     pub(crate) auto_failback: bool,
     /// Whether this node may take a group.
     pub(crate) may_take: bool,
+    /// Whether it is emptied, and well enough to go on with what nobody else can take.
+    pub(crate) empties: bool,
     /// Whether it may keep one.
     pub(crate) may_keep: bool,
     /// Whether one of its checks says that it must serve nothing.
@@ -112,7 +114,7 @@ pub struct Group {
     stops_for: Option<Reason>,
     stopping_since: Option<Boottime>,
     handed_over_at: Option<Boottime>,
-    /// When this node last gave it up, until another is seen to own it.
+    /// When this node last gave it up, until it is seen to run at another.
     given_up_at: Option<Boottime>,
     /// It waits until another has made way for it here.
     coming: bool,
@@ -185,6 +187,11 @@ impl Group {
     /// Whether it is left alone.
     pub fn is_maintained(&self) -> bool {
         self.maintained
+    }
+
+    /// Whether the operator wants it to run nowhere.
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.disabled
     }
 
     /// Whether it is left alone, or could not be stopped.
@@ -273,13 +280,13 @@ impl Group {
             }
             self.owned_at = Some(now);
             self.free_from = None;
-            self.given_up_at = None;
         } else {
             self.free_from.get_or_insert(now);
         }
         let running = match owner {
             Some(owner) if owner == local && self.runs() => Running::Yes,
             Some(owner) if owner == local => Running::No,
+            Some(_) if !self.plan.supervised => Running::Yes,
             Some(owner) => match reported(owner) {
                 Reported { current: false, .. } => Running::Unknown,
                 Reported { said, .. } if said.running => Running::Yes,
@@ -291,6 +298,9 @@ impl Group {
                 _ => Running::No,
             },
         };
+        if owner == Some(local) || (owner.is_some() && running == Running::Yes) {
+            self.given_up_at = None;
+        }
         let here = self.serving != Serving::Stopped || self.coming;
         Glance {
             owner,

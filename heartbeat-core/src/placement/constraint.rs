@@ -84,6 +84,13 @@ impl Constraints {
             })
     }
 
+    /// The groups that give way to `group`, wherever they are.
+    pub(crate) fn displaced(&self, group: usize) -> impl Iterator<Item = usize> {
+        let gives_way = move |c: &&Colocation| c.with == group && c.score == Score::NEVER;
+        let giving = self.colocations.iter().filter(gives_way);
+        giving.map(|colocation| colocation.group)
+    }
+
     /// Whether a group is on `node` that has to give way if `group` comes there.
     pub(crate) fn displaces(
         &self,
@@ -92,10 +99,8 @@ impl Constraints {
         local: NodeId,
         seen: &[Glance],
     ) -> bool {
-        self.colocations
-            .iter()
-            .filter(|colocation| colocation.with == group && colocation.score == Score::NEVER)
-            .filter_map(|colocation| seen.get(colocation.group))
+        self.displaced(group)
+            .filter_map(|other| seen.get(other))
             .any(|other| other.owner == Some(node) || (node == local && other.here))
     }
 
@@ -136,6 +141,27 @@ impl Constraints {
         let follows = |c: &Colocation| c.with == group && c.score == Score::MUST && here(c.group);
         let comes_after = |o: &Order| o.first == group && o.mandatory && here(o.then);
         self.colocations.iter().any(follows) || self.orders.iter().any(comes_after)
+    }
+
+    /// All groups here that stop before `group` does, directly or not; itself too if that goes round.
+    pub(crate) fn dependents_here(&self, group: usize, seen: &[Glance]) -> Vec<usize> {
+        let here = |other: usize| seen.get(other).is_some_and(|other| other.here);
+        let (mut found, mut at) = (Vec::new(), 0);
+        let mut before = Some(group);
+        while let Some(then) = before {
+            let follows = self.colocations.iter().filter(|c| c.with == then);
+            let follows = follows.filter(|c| c.score == Score::MUST).map(|c| c.group);
+            let after = self.orders.iter().filter(|o| o.first == then);
+            let after = after.filter(|o| o.mandatory).map(|o| o.then);
+            for other in follows.chain(after) {
+                if here(other) && !found.contains(&other) {
+                    found.push(other);
+                }
+            }
+            before = found.get(at).copied();
+            at += 1;
+        }
+        found
     }
 
     fn before<'a>(

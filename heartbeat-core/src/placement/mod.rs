@@ -17,5 +17,6 @@ pub use layout::Layout;
 pub use policy::{Policy, Rebalance, Strategy};
 pub use rank::{Key, Ranked};
 pub use score::Score;
+pub(crate) use view::keep_room;
 pub use view::{NodeView, View};
 pub use why::Why;

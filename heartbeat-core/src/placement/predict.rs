@@ -4,7 +4,7 @@
 
 use heartbeat_common::wire::NodeId;
 
-use super::{Glance, Layout, NodeView, Ranked, Running, View};
+use super::{Glance, Layout, NodeView, Ranked, Running, View, keep_room};
 use crate::{
     ranking,
     report::{GroupReport, Reported},
@@ -129,6 +129,17 @@ impl Situation<'_> {
             }
         }
         let seen: Vec<Glance> = owners.iter().map(|owner| glance(*owner)).collect();
+        let Layout {
+            groups,
+            constraints,
+            policy,
+            ..
+        } = self.layout;
+        if policy.strategy.minds_room() {
+            let waiting = groups.iter().enumerate();
+            let waiting = waiting.filter(|(group, _)| !(self.stopped)(*group));
+            keep_room(&mut nodes, waiting, constraints, &seen, NOWHERE);
+        }
         look(&View {
             policy: &self.layout.policy,
             constraints: &self.layout.constraints,
@@ -248,6 +259,22 @@ mod tests {
             settle_all(&room, &[A], &[], &home),
             [Some(B), Some(C), None, Some(C)]
         );
+    }
+
+    #[test]
+    fn room_is_kept_for_who_must_follow() {
+        let mut room = by(Strategy::Utilization, (1..=3).map(plan).collect());
+        for group in &mut room.groups {
+            group.demand = vec![2];
+        }
+        room.capacities = vec![(A, vec![Some(4)]), (B, vec![Some(1)]), (C, vec![Some(1)])];
+        room.constraints.colocations = vec![Colocation {
+            group: 2,
+            with: 0,
+            score: Score::MUST,
+        }];
+        let owners = settle_all(&room, &[], &[], &[None; 3]);
+        assert_eq!(owners, [Some(A), None, Some(A)]);
     }
 
     #[test]

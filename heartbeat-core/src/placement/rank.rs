@@ -133,15 +133,6 @@ impl View<'_> {
         has.saturating_sub(u32::from(self.is_there(group, node)))
     }
 
-    fn left(&self, group: usize, node: NodeId) -> impl Iterator<Item = Left> {
-        let burden = match self.is_there(group, node) {
-            true => &[],
-            false => self.burden(group),
-        };
-        let view = self.node(node);
-        view.into_iter().flat_map(|view| view.left(burden))
-    }
-
     /// What the strategy counts against `node`: all of the same points go by this.
     fn strain(&self, group: usize, node: NodeId) -> (u32, u32) {
         match self.policy.strategy {

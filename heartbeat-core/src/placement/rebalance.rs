@@ -5,9 +5,11 @@
 //! nothing else has moved for a while. A group that was moved stays where it went, so that none goes
 //! round.
 
+use std::time::Duration;
+
 use heartbeat_common::{time::Boottime, wire::NodeId};
 
-use super::{Rebalance, View, rank::LOAD_STEP};
+use super::{Glance, NodeView, Rebalance, Running, View, rank::LOAD_STEP};
 use crate::group::GroupPlan;
 
 /// A group that is to be handed over, by its index.
@@ -48,7 +50,9 @@ pub struct Scene<'a> {
 pub struct Rebalancer {
     /// By group, as last seen.
     owners: Vec<Option<NodeId>>,
-    /// When any of them last changed.
+    /// Since when each of them has been seen not to run where it is.
+    idle_since: Vec<Option<Boottime>>,
+    /// When any of them last changed, or was on its way.
     changed_at: Boottime,
     /// Since when this node has had too much, without interruption.
     high_since: Option<Boottime>,
@@ -63,9 +67,14 @@ impl Rebalancer {
     /// Looks at the cluster at `now`, a few times a second: what this node is to hand over, if anything.
     pub fn look(&mut self, now: Boottime, rules: &Rebalance, scene: &Scene<'_>) -> Option<Move> {
         let owners = scene.view.seen.iter().map(|seen| seen.owner);
-        if !owners.clone().eq(self.owners.iter().copied()) {
+        let mut changed = !owners.clone().eq(self.owners.iter().copied());
+        if changed {
             self.owners.clear();
             self.owners.extend(owners);
+        }
+        // What failed may never run again, and is to keep nothing from moving for ever.
+        changed |= self.is_any_idle(now, scene.view.seen, rules.hold + rules.cooldown);
+        if changed {
             self.changed_at = now;
             self.high_since = None;
         }
@@ -79,6 +88,21 @@ impl Rebalancer {
             return None;
         }
         scene.best_move(rules)
+    }
+
+    /// Whether any group is owned and does not run, for less than `patience`: it stops or starts, and
+    /// what its owner is about to release still counts as there.
+    fn is_any_idle(&mut self, now: Boottime, seen: &[Glance], patience: Duration) -> bool {
+        self.idle_since.resize(seen.len(), None);
+        let mut any = false;
+        for (since, seen) in self.idle_since.iter_mut().zip(seen) {
+            if seen.owner.is_some() && seen.running == Running::No {
+                any |= now.since(*since.get_or_insert(now)) < patience;
+            } else {
+                *since = None;
+            }
+        }
+        any
     }
 }
 
@@ -104,6 +128,11 @@ impl Scene<'_> {
     /// The move that leaves the fuller of the two nodes the least load, if that is less than now.
     fn best_move(&self, rules: &Rebalance) -> Option<Move> {
         let local = self.view.local;
+        let has_room = |node: &NodeView| node.node != local && node.load <= rules.low;
+        // Looked at first: this may go on for long, and the rest allocates.
+        if !self.view.nodes.iter().any(has_room) {
+            return None;
+        }
         let load = u64::from(self.view.node(local)?.load);
         let here = |group: usize| self.view.seen[group].owner == Some(local);
         let mine = || (0..self.view.seen.len()).filter(|group| here(*group));
@@ -116,11 +145,11 @@ impl Scene<'_> {
                 continue;
             };
             let share = load * train.iter().copied().map(weight).sum::<u64>() / all.max(1);
-            let targets = self.view.nodes.iter().filter(|target| {
-                target.node != local
-                    && target.load <= rules.low
-                    && self.may_go(group, &train, target.node)
-            });
+            let targets = self
+                .view
+                .nodes
+                .iter()
+                .filter(|target| has_room(target) && self.may_go(group, &train, target.node));
             for target in targets {
                 let then = u64::from(target.load) + share;
                 let fuller = then.max(load - share);
@@ -147,12 +176,10 @@ impl Scene<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use heartbeat_common::wire::GroupId;
 
     use super::*;
-    use crate::placement::{Constraints, Glance, Layout, NodeView, Policy, Score};
+    use crate::placement::{Constraints, Layout, Policy, Score};
 
     const A: NodeId = NodeId(1);
     const B: NodeId = NodeId(2);
@@ -169,6 +196,8 @@ mod tests {
         layout: Layout,
         loads: [u16; 3],
         owners: Vec<NodeId>,
+        /// A group that does not run where it is.
+        idle: Option<usize>,
         calm: Calm,
     }
 
@@ -190,6 +219,7 @@ mod tests {
                 },
                 loads,
                 owners: vec![A; weights.len()],
+                idle: None,
                 calm: Calm::Yes,
             }
         }
@@ -200,11 +230,15 @@ mod tests {
                 ..NodeView::new(node, Vec::new())
             };
             let nodes: Vec<_> = [A, B, C].into_iter().zip(self.loads).map(view).collect();
-            let seen = |owner: &NodeId| Glance {
+            let seen = |(group, owner): (usize, &NodeId)| Glance {
                 owner: Some(*owner),
+                running: match self.idle == Some(group) {
+                    true => Running::No,
+                    false => Running::Yes,
+                },
                 ..Glance::default()
             };
-            let seen: Vec<_> = self.owners.iter().map(seen).collect();
+            let seen: Vec<_> = self.owners.iter().enumerate().map(seen).collect();
             let scene = Scene {
                 view: View {
                     policy: &self.layout.policy,
@@ -263,6 +297,29 @@ mod tests {
         assert_eq!(case.choice(), Some((2, C)));
         case.layout.groups[2].locations = vec![(C, Score::new(-1))];
         assert_eq!(case.choice(), Some((0, C)));
+    }
+
+    #[test]
+    fn nothing_moves_while_another_group_is_on_its_way() {
+        let mut case = Case::new([900, 500, 100], &[1, 4, 4]);
+        let rebalancer = &mut Rebalancer::default();
+        assert_eq!(case.look(rebalancer, 1), None);
+        // It stops at another node, which has its lease until it has.
+        case.owners[0] = B;
+        assert_eq!(case.look(rebalancer, 2), None);
+        case.idle = Some(0);
+        assert_eq!(case.look(rebalancer, 35), None);
+        assert_eq!(case.look(rebalancer, 50), None);
+        case.idle = None;
+        assert_eq!(case.look(rebalancer, 51), None);
+        assert_eq!(case.look(rebalancer, 79), None);
+        assert!(case.look(&mut rebalancer.clone(), 80).is_some());
+        // One that never runs again is not waited for for ever.
+        case.idle = Some(0);
+        for at in 80..149 {
+            assert_eq!(case.look(rebalancer, at), None);
+        }
+        assert!(case.look(rebalancer, 149).is_some());
     }
 
     #[test]

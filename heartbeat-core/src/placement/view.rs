@@ -20,8 +20,10 @@ pub struct NodeView {
     pub groups: u32,
     /// Groups that it has only just got, or is to get: its load does not show them.
     pub coming: u32,
-    /// What all of these need, by kind.
+    /// What all of these need, by kind, and what is kept for those that must follow them.
     pub used: Vec<u32>,
+    /// What is kept: for which group, of which kind, how much.
+    pub kept: Vec<(usize, usize, u32)>,
 }
 
 impl NodeView {
@@ -38,6 +40,7 @@ impl NodeView {
     pub(crate) fn clear(&mut self) {
         (self.groups, self.coming) = (0, 0);
         self.used.fill(0);
+        self.kept.clear();
     }
 
     /// It has a group that needs this.
@@ -52,6 +55,19 @@ impl NodeView {
         self.needs(demand);
     }
 
+    /// Room is kept for a group that must be here and is not, if there is any.
+    fn keeps(&mut self, group: usize, demand: &[u32]) {
+        if self
+            .left(demand)
+            .all(|kind| kind.needed == 0 || kind.left >= 0)
+        {
+            self.needs(demand);
+            let kinds = demand.iter().enumerate();
+            self.kept
+                .extend(kinds.map(|(kind, demand)| (group, kind, *demand)));
+        }
+    }
+
     fn needs(&mut self, demand: &[u32]) {
         for (used, demand) in self.used.iter_mut().zip(demand) {
             *used = used.saturating_add(*demand);
@@ -60,7 +76,7 @@ impl NodeView {
 
     /// What is left of the kinds that have a limit, with their limits, once `burden` has come. Less
     /// than nothing is what is missing.
-    pub(super) fn left(&self, burden: &[u32]) -> impl Iterator<Item = Left> {
+    fn left(&self, burden: &[u32]) -> impl Iterator<Item = Left> {
         let kinds = self.capacity.iter().zip(&self.used).enumerate();
         kinds.filter_map(|(kind, (capacity, used))| {
             let more = burden.get(kind).copied().unwrap_or(0);
@@ -128,7 +144,8 @@ impl View<'_> {
         })
     }
 
-    /// The group with all that must follow it, if all of that is on the node that looks and may leave.
+    /// The group with all that must follow it, if all of that is on the node that looks and may leave, and
+    /// so may all that stops there before.
     pub(crate) fn train(
         &self,
         group: usize,
@@ -148,7 +165,10 @@ impl View<'_> {
                 && may_leave(*member)
                 && leaders.all(|leader| *member != group && train.contains(&leader))
         };
-        (train.first() == Some(&group) && train.iter().all(leaves)).then_some(train)
+        let stops = |dependent: &usize| *dependent != group && may_leave(*dependent);
+        let dependents = self.constraints.dependents_here(group, self.seen);
+        let able = train.iter().all(leaves) && dependents.iter().all(stops);
+        (train.first() == Some(&group) && able).then_some(train)
     }
 
     pub(super) fn burden(&self, group: usize) -> &[u32] {
@@ -195,14 +215,71 @@ impl View<'_> {
         }
     }
 
+    /// What is left on `node` once the group has come with all that follow it, or as it is if it has.
+    pub(super) fn left(&self, group: usize, node: NodeId) -> impl Iterator<Item = Left> {
+        let burden = match self.is_there(group, node) {
+            true => &[],
+            false => self.burden(group),
+        };
+        let view = self.node(node);
+        // What is kept for itself and its followers is counted already.
+        let train = match view {
+            Some(view) if !view.kept.is_empty() && !burden.is_empty() => {
+                self.constraints.train(group)
+            }
+            _ => Vec::new(),
+        };
+        view.into_iter().flat_map(move |view| {
+            let train = train.clone();
+            view.left(burden).map(move |kind| {
+                let kept = view.kept.iter();
+                let own = kept.filter(|(group, of, _)| *of == kind.kind && train.contains(group));
+                let own: i64 = own.map(|(.., much)| i64::from(*much)).sum();
+                let left = kind.left + own;
+                Left { left, ..kind }
+            })
+        })
+    }
+
     /// What there is not enough of on `node` for the group, if the policy minds: a kind.
     pub fn lacks(&self, group: usize, node: NodeId) -> Option<usize> {
         if !self.policy.strategy.minds_room() || self.is_there(group, node) {
             return None;
         }
-        let mut left = self.node(node)?.left(self.burden(group));
-        left.find(|kind| kind.needed > 0 && kind.left < 0)
+        let mut left = self.left(group, node);
+        left.find(|kind| kind.needed > 0 && kind.left + self.given_way(group, node, kind.kind) < 0)
             .map(|kind| kind.kind)
+    }
+
+    /// What the groups on `node` need of this kind that give way once the group comes there.
+    fn given_way(&self, group: usize, node: NodeId, kind: usize) -> i64 {
+        let displaced = self.constraints.displaced(group);
+        let there = displaced.filter(|other| self.is_there(*other, node));
+        let needs = there.filter_map(|other| self.burden(other).get(kind));
+        needs.map(|need| i64::from(*need)).sum()
+    }
+}
+
+/// Keeps room where groups are for `waiting` ones that must follow them and are nowhere yet.
+pub(crate) fn keep_room<'a>(
+    nodes: &mut [NodeView],
+    waiting: impl Iterator<Item = (usize, &'a GroupPlan)>,
+    constraints: &Constraints,
+    seen: &[Glance],
+    local: NodeId,
+) {
+    let place = |group: usize| seen.get(group)?.place(local);
+    for (group, plan) in waiting.filter(|(group, _)| place(*group).is_none()) {
+        let leads = |follower: &usize| constraints.leaders(*follower).next();
+        // Followers of followers go there too. Contradictions that go round are cut off.
+        let mut leaders = std::iter::successors(leads(&group), leads).take(seen.len());
+        let Some(node) = leaders.find_map(place) else {
+            continue;
+        };
+        let view = nodes.iter_mut().find(|view| view.node == node);
+        if let Some(view) = view.filter(|_| plan.ranked.contains(&node) && !plan.is_banned(node)) {
+            view.keeps(group, &plan.demand);
+        }
     }
 }
 
