@@ -33,6 +33,9 @@ fn status_shows_the_cluster_in_good_days() -> Result<()> {
     }
     play(options(), |cluster| {
         let a = cluster.node("a")?;
+        wait_status(a, "all loads are known", |status| {
+            status.load.is_some() && status.nodes.iter().all(|node| node.load.is_some())
+        })?;
         let shown = a.heartbeat(&["status"])?.success()?;
         has_lines(
             &shown,
@@ -43,13 +46,14 @@ fn status_shows_the_cluster_in_good_days() -> Result<()> {
                 "  * Quorum:        partition with quorum (3 of 3 nodes alive, 2 needed)",
                 "  * Heartbeat:     every 5.00 ms, deadline 20.0 ms, lease 30.0 ms",
                 "  * Pulse:         SCHED_FIFO 50, * ticks, * missed, at most * late",
+                "  * Load:          * % (host, cpu * %, memory * %, io * %)*",
                 "",
                 "Node List:",
-                "  * Node a (id 1, this node): online",
+                "  * Node a (id 1, this node): online, load * %",
                 "    * link 0: 10.77.0.1       hb0, native XDP",
-                "  * Node b (id 2): online",
+                "  * Node b (id 2): online, load * %",
                 "    * link 0: 10.77.0.2       up, rtt * us, * probes, * unanswered, 0 late",
-                "  * Node c (id 3): online",
+                "  * Node c (id 3): online, load * %",
                 "    * link 0: 10.77.0.3       up, rtt * us, * probes, * unanswered, 0 late",
                 "",
                 "Resource List:",
