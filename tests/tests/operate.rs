@@ -176,7 +176,7 @@ fn a_node_on_standby_serves_nothing_until_it_is_online() -> Result<()> {
         has_lines(
             &said(cluster, "b", &["status"])?,
             &[
-                "  * Node a (id 1): online (standby)",
+                "  * Node a (id 1): online (standby)*",
                 "  * Node b (id 2, this node): online*",
                 "  * service (10.77.0.100/24 on hb0): Started b",
             ],
