@@ -335,7 +335,7 @@ fn nothing_else(seen: &Variables, wanted: &[&(&str, &str)]) -> Result<()> {
     let names = wanted.iter().map(|(name, _)| *name);
     known.extend(
         names
-            .chain(["AT_NS", "INSTANCE"])
+            .chain(["AT_NS", "INSTANCE", "LOAD", "PEER_LOAD", "PEER_FAILING"])
             .map(|name| format!("HEARTBEAT_{name}")),
     );
     for name in seen.keys() {

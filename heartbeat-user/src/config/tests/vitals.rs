@@ -176,7 +176,7 @@ const BAD: &[Case] = &[
     ("\"degraded\"", "\"degrade\"", &["hb.toml:36:11: health check \"db\": failure \"degrade\" is not what a failure can mean\n  did you mean \"degraded\"?"]),
     ("unit = \"postgresql\"", "unit = \"postgresql\"\nurl = \"http://localhost/\"", &["hb.toml:32:7: health check \"db\": url belongs to checks of type http, not to one of type process\n  remove it, or correct type"]),
     ("unit = \"postgresql\"", "unit = \"postgresql@\"", &["is a template, of which no instance is named\n  name one, as in \"postgresql@main\""]),
-    ("unit = \"postgresql\"", "unit = \"data.mount\"", &["hb.toml:30:8: ", "unit \"data.mount\" has no main process: only services do", "name a .service"]),
+    ("unit = \"postgresql\"", "unit = \"data.mount\"", &["hb.toml:31:8: ", "unit \"data.mount\" has no main process: only services do", "name a .service"]),
     ("unit = \"postgresql\"", "", &["hb.toml:28:1: health check \"db\": a check of type process has neither `pidfile` nor `process` nor `unit`"]),
     ("unit = \"postgresql\"", "unit = \"postgresql\"\nprocess = \"postgres\"", &["hb.toml:31:8: health check \"db\": process and unit exclude each other\n  keep one"]),
     ("unit = \"postgresql\"", "process = \"/usr/bin/postgres\"", &["is not a process's name", "/proc/PID/comm"]),
