@@ -91,6 +91,8 @@ fn whenever_an_agent_is_killed_it_runs_once_in_the_end() -> Result<()> {
             stage.never_twice(false)?;
             eprintln!("killed {victim} in {action} {resource}: from {owner} to {now}");
         }
+        // A move that was asked for may have waited for the killed agent to be back: it is over by now, too.
+        observe(Duration::from_secs(4), || cluster.check_agents())?;
         // What was under way when its agent was killed did not go on: the last that began would be done
         // by now.
         let owner = wait_once(cluster, &stage)?;
