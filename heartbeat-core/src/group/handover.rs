@@ -148,6 +148,7 @@ impl Group {
             _ => Successor::default(),
         };
         self.leaving = None;
+        self.reclaims = false;
         self.stops_for = Some(reason);
         self.serving = Serving::Stopping;
         self.stopping_since = None;

@@ -122,6 +122,8 @@ pub struct Group {
     given_up_at: Option<Boottime>,
     /// It waits until another has made way for it here.
     coming: bool,
+    /// It is claimed anew while it is served here.
+    reclaims: bool,
     /// The guard that an earlier agent of this node left open.
     inherited_until: Boottime,
     course: Course,
@@ -166,6 +168,7 @@ impl Group {
             handed_over_at: None,
             given_up_at: None,
             coming: false,
+            reclaims: false,
             inherited_until: Boottime::default(),
             course: Course::default(),
             urgent: false,
@@ -422,11 +425,20 @@ impl Group {
         let end = self.open_until();
         if end > now && self.proposer.lease_end() > now {
             self.contests_lost = 0;
+            if std::mem::take(&mut self.reclaims) {
+                self.course.majority = now;
+                out.push(GroupCommand::Regained(self.course));
+            }
             self.fail_back(outlook, out);
             return;
         }
         if self.proposer.is_idle() && now >= self.not_before {
             self.claim(now, out);
+        }
+        // Who renews late was never without: the claim is the same.
+        if end <= now && !self.reclaims && !self.proposer.is_holding() {
+            self.reclaims = true;
+            self.course.free = now;
         }
         // Closed, or about to be. A renewal may come through yet, also after this node stood still; if
         // none does, what runs is stopped.

@@ -86,7 +86,7 @@ impl Errand {
         let add = match command {
             GroupCommand::Start(_) => true,
             GroupCommand::Stop(_) => false,
-            GroupCommand::BallotsExhausted => return None,
+            GroupCommand::Regained(_) | GroupCommand::BallotsExhausted => return None,
         };
         Some(Self { group, add })
     }

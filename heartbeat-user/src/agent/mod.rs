@@ -252,6 +252,11 @@ impl Sink for Wires {
                 group,
                 command: GroupCommand::Stop(_),
             } => drop(self.orders.send(Order::Stop { group, decided: at })),
+            // Neighbours may have learnt of another meanwhile.
+            Command::Group {
+                command: GroupCommand::Regained(_),
+                ..
+            } => drop(self.orders.send(Order::Reassert)),
             _ => {}
         }
         let _ = self.reports.send(Report::Command(at, command));

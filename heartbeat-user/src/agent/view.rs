@@ -247,7 +247,7 @@ impl View {
     fn group_command(&self, group: usize, command: GroupCommand) -> What {
         let group = self.config.groups[group].name.clone();
         match command {
-            GroupCommand::Start(course) => What::LeaseAcquired {
+            GroupCommand::Start(course) | GroupCommand::Regained(course) => What::LeaseAcquired {
                 group,
                 free_ns: course.free.as_nanos(),
                 majority_ns: course.majority.as_nanos(),
