@@ -8,7 +8,7 @@ use heartbeat_common::{
     wire::NodeId,
 };
 
-use super::{Course, FAILBACK_HOLD, FIRST_HOLD, Group, GroupCommand, Outlook, Serving};
+use super::{Course, FAILBACK_HOLD, Group, GroupCommand, Outlook, Serving};
 use crate::ranking::Standing;
 
 impl Group {
@@ -172,11 +172,7 @@ impl Group {
         let handed_over = self.handed_over_at.take();
         if handed_over.is_some_and(|at| now.since(at) < FAILBACK_HOLD) {
             // Whom it was for did not take it, or did not keep it.
-            let hold = FIRST_HOLD * 2_u32.pow(self.refused.min(8));
-            self.refused += 1;
-            self.failback_from = now.after(hold.min(FAILBACK_HOLD));
-        } else {
-            self.refused = 0;
+            self.failback_from = now.after(FAILBACK_HOLD);
         }
         self.free_since = None;
     }

@@ -26,8 +26,6 @@ pub use terms::{Course, GroupCommand, GroupPlan, Note, Reason, Serving};
 
 /// After a hand-over that nobody took up, a group stays where it is for this long.
 const FAILBACK_HOLD: Duration = Duration::from_secs(60);
-/// That is so after a few in a row; after the first it is this, and twice as long after each other.
-const FIRST_HOLD: Duration = Duration::from_secs(2);
 /// A group that has not stopped this long after it should have, or a lease if that is longer, is given
 /// up.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -110,8 +108,6 @@ pub struct Group {
     /// The operator wants it here, however good others are.
     pinned: bool,
     failback_from: Boottime,
-    /// Hand-overs in a row that came to nothing.
-    refused: u32,
     /// Whom it is for once it stopped.
     successor: Successor,
     /// Why it stops, or did last.
@@ -161,7 +157,6 @@ impl Group {
             contests_lost: 0,
             pinned: false,
             failback_from: Boottime::default(),
-            refused: 0,
             successor: Successor::default(),
             stops_for: None,
             stopping_since: None,
