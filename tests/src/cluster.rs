@@ -213,24 +213,18 @@ impl Cluster {
         Ok(())
     }
 
-    /// Loads the witnesses, and starts the first agent before all others, so that it is there when there
-    /// is something to contend for.
+    /// Loads the witnesses, and starts the agents one after the other, so that the first is there when
+    /// there is something to contend for.
     pub fn start_agents(&mut self) -> Result<()> {
         for witness in &self.shared.witnesses {
             self.node(witness)?.load_witness(&self.binary)?;
         }
-        let names = self.shared.nodes.clone();
-        let (first, others) = names.split_at(1);
-        for names in [first, others] {
-            for name in names {
-                self.start_agent(name)?;
-            }
-            for name in names {
-                wait_until(START, &format!("the agent of {name} runs"), || {
-                    self.check_agents()?;
-                    Ok(self.node(name)?.control.status().is_ok())
-                })?;
-            }
+        for name in self.shared.nodes.clone() {
+            self.start_agent(&name)?;
+            wait_until(START, &format!("the agent of {name} runs"), || {
+                self.check_agents()?;
+                Ok(self.node(&name)?.control.status().is_ok())
+            })?;
         }
         Ok(())
     }
