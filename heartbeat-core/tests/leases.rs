@@ -5,9 +5,9 @@ mod support;
 
 use heartbeat_common::wire::{NodeId, NodeState};
 use heartbeat_core::{
-    Command::{Announce, QuorumChanged},
+    Command::{self, Announce, QuorumChanged},
     cluster::Intent,
-    group::Reason,
+    group::{GroupCommand, Reason},
 };
 use support::{
     MS, START,
@@ -128,6 +128,34 @@ fn an_agent_restarted_too_late_finds_its_address_taken_away() {
     assert!(kernel.is_some_and(|kernel| kernel.addresses.is_empty()));
     world.run_for(50 * MS);
     assert_eq!(world.servers(0), [1]);
+}
+
+/// Whoever finds, after it stood still, that another had the lease and gave it back says so: its addresses are
+/// to be announced anew though nothing of it stopped.
+#[test]
+fn who_has_its_lease_again_before_it_had_to_stop_says_so() {
+    let mut world = settled(1);
+    world.starve(0, 100 * MS);
+    world.run_for(90 * MS);
+    assert_eq!(world.servers(0), [1]);
+    world.move_to(1, 0, NodeId(1));
+    let since = world.now;
+    world.run_for(40 * MS);
+    assert_eq!(world.servers(0), [0]);
+    let told = groups_since(&world, 1, since);
+    assert!(
+        matches!(
+            told[..],
+            [(
+                _,
+                Command::Group {
+                    command: GroupCommand::Regained(_),
+                    ..
+                }
+            )]
+        ),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl Group {
             _ => Successor::default(),
         };
         self.leaving = None;
-        self.reclaims = false;
+        self.lapsed = false;
         self.stops_for = Some(reason);
         self.serving = Serving::Stopping;
         self.stopping_since = None;

@@ -10,7 +10,7 @@ mod handover;
 mod terms;
 
 use heartbeat_common::{
-    lease::{Slot, Successor},
+    lease::{Ballot, Slot, Successor},
     time::Boottime,
     wire::{GroupId, LeaseEntry, NodeId},
 };
@@ -118,8 +118,10 @@ pub struct Group {
     given_up_at: Option<Boottime>,
     /// It waits until another has made way for it here.
     coming: bool,
-    /// It is claimed anew while it is served here.
-    reclaims: bool,
+    /// It is served here, but the lease has run out.
+    lapsed: bool,
+    /// The ballot of the lease that it was last served with.
+    served_with: Option<Ballot>,
     /// The guard that an earlier agent of this node left open.
     inherited_until: Boottime,
     course: Course,
@@ -163,7 +165,8 @@ impl Group {
             handed_over_at: None,
             given_up_at: None,
             coming: false,
-            reclaims: false,
+            lapsed: false,
+            served_with: None,
             inherited_until: Boottime::default(),
             course: Course::default(),
             urgent: false,
@@ -420,19 +423,20 @@ impl Group {
         let end = self.open_until();
         if end > now && self.proposer.lease_end() > now {
             self.contests_lost = 0;
-            if std::mem::take(&mut self.reclaims) {
+            let ballot = self.proposer.ask().map(|ask| ask.ballot);
+            // Who renews late with the same ballot was never without: nobody was promised a higher one.
+            if std::mem::take(&mut self.lapsed) && ballot != self.served_with {
                 self.course.majority = now;
                 out.push(GroupCommand::Regained(self.course));
             }
+            self.served_with = ballot;
             self.fail_back(outlook, out);
             return;
         }
         if self.proposer.is_idle() && now >= self.not_before {
             self.claim(now, out);
         }
-        // Who renews late was never without: the claim is the same.
-        if end <= now && !self.reclaims && !self.proposer.is_holding() {
-            self.reclaims = true;
+        if end <= now && !std::mem::replace(&mut self.lapsed, true) {
             self.course.free = now;
         }
         // Closed, or about to be. A renewal may come through yet, also after this node stood still; if

@@ -143,8 +143,8 @@ pub enum GroupCommand {
     Start(Course),
     /// Stop all of it, and say so by [`crate::Cluster::stopped`].
     Stop(Reason),
-    /// It was lapsed and had to be claimed anew, and is had again before anything had to stop. Another node may
-    /// have had it meanwhile, and announced its addresses.
+    /// Its lease had run out, and is had again, with a higher ballot, before anything had to stop. Another node
+    /// may have had it meanwhile, and announced its addresses.
     Regained(Course),
     /// There is no higher ballot left to claim the lease with.
     BallotsExhausted,
