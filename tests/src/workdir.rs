@@ -91,7 +91,13 @@ impl Pins {
 impl Drop for Pins {
     fn drop(&mut self) {
         complain(&self.path, fs::remove_dir_all(&self.path));
+        leave_no_root();
     }
+}
+
+/// Removes the directory above all pins, as agents do that end in order: others may still have theirs.
+fn leave_no_root() {
+    let _ = fs::remove_dir(PIN_ROOT);
 }
 
 /// Removes work directories and pins of rigs whose process is gone.
@@ -113,6 +119,7 @@ pub fn sweep() {
             }
         }
     }
+    leave_no_root();
 }
 
 /// The process id in a name such as `hbrig-123-0-a`.
