@@ -26,17 +26,17 @@ const MAX_COUNT: u32 = 1_000;
 const MAX_COMM: usize = 15;
 
 /// The fields that only checks of one type have.
-const OWNED: [(Field, &str); 8] = {
+const OWNED: [(Field, &[&str]); 8] = {
     use fields::{CHECK_ADDRESS, CHECK_EXEC, INTERFACE, PATH, PIDFILE, PROCESS, UNIT, URL};
     [
-        (CHECK_EXEC, "exec"),
-        (CHECK_ADDRESS, "tcp"),
-        (URL, "http"),
-        (PIDFILE, "process"),
-        (PROCESS, "process"),
-        (UNIT, "process"),
-        (PATH, "disk"),
-        (INTERFACE, "interface"),
+        (CHECK_EXEC, &["exec"]),
+        (CHECK_ADDRESS, &["tcp"]),
+        (URL, &["http"]),
+        (PIDFILE, &["process"]),
+        (PROCESS, &["process"]),
+        (UNIT, &["process"]),
+        (PATH, &["disk"]),
+        (INTERFACE, &["interface"]),
     ]
 };
 
@@ -116,19 +116,13 @@ fn check(section: &Section<'_>, names: &mut Uses<String>) -> Option<HealthCheck>
 fn kind(section: &Section<'_>) -> Option<HealthKind> {
     use fields::{CHECK_ADDRESS, CHECK_EXEC, CHECK_TYPE, INTERFACE, PATH, URL};
     let named = section.required(&CHECK_TYPE, kind_name)?.value;
-    let strangers = OWNED
-        .iter()
-        .filter(|(field, owner)| *owner != named && section.has(field));
-    for (field, owner) in strangers {
-        section.problem(
-            section.at_field(field),
-            format!(
-                "{} belongs to checks of type {owner}, not to one of type {named}",
-                field.name
-            ),
-            "remove it, or correct type",
-        );
-    }
+    section.refuse_strangers(&OWNED, &named, |field, owners| {
+        let owners = owners.join(" and ");
+        (
+            format!("{field} belongs to checks of type {owners}, not to one of type {named}"),
+            "remove it, or correct type".to_owned(),
+        )
+    });
     match named {
         "exec" => command::required(section, &CHECK_EXEC).map(HealthKind::Exec),
         "tcp" => {

@@ -13,7 +13,10 @@ const SHORTEST: Duration = Duration::from_millis(100);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The fields that belong to one source.
-const OWNED: [(Field, &str); 2] = [(fields::COMMAND, "command"), (fields::CGROUP, "cgroup")];
+const OWNED: [(Field, &[&str]); 2] = [
+    (fields::COMMAND, &["command"]),
+    (fields::CGROUP, &["cgroup"]),
+];
 
 pub(super) fn read(top: &Section<'_>) -> Load {
     use fields::{CGROUP, COMMAND, HALF_LIFE, LOAD, LOAD_INTERVAL, SOURCE};
@@ -39,19 +42,13 @@ fn source(section: &Section<'_>) -> Option<LoadSource> {
     } else {
         LoadSource::Host.name()
     };
-    let strangers = OWNED
-        .iter()
-        .filter(|(field, owner)| *owner != named && section.has(field));
-    for (field, owner) in strangers {
-        section.problem(
-            section.at_field(field),
-            format!(
-                "{} belongs to source = \"{owner}\", but the source is {named}",
-                field.name
-            ),
+    section.refuse_strangers(&OWNED, &named, |field, owners| {
+        let owner = owners.join("\" or \"");
+        (
+            format!("{field} belongs to source = \"{owner}\", but the source is {named}"),
             format!("write source = \"{owner}\", or remove it"),
-        );
-    }
+        )
+    });
     match named {
         "command" => command::required(section, &COMMAND).map(LoadSource::Command),
         "cgroup" => {

@@ -118,6 +118,21 @@ impl<'a> Section<'a> {
         section
     }
 
+    /// Complains of the fields that are given though they are others', as `owned` has it, than `named`'s: `words`
+    /// say what is wrong and what to do, from a field's name and owners.
+    pub(super) fn refuse_strangers<O: PartialEq>(
+        &self,
+        owned: &[(Field, &[O])],
+        named: &O,
+        words: impl Fn(&str, &[O]) -> (String, String),
+    ) {
+        let given = owned.iter().filter(|(field, _)| self.has(field));
+        for (field, owners) in given.filter(|(_, owners)| !owners.contains(named)) {
+            let (what, remedy) = words(field.name, owners);
+            self.problem(self.at_field(field), what, remedy);
+        }
+    }
+
     pub(super) fn label(&self) -> &str {
         &self.label
     }

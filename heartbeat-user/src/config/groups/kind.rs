@@ -86,21 +86,14 @@ pub(super) fn read(section: &Section<'_>) -> (Option<Kind>, Option<PathBuf>) {
         return (None, None);
     };
     let class = kind.class();
-    for (field, owners) in &OWNED {
-        if section.has(field) && !owners.contains(&class) {
-            let owners: Vec<_> = owners.iter().map(|owner| owner.as_str()).collect();
-            section.problem(
-                section.at_field(field),
-                format!(
-                    "{} belongs to {} resources, not to one of type {}",
-                    field.name,
-                    owners.join(" and "),
-                    class.as_str()
-                ),
-                "remove it, or correct type",
-            );
-        }
-    }
+    section.refuse_strangers(&OWNED, &class, |field, owners| {
+        let owners: Vec<_> = owners.iter().map(|owner| owner.as_str()).collect();
+        let (owners, class) = (owners.join(" and "), class.as_str());
+        (
+            format!("{field} belongs to {owners} resources, not to one of type {class}"),
+            "remove it, or correct type".to_owned(),
+        )
+    });
     let pidfile = match class {
         Class::Ocf | Class::Systemd => section.text(&fields::PIDFILE, values::absolute_path),
         Class::Vip | Class::Exec => None,
