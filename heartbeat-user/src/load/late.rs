@@ -6,12 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    task::{JoinHandle, spawn_blocking},
-    time::{Interval, MissedTickBehavior, interval},
-};
+use tokio::task::spawn_blocking;
 
-use super::pressure;
+use super::{looks::Looks, pressure};
 
 const STAT: &str = "/proc/stat";
 /// From one look to the next.
@@ -112,20 +109,15 @@ impl fmt::Display for Explanation {
 /// Looks at the host once a second.
 #[derive(Debug)]
 pub struct Watch {
-    ticks: Interval,
-    /// A look that is under way.
-    pending: Option<JoinHandle<io::Result<Counters>>>,
+    looks: Looks<io::Result<Counters>>,
     last: Option<Counters>,
 }
 
 impl Watch {
     /// Must be called inside a tokio runtime.
     pub fn new() -> Self {
-        let mut ticks = interval(INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            ticks,
-            pending: None,
+            looks: Looks::each(INTERVAL),
             last: None,
         }
     }
@@ -135,15 +127,7 @@ impl Watch {
     ///
     /// Cancel-safe: a look that is under way goes on, and the next call takes what it saw.
     pub async fn next(&mut self) -> Host {
-        let pending = match &mut self.pending {
-            Some(pending) => pending,
-            none => {
-                self.ticks.tick().await;
-                none.insert(spawn_blocking(Counters::read))
-            }
-        };
-        let counters = pending.await;
-        self.pending = None;
+        let counters = self.looks.next(|| spawn_blocking(Counters::read)).await;
         let Ok(Ok(counters)) = counters else {
             self.last = None;
             return Host::default();
@@ -315,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn this_host_can_be_watched() {
         let mut watch = Watch::new();
-        watch.ticks = interval(50 * MS);
+        watch.looks = Looks::each(50 * MS);
         assert_eq!(watch.next().await, Host::default());
         // Given up in the middle, it goes on where it was.
         assert!(tokio::time::timeout(MS, watch.next()).await.is_err());

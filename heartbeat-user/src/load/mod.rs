@@ -6,19 +6,18 @@
 
 pub mod late;
 mod look;
+mod looks;
 mod pressure;
 mod run_queue;
 mod smooth;
 
 use std::{fmt, time::Duration};
 
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, Interval, MissedTickBehavior},
-};
+use tokio::time::Instant;
 
 use self::{
     look::{Look, Seen},
+    looks::Looks,
     pressure::Pressures,
     smooth::Smooth,
 };
@@ -77,9 +76,7 @@ pub struct Reading {
 #[derive(Debug)]
 pub struct Meter {
     look: Look,
-    ticks: Interval,
-    /// A look that is under way.
-    pending: Option<JoinHandle<Result<Seen, String>>>,
+    looks: Looks<Result<Seen, String>>,
     smooth: Smooth,
     /// When `smooth` was told last.
     told: Option<Instant>,
@@ -96,9 +93,6 @@ impl Meter {
             interval,
             half_life,
         } = load;
-        // The configuration has it that none is shorter; a zero would panic.
-        let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let look = Look::new(source, interval);
         Self {
             last: Reading {
@@ -106,8 +100,7 @@ impl Meter {
                 ..Reading::default()
             },
             look,
-            ticks,
-            pending: None,
+            looks: Looks::each(interval),
             smooth: Smooth::new(half_life),
             told: None,
             failing: false,
@@ -120,15 +113,7 @@ impl Meter {
     /// Cancel-safe: a look that is under way goes on, and the next call takes what it saw.
     pub async fn next(&mut self) -> Reading {
         loop {
-            let pending = match &mut self.pending {
-                Some(pending) => pending,
-                none => {
-                    self.ticks.tick().await;
-                    none.insert(self.look.begin())
-                }
-            };
-            let seen = pending.await;
-            self.pending = None;
+            let seen = self.looks.next(|| self.look.begin()).await;
             match seen.unwrap_or_else(|error| Err(error.to_string())) {
                 Ok(Seen::Is { raw, parts }) => self.take(raw, &parts, Instant::now()),
                 Ok(Seen::Nowhere) => {
@@ -137,7 +122,7 @@ impl Meter {
                          by the length of the run queue"
                     );
                     self.look.fall_back();
-                    self.pending = Some(self.look.begin());
+                    self.looks.at_once(self.look.begin());
                     continue;
                 }
                 Err(error) => self.fail(&error),
@@ -181,15 +166,6 @@ impl Meter {
             log::warn!("load: {}: {error}; {meanwhile}", self.look);
         }
         self.failing = true;
-    }
-}
-
-impl Drop for Meter {
-    /// Ends a command that runs.
-    fn drop(&mut self) {
-        if let Some(pending) = &self.pending {
-            pending.abort();
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
-use super::{Meter, Reading, Source, look::Seen};
+use super::{Meter, Reading, Source, look::Seen, looks::Looks};
 use crate::config::{Load, LoadSource};
 
 const MS: Duration = Duration::from_millis(1);
@@ -45,7 +45,9 @@ async fn this_host_has_a_load() {
 #[tokio::test]
 async fn without_pressure_the_run_queue_stands_in() {
     let mut meter = meter(LoadSource::Host, 60_000 * MS);
-    meter.pending = Some(tokio::spawn(async { Ok(Seen::Nowhere) }));
+    meter
+        .looks
+        .at_once(tokio::spawn(async { Ok(Seen::Nowhere) }));
     assert_eq!(meter.next().await.source, Source::RunQueue);
     assert_eq!(meter.next().await.source, Source::RunQueue);
 }
@@ -92,7 +94,7 @@ async fn a_command_that_fails_leaves_the_last_number() {
             flag.display()
         );
         let mut meter = meter(shell(&script), 5_000 * MS);
-        meter.ticks = tokio::time::interval(MS);
+        meter.looks = Looks::each(MS);
         assert_eq!(meter.next().await, said(700), "{failure}");
         assert!(!meter.failing);
         assert_eq!(meter.next().await, said(700), "{failure}");
