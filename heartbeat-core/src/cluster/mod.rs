@@ -127,9 +127,14 @@ impl Cluster {
         self.auto_failback = auto_failback;
     }
 
-    /// How this node is, which it tells its peers too; load is per mille.
-    pub fn set_vitals(&mut self, health: Health, load: u16) {
-        (self.health, self.load) = (health, load);
+    /// Which checks fail on this node, which it tells its peers too.
+    pub fn set_health(&mut self, health: Health) {
+        self.health = health;
+    }
+
+    /// How loaded this node is, per mille, which it tells its peers too.
+    pub fn set_load(&mut self, load: u16) {
+        self.load = load;
     }
 
     /// Goes on with this layout instead, with its groups in this order. Those that were there before, by their ids, keep

@@ -165,7 +165,8 @@ impl Machine {
     pub(crate) fn say_vitals(&mut self) {
         let (health, load) = self.vitals;
         if let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) {
-            agent.cluster.set_vitals(health, load);
+            agent.cluster.set_health(health);
+            agent.cluster.set_load(load);
             let local = kernel.local();
             (local.health, local.load) = (health.0, load);
         }

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::{time::Boottime, wire::NodeId};
-use heartbeat_core::Rows as _;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
@@ -70,10 +69,7 @@ impl Exchange {
         let now = clock::now();
         let links = self.config.links.len();
         for (index, peer) in self.peers.iter_mut().enumerate() {
-            let rows = (index * links..(index + 1) * links).map(|row| self.rows.row(row));
-            let Some(row) = rows.max_by_key(|row| row.last_reply_at) else {
-                continue;
-            };
+            let row = self.rows.latest(index, links);
             let news = row.report != 0 && (row.report, row.incarnation) != known(peer.node);
             if !news || peer.asking || now < peer.not_before {
                 continue;

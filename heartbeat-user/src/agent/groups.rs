@@ -241,7 +241,7 @@ impl Groups {
     ) -> (report::Report, bool) {
         let decided = self.book.merge(&report.decisions);
         let of = |group: &Group| {
-            let said = report.groups.iter().find(|said| said.name == group.name);
+            let said = report.group(&group.name);
             said.map_or_else(GroupReport::default, |said| GroupReport {
                 settling: said.settling,
                 barred: said.barred || said.blocked,
@@ -278,7 +278,7 @@ impl Groups {
     /// Whether a peer says of this group that it was looked at there.
     pub(super) fn is_settled_at(&self, peer: NodeId, group: &str) -> bool {
         let report = self.peers.get(&peer);
-        let said = report.and_then(|report| report.groups.iter().find(|said| said.name == group));
+        let said = report.and_then(|report| report.group(group));
         said.is_some_and(|said| !said.settling)
     }
 
@@ -359,7 +359,7 @@ impl Groups {
             reports.push((local, self.own[index].report(group)));
         }
         for (peer, report) in self.peers.iter().filter(|(peer, _)| lives(**peer)) {
-            let said = report.groups.iter().find(|said| said.name == group.name);
+            let said = report.group(&group.name);
             reports.extend(said.map(|said| (*peer, said.clone())));
         }
         reports.sort_by_key(|(node, _)| node.0);

@@ -22,7 +22,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::time::Boottime;
 use heartbeat_core::{Command, cluster::Intent, group::GroupCommand};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::{
     clock,
@@ -30,14 +30,13 @@ use crate::{
     config::{Config, Group, key::Keys},
     control::server,
     dataplane::{Dataplane, Setup},
-    health::{self, Means},
+    health::{Checks, Means, Notice},
     incarnation,
     pulse::{Directive, Directives, Identity, Pulse, Sink},
     resources::{Agents, Places, Watcher},
 };
 use groups::Groups;
 pub use lock::InstanceLock;
-use operate::Operator;
 
 /// What the real-time threads tell the slow side.
 #[derive(Debug)]
@@ -144,8 +143,12 @@ fn run_loaded(
     runtime.spawn(performers::perform(agents, orders.clone(), work_inbox));
     let sink = Wires { orders, reports };
     // Before anything is decided: what an operator wanted, and that nothing is known of the health yet.
-    directives.tell(Directive::Intend(Operator::remembered(config)));
-    directives.tell(Directive::Health(health::not_looked_at(&config.health)));
+    let intent = operate::remembered(config);
+    directives.tell(Directive::Intend(intent));
+    let checks = {
+        let _inside = runtime.enter();
+        start_checks(config, means, directives.clone())
+    };
     let started = Pulse::start(
         config,
         keys,
@@ -165,7 +168,8 @@ fn run_loaded(
     let threads = Threads { pulse, conductor };
     let reason = {
         let _inside = runtime.enter();
-        reason::Reason::new(Arc::clone(config), keys, dataplane, &threads, groups, means)
+        let config = Arc::clone(config);
+        reason::Reason::new(config, keys, dataplane, &threads, groups, checks, intent)
     };
     let result = match reason {
         Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads)),
@@ -177,6 +181,23 @@ fn run_loaded(
     // A look at the host that hangs must not keep the agent from ending.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// What the checks amount to goes to the pulse at once, all that they tell to the slow side.
+fn start_checks(
+    config: &Config,
+    means: Means,
+    directives: Directives,
+) -> (Checks, UnboundedReceiver<Notice>) {
+    let (notify, notices) = tokio::sync::mpsc::unbounded_channel();
+    let checks = Checks::start(&config.health, means, move |notice| {
+        if let Notice::Sum(sum) = &notice {
+            directives.tell(Directive::Health(*sum));
+        }
+        // The agent ends, and nobody wants to know.
+        let _ = notify.send(notice);
+    });
+    (checks, notices)
 }
 
 /// Until when each group may be served already, because an earlier run of this node was granted its lease:

@@ -45,7 +45,7 @@ use crate::{
         server,
     },
     dataplane::{Dataplane, LocalView},
-    health::{Checks, Means, Notice, Turn},
+    health::{Checks, Notice, Turn},
     hooks::{Ended, Hooks, Variables},
     load::{
         Meter, Reading,
@@ -121,7 +121,8 @@ impl<'a> Reason<'a> {
         dataplane: &'a mut Dataplane,
         threads: &Threads,
         groups: Groups,
-        means: Means,
+        (checks, notices): (Checks, UnboundedReceiver<Notice>),
+        intent: Intent,
     ) -> Result<Self> {
         let Threads { pulse, conductor } = threads;
         let orders = conductor.orders();
@@ -160,13 +161,8 @@ impl<'a> Reason<'a> {
             rows: dataplane.peer_rows()?,
             turns: Arc::default(),
         });
-        let (notify, notices) = mpsc::unbounded_channel();
-        let checks = Checks::start(&config.health, means, move |notice| {
-            // The agent ends, and nobody wants to know.
-            let _ = notify.send(notice);
-        });
         let meter = Meter::new(config.load.clone());
-        if Operator::remembered(&config) == Intent::Empty {
+        if intent == Intent::Empty {
             operator.go_on_draining();
         }
         let link_watch = LinkWatch::open()
@@ -340,18 +336,15 @@ impl<'a> Reason<'a> {
             let failing = view.vitals.failing();
             view.groups.fail(failing);
         }
-        match notice {
-            Notice::Sum(sum) => self.directives.tell(Directive::Health(sum)),
-            Notice::Turn(turn) => {
-                self.health_hooks(&turn, hooks);
-                let what = What::Health {
-                    check: turn.name,
-                    failure: turn.meaning.to_string(),
-                    well: turn.well,
-                    message: turn.message,
-                };
-                self.note(turn.at, what);
-            }
+        if let Notice::Turn(turn) = notice {
+            self.health_hooks(&turn, hooks);
+            let what = What::Health {
+                check: turn.name,
+                failure: turn.meaning.to_string(),
+                well: turn.well,
+                message: turn.message,
+            };
+            self.note(turn.at, what);
         }
         self.publish();
     }

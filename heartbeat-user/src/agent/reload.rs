@@ -68,8 +68,6 @@ impl Reason<'_> {
 
         self.file = Arc::new(new);
         let was = self.config.groups.clone();
-        let (was_health, was_load) = (self.config.health.clone(), self.config.load.clone());
-        let changed_hooks = changes.contains(&Change::Hooks);
         self.config = Arc::clone(&merged);
         let old = &self.operator;
         self.operator = Arc::new(Operator {
@@ -91,13 +89,13 @@ impl Reason<'_> {
             vips: merged.served().to_vec(),
             groups: merged.served_groups().to_vec(),
         });
-        if was_health != merged.health {
+        if changes.contains(&Change::Health) {
             self.checks.replace(&merged.health);
         }
-        if was_load != merged.load {
+        if changes.contains(&Change::Load) {
             self.meter = Meter::new(merged.load.clone());
         }
-        if changed_hooks {
+        if changes.contains(&Change::Hooks) {
             let old = std::mem::replace(hooks, Hooks::start(&merged.hooks, ended.clone()));
             tokio::spawn(old.finish(OLD_HOOKS));
         }

@@ -142,11 +142,8 @@ impl View {
         self.vitals.looked(host, missed);
     }
 
-    /// What peer number `peer` said last, on whichever link.
     fn latest(&self, peer: usize) -> PeerRow {
-        let links = self.config.links.len();
-        let rows = (peer * links..(peer + 1) * links).map(|row| self.rows.row(row));
-        rows.max_by_key(|row| row.last_reply_at).unwrap_or_default()
+        self.rows.latest(peer, self.config.links.len())
     }
 
     /// What this node says of itself.
@@ -403,22 +400,22 @@ impl View {
             state: peer.map(|peer| self.peers[peer].links[index].name().to_owned()),
             peer: peer.map(|peer| self.peer_link(peer, index, now)),
         });
-        let local_health = self.vitals.health();
-        let (state, agent, config, groups, health) = match peer {
+        let row = peer.map(|peer| self.latest(peer));
+        let (state, agent, config, groups, health) = match peer.zip(row) {
             None => {
+                let health = self.vitals.health();
                 let owned = self.stats.groups.iter();
                 let owned = owned.filter(|group| group.open_until.load(Relaxed) > now.as_nanos());
                 let owned = u16::try_from(owned.count()).unwrap_or(u16::MAX);
                 let state = match self.state {
-                    _ if local_health.is_fatal() => PeerState::Unhealthy,
+                    _ if health.is_fatal() => PeerState::Unhealthy,
                     NodeState::Draining => PeerState::Draining,
                     _ => PeerState::Up,
                 };
                 let state = state.name();
-                (state, self.state, self.digest, owned, local_health)
+                (state, self.state, self.digest, owned, health)
             }
-            Some(peer) => {
-                let row = self.latest(peer);
+            Some((peer, row)) => {
                 let said =
                     u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire);
                 let state = self.peers[peer].state.name();
@@ -426,7 +423,6 @@ impl View {
                 (state, said, row.config_generation, row.groups_owned, health)
             }
         };
-        let row = peer.map(|peer| self.latest(peer));
         let row = row.filter(|row| row.incarnation != 0);
         let failing = self.failing(node.id, health);
         let complaint = match peer {

@@ -57,11 +57,7 @@ impl<'a> Seen<'a> {
             ..view
         });
         let owner = |group: &crate::config::Group| {
-            let shown = status
-                .groups
-                .iter()
-                .find(|shown| shown.name == group.name)?;
-            let owner = shown.owner.as_deref()?;
+            let owner = shown_in(status, &group.name)?.owner.as_deref()?;
             Some(config.node_named(owner)?.id)
         };
         Self {
@@ -85,8 +81,7 @@ impl<'a> Seen<'a> {
     }
 
     pub(super) fn shown(&self, group: usize) -> Option<&'a Group> {
-        let name = &self.config.groups[group].name;
-        self.status.groups.iter().find(|shown| shown.name == *name)
+        shown_in(self.status, &self.config.groups[group].name)
     }
 
     fn situated<R>(&self, look: impl FnOnce(&Situation<'_>) -> R) -> R {
@@ -105,6 +100,10 @@ impl<'a> Seen<'a> {
         };
         look(&situation)
     }
+}
+
+fn shown_in<'a>(status: &'a Status, group: &str) -> Option<&'a Group> {
+    status.groups.iter().find(|shown| shown.name == group)
 }
 
 fn state(name: &str) -> PeerState {

@@ -324,6 +324,13 @@ pub struct Report {
     pub decisions: Decisions,
 }
 
+impl Report {
+    /// What it says of a group.
+    pub fn group(&self, name: &str) -> Option<&GroupReport> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailingCheck {
     pub name: String,

@@ -81,6 +81,15 @@ impl PeerRows {
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
+
+    /// What peer number `peer` said last, on whichever of its `links`.
+    ///
+    /// # Panics
+    /// If there is no such peer.
+    pub fn latest(&self, peer: usize, links: usize) -> PeerRow {
+        let rows = (peer * links..(peer + 1) * links).map(|row| self.row(row));
+        rows.max_by_key(|row| row.last_reply_at).unwrap_or_default()
+    }
 }
 
 impl Rows for PeerRows {

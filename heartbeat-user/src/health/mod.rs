@@ -68,17 +68,6 @@ pub struct Sum {
     pub watched: Health,
 }
 
-/// What these checks amount to before any has looked.
-pub fn not_looked_at(list: &[HealthCheck]) -> Sum {
-    let fatal = list.iter().enumerate().take(Health::MAX_CHECKS);
-    let fatal = fatal.filter(|(_, check)| check.meaning == Meaning::Fatal);
-    let health = fatal.map(|(number, _)| Health::of(number, true));
-    Sum {
-        health: health.fold(Health::default(), Health::and),
-        watched: Health::default(),
-    }
-}
-
 /// A check has changed its mind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {

@@ -22,7 +22,7 @@ use bytemuck::Zeroable as _;
 use heartbeat_common::{
     maps::VoteEvent,
     time::Boottime,
-    wire::{GroupId, Health, Incarnation, LeaseEntry, MAX_LEASES},
+    wire::{GroupId, Incarnation, LeaseEntry, MAX_LEASES},
 };
 use heartbeat_core::{
     Cluster, Command, Timing,
@@ -113,7 +113,7 @@ impl Pulse {
                 cluster.inherit(group, *until);
             }
         }
-        cluster.set_vitals(Health::default(), UNKNOWN_LOAD);
+        cluster.set_load(UNKNOWN_LOAD);
         let sender = Sender::open(config, incarnation, nonce)?;
         let local = dataplane.local()?;
         local.introduce(
@@ -150,8 +150,6 @@ impl Pulse {
             guarded: config.served_groups().iter().map(addresses).collect(),
             scratch: VoteEvent::zeroed(),
             owned: 0,
-            health: Health::default(),
-            load: UNKNOWN_LOAD,
             send_failing: false,
             vote_failing: false,
         };
@@ -215,10 +213,10 @@ fn plan(config: &Config, incarnation: Incarnation) -> Plan {
 
 /// The groups that this node may serve, and what the configuration says of where they go.
 fn layout(config: &Config) -> Layout {
-    Layout {
-        groups: config.served_groups().iter().map(group_plan).collect(),
-        ..whole_layout(config)
-    }
+    let mut layout = whole_layout(config);
+    // A witness serves none of them.
+    layout.groups.truncate(config.served_groups().len());
+    layout
 }
 
 /// The same with all groups, whoever may serve them.
@@ -293,8 +291,6 @@ struct Body<S> {
     scratch: VoteEvent,
     /// How many groups are served here.
     owned: u16,
-    health: Health,
-    load: u16,
     send_failing: bool,
     vote_failing: bool,
 }
@@ -383,13 +379,11 @@ impl<S: Sink> Body<S> {
                 Directive::Reported { node, report } => self.cluster.reported(node, report),
                 Directive::Health(sum) => {
                     self.local.set_health(sum.health, sum.watched);
-                    self.health = sum.health;
-                    self.cluster.set_vitals(self.health, self.load);
+                    self.cluster.set_health(sum.health);
                 }
                 Directive::Load(load) => {
                     self.local.set_load(load);
-                    self.load = load;
-                    self.cluster.set_vitals(self.health, self.load);
+                    self.cluster.set_load(load);
                 }
                 Directive::Report { number } => self.local.set_report(number),
                 Directive::Replan(new) => self.replan(*new),

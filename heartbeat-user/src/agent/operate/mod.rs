@@ -19,10 +19,8 @@ use heartbeat_common::{
     time::Boottime,
     wire::{NodeId, NodeState},
 };
-use heartbeat_core::{
-    Rows as _,
-    cluster::{Intent, Slots as _},
-};
+use heartbeat_core::cluster::Slots as _;
+pub(super) use nodes::remembered;
 use tokio::{sync::Notify, time::sleep};
 
 use super::view::{self, Shared};
@@ -71,11 +69,6 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    /// What this node did when it last ran: an operator's standby, or drain, outlives a restart.
-    pub(super) fn remembered(config: &Config) -> Intent {
-        nodes::remembered(config)
-    }
-
     /// Carries out whatever changes something.
     pub(super) async fn carry_out(self: &Arc<Self>, request: Request, origin: Origin) -> Response {
         let result = match &request {
@@ -151,10 +144,9 @@ impl Operator {
         let links = self.config.links.len();
         let peer = self.config.peers().position(|peer| peer.id == node)?;
         let recent = self.config.timeout * 2;
-        (peer * links..(peer + 1) * links)
-            .map(|row| self.rows.row(row))
-            .max_by_key(|row| row.last_reply_at)
-            .filter(|row| clock::now().since(Boottime::from_nanos(row.last_reply_at)) <= recent)
+        let row = self.rows.latest(peer, links);
+        let age = clock::now().since(Boottime::from_nanos(row.last_reply_at));
+        (age <= recent).then_some(row)
     }
 
     /// Lets the agent of `node` carry it out.

@@ -193,7 +193,8 @@ impl Operator {
     }
 }
 
-pub(super) fn remembered(config: &Config) -> Intent {
+/// What this node did when it last ran: an operator's standby, or drain, outlives a restart.
+pub(in crate::agent) fn remembered(config: &Config) -> Intent {
     match fs::read_to_string(flag(config)) {
         Ok(text) if text.starts_with(DRAIN) => Intent::Empty,
         Ok(_) => Intent::Standby,
