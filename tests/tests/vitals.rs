@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -11,16 +12,18 @@ use heartbeat_common::time::Boottime;
 use heartbeat_tests::{
     Cluster, Fault, Options,
     e2e::{
-        Chronicle, GRACE, MILLISECOND, Program, SOON,
+        Chronicle, GRACE, MILLISECOND, SOON,
         books::wait_served,
-        groups::{said, wait_all_active, wait_group, wait_runs},
+        groups::{client, said, tried, wait_all_active, wait_group, wait_runs},
         lines::has_lines,
         scene::{node_in, options, wait_status},
         stage::{group, vip},
         trial::runs,
+        worker,
     },
     skip::{rig_runs, skip},
     sys::boottime,
+    wait::observe,
     wait_until,
 };
 use heartbeat_user::control::protocol::What;
@@ -84,7 +87,7 @@ fn a_stalled_agent_is_seen_by_all_and_gets_nothing_before_it_is_well() -> Result
         let taken = chronicle.acquisitions("web").len();
         cluster.heal("a", Fault::Stop)?;
         wait_all_active(cluster)?;
-        heartbeat_tests::wait::observe(20 * options().lease, || {
+        observe(20 * options().lease, || {
             for peer in ["b", "c"] {
                 chronicle.listen(cluster, peer)?;
             }
@@ -95,22 +98,6 @@ fn a_stalled_agent_is_seen_by_all_and_gets_nothing_before_it_is_well() -> Result
             Ok(())
         })
     })
-}
-
-/// A process on `node` that the checks watch; its number stands in a file.
-fn worker(cluster: &Cluster, node: &str) -> Result<Program> {
-    let pidfile = cluster.node(node)?.dir().join("worker.pid");
-    let new = pidfile.with_extension("new");
-    let script = format!(
-        "echo $$ >{0} && mv {0} {1} && exec sleep 600",
-        new.display(),
-        pidfile.display()
-    );
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", &script]).stderr(Stdio::null());
-    let program = Program::start(None, command)?;
-    wait_until(SOON, "the process says its number", || Ok(pidfile.exists()))?;
-    Ok(program)
 }
 
 #[test]
@@ -131,7 +118,7 @@ fn peers_know_of_a_dead_process_with_the_next_heartbeat() -> Result<()> {
         prepare(cluster)?;
         let mut workers = Vec::new();
         for node in ["a", "b", "c"] {
-            workers.push(worker(cluster, node)?);
+            workers.push(worker::start(cluster.node(node)?)?);
         }
         cluster.start_agents()?;
         wait_all_active(cluster)?;
@@ -148,7 +135,7 @@ fn peers_know_of_a_dead_process_with_the_next_heartbeat() -> Result<()> {
         for _ in 0..runs()?.max(4) {
             well(cluster)?;
             let mut chronicle = Chronicle::begin(cluster)?;
-            fs::remove_file(cluster.node("a")?.dir().join("worker.pid"))?;
+            fs::remove_file(worker::pidfile(cluster.node("a")?))?;
             let killed_at = boottime();
             drop(workers.remove(0));
             let mut told = |check: &str| -> Result<Duration> {
@@ -164,7 +151,7 @@ fn peers_know_of_a_dead_process_with_the_next_heartbeat() -> Result<()> {
                 &said(cluster, "b", &["status"])?,
                 &["  * Node a (id 1): online, DEGRADED (worker*"],
             )?;
-            workers.insert(0, worker(cluster, "a")?);
+            workers.insert(0, worker::start(cluster.node("a")?)?);
         }
         well(cluster)?;
         at_once.sort_unstable();
@@ -189,12 +176,12 @@ fn peers_know_of_a_dead_process_with_the_next_heartbeat() -> Result<()> {
 
 /// A file system on a loop device, mounted in a node's directory, that can be frozen: whoever syncs hangs.
 struct Disk {
-    place: std::path::PathBuf,
+    place: PathBuf,
 }
 
 impl Disk {
     /// `None`, with the reason, where the host has no loop devices to give.
-    fn new(dir: &std::path::Path) -> Result<Result<Self, String>> {
+    fn new(dir: &Path) -> Result<Result<Self, String>> {
         let (image, place) = (dir.join("disk.img"), dir.join("data"));
         fs::File::create(&image)?.set_len(16 << 20)?;
         for (program, args) in [
@@ -274,7 +261,7 @@ fn a_hung_disk_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
             for group in ["web", "db"] {
                 wait_runs(cluster, group, "a")?;
             }
-            let client = heartbeat_tests::e2e::groups::client(cluster, 101, MILLISECOND)?;
+            let client = client(cluster, 101, MILLISECOND)?;
             wait_served(&client, "a", SOON)?;
             let mut chronicle = Chronicle::begin(cluster)?;
             let at = boottime();
@@ -299,7 +286,7 @@ fn a_hung_disk_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
                 &said(cluster, "b", &["status"])?,
                 &["  * Node a (id 1): UNHEALTHY (data*"],
             )?;
-            heartbeat_tests::e2e::groups::tried(cluster, "b", &["move", "web", "a"])?
+            tried(cluster, "b", &["move", "web", "a"])?
                 .refusal(&["node a is unhealthy", "until its health check data is well"])?;
             has_lines(
                 &said(cluster, "b", &["explain", "web"])?,
@@ -362,7 +349,6 @@ fn checks_are_exchanged_by_a_reload() -> Result<()> {
             node_in(status, "a").is_ok_and(|a| a.failing.is_empty())
         })?;
         a.reconfigure("failure = \"degraded\"", "failure = \"mild\"")?;
-        heartbeat_tests::e2e::groups::tried(cluster, "a", &["reload"])?
-            .refusal(&["failure", "mild"])
+        tried(cluster, "a", &["reload"])?.refusal(&["failure", "mild"])
     })
 }

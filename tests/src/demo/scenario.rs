@@ -1,12 +1,7 @@
 //! Stories of nodes whose kernels answer though they are of less use than that: what the heartbeats say
 //! of them, and what the cluster makes of it.
 
-use std::{
-    collections::HashMap,
-    fs,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
@@ -15,11 +10,12 @@ use heartbeat_tests::{
     Cluster, Fault, Options,
     client::Client,
     e2e::{
-        MILLISECOND, Program, SOON,
+        MILLISECOND, SOON,
         books::{longest_silence, servers, wait_served},
         cgroup::Cgroup,
         groups::wait_all_active,
         stage::{group, vip},
+        worker,
     },
     sys::boottime,
     wait::{observe, wait_until},
@@ -159,7 +155,7 @@ fn play(
     let mut workers = Vec::new();
     if scenario == Scenario::Process {
         for node in ["a", "b", "c"] {
-            workers.push(worker(cluster, node)?);
+            workers.push(worker::start(cluster.node(node)?)?);
         }
     }
     cluster.start_agents()?;
@@ -213,19 +209,6 @@ fn play(
         client_gap_ms: longest_silence(&client, at).as_secs_f64() * 1e3,
         served_by,
     })
-}
-
-/// A process on `node`, with its number in a file.
-fn worker(cluster: &Cluster, node: &str) -> Result<Program> {
-    let pidfile = cluster.node(node)?.dir().join("worker.pid");
-    let script = format!("echo $$ >{} && exec sleep 600", pidfile.display());
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", &script]).stderr(Stdio::null());
-    let program = Program::start(None, command)?;
-    wait_until(SOON, "the process says its number", || {
-        Ok(fs::read_to_string(&pidfile).is_ok_and(|text| text.ends_with('\n')))
-    })?;
-    Ok(program)
 }
 
 /// What the nodes tell, each once.

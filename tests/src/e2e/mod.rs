@@ -20,6 +20,7 @@ pub mod stage;
 pub mod traces;
 pub mod trial;
 pub mod web;
+pub mod worker;
 
 use std::time::Duration;
 
