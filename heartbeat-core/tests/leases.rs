@@ -10,7 +10,7 @@ use heartbeat_core::{
     group::{GroupCommand, Reason},
 };
 use support::{
-    MS, START,
+    MS, START, US,
     story::{groups_since, said_since, settled, start, stop, told, up},
     world::World,
 };
@@ -101,6 +101,31 @@ fn a_minority_that_comes_back_is_handed_the_group() {
         groups_since(&world, 2, since),
         [(120_000, stop(Reason::FailBack { to: NodeId(1) }))]
     );
+    assert_eq!(world.servers(0), [0]);
+}
+
+#[test]
+fn a_hand_over_that_nobody_takes_up_is_tried_again_ever_later() {
+    let mut world = taken_over();
+    world.boot(0);
+    world.run_for(110 * MS);
+    for hold in [5_000, 10_000, 20_000, 40_000, 60_000, 60_000] {
+        world.take_log();
+        let since = world.now;
+        world.starve(0, 90 * MS);
+        world.run_for(100 * MS);
+        let said = groups_since(&world, 2, since);
+        let [(_, stopped), (at, _started)] = said[..] else {
+            panic!("{said:?}");
+        };
+        assert_eq!(stopped, stop(Reason::FailBack { to: NodeId(1) }));
+        assert_eq!(world.servers(0), [1]);
+        world.take_log();
+        let until = since + at * US + hold * MS - 10 * MS;
+        world.run_for(until - world.now);
+        assert_eq!(groups_since(&world, 2, since), []);
+    }
+    world.run_for(200 * MS);
     assert_eq!(world.servers(0), [0]);
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use heartbeat_user::control::protocol::Status;
+use heartbeat_user::{control::protocol::Status, dataplane::pins::mount_bpffs};
 use nix::sys::signal::Signal;
 
 use crate::{
@@ -115,6 +115,8 @@ impl Cluster {
     pub fn new(options: Options) -> Result<Self> {
         interrupt::install();
         sweep();
+        // Here, because what an agent in an enclosure mounts is seen by nobody outside.
+        mount_bpffs()?;
         let binary = match options.launcher {
             Some(launcher) => launcher,
             None => from_env(BINARY)?,

@@ -1,6 +1,6 @@
 //! From start to end of an agent: what it refuses, what it survives, and that nothing of it stays.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, fs, process::Command, sync::Barrier, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
@@ -17,8 +17,12 @@ use heartbeat_tests::{
     wait::observe,
     wait_until,
 };
-use heartbeat_user::control::protocol::What;
-use nix::sys::signal::Signal;
+use heartbeat_user::{control::protocol::What, dataplane::pins::mount_bpffs};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, unshare},
+    sys::signal::Signal,
+};
 
 fn instance(node: &Node) -> Result<&str> {
     let name = node.pins.path().file_name().and_then(|name| name.to_str());
@@ -300,4 +304,37 @@ fn an_agent_survives_the_loss_of_its_interface() -> Result<()> {
         ensure!(!a.pins.path().exists(), "pins are left");
         Ok(())
     })
+}
+
+/// In a mount namespace without it, as at boot: the pins of all but the last would be hidden by another's.
+#[test]
+fn agents_that_start_at_once_mount_one_bpf_file_system() -> Result<()> {
+    const BPFFS: &str = "/sys/fs/bpf";
+    const AGENTS: usize = 8;
+    if !rig_runs("agents_that_start_at_once_mount_one_bpf_file_system") {
+        return Ok(());
+    }
+    let in_a_namespace_of_its_own = || -> Result<usize> {
+        unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+        while umount2(BPFFS, MntFlags::MNT_DETACH).is_ok() {}
+        let all_at_once = Barrier::new(AGENTS);
+        thread::scope(|scope| {
+            let mount = || {
+                all_at_once.wait();
+                mount_bpffs()
+            };
+            let agents: Vec<_> = (0..AGENTS).map(|_| scope.spawn(mount)).collect();
+            agents
+                .into_iter()
+                .try_for_each(|agent| agent.join().expect("no panic"))
+        })?;
+        let mounts = fs::read_to_string("/proc/thread-self/mountinfo")?;
+        let there = |line: &&str| line.split(' ').nth(4) == Some(BPFFS);
+        Ok(mounts.lines().filter(there).count())
+    };
+    let mounts = thread::scope(|scope| scope.spawn(in_a_namespace_of_its_own).join());
+    ensure!(mounts.expect("no panic")? == 1);
+    Ok(())
 }

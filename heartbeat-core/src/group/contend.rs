@@ -2,13 +2,15 @@
 //!
 //! All of it only saves time: if two nodes ask at once, at most one gets a majority.
 
+use std::time::Duration;
+
 use heartbeat_common::{
     lease::{Ballot, Slot, Successor},
     time::Boottime,
     wire::NodeId,
 };
 
-use super::{Course, FAILBACK_HOLD, Group, GroupCommand, Outlook, Serving};
+use super::{Course, FAILBACK_HOLD, Group, GroupCommand, MAX_FAILBACK_HOLD, Outlook, Serving};
 use crate::ranking::Standing;
 
 impl Group {
@@ -170,10 +172,14 @@ impl Group {
         // on at once could go on and on.
         self.failback_from = self.failback_from.max(now.after(timing.lease));
         let handed_over = self.handed_over_at.take();
-        if handed_over.is_some_and(|at| now.since(at) < FAILBACK_HOLD) {
+        self.failback_hold = match handed_over {
             // Whom it was for did not take it, or did not keep it.
-            self.failback_from = now.after(FAILBACK_HOLD);
-        }
+            Some(at) if now.since(at) < MAX_FAILBACK_HOLD => {
+                (self.failback_hold * 2).clamp(FAILBACK_HOLD, MAX_FAILBACK_HOLD)
+            }
+            _ => Duration::ZERO,
+        };
+        self.failback_from = self.failback_from.max(now.after(self.failback_hold));
         self.free_since = None;
     }
 }

@@ -24,8 +24,11 @@ use crate::{
 };
 pub use terms::{Course, GroupCommand, GroupPlan, Note, Reason, Serving};
 
-/// After a hand-over that nobody took up, a group stays where it is for this long.
-const FAILBACK_HOLD: Duration = Duration::from_secs(60);
+/// After a hand-over that nobody took up, a group stays where it is for this long; after each further one
+/// twice as long as after the last.
+const FAILBACK_HOLD: Duration = Duration::from_secs(5);
+/// But for no longer than this, and a hand-over that is longer ago is forgotten.
+const MAX_FAILBACK_HOLD: Duration = Duration::from_secs(60);
 /// A group that has not stopped this long after it should have, or a lease if that is longer, is given
 /// up.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -108,6 +111,8 @@ pub struct Group {
     /// The operator wants it here, however good others are.
     pinned: bool,
     failback_from: Boottime,
+    /// How long it stayed here after the last hand-over that nobody took up.
+    failback_hold: Duration,
     /// Whom it is for once it stopped.
     successor: Successor,
     /// Why it stops, or did last.
@@ -159,6 +164,7 @@ impl Group {
             contests_lost: 0,
             pinned: false,
             failback_from: Boottime::default(),
+            failback_hold: Duration::ZERO,
             successor: Successor::default(),
             stops_for: None,
             stopping_since: None,
@@ -250,6 +256,7 @@ impl Group {
             Note::Unpinned => {
                 self.pinned = false;
                 self.failback_from = Boottime::default();
+                self.failback_hold = Duration::ZERO;
             }
             Note::StopTimeout(timeout) => self.stop_timeout = timeout,
         }

@@ -126,13 +126,22 @@ pub fn instances() -> Vec<String> {
     names
 }
 
-fn mount_bpffs() -> Result<()> {
-    let kind = statfs(BPFFS).with_context(|| format!("{BPFFS} is missing: is sysfs mounted?"))?;
-    if kind.filesystem_type() == BPF_FS_MAGIC {
+/// Mounts the BPF file system where nobody has yet.
+pub fn mount_bpffs() -> Result<()> {
+    if is_bpffs()? {
         return Ok(());
     }
     if !nix::unistd::geteuid().is_root() {
         bail!("no BPF file system at {BPFFS}, and only root can mount it: run as root");
+    }
+    // Two at once would each mount one, and the pins of one of them would be hidden. Who opened the
+    // directory before another mounted over it waits here and finds it done.
+    let below = File::open(BPFFS).with_context(|| format!("could not open {BPFFS}"))?;
+    let _alone = Flock::lock(below, FlockArg::LockExclusive)
+        .map_err(|(_, error)| error)
+        .with_context(|| format!("could not lock {BPFFS}"))?;
+    if is_bpffs()? {
+        return Ok(());
     }
     let source = Some("bpf");
     mount(
@@ -148,4 +157,9 @@ fn mount_bpffs() -> Result<()> {
         .unwrap_or_default();
     log::info!("mounted the BPF file system at {BPFFS} (device {device})");
     Ok(())
+}
+
+fn is_bpffs() -> Result<bool> {
+    let kind = statfs(BPFFS).with_context(|| format!("{BPFFS} is missing: is sysfs mounted?"))?;
+    Ok(kind.filesystem_type() == BPF_FS_MAGIC)
 }
