@@ -1,6 +1,6 @@
 //! A dead node is called dead by all who live, on time, and nobody else is.
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_common::time::Boottime;
@@ -11,15 +11,13 @@ use heartbeat_tests::{
         chronicle::Verdict,
         load::Spinners,
         scene::{node_in, options, play, wait_status},
+        trial::starve_time,
     },
     skip::rig_runs,
     sys::boottime,
     wait::observe,
 };
 use heartbeat_user::control::protocol::{DownTrace, What};
-
-/// How long the stress lasts, in seconds, instead of a minute.
-const STRESS: &str = "HEARTBEAT_STRESS_SECONDS";
 
 const VICTIM: &str = "b";
 const SURVIVORS: [&str; 2] = ["a", "c"];
@@ -213,10 +211,7 @@ fn nobody_is_called_dead_for_want_of_cpu() -> Result<()> {
     if !rig_runs("nobody_is_called_dead_for_want_of_cpu") {
         return Ok(());
     }
-    let stress = match env::var(STRESS) {
-        Ok(seconds) => Duration::from_secs(seconds.parse().context(STRESS)?),
-        Err(_) => Duration::from_secs(60),
-    };
+    let stress = starve_time(20)?;
     let strict = Options {
         interval: 2 * MILLISECOND,
         timeout: 10 * MILLISECOND,

@@ -188,7 +188,7 @@ fn starved(name: &'static str, cluster: &mut Cluster) -> Result<()> {
     let before = trial.chronicle.acquisitions("service").len();
     let spinners = Spinners::start(4)?;
     let mut heard = boottime();
-    observe(starve_time()?, || {
+    observe(starve_time(5)?, || {
         cluster.check_agents()?;
         // Often enough that no agent forgets what it told.
         if boottime().since(heard) > Duration::from_secs(1) {

@@ -98,7 +98,7 @@ pub(crate) struct TestOptions {
     /// Let each fault of the lease tests happen so often
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub lease_runs: Option<u32>,
-    /// Starve the machine for so many seconds in the lease tests
+    /// Starve the machine for so many seconds in the tests that do
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub starve_secs: Option<u32>,
     /// Arguments of the test programs: a filter, `--exact`, `--nocapture`, ...

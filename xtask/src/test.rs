@@ -8,6 +8,7 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     path::Path,
     process::{Command, ExitCode, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
@@ -23,8 +24,23 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Tests of this package need root, and the machine to themselves: they measure time.
+/// Tests of this package need root, and a machine that does nothing else: they measure time.
 const RIG: &str = "heartbeat-tests";
+/// Its programs that load the machine, or ask for more punctuality than a machine has that does two things
+/// at once.
+const ALONE: [&str; 9] = [
+    "apache",
+    "detection",
+    "hostile",
+    "kernel_differential",
+    "kernel_timer",
+    "leases",
+    "room",
+    "takeover",
+    "vitals",
+];
+/// All others mostly wait: this many of them at a time.
+const LANES: usize = 2;
 /// Its tests run resource agents.
 const AGENT: &str = "heartbeat-user";
 
@@ -109,27 +125,79 @@ fn as_user(workspace: &Workspace, options: &TestOptions) -> Result<Tally> {
 fn as_root(workspace: &Workspace, options: &TestOptions, built: &Built) -> Result<Tally> {
     let mut compile = cargo::command(workspace);
     compile.args(["test", "--package", RIG, "--no-run"]);
-    let mut total = Tally::default();
-    let programs = cargo::build(&mut compile)?;
-    for Program {
-        name,
-        path,
-        manifest,
-        ..
-    } in programs.into_iter().filter(|program| program.is_test)
-    {
-        let directory = manifest.parent().unwrap_or(Path::new("."));
+    let programs: Vec<Program> = cargo::build(&mut compile)?
+        .into_iter()
+        .filter(|program| program.is_test)
+        .collect();
+    let command = |program: &Program| -> Result<Command> {
+        let directory = program.manifest.parent().unwrap_or(Path::new("."));
         let mut environment = built.environment().to_vec();
         environment.push(("CARGO_MANIFEST_DIR", directory.into()));
         environment.extend(lengths(options));
-        let mut test = root::command(path, &environment)?;
+        let mut test = root::command(&program.path, &environment)?;
         test.current_dir(directory)
             .arg("--test-threads=1")
             .args(&options.args);
-        eprintln!("\n{RIG}: {name}");
-        total += watch(&mut test, io::stdout(), io::stderr())?;
+        Ok(test)
+    };
+    let (alone, others): (Vec<_>, Vec<_>) = programs
+        .iter()
+        .partition(|program| ALONE.contains(&program.name.as_str()));
+    let mut total = side_by_side(&others, &command)?;
+    for program in alone {
+        eprintln!("\n{RIG}: {}", program.name);
+        total += watch(&mut command(program)?, io::stdout(), io::stderr())?;
     }
     Ok(total)
+}
+
+/// Runs [`LANES`] of `programs` at a time, and shows the output of each when it has ended.
+fn side_by_side(
+    programs: &[&Program],
+    command: &(impl Fn(&Program) -> Result<Command> + Sync),
+) -> Result<Tally> {
+    let left = Mutex::new(programs.iter());
+    let shown = Mutex::new(Tally::default());
+    let lane = || -> Result<()> {
+        loop {
+            let next = lock(&left).next();
+            let Some(program) = next else {
+                return Ok(());
+            };
+            let output = Output::default();
+            let tally = watch(&mut command(program)?, output.clone(), output.clone())?;
+            let mut total = lock(&shown);
+            eprintln!("\n{RIG}: {}", program.name);
+            io::stdout().write_all(&lock(&output.0))?;
+            *total += tally;
+        }
+    };
+    thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().try_for_each(|lane| match lane.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    Ok(shown.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What a program printed on both of its streams.
+#[derive(Clone, Debug, Default)]
+struct Output(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        lock(&self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long the long tests are to be, where that is said.

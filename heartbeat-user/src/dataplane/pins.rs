@@ -16,6 +16,8 @@ use nix::{
 };
 
 const BPFFS: &str = "/sys/fs/bpf";
+/// How often others may take the root of all pins away while this instance makes its own.
+const CREATE_TRIES: usize = 8;
 
 /// The pin directory of one instance.
 #[derive(Clone, Debug)]
@@ -59,13 +61,23 @@ impl Pins {
 
     fn create(&self) -> Result<()> {
         mount_bpffs()?;
-        for dir in [Path::new(PIN_ROOT), &self.dir] {
-            // It may be there already, with whatever mode another program gave it.
-            fs::create_dir_all(dir)
-                .and_then(|()| fs::set_permissions(dir, Permissions::from_mode(0o700)))
-                .with_context(|| format!("could not make the pin directory {}", dir.display()))?;
-        }
-        Ok(())
+        // They may be there already, with whatever mode another program gave them. Who takes the last
+        // instance away takes the root along, and that may be just now.
+        let private = |dir: &Path| fs::set_permissions(dir, Permissions::from_mode(0o700));
+        let make = || {
+            fs::create_dir_all(&self.dir)?;
+            private(Path::new(PIN_ROOT))?;
+            private(&self.dir)
+        };
+        let gone = |result: &io::Result<()>| {
+            let kind = result.as_ref().map_err(io::Error::kind);
+            kind == Err(io::ErrorKind::NotFound)
+        };
+        let made = (0..CREATE_TRIES)
+            .map(|_| make())
+            .find(|result| !gone(result));
+        made.unwrap_or_else(make)
+            .with_context(|| format!("could not make the pin directory {}", self.dir.display()))
     }
 
     /// Removes all pins that `keep` does not name.

@@ -31,9 +31,9 @@ pub fn runs() -> Result<u64> {
     setting(RUNS, 2)
 }
 
-/// For how long to starve a machine.
-pub fn starve_time() -> Result<Duration> {
-    setting(STARVE, 5).map(Duration::from_secs)
+/// For how long to starve a machine: `default` seconds unless told otherwise.
+pub fn starve_time(default: u64) -> Result<Duration> {
+    setting(STARVE, default).map(Duration::from_secs)
 }
 
 fn setting(variable: &str, default: u64) -> Result<u64> {
