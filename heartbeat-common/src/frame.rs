@@ -85,6 +85,14 @@ pub(crate) fn ethertype<P: Packet>(packet: &P) -> Option<(u16, usize)> {
     Some((ethertype, next))
 }
 
+/// The Ethernet address that the frame came from, as a number of 48 bits.
+#[inline(always)]
+pub(crate) fn sender<P: Packet>(packet: &P) -> Option<u64> {
+    let high = u64::from(packet.read::<u16>(6)?);
+    let low = u64::from(packet.read::<u32>(8)?);
+    Some(high << 32 | low)
+}
+
 #[inline(always)]
 fn ipv4<P: Packet>(packet: &P, ip: usize) -> Result<Datagram, Verdict> {
     let version_ihl: u8 = packet.read(ip).ok_or(Verdict::NotIp)?;

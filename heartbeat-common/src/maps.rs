@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Grows whenever a layout below changes. The `config` map carries it.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 /// Nodes beside our own that one configuration may have.
 pub const MAX_PEERS: usize = 1_024;
 /// Rows of the `peers` and `watch` maps.
@@ -262,6 +262,15 @@ pub struct PeerRow {
     /// Number of the peer's latest report; 0 is none.
     pub report: u32,
 
+    /// Frames from this peer's address whose tag was wrong.
+    pub bad_macs: u64,
+    /// The same that named a key which is not there.
+    pub unknown_keys: u64,
+    /// When the last of either arrived; 0 before the first.
+    pub refused_at: u64,
+    /// The Ethernet address that it came from, as a number of 48 bits: of who forged it, or of the last router.
+    pub refused_from: u64,
+
     /// When probe *n* left, at index *n* modulo [`SENT_RING`].
     pub sent_at: [u64; SENT_RING],
     /// Round-trip time of probe *n* in nanoseconds, at index *n* modulo [`RTT_RING`]; 0 if unanswered.
@@ -364,15 +373,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layouts_are_those_of_version_4() {
+    fn layouts_are_those_of_version_5() {
         // A change here needs a new LAYOUT_VERSION.
-        assert_eq!(LAYOUT_VERSION, 4);
+        assert_eq!(LAYOUT_VERSION, 5);
         assert_eq!(size_of::<Config>(), 40);
         assert_eq!(size_of::<Key>(), 24);
         assert_eq!(size_of::<Local>(), 56);
         assert_eq!(size_of::<Link>(), 8);
         assert_eq!(size_of::<PeerSlot>(), 8);
-        assert_eq!(size_of::<PeerRow>(), 368);
+        assert_eq!(size_of::<PeerRow>(), 400);
         assert_eq!(size_of::<DeadlineEvent>(), 32);
         assert_eq!(size_of::<VoteEvent>(), 152);
         assert_eq!(size_of::<GuardRow>(), 48);

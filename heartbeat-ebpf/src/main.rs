@@ -40,7 +40,7 @@ pub fn responder(ctx: XdpContext) -> u32 {
     tables::count(verdict);
     match (verdict, row) {
         (Verdict::Recorded, Some(row)) => watch::arm(row),
-        (Verdict::BadMac | Verdict::UnknownVersion, _) => report::rarely(&ctx, verdict),
+        (Verdict::UnknownVersion, _) => report::unknown_version(&ctx),
         _ => {}
     }
     match verdict.action() {

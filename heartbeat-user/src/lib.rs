@@ -21,3 +21,4 @@ pub mod net;
 pub mod peering;
 pub mod pulse;
 pub mod resources;
+pub mod secrecy;

@@ -7,12 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use heartbeat_user::{
     agent,
     commands::{
-        check, events, explain, import, keygen, load, operate, ping, resource, simulate, status,
-        verify, witness,
+        check, events, explain, import, keygen, load, operate, ping, resource, rotate, simulate,
+        status, verify, witness,
     },
     config::{self, Config, XdpMode},
     control::protocol::Request,
-    logging,
+    logging, secrecy,
 };
 
 /// Cluster heartbeat answered in the kernel: detects dead nodes and moves virtual addresses within
@@ -38,14 +38,19 @@ enum Command {
     },
     /// Write a configuration from one of Corosync and Pacemaker
     Import(import::Import),
-    /// Make a cluster key
+    /// Make a cluster key, or replace it while the cluster runs
     Keygen {
         /// Where to write it
         #[arg(long, short, default_value = config::key::DEFAULT_PATH)]
         output: PathBuf,
-        /// Replace a key that is there
+        /// Replace a key that is there; with --rotate: whether or not all nodes are ready
         #[arg(long)]
         force: bool,
+        /// Take the next step of replacing the key in the configuration's key file, and say what to do now
+        #[arg(long, conflicts_with = "output")]
+        rotate: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
     /// Show nodes, links, quorum and addresses as the local agent sees them
     Status {
@@ -269,6 +274,7 @@ impl ConfigArgs {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start();
+    secrecy::keep_out_of_core_dumps();
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
@@ -285,7 +291,13 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Run { config } => agent::run(config.load()?)?,
         Command::Check { config } => return check::check(&config.config, config.node.as_deref()),
         Command::Import(flags) => flags.run()?,
-        Command::Keygen { output, force } => keygen::keygen(&output, force)?,
+        Command::Keygen {
+            force,
+            rotate: true,
+            config,
+            ..
+        } => rotate::rotate(&config.load()?, force)?,
+        Command::Keygen { output, force, .. } => keygen::keygen(&output, force)?,
         Command::Status {
             config,
             json,

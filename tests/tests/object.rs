@@ -219,6 +219,10 @@ fn type_information_names_every_field_where_it_is() {
             groups_owned,
             state,
             report,
+            bad_macs,
+            unknown_keys,
+            refused_at,
+            refused_from,
             sent_at,
             rtt_ring,
         })

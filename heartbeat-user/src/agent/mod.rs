@@ -8,6 +8,8 @@ mod operate;
 mod performers;
 mod ping;
 mod reason;
+mod refusals;
+mod rekey;
 mod reload;
 mod view;
 mod vitals;
@@ -59,7 +61,7 @@ pub fn run(config: Config) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("the agent loads kernel programs and moves addresses: run it as root");
     }
-    let keys = Keys::load(&config.key)?;
+    let keys = Arc::new(Keys::load(&config.key)?);
     let lock = InstanceLock::take(&config.lock(), &config.instance)?;
     let result = run_locked(Arc::new(config.clone()), &keys);
     // Only then, so that nobody starts while we still take down.
@@ -68,7 +70,7 @@ pub fn run(config: Config) -> Result<()> {
     result
 }
 
-fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
+fn run_locked(config: Arc<Config>, keys: &Arc<Keys>) -> Result<()> {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
@@ -101,7 +103,7 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
 
 fn run_loaded(
     config: &Arc<Config>,
-    keys: &Keys,
+    keys: &Arc<Keys>,
     dataplane: &mut Dataplane,
     identity: Identity,
 ) -> Result<()> {
@@ -168,7 +170,7 @@ fn run_loaded(
     let threads = Threads { pulse, conductor };
     let reason = {
         let _inside = runtime.enter();
-        let config = Arc::clone(config);
+        let (config, keys) = (Arc::clone(config), Arc::clone(keys));
         reason::Reason::new(config, keys, dataplane, &threads, groups, checks, intent)
     };
     let result = match reason {

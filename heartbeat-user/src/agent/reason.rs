@@ -22,7 +22,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{
         mpsc::{self, UnboundedReceiver},
-        oneshot,
+        oneshot, watch,
     },
     time::MissedTickBehavior,
 };
@@ -34,6 +34,7 @@ use super::{
     journal::Journal,
     operate::{Operator, Origin},
     ping,
+    refusals::Refusals,
     view::{self, Shared, View},
 };
 use crate::{
@@ -64,6 +65,8 @@ pub(super) struct Reason<'a> {
     pub(super) dataplane: &'a mut Dataplane,
     local: LocalView,
     pub(super) operator: Arc<Operator>,
+    /// Where the channel between agents finds the keys.
+    pub(super) keys: watch::Sender<Arc<Keys>>,
     link_watch: Option<LinkWatch>,
     pub(super) view: Shared,
     journal: Journal,
@@ -76,7 +79,8 @@ pub(super) struct Reason<'a> {
     pub(super) meter: Meter,
     /// What hooks were told of each peer last.
     hooked: HashMap<NodeId, PeerState>,
-    exchange: Exchange,
+    pub(super) exchange: Exchange,
+    refusals: Refusals,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
     /// What was carried out of what operators decided.
@@ -117,7 +121,7 @@ impl Signals {
 impl<'a> Reason<'a> {
     pub(super) fn new(
         config: Arc<Config>,
-        keys: &Keys,
+        keys: Arc<Keys>,
         dataplane: &'a mut Dataplane,
         threads: &Threads,
         groups: Groups,
@@ -130,7 +134,7 @@ impl<'a> Reason<'a> {
         let stats = Arc::clone(&pulse.stats);
         let view = View::new(
             Arc::clone(&config),
-            config.digest(keys.active.1),
+            Arc::clone(&keys),
             Arc::clone(&stats),
             dataplane,
             groups,
@@ -139,7 +143,7 @@ impl<'a> Reason<'a> {
         let (fetched_sender, fetched) = mpsc::unbounded_channel();
         let exchange = Exchange::new(
             Arc::clone(&config),
-            keys.clone(),
+            Arc::clone(&keys),
             dataplane.peer_rows()?,
             fetched_sender,
         );
@@ -151,7 +155,7 @@ impl<'a> Reason<'a> {
         let applied = applied.collect();
         let operator = Arc::new(Operator {
             config: Arc::clone(&config),
-            keys: keys.clone(),
+            keys: Arc::clone(&keys),
             directives: pulse.directives().clone(),
             orders: orders.clone(),
             view: Arc::clone(&view),
@@ -161,6 +165,7 @@ impl<'a> Reason<'a> {
             rows: dataplane.peer_rows()?,
             turns: Arc::default(),
         });
+        let refusals = Refusals::new(dataplane.peer_rows()?);
         let meter = Meter::new(config.load.clone());
         if intent == Intent::Empty {
             operator.go_on_draining();
@@ -183,6 +188,7 @@ impl<'a> Reason<'a> {
             dataplane,
             local,
             operator,
+            keys: watch::Sender::new(keys),
             link_watch,
             view,
             journal: Journal::default(),
@@ -194,6 +200,7 @@ impl<'a> Reason<'a> {
             meter,
             hooked: HashMap::new(),
             exchange,
+            refusals,
             fetched,
             applied,
             last_beat: clock::now(),
@@ -220,7 +227,7 @@ impl<'a> Reason<'a> {
         let (asked_sender, mut asked) = mpsc::channel(16);
         tokio::spawn(server::serve(listener, asked_sender));
         let (peers_sender, mut peers_asked) = mpsc::channel(16);
-        let keys = &self.operator.keys;
+        let keys = self.keys.subscribe();
         let serving = tokio::spawn(peering::serve(&self.config, keys, peers_sender));
         // Well within the time after which peers take this side to be stalled.
         let beat = (self.config.agent_stall / 8)
@@ -321,8 +328,13 @@ impl<'a> Reason<'a> {
             // The conductor fails only when it has ended, and then there is nothing to announce.
             let _ = self.orders.send(Order::Reassert);
         }
-        let view = view::lock(&self.view);
-        self.exchange.look(|peer| view.groups.known(peer));
+        {
+            let view = view::lock(&self.view);
+            self.exchange.look(|peer| view.groups.known(peer));
+        }
+        for refused in self.refusals.look(&self.config, now) {
+            self.note(now, refused);
+        }
     }
 
     fn health_notice(&mut self, notice: Notice, hooks: &Hooks) {
@@ -431,7 +443,7 @@ impl<'a> Reason<'a> {
     }
 
     /// Lets the peers know what is new here.
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         if let Some(number) = view::lock(&self.view).groups.publish() {
             self.directives.tell(Directive::Report { number });
         }
@@ -724,7 +736,7 @@ impl<'a> Reason<'a> {
         Ok(())
     }
 
-    fn note(&mut self, at: Boottime, what: What) {
+    pub(super) fn note(&mut self, at: Boottime, what: What) {
         log::info!("{what}");
         self.journal.add(at, what);
     }

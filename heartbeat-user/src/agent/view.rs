@@ -19,11 +19,11 @@ use heartbeat_core::{
     peer::PeerState,
 };
 
-use super::{groups::Groups, vitals::Vitals};
+use super::{groups::Groups, refusals::ethernet, vitals::Vitals};
 use crate::{
     clock,
     conductor::Told,
-    config::{Config, Group, Node, Role, Vip},
+    config::{Config, Group, Node, Role, Vip, key::Keys},
     control::protocol::{self, DownTrace, What},
     dataplane::{Dataplane, GuardView, LeaseSlots, PeerRows},
     load::late::Host,
@@ -33,8 +33,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct View {
     config: Arc<Config>,
-    /// That of the configuration.
-    digest: u32,
+    keys: Arc<Keys>,
+    /// Those of the configuration under each of the keys.
+    digests: Vec<u32>,
     stats: Arc<PulseStats>,
     rows: PeerRows,
     slots: LeaseSlots,
@@ -82,11 +83,12 @@ struct VipView {
 impl View {
     pub(super) fn new(
         config: Arc<Config>,
-        digest: u32,
+        keys: Arc<Keys>,
         stats: Arc<PulseStats>,
         dataplane: &Dataplane,
-        groups: Groups,
+        mut groups: Groups,
     ) -> anyhow::Result<Self> {
+        groups.rekey(described(&keys));
         let links = config.links.len();
         let peers = config.peers().map(|peer| PeerView {
             node: peer.id,
@@ -102,7 +104,8 @@ impl View {
             peers: peers.collect(),
             vips: vips.collect(),
             groups,
-            digest,
+            digests: config.digests(&keys),
+            keys,
             config,
             stats,
             rows: dataplane.peer_rows()?,
@@ -118,12 +121,51 @@ impl View {
     }
 
     /// The configuration has changed. Groups and addresses that there were keep their places.
-    pub(super) fn replan(&mut self, config: Arc<Config>, digest: u32, guard: GuardView) {
-        self.digest = digest;
+    pub(super) fn replan(&mut self, config: Arc<Config>, guard: GuardView) {
+        self.digests = config.digests(&self.keys);
         self.vips.resize_with(config.vips.len(), VipView::default);
         self.groups.replan(Arc::clone(&config));
         self.guard = guard;
         self.config = config;
+    }
+
+    /// The keys have changed. Returns which there are.
+    pub(super) fn rekey(&mut self, keys: Arc<Keys>) -> protocol::Keys {
+        let described = described(&keys);
+        self.groups.rekey(described.clone());
+        self.digests = self.config.digests(&keys);
+        self.keys = keys;
+        described
+    }
+
+    /// That of the configuration, as this node's heartbeats say it.
+    fn digest(&self) -> u32 {
+        self.digests.first().copied().unwrap_or_default()
+    }
+
+    /// What a peer says of its configuration; as this node would say it, if it is the same.
+    fn digest_of(&self, row: &PeerRow) -> u32 {
+        match row.config_generation {
+            // Without an agent it is something else.
+            _ if row.incarnation == 0 => 0,
+            same if self.digests.contains(&same) => self.digest(),
+            other => other,
+        }
+    }
+
+    /// The mark of the keys that a node takes and, if an agent says it, the id of the one that it seals with; as
+    /// far as is known now.
+    pub(super) fn keys_of(&self, node: NodeId) -> Option<(u32, Option<u8>)> {
+        let Some(peer) = self.peers.iter().position(|peer| peer.node == node) else {
+            return Some((self.keys.mark(), Some(self.keys.active.0)));
+        };
+        let row = self.latest(peer);
+        match self.groups.keys(node) {
+            _ if !self.is_awake(node) => None,
+            _ if row.incarnation == 0 => Some((row.config_generation, None)),
+            keys => keys.map(|keys| (keys.mark, Some(keys.seals))),
+        }
+        .filter(|(mark, _)| *mark != 0)
     }
 
     /// Whether a peer's agent is there, as far as is known.
@@ -352,7 +394,8 @@ impl View {
                 .collect(),
             vips: self.vips(now),
             maintenance: self.groups.maintenance(),
-            config: self.digest,
+            config: self.digest(),
+            keys: Some(described(&self.keys)),
             groups: config
                 .groups
                 .iter()
@@ -413,17 +456,18 @@ impl View {
                     _ => PeerState::Up,
                 };
                 let state = state.name();
-                (state, self.state, self.digest, owned, health)
+                (state, self.state, self.digest(), owned, health)
             }
             Some((peer, row)) => {
                 let said =
                     u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire);
                 let state = self.peers[peer].state.name();
                 let health = Health(row.health);
-                (state, said, row.config_generation, row.groups_owned, health)
+                (state, said, self.digest_of(&row), row.groups_owned, health)
             }
         };
         let row = row.filter(|row| row.incarnation != 0);
+        let keys = self.keys_of(node.id);
         let failing = self.failing(node.id, health);
         let complaint = match peer {
             None => self.vitals.complaint(),
@@ -437,6 +481,8 @@ impl View {
             state: state.to_owned(),
             agent: agent.name().to_owned(),
             config,
+            key: keys.and_then(|(_, seals)| seals),
+            same_keys: keys.map(|(mark, _)| mark == self.keys.mark()),
             groups,
             load: match peer {
                 None => self.vitals.load(),
@@ -460,7 +506,7 @@ impl View {
         });
         let own: Vec<String> = own.collect();
         let peer = self.peers.iter().position(|peer| peer.node == node);
-        let differs = peer.is_some_and(|peer| self.latest(peer).config_generation != self.digest);
+        let differs = peer.is_some_and(|peer| self.digest_of(&self.latest(peer)) != self.digest());
         // Who may have other checks than we tells their names only in its report, which comes later.
         let said = self.groups.failing(node).filter(|_| differs);
         said.filter(|said| said.len() == own.len()).unwrap_or(own)
@@ -477,6 +523,9 @@ impl View {
             late_replies: row.late_replies,
             answered: row.answered,
             deadlines: row.deadlines,
+            bad_macs: row.bad_macs,
+            unknown_keys: row.unknown_keys,
+            refused_from: (row.refused_at != 0).then(|| ethernet(row.refused_from)),
         }
     }
 
@@ -560,6 +609,14 @@ impl View {
         self.config
             .node(node)
             .map_or_else(|| node.0.to_string(), |node| node.name.clone())
+    }
+}
+
+fn described(keys: &Keys) -> protocol::Keys {
+    protocol::Keys {
+        seals: keys.active.0,
+        takes: keys.ids(),
+        mark: keys.mark(),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod ping;
 mod quantile;
 mod render;
 pub mod resource;
+pub mod rotate;
 pub mod simulate;
 mod situation;
 pub mod status;

@@ -6,12 +6,13 @@ use aya::{
     maps::{Array, HashMap, Map},
 };
 use heartbeat_common::{
-    maps::{self, Address, GuardRow, Key, MAX_VIPS, PeerSlot},
+    maps::{self, Address, GuardRow, Key, Local, MAX_KEYS, MAX_VIPS, PeerSlot},
+    siphash::SipKey,
     time::Boottime,
 };
 
 use super::{Heritage, Setup, SetupGuard};
-use crate::clock;
+use crate::{clock, config::key};
 
 /// Returns when the acceptor begins to vote. `indices` are those of the links' interfaces, `guarded` those of the guards'.
 pub(super) fn fill(
@@ -21,10 +22,14 @@ pub(super) fn fill(
     indices: &[u32],
     guarded: &[u32],
 ) -> Result<Boottime> {
-    let mut keys: Array<_, Key> = map(ebpf, "keys")?.try_into()?;
-    for (id, key) in &setup.keys {
-        keys.set(Key::slot(*id), Key::new(*id, *key), 0)?;
-    }
+    rekey(ebpf, &[], &setup.keys)?;
+    // Without an agent that says more, answers tell which keys are taken here.
+    let mut local: Array<_, Local> = map(ebpf, "local")?.try_into()?;
+    let silent = Local {
+        config_generation: key::mark(&setup.keys),
+        ..Local::default()
+    };
+    local.set(0, silent, 0)?;
     let mut links: HashMap<_, Address, maps::Link> = map(ebpf, "links")?.try_into()?;
     for (link, index) in setup.links.iter().zip(indices) {
         let value = maps::Link {
@@ -53,6 +58,34 @@ pub(super) fn fill(
     };
     config.set(0, value, 0)?;
     Ok(votes_from)
+}
+
+/// Has the programs take `new` keys instead of `old` ones: all of them or, on a failure, none.
+pub(super) fn rekey(ebpf: &mut Ebpf, old: &[(u8, SipKey)], new: &[(u8, SipKey)]) -> Result<()> {
+    let mut keys: Array<_, Key> = map(ebpf, "keys")?.try_into()?;
+    let (was, is) = (slots(old), slots(new));
+    let changed = (0..).zip(was.iter().zip(&is));
+    for (slot, (_, key)) in changed.filter(|(_, (was, is))| was != is) {
+        // Empty in between: the kernel copies a value word by word while packets come, and a mixture of two keys is
+        // none.
+        let written = keys.set(slot, Key::default(), 0);
+        if let Err(error) = written.and_then(|()| keys.set(slot, *key, 0)) {
+            for (slot, key) in (0..).zip(was) {
+                keys.set(slot, key, 0)?;
+            }
+            return Err(error).context("could not write the map `keys`");
+        }
+    }
+    Ok(())
+}
+
+/// The map `keys` with these.
+fn slots(keys: &[(u8, SipKey)]) -> [Key; MAX_KEYS] {
+    let mut slots = [Key::default(); MAX_KEYS];
+    for (id, key) in keys {
+        slots[Key::slot(*id) as usize] = Key::new(*id, *key);
+    }
+    slots
 }
 
 /// Lets the acceptor abstain from now on for as long as a lease may last; returns until when.

@@ -36,7 +36,7 @@ pub use pins::{Claim, Pins};
 pub use setup::{Setup, SetupGuard, SetupLink};
 pub use view::{GuardView, LocalView, PeerRows};
 
-use crate::config::XdpMode;
+use crate::config::{XdpMode, key};
 pub use heritage::guarded;
 use heritage::{Heritage, KEPT};
 
@@ -193,6 +193,16 @@ impl Dataplane {
         }
         // What an earlier configuration needed and this one does not.
         pins.remove_all_but(|name| !name.starts_with("link_") || used.iter().any(|pin| pin == name))
+    }
+
+    /// Takes these keys from others instead of those so far, from the next packet on: all of them or, on a failure,
+    /// none.
+    pub fn take_keys(&mut self, keys: &[(u8, SipKey)]) -> Result<()> {
+        let Self { ebpf, setup, .. } = self;
+        fill::rekey(ebpf, &setup.keys, keys)?;
+        key::wipe(&mut setup.keys);
+        setup.keys = keys.to_vec();
+        Ok(())
     }
 
     /// Guards further addresses, closed, also on interfaces that had none so far.

@@ -225,6 +225,11 @@ impl LocalView {
         self.change(|local| local.groups_owned = groups);
     }
 
+    /// The kernel seals probes with the key of this id from now on.
+    pub fn set_key(&self, id: u8) {
+        self.change(|local| local.key_id = id);
+    }
+
     /// The number of this agent's latest report.
     pub fn set_report(&self, number: u32) {
         self.change(|local| local.report = number);

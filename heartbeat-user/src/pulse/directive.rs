@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use anyhow::Result;
-use heartbeat_common::wire::NodeId;
+use heartbeat_common::{siphash::SipKey, wire::NodeId};
 use heartbeat_core::{cluster::Intent, group::Note, report::Report};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -41,6 +41,11 @@ pub enum Directive {
     /// This agent's latest report has this number from now on.
     Report {
         number: u32,
+    },
+    /// Seal with this key, which the kernel takes already and under which the configuration has this digest.
+    Rekey {
+        key: (u8, SipKey),
+        generation: u32,
     },
     /// The configuration has changed.
     Replan(Box<Replan>),

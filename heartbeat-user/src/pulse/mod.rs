@@ -387,6 +387,11 @@ impl<S: Sink> Body<S> {
                 }
                 Directive::Report { number } => self.local.set_report(number),
                 Directive::Replan(new) => self.replan(*new),
+                Directive::Rekey { key, generation } => {
+                    self.own_vote.seal_with(key);
+                    self.local.set_key(key.0);
+                    self.local.set_generation(generation);
+                }
                 Directive::Intend(intent) => self.cluster.intend(intent),
                 Directive::Stop => return true,
             }

@@ -6,10 +6,15 @@ mod bounds;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener},
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    task::AbortHandle,
+};
 
 use super::{AskError, PeerAsked, ask, frame::Hello, serve, socket};
 use crate::config::{Config, key::Keys};
@@ -80,8 +85,10 @@ impl Net {
     /// Starts an agent on node b that takes `keys`, and waits until it greets on link `link`.
     async fn agent(&self, keys: &Keys, link: u8) -> Agent {
         let (sender, asked) = mpsc::channel(64);
+        let (taken, keys) = watch::channel(Arc::new(keys.clone()));
         let server = tokio::spawn(serve(&self.config("b"), keys, sender));
         let agent = Agent {
+            taken,
             asked,
             server: server.abort_handle(),
         };
@@ -96,6 +103,7 @@ impl Net {
 
 /// An agent's channel. It ends with this.
 struct Agent {
+    taken: watch::Sender<Arc<Keys>>,
     asked: mpsc::Receiver<PeerAsked>,
     server: AbortHandle,
 }
@@ -278,8 +286,10 @@ async fn ipv6_links_work() {
         config
     };
     let (sender, asked) = mpsc::channel(1);
-    let server = tokio::spawn(serve(&on_ipv6("b"), &keys, sender));
+    let (taken, now) = watch::channel(Arc::new(keys.clone()));
+    let server = tokio::spawn(serve(&on_ipv6("b"), now, sender));
     let mut agent = Agent {
+        taken,
         asked,
         server: server.abort_handle(),
     };
