@@ -115,3 +115,62 @@ fn takes(mark: u32, key: Key, others: &[Key]) -> bool {
     let with = |other: &Key| mark == key::mark(&[key, *other]);
     mark == key::mark(&[key]) || others.iter().filter(|other| **other != key).any(with)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const A: &str = "1 000102030405060708090a0b0c0d0e0f\n";
+    const B: &str = "2 f0e1d2c3b4a5968778695a4b3c2d1e0f\n";
+    const OTHER_A: &str = "1 0000000000000000000000000000000f\n";
+
+    fn keys(lines: &[&str]) -> Keys {
+        Keys::parse(&lines.concat(), Path::new("/k")).unwrap()
+    }
+
+    #[test]
+    fn the_key_in_use_must_stay() {
+        let good: [(&[&str], &[&str]); 6] = [
+            (&[A], &[A, B]),
+            (&[A, B], &[B, A]),
+            (&[B, A], &[B]),
+            // Turned back, and caught up with.
+            (&[B, A], &[A, B]),
+            (&[A, B], &[A]),
+            (&[A], &[B, A]),
+        ];
+        for (old, new) in good {
+            follows(&keys(old), &keys(new)).unwrap();
+        }
+        let bad: [(&[&str], &[&str]); 3] = [(&[A], &[B]), (&[A, B], &[B]), (&[A], &[OTHER_A])];
+        for (old, new) in bad {
+            let error = follows(&keys(old), &keys(new)).unwrap_err().to_string();
+            assert!(
+                error.contains("key 1 is in use") && error.contains("--rotate"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_peer_is_left_behind() {
+        let (a, ab, ba, b) = (keys(&[A]), keys(&[A, B]), keys(&[B, A]), keys(&[B]));
+        let tried =
+            |old: &Keys, new: &Keys, peer: &Keys, seals| keeps_up(old, new, peer.mark(), seals);
+        // To use a key takes peers that have it.
+        for peer in [&ab, &ba, &b] {
+            tried(&ab, &ba, peer, Some(1)).unwrap();
+        }
+        for peer in [&a, &keys(&[OTHER_A]), &keys(&[OTHER_A, B])] {
+            let error = tried(&ab, &ba, peer, None).unwrap_err().to_string();
+            assert!(error.contains("does not take key 2"), "{error}");
+        }
+        // To add one takes nothing, to remove one that nobody uses it.
+        tried(&a, &ab, &a, Some(1)).unwrap();
+        tried(&ba, &b, &ba, Some(2)).unwrap();
+        tried(&ba, &b, &ba, None).unwrap();
+        let error = tried(&ba, &b, &ab, Some(1)).unwrap_err().to_string();
+        assert!(error.contains("still seals with key 1"), "{error}");
+    }
+}

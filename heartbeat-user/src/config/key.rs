@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn wiped_keys_are_gone() {
-        let mut keys = vec![(7, SipKey { k0: 1, k1: 2 })];
+        let mut keys = [(7, SipKey { k0: 1, k1: 2 })];
         wipe(&mut keys);
         assert_eq!(keys, [(0, SipKey { k0: 0, k1: 0 })]);
     }

@@ -190,6 +190,23 @@ async fn both_keys_are_taken_while_they_are_rotated() {
 }
 
 #[tokio::test]
+async fn keys_that_are_changed_count_from_the_next_connection_on() {
+    let net = Net::new(12, 1);
+    let mut agent = net.agent(&keys(OLD), 0).await;
+    let (old, new) = (keys(OLD), keys(NEW));
+    let (answer, ()) = tokio::join!(net.ask_b(&old, b"x"), async {
+        // Asked under the old key, answered under it, whatever comes in between.
+        let asked = agent.next().await;
+        agent.taken.send_replace(Arc::new(new.clone()));
+        asked.answer.send(b"y".to_vec()).unwrap();
+    });
+    assert_eq!(answer.unwrap(), b"y");
+    let (answer, ()) = tokio::join!(net.ask_b(&new, b"x"), agent.answer_one());
+    assert_eq!(answer.unwrap(), b"1 asked x");
+    net.ask_b(&old, b"x").await.unwrap_err();
+}
+
+#[tokio::test]
 async fn another_key_is_refused_and_the_error_says_what_to_compare() {
     let net = Net::new(3, 1);
     let mut agent = net.agent(&keys(OLD), 0).await;
