@@ -4,6 +4,10 @@
 use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use aya::{
+    programs::ProgramInfo,
+    sys::{Stats, enable_stats},
+};
 use heartbeat_common::{
     siphash::SipKey,
     wire::{Incarnation, LeaseEntry, NodeId},
@@ -86,6 +90,13 @@ fn kinds(cluster: &Cluster) -> Result<Vec<(&'static str, Vec<Vec<u8>>, &'static 
     ])
 }
 
+/// How often the target's responder ran, and for how many nanoseconds, the kernel's readings of its clock included.
+fn runs(cluster: &Cluster) -> Result<(u64, u64)> {
+    let pin = cluster.node(TARGET)?.pins.path().join("prog_responder");
+    let info = ProgramInfo::from_pin(pin)?;
+    Ok((info.run_count(), info.run_time().as_nanos() as u64))
+}
+
 /// Lets a node die and come back. Returns by how much its deadline had passed when it was called dead.
 fn lateness(cluster: &mut Cluster, chronicle: &mut Chronicle) -> Result<Duration> {
     cluster.inject(VICTIM, Fault::Silent)?;
@@ -107,6 +118,8 @@ fn floods_delay_no_detection_and_lose_no_lease() -> Result<()> {
     play(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, TARGET, SOON)?;
+        // Counts how long the programs run, while it is open.
+        let _statistics = enable_stats(Stats::RunTime)?;
         let mut all = Chronicle::begin(cluster)?;
         let begun_at = boottime();
         let kinds = kinds(cluster)?;
@@ -116,6 +129,7 @@ fn floods_delay_no_detection_and_lose_no_lease() -> Result<()> {
         for (kind, frames, counter) in kinds {
             let mut chronicle = Chronicle::begin(cluster)?;
             let before = cluster.node(TARGET)?.counter(counter)?;
+            let ran = runs(cluster)?;
             let flood = Flood::start(cluster.switch().namespace(), &port, frames)?;
             observe(SPAN, || cluster.check_agents())?;
             let late = lateness(cluster, &mut chronicle)?;
@@ -127,10 +141,13 @@ fn floods_delay_no_detection_and_lose_no_lease() -> Result<()> {
                 counted = cluster.node(TARGET)?.counter(counter)? - before;
                 Ok(counted >= sent.frames / 2)
             })?;
+            let now = runs(cluster)?;
             eprintln!(
-                "{kind}: {:.0} frames a second, {counted} of {} judged; {VICTIM} called dead {late:?} after its deadline",
+                "{kind}: {:.0} frames a second, {counted} of {} judged in {} ns each; {VICTIM} called dead {late:?} \
+                 after its deadline",
                 sent.rate(),
-                sent.frames
+                sent.frames,
+                (now.1 - ran.1) / (now.0 - ran.0).max(1)
             );
             ensure!(sent.frames > 10_000, "{sent:?} is no flood");
         }
