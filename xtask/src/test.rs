@@ -28,9 +28,10 @@ use crate::{
 const RIG: &str = "heartbeat-tests";
 /// Its programs that load the machine, or ask for more punctuality than a machine has that does two things
 /// at once.
-const ALONE: [&str; 9] = [
+const ALONE: [&str; 10] = [
     "apache",
     "detection",
+    "floods",
     "hostile",
     "kernel_differential",
     "kernel_timer",
