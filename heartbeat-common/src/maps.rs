@@ -27,8 +27,16 @@ pub const RTT_RING: usize = 16;
 pub const MAX_GROUPS: usize = 1_024;
 /// Addresses that one node guards.
 pub const MAX_VIPS: usize = 256;
+/// Entries of the `arrivals` map; a power of two.
+pub const ARRIVAL_SLOTS: usize = 64;
 /// Directory below which each instance has its pins.
 pub const PIN_ROOT: &str = "/sys/fs/bpf/heartbeat";
+
+/// Index in the `arrivals` map of what came in by the interface with this index.
+#[inline(always)]
+pub const fn arrival_slot(ifindex: u32) -> u32 {
+    ifindex % ARRIVAL_SLOTS as u32
+}
 
 /// An IPv6 address, or an IPv4 one as IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]

@@ -14,8 +14,8 @@ use aya_obj::{
 use heartbeat_common::{
     exits::{ExitEvent, MAX_WATCHED, WatchedProcess},
     maps::{
-        Address, Config, DeadlineEvent, GuardRow, Key, LeaseRow, Link, Local, MAX_GROUPS, MAX_KEYS,
-        MAX_ROWS, MAX_VIPS, PeerRow, PeerSlot, VoteEvent,
+        ARRIVAL_SLOTS, Address, Config, DeadlineEvent, GuardRow, Key, LeaseRow, Link, Local,
+        MAX_GROUPS, MAX_KEYS, MAX_ROWS, MAX_VIPS, PeerRow, PeerSlot, VoteEvent,
     },
     verdict,
     wire::MAX_LINKS,
@@ -53,7 +53,7 @@ fn holds_the_programs_under_a_licence_that_the_helpers_ask_for() {
         assert!(
             matches!(
                 object.programs[name].section,
-                ProgramSection::Xdp { frags: false, .. }
+                ProgramSection::Xdp { frags: true, .. }
             ),
             "{name}"
         );
@@ -133,6 +133,14 @@ fn holds_the_maps_with_the_layouts_of_the_contract() {
         4,
         size_of::<u64>(),
         verdict::COUNT,
+        0,
+    );
+    expect(
+        "arrivals",
+        BPF_MAP_TYPE_PERCPU_ARRAY,
+        4,
+        size_of::<u64>(),
+        ARRIVAL_SLOTS,
         0,
     );
     expect(
