@@ -8,14 +8,16 @@ mod address;
 mod interface;
 mod local_route;
 mod transport;
+mod xdp;
 
 use crate::net::IpPrefix;
 use nix::{errno::Errno, net::if_::if_indextoname};
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, os::fd::BorrowedFd};
 use transport::Transport;
 
 pub use interface::Interface;
 pub use transport::Failure;
+pub use xdp::{XdpPlace, XdpProgram};
 
 /// Why an address or an interface could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +137,43 @@ impl Netlink {
                 })
             }
             Err(failure) => Err(refused(action(), failure)),
+        }
+    }
+
+    /// The interface that has this index, whatever it is called now, with what it received. `None` if
+    /// there is none any more.
+    pub fn interface_at(&mut self, index: u32) -> Result<Option<Interface>, NetlinkError> {
+        self.transport
+            .interface_at(index)
+            .map_err(|failure| refused(format!("look up interface {index}"), failure))
+    }
+
+    /// Takes the XDP program at `place` from an interface. Refused where a BPF link holds it.
+    pub fn detach_xdp(&mut self, ifindex: u32, place: XdpPlace) -> Result<(), NetlinkError> {
+        let action = || format!("detach the XDP program of {}", name_of(ifindex));
+        self.transport
+            .detach_xdp(ifindex, place)
+            .map_err(|failure| refused(action(), failure))
+    }
+
+    /// Why the kernel does not take `program` at `place` of an interface, in its own words: only rtnetlink
+    /// has them. `None` if it would, or does not say. Nothing stays attached.
+    pub fn xdp_complaint(
+        &mut self,
+        ifindex: u32,
+        program: BorrowedFd<'_>,
+        place: XdpPlace,
+    ) -> Option<String> {
+        match self.transport.try_xdp(ifindex, program, place) {
+            Err(Failure::Refused { detail, .. }) => detail,
+            Err(_) => None,
+            Ok(()) => {
+                // It just became possible. Whoever asks again will have it.
+                if let Err(error) = self.detach_xdp(ifindex, place) {
+                    log::warn!("{error}");
+                }
+                None
+            }
         }
     }
 }
