@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod dataplane;
 pub mod decisions;
+pub mod follow;
 pub mod health;
 pub mod hooks;
 pub mod import;

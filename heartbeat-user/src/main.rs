@@ -30,6 +30,9 @@ enum Command {
     Run {
         #[command(flatten)]
         config: ConfigArgs,
+        /// Take other XDP programs off the interfaces, if there are any
+        #[arg(long)]
+        replace: bool,
     },
     /// Check a configuration and show what it means
     Check {
@@ -177,6 +180,9 @@ enum Command {
         /// How to attach; the configuration's way if absent
         #[arg(long)]
         mode: Option<XdpMode>,
+        /// Take another XDP program off the interface, if there is one
+        #[arg(long)]
+        replace: bool,
     },
     /// Make this host a witness, which votes and serves nothing: load the responder from flags alone
     Witness(witness::Witness),
@@ -282,7 +288,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Run { config } => agent::run(config.load()?)?,
+        Command::Run { config, replace } => agent::run(config.load()?, replace)?,
         Command::Check { config } => return check::check(&config.config, config.node.as_deref()),
         Command::Import(flags) => flags.run()?,
         Command::Keygen { output, force } => keygen::keygen(&output, force)?,
@@ -362,8 +368,10 @@ fn run(command: Command) -> Result<ExitCode> {
             iface,
             config,
             mode,
+            replace,
         } => {
-            load::load(&config.config, config.node.as_deref(), &iface, mode)?;
+            let (path, node) = (&config.config, config.node.as_deref());
+            load::load(path, node, &iface, mode, replace)?;
         }
         Command::Witness(flags) => flags.load()?,
         Command::Unload { instance } => load::unload(instance.as_deref())?,

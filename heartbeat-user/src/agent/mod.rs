@@ -4,6 +4,7 @@ mod exchange;
 mod groups;
 mod journal;
 mod lock;
+mod loss;
 mod operate;
 mod performers;
 mod ping;
@@ -30,6 +31,7 @@ use crate::{
     config::{Config, Group, key::Keys},
     control::server,
     dataplane::{Dataplane, Setup},
+    follow::{self, Follower, News},
     health::{Checks, Means, Notice},
     incarnation,
     pulse::{Directive, Directives, Identity, Pulse, Sink},
@@ -52,29 +54,33 @@ enum Report {
         error: anyhow::Error,
     },
     Conductor(Told),
+    Interface(News),
 }
 
-/// Runs the agent until it is told to stop.
-pub fn run(config: Config) -> Result<()> {
+/// Runs the agent until it is told to stop. With `replace` XDP programs of others give way.
+pub fn run(config: Config, replace: bool) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("the agent loads kernel programs and moves addresses: run it as root");
     }
     let keys = Keys::load(&config.key)?;
     let lock = InstanceLock::take(&config.lock(), &config.instance)?;
-    let result = run_locked(Arc::new(config.clone()), &keys);
+    let result = run_locked(Arc::new(config.clone()), &keys, replace);
     // Only then, so that nobody starts while we still take down.
     let _ = fs::remove_file(config.socket());
     drop(lock);
     result
 }
 
-fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
+fn run_locked(config: Arc<Config>, keys: &Keys, replace: bool) -> Result<()> {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
     let incarnation = incarnation::next(&config.state_dir())?;
     let nonce = getrandom::u64().context("could not get a random number from the kernel")?;
-    let setup = Setup::new(&config, keys);
+    let setup = Setup {
+        replace,
+        ..Setup::new(&config, keys)
+    };
     let mut dataplane = Dataplane::load(setup, |inherited, stale| {
         conductor::sweep(&config, inherited, stale)
     })?;
@@ -141,6 +147,7 @@ fn run_loaded(
     };
     let agents = Agents::new(places).with_watcher(watcher);
     runtime.spawn(performers::perform(agents, orders.clone(), work_inbox));
+    let (news, follow_orders) = (reports.clone(), orders.clone());
     let sink = Wires { orders, reports };
     // Before anything is decided: what an operator wanted, and that nothing is known of the health yet.
     let intent = operate::remembered(config);
@@ -165,7 +172,25 @@ fn run_loaded(
             return Err(error);
         }
     };
-    let threads = Threads { pulse, conductor };
+    let follow_ends = follow::Ends {
+        directives: pulse.directives().clone(),
+        orders: follow_orders,
+        report: move |told| drop(news.send(Report::Interface(told))),
+    };
+    let follower = Follower::start(config, dataplane, pulse.bound.clone(), follow_ends);
+    let follower = match follower {
+        Ok(follower) => follower,
+        Err(error) => {
+            pulse.stop();
+            conductor.stop();
+            return Err(error);
+        }
+    };
+    let threads = Threads {
+        follower,
+        pulse,
+        conductor,
+    };
     let reason = {
         let _inside = runtime.enter();
         let config = Arc::clone(config);
@@ -214,6 +239,7 @@ fn inherited_groups(config: &Config, addresses: &[Option<Boottime>]) -> Vec<Opti
 
 /// The threads beside tokio's.
 struct Threads {
+    follower: Follower,
     pulse: Pulse,
     conductor: Conductor,
 }
@@ -246,6 +272,7 @@ impl Threads {
         while !self.is_drained(until) {
             thread::sleep(Duration::from_millis(1));
         }
+        self.follower.stop();
         self.pulse.stop();
         self.conductor.stop();
     }

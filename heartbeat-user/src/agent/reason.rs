@@ -45,6 +45,7 @@ use crate::{
         server,
     },
     dataplane::{Dataplane, LocalView},
+    follow::Bell,
     health::{Checks, Notice, Turn},
     hooks::{Ended, Hooks, Variables},
     load::{
@@ -65,6 +66,7 @@ pub(super) struct Reason<'a> {
     local: LocalView,
     pub(super) operator: Arc<Operator>,
     link_watch: Option<LinkWatch>,
+    pub(super) follower: Bell,
     pub(super) view: Shared,
     journal: Journal,
     kernel_log: Option<EbpfLogger<&'static dyn Log>>,
@@ -124,7 +126,9 @@ impl<'a> Reason<'a> {
         (checks, notices): (Checks, UnboundedReceiver<Notice>),
         intent: Intent,
     ) -> Result<Self> {
-        let Threads { pulse, conductor } = threads;
+        let Threads {
+            pulse, conductor, ..
+        } = threads;
         let orders = conductor.orders();
         let local = dataplane.local()?;
         let stats = Arc::clone(&pulse.stats);
@@ -168,7 +172,8 @@ impl<'a> Reason<'a> {
         let link_watch = LinkWatch::open()
             .inspect_err(|error| {
                 log::warn!(
-                    "addresses will not be announced anew when a link comes back: {error:#}"
+                    "addresses will not be announced anew when a link comes back, and changes of links \
+                     are noticed late: {error:#}"
                 );
             })
             .ok();
@@ -184,6 +189,7 @@ impl<'a> Reason<'a> {
             local,
             operator,
             link_watch,
+            follower: threads.follower.bell(),
             view,
             journal: Journal::default(),
             kernel_log,
@@ -259,7 +265,7 @@ impl<'a> Reason<'a> {
                 reading = self.meter.next() => self.measured(reading),
                 host = host.next() => self.looked(host),
                 () = decided.notified() => self.apply_decisions(),
-                up = came_up(&mut self.link_watch) => self.link_came_up(up),
+                change = changed(&mut self.link_watch) => self.link_changed(change),
                 Some(ended) = ended.recv() => self.hook_ended(ended),
                 _ = signals.terminate.recv(), if draining.is_none() => {
                     draining = Some(self.drain(&threads));
@@ -463,6 +469,10 @@ impl<'a> Reason<'a> {
                 self.vip_hooks(&told, hooks);
                 self.publish();
             }
+            Report::Interface(news) => {
+                let what = view::lock(&self.view).interface(news);
+                self.note(clock::now(), what);
+            }
             Report::OwnVoteFailed { at, error } => {
                 log::error!(
                     "at {at}: this node's own acceptor could not be asked, so only the others' votes \
@@ -662,12 +672,18 @@ impl<'a> Reason<'a> {
         Response::Report(Box::new(view.groups.published().clone()))
     }
 
-    /// Neighbours behind a link that was away may have missed where our addresses are.
-    fn link_came_up(&mut self, up: Result<u32>) {
-        match up {
-            Ok(_) => drop(self.orders.send(Order::Reassert)),
+    /// Something changed about an interface. Neighbours behind one that was away may have missed where our
+    /// addresses are.
+    fn link_changed(&mut self, change: Result<Option<u32>>) {
+        match change {
+            Ok(up) => {
+                self.follower.look();
+                if up.is_some() {
+                    let _ = self.orders.send(Order::Reassert);
+                }
+            }
             Err(error) => {
-                log::warn!("links are not watched any more: {error:#}");
+                log::warn!("changes of links are noticed late from here on: {error:#}");
                 self.link_watch = None;
             }
         }
@@ -730,8 +746,8 @@ impl<'a> Reason<'a> {
     }
 }
 
-/// Waits for a link to come up; for ever where none is watched.
-async fn came_up(watch: &mut Option<LinkWatch>) -> Result<u32> {
+/// Waits for a link to change; for ever where none is watched.
+async fn changed(watch: &mut Option<LinkWatch>) -> Result<Option<u32>> {
     match watch {
         Some(watch) => watch.next().await,
         None => std::future::pending().await,

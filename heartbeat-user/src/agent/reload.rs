@@ -61,6 +61,8 @@ impl Reason<'_> {
         let known = self.config.served().len();
         let guards = merged.served().iter().skip(known).map(SetupGuard::of);
         self.dataplane.guard_more(guards.collect())?;
+        let guards = self.dataplane.guards().to_vec();
+        self.follower.guard(guards, self.dataplane.guard()?);
         let replan = Replan::new(&merged, &self.operator.keys, self.dataplane.guard()?);
         let (slots, rows) = (self.dataplane.slots()?, self.dataplane.peer_rows()?);
         let digest = merged.digest(self.operator.keys.active.1);

@@ -2,6 +2,7 @@
 //! conductor tells, and turned into events and into a status.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -19,13 +20,14 @@ use heartbeat_core::{
     peer::PeerState,
 };
 
-use super::{groups::Groups, vitals::Vitals};
+use super::{groups::Groups, loss::Losses, vitals::Vitals};
 use crate::{
     clock,
     conductor::Told,
     config::{Config, Group, Node, Role, Vip},
     control::protocol::{self, DownTrace, What},
-    dataplane::{Dataplane, GuardView, LeaseSlots, PeerRows},
+    dataplane::{Attachment, Dataplane, GuardView, LeaseSlots, PeerRows},
+    follow::News,
     load::late::Host,
     pulse::PulseStats,
 };
@@ -44,6 +46,9 @@ pub(super) struct View {
     quorate: bool,
     peers: Vec<PeerView>,
     vips: Vec<VipView>,
+    /// Those of the links, by name.
+    interfaces: BTreeMap<String, InterfaceView>,
+    losses: Losses,
     deaf_since: Option<Boottime>,
     /// For how long it was deaf before.
     deaf_for: Duration,
@@ -64,6 +69,13 @@ struct PeerView {
     node: NodeId,
     state: PeerState,
     links: Vec<LinkState>,
+}
+
+/// How heartbeats are taken on an interface, and what is wrong there.
+#[derive(Clone, Debug, Default)]
+struct InterfaceView {
+    attachment: Option<Attachment>,
+    problem: Option<String>,
 }
 
 /// Whose a lease is.
@@ -98,7 +110,17 @@ impl View {
             held: inherited.get(index).is_some_and(Option::is_some),
             error: None,
         });
+        let interfaces = config.local_links().zip(dataplane.attached());
+        let interfaces = interfaces.map(|(link, attachment)| {
+            let view = InterfaceView {
+                attachment: attachment.clone(),
+                problem: None,
+            };
+            (link.interface.to_owned(), view)
+        });
         Ok(Self {
+            interfaces: interfaces.collect(),
+            losses: Losses::default(),
             peers: peers.collect(),
             vips: vips.collect(),
             groups,
@@ -138,6 +160,7 @@ impl View {
 
     /// The host was looked at.
     pub(super) fn looked(&mut self, host: Host) {
+        self.losses.look(&self.rows, clock::now());
         let missed = self.stats.missed_ticks.load(Relaxed);
         self.vitals.looked(host, missed);
     }
@@ -272,6 +295,20 @@ impl View {
         }
     }
 
+    /// Takes in what became of an interface and says what happened.
+    pub(super) fn interface(&mut self, news: News) -> What {
+        let view = InterfaceView {
+            attachment: news.attachment,
+            problem: news.problem,
+        };
+        self.interfaces.insert(news.interface.clone(), view);
+        What::Interface {
+            interface: news.interface,
+            state: news.turn.name().to_owned(),
+            message: news.message,
+        }
+    }
+
     /// Takes in what the conductor told and says what happened.
     pub(super) fn told(&mut self, told: &Told) -> Option<What> {
         let name = |vip: usize| self.config.vips[vip].name.clone();
@@ -348,7 +385,7 @@ impl View {
             nodes: config
                 .nodes
                 .iter()
-                .map(|node| self.node(node, now, dataplane))
+                .map(|node| self.node(node, now))
                 .collect(),
             vips: self.vips(now),
             maintenance: self.groups.maintenance(),
@@ -387,18 +424,22 @@ impl View {
         }
     }
 
-    fn node(&self, node: &Node, now: Boottime, dataplane: &Dataplane) -> protocol::Node {
+    fn node(&self, node: &Node, now: Boottime) -> protocol::Node {
         let peer = self.peers.iter().position(|peer| peer.node == node.id);
         let links = node.addresses.iter().zip(&node.interfaces).enumerate();
-        let links = links.map(|(index, (address, interface))| protocol::Link {
-            link: index as u8,
-            interface: interface.clone(),
-            address: address.to_string(),
-            xdp_mode: peer
-                .is_none()
-                .then(|| dataplane.attached()[index].name().to_owned()),
-            state: peer.map(|peer| self.peers[peer].links[index].name().to_owned()),
-            peer: peer.map(|peer| self.peer_link(peer, index, now)),
+        let links = links.map(|(index, (address, interface))| {
+            let own = self.interfaces.get(interface).filter(|_| peer.is_none());
+            let attachment = own.and_then(|own| own.attachment.as_ref());
+            protocol::Link {
+                link: index as u8,
+                interface: interface.clone(),
+                address: address.to_string(),
+                xdp_mode: attachment.map(|now| now.how.name().to_owned()),
+                xdp_fallback: attachment.and_then(|now| now.fallback.clone()),
+                problem: own.and_then(|own| own.problem.clone()),
+                state: peer.map(|peer| self.peers[peer].links[index].name().to_owned()),
+                peer: peer.map(|peer| self.peer_link(peer, index, now)),
+            }
         });
         let row = peer.map(|peer| self.latest(peer));
         let (state, agent, config, groups, health) = match peer.zip(row) {
@@ -467,10 +508,12 @@ impl View {
     }
 
     fn peer_link(&self, peer: usize, link: usize, now: Boottime) -> protocol::PeerLink {
-        let row = self.rows.row(peer * self.config.links.len() + link);
+        let number = peer * self.config.links.len() + link;
+        let row = self.rows.row(number);
         let last_reply = (row.last_reply_at != 0).then(|| Boottime::from_nanos(row.last_reply_at));
         protocol::PeerLink {
             rtt_ns: row.rtt_ns,
+            loss: self.losses.of(number, &row),
             last_reply_age_ns: last_reply.map(|at| now.since(at).as_nanos() as u64),
             probes: row.probes_left,
             replies: row.replies,

@@ -319,6 +319,7 @@ impl<R: FnMut(Told)> Body<R> {
                 part: Part { group, resource },
             } => self.drive(group, |engine, out| engine.restart(resource, now, out)),
             Order::Replan { vips, groups } => self.replan(&vips, groups),
+            Order::Follow { interface } => self.follow(&interface),
             Order::Reassert => self.reassert(),
             Order::Quit => {}
         }
@@ -637,6 +638,29 @@ impl<R: FnMut(Told)> Body<R> {
             // The guard of one that is to stop is closed, and lets nothing out.
             if self.groups[group].wanted {
                 self.each_address(group, Held::reassert);
+            }
+        }
+        self.do_what_is_due();
+    }
+
+    /// Goes on with the interface that is called so now: puts back what is served there.
+    fn follow(&mut self, interface: &str) {
+        for group in 0..self.groups.len() {
+            for resource in 0..self.groups[group].kinds.len() {
+                let Kind::Address(vip) = self.groups[group].kinds[resource] else {
+                    continue;
+                };
+                if self.held[vip].vip.interface != interface {
+                    continue;
+                }
+                let lacked = self.held[vip].lacked();
+                self.held[vip].follow(&mut self.netlink);
+                if lacked {
+                    // It failed for want of the interface, and for nothing else.
+                    let now = clock::now();
+                    let resource = Some(resource);
+                    self.drive(group, |engine, out| engine.cleanup(resource, now, out));
+                }
             }
         }
         self.do_what_is_due();

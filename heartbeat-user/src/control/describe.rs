@@ -17,6 +17,9 @@ impl fmt::Display for What {
             } => {
                 write!(f, "node {node}: link {link} is {to} (was {from})")
             }
+            Self::Interface {
+                interface, message, ..
+            } => write!(f, "interface {interface}: {message}"),
             Self::Peer {
                 node,
                 from,

@@ -361,9 +361,15 @@ pub struct Link {
     pub link: u8,
     pub interface: String,
     pub address: String,
-    /// `native`, `skb`; only on the local node's links.
+    /// `native`, `skb`; only on the local node's links, and absent while the program is not attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xdp_mode: Option<String>,
+    /// Why it is not native where that was to be tried first; only on the local node's links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xdp_fallback: Option<String>,
+    /// What keeps the link from being used; only on the local node's links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// `unknown`, `up`, `suspect`, `down`; absent on the local node's links.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
@@ -378,6 +384,10 @@ pub struct PeerLink {
     /// Absent before the first reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reply_age_ns: Option<u64>,
+    /// Of the probes that left within the last half to whole minute, how many were not answered in time, per
+    /// mille; absent while there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<u16>,
     pub probes: u64,
     pub replies: u64,
     pub late_replies: u64,
@@ -516,6 +526,13 @@ pub enum What {
         decided_ns: u64,
         address_ns: u64,
         announced_ns: u64,
+    },
+    /// An interface of a link or an address is `missing`, `renamed`, `attached` (again), `failed`,
+    /// `not-running` or `running`.
+    Interface {
+        interface: String,
+        state: String,
+        message: String,
     },
     /// The address was given up.
     Release {

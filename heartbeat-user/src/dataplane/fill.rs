@@ -13,13 +13,14 @@ use heartbeat_common::{
 use super::{Heritage, Setup, SetupGuard};
 use crate::clock;
 
-/// Returns when the acceptor begins to vote. `indices` are those of the links' interfaces, `guarded` those of the guards'.
+/// Returns when the acceptor begins to vote. `indices` are those of the links' interfaces, `guarded` those of the guards';
+/// none has the index 0, which stands for one that is missing.
 pub(super) fn fill(
     ebpf: &mut Ebpf,
     setup: &Setup,
     heritage: Option<&Heritage>,
-    indices: &[u32],
-    guarded: &[u32],
+    indices: &[Option<u32>],
+    guarded: &[Option<u32>],
 ) -> Result<Boottime> {
     let mut keys: Array<_, Key> = map(ebpf, "keys")?.try_into()?;
     for (id, key) in &setup.keys {
@@ -28,7 +29,7 @@ pub(super) fn fill(
     let mut links: HashMap<_, Address, maps::Link> = map(ebpf, "links")?.try_into()?;
     for (link, index) in setup.links.iter().zip(indices) {
         let value = maps::Link {
-            ifindex: *index,
+            ifindex: index.unwrap_or_default(),
             link: link.id.0.into(),
         };
         links.insert(Address::from(link.address), value, 0)?;
@@ -90,7 +91,7 @@ fn fill_guards(
     ebpf: &mut Ebpf,
     setup: &Setup,
     heritage: Option<&Heritage>,
-    guarded: &[u32],
+    guarded: &[Option<u32>],
 ) -> Result<()> {
     let inherited = heritage.map_or(&[][..], |heritage| &heritage.guards);
     let wanted: Vec<Address> = setup
@@ -112,6 +113,7 @@ fn fill_guards(
         }
     }
     for (guard, ifindex) in setup.guards.iter().zip(guarded) {
+        let ifindex = ifindex.unwrap_or_default();
         let address = Address::from(guard.address.address);
         let old = inherited.iter().find(|(_, row)| row.address == address);
         let index = match old {
@@ -122,14 +124,14 @@ fn fill_guards(
         };
         used.push(index);
         // A lease for another group, or for another interface, opens nothing here.
-        let same = |row: &GuardRow| (row.ifindex, row.group) == (*ifindex, guard.group.0);
+        let same = |row: &GuardRow| (row.ifindex, row.group) == (ifindex, guard.group.0);
         let open_until = old
             .filter(|(_, row)| same(row))
             .map_or(0, |(_, row)| row.open_until);
         let row = GuardRow {
             address,
             open_until,
-            ifindex: *ifindex,
+            ifindex,
             group: guard.group.0,
             prefix_len: guard.address.len.into(),
             ..old.map_or_else(GuardRow::default, |(_, row)| *row)

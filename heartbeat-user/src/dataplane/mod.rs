@@ -6,12 +6,17 @@ mod acceptor;
 mod attach;
 mod exits;
 mod fill;
+mod hands;
 mod heritage;
+mod links;
 mod object;
+mod occupant;
 mod pidfd;
 pub mod pins;
+mod present;
 mod setup;
 mod view;
+mod xdp;
 
 use std::collections::BTreeMap;
 
@@ -30,15 +35,17 @@ use heartbeat_common::{
 };
 
 pub use acceptor::{LeaseSlots, OwnVote};
-pub use attach::Attached;
 pub use exits::{Exit, ProcessExits, WatchError};
+pub use hands::Hands;
 pub use pins::{Claim, Pins};
 pub use setup::{Setup, SetupGuard, SetupLink};
 pub use view::{GuardView, LocalView, PeerRows};
+pub use xdp::{Attached, Attachment};
 
 use crate::config::XdpMode;
 pub use heritage::guarded;
 use heritage::{Heritage, KEPT};
+use xdp::Wanted;
 
 /// Those that answer, stamp and guard. What tells of processes is loaded when it is asked for.
 const PROGRAMS: [&str; 4] = ["responder", "stamp_probe", "guard_ingress", "guard_egress"];
@@ -52,7 +59,7 @@ pub struct Dataplane {
     ebpf: Ebpf,
     setup: Setup,
     pins: Pins,
-    attached: Vec<Attached>,
+    attached: Vec<Option<Attachment>>,
     inherited: Vec<Option<Boottime>>,
     votes_from: Boottime,
     persistent: bool,
@@ -71,17 +78,8 @@ impl Dataplane {
         setup: Setup,
         sweep: impl Fn(&[Option<Boottime>], &[GuardRow]) -> Result<()>,
     ) -> Result<Self> {
-        let index = |name: &str| attach::check_interface(name);
-        let links: Vec<u32> = setup
-            .links
-            .iter()
-            .map(|link| index(&link.interface))
-            .collect::<Result<_>>()?;
-        let guarded: Vec<u32> = setup
-            .guards
-            .iter()
-            .map(|guard| index(&guard.interface))
-            .collect::<Result<_>>()?;
+        let links = present::links(&setup)?;
+        let guarded = present::guarded(&setup);
         let pins = Pins::of(&setup.instance);
         let claim = pins.claim()?;
         let heritage = Heritage::read(&pins, &setup);
@@ -89,7 +87,7 @@ impl Dataplane {
             .guards
             .iter()
             .zip(&guarded)
-            .map(|(guard, index)| heritage.as_ref()?.open_until(guard, *index))
+            .map(|(guard, index)| heritage.as_ref()?.open_until(guard, (*index)?))
             .collect();
         // Also where there is nothing else to go on with.
         let stale = heritage::guarded(&pins);
@@ -132,7 +130,12 @@ impl Dataplane {
         Ok(dataplane)
     }
 
-    fn start(&mut self, heritage: Option<&Heritage>, links: &[u32], guarded: &[u32]) -> Result<()> {
+    fn start(
+        &mut self,
+        heritage: Option<&Heritage>,
+        links: &[Option<u32>],
+        guarded: &[Option<u32>],
+    ) -> Result<()> {
         let Self { ebpf, setup, .. } = self;
         self.votes_from = fill::fill(ebpf, setup, heritage, links, guarded)?;
         self.load_programs()?;
@@ -180,16 +183,30 @@ impl Dataplane {
         let mut used = Vec::new();
         // The guard first: while anything is exchanged, no address is without it.
         for name in setup.guarded_interfaces() {
-            guard_interface(ebpf, setup, pins, name, &mut used)?;
+            if let Ok(index) = attach::check_interface(name) {
+                attach::unpin_strangers(name, index, pins)?;
+                guard_interface(ebpf, setup, pins, name, &mut used)?;
+            }
         }
         for link in &setup.links {
             let name = &link.interface;
+            // Where it is missing, that was said.
+            let Ok(index) = attach::check_interface(name) else {
+                self.attached.push(None);
+                continue;
+            };
+            attach::unpin_strangers(name, index, pins)?;
             attach::egress(ebpf, "stamp_probe", name, pins)?;
-            let attached = attach::xdp(ebpf, "responder", name, link.mode, pins)?;
-            log::info!("{name}: responder attached in {} mode", attached.name());
+            let wanted = Wanted {
+                mode: link.mode,
+                replace: setup.replace,
+            };
+            let program = attach::program(ebpf, "responder")?.try_into()?;
+            let attached = xdp::attach(program, name, wanted, pins)?;
+            log::info!("{name}: responder attached in {} mode", attached.how.name());
             used.push(attach::egress_pin("stamp_probe", name));
-            used.push(attach::xdp_pin(name, attached));
-            self.attached.push(attached);
+            used.push(attach::xdp_pin(name, attached.how));
+            self.attached.push(Some(attached));
         }
         // What an earlier configuration needed and this one does not.
         pins.remove_all_but(|name| !name.starts_with("link_") || used.iter().any(|pin| pin == name))
@@ -218,14 +235,20 @@ impl Dataplane {
         Ok(())
     }
 
+    /// The guarded addresses.
+    pub fn guards(&self) -> &[SetupGuard] {
+        &self.setup.guards
+    }
+
     /// Until when each guarded address may be served already, because an earlier run was granted the
     /// lease.
     pub fn inherited(&self) -> &[Option<Boottime>] {
         &self.inherited
     }
 
-    /// How each link's program is attached, in the order of the links.
-    pub fn attached(&self) -> &[Attached] {
+    /// How each link's program was attached, in the order of the links; `None` where its interface was
+    /// missing.
+    pub fn attached(&self) -> &[Option<Attachment>] {
         &self.attached
     }
 
@@ -358,9 +381,14 @@ fn guard_interface(
         // There the responder guards what comes in.
         return Ok(());
     }
-    let attached = attach::xdp(ebpf, "guard_ingress", name, XdpMode::Auto, pins)?;
-    log::info!("{name}: guard attached in {} mode", attached.name());
-    used.push(attach::xdp_pin(name, attached));
+    let wanted = Wanted {
+        mode: XdpMode::Auto,
+        replace: setup.replace,
+    };
+    let program = attach::program(ebpf, "guard_ingress")?.try_into()?;
+    let attached = xdp::attach(program, name, wanted, pins)?;
+    log::info!("{name}: guard attached in {} mode", attached.how.name());
+    used.push(attach::xdp_pin(name, attached.how));
     Ok(())
 }
 

@@ -80,18 +80,29 @@ impl Pins {
             .with_context(|| format!("could not make the pin directory {}", self.dir.display()))
     }
 
-    /// Removes all pins that `keep` does not name.
-    pub(super) fn remove_all_but(&self, keep: impl Fn(&str) -> bool) -> Result<()> {
+    /// The names of all pins.
+    pub(super) fn names(&self) -> Result<Vec<String>> {
         let entries = fs::read_dir(&self.dir)
             .with_context(|| format!("could not read {}", self.dir.display()))?;
-        for entry in entries {
-            let entry = entry?;
-            if !entry.file_name().to_str().is_some_and(&keep) {
-                fs::remove_file(entry.path())
-                    .with_context(|| format!("could not unpin {}", entry.path().display()))?;
+        let name =
+            |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        entries.map(name).collect()
+    }
+
+    /// Removes all pins that `keep` does not name.
+    pub(super) fn remove_all_but(&self, keep: impl Fn(&str) -> bool) -> Result<()> {
+        for name in self.names()? {
+            if !keep(&name) {
+                self.unpin(&name)?;
             }
         }
         Ok(())
+    }
+
+    /// Removes one pin.
+    pub(super) fn unpin(&self, name: &str) -> Result<()> {
+        let path = self.path(name);
+        fs::remove_file(&path).with_context(|| format!("could not unpin {}", path.display()))
     }
 
     /// Removes all pins; links that nothing else holds are detached by it. False if there were none.

@@ -144,6 +144,18 @@ impl GuardView {
         word.store(until.as_nanos(), Ordering::Release);
     }
 
+    /// Says on which interface the agent puts an address. Only one thread may call this.
+    pub fn set_interface(&self, index: usize, ifindex: u32) {
+        // The word's other fields are the address's own, and stay as they are.
+        const AT: usize = std::mem::offset_of!(GuardRow, ifindex) / size_of::<u64>();
+        const _: () = assert!(std::mem::offset_of!(GuardRow, ifindex).is_multiple_of(8));
+        if let Some(row) = self.row(index) {
+            let words: [u64; GUARD_WORDS] = bytemuck::cast(GuardRow { ifindex, ..row });
+            let word = &self.words.get()[self.rows[index] * GUARD_WORDS + AT];
+            word.store(words[AT], Ordering::Release);
+        }
+    }
+
     /// `None` if this node does not guard that address.
     pub fn row(&self, index: usize) -> Option<GuardRow> {
         let row = *self.rows.get(index)?;

@@ -11,7 +11,7 @@ use heartbeat_core::{cluster::Intent, group::Note, report::Report};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::Replan;
-use crate::health::Sum;
+use crate::{health::Sum, net::ProbeSocket};
 
 #[derive(Debug)]
 pub enum Directive {
@@ -45,6 +45,11 @@ pub enum Directive {
     /// The configuration has changed.
     Replan(Box<Replan>),
     Intend(Intent),
+    /// Probes of a link leave by this socket from here on.
+    Rebind {
+        link: usize,
+        socket: ProbeSocket,
+    },
     /// End.
     Stop,
 }

@@ -90,6 +90,8 @@ pub struct Pulse {
     directives: Directives,
     thread: JoinHandle<()>,
     pub stats: Arc<PulseStats>,
+    /// By link: index of the interface that its socket was bound to at the start, if there was one.
+    pub bound: Vec<Option<u32>>,
 }
 
 impl Pulse {
@@ -114,7 +116,7 @@ impl Pulse {
             }
         }
         cluster.set_load(UNKNOWN_LOAD);
-        let sender = Sender::open(config, incarnation, nonce)?;
+        let (sender, bound) = Sender::open(config, incarnation, nonce)?;
         let local = dataplane.local()?;
         local.introduce(
             incarnation,
@@ -168,6 +170,7 @@ impl Pulse {
             directives,
             thread,
             stats,
+            bound,
         })
     }
 
@@ -388,6 +391,7 @@ impl<S: Sink> Body<S> {
                 Directive::Report { number } => self.local.set_report(number),
                 Directive::Replan(new) => self.replan(*new),
                 Directive::Intend(intent) => self.cluster.intend(intent),
+                Directive::Rebind { link, socket } => self.sender.rebind(link, socket),
                 Directive::Stop => return true,
             }
         }

@@ -236,13 +236,7 @@ impl Page {
 
     fn link(&self, link: &Link, status: &Status) -> String {
         let Some(peer) = &link.peer else {
-            let mode = link.xdp_mode.as_deref().unwrap_or("unknown");
-            let mode = if mode == "skb" {
-                self.paint(Colour::Warning, "skb")
-            } else {
-                mode.to_owned()
-            };
-            return format!("{}, {mode} XDP", link.interface);
+            return self.own_link(link);
         };
         let state = link.state.as_deref().unwrap_or("unknown");
         let colour = match state {
@@ -256,12 +250,34 @@ impl Page {
             Some(_) => format!("rtt {}", short(peer.rtt_ns)),
         };
         let lost = peer.probes.saturating_sub(peer.replies + peer.late_replies);
+        let loss = match peer.loss {
+            None => String::new(),
+            Some(loss) => format!("loss {}, ", tenths(loss)),
+        };
         format!(
-            "{}, {heard}, {} probes, {lost} unanswered, {} late",
+            "{}, {heard}, {loss}{} probes, {lost} unanswered, {} late",
             self.paint(colour, state),
             peer.probes,
             peer.late_replies
         )
+    }
+
+    fn own_link(&self, link: &Link) -> String {
+        let mut text = match link.xdp_mode.as_deref() {
+            Some("skb") => format!(
+                "{}, {} XDP",
+                link.interface,
+                self.paint(Colour::Warning, "skb")
+            ),
+            Some(mode) => format!("{}, {mode} XDP", link.interface),
+            None => format!("{}, {}", link.interface, self.paint(Colour::Bad, "NO XDP")),
+        };
+        let problem = link.problem.as_ref().map(|why| (Colour::Bad, why));
+        let fallback = link.xdp_fallback.as_ref().map(|why| (Colour::Warning, why));
+        if let Some((colour, why)) = problem.or(fallback) {
+            let _ = write!(text, " ({})", self.paint(colour, why));
+        }
+        text
     }
 }
 
@@ -281,6 +297,11 @@ fn complaint(node: &Node) -> String {
 /// Of a number per mille.
 pub(super) fn percent(per_mille: u16) -> String {
     format!("{} %", (per_mille + 5) / 10)
+}
+
+/// The same to a tenth.
+fn tenths(per_mille: u16) -> String {
+    format!("{}.{} %", per_mille / 10, per_mille % 10)
 }
 
 /// With three digits: 5.12 us, 30.0 ms.
