@@ -265,10 +265,11 @@ fn refusal(program: &Xdp, ifindex: u32, how: Attached, error: &ProgramError) -> 
 
 /// What the kernel said, and what can be done about it.
 fn in_words(errno: Errno, complaint: Option<&str>) -> String {
-    let mut words = format!("{} ({errno:?})", errno.desc().to_lowercase());
-    if let Some(complaint) = complaint {
-        words = format!("{words}, the kernel adds: {complaint}");
-    }
+    // The kernel's own words say more than the general meaning of the number.
+    let words = match complaint {
+        Some(complaint) => format!("{complaint} ({errno:?})"),
+        None => format!("{} ({errno:?})", errno.desc().to_lowercase()),
+    };
     let remedy = match errno {
         Errno::EOPNOTSUPP => "its driver cannot do it: use a card whose driver has native XDP",
         Errno::ERANGE | Errno::E2BIG => {
@@ -297,7 +298,7 @@ mod tests {
     fn a_refusal_is_told_in_words_with_its_remedy() {
         let said = in_words(Errno::ERANGE, Some("peer MTU is too large to set XDP"));
         assert!(
-            said.contains("(ERANGE), the kernel adds: peer MTU"),
+            said.starts_with("peer MTU is too large to set XDP (ERANGE); "),
             "{said}"
         );
         assert!(said.ends_with("lower it (`ip link set … mtu`)"), "{said}");

@@ -57,27 +57,35 @@ pub struct XdpProgram {
 
 /// Reads the attributes of `IFLA_XDP`.
 pub(super) fn read(attributes: &[u8]) -> Result<Option<XdpProgram>, DecodeError> {
+    let mut general = None;
     let mut found: Option<XdpProgram> = None;
     for attribute in NlasIterator::new(attributes) {
         let attribute = attribute?;
         let place = match attribute.kind() {
-            // Kernels that know of one place only have no attribute for each of them.
-            IFLA_XDP_PROG_ID | IFLA_XDP_DRV_PROG_ID => XdpPlace::Driver,
-            IFLA_XDP_SKB_PROG_ID => XdpPlace::Stack,
-            IFLA_XDP_HW_PROG_ID => XdpPlace::Card,
+            IFLA_XDP_PROG_ID => None,
+            IFLA_XDP_DRV_PROG_ID => Some(XdpPlace::Driver),
+            IFLA_XDP_SKB_PROG_ID => Some(XdpPlace::Stack),
+            IFLA_XDP_HW_PROG_ID => Some(XdpPlace::Card),
             _ => continue,
         };
         let id = attribute.value().try_into().map(u32::from_ne_bytes);
         let Some(id) = id.ok().filter(|id| *id != 0) else {
             continue;
         };
-        // The one for the place comes behind the general one, with the same number.
-        let same = found.is_none_or(|known| known.id == id);
-        if same || place == XdpPlace::Driver {
-            found = Some(XdpProgram { id, place });
+        match place {
+            None => general = Some(id),
+            Some(XdpPlace::Driver) => {
+                found = Some(XdpProgram {
+                    id,
+                    place: XdpPlace::Driver,
+                })
+            }
+            Some(place) => found = found.or(Some(XdpProgram { id, place })),
         }
     }
-    Ok(found)
+    // Kernels that know of one place only have no attribute for each of them.
+    let place = XdpPlace::Driver;
+    Ok(found.or_else(|| general.map(|id| XdpProgram { id, place })))
 }
 
 impl Transport {
@@ -126,8 +134,9 @@ mod tests {
         let cases = [
             (vec![], None),
             (vec![(4, 0)], None),
-            (vec![(4, 7), (6, 7)], program(7, XdpPlace::Stack)),
-            (vec![(4, 7), (5, 7)], program(7, XdpPlace::Driver)),
+            (vec![(6, 7), (4, 7)], program(7, XdpPlace::Stack)),
+            (vec![(5, 7), (4, 7)], program(7, XdpPlace::Driver)),
+            (vec![(6, 8), (5, 7)], program(7, XdpPlace::Driver)),
             (vec![(4, 7)], program(7, XdpPlace::Driver)),
             (vec![(7, 9)], program(9, XdpPlace::Card)),
             (vec![(5, 7), (7, 9)], program(7, XdpPlace::Driver)),
