@@ -78,7 +78,7 @@ pub(super) fn read(attributes: &[u8]) -> Result<Option<XdpProgram>, DecodeError>
                 found = Some(XdpProgram {
                     id,
                     place: XdpPlace::Driver,
-                })
+                });
             }
             Some(place) => found = found.or(Some(XdpProgram { id, place })),
         }
