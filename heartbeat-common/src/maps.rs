@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Grows whenever a layout below changes. The `config` map carries it.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 /// Nodes beside our own that one configuration may have.
 pub const MAX_PEERS: usize = 1_024;
 /// Rows of the `peers` and `watch` maps.
@@ -27,6 +27,10 @@ pub const RTT_RING: usize = 16;
 pub const MAX_GROUPS: usize = 1_024;
 /// Addresses that one node guards.
 pub const MAX_VIPS: usize = 256;
+/// Groups that one node may serve.
+pub const MAX_SERVED: usize = 64;
+/// Rows of the `guard` map: one for each address, and behind them one for each group.
+pub const GUARD_ROWS: usize = MAX_VIPS + MAX_SERVED;
 /// Directory below which each instance has its pins.
 pub const PIN_ROOT: &str = "/sys/fs/bpf/heartbeat";
 
@@ -301,7 +305,8 @@ impl VoteEvent {
     pub const FREED: u32 = u32::MAX;
 }
 
-/// An entry of `guard`: one address that this node may serve until a certain time, and not after.
+/// An entry of `guard`: one address that this node may serve until a certain time, and not after. From row
+/// [`MAX_VIPS`] on the same for one group, without an address: what of it has none is found again by it.
 ///
 /// The agent writes `open_until` through mmap, the kernel the counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -364,9 +369,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layouts_are_those_of_version_4() {
+    fn layouts_are_those_of_version_5() {
         // A change here needs a new LAYOUT_VERSION.
-        assert_eq!(LAYOUT_VERSION, 4);
+        assert_eq!(LAYOUT_VERSION, 5);
+        assert_eq!(GUARD_ROWS, 320);
         assert_eq!(size_of::<Config>(), 40);
         assert_eq!(size_of::<Key>(), 24);
         assert_eq!(size_of::<Local>(), 56);

@@ -4,11 +4,12 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use heartbeat_common::time::Boottime;
 use heartbeat_user::{
-    agent,
+    agent, clock,
     commands::{
         check, events, explain, import, keygen, load, operate, ping, resource, simulate, status,
-        verify, witness,
+        stop, verify, witness,
     },
     config::{self, Config, XdpMode},
     control::protocol::Request,
@@ -26,7 +27,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the agent in the foreground until SIGTERM
+    /// Run the agent in the foreground
+    ///
+    /// SIGTERM and SIGINT end it as `stop` does, SIGUSR2 as `stop --keep`; SIGHUP is `reload`.
     Run {
         #[command(flatten)]
         config: ConfigArgs,
@@ -151,6 +154,17 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// End the local agent and wait until it is gone
+    Stop {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Hand over what is served and take everything down: what happens without a flag, too
+        #[arg(long, conflicts_with = "keep")]
+        release: bool,
+        /// For a restart: leave programs, addresses and resources in place, with the longest lease that there is
+        #[arg(long)]
+        keep: bool,
+    },
     /// Let the resource agents on this host validate their parameters
     Verify {
         #[command(flatten)]
@@ -267,9 +281,10 @@ impl ConfigArgs {
 }
 
 fn main() -> ExitCode {
+    let began = clock::now();
     let cli = Cli::parse();
     logging::start();
-    match run(cli.command) {
+    match run(cli.command, began) {
         Ok(code) => code,
         Err(error) => {
             use std::io::Write as _;
@@ -280,9 +295,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<ExitCode> {
+fn run(command: Command, began: Boottime) -> Result<ExitCode> {
     match command {
-        Command::Run { config } => agent::run(config.load()?)?,
+        Command::Run { config } => agent::run(config.load()?, began)?,
         Command::Check { config } => return check::check(&config.config, config.node.as_deref()),
         Command::Import(flags) => flags.run()?,
         Command::Keygen { output, force } => keygen::keygen(&output, force)?,
@@ -354,6 +369,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Reload { config } => {
             operate::run(&config.load()?.socket(), &Request::Reload)?;
         }
+        Command::Stop {
+            config,
+            release: _,
+            keep,
+        } => stop::run(&config.load()?, keep)?,
         Command::Verify { config } => return verify::run(&config.load()?),
         Command::Simulate { fail, config, json } => {
             simulate::run(&config.load()?, &fail, json)?;

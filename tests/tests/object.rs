@@ -14,8 +14,8 @@ use aya_obj::{
 use heartbeat_common::{
     exits::{ExitEvent, MAX_WATCHED, WatchedProcess},
     maps::{
-        Address, Config, DeadlineEvent, GuardRow, Key, LeaseRow, Link, Local, MAX_GROUPS, MAX_KEYS,
-        MAX_ROWS, MAX_VIPS, PeerRow, PeerSlot, VoteEvent,
+        Address, Config, DeadlineEvent, GUARD_ROWS, GuardRow, Key, LeaseRow, Link, Local,
+        MAX_GROUPS, MAX_KEYS, MAX_ROWS, MAX_VIPS, PeerRow, PeerSlot, VoteEvent,
     },
     verdict,
     wire::MAX_LINKS,
@@ -121,7 +121,14 @@ fn holds_the_maps_with_the_layouts_of_the_contract() {
         0,
     );
     expect("peers", array, 4, size_of::<PeerRow>(), MAX_ROWS, MMAPABLE);
-    expect("guard", array, 4, size_of::<GuardRow>(), MAX_VIPS, MMAPABLE);
+    expect(
+        "guard",
+        array,
+        4,
+        size_of::<GuardRow>(),
+        GUARD_ROWS,
+        MMAPABLE,
+    );
     expect("vips", hash, size_of::<Address>(), 4, MAX_VIPS, 0);
     expect("leases", hash, 4, size_of::<LeaseRow>(), MAX_GROUPS, 0);
     expect("votes", BPF_MAP_TYPE_RINGBUF, 0, 0, 256 * 1024, 0);

@@ -5,6 +5,7 @@ mod groups;
 mod journal;
 mod lock;
 mod operate;
+mod parting;
 mod performers;
 mod ping;
 mod reason;
@@ -54,21 +55,30 @@ enum Report {
     Conductor(Told),
 }
 
-/// Runs the agent until it is told to stop.
-pub fn run(config: Config) -> Result<()> {
+/// How an agent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// What it served it has handed over, as far as anybody took it.
+    Stopped,
+    /// All is left as it is for the next agent.
+    Parted,
+}
+
+/// Runs the agent until it is told to stop. `began` is when its process did.
+pub fn run(config: Config, began: Boottime) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("the agent loads kernel programs and moves addresses: run it as root");
     }
     let keys = Keys::load(&config.key)?;
     let lock = InstanceLock::take(&config.lock(), &config.instance)?;
-    let result = run_locked(Arc::new(config.clone()), &keys);
+    let result = run_locked(Arc::new(config.clone()), &keys, began);
     // Only then, so that nobody starts while we still take down.
     let _ = fs::remove_file(config.socket());
     drop(lock);
     result
 }
 
-fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
+fn run_locked(config: Arc<Config>, keys: &Keys, began: Boottime) -> Result<()> {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
@@ -83,7 +93,13 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
         keys,
         &mut dataplane,
         Identity { incarnation, nonce },
+        began,
     );
+    if let Ok(Ending::Parted) = result {
+        dataplane.persist();
+        return Ok(());
+    }
+    let result = result.map(drop);
     // The guard goes with the programs, so nothing may be left that it kept.
     let none = vec![None; config.served().len()];
     if let Err(error) = conductor::sweep(&config, &none, &[]) {
@@ -104,7 +120,8 @@ fn run_loaded(
     keys: &Keys,
     dataplane: &mut Dataplane,
     identity: Identity,
-) -> Result<()> {
+    began: Boottime,
+) -> Result<Ending> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("reason")
@@ -117,7 +134,7 @@ fn run_loaded(
     };
     let (reports, inbox) = tokio::sync::mpsc::unbounded_channel();
     let (directives, told) = Directives::new()?;
-    let inherited = inherited_groups(config, dataplane.inherited());
+    let inherited = inherited_groups(config, dataplane);
     let (orders, orders_inbox) = conductor::inbox();
     let (work, work_inbox) = tokio::sync::mpsc::unbounded_channel();
     let told_reports = reports.clone();
@@ -172,12 +189,17 @@ fn run_loaded(
         reason::Reason::new(config, keys, dataplane, &threads, groups, checks, intent)
     };
     let result = match reason {
-        Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads)),
+        Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads, began)),
         Err(error) => {
             threads.stop();
             Err(error)
         }
     };
+    if let Ok(Ending::Parted) = result {
+        // Actions and hooks that are on their way go on: the next agent looks what became of them.
+        std::mem::forget(runtime);
+        return result;
+    }
     // A look at the host that hangs must not keep the agent from ending.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -200,16 +222,19 @@ fn start_checks(
     (checks, notices)
 }
 
-/// Until when each group may be served already, because an earlier run of this node was granted its lease:
-/// that of its addresses, if all of them were left open.
-fn inherited_groups(config: &Config, addresses: &[Option<Boottime>]) -> Vec<Option<Boottime>> {
-    let of = |group: &Group| {
-        let own = config.served().iter().zip(addresses);
+/// Until when each group may be served already, because an earlier run of this node was granted its lease,
+/// if all of its addresses were left open, too.
+fn inherited_groups(config: &Config, dataplane: &Dataplane) -> Vec<Option<Boottime>> {
+    let now = clock::now();
+    let of = |(group, until): (&Group, &Option<Boottime>)| {
+        let own = config.served().iter().zip(dataplane.inherited());
         let own = own.filter(|(vip, _)| vip.group == group.id);
-        let until = own.map(|(_, until)| until.unwrap_or_default()).min();
-        until.filter(|until| *until > Boottime::default())
+        let ends = own.map(|(_, until)| until.unwrap_or_default());
+        let until = ends.fold((*until)?, Boottime::min);
+        Some(until).filter(|until| *until > now)
     };
-    config.served_groups().iter().map(of).collect()
+    let groups = config.served_groups().iter();
+    groups.zip(dataplane.inherited_groups()).map(of).collect()
 }
 
 /// The threads beside tokio's.

@@ -28,11 +28,12 @@ use tokio::{
 };
 
 use super::{
-    Report, Threads,
+    Ending, Report, Threads,
     exchange::{Exchange, Fetched},
     groups::Groups,
     journal::Journal,
     operate::{Operator, Origin},
+    parting::{self, Departure},
     ping,
     view::{self, Shared, View},
 };
@@ -82,6 +83,8 @@ pub(super) struct Reason<'a> {
     /// What was carried out of what operators decided.
     pub(super) applied: Vec<Applied>,
     last_beat: Boottime,
+    /// Whether no probe has left yet, as far as this side knows.
+    starting: bool,
 }
 
 /// What operators want of a group, as far as it was passed on.
@@ -92,8 +95,8 @@ pub(super) struct Applied {
     resources_stopped: Vec<bool>,
 }
 
-/// Between two looks whether all is handed over when the agent stops.
-const DRAIN_POLL: Duration = Duration::from_millis(1);
+/// Between two looks whether all is done when the agent is to end.
+const DEPARTURE_POLL: Duration = Duration::from_millis(1);
 /// How long hooks may take when the agent stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -102,6 +105,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    part: Signal,
 }
 
 impl Signals {
@@ -110,6 +114,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            part: signal(SignalKind::user_defined2())?,
         })
     }
 }
@@ -197,6 +202,7 @@ impl<'a> Reason<'a> {
             fetched,
             applied,
             last_beat: clock::now(),
+            starting: true,
         })
     }
 
@@ -207,7 +213,8 @@ impl<'a> Reason<'a> {
         listener: UnixListener,
         mut reports: UnboundedReceiver<Report>,
         threads: Threads,
-    ) -> Result<()> {
+        began: Boottime,
+    ) -> Result<Ending> {
         let mut signals = match Signals::new() {
             Ok(signals) => signals,
             Err(error) => {
@@ -231,13 +238,15 @@ impl<'a> Reason<'a> {
         let decided = Arc::clone(&self.operator.decided);
         let mut host = late::Watch::new();
         self.apply_decisions();
-        // Until when to wait for what is handed over.
-        let mut draining = None;
+        let mut departure: Option<Departure> = None;
         let result = loop {
             tokio::select! {
                 _ = beat.tick() => {
                     self.beat();
-                    if !threads.pulse.is_running() {
+                    if self.starting {
+                        self.say_start(&threads, began);
+                    }
+                    if !threads.pulse.is_running() && departure.is_none() {
                         break Err(anyhow!("the pulse thread ended by itself: see the log above"));
                     }
                     if !threads.conductor.is_running() {
@@ -246,11 +255,15 @@ impl<'a> Reason<'a> {
                 }
                 Some(report) = reports.recv() => self.report(report, &hooks),
                 Some((request, answer)) = asked.recv() => {
-                    if request == Request::Reload {
-                        // The client may have gone.
-                        let _ = answer.send(self.reload(&mut hooks, &ended_sender));
-                    } else {
-                        self.answer(request, answer);
+                    // The client may have gone.
+                    match request {
+                        Request::Reload => {
+                            let _ = answer.send(self.reload(&mut hooks, &ended_sender));
+                        }
+                        Request::Stop { keep } => {
+                            let _ = answer.send(self.depart(keep, &threads, &mut departure));
+                        }
+                        request => self.answer(request, answer),
                     }
                 }
                 Some(asked) = peers_asked.recv() => self.answer_peer(asked),
@@ -261,15 +274,18 @@ impl<'a> Reason<'a> {
                 () = decided.notified() => self.apply_decisions(),
                 up = came_up(&mut self.link_watch) => self.link_came_up(up),
                 Some(ended) = ended.recv() => self.hook_ended(ended),
-                _ = signals.terminate.recv(), if draining.is_none() => {
-                    draining = Some(self.drain(&threads));
+                _ = signals.terminate.recv() => {
+                    self.depart(false, &threads, &mut departure);
                 }
-                _ = signals.interrupt.recv(), if draining.is_none() => {
-                    draining = Some(self.drain(&threads));
+                _ = signals.interrupt.recv() => {
+                    self.depart(false, &threads, &mut departure);
                 }
-                () = tokio::time::sleep(DRAIN_POLL), if draining.is_some() => {
-                    if draining.is_some_and(|until| threads.is_drained(until)) {
-                        break Ok(());
+                _ = signals.part.recv() => {
+                    self.depart(true, &threads, &mut departure);
+                }
+                () = tokio::time::sleep(DEPARTURE_POLL), if departure.is_some() => {
+                    if departure.is_some_and(|departure| departure.is_done(&threads)) {
+                        break Ok(Ending::Stopped);
                     }
                 }
                 _ = signals.hangup.recv() => match self.reload(&mut hooks, &ended_sender) {
@@ -279,7 +295,11 @@ impl<'a> Reason<'a> {
                 },
             }
         };
-        if draining.is_none() {
+        if let Some(Departure::Parting) = departure {
+            parting::say_deadline(&threads, began);
+            return Ok(tokio::task::block_in_place(|| threads.leave()));
+        }
+        if departure.is_none() {
             self.note(clock::now(), What::Stopping);
         }
         drop(ended_sender);
@@ -296,11 +316,54 @@ impl<'a> Reason<'a> {
         result
     }
 
-    /// Begins to stop. All goes on meanwhile: resources take their time, and peers must not take this side
-    /// for stalled.
-    fn drain(&mut self, threads: &Threads) -> Boottime {
-        self.note(clock::now(), What::Stopping);
-        threads.drain()
+    /// Begins to stop, or to `keep` all as it is for the next agent. All goes on meanwhile: resources take their
+    /// time, and peers must not take this side for stalled.
+    fn depart(
+        &mut self,
+        keep: bool,
+        threads: &Threads,
+        departure: &mut Option<Departure>,
+    ) -> Response {
+        let text = match departure {
+            None if keep => {
+                self.note(clock::now(), What::Parting);
+                *departure = Some(threads.part(self.config.max_lease));
+                "ending, and leaving all as it is"
+            }
+            None => {
+                self.note(clock::now(), What::Stopping);
+                *departure = Some(Departure::Draining(threads.drain()));
+                "stopping, and handing over what is served"
+            }
+            Some(Departure::Parting) if !keep => {
+                return Response::Error {
+                    message: "it is ending for a restart already, and leaves all as it is"
+                        .to_owned(),
+                };
+            }
+            Some(Departure::Draining(_)) if keep => {
+                return Response::Error {
+                    message: "it is stopping already, and hands over what it serves".to_owned(),
+                };
+            }
+            Some(_) => "it is ending already",
+        };
+        Response::Done {
+            text: text.to_owned(),
+        }
+    }
+
+    /// Tells how long the start took, once its first probe has left.
+    fn say_start(&mut self, threads: &Threads, began: Boottime) {
+        if let Some(took) = parting::start_took(threads, began) {
+            self.starting = false;
+            let micros = took.as_micros();
+            log::info!(
+                "the first probe left {}.{} ms after the start",
+                micros / 1_000,
+                micros % 1_000 / 100
+            );
+        }
     }
 
     /// Shows the pulse, and by it the peers, that this side is alive.
@@ -587,8 +650,10 @@ impl<'a> Reason<'a> {
                     .map(|status| Response::Status(Box::new(status)))
             }
             Request::Report => Ok(self.report_for_peers()),
-            // It needs more than there is here.
-            Request::Reload => Err(anyhow!("a reload is carried out elsewhere")),
+            // They need more than there is here.
+            Request::Reload | Request::Stop { .. } => {
+                Err(anyhow!("{request:?} is carried out elsewhere"))
+            }
             Request::Move { .. }
             | Request::Unmove { .. }
             | Request::Standby { .. }

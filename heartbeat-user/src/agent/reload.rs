@@ -60,7 +60,10 @@ impl Reason<'_> {
         // What may fail comes first.
         let known = self.config.served().len();
         let guards = merged.served().iter().skip(known).map(SetupGuard::of);
-        self.dataplane.guard_more(guards.collect())?;
+        let groups = merged.served_groups().iter();
+        let new_groups = groups.skip(self.config.served_groups().len());
+        self.dataplane
+            .guard_more(guards.collect(), new_groups.map(|group| group.id))?;
         let replan = Replan::new(&merged, &self.operator.keys, self.dataplane.guard()?);
         let (slots, rows) = (self.dataplane.slots()?, self.dataplane.peer_rows()?);
         let digest = merged.digest(self.operator.keys.active.1);

@@ -135,6 +135,7 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
         }],
         peers: Vec::new(),
         guards: Vec::new(),
+        groups: Vec::new(),
     })
 }
 

@@ -16,5 +16,6 @@ pub mod resource;
 pub mod simulate;
 mod situation;
 pub mod status;
+pub mod stop;
 pub mod verify;
 pub mod witness;

@@ -178,6 +178,7 @@ impl Witness {
             timeout: Duration::from_secs(1),
             max_lease: self.max_lease.0,
             guards: Vec::new(),
+            groups: Vec::new(),
             keys: keys.all.clone(),
             links: vec![SetupLink {
                 id: link,

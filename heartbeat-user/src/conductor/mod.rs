@@ -117,8 +117,17 @@ impl Conductor {
     /// Removes all addresses and waits. The pulse must have been stopped before, so that no order comes
     /// after.
     pub fn stop(self) {
+        self.end(Order::Quit);
+    }
+
+    /// Leaves all as it is for the next agent, and waits for the end.
+    pub fn leave(self) {
+        self.end(Order::Leave);
+    }
+
+    fn end(self, order: Order) {
         // Fails only if the thread has ended, and then it is joined at once.
-        let _ = self.orders.send(Order::Quit);
+        let _ = self.orders.send(order);
         if self.thread.join().is_err() {
             log::error!("the conductor had panicked: see whether any address was left behind");
         }
@@ -240,6 +249,7 @@ impl<R: FnMut(Told)> Body<R> {
             let due = self.due_at();
             let patience = due.map_or(IDLE, |at| at.since(clock::now()));
             match inbox.recv_timeout(patience) {
+                Ok(Order::Leave) => return,
                 Ok(Order::Quit) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(order) => self.obey(order),
                 Err(RecvTimeoutError::Timeout) => self.do_what_is_due(),
@@ -320,7 +330,7 @@ impl<R: FnMut(Told)> Body<R> {
             } => self.drive(group, |engine, out| engine.restart(resource, now, out)),
             Order::Replan { vips, groups } => self.replan(&vips, groups),
             Order::Reassert => self.reassert(),
-            Order::Quit => {}
+            Order::Quit | Order::Leave => {}
         }
     }
 

@@ -70,6 +70,8 @@ pub enum Order {
     Reassert,
     /// Remove all addresses and end.
     Quit,
+    /// End, and leave everything as it is for the next agent.
+    Leave,
 }
 
 /// What those who run resource agents are to do.

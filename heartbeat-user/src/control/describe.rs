@@ -9,6 +9,7 @@ impl fmt::Display for What {
         match self {
             Self::Started => f.write_str("agent started"),
             Self::Stopping => f.write_str("agent stopping"),
+            Self::Parting => f.write_str("agent ending for a restart"),
             Self::Link {
                 node,
                 link,

@@ -65,6 +65,11 @@ pub enum Request {
     },
     /// Take over the configuration file as it is now.
     Reload,
+    /// End: hand over what is served, or `keep` all as it is for the next agent of this node.
+    Stop {
+        #[serde(default)]
+        keep: bool,
+    },
     /// What the agent has to report; for its peers.
     Report,
 }
@@ -459,6 +464,8 @@ pub enum What {
     /// The agent's first and last event.
     Started,
     Stopping,
+    /// The agent ends, and leaves all as it is for the next one.
+    Parting,
     /// A link to a peer changed state.
     Link {
         node: String,

@@ -6,8 +6,9 @@ use aya::{
     maps::{Array, HashMap, Map},
 };
 use heartbeat_common::{
-    maps::{self, Address, GuardRow, Key, MAX_VIPS, PeerSlot},
+    maps::{self, Address, GuardRow, Key, MAX_SERVED, MAX_VIPS, PeerSlot},
     time::Boottime,
+    wire::GroupId,
 };
 
 use super::{Heritage, Setup, SetupGuard};
@@ -35,6 +36,7 @@ pub(super) fn fill(
     }
     fill_allow(ebpf, setup)?;
     fill_guards(ebpf, setup, heritage, guarded)?;
+    fill_groups(ebpf, setup, heritage)?;
     let max_lease_ns = nanos(setup.max_lease)?;
     // An acceptor that has forgotten its votes abstains; until when is said once it is attached.
     let votes_from = heritage.map_or(Boottime::from_nanos(u64::MAX), |heritage| {
@@ -138,6 +140,34 @@ fn fill_guards(
         vips(ebpf)?.insert(address, index, 0)?;
     }
     Ok(())
+}
+
+/// Gives each group its row, with what it had in another.
+fn fill_groups(ebpf: &mut Ebpf, setup: &Setup, heritage: Option<&Heritage>) -> Result<()> {
+    for place in 0..MAX_SERVED {
+        let row = setup.groups.get(place).map(|group| GuardRow {
+            open_until: heritage
+                .and_then(|heritage| heritage.served_until(*group))
+                .map_or(0, Boottime::as_nanos),
+            ..group_row(*group)
+        });
+        guard_rows(ebpf)?.set((MAX_VIPS + place) as u32, row.unwrap_or_default(), 0)?;
+    }
+    Ok(())
+}
+
+/// One more group, at `place` among all.
+pub(super) fn serve_more(ebpf: &mut Ebpf, place: usize, group: GroupId) -> Result<()> {
+    anyhow::ensure!(place < MAX_SERVED, "too many groups");
+    guard_rows(ebpf)?.set((MAX_VIPS + place) as u32, group_row(group), 0)?;
+    Ok(())
+}
+
+fn group_row(group: GroupId) -> GuardRow {
+    GuardRow {
+        group: group.0,
+        ..GuardRow::default()
+    }
 }
 
 /// One more guarded address, closed, in a row that is free.

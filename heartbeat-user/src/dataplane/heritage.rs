@@ -9,8 +9,9 @@ use aya::{
     maps::{Array, HashMap, Map, MapData},
 };
 use heartbeat_common::{
-    maps::{Address, Config, GuardRow, LAYOUT_VERSION},
+    maps::{Address, Config, GUARD_ROWS, GuardRow, LAYOUT_VERSION, MAX_VIPS},
     time::Boottime,
+    wire::GroupId,
 };
 
 use super::{Pins, Setup, SetupGuard};
@@ -34,6 +35,8 @@ pub(super) struct Heritage {
     pub(super) votes_from: u64,
     /// The guard's rows that are in use, each with its number.
     pub(super) guards: Vec<(u32, GuardRow)>,
+    /// The rows of groups.
+    groups: Vec<GuardRow>,
 }
 
 impl Heritage {
@@ -70,9 +73,12 @@ impl Heritage {
         for name in KEPT {
             open(&pins.path(name))?;
         }
+        let guard = array::<GuardRow>(pins, "guard")?;
+        let groups = (MAX_VIPS..GUARD_ROWS).map(|row| guard.get(&(row as u32), 0));
         Ok(Self {
             votes_from: config.votes_from,
             guards: rows(pins)?,
+            groups: groups.collect::<Result<_, _>>()?,
         })
     }
 
@@ -82,6 +88,13 @@ impl Heritage {
         let wanted = (Address::from(guard.address.address), ifindex, guard.group.0);
         let same = |row: &GuardRow| (row.address, row.ifindex, row.group) == wanted;
         let (_, row) = self.guards.iter().find(|(_, row)| same(row))?;
+        Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > clock::now())
+    }
+
+    /// Until when `group` may still be served, by the lease that was granted for it: only if that is in the
+    /// future.
+    pub(super) fn served_until(&self, group: GroupId) -> Option<Boottime> {
+        let row = self.groups.iter().find(|row| row.group == group.0)?;
         Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > clock::now())
     }
 }

@@ -26,7 +26,7 @@ use heartbeat_common::{
     siphash::SipKey,
     time::Boottime,
     verdict::Verdict,
-    wire::Incarnation,
+    wire::{GroupId, Incarnation},
 };
 
 pub use acceptor::{LeaseSlots, OwnVote};
@@ -54,6 +54,7 @@ pub struct Dataplane {
     pins: Pins,
     attached: Vec<Attached>,
     inherited: Vec<Option<Boottime>>,
+    inherited_groups: Vec<Option<Boottime>>,
     votes_from: Boottime,
     persistent: bool,
     /// Last: the pins are ours until they are gone.
@@ -91,6 +92,8 @@ impl Dataplane {
             .zip(&guarded)
             .map(|(guard, index)| heritage.as_ref()?.open_until(guard, *index))
             .collect();
+        let served = |group: &GroupId| heritage.as_ref()?.served_until(*group);
+        let inherited_groups = setup.groups.iter().map(served).collect();
         // Also where there is nothing else to go on with.
         let stale = heritage::guarded(&pins);
         sweep(&inherited, &stale)?;
@@ -112,6 +115,7 @@ impl Dataplane {
             pins,
             attached: Vec::new(),
             inherited,
+            inherited_groups,
             votes_from: Boottime::default(),
             persistent: false,
             _claim: claim,
@@ -195,8 +199,17 @@ impl Dataplane {
         pins.remove_all_but(|name| !name.starts_with("link_") || used.iter().any(|pin| pin == name))
     }
 
-    /// Guards further addresses, closed, also on interfaces that had none so far.
-    pub fn guard_more(&mut self, guards: Vec<SetupGuard>) -> Result<()> {
+    /// Guards further addresses, closed, also on interfaces that had none so far; and serves further
+    /// groups.
+    pub fn guard_more(
+        &mut self,
+        guards: Vec<SetupGuard>,
+        groups: impl IntoIterator<Item = GroupId>,
+    ) -> Result<()> {
+        for group in groups {
+            fill::serve_more(&mut self.ebpf, self.setup.groups.len(), group)?;
+            self.setup.groups.push(group);
+        }
         let names = |setup: &Setup| -> Vec<String> {
             let names = setup.guarded_interfaces().into_iter();
             names.map(str::to_owned).collect()
@@ -222,6 +235,11 @@ impl Dataplane {
     /// lease.
     pub fn inherited(&self) -> &[Option<Boottime>] {
         &self.inherited
+    }
+
+    /// The same for each group, by its lease alone.
+    pub fn inherited_groups(&self) -> &[Option<Boottime>] {
+        &self.inherited_groups
     }
 
     /// How each link's program is attached, in the order of the links.

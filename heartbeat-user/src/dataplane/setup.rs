@@ -28,6 +28,8 @@ pub struct Setup {
     pub peers: Vec<(NodeId, LinkId, IpAddr)>,
     /// The addresses that this node may serve, at most [`MAX_VIPS`].
     pub guards: Vec<SetupGuard>,
+    /// The groups that this node may serve, in their places.
+    pub groups: Vec<GroupId>,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,11 @@ impl Setup {
             links: links.collect(),
             peers: peers.collect(),
             guards: guards.take(MAX_VIPS).collect(),
+            groups: config
+                .served_groups()
+                .iter()
+                .map(|group| group.id)
+                .collect(),
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use heartbeat_common::{
-    maps::{GuardRow, Local, MAX_VIPS, PeerRow},
+    maps::{GUARD_ROWS, GuardRow, Local, MAX_VIPS, PeerRow},
     time::Boottime,
     wire::{Health, Incarnation, NodeState},
 };
@@ -129,7 +129,7 @@ impl GuardView {
     pub(super) fn map(fd: impl AsFd, rows: Vec<usize>) -> Result<Self> {
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         Ok(Self {
-            words: Words::map(fd, MAX_VIPS * size_of::<GuardRow>(), protection)?,
+            words: Words::map(fd, GUARD_ROWS * size_of::<GuardRow>(), protection)?,
             rows,
         })
     }
@@ -139,8 +139,20 @@ impl GuardView {
     /// # Panics
     /// If there is no such address.
     pub fn open(&self, index: usize, until: Boottime) {
+        self.store(self.rows[index], until);
+    }
+
+    /// Notes for the next agent until when the group with this index may be served.
+    ///
+    /// # Panics
+    /// If there cannot be such a group.
+    pub fn serve(&self, group: usize, until: Boottime) {
+        self.store(MAX_VIPS + group, until);
+    }
+
+    fn store(&self, row: usize, until: Boottime) {
         const OPEN_UNTIL: usize = std::mem::offset_of!(GuardRow, open_until) / size_of::<u64>();
-        let word = &self.words.get()[self.rows[index] * GUARD_WORDS + OPEN_UNTIL];
+        let word = &self.words.get()[row * GUARD_WORDS + OPEN_UNTIL];
         word.store(until.as_nanos(), Ordering::Release);
     }
 

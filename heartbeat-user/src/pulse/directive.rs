@@ -1,8 +1,11 @@
 //! What the rest of the agent tells the pulse.
 
-use std::sync::{
-    Arc,
-    mpsc::{Receiver, Sender, channel},
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -45,6 +48,8 @@ pub enum Directive {
     /// The configuration has changed.
     Replan(Box<Replan>),
     Intend(Intent),
+    /// Get a last lease of this length for whatever is served, and end, for the next agent to go on.
+    Part(Duration),
     /// End.
     Stop,
 }

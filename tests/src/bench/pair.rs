@@ -219,6 +219,7 @@ pub(super) fn setup(
         }],
         peers: peer.into_iter().collect(),
         guards: Vec::new(),
+        groups: Vec::new(),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod scene;
 pub mod stage;
 pub mod traces;
 pub mod trial;
+pub mod variant;
 pub mod web;
 pub mod worker;
 
