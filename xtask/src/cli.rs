@@ -67,6 +67,13 @@ pub(crate) enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Build, then let faults happen to a cluster in network namespaces, by chance and for minutes
+    #[command(disable_help_flag = true)]
+    Soak {
+        /// Arguments of the soak; `--help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Build, then measure
     #[command(disable_help_flag = true)]
     Bench {

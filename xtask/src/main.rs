@@ -68,6 +68,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Unload { args } => launch::heartbeat(&workspace, "unload", args)?,
         Task::Run { args } => launch::heartbeat(&workspace, "run", args)?,
         Task::Demo { args } => launch::rig(&workspace, "heartbeat-demo", &args)?,
+        Task::Soak { args } => launch::rig(&workspace, "heartbeat-soak", &args)?,
         Task::Bench { args } => launch::rig(&workspace, "heartbeat-bench", &args)?,
         Task::Test(options) => return test::run(&workspace, &options),
         Task::Lint => return lint::run(&workspace),

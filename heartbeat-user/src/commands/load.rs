@@ -93,6 +93,7 @@ pub(super) fn leave(
     let peers = peers.count();
     // Nothing is guarded from here on, so nothing may be left of what was.
     let dataplane = Dataplane::load(setup, |_, guarded| conductor::remove_guarded(guarded))?;
+    dataplane.local()?.disown();
     let attached = dataplane.attached().first();
     let left = Left {
         mode: attached.map_or("", |attached| attached.name()),

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
-    Ebpf,
     programs::{
-        ProgramError, SchedClassifier, TcAttachType, Xdp,
+        ProgramError, TcAttachType, Xdp,
         links::{FdLink, PinnedLink},
         tc::SchedClassifierLink,
         xdp::{XdpLink, XdpMode as Attach},
@@ -14,7 +13,7 @@ use aya::{
     sys::SyscallError,
 };
 
-use super::Pins;
+use super::{Pins, programs::Programs};
 use crate::config::XdpMode;
 
 /// How a program ended up on its interface.
@@ -38,13 +37,13 @@ impl Attached {
 /// Attaches the XDP program `name` to `interface` and pins the link. A link that an earlier run pinned
 /// there goes on with the new program, without a packet in between that meets none.
 pub(super) fn xdp(
-    ebpf: &mut Ebpf,
+    programs: &mut Programs,
     name: &str,
     interface: &str,
     mode: XdpMode,
     pins: &Pins,
 ) -> Result<Attached> {
-    let program: &mut Xdp = program(ebpf, name)?.try_into()?;
+    let program = programs.xdp(name)?;
     if let Some(attached) = replace_xdp(program, interface, mode, pins)? {
         return Ok(attached);
     }
@@ -132,8 +131,13 @@ fn unpin(pin: &Path) -> Result<()> {
 
 /// Attaches the TC program `name` to the egress of `interface` and pins the link, or gives the link of
 /// the last run the new program.
-pub(super) fn egress(ebpf: &mut Ebpf, name: &str, interface: &str, pins: &Pins) -> Result<()> {
-    let program: &mut SchedClassifier = program(ebpf, name)?.try_into()?;
+pub(super) fn egress(
+    programs: &mut Programs,
+    name: &str,
+    interface: &str,
+    pins: &Pins,
+) -> Result<()> {
+    let program = programs.egress(name)?;
     let pin = pins.path(&egress_pin(name, interface));
     if pin.exists() {
         let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?));
@@ -156,11 +160,6 @@ pub(super) fn egress(ebpf: &mut Ebpf, name: &str, interface: &str, pins: &Pins) 
         anyhow!("{interface}: this kernel has no links for TC programs (needs Linux 6.6)")
     })?;
     pin_link(link, &pin)
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::programs::Program> {
-    ebpf.program_mut(name)
-        .with_context(|| format!("the object has no program `{name}`"))
 }
 
 fn pin_link(link: FdLink, pin: &Path) -> Result<()> {

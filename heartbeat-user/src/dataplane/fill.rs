@@ -6,7 +6,7 @@ use aya::{
     maps::{Array, HashMap, Map},
 };
 use heartbeat_common::{
-    maps::{self, Address, GuardRow, Key, MAX_SERVED, MAX_VIPS, PeerSlot},
+    maps::{self, Address, GuardRow, Key, Local, MAX_KEYS, MAX_SERVED, MAX_VIPS, PeerSlot},
     time::Boottime,
     wire::GroupId,
 };
@@ -19,12 +19,18 @@ pub(super) fn fill(
     ebpf: &mut Ebpf,
     setup: &Setup,
     heritage: Option<&Heritage>,
+    object: u64,
     indices: &[u32],
     guarded: &[u32],
 ) -> Result<Boottime> {
     let mut keys: Array<_, Key> = map(ebpf, "keys")?.try_into()?;
-    for (id, key) in &setup.keys {
-        keys.set(Key::slot(*id), Key::new(*id, *key), 0)?;
+    for slot in 0..MAX_KEYS as u32 {
+        let key = setup.keys.iter().find(|(id, _)| Key::slot(*id) == slot);
+        keys.set(
+            slot,
+            key.map_or_else(Key::default, |(id, key)| Key::new(*id, *key)),
+            0,
+        )?;
     }
     let mut links: HashMap<_, Address, maps::Link> = map(ebpf, "links")?.try_into()?;
     for (link, index) in setup.links.iter().zip(indices) {
@@ -37,6 +43,7 @@ pub(super) fn fill(
     fill_allow(ebpf, setup)?;
     fill_guards(ebpf, setup, heritage, guarded)?;
     fill_groups(ebpf, setup, heritage)?;
+    fill_local(ebpf, heritage)?;
     let max_lease_ns = nanos(setup.max_lease)?;
     // An acceptor that has forgotten its votes abstains; until when is said once it is attached.
     let votes_from = heritage.map_or(Boottime::from_nanos(u64::MAX), |heritage| {
@@ -52,6 +59,7 @@ pub(super) fn fill(
         node: setup.node.0,
         port: setup.port,
         zero: 0,
+        object,
     };
     config.set(0, value, 0)?;
     Ok(votes_from)
@@ -69,21 +77,39 @@ pub(super) fn abstain(ebpf: &mut Ebpf, setup: &Setup) -> Result<Boottime> {
     Ok(votes_from)
 }
 
+/// To its peers an agent that is about to come is the one that went: they are to see nothing of the restart. With another
+/// nonce no answer to that one's probes counts any more.
+fn fill_local(ebpf: &mut Ebpf, heritage: Option<&Heritage>) -> Result<()> {
+    let mut local: Array<_, Local> = map(ebpf, "local")?.try_into()?;
+    let left = heritage.map_or_else(Local::default, |heritage| heritage.local);
+    local.set(0, Local { nonce: 0, ..left }, 0)?;
+    Ok(())
+}
+
 fn fill_allow(ebpf: &mut Ebpf, setup: &Setup) -> Result<()> {
     let mut allow: HashMap<_, Address, PeerSlot> = map(ebpf, "allow")?.try_into()?;
+    for (address, slot) in allowed(setup)? {
+        allow.insert(address, slot, 0)?;
+    }
+    Ok(())
+}
+
+/// Whose probes are answered, each with its row.
+pub(super) fn allowed(setup: &Setup) -> Result<Vec<(Address, PeerSlot)>> {
     let own = setup
         .links
         .first()
         .map(|link| (setup.node, link.id, link.address));
+    let mut entries = Vec::new();
     for (row, (node, link, address)) in setup.peers.iter().copied().chain(own).enumerate() {
         let slot = PeerSlot {
             row: u32::try_from(row)?,
             node: node.0,
             link: link.0.into(),
         };
-        allow.insert(Address::from(address), slot, 0)?;
+        entries.push((Address::from(address), slot));
     }
-    Ok(())
+    Ok(entries)
 }
 
 /// Gives each guarded address a row, its old one if it had one. Rows that nobody uses any more keep

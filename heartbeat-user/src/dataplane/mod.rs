@@ -10,6 +10,7 @@ mod heritage;
 mod object;
 mod pidfd;
 pub mod pins;
+mod programs;
 mod setup;
 mod view;
 
@@ -19,7 +20,6 @@ use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{Program, ProgramError},
 };
 use heartbeat_common::{
     maps::{Address, GuardRow},
@@ -38,10 +38,8 @@ pub use view::{GuardView, LocalView, PeerRows};
 
 use crate::config::XdpMode;
 pub use heritage::guarded;
-use heritage::{Heritage, KEPT};
-
-/// Those that answer, stamp and guard. What tells of processes is loaded when it is asked for.
-const PROGRAMS: [&str; 4] = ["responder", "stamp_probe", "guard_ingress", "guard_egress"];
+use heritage::{BOUND, Heritage, KEPT, LOGS};
+use programs::Programs;
 
 /// The loaded, attached and pinned programs.
 ///
@@ -85,7 +83,8 @@ impl Dataplane {
             .collect::<Result<_>>()?;
         let pins = Pins::of(&setup.instance);
         let claim = pins.claim()?;
-        let heritage = Heritage::read(&pins, &setup);
+        let object = programs::fingerprint(object::object()?);
+        let heritage = Heritage::read(&pins, &setup, object);
         let inherited: Vec<_> = setup
             .guards
             .iter()
@@ -97,10 +96,14 @@ impl Dataplane {
         // Also where there is nothing else to go on with.
         let stale = heritage::guarded(&pins);
         sweep(&inherited, &stale)?;
-        let goes_on = |name: &str| KEPT.contains(&name) || name.starts_with("link_");
+        let same = heritage.as_ref().is_some_and(|heritage| heritage.programs);
+        let bound =
+            |name: &str| BOUND.contains(&name) || name == LOGS.1 || name.starts_with("prog_");
+        let goes_on =
+            |name: &str| KEPT.contains(&name) || name.starts_with("link_") || same && bound(name);
         pins.remove_all_but(|name| heritage.is_some() && goes_on(name))?;
         let none = vec![None; inherited.len()];
-        let ebpf = match open(&setup, &pins) {
+        let ebpf = match open(&setup, &pins, same) {
             Ok(ebpf) => ebpf,
             Err(error) => {
                 // The guard goes with the pins, so it stays if what it guards could not be removed.
@@ -120,7 +123,7 @@ impl Dataplane {
             persistent: false,
             _claim: claim,
         };
-        if let Err(error) = dataplane.start(heritage.as_ref(), &links, &guarded) {
+        if let Err(error) = dataplane.start(heritage.as_ref(), object, &links, &guarded) {
             if let Err(error) = sweep(&none, &stale) {
                 log::error!("could not remove the addresses of an earlier run: {error:#}");
                 dataplane.persist();
@@ -136,10 +139,22 @@ impl Dataplane {
         Ok(dataplane)
     }
 
-    fn start(&mut self, heritage: Option<&Heritage>, links: &[u32], guarded: &[u32]) -> Result<()> {
-        let Self { ebpf, setup, .. } = self;
-        self.votes_from = fill::fill(ebpf, setup, heritage, links, guarded)?;
-        self.load_programs()?;
+    fn start(
+        &mut self,
+        heritage: Option<&Heritage>,
+        object: u64,
+        links: &[u32],
+        guarded: &[u32],
+    ) -> Result<()> {
+        let Self {
+            ebpf, setup, pins, ..
+        } = self;
+        self.votes_from = fill::fill(ebpf, setup, heritage, object, links, guarded)?;
+        if heritage.is_some_and(|heritage| heritage.programs) {
+            self.peer_rows_to_forget()?.forget_replies();
+        } else {
+            programs::load(ebpf, pins)?;
+        }
         self.pin_maps()?;
         self.attach()?;
         if heritage.is_none() {
@@ -149,47 +164,31 @@ impl Dataplane {
         Ok(())
     }
 
-    fn load_programs(&mut self) -> Result<()> {
-        let (ebpf, pins) = (&mut self.ebpf, &self.pins);
-        for name in PROGRAMS {
-            let program = ebpf
-                .program_mut(name)
-                .with_context(|| format!("the object has no program `{name}`"))?;
-            load(program).with_context(|| format!("the kernel refused the program `{name}`"))?;
-            program
-                .pin(pins.path(&format!("prog_{name}")))
-                .with_context(|| format!("could not pin the program `{name}`"))?;
-        }
-        Ok(())
-    }
-
     fn pin_maps(&self) -> Result<()> {
         // Names with a dot are the object's own data sections.
         for (name, map) in self.ebpf.maps().filter(|(name, _)| !name.starts_with('.')) {
-            let name = name.to_lowercase();
-            if KEPT.contains(&name.as_str()) {
-                // The loader has pinned it, or found it pinned.
-                continue;
+            let path = self.pins.path(&name.to_lowercase());
+            // Else the loader has pinned it, or found it pinned.
+            if !path.exists() {
+                map.pin(path)
+                    .with_context(|| format!("could not pin the map `{name}`"))?;
             }
-            map.pin(self.pins.path(&name))
-                .with_context(|| format!("could not pin the map `{name}`"))?;
         }
         Ok(())
     }
 
     fn attach(&mut self) -> Result<()> {
-        let Self {
-            ebpf, pins, setup, ..
-        } = self;
+        let Self { pins, setup, .. } = self;
+        let mut programs = Programs::open(pins)?;
         let mut used = Vec::new();
         // The guard first: while anything is exchanged, no address is without it.
         for name in setup.guarded_interfaces() {
-            guard_interface(ebpf, setup, pins, name, &mut used)?;
+            guard_interface(&mut programs, setup, pins, name, &mut used)?;
         }
         for link in &setup.links {
             let name = &link.interface;
-            attach::egress(ebpf, "stamp_probe", name, pins)?;
-            let attached = attach::xdp(ebpf, "responder", name, link.mode, pins)?;
+            attach::egress(&mut programs, "stamp_probe", name, pins)?;
+            let attached = attach::xdp(&mut programs, "responder", name, link.mode, pins)?;
             log::info!("{name}: responder attached in {} mode", attached.name());
             used.push(attach::egress_pin("stamp_probe", name));
             used.push(attach::xdp_pin(name, attached));
@@ -220,13 +219,12 @@ impl Dataplane {
             fill::guard_more(&mut self.ebpf, &guard, ifindex)?;
             self.setup.guards.push(guard);
         }
-        let Self {
-            ebpf, setup, pins, ..
-        } = self;
+        let Self { setup, pins, .. } = self;
         let after = names(setup);
+        let mut programs = Programs::open(pins)?;
         let mut used = Vec::new();
         for name in after.iter().filter(|name| !before.contains(name)) {
-            guard_interface(ebpf, setup, pins, name, &mut used)?;
+            guard_interface(&mut programs, setup, pins, name, &mut used)?;
         }
         Ok(())
     }
@@ -264,6 +262,10 @@ impl Dataplane {
     /// Can be called any number of times: each is a mapping of its own.
     pub fn peer_rows(&self) -> Result<PeerRows> {
         PeerRows::map(self.array("peers")?.fd(), self.setup.rows())
+    }
+
+    fn peer_rows_to_forget(&self) -> Result<PeerRows> {
+        PeerRows::map_writable(self.array("peers")?.fd(), self.setup.rows())
     }
 
     pub fn local(&self) -> Result<LocalView> {
@@ -318,7 +320,10 @@ impl Dataplane {
             .ebpf
             .take_map(name)
             .with_context(|| format!("the map `{name}` is gone"))?;
-        Ok(map.try_into()?)
+        let mut ring: RingBuf<MapData> = map.try_into()?;
+        // What was told to an earlier agent.
+        while ring.next().is_some() {}
+        Ok(ring)
     }
 
     /// Packets by verdict, over all CPUs.
@@ -364,44 +369,38 @@ impl Drop for Dataplane {
 
 /// Has the guard watch an interface. The names of its pins go to `used`.
 fn guard_interface(
-    ebpf: &mut Ebpf,
+    programs: &mut Programs,
     setup: &Setup,
     pins: &Pins,
     name: &str,
     used: &mut Vec<String>,
 ) -> Result<()> {
-    attach::egress(ebpf, "guard_egress", name, pins)?;
+    attach::egress(programs, "guard_egress", name, pins)?;
     used.push(attach::egress_pin("guard_egress", name));
     if setup.is_link(name) {
         // There the responder guards what comes in.
         return Ok(());
     }
-    let attached = attach::xdp(ebpf, "guard_ingress", name, XdpMode::Auto, pins)?;
+    let attached = attach::xdp(programs, "guard_ingress", name, XdpMode::Auto, pins)?;
     log::info!("{name}: guard attached in {} mode", attached.name());
     used.push(attach::xdp_pin(name, attached));
     Ok(())
 }
 
-/// Makes the maps, but for those that are kept and found pinned.
-fn open(setup: &Setup, pins: &Pins) -> Result<Ebpf> {
+/// Makes the maps, but for those that are kept and found pinned; `same` are all of the programs' own.
+fn open(setup: &Setup, pins: &Pins, same: bool) -> Result<Ebpf> {
     let entries = u32::try_from(setup.rows()).context("too many peers")?;
     let mut loader = EbpfLoader::new();
     loader
         .map_max_entries("peers", entries)
         .map_max_entries("watch", entries)
         .verifier_log_level(VerifierLogLevel::STATS);
-    for name in KEPT {
-        loader.map_pin_path(name, pins.path(name));
+    let bound = BOUND.map(|name| (name, name)).into_iter().chain([LOGS]);
+    let kept = KEPT.map(|name| (name, name)).into_iter();
+    for (name, pin) in kept.chain(bound.filter(|_| same)) {
+        loader.map_pin_path(name, pins.path(pin));
     }
     loader
         .load(object::object()?)
         .context("could not create the BPF maps (root, or CAP_BPF and CAP_NET_ADMIN, is needed)")
-}
-
-fn load(program: &mut Program) -> Result<(), ProgramError> {
-    match program {
-        Program::Xdp(program) => program.load(),
-        Program::SchedClassifier(program) => program.load(),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
 }

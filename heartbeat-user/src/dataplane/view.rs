@@ -70,8 +70,32 @@ const LOCAL_WORDS: usize = size_of::<Local>() / size_of::<u64>();
 
 impl PeerRows {
     pub(super) fn map(fd: impl AsFd, rows: usize) -> Result<Self> {
-        let words = Words::map(fd, rows * size_of::<PeerRow>(), ProtFlags::PROT_READ)?;
+        Self::map_with(fd, rows, ProtFlags::PROT_READ)
+    }
+
+    /// To be changed before any reply is waited for.
+    pub(super) fn map_writable(fd: impl AsFd, rows: usize) -> Result<Self> {
+        Self::map_with(fd, rows, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
+    }
+
+    fn map_with(fd: impl AsFd, rows: usize, protection: ProtFlags) -> Result<Self> {
+        let words = Words::map(fd, rows * size_of::<PeerRow>(), protection)?;
         Ok(Self { words, rows })
+    }
+
+    /// Forgets what an earlier agent asked and was answered: the next one counts its probes from the
+    /// beginning. What the peers asked stays, and with it what the kernel takes for a replay.
+    pub(super) fn forget_replies(&self) {
+        const ASKED: std::ops::Range<usize> = std::mem::offset_of!(PeerRow, last_asked_at)
+            / size_of::<u64>()
+            ..std::mem::offset_of!(PeerRow, deadline_fired_at) / size_of::<u64>();
+        for row in self.words.get().chunks_exact(ROW_WORDS) {
+            for (index, word) in row.iter().enumerate() {
+                if !ASKED.contains(&index) {
+                    word.store(0, Ordering::Relaxed);
+                }
+            }
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -206,11 +230,22 @@ impl LocalView {
             ..Local::default()
         };
         let words: [u64; LOCAL_WORDS] = bytemuck::cast(local);
+        const INCARNATION: usize = std::mem::offset_of!(Local, incarnation);
         for (index, word) in words.into_iter().enumerate() {
-            self.store(index * size_of::<u64>(), word);
+            if index != INCARNATION / size_of::<u64>() {
+                self.store(index * size_of::<u64>(), word);
+            }
         }
-        // Last: while it is zero the kernel takes no agent to be there.
-        self.store(std::mem::offset_of!(Local, incarnation), incarnation.0);
+        // Last: while it is zero the kernel takes no agent to be there, and while it is an earlier agent's that
+        // one.
+        self.store(INCARNATION, incarnation.0);
+    }
+
+    /// Says that no agent is there.
+    pub fn disown(&self) {
+        for index in 0..LOCAL_WORDS {
+            self.store(index * size_of::<u64>(), 0);
+        }
     }
 
     pub fn pulse_tick(&self, now: Boottime) {
