@@ -217,15 +217,22 @@ fn an_agent_that_restarts_goes_on_serving_and_nobody_beside_it() {
 #[test]
 fn an_agent_that_asks_for_a_longer_lease_before_its_restart_serves_on_and_nobody_beside_it() {
     let bounds = Bounds {
-        ticks: 4,
+        ticks: 1,
         claims: [2, 1],
         agent_restarts: 1,
         partings: 1,
         ..NARROW
     };
-    explore(bounds, &[INHERITED_LONGER, TAKEOVER_AFTER_PARTING]);
+    explore(bounds, &[INHERITED_LONGER]);
     let bounds = Bounds {
-        past_asks: ALL,
+        ticks: 5,
+        agent_restarts: 1,
+        partings: 1,
+        ..NARROW
+    };
+    explore(bounds, &[TAKEOVER_AFTER_PARTING]);
+    let bounds = Bounds {
+        ticks: 2,
         late_answers: 1,
         partings: 1,
         ..NARROW

@@ -51,25 +51,31 @@ pub(super) fn start_took(threads: &Threads, began: Boottime) -> Option<Duration>
     (first > 0).then(|| Boottime::from_nanos(first).since(began))
 }
 
-/// Says in which time the next agent has to be there.
-pub(super) fn say_deadline(threads: &Threads, began: Boottime) {
+/// Says in which time the next agent has to be there. `verified` is whether this one had the kernel programs verified,
+/// which one of the same object need not.
+pub(super) fn say_deadline(threads: &Threads, began: Boottime, verified: bool) {
     let Some(end) = threads.pulse.stats.lease_end() else {
         log::info!("nothing is served here: the next agent may take its time");
         return;
     };
-    let left = end.since(clock::now());
     let Some(took) = start_took(threads, began) else {
         return;
     };
-    let (left, took) = (left.as_millis(), took.as_millis());
+    let left = end.since(clock::now()).as_millis();
+    let took = took.as_millis();
+    let how = if verified {
+        ", for the kernel programs were verified"
+    } else {
+        ""
+    };
     if took < left {
         log::info!(
-            "what is served here goes on for {left} ms without an agent; this one took {took} ms to start"
+            "what is served here goes on for {left} ms without an agent; this one took {took} ms to start{how}"
         );
     } else {
         log::warn!(
-            "what is served here goes on for {left} ms without an agent, and this one took {took} ms to start: \
-             another node will take over; for restarts without a gap set `max_lease` to {} ms or more on all nodes",
+            "what is served here goes on for {left} ms without an agent; this one took {took} ms to start{how}: after a \
+             start that takes so long another node serves. Set `max_lease` to {} ms or more on all nodes",
             2 * took
         );
     }

@@ -296,7 +296,7 @@ impl<'a> Reason<'a> {
             }
         };
         if let Some(Departure::Parting) = departure {
-            parting::say_deadline(&threads, began);
+            parting::say_deadline(&threads, began, self.dataplane.verified());
             return Ok(tokio::task::block_in_place(|| threads.leave()));
         }
         if departure.is_none() {

@@ -54,6 +54,7 @@ pub struct Dataplane {
     inherited: Vec<Option<Boottime>>,
     inherited_groups: Vec<Option<Boottime>>,
     votes_from: Boottime,
+    verified: bool,
     persistent: bool,
     /// Last: the pins are ours until they are gone.
     _claim: Claim,
@@ -120,6 +121,7 @@ impl Dataplane {
             inherited,
             inherited_groups,
             votes_from: Boottime::default(),
+            verified: !same,
             persistent: false,
             _claim: claim,
         };
@@ -150,10 +152,10 @@ impl Dataplane {
             ebpf, setup, pins, ..
         } = self;
         self.votes_from = fill::fill(ebpf, setup, heritage, object, links, guarded)?;
-        if heritage.is_some_and(|heritage| heritage.programs) {
-            self.peer_rows_to_forget()?.forget_replies();
-        } else {
+        if self.verified {
             programs::load(ebpf, pins)?;
+        } else {
+            self.peer_rows_to_forget()?.forget_replies();
         }
         self.pin_maps()?;
         self.attach()?;
@@ -238,6 +240,11 @@ impl Dataplane {
     /// The same for each group, by its lease alone.
     pub fn inherited_groups(&self) -> &[Option<Boottime>] {
         &self.inherited_groups
+    }
+
+    /// Whether the kernel had to verify the programs: an earlier run of the same object left none.
+    pub fn verified(&self) -> bool {
+        self.verified
     }
 
     /// How each link's program is attached, in the order of the links.

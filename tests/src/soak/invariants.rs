@@ -29,7 +29,6 @@ const QUIET_GAP: Duration = Duration::from_millis(500);
 const GAP: Duration = Duration::from_secs(10);
 
 /// Looks on.
-#[derive(Debug)]
 pub(super) struct Watch {
     trial: Trial,
     guards: Vec<(String, Array<MapData, GuardRow>)>,
