@@ -30,10 +30,10 @@ use crate::{
     conductor::{self, Conductor, Ends, Order, Told},
     config::{Config, Group, key::Keys},
     control::server,
-    dataplane::{Dataplane, Setup},
+    dataplane::{Dataplane, Pins, Setup},
     health::{Checks, Means, Notice},
     incarnation,
-    pulse::{Directive, Directives, Identity, Pulse, Sink},
+    pulse::{Directive, Directives, Identity, Pulse, Sink, realtime::Urgency},
     resources::{Agents, Places, Watcher},
 };
 use groups::Groups;
@@ -82,6 +82,11 @@ fn run_locked(config: Arc<Config>, keys: &Keys, began: Boottime) -> Result<()> {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
+    // What an earlier agent left being served waits for this one, however busy the machine is.
+    let urgency = Pins::of(&config.instance)
+        .dir()
+        .exists()
+        .then(Urgency::begin);
     let incarnation = incarnation::next(&config.state_dir())?;
     let nonce = getrandom::u64().context("could not get a random number from the kernel")?;
     let setup = Setup::new(&config, keys);
@@ -93,7 +98,7 @@ fn run_locked(config: Arc<Config>, keys: &Keys, began: Boottime) -> Result<()> {
         keys,
         &mut dataplane,
         Identity { incarnation, nonce },
-        began,
+        (began, urgency),
     );
     if let Ok(Ending::Parted) = result {
         dataplane.persist();
@@ -120,7 +125,7 @@ fn run_loaded(
     keys: &Keys,
     dataplane: &mut Dataplane,
     identity: Identity,
-    began: Boottime,
+    (began, urgency): (Boottime, Option<Urgency>),
 ) -> Result<Ending> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -182,6 +187,7 @@ fn run_loaded(
             return Err(error);
         }
     };
+    drop(urgency);
     let threads = Threads { pulse, conductor };
     let reason = {
         let _inside = runtime.enter();
