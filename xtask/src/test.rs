@@ -28,14 +28,16 @@ use crate::{
 const RIG: &str = "heartbeat-tests";
 /// Its programs that load the machine, or ask for more punctuality than a machine has that does two things
 /// at once.
-const ALONE: [&str; 9] = [
+const ALONE: [&str; 11] = [
     "apache",
     "detection",
     "hostile",
     "kernel_differential",
     "kernel_timer",
     "leases",
+    "restart",
     "room",
+    "soak",
     "takeover",
     "vitals",
 ];
