@@ -12,7 +12,7 @@ use heartbeat_user::{
     },
     config::{self, Config, XdpMode},
     control::protocol::Request,
-    logging,
+    helper, logging,
 };
 
 /// Cluster heartbeat answered in the kernel: detects dead nodes and moves virtual addresses within
@@ -180,6 +180,9 @@ enum Command {
     },
     /// Make this host a witness, which votes and serves nothing: load the responder from flags alone
     Witness(witness::Witness),
+    /// Do for the agent, which starts this, what needs the rights that it has given up
+    #[command(hide = true)]
+    Helper,
     /// Remove a responder that `load`, `witness` or a dead agent left
     Unload {
         /// Which instance; the default one, or the only one, if absent
@@ -283,6 +286,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run { config } => agent::run(config.load()?)?,
+        Command::Helper => helper::serve()?,
         Command::Check { config } => return check::check(&config.config, config.node.as_deref()),
         Command::Import(flags) => flags.run()?,
         Command::Keygen { output, force } => keygen::keygen(&output, force)?,

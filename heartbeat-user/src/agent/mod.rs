@@ -9,6 +9,7 @@ mod performers;
 mod ping;
 mod reason;
 mod reload;
+mod supervisor;
 mod view;
 mod vitals;
 
@@ -29,9 +30,9 @@ use crate::{
     conductor::{self, Conductor, Ends, Order, Told},
     config::{Config, Group, key::Keys},
     control::server,
-    dataplane::{Dataplane, Setup},
+    dataplane::{Dataplane, ExitProgram, ProcessExits, Setup},
     health::{Checks, Means, Notice},
-    incarnation,
+    helper, incarnation, privileges,
     pulse::{Directive, Directives, Identity, Pulse, Sink},
     resources::{Agents, Places, Watcher},
 };
@@ -59,9 +60,13 @@ pub fn run(config: Config) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("the agent loads kernel programs and moves addresses: run it as root");
     }
+    privileges::report_missing();
     let keys = Keys::load(&config.key)?;
     let lock = InstanceLock::take(&config.lock(), &config.instance)?;
+    // Before there is anything that it could inherit, and before this process gives up its rights.
+    helper::start()?;
     let result = run_locked(Arc::new(config.clone()), &keys);
+    helper::end();
     // Only then, so that nobody starts while we still take down.
     let _ = fs::remove_file(config.socket());
     drop(lock);
@@ -78,10 +83,14 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
     let mut dataplane = Dataplane::load(setup, |inherited, stale| {
         conductor::sweep(&config, inherited, stale)
     })?;
+    let exits = dataplane.exit_program();
+    // Before there are other threads: all that come have what this one has.
+    privileges::keep_few();
     let result = run_loaded(
         &config,
         keys,
         &mut dataplane,
+        exits,
         Identity { incarnation, nonce },
     );
     // The guard goes with the programs, so nothing may be left that it kept.
@@ -103,6 +112,7 @@ fn run_loaded(
     config: &Arc<Config>,
     keys: &Keys,
     dataplane: &mut Dataplane,
+    exits: ExitProgram,
     identity: Identity,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -131,7 +141,7 @@ fn run_loaded(
     let conductor = Conductor::start(config, &inherited, groups.wishes(), channel, ends)?;
     let watcher = {
         let _inside = runtime.enter();
-        Watcher::start(dataplane.process_exits())
+        Watcher::start(ProcessExits::listen(exits))
     };
     let places = Places::of(config);
     let means = Means {

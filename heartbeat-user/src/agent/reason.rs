@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, mpsc::Sender},
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc::Sender},
     time::Duration,
 };
 
@@ -34,6 +34,7 @@ use super::{
     journal::Journal,
     operate::{Operator, Origin},
     ping,
+    supervisor::Supervisor,
     view::{self, Shared, View},
 };
 use crate::{
@@ -46,6 +47,7 @@ use crate::{
     },
     dataplane::{Dataplane, LocalView},
     health::{Checks, Notice, Turn},
+    helper,
     hooks::{Ended, Hooks, Variables},
     load::{
         Meter, Reading,
@@ -53,7 +55,7 @@ use crate::{
     },
     net::LinkWatch,
     peering::{self, PeerAsked},
-    pulse::{Directive, Directives},
+    pulse::{Directive, Directives, GroupStats},
 };
 
 pub(super) struct Reason<'a> {
@@ -81,6 +83,7 @@ pub(super) struct Reason<'a> {
     fetched: UnboundedReceiver<Fetched>,
     /// What was carried out of what operators decided.
     pub(super) applied: Vec<Applied>,
+    pub(super) supervisor: Supervisor,
     last_beat: Boottime,
 }
 
@@ -196,6 +199,7 @@ impl<'a> Reason<'a> {
             exchange,
             fetched,
             applied,
+            supervisor: Supervisor::of_environment(),
             last_beat: clock::now(),
         })
     }
@@ -236,6 +240,7 @@ impl<'a> Reason<'a> {
         let result = loop {
             tokio::select! {
                 _ = beat.tick() => {
+                    helper::check();
                     self.beat();
                     if !threads.pulse.is_running() {
                         break Err(anyhow!("the pulse thread ended by itself: see the log above"));
@@ -280,6 +285,7 @@ impl<'a> Reason<'a> {
             }
         };
         if draining.is_none() {
+            self.supervisor.stopping();
             self.note(clock::now(), What::Stopping);
         }
         drop(ended_sender);
@@ -299,6 +305,7 @@ impl<'a> Reason<'a> {
     /// Begins to stop. All goes on meanwhile: resources take their time, and peers must not take this side
     /// for stalled.
     fn drain(&mut self, threads: &Threads) -> Boottime {
+        self.supervisor.stopping();
         self.note(clock::now(), What::Stopping);
         threads.drain()
     }
@@ -321,8 +328,25 @@ impl<'a> Reason<'a> {
             // The conductor fails only when it has ended, and then there is nothing to announce.
             let _ = self.orders.send(Order::Reassert);
         }
+        self.tell_supervisor(now);
         let view = view::lock(&self.view);
         self.exchange.look(|peer| view.groups.known(peer));
+    }
+
+    /// Shows the service manager that both sides are alive.
+    fn tell_supervisor(&mut self, now: Boottime) {
+        let (stats, config) = (&self.operator.stats, &self.config);
+        let status = || {
+            let groups = config.served_groups().len();
+            let serves = |group: &&GroupStats| group.open_until.load(Relaxed) > now.as_nanos();
+            format!(
+                "{} of {} nodes are up, {} of {groups} groups served here",
+                stats.alive.load(Relaxed),
+                config.nodes.len(),
+                stats.groups.iter().take(groups).filter(serves).count(),
+            )
+        };
+        self.supervisor.beat(now, stats.ticks.load(Relaxed), status);
     }
 
     fn health_notice(&mut self, notice: Notice, hooks: &Hooks) {

@@ -28,7 +28,10 @@ const OLD_HOOKS: Duration = Duration::from_secs(600);
 impl Reason<'_> {
     /// Reads the file anew, and says what came of it.
     pub(super) fn reload(&mut self, hooks: &mut Hooks, ended: &UnboundedSender<Ended>) -> Response {
-        match self.try_reload(hooks, ended) {
+        self.supervisor.reloading();
+        let result = self.try_reload(hooks, ended);
+        self.supervisor.reloaded();
+        match result {
             Ok(text) => Response::Done { text },
             Err(error) => Response::Error {
                 message: format!("{error:#}; the old configuration stays in force"),

@@ -31,7 +31,7 @@ use heartbeat_common::{
 
 pub use acceptor::{LeaseSlots, OwnVote};
 pub use attach::Attached;
-pub use exits::{Exit, ProcessExits, WatchError};
+pub use exits::{Exit, ExitProgram, ProcessExits, WatchError};
 pub use pins::{Claim, Pins};
 pub use setup::{Setup, SetupGuard, SetupLink};
 pub use view::{GuardView, LocalView, PeerRows};
@@ -289,10 +289,10 @@ impl Dataplane {
         self.take_ring("votes")
     }
 
-    /// Hears of the end of processes. To be taken once, within a tokio runtime. Nothing of it outlives what is
-    /// returned but empty maps.
-    pub fn process_exits(&mut self) -> ProcessExits {
-        ProcessExits::attach(&mut self.ebpf)
+    /// What tells of the end of processes. To be taken once. Nothing of it outlives what is returned but empty
+    /// maps.
+    pub fn exit_program(&mut self) -> ExitProgram {
+        ExitProgram::attach(&mut self.ebpf)
     }
 
     fn take_ring(&mut self, name: &str) -> Result<RingBuf<MapData>> {
