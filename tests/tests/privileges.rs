@@ -186,14 +186,15 @@ fn agent_and_helper_go_together() -> Result<()> {
         wait_runs(cluster, "web", "a")?;
 
         // Who asks the helper to end means the agent.
-        let agent = agent_pid(cluster, "b")?;
+        let agent = agent_pid(cluster, "a")?;
         let helper = helper_of(agent)?;
         kill(Pid::from_raw(helper.cast_signed()), Signal::SIGTERM)?;
-        said(cluster, "b", &["verify"])?;
-        cluster.check_agents()?;
+        let mark = stage.mark()?;
+        stage.wait_call(mark, "a", "one", "monitor")?;
         ensure!(helper_of(agent)? == helper, "it has another helper");
 
         // Without a helper an agent is of no use, and says so; it ends as if killed.
+        let helper = helper_of(agent_pid(cluster, "b")?)?;
         kill(Pid::from_raw(helper.cast_signed()), Signal::SIGKILL)?;
         let b = cluster.node_mut("b")?;
         let status = b.agent()?.wait(SOON)?;
@@ -204,22 +205,15 @@ fn agent_and_helper_go_together() -> Result<()> {
             "{logged}"
         );
         ensure!(b.pins.path().exists(), "its kernel does not vote any more");
+        let hang = "echo $$ >\"$OCF_ROOT/pids/hangs\"; while :; do sleep 1; done";
+        stage.direct("b", "one", "probe", hang)?;
         cluster.start_agent("b")?;
-        wait_agent(cluster, "b")?;
+        let hangs: u32 = line_of(&stage, "pids/hangs")?.trim().parse()?;
         let logged = cluster.node("b")?.logged()?;
         ensure!(logged.contains("went on with the votes"), "{logged}");
 
         // A killed agent takes its helper along, and what that runs for it.
-        let agent = agent_pid(cluster, "b")?;
-        let helper = helper_of(agent)?;
-        stage.direct(
-            "b",
-            "one",
-            "probe",
-            "echo $$ >\"$OCF_ROOT/pids/hangs\"; while :; do sleep 1; done",
-        )?;
-        said(cluster, "b", &["cleanup", "one"])?;
-        let hangs: u32 = line_of(&stage, "pids/hangs")?.trim().parse()?;
+        let helper = helper_of(agent_pid(cluster, "b")?)?;
         cluster.node_mut("b")?.agent()?.kill()?;
         wait_until(SOON, "all of it has ended", || {
             Ok(is_gone(helper) && is_gone(hangs))

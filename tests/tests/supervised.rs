@@ -26,8 +26,9 @@ fn surroundings(node: &Node) -> Result<String> {
     let config = node.config();
     Ok(format!(
         "[Service]\nExecStart=\nExecStart={binary} run\nExecReload=\nExecReload={binary} reload\n\
-         Environment=HEARTBEAT_CONFIG={}\nWatchdogSec=1s\n",
-        config.display()
+         Environment=HEARTBEAT_CONFIG={}\nWatchdogSec=1s\nStandardError=append:{}\n",
+        config.display(),
+        node.log().display()
     ))
 }
 
@@ -63,20 +64,12 @@ fn systemd_starts_watches_and_restarts_the_agent() -> Result<()> {
         manager.unit(UNIT, SERVICE)?;
         manager.unit("heartbeat.service.d/rig.conf", &surroundings(a)?)?;
         // Ends when the agent has said that it is ready.
-        manager
-            .systemctl(&["start", UNIT])?
-            .success()
-            .with_context(|| manager.said())?;
+        manager.manage("start", UNIT)?;
         ensure!(manager.property(UNIT, "ActiveState")? == "active");
         wait_holder(cluster, Some("a"))?;
         let well = "3 of 3 nodes are up, 1 of 1 groups served here";
         manager.wait(UNIT, "StatusText", well)?;
-        manager.systemctl(&["reload", UNIT])?.success()?;
-        ensure!(
-            manager.said().contains("nothing has changed"),
-            "{}",
-            manager.said()
-        );
+        manager.manage("reload", UNIT)?;
         ensure!(manager.property(UNIT, "ActiveState")? == "active");
 
         // What a resource agent mounts has to be seen by all: the unit is where its manager is.
@@ -91,15 +84,12 @@ fn systemd_starts_watches_and_restarts_the_agent() -> Result<()> {
 
         // The tight settings leave it all that it needs.
         let tight = format!(
-            "{TIGHT}PrivateTmp=no\nReadWritePaths={}\n",
+            "{TIGHT}PrivateTmp=no\nStateDirectory=\nReadWritePaths={}\n",
             a.dir().display()
         );
         manager.unit("heartbeat.service.d/tight.conf", &tight)?;
         manager.systemctl(&["daemon-reload"])?.success()?;
-        manager
-            .systemctl(&["restart", UNIT])?
-            .success()
-            .with_context(|| manager.said())?;
+        manager.manage("restart", UNIT)?;
         let third = wait_anew(cluster, &manager, second)?;
         ensure!(space(third)? != space(manager.process("systemd")?)?);
         let rights = Rights::of(manager.process("heartbeat-help")?)?;
@@ -108,10 +98,10 @@ fn systemd_starts_watches_and_restarts_the_agent() -> Result<()> {
             "{rights:#x?}"
         );
         manager.wait(UNIT, "StatusText", well)?;
-        let said = manager.said();
-        ensure!(!said.contains("more rights than it needs"), "{said}");
+        let logged = a.logged()?;
+        ensure!(!logged.contains("more rights than it needs"), "{logged}");
 
-        manager.systemctl(&["stop", UNIT])?.success()?;
+        manager.manage("stop", UNIT)?;
         ensure!(
             manager.property(UNIT, "Result")? == "success",
             "{}",

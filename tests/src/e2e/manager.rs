@@ -62,6 +62,10 @@ impl Manager {
         };
         let mut last = None;
         wait_until(SOON, "systemd answers", || {
+            // Not earlier: whoever enters first would be the first process of the namespace.
+            if !manager.dir.join("run/systemd/private").exists() {
+                return Ok(false);
+            }
             let asked = manager.systemctl(&["show", "--property=Version"])?;
             let answers = asked.status.success();
             last = Some(asked);
@@ -80,15 +84,27 @@ impl Manager {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Runs `systemctl` with these words.
+    /// Runs `systemctl` with these words, inside: systemd answers nobody whose process it does not see.
     pub fn systemctl(&self, words: &[&str]) -> Result<Ended> {
-        let mut command = Command::new("systemctl");
+        let outer = self.program.as_ref().context("it has ended")?.pid();
+        let mut command = Command::new("nsenter");
         command
-            .arg("--user")
+            .arg(format!("--pid=/proc/{outer}/ns/pid_for_children"))
+            .arg(format!("--mount=/proc/{outer}/ns/mnt"))
+            .args(["systemctl", "--user"])
             .args(words)
             .env("XDG_RUNTIME_DIR", self.dir.join("run"))
             .env_remove("DBUS_SESSION_BUS_ADDRESS");
         Program::run(None, command, SOON)
+    }
+
+    /// Lets it `start`, `stop` or whatever `verb` is a unit, which must succeed.
+    pub fn manage(&self, verb: &str, unit: &str) -> Result<()> {
+        let said = self.systemctl(&[verb, unit])?.success();
+        said.map(drop).with_context(|| {
+            let status = self.systemctl(&["status", "--full", unit]);
+            format!("{}\n{status:#?}", self.said())
+        })
     }
 
     /// What it says of a property of a unit.
