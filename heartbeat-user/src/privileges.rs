@@ -106,18 +106,16 @@ pub fn report_missing() {
 /// Gives up all rights of the calling thread, and of all that it starts from now on, but those in [`KEPT`] that it has;
 /// no program that it runs has more, not even by a set-user-ID bit. What cannot be given up is said in the log.
 pub fn keep_few() {
-    let steps: [(&str, fn() -> io::Result<()>); 3] = [
-        ("limit what its programs could be given", bound),
-        ("give up what it does not need", give_up),
-        ("renounce new rights", renounce),
-    ];
-    for (what, step) in steps {
-        if let Err(error) = step() {
+    let tell = |what: &str, done: io::Result<()>| {
+        if let Err(error) = done {
             log::warn!(
                 "the agent could not {what} ({error}): going on with more rights than it needs"
             );
         }
-    }
+    };
+    tell("limit what its programs could be given", bound());
+    tell("give up what it does not need", give_up());
+    tell("renounce new rights", renounce());
 }
 
 const fn kept() -> u64 {
