@@ -142,10 +142,13 @@ impl Datagram {
     /// for each shape of the headers before.
     #[inline(always)]
     pub(crate) fn obscured(self, zero: u32) -> Self {
-        let veil = zero as usize & 0x7f;
+        // All offsets are below. Nothing but sums and masks: before Linux 6.10 the verifier knows nothing of
+        // what comes of other operations with what it does not know.
+        const MASK: usize = 0x7f;
+        let veil = zero as usize & MASK;
         Self {
-            ip: self.ip ^ veil,
-            udp: self.udp ^ veil,
+            ip: (self.ip + veil) & MASK,
+            udp: (self.udp + veil) & MASK,
             ..self
         }
     }

@@ -1,4 +1,4 @@
-//! Puts the programs onto an interface, and pins the links so that they outlive the agent.
+//! Puts the XDP programs onto an interface, and pins the links so that they outlive the agent.
 
 use std::path::Path;
 
@@ -6,9 +6,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf,
     programs::{
-        ProgramError, SchedClassifier, TcAttachType, Xdp,
+        ProgramError, Xdp,
         links::{FdLink, PinnedLink},
-        tc::SchedClassifierLink,
         xdp::{XdpLink, XdpMode as Attach},
     },
     sys::SyscallError,
@@ -79,14 +78,6 @@ pub(super) fn xdp_pin(interface: &str, attached: Attached) -> String {
     }
 }
 
-/// The pin of the TC program `name`.
-pub(super) fn egress_pin(name: &str, interface: &str) -> String {
-    match name {
-        "stamp_probe" => format!("link_tc_{interface}"),
-        _ => format!("link_{name}_{interface}"),
-    }
-}
-
 fn replace_xdp(
     program: &mut Xdp,
     interface: &str,
@@ -126,44 +117,19 @@ fn replace_xdp(
     Ok(None)
 }
 
-fn unpin(pin: &Path) -> Result<()> {
+pub(super) fn unpin(pin: &Path) -> Result<()> {
     std::fs::remove_file(pin).with_context(|| format!("could not unpin {}", pin.display()))
 }
 
-/// Attaches the TC program `name` to the egress of `interface` and pins the link, or gives the link of
-/// the last run the new program.
-pub(super) fn egress(ebpf: &mut Ebpf, name: &str, interface: &str, pins: &Pins) -> Result<()> {
-    let program: &mut SchedClassifier = program(ebpf, name)?.try_into()?;
-    let pin = pins.path(&egress_pin(name, interface));
-    if pin.exists() {
-        let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?));
-        match link.map(|link| program.attach_to_link(link)) {
-            Ok(Ok(id)) => {
-                drop(program.take_link(id)?);
-                return Ok(());
-            }
-            Ok(Err(error)) if errno(&error) != Some(libc::ENOLINK) => bail!(
-                "{interface}: could not give the TC link of the last run the new program: {}",
-                reason(&error)
-            ),
-            _ => unpin(&pin)?,
-        }
-    }
-    let id = program
-        .attach(interface, TcAttachType::Egress)
-        .with_context(|| format!("could not attach the TC egress program to {interface}"))?;
-    let link: FdLink = program.take_link(id)?.try_into().map_err(|_| {
-        anyhow!("{interface}: this kernel has no links for TC programs (needs Linux 6.6)")
-    })?;
-    pin_link(link, &pin)
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::programs::Program> {
+pub(super) fn program<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &str,
+) -> Result<&'a mut aya::programs::Program> {
     ebpf.program_mut(name)
         .with_context(|| format!("the object has no program `{name}`"))
 }
 
-fn pin_link(link: FdLink, pin: &Path) -> Result<()> {
+pub(super) fn pin_link(link: FdLink, pin: &Path) -> Result<()> {
     link.pin(pin)
         .map(drop)
         .with_context(|| format!("could not pin {}", pin.display()))
@@ -194,14 +160,14 @@ fn refused(interface: &str, mode: XdpMode, error: &ProgramError) -> anyhow::Erro
     }
 }
 
-fn errno(error: &ProgramError) -> Option<i32> {
+pub(super) fn errno(error: &ProgramError) -> Option<i32> {
     match error {
         ProgramError::SyscallError(SyscallError { io_error, .. }) => io_error.raw_os_error(),
         _ => None,
     }
 }
 
-fn reason(error: &ProgramError) -> String {
+pub(super) fn reason(error: &ProgramError) -> String {
     match error {
         ProgramError::SyscallError(SyscallError { call, io_error }) => {
             format!("{call}: {io_error}")

@@ -29,7 +29,7 @@ use heartbeat_common::{
 };
 use tokio::io::unix::AsyncFd;
 
-use super::pidfd::Process;
+use super::{kernel, pidfd::Process};
 use crate::clock;
 
 const TRACEPOINT: &str = "sched_process_exit";
@@ -230,7 +230,14 @@ impl Kernel {
         );
         let link = match attach(ebpf, "process_exit") {
             // The tracepoint has fewer arguments than the program reads.
-            Err(error) if errno(&error) == Some(libc::EINVAL) => attach(ebpf, "leader_exit"),
+            Err(error) if errno(&error) == Some(libc::EINVAL) => {
+                log::warn!(
+                    "Linux {} does not tell which thread of a process is its last: a watched process \
+                     counts as ended when its first thread ends",
+                    kernel::release()
+                );
+                attach(ebpf, "leader_exit")
+            }
             result => result,
         };
         let link = link.with_context(|| format!("could not attach to {TRACEPOINT}"))?;

@@ -4,9 +4,12 @@
 
 mod acceptor;
 mod attach;
+mod egress;
 mod exits;
 mod fill;
+mod filter;
 mod heritage;
+mod kernel;
 mod object;
 mod pidfd;
 pub mod pins;
@@ -84,6 +87,7 @@ impl Dataplane {
             .collect::<Result<_>>()?;
         let pins = Pins::of(&setup.instance);
         let claim = pins.claim()?;
+        kernel::tell_what_it_lacks();
         let heritage = Heritage::read(&pins, &setup);
         let inherited: Vec<_> = setup
             .guards
@@ -184,10 +188,10 @@ impl Dataplane {
         }
         for link in &setup.links {
             let name = &link.interface;
-            attach::egress(ebpf, "stamp_probe", name, pins)?;
+            egress::attach(ebpf, "stamp_probe", name, pins)?;
             let attached = attach::xdp(ebpf, "responder", name, link.mode, pins)?;
             log::info!("{name}: responder attached in {} mode", attached.name());
-            used.push(attach::egress_pin("stamp_probe", name));
+            used.push(egress::pin("stamp_probe", name));
             used.push(attach::xdp_pin(name, attached));
             self.attached.push(attached);
         }
@@ -352,8 +356,8 @@ fn guard_interface(
     name: &str,
     used: &mut Vec<String>,
 ) -> Result<()> {
-    attach::egress(ebpf, "guard_egress", name, pins)?;
-    used.push(attach::egress_pin("guard_egress", name));
+    egress::attach(ebpf, "guard_egress", name, pins)?;
+    used.push(egress::pin("guard_egress", name));
     if setup.is_link(name) {
         // There the responder guards what comes in.
         return Ok(());

@@ -15,6 +15,8 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
+use super::filter;
+
 const BPFFS: &str = "/sys/fs/bpf";
 /// How often others may take the root of all pins away while this instance makes its own.
 const CREATE_TRIES: usize = 8;
@@ -80,8 +82,9 @@ impl Pins {
             .with_context(|| format!("could not make the pin directory {}", self.dir.display()))
     }
 
-    /// Removes all pins that `keep` does not name.
+    /// Removes all pins that `keep` does not name, and the filters that stand for pins.
     pub(super) fn remove_all_but(&self, keep: impl Fn(&str) -> bool) -> Result<()> {
+        filter::remove_all_but(&self.dir, &keep)?;
         let entries = fs::read_dir(&self.dir)
             .with_context(|| format!("could not read {}", self.dir.display()))?;
         for entry in entries {
@@ -94,8 +97,10 @@ impl Pins {
         Ok(())
     }
 
-    /// Removes all pins; links that nothing else holds are detached by it. False if there were none.
+    /// Removes all pins; links that nothing else holds are detached by it, and filters that stand for them
+    /// removed. False if there were none.
     pub fn remove(&self) -> Result<bool> {
+        filter::remove_all_but(&self.dir, |_| false)?;
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

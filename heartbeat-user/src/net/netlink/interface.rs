@@ -49,12 +49,8 @@ impl Transport {
         }
     }
 
-    pub(super) fn interface_names(&mut self) -> Result<Vec<String>, Failure> {
-        let interfaces = self.list(&RouteNetlinkMessage::GetLink(listing()), read_interface)?;
-        Ok(interfaces
-            .into_iter()
-            .map(|interface| interface.name)
-            .collect())
+    pub(super) fn interfaces(&mut self) -> Result<Vec<Interface>, Failure> {
+        self.list(&RouteNetlinkMessage::GetLink(listing()), read_interface)
     }
 }
 

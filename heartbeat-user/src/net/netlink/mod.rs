@@ -5,15 +5,17 @@
 //! waits. It must never touch an address other than the one it was asked about.
 
 mod address;
+mod filter;
 mod interface;
 mod local_route;
 mod transport;
 
 use crate::net::IpPrefix;
 use nix::{errno::Errno, net::if_::if_indextoname};
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, os::fd::BorrowedFd};
 use transport::Transport;
 
+pub use filter::EgressFilter;
 pub use interface::Interface;
 pub use transport::Failure;
 
@@ -125,17 +127,63 @@ impl Netlink {
         match self.transport.interface(name) {
             Ok(Some(interface)) => Ok(interface),
             Ok(None) => {
-                let existing = self
-                    .transport
-                    .interface_names()
-                    .map_err(|failure| refused("list the interfaces".to_owned(), failure))?;
+                let existing = self.interfaces()?.into_iter().map(|existing| existing.name);
                 Err(NetlinkError::NoInterface {
                     name: name.to_owned(),
-                    existing: existing.join(", "),
+                    existing: existing.collect::<Vec<_>>().join(", "),
                 })
             }
             Err(failure) => Err(refused(action(), failure)),
         }
+    }
+
+    /// All interfaces that there are now.
+    pub fn interfaces(&mut self) -> Result<Vec<Interface>, NetlinkError> {
+        self.transport
+            .interfaces()
+            .map_err(|failure| refused("list the interfaces".to_owned(), failure))
+    }
+
+    /// The TC filters that run BPF programs on what leaves an interface.
+    pub fn egress_filters(&mut self, ifindex: u32) -> Result<Vec<EgressFilter>, NetlinkError> {
+        let action = || format!("list the egress filters of {}", name_of(ifindex));
+        self.transport
+            .filters(ifindex)
+            .map_err(|failure| refused(action(), failure))
+    }
+
+    /// Lets `filter` run `program`. With `replace` it is there already, and no packet in between meets no
+    /// program; without, it must not be there. The qdisc that it hangs on (`clsact`) is made if need be.
+    pub fn put_egress_filter(
+        &mut self,
+        ifindex: u32,
+        filter: &EgressFilter,
+        program: BorrowedFd<'_>,
+        replace: bool,
+    ) -> Result<(), NetlinkError> {
+        let action = || {
+            let (priority, interface) = (filter.priority, name_of(ifindex));
+            format!("put an egress filter of priority {priority} on {interface}")
+        };
+        let place = match replace {
+            true => Ok(()),
+            false => self.transport.add_clsact(ifindex),
+        };
+        place
+            .and_then(|()| self.transport.put_filter(ifindex, filter, program, replace))
+            .map_err(|failure| refused(action(), failure))
+    }
+
+    /// `false`: it was not there. The qdisc stays: others may use it.
+    pub fn remove_egress_filter(
+        &mut self,
+        ifindex: u32,
+        filter: &EgressFilter,
+    ) -> Result<bool, NetlinkError> {
+        let action = || format!("remove an egress filter from {}", name_of(ifindex));
+        self.transport
+            .delete_filter(ifindex, filter)
+            .map_err(|failure| refused(action(), failure))
     }
 }
 
