@@ -20,7 +20,7 @@ use crate::{
     netns::Namespace,
     node::Node,
     switch::{Switch, Way},
-    wait_until,
+    wait::{slowness, wait_until},
     workdir::{WorkDir, sweep},
 };
 
@@ -223,10 +223,14 @@ impl Cluster {
         }
         for name in self.shared.nodes.clone() {
             self.start_agent(&name)?;
-            wait_until(START, &format!("the agent of {name} runs"), || {
-                self.check_agents()?;
-                Ok(self.node(&name)?.control.status().is_ok())
-            })?;
+            wait_until(
+                START * slowness(),
+                &format!("the agent of {name} runs"),
+                || {
+                    self.check_agents()?;
+                    Ok(self.node(&name)?.control.status().is_ok())
+                },
+            )?;
         }
         Ok(())
     }

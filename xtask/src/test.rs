@@ -21,6 +21,7 @@ use crate::{
     objects, root,
     setup::{self, Report},
     tally::Tally,
+    vm,
     workspace::Workspace,
 };
 
@@ -48,6 +49,10 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
     let selected = |wanted: fn(&str) -> bool| {
         options.package.is_empty() || options.package.iter().any(|name| wanted(name))
     };
+    let strict = options.skip_is_failure || env::var("CI").is_ok_and(|value| value == "true");
+    if options.vm {
+        return summarise(vm::test(workspace)?, strict);
+    }
     let mut tally = Tally::default();
     if selected(|name| [AGENT, RIG].contains(&name)) {
         setup::resource_tools(Report::Changes)?;
@@ -66,7 +71,6 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
         let built = Built::new(workspace, profile)?;
         tally += as_root(workspace, options, &built)?;
     }
-    let strict = options.skip_is_failure || env::var("CI").is_ok_and(|value| value == "true");
     summarise(tally, strict)
 }
 
@@ -205,6 +209,7 @@ fn lengths(options: &TestOptions) -> impl Iterator<Item = (&'static str, OsStrin
     [
         ("HEARTBEAT_LEASE_RUNS", options.lease_runs),
         ("HEARTBEAT_STARVE_SECS", options.starve_secs),
+        ("HEARTBEAT_FUZZ_FRAMES", options.frames),
     ]
     .into_iter()
     .filter_map(|(name, length)| Some((name, length?.to_string().into())))
@@ -270,10 +275,12 @@ mod tests {
         let mut options = TestOptions {
             skip_is_failure: false,
             release: false,
+            vm: false,
             package: Vec::new(),
             sim_seeds: None,
             lease_runs: None,
             starve_secs: None,
+            frames: None,
             args: Vec::new(),
         };
         assert_eq!(lengths(&options).count(), 0);
