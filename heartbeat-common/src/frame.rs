@@ -85,6 +85,14 @@ pub(crate) fn ethertype<P: Packet>(packet: &P) -> Option<(u16, usize)> {
     Some((ethertype, next))
 }
 
+/// The Ethernet address that the frame came from, as a number of 48 bits.
+#[inline(always)]
+pub(crate) fn sender<P: Packet>(packet: &P) -> Option<u64> {
+    let high = u64::from(packet.read::<u16>(6)?);
+    let low = u64::from(packet.read::<u32>(8)?);
+    Some(high << 32 | low)
+}
+
 #[inline(always)]
 fn ipv4<P: Packet>(packet: &P, ip: usize) -> Result<Datagram, Verdict> {
     let version_ihl: u8 = packet.read(ip).ok_or(Verdict::NotIp)?;
@@ -142,10 +150,13 @@ impl Datagram {
     /// for each shape of the headers before.
     #[inline(always)]
     pub(crate) fn obscured(self, zero: u32) -> Self {
-        let veil = zero as usize & 0x7f;
+        // All offsets are below. Nothing but sums and masks: before Linux 6.10 the verifier knows nothing of
+        // what comes of other operations with what it does not know.
+        const MASK: usize = 0x7f;
+        let veil = zero as usize & MASK;
         Self {
-            ip: self.ip ^ veil,
-            udp: self.udp ^ veil,
+            ip: (self.ip + veil) & MASK,
+            udp: (self.udp + veil) & MASK,
             ..self
         }
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Grows whenever a layout below changes. The `config` map carries it.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 /// Nodes beside our own that one configuration may have.
 pub const MAX_PEERS: usize = 1_024;
 /// Rows of the `peers` and `watch` maps.
@@ -27,8 +27,20 @@ pub const RTT_RING: usize = 16;
 pub const MAX_GROUPS: usize = 1_024;
 /// Addresses that one node guards.
 pub const MAX_VIPS: usize = 256;
+/// Entries of the `arrivals` map; a power of two.
+pub const ARRIVAL_SLOTS: usize = 64;
+/// Groups that one node may serve.
+pub const MAX_SERVED: usize = 64;
+/// Rows of the `guard` map: one for each address, and behind them one for each group.
+pub const GUARD_ROWS: usize = MAX_VIPS + MAX_SERVED;
 /// Directory below which each instance has its pins.
 pub const PIN_ROOT: &str = "/sys/fs/bpf/heartbeat";
+
+/// Index in the `arrivals` map of what came in by the interface with this index.
+#[inline(always)]
+pub const fn arrival_slot(ifindex: u32) -> u32 {
+    ifindex % ARRIVAL_SLOTS as u32
+}
 
 /// An IPv6 address, or an IPv4 one as IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
@@ -86,6 +98,8 @@ pub struct Config {
     pub port: u16,
     /// Always 0, which the BPF verifier does not know.
     pub zero: u32,
+    /// Tells which object the programs are of.
+    pub object: u64,
 }
 
 /// An entry of `keys`. The slot of a key is its id modulo [`MAX_KEYS`].
@@ -262,6 +276,15 @@ pub struct PeerRow {
     /// Number of the peer's latest report; 0 is none.
     pub report: u32,
 
+    /// Frames from this peer's address whose tag was wrong.
+    pub bad_macs: u64,
+    /// The same that named a key which is not there.
+    pub unknown_keys: u64,
+    /// When the last of either arrived; 0 before the first.
+    pub refused_at: u64,
+    /// The Ethernet address that it came from, as a number of 48 bits: of who forged it, or of the last router.
+    pub refused_from: u64,
+
     /// When probe *n* left, at index *n* modulo [`SENT_RING`].
     pub sent_at: [u64; SENT_RING],
     /// Round-trip time of probe *n* in nanoseconds, at index *n* modulo [`RTT_RING`]; 0 if unanswered.
@@ -301,7 +324,8 @@ impl VoteEvent {
     pub const FREED: u32 = u32::MAX;
 }
 
-/// An entry of `guard`: one address that this node may serve until a certain time, and not after.
+/// An entry of `guard`: one address that this node may serve until a certain time, and not after. From row
+/// [`MAX_VIPS`] on the same for one group, without an address: what of it has none is found again by it.
 ///
 /// The agent writes `open_until` through mmap, the kernel the counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -364,15 +388,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layouts_are_those_of_version_4() {
+    fn layouts_are_those_of_version_5() {
         // A change here needs a new LAYOUT_VERSION.
-        assert_eq!(LAYOUT_VERSION, 4);
-        assert_eq!(size_of::<Config>(), 40);
+        assert_eq!(LAYOUT_VERSION, 5);
+        assert_eq!(GUARD_ROWS, 320);
+        assert_eq!(size_of::<Config>(), 48);
         assert_eq!(size_of::<Key>(), 24);
         assert_eq!(size_of::<Local>(), 56);
         assert_eq!(size_of::<Link>(), 8);
         assert_eq!(size_of::<PeerSlot>(), 8);
-        assert_eq!(size_of::<PeerRow>(), 368);
+        assert_eq!(size_of::<PeerRow>(), 400);
         assert_eq!(size_of::<DeadlineEvent>(), 32);
         assert_eq!(size_of::<VoteEvent>(), 152);
         assert_eq!(size_of::<GuardRow>(), 48);

@@ -158,11 +158,11 @@ fn take<P: Packet, T: Tables>(
     };
     let key = match tables.key(Key::slot(key_id)) {
         Some(key) if key.valid != 0 && key.id == u32::from(key_id) => key.sip(),
-        _ => return Verdict::UnknownKey,
+        _ => return refuse(packet, tables, slot.row, arrived_at, Verdict::UnknownKey),
     };
     match heartbeat.tag_is_good(packet, key) {
         Some(true) => {}
-        Some(false) => return Verdict::BadMac,
+        Some(false) => return refuse(packet, tables, slot.row, arrived_at, Verdict::BadMac),
         None => return Verdict::Truncated,
     }
     let verdict = match kind {
@@ -182,6 +182,29 @@ fn take<P: Packet, T: Tables>(
         }
     };
     verdict.unwrap_or(Verdict::Truncated)
+}
+
+/// Counts a frame that nobody with the key has sealed to the peer whose address it bears, and by whom it really came.
+///
+/// It changes nothing that a frame of the peer itself would meet: anybody can write its address.
+#[inline(always)]
+fn refuse<P: Packet, T: Tables>(
+    packet: &P,
+    tables: &mut T,
+    row: u32,
+    arrived_at: u64,
+    verdict: Verdict,
+) -> Verdict {
+    if let (Some(row), Some(from)) = (tables.row(row), frame::sender(packet)) {
+        if verdict as u32 == Verdict::BadMac as u32 {
+            row.bad_macs += 1;
+        } else {
+            row.unknown_keys += 1;
+        }
+        row.refused_at = arrived_at;
+        row.refused_from = from;
+    }
+    verdict
 }
 
 /// Remembers a valid probe, unless it is a replay: an older incarnation or a sequence seen before.

@@ -20,6 +20,13 @@ impl SipKey {
             k1: u64::from_le_bytes([i, j, k, l, m, n, o, p]),
         }
     }
+
+    /// The bytes that [`SipKey::from_bytes`] made it of.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        let [a, b, c, d, e, f, g, h] = self.k0.to_le_bytes();
+        let [i, j, k, l, m, n, o, p] = self.k1.to_le_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    }
 }
 
 impl core::fmt::Debug for SipKey {
@@ -132,6 +139,7 @@ mod tests {
             let mut reference = siphasher::sip::SipHasher24::new_with_key(&key);
             reference.write(&bytes);
             prop_assert_eq!(ours(key, &words), reference.finish());
+            prop_assert_eq!(SipKey::from_bytes(key).to_bytes(), key);
         }
     }
 }

@@ -287,9 +287,24 @@ fn every_frame_that_arrives_ends_as_it_should() {
         }
         if verdict != Verdict::Answered {
             assert_eq!(frame, original, "{name}: a refused frame stays as it is");
-            assert_eq!(bench.b.tables.rows, rows, "{name}: and leaves no trace");
+            let expected = with_refusal(&rows, verdict, &frame);
+            assert_eq!(bench.b.tables.rows, expected, "{name}: and leaves no trace");
         }
     }
+}
+
+/// The rows after a frame that met `verdict`: if nobody with the key sealed it that is counted, and nothing else.
+fn with_refusal(rows: &[PeerRow], verdict: Verdict, frame: &[u8]) -> Vec<PeerRow> {
+    let mut rows = rows.to_vec();
+    match verdict {
+        Verdict::BadMac => rows[0].bad_macs += 1,
+        Verdict::UnknownKey => rows[0].unknown_keys += 1,
+        _ => return rows,
+    }
+    rows[0].refused_at = NOW;
+    let mac = frame[6..12].iter();
+    rows[0].refused_from = mac.fold(0, |all, byte| all << 8 | u64::from(*byte));
+    rows
 }
 
 #[test]

@@ -9,7 +9,8 @@
 //!
 //! An owner counts an acceptor's vote from the moment at which the *probe* that asked for it left, and
 //! for a little less than the acceptor does: the lease ends here before it ends there. It must never
-//! count from any later moment. When to contend is not decided here.
+//! count from any later moment, nor for longer than that probe asked for. When to contend is not decided
+//! here.
 
 use std::time::Duration;
 
@@ -22,21 +23,31 @@ use heartbeat_common::{
 /// Voters whose votes are sorted without allocating.
 const FEW: usize = 64;
 
+/// How long a lease is to last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Term {
+    /// What the acceptors are asked for.
+    pub asked: Duration,
+    /// How long the owner counts on a vote for it.
+    pub counted: Duration,
+}
+
 /// What the probes are to carry about one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ask {
     pub operation: Operation,
     pub ballot: Ballot,
+    pub lease: Duration,
     /// Whom a release is for.
     pub successor: Successor,
 }
 
 impl Ask {
-    /// As a lease entry for `group`, asking for `lease`.
-    pub fn entry(&self, group: heartbeat_common::wire::GroupId, lease: Duration) -> LeaseEntry {
+    /// As a lease entry for `group`.
+    pub fn entry(&self, group: heartbeat_common::wire::GroupId) -> LeaseEntry {
         let micros = match self.operation {
             Operation::Release => self.successor.0,
-            _ => u32::try_from(lease.as_micros()).unwrap_or(u32::MAX),
+            _ => u32::try_from(self.lease.as_micros()).unwrap_or(u32::MAX),
         };
         LeaseEntry {
             group: group.0,
@@ -87,8 +98,9 @@ enum Phase {
 pub struct Proposer {
     local: NodeId,
     acceptors: usize,
-    /// How long a vote counts from the departure of its probe.
-    counted: Duration,
+    term: Term,
+    /// What is asked for last, and the ballot from which on it is.
+    parting: Option<(Ballot, Term)>,
     /// The highest round seen, and at first the one to begin behind.
     round: u64,
     /// By acceptor: whether it last refused what this phase asks.
@@ -97,13 +109,13 @@ pub struct Proposer {
 }
 
 impl Proposer {
-    /// `round` must be beyond all that this node used in an earlier life; `counted` is how long the
-    /// owner counts on a vote.
-    pub fn new(local: NodeId, acceptors: usize, round: u64, counted: Duration) -> Self {
+    /// `round` must be beyond all that this node used in an earlier life.
+    pub fn new(local: NodeId, acceptors: usize, round: u64, term: Term) -> Self {
         Self {
             local,
             acceptors,
-            counted,
+            term,
+            parting: None,
             round,
             refused: vec![false; acceptors],
             phase: Phase::Idle,
@@ -136,6 +148,7 @@ impl Proposer {
 
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
+        self.parting = None;
         self.refused.fill(false);
     }
 
@@ -164,12 +177,26 @@ impl Proposer {
         });
     }
 
+    /// Asks for a lease of this length from now on, if there is one: the next agent of this node is to find
+    /// it. The higher ballot tells votes for it from those for a shorter one that are on their way.
+    pub fn part(&mut self, term: Term) {
+        if matches!(self.phase, Phase::Holding { owned: true, .. })
+            && let Some(higher) = self.next_ballot()
+            && let Phase::Holding { ballot, .. } = &mut self.phase
+        {
+            *ballot = higher;
+            self.parting = Some((higher, term));
+        }
+    }
+
     /// What to ask of every acceptor now.
     pub fn ask(&self) -> Option<Ask> {
+        let lease = self.parting.map_or(self.term, |(_, term)| term).asked;
         let ask = |operation, ballot, successor| {
             Some(Ask {
                 operation,
                 ballot,
+                lease,
                 successor,
             })
         };
@@ -218,6 +245,10 @@ impl Proposer {
 
     fn granted(&mut self, acceptor: usize, operation: Operation, said: Ballot, left: Boottime) {
         let majority = self.majority();
+        let counted = match self.parting {
+            Some((from, term)) if said >= from => term.counted,
+            _ => self.term.counted,
+        };
         match &mut self.phase {
             Phase::Preparing { ballot, promised }
                 if operation == Operation::Prepare && said == *ballot =>
@@ -245,7 +276,7 @@ impl Proposer {
             } if matches!(operation, Operation::Accept | Operation::Renew)
                 && (*first..=*ballot).contains(&said) =>
             {
-                let end = left.after(self.counted);
+                let end = left.after(counted);
                 if let Some(until) = until.get_mut(acceptor) {
                     *until = end.max(*until);
                 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::proposer::Term;
+
 /// What the configuration says about time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -46,13 +48,16 @@ impl Timing {
             .max(self.interval * 2)
     }
 
-    /// How long an owner counts on a vote from the departure of the probe that asked for it: a lease,
-    /// less what the two clocks may drift apart in it, each by the bound.
-    pub fn counted_lease(&self) -> Duration {
-        let nanos = self.lease.as_nanos();
+    /// A lease of this length. Its owner counts on a vote from the departure of the probe that asked for
+    /// it, for a lease less what the two clocks may drift apart in it, each by the bound.
+    pub fn term(&self, lease: Duration) -> Term {
+        let nanos = lease.as_nanos();
         let margin = (nanos * 2 * u128::from(self.drift_ppm)).div_ceil(1_000_000);
         let counted = u64::try_from(nanos.saturating_sub(margin)).unwrap_or(u64::MAX);
-        Duration::from_nanos(counted)
+        Term {
+            asked: lease,
+            counted: Duration::from_nanos(counted),
+        }
     }
 
     /// By how much later each next node in rank contends for a free lease: the one before has had a

@@ -14,7 +14,8 @@
 //! - Candidates claim, abandon claims for new ones and release at any time. They serve, and stop at once
 //!   when told to: a guard is open as long as it was last written to be. A paused candidate does
 //!   nothing; its guard stays as it is.
-//! - An acceptor restarts with an empty slot, an agent with a new proposer and the old guard.
+//! - An acceptor restarts with an empty slot, an agent with a new proposer and the old guard. Before that
+//!   it may ask for a lease that is twice as long.
 //!
 //! What is bounded is in [`Bounds`]. No one bound holds in all of the tests: each widens some and
 //! narrows the others, so that all of them together take a minute of one processor.
@@ -57,6 +58,7 @@ const NARROW: Bounds = Bounds {
     refusals: 0,
     acceptor_restarts: 0,
     agent_restarts: 0,
+    partings: 0,
     pauses: 0,
 };
 /// More than there can be.
@@ -84,6 +86,17 @@ const VOTES_AGAIN: Goal = ("a restarted acceptor that votes", |_, state| {
 const INHERITED: Goal = ("an owner whose lease an earlier agent got", |_, state| {
     let first = &state.candidates[0];
     state.owns(0) && first.proposer.is_preparing()
+});
+
+const INHERITED_LONGER: Goal = ("one that got it for longer than usual", |model, state| {
+    let usual = state.now(0).after(model.term.counted);
+    INHERITED.1(model, state) && state.candidates[0].open_until > usual
+});
+const TAKEOVER_AFTER_PARTING: Goal = ("takeover when that has ended", |_, state| {
+    state.partings > 0
+        && state.agent_restarts > 0
+        && state.owns(1)
+        && !state.candidates[0].gave_back
 });
 
 fn explore(bounds: Bounds, goals: &'static [Goal]) {
@@ -199,6 +212,43 @@ fn an_agent_that_restarts_goes_on_serving_and_nobody_beside_it() {
         ..NARROW
     };
     explore(bounds, &[INHERITED]);
+}
+
+#[test]
+fn an_agent_that_asks_for_a_longer_lease_before_its_restart_serves_on_and_nobody_beside_it() {
+    let bounds = Bounds {
+        ticks: 1,
+        claims: [2, 1],
+        agent_restarts: 1,
+        partings: 1,
+        ..NARROW
+    };
+    explore(bounds, &[INHERITED_LONGER]);
+    let bounds = Bounds {
+        ticks: 5,
+        agent_restarts: 1,
+        partings: 1,
+        ..NARROW
+    };
+    explore(bounds, &[TAKEOVER_AFTER_PARTING]);
+    let bounds = Bounds {
+        ticks: 2,
+        late_answers: 1,
+        partings: 1,
+        ..NARROW
+    };
+    explore(bounds, &[]);
+}
+
+#[test]
+fn the_checker_sees_that_a_vote_for_a_short_lease_must_not_count_for_a_long_one() {
+    let bounds = Bounds {
+        ticks: 2,
+        late_answers: 1,
+        partings: 1,
+        ..NARROW
+    };
+    splits(Flaw::CountsShortAsLong, bounds);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use heartbeat_common::{
     guard::{self, Direction, GuardTables, HEADERS_LEN},
-    maps::{Address, GuardRow, MAX_VIPS},
+    maps::{Address, GUARD_ROWS, GuardRow, MAX_VIPS},
     verdict::Action,
 };
 
@@ -21,9 +21,10 @@ use crate::{
     tables::{MMAPABLE, now},
 };
 
-/// The agent fills it from row 0 on, and a row before its address is put into `vips`.
+/// The agent fills it from row 0 on, and a row before its address is put into `vips`. Those of groups are its own
+/// memory alone.
 #[btf_map(name = "guard")]
-static GUARD: Array<GuardRow, MAX_VIPS, MMAPABLE> = Array::new();
+static GUARD: Array<GuardRow, GUARD_ROWS, MMAPABLE> = Array::new();
 /// The row of each guarded address.
 #[btf_map(name = "vips")]
 static VIPS: HashMap<Address, u32, MAX_VIPS> = HashMap::new();

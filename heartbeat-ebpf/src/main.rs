@@ -32,15 +32,19 @@ use heartbeat_common::{
 
 use crate::{access::Frame, tables::KernelTables};
 
-#[xdp]
+/// Takes frames of several buffers as well (`frags`), or drivers refuse it where the MTU is large. All that
+/// it looks at lies in the first.
+#[xdp(frags)]
 pub fn responder(ctx: XdpContext) -> u32 {
     let mut frame = Frame::of_xdp(&ctx);
-    let mut tables = KernelTables::on(ctx.ingress_ifindex() as u32);
+    let ifindex = ctx.ingress_ifindex() as u32;
+    tables::arrived(ifindex);
+    let mut tables = KernelTables::on(ifindex);
     let Received { verdict, row } = receive(&mut frame, &mut tables);
     tables::count(verdict);
     match (verdict, row) {
         (Verdict::Recorded, Some(row)) => watch::arm(row),
-        (Verdict::BadMac | Verdict::UnknownVersion, _) => report::rarely(&ctx, verdict),
+        (Verdict::UnknownVersion, _) => report::unknown_version(&ctx),
         _ => {}
     }
     match verdict.action() {
@@ -51,8 +55,9 @@ pub fn responder(ctx: XdpContext) -> u32 {
 }
 
 /// For interfaces that carry a virtual IP and no heartbeats.
-#[xdp]
+#[xdp(frags)]
 pub fn guard_ingress(ctx: XdpContext) -> u32 {
+    tables::arrived(ctx.ingress_ifindex() as u32);
     pass_guard(&Frame::of_xdp(&ctx))
 }
 

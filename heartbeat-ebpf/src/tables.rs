@@ -10,8 +10,8 @@ use aya_ebpf::{
 use heartbeat_common::{
     lease::{Answer, Slot},
     maps::{
-        Address, Config, DeadlineEvent, Key, Link, Local, MAX_KEYS, MAX_PEERS, MAX_ROWS, PeerRow,
-        PeerSlot, VoteEvent,
+        ARRIVAL_SLOTS, Address, Config, DeadlineEvent, Key, Link, Local, MAX_KEYS, MAX_PEERS,
+        MAX_ROWS, PeerRow, PeerSlot, VoteEvent, arrival_slot,
     },
     receive::Tables,
     verdict::{self, Verdict},
@@ -40,6 +40,9 @@ static ALLOW: HashMap<Address, PeerSlot, MAX_ROWS> = HashMap::new();
 static PEERS: Array<PeerRow, MAX_ROWS, MMAPABLE> = Array::new();
 #[btf_map(name = "counters")]
 static COUNTERS: PerCpuArray<u64, { verdict::COUNT }> = PerCpuArray::new();
+/// Frames that an XDP program saw, by [`arrival_slot`]: whether it runs on an interface at all.
+#[btf_map(name = "arrivals")]
+static ARRIVALS: PerCpuArray<u64, ARRIVAL_SLOTS> = PerCpuArray::new();
 #[btf_map(name = "events")]
 pub(crate) static EVENTS: RingBuf<DeadlineEvent, EVENT_BYTES> = RingBuf::new();
 
@@ -156,6 +159,15 @@ pub(crate) fn peer_row<'a>(row: u32) -> Option<&'a mut PeerRow> {
 pub(crate) fn count(verdict: Verdict) {
     if let Some(counter) = COUNTERS.get_ptr_mut(verdict as u32) {
         // SAFETY: this CPU's slot; programs of one CPU do not preempt each other on it.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// Counts a frame that came in by the interface with this index.
+#[inline(always)]
+pub(crate) fn arrived(ifindex: u32) {
+    if let Some(counter) = ARRIVALS.get_ptr_mut(arrival_slot(ifindex)) {
+        // SAFETY: as in `count`.
         unsafe { *counter += 1 };
     }
 }

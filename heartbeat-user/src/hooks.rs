@@ -10,6 +10,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use crate::{
     config::{Hook, HookEvent},
+    helper,
     resources::process::{self, Program, SAFE_PATH},
 };
 
@@ -114,7 +115,7 @@ async fn run(hook: &Hook, on: HookEvent, variables: Variables) -> Ended {
         environment,
         keep: 0,
     };
-    let (status, message) = match process::run(&program, hook.timeout).await {
+    let (status, message) = match helper::run(&program, hook.timeout).await {
         Err(error) => (None, format!("could not start: {error}")),
         Ok(process::Ended { status: None, .. }) => {
             let limit = show(hook.timeout);

@@ -4,15 +4,16 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use heartbeat_common::time::Boottime;
 use heartbeat_user::{
-    agent,
+    agent, clock,
     commands::{
-        check, events, explain, import, keygen, load, operate, ping, resource, simulate, status,
-        verify, witness,
+        check, events, explain, import, keygen, load, operate, ping, resource, rotate, simulate,
+        status, stop, verify, witness,
     },
     config::{self, Config, XdpMode},
     control::protocol::Request,
-    logging,
+    helper, logging, secrecy,
 };
 
 /// Cluster heartbeat answered in the kernel: detects dead nodes and moves virtual addresses within
@@ -26,10 +27,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the agent in the foreground until SIGTERM
+    /// Run the agent in the foreground
+    ///
+    /// SIGTERM and SIGINT end it as `stop` does, SIGUSR2 as `stop --keep`; SIGHUP is `reload`.
     Run {
         #[command(flatten)]
         config: ConfigArgs,
+        /// Take other XDP programs off the interfaces, if there are any
+        #[arg(long)]
+        replace: bool,
     },
     /// Check a configuration and show what it means
     Check {
@@ -38,14 +44,19 @@ enum Command {
     },
     /// Write a configuration from one of Corosync and Pacemaker
     Import(import::Import),
-    /// Make a cluster key
+    /// Make a cluster key, or replace it while the cluster runs
     Keygen {
         /// Where to write it
         #[arg(long, short, default_value = config::key::DEFAULT_PATH)]
         output: PathBuf,
-        /// Replace a key that is there
+        /// Replace a key that is there; with --rotate: whether or not all nodes are ready
         #[arg(long)]
         force: bool,
+        /// Take the next step of replacing the key in the configuration's key file, and say what to do now
+        #[arg(long, conflicts_with = "output")]
+        rotate: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
     /// Show nodes, links, quorum and addresses as the local agent sees them
     Status {
@@ -151,6 +162,17 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// End the local agent and wait until it is gone
+    Stop {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Hand over what is served and take everything down: what happens without a flag, too
+        #[arg(long, conflicts_with = "keep")]
+        release: bool,
+        /// For a restart: leave programs, addresses and resources in place, with the longest lease that there is
+        #[arg(long)]
+        keep: bool,
+    },
     /// Let the resource agents on this host validate their parameters
     Verify {
         #[command(flatten)]
@@ -177,9 +199,15 @@ enum Command {
         /// How to attach; the configuration's way if absent
         #[arg(long)]
         mode: Option<XdpMode>,
+        /// Take another XDP program off the interface, if there is one
+        #[arg(long)]
+        replace: bool,
     },
     /// Make this host a witness, which votes and serves nothing: load the responder from flags alone
     Witness(witness::Witness),
+    /// Do for the agent, which starts this, what needs the rights that it has given up
+    #[command(hide = true)]
+    Helper,
     /// Remove a responder that `load`, `witness` or a dead agent left
     Unload {
         /// Which instance; the default one, or the only one, if absent
@@ -267,9 +295,11 @@ impl ConfigArgs {
 }
 
 fn main() -> ExitCode {
+    let began = clock::now();
     let cli = Cli::parse();
     logging::start();
-    match run(cli.command) {
+    secrecy::keep_out_of_core_dumps();
+    match run(cli.command, began) {
         Ok(code) => code,
         Err(error) => {
             use std::io::Write as _;
@@ -280,12 +310,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<ExitCode> {
+fn run(command: Command, began: Boottime) -> Result<ExitCode> {
     match command {
-        Command::Run { config } => agent::run(config.load()?)?,
+        Command::Run { config, replace } => agent::run(config.load()?, replace, began)?,
+        Command::Helper => helper::serve()?,
         Command::Check { config } => return check::check(&config.config, config.node.as_deref()),
         Command::Import(flags) => flags.run()?,
-        Command::Keygen { output, force } => keygen::keygen(&output, force)?,
+        Command::Keygen {
+            force,
+            rotate: true,
+            config,
+            ..
+        } => rotate::rotate(&config.load()?, force)?,
+        Command::Keygen { output, force, .. } => keygen::keygen(&output, force)?,
         Command::Status {
             config,
             json,
@@ -354,6 +391,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Reload { config } => {
             operate::run(&config.load()?.socket(), &Request::Reload)?;
         }
+        Command::Stop {
+            config,
+            release: _,
+            keep,
+        } => stop::run(&config.load()?, keep)?,
         Command::Verify { config } => return verify::run(&config.load()?),
         Command::Simulate { fail, config, json } => {
             simulate::run(&config.load()?, &fail, json)?;
@@ -362,8 +404,10 @@ fn run(command: Command) -> Result<ExitCode> {
             iface,
             config,
             mode,
+            replace,
         } => {
-            load::load(&config.config, config.node.as_deref(), &iface, mode)?;
+            let (path, node) = (&config.config, config.node.as_deref());
+            load::load(path, node, &iface, mode, replace)?;
         }
         Command::Witness(flags) => flags.load()?,
         Command::Unload { instance } => load::unload(instance.as_deref())?,

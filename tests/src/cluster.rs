@@ -15,12 +15,12 @@ use nix::sys::signal::Signal;
 use crate::{
     agent::{Agent, tail},
     client::Client,
-    config::{Family, Shared, interface},
+    config::{Family, Shared, host, interface},
     interrupt,
     netns::Namespace,
     node::Node,
     switch::{Switch, Way},
-    wait_until,
+    wait::{slowness, wait_until},
     workdir::{WorkDir, sweep},
 };
 
@@ -223,10 +223,14 @@ impl Cluster {
         }
         for name in self.shared.nodes.clone() {
             self.start_agent(&name)?;
-            wait_until(START, &format!("the agent of {name} runs"), || {
-                self.check_agents()?;
-                Ok(self.node(&name)?.control.status().is_ok())
-            })?;
+            wait_until(
+                START * slowness(),
+                &format!("the agent of {name} runs"),
+                || {
+                    self.check_agents()?;
+                    Ok(self.node(&name)?.control.status().is_ok())
+                },
+            )?;
         }
         Ok(())
     }
@@ -309,6 +313,27 @@ impl Cluster {
             Fault::Kill => self.start_agent(name),
             Fault::Stop => self.node_mut(name)?.agent()?.signal(Signal::SIGCONT),
         }
+    }
+
+    /// Plugs `interface`, made in `ns`, into network `link`.
+    pub fn plug(&mut self, ns: &Namespace, interface: &str, link: usize) -> Result<()> {
+        let port = format!("port-{interface}");
+        self.switch.plug(ns, interface, link, &port)
+    }
+
+    /// Makes the interface of `name` on network `link` anew, with its addresses, after it was deleted.
+    pub fn plug_anew(&mut self, name: &str, link: usize) -> Result<()> {
+        let index = self.nodes.iter().position(|node| node.name == name);
+        let index = index.with_context(|| no_such(name))?;
+        let (node, interface) = (&self.nodes[index], interface(link));
+        self.switch
+            .plug(&node.ns, &interface, link, &node.ports[link])?;
+        for family in Family::ALL {
+            let address = family.address(link, host(index));
+            node.ns
+                .add_address(&interface, address, family.prefix_len())?;
+        }
+        Ok(())
     }
 
     /// The nodes that have the virtual address on an interface, whatever their agents say.

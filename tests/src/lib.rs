@@ -20,6 +20,7 @@ pub mod netns;
 pub mod node;
 pub mod service;
 pub mod skip;
+pub mod soak;
 pub mod switch;
 pub mod sys;
 pub mod wait;

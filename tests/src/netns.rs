@@ -68,6 +68,13 @@ impl Namespace {
             .with_context(|| format!("cannot join {one} and {other} of {}", self.name))
     }
 
+    /// Adds a pair of interfaces that are joined to each other, `here` and in `other`.
+    pub fn join(&self, here: &str, other: &Self, there: &str) -> Result<()> {
+        self.route()
+            .add_veth(here, there, other.fd())
+            .with_context(|| format!("cannot join {} and {}", self.name, other.name))
+    }
+
     /// The index of an interface here.
     pub fn index(&self, interface: &str) -> Result<u32> {
         self.enter(|| {

@@ -20,6 +20,7 @@ use crate::{
     netns::Namespace,
     service::Service,
     switch::Switch,
+    wait::slowness,
     workdir::{Pins, WorkDir, make_dir},
 };
 
@@ -126,7 +127,7 @@ impl Node {
         let mut load = Command::new(binary);
         load.args(["load", "--iface", &interface(0), "--config"]);
         load.arg(self.config());
-        let ended = Program::run(Some(&self.ns), load, LOAD)?;
+        let ended = Program::run(Some(&self.ns), load, LOAD * slowness())?;
         ended
             .success()
             .map(drop)

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
     maps::{Array, MapData},
-    programs::{SchedClassifier, TcAttachType, Xdp, XdpMode},
+    programs::{SchedClassifier, TcAttachType, Xdp, XdpMode, tc},
+    util::KernelVersion,
 };
 
 use crate::{netns::Namespace, sys};
@@ -15,6 +16,8 @@ use crate::{netns::Namespace, sys};
 const INGRESS: &str = "port_ingress";
 const EGRESS: &str = "port_egress";
 const BLOCKED: &str = "blocked";
+/// The first kernel with links for TC programs.
+const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
 
 /// One of the two ways through a port, as a bit in the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +111,10 @@ impl Switch {
         })?;
         let program = egress(&mut self.ebpf)?;
         self.ns.enter(|| {
+            if KernelVersion::current()? < TCX {
+                // What aya attaches by then hangs on this.
+                tc::qdisc_add_clsact(port)?;
+            }
             program
                 .attach(port, TcAttachType::Egress)
                 .with_context(|| format!("cannot attach `{EGRESS}` to {port}"))

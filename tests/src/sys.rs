@@ -26,6 +26,11 @@ pub fn realtime() -> bool {
     schedule(libc::SCHED_FIFO, 1)
 }
 
+/// Lets the calling thread run only where nobody else wants to; false where the system refuses.
+pub fn idle() -> bool {
+    schedule(libc::SCHED_IDLE, 0)
+}
+
 /// Does `work` before all ordinary load.
 ///
 /// For what takes a lock in the kernel that the cluster under test needs, too: a thread that is

@@ -1,7 +1,7 @@
 //! Waiting for a condition instead of for an amount of time.
 
 use std::{
-    thread,
+    env, thread,
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,13 @@ use crate::interrupt;
 
 /// Time between two looks at the condition.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// How many times as long as elsewhere things may take on this machine: what `HEARTBEAT_TEST_SLOWNESS` says of an
+/// emulated one, else 1.
+pub fn slowness() -> u32 {
+    let said = env::var("HEARTBEAT_TEST_SLOWNESS").ok();
+    said.and_then(|text| text.parse().ok()).unwrap_or(1)
+}
 
 /// Blocks until `condition` holds, at most for `deadline`; `what` is what was waited for.
 ///

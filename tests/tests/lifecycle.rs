@@ -1,6 +1,6 @@
 //! From start to end of an agent: what it refuses, what it survives, and that nothing of it stays.
 
-use std::{collections::BTreeSet, fs, process::Command, sync::Barrier, thread};
+use std::{fs, process::Command, sync::Barrier, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
@@ -140,14 +140,14 @@ fn two_whole_runs_leave_the_host_as_it_was() -> Result<()> {
 }
 
 #[test]
-fn a_killed_agent_leaves_its_votes_and_its_guard_to_the_next() -> Result<()> {
-    if !rig_runs("a_killed_agent_leaves_its_votes_and_its_guard_to_the_next") {
+fn a_killed_agent_leaves_all_that_the_kernel_has_to_the_next() -> Result<()> {
+    if !rig_runs("a_killed_agent_leaves_all_that_the_kernel_has_to_the_next") {
         return Ok(());
     }
     play(options(), |cluster| {
         let before = traces::pinned(cluster.node("a")?)?;
-        let links: BTreeSet<_> = ["link_xdp_hb0", "link_tc_hb0", "link_guard_egress_hb0"].into();
-        let kept = |pin: &str| links.contains(pin) || ["leases", "guard", "vips"].contains(&pin);
+        // What tells of processes goes with the agent.
+        let kept = |pin: &str| !["processes", "exits"].contains(&pin);
         cluster.inject("a", Fault::Kill)?;
         ensure!(traces::pinned(cluster.node("a")?)? == before);
         cluster.heal("a", Fault::Kill)?;

@@ -14,8 +14,8 @@ use aya_obj::{
 use heartbeat_common::{
     exits::{ExitEvent, MAX_WATCHED, WatchedProcess},
     maps::{
-        Address, Config, DeadlineEvent, GuardRow, Key, LeaseRow, Link, Local, MAX_GROUPS, MAX_KEYS,
-        MAX_ROWS, MAX_VIPS, PeerRow, PeerSlot, VoteEvent,
+        ARRIVAL_SLOTS, Address, Config, DeadlineEvent, GUARD_ROWS, GuardRow, Key, LeaseRow, Link,
+        Local, MAX_GROUPS, MAX_KEYS, MAX_ROWS, MAX_VIPS, PeerRow, PeerSlot, VoteEvent,
     },
     verdict,
     wire::MAX_LINKS,
@@ -53,7 +53,7 @@ fn holds_the_programs_under_a_licence_that_the_helpers_ask_for() {
         assert!(
             matches!(
                 object.programs[name].section,
-                ProgramSection::Xdp { frags: false, .. }
+                ProgramSection::Xdp { frags: true, .. }
             ),
             "{name}"
         );
@@ -121,7 +121,14 @@ fn holds_the_maps_with_the_layouts_of_the_contract() {
         0,
     );
     expect("peers", array, 4, size_of::<PeerRow>(), MAX_ROWS, MMAPABLE);
-    expect("guard", array, 4, size_of::<GuardRow>(), MAX_VIPS, MMAPABLE);
+    expect(
+        "guard",
+        array,
+        4,
+        size_of::<GuardRow>(),
+        GUARD_ROWS,
+        MMAPABLE,
+    );
     expect("vips", hash, size_of::<Address>(), 4, MAX_VIPS, 0);
     expect("leases", hash, 4, size_of::<LeaseRow>(), MAX_GROUPS, 0);
     expect("votes", BPF_MAP_TYPE_RINGBUF, 0, 0, 256 * 1024, 0);
@@ -133,6 +140,14 @@ fn holds_the_maps_with_the_layouts_of_the_contract() {
         4,
         size_of::<u64>(),
         verdict::COUNT,
+        0,
+    );
+    expect(
+        "arrivals",
+        BPF_MAP_TYPE_PERCPU_ARRAY,
+        4,
+        size_of::<u64>(),
+        ARRIVAL_SLOTS,
         0,
     );
     expect(
@@ -219,6 +234,10 @@ fn type_information_names_every_field_where_it_is() {
             groups_owned,
             state,
             report,
+            bad_macs,
+            unknown_keys,
+            refused_at,
+            refused_from,
             sent_at,
             rtt_ring,
         })
@@ -233,7 +252,8 @@ fn type_information_names_every_field_where_it_is() {
             max_lease_ns,
             node,
             port,
-            zero
+            zero,
+            object
         })
     );
     assert_eq!(value_of("keys"), layout!(Key { k0, k1, id, valid }));

@@ -22,6 +22,7 @@ use heartbeat_tests::{
     },
     node::Node,
     skip::rig_runs,
+    wait_until,
 };
 
 /// What is wrong with a start, and what the message must say.
@@ -156,8 +157,8 @@ fn an_agent_that_is_not_root_says_so() -> Result<()> {
 }
 
 #[test]
-fn the_xdp_program_of_another_is_left_alone() -> Result<()> {
-    if !rig_runs("the_xdp_program_of_another_is_left_alone") {
+fn the_xdp_program_of_another_is_left_alone_unless_it_is_to_be_replaced() -> Result<()> {
+    if !rig_runs("the_xdp_program_of_another_is_left_alone_unless_it_is_to_be_replaced") {
         return Ok(());
     }
     Cluster::play(options(), |cluster| {
@@ -168,11 +169,50 @@ fn the_xdp_program_of_another_is_left_alone() -> Result<()> {
         a.ns.enter(|| Ok(pass.attach("hb0", XdpMode::Driver)?))?;
         let before = Network::of(Some(&a.ns))?;
         ensure!(before.links.contains("xdp"), "{before:#?}");
+        let id = pass.info()?.id();
+        let named = format!("`pass` (program id {id}, native mode, by link ");
+        let held = format!("held by process {} (", std::process::id());
         a.heartbeat(&["run"])?.refusal(&[
             "hb0: another XDP program is attached already and is left alone",
-            "bpftool net show",
+            &named,
+            &held,
+            "`--replace`",
         ])?;
-        nothing_left(a, &before)
+        nothing_left(a, &before)?;
+
+        // That of a link, and one without.
+        let witness = &["load", "--iface", "hb0", "--mode", "native", "--replace"];
+        let without_a_link = [
+            "net",
+            "attach",
+            "xdpgeneric",
+            "id",
+            &id.to_string(),
+            "dev",
+            "hb0",
+        ];
+        for whose in ["a link's", "nobody's"] {
+            if whose == "nobody's" {
+                a.tool("bpftool", without_a_link)?;
+                a.heartbeat(&["load", "--iface", "hb0"])?
+                    .refusal(&[&format!("`pass` (program id {id}, skb mode, held by")])?;
+            }
+            let loaded = a.heartbeat(witness)?;
+            ensure!(
+                loaded.err.contains("hb0: REPLACED another XDP program"),
+                "{whose}: {loaded:#?}"
+            );
+            ensure!(loaded.success()?.contains("loaded in native mode"));
+            let instance = a.pins.path().file_name().and_then(|name| name.to_str());
+            let mut unload = heartbeat(&["unload", "--instance"])?;
+            unload.arg(instance.context("pins without an instance")?);
+            Program::run(Some(&a.ns), unload, SOON)?.success()?;
+            // The kernel detaches what was unpinned a moment later.
+            wait_until(SOON, "nothing is attached", || {
+                Ok(!Network::of(Some(&a.ns))?.links.contains("xdp"))
+            })?;
+        }
+        Ok(())
     })
 }
 

@@ -1,6 +1,6 @@
 //! Debian and its relatives: which packages there are, and installing them.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
@@ -47,6 +47,44 @@ impl Apt {
             .copied()
             .filter(|package| !installed(package))
             .collect()
+    }
+
+    /// What `package` depends on; nothing if there is no such package.
+    pub(crate) fn depends(&self, package: &str) -> Vec<String> {
+        let mut query = Command::new("apt-cache");
+        query.args(["depends", package]).env("LC_ALL", "C");
+        // Fails for a package that apt never heard of.
+        let depends = process::output(&mut query).unwrap_or_default();
+        parse_depends(&depends).map(str::to_owned).collect()
+    }
+
+    /// What installing `package` would install with it, itself included.
+    pub(crate) fn with_missing(&mut self, package: &str) -> Result<Vec<String>> {
+        let simulate = || {
+            let mut install = Command::new("apt-get");
+            install.args(["install", "-s", "-q", "--no-install-recommends", package]);
+            process::output(install.env("LC_ALL", "C"))
+        };
+        let said = match simulate() {
+            Err(_) if !self.updated => self.update().and_then(|()| simulate()),
+            result => result,
+        }?;
+        Ok(parse_installed(&said).map(str::to_owned).collect())
+    }
+
+    /// Downloads the files of `packages` to `directory`. Needs no root, and installs nothing.
+    pub(crate) fn download(&mut self, packages: &[String], directory: &Path) -> Result<()> {
+        let download = || {
+            let mut get = Command::new("apt-get");
+            get.args(["-q", "download"]).args(packages);
+            process::run(get.current_dir(directory))
+        };
+        eprintln!("setup: downloading {}", packages.join(" "));
+        // Old lists name versions that the mirror no longer has.
+        match download() {
+            Err(_) if !self.updated => self.update().and_then(|()| download()),
+            result => result,
+        }
     }
 
     /// Fetches the package lists, unless this process already did.
@@ -113,6 +151,16 @@ fn parse_candidate(policy: &str) -> Option<&str> {
     (version != "(none)").then_some(version)
 }
 
+fn parse_depends(depends: &str) -> impl Iterator<Item = &str> {
+    let lines = depends.lines().map(str::trim);
+    lines.filter_map(|line| line.strip_prefix("Depends: "))
+}
+
+fn parse_installed(simulated: &str) -> impl Iterator<Item = &str> {
+    let lines = simulated.lines();
+    lines.filter_map(|line| line.strip_prefix("Inst ")?.split(' ').next())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +175,22 @@ mod tests {
             None
         );
         assert_eq!(parse_candidate(""), None);
+    }
+
+    #[test]
+    fn what_a_package_depends_on_is_read() {
+        let depends = "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-40-cloud-amd64\n  \
+                       Recommends: x\n";
+        let found: Vec<_> = parse_depends(depends).collect();
+        assert_eq!(found, ["linux-image-6.1.0-40-cloud-amd64"]);
+        assert_eq!(parse_depends("").count(), 0);
+    }
+
+    #[test]
+    fn what_would_be_installed_is_read() {
+        let said = "Reading package lists...\nRemv a [1]\nInst libb (2 Debian:12 [amd64])\n\
+                    Inst c (3 Debian:12 [amd64])\nConf libb (2)\n";
+        let found: Vec<_> = parse_installed(said).collect();
+        assert_eq!(found, ["libb", "c"]);
     }
 }

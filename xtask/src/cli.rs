@@ -23,6 +23,9 @@ pub(crate) enum Task {
         /// systemd, D-Bus
         #[arg(long)]
         test: bool,
+        /// Also what `test --vm` needs: QEMU, and kernels to run in it
+        #[arg(long)]
+        vm: bool,
     },
     /// Build the kernel programs and the `heartbeat` binary
     Build {
@@ -67,6 +70,13 @@ pub(crate) enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Build, then let faults happen to a cluster in network namespaces, by chance and for minutes
+    #[command(disable_help_flag = true)]
+    Soak {
+        /// Arguments of the soak; `--help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Build, then measure
     #[command(disable_help_flag = true)]
     Bench {
@@ -76,8 +86,20 @@ pub(crate) enum Task {
     },
     /// Build, then run all tests: units as the user, those of package heartbeat-tests as root
     Test(TestOptions),
-    /// Check formatting, and run clippy on the user crates and on the kernel programs
+    /// Run the fuzz targets in `fuzz/` on all that reads what others wrote
+    Fuzz(FuzzOptions),
+    /// Check formatting, and run clippy on the user crates, the kernel programs and the fuzz targets
     Lint,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FuzzOptions {
+    /// How long each target runs
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seconds: u32,
+    /// Which targets; all, if none is named
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -89,6 +111,9 @@ pub(crate) struct TestOptions {
     /// with assertions and overflow checks
     #[arg(long)]
     pub release: bool,
+    /// Instead of all tests, run those that must pass on every kernel under Linux 6.1 and 6.12, in QEMU
+    #[arg(long, conflicts_with_all = ["package", "release", "sim_seeds", "lease_runs", "starve_secs", "frames", "args"])]
+    pub vm: bool,
     /// Test only this package; may be repeated
     #[arg(long, short, value_name = "NAME")]
     pub package: Vec<String>,
@@ -101,6 +126,9 @@ pub(crate) struct TestOptions {
     /// Starve the machine for so many seconds in the tests that do
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub starve_secs: Option<u32>,
+    /// Give so many random frames to the kernel programs and to the functions that they wrap
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub frames: Option<u32>,
     /// Arguments of the test programs: a filter, `--exact`, `--nocapture`, ...
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub args: Vec<OsString>,

@@ -15,11 +15,13 @@ use crate::{
 
 type Step = (&'static str, fn(&Workspace) -> Result<()>);
 
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 6] = [
     ("format of the user crates", format_user),
     ("format of the kernel programs", format_bpf),
+    ("format of the fuzz targets", format_fuzz),
     ("clippy on the user crates", clippy_user),
     ("clippy on the kernel programs", clippy_bpf),
+    ("clippy on the fuzz targets", clippy_fuzz),
 ];
 
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
@@ -49,6 +51,14 @@ fn format_bpf(workspace: &Workspace) -> Result<()> {
     process::run_shown(&mut fmt)
 }
 
+fn format_fuzz(workspace: &Workspace) -> Result<()> {
+    has_component(workspace, "fmt", "rustfmt")?;
+    let mut fmt = cargo::command(workspace);
+    fmt.args(["fmt", "--check", "--manifest-path"])
+        .arg(workspace.fuzz_manifest());
+    process::run_shown(&mut fmt)
+}
+
 fn clippy_user(workspace: &Workspace) -> Result<()> {
     has_component(workspace, "clippy", "clippy")?;
     let mut clippy = cargo::command(workspace);
@@ -65,6 +75,20 @@ fn clippy_bpf(workspace: &Workspace) -> Result<()> {
     // By its own path: `cargo clippy` would take rustup's, of another release.
     let program = setup::clippy(&toolchain.compiler)?;
     let mut clippy = toolchain.cargo(&program, "clippy", workspace);
+    if !process::watched() {
+        clippy.arg("--quiet");
+    }
+    process::run_shown(clippy.args(["--", "-D", "warnings"]))
+}
+
+/// In the target directory of the user crates, which has most of it already.
+fn clippy_fuzz(workspace: &Workspace) -> Result<()> {
+    let mut clippy = cargo::command(workspace);
+    clippy
+        .args(["clippy", "--manifest-path"])
+        .arg(workspace.fuzz_manifest())
+        .arg("--target-dir")
+        .arg(workspace.target());
     if !process::watched() {
         clippy.arg("--quiet");
     }

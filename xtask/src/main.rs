@@ -6,6 +6,7 @@
 mod apt;
 mod cargo;
 mod cli;
+mod fuzz;
 mod launch;
 mod lint;
 mod objects;
@@ -15,6 +16,7 @@ mod setup;
 mod tally;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -41,11 +43,14 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match task {
-        Task::Setup { test } => {
+        Task::Setup { test, vm } => {
             setup::toolchain(&workspace, Report::Everything)?;
             if test {
                 setup::rig_tools(Report::Everything)?;
                 setup::resource_tools(Report::Everything)?;
+            }
+            if vm {
+                vm::setup(&workspace, Report::Everything)?;
             }
         }
         Task::Build { debug, release: _ } => {
@@ -68,8 +73,10 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Unload { args } => launch::heartbeat(&workspace, "unload", args)?,
         Task::Run { args } => launch::heartbeat(&workspace, "run", args)?,
         Task::Demo { args } => launch::rig(&workspace, "heartbeat-demo", &args)?,
+        Task::Soak { args } => launch::rig(&workspace, "heartbeat-soak", &args)?,
         Task::Bench { args } => launch::rig(&workspace, "heartbeat-bench", &args)?,
         Task::Test(options) => return test::run(&workspace, &options),
+        Task::Fuzz(options) => return fuzz::run(&workspace, &options),
         Task::Lint => return lint::run(&workspace),
     }
     Ok(ExitCode::SUCCESS)

@@ -21,6 +21,7 @@ use crate::{
     objects, root,
     setup::{self, Report},
     tally::Tally,
+    vm,
     workspace::Workspace,
 };
 
@@ -28,14 +29,17 @@ use crate::{
 const RIG: &str = "heartbeat-tests";
 /// Its programs that load the machine, or ask for more punctuality than a machine has that does two things
 /// at once.
-const ALONE: [&str; 9] = [
+const ALONE: [&str; 12] = [
     "apache",
     "detection",
+    "floods",
     "hostile",
     "kernel_differential",
     "kernel_timer",
     "leases",
+    "restart",
     "room",
+    "soak",
     "takeover",
     "vitals",
 ];
@@ -48,6 +52,10 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
     let selected = |wanted: fn(&str) -> bool| {
         options.package.is_empty() || options.package.iter().any(|name| wanted(name))
     };
+    let strict = options.skip_is_failure || env::var("CI").is_ok_and(|value| value == "true");
+    if options.vm {
+        return summarise(vm::test(workspace)?, strict);
+    }
     let mut tally = Tally::default();
     if selected(|name| [AGENT, RIG].contains(&name)) {
         setup::resource_tools(Report::Changes)?;
@@ -66,7 +74,6 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
         let built = Built::new(workspace, profile)?;
         tally += as_root(workspace, options, &built)?;
     }
-    let strict = options.skip_is_failure || env::var("CI").is_ok_and(|value| value == "true");
     summarise(tally, strict)
 }
 
@@ -205,6 +212,7 @@ fn lengths(options: &TestOptions) -> impl Iterator<Item = (&'static str, OsStrin
     [
         ("HEARTBEAT_LEASE_RUNS", options.lease_runs),
         ("HEARTBEAT_STARVE_SECS", options.starve_secs),
+        ("HEARTBEAT_FUZZ_FRAMES", options.frames),
     ]
     .into_iter()
     .filter_map(|(name, length)| Some((name, length?.to_string().into())))
@@ -270,10 +278,12 @@ mod tests {
         let mut options = TestOptions {
             skip_is_failure: false,
             release: false,
+            vm: false,
             package: Vec::new(),
             sim_seeds: None,
             lease_runs: None,
             starve_secs: None,
+            frames: None,
             args: Vec::new(),
         };
         assert_eq!(lengths(&options).count(), 0);

@@ -54,6 +54,16 @@ impl Workspace {
         self.target.join("tools")
     }
 
+    /// Kernels and what boots them; survives until `cargo clean`.
+    pub(crate) fn vm(&self) -> PathBuf {
+        self.target.join("vm")
+    }
+
+    /// For what fuzzing builds and finds.
+    pub(crate) fn fuzz(&self) -> PathBuf {
+        self.target.join("fuzz")
+    }
+
     /// Cargo's target directory for the BPF crate, apart from the user crates'.
     pub(crate) fn bpf_target(&self) -> PathBuf {
         self.build.join("bpf-build")
@@ -62,6 +72,15 @@ impl Workspace {
     /// Where finished BPF objects are. `heartbeat-user/build.rs` looks here, too.
     pub(crate) fn objects(&self) -> PathBuf {
         self.build.join("bpf")
+    }
+
+    /// Cargo's target directory for the user crates.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    pub(crate) fn fuzz_manifest(&self) -> PathBuf {
+        self.root.join("fuzz/Cargo.toml")
     }
 
     pub(crate) fn bpf_manifest(&self) -> PathBuf {

@@ -9,6 +9,8 @@ mod groups;
 mod moves;
 mod terms;
 
+use std::time::Duration;
+
 use heartbeat_common::{
     maps::VoteEvent,
     time::Boottime,
@@ -16,7 +18,7 @@ use heartbeat_common::{
 };
 
 use crate::{
-    group::{Group, GroupCommand, GroupPlan, Note},
+    group::{Group, GroupCommand, GroupPlan, Note, Serving},
     link::{Finding, LinkDetector, Silence, last_reply},
     peer::{Peer, PeerState},
     placement::{
@@ -160,8 +162,8 @@ impl Cluster {
         let group = |plan: GroupPlan| match old.iter().position(|old| old.plan.id == plan.id) {
             Some(at) => old.swap_remove(at).replanned(plan),
             None => {
-                let counted = self.timing.counted_lease();
-                let proposer = Proposer::new(self.local, acceptors, self.round, counted);
+                let term = self.timing.term(self.timing.lease);
+                let proposer = Proposer::new(self.local, acceptors, self.round, term);
                 Group::new(plan, proposer)
             }
         };
@@ -175,6 +177,22 @@ impl Cluster {
     /// An earlier agent of this node serves the group with this index until `until`.
     pub fn inherit(&mut self, group: usize, until: Boottime) {
         self.groups[group].inherit(until);
+    }
+
+    /// This agent is about to end for a restart: a last lease, of this length, is asked for whatever is
+    /// served, so that the next agent may go on within it.
+    pub fn part(&mut self, lease: Duration) {
+        let term = self.timing.term(lease);
+        self.groups.iter_mut().for_each(|group| group.part(term));
+    }
+
+    /// Whether all that is served has a lease that is longer than usual.
+    pub fn has_parted(&self, now: Boottime) -> bool {
+        let usual = now.after(self.timing.term(self.timing.lease).counted);
+        let mut served = self.groups.iter();
+        served.all(|group| {
+            group.serving() != Serving::Started || group.proposer().lease_end() > usual
+        })
     }
 
     /// Looks at the kernel, and decides.
@@ -409,8 +427,7 @@ impl Cluster {
 
     /// The lease entries that the probes are to carry, as many as fit into each.
     pub fn requests(&self) -> impl Iterator<Item = LeaseEntry> {
-        let lease = self.timing.lease;
-        let entry = move |group: &Group| Some(group.ask()?.entry(group.plan.id, lease));
+        let entry = |group: &Group| Some(group.ask()?.entry(group.plan.id));
         self.groups.iter().filter_map(entry)
     }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::{
     Timing,
     placement::{Constraints, Glance, Running, View},
-    proposer::{Ask, Obstacle, Proposer},
+    proposer::{Ask, Obstacle, Proposer, Term},
     report::Reported,
 };
 pub use terms::{Course, GroupCommand, GroupPlan, Note, Reason, Serving};
@@ -186,6 +186,14 @@ impl Group {
     pub(crate) fn inherit(&mut self, until: Boottime) {
         self.serving = Serving::Started;
         self.inherited_until = until;
+    }
+
+    /// This agent is about to end for a restart: the lease is to last for the next one.
+    pub(crate) fn part(&mut self, term: Term) {
+        if self.serving == Serving::Started {
+            self.proposer.part(term);
+            self.urgent = true;
+        }
     }
 
     /// Until when traffic may pass: the start of the clock where nothing is served.

@@ -6,7 +6,7 @@ use heartbeat_common::{
     lease::{Ballot, Operation, Slot, Vote},
     time::Boottime,
 };
-use heartbeat_core::Timing;
+use heartbeat_core::{Timing, proposer::Term};
 use stateright::{Model, Property};
 
 use crate::state::{Acceptor, Answer, CANDIDATES, Probe, Rates, State, VOTERS, asks_for_lease};
@@ -26,6 +26,8 @@ pub(crate) enum Flaw {
     ServesOn,
     /// A restarted agent uses the same ballots again.
     RepeatsBallots,
+    /// A vote for the usual lease counts as one for the last, longer one.
+    CountsShortAsLong,
 }
 
 /// What is explored. Everything within is explored in full.
@@ -49,6 +51,8 @@ pub(crate) struct Bounds {
     pub(crate) refusals: u8,
     pub(crate) acceptor_restarts: u8,
     pub(crate) agent_restarts: u8,
+    /// Owners that ask for a longer lease, as before a restart.
+    pub(crate) partings: u8,
     pub(crate) pauses: u8,
 }
 
@@ -60,8 +64,11 @@ pub(crate) struct Leases {
     bounds: Bounds,
     goals: &'static [Goal],
     flaw: Option<Flaw>,
-    lease: Duration,
-    counted: Duration,
+    pub(crate) term: Term,
+    /// Of the lease that is asked for before a restart.
+    parting: Term,
+    /// The longest that acceptors grant.
+    max_lease: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +108,9 @@ pub(crate) enum Action {
     RestartAgent {
         node: usize,
     },
+    Part {
+        node: usize,
+    },
 }
 
 impl Leases {
@@ -117,11 +127,15 @@ impl Leases {
             bounds,
             goals,
             flaw,
-            lease: timing.lease,
-            counted: match flaw {
-                Some(Flaw::IgnoresDrift) => timing.lease,
-                _ => timing.counted_lease(),
+            term: match flaw {
+                Some(Flaw::IgnoresDrift) => Term {
+                    asked: timing.lease,
+                    counted: timing.lease,
+                },
+                _ => timing.term(timing.lease),
             },
+            parting: timing.term(timing.lease * 2),
+            max_lease: timing.lease * if bounds.partings > 0 { 2 } else { 1 },
         }
     }
 
@@ -163,7 +177,7 @@ impl Leases {
     /// `None` if nothing comes of it.
     fn arrive(&self, state: &mut State, probe: &Probe, acceptor: usize, fate: Fate) -> Option<()> {
         let before = state.acceptors[acceptor];
-        let answer = state.arrive(probe, acceptor, self.lease)?;
+        let answer = state.arrive(probe, acceptor, self.max_lease)?;
         match fate {
             Fate::Counted => self.count(state, answer),
             Fate::Late => {
@@ -192,7 +206,7 @@ impl Leases {
             }
             candidate.refusals += 1;
         }
-        if self.has(Flaw::CountsEarlierClaims)
+        if (self.has(Flaw::CountsEarlierClaims) || self.has(Flaw::CountsShortAsLong))
             && answer.vote == Vote::Granted
             && asks_for_lease(answer.operation)
         {
@@ -213,7 +227,7 @@ impl Leases {
         let votes_from = if self.has(Flaw::VotesAtOnce) {
             Boottime::default()
         } else {
-            state.now(node).after(self.lease)
+            state.now(node).after(self.max_lease)
         };
         state.acceptors[node] = Acceptor {
             slot: Slot::default(),
@@ -231,7 +245,7 @@ impl Leases {
         } else {
             candidate.round()
         };
-        candidate.restart(round, self.counted);
+        candidate.restart(round, self.term);
     }
 
     fn acts(&self, state: &State, node: usize, actions: &mut Vec<Action>) {
@@ -239,6 +253,7 @@ impl Leases {
             claims,
             releases,
             agent_restarts,
+            partings,
             pauses,
             ..
         } = self.bounds;
@@ -259,6 +274,9 @@ impl Leases {
         if state.agent_restarts < agent_restarts && candidate.claims > 0 {
             actions.push(Action::RestartAgent { node });
         }
+        if state.partings < partings && candidate.proposer.lease_end() > state.now(node) {
+            actions.push(Action::Part { node });
+        }
         let answers = state.late.iter().filter(|answer| answer.to == node);
         actions.extend(answers.copied().map(Action::Count));
     }
@@ -270,9 +288,7 @@ impl Model for Leases {
 
     fn init_states(&self) -> Vec<State> {
         let rates = self.bounds.rates.iter();
-        rates
-            .map(|rates| State::new(*rates, self.counted))
-            .collect()
+        rates.map(|rates| State::new(*rates, self.term)).collect()
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -321,6 +337,10 @@ impl Model for Leases {
             Action::Wake { node } => state.candidate(node).paused = false,
             Action::RestartAcceptor { node } => self.restart_acceptor(&mut state, node),
             Action::RestartAgent { node } => self.restart_agent(&mut state, node),
+            Action::Part { node } => {
+                state.partings += 1;
+                state.candidate(node).proposer.part(self.parting);
+            }
         }
         state.ask(self.bounds.past_asks);
         (state != *last).then_some(state)

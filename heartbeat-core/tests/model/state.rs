@@ -7,7 +7,7 @@ use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, LeaseEntry, NodeId},
 };
-use heartbeat_core::proposer::{Ask, Proposer};
+use heartbeat_core::proposer::{Ask, Proposer, Term};
 
 /// Voters. The first [`CANDIDATES`] of them also want the lease, the last is a witness.
 pub(crate) const VOTERS: usize = 3;
@@ -66,13 +66,13 @@ impl Acceptor {
     fn answer(
         &mut self,
         ask: &Ask,
-        lease: Duration,
+        max_lease: Duration,
         now: Boottime,
     ) -> Option<(Operation, lease::Answer)> {
-        let entry = ask.entry(GROUP, lease);
+        let entry = ask.entry(GROUP);
         let limits = Limits {
             votes_from: self.votes_from.as_nanos(),
-            max_lease_ns: lease.as_nanos() as u64,
+            max_lease_ns: max_lease.as_nanos() as u64,
         };
         let request = Request::read(&entry, ask.ballot.node(), limits, now)?;
         let answer = lease::decide(&mut self.slot, &request, now);
@@ -101,9 +101,9 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    fn new(id: NodeId, counted: Duration) -> Self {
+    fn new(id: NodeId, term: Term) -> Self {
         Self {
-            proposer: Proposer::new(id, VOTERS, 0, counted),
+            proposer: Proposer::new(id, VOTERS, 0, term),
             open_until: Boottime::default(),
             inherited_until: Boottime::default(),
             asked: Vec::new(),
@@ -133,9 +133,9 @@ impl Candidate {
     }
 
     /// A new agent takes over what the old one left in the kernel, which is the guard.
-    pub(crate) fn restart(&mut self, round: u64, counted: Duration) {
+    pub(crate) fn restart(&mut self, round: u64, term: Term) {
         let id = self.claimed.node();
-        self.proposer = Proposer::new(id, VOTERS, round, counted);
+        self.proposer = Proposer::new(id, VOTERS, round, term);
         self.inherited_until = self.open_until;
     }
 
@@ -188,19 +188,21 @@ pub(crate) struct State {
     pub(crate) late: Vec<Answer>,
     pub(crate) acceptor_restarts: u8,
     pub(crate) agent_restarts: u8,
+    pub(crate) partings: u8,
     pub(crate) pauses: u8,
 }
 
 impl State {
-    pub(crate) fn new(rates: Rates, counted: Duration) -> Self {
+    pub(crate) fn new(rates: Rates, term: Term) -> Self {
         Self {
             ticks: 0,
             rates,
             acceptors: [Acceptor::default(); VOTERS],
-            candidates: array::from_fn(|node| Arc::new(Candidate::new(id(node), counted))),
+            candidates: array::from_fn(|node| Arc::new(Candidate::new(id(node), term))),
             late: Vec::new(),
             acceptor_restarts: 0,
             agent_restarts: 0,
+            partings: 0,
             pauses: 0,
         }
     }
@@ -224,10 +226,10 @@ impl State {
         &mut self,
         probe: &Probe,
         acceptor: usize,
-        lease: Duration,
+        max_lease: Duration,
     ) -> Option<Answer> {
         let now = self.now(acceptor);
-        let (operation, said) = self.acceptors[acceptor].answer(&probe.ask, lease, now)?;
+        let (operation, said) = self.acceptors[acceptor].answer(&probe.ask, max_lease, now)?;
         Some(Answer {
             to: usize::from(probe.ask.ballot.node().0) - 1,
             acceptor,

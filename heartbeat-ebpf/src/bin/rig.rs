@@ -25,13 +25,14 @@ const TO_NODE: u32 = 2;
 #[btf_map(name = "blocked")]
 static BLOCKED: Array<u32, MAX_INTERFACES> = Array::new();
 
-/// Lets everything pass, wherever it is.
-#[xdp]
+/// Lets everything pass, wherever it is. Like the others it takes frames of several buffers (`frags`), so that
+/// the ports may have a large MTU.
+#[xdp(frags)]
 pub fn pass(_: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
-#[xdp]
+#[xdp(frags)]
 pub fn port_ingress(ctx: XdpContext) -> u32 {
     if is_blocked(ctx.ingress_ifindex() as u32, FROM_NODE) {
         xdp_action::XDP_DROP

@@ -26,7 +26,7 @@ pub(super) type Fetched = (NodeId, Result<Box<Report>>);
 #[derive(Debug)]
 pub(super) struct Exchange {
     config: Arc<Config>,
-    keys: Keys,
+    keys: Arc<Keys>,
     rows: PeerRows,
     /// One for each peer, in the order of the configuration.
     peers: Vec<Peer>,
@@ -45,7 +45,7 @@ struct Peer {
 impl Exchange {
     pub(super) fn new(
         config: Arc<Config>,
-        keys: Keys,
+        keys: Arc<Keys>,
         rows: PeerRows,
         fetched: UnboundedSender<Fetched>,
     ) -> Self {
@@ -64,6 +64,11 @@ impl Exchange {
         }
     }
 
+    /// Asks with these keys from now on.
+    pub(super) fn rekey(&mut self, keys: Arc<Keys>) {
+        self.keys = keys;
+    }
+
     /// Asks whoever has something new. `known` tells what this node has of a peer.
     pub(super) fn look(&mut self, known: impl Fn(NodeId) -> (u32, u64)) {
         let now = clock::now();
@@ -75,7 +80,7 @@ impl Exchange {
                 continue;
             }
             peer.asking = true;
-            let (config, keys) = (Arc::clone(&self.config), self.keys.clone());
+            let (config, keys) = (Arc::clone(&self.config), Arc::clone(&self.keys));
             let (node, fetched) = (peer.node, self.fetched.clone());
             tokio::spawn(async move {
                 let report = fetch(&config, &keys, node).await;

@@ -38,6 +38,8 @@ pub(super) struct Groups {
     failures: VecDeque<FailedAction>,
     /// This node's health checks that fail.
     failing: Vec<FailingCheck>,
+    /// This node's keys.
+    keys: Option<protocol::Keys>,
     peers: HashMap<NodeId, protocol::Report>,
     book: Book,
     /// What the peers may have of this node.
@@ -65,6 +67,7 @@ impl Groups {
             own: own.collect(),
             failures: VecDeque::new(),
             failing: Vec::new(),
+            keys: None,
             peers: HashMap::new(),
             book: Book::open(&config.state_dir())?,
             published: protocol::Report {
@@ -187,6 +190,7 @@ impl Groups {
                 .map(|(group, own)| own.report(group))
                 .collect(),
             failing: self.failing.clone(),
+            keys: self.keys.clone(),
             failures: self.failures.iter().cloned().collect(),
             decisions: self.book.all(),
         };
@@ -212,6 +216,16 @@ impl Groups {
             ..check
         };
         self.failing = failing.into_iter().map(cut).collect();
+    }
+
+    /// This node has these keys.
+    pub(super) fn rekey(&mut self, keys: protocol::Keys) {
+        self.keys = Some(keys);
+    }
+
+    /// The keys of a peer, as it reported.
+    pub(super) fn keys(&self, peer: NodeId) -> Option<&protocol::Keys> {
+        self.peers.get(&peer)?.keys.as_ref()
     }
 
     /// The names of the checks that fail on a peer, as it reported.

@@ -4,11 +4,16 @@ mod exchange;
 mod groups;
 mod journal;
 mod lock;
+mod loss;
 mod operate;
+mod parting;
 mod performers;
 mod ping;
 mod reason;
+mod refusals;
+mod rekey;
 mod reload;
+mod supervisor;
 mod view;
 mod vitals;
 
@@ -29,10 +34,11 @@ use crate::{
     conductor::{self, Conductor, Ends, Order, Told},
     config::{Config, Group, key::Keys},
     control::server,
-    dataplane::{Dataplane, Setup},
+    dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
+    follow::{self, Follower, News},
     health::{Checks, Means, Notice},
-    incarnation,
-    pulse::{Directive, Directives, Identity, Pulse, Sink},
+    helper, incarnation, privileges,
+    pulse::{Directive, Directives, Identity, Pulse, Sink, realtime::Urgency},
     resources::{Agents, Places, Watcher},
 };
 use groups::Groups;
@@ -52,38 +58,71 @@ enum Report {
         error: anyhow::Error,
     },
     Conductor(Told),
+    Interface(News),
 }
 
-/// Runs the agent until it is told to stop.
-pub fn run(config: Config) -> Result<()> {
+/// How an agent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// What it served it has handed over, as far as anybody took it.
+    Stopped,
+    /// All is left as it is for the next agent.
+    Parted,
+}
+
+/// Runs the agent until it is told to stop. With `replace` XDP programs of others give way; `began` is when its
+/// process did.
+pub fn run(config: Config, replace: bool, began: Boottime) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("the agent loads kernel programs and moves addresses: run it as root");
     }
-    let keys = Keys::load(&config.key)?;
+    privileges::report_missing();
+    let keys = Arc::new(Keys::load(&config.key)?);
     let lock = InstanceLock::take(&config.lock(), &config.instance)?;
-    let result = run_locked(Arc::new(config.clone()), &keys);
+    // Before there is anything that it could inherit, and before this process gives up its rights.
+    helper::start()?;
+    let result = run_locked(Arc::new(config.clone()), &keys, replace, began);
+    helper::end();
     // Only then, so that nobody starts while we still take down.
     let _ = fs::remove_file(config.socket());
     drop(lock);
     result
 }
 
-fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
+fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boottime) -> Result<()> {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
+    // What an earlier agent left being served waits for this one, however busy the machine is.
+    let urgency = Pins::of(&config.instance)
+        .dir()
+        .exists()
+        .then(Urgency::begin);
     let incarnation = incarnation::next(&config.state_dir())?;
     let nonce = getrandom::u64().context("could not get a random number from the kernel")?;
-    let setup = Setup::new(&config, keys);
+    let setup = Setup {
+        replace,
+        ..Setup::new(&config, keys)
+    };
     let mut dataplane = Dataplane::load(setup, |inherited, stale| {
         conductor::sweep(&config, inherited, stale)
     })?;
+    let exits = dataplane.exit_program();
+    // Before there are other threads: all that come have what this one has.
+    privileges::keep_few();
     let result = run_loaded(
         &config,
         keys,
         &mut dataplane,
+        exits,
         Identity { incarnation, nonce },
+        (began, urgency),
     );
+    if let Ok(Ending::Parted) = result {
+        dataplane.persist();
+        return Ok(());
+    }
+    let result = result.map(drop);
     // The guard goes with the programs, so nothing may be left that it kept.
     let none = vec![None; config.served().len()];
     if let Err(error) = conductor::sweep(&config, &none, &[]) {
@@ -101,10 +140,12 @@ fn run_locked(config: Arc<Config>, keys: &Keys) -> Result<()> {
 
 fn run_loaded(
     config: &Arc<Config>,
-    keys: &Keys,
+    keys: &Arc<Keys>,
     dataplane: &mut Dataplane,
+    exits: ExitProgram,
     identity: Identity,
-) -> Result<()> {
+    (began, urgency): (Boottime, Option<Urgency>),
+) -> Result<Ending> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("reason")
@@ -117,7 +158,7 @@ fn run_loaded(
     };
     let (reports, inbox) = tokio::sync::mpsc::unbounded_channel();
     let (directives, told) = Directives::new()?;
-    let inherited = inherited_groups(config, dataplane.inherited());
+    let inherited = inherited_groups(config, dataplane);
     let (orders, orders_inbox) = conductor::inbox();
     let (work, work_inbox) = tokio::sync::mpsc::unbounded_channel();
     let told_reports = reports.clone();
@@ -131,7 +172,7 @@ fn run_loaded(
     let conductor = Conductor::start(config, &inherited, groups.wishes(), channel, ends)?;
     let watcher = {
         let _inside = runtime.enter();
-        Watcher::start(dataplane.process_exits())
+        Watcher::start(ProcessExits::listen(exits))
     };
     let places = Places::of(config);
     let means = Means {
@@ -141,6 +182,7 @@ fn run_loaded(
     };
     let agents = Agents::new(places).with_watcher(watcher);
     runtime.spawn(performers::perform(agents, orders.clone(), work_inbox));
+    let (news, follow_orders) = (reports.clone(), orders.clone());
     let sink = Wires { orders, reports };
     // Before anything is decided: what an operator wanted, and that nothing is known of the health yet.
     let intent = operate::remembered(config);
@@ -165,19 +207,43 @@ fn run_loaded(
             return Err(error);
         }
     };
-    let threads = Threads { pulse, conductor };
+    drop(urgency);
+    let follow_ends = follow::Ends {
+        directives: pulse.directives().clone(),
+        orders: follow_orders,
+        report: move |told| drop(news.send(Report::Interface(told))),
+    };
+    let follower = Follower::start(config, dataplane, pulse.bound.clone(), follow_ends);
+    let follower = match follower {
+        Ok(follower) => follower,
+        Err(error) => {
+            pulse.stop();
+            conductor.stop();
+            return Err(error);
+        }
+    };
+    let threads = Threads {
+        follower,
+        pulse,
+        conductor,
+    };
     let reason = {
         let _inside = runtime.enter();
-        let config = Arc::clone(config);
+        let (config, keys) = (Arc::clone(config), Arc::clone(keys));
         reason::Reason::new(config, keys, dataplane, &threads, groups, checks, intent)
     };
     let result = match reason {
-        Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads)),
+        Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads, began)),
         Err(error) => {
             threads.stop();
             Err(error)
         }
     };
+    if let Ok(Ending::Parted) = result {
+        // Actions and hooks that are on their way go on: the next agent looks what became of them.
+        std::mem::forget(runtime);
+        return result;
+    }
     // A look at the host that hangs must not keep the agent from ending.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -200,20 +266,24 @@ fn start_checks(
     (checks, notices)
 }
 
-/// Until when each group may be served already, because an earlier run of this node was granted its lease:
-/// that of its addresses, if all of them were left open.
-fn inherited_groups(config: &Config, addresses: &[Option<Boottime>]) -> Vec<Option<Boottime>> {
-    let of = |group: &Group| {
-        let own = config.served().iter().zip(addresses);
+/// Until when each group may be served already, because an earlier run of this node was granted its lease,
+/// if all of its addresses were left open, too.
+fn inherited_groups(config: &Config, dataplane: &Dataplane) -> Vec<Option<Boottime>> {
+    let now = clock::now();
+    let of = |(group, until): (&Group, &Option<Boottime>)| {
+        let own = config.served().iter().zip(dataplane.inherited());
         let own = own.filter(|(vip, _)| vip.group == group.id);
-        let until = own.map(|(_, until)| until.unwrap_or_default()).min();
-        until.filter(|until| *until > Boottime::default())
+        let ends = own.map(|(_, until)| until.unwrap_or_default());
+        let until = ends.fold((*until)?, Boottime::min);
+        Some(until).filter(|until| *until > now)
     };
-    config.served_groups().iter().map(of).collect()
+    let groups = config.served_groups().iter();
+    groups.zip(dataplane.inherited_groups()).map(of).collect()
 }
 
 /// The threads beside tokio's.
 struct Threads {
+    follower: Follower,
     pulse: Pulse,
     conductor: Conductor,
 }
@@ -246,6 +316,7 @@ impl Threads {
         while !self.is_drained(until) {
             thread::sleep(Duration::from_millis(1));
         }
+        self.follower.stop();
         self.pulse.stop();
         self.conductor.stop();
     }

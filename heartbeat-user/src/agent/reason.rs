@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, mpsc::Sender},
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc::Sender},
     time::Duration,
 };
 
@@ -22,18 +22,21 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{
         mpsc::{self, UnboundedReceiver},
-        oneshot,
+        oneshot, watch,
     },
     time::MissedTickBehavior,
 };
 
 use super::{
-    Report, Threads,
+    Ending, Report, Threads,
     exchange::{Exchange, Fetched},
     groups::Groups,
     journal::Journal,
     operate::{Operator, Origin},
+    parting::{self, Departure},
     ping,
+    refusals::Refusals,
+    supervisor::Supervisor,
     view::{self, Shared, View},
 };
 use crate::{
@@ -45,7 +48,9 @@ use crate::{
         server,
     },
     dataplane::{Dataplane, LocalView},
+    follow::Bell,
     health::{Checks, Notice, Turn},
+    helper,
     hooks::{Ended, Hooks, Variables},
     load::{
         Meter, Reading,
@@ -53,7 +58,7 @@ use crate::{
     },
     net::LinkWatch,
     peering::{self, PeerAsked},
-    pulse::{Directive, Directives},
+    pulse::{Directive, Directives, GroupStats},
 };
 
 pub(super) struct Reason<'a> {
@@ -64,7 +69,10 @@ pub(super) struct Reason<'a> {
     pub(super) dataplane: &'a mut Dataplane,
     local: LocalView,
     pub(super) operator: Arc<Operator>,
+    /// Where the channel between agents finds the keys.
+    pub(super) keys: watch::Sender<Arc<Keys>>,
     link_watch: Option<LinkWatch>,
+    pub(super) follower: Bell,
     pub(super) view: Shared,
     journal: Journal,
     kernel_log: Option<EbpfLogger<&'static dyn Log>>,
@@ -76,12 +84,16 @@ pub(super) struct Reason<'a> {
     pub(super) meter: Meter,
     /// What hooks were told of each peer last.
     hooked: HashMap<NodeId, PeerState>,
-    exchange: Exchange,
+    pub(super) exchange: Exchange,
+    refusals: Refusals,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
     /// What was carried out of what operators decided.
     pub(super) applied: Vec<Applied>,
+    pub(super) supervisor: Supervisor,
     last_beat: Boottime,
+    /// Whether no probe has left yet, as far as this side knows.
+    starting: bool,
 }
 
 /// What operators want of a group, as far as it was passed on.
@@ -92,8 +104,8 @@ pub(super) struct Applied {
     resources_stopped: Vec<bool>,
 }
 
-/// Between two looks whether all is handed over when the agent stops.
-const DRAIN_POLL: Duration = Duration::from_millis(1);
+/// Between two looks whether all is done when the agent is to end.
+const DEPARTURE_POLL: Duration = Duration::from_millis(1);
 /// How long hooks may take when the agent stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -102,6 +114,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    part: Signal,
 }
 
 impl Signals {
@@ -110,6 +123,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            part: signal(SignalKind::user_defined2())?,
         })
     }
 }
@@ -117,20 +131,22 @@ impl Signals {
 impl<'a> Reason<'a> {
     pub(super) fn new(
         config: Arc<Config>,
-        keys: &Keys,
+        keys: Arc<Keys>,
         dataplane: &'a mut Dataplane,
         threads: &Threads,
         groups: Groups,
         (checks, notices): (Checks, UnboundedReceiver<Notice>),
         intent: Intent,
     ) -> Result<Self> {
-        let Threads { pulse, conductor } = threads;
+        let Threads {
+            pulse, conductor, ..
+        } = threads;
         let orders = conductor.orders();
         let local = dataplane.local()?;
         let stats = Arc::clone(&pulse.stats);
         let view = View::new(
             Arc::clone(&config),
-            config.digest(keys.active.1),
+            Arc::clone(&keys),
             Arc::clone(&stats),
             dataplane,
             groups,
@@ -139,7 +155,7 @@ impl<'a> Reason<'a> {
         let (fetched_sender, fetched) = mpsc::unbounded_channel();
         let exchange = Exchange::new(
             Arc::clone(&config),
-            keys.clone(),
+            Arc::clone(&keys),
             dataplane.peer_rows()?,
             fetched_sender,
         );
@@ -151,7 +167,7 @@ impl<'a> Reason<'a> {
         let applied = applied.collect();
         let operator = Arc::new(Operator {
             config: Arc::clone(&config),
-            keys: keys.clone(),
+            keys: Arc::clone(&keys),
             directives: pulse.directives().clone(),
             orders: orders.clone(),
             view: Arc::clone(&view),
@@ -161,6 +177,7 @@ impl<'a> Reason<'a> {
             rows: dataplane.peer_rows()?,
             turns: Arc::default(),
         });
+        let refusals = Refusals::new(dataplane.peer_rows()?);
         let meter = Meter::new(config.load.clone());
         if intent == Intent::Empty {
             operator.go_on_draining();
@@ -168,7 +185,8 @@ impl<'a> Reason<'a> {
         let link_watch = LinkWatch::open()
             .inspect_err(|error| {
                 log::warn!(
-                    "addresses will not be announced anew when a link comes back: {error:#}"
+                    "addresses will not be announced anew when a link comes back, and changes of links \
+                     are noticed late: {error:#}"
                 );
             })
             .ok();
@@ -183,7 +201,9 @@ impl<'a> Reason<'a> {
             dataplane,
             local,
             operator,
+            keys: watch::Sender::new(keys),
             link_watch,
+            follower: threads.follower.bell(),
             view,
             journal: Journal::default(),
             kernel_log,
@@ -194,9 +214,12 @@ impl<'a> Reason<'a> {
             meter,
             hooked: HashMap::new(),
             exchange,
+            refusals,
             fetched,
             applied,
+            supervisor: Supervisor::of_environment(),
             last_beat: clock::now(),
+            starting: true,
         })
     }
 
@@ -207,7 +230,8 @@ impl<'a> Reason<'a> {
         listener: UnixListener,
         mut reports: UnboundedReceiver<Report>,
         threads: Threads,
-    ) -> Result<()> {
+        began: Boottime,
+    ) -> Result<Ending> {
         let mut signals = match Signals::new() {
             Ok(signals) => signals,
             Err(error) => {
@@ -220,7 +244,7 @@ impl<'a> Reason<'a> {
         let (asked_sender, mut asked) = mpsc::channel(16);
         tokio::spawn(server::serve(listener, asked_sender));
         let (peers_sender, mut peers_asked) = mpsc::channel(16);
-        let keys = &self.operator.keys;
+        let keys = self.keys.subscribe();
         let serving = tokio::spawn(peering::serve(&self.config, keys, peers_sender));
         // Well within the time after which peers take this side to be stalled.
         let beat = (self.config.agent_stall / 8)
@@ -231,13 +255,16 @@ impl<'a> Reason<'a> {
         let decided = Arc::clone(&self.operator.decided);
         let mut host = late::Watch::new();
         self.apply_decisions();
-        // Until when to wait for what is handed over.
-        let mut draining = None;
+        let mut departure: Option<Departure> = None;
         let result = loop {
             tokio::select! {
                 _ = beat.tick() => {
+                    helper::check();
                     self.beat();
-                    if !threads.pulse.is_running() {
+                    if self.starting {
+                        self.say_start(&threads, began);
+                    }
+                    if !threads.pulse.is_running() && departure.is_none() {
                         break Err(anyhow!("the pulse thread ended by itself: see the log above"));
                     }
                     if !threads.conductor.is_running() {
@@ -246,11 +273,15 @@ impl<'a> Reason<'a> {
                 }
                 Some(report) = reports.recv() => self.report(report, &hooks),
                 Some((request, answer)) = asked.recv() => {
-                    if request == Request::Reload {
-                        // The client may have gone.
-                        let _ = answer.send(self.reload(&mut hooks, &ended_sender));
-                    } else {
-                        self.answer(request, answer);
+                    // The client may have gone.
+                    match request {
+                        Request::Reload => {
+                            let _ = answer.send(self.reload(&mut hooks, &ended_sender));
+                        }
+                        Request::Stop { keep } => {
+                            let _ = answer.send(self.depart(keep, &threads, &mut departure));
+                        }
+                        request => self.answer(request, answer),
                     }
                 }
                 Some(asked) = peers_asked.recv() => self.answer_peer(asked),
@@ -259,17 +290,20 @@ impl<'a> Reason<'a> {
                 reading = self.meter.next() => self.measured(reading),
                 host = host.next() => self.looked(host),
                 () = decided.notified() => self.apply_decisions(),
-                up = came_up(&mut self.link_watch) => self.link_came_up(up),
+                change = changed(&mut self.link_watch) => self.link_changed(change),
                 Some(ended) = ended.recv() => self.hook_ended(ended),
-                _ = signals.terminate.recv(), if draining.is_none() => {
-                    draining = Some(self.drain(&threads));
+                _ = signals.terminate.recv() => {
+                    self.depart(false, &threads, &mut departure);
                 }
-                _ = signals.interrupt.recv(), if draining.is_none() => {
-                    draining = Some(self.drain(&threads));
+                _ = signals.interrupt.recv() => {
+                    self.depart(false, &threads, &mut departure);
                 }
-                () = tokio::time::sleep(DRAIN_POLL), if draining.is_some() => {
-                    if draining.is_some_and(|until| threads.is_drained(until)) {
-                        break Ok(());
+                _ = signals.part.recv() => {
+                    self.depart(true, &threads, &mut departure);
+                }
+                () = tokio::time::sleep(DEPARTURE_POLL), if departure.is_some() => {
+                    if departure.is_some_and(|departure| departure.is_done(&threads)) {
+                        break Ok(Ending::Stopped);
                     }
                 }
                 _ = signals.hangup.recv() => match self.reload(&mut hooks, &ended_sender) {
@@ -279,7 +313,12 @@ impl<'a> Reason<'a> {
                 },
             }
         };
-        if draining.is_none() {
+        if let Some(Departure::Parting) = departure {
+            parting::say_deadline(&threads, began, self.dataplane.verified());
+            return Ok(tokio::task::block_in_place(|| threads.leave()));
+        }
+        if departure.is_none() {
+            self.supervisor.stopping();
             self.note(clock::now(), What::Stopping);
         }
         drop(ended_sender);
@@ -296,11 +335,55 @@ impl<'a> Reason<'a> {
         result
     }
 
-    /// Begins to stop. All goes on meanwhile: resources take their time, and peers must not take this side
-    /// for stalled.
-    fn drain(&mut self, threads: &Threads) -> Boottime {
-        self.note(clock::now(), What::Stopping);
-        threads.drain()
+    /// Begins to stop, or to `keep` all as it is for the next agent. All goes on meanwhile: resources take their
+    /// time, and peers must not take this side for stalled.
+    fn depart(
+        &mut self,
+        keep: bool,
+        threads: &Threads,
+        departure: &mut Option<Departure>,
+    ) -> Response {
+        let text = match departure {
+            None if keep => {
+                self.note(clock::now(), What::Parting);
+                *departure = Some(threads.part(self.config.max_lease));
+                "ending, and leaving all as it is"
+            }
+            None => {
+                self.supervisor.stopping();
+                self.note(clock::now(), What::Stopping);
+                *departure = Some(Departure::Draining(threads.drain()));
+                "stopping, and handing over what is served"
+            }
+            Some(Departure::Parting) if !keep => {
+                return Response::Error {
+                    message: "it is ending for a restart already, and leaves all as it is"
+                        .to_owned(),
+                };
+            }
+            Some(Departure::Draining(_)) if keep => {
+                return Response::Error {
+                    message: "it is stopping already, and hands over what it serves".to_owned(),
+                };
+            }
+            Some(_) => "it is ending already",
+        };
+        Response::Done {
+            text: text.to_owned(),
+        }
+    }
+
+    /// Tells how long the start took, once its first probe has left.
+    fn say_start(&mut self, threads: &Threads, began: Boottime) {
+        if let Some(took) = parting::start_took(threads, began) {
+            self.starting = false;
+            let micros = took.as_micros();
+            log::info!(
+                "the first probe left {}.{} ms after the start",
+                micros / 1_000,
+                micros % 1_000 / 100
+            );
+        }
     }
 
     /// Shows the pulse, and by it the peers, that this side is alive.
@@ -321,8 +404,30 @@ impl<'a> Reason<'a> {
             // The conductor fails only when it has ended, and then there is nothing to announce.
             let _ = self.orders.send(Order::Reassert);
         }
-        let view = view::lock(&self.view);
-        self.exchange.look(|peer| view.groups.known(peer));
+        {
+            let view = view::lock(&self.view);
+            self.exchange.look(|peer| view.groups.known(peer));
+        }
+        for refused in self.refusals.look(&self.config, now) {
+            self.note(now, refused);
+        }
+        self.tell_supervisor(now);
+    }
+
+    /// Shows the service manager that both sides are alive.
+    fn tell_supervisor(&mut self, now: Boottime) {
+        let (stats, config) = (&self.operator.stats, &self.config);
+        let status = || {
+            let groups = config.served_groups().len();
+            let serves = |group: &&GroupStats| group.open_until.load(Relaxed) > now.as_nanos();
+            format!(
+                "{} of {} nodes are up, {} of {groups} groups served here",
+                stats.alive.load(Relaxed),
+                config.nodes.len(),
+                stats.groups.iter().take(groups).filter(serves).count(),
+            )
+        };
+        self.supervisor.beat(now, stats.ticks.load(Relaxed), status);
     }
 
     fn health_notice(&mut self, notice: Notice, hooks: &Hooks) {
@@ -431,7 +536,7 @@ impl<'a> Reason<'a> {
     }
 
     /// Lets the peers know what is new here.
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         if let Some(number) = view::lock(&self.view).groups.publish() {
             self.directives.tell(Directive::Report { number });
         }
@@ -462,6 +567,10 @@ impl<'a> Reason<'a> {
                 }
                 self.vip_hooks(&told, hooks);
                 self.publish();
+            }
+            Report::Interface(news) => {
+                let what = view::lock(&self.view).interface(news);
+                self.note(clock::now(), what);
             }
             Report::OwnVoteFailed { at, error } => {
                 log::error!(
@@ -587,8 +696,10 @@ impl<'a> Reason<'a> {
                     .map(|status| Response::Status(Box::new(status)))
             }
             Request::Report => Ok(self.report_for_peers()),
-            // It needs more than there is here.
-            Request::Reload => Err(anyhow!("a reload is carried out elsewhere")),
+            // They need more than there is here.
+            Request::Reload | Request::Stop { .. } => {
+                Err(anyhow!("{request:?} is carried out elsewhere"))
+            }
             Request::Move { .. }
             | Request::Unmove { .. }
             | Request::Standby { .. }
@@ -662,12 +773,18 @@ impl<'a> Reason<'a> {
         Response::Report(Box::new(view.groups.published().clone()))
     }
 
-    /// Neighbours behind a link that was away may have missed where our addresses are.
-    fn link_came_up(&mut self, up: Result<u32>) {
-        match up {
-            Ok(_) => drop(self.orders.send(Order::Reassert)),
+    /// Something changed about an interface. Neighbours behind one that was away may have missed where our
+    /// addresses are.
+    fn link_changed(&mut self, change: Result<Option<u32>>) {
+        match change {
+            Ok(up) => {
+                self.follower.look();
+                if up.is_some() {
+                    let _ = self.orders.send(Order::Reassert);
+                }
+            }
             Err(error) => {
-                log::warn!("links are not watched any more: {error:#}");
+                log::warn!("changes of links are noticed late from here on: {error:#}");
                 self.link_watch = None;
             }
         }
@@ -724,14 +841,14 @@ impl<'a> Reason<'a> {
         Ok(())
     }
 
-    fn note(&mut self, at: Boottime, what: What) {
+    pub(super) fn note(&mut self, at: Boottime, what: What) {
         log::info!("{what}");
         self.journal.add(at, what);
     }
 }
 
-/// Waits for a link to come up; for ever where none is watched.
-async fn came_up(watch: &mut Option<LinkWatch>) -> Result<u32> {
+/// Waits for a link to change; for ever where none is watched.
+async fn changed(watch: &mut Option<LinkWatch>) -> Result<Option<u32>> {
     match watch {
         Some(watch) => watch.next().await,
         None => std::future::pending().await,

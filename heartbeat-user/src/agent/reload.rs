@@ -1,4 +1,4 @@
-//! Takes over a changed configuration while the agent runs, without touching what did not change.
+//! Takes over a changed configuration, and other keys, while the agent runs, without touching what did not change.
 //!
 //! All or nothing: a file that is bad, or that changes what only a restart can, changes nothing.
 
@@ -14,13 +14,22 @@ use super::{
 };
 use crate::{
     conductor::Order,
-    config::{Change, Config},
+    config::{Change, Config, Group},
     control::protocol::Response,
-    dataplane::SetupGuard,
+    dataplane::{GuardView, LeaseSlots, PeerRows, SetupGuard},
     hooks::{Ended, Hooks},
     load::Meter,
     pulse::{Directive, Replan},
 };
+
+/// A changed configuration with all that goes on with it needs.
+struct Prepared {
+    merged: Arc<Config>,
+    /// One for the pulse and one for the view.
+    guards: [GuardView; 2],
+    slots: LeaseSlots,
+    rows: PeerRows,
+}
 
 /// How long hooks that the old configuration started may go on.
 const OLD_HOOKS: Duration = Duration::from_secs(600);
@@ -28,7 +37,10 @@ const OLD_HOOKS: Duration = Duration::from_secs(600);
 impl Reason<'_> {
     /// Reads the file anew, and says what came of it.
     pub(super) fn reload(&mut self, hooks: &mut Hooks, ended: &UnboundedSender<Ended>) -> Response {
-        match self.try_reload(hooks, ended) {
+        self.supervisor.reloading();
+        let result = self.try_reload(hooks, ended);
+        self.supervisor.reloaded();
+        match result {
             Ok(text) => Response::Done { text },
             Err(error) => Response::Error {
                 message: format!("{error:#}; the old configuration stays in force"),
@@ -50,29 +62,65 @@ impl Reason<'_> {
                 needs_restart.join(", ")
             );
         }
-        if changes.is_empty() {
+        let keys = self.changed_keys(&new)?;
+        if changes.is_empty() && keys.is_none() {
             return Ok("nothing has changed".to_owned());
         }
-        let merged = match self.config.merged(&new) {
+        let mut done: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        // What may fail comes first.
+        let prepared = match changes.is_empty() {
+            true => None,
+            false => Some(self.prepare(&new)?),
+        };
+        if let Some(keys) = keys {
+            done.push(self.rekey(keys)?);
+        }
+        if let Some(prepared) = prepared {
+            let was = self.config.groups.clone();
+            self.file = Arc::new(new);
+            self.replan(prepared);
+            self.replace(&changes, &was, (hooks, ended));
+        }
+        Ok(format!("reloaded: {}", done.join(", ")))
+    }
+
+    /// Makes ready all that a changed configuration needs, without a change to what goes on.
+    fn prepare(&mut self, new: &Config) -> Result<Prepared> {
+        let merged = match self.config.merged(new) {
             Ok(merged) => Arc::new(merged),
             Err(what) => bail!("this takes effect only with a restart of the agent: {what}"),
         };
-        // What may fail comes first.
         let known = self.config.served().len();
         let guards = merged.served().iter().skip(known).map(SetupGuard::of);
-        self.dataplane.guard_more(guards.collect())?;
-        let replan = Replan::new(&merged, &self.operator.keys, self.dataplane.guard()?);
-        let (slots, rows) = (self.dataplane.slots()?, self.dataplane.peer_rows()?);
-        let digest = merged.digest(self.operator.keys.active.1);
-        view::lock(&self.view).replan(Arc::clone(&merged), digest, self.dataplane.guard()?);
+        let groups = merged.served_groups().iter();
+        let new_groups = groups.skip(self.config.served_groups().len());
+        self.dataplane
+            .guard_more(guards.collect(), new_groups.map(|group| group.id))?;
+        let guards = self.dataplane.guards().to_vec();
+        self.follower.guard(guards, self.dataplane.guard()?);
+        Ok(Prepared {
+            guards: [self.dataplane.guard()?, self.dataplane.guard()?],
+            slots: self.dataplane.slots()?,
+            rows: self.dataplane.peer_rows()?,
+            merged,
+        })
+    }
 
-        self.file = Arc::new(new);
-        let was = self.config.groups.clone();
+    /// Goes on with a changed configuration.
+    fn replan(&mut self, prepared: Prepared) {
+        let Prepared {
+            merged,
+            guards: [pulses, views],
+            slots,
+            rows,
+        } = prepared;
+        let replan = Replan::new(&merged, &self.operator.keys, pulses);
+        view::lock(&self.view).replan(Arc::clone(&merged), views);
         self.config = Arc::clone(&merged);
         let old = &self.operator;
         self.operator = Arc::new(Operator {
             config: Arc::clone(&merged),
-            keys: old.keys.clone(),
+            keys: Arc::clone(&old.keys),
             directives: old.directives.clone(),
             orders: old.orders.clone(),
             view: Arc::clone(&old.view),
@@ -89,24 +137,32 @@ impl Reason<'_> {
             vips: merged.served().to_vec(),
             groups: merged.served_groups().to_vec(),
         });
+    }
+
+    /// Puts what changed beside the plan in the place of what there was.
+    fn replace(
+        &mut self,
+        changes: &[Change],
+        was: &[Group],
+        (hooks, ended): (&mut Hooks, &UnboundedSender<Ended>),
+    ) {
+        let config = Arc::clone(&self.config);
         if changes.contains(&Change::Health) {
-            self.checks.replace(&merged.health);
+            self.checks.replace(&config.health);
         }
         if changes.contains(&Change::Load) {
-            self.meter = Meter::new(merged.load.clone());
+            self.meter = Meter::new(config.load.clone());
         }
         if changes.contains(&Change::Hooks) {
-            let old = std::mem::replace(hooks, Hooks::start(&merged.hooks, ended.clone()));
+            let old = std::mem::replace(hooks, Hooks::start(&config.hooks, ended.clone()));
             tokio::spawn(old.finish(OLD_HOOKS));
         }
-        for (applied, (was, is)) in self.applied.iter_mut().zip(was.iter().zip(&merged.groups)) {
+        for (applied, (was, is)) in self.applied.iter_mut().zip(was.iter().zip(&config.groups)) {
             if was.resources != is.resources {
                 // It begins anew, and knows nothing of what was decided.
                 *applied = Applied::default();
             }
         }
         self.apply_decisions();
-        let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-        Ok(format!("reloaded: {}", changes.join(", ")))
     }
 }

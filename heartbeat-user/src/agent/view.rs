@@ -2,6 +2,7 @@
 //! conductor tells, and turned into events and into a status.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -19,13 +20,14 @@ use heartbeat_core::{
     peer::PeerState,
 };
 
-use super::{groups::Groups, vitals::Vitals};
+use super::{groups::Groups, loss::Losses, refusals::ethernet, vitals::Vitals};
 use crate::{
     clock,
     conductor::Told,
-    config::{Config, Group, Node, Role, Vip},
+    config::{Config, Group, Node, Role, Vip, key::Keys},
     control::protocol::{self, DownTrace, What},
-    dataplane::{Dataplane, GuardView, LeaseSlots, PeerRows},
+    dataplane::{Attachment, Dataplane, GuardView, LeaseSlots, PeerRows},
+    follow::News,
     load::late::Host,
     pulse::PulseStats,
 };
@@ -33,8 +35,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct View {
     config: Arc<Config>,
-    /// That of the configuration.
-    digest: u32,
+    keys: Arc<Keys>,
+    /// Those of the configuration under each of the keys.
+    digests: Vec<u32>,
     stats: Arc<PulseStats>,
     rows: PeerRows,
     slots: LeaseSlots,
@@ -44,6 +47,9 @@ pub(super) struct View {
     quorate: bool,
     peers: Vec<PeerView>,
     vips: Vec<VipView>,
+    /// Those of the links, by name.
+    interfaces: BTreeMap<String, InterfaceView>,
+    losses: Losses,
     deaf_since: Option<Boottime>,
     /// For how long it was deaf before.
     deaf_for: Duration,
@@ -66,6 +72,13 @@ struct PeerView {
     links: Vec<LinkState>,
 }
 
+/// How heartbeats are taken on an interface, and what is wrong there.
+#[derive(Clone, Debug, Default)]
+struct InterfaceView {
+    attachment: Option<Attachment>,
+    problem: Option<String>,
+}
+
 /// Whose a lease is.
 struct Claim {
     owner: Option<NodeId>,
@@ -82,11 +95,12 @@ struct VipView {
 impl View {
     pub(super) fn new(
         config: Arc<Config>,
-        digest: u32,
+        keys: Arc<Keys>,
         stats: Arc<PulseStats>,
         dataplane: &Dataplane,
-        groups: Groups,
+        mut groups: Groups,
     ) -> anyhow::Result<Self> {
+        groups.rekey(described(&keys));
         let links = config.links.len();
         let peers = config.peers().map(|peer| PeerView {
             node: peer.id,
@@ -98,11 +112,22 @@ impl View {
             held: inherited.get(index).is_some_and(Option::is_some),
             error: None,
         });
+        let interfaces = config.local_links().zip(dataplane.attached());
+        let interfaces = interfaces.map(|(link, attachment)| {
+            let view = InterfaceView {
+                attachment: attachment.clone(),
+                problem: None,
+            };
+            (link.interface.to_owned(), view)
+        });
         Ok(Self {
+            interfaces: interfaces.collect(),
+            losses: Losses::default(),
             peers: peers.collect(),
             vips: vips.collect(),
             groups,
-            digest,
+            digests: config.digests(&keys),
+            keys,
             config,
             stats,
             rows: dataplane.peer_rows()?,
@@ -118,12 +143,51 @@ impl View {
     }
 
     /// The configuration has changed. Groups and addresses that there were keep their places.
-    pub(super) fn replan(&mut self, config: Arc<Config>, digest: u32, guard: GuardView) {
-        self.digest = digest;
+    pub(super) fn replan(&mut self, config: Arc<Config>, guard: GuardView) {
+        self.digests = config.digests(&self.keys);
         self.vips.resize_with(config.vips.len(), VipView::default);
         self.groups.replan(Arc::clone(&config));
         self.guard = guard;
         self.config = config;
+    }
+
+    /// The keys have changed. Returns which there are.
+    pub(super) fn rekey(&mut self, keys: Arc<Keys>) -> protocol::Keys {
+        let described = described(&keys);
+        self.groups.rekey(described.clone());
+        self.digests = self.config.digests(&keys);
+        self.keys = keys;
+        described
+    }
+
+    /// That of the configuration, as this node's heartbeats say it.
+    fn digest(&self) -> u32 {
+        self.digests.first().copied().unwrap_or_default()
+    }
+
+    /// What a peer says of its configuration; as this node would say it, if it is the same.
+    fn digest_of(&self, row: &PeerRow) -> u32 {
+        match row.config_generation {
+            // Without an agent it is something else.
+            _ if row.incarnation == 0 => 0,
+            same if self.digests.contains(&same) => self.digest(),
+            other => other,
+        }
+    }
+
+    /// The mark of the keys that a node takes and, if an agent says it, the id of the one that it seals with; as
+    /// far as is known now.
+    pub(super) fn keys_of(&self, node: NodeId) -> Option<(u32, Option<u8>)> {
+        let Some(peer) = self.peers.iter().position(|peer| peer.node == node) else {
+            return Some((self.keys.mark(), Some(self.keys.active.0)));
+        };
+        let row = self.latest(peer);
+        match self.groups.keys(node) {
+            _ if !self.is_awake(node) => None,
+            _ if row.incarnation == 0 => Some((row.config_generation, None)),
+            keys => keys.map(|keys| (keys.mark, Some(keys.seals))),
+        }
+        .filter(|(mark, _)| *mark != 0)
     }
 
     /// Whether a peer's agent is there, as far as is known.
@@ -138,6 +202,7 @@ impl View {
 
     /// The host was looked at.
     pub(super) fn looked(&mut self, host: Host) {
+        self.losses.look(&self.rows, clock::now());
         let missed = self.stats.missed_ticks.load(Relaxed);
         self.vitals.looked(host, missed);
     }
@@ -272,6 +337,20 @@ impl View {
         }
     }
 
+    /// Takes in what became of an interface and says what happened.
+    pub(super) fn interface(&mut self, news: News) -> What {
+        let view = InterfaceView {
+            attachment: news.attachment,
+            problem: news.problem,
+        };
+        self.interfaces.insert(news.interface.clone(), view);
+        What::Interface {
+            interface: news.interface,
+            state: news.turn.name().to_owned(),
+            message: news.message,
+        }
+    }
+
     /// Takes in what the conductor told and says what happened.
     pub(super) fn told(&mut self, told: &Told) -> Option<What> {
         let name = |vip: usize| self.config.vips[vip].name.clone();
@@ -348,11 +427,12 @@ impl View {
             nodes: config
                 .nodes
                 .iter()
-                .map(|node| self.node(node, now, dataplane))
+                .map(|node| self.node(node, now))
                 .collect(),
             vips: self.vips(now),
             maintenance: self.groups.maintenance(),
-            config: self.digest,
+            config: self.digest(),
+            keys: Some(described(&self.keys)),
             groups: config
                 .groups
                 .iter()
@@ -387,18 +467,22 @@ impl View {
         }
     }
 
-    fn node(&self, node: &Node, now: Boottime, dataplane: &Dataplane) -> protocol::Node {
+    fn node(&self, node: &Node, now: Boottime) -> protocol::Node {
         let peer = self.peers.iter().position(|peer| peer.node == node.id);
         let links = node.addresses.iter().zip(&node.interfaces).enumerate();
-        let links = links.map(|(index, (address, interface))| protocol::Link {
-            link: index as u8,
-            interface: interface.clone(),
-            address: address.to_string(),
-            xdp_mode: peer
-                .is_none()
-                .then(|| dataplane.attached()[index].name().to_owned()),
-            state: peer.map(|peer| self.peers[peer].links[index].name().to_owned()),
-            peer: peer.map(|peer| self.peer_link(peer, index, now)),
+        let links = links.map(|(index, (address, interface))| {
+            let own = self.interfaces.get(interface).filter(|_| peer.is_none());
+            let attachment = own.and_then(|own| own.attachment.as_ref());
+            protocol::Link {
+                link: index as u8,
+                interface: interface.clone(),
+                address: address.to_string(),
+                xdp_mode: attachment.map(|now| now.how.name().to_owned()),
+                xdp_fallback: attachment.and_then(|now| now.fallback.clone()),
+                problem: own.and_then(|own| own.problem.clone()),
+                state: peer.map(|peer| self.peers[peer].links[index].name().to_owned()),
+                peer: peer.map(|peer| self.peer_link(peer, index, now)),
+            }
         });
         let row = peer.map(|peer| self.latest(peer));
         let (state, agent, config, groups, health) = match peer.zip(row) {
@@ -413,17 +497,18 @@ impl View {
                     _ => PeerState::Up,
                 };
                 let state = state.name();
-                (state, self.state, self.digest, owned, health)
+                (state, self.state, self.digest(), owned, health)
             }
             Some((peer, row)) => {
                 let said =
                     u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire);
                 let state = self.peers[peer].state.name();
                 let health = Health(row.health);
-                (state, said, row.config_generation, row.groups_owned, health)
+                (state, said, self.digest_of(&row), row.groups_owned, health)
             }
         };
         let row = row.filter(|row| row.incarnation != 0);
+        let keys = self.keys_of(node.id);
         let failing = self.failing(node.id, health);
         let complaint = match peer {
             None => self.vitals.complaint(),
@@ -437,6 +522,8 @@ impl View {
             state: state.to_owned(),
             agent: agent.name().to_owned(),
             config,
+            key: keys.and_then(|(_, seals)| seals),
+            same_keys: keys.map(|(mark, _)| mark == self.keys.mark()),
             groups,
             load: match peer {
                 None => self.vitals.load(),
@@ -460,23 +547,28 @@ impl View {
         });
         let own: Vec<String> = own.collect();
         let peer = self.peers.iter().position(|peer| peer.node == node);
-        let differs = peer.is_some_and(|peer| self.latest(peer).config_generation != self.digest);
+        let differs = peer.is_some_and(|peer| self.digest_of(&self.latest(peer)) != self.digest());
         // Who may have other checks than we tells their names only in its report, which comes later.
         let said = self.groups.failing(node).filter(|_| differs);
         said.filter(|said| said.len() == own.len()).unwrap_or(own)
     }
 
     fn peer_link(&self, peer: usize, link: usize, now: Boottime) -> protocol::PeerLink {
-        let row = self.rows.row(peer * self.config.links.len() + link);
+        let number = peer * self.config.links.len() + link;
+        let row = self.rows.row(number);
         let last_reply = (row.last_reply_at != 0).then(|| Boottime::from_nanos(row.last_reply_at));
         protocol::PeerLink {
             rtt_ns: row.rtt_ns,
+            loss: self.losses.of(number, &row),
             last_reply_age_ns: last_reply.map(|at| now.since(at).as_nanos() as u64),
             probes: row.probes_left,
             replies: row.replies,
             late_replies: row.late_replies,
             answered: row.answered,
             deadlines: row.deadlines,
+            bad_macs: row.bad_macs,
+            unknown_keys: row.unknown_keys,
+            refused_from: (row.refused_at != 0).then(|| ethernet(row.refused_from)),
         }
     }
 
@@ -560,6 +652,14 @@ impl View {
         self.config
             .node(node)
             .map_or_else(|| node.0.to_string(), |node| node.name.clone())
+    }
+}
+
+fn described(keys: &Keys) -> protocol::Keys {
+    protocol::Keys {
+        seals: keys.active.0,
+        takes: keys.ids(),
+        mark: keys.mark(),
     }
 }
 

@@ -12,6 +12,8 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 
+use heartbeat_common::siphash::SipKey;
+
 use crate::config::key::{KEY_LEN, file_text};
 
 /// Id of a new file's only key.
@@ -38,37 +40,53 @@ pub fn keygen(output: &Path, force: bool) -> anyhow::Result<()> {
 }
 
 fn write_new_key(output: &Path, force: bool) -> anyhow::Result<()> {
-    let (Some(name), Some(parent)) = (output.file_name(), output.parent()) else {
-        bail!(
-            "{} names no file: give the path of the key file to make",
-            output.display()
-        );
-    };
-    let parent = if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    };
+    let (_, parent) = place(output)?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(parent)
         .map_err(|error| explain(&error, "creating the directory", parent))?;
+    let text = file_text(&[(FIRST_ID, fresh_key()?)]);
+    if force {
+        return replace_file(output, &text);
+    }
+    create(output, &text).map_err(|error| explain(&error, "creating the key file", output))?;
+    sync(parent)
+}
+
+/// Puts a key file with `text` in the place of what may be at `path`, as one step.
+pub(super) fn replace_file(path: &Path, text: &str) -> anyhow::Result<()> {
+    let (name, parent) = place(path)?;
+    replace(path, parent, name, text)
+        .map_err(|error| explain(&error, "replacing the key file", path))?;
+    sync(parent)
+}
+
+/// The name of a file, and the directory that it is in.
+fn place(path: &Path) -> anyhow::Result<(&OsStr, &Path)> {
+    let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
+        bail!(
+            "{} names no file: give the path of the key file to make",
+            path.display()
+        );
+    };
+    if parent.as_os_str().is_empty() {
+        return Ok((name, Path::new(".")));
+    }
+    Ok((name, parent))
+}
+
+fn sync(directory: &Path) -> anyhow::Result<()> {
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .with_context(|| format!("syncing the directory {}", directory.display()))
+}
+
+/// A key that nobody has.
+pub(super) fn fresh_key() -> anyhow::Result<SipKey> {
     let mut key = [0; KEY_LEN];
     getrandom::fill(&mut key).context("asking the kernel for randomness")?;
-    let text = file_text(FIRST_ID, key);
-    let (written, what) = if force {
-        (
-            replace(output, parent, name, &text),
-            "replacing the key file",
-        )
-    } else {
-        (create(output, &text), "creating the key file")
-    };
-    written.map_err(|error| explain(&error, what, output))?;
-    File::open(parent)
-        .and_then(|directory| directory.sync_all())
-        .with_context(|| format!("syncing the directory {}", parent.display()))
+    Ok(SipKey::from_bytes(key))
 }
 
 fn explain(error: &io::Error, what: &str, path: &Path) -> anyhow::Error {

@@ -22,7 +22,15 @@ use crate::{
 ///
 /// It answers the peers of the configuration at `path`. Without a configuration at the default place
 /// it is loaded all the same, and answers nobody.
-pub fn load(path: &Path, node: Option<&str>, interface: &str, mode: Option<XdpMode>) -> Result<()> {
+///
+/// With `replace` the XDP program of another gives way.
+pub fn load(
+    path: &Path,
+    node: Option<&str>,
+    interface: &str,
+    mode: Option<XdpMode>,
+    replace: bool,
+) -> Result<()> {
     let absent = path == Path::new(config::DEFAULT_PATH) && !path.exists();
     let (mut setup, lock_path) = if absent {
         log::warn!(
@@ -55,6 +63,7 @@ pub fn load(path: &Path, node: Option<&str>, interface: &str, mode: Option<XdpMo
     };
     // Without an agent nothing is served here.
     setup.guards.clear();
+    setup.replace = replace;
     leave(setup, &lock_path, |left| {
         format!(
             "{interface}: responder loaded in {} mode, answers {} peers; pinned at {}\n",
@@ -93,9 +102,10 @@ pub(super) fn leave(
     let peers = peers.count();
     // Nothing is guarded from here on, so nothing may be left of what was.
     let dataplane = Dataplane::load(setup, |_, guarded| conductor::remove_guarded(guarded))?;
-    let attached = dataplane.attached().first();
+    dataplane.local()?.disown();
+    let attached = dataplane.attached().iter().flatten().next();
     let left = Left {
-        mode: attached.map_or("", |attached| attached.name()),
+        mode: attached.map_or("", |attached| attached.how.name()),
         peers,
         abstains: dataplane.votes_from().since(clock::now()),
         pins: dataplane.pins().dir().to_owned(),
@@ -135,6 +145,8 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
         }],
         peers: Vec::new(),
         guards: Vec::new(),
+        replace: false,
+        groups: Vec::new(),
     })
 }
 

@@ -53,6 +53,9 @@ pub struct Witness {
     /// Address to answer on; the interface's first in the family of the peers', if absent
     #[arg(long, value_name = "IP", value_parser = flags::address)]
     address: Option<IpAddr>,
+    /// Take another XDP program off the interface, if there is one
+    #[arg(long)]
+    replace: bool,
 }
 
 impl Witness {
@@ -178,6 +181,8 @@ impl Witness {
             timeout: Duration::from_secs(1),
             max_lease: self.max_lease.0,
             guards: Vec::new(),
+            replace: self.replace,
+            groups: Vec::new(),
             keys: keys.all.clone(),
             links: vec![SetupLink {
                 id: link,

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use crate::{
     clock,
     config::Vip,
-    net::{Announcer, Burst, Interface, Netlink},
+    net::{Announcer, Burst, Netlink},
 };
 
 /// How long to wait before an address that could not be removed is tried again.
@@ -22,12 +22,35 @@ const RETRY: Duration = Duration::from_secs(1);
 /// One address on this node.
 pub(super) struct Held {
     pub(super) vip: Vip,
-    interface: Interface,
-    announcer: Announcer,
+    /// `None` while there is no interface of that name.
+    place: Option<Place>,
     wanted: bool,
+    /// It could not be added, because its interface was missing.
+    lacked: bool,
     on_interface: bool,
     burst: Option<Burst>,
     retry_at: Option<Boottime>,
+}
+
+/// Where an address is put, and announced.
+struct Place {
+    index: u32,
+    announcer: Announcer,
+}
+
+impl Place {
+    /// The interface that is called so now, if there is one.
+    fn find(name: &str, netlink: &mut Netlink) -> Result<Option<Self>> {
+        let interface = match netlink.interface(name) {
+            Ok(interface) => interface,
+            Err(error) if error.errno() == Some(Errno::ENODEV) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some(Self {
+            announcer: Announcer::open(&interface)?,
+            index: interface.index,
+        }))
+    }
 }
 
 /// When an address was added, and when that had been announced.
@@ -39,12 +62,11 @@ pub(super) struct Added {
 
 impl Held {
     pub(super) fn new(vip: &Vip, netlink: &mut Netlink) -> Result<Self> {
-        let interface = netlink.interface(&vip.interface)?;
         let held = Self {
-            announcer: Announcer::open(&interface)?,
+            place: Place::find(&vip.interface, netlink)?,
             vip: vip.clone(),
-            interface,
             wanted: false,
+            lacked: false,
             on_interface: false,
             burst: None,
             retry_at: None,
@@ -76,7 +98,14 @@ impl Held {
     }
 
     fn is_there(&self, netlink: &mut Netlink) -> Result<bool> {
-        let addresses = netlink.addresses(self.interface.index)?;
+        let Some(place) = &self.place else {
+            return Ok(false);
+        };
+        let addresses = match netlink.addresses(place.index) {
+            // They went with their interface.
+            Err(error) if error.errno() == Some(Errno::ENODEV) => return Ok(false),
+            addresses => addresses?,
+        };
         let own = self.vip.address.address;
         Ok(addresses.iter().any(|prefix| prefix.address == own))
     }
@@ -89,8 +118,7 @@ impl Held {
     pub(super) fn add(&mut self, netlink: &mut Netlink) -> Result<Added> {
         self.wanted = true;
         self.retry_at = None;
-        // If it is there already, that is as good.
-        netlink.add_address(self.interface.index, self.vip.address)?;
+        self.put(netlink)?;
         let address = clock::now();
         self.on_interface = true;
         let mut burst = Burst::new(address);
@@ -102,6 +130,43 @@ impl Held {
         Ok(Added { address, announced })
     }
 
+    fn put(&mut self, netlink: &mut Netlink) -> Result<()> {
+        self.lacked = true;
+        let place = self.place.as_ref().with_context(|| {
+            format!(
+                "there is no interface {}: it is added when one appears",
+                self.vip.interface
+            )
+        })?;
+        // If it is there already, that is as good.
+        match netlink.add_address(place.index, self.vip.address) {
+            Err(error) if error.errno() == Some(Errno::ENODEV) => Err(error.into()),
+            result => {
+                self.lacked = false;
+                Ok(result.map(drop)?)
+            }
+        }
+    }
+
+    /// Whether it could not be added for want of its interface.
+    pub(super) fn lacked(&self) -> bool {
+        self.lacked
+    }
+
+    /// Goes on with the interface that has the name now, and puts the address there if it is served. Its
+    /// guard must be there already.
+    pub(super) fn follow(&mut self, netlink: &mut Netlink) {
+        match Place::find(&self.vip.interface, netlink) {
+            Ok(place) => self.place = place,
+            Err(error) => {
+                log::warn!("vip {}: {error:#}", self.vip.name);
+                return;
+            }
+        }
+        self.lacked = false;
+        self.reassert(netlink);
+    }
+
     /// Removes it. On failure it is to be tried again at [`Held::due_at`].
     ///
     /// Returns whether it was there.
@@ -109,9 +174,12 @@ impl Held {
         self.wanted = false;
         self.burst = None;
         self.retry_at = Some(clock::now().after(RETRY));
-        let (index, address) = (self.interface.index, self.vip.address.address);
+        let Some(place) = &self.place else {
+            self.retry_at = None;
+            return Ok(std::mem::take(&mut self.on_interface));
+        };
         // Also if it should not be there: an addition that failed may have come through.
-        let removed = match netlink.remove_address(index, address) {
+        let removed = match netlink.remove_address(place.index, self.vip.address.address) {
             Ok(removed) => removed,
             // The address went with its interface.
             Err(error) if error.errno() == Some(Errno::ENODEV) => false,
@@ -132,8 +200,9 @@ impl Held {
         if !self.on_interface || !self.wanted {
             return;
         }
-        if let Err(error) = netlink.add_address(self.interface.index, self.vip.address) {
+        if let Err(error) = self.put(netlink) {
             log::warn!("vip {}: {error:#}", self.vip.name);
+            return;
         }
         self.burst = Some(Burst::new(clock::now()));
     }
@@ -160,7 +229,8 @@ impl Held {
     }
 
     fn announce(&self) {
-        let Err(error) = self.announcer.announce(self.vip.address.address) else {
+        let Some(place) = &self.place else { return };
+        let Err(error) = place.announcer.announce(self.vip.address.address) else {
             return;
         };
         log::warn!(

@@ -117,8 +117,17 @@ impl Conductor {
     /// Removes all addresses and waits. The pulse must have been stopped before, so that no order comes
     /// after.
     pub fn stop(self) {
+        self.end(Order::Quit);
+    }
+
+    /// Leaves all as it is for the next agent, and waits for the end.
+    pub fn leave(self) {
+        self.end(Order::Leave);
+    }
+
+    fn end(self, order: Order) {
         // Fails only if the thread has ended, and then it is joined at once.
-        let _ = self.orders.send(Order::Quit);
+        let _ = self.orders.send(order);
         if self.thread.join().is_err() {
             log::error!("the conductor had panicked: see whether any address was left behind");
         }
@@ -240,6 +249,7 @@ impl<R: FnMut(Told)> Body<R> {
             let due = self.due_at();
             let patience = due.map_or(IDLE, |at| at.since(clock::now()));
             match inbox.recv_timeout(patience) {
+                Ok(Order::Leave) => return,
                 Ok(Order::Quit) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(order) => self.obey(order),
                 Err(RecvTimeoutError::Timeout) => self.do_what_is_due(),
@@ -319,8 +329,9 @@ impl<R: FnMut(Told)> Body<R> {
                 part: Part { group, resource },
             } => self.drive(group, |engine, out| engine.restart(resource, now, out)),
             Order::Replan { vips, groups } => self.replan(&vips, groups),
+            Order::Follow { interface } => self.follow(&interface),
             Order::Reassert => self.reassert(),
-            Order::Quit => {}
+            Order::Quit | Order::Leave => {}
         }
     }
 
@@ -637,6 +648,29 @@ impl<R: FnMut(Told)> Body<R> {
             // The guard of one that is to stop is closed, and lets nothing out.
             if self.groups[group].wanted {
                 self.each_address(group, Held::reassert);
+            }
+        }
+        self.do_what_is_due();
+    }
+
+    /// Goes on with the interface that is called so now: puts back what is served there.
+    fn follow(&mut self, interface: &str) {
+        for group in 0..self.groups.len() {
+            for resource in 0..self.groups[group].kinds.len() {
+                let Kind::Address(vip) = self.groups[group].kinds[resource] else {
+                    continue;
+                };
+                if self.held[vip].vip.interface != interface {
+                    continue;
+                }
+                let lacked = self.held[vip].lacked();
+                self.held[vip].follow(&mut self.netlink);
+                if lacked {
+                    // It failed for want of the interface, and for nothing else.
+                    let now = clock::now();
+                    let resource = Some(resource);
+                    self.drive(group, |engine, out| engine.cleanup(resource, now, out));
+                }
             }
         }
         self.do_what_is_due();

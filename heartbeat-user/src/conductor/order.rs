@@ -66,10 +66,17 @@ pub enum Order {
         vips: Vec<Vip>,
         groups: Vec<Group>,
     },
+    /// The interface that is called so is another than before, and guarded: addresses that are served go
+    /// there.
+    Follow {
+        interface: String,
+    },
     /// Announce anew whatever is held: others may have believed that it had moved.
     Reassert,
     /// Remove all addresses and end.
     Quit,
+    /// End, and leave everything as it is for the next agent.
+    Leave,
 }
 
 /// What those who run resource agents are to do.

@@ -11,6 +11,7 @@ use heartbeat_common::siphash::SipKey;
 use siphasher::sip::SipHasher24;
 
 use super::{
+    key::Keys,
     types::{Config, Exec, Group, Ocf, Resource, ResourceKind},
     vitals::{Policy, Rebalance},
 };
@@ -26,6 +27,12 @@ impl Config {
         let hash = hash.finish();
         let [high, low] = [hash >> 32, hash].map(|half| half as u32);
         (high ^ low).max(1)
+    }
+
+    /// The same under each of `keys`, the active one first: what nodes with this configuration say, whichever of the
+    /// keys they seal with.
+    pub fn digests(&self, keys: &Keys) -> Vec<u32> {
+        keys.all.iter().map(|(_, key)| self.digest(*key)).collect()
     }
 
     /// What must be the same, as a text that is the same if it is. Not for eyes: it has the values

@@ -2,10 +2,12 @@
 //!
 //! One or two lines `ID HEX`, an id of 0 to 255 and 32 hex digits; `#` begins a comment. The first
 //! key seals what this node sends; all of them are taken from others, so that keys can be rotated.
-//! Nothing here ever prints a line of it.
+//! Nothing here ever prints a line of it, and what is dropped is wiped.
 
 use std::{
     fs::{File, OpenOptions},
+    hash::Hasher as _,
+    hint::black_box,
     io::{self, Read as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -16,6 +18,7 @@ use heartbeat_common::{
     siphash::SipKey,
 };
 use nix::unistd::geteuid;
+use siphasher::sip::SipHasher24;
 
 /// Where the key is unless the configuration says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/heartbeat/key";
@@ -23,6 +26,8 @@ pub const DEFAULT_PATH: &str = "/etc/heartbeat/key";
 pub const KEY_LEN: usize = 16;
 /// More than any key file holds.
 const MAX_FILE: u64 = 4_096;
+/// What a key's mark is the hash of. It begins neither as heartbeats do nor as configurations.
+const MARK: &[u8] = b"heartbeat mark 1: which key this is";
 /// Permission bits that a key file must not have: all but reading and writing by its owner.
 const FORBIDDEN_MODE: u32 = 0o7177;
 
@@ -81,16 +86,21 @@ impl Keys {
         options.read(true).custom_flags(libc::O_NONBLOCK);
         let file = options.open(path).map_err(read)?;
         guarded(&file, path)?;
-        let mut bytes = Vec::new();
+        // As large as it can get: what grows leaves copies behind.
+        let mut bytes = Vec::with_capacity(MAX_FILE as usize + 1);
         file.take(MAX_FILE + 1)
             .read_to_end(&mut bytes)
             .map_err(read)?;
         if bytes.len() as u64 > MAX_FILE {
             return Err(read(io::Error::other("it is far too long for a key file")));
         }
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| read(io::Error::other("it is not a text file")))?;
-        Self::parse(text, path)
+        let keys = match std::str::from_utf8(&bytes) {
+            Ok(text) => Self::parse(text, path),
+            Err(_) => Err(read(io::Error::other("it is not a text file"))),
+        };
+        bytes.fill(0);
+        black_box(&bytes);
+        keys
     }
 
     /// Reads the text of a key file. `path` is for messages.
@@ -125,6 +135,43 @@ impl Keys {
         })?;
         Ok(Self { active, all })
     }
+
+    /// Their ids, that of the active one first.
+    pub fn ids(&self) -> Vec<u8> {
+        self.all.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// What of these keys others may know.
+    pub fn mark(&self) -> u32 {
+        mark(&self.all)
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        wipe(std::slice::from_mut(&mut self.active));
+        wipe(&mut self.all);
+    }
+}
+
+/// Overwrites keys that are not needed any more.
+pub fn wipe(keys: &mut [(u8, SipKey)]) {
+    keys.fill((0, SipKey { k0: 0, k1: 0 }));
+    // The compiler must not see that nobody reads them again.
+    black_box(keys);
+}
+
+/// Equal for the same keys under the same ids, in whatever order, and as good as never for others. Not 0. Only who
+/// has a key can tell that it is marked.
+pub fn mark(keys: &[(u8, SipKey)]) -> u32 {
+    let all = keys.iter().fold(0, |all, (id, key)| {
+        let mut hash = SipHasher24::new_with_keys(key.k0, key.k1);
+        hash.write(MARK);
+        hash.write_u8(*id);
+        all ^ hash.finish()
+    });
+    let [high, low] = [all >> 32, all].map(|half| half as u32);
+    (high ^ low).max(1)
 }
 
 /// That `file` is one that only its owner can use, and its owner is to be trusted.
@@ -195,15 +242,21 @@ fn parse_hex(hex: &str) -> Option<[u8; KEY_LEN]> {
     Some(key)
 }
 
-/// The text of a file with one key.
-pub(crate) fn file_text(id: u8, key: [u8; KEY_LEN]) -> String {
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!(
+/// The text of a file with these keys, the active one first.
+pub(crate) fn file_text(keys: &[(u8, SipKey)]) -> String {
+    let mut text = String::from(
         "# Key of the heartbeat cluster: the same on all nodes, mode 0600, secret.\n\
-         # To replace it, add the new key as a second line with an id of the other parity on all\n\
-         # nodes, then put it first on all nodes, then remove the old one.\n\
-         {id} {hex}\n"
-    )
+         # To replace it: `heartbeat keygen --rotate`, which says what to do.\n",
+    );
+    for (id, key) in keys {
+        let hex: String = key
+            .to_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        text.push_str(&format!("{id} {hex}\n"));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -228,12 +281,28 @@ mod tests {
             keys.all.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
             [7, 0]
         );
-        assert_eq!(
-            parse(&file_text(1, std::array::from_fn(|i| i as u8)))
-                .unwrap()
-                .all,
-            [(1, key_a)]
-        );
+        assert_eq!(parse(&file_text(&[(1, key_a)])).unwrap().all, [(1, key_a)]);
+        assert_eq!(parse(&file_text(&keys.all)).unwrap(), keys);
+    }
+
+    #[test]
+    fn a_mark_tells_sets_of_keys_apart_and_not_their_order() {
+        let mark = |text: &str| parse(text).unwrap().mark();
+        let (a, b) = (format!("1 {A}\n"), format!("2 {B}\n"));
+        let both = mark(&format!("{a}{b}"));
+        assert_eq!(both, mark(&format!("{b}{a}")));
+        let others =
+            [a.clone(), b, format!("2 {A}\n"), format!("{a}2 {A}\n")].map(|text| mark(&text));
+        for (index, one) in others.iter().enumerate() {
+            assert!(*one != both && !others[..index].contains(one));
+        }
+    }
+
+    #[test]
+    fn wiped_keys_are_gone() {
+        let mut keys = [(7, SipKey { k0: 1, k1: 2 })];
+        wipe(&mut keys);
+        assert_eq!(keys, [(0, SipKey { k0: 0, k1: 0 })]);
     }
 
     #[test]
@@ -284,7 +353,8 @@ mod tests {
     #[test]
     fn a_file_that_others_may_read_is_refused() {
         let path = std::env::temp_dir().join(format!("heartbeat-key-{}", std::process::id()));
-        fs::write(&path, file_text(1, [7; KEY_LEN])).unwrap();
+        let key = SipKey::from_bytes([7; KEY_LEN]);
+        fs::write(&path, file_text(&[(1, key)])).unwrap();
         let load = |mode| {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             Keys::load(&path)

@@ -8,8 +8,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::socket::{getsockopt, sockopt::PeerCredentials},
+    unistd::Pid,
+};
 
 use super::protocol::{Request, Response};
+use crate::resources::watch::Process;
 
 /// How long an agent may take to answer, beside the time that the request itself needs.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,6 +46,18 @@ impl Client {
         };
         Ok(Self {
             stream: BufReader::new(stream),
+        })
+    }
+
+    /// The process of the agent.
+    pub fn agent(&self) -> Result<Process> {
+        let peer = getsockopt(self.stream.get_ref(), PeerCredentials)
+            .context("could not find out whose the control socket is")?;
+        Process::find(Pid::from_raw(peer.pid())).with_context(|| {
+            format!(
+                "the agent, process {}, is not seen from here: run this in the PID namespace of the agent",
+                peer.pid()
+            )
         })
     }
 

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use super::protocol::{DownTrace, What};
+use super::protocol::{DownTrace, Keys, What};
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started => f.write_str("agent started"),
             Self::Stopping => f.write_str("agent stopping"),
+            Self::Parting => f.write_str("agent ending for a restart"),
             Self::Link {
                 node,
                 link,
@@ -17,6 +18,9 @@ impl fmt::Display for What {
             } => {
                 write!(f, "node {node}: link {link} is {to} (was {from})")
             }
+            Self::Interface {
+                interface, message, ..
+            } => write!(f, "interface {interface}: {message}"),
             Self::Peer {
                 node,
                 from,
@@ -151,11 +155,34 @@ impl fmt::Display for What {
                 }
             ),
             Self::Decided { what } => write!(f, "decided by an operator: {what}"),
+            Self::Refused {
+                node,
+                link,
+                bad_macs,
+                unknown_keys,
+                from,
+            } => write!(
+                f,
+                "node {node}: link {link}: dropped {bad_macs} heartbeats with a wrong tag and {unknown_keys} under an \
+                 unknown key, the last from {from}: do the keys differ, or is somebody forging them?"
+            ),
+            Self::Keys(keys) => write!(f, "the cluster's keys changed: {keys}"),
             Self::VipError { vip, message } => write!(f, "vip {vip}: {message}"),
             Self::Hook {
                 on, exec, message, ..
             } => write!(f, "hook {exec} on {on}: {message}"),
         }
+    }
+}
+
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key {} seals", self.seals)?;
+        let others = self.takes.iter().filter(|id| **id != self.seals);
+        for id in others {
+            write!(f, ", key {id} is taken too")?;
+        }
+        Ok(())
     }
 }
 

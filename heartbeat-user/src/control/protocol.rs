@@ -65,6 +65,11 @@ pub enum Request {
     },
     /// Take over the configuration file as it is now.
     Reload,
+    /// End: hand over what is served, or `keep` all as it is for the next agent of this node.
+    Stop {
+        #[serde(default)]
+        keep: bool,
+    },
     /// What the agent has to report; for its peers.
     Report,
 }
@@ -120,6 +125,9 @@ pub struct Status {
     /// What all nodes should have the same of this node's configuration, as a number.
     #[serde(default)]
     pub config: u32,
+    /// The cluster's keys as this agent has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Keys>,
     #[serde(default)]
     pub groups: Vec<Group>,
     /// The latest failed actions on all nodes, oldest first, until they are cleaned up.
@@ -127,6 +135,17 @@ pub struct Status {
     pub failures: Vec<FailedAction>,
     /// Verdict name → packets, from the kernel's `counters` map.
     pub counters: std::collections::BTreeMap<String, u64>,
+}
+
+/// Which keys a node has: nothing of the keys themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keys {
+    /// Id of the one that it seals with.
+    pub seals: u8,
+    /// Ids of those that it takes, that one first.
+    pub takes: Vec<u8>,
+    /// Equal on nodes that take the same keys.
+    pub mark: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,6 +239,12 @@ pub struct Node {
     /// That of its configuration; 0 if its agent never said.
     #[serde(default)]
     pub config: u32,
+    /// Id of the key that it seals with; absent where no agent says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<u8>,
+    /// Whether it takes the same keys as this node; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_keys: Option<bool>,
     /// How many groups it serves.
     #[serde(default)]
     pub groups: u16,
@@ -320,6 +345,8 @@ pub struct Report {
     /// The health checks that fail there.
     #[serde(default)]
     pub failing: Vec<FailingCheck>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Keys>,
     pub failures: Vec<FailedAction>,
     pub decisions: Decisions,
 }
@@ -361,9 +388,15 @@ pub struct Link {
     pub link: u8,
     pub interface: String,
     pub address: String,
-    /// `native`, `skb`; only on the local node's links.
+    /// `native`, `skb`; only on the local node's links, and absent while the program is not attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xdp_mode: Option<String>,
+    /// Why it is not native where that was to be tried first; only on the local node's links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xdp_fallback: Option<String>,
+    /// What keeps the link from being used; only on the local node's links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// `unknown`, `up`, `suspect`, `down`; absent on the local node's links.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
@@ -378,11 +411,24 @@ pub struct PeerLink {
     /// Absent before the first reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reply_age_ns: Option<u64>,
+    /// Of the probes that left within the last half to whole minute, how many were not answered in time, per
+    /// mille; absent while there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<u16>,
     pub probes: u64,
     pub replies: u64,
     pub late_replies: u64,
     pub answered: u64,
     pub deadlines: u64,
+    /// Frames that bore the peer's address and a wrong tag.
+    #[serde(default)]
+    pub bad_macs: u64,
+    /// The same with the id of a key that this node does not take.
+    #[serde(default)]
+    pub unknown_keys: u64,
+    /// The Ethernet address that the last of either came from; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_from: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -459,6 +505,8 @@ pub enum What {
     /// The agent's first and last event.
     Started,
     Stopping,
+    /// The agent ends, and leaves all as it is for the next one.
+    Parting,
     /// A link to a peer changed state.
     Link {
         node: String,
@@ -517,6 +565,13 @@ pub enum What {
         address_ns: u64,
         announced_ns: u64,
     },
+    /// An interface of a link or an address is `missing`, `renamed`, `attached` (again), `failed`,
+    /// `not-running` or `running`.
+    Interface {
+        interface: String,
+        state: String,
+        message: String,
+    },
     /// The address was given up.
     Release {
         vip: String,
@@ -564,6 +619,17 @@ pub enum What {
     Decided {
         what: String,
     },
+    /// Heartbeats came from a peer's address that were sealed with no key of this node: so many since the last such
+    /// event, the last of them from this Ethernet address.
+    Refused {
+        node: String,
+        link: u8,
+        bad_macs: u64,
+        unknown_keys: u64,
+        from: String,
+    },
+    /// This node has other keys, or seals with another.
+    Keys(Keys),
     /// A hook ended; `status` is absent if it was killed or could not start.
     Hook {
         on: String,

@@ -126,6 +126,12 @@ impl OwnVote {
         })
     }
 
+    /// Seals with this key from now on, which the programs must take already.
+    pub fn seal_with(&mut self, (id, key): (u8, SipKey)) {
+        self.key = key;
+        self.frame[self.payload + offset::KEY_ID] = id;
+    }
+
     /// Asks for `entries`, at most [`MAX_LEASES`], at `now`. The votes go into `event`.
     pub fn ask(
         &mut self,

@@ -1,75 +1,14 @@
-//! Puts the programs onto an interface, and pins the links so that they outlive the agent.
+//! What attaching XDP and TC programs to an interface has in common: pins, and errors in words.
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use aya::{
-    Ebpf,
-    programs::{
-        ProgramError, SchedClassifier, TcAttachType, Xdp,
-        links::{FdLink, PinnedLink},
-        tc::SchedClassifierLink,
-        xdp::{XdpLink, XdpMode as Attach},
-    },
+    programs::{ProgramError, links::FdLink, xdp::XdpError},
     sys::SyscallError,
 };
 
-use super::Pins;
-use crate::config::XdpMode;
-
-/// How a program ended up on its interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attached {
-    /// In the driver.
-    Native,
-    /// In the network stack, after the driver has built its buffer: works everywhere, slower.
-    Skb,
-}
-
-impl Attached {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Skb => "skb",
-        }
-    }
-}
-
-/// Attaches the XDP program `name` to `interface` and pins the link. A link that an earlier run pinned
-/// there goes on with the new program, without a packet in between that meets none.
-pub(super) fn xdp(
-    ebpf: &mut Ebpf,
-    name: &str,
-    interface: &str,
-    mode: XdpMode,
-    pins: &Pins,
-) -> Result<Attached> {
-    let program: &mut Xdp = program(ebpf, name)?.try_into()?;
-    if let Some(attached) = replace_xdp(program, interface, mode, pins)? {
-        return Ok(attached);
-    }
-    let (id, attached) = match mode {
-        XdpMode::Native => (program.attach(interface, Attach::Driver), Attached::Native),
-        XdpMode::Skb => (program.attach(interface, Attach::Skb), Attached::Skb),
-        XdpMode::Auto => match program.attach(interface, Attach::Driver) {
-            Err(error) if may_work_in_skb_mode(&error) => {
-                log::warn!(
-                    "{interface}: native XDP was refused ({}), falling back to skb mode: \
-                     heartbeats are answered later and at a higher cost",
-                    reason(&error)
-                );
-                (program.attach(interface, Attach::Skb), Attached::Skb)
-            }
-            result => (result, Attached::Native),
-        },
-    };
-    let id = id.map_err(|error| refused(interface, mode, &error))?;
-    let link: FdLink = program.take_link(id)?.try_into().map_err(|_| {
-        anyhow!("{interface}: this kernel has no links for XDP programs (needs Linux 5.9)")
-    })?;
-    pin_link(link, &pins.path(&xdp_pin(interface, attached)))?;
-    Ok(attached)
-}
+use super::{Attached, Pins, egress, links};
 
 /// The name of the pin tells how the link is attached.
 pub(super) fn xdp_pin(interface: &str, attached: Attached) -> String {
@@ -79,129 +18,38 @@ pub(super) fn xdp_pin(interface: &str, attached: Attached) -> String {
     }
 }
 
-/// The pin of the TC program `name`.
-pub(super) fn egress_pin(name: &str, interface: &str) -> String {
-    match name {
-        "stamp_probe" => format!("link_tc_{interface}"),
-        _ => format!("link_{name}_{interface}"),
-    }
+/// Removes the pins of links that are not on the interface which has this name, and this index, now:
+/// another had the name before.
+pub(super) fn unpin_strangers(interface: &str, ifindex: u32, pins: &Pins) -> Result<()> {
+    let names = [
+        xdp_pin(interface, Attached::Native),
+        xdp_pin(interface, Attached::Skb),
+        egress::pin("stamp_probe", interface),
+        egress::pin("guard_egress", interface),
+    ];
+    let mut pins = names.iter().map(|name| pins.path(name));
+    pins.try_for_each(|pin| links::unpin_stranger(&pin, ifindex))
 }
 
-fn replace_xdp(
-    program: &mut Xdp,
-    interface: &str,
-    mode: XdpMode,
-    pins: &Pins,
-) -> Result<Option<Attached>> {
-    let allowed: &[Attached] = match mode {
-        XdpMode::Auto => &[Attached::Native, Attached::Skb],
-        XdpMode::Native => &[Attached::Native],
-        XdpMode::Skb => &[Attached::Skb],
-    };
-    for attached in [Attached::Native, Attached::Skb] {
-        let pin = pins.path(&xdp_pin(interface, attached));
-        if !pin.exists() {
-            continue;
-        }
-        let link = XdpLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?));
-        let replaced = match link {
-            Ok(link) if allowed.contains(&attached) => program.attach_to_link(link),
-            // Not ours, or in a mode that is not wanted any more.
-            _ => return unpin(&pin).map(|()| None),
-        };
-        match replaced {
-            Ok(id) => {
-                // The pin holds it.
-                drop(program.take_link(id)?);
-                return Ok(Some(attached));
-            }
-            // Its interface has gone.
-            Err(error) if errno(&error) == Some(libc::ENOLINK) => unpin(&pin)?,
-            Err(error) => bail!(
-                "{interface}: could not give the XDP link of the last run the new program: {}",
-                reason(&error)
-            ),
-        }
-    }
-    Ok(None)
-}
-
-fn unpin(pin: &Path) -> Result<()> {
+pub(super) fn unpin(pin: &Path) -> Result<()> {
     std::fs::remove_file(pin).with_context(|| format!("could not unpin {}", pin.display()))
 }
 
-/// Attaches the TC program `name` to the egress of `interface` and pins the link, or gives the link of
-/// the last run the new program.
-pub(super) fn egress(ebpf: &mut Ebpf, name: &str, interface: &str, pins: &Pins) -> Result<()> {
-    let program: &mut SchedClassifier = program(ebpf, name)?.try_into()?;
-    let pin = pins.path(&egress_pin(name, interface));
-    if pin.exists() {
-        let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?));
-        match link.map(|link| program.attach_to_link(link)) {
-            Ok(Ok(id)) => {
-                drop(program.take_link(id)?);
-                return Ok(());
-            }
-            Ok(Err(error)) if errno(&error) != Some(libc::ENOLINK) => bail!(
-                "{interface}: could not give the TC link of the last run the new program: {}",
-                reason(&error)
-            ),
-            _ => unpin(&pin)?,
-        }
-    }
-    let id = program
-        .attach(interface, TcAttachType::Egress)
-        .with_context(|| format!("could not attach the TC egress program to {interface}"))?;
-    let link: FdLink = program.take_link(id)?.try_into().map_err(|_| {
-        anyhow!("{interface}: this kernel has no links for TC programs (needs Linux 6.6)")
-    })?;
-    pin_link(link, &pin)
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::programs::Program> {
-    ebpf.program_mut(name)
-        .with_context(|| format!("the object has no program `{name}`"))
-}
-
-fn pin_link(link: FdLink, pin: &Path) -> Result<()> {
+pub(super) fn pin_link(link: FdLink, pin: &Path) -> Result<()> {
     link.pin(pin)
         .map(drop)
         .with_context(|| format!("could not pin {}", pin.display()))
 }
 
-fn may_work_in_skb_mode(error: &ProgramError) -> bool {
-    !matches!(
-        errno(error),
-        Some(libc::EBUSY | libc::EEXIST | libc::EPERM | libc::ENODEV) | None
-    )
-}
-
-fn refused(interface: &str, mode: XdpMode, error: &ProgramError) -> anyhow::Error {
-    match errno(error) {
-        Some(libc::EBUSY | libc::EEXIST) => anyhow!(
-            "{interface}: another XDP program is attached already and is left alone; see which with \
-             `bpftool net show dev {interface}`, detach it, or choose another interface"
-        ),
-        _ if mode == XdpMode::Native => anyhow!(
-            "{interface}: native XDP was refused ({}); use a driver that supports it, or set \
-             mode = \"auto\" to fall back to skb mode",
-            reason(error)
-        ),
-        _ => anyhow!(
-            "{interface}: could not attach the XDP program: {}",
-            reason(error)
-        ),
-    }
-}
-
-fn errno(error: &ProgramError) -> Option<i32> {
+pub(super) fn errno(error: &ProgramError) -> Option<i32> {
     match error {
         ProgramError::SyscallError(SyscallError { io_error, .. }) => io_error.raw_os_error(),
+        ProgramError::XdpError(XdpError::NetlinkError(error)) => error.raw_os_error(),
         _ => None,
     }
 }
 
-fn reason(error: &ProgramError) -> String {
+pub(super) fn reason(error: &ProgramError) -> String {
     match error {
         ProgramError::SyscallError(SyscallError { call, io_error }) => {
             format!("{call}: {io_error}")

@@ -29,7 +29,7 @@ use heartbeat_common::{
 };
 use tokio::io::unix::AsyncFd;
 
-use super::pidfd::Process;
+use super::{kernel, pidfd::Process};
 use crate::clock;
 
 const TRACEPOINT: &str = "sched_process_exit";
@@ -81,14 +81,38 @@ impl Exit {
     }
 }
 
+/// The program, attached, to which nobody listens yet; or why there is none.
+pub struct ExitProgram(Result<Attached>);
+
+impl fmt::Debug for ExitProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExitProgram").finish_non_exhaustive()
+    }
+}
+
+impl ExitProgram {
+    /// Loads and attaches it. Can be done once for each `ebpf`.
+    pub fn attach(ebpf: &mut Ebpf) -> Self {
+        Self(Attached::new(ebpf))
+    }
+}
+
 impl ProcessExits {
-    /// Loads and attaches the program; it stays attached for as long as this lives. Where that fails, says in
-    /// the log what is lost, and goes on without. Can be done once for each `ebpf`.
+    /// See [`ExitProgram::attach`] and [`listen`](Self::listen).
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn attach(ebpf: &mut Ebpf) -> Self {
-        let kernel = Kernel::attach(ebpf).inspect_err(|error| {
+        Self::listen(ExitProgram::attach(ebpf))
+    }
+
+    /// The program stays attached for as long as this lives. Where there is none, says in the log what is lost, and
+    /// goes on without.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn listen(program: ExitProgram) -> Self {
+        let kernel = program.0.and_then(Kernel::listen).inspect_err(|error| {
             log::warn!(
                 "the kernel does not tell when a process ends ({error:#}): going on without; the end \
                  of a watched process is noticed only when all its memory is freed"
@@ -207,6 +231,13 @@ impl Watched {
 }
 
 /// The attached program and its maps.
+struct Attached {
+    processes: HashMap<MapData, u32, WatchedProcess>,
+    exits: RingBuf<MapData>,
+    link: RawTracePointLink,
+}
+
+/// The same, listened to.
 struct Kernel {
     processes: HashMap<MapData, u32, WatchedProcess>,
     exits: AsyncFd<RingBuf<MapData>>,
@@ -220,8 +251,8 @@ impl fmt::Debug for Kernel {
     }
 }
 
-impl Kernel {
-    fn attach(ebpf: &mut Ebpf) -> Result<Self> {
+impl Attached {
+    fn new(ebpf: &mut Ebpf) -> Result<Self> {
         let namespace =
             fs::metadata("/proc/self/ns/pid").context("could not read /proc/self/ns")?;
         ensure!(
@@ -230,7 +261,14 @@ impl Kernel {
         );
         let link = match attach(ebpf, "process_exit") {
             // The tracepoint has fewer arguments than the program reads.
-            Err(error) if errno(&error) == Some(libc::EINVAL) => attach(ebpf, "leader_exit"),
+            Err(error) if errno(&error) == Some(libc::EINVAL) => {
+                log::warn!(
+                    "Linux {} does not tell which thread of a process is its last: a watched process \
+                     counts as ended when its first thread ends",
+                    kernel::release()
+                );
+                attach(ebpf, "leader_exit")
+            }
             result => result,
         };
         let link = link.with_context(|| format!("could not attach to {TRACEPOINT}"))?;
@@ -238,8 +276,21 @@ impl Kernel {
             ebpf.take_map(name)
                 .with_context(|| format!("the map `{name}` is gone"))
         };
-        let processes = take("processes")?.try_into()?;
-        let exits: RingBuf<MapData> = take("exits")?.try_into()?;
+        Ok(Self {
+            processes: take("processes")?.try_into()?,
+            exits: take("exits")?.try_into()?,
+            link,
+        })
+    }
+}
+
+impl Kernel {
+    fn listen(program: Attached) -> Result<Self> {
+        let Attached {
+            processes,
+            exits,
+            link,
+        } = program;
         // SAFETY: the descriptor is owned by what is registered, and closed only when that drops.
         let exits = unsafe { AsyncFd::register(exits) }.context("could not wait for exits")?;
         Ok(Self {

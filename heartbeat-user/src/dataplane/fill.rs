@@ -6,35 +6,38 @@ use aya::{
     maps::{Array, HashMap, Map},
 };
 use heartbeat_common::{
-    maps::{self, Address, GuardRow, Key, MAX_VIPS, PeerSlot},
+    maps::{self, Address, GuardRow, Key, Local, MAX_KEYS, MAX_SERVED, MAX_VIPS, PeerSlot},
+    siphash::SipKey,
     time::Boottime,
+    wire::GroupId,
 };
 
 use super::{Heritage, Setup, SetupGuard};
-use crate::clock;
+use crate::{clock, config::key};
 
-/// Returns when the acceptor begins to vote. `indices` are those of the links' interfaces, `guarded` those of the guards'.
+/// Returns when the acceptor begins to vote. `indices` are those of the links' interfaces, `guarded` those of the guards';
+/// none has the index 0, which stands for one that is missing.
 pub(super) fn fill(
     ebpf: &mut Ebpf,
     setup: &Setup,
     heritage: Option<&Heritage>,
-    indices: &[u32],
-    guarded: &[u32],
+    object: u64,
+    indices: &[Option<u32>],
+    guarded: &[Option<u32>],
 ) -> Result<Boottime> {
-    let mut keys: Array<_, Key> = map(ebpf, "keys")?.try_into()?;
-    for (id, key) in &setup.keys {
-        keys.set(Key::slot(*id), Key::new(*id, *key), 0)?;
-    }
+    rekey(ebpf, &setup.keys)?;
     let mut links: HashMap<_, Address, maps::Link> = map(ebpf, "links")?.try_into()?;
     for (link, index) in setup.links.iter().zip(indices) {
         let value = maps::Link {
-            ifindex: *index,
+            ifindex: index.unwrap_or_default(),
             link: link.id.0.into(),
         };
         links.insert(Address::from(link.address), value, 0)?;
     }
     fill_allow(ebpf, setup)?;
     fill_guards(ebpf, setup, heritage, guarded)?;
+    fill_groups(ebpf, setup, heritage)?;
+    fill_local(ebpf, setup, heritage)?;
     let max_lease_ns = nanos(setup.max_lease)?;
     // An acceptor that has forgotten its votes abstains; until when is said once it is attached.
     let votes_from = heritage.map_or(Boottime::from_nanos(u64::MAX), |heritage| {
@@ -50,9 +53,41 @@ pub(super) fn fill(
         node: setup.node.0,
         port: setup.port,
         zero: 0,
+        object,
     };
     config.set(0, value, 0)?;
     Ok(votes_from)
+}
+
+/// Has the programs take `new` keys instead of those so far: all of them or, on a failure, none.
+pub(super) fn rekey(ebpf: &mut Ebpf, new: &[(u8, SipKey)]) -> Result<()> {
+    let mut keys: Array<_, Key> = map(ebpf, "keys")?.try_into()?;
+    let was: Vec<Key> = (0..MAX_KEYS as u32)
+        .map(|slot| keys.get(&slot, 0))
+        .collect::<Result<_, _>>()?;
+    let is = slots(new);
+    let changed = (0..).zip(was.iter().zip(&is));
+    for (slot, (_, key)) in changed.filter(|(_, (was, is))| was != is) {
+        // Empty in between: the kernel copies a value word by word while packets come, and a mixture of two keys is
+        // none.
+        let written = keys.set(slot, Key::default(), 0);
+        if let Err(error) = written.and_then(|()| keys.set(slot, *key, 0)) {
+            for (slot, key) in (0..).zip(was) {
+                keys.set(slot, key, 0)?;
+            }
+            return Err(error).context("could not write the map `keys`");
+        }
+    }
+    Ok(())
+}
+
+/// The map `keys` with these.
+fn slots(keys: &[(u8, SipKey)]) -> [Key; MAX_KEYS] {
+    let mut slots = [Key::default(); MAX_KEYS];
+    for (id, key) in keys {
+        slots[Key::slot(*id) as usize] = Key::new(*id, *key);
+    }
+    slots
 }
 
 /// Lets the acceptor abstain from now on for as long as a lease may last; returns until when.
@@ -67,21 +102,44 @@ pub(super) fn abstain(ebpf: &mut Ebpf, setup: &Setup) -> Result<Boottime> {
     Ok(votes_from)
 }
 
+/// To its peers an agent that is about to come is the one that went: they are to see nothing of the restart. With another
+/// nonce no answer to that one's probes counts any more.
+fn fill_local(ebpf: &mut Ebpf, setup: &Setup, heritage: Option<&Heritage>) -> Result<()> {
+    let mut local: Array<_, Local> = map(ebpf, "local")?.try_into()?;
+    // Without an agent that says more, answers tell which keys are taken here.
+    let silent = Local {
+        config_generation: key::mark(&setup.keys),
+        ..Local::default()
+    };
+    let left = heritage.map_or(silent, |heritage| heritage.local);
+    local.set(0, Local { nonce: 0, ..left }, 0)?;
+    Ok(())
+}
+
 fn fill_allow(ebpf: &mut Ebpf, setup: &Setup) -> Result<()> {
     let mut allow: HashMap<_, Address, PeerSlot> = map(ebpf, "allow")?.try_into()?;
+    for (address, slot) in allowed(setup)? {
+        allow.insert(address, slot, 0)?;
+    }
+    Ok(())
+}
+
+/// Whose probes are answered, each with its row.
+pub(super) fn allowed(setup: &Setup) -> Result<Vec<(Address, PeerSlot)>> {
     let own = setup
         .links
         .first()
         .map(|link| (setup.node, link.id, link.address));
+    let mut entries = Vec::new();
     for (row, (node, link, address)) in setup.peers.iter().copied().chain(own).enumerate() {
         let slot = PeerSlot {
             row: u32::try_from(row)?,
             node: node.0,
             link: link.0.into(),
         };
-        allow.insert(Address::from(address), slot, 0)?;
+        entries.push((Address::from(address), slot));
     }
-    Ok(())
+    Ok(entries)
 }
 
 /// Gives each guarded address a row, its old one if it had one. Rows that nobody uses any more keep
@@ -90,7 +148,7 @@ fn fill_guards(
     ebpf: &mut Ebpf,
     setup: &Setup,
     heritage: Option<&Heritage>,
-    guarded: &[u32],
+    guarded: &[Option<u32>],
 ) -> Result<()> {
     let inherited = heritage.map_or(&[][..], |heritage| &heritage.guards);
     let wanted: Vec<Address> = setup
@@ -112,6 +170,7 @@ fn fill_guards(
         }
     }
     for (guard, ifindex) in setup.guards.iter().zip(guarded) {
+        let ifindex = ifindex.unwrap_or_default();
         let address = Address::from(guard.address.address);
         let old = inherited.iter().find(|(_, row)| row.address == address);
         let index = match old {
@@ -122,14 +181,14 @@ fn fill_guards(
         };
         used.push(index);
         // A lease for another group, or for another interface, opens nothing here.
-        let same = |row: &GuardRow| (row.ifindex, row.group) == (*ifindex, guard.group.0);
+        let same = |row: &GuardRow| (row.ifindex, row.group) == (ifindex, guard.group.0);
         let open_until = old
             .filter(|(_, row)| same(row))
             .map_or(0, |(_, row)| row.open_until);
         let row = GuardRow {
             address,
             open_until,
-            ifindex: *ifindex,
+            ifindex,
             group: guard.group.0,
             prefix_len: guard.address.len.into(),
             ..old.map_or_else(GuardRow::default, |(_, row)| *row)
@@ -138,6 +197,34 @@ fn fill_guards(
         vips(ebpf)?.insert(address, index, 0)?;
     }
     Ok(())
+}
+
+/// Gives each group its row, with what it had in another.
+fn fill_groups(ebpf: &mut Ebpf, setup: &Setup, heritage: Option<&Heritage>) -> Result<()> {
+    for place in 0..MAX_SERVED {
+        let row = setup.groups.get(place).map(|group| GuardRow {
+            open_until: heritage
+                .and_then(|heritage| heritage.served_until(*group))
+                .map_or(0, Boottime::as_nanos),
+            ..group_row(*group)
+        });
+        guard_rows(ebpf)?.set((MAX_VIPS + place) as u32, row.unwrap_or_default(), 0)?;
+    }
+    Ok(())
+}
+
+/// One more group, at `place` among all.
+pub(super) fn serve_more(ebpf: &mut Ebpf, place: usize, group: GroupId) -> Result<()> {
+    anyhow::ensure!(place < MAX_SERVED, "too many groups");
+    guard_rows(ebpf)?.set((MAX_VIPS + place) as u32, group_row(group), 0)?;
+    Ok(())
+}
+
+fn group_row(group: GroupId) -> GuardRow {
+    GuardRow {
+        group: group.0,
+        ..GuardRow::default()
+    }
 }
 
 /// One more guarded address, closed, in a row that is free.

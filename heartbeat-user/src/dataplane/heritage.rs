@@ -9,11 +9,14 @@ use aya::{
     maps::{Array, HashMap, Map, MapData},
 };
 use heartbeat_common::{
-    maps::{Address, Config, GuardRow, LAYOUT_VERSION},
+    maps::{
+        Address, Config, GUARD_ROWS, GuardRow, LAYOUT_VERSION, Link, Local, MAX_VIPS, PeerSlot,
+    },
     time::Boottime,
+    wire::GroupId,
 };
 
-use super::{Pins, Setup, SetupGuard};
+use super::{Pins, Setup, SetupGuard, SetupLink, fill, programs};
 use crate::clock;
 
 /// The rows of the guard that an earlier run left at `pins`; none if there is none, or one that this
@@ -26,23 +29,46 @@ pub fn guarded(pins: &Pins) -> Vec<GuardRow> {
 
 /// The maps that outlive the programs that they were made for.
 pub(super) const KEPT: [&str; 3] = ["leases", "guard", "vips"];
+/// Those that are kept with their programs.
+pub(super) const BOUND: [&str; 11] = [
+    "config",
+    "keys",
+    "local",
+    "links",
+    "allow",
+    "peers",
+    "watch",
+    "counters",
+    "events",
+    "votes",
+    "last_report",
+];
+
+/// The same for the kernel's log, by its name in the object and its pin.
+pub(super) const LOGS: (&str, &str) = ("AYA_LOGS", "aya_logs");
 
 /// A state to go on with.
 #[derive(Debug)]
 pub(super) struct Heritage {
     /// Until then the acceptor abstains.
     pub(super) votes_from: u64,
+    /// What the agent said of itself last.
+    pub(super) local: Local,
+    /// Whether the programs can stay: they are of the same object, for the same peers and links.
+    pub(super) programs: bool,
     /// The guard's rows that are in use, each with its number.
     pub(super) guards: Vec<(u32, GuardRow)>,
+    /// The rows of groups.
+    groups: Vec<GuardRow>,
 }
 
 impl Heritage {
     /// Reads what is there. `None` if it is nothing, or nothing to go on with.
-    pub(super) fn read(pins: &Pins, setup: &Setup) -> Option<Self> {
+    pub(super) fn read(pins: &Pins, setup: &Setup, object: u64) -> Option<Self> {
         if !pins.path("config").exists() {
             return None;
         }
-        match Self::try_read(pins, setup) {
+        match Self::try_read(pins, setup, object) {
             Ok(heritage) => Some(heritage),
             Err(error) => {
                 log::warn!(
@@ -54,7 +80,7 @@ impl Heritage {
         }
     }
 
-    fn try_read(pins: &Pins, setup: &Setup) -> Result<Self> {
+    fn try_read(pins: &Pins, setup: &Setup, object: u64) -> Result<Self> {
         let config: Config = array::<Config>(pins, "config")?.get(&0, 0)?;
         anyhow::ensure!(
             config.layout_version == LAYOUT_VERSION,
@@ -70,9 +96,15 @@ impl Heritage {
         for name in KEPT {
             open(&pins.path(name))?;
         }
+        let guard = array::<GuardRow>(pins, "guard")?;
+        let groups = (MAX_VIPS..GUARD_ROWS).map(|row| guard.get(&(row as u32), 0));
         Ok(Self {
             votes_from: config.votes_from,
+            local: array::<Local>(pins, "local")?.get(&0, 0)?,
+            // What cannot be read is no reason to begin anew: it is made anew.
+            programs: config.object == object && is_same(pins, setup).unwrap_or(false),
             guards: rows(pins)?,
+            groups: groups.collect::<Result<_, _>>()?,
         })
     }
 
@@ -84,12 +116,47 @@ impl Heritage {
         let (_, row) = self.guards.iter().find(|(_, row)| same(row))?;
         Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > clock::now())
     }
+
+    /// Until when `group` may still be served, by the lease that was granted for it: only if that is in the
+    /// future.
+    pub(super) fn served_until(&self, group: GroupId) -> Option<Boottime> {
+        let row = self.groups.iter().find(|row| row.group == group.0)?;
+        Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > clock::now())
+    }
+}
+
+/// Whether programs and their maps are all there, and the maps have place for the same peers and links.
+fn is_same(pins: &Pins, setup: &Setup) -> Result<bool> {
+    let programs = programs::NAMES.map(programs::pin);
+    let pinned = programs
+        .iter()
+        .map(String::as_str)
+        .chain(BOUND)
+        .chain([LOGS.1]);
+    if !pinned.into_iter().all(|name| pins.path(name).exists()) {
+        return Ok(false);
+    }
+    let rows = open(&pins.path("peers"))?.info()?.max_entries();
+    let allow: HashMap<_, Address, PeerSlot> = hash(pins, "allow")?;
+    let wanted = fill::allowed(setup)?;
+    let same = |(address, slot): &(Address, PeerSlot)| allow.get(address, 0).ok() == Some(*slot);
+    let links: HashMap<_, Address, Link> = hash(pins, "links")?;
+    let link = |link: &SetupLink| links.get(&link.address.into(), 0).is_ok();
+    Ok(rows as usize == setup.rows()
+        && allow.keys().count() == wanted.len()
+        && wanted.iter().all(same)
+        && links.keys().count() == setup.links.len()
+        && setup.links.iter().all(link))
+}
+
+fn hash<K: Pod, V: Pod>(pins: &Pins, name: &str) -> Result<HashMap<MapData, K, V>> {
+    Ok(Map::HashMap(open(&pins.path(name))?).try_into()?)
 }
 
 /// The rows that are in use, each with its number.
 fn rows(pins: &Pins) -> Result<Vec<(u32, GuardRow)>> {
     let guard = array::<GuardRow>(pins, "guard")?;
-    let vips: HashMap<_, Address, u32> = Map::HashMap(open(&pins.path("vips"))?).try_into()?;
+    let vips: HashMap<_, Address, u32> = hash(pins, "vips")?;
     let row = |entry: Result<(Address, u32), _>| {
         let (_, index) = entry?;
         Ok((index, guard.get(&index, 0)?))

@@ -4,14 +4,23 @@
 
 mod acceptor;
 mod attach;
+mod egress;
 mod exits;
 mod fill;
+mod filter;
+mod hands;
 mod heritage;
+mod kernel;
+mod links;
 mod object;
+mod occupant;
 mod pidfd;
 pub mod pins;
+mod present;
+mod programs;
 mod setup;
 mod view;
+mod xdp;
 
 use std::collections::BTreeMap;
 
@@ -19,29 +28,28 @@ use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{Program, ProgramError},
 };
 use heartbeat_common::{
     maps::{Address, GuardRow},
     siphash::SipKey,
     time::Boottime,
     verdict::Verdict,
-    wire::Incarnation,
+    wire::{GroupId, Incarnation},
 };
 
 pub use acceptor::{LeaseSlots, OwnVote};
-pub use attach::Attached;
-pub use exits::{Exit, ProcessExits, WatchError};
+pub use exits::{Exit, ExitProgram, ProcessExits, WatchError};
+pub use hands::Hands;
 pub use pins::{Claim, Pins};
 pub use setup::{Setup, SetupGuard, SetupLink};
 pub use view::{GuardView, LocalView, PeerRows};
+pub use xdp::{Attached, Attachment};
 
-use crate::config::XdpMode;
+use crate::config::{XdpMode, key};
 pub use heritage::guarded;
-use heritage::{Heritage, KEPT};
-
-/// Those that answer, stamp and guard. What tells of processes is loaded when it is asked for.
-const PROGRAMS: [&str; 4] = ["responder", "stamp_probe", "guard_ingress", "guard_egress"];
+use heritage::{BOUND, Heritage, KEPT, LOGS};
+use programs::Programs;
+use xdp::Wanted;
 
 /// The loaded, attached and pinned programs.
 ///
@@ -52,9 +60,11 @@ pub struct Dataplane {
     ebpf: Ebpf,
     setup: Setup,
     pins: Pins,
-    attached: Vec<Attached>,
+    attached: Vec<Option<Attachment>>,
     inherited: Vec<Option<Boottime>>,
+    inherited_groups: Vec<Option<Boottime>>,
     votes_from: Boottime,
+    verified: bool,
     persistent: bool,
     /// Last: the pins are ours until they are gone.
     _claim: Claim,
@@ -71,33 +81,32 @@ impl Dataplane {
         setup: Setup,
         sweep: impl Fn(&[Option<Boottime>], &[GuardRow]) -> Result<()>,
     ) -> Result<Self> {
-        let index = |name: &str| attach::check_interface(name);
-        let links: Vec<u32> = setup
-            .links
-            .iter()
-            .map(|link| index(&link.interface))
-            .collect::<Result<_>>()?;
-        let guarded: Vec<u32> = setup
-            .guards
-            .iter()
-            .map(|guard| index(&guard.interface))
-            .collect::<Result<_>>()?;
+        let links = present::links(&setup)?;
+        let guarded = present::guarded(&setup);
         let pins = Pins::of(&setup.instance);
         let claim = pins.claim()?;
-        let heritage = Heritage::read(&pins, &setup);
+        kernel::tell_what_it_lacks();
+        let object = programs::fingerprint(object::object()?);
+        let heritage = Heritage::read(&pins, &setup, object);
         let inherited: Vec<_> = setup
             .guards
             .iter()
             .zip(&guarded)
-            .map(|(guard, index)| heritage.as_ref()?.open_until(guard, *index))
+            .map(|(guard, index)| heritage.as_ref()?.open_until(guard, (*index)?))
             .collect();
+        let served = |group: &GroupId| heritage.as_ref()?.served_until(*group);
+        let inherited_groups = setup.groups.iter().map(served).collect();
         // Also where there is nothing else to go on with.
         let stale = heritage::guarded(&pins);
         sweep(&inherited, &stale)?;
-        let goes_on = |name: &str| KEPT.contains(&name) || name.starts_with("link_");
+        let same = heritage.as_ref().is_some_and(|heritage| heritage.programs);
+        let bound =
+            |name: &str| BOUND.contains(&name) || name == LOGS.1 || name.starts_with("prog_");
+        let goes_on =
+            |name: &str| KEPT.contains(&name) || name.starts_with("link_") || same && bound(name);
         pins.remove_all_but(|name| heritage.is_some() && goes_on(name))?;
         let none = vec![None; inherited.len()];
-        let ebpf = match open(&setup, &pins) {
+        let ebpf = match open(&setup, &pins, same) {
             Ok(ebpf) => ebpf,
             Err(error) => {
                 // The guard goes with the pins, so it stays if what it guards could not be removed.
@@ -112,11 +121,13 @@ impl Dataplane {
             pins,
             attached: Vec::new(),
             inherited,
+            inherited_groups,
             votes_from: Boottime::default(),
+            verified: !same,
             persistent: false,
             _claim: claim,
         };
-        if let Err(error) = dataplane.start(heritage.as_ref(), &links, &guarded) {
+        if let Err(error) = dataplane.start(heritage.as_ref(), object, &links, &guarded) {
             if let Err(error) = sweep(&none, &stale) {
                 log::error!("could not remove the addresses of an earlier run: {error:#}");
                 dataplane.persist();
@@ -132,10 +143,22 @@ impl Dataplane {
         Ok(dataplane)
     }
 
-    fn start(&mut self, heritage: Option<&Heritage>, links: &[u32], guarded: &[u32]) -> Result<()> {
-        let Self { ebpf, setup, .. } = self;
-        self.votes_from = fill::fill(ebpf, setup, heritage, links, guarded)?;
-        self.load_programs()?;
+    fn start(
+        &mut self,
+        heritage: Option<&Heritage>,
+        object: u64,
+        links: &[Option<u32>],
+        guarded: &[Option<u32>],
+    ) -> Result<()> {
+        let Self {
+            ebpf, setup, pins, ..
+        } = self;
+        self.votes_from = fill::fill(ebpf, setup, heritage, object, links, guarded)?;
+        if self.verified {
+            programs::load(ebpf, pins)?;
+        } else {
+            self.peer_rows_to_forget()?.forget_replies();
+        }
         self.pin_maps()?;
         self.attach()?;
         if heritage.is_none() {
@@ -145,58 +168,74 @@ impl Dataplane {
         Ok(())
     }
 
-    fn load_programs(&mut self) -> Result<()> {
-        let (ebpf, pins) = (&mut self.ebpf, &self.pins);
-        for name in PROGRAMS {
-            let program = ebpf
-                .program_mut(name)
-                .with_context(|| format!("the object has no program `{name}`"))?;
-            load(program).with_context(|| format!("the kernel refused the program `{name}`"))?;
-            program
-                .pin(pins.path(&format!("prog_{name}")))
-                .with_context(|| format!("could not pin the program `{name}`"))?;
-        }
-        Ok(())
-    }
-
     fn pin_maps(&self) -> Result<()> {
         // Names with a dot are the object's own data sections.
         for (name, map) in self.ebpf.maps().filter(|(name, _)| !name.starts_with('.')) {
-            let name = name.to_lowercase();
-            if KEPT.contains(&name.as_str()) {
-                // The loader has pinned it, or found it pinned.
-                continue;
+            let path = self.pins.path(&name.to_lowercase());
+            // Else the loader has pinned it, or found it pinned.
+            if !path.exists() {
+                map.pin(path)
+                    .with_context(|| format!("could not pin the map `{name}`"))?;
             }
-            map.pin(self.pins.path(&name))
-                .with_context(|| format!("could not pin the map `{name}`"))?;
         }
         Ok(())
     }
 
     fn attach(&mut self) -> Result<()> {
-        let Self {
-            ebpf, pins, setup, ..
-        } = self;
+        let Self { pins, setup, .. } = self;
+        let mut programs = Programs::open(pins)?;
         let mut used = Vec::new();
         // The guard first: while anything is exchanged, no address is without it.
         for name in setup.guarded_interfaces() {
-            guard_interface(ebpf, setup, pins, name, &mut used)?;
+            if let Ok(index) = attach::check_interface(name) {
+                attach::unpin_strangers(name, index, pins)?;
+                guard_interface(&mut programs, setup, pins, name, &mut used)?;
+            }
         }
         for link in &setup.links {
             let name = &link.interface;
-            attach::egress(ebpf, "stamp_probe", name, pins)?;
-            let attached = attach::xdp(ebpf, "responder", name, link.mode, pins)?;
-            log::info!("{name}: responder attached in {} mode", attached.name());
-            used.push(attach::egress_pin("stamp_probe", name));
-            used.push(attach::xdp_pin(name, attached));
-            self.attached.push(attached);
+            // Where it is missing, that was said.
+            let Ok(index) = attach::check_interface(name) else {
+                self.attached.push(None);
+                continue;
+            };
+            attach::unpin_strangers(name, index, pins)?;
+            egress::attach(&mut programs.stamp_probe, "stamp_probe", name, pins)?;
+            let wanted = Wanted {
+                mode: link.mode,
+                replace: setup.replace,
+            };
+            let attached = xdp::attach(&mut programs.responder, name, wanted, pins)?;
+            log::info!("{name}: responder attached in {} mode", attached.how.name());
+            used.push(egress::pin("stamp_probe", name));
+            used.push(attach::xdp_pin(name, attached.how));
+            self.attached.push(Some(attached));
         }
         // What an earlier configuration needed and this one does not.
         pins.remove_all_but(|name| !name.starts_with("link_") || used.iter().any(|pin| pin == name))
     }
 
-    /// Guards further addresses, closed, also on interfaces that had none so far.
-    pub fn guard_more(&mut self, guards: Vec<SetupGuard>) -> Result<()> {
+    /// Takes these keys from others instead of those so far, from the next packet on: all of them or, on a failure,
+    /// none.
+    pub fn take_keys(&mut self, keys: &[(u8, SipKey)]) -> Result<()> {
+        let Self { ebpf, setup, .. } = self;
+        fill::rekey(ebpf, keys)?;
+        key::wipe(&mut setup.keys);
+        setup.keys = keys.to_vec();
+        Ok(())
+    }
+
+    /// Guards further addresses, closed, also on interfaces that had none so far; and serves further
+    /// groups.
+    pub fn guard_more(
+        &mut self,
+        guards: Vec<SetupGuard>,
+        groups: impl IntoIterator<Item = GroupId>,
+    ) -> Result<()> {
+        for group in groups {
+            fill::serve_more(&mut self.ebpf, self.setup.groups.len(), group)?;
+            self.setup.groups.push(group);
+        }
         let names = |setup: &Setup| -> Vec<String> {
             let names = setup.guarded_interfaces().into_iter();
             names.map(str::to_owned).collect()
@@ -207,15 +246,19 @@ impl Dataplane {
             fill::guard_more(&mut self.ebpf, &guard, ifindex)?;
             self.setup.guards.push(guard);
         }
-        let Self {
-            ebpf, setup, pins, ..
-        } = self;
+        let Self { setup, pins, .. } = self;
         let after = names(setup);
+        let mut programs = Programs::open(pins)?;
         let mut used = Vec::new();
         for name in after.iter().filter(|name| !before.contains(name)) {
-            guard_interface(ebpf, setup, pins, name, &mut used)?;
+            guard_interface(&mut programs, setup, pins, name, &mut used)?;
         }
         Ok(())
+    }
+
+    /// The guarded addresses.
+    pub fn guards(&self) -> &[SetupGuard] {
+        &self.setup.guards
     }
 
     /// Until when each guarded address may be served already, because an earlier run was granted the
@@ -224,8 +267,19 @@ impl Dataplane {
         &self.inherited
     }
 
-    /// How each link's program is attached, in the order of the links.
-    pub fn attached(&self) -> &[Attached] {
+    /// The same for each group, by its lease alone.
+    pub fn inherited_groups(&self) -> &[Option<Boottime>] {
+        &self.inherited_groups
+    }
+
+    /// Whether the kernel had to verify the programs: an earlier run of the same object left none.
+    pub fn verified(&self) -> bool {
+        self.verified
+    }
+
+    /// How each link's program was attached, in the order of the links; `None` where its interface was
+    /// missing.
+    pub fn attached(&self) -> &[Option<Attachment>] {
         &self.attached
     }
 
@@ -246,6 +300,10 @@ impl Dataplane {
     /// Can be called any number of times: each is a mapping of its own.
     pub fn peer_rows(&self) -> Result<PeerRows> {
         PeerRows::map(self.array("peers")?.fd(), self.setup.rows())
+    }
+
+    fn peer_rows_to_forget(&self) -> Result<PeerRows> {
+        PeerRows::map_writable(self.array("peers")?.fd(), self.setup.rows())
     }
 
     pub fn local(&self) -> Result<LocalView> {
@@ -289,10 +347,10 @@ impl Dataplane {
         self.take_ring("votes")
     }
 
-    /// Hears of the end of processes. To be taken once, within a tokio runtime. Nothing of it outlives what is
-    /// returned but empty maps.
-    pub fn process_exits(&mut self) -> ProcessExits {
-        ProcessExits::attach(&mut self.ebpf)
+    /// What tells of the end of processes. To be taken once. Nothing of it outlives what is returned but empty
+    /// maps.
+    pub fn exit_program(&mut self) -> ExitProgram {
+        ExitProgram::attach(&mut self.ebpf)
     }
 
     fn take_ring(&mut self, name: &str) -> Result<RingBuf<MapData>> {
@@ -300,7 +358,10 @@ impl Dataplane {
             .ebpf
             .take_map(name)
             .with_context(|| format!("the map `{name}` is gone"))?;
-        Ok(map.try_into()?)
+        let mut ring: RingBuf<MapData> = map.try_into()?;
+        // What was told to an earlier agent.
+        while ring.next().is_some() {}
+        Ok(ring)
     }
 
     /// Packets by verdict, over all CPUs.
@@ -346,44 +407,42 @@ impl Drop for Dataplane {
 
 /// Has the guard watch an interface. The names of its pins go to `used`.
 fn guard_interface(
-    ebpf: &mut Ebpf,
+    programs: &mut Programs,
     setup: &Setup,
     pins: &Pins,
     name: &str,
     used: &mut Vec<String>,
 ) -> Result<()> {
-    attach::egress(ebpf, "guard_egress", name, pins)?;
-    used.push(attach::egress_pin("guard_egress", name));
+    egress::attach(&mut programs.guard_egress, "guard_egress", name, pins)?;
+    used.push(egress::pin("guard_egress", name));
     if setup.is_link(name) {
         // There the responder guards what comes in.
         return Ok(());
     }
-    let attached = attach::xdp(ebpf, "guard_ingress", name, XdpMode::Auto, pins)?;
-    log::info!("{name}: guard attached in {} mode", attached.name());
-    used.push(attach::xdp_pin(name, attached));
+    let wanted = Wanted {
+        mode: XdpMode::Auto,
+        replace: setup.replace,
+    };
+    let attached = xdp::attach(&mut programs.guard_ingress, name, wanted, pins)?;
+    log::info!("{name}: guard attached in {} mode", attached.how.name());
+    used.push(attach::xdp_pin(name, attached.how));
     Ok(())
 }
 
-/// Makes the maps, but for those that are kept and found pinned.
-fn open(setup: &Setup, pins: &Pins) -> Result<Ebpf> {
+/// Makes the maps, but for those that are kept and found pinned; `same` are all of the programs' own.
+fn open(setup: &Setup, pins: &Pins, same: bool) -> Result<Ebpf> {
     let entries = u32::try_from(setup.rows()).context("too many peers")?;
     let mut loader = EbpfLoader::new();
     loader
         .map_max_entries("peers", entries)
         .map_max_entries("watch", entries)
         .verifier_log_level(VerifierLogLevel::STATS);
-    for name in KEPT {
-        loader.map_pin_path(name, pins.path(name));
+    let bound = BOUND.map(|name| (name, name)).into_iter().chain([LOGS]);
+    let kept = KEPT.map(|name| (name, name)).into_iter();
+    for (name, pin) in kept.chain(bound.filter(|_| same)) {
+        loader.map_pin_path(name, pins.path(pin));
     }
     loader
         .load(object::object()?)
         .context("could not create the BPF maps (root, or CAP_BPF and CAP_NET_ADMIN, is needed)")
-}
-
-fn load(program: &mut Program) -> Result<(), ProgramError> {
-    match program {
-        Program::Xdp(program) => program.load(),
-        Program::SchedClassifier(program) => program.load(),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
 }

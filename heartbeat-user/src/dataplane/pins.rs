@@ -15,6 +15,8 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
+use super::filter;
+
 const BPFFS: &str = "/sys/fs/bpf";
 /// How often others may take the root of all pins away while this instance makes its own.
 const CREATE_TRIES: usize = 8;
@@ -80,22 +82,36 @@ impl Pins {
             .with_context(|| format!("could not make the pin directory {}", self.dir.display()))
     }
 
-    /// Removes all pins that `keep` does not name.
-    pub(super) fn remove_all_but(&self, keep: impl Fn(&str) -> bool) -> Result<()> {
+    /// The names of all pins.
+    pub(super) fn names(&self) -> Result<Vec<String>> {
         let entries = fs::read_dir(&self.dir)
             .with_context(|| format!("could not read {}", self.dir.display()))?;
-        for entry in entries {
-            let entry = entry?;
-            if !entry.file_name().to_str().is_some_and(&keep) {
-                fs::remove_file(entry.path())
-                    .with_context(|| format!("could not unpin {}", entry.path().display()))?;
+        let name =
+            |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        entries.map(name).collect()
+    }
+
+    /// Removes all pins that `keep` does not name, and the filters that stand for pins.
+    pub(super) fn remove_all_but(&self, keep: impl Fn(&str) -> bool) -> Result<()> {
+        filter::remove_all_but(&self.dir, &keep)?;
+        for name in self.names()? {
+            if !keep(&name) {
+                self.unpin(&name)?;
             }
         }
         Ok(())
     }
 
-    /// Removes all pins; links that nothing else holds are detached by it. False if there were none.
+    /// Removes one pin.
+    pub(super) fn unpin(&self, name: &str) -> Result<()> {
+        let path = self.path(name);
+        fs::remove_file(&path).with_context(|| format!("could not unpin {}", path.display()))
+    }
+
+    /// Removes all pins; links that nothing else holds are detached by it, and filters that stand for them
+    /// removed. False if there were none.
     pub fn remove(&self) -> Result<bool> {
+        filter::remove_all_but(&self.dir, |_| false)?;
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

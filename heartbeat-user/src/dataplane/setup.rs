@@ -28,9 +28,13 @@ pub struct Setup {
     pub peers: Vec<(NodeId, LinkId, IpAddr)>,
     /// The addresses that this node may serve, at most [`MAX_VIPS`].
     pub guards: Vec<SetupGuard>,
+    /// Whether XDP programs of others have to give way.
+    pub replace: bool,
+    /// The groups that this node may serve, in their places.
+    pub groups: Vec<GroupId>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SetupLink {
     pub id: LinkId,
     pub interface: String,
@@ -39,7 +43,7 @@ pub struct SetupLink {
 }
 
 /// An address that is served only while its group's lease is held.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SetupGuard {
     pub group: GroupId,
     pub address: IpPrefix,
@@ -80,6 +84,12 @@ impl Setup {
             links: links.collect(),
             peers: peers.collect(),
             guards: guards.take(MAX_VIPS).collect(),
+            replace: false,
+            groups: config
+                .served_groups()
+                .iter()
+                .map(|group| group.id)
+                .collect(),
         }
     }
 

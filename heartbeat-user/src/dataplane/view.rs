@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use heartbeat_common::{
-    maps::{GuardRow, Local, MAX_VIPS, PeerRow},
+    maps::{GUARD_ROWS, GuardRow, Local, MAX_VIPS, PeerRow},
     time::Boottime,
     wire::{Health, Incarnation, NodeState},
 };
@@ -70,8 +70,32 @@ const LOCAL_WORDS: usize = size_of::<Local>() / size_of::<u64>();
 
 impl PeerRows {
     pub(super) fn map(fd: impl AsFd, rows: usize) -> Result<Self> {
-        let words = Words::map(fd, rows * size_of::<PeerRow>(), ProtFlags::PROT_READ)?;
+        Self::map_with(fd, rows, ProtFlags::PROT_READ)
+    }
+
+    /// To be changed before any reply is waited for.
+    pub(super) fn map_writable(fd: impl AsFd, rows: usize) -> Result<Self> {
+        Self::map_with(fd, rows, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
+    }
+
+    fn map_with(fd: impl AsFd, rows: usize, protection: ProtFlags) -> Result<Self> {
+        let words = Words::map(fd, rows * size_of::<PeerRow>(), protection)?;
         Ok(Self { words, rows })
+    }
+
+    /// Forgets what an earlier agent asked and was answered: the next one counts its probes from the
+    /// beginning. What the peers asked stays, and with it what the kernel takes for a replay.
+    pub(super) fn forget_replies(&self) {
+        const ASKED: std::ops::Range<usize> = std::mem::offset_of!(PeerRow, last_asked_at)
+            / size_of::<u64>()
+            ..std::mem::offset_of!(PeerRow, deadline_fired_at) / size_of::<u64>();
+        for row in self.words.get().chunks_exact(ROW_WORDS) {
+            for (index, word) in row.iter().enumerate() {
+                if !ASKED.contains(&index) {
+                    word.store(0, Ordering::Relaxed);
+                }
+            }
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -129,7 +153,7 @@ impl GuardView {
     pub(super) fn map(fd: impl AsFd, rows: Vec<usize>) -> Result<Self> {
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         Ok(Self {
-            words: Words::map(fd, MAX_VIPS * size_of::<GuardRow>(), protection)?,
+            words: Words::map(fd, GUARD_ROWS * size_of::<GuardRow>(), protection)?,
             rows,
         })
     }
@@ -139,9 +163,33 @@ impl GuardView {
     /// # Panics
     /// If there is no such address.
     pub fn open(&self, index: usize, until: Boottime) {
+        self.store(self.rows[index], until);
+    }
+
+    /// Notes for the next agent until when the group with this index may be served.
+    ///
+    /// # Panics
+    /// If there cannot be such a group.
+    pub fn serve(&self, group: usize, until: Boottime) {
+        self.store(MAX_VIPS + group, until);
+    }
+
+    fn store(&self, row: usize, until: Boottime) {
         const OPEN_UNTIL: usize = std::mem::offset_of!(GuardRow, open_until) / size_of::<u64>();
-        let word = &self.words.get()[self.rows[index] * GUARD_WORDS + OPEN_UNTIL];
+        let word = &self.words.get()[row * GUARD_WORDS + OPEN_UNTIL];
         word.store(until.as_nanos(), Ordering::Release);
+    }
+
+    /// Says on which interface the agent puts an address. Only one thread may call this.
+    pub fn set_interface(&self, index: usize, ifindex: u32) {
+        // The word's other fields are the address's own, and stay as they are.
+        const AT: usize = std::mem::offset_of!(GuardRow, ifindex) / size_of::<u64>();
+        const _: () = assert!(std::mem::offset_of!(GuardRow, ifindex).is_multiple_of(8));
+        if let Some(row) = self.row(index) {
+            let words: [u64; GUARD_WORDS] = bytemuck::cast(GuardRow { ifindex, ..row });
+            let word = &self.words.get()[self.rows[index] * GUARD_WORDS + AT];
+            word.store(words[AT], Ordering::Release);
+        }
     }
 
     /// `None` if this node does not guard that address.
@@ -194,11 +242,22 @@ impl LocalView {
             ..Local::default()
         };
         let words: [u64; LOCAL_WORDS] = bytemuck::cast(local);
+        const INCARNATION: usize = std::mem::offset_of!(Local, incarnation);
         for (index, word) in words.into_iter().enumerate() {
-            self.store(index * size_of::<u64>(), word);
+            if index != INCARNATION / size_of::<u64>() {
+                self.store(index * size_of::<u64>(), word);
+            }
         }
-        // Last: while it is zero the kernel takes no agent to be there.
-        self.store(std::mem::offset_of!(Local, incarnation), incarnation.0);
+        // Last: while it is zero the kernel takes no agent to be there, and while it is an earlier agent's that
+        // one.
+        self.store(INCARNATION, incarnation.0);
+    }
+
+    /// Says that no agent is there.
+    pub fn disown(&self) {
+        for index in 0..LOCAL_WORDS {
+            self.store(index * size_of::<u64>(), 0);
+        }
     }
 
     pub fn pulse_tick(&self, now: Boottime) {
@@ -223,6 +282,11 @@ impl LocalView {
     /// How many groups this node serves.
     pub fn set_owned(&self, groups: u16) {
         self.change(|local| local.groups_owned = groups);
+    }
+
+    /// The kernel seals probes with the key of this id from now on.
+    pub fn set_key(&self, id: u8) {
+        self.change(|local| local.key_id = id);
     }
 
     /// The number of this agent's latest report.

@@ -34,7 +34,7 @@ impl Disks {
 }
 
 /// Writes a file, waits until it is on the disk, and removes it; also one that was left. May hang.
-pub(super) fn write(directory: &Path, mark: &str) -> Verdict {
+pub(crate) fn write(directory: &Path, mark: &str) -> Verdict {
     let path = directory.join(format!(".heartbeat-health-{mark}"));
     let failed =
         |what: &str, error: &io::Error| format!("could not {what} {}: {error}", path.display());

@@ -2,13 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
-use super::{Verdict, aside::Aside, disk, http, tcp};
+use super::{Verdict, aside::Aside, http, tcp};
 use crate::{
     config::HttpTarget,
-    resources::{
-        Done,
-        process::{self, Program},
-    },
+    helper,
+    resources::{Done, process::Program},
 };
 
 /// A look that is being had.
@@ -41,7 +39,7 @@ impl Eye {
                 mark,
             } => {
                 let (directory, mark) = (directory.clone(), mark.clone());
-                thread.look(move || disk::write(&directory, &mark))
+                thread.look(move || helper::write_disk(directory, mark))
             }
         }
     }
@@ -54,7 +52,7 @@ impl Eye {
 
 async fn exec(program: Program, limit: Duration) -> Verdict {
     let path = program.path.clone();
-    let ended = match process::run(&program, limit).await {
+    let ended = match helper::run(&program, limit).await {
         Ok(ended) => ended,
         Err(error) => return Err(Done::not_run(&path, &error).message),
     };

@@ -10,7 +10,7 @@
 
 mod aside;
 mod board;
-mod disk;
+pub(crate) mod disk;
 mod http;
 mod interface;
 mod look;
@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// What one look has found: good or bad, and a word on it.
-type Verdict = Result<String, String>;
+pub(crate) type Verdict = Result<String, String>;
 
 /// What the checks are made with.
 #[derive(Clone, Debug)]

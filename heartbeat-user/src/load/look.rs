@@ -7,7 +7,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::{Source, pressure::Pressures, run_queue};
 use crate::{
     config::LoadSource,
-    resources::process::{self, Ended, Program},
+    helper,
+    resources::process::{Ended, Program},
 };
 
 /// What a command may print; a number needs less.
@@ -81,7 +82,7 @@ impl Look {
             Self::Command { program, limit } => {
                 let (program, limit) = (Arc::clone(program), *limit);
                 tokio::spawn(async move {
-                    let ended = process::run(&program, limit).await;
+                    let ended = helper::run(&program, limit).await;
                     number(ended, limit).map(plain)
                 })
             }

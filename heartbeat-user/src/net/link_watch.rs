@@ -54,16 +54,12 @@ impl LinkWatch {
         })
     }
 
-    /// Index of the next interface that gets its carrier back. Can be dropped at any await.
-    pub async fn next(&mut self) -> Result<u32> {
-        loop {
-            // If some announcements were lost, whatever came up among them is announced late.
-            if let Some(len) = self.announcement().await?
-                && let Some(index) = came_up(&self.buffer[..len], &mut self.carriers)
-            {
-                return Ok(index);
-            }
-        }
+    /// Ends when something changes about an interface, or may have; with the index of one that gets its
+    /// carrier back, if that is what changed. Can be dropped at any await.
+    pub async fn next(&mut self) -> Result<Option<u32>> {
+        // If some announcements were lost, whatever came up among them is announced late.
+        let len = self.announcement().await?;
+        Ok(len.and_then(|len| came_up(&self.buffer[..len], &mut self.carriers)))
     }
 
     /// Ends when something changes about an interface, or may have. Can be dropped at any await.

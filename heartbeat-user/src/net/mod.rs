@@ -11,6 +11,6 @@ mod probe;
 
 pub use announce::{Announcer, Burst};
 pub use link_watch::LinkWatch;
-pub use netlink::{Failure, Interface, Netlink, NetlinkError};
+pub use netlink::{EgressFilter, Failure, Interface, Netlink, NetlinkError, XdpPlace, XdpProgram};
 pub use prefix::{IpPrefix, ParsePrefixError};
 pub use probe::{ProbeBatch, ProbeSocket, SendReport};

@@ -18,14 +18,14 @@ const DERIVATION: &[u8] = b"heartbeat peering 1: key of the channel between agen
 pub(super) type Tag = [u8; TAG_LEN];
 
 /// A key of this channel.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct ChannelKey {
     pub(super) id: u8,
     bytes: [u8; 16],
 }
 
 /// The keys that others may use.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct ChannelKeys {
     active: ChannelKey,
     all: Vec<ChannelKey>,
@@ -65,6 +65,14 @@ impl ChannelKey {
             hash.write(part);
         }
         hash.finish128().as_bytes()
+    }
+}
+
+impl Drop for ChannelKey {
+    fn drop(&mut self) {
+        self.bytes.fill(0);
+        // The compiler must not see that nobody reads it again.
+        black_box(&self.bytes);
     }
 }
 

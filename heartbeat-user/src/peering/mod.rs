@@ -7,6 +7,8 @@
 mod client;
 mod complaints;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod keys;
 mod server;
 mod socket;

@@ -19,7 +19,7 @@ use heartbeat_common::wire::{ClusterId, LinkId, NodeId};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
@@ -60,7 +60,8 @@ struct Peer {
 struct Server {
     cluster: ClusterId,
     local: NodeId,
-    keys: ChannelKeys,
+    /// As they are now.
+    keys: watch::Receiver<Arc<Keys>>,
     asked: mpsc::Sender<PeerAsked>,
     complaints: Complaints,
 }
@@ -68,17 +69,18 @@ struct Server {
 /// A connection, and the peer whose address it comes from.
 type Accepted = (TcpStream, Peer);
 
-/// Answers the peers on all links, until the future is dropped. What they ask goes to `asked`.
+/// Answers the peers on all links, until the future is dropped. What they ask goes to `asked`. A connection goes by
+/// the keys as they are when it begins.
 pub fn serve(
     config: &Config,
-    keys: &Keys,
+    keys: watch::Receiver<Arc<Keys>>,
     asked: mpsc::Sender<PeerAsked>,
 ) -> impl Future<Output = ()> + Send + use<> {
     let links: Vec<LinkEnd> = link_ends(config).collect();
     let server = Arc::new(Server {
         cluster: config.cluster_id,
         local: config.local().id,
-        keys: ChannelKeys::derive(keys),
+        keys,
         asked,
         complaints: Complaints::default(),
     });
@@ -254,7 +256,7 @@ impl Server {
                 (Kind::Refusal, why.into_bytes())
             }
         };
-        let frame = session.seal(key, kind, self.route_to(peer.id), &payload);
+        let frame = session.seal(&key, kind, self.route_to(peer.id), &payload);
         let sent = timeout(TRANSFER_PATIENCE, async {
             stream.write_all(&frame).await?;
             stream.shutdown().await
@@ -270,7 +272,8 @@ impl Server {
         &self,
         stream: &mut TcpStream,
         peer: NodeId,
-    ) -> Result<(Session, &ChannelKey, Vec<u8>), FrameError> {
+    ) -> Result<(Session, ChannelKey, Vec<u8>), FrameError> {
+        let keys = ChannelKeys::derive(&self.keys.borrow());
         let server = Hello::fresh().map_err(io::Error::other)?;
         stream.write_all(server.as_bytes()).await?;
         let client = Hello::read(stream).await?;
@@ -280,10 +283,8 @@ impl Server {
             source: peer,
             destination: self.local,
         };
-        let (_, key, payload) = session
-            .read(stream, &self.keys, &[Kind::Request], route)
-            .await?;
-        Ok((session, key, payload))
+        let (_, key, payload) = session.read(stream, &keys, &[Kind::Request], route).await?;
+        Ok((session, key.clone(), payload))
     }
 
     /// Hands a request on and waits for the answer; the error is for the peer.

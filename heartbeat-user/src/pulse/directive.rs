@@ -1,17 +1,20 @@
 //! What the rest of the agent tells the pulse.
 
-use std::sync::{
-    Arc,
-    mpsc::{Receiver, Sender, channel},
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::Duration,
 };
 
 use anyhow::Result;
-use heartbeat_common::wire::NodeId;
+use heartbeat_common::{siphash::SipKey, wire::NodeId};
 use heartbeat_core::{cluster::Intent, group::Note, report::Report};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::Replan;
-use crate::health::Sum;
+use crate::{health::Sum, net::ProbeSocket};
 
 #[derive(Debug)]
 pub enum Directive {
@@ -42,9 +45,21 @@ pub enum Directive {
     Report {
         number: u32,
     },
+    /// Seal with this key, which the kernel takes already and under which the configuration has this digest.
+    Rekey {
+        key: (u8, SipKey),
+        generation: u32,
+    },
     /// The configuration has changed.
     Replan(Box<Replan>),
     Intend(Intent),
+    /// Probes of a link leave by this socket from here on.
+    Rebind {
+        link: usize,
+        socket: ProbeSocket,
+    },
+    /// Get a last lease of this length for whatever is served, and end, for the next agent to go on.
+    Part(Duration),
     /// End.
     Stop,
 }

@@ -90,6 +90,8 @@ pub struct Pulse {
     directives: Directives,
     thread: JoinHandle<()>,
     pub stats: Arc<PulseStats>,
+    /// By link: index of the interface that its socket was bound to at the start, if there was one.
+    pub bound: Vec<Option<u32>>,
 }
 
 impl Pulse {
@@ -114,7 +116,7 @@ impl Pulse {
             }
         }
         cluster.set_load(UNKNOWN_LOAD);
-        let sender = Sender::open(config, incarnation, nonce)?;
+        let (sender, bound) = Sender::open(config, incarnation, nonce)?;
         let local = dataplane.local()?;
         local.introduce(
             incarnation,
@@ -152,6 +154,7 @@ impl Pulse {
             owned: 0,
             send_failing: false,
             vote_failing: false,
+            parting: None,
         };
         body.watch()?;
         let priority = config.realtime_priority;
@@ -168,10 +171,12 @@ impl Pulse {
             directives,
             thread,
             stats,
+            bound,
         })
     }
 
-    /// Ends the thread and waits for it. Whatever is still guarded is closed by then.
+    /// Ends the thread and waits for it. Whatever is still guarded is closed by then, unless it was told
+    /// to part.
     pub fn stop(self) {
         self.directives.tell(Directive::Stop);
         if self.thread.join().is_err() {
@@ -265,6 +270,8 @@ const VOTES: u64 = 3;
 /// Rounds of probes that may follow each other at once: prepare, accept, and again with a higher
 /// ballot. What is left waits for the tick.
 const MAX_ROUNDS: usize = 4;
+/// How many rounds of probes may ask for the last lease before a restart.
+const PARTING_ROUNDS: u32 = 3;
 
 struct Body<S> {
     interval: Duration,
@@ -293,6 +300,8 @@ struct Body<S> {
     owned: u16,
     send_failing: bool,
     vote_failing: bool,
+    /// It is about to end for a restart, and waits for the last lease no longer than until then.
+    parting: Option<Boottime>,
 }
 
 impl<S: Sink> Body<S> {
@@ -361,10 +370,23 @@ impl<S: Sink> Body<S> {
                 self.ask_for_leases();
                 self.decide(Duration::ZERO);
             }
+            if self.has_parted() {
+                // The next agent goes on with the guard as it is.
+                return;
+            }
         }
-        for vip in self.guarded.iter().flatten() {
-            self.guard.open(*vip, Boottime::default());
+        for (group, vips) in self.guarded.iter().enumerate() {
+            for vip in vips {
+                self.guard.open(*vip, Boottime::default());
+            }
+            self.guard.serve(group, Boottime::default());
         }
+    }
+
+    fn has_parted(&self) -> bool {
+        let now = clock::now();
+        self.parting
+            .is_some_and(|until| now >= until || self.cluster.has_parted(now))
     }
 
     /// Carries out what was told. True if it is to end.
@@ -387,7 +409,17 @@ impl<S: Sink> Body<S> {
                 }
                 Directive::Report { number } => self.local.set_report(number),
                 Directive::Replan(new) => self.replan(*new),
+                Directive::Rekey { key, generation } => {
+                    self.own_vote.seal_with(key);
+                    self.local.set_key(key.0);
+                    self.local.set_generation(generation);
+                }
                 Directive::Intend(intent) => self.cluster.intend(intent),
+                Directive::Rebind { link, socket } => self.sender.rebind(link, socket),
+                Directive::Part(lease) => {
+                    self.cluster.part(lease);
+                    self.parting = Some(clock::now().after(self.interval * PARTING_ROUNDS));
+                }
                 Directive::Stop => return true,
             }
         }
@@ -436,6 +468,10 @@ impl<S: Sink> Body<S> {
         self.stats.ticked(missed, now.since(due).as_nanos() as u64);
         self.local.pulse_tick(now);
         self.send(now);
+        if self.stats.first_probe_at.load(Relaxed) == 0 {
+            let now = clock::now().as_nanos();
+            self.stats.first_probe_at.store(now, Relaxed);
+        }
         due.after(self.interval * (u32::try_from(missed).unwrap_or(u32::MAX - 1) + 1))
     }
 
@@ -487,6 +523,7 @@ impl<S: Sink> Body<S> {
             for vip in &self.guarded[index] {
                 self.guard.open(*vip, group.open_until());
             }
+            self.guard.serve(index, group.open_until());
             self.stats.groups[index].note(group, now);
             owned += u16::from(group.serving() == Serving::Started);
         }

@@ -14,9 +14,10 @@ use heartbeat_common::{
     },
 };
 use heartbeat_core::Rows;
+use nix::errno::Errno;
 
 use crate::{
-    config::Config,
+    config::{Config, LocalLink},
     net::{Netlink, ProbeBatch, ProbeSocket},
 };
 
@@ -27,7 +28,8 @@ pub(super) struct Sender {
 
 #[derive(Debug)]
 struct LinkSender {
-    socket: ProbeSocket,
+    /// `None` while its interface, or the address on it, is missing.
+    socket: Option<ProbeSocket>,
     batch: ProbeBatch,
     /// Row of each message's peer.
     rows: Vec<usize>,
@@ -41,14 +43,36 @@ pub(super) struct Sent {
 }
 
 impl Sender {
-    /// Opens the sockets and prepares all probes but for their sequence and their lease entries.
-    pub(super) fn open(config: &Config, incarnation: Incarnation, nonce: u64) -> Result<Self> {
+    /// Opens the sockets and prepares all probes but for their sequence and their lease entries. Returns
+    /// also the index of the interface that each socket is bound to.
+    ///
+    /// A link whose socket cannot be opened is left without one, unless all are.
+    pub(super) fn open(
+        config: &Config,
+        incarnation: Incarnation,
+        nonce: u64,
+    ) -> Result<(Self, Vec<Option<u32>>)> {
         let mut netlink = Netlink::open()?;
         let count = config.links.len();
-        let links = config.local_links().map(|link| {
-            let interface = netlink.interface(link.interface)?;
-            let socket = ProbeSocket::open(link.address, config.port, interface.index)
+        let mut open = |link: LocalLink<'_>| {
+            let index = netlink.interface(link.interface)?.index;
+            let socket = ProbeSocket::open(link.address, config.port, index)
                 .with_context(|| format!("could not open the socket of link {}", link.id.0))?;
+            anyhow::Ok((index, socket))
+        };
+        let opened: Vec<Result<_>> = config.local_links().map(&mut open).collect();
+        let none = opened.iter().all(Result::is_err);
+        let sockets = opened.into_iter().map(|opened| match opened {
+            Err(error) if !none => {
+                log::error!("{error:#}; going on with the other links");
+                Ok(None)
+            }
+            opened => opened.map(Some),
+        });
+        let sockets: Vec<_> = sockets.collect::<Result<_>>()?;
+        let bound = sockets.iter().map(|socket| Some(socket.as_ref()?.0));
+        let bound = bound.collect();
+        let links = config.local_links().zip(sockets).map(|(link, socket)| {
             let index = usize::from(link.id.0);
             let peers: Vec<(NodeId, SocketAddr)> = config
                 .peers()
@@ -63,15 +87,23 @@ impl Sender {
                 }
             }
             let rows = (0..peers.len()).map(|peer| peer * count + index).collect();
-            Ok(LinkSender {
-                socket,
+            LinkSender {
+                socket: socket.map(|(_, socket)| socket),
                 batch,
                 rows,
-            })
+            }
         });
-        Ok(Self {
-            links: links.collect::<Result<_>>()?,
-        })
+        let sender = Self {
+            links: links.collect(),
+        };
+        Ok((sender, bound))
+    }
+
+    /// Sends by another socket on a link from here on.
+    pub(super) fn rebind(&mut self, link: usize, socket: ProbeSocket) {
+        if let Some(link) = self.links.get_mut(link) {
+            link.socket = Some(socket);
+        }
     }
 
     /// Sends to everybody: one probe for each [`MAX_LEASES`] of `entries`, and one if there are none.
@@ -91,6 +123,11 @@ impl Sender {
 
 impl LinkSender {
     fn send(&mut self, rows: &impl Rows, entries: &[LeaseEntry], sent: &mut Sent) {
+        let Some(socket) = &self.socket else {
+            sent.errors += self.rows.len() as u64;
+            sent.first_error = sent.first_error.or(Some(Errno::ENODEV));
+            return;
+        };
         self.batch.set_len(wire::len(entries.len()));
         for (message, row) in self.rows.iter().enumerate() {
             let PeerRow { last_probe_seq, .. } = rows.row(*row);
@@ -102,7 +139,7 @@ impl LinkSender {
                 place.copy_from_slice(&entry.encode());
             }
         }
-        let report = self.batch.send(&self.socket);
+        let report = self.batch.send(socket);
         sent.errors += report.failed as u64;
         sent.first_error = sent
             .first_error

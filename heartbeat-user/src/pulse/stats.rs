@@ -18,6 +18,8 @@ pub struct PulseStats {
     pub deaf: AtomicBool,
     pub deaf_count: AtomicU64,
     pub send_errors: AtomicU64,
+    /// When the first probe had left, in nanoseconds of boot time; 0 before.
+    pub first_probe_at: AtomicU64,
     /// Nodes that count as alive, this one included.
     pub alive: AtomicU64,
     /// In the order of the configuration.
@@ -53,6 +55,15 @@ impl PulseStats {
         self.ticks.fetch_add(1, Relaxed);
         self.missed_ticks.fetch_add(missed, Relaxed);
         self.max_lateness_ns.fetch_max(lateness_ns, Relaxed);
+    }
+
+    /// Until when the first of the leases lasts that this node holds, if it holds one.
+    pub fn lease_end(&self) -> Option<Boottime> {
+        let ends = self
+            .groups
+            .iter()
+            .map(|group| group.open_until.load(Relaxed));
+        ends.filter(|end| *end > 0).min().map(Boottime::from_nanos)
     }
 
     /// Whether nothing is served here and no acceptor is asked for anything.

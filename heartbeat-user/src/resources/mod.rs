@@ -20,6 +20,7 @@ use std::{
 
 use heartbeat_core::resource::{Action, Outcome};
 
+pub(crate) use self::exec::group::signal as signal_group;
 pub use self::{
     done::Done,
     exits::{End, Unwatched, Watcher},

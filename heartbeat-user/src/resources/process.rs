@@ -4,6 +4,8 @@
 //! settings but what is given. What is left of its process group goes with it when it takes too
 //! long or when nobody waits any more; what it leaves behind in the background otherwise is its own
 //! affair. Knows nothing of what the exit code means.
+//!
+//! The agent asks its [`helper`](crate::helper) for it; here is what that does.
 
 use std::{
     ffi::OsString,
@@ -17,9 +19,10 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    process::Command,
+    process::{Child, Command},
     time::timeout,
 };
 
@@ -36,7 +39,7 @@ const DRAIN: Duration = Duration::from_millis(20);
 pub const LAST_WORDS: usize = 4096;
 
 /// What to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     pub path: PathBuf,
     pub args: Vec<String>,
@@ -78,7 +81,7 @@ impl Program {
     }
 
     /// As a command in a session of its own. Its standard streams are closed to it but for what the caller says.
-    pub(super) fn command(&self, register: Option<sys::Register>) -> std::process::Command {
+    fn command(&self, register: Option<sys::Register>) -> std::process::Command {
         let mut command = std::process::Command::new(&self.path);
         command
             .args(&self.args)
@@ -91,6 +94,28 @@ impl Program {
         sys::make_independent(&mut command, register);
         command
     }
+}
+
+/// A file to which a program adds its own /proc/self/stat before it begins; the file then gets its name. So whoever
+/// finds that knows the process, however its parent ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The file.
+    pub from: PathBuf,
+    /// What it is called in the end.
+    pub to: PathBuf,
+}
+
+/// Starts a program that goes on when its parent ends, and registers itself.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn launch(program: &Program, registration: &Registration) -> io::Result<Child> {
+    let register = sys::Register::open(&registration.from, &registration.to).map_err(|error| {
+        let file = registration.from.display();
+        io::Error::other(format!("could not open {file} to register it: {error}"))
+    })?;
+    Command::from(program.command(Some(register))).spawn()
 }
 
 /// How a program ended.

@@ -5,11 +5,13 @@
 
 use std::{
     ffi::CString,
+    fs::OpenOptions,
     io,
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-        unix::process::CommandExt as _,
+        unix::{ffi::OsStrExt as _, process::CommandExt as _},
     },
+    path::Path,
     process::Command,
 };
 
@@ -32,9 +34,20 @@ const STAT_ROOM: usize = 1024;
 /// added to what the file holds, then the file is given its name.
 #[derive(Debug)]
 pub(super) struct Register {
-    pub file: OwnedFd,
-    pub from: CString,
-    pub to: CString,
+    file: OwnedFd,
+    from: CString,
+    to: CString,
+}
+
+impl Register {
+    pub(super) fn open(from: &Path, to: &Path) -> io::Result<Self> {
+        let name = |path: &Path| CString::new(path.as_os_str().as_bytes());
+        Ok(Self {
+            file: OpenOptions::new().append(true).open(from)?.into(),
+            from: name(from)?,
+            to: name(to)?,
+        })
+    }
 }
 
 /// Lets `command` start as a daemon does: in a session of its own, which has no terminal; with ordinary

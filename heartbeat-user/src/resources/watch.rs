@@ -11,6 +11,7 @@ use std::{
 use nix::unistd::Pid;
 
 use super::{exits::Watcher, sys::Pidfd};
+use crate::helper;
 
 /// How long to wait before a pidfile that names no process is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -99,9 +100,8 @@ pub fn read_pidfile(path: &Path) -> io::Result<Option<Pid>> {
 ///
 /// Waits for a file that is not there yet: daemons write theirs when they please.
 pub async fn pidfile_end(path: PathBuf, watcher: Option<&Watcher>) -> io::Result<()> {
-    let named = || read_pidfile(&path).ok().flatten().and_then(Process::find);
     let mut process = loop {
-        match named() {
+        match named(path.clone()).await {
             Some(process) => break process,
             None => tokio::time::sleep(LOOK_AGAIN).await,
         }
@@ -111,11 +111,17 @@ pub async fn pidfile_end(path: PathBuf, watcher: Option<&Watcher>) -> io::Result
             Some(watcher) => watcher.end(process).await?,
             None => process_end(process).await?,
         }
-        match named().filter(|other| *other != process) {
-            Some(other) => process = other,
-            None => return Ok(()),
+        match named(path.clone()).await {
+            Some(other) if other != process => process = other,
+            _ => return Ok(()),
         }
     }
+}
+
+/// The process that a pidfile names, if that lives. Its disk may hang.
+async fn named(path: PathBuf) -> Option<Process> {
+    let read = tokio::task::spawn_blocking(move || helper::read_pidfile(&path));
+    read.await.ok()?.ok()?.and_then(Process::find)
 }
 
 #[cfg(test)]

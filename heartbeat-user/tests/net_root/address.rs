@@ -168,6 +168,8 @@ fn an_interface_is_described() {
             up: true,
             carrier: true,
             mtu: 1500,
+            xdp: None,
+            received: 0,
         };
         assert_eq!(found, expected);
         ip("link set hb0 mtu 1400 down");

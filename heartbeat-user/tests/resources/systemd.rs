@@ -19,26 +19,8 @@ use heartbeat_user::{
 
 use crate::support::{Host, PATIENCE, eventually, resource};
 
-/// systemd claims the control group that it starts in, with all that is there: it must never be the host's.
-const OUTSIDE: &str = r#"set -e
-umount -R -l /sys/fs/cgroup
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mkdir /sys/fs/cgroup/$NAME
-echo $$ > /sys/fs/cgroup/$NAME/cgroup.procs
-grep -qx "0::/$NAME" /proc/self/cgroup
-exec unshare --cgroup --mount --pid --fork --kill-child --mount-proc sh inside.sh"#;
-
-const INSIDE: &str = r#"set -e
-grep -qx "0::/" /proc/self/cgroup
-umount -R -l /sys/fs/cgroup
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-[ ! -e /sys/fs/cgroup/$NAME ]
-[ $(wc -l < /sys/fs/cgroup/cgroup.procs) -le 3 ]
-mount -t tmpfs tmpfs /run/systemd
-mkdir /run/systemd/system
-env -i PATH=$PATH XDG_RUNTIME_DIR=$PWD/run SYSTEMD_UNIT_PATH=$PWD/units \
-    /lib/systemd/systemd --user --log-target=console --log-level=notice &
-wait"#;
+const OUTSIDE: &str = include_str!("../../../tests/fixtures/systemd/outside.sh");
+const INSIDE: &str = include_str!("../../../tests/fixtures/systemd/inside.sh");
 
 const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">

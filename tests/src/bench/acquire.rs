@@ -20,7 +20,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     cluster::Slots as _,
-    proposer::{Ask, Proposer},
+    proposer::{Ask, Proposer, Term},
 };
 use heartbeat_user::dataplane::{LeaseSlots, OwnVote};
 use nix::{
@@ -46,9 +46,11 @@ use crate::{
 /// Nobody else's.
 const GROUP: GroupId = GroupId(200);
 /// How long each lease lasts: the default of the configuration.
-const LEASE: Duration = Duration::from_millis(60);
-/// The same as its owner counts it, at the default drift bound of 1,000 ppm.
-const COUNTED: Duration = Duration::from_nanos(59_880_000);
+/// Counted at the default drift bound of 1,000 ppm.
+const TERM: Term = Term {
+    asked: Duration::from_millis(60),
+    counted: Duration::from_nanos(59_880_000),
+};
 const VOTERS: usize = 3;
 const OWN: usize = 0;
 const FAR: usize = 1;
@@ -157,7 +159,7 @@ impl Candidate {
             prober,
             votes: Votes::open(pair)?,
             slots: [pair.near_plane().slots()?, pair.far_plane().slots()?],
-            proposer: Proposer::new(NEAR, VOTERS, round, COUNTED),
+            proposer: Proposer::new(NEAR, VOTERS, round, TERM),
             event: VoteEvent::zeroed(),
         })
     }
@@ -208,7 +210,7 @@ impl Candidate {
         let Some(ask) = ask else {
             return Ok(());
         };
-        let entries: [LeaseEntry; 1] = [ask.entry(GROUP, LEASE)];
+        let entries: [LeaseEntry; 1] = [ask.entry(GROUP)];
         self.prober.ask(&entries)?;
         self.own.ask(&entries, boottime(), &mut self.event)?;
         count(&mut self.proposer, OWN, &self.event);

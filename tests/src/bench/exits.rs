@@ -58,7 +58,7 @@ pub(super) fn measure(pair: &mut Pair, phase: Duration) -> Result<Exits> {
         .context("could not start the tokio runtime")?;
     let mut kernel = {
         let _inside = runtime.enter();
-        pair.near_plane_mut().process_exits()
+        ProcessExits::listen(pair.near_plane_mut().exit_program())
     };
     ensure!(
         kernel.by_kernel(),

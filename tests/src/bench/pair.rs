@@ -219,6 +219,8 @@ pub(super) fn setup(
         }],
         peers: peer.into_iter().collect(),
         guards: Vec::new(),
+        replace: false,
+        groups: Vec::new(),
     }
 }
 

@@ -79,6 +79,11 @@ impl Node {
         Ok(status.success())
     }
 
+    /// Its agent has ended, and been waited for.
+    pub fn forget_agent(&mut self) {
+        self.agent = None;
+    }
+
     /// Changes the configuration: `old`, which must stand there, gives way to `new`.
     pub fn reconfigure(&self, old: &str, new: &str) -> Result<()> {
         let text = fs::read_to_string(self.config())?;

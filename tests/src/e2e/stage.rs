@@ -54,10 +54,15 @@ impl Stage {
         fs::write(stage.path("actor.xml"), META_DATA)?;
         fs::write(stage.path("calls"), "")?;
         let binary = env::var(BINARY).with_context(|| format!("{BINARY} is not set"))?;
-        let root = stage.dir.path().display();
-        let launcher = format!("#!/bin/sh\nexport OCF_ROOT={root}\nexec {binary} \"$@\"\n");
-        program(&stage.launcher(), &launcher)?;
+        stage.launch(&stage.launcher(), Path::new(&binary))?;
         Ok(stage)
+    }
+
+    /// Makes the program at `path` run `binary` so that it finds the actor.
+    pub fn launch(&self, path: &Path, binary: &Path) -> Result<()> {
+        let (root, binary) = (self.dir.path().display(), binary.display());
+        let launcher = format!("#!/bin/sh\nexport OCF_ROOT={root}\nexec {binary} \"$@\"\n");
+        program(path, &launcher)
     }
 
     /// Members a and b with a witness, whose agents find the actor; `extra` is the configuration of

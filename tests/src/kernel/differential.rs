@@ -298,16 +298,21 @@ fn clock_readings(outcome: &Outcome, old_rows: &[PeerRow]) -> Result<Vec<u64>> {
             .map(u64::from_be_bytes)
             .context("a heartbeat without its times")
     };
+    let changed = |field: fn(&PeerRow) -> u64| {
+        let mut rows = outcome.rows.iter().zip(old_rows);
+        rows.find(|(new, old)| field(new) != field(old))
+            .map(|(new, _)| *new)
+    };
     match outcome.verdict {
+        // On the way out nothing is booked for an unknown key.
+        Some(Verdict::BadMac | Verdict::UnknownKey) => {
+            let row = changed(|row| row.bad_macs).or_else(|| changed(|row| row.unknown_keys));
+            Ok(row.map(|row| row.refused_at).into_iter().collect())
+        }
         Some(Verdict::Answered) => Ok(vec![at(offset::T2)?, at(offset::T3)?]),
         Some(Verdict::Stamped) => Ok(vec![at(offset::T1)?]),
         Some(Verdict::Recorded) => {
-            let recorded = outcome
-                .rows
-                .iter()
-                .zip(old_rows)
-                .find(|(new, old)| new.replies != old.replies);
-            let (row, _) = recorded.context("recorded, but in no row")?;
+            let row = changed(|row| row.replies).context("recorded, but in no row")?;
             Ok(vec![row.last_reply_at])
         }
         _ => Ok(Vec::new()),

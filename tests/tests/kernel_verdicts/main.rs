@@ -72,8 +72,11 @@ impl Case {
         assert_eq!(run.action, action, "returned: {name}");
         let rewritten = matches!(run.verdict, Some(Verdict::Answered | Verdict::Stamped));
         assert_eq!(run.frame != self.frame, rewritten, "rewritten: {name}");
-        let noted =
-            rewritten || matches!(run.verdict, Some(Verdict::Recorded | Verdict::LateReply));
+        let received = matches!(self.program, Program::Receive);
+        let refused = matches!(run.verdict, Some(Verdict::BadMac | Verdict::UnknownKey));
+        let noted = rewritten
+            || refused && received
+            || matches!(run.verdict, Some(Verdict::Recorded | Verdict::LateReply));
         for (number, before) in (0..).zip(&self.world.rows) {
             let changed = kernel.row(number)? != *before;
             assert_eq!(
@@ -81,6 +84,14 @@ impl Case {
                 noted && number == 0,
                 "row {number} changed: {name}"
             );
+        }
+        if refused && received {
+            let (is, was) = (kernel.row(0)?, self.world.rows[0]);
+            let booked = is.bad_macs + is.unknown_keys - was.bad_macs - was.unknown_keys;
+            assert_eq!(booked, 1, "booked: {name}");
+            let mac = self.frame[6..12].iter();
+            let from = mac.fold(0, |all, byte| all << 8 | u64::from(*byte));
+            assert_eq!(is.refused_from, from, "booked to: {name}");
         }
         // What the acceptor does and who is told of it is the matter of `leases`.
         if run.verdict != Some(Verdict::Answered) {

@@ -54,7 +54,7 @@ pub(super) enum Origin {
 #[derive(Debug)]
 pub(super) struct Operator {
     pub(super) config: Arc<Config>,
-    pub(super) keys: Keys,
+    pub(super) keys: Arc<Keys>,
     pub(super) directives: Directives,
     pub(super) orders: Sender<Order>,
     pub(super) view: Shared,

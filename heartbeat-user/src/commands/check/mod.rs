@@ -86,6 +86,7 @@ fn examine(path: &Path, node: Option<&str>) -> Findings {
 mod tests {
     use super::*;
     use crate::config::key::file_text;
+    use heartbeat_common::siphash::SipKey;
     use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
     /// A directory with a configuration and a key in it.
@@ -97,7 +98,7 @@ mod tests {
                 std::env::temp_dir().join(format!("heartbeat-check-{test}-{}", std::process::id()));
             fs::create_dir_all(&directory).unwrap();
             let files = Self(directory);
-            fs::write(files.key(), file_text(1, [9; 16])).unwrap();
+            fs::write(files.key(), file_text(&[(1, SipKey::from_bytes([9; 16]))])).unwrap();
             fs::set_permissions(files.key(), fs::Permissions::from_mode(0o600)).unwrap();
             let text = format!(
                 "[cluster]\nname = \"web\"\nkey = \"{}\"\n[[link]]\ninterface = \"lo\"\n{nodes}",

@@ -95,6 +95,7 @@ impl Page {
         self.item("Heartbeat", &rhythm);
         self.pulse(status);
         self.config(status);
+        self.keys(status);
         if status.maintenance {
             let text = "no resource is started, stopped or monitored";
             let text = self.paint(Colour::Warning, text);
@@ -194,6 +195,31 @@ impl Page {
         }
     }
 
+    /// The keys, while there are two of them, or other ones elsewhere.
+    fn keys(&mut self, status: &Status) {
+        let Some(keys) = &status.keys else { return };
+        let named = |test: &dyn Fn(&Node) -> bool| {
+            let nodes = status.nodes.iter().filter(|node| !node.local && test(node));
+            nodes
+                .map(|node| node.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let differing = named(&|node| node.same_keys == Some(false));
+        let sealing = named(&|node| node.key.is_some_and(|key| key != keys.seals));
+        let mut text = keys.to_string();
+        if !sealing.is_empty() {
+            let _ = write!(text, ", {sealing} with another");
+        }
+        if !differing.is_empty() {
+            let differs = format!("DIFFERENT keys on {differing}");
+            let _ = write!(text, ", {}", self.paint(Colour::Warning, &differs));
+        }
+        if keys.takes.len() > 1 || !differing.is_empty() {
+            self.item("Keys", &text);
+        }
+    }
+
     fn node(&mut self, node: &Node, status: &Status) {
         let state = match node.state.as_str() {
             "unhealthy" => self.paint(Colour::Bad, &format!("UNHEALTHY ({})", complaint(node))),
@@ -236,13 +262,7 @@ impl Page {
 
     fn link(&self, link: &Link, status: &Status) -> String {
         let Some(peer) = &link.peer else {
-            let mode = link.xdp_mode.as_deref().unwrap_or("unknown");
-            let mode = if mode == "skb" {
-                self.paint(Colour::Warning, "skb")
-            } else {
-                mode.to_owned()
-            };
-            return format!("{}, {mode} XDP", link.interface);
+            return self.own_link(link);
         };
         let state = link.state.as_deref().unwrap_or("unknown");
         let colour = match state {
@@ -255,13 +275,42 @@ impl Page {
             Some(age) if age > status.timeout_ns => format!("silent for {}", long(age)),
             Some(_) => format!("rtt {}", short(peer.rtt_ns)),
         };
+        let refused = peer.refused_from.as_ref().map_or_else(String::new, |from| {
+            let text = format!(
+                "{} with a bad MAC, {} with an unknown key, the last from {from}",
+                peer.bad_macs, peer.unknown_keys
+            );
+            format!(", {}", self.paint(Colour::Warning, &text))
+        });
         let lost = peer.probes.saturating_sub(peer.replies + peer.late_replies);
+        let loss = match peer.loss {
+            None => String::new(),
+            Some(loss) => format!("loss {}, ", tenths(loss)),
+        };
         format!(
-            "{}, {heard}, {} probes, {lost} unanswered, {} late",
+            "{}, {heard}, {loss}{} probes, {lost} unanswered, {} late{refused}",
             self.paint(colour, state),
             peer.probes,
             peer.late_replies
         )
+    }
+
+    fn own_link(&self, link: &Link) -> String {
+        let mut text = match link.xdp_mode.as_deref() {
+            Some("skb") => format!(
+                "{}, {} XDP",
+                link.interface,
+                self.paint(Colour::Warning, "skb")
+            ),
+            Some(mode) => format!("{}, {mode} XDP", link.interface),
+            None => format!("{}, {}", link.interface, self.paint(Colour::Bad, "NO XDP")),
+        };
+        let problem = link.problem.as_ref().map(|why| (Colour::Bad, why));
+        let fallback = link.xdp_fallback.as_ref().map(|why| (Colour::Warning, why));
+        if let Some((colour, why)) = problem.or(fallback) {
+            let _ = write!(text, " ({})", self.paint(colour, why));
+        }
+        text
     }
 }
 
@@ -281,6 +330,11 @@ fn complaint(node: &Node) -> String {
 /// Of a number per mille.
 pub(super) fn percent(per_mille: u16) -> String {
     format!("{} %", (per_mille + 5) / 10)
+}
+
+/// The same to a tenth.
+fn tenths(per_mille: u16) -> String {
+    format!("{}.{} %", per_mille / 10, per_mille % 10)
 }
 
 /// With three digits: 5.12 us, 30.0 ms.

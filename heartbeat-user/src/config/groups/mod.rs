@@ -8,7 +8,10 @@ mod policy;
 mod rank;
 mod resource;
 
-use heartbeat_common::wire::{GroupId, MAX_LEASES};
+use heartbeat_common::{
+    maps::MAX_SERVED,
+    wire::{GroupId, MAX_LEASES},
+};
 use heartbeat_core::placement::Score;
 
 use self::{address::Addresses, kind::Kind, policy::Policy, resource::Draft};
@@ -28,6 +31,7 @@ use super::{
 const MAX_LEASE_FRAMES: usize = 8;
 /// Each group has a lease of its own.
 pub const MAX_GROUPS: usize = MAX_LEASE_FRAMES * MAX_LEASES;
+const _: () = assert!(MAX_GROUPS <= MAX_SERVED);
 
 /// All that is served.
 pub(super) struct Read<'a> {

@@ -24,10 +24,23 @@ fn sizes_have_limits() {
         "{said}"
     );
 
-    let links: String = (0..300)
-        .map(|n| format!("[[link]]\ninterface = \"e{n}\"\n"))
-        .collect();
-    let said = complaint(&GOOD.replace("[[link]]\ninterface = \"eth1\"\n", &links));
+    let links = |count: usize| -> String {
+        let link = |n| format!("[[link]]\ninterface = \"e{n}\"\n");
+        (0..count).map(link).collect()
+    };
+    let addresses = |host: usize| -> String {
+        let all: Vec<_> = (0..8)
+            .map(|link| format!("\"10.0.{link}.{host}\""))
+            .collect();
+        format!("addresses = [{}]", all.join(", "))
+    };
+    let eight = GOOD
+        .replace("[[link]]\ninterface = \"eth1\"\n", &links(8))
+        .replace("addresses = [\"10.0.0.1\"]", &addresses(1))
+        .replace("addresses = [\"10.0.0.2\"]", &addresses(2))
+        .replace("addresses = [\"10.0.0.3\"]", &addresses(3));
+    assert_eq!(parse(&eight).unwrap().local_links().count(), 8);
+    let said = complaint(&GOOD.replace("[[link]]\ninterface = \"eth1\"\n", &links(300)));
     assert!(
         said.contains("hb.toml:19:1: link 8: there are 300 links, but no more than 8 work"),
         "{said}"

@@ -11,10 +11,8 @@ use nix::unistd::Pid;
 use crate::{
     config::ProcessName,
     health::aside::Aside,
-    resources::{
-        systemd::Systemd,
-        watch::{Process, read_pidfile},
-    },
+    helper,
+    resources::{systemd::Systemd, watch::Process},
 };
 
 /// The name of a process is cut to this many bytes (`TASK_COMM_LEN` without the final zero).
@@ -66,7 +64,7 @@ impl Finder {
 }
 
 fn named(path: &Path) -> Found {
-    let pid = read_pidfile(path)
+    let pid = helper::read_pidfile(path)
         .map_err(|error| format!("could not read {}: {error}", path.display()))?
         .ok_or_else(|| format!("{} holds no process id", path.display()))?;
     let process = Process::find(pid);

@@ -1,6 +1,9 @@
 //! What an interface is: its index, MAC address and state.
 
-use super::transport::{Failure, Transport};
+use super::{
+    transport::{Failure, Transport},
+    xdp::{self, XdpProgram},
+};
 use netlink_packet_core::{DecodeError, NlasIterator};
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -14,6 +17,8 @@ const HEADER_LEN: usize = 16;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_STATS64: u16 = 23;
+const IFLA_XDP: u16 = 43;
 
 /// An interface as it was when it was looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +33,10 @@ pub struct Interface {
     pub carrier: bool,
     /// Bytes.
     pub mtu: u32,
+    /// The XDP program on it; the one in the driver, if there are several.
+    pub xdp: Option<XdpProgram>,
+    /// Packets that it received; 0 where that was not asked for.
+    pub received: u64,
 }
 
 impl Transport {
@@ -40,6 +49,17 @@ impl Transport {
         message
             .attributes
             .push(LinkAttribute::IfName(name.to_owned()));
+        self.one_interface(message)
+    }
+
+    /// The interface with this index, with what it received. `None` if there is none.
+    pub(super) fn interface_at(&mut self, index: u32) -> Result<Option<Interface>, Failure> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        self.one_interface(message)
+    }
+
+    fn one_interface(&mut self, message: LinkMessage) -> Result<Option<Interface>, Failure> {
         match self.get(RouteNetlinkMessage::GetLink(message), read_interface) {
             Err(Failure::Refused {
                 errno: Errno::ENODEV,
@@ -49,12 +69,8 @@ impl Transport {
         }
     }
 
-    pub(super) fn interface_names(&mut self) -> Result<Vec<String>, Failure> {
-        let interfaces = self.list(&RouteNetlinkMessage::GetLink(listing()), read_interface)?;
-        Ok(interfaces
-            .into_iter()
-            .map(|interface| interface.name)
-            .collect())
+    pub(super) fn interfaces(&mut self) -> Result<Vec<Interface>, Failure> {
+        self.list(&RouteNetlinkMessage::GetLink(listing()), read_interface)
     }
 }
 
@@ -77,6 +93,8 @@ fn read_interface(body: &[u8]) -> Result<Interface, DecodeError> {
         up: header.flags.contains(LinkFlags::Up),
         carrier: header.flags.contains(LinkFlags::LowerUp),
         mtu: 0,
+        xdp: None,
+        received: 0,
     };
     for attribute in NlasIterator::new(&body[HEADER_LEN..]) {
         let attribute = attribute?;
@@ -90,6 +108,12 @@ fn read_interface(body: &[u8]) -> Result<Interface, DecodeError> {
             IFLA_ADDRESS => interface.mac = value.try_into().unwrap_or_default(),
             IFLA_MTU => {
                 interface.mtu = value.try_into().map(u32::from_ne_bytes).unwrap_or_default();
+            }
+            IFLA_XDP => interface.xdp = xdp::read(value)?,
+            // Its first field, `rx_packets`.
+            IFLA_STATS64 => {
+                let first = value.first_chunk().copied();
+                interface.received = first.map_or(0, u64::from_ne_bytes);
             }
             _ => {}
         }

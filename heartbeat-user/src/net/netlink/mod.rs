@@ -5,17 +5,21 @@
 //! waits. It must never touch an address other than the one it was asked about.
 
 mod address;
+mod filter;
 mod interface;
 mod local_route;
 mod transport;
+mod xdp;
 
 use crate::net::IpPrefix;
 use nix::{errno::Errno, net::if_::if_indextoname};
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, os::fd::BorrowedFd};
 use transport::Transport;
 
+pub use filter::EgressFilter;
 pub use interface::Interface;
 pub use transport::Failure;
+pub use xdp::{XdpPlace, XdpProgram};
 
 /// Why an address or an interface could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -125,17 +129,100 @@ impl Netlink {
         match self.transport.interface(name) {
             Ok(Some(interface)) => Ok(interface),
             Ok(None) => {
-                let existing = self
-                    .transport
-                    .interface_names()
-                    .map_err(|failure| refused("list the interfaces".to_owned(), failure))?;
+                let existing = self.interfaces()?.into_iter().map(|existing| existing.name);
                 Err(NetlinkError::NoInterface {
                     name: name.to_owned(),
-                    existing: existing.join(", "),
+                    existing: existing.collect::<Vec<_>>().join(", "),
                 })
             }
             Err(failure) => Err(refused(action(), failure)),
         }
+    }
+
+    /// The interface that has this index, whatever it is called now, with what it received. `None` if
+    /// there is none any more.
+    pub fn interface_at(&mut self, index: u32) -> Result<Option<Interface>, NetlinkError> {
+        self.transport
+            .interface_at(index)
+            .map_err(|failure| refused(format!("look up interface {index}"), failure))
+    }
+
+    /// Takes the XDP program at `place` from an interface. Refused where a BPF link holds it.
+    pub fn detach_xdp(&mut self, ifindex: u32, place: XdpPlace) -> Result<(), NetlinkError> {
+        let action = || format!("detach the XDP program of {}", name_of(ifindex));
+        self.transport
+            .detach_xdp(ifindex, place)
+            .map_err(|failure| refused(action(), failure))
+    }
+
+    /// Why the kernel does not take `program` at `place` of an interface, in its own words: only rtnetlink
+    /// has them. `None` if it would, or does not say. Nothing stays attached.
+    pub fn xdp_complaint(
+        &mut self,
+        ifindex: u32,
+        program: BorrowedFd<'_>,
+        place: XdpPlace,
+    ) -> Option<String> {
+        match self.transport.try_xdp(ifindex, program, place) {
+            Err(Failure::Refused { detail, .. }) => detail,
+            Err(_) => None,
+            Ok(()) => {
+                // It just became possible. Whoever asks again will have it.
+                if let Err(error) = self.detach_xdp(ifindex, place) {
+                    log::warn!("{error}");
+                }
+                None
+            }
+        }
+    }
+
+    /// All interfaces that there are now.
+    pub fn interfaces(&mut self) -> Result<Vec<Interface>, NetlinkError> {
+        self.transport
+            .interfaces()
+            .map_err(|failure| refused("list the interfaces".to_owned(), failure))
+    }
+
+    /// The TC filters that run BPF programs on what leaves an interface.
+    pub fn egress_filters(&mut self, ifindex: u32) -> Result<Vec<EgressFilter>, NetlinkError> {
+        let action = || format!("list the egress filters of {}", name_of(ifindex));
+        self.transport
+            .filters(ifindex)
+            .map_err(|failure| refused(action(), failure))
+    }
+
+    /// Lets `filter` run `program`. With `replace` it is there already, and no packet in between meets no
+    /// program; without, it must not be there. The qdisc that it hangs on (`clsact`) is made if need be.
+    pub fn put_egress_filter(
+        &mut self,
+        ifindex: u32,
+        filter: &EgressFilter,
+        program: BorrowedFd<'_>,
+        replace: bool,
+    ) -> Result<(), NetlinkError> {
+        let action = || {
+            let (priority, interface) = (filter.priority, name_of(ifindex));
+            format!("put an egress filter of priority {priority} on {interface}")
+        };
+        let place = match replace {
+            true => Ok(()),
+            false => self.transport.add_clsact(ifindex),
+        };
+        place
+            .and_then(|()| self.transport.put_filter(ifindex, filter, program, replace))
+            .map_err(|failure| refused(action(), failure))
+    }
+
+    /// `false`: it was not there. The qdisc stays: others may use it.
+    pub fn remove_egress_filter(
+        &mut self,
+        ifindex: u32,
+        filter: &EgressFilter,
+    ) -> Result<bool, NetlinkError> {
+        let action = || format!("remove an egress filter from {}", name_of(ifindex));
+        self.transport
+            .delete_filter(ifindex, filter)
+            .map_err(|failure| refused(action(), failure))
     }
 }
 

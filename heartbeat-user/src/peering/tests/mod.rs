@@ -6,10 +6,15 @@ mod bounds;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener},
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    task::AbortHandle,
+};
 
 use super::{AskError, PeerAsked, ask, frame::Hello, serve, socket};
 use crate::config::{Config, key::Keys};
@@ -80,8 +85,10 @@ impl Net {
     /// Starts an agent on node b that takes `keys`, and waits until it greets on link `link`.
     async fn agent(&self, keys: &Keys, link: u8) -> Agent {
         let (sender, asked) = mpsc::channel(64);
+        let (taken, keys) = watch::channel(Arc::new(keys.clone()));
         let server = tokio::spawn(serve(&self.config("b"), keys, sender));
         let agent = Agent {
+            taken,
             asked,
             server: server.abort_handle(),
         };
@@ -96,6 +103,7 @@ impl Net {
 
 /// An agent's channel. It ends with this.
 struct Agent {
+    taken: watch::Sender<Arc<Keys>>,
     asked: mpsc::Receiver<PeerAsked>,
     server: AbortHandle,
 }
@@ -179,6 +187,23 @@ async fn both_keys_are_taken_while_they_are_rotated() {
         let (answer, ()) = tokio::join!(net.ask_b(&keys, b"x"), agent.answer_one());
         assert_eq!(answer.unwrap(), b"1 asked x");
     }
+}
+
+#[tokio::test]
+async fn keys_that_are_changed_count_from_the_next_connection_on() {
+    let net = Net::new(12, 1);
+    let mut agent = net.agent(&keys(OLD), 0).await;
+    let (old, new) = (keys(OLD), keys(NEW));
+    let (answer, ()) = tokio::join!(net.ask_b(&old, b"x"), async {
+        // Asked under the old key, answered under it, whatever comes in between.
+        let asked = agent.next().await;
+        agent.taken.send_replace(Arc::new(new.clone()));
+        asked.answer.send(b"y".to_vec()).unwrap();
+    });
+    assert_eq!(answer.unwrap(), b"y");
+    let (answer, ()) = tokio::join!(net.ask_b(&new, b"x"), agent.answer_one());
+    assert_eq!(answer.unwrap(), b"1 asked x");
+    net.ask_b(&old, b"x").await.unwrap_err();
 }
 
 #[tokio::test]
@@ -278,8 +303,10 @@ async fn ipv6_links_work() {
         config
     };
     let (sender, asked) = mpsc::channel(1);
-    let server = tokio::spawn(serve(&on_ipv6("b"), &keys, sender));
+    let (taken, now) = watch::channel(Arc::new(keys.clone()));
+    let server = tokio::spawn(serve(&on_ipv6("b"), now, sender));
     let mut agent = Agent {
+        taken,
         asked,
         server: server.abort_handle(),
     };

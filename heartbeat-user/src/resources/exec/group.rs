@@ -1,8 +1,11 @@
-//! Who is left of a process group.
+//! Who is left of a process group, and how they are told to end.
 
 use std::{fs, time::Duration};
 
-use nix::unistd::Pid;
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use tokio::time::sleep;
 
 use crate::resources::watch::{Process, Stat};
@@ -27,6 +30,16 @@ pub(super) fn members(leader: Process) -> Vec<Pid> {
         .filter(|stat| !stat.zombie && stat.group == leader.pid && stat.session == leader.pid)
         .map(|stat| stat.process.pid)
         .collect()
+}
+
+/// Signals all of the group that `leader` led.
+pub(crate) fn signal(leader: Process, signal: Signal) {
+    if leader.lives() || !members(leader).is_empty() {
+        // The number is its own for as long as one of them lives.
+        let _ = killpg(leader.pid, signal);
+        // One that was stopped would not hear it.
+        let _ = killpg(leader.pid, Signal::SIGCONT);
+    }
 }
 
 /// Ends when `there` no longer holds.

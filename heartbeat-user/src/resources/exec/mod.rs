@@ -3,7 +3,7 @@
 //!
 //! Such a program lives on when the agent ends, however that happens; `record` finds it again.
 
-mod group;
+pub(super) mod group;
 mod record;
 
 use std::{
@@ -12,16 +12,19 @@ use std::{
 };
 
 use heartbeat_core::resource::{Action, ExitCode, Outcome};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use self::record::Record;
 use super::{
     done::Done,
-    process::{self, Program},
+    process::Program,
     watch::{self, Process},
 };
-use crate::config::{Exec, Resource};
+use crate::{
+    config::{Exec, Resource},
+    helper,
+};
 
 /// A program that ends this soon did not start.
 const SOON: Duration = Duration::from_millis(100);
@@ -97,20 +100,18 @@ async fn start(record: &Record, run: &[String], check: Option<&[String]>, limit:
         Ok(_) => {}
         Err(error) => return record.failed("read", &error),
     }
-    let register = match record.prepare() {
-        Ok(register) => register,
+    let registration = match record.prepare() {
+        Ok(registration) => registration,
         Err(error) => return record.failed("write", &error),
     };
     let program = Program::of(run);
-    // From here to the end of the spawn is no await: the child has registered itself by then.
-    let command = program.command(Some(register));
-    let mut child = match tokio::process::Command::from(command).spawn() {
-        Ok(child) => child,
+    // It has registered itself by the time that we hear of it, or that nobody is left to hear.
+    let helper::Launched { pid, end } = match helper::launch(&program, &registration).await {
+        Ok(launched) => launched,
         Err(error) => return Done::not_run(&program.path, &error),
     };
-    let pid = child.id();
-    // Reaps it whenever it ends, also when this future is dropped.
-    let mut end = tokio::spawn(async move { child.wait().await });
+    // Waits for its end also when this future is dropped: somebody has to.
+    let mut end = tokio::spawn(end);
     if let Ok(status) = timeout(SOON, &mut end).await {
         let how = match status {
             Ok(Ok(status)) => status.to_string(),
@@ -203,11 +204,8 @@ async fn stop(record: &Record, limit: Duration) -> Done {
 
 /// Signals the process and its group, and waits for their end. Whether they ended in time.
 async fn end_group(process: Process, signal: Signal, until: Instant) -> bool {
-    if process.lives() || !group::members(process).is_empty() {
-        // The number is its own for as long as one of them lives.
-        let _ = killpg(process.pid, signal);
-        // One that was stopped would not hear it.
-        let _ = killpg(process.pid, Signal::SIGCONT);
+    if let Err(error) = helper::signal(process, signal).await {
+        log::warn!("could not signal process group {}: {error}", process.pid);
     }
     let end = async {
         let watched = watch::process_end(process).await;
@@ -222,7 +220,7 @@ async fn end_group(process: Process, signal: Signal, until: Instant) -> bool {
 /// A command that does something: a program's own exit codes are not an agent's.
 async fn command(line: &[String], limit: Duration) -> Done {
     let program = Program::of(line);
-    match process::run(&program, limit).await {
+    match helper::run(&program, limit).await {
         Err(error) => Done::not_run(&program.path, &error),
         Ok(ended) => as_error(Done::of(&ended)),
     }
@@ -231,7 +229,7 @@ async fn command(line: &[String], limit: Duration) -> Done {
 /// A command that tells whether something runs.
 async fn checked(line: &[String], limit: Duration) -> Done {
     let program = Program::of(line);
-    match process::run(&program, limit).await {
+    match helper::run(&program, limit).await {
         Err(error) => Done::not_run(&program.path, &error),
         Ok(ended) => match Done::of(&ended) {
             done if done.outcome == Outcome::NOT_RUNNING => done,

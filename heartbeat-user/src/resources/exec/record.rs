@@ -5,13 +5,9 @@
 //! is no moment at which the agent could be killed and leave a service that nobody knows.
 
 use std::{
-    ffi::CString,
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write as _},
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    },
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -19,7 +15,7 @@ use heartbeat_core::resource::ExitCode;
 
 use crate::resources::{
     done::Done,
-    sys::Register,
+    process::Registration,
     watch::{Process, Stat},
 };
 
@@ -62,8 +58,8 @@ impl Record {
         }
     }
 
-    /// What the next process needs to register itself.
-    pub(super) fn prepare(&self) -> io::Result<Register> {
+    /// Where the next process is to register itself.
+    pub(super) fn prepare(&self) -> io::Result<Registration> {
         if let Some(dir) = self.path.parent() {
             DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
         }
@@ -75,11 +71,9 @@ impl Record {
             .mode(0o644)
             .open(&new)?;
         writeln!(file, "{}", boot()?)?;
-        let name = |path: &Path| CString::new(path.as_os_str().as_bytes());
-        Ok(Register {
-            file: file.into(),
-            from: name(&new)?,
-            to: name(&self.path)?,
+        Ok(Registration {
+            from: new,
+            to: self.path.clone(),
         })
     }
 

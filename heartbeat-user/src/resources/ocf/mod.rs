@@ -25,10 +25,13 @@ use self::{
 };
 use super::{
     done::Done,
-    process::{self, Program},
+    process::Program,
     timeouts::{self, Advice},
 };
-use crate::config::{Ocf, Resource};
+use crate::{
+    config::{Ocf, Resource},
+    helper,
+};
 
 /// Where Debian and others have their agents.
 pub const ROOT: &str = "/usr/lib/ocf";
@@ -169,7 +172,7 @@ impl Library {
             check_level: 0,
         });
         program.keep = META_DATA_ROOM;
-        let ended = match process::run(&program, META_DATA_LIMIT).await {
+        let ended = match helper::run(&program, META_DATA_LIMIT).await {
             Ok(ended) => ended,
             Err(error) => return Err(self.not_run(agent, &error)),
         };
@@ -190,7 +193,7 @@ impl Library {
             // Most agents never use it, and those that do say so.
             log::debug!("could not make {}: {error}", self.scratch.display());
         }
-        match process::run(&self.program(call), call.timeout).await {
+        match helper::run(&self.program(call), call.timeout).await {
             Ok(ended) => Done::of(&ended),
             Err(error) => self.not_run(call.agent, &error),
         }

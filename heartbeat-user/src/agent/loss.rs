@@ -1,0 +1,81 @@
+//! How many of the latest probes were not answered, on each link to each peer.
+
+use std::time::Duration;
+
+use heartbeat_common::{maps::PeerRow, time::Boottime};
+use heartbeat_core::Rows as _;
+
+use crate::dataplane::PeerRows;
+
+/// What is told begins one to two of these ago.
+const HALF: Duration = Duration::from_secs(30);
+/// The newest probes, whose answers may still be on their way.
+const IN_FLIGHT: u64 = 2;
+
+/// What a row had counted at some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    probes: u64,
+    replies: u64,
+}
+
+impl Count {
+    fn of(row: &PeerRow) -> Self {
+        Self {
+            probes: row.probes_left,
+            replies: row.replies,
+        }
+    }
+
+    /// The share that was lost since `before`, per mille.
+    fn loss_since(self, before: Self) -> Option<u16> {
+        let probes = self.probes.saturating_sub(before.probes);
+        let replies = self.replies.saturating_sub(before.replies);
+        let lost = probes.saturating_sub(replies);
+        // A few that are not answered yet are no loss.
+        let lost = if lost <= IN_FLIGHT { 0 } else { lost };
+        (probes > 0).then(|| u16::try_from(lost * 1_000 / probes).unwrap_or(1_000))
+    }
+}
+
+/// Two looks at all rows: the older is what the present is measured against.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    older: Vec<Count>,
+    newer: Vec<Count>,
+    turned_at: Option<Boottime>,
+}
+
+impl Losses {
+    /// To be called about once a second.
+    pub(super) fn look(&mut self, rows: &PeerRows, now: Boottime) {
+        if self.turned_at.is_none_or(|at| now.since(at) >= HALF) {
+            self.turned_at = Some(now);
+            // The last row is this node's own.
+            let counts = (0..rows.len()).map(|row| Count::of(&rows.row(row)));
+            self.older = std::mem::replace(&mut self.newer, counts.collect());
+        }
+    }
+
+    /// That of the row with this number.
+    pub(super) fn of(&self, number: usize, row: &PeerRow) -> Option<u16> {
+        let before = self.older.get(number).copied().unwrap_or_default();
+        Count::of(row).loss_since(before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_those_of_late() {
+        let count = |probes, replies| Count { probes, replies };
+        assert_eq!(count(0, 0).loss_since(count(0, 0)), None);
+        assert_eq!(count(100, 98).loss_since(count(0, 0)), Some(0));
+        assert_eq!(count(200, 90).loss_since(count(100, 90)), Some(1_000));
+        assert_eq!(count(1_100, 900).loss_since(count(100, 100)), Some(200));
+        // Late replies to what left before.
+        assert_eq!(count(110, 120).loss_since(count(100, 100)), Some(0));
+    }
+}

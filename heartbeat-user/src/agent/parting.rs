@@ -1,0 +1,82 @@
+//! The end for a restart: programs, addresses, resources and leases stay as they are, and the next agent of
+//! this node goes on with them.
+//!
+//! Nothing depends on it: an agent that is killed leaves the same behind, but for a lease that is as long as
+//! the acceptors grant.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use heartbeat_common::time::Boottime;
+
+use super::{Ending, Threads};
+use crate::{clock, pulse::Directive};
+
+/// How the agent comes to its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Departure {
+    /// It hands over what is served, and waits for that no longer than until then.
+    Draining(Boottime),
+    /// The pulse gets the last leases, and ends.
+    Parting,
+}
+
+impl Departure {
+    /// Whether the threads have done what there was to do.
+    pub(super) fn is_done(self, threads: &Threads) -> bool {
+        match self {
+            Self::Draining(until) => threads.is_drained(until),
+            Self::Parting => !threads.pulse.is_running(),
+        }
+    }
+}
+
+impl Threads {
+    /// Begins to leave: the pulse gets leases of this length, and ends.
+    pub(super) fn part(&self, lease: Duration) -> Departure {
+        self.pulse.directives().tell(Directive::Part(lease));
+        Departure::Parting
+    }
+
+    /// Ends, and leaves all as it is.
+    pub(super) fn leave(self) -> Ending {
+        self.pulse.stop();
+        self.conductor.leave();
+        Ending::Parted
+    }
+}
+
+/// How long this agent took from the start of its process to its first probe.
+pub(super) fn start_took(threads: &Threads, began: Boottime) -> Option<Duration> {
+    let first = threads.pulse.stats.first_probe_at.load(Relaxed);
+    (first > 0).then(|| Boottime::from_nanos(first).since(began))
+}
+
+/// Says in which time the next agent has to be there. `verified` is whether this one had the kernel programs verified,
+/// which one of the same object need not.
+pub(super) fn say_deadline(threads: &Threads, began: Boottime, verified: bool) {
+    let Some(end) = threads.pulse.stats.lease_end() else {
+        log::info!("nothing is served here: the next agent may take its time");
+        return;
+    };
+    let Some(took) = start_took(threads, began) else {
+        return;
+    };
+    let left = end.since(clock::now()).as_millis();
+    let took = took.as_millis();
+    let how = if verified {
+        ", for the kernel programs were verified"
+    } else {
+        ""
+    };
+    if took < left {
+        log::info!(
+            "what is served here goes on for {left} ms without an agent; this one took {took} ms to start{how}"
+        );
+    } else {
+        log::warn!(
+            "what is served here goes on for {left} ms without an agent; this one took {took} ms to start{how}: after a \
+             start that takes so long another node serves. Set `max_lease` to {} ms or more on all nodes",
+            2 * took
+        );
+    }
+}

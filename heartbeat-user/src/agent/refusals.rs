@@ -1,0 +1,129 @@
+//! Tells of heartbeats that came from peers' addresses and were sealed by nobody who has a key.
+//!
+//! The kernel counts them in the peers' rows. However many come: of each link to each peer this tells once, then once a
+//! minute at most, and it keeps no more than what it told last.
+
+use std::{sync::Arc, time::Duration};
+
+use heartbeat_common::{maps::PeerRow, time::Boottime};
+use heartbeat_core::Rows as _;
+
+use crate::{config::Config, control::protocol::What, dataplane::PeerRows};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// Between two events about one row.
+const PAUSE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct Refusals {
+    rows: PeerRows,
+    looked: Boottime,
+    told: Vec<Told>,
+}
+
+/// What was told of a row, and when.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    bad_macs: u64,
+    unknown_keys: u64,
+    at: Option<Boottime>,
+}
+
+impl Refusals {
+    pub(super) fn new(rows: PeerRows) -> Self {
+        Self {
+            looked: Boottime::default(),
+            told: vec![Told::default(); rows.len()],
+            rows,
+        }
+    }
+
+    /// What there is to tell at `now`. Most calls do not even look.
+    pub(super) fn look(&mut self, config: &Arc<Config>, now: Boottime) -> Vec<What> {
+        if now.since(self.looked) < LOOK {
+            return Vec::new();
+        }
+        self.looked = now;
+        let links = config.links.len();
+        let mut news = Vec::new();
+        for (index, peer) in config.peers().enumerate() {
+            for link in 0..links {
+                let row = index * links + link;
+                let (was, is) = (&mut self.told[row], self.rows.row(row));
+                let Some((bad_macs, unknown_keys)) = was.tell(&is, now) else {
+                    continue;
+                };
+                news.push(What::Refused {
+                    node: peer.name.clone(),
+                    link: link as u8,
+                    bad_macs,
+                    unknown_keys,
+                    from: ethernet(is.refused_from),
+                });
+            }
+        }
+        news
+    }
+}
+
+impl Told {
+    /// How many bad MACs and unknown keys are to be told of.
+    fn tell(&mut self, row: &PeerRow, now: Boottime) -> Option<(u64, u64)> {
+        let new = (
+            row.bad_macs - self.bad_macs,
+            row.unknown_keys - self.unknown_keys,
+        );
+        let lately = self.at.is_some_and(|at| now.since(at) < PAUSE);
+        if new == (0, 0) || lately {
+            return None;
+        }
+        *self = Self {
+            bad_macs: row.bad_macs,
+            unknown_keys: row.unknown_keys,
+            at: Some(now),
+        };
+        Some(new)
+    }
+}
+
+/// An Ethernet address as people write it.
+pub(super) fn ethernet(address: u64) -> String {
+    let [_, _, bytes @ ..] = address.to_be_bytes();
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(bad_macs: u64, unknown_keys: u64) -> PeerRow {
+        PeerRow {
+            bad_macs,
+            unknown_keys,
+            ..PeerRow::default()
+        }
+    }
+
+    #[test]
+    fn a_flood_is_told_of_once_a_minute() {
+        let start = Boottime::from_nanos(1);
+        let mut told = Told::default();
+        assert_eq!(told.tell(&row(0, 0), start), None);
+        assert_eq!(told.tell(&row(3, 1), start), Some((3, 1)));
+        for second in 0..60 {
+            let now = start.after(Duration::from_secs(second));
+            assert_eq!(told.tell(&row(1_000 * second + 3, 1), now), None);
+        }
+        assert_eq!(
+            told.tell(&row(60_003, 1), start.after(PAUSE)),
+            Some((60_000, 0))
+        );
+        assert_eq!(told.tell(&row(60_003, 1), start.after(PAUSE * 3)), None);
+    }
+
+    #[test]
+    fn an_address_is_written_as_everybody_does() {
+        assert_eq!(ethernet(0x0002_be00_a7ff), "00:02:be:00:a7:ff");
+    }
+}

@@ -1,0 +1,176 @@
+//! Takes over other keys while the agent runs, without losing a heartbeat.
+//!
+//! That needs two things of the new keys. The one that is in use must be among them, since answers to what it sealed
+//! are under way. And no peer may be known not to keep up: one that does not take the key that is to seal from now
+//! on, or still seals with one that goes.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail, ensure};
+use heartbeat_common::siphash::SipKey;
+
+use super::{operate::Operator, reason::Reason, view};
+use crate::{
+    clock,
+    config::{
+        Config,
+        key::{self, Keys},
+    },
+    control::protocol::What,
+    pulse::Directive,
+};
+
+type Key = (u8, SipKey);
+
+impl Reason<'_> {
+    /// The keys in the file, if they are others than those in use and can follow them.
+    pub(super) fn changed_keys(&self, config: &Config) -> Result<Option<Arc<Keys>>> {
+        let (old, new) = (&self.operator.keys, Keys::load(&config.key)?);
+        if **old == new {
+            return Ok(None);
+        }
+        follows(old, &new)?;
+        let view = view::lock(&self.view);
+        for peer in self.config.peers() {
+            if let Some((mark, seals)) = view.keys_of(peer.id) {
+                keeps_up(old, &new, mark, seals)
+                    .map_err(|what| what.context(format!("node {}", peer.name)))?;
+            }
+        }
+        drop(view);
+        Ok(Some(Arc::new(new)))
+    }
+
+    /// Goes on with `keys`, and says which they are. On a failure nothing has changed.
+    pub(super) fn rekey(&mut self, keys: Arc<Keys>) -> Result<String> {
+        let (slots, rows) = (self.dataplane.slots()?, self.dataplane.peer_rows()?);
+        // The kernel first: what anybody seals from now on, it takes.
+        self.dataplane.take_keys(&keys.all)?;
+        let now = view::lock(&self.view).rekey(Arc::clone(&keys));
+        self.exchange.rekey(Arc::clone(&keys));
+        self.keys.send_replace(Arc::clone(&keys));
+        self.directives.tell(Directive::Rekey {
+            key: keys.active,
+            generation: self.config.digest(keys.active.1),
+        });
+        let old = &self.operator;
+        self.operator = Arc::new(Operator {
+            config: Arc::clone(&old.config),
+            keys,
+            directives: old.directives.clone(),
+            orders: old.orders.clone(),
+            view: Arc::clone(&old.view),
+            decided: Arc::clone(&old.decided),
+            stats: Arc::clone(&old.stats),
+            turns: Arc::clone(&old.turns),
+            slots,
+            rows,
+        });
+        let text = now.to_string();
+        self.note(clock::now(), What::Keys(now));
+        self.publish();
+        Ok(text)
+    }
+}
+
+/// That what `old` sealed is taken under `new`, too.
+fn follows(old: &Keys, new: &Keys) -> Result<()> {
+    let id = old.active.0;
+    ensure!(
+        new.all.contains(&old.active),
+        "key {id} is in use and is not in the new key file, so answers that are under way would be lost\n  \
+         take the steps one by one, as `heartbeat keygen --rotate` says: add the new key second, put it first, then \
+         remove the old one, with a reload on all nodes after each; or restart the agent"
+    );
+    Ok(())
+}
+
+/// That a peer which takes the keys with this mark, and seals with the one of that id, understands and is understood.
+fn keeps_up(old: &Keys, new: &Keys, mark: u32, seals: Option<u8>) -> Result<()> {
+    if new.active != old.active
+        && !takes(
+            mark,
+            new.active,
+            &[&old.all, &new.all].map(Vec::as_slice).concat(),
+        )
+    {
+        bail!(
+            "it does not take key {}, with which this node would seal from now on\n  copy the key file there and reload \
+             there first",
+            new.active.0
+        );
+    }
+    let gone = old.all.iter().find(|key| !new.all.contains(key));
+    if let Some((id, _)) = gone.filter(|(id, _)| seals == Some(*id)) {
+        bail!(
+            "it still seals with key {id}, which this node would not take any more\n  copy the key file there and \
+             reload there first"
+        );
+    }
+    Ok(())
+}
+
+/// Whether `mark` is one of a set with `key`, beside at most one of `others`.
+fn takes(mark: u32, key: Key, others: &[Key]) -> bool {
+    let with = |other: &Key| mark == key::mark(&[key, *other]);
+    mark == key::mark(&[key]) || others.iter().filter(|other| **other != key).any(with)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const A: &str = "1 000102030405060708090a0b0c0d0e0f\n";
+    const B: &str = "2 f0e1d2c3b4a5968778695a4b3c2d1e0f\n";
+    const OTHER_A: &str = "1 0000000000000000000000000000000f\n";
+
+    fn keys(lines: &[&str]) -> Keys {
+        Keys::parse(&lines.concat(), Path::new("/k")).unwrap()
+    }
+
+    #[test]
+    fn the_key_in_use_must_stay() {
+        let good: [(&[&str], &[&str]); 6] = [
+            (&[A], &[A, B]),
+            (&[A, B], &[B, A]),
+            (&[B, A], &[B]),
+            // Turned back, and caught up with.
+            (&[B, A], &[A, B]),
+            (&[A, B], &[A]),
+            (&[A], &[B, A]),
+        ];
+        for (old, new) in good {
+            follows(&keys(old), &keys(new)).unwrap();
+        }
+        let bad: [(&[&str], &[&str]); 3] = [(&[A], &[B]), (&[A, B], &[B]), (&[A], &[OTHER_A])];
+        for (old, new) in bad {
+            let error = follows(&keys(old), &keys(new)).unwrap_err().to_string();
+            assert!(
+                error.contains("key 1 is in use") && error.contains("--rotate"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_peer_is_left_behind() {
+        let (a, ab, ba, b) = (keys(&[A]), keys(&[A, B]), keys(&[B, A]), keys(&[B]));
+        let tried =
+            |old: &Keys, new: &Keys, peer: &Keys, seals| keeps_up(old, new, peer.mark(), seals);
+        // To use a key takes peers that have it.
+        for peer in [&ab, &ba, &b] {
+            tried(&ab, &ba, peer, Some(1)).unwrap();
+        }
+        for peer in [&a, &keys(&[OTHER_A]), &keys(&[OTHER_A, B])] {
+            let error = tried(&ab, &ba, peer, None).unwrap_err().to_string();
+            assert!(error.contains("does not take key 2"), "{error}");
+        }
+        // To add one takes nothing, to remove one that nobody uses it.
+        tried(&a, &ab, &a, Some(1)).unwrap();
+        tried(&ba, &b, &ba, Some(2)).unwrap();
+        tried(&ba, &b, &ba, None).unwrap();
+        let error = tried(&ba, &b, &ab, Some(1)).unwrap_err().to_string();
+        assert!(error.contains("still seals with key 1"), "{error}");
+    }
+}

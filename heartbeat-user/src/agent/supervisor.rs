@@ -1,0 +1,248 @@
+//! Tells the service manager how the agent does, over the socket that `NOTIFY_SOCKET` names (sd_notify(3)).
+//!
+//! Never waits, and never fails: what the manager does not take now is of no use to it later, but for the news
+//! that the agent lives, which comes again.
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            ffi::OsStrExt as _,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    time::Duration,
+};
+
+use heartbeat_common::time::Boottime;
+use nix::time::{ClockId, clock_gettime};
+
+/// Of the time within which the manager wants to hear of us: so many signs of life.
+const SIGNS: u32 = 4;
+
+/// The service manager, if there is one that wants to know.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    socket: Option<UnixDatagram>,
+    watchdog: Option<Watchdog>,
+    ready: bool,
+    status: String,
+}
+
+/// The manager ends and restarts an agent that it does not hear of.
+#[derive(Debug)]
+struct Watchdog {
+    every: Duration,
+    last: Boottime,
+    /// Of the pulse, when the last sign was given.
+    ticks: u64,
+}
+
+impl Supervisor {
+    /// As the environment says.
+    pub(super) fn of_environment() -> Self {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let number = |name: &str| variable(name)?.to_str()?.parse::<u64>().ok();
+        let Some(address) = variable("NOTIFY_SOCKET") else {
+            return Self::new(None, None);
+        };
+        let own = u64::from(std::process::id());
+        let is_meant = number("WATCHDOG_PID").is_none_or(|pid| pid == own);
+        let watchdog = number("WATCHDOG_USEC").filter(|limit| is_meant && *limit > 0);
+        match connect(&address) {
+            Ok(socket) => Self::new(Some(socket), watchdog.map(Duration::from_micros)),
+            Err(error) => {
+                log::warn!(
+                    "the service manager cannot be told anything at {}, which NOTIFY_SOCKET names: {error}; it \
+                     may take this agent for one that does not start",
+                    address.display()
+                );
+                Self::new(None, None)
+            }
+        }
+    }
+
+    fn new(socket: Option<UnixDatagram>, watchdog: Option<Duration>) -> Self {
+        Self {
+            socket,
+            watchdog: watchdog.map(|limit| Watchdog {
+                every: limit / SIGNS,
+                last: Boottime::default(),
+                ticks: 0,
+            }),
+            ready: false,
+            status: String::new(),
+        }
+    }
+
+    /// To be called while the slow side lives, often. `ticks` counts those of the pulse: only if both sides move
+    /// on the agent is ready, and alive to a watchdog. `status` is for people.
+    pub(super) fn beat(&mut self, now: Boottime, ticks: u64, status: impl FnOnce() -> String) {
+        if self.socket.is_none() || ticks == 0 {
+            return;
+        }
+        let status = status();
+        if status != self.status && self.say(&format!("STATUS={status}")) {
+            self.status = status;
+        }
+        if !self.ready {
+            self.ready = self.say("READY=1");
+        }
+        let Some(watchdog) = &self.watchdog else {
+            return;
+        };
+        let due = now.since(watchdog.last) >= watchdog.every;
+        if due && ticks != watchdog.ticks && self.say("WATCHDOG=1") {
+            let watchdog = self.watchdog.as_mut();
+            if let Some(watchdog) = watchdog {
+                (watchdog.last, watchdog.ticks) = (now, ticks);
+            }
+        }
+    }
+
+    /// A changed configuration is being taken over.
+    pub(super) fn reloading(&self) {
+        if self.ready
+            && let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC)
+        {
+            let now = Duration::from(now).as_micros();
+            self.say(&format!("RELOADING=1\nMONOTONIC_USEC={now}"));
+        }
+    }
+
+    /// It has been, or the old one stays.
+    pub(super) fn reloaded(&self) {
+        if self.ready {
+            self.say("READY=1");
+        }
+    }
+
+    /// The agent is about to end.
+    pub(super) fn stopping(&self) {
+        self.say("STOPPING=1");
+    }
+
+    fn say(&self, what: &str) -> bool {
+        let socket = self.socket.as_ref();
+        socket.is_some_and(|socket| socket.send(what.as_bytes()).is_ok())
+    }
+}
+
+/// A leading `@` stands for the zero byte that abstract addresses begin with.
+fn connect(address: &OsStr) -> io::Result<UnixDatagram> {
+    let address = match address.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        [b'/', ..] => SocketAddr::from_pathname(address)?,
+        _ => {
+            return Err(io::Error::other(
+                "it is neither a path nor an abstract address",
+            ));
+        }
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A manager that hears, and an agent that tells it.
+    fn pair(name: &str, watchdog: Option<Duration>) -> (UnixDatagram, Supervisor) {
+        let name = format!("heartbeat-supervisor-{}-{name}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        let socket = connect(OsStr::new(&format!("@{name}"))).unwrap();
+        (manager, Supervisor::new(Some(socket), watchdog))
+    }
+
+    fn heard(manager: &UnixDatagram) -> Vec<String> {
+        let mut heard = Vec::new();
+        let mut buffer = [0; 1024];
+        while let Ok(length) = manager.recv(&mut buffer) {
+            heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+        heard
+    }
+
+    fn at(millis: u64) -> Boottime {
+        Boottime::from_nanos(7_000_000_000 + millis * 1_000_000)
+    }
+
+    fn well() -> String {
+        "well".to_owned()
+    }
+
+    #[test]
+    fn it_is_ready_once_the_pulse_has_ticked() {
+        let (manager, mut supervisor) = pair("ready", None);
+        supervisor.reloading();
+        supervisor.beat(at(0), 0, well);
+        assert_eq!(heard(&manager), [""; 0]);
+        supervisor.beat(at(1), 1, well);
+        assert_eq!(heard(&manager), ["STATUS=well", "READY=1"]);
+        supervisor.beat(at(2), 2, well);
+        assert_eq!(heard(&manager), [""; 0]);
+        supervisor.beat(at(3), 3, || "ill".to_owned());
+        supervisor.stopping();
+        assert_eq!(heard(&manager), ["STATUS=ill", "STOPPING=1"]);
+    }
+
+    #[test]
+    fn a_reload_has_a_begin_and_an_end() {
+        let (manager, mut supervisor) = pair("reload", None);
+        supervisor.beat(at(0), 1, well);
+        heard(&manager);
+        supervisor.reloading();
+        supervisor.reloaded();
+        let heard = heard(&manager);
+        assert!(
+            heard[0].starts_with("RELOADING=1\nMONOTONIC_USEC="),
+            "{heard:?}"
+        );
+        assert_eq!(heard[1..], ["READY=1"]);
+    }
+
+    #[test]
+    fn a_pulse_that_stands_still_is_no_life() {
+        let limit = Duration::from_millis(400);
+        let (manager, mut supervisor) = pair("watchdog", Some(limit));
+        supervisor.beat(at(0), 1, well);
+        assert_eq!(heard(&manager), ["STATUS=well", "READY=1", "WATCHDOG=1"]);
+        supervisor.beat(at(50), 2, well);
+        assert_eq!(heard(&manager), [""; 0], "too early");
+        supervisor.beat(at(100), 3, well);
+        assert_eq!(heard(&manager), ["WATCHDOG=1"]);
+        for millis in (150..=1_000).step_by(50) {
+            supervisor.beat(at(millis), 3, well);
+        }
+        assert_eq!(heard(&manager), [""; 0]);
+        supervisor.beat(at(1_050), 4, well);
+        assert_eq!(heard(&manager), ["WATCHDOG=1"]);
+    }
+
+    #[test]
+    fn a_path_is_an_address_and_a_word_is_none() {
+        let path = std::env::temp_dir().join(format!("heartbeat-notify-{}", std::process::id()));
+        let manager = UnixDatagram::bind(&path).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        let socket = connect(path.as_os_str());
+        std::fs::remove_file(&path).unwrap();
+        Supervisor::new(Some(socket.unwrap()), None).stopping();
+        assert_eq!(heard(&manager), ["STOPPING=1"]);
+        assert!(connect(OsStr::new("vsock:2:1")).is_err());
+        assert!(connect(OsStr::new("/nonexistent/notify")).is_err());
+    }
+
+    #[test]
+    fn nobody_to_tell_is_no_fault() {
+        let mut supervisor = Supervisor::new(None, None);
+        supervisor.beat(at(0), 1, || unreachable!("nobody asks"));
+        supervisor.stopping();
+    }
+}

@@ -1,0 +1,58 @@
+//! `heartbeat stop`: ends the agent of this host, and waits until it is gone.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::output;
+use crate::{
+    config::Config,
+    control::{
+        client::Client,
+        protocol::{Request, Response},
+    },
+    dataplane::Pins,
+    resources::watch::process_end,
+};
+
+/// How long a stop may take. Resources have their own limits, which are mostly shorter.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Lets the agent hand over what it serves, or `keep` all for the next one. Fails if it is not gone in the
+/// end, or has not left what it should have.
+pub fn run(config: &Config, keep: bool) -> Result<()> {
+    let mut client = Client::connect(&config.socket())?;
+    let agent = client.agent()?;
+    match client.ask(&Request::Stop { keep }, Duration::ZERO)? {
+        Response::Done { .. } => {}
+        other => bail!("the agent answered something else: {other:?}"),
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("could not start the tokio runtime")?;
+    let pid = agent.pid;
+    let ended =
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, process_end(agent)).await });
+    match ended {
+        Ok(ended) => ended.with_context(|| format!("could not wait for process {pid} to end"))?,
+        Err(_) => bail!(
+            "the agent, process {pid}, has not ended within {} s: see its log, and `heartbeat status` for what \
+             does not stop",
+            PATIENCE.as_secs()
+        ),
+    }
+    let pins = Pins::of(&config.instance);
+    match (keep, pins.dir().exists()) {
+        (true, false) => bail!(
+            "the agent has ended, but nothing is pinned at {}: it stopped, and did not end for a restart; see its log",
+            pins.dir().display()
+        ),
+        (false, true) => bail!(
+            "the agent has ended, but left what is pinned at {}: see its log, and remove it with `heartbeat unload`",
+            pins.dir().display()
+        ),
+        (true, true) => output::print("ended; all is left in place for the next agent\n").map(drop),
+        (false, false) => output::print("stopped\n").map(drop),
+    }
+}

@@ -1,0 +1,68 @@
+//! Puts the TC programs onto the egress of an interface: by a pinned link, or by a filter where the kernel
+//! has no such links.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::programs::{
+    LinkOrder, SchedClassifier, TcAttachType,
+    links::{FdLink, PinnedLink},
+    tc::{SchedClassifierLink, TcAttachOptions},
+};
+
+use super::{
+    Pins,
+    attach::{errno, pin_link, reason, unpin},
+    filter,
+};
+
+/// The pin of the TC program `name`.
+pub(super) fn pin(name: &str, interface: &str) -> String {
+    match name {
+        "stamp_probe" => format!("link_tc_{interface}"),
+        _ => format!("link_{name}_{interface}"),
+    }
+}
+
+/// Whether the kernel has links for TC programs (TCX, Linux 6.6).
+pub(super) fn has_links() -> bool {
+    match SchedClassifier::query_tcx("lo", TcAttachType::Egress) {
+        Ok(_) => true,
+        // Whoever may not ask, or has no loopback, is told when it comes to attaching.
+        Err(error) => errno(&error) != Some(libc::EINVAL),
+    }
+}
+
+/// Attaches the TC program `name` to the egress of `interface` for as long as it is pinned; or gives what
+/// the last run attached there the new program, without a packet in between that meets none.
+pub(super) fn attach(
+    program: &mut SchedClassifier,
+    name: &str,
+    interface: &str,
+    pins: &Pins,
+) -> Result<()> {
+    let pin = pins.path(&pin(name, interface));
+    if !has_links() {
+        return filter::put(program, name, interface, &pin);
+    }
+    if pin.exists() {
+        let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?));
+        match link.map(|link| program.attach_to_link(link)) {
+            Ok(Ok(id)) => {
+                drop(program.take_link(id)?);
+                return Ok(());
+            }
+            Ok(Err(error)) if errno(&error) != Some(libc::ENOLINK) => bail!(
+                "{interface}: could not give the TC link of the last run the new program: {}",
+                reason(&error)
+            ),
+            _ => unpin(&pin)?,
+        }
+    }
+    let last = TcAttachOptions::TcxOrder(LinkOrder::default());
+    let id = program
+        .attach_with_options(interface, TcAttachType::Egress, last)
+        .with_context(|| format!("could not attach the TC egress program to {interface}"))?;
+    let link: FdLink = program.take_link(id)?.try_into().map_err(|_| {
+        anyhow!("{interface}: the TC egress program was attached, but not by a link")
+    })?;
+    pin_link(link, &pin)
+}

@@ -1,0 +1,179 @@
+//! Puts the programs onto interfaces that come while the agent runs.
+//!
+//! It works on what is pinned, so that a thread of its own can do it: attaching waits for the kernel's lock of
+//! all network configuration, and nobody else of the agent should.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray};
+use heartbeat_common::maps::{self, Address, arrival_slot};
+
+use super::{
+    Attached, Attachment, Dataplane, GuardView, Pins, SetupGuard, SetupLink,
+    attach::{unpin_strangers, xdp_pin},
+    egress,
+    programs::Programs,
+    xdp::{self, Wanted},
+};
+use crate::config::XdpMode;
+
+/// The pinned programs and maps.
+pub struct Hands {
+    pins: Pins,
+    links: Vec<SetupLink>,
+    guards: Vec<SetupGuard>,
+    /// The rows of `guards`, in their order.
+    guard: GuardView,
+    programs: Programs,
+    link_map: HashMap<MapData, Address, maps::Link>,
+    arrivals: PerCpuArray<MapData, u64>,
+}
+
+impl fmt::Debug for Hands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hands")
+            .field("links", &self.links)
+            .field("guards", &self.guards)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hands {
+    /// Opens what `dataplane` has pinned.
+    pub fn open(dataplane: &Dataplane) -> Result<Self> {
+        let pins = dataplane.pins.clone();
+        let map = |name: &str| {
+            MapData::from_pin(pins.path(name))
+                .with_context(|| format!("could not open the pinned map {name}"))
+        };
+        Ok(Self {
+            links: dataplane.setup.links.clone(),
+            guards: dataplane.setup.guards.clone(),
+            guard: dataplane.guard()?,
+            programs: Programs::open(&pins)?,
+            link_map: Map::HashMap(map("links")?).try_into()?,
+            arrivals: Map::PerCpuArray(map("arrivals")?).try_into()?,
+            pins,
+        })
+    }
+
+    /// The links, in the order of their numbers.
+    pub fn links(&self) -> &[SetupLink] {
+        &self.links
+    }
+
+    /// The interfaces that links or guarded addresses are on, each once.
+    pub fn interfaces(&self) -> Vec<String> {
+        let links = self.links.iter().map(|link| &link.interface);
+        let guards = self.guards.iter().map(|guard| &guard.interface);
+        let mut names: Vec<String> = Vec::new();
+        for name in links.chain(guards) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
+    /// Goes on with other guarded addresses: `guards`, whose rows `view` has.
+    pub fn guard(&mut self, guards: Vec<SetupGuard>, view: GuardView) {
+        (self.guards, self.guard) = (guards, view);
+    }
+
+    /// Puts all that belongs there onto an interface, the guard first, and tells the programs which one it
+    /// is.
+    pub fn attach(&mut self, interface: &str, ifindex: u32) -> Result<Attachment> {
+        let pins = &self.pins;
+        unpin_strangers(interface, ifindex, pins)?;
+        if !self.guards.is_empty() {
+            egress::attach(
+                &mut self.programs.guard_egress,
+                "guard_egress",
+                interface,
+                pins,
+            )?;
+        }
+        let attachment = match self.mode(interface) {
+            Some(mode) => {
+                egress::attach(
+                    &mut self.programs.stamp_probe,
+                    "stamp_probe",
+                    interface,
+                    pins,
+                )?;
+                let wanted = Wanted {
+                    mode,
+                    replace: false,
+                };
+                xdp::attach(&mut self.programs.responder, interface, wanted, pins)?
+            }
+            // Its address is guarded, and no heartbeat comes that way.
+            None => {
+                let wanted = Wanted {
+                    mode: XdpMode::Auto,
+                    replace: false,
+                };
+                xdp::attach(&mut self.programs.guard_ingress, interface, wanted, pins)?
+            }
+        };
+        for link in self.links.iter().filter(|link| link.interface == interface) {
+            let value = maps::Link {
+                ifindex,
+                link: link.id.0.into(),
+            };
+            self.link_map
+                .insert(Address::from(link.address), value, 0)?;
+        }
+        for (index, guard) in self.guards.iter().enumerate() {
+            if guard.interface == interface {
+                self.guard.set_interface(index, ifindex);
+            }
+        }
+        Ok(attachment)
+    }
+
+    /// How the XDP program is attached there, as the pins say.
+    pub fn attached(&self, interface: &str) -> Option<Attachment> {
+        let mut ways = [Attached::Native, Attached::Skb].into_iter();
+        let how = ways.find(|how| self.pins.path(&xdp_pin(interface, *how)).exists())?;
+        Some(Attachment {
+            how,
+            fallback: None,
+        })
+    }
+
+    /// Attaches in skb mode what does not run in the driver.
+    pub fn move_to_skb(&mut self, interface: &str, why: &str) -> Result<Attachment> {
+        let is_link = self.mode(interface).is_some();
+        let program = if is_link {
+            &mut self.programs.responder
+        } else {
+            &mut self.programs.guard_ingress
+        };
+        xdp::move_to_skb(program, interface, why, &self.pins)
+    }
+
+    /// How many frames the programs saw that came in by an interface. Others, whose index differs from its by a
+    /// multiple of [`maps::ARRIVAL_SLOTS`], count as well.
+    pub fn arrivals(&self, ifindex: u32) -> Result<u64> {
+        let values = self.arrivals.get(&arrival_slot(ifindex), 0)?;
+        Ok(values.iter().sum())
+    }
+
+    /// Whether the program with this number is the one that belongs onto `interface`.
+    pub fn is_own(&self, interface: &str, program: u32) -> Result<bool> {
+        let own = match self.mode(interface) {
+            Some(_) => &self.programs.responder,
+            None => &self.programs.guard_ingress,
+        };
+        Ok(own.info()?.id() == program)
+    }
+
+    /// How the configuration wants heartbeats to be taken there; `None` if no link is on it.
+    pub fn mode(&self, interface: &str) -> Option<XdpMode> {
+        let mut links = self.links.iter();
+        let link = links.find(|link| link.interface == interface)?;
+        Some(link.mode)
+    }
+}

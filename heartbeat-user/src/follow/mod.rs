@@ -1,0 +1,281 @@
+//! Follows this host's interfaces: one thread that notices when one goes, comes (also with another index),
+//! is renamed, or does not run the programs, and does what follows from it.
+//!
+//! It attaches programs and opens sockets, which may take its time; the pulse is handed what is ready. It
+//! decides nothing about peers, leases and groups.
+//!
+//! An interface is known by its name. While nobody has the name, what had it is used all the same: it was
+//! renamed. Routes need no following: each probe asks the kernel's routing table anew.
+
+mod check;
+mod port;
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    conductor::Order,
+    config::Config,
+    dataplane::{Attachment, Dataplane, GuardView, Hands, SetupGuard},
+    net::{Netlink, ProbeSocket},
+    pulse::{Directive, Directives},
+};
+use port::Port;
+
+/// Between two looks when nothing is announced: announcements may be lost.
+const CALM: Duration = Duration::from_secs(1);
+/// The same while something is awaited: an address, or a sign that a program runs.
+const BRISK: Duration = Duration::from_millis(100);
+
+/// What happened to an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    pub interface: String,
+    pub turn: Turn,
+    /// In words.
+    pub message: String,
+    /// How the programs are attached now, if they are.
+    pub attachment: Option<Attachment>,
+    /// What is wrong now.
+    pub problem: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// There is none of the name.
+    Missing,
+    Renamed,
+    /// It is there, and the programs are on it.
+    Attached,
+    /// It is there, and the programs could not be put on it, or the sockets not opened.
+    Failed,
+    /// The XDP program is attached and does not run.
+    NotRunning,
+    /// It does, after it did not.
+    Running,
+}
+
+impl Turn {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Renamed => "renamed",
+            Self::Attached => "attached",
+            Self::Failed => "failed",
+            Self::NotRunning => "not-running",
+            Self::Running => "running",
+        }
+    }
+}
+
+enum Word {
+    /// Something changed about some interface.
+    Look,
+    /// Other addresses are guarded from here on.
+    Guard(Vec<SetupGuard>, GuardView),
+    Stop,
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub struct Follower {
+    words: Bell,
+    thread: JoinHandle<()>,
+}
+
+/// A handle for those who see something change.
+#[derive(Clone, Debug)]
+pub struct Bell(Sender<Word>);
+
+impl Bell {
+    /// Something changed about some interface.
+    pub fn look(&self) {
+        self.say(Word::Look);
+    }
+
+    /// Goes on with other guarded addresses, whose rows `view` has.
+    pub fn guard(&self, guards: Vec<SetupGuard>, view: GuardView) {
+        self.say(Word::Guard(guards, view));
+    }
+
+    fn say(&self, word: Word) {
+        // It fails when the agent ends.
+        let _ = self.0.send(word);
+    }
+}
+
+/// Where the follower's words go.
+#[derive(Debug)]
+pub struct Ends<R> {
+    pub directives: Directives,
+    pub orders: Sender<Order>,
+    /// Called on the follower's thread.
+    pub report: R,
+}
+
+impl Follower {
+    /// Starts with what `dataplane` found and attached. `bound` is the index of the interface that each
+    /// link's socket is bound to, if there is one.
+    pub fn start(
+        config: &Config,
+        dataplane: &Dataplane,
+        bound: Vec<Option<u32>>,
+        ends: Ends<impl FnMut(News) + Send + 'static>,
+    ) -> Result<Self> {
+        let hands = Hands::open(dataplane)?;
+        let mut netlink = Netlink::open()?;
+        let mut ports = Vec::new();
+        for name in hands.interfaces() {
+            let links = hands.links().iter().zip(dataplane.attached());
+            let mut links = links.filter(|(link, _)| link.interface == name);
+            let attachment = match links.next() {
+                Some((_, attached)) => attached.clone(),
+                None => hands.attached(&name),
+            };
+            ports.push(Port::new(name, attachment, &mut netlink));
+        }
+        let mut body = Body {
+            port_number: config.port,
+            netlink,
+            hands,
+            ports,
+            bound,
+            unbound: Vec::new(),
+            ends,
+        };
+        let (words, inbox) = channel();
+        let thread = std::thread::Builder::new()
+            .name("follow".to_owned())
+            .spawn(move || body.run(&inbox))
+            .context("could not start the thread that follows the interfaces")?;
+        Ok(Self {
+            words: Bell(words),
+            thread,
+        })
+    }
+
+    pub fn bell(&self) -> Bell {
+        self.words.clone()
+    }
+
+    /// Ends the thread and waits for it: nothing is attached any more after that.
+    pub fn stop(self) {
+        self.words.say(Word::Stop);
+        if self.thread.join().is_err() {
+            log::error!("the thread that follows the interfaces had panicked");
+        }
+    }
+}
+
+struct Body<R> {
+    /// UDP port of heartbeats.
+    port_number: u16,
+    netlink: Netlink,
+    hands: Hands,
+    ports: Vec<Port>,
+    /// By link: index of the interface that its socket is bound to.
+    bound: Vec<Option<u32>>,
+    /// By link: why it has no socket where it should, as it was told last.
+    unbound: Vec<Option<String>>,
+    ends: Ends<R>,
+}
+
+impl<R: FnMut(News)> Body<R> {
+    fn run(&mut self, inbox: &Receiver<Word>) {
+        self.unbound = vec![None; self.bound.len()];
+        for port in &mut self.ports {
+            if let Some(news) = port.introduce() {
+                (self.ends.report)(news);
+            }
+        }
+        loop {
+            self.look();
+            let patience = if self.awaits() { BRISK } else { CALM };
+            let mut word = inbox.recv_timeout(patience);
+            loop {
+                match word {
+                    Ok(Word::Look) | Err(RecvTimeoutError::Timeout) => {}
+                    Ok(Word::Guard(guards, view)) => self.guard(guards, view),
+                    Ok(Word::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                }
+                // One look answers all that was announced by now.
+                match inbox.try_recv() {
+                    Ok(next) => word = Ok(next),
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    fn guard(&mut self, guards: Vec<SetupGuard>, view: GuardView) {
+        self.hands.guard(guards, view);
+        for name in self.hands.interfaces() {
+            if !self.ports.iter().any(|port| port.is(&name)) {
+                // The reload has just put the guard there.
+                let attachment = self.hands.attached(&name);
+                self.ports
+                    .push(Port::new(name, attachment, &mut self.netlink));
+            }
+        }
+    }
+
+    /// Whether something is expected soon.
+    fn awaits(&self) -> bool {
+        let unbound = self.unbound.iter().any(Option::is_some);
+        unbound || self.ports.iter().any(Port::awaits)
+    }
+
+    fn look(&mut self) {
+        for port in &mut self.ports {
+            let Some(look) = port.look(&mut self.netlink, &mut self.hands) else {
+                continue;
+            };
+            if look.arrived {
+                // The guard is there: its addresses may come back.
+                let interface = look.news.interface.clone();
+                let _ = self.ends.orders.send(Order::Follow { interface });
+            }
+            (self.ends.report)(look.news);
+        }
+        for link in 0..self.bound.len() {
+            self.bind(link);
+        }
+    }
+
+    /// Gives a link a socket on the interface that it is on now.
+    fn bind(&mut self, link: usize) {
+        let plan = &self.hands.links()[link];
+        let Some(port) = self.ports.iter_mut().find(|port| port.is(&plan.interface)) else {
+            return;
+        };
+        let Some(index) = port
+            .index()
+            .filter(|index| self.bound[link] != Some(*index))
+        else {
+            return;
+        };
+        match ProbeSocket::open(plan.address, self.port_number, index) {
+            Ok(socket) => {
+                self.bound[link] = Some(index);
+                self.ends
+                    .directives
+                    .tell(Directive::Rebind { link, socket });
+                if self.unbound[link].take().is_some() {
+                    (self.ends.report)(port.solved(format!("link {link} sends again")));
+                }
+            }
+            Err(error) => {
+                let why = format!("link {link} cannot send: {error:#}");
+                if self.unbound[link].as_ref() != Some(&why) {
+                    (self.ends.report)(port.unsolved(why.clone()));
+                    self.unbound[link] = Some(why);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! One interface that links or addresses are on, as it was found last.
+
+use super::{
+    News, Turn,
+    check::{Finding, SelfCheck},
+};
+use crate::{
+    clock,
+    config::XdpMode,
+    dataplane::{Attached, Attachment, Hands},
+    net::{Interface, Netlink},
+};
+
+#[derive(Debug)]
+pub(super) struct Port {
+    name: String,
+    /// The interface that the programs are on.
+    index: Option<u32>,
+    attachment: Option<Attachment>,
+    check: SelfCheck,
+    /// What is wrong, as it was told last, and the turn that it was told as.
+    problem: Option<(Turn, String)>,
+}
+
+/// What a look brought.
+pub(super) struct Look {
+    pub(super) news: News,
+    /// The programs are on an interface that they were not on before.
+    pub(super) arrived: bool,
+}
+
+impl Port {
+    /// An interface onto which the programs were put already, if it is there.
+    pub(super) fn new(name: String, attachment: Option<Attachment>, netlink: &mut Netlink) -> Self {
+        let index = netlink.interface(&name).ok().map(|found| found.index);
+        Self {
+            name,
+            index,
+            attachment,
+            check: SelfCheck::default(),
+            problem: None,
+        }
+    }
+
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+
+    pub(super) fn index(&self) -> Option<u32> {
+        self.index
+    }
+
+    /// Whether a sign that the program runs is awaited, or something is to be tried again.
+    pub(super) fn awaits(&self) -> bool {
+        self.index.is_some() && self.check.is_open()
+    }
+
+    /// What there is to tell at first.
+    pub(super) fn introduce(&mut self) -> Option<News> {
+        match self.index {
+            Some(_) => None,
+            None => Some(self.missing()),
+        }
+    }
+
+    /// Looks what became of it, and does what follows from it. `None` if there is nothing to tell.
+    pub(super) fn look(&mut self, netlink: &mut Netlink, hands: &mut Hands) -> Option<Look> {
+        let named = netlink.interface(&self.name).ok();
+        match (named, self.index) {
+            (Some(found), Some(index)) if found.index == index => self.stays(netlink, hands),
+            (Some(found), _) => self.arrives(&found, hands),
+            (None, Some(index)) => match netlink.interface_at(index) {
+                Ok(Some(other)) => {
+                    let what = format!(
+                        "it is called {} now; used all the same, until there is another {}",
+                        other.name, self.name
+                    );
+                    self.tell(Turn::Renamed, what).map(quiet)
+                }
+                Ok(None) => {
+                    self.index = None;
+                    self.attachment = None;
+                    Some(quiet(self.missing()))
+                }
+                // Nothing can be said now.
+                Err(_) => None,
+            },
+            (None, None) => None,
+        }
+    }
+
+    fn missing(&mut self) -> News {
+        let what = "there is no such interface: nothing is sent or served there until it appears";
+        self.problem = Some((Turn::Missing, what.to_owned()));
+        self.news(Turn::Missing, what.to_owned())
+    }
+
+    /// Puts the programs onto an interface that has just got the name.
+    fn arrives(&mut self, found: &Interface, hands: &mut Hands) -> Option<Look> {
+        match hands.attach(&self.name, found.index) {
+            Ok(attachment) => {
+                let what = format!("it is there (index {}), {}", found.index, how(&attachment));
+                self.index = Some(found.index);
+                let news = self.attached(attachment, what);
+                Some(Look {
+                    news,
+                    arrived: true,
+                })
+            }
+            Err(error) => {
+                let what = format!("it is there, and cannot be used: {error:#}");
+                self.tell(Turn::Failed, what).map(quiet)
+            }
+        }
+    }
+
+    /// It is where it was. Are the programs, and do they run?
+    fn stays(&mut self, netlink: &mut Netlink, hands: &mut Hands) -> Option<Look> {
+        let found = netlink.interface_at(self.index?).ok()??;
+        let own = |program| hands.is_own(&self.name, program).unwrap_or(true);
+        if !found.xdp.is_some_and(|program| own(program.id)) {
+            return self.was_taken_off(&found, hands);
+        }
+        if self
+            .problem
+            .as_ref()
+            .is_some_and(|(turn, _)| *turn == Turn::Renamed)
+        {
+            let what = "it has its name again".to_owned();
+            return Some(quiet(self.solved(what)));
+        }
+        let seen = hands.arrivals(found.index).ok()?;
+        let was_dead = self
+            .problem
+            .as_ref()
+            .is_some_and(|(turn, _)| *turn == Turn::NotRunning);
+        match self.check.look(found.received, seen, clock::now()) {
+            Finding::Unknown => None,
+            Finding::Runs if was_dead => {
+                self.problem = None;
+                let what = "the XDP program runs".to_owned();
+                Some(quiet(self.news(Turn::Running, what)))
+            }
+            Finding::Runs => None,
+            Finding::DoesNotRun => self.does_not_run(hands).map(quiet),
+        }
+    }
+
+    /// Somebody has taken the program off, or put another in its place.
+    fn was_taken_off(&mut self, found: &Interface, hands: &mut Hands) -> Option<Look> {
+        match hands.attach(&self.name, found.index) {
+            Ok(attachment) => {
+                let what = format!(
+                    "somebody had taken the XDP program off or put another in its place; now it is {}",
+                    how(&attachment)
+                );
+                log::warn!("{}: {what}", self.name);
+                Some(quiet(self.attached(attachment, what)))
+            }
+            Err(error) => {
+                let what = format!("the XDP program was taken off: {error:#}");
+                self.attachment = None;
+                self.tell(Turn::Failed, what).map(quiet)
+            }
+        }
+    }
+
+    fn does_not_run(&mut self, hands: &mut Hands) -> Option<News> {
+        let mode = self
+            .attachment
+            .as_ref()
+            .map_or(Attached::Native, |now| now.how);
+        let what = format!(
+            "the XDP program is attached in {} mode and DOES NOT RUN: frames arrive, and it sees none",
+            mode.name()
+        );
+        let fixed = matches!(hands.mode(&self.name), Some(XdpMode::Native | XdpMode::Skb));
+        if fixed || mode == Attached::Skb {
+            let remedy = format!(
+                "{what}; set mode = \"auto\" or \"skb\" in [[link]], or see what the driver lacks \
+                 (virtio-net: mrg_rxbuf)"
+            );
+            return self.tell(Turn::NotRunning, remedy);
+        }
+        match hands.move_to_skb(&self.name, &what) {
+            Ok(attachment) => {
+                let said = format!("{what}; FELL BACK: {}", how(&attachment));
+                log::warn!("{}: {said}", self.name);
+                Some(self.attached(attachment, said))
+            }
+            Err(error) => self.tell(Turn::NotRunning, format!("{what}; {error:#}")),
+        }
+    }
+
+    fn attached(&mut self, attachment: Attachment, what: String) -> News {
+        self.attachment = Some(attachment);
+        self.problem = None;
+        self.check = SelfCheck::default();
+        self.news(Turn::Attached, what)
+    }
+
+    /// What was wrong is no longer.
+    pub(super) fn solved(&mut self, what: String) -> News {
+        self.problem = None;
+        self.news(Turn::Attached, what)
+    }
+
+    pub(super) fn unsolved(&mut self, what: String) -> News {
+        self.problem = Some((Turn::Failed, what.clone()));
+        self.news(Turn::Failed, what)
+    }
+
+    /// Tells of a problem, unless that is what was told last.
+    fn tell(&mut self, turn: Turn, what: String) -> Option<News> {
+        let problem = (turn, what);
+        if self.problem.as_ref() == Some(&problem) {
+            return None;
+        }
+        self.problem = Some(problem.clone());
+        Some(self.news(turn, problem.1))
+    }
+
+    fn news(&self, turn: Turn, message: String) -> News {
+        News {
+            interface: self.name.clone(),
+            turn,
+            message,
+            attachment: self.attachment.clone(),
+            problem: self.problem.as_ref().map(|(_, problem)| problem.clone()),
+        }
+    }
+}
+
+fn how(attachment: &Attachment) -> String {
+    format!("the programs attached, in {} mode", attachment.how.name())
+}
+
+fn quiet(news: News) -> Look {
+    Look {
+        news,
+        arrived: false,
+    }
+}

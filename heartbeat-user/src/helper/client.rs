@@ -1,0 +1,217 @@
+//! The agent's end.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use nix::{errno::Errno, sys::signal::Signal, unistd::Pid};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::{
+    Launched,
+    message::{Answer, HEADER, Question, length, pack, unpack},
+    passing,
+};
+use crate::resources::{
+    process::{Ended, Program, Registration},
+    watch::Process,
+};
+
+/// This very program, also if another has been installed in its place.
+const OURSELVES: &str = "/proc/self/exe";
+/// What `heartbeat helper` is.
+pub(super) const SUBCOMMAND: &str = "helper";
+/// Until it is tried again to hand over a connection.
+const TRY_AGAIN: Duration = Duration::from_millis(1);
+/// How long the helper may take to kill what it runs, and to end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct Client {
+    process: Mutex<Child>,
+    /// Connections go through this to the helper. `None` once it is told to end.
+    door: Mutex<Option<OwnedFd>>,
+}
+
+impl Client {
+    pub(super) fn start() -> io::Result<Self> {
+        let (ours, theirs) = passing::pair()?;
+        let process = Command::new(OURSELVES)
+            .arg0("heartbeat")
+            .arg(SUBCOMMAND)
+            .stdin(theirs)
+            // What a terminal sends to the agent is for the agent.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| io::Error::other(format!("could not run {OURSELVES}: {error}")))?;
+        Ok(Self {
+            process: Mutex::new(process),
+            door: Mutex::new(Some(ours)),
+        })
+    }
+
+    pub(super) fn end(&self) {
+        // It ends when it hears that we have closed our end.
+        drop(lock(&self.door).take());
+        let mut process = lock(&self.process);
+        let until = Instant::now() + FAREWELL;
+        while matches!(process.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(TRY_AGAIN);
+        }
+        // Nothing is left to be killed unless it hangs.
+        let _ = process.kill();
+        let _ = process.wait();
+    }
+
+    pub(super) fn check(&self) {
+        if let Ok(Some(_)) = lock(&self.process).try_wait() {
+            let _ = self.lost();
+        }
+    }
+
+    pub(super) async fn run(&self, program: &Program, limit: Duration) -> io::Result<Ended> {
+        let question = Question::Run {
+            program: program.clone(),
+            limit,
+        };
+        self.ask(&question).await?.ended()
+    }
+
+    pub(super) async fn launch(
+        &'static self,
+        program: &Program,
+        registration: &Registration,
+    ) -> io::Result<Launched> {
+        let question = Question::Launch {
+            program: program.clone(),
+            registration: registration.clone(),
+        };
+        let mut connection = self.connect().await?;
+        connection.write_all(&pack(&question)?).await?;
+        let pid = self.answer(&mut connection).await?.launched()?;
+        let end = async move { self.answer(&mut connection).await?.exited() };
+        Ok(Launched {
+            pid,
+            end: Box::pin(end),
+        })
+    }
+
+    pub(super) async fn signal(&self, leader: Process, signal: Signal) -> io::Result<()> {
+        let question = Question::Signal {
+            leader: leader.into(),
+            signal: signal as i32,
+        };
+        self.ask(&question).await?.signalled()
+    }
+
+    pub(super) fn read_pidfile(&self, path: &Path) -> io::Result<Option<Pid>> {
+        let path = path.to_owned();
+        self.ask_and_block(&Question::Pidfile { path })?.pidfile()
+    }
+
+    pub(super) fn write_disk(&self, directory: PathBuf, mark: String) -> Result<String, String> {
+        let question = Question::Disk { directory, mark };
+        let answer = self.ask_and_block(&question);
+        answer.map_err(|error| error.to_string())?.disk()
+    }
+
+    /// Who drops the future closes the connection.
+    async fn ask(&self, question: &Question) -> io::Result<Answer> {
+        let question = pack(question)?;
+        let mut connection = self.connect().await?;
+        connection.write_all(&question).await?;
+        self.answer(&mut connection).await
+    }
+
+    async fn answer(&self, connection: &mut tokio::net::UnixStream) -> io::Result<Answer> {
+        let read = async {
+            let mut header = [0; HEADER];
+            connection.read_exact(&mut header).await?;
+            let mut message = vec![0; length(header)?];
+            connection.read_exact(&mut message).await?;
+            unpack(&message)
+        };
+        read.await.map_err(|error| self.gone_or(error))
+    }
+
+    async fn connect(&self) -> io::Result<tokio::net::UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        while !self.hand_over(&theirs)? {
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+        tokio::net::UnixStream::from_std(ours)
+    }
+
+    fn ask_and_block(&self, question: &Question) -> io::Result<Answer> {
+        let question = pack(question)?;
+        let (mut ours, theirs) = UnixStream::pair()?;
+        while !self.hand_over(&theirs)? {
+            std::thread::sleep(TRY_AGAIN);
+        }
+        drop(theirs);
+        let mut read = || {
+            ours.write_all(&question)?;
+            let mut header = [0; HEADER];
+            ours.read_exact(&mut header)?;
+            let mut message = vec![0; length(header)?];
+            ours.read_exact(&mut message)?;
+            unpack(&message)
+        };
+        read().map_err(|error| self.gone_or(error))
+    }
+
+    /// Whether the helper is given the connection; if not, too many are on their way to it.
+    fn hand_over(&self, connection: &UnixStream) -> io::Result<bool> {
+        let door = lock(&self.door);
+        let Some(door) = door.as_ref() else {
+            return Err(ending());
+        };
+        match passing::send(door, connection) {
+            Ok(()) => Ok(true),
+            Err(Errno::EAGAIN | Errno::ETOOMANYREFS) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+        .map_err(|error| self.gone_or(error))
+    }
+
+    /// The connection ends without an answer only with the helper itself.
+    fn gone_or(&self, error: io::Error) -> io::Error {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        match error.kind() {
+            BrokenPipe | ConnectionReset | UnexpectedEof => self.lost(),
+            _ => error,
+        }
+    }
+
+    /// Nothing can be stopped or looked after without the helper, and we have given up the right to start another. So
+    /// this process ends as if it had been killed: everything stays for its next start, or the lease ends.
+    fn lost(&self) -> io::Error {
+        // Unless that is what was asked for.
+        match lock(&self.door).as_ref() {
+            None => return ending(),
+            Some(_) => log::error!(
+                "the helper process, which runs resource agents and hooks, has ended: it was killed, or failed as the \
+                 log above says. Nothing can be looked after without it: this agent ends at once and leaves all in \
+                 place; start it again"
+            ),
+        }
+        std::process::exit(1)
+    }
+}
+
+fn ending() -> io::Error {
+    io::Error::other("the agent ends")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

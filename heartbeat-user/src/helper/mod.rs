@@ -1,0 +1,129 @@
+//! The helper: a process beside the agent that keeps the rights which the agent gives up, and does for it what needs
+//! them.
+//!
+//! Resource agents, hooks and checks are programs of the operator that may need whatever root may do; the agent, which
+//! talks to the network, needs little. So the agent starts the helper first, gives up its rights, and asks from then on:
+//! every program is started here. Where there is no helper (one-shot commands, tests) the same is done in
+//! the process itself.
+//!
+//! The two live and die together. The kernel kills the helper, and what it runs on somebody's behalf, when
+//! the agent ends, so that nothing goes on starting what another node is about to start; services stay. An
+//! agent that loses its helper could neither look after anything nor start another, so it ends at once, as if
+//! killed: its next start goes on from there.
+
+mod client;
+mod message;
+mod passing;
+mod server;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    pin::Pin,
+    process::ExitStatus,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{sys::signal::Signal, unistd::Pid};
+
+use crate::{
+    health::disk,
+    resources::{
+        process::{self, Ended, Program, Registration},
+        signal_group,
+        watch::{self, Process},
+    },
+};
+use client::Client;
+pub use server::serve;
+
+/// As the logger, there is one in a process, if any.
+static HELPER: OnceLock<Client> = OnceLock::new();
+
+/// Starts the helper of this process. From here on it is asked. To be called once, with all rights, before
+/// there are other threads.
+pub fn start() -> Result<()> {
+    let client = Client::start().context("could not start the helper process")?;
+    ensure!(HELPER.set(client).is_ok(), "there is a helper already");
+    Ok(())
+}
+
+/// Ends it, with the programs that it runs on somebody's behalf, and waits for that.
+pub fn end() {
+    if let Some(helper) = HELPER.get() {
+        helper.end();
+    }
+}
+
+/// Ends this process if its helper has ended.
+pub fn check() {
+    if let Some(helper) = HELPER.get() {
+        helper.check();
+    }
+}
+
+/// See [`process::run`].
+pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
+    match HELPER.get() {
+        Some(helper) => helper.run(program, limit).await,
+        None => process::run(program, limit).await,
+    }
+}
+
+/// A program that goes on when all of us end.
+pub struct Launched {
+    pub pid: Option<u32>,
+    /// Of its own, however long that takes. It may be dropped.
+    pub end: Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + Send>>,
+}
+
+impl std::fmt::Debug for Launched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Launched")
+            .field("pid", &self.pid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// See [`process::launch`].
+pub async fn launch(program: &Program, registration: &Registration) -> io::Result<Launched> {
+    match HELPER.get() {
+        Some(helper) => helper.launch(program, registration).await,
+        None => {
+            let mut child = process::launch(program, registration)?;
+            Ok(Launched {
+                pid: child.id(),
+                end: Box::pin(async move { child.wait().await }),
+            })
+        }
+    }
+}
+
+/// See [`signal_group`].
+pub async fn signal(leader: Process, signal: Signal) -> io::Result<()> {
+    match HELPER.get() {
+        Some(helper) => helper.signal(leader, signal).await,
+        None => {
+            signal_group(leader, signal);
+            Ok(())
+        }
+    }
+}
+
+/// See [`watch::read_pidfile`]. Blocks, as reading a file does.
+pub fn read_pidfile(path: &Path) -> io::Result<Option<Pid>> {
+    match HELPER.get() {
+        Some(helper) => helper.read_pidfile(path),
+        None => watch::read_pidfile(path),
+    }
+}
+
+/// See [`disk::write`]. Blocks, for as long as the disk hangs.
+pub fn write_disk(directory: PathBuf, mark: String) -> Result<String, String> {
+    match HELPER.get() {
+        Some(helper) => helper.write_disk(directory, mark),
+        None => disk::write(&directory, &mark),
+    }
+}

@@ -1,0 +1,182 @@
+//! The helper's end: does what it is asked, each thing in a task of its own.
+
+use std::{
+    io::{self, stdin},
+    os::fd::AsFd as _,
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    errno::Errno,
+    sys::{
+        prctl::{set_name, set_pdeathsig},
+        signal,
+        socket::{SockType, getsockopt, sockopt},
+    },
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+    signal::unix::{SignalKind, signal},
+    task::{JoinSet, spawn_blocking},
+};
+
+use super::{
+    message::{self, Answer, HEADER, Question},
+    passing,
+};
+use crate::{
+    health::disk,
+    resources::{process, signal_group, watch},
+};
+
+/// To tell it from the agent where processes are listed; the kernel keeps 15 bytes.
+const NAME: &std::ffi::CStr = c"heartbeat-help";
+
+/// Serves the agent, which holds the other end of standard input, until it ends.
+pub fn serve() -> Result<()> {
+    if !matches!(
+        getsockopt(&stdin(), sockopt::SockType),
+        Ok(SockType::SeqPacket)
+    ) {
+        bail!("`heartbeat run` starts its helper by itself: there is nothing to do for you here");
+    }
+    // What is run here is not to outlive the agent by a moment, however busy the machine is. Should the agent have
+    // ended already, standard input is at its end.
+    set_pdeathsig(signal::Signal::SIGKILL).context("could not ask to end with the agent")?;
+    let _ = set_name(NAME);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("could not start the tokio runtime")?;
+    let result = runtime.block_on(answer_all());
+    // A look at a disk that hangs is nobody's any more.
+    runtime.shutdown_background();
+    result
+}
+
+async fn answer_all() -> Result<()> {
+    // Who asks processes by their name to end means the agent, which ends in order and needs this one for it.
+    let kinds = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+    ];
+    let _caught: Vec<_> = kinds.into_iter().map(signal).collect::<io::Result<_>>()?;
+    let door = stdin().as_fd().try_clone_to_owned()?;
+    // SAFETY: the descriptor is owned by what is registered, and closed only when that drops.
+    let door = unsafe { tokio::io::unix::AsyncFd::register(door) }?;
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            ready = door.readable() => {
+                let mut ready = ready?;
+                match passing::receive(door.get_ref()) {
+                    Ok(Some(connection)) => {
+                        connection.set_nonblocking(true)?;
+                        let connection = UnixStream::from_std(connection)?;
+                        tasks.spawn(answer(connection));
+                    }
+                    // Dropping the tasks kills what they run.
+                    Ok(None) => return Ok(()),
+                    Err(Errno::EAGAIN) => ready.clear_ready(),
+                    Err(error) => bail!("the agent's socket failed: {error}"),
+                }
+            }
+            Some(ended) = tasks.join_next() => {
+                if let Err(error) = ended {
+                    bail!("a task of the helper ended in disorder: {error}");
+                }
+            }
+        }
+    }
+}
+
+/// Who asked may be gone at any time.
+async fn answer(mut connection: UnixStream) {
+    let question = match read(&mut connection).await {
+        Ok(question) => question,
+        // The agent thought better of it.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
+        Err(error) => {
+            log::error!("a question of the agent could not be read: {error}");
+            return;
+        }
+    };
+    let answer = match question {
+        Question::Run { program, limit } => {
+            tokio::select! {
+                ended = process::run(&program, limit) => ended.into(),
+                () = closed(&mut connection) => return,
+            }
+        }
+        Question::Launch {
+            program,
+            registration,
+        } => match process::launch(&program, &registration) {
+            Ok(mut child) => {
+                say(&mut connection, &Answer::Launched { pid: child.id() }).await;
+                match child.wait().await {
+                    Ok(status) => Answer::Exited {
+                        status: std::os::unix::process::ExitStatusExt::into_raw(status),
+                    },
+                    Err(error) => error.into(),
+                }
+            }
+            Err(error) => error.into(),
+        },
+        Question::Signal { leader, signal } => match message::signal(signal) {
+            Ok(signal) => {
+                signal_group(leader.into(), signal);
+                Answer::Signalled
+            }
+            Err(error) => error.into(),
+        },
+        Question::Pidfile { path } => {
+            match beside(move || watch::read_pidfile(&path))
+                .await
+                .and_then(|read| read)
+            {
+                Ok(pid) => Answer::Pidfile {
+                    pid: pid.map(nix::unistd::Pid::as_raw),
+                },
+                Err(error) => error.into(),
+            }
+        }
+        Question::Disk { directory, mark } => {
+            match beside(move || disk::write(&directory, &mark)).await {
+                Ok(verdict) => Answer::Disk(verdict),
+                Err(error) => error.into(),
+            }
+        }
+    };
+    say(&mut connection, &answer).await;
+}
+
+/// In another thread: it may hang.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await.map_err(io::Error::other)
+}
+
+async fn read(connection: &mut UnixStream) -> io::Result<Question> {
+    let mut header = [0; HEADER];
+    connection.read_exact(&mut header).await?;
+    let mut message = vec![0; message::length(header)?];
+    connection.read_exact(&mut message).await?;
+    message::unpack(&message)
+}
+
+async fn say(connection: &mut UnixStream, answer: &Answer) {
+    let packed = message::pack(answer).or_else(|error| message::pack(&Answer::from(error)));
+    if let Ok(packed) = packed {
+        let _ = connection.write_all(&packed).await;
+    }
+}
+
+/// Ends when the other end is closed; nothing else comes from there.
+async fn closed(connection: &mut UnixStream) {
+    let mut byte = [0];
+    let _ = connection.read(&mut byte).await;
+}

@@ -1,0 +1,199 @@
+//! What the agent may do, and that it may do no more than that.
+//!
+//! All rights are there at the start: programs are loaded, the helper is started. Then what is not needed any
+//! more is given up for good, by the one thread that there is. `docs/operations.md` has the reasons one by one.
+
+use std::io;
+
+use nix::errno::Errno;
+
+/// One of the kernel's rights, a capability; capabilities(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Right {
+    pub name: &'static str,
+    /// include/uapi/linux/capability.h
+    number: u32,
+    /// What is lost without it.
+    lost: &'static str,
+}
+
+/// What the agent keeps.
+pub const KEPT: [Right; 5] = [
+    Right {
+        name: "CAP_NET_BIND_SERVICE",
+        number: 10,
+        lost: "the cluster's port, if it is below 1024, cannot be used",
+    },
+    Right {
+        name: "CAP_NET_ADMIN",
+        number: 12,
+        lost: "nothing can be attached to interfaces, and no address added or removed",
+    },
+    Right {
+        name: "CAP_NET_RAW",
+        number: 13,
+        lost: "addresses cannot be announced",
+    },
+    Right {
+        name: "CAP_IPC_LOCK",
+        number: 14,
+        lost: "memory may be paged out unless the limit on locked memory (LimitMEMLOCK) is high enough",
+    },
+    Right {
+        name: "CAP_SYS_NICE",
+        number: 23,
+        lost: "there is no real-time scheduling unless the limit on it (LimitRTPRIO) allows it",
+    },
+];
+
+/// What it has only until the programs are loaded.
+const AT_START: [Right; 3] = [
+    Right {
+        name: "CAP_SETPCAP",
+        number: 8,
+        lost: "what programs of the agent's could be given cannot be limited",
+    },
+    Right {
+        name: "CAP_PERFMON",
+        number: 38,
+        lost: "the kernel programs may be refused",
+    },
+    Right {
+        name: "CAP_BPF",
+        number: 39,
+        lost: "the kernel programs cannot be loaded",
+    },
+];
+
+/// More than any kernel has.
+const NUMBERS: std::ops::Range<u32> = 0..64;
+/// Two words of 32 bits each (`_LINUX_CAPABILITY_VERSION_3`).
+const VERSION: u32 = 0x2008_0522;
+
+/// The kernel's `struct __user_cap_header_struct`.
+#[repr(C)]
+struct Header {
+    version: u32,
+    /// 0 is the calling thread.
+    pid: i32,
+}
+
+/// The kernel's `struct __user_cap_data_struct`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Word {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// Says what is missing of what the agent needs, one line each.
+pub fn report_missing() {
+    let permitted = match read() {
+        Ok(words) => permitted(words),
+        Err(error) => {
+            log::warn!("could not find out what this process may do: {error}");
+            return;
+        }
+    };
+    for Right { name, number, lost } in AT_START.iter().chain(&KEPT) {
+        if permitted & 1 << number == 0 {
+            log::warn!("{name} is missing: {lost}");
+        }
+    }
+}
+
+/// Gives up all rights of the calling thread, and of all that it starts from now on, but those in [`KEPT`] that it has;
+/// no program that it runs has more, not even by a set-user-ID bit. What cannot be given up is said in the log.
+pub fn keep_few() {
+    let tell = |what: &str, done: io::Result<()>| {
+        if let Err(error) = done {
+            log::warn!(
+                "the agent could not {what} ({error}): going on with more rights than it needs"
+            );
+        }
+    };
+    tell("limit what its programs could be given", bound());
+    tell("give up what it does not need", give_up());
+    tell("renounce new rights", renounce());
+}
+
+const fn kept() -> u64 {
+    let mut mask = 0;
+    let mut index = 0;
+    while index < KEPT.len() {
+        mask |= 1 << KEPT[index].number;
+        index += 1;
+    }
+    mask
+}
+
+/// The bounding set: what a program may have at most, whoever it belongs to.
+fn bound() -> io::Result<()> {
+    for number in NUMBERS.filter(|number| kept() & 1 << number == 0) {
+        // Not known to the kernel, or gone already.
+        if control(libc::PR_CAPBSET_READ, number, 0) == Ok(1) {
+            control(libc::PR_CAPBSET_DROP, number, 0)?;
+        }
+    }
+    Ok(())
+}
+
+fn give_up() -> io::Result<()> {
+    control(
+        libc::PR_CAP_AMBIENT,
+        libc::PR_CAP_AMBIENT_CLEAR_ALL as u32,
+        0,
+    )?;
+    let permitted = permitted(read()?) & kept();
+    let word = |shift: u32| Word {
+        effective: (permitted >> shift) as u32,
+        permitted: (permitted >> shift) as u32,
+        inheritable: 0,
+    };
+    write([word(0), word(32)])
+}
+
+fn renounce() -> io::Result<()> {
+    control(libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
+    Ok(())
+}
+
+fn permitted(words: [Word; 2]) -> u64 {
+    u64::from(words[0].permitted) | u64::from(words[1].permitted) << 32
+}
+
+fn control(option: libc::c_int, second: u32, third: u32) -> nix::Result<libc::c_int> {
+    let zero: libc::c_ulong = 0;
+    // SAFETY: none of the options used here takes a pointer.
+    Errno::result(unsafe {
+        libc::prctl(
+            option,
+            libc::c_ulong::from(second),
+            libc::c_ulong::from(third),
+            zero,
+            zero,
+        )
+    })
+}
+
+fn read() -> io::Result<[Word; 2]> {
+    let mut header = Header {
+        version: VERSION,
+        pid: 0,
+    };
+    let mut words = [Word::default(); 2];
+    // SAFETY: this version of the header makes the kernel fill two words; both outlive the call.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, words.as_mut_ptr()) })?;
+    Ok(words)
+}
+
+fn write(words: [Word; 2]) -> io::Result<()> {
+    let mut header = Header {
+        version: VERSION,
+        pid: 0,
+    };
+    // SAFETY: as for capget; the kernel only reads the words.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, words.as_ptr()) })?;
+    Ok(())
+}

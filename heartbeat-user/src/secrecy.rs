@@ -1,0 +1,13 @@
+//! Keeps the cluster's keys inside this process.
+
+use nix::sys::prctl;
+
+/// Has the kernel write no memory of this process to a core dump, and show it to no process without `CAP_SYS_PTRACE`.
+/// What this process starts is not affected: `execve` makes it dumpable again.
+pub fn keep_out_of_core_dumps() {
+    if let Err(error) = prctl::set_dumpable(false) {
+        log::warn!(
+            "a core dump of this process would have the cluster's keys ({error}): set its core limit to 0"
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! Frames put on a wire as fast as one thread can, and frames recorded from one.
+
+use std::{
+    io::IoSlice,
+    os::fd::{AsRawFd as _, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::{
+    ifaddrs::getifaddrs,
+    sys::socket::{
+        AddressFamily, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockProtocol, SockType, bind,
+        recv, sendmmsg, setsockopt, socket, sockopt,
+    },
+    sys::time::TimeVal,
+};
+
+use crate::{netns::Namespace, sys};
+
+/// Frames that one system call takes.
+const BATCH: usize = 64;
+/// Longer than any frame here.
+const MAX_FRAME: usize = 2_048;
+
+/// A running flood. It ends with this value.
+#[derive(Debug)]
+pub struct Flood {
+    stop: Arc<AtomicBool>,
+    begun: Instant,
+    thread: Option<JoinHandle<u64>>,
+}
+
+/// What a flood came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    pub frames: u64,
+    pub lasted: Duration,
+}
+
+impl Sent {
+    /// Frames a second.
+    pub fn rate(self) -> f64 {
+        self.frames as f64 / self.lasted.as_secs_f64()
+    }
+}
+
+impl Flood {
+    /// Sends `frames`, again and again, out of `interface` in `ns`.
+    pub fn start(ns: &Namespace, interface: &str, frames: Vec<Vec<u8>>) -> Result<Self> {
+        ensure!(!frames.is_empty(), "a flood of nothing");
+        let mouth = raw_socket(ns, interface, None)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            // The attacker's machine has a CPU of its own: here it must not take from its victim's the time in
+            // which the kernel empties the receive queues.
+            sys::idle();
+            pour(&mouth, &frames, &stopped)
+        });
+        Ok(Self {
+            stop,
+            begun: Instant::now(),
+            thread: Some(thread),
+        })
+    }
+
+    /// Ends it.
+    pub fn stop(mut self) -> Result<Sent> {
+        self.stop.store(true, Ordering::Relaxed);
+        let lasted = self.begun.elapsed();
+        let thread = self.thread.take().context("it has ended before")?;
+        let frames = thread.join().map_err(|_| anyhow!("the flood panicked"))?;
+        Ok(Sent { frames, lasted })
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Returns how many frames were taken by the interface. A full queue loses some, which is no concern of a flood.
+fn pour(mouth: &OwnedFd, frames: &[Vec<u8>], stopped: &AtomicBool) -> u64 {
+    let slices: Vec<[IoSlice<'_>; 1]> = frames
+        .iter()
+        .cycle()
+        .take(BATCH.max(frames.len()))
+        .map(|frame| [IoSlice::new(frame)])
+        .collect();
+    let mut headers = MultiHeaders::<LinkAddr>::preallocate(BATCH, None);
+    let nowhere = vec![None; BATCH];
+    let mut sent = 0;
+    while !stopped.load(Ordering::Relaxed) {
+        for batch in slices.chunks(BATCH) {
+            let flags = MsgFlags::empty();
+            let result = sendmmsg(mouth.as_raw_fd(), &mut headers, batch, &nowhere, [], flags);
+            sent += result.map_or(0, |results| results.count() as u64);
+        }
+    }
+    sent
+}
+
+/// Sends each of `frames` once.
+pub fn send(ns: &Namespace, interface: &str, frames: &[Vec<u8>]) -> Result<()> {
+    let mouth = raw_socket(ns, interface, None)?;
+    for frame in frames {
+        nix::unistd::write(&mouth, frame)?;
+    }
+    Ok(())
+}
+
+/// The next `count` frames that come in by `interface` and are `wanted`.
+pub fn record(
+    ns: &Namespace,
+    interface: &str,
+    count: usize,
+    patience: Duration,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<Vec<u8>>> {
+    let ear = raw_socket(ns, interface, Some(SockProtocol::EthAll))?;
+    setsockopt(&ear, sockopt::ReceiveTimeout, &TimeVal::new(0, 100_000))?;
+    let until = Instant::now() + patience;
+    let mut frames = Vec::new();
+    let mut frame = vec![0; MAX_FRAME];
+    while frames.len() < count {
+        ensure!(
+            Instant::now() < until,
+            "only {} of {count} frames came by {interface}",
+            frames.len()
+        );
+        // A time without any is no error.
+        let len = recv(ear.as_raw_fd(), &mut frame, MsgFlags::empty()).unwrap_or(0);
+        if len > 0 && wanted(&frame[..len]) {
+            frames.push(frame[..len].to_vec());
+        }
+    }
+    Ok(frames)
+}
+
+/// A raw socket on one interface, which hears what `protocol` says.
+fn raw_socket(ns: &Namespace, interface: &str, protocol: Option<SockProtocol>) -> Result<OwnedFd> {
+    ns.enter(|| {
+        let opened = socket(
+            AddressFamily::Packet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            protocol,
+        )?;
+        let mut all = getifaddrs()?.filter(|entry| entry.interface_name == interface);
+        let address = all.find_map(|entry| entry.address?.as_link_addr().copied());
+        let address = address.with_context(|| format!("there is no interface {interface}"))?;
+        bind(opened.as_raw_fd(), &address)?;
+        Ok(opened)
+    })
+}

@@ -1,0 +1,111 @@
+//! What must not grow however long a cluster runs.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::trouble::NODES;
+use crate::{
+    Cluster,
+    e2e::traces::{self, Network},
+};
+
+/// Faults before anything is measured.
+pub(super) const WARM_UP: usize = 3;
+/// What an agent's memory may grow by: allocators keep what they had, and logs and journals have bounds that
+/// are not reached at once.
+const MEMORY_KIB: u64 = 8 * 1_024;
+/// Descriptors that may be open for the moment, for connections between agents and to clients.
+const DESCRIPTORS: u64 = 12;
+
+/// What is counted, by name.
+type Counts = BTreeMap<String, u64>;
+
+#[derive(Debug)]
+pub(super) struct Growth {
+    before: Counts,
+    programs: Vec<String>,
+}
+
+/// What was counted at the beginning and at the end.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Grown {
+    pub(super) before: Counts,
+    pub(super) after: Counts,
+    pub(super) failures: Vec<String>,
+}
+
+impl Growth {
+    pub(super) fn begin(cluster: &mut Cluster) -> Result<Self> {
+        Ok(Self {
+            before: counts(cluster)?,
+            programs: programs(cluster)?,
+        })
+    }
+
+    pub(super) fn end(self, cluster: &mut Cluster) -> Result<Grown> {
+        let after = counts(cluster)?;
+        let mut failures = Vec::new();
+        for (what, count) in &after {
+            let before = self.before.get(what).copied().unwrap_or_default();
+            let spare = match what.split(' ').next() {
+                Some("memory") => MEMORY_KIB,
+                Some("descriptors") => DESCRIPTORS,
+                _ => 0,
+            };
+            if *count > before + spare {
+                failures.push(format!("{what} grew from {before} to {count}"));
+            }
+        }
+        let attached = programs(cluster)?;
+        if attached != self.programs {
+            failures.push(format!(
+                "attached was {:?}, and is {attached:?}",
+                self.programs
+            ));
+        }
+        Ok(Grown {
+            before: self.before,
+            after,
+            failures,
+        })
+    }
+}
+
+/// Of every node: its pins. Of the one whose agent lives all the time: memory, descriptors, which hold its
+/// maps, programs and links, and threads. Of this process: namespaces.
+fn counts(cluster: &mut Cluster) -> Result<Counts> {
+    let mut counts = Counts::new();
+    for node in cluster.nodes() {
+        let pins = traces::files(node.pins.path())?.len();
+        counts.insert(format!("pins of {}", node.name), pins as u64);
+    }
+    let name = NODES[2];
+    let pid = cluster.node_mut(name)?.agent()?.pid();
+    let process = Path::new("/proc").join(pid.to_string());
+    let status = fs::read_to_string(process.join("status"))?;
+    let field = |field: &str| -> Result<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let word = line.and_then(|line| line.split_ascii_whitespace().next());
+        word.and_then(|word| word.parse().ok())
+            .with_context(|| format!("no {field} in {status}"))
+    };
+    let descriptors = fs::read_dir(process.join("fd"))?.count() as u64;
+    counts.insert(format!("memory of {name} in KiB"), field("VmRSS:")?);
+    counts.insert(format!("descriptors of {name}"), descriptors);
+    counts.insert(format!("threads of {name}"), field("Threads:")?);
+    let namespaces = traces::open_namespaces()?;
+    counts.insert("namespaces".to_owned(), namespaces as u64);
+    Ok(counts)
+}
+
+/// How many programs are attached in each node's namespace, by kind: those without a link would outlive all
+/// descriptors.
+fn programs(cluster: &Cluster) -> Result<Vec<String>> {
+    let of = |node: &crate::node::Node| {
+        let shown = Network::of(Some(&node.ns))?.programs;
+        Ok(format!("{}: {} lines", node.name, shown.lines().count()))
+    };
+    cluster.nodes().iter().map(of).collect()
+}

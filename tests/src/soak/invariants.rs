@@ -1,0 +1,189 @@
+//! What must hold at any time, by what the client, the kernels and the agents say.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use aya::maps::{Array, Map, MapData};
+use heartbeat_common::{
+    maps::{Address, GuardRow},
+    time::Boottime,
+};
+
+use super::{
+    schedule::Step,
+    trouble::{self, NODES, Trouble},
+};
+use crate::{
+    Cluster, Fault,
+    client::{Answer, Record},
+    e2e::{Trial, ownership::overlaps},
+    sys::boottime,
+    wait_until,
+};
+
+/// A group that was handed over in vain is held for up to a minute.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// A client hears something at least so often while nothing happens.
+const QUIET_GAP: Duration = Duration::from_millis(500);
+/// And while something happens to one node.
+const GAP: Duration = Duration::from_secs(10);
+
+/// Looks on.
+pub(super) struct Watch {
+    trial: Trial,
+    guards: Vec<(String, Array<MapData, GuardRow>)>,
+    /// Since when all is well.
+    calm: Boottime,
+    /// What was seen that must not be.
+    seen: Vec<String>,
+    /// Records and words of agents that were judged already.
+    judged: usize,
+    judged_at: Boottime,
+}
+
+impl Watch {
+    pub(super) fn begin(trial: Trial, cluster: &mut Cluster) -> Result<Self> {
+        wait_first(&trial, cluster)?;
+        Ok(Self {
+            guards: guards(cluster)?,
+            trial,
+            calm: boottime(),
+            seen: Vec::new(),
+            judged: 0,
+            judged_at: boottime(),
+        })
+    }
+
+    /// Whether two kernels let the address pass at the same time.
+    pub(super) fn look(&mut self, cluster: &mut Cluster) -> Result<()> {
+        cluster.check_agents()?;
+        for (index, (one, guard)) in self.guards.iter().enumerate() {
+            if !is_open(guard)? {
+                continue;
+            }
+            for (other, second) in &self.guards[index + 1..] {
+                // Not one after the other: the first is open before and after.
+                if is_open(second)? && is_open(guard)? {
+                    let at = boottime();
+                    self.seen
+                        .push(format!("at {at} the guards of {one} and {other} were open"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is about to happen must not take with it what its victim told. Returns when it may begin.
+    pub(super) fn strike(&mut self, cluster: &Cluster) -> Result<Boottime> {
+        self.trial.listen(cluster)?;
+        Ok(boottime())
+    }
+
+    /// Waits until all is well again.
+    pub(super) fn settle(&mut self, cluster: &mut Cluster, step: &Step) -> Result<()> {
+        if let Trouble::Restart { node }
+        | Trouble::Fault {
+            node,
+            fault: Fault::Kill,
+        } = step.trouble
+        {
+            self.trial.chronicle.restarted(node);
+            trouble::wait_agent(cluster, node)?;
+        }
+        wait_first(&self.trial, cluster)?;
+        self.calm = boottime();
+        Ok(())
+    }
+
+    /// The longest time without an answer since all was well, up to now.
+    pub(super) fn quiet_gap(&self) -> Duration {
+        self.gap_since(self.calm)
+    }
+
+    /// The same since `from`.
+    pub(super) fn gap_since(&self, from: Boottime) -> Duration {
+        let mut at: Vec<Boottime> = self.trial.client.with_records(|records| {
+            let first = records.partition_point(|record| record.sent < from);
+            let answers = records[first..].iter().flat_map(Record::answers);
+            answers.map(|answer| answer.at).collect()
+        });
+        at.push(from);
+        at.sort_unstable();
+        let gaps = at.windows(2).map(|pair| pair[1].since(pair[0]));
+        gaps.max().unwrap_or_default()
+    }
+
+    /// All that did not hold in a step that began at `began` and has ended.
+    pub(super) fn judge(
+        &mut self,
+        cluster: &Cluster,
+        step: &Step,
+        began: Boottime,
+    ) -> Result<Vec<String>> {
+        self.trial.listen(cluster)?;
+        let mut failures = std::mem::take(&mut self.seen);
+        let acquisitions = self.trial.chronicle.acquisitions("service");
+        let judged = self.judged;
+        let (answers, all): (Vec<Answer>, usize) = self.trial.client.with_records(|records| {
+            let answers = records[judged..].iter().flat_map(Record::answers);
+            (answers.cloned().collect(), records.len())
+        });
+        for answer in overlaps(&answers, &acquisitions) {
+            failures.push(format!(
+                "{answer:?} was given when another was the owner: {acquisitions:?}"
+            ));
+        }
+        // Later answers to the last of them are judged with the next step.
+        self.judged = all.saturating_sub(1_000).max(judged);
+        let victim = step.trouble.victim();
+        for verdict in self.trial.chronicle.verdicts() {
+            let hit = [&verdict.author, &verdict.node].map(|name| Some(name.as_str()) == victim);
+            let at = Boottime::from_nanos(verdict.at_ns);
+            let rightly = at >= began && hit.contains(&true);
+            if verdict.state == "down" && at >= self.judged_at && !rightly {
+                failures.push(format!("called down for nothing: {verdict:?}"));
+            }
+        }
+        self.judged_at = boottime();
+        let gap = self.gap_since(began);
+        if gap > GAP {
+            failures.push(format!("the client had no answer for {gap:?}"));
+        }
+        Ok(failures)
+    }
+
+    /// How many answers the client had.
+    pub(super) fn answers(&self) -> usize {
+        self.trial
+            .client
+            .with_records(|records| records.iter().flat_map(Record::answers).count())
+    }
+
+    /// Whether a client may hear nothing for so long while nothing happens.
+    pub(super) fn is_too_long(quiet_gap: Duration) -> bool {
+        quiet_gap > QUIET_GAP
+    }
+}
+
+/// Waits until all is well and the best node serves: nothing is about to move any more.
+fn wait_first(trial: &Trial, cluster: &mut Cluster) -> Result<()> {
+    let mut owner = String::new();
+    wait_until(PATIENCE, "all is as at the beginning", || {
+        owner = trial.settle(cluster)?;
+        Ok(owner == NODES[0])
+    })
+    .with_context(|| format!("{owner} serves"))
+}
+
+fn guards(cluster: &Cluster) -> Result<Vec<(String, Array<MapData, GuardRow>)>> {
+    let guard = |node: &crate::node::Node| {
+        let map = MapData::from_pin(node.pins.path().join("guard"))?;
+        Ok((node.name.clone(), Map::Array(map).try_into()?))
+    };
+    cluster.nodes().iter().map(guard).collect()
+}
+
+fn is_open(guard: &Array<MapData, GuardRow>) -> Result<bool> {
+    let row = guard.get(&0, 0)?;
+    Ok(row.address != Address::default() && Boottime::from_nanos(row.open_until) > boottime())
+}

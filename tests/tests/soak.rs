@@ -1,0 +1,23 @@
+//! A few faults of those that `cargo xtask soak` lets come for minutes.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use heartbeat_tests::{
+    skip::rig_runs,
+    soak::{self, Plan},
+};
+
+#[test]
+fn whatever_happens_by_chance_one_serves_and_nobody_is_called_dead_for_nothing() -> Result<()> {
+    if !rig_runs("whatever_happens_by_chance_one_serves_and_nobody_is_called_dead_for_nothing") {
+        return Ok(());
+    }
+    let report = soak::run(&Plan {
+        length: Duration::from_secs(8),
+        seed: 6,
+        keep_logs: false,
+    })?;
+    ensure!(report.is_good() && report.steps() > 1, "{report}");
+    Ok(())
+}

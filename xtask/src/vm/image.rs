@@ -1,0 +1,181 @@
+//! The initramfs that all kernels boot: one directory packed into a file.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{PROGRAMS, packages::Packages};
+use crate::{launch::Built, process, workspace::Workspace};
+
+const INIT: &str = include_str!("init.sh");
+/// Modules that the tests need, as `init.sh` loads them.
+const MODULES: [&str; 6] = ["llc", "stp", "bridge", "veth", "sch_ingress", "cls_bpf"];
+
+/// Puts everything into one file. `programs` are the tests, each with its name.
+pub(super) fn make(
+    workspace: &Workspace,
+    packages: &Packages,
+    built: &Built,
+    programs: &[(String, PathBuf)],
+) -> Result<PathBuf> {
+    let root = workspace.vm().join("image");
+    if root.exists() {
+        fs::remove_dir_all(&root)?;
+    }
+    let image = Image {
+        root: &root,
+        busybox: &packages.busybox,
+    };
+    image.write("init", INIT.as_bytes(), 0o755)?;
+    image.copy(&packages.busybox, "bin/busybox")?;
+    for kernel in &packages.kernels {
+        for module in MODULES {
+            image.module(
+                &kernel.modules,
+                module,
+                &format!("modules/{}", kernel.release),
+            )?;
+        }
+    }
+    image.copy(&built.objects.heartbeat, "heartbeat/heartbeat.bpf")?;
+    image.copy(&built.objects.rig, "heartbeat/rig.bpf")?;
+    image.program(&built.heartbeat, "heartbeat/heartbeat")?;
+    for (name, path) in programs {
+        image.program(path, &format!("heartbeat/{name}"))?;
+    }
+    let tc = process::find("tc").context("no `tc`: install iproute2")?;
+    // Apart from busybox's own.
+    image.program(&tc, "sbin/tc")?;
+    let list = PROGRAMS.map(|(name, filter)| format!("{name} {filter}\n"));
+    image.write("heartbeat/programs", list.concat().as_bytes(), 0o644)?;
+    image.pack(&workspace.vm().join("image.cpio"))
+}
+
+struct Image<'a> {
+    root: &'a Path,
+    busybox: &'a Path,
+}
+
+impl Image<'_> {
+    fn write(&self, to: &str, content: &[u8], mode: u32) -> Result<()> {
+        let to = self.place(to)?;
+        fs::write(&to, content)
+            .and_then(|()| fs::set_permissions(&to, fs::Permissions::from_mode(mode)))
+            .with_context(|| format!("could not write {}", to.display()))
+    }
+
+    fn copy(&self, from: &Path, to: &str) -> Result<()> {
+        fs::copy(from, self.place(to)?)
+            .map(drop)
+            .with_context(|| format!("could not copy {}", from.display()))
+    }
+
+    /// A program without what only debuggers read, and the libraries that it needs.
+    fn program(&self, from: &Path, to: &str) -> Result<()> {
+        let mut strip = Command::new("strip");
+        strip
+            .args(["--strip-debug", "-o"])
+            .arg(self.place(to)?)
+            .arg(from);
+        process::run(&mut strip)?;
+        let needed = process::output(Command::new("ldd").arg(from))?;
+        for library in needed.lines().filter_map(library) {
+            let to = library.trim_start_matches('/');
+            if !self.root.join(to).exists() {
+                self.copy(Path::new(library), to)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The module `name`, uncompressed.
+    fn module(&self, modules: &Path, name: &str, to: &str) -> Result<()> {
+        let Some(file) = find_module(modules, name)? else {
+            bail!("no module {name} in {}", modules.display());
+        };
+        let to = format!("{to}/{name}.ko");
+        if file.extension() == Some(OsStr::new("ko")) {
+            return self.copy(&file, &to);
+        }
+        let content = Command::new(self.busybox)
+            .arg("xzcat")
+            .arg(&file)
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("could not run {}", self.busybox.display()))?;
+        if !content.status.success() {
+            bail!("could not unpack {} ({})", file.display(), content.status);
+        }
+        self.write(&to, &content.stdout, 0o644)
+    }
+
+    fn place(&self, to: &str) -> Result<PathBuf> {
+        let to = self.root.join(to);
+        let directory = to.parent().unwrap_or(self.root);
+        fs::create_dir_all(directory)
+            .with_context(|| format!("could not create {}", directory.display()))?;
+        Ok(to)
+    }
+
+    fn pack(&self, to: &Path) -> Result<PathBuf> {
+        let script = r#"find . | "$1" cpio -o -H newc >"$2""#;
+        let mut pack = Command::new("sh");
+        pack.args(["-c", script, "pack"]).arg(self.busybox).arg(to);
+        process::run(pack.current_dir(self.root))?;
+        Ok(to.to_owned())
+    }
+}
+
+/// The path in a line of ldd: `libc.so.6 => /lib/libc.so.6 (0x…)` or `/lib64/ld-linux.so.2 (0x…)`.
+fn library(line: &str) -> Option<&str> {
+    let path = line.split_whitespace().find(|word| word.starts_with('/'))?;
+    Some(path)
+}
+
+fn find_module(directory: &Path, name: &str) -> Result<Option<PathBuf>> {
+    for entry in fs::read_dir(directory)?.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            if let Some(found) = find_module(&path, name)? {
+                return Ok(Some(found));
+            }
+        } else if [format!("{name}.ko"), format!("{name}.ko.xz")]
+            .iter()
+            .any(|file| entry.file_name() == OsStr::new(file))
+        {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_the_paths_that_ldd_prints() {
+        let printed = "\tlinux-vdso.so.1 (0x00007ffd)\n\
+            \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\
+            \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
+        let found: Vec<_> = printed.lines().filter_map(library).collect();
+        assert_eq!(
+            found,
+            [
+                "/lib/x86_64-linux-gnu/libc.so.6",
+                "/lib64/ld-linux-x86-64.so.2"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_machine_loads_the_modules_that_it_is_given() {
+        assert!(INIT.contains(&format!("for module in {}; do", MODULES.join(" "))));
+    }
+}

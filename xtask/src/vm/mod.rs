@@ -1,0 +1,65 @@
+//! `cargo xtask test --vm`: the tests that must pass on every kernel, on older ones, in QEMU.
+//!
+//! The kernels are Debian's, downloaded and unpacked below the target directory, never installed; QEMU too, where
+//! there is none. Each boots
+//! with all that it needs in one initramfs: the agent, test programs, the libraries of both, busybox. The CPU
+//! is emulated, so times mean nothing there; results do.
+
+mod image;
+mod packages;
+mod qemu;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::{
+    cargo::{self, Profile},
+    launch::Built,
+    setup::{self, Report},
+    tally::Tally,
+    workspace::Workspace,
+};
+
+/// The test programs that run there, and which of their tests: all that a kernel may do otherwise, once. Each
+/// test loads the programs anew, and an emulated verifier takes seconds for that.
+const PROGRAMS: [(&str, &str); 6] = [
+    ("verifier_cost", ""),
+    ("any_kernel", ""),
+    ("kernel_verdicts", "every_verdict_is_met own_vote_is_that"),
+    ("kernel_guard", "treat_random_frames_alike"),
+    ("kernel_timer", "a_silence_is_reported"),
+    ("kernel_differential", "what_arrives"),
+];
+
+/// Downloads what is not there yet.
+pub(crate) fn setup(workspace: &Workspace, report: Report) -> Result<()> {
+    setup::rig_tools(report)?;
+    packages::provide(workspace, report).map(drop)
+}
+
+/// Runs the tests under each kernel.
+pub(crate) fn test(workspace: &Workspace) -> Result<Tally> {
+    setup::rig_tools(Report::Changes)?;
+    let packages = packages::provide(workspace, Report::Changes)?;
+    let built = Built::new(workspace, Profile::Debug)?;
+    let image = image::make(workspace, &packages, &built, &programs(workspace)?)?;
+    let mut total = Tally::default();
+    for kernel in &packages.kernels {
+        eprintln!("\nLinux {} in QEMU", kernel.release);
+        total += qemu::run(&packages.qemu, kernel, &image)?;
+    }
+    Ok(total)
+}
+
+/// Builds the test programs; each with its name.
+fn programs(workspace: &Workspace) -> Result<Vec<(String, PathBuf)>> {
+    let mut compile = cargo::command(workspace);
+    compile.args(["test", "--package", "heartbeat-tests", "--no-run"]);
+    for (name, _) in PROGRAMS {
+        compile.args(["--test", name]);
+    }
+    let built = cargo::build(&mut compile)?;
+    let tests = built.into_iter().filter(|program| program.is_test);
+    Ok(tests.map(|program| (program.name, program.path)).collect())
+}

@@ -1,0 +1,188 @@
+//! The kernels to test with, and what starts them: Debian's packages, unpacked.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{apt::Apt, process, setup::Report, workspace::Workspace};
+
+/// Kernels by the beginning of their release, and the packages that may depend on the latest of it.
+const KERNELS: [(&str, &[&str]); 2] = [
+    ("6.1", &["linux-image-cloud-amd64"]),
+    (
+        "6.12",
+        &["linux-image-6.12-cloud-amd64", "linux-image-cloud-amd64"],
+    ),
+];
+const QEMU: &str = "qemu-system-x86_64";
+const QEMU_PACKAGE: &str = "qemu-system-x86";
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct Packages {
+    pub(super) kernels: Vec<Kernel>,
+    pub(super) busybox: PathBuf,
+    pub(super) qemu: Qemu,
+}
+
+#[derive(Debug)]
+pub(super) struct Kernel {
+    /// As `uname -r` shows it.
+    pub(super) release: String,
+    /// What boots.
+    pub(super) image: PathBuf,
+    /// Its modules, in directories below.
+    pub(super) modules: PathBuf,
+}
+
+#[derive(Debug)]
+pub(super) enum Qemu {
+    Installed(PathBuf),
+    /// Where its package, and those that it needs and this system lacks, are unpacked.
+    Unpacked(PathBuf),
+}
+
+/// Downloads what is not there yet.
+pub(super) fn provide(workspace: &Workspace, report: Report) -> Result<Packages> {
+    let mut store = Store {
+        apt: Apt::find(),
+        directory: workspace.vm(),
+    };
+    let mut kernels = Vec::new();
+    for (series, metapackages) in KERNELS {
+        let unpacked = store.ensure(series, |apt| Ok(vec![latest(apt, series, metapackages)?]))?;
+        kernels.push(Kernel::find(&unpacked)?);
+    }
+    let busybox = store.ensure("busybox", |_| Ok(vec!["busybox-static".to_owned()]))?;
+    let qemu = match process::find(QEMU) {
+        Some(path) => Qemu::Installed(path),
+        None => Qemu::Unpacked(store.ensure("qemu", |apt| apt.with_missing(QEMU_PACKAGE))?),
+    };
+    if report == Report::Everything {
+        for kernel in &kernels {
+            println!("kernel for tests in QEMU: {}", kernel.release);
+        }
+        println!("{QEMU}: {}", qemu.path().display());
+    }
+    Ok(Packages {
+        kernels,
+        busybox: busybox.join("bin/busybox"),
+        qemu,
+    })
+}
+
+/// Unpacked packages, a directory for each purpose.
+struct Store {
+    apt: Option<Apt>,
+    directory: PathBuf,
+}
+
+impl Store {
+    /// The directory `name`, with what the packages hold that `choose` names.
+    fn ensure(
+        &mut self,
+        name: &str,
+        choose: impl FnOnce(&mut Apt) -> Result<Vec<String>>,
+    ) -> Result<PathBuf> {
+        let unpacked = self.directory.join(name);
+        if unpacked.exists() {
+            return Ok(unpacked);
+        }
+        let apt = self.apt.as_mut();
+        let apt =
+            apt.context("the tests in QEMU take Debian's packages: this system has no apt")?;
+        let packages = choose(apt)?;
+        // It has its name only once all of it is there.
+        let partial = self.directory.join("partial");
+        if partial.exists() {
+            fs::remove_dir_all(&partial)?;
+        }
+        let archives = partial.join("archives");
+        fs::create_dir_all(&archives)
+            .with_context(|| format!("could not create {}", archives.display()))?;
+        apt.download(&packages, &archives)?;
+        let root = partial.join("root");
+        for archive in fs::read_dir(&archives)? {
+            let archive = archive?.path();
+            process::run(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&root))?;
+        }
+        fs::rename(&root, &unpacked)
+            .with_context(|| format!("could not make {}", unpacked.display()))?;
+        fs::remove_dir_all(&partial)?;
+        Ok(unpacked)
+    }
+}
+
+impl Kernel {
+    fn find(unpacked: &Path) -> Result<Self> {
+        let boot = unpacked.join("boot");
+        let entries = fs::read_dir(&boot)
+            .with_context(|| format!("no {}: remove {}", boot.display(), unpacked.display()))?;
+        let release = entries.flatten().find_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            Some(name.strip_prefix("vmlinuz-")?.to_owned())
+        });
+        let release = release.with_context(|| format!("no kernel in {}", boot.display()))?;
+        let modules = ["lib/modules", "usr/lib/modules"]
+            .map(|directory| unpacked.join(directory).join(&release))
+            .into_iter()
+            .find(|directory| directory.exists());
+        Ok(Self {
+            image: boot.join(format!("vmlinuz-{release}")),
+            modules: modules.with_context(|| format!("no modules of {release}"))?,
+            release,
+        })
+    }
+}
+
+impl Qemu {
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Installed(path) => path.clone(),
+            Self::Unpacked(root) => root.join("usr/bin").join(QEMU),
+        }
+    }
+
+    /// QEMU, to be told what to run. It is ended after `limit` seconds.
+    pub(super) fn command(&self, limit: &str) -> Command {
+        let mut command = Command::new("timeout");
+        command.arg(limit).arg(self.path());
+        if let Self::Unpacked(root) = self {
+            let directories = ["usr/lib", "lib"];
+            let libraries = directories.map(|lib| root.join(lib).join("x86_64-linux-gnu"));
+            command.env("QEMU_MODULE_DIR", libraries[0].join("qemu"));
+            // Fails for a path with a colon, and then so does QEMU, which says what it does not find.
+            if let Ok(paths) = env::join_paths(&libraries) {
+                command.env("LD_LIBRARY_PATH", paths);
+            }
+            for firmware in ["seabios", "qemu"] {
+                command.arg("-L").arg(root.join("usr/share").join(firmware));
+            }
+        }
+        command
+    }
+}
+
+/// The package of the latest kernel of `series`.
+fn latest(apt: &mut Apt, series: &str, metapackages: &[&str]) -> Result<String> {
+    let prefix = format!("linux-image-{series}.");
+    for update in [false, true] {
+        if update {
+            apt.update()?;
+        }
+        for metapackage in metapackages {
+            let depends = apt.depends(metapackage);
+            if let Some(package) = depends.into_iter().find(|name| name.starts_with(&prefix)) {
+                return Ok(package);
+            }
+        }
+    }
+    bail!(
+        "this system's package lists have no kernel {series} ({}): the tests in QEMU are for Debian 12",
+        metapackages.join(", ")
+    )
+}
