@@ -66,8 +66,10 @@ fn forged(number: u64) -> FrameSpec {
     })
 }
 
-/// The frames of each kind, and what becomes of them.
-fn kinds(cluster: &Cluster) -> Result<Vec<(&'static str, Vec<Vec<u8>>, &'static str)>> {
+/// The name of a kind of frames, the frames, and the counter of what becomes of them.
+type Kind = (&'static str, Vec<Vec<u8>>, &'static str);
+
+fn kinds(cluster: &Cluster) -> Result<Vec<Kind>> {
     let junk = |number: u64| forged(number).frame_around(&[number as u8; 104]);
     let junk = (0..VARIANTS).map(junk).collect::<Result<_>>()?;
     let bad_macs = (0..VARIANTS).map(|number| forged(number).frame());

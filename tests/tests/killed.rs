@@ -23,7 +23,8 @@ const ALL: [&str; 3] = ["one", "two", "three"];
 fn web() -> String {
     let mut resources = vec![vip("webip", 101)];
     resources.extend(ALL.map(|name| actor(name, QUICK, "")));
-    group("web", "", &resources)
+    // Nothing is to move but by what happens here.
+    group("web", "stickiness = \"inf\"", &resources)
 }
 
 /// Waits until all of it runs on one node, by what there is and by what is said, and nothing of it on

@@ -30,7 +30,7 @@ pub fn guarded(pins: &Pins) -> Vec<GuardRow> {
 /// The maps that outlive the programs that they were made for.
 pub(super) const KEPT: [&str; 3] = ["leases", "guard", "vips"];
 /// Those that are kept with their programs.
-pub(super) const BOUND: [&str; 11] = [
+pub(super) const BOUND: [&str; 12] = [
     "config",
     "keys",
     "local",
@@ -39,6 +39,7 @@ pub(super) const BOUND: [&str; 11] = [
     "peers",
     "watch",
     "counters",
+    "arrivals",
     "events",
     "votes",
     "last_report",
@@ -170,4 +171,25 @@ fn array<V: Pod>(pins: &Pins, name: &str) -> Result<Array<MapData, V>> {
 
 fn open(path: &Path) -> Result<MapData> {
     MapData::from_pin(path).with_context(|| format!("could not open {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::object;
+    use std::collections::BTreeSet;
+
+    /// One that was forgotten would be made anew, and programs that are kept would go on with the old one.
+    #[test]
+    fn every_map_of_programs_that_are_kept_is_kept() {
+        // Those of the program that is loaded at every start.
+        const RENEWED: [&str; 2] = ["processes", "exits"];
+        let object = aya_obj::Object::parse(object::object().unwrap()).unwrap();
+        let names = object.maps.keys().map(|name| name.to_lowercase());
+        let mut there: BTreeSet<String> = names.filter(|name| !name.starts_with('.')).collect();
+        for name in KEPT.into_iter().chain(BOUND).chain(RENEWED).chain([LOGS.1]) {
+            assert!(there.remove(name), "the object has no map `{name}`");
+        }
+        assert_eq!(there, BTreeSet::new());
+    }
 }

@@ -253,10 +253,15 @@ impl LocalView {
         self.store(INCARNATION, incarnation.0);
     }
 
-    /// Says that no agent is there.
-    pub fn disown(&self) {
-        for index in 0..LOCAL_WORDS {
-            self.store(index * size_of::<u64>(), 0);
+    /// Says that no agent is there, but only which keys are taken: `config_generation` is their mark.
+    pub fn disown(&self, config_generation: u32) {
+        let silent = Local {
+            config_generation,
+            ..Local::default()
+        };
+        let words: [u64; LOCAL_WORDS] = bytemuck::cast(silent);
+        for (index, word) in words.into_iter().enumerate() {
+            self.store(index * size_of::<u64>(), word);
         }
     }
 
