@@ -13,13 +13,13 @@ use heartbeat_common::{
     wire::{Incarnation, LeaseEntry, NodeId},
 };
 use heartbeat_tests::{
-    Cluster, Fault, Options,
+    Cluster, Fault,
     config::{Family, interface},
     e2e::{
         Chronicle, MILLISECOND, SOON,
         books::{longest_silence, wait_served},
         flood::{Flood, record},
-        scene::{node_in, play},
+        scene::{node_in, patient, play},
     },
     kernel::frames::{FrameSpec, mac},
     skip::rig_runs,
@@ -40,17 +40,6 @@ const SPAN: Duration = Duration::from_millis(500);
 /// What a flood may cost the client. Less than any takeover would.
 const SMALL: Duration = Duration::from_millis(90);
 const WRONG_KEY: SipKey = SipKey { k0: 694, k1: 496 };
-
-fn options() -> Options {
-    Options {
-        interval: 5 * MILLISECOND,
-        timeout: 50 * MILLISECOND,
-        agent_stall: 500 * MILLISECOND,
-        lease: 100 * MILLISECOND,
-        max_lease: 200 * MILLISECOND,
-        ..Options::default()
-    }
-}
 
 /// A probe that the target would answer, were it not for its tag: from its peer, of a life to come.
 fn forged(number: u64) -> FrameSpec {
@@ -117,7 +106,7 @@ fn floods_delay_no_detection_and_lose_no_lease() -> Result<()> {
     if !rig_runs("floods_delay_no_detection_and_lose_no_lease") {
         return Ok(());
     }
-    play(options(), |cluster| {
+    play(patient(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, TARGET, SOON)?;
         // Counts how long the programs run, while it is open.

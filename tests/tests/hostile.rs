@@ -11,13 +11,13 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_common::time::Boottime;
 use heartbeat_tests::{
-    Cluster, Fault, Options,
+    Cluster, Fault,
     client::Client,
     e2e::{
         Chronicle, GRACE, MILLISECOND, SOON, attack,
         books::{longest_silence, wait_served},
         python::{Script, scapy_is_there},
-        scene::play,
+        scene::{patient, play},
     },
     skip::rig_runs,
     sys::boottime,
@@ -33,17 +33,6 @@ const COUNT: u64 = 25;
 /// What an attack may cost the client. Far less than any takeover would.
 const SMALL: Duration = Duration::from_millis(50);
 
-fn options() -> Options {
-    Options {
-        interval: 5 * MILLISECOND,
-        timeout: 50 * MILLISECOND,
-        agent_stall: 500 * MILLISECOND,
-        lease: 100 * MILLISECOND,
-        max_lease: 200 * MILLISECOND,
-        ..Options::default()
-    }
-}
-
 /// An attacker on the client's machine.
 fn stranger(cluster: &Cluster) -> Result<Script> {
     attack::stranger(cluster, SOURCE, TARGET)
@@ -56,7 +45,7 @@ fn wiretap(cluster: &Cluster) -> Result<Script> {
 
 /// Lets `attack` happen to a cluster with a client, which must not notice.
 fn unharmed(attack: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
-    play(options(), |cluster| {
+    play(patient(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, TARGET, SOON)?;
         let mut chronicle = Chronicle::begin(cluster)?;
@@ -181,7 +170,7 @@ fn recorded_replies_do_not_keep_a_dead_node_alive() -> Result<()> {
     if !rig_runs(TEST) || !scapy_is_there(TEST) {
         return Ok(());
     }
-    play(options(), |cluster| {
+    play(patient(), |cluster| {
         let mut wiretap = wiretap(cluster)?;
         ensure!(wiretap.count("capture reply 60")? == 60);
         let before = cluster.node(TARGET)?.counter("drop_replayed_reply")?;
@@ -196,12 +185,12 @@ fn recorded_replies_do_not_keep_a_dead_node_alive() -> Result<()> {
         let down = chronicle.wait_state(cluster, TARGET, SOURCE, "down", SOON)?;
         let late = Boottime::from_nanos(down.at_ns).since(cut_at);
         ensure!(
-            late <= options().timeout + GRACE,
+            late <= patient().timeout + GRACE,
             "declared down after {late:?}"
         );
         // And it stays dead, however long they go on.
         let mut chronicle = Chronicle::begin(cluster)?;
-        observe(20 * options().timeout, || cluster.check_agents())?;
+        observe(20 * patient().timeout, || cluster.check_agents())?;
         let sent = wiretap.count("stop")?;
         chronicle.listen(cluster, TARGET)?;
         ensure!(chronicle.told_by(TARGET).next().is_none(), "{chronicle:#?}");

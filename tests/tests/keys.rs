@@ -21,7 +21,7 @@ use heartbeat_tests::{
         flood,
         groups::{said, tried},
         heartbeat,
-        scene::{node_in, options, play, wait_status},
+        scene::{node_in, options, play, start_first_by, wait_status},
     },
     kernel::frames::FrameSpec,
     node::Node,
@@ -325,17 +325,11 @@ fn the_key_is_in_nothing_that_an_agent_leaves_behind() -> Result<()> {
     Cluster::play(options(), |cluster| {
         let dir = cluster.dir().join("dumps");
         fs::create_dir(&dir)?;
-        let launcher = cluster.dir().join("launcher");
         let script = format!(
-            "#!/bin/sh\nulimit -c unlimited\ncd {} && HEARTBEAT_LOG=trace exec \"$HEARTBEAT_BIN\" \"$@\"\n",
+            "ulimit -c unlimited\ncd {} && HEARTBEAT_LOG=trace exec \"$HEARTBEAT_BIN\" \"$@\"",
             dir.display()
         );
-        fs::write(&launcher, script)?;
-        fs::set_permissions(&launcher, fs::Permissions::from_mode(0o700))?;
-        cluster.node_mut("a")?.start_by(&launcher)?;
-        cluster.start_agent("b")?;
-        cluster.start_agent("c")?;
-        cluster.wait_well(SOON, "a")?;
+        start_first_by(cluster, &script)?;
         wait_keys(cluster, "a", "b", true)?;
         wait_keys(cluster, "a", "c", true)?;
         let a = cluster.node("a")?;

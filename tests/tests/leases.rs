@@ -1,6 +1,6 @@
 //! Whatever happens to the owner of an address: another serves it soon, and never two at a time.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_common::time::Boottime;
@@ -11,7 +11,7 @@ use heartbeat_tests::{
         books::{longest_silence, servers, wait_served, wait_silent},
         kernel::guard,
         load::Spinners,
-        scene::{options, play, wait_holder},
+        scene::{options, play, start_first_by, wait_holder},
         trial::{runs, starve_time},
     },
     skip::rig_runs,
@@ -229,15 +229,9 @@ fn a_starved_owner_without_real_time_may_lose_the_lease_but_never_shares_it() ->
         return Ok(());
     }
     Cluster::play(options(), |cluster| {
-        let launcher = cluster.dir().join("launcher");
-        let script = "#!/bin/sh\nexec prlimit --rtprio=0 setpriv --bounding-set=-sys_nice \
-            \"$HEARTBEAT_BIN\" \"$@\"\n";
-        fs::write(&launcher, script)?;
-        fs::set_permissions(&launcher, fs::Permissions::from_mode(0o700))?;
-        cluster.node_mut("a")?.start_by(&launcher)?;
-        cluster.start_agent("b")?;
-        cluster.start_agent("c")?;
-        cluster.wait_well(SOON, "a")?;
+        let script = "exec prlimit --rtprio=0 setpriv --bounding-set=-sys_nice \
+            \"$HEARTBEAT_BIN\" \"$@\"";
+        start_first_by(cluster, script)?;
         let pulse = cluster.node("a")?.control.status()?.pulse;
         ensure!(pulse.realtime_priority == 0, "{pulse:?}");
         starved("starved, the owner without real time", cluster)

@@ -17,7 +17,7 @@ use heartbeat_tests::{
     cluster::{BINARY, OBJECT},
     e2e::{
         Program, SOON, heartbeat,
-        scene::options,
+        scene::{options, start_first_by},
         traces::{Network, nothing_left},
     },
     node::Node,
@@ -222,15 +222,9 @@ fn an_agent_without_real_time_goes_on_and_says_so() -> Result<()> {
         return Ok(());
     }
     Cluster::play(options(), |cluster| {
-        let launcher = cluster.dir().join("launcher");
-        let script = "#!/bin/sh\nexec prlimit --memlock=65536 --rtprio=0 \
-            setpriv --bounding-set=-sys_nice,-ipc_lock \"$HEARTBEAT_BIN\" \"$@\"\n";
-        fs::write(&launcher, script)?;
-        fs::set_permissions(&launcher, fs::Permissions::from_mode(0o700))?;
-        cluster.node_mut("a")?.start_by(&launcher)?;
-        cluster.start_agent("b")?;
-        cluster.start_agent("c")?;
-        cluster.wait_well(SOON, "a")?;
+        let script = "exec prlimit --memlock=65536 --rtprio=0 \
+            setpriv --bounding-set=-sys_nice,-ipc_lock \"$HEARTBEAT_BIN\" \"$@\"";
+        start_first_by(cluster, script)?;
         let a = cluster.node("a")?;
         let pulse = a.control.status()?.pulse;
         ensure!(

@@ -173,8 +173,8 @@ impl<'a> Reason<'a> {
             view: Arc::clone(&view),
             decided: Arc::default(),
             stats,
-            slots: dataplane.slots()?,
-            rows: dataplane.peer_rows()?,
+            slots: Arc::new(dataplane.slots()?),
+            rows: Arc::new(dataplane.peer_rows()?),
             turns: Arc::default(),
         });
         let refusals = Refusals::new(dataplane.peer_rows()?);

@@ -43,7 +43,6 @@ impl Reason<'_> {
 
     /// Goes on with `keys`, and says which they are. On a failure nothing has changed.
     pub(super) fn rekey(&mut self, keys: Arc<Keys>) -> Result<String> {
-        let (slots, rows) = (self.dataplane.slots()?, self.dataplane.peer_rows()?);
         // The kernel first: what anybody seals from now on, it takes.
         self.dataplane.take_keys(&keys.all)?;
         let now = view::lock(&self.view).rekey(Arc::clone(&keys));
@@ -53,18 +52,9 @@ impl Reason<'_> {
             key: keys.active,
             generation: self.config.digest(keys.active.1),
         });
-        let old = &self.operator;
         self.operator = Arc::new(Operator {
-            config: Arc::clone(&old.config),
             keys,
-            directives: old.directives.clone(),
-            orders: old.orders.clone(),
-            view: Arc::clone(&old.view),
-            decided: Arc::clone(&old.decided),
-            stats: Arc::clone(&old.stats),
-            turns: Arc::clone(&old.turns),
-            slots,
-            rows,
+            ..Operator::clone(&self.operator)
         });
         let text = now.to_string();
         self.note(clock::now(), What::Keys(now));

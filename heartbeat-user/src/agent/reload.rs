@@ -16,7 +16,7 @@ use crate::{
     conductor::Order,
     config::{Change, Config, Group},
     control::protocol::Response,
-    dataplane::{GuardView, LeaseSlots, PeerRows, SetupGuard},
+    dataplane::{GuardView, SetupGuard},
     hooks::{Ended, Hooks},
     load::Meter,
     pulse::{Directive, Replan},
@@ -27,8 +27,6 @@ struct Prepared {
     merged: Arc<Config>,
     /// One for the pulse and one for the view.
     guards: [GuardView; 2],
-    slots: LeaseSlots,
-    rows: PeerRows,
 }
 
 /// How long hooks that the old configuration started may go on.
@@ -100,8 +98,6 @@ impl Reason<'_> {
         self.follower.guard(guards, self.dataplane.guard()?);
         Ok(Prepared {
             guards: [self.dataplane.guard()?, self.dataplane.guard()?],
-            slots: self.dataplane.slots()?,
-            rows: self.dataplane.peer_rows()?,
             merged,
         })
     }
@@ -111,24 +107,13 @@ impl Reason<'_> {
         let Prepared {
             merged,
             guards: [pulses, views],
-            slots,
-            rows,
         } = prepared;
         let replan = Replan::new(&merged, &self.operator.keys, pulses);
         view::lock(&self.view).replan(Arc::clone(&merged), views);
         self.config = Arc::clone(&merged);
-        let old = &self.operator;
         self.operator = Arc::new(Operator {
             config: Arc::clone(&merged),
-            keys: Arc::clone(&old.keys),
-            directives: old.directives.clone(),
-            orders: old.orders.clone(),
-            view: Arc::clone(&old.view),
-            decided: Arc::clone(&old.decided),
-            stats: Arc::clone(&old.stats),
-            turns: Arc::clone(&old.turns),
-            slots,
-            rows,
+            ..Operator::clone(&self.operator)
         });
         // The pulse first: the conductor has something to say of a new group at once, and the pulse wants
         // none started before that.

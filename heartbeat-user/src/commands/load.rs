@@ -13,10 +13,7 @@ use super::output;
 use crate::{
     agent::InstanceLock,
     clock, conductor,
-    config::{
-        self, Config, DEFAULT_INSTANCE, XdpMode,
-        key::{self, Keys},
-    },
+    config::{self, Config, DEFAULT_INSTANCE, XdpMode, key::Keys},
     dataplane::{self, Dataplane, Pins, Setup, SetupLink, pins},
     net::Netlink,
 };
@@ -103,10 +100,9 @@ pub(super) fn leave(
         .iter()
         .filter(|(_, link, _)| setup.links.iter().any(|own| own.id == *link));
     let peers = peers.count();
-    let mark = key::mark(&setup.keys);
     // Nothing is guarded from here on, so nothing may be left of what was.
     let dataplane = Dataplane::load(setup, |_, guarded| conductor::remove_guarded(guarded))?;
-    dataplane.local()?.disown(mark);
+    dataplane.disown()?;
     let attached = dataplane.attached().iter().flatten().next();
     let left = Left {
         mode: attached.map_or("", |attached| attached.how.name()),

@@ -43,11 +43,8 @@ pub struct LeaseSlots {
 impl LeaseSlots {
     /// `votes_from` is when the acceptor begins to vote.
     pub(super) fn open(pins: &Pins, votes_from: Boottime) -> Result<Self> {
-        let path = pins.path("leases");
-        let data = MapData::from_pin(&path)
-            .with_context(|| format!("could not open {}", path.display()))?;
         Ok(Self {
-            map: Map::HashMap(data).try_into()?,
+            map: Map::HashMap(pins.map("leases")?).try_into()?,
             votes_from,
         })
     }

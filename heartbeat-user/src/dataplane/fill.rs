@@ -106,14 +106,17 @@ pub(super) fn abstain(ebpf: &mut Ebpf, setup: &Setup) -> Result<Boottime> {
 /// nonce no answer to that one's probes counts any more.
 fn fill_local(ebpf: &mut Ebpf, setup: &Setup, heritage: Option<&Heritage>) -> Result<()> {
     let mut local: Array<_, Local> = map(ebpf, "local")?.try_into()?;
-    // Without an agent that says more, answers tell which keys are taken here.
-    let silent = Local {
-        config_generation: key::mark(&setup.keys),
-        ..Local::default()
-    };
-    let left = heritage.map_or(silent, |heritage| heritage.local);
+    let left = heritage.map_or_else(|| silent(setup), |heritage| heritage.local);
     local.set(0, Local { nonce: 0, ..left }, 0)?;
     Ok(())
+}
+
+/// What is said where no agent says more: which keys are taken.
+pub(super) fn silent(setup: &Setup) -> Local {
+    Local {
+        config_generation: key::mark(&setup.keys),
+        ..Local::default()
+    }
 }
 
 fn fill_allow(ebpf: &mut Ebpf, setup: &Setup) -> Result<()> {

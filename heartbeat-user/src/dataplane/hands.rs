@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
 use heartbeat_common::maps::{self, Address, arrival_slot};
 
@@ -43,17 +43,13 @@ impl Hands {
     /// Opens what `dataplane` has pinned.
     pub fn open(dataplane: &Dataplane) -> Result<Self> {
         let pins = dataplane.pins.clone();
-        let map = |name: &str| {
-            MapData::from_pin(pins.path(name))
-                .with_context(|| format!("could not open the pinned map {name}"))
-        };
         Ok(Self {
             links: dataplane.setup.links.clone(),
             guards: dataplane.setup.guards.clone(),
             guard: dataplane.guard()?,
             programs: Programs::open(&pins)?,
-            link_map: Map::HashMap(map("links")?).try_into()?,
-            arrivals: Map::PerCpuArray(map("arrivals")?).try_into()?,
+            link_map: Map::HashMap(pins.map("links")?).try_into()?,
+            arrivals: Map::PerCpuArray(pins.map("arrivals")?).try_into()?,
             pins,
         })
     }

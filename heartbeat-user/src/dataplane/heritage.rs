@@ -1,9 +1,7 @@
 //! What an earlier run of this instance left pinned: the votes of its acceptor and the guard of its
 //! addresses. They bind whoever comes after it.
 
-use std::path::Path;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use aya::{
     Pod,
     maps::{Array, HashMap, Map, MapData},
@@ -95,7 +93,7 @@ impl Heritage {
             config.cluster
         );
         for name in KEPT {
-            open(&pins.path(name))?;
+            pins.map(name)?;
         }
         let guard = array::<GuardRow>(pins, "guard")?;
         let groups = (MAX_VIPS..GUARD_ROWS).map(|row| guard.get(&(row as u32), 0));
@@ -137,7 +135,7 @@ fn is_same(pins: &Pins, setup: &Setup) -> Result<bool> {
     if !pinned.into_iter().all(|name| pins.path(name).exists()) {
         return Ok(false);
     }
-    let rows = open(&pins.path("peers"))?.info()?.max_entries();
+    let rows = pins.map("peers")?.info()?.max_entries();
     let allow: HashMap<_, Address, PeerSlot> = hash(pins, "allow")?;
     let wanted = fill::allowed(setup)?;
     let same = |(address, slot): &(Address, PeerSlot)| allow.get(address, 0).ok() == Some(*slot);
@@ -151,7 +149,7 @@ fn is_same(pins: &Pins, setup: &Setup) -> Result<bool> {
 }
 
 fn hash<K: Pod, V: Pod>(pins: &Pins, name: &str) -> Result<HashMap<MapData, K, V>> {
-    Ok(Map::HashMap(open(&pins.path(name))?).try_into()?)
+    Ok(Map::HashMap(pins.map(name)?).try_into()?)
 }
 
 /// The rows that are in use, each with its number.
@@ -166,11 +164,7 @@ fn rows(pins: &Pins) -> Result<Vec<(u32, GuardRow)>> {
 }
 
 fn array<V: Pod>(pins: &Pins, name: &str) -> Result<Array<MapData, V>> {
-    Ok(Map::Array(open(&pins.path(name))?).try_into()?)
-}
-
-fn open(path: &Path) -> Result<MapData> {
-    MapData::from_pin(path).with_context(|| format!("could not open {}", path.display()))
+    Ok(Map::Array(pins.map(name)?).try_into()?)
 }
 
 #[cfg(test)]

@@ -310,6 +310,12 @@ impl Dataplane {
         LocalView::map(self.array("local")?.fd())
     }
 
+    /// Says that no agent is there, nor is about to come.
+    pub fn disown(&self) -> Result<()> {
+        self.local()?.write(&fill::silent(&self.setup));
+        Ok(())
+    }
+
     /// Can be called any number of times, like [`Dataplane::peer_rows`].
     pub fn guard(&self) -> Result<GuardView> {
         let map = self.ebpf.map("vips").context("the map `vips` is gone")?;

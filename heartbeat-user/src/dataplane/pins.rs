@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use aya::maps::MapData;
 use heartbeat_common::maps::PIN_ROOT;
 use nix::{
     fcntl::{Flock, FlockArg},
@@ -40,6 +41,12 @@ impl Pins {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+
+    /// Opens a pinned map.
+    pub(super) fn map(&self, name: &str) -> Result<MapData> {
+        let path = self.path(name);
+        MapData::from_pin(&path).with_context(|| format!("could not open {}", path.display()))
     }
 
     /// Makes the directory, mounts the BPF file system where nobody has yet, and keeps everybody else

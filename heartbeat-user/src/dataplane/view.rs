@@ -232,7 +232,8 @@ impl LocalView {
         config_generation: u32,
         now: Boottime,
     ) {
-        let local = Local {
+        self.write(&Local {
+            incarnation: incarnation.0,
             nonce,
             config_generation,
             pulse_tick_at: now.as_nanos(),
@@ -240,9 +241,13 @@ impl LocalView {
             state: NodeState::Starting as u8,
             key_id,
             ..Local::default()
-        };
-        let words: [u64; LOCAL_WORDS] = bytemuck::cast(local);
+        });
+    }
+
+    /// Says all of it anew.
+    pub(super) fn write(&self, local: &Local) {
         const INCARNATION: usize = std::mem::offset_of!(Local, incarnation);
+        let words: [u64; LOCAL_WORDS] = bytemuck::cast(*local);
         for (index, word) in words.into_iter().enumerate() {
             if index != INCARNATION / size_of::<u64>() {
                 self.store(index * size_of::<u64>(), word);
@@ -250,19 +255,7 @@ impl LocalView {
         }
         // Last: while it is zero the kernel takes no agent to be there, and while it is an earlier agent's that
         // one.
-        self.store(INCARNATION, incarnation.0);
-    }
-
-    /// Says that no agent is there, but only which keys are taken: `config_generation` is their mark.
-    pub fn disown(&self, config_generation: u32) {
-        let silent = Local {
-            config_generation,
-            ..Local::default()
-        };
-        let words: [u64; LOCAL_WORDS] = bytemuck::cast(silent);
-        for (index, word) in words.into_iter().enumerate() {
-            self.store(index * size_of::<u64>(), word);
-        }
+        self.store(INCARNATION, local.incarnation);
     }
 
     pub fn pulse_tick(&self, now: Boottime) {

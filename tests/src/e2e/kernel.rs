@@ -16,10 +16,15 @@ const LOCKED: u64 = 4;
 
 /// The guard of the one address that `node` may serve, as its kernel has it.
 pub fn guard(node: &Node) -> Result<GuardRow> {
-    let rows: Array<MapData, GuardRow> = Map::Array(open(node, "guard")?).try_into()?;
+    let rows = guards(node)?;
     let mut used = rows.iter().filter_map(Result::ok);
     used.find(|row| row.address != Address::default())
         .with_context(|| format!("{} guards nothing", node.name))
+}
+
+/// The rows of all addresses and groups.
+pub fn guards(node: &Node) -> Result<Array<MapData, GuardRow>> {
+    Ok(Map::Array(open(node, "guard")?).try_into()?)
 }
 
 /// What the acceptor of `node` remembers, by group.

@@ -1,6 +1,8 @@
 //! Short ways to what many stories do with a cluster.
 
-use std::{env, fs, path::Path, process::Command, time::Duration};
+use std::{
+    env, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_user::control::protocol::{Node as NodeStatus, Status};
@@ -23,6 +25,16 @@ pub fn options() -> Options {
         lease: 30 * MILLISECOND,
         max_lease: 100 * MILLISECOND,
         ..Options::default()
+    }
+}
+
+/// The same with more patience: what a busy machine does to the times is not to be taken for the deed of an attacker.
+pub fn patient() -> Options {
+    Options {
+        timeout: 50 * MILLISECOND,
+        lease: 100 * MILLISECOND,
+        max_lease: 200 * MILLISECOND,
+        ..options()
     }
 }
 
@@ -114,6 +126,27 @@ pub fn play(options: Options, story: impl FnOnce(&mut Cluster) -> Result<()>) ->
         cluster.wait_well(SOON, &owner)?;
         story(cluster)
     })
+}
+
+/// Starts all agents of a cluster without witnesses and waits until all is well; that of the first node by a shell script, to which the binary is
+/// `$HEARTBEAT_BIN`.
+pub fn start_first_by(cluster: &mut Cluster, script: &str) -> Result<()> {
+    let launcher = cluster.dir().join("launcher");
+    fs::write(&launcher, format!("#!/bin/sh\n{script}\n"))?;
+    fs::set_permissions(&launcher, fs::Permissions::from_mode(0o700))?;
+    let names: Vec<_> = cluster
+        .nodes()
+        .iter()
+        .map(|node| node.name.clone())
+        .collect();
+    let [first, others @ ..] = &names[..] else {
+        return Ok(());
+    };
+    cluster.node_mut(first)?.start_by(&launcher)?;
+    for name in others {
+        cluster.start_agent(name)?;
+    }
+    cluster.wait_well(SOON, first)
 }
 
 /// Waits until the agent of `node` gives a status, and it is as `wanted`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, MapData};
 use heartbeat_common::{
     maps::{Address, GuardRow},
     time::Boottime,
@@ -16,7 +16,8 @@ use super::{
 use crate::{
     Cluster, Fault,
     client::{Answer, Record},
-    e2e::{Trial, ownership::overlaps},
+    e2e::{Trial, kernel, ownership::overlaps},
+    node::Node,
     sys::boottime,
     wait_until,
 };
@@ -44,8 +45,9 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn begin(trial: Trial, cluster: &mut Cluster) -> Result<Self> {
         wait_first(&trial, cluster)?;
+        let guard = |node: &Node| Ok((node.name.clone(), kernel::guards(node)?));
         Ok(Self {
-            guards: guards(cluster)?,
+            guards: cluster.nodes().iter().map(guard).collect::<Result<_>>()?,
             trial,
             calm: boottime(),
             seen: Vec::new(),
@@ -173,14 +175,6 @@ fn wait_first(trial: &Trial, cluster: &mut Cluster) -> Result<()> {
         Ok(owner == NODES[0])
     })
     .with_context(|| format!("{owner} serves"))
-}
-
-fn guards(cluster: &Cluster) -> Result<Vec<(String, Array<MapData, GuardRow>)>> {
-    let guard = |node: &crate::node::Node| {
-        let map = MapData::from_pin(node.pins.path().join("guard"))?;
-        Ok((node.name.clone(), Map::Array(map).try_into()?))
-    };
-    cluster.nodes().iter().map(guard).collect()
 }
 
 fn is_open(guard: &Array<MapData, GuardRow>) -> Result<bool> {

@@ -51,7 +51,7 @@ pub(super) enum Origin {
     Peer,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Operator {
     pub(super) config: Arc<Config>,
     pub(super) keys: Arc<Keys>,
@@ -61,8 +61,8 @@ pub(super) struct Operator {
     /// Rings when something was decided.
     pub(super) decided: Arc<Notify>,
     pub(super) stats: Arc<PulseStats>,
-    pub(super) slots: LeaseSlots,
-    pub(super) rows: PeerRows,
+    pub(super) slots: Arc<LeaseSlots>,
+    pub(super) rows: Arc<PeerRows>,
     /// Counts what operators decided of this node. Held while a decision is written down and told, so that both
     /// come in the same order.
     pub(super) turns: Arc<Mutex<u64>>,
