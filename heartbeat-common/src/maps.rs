@@ -8,11 +8,11 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use crate::{
     siphash::SipKey,
-    wire::{Health, LeaseEntry, Liveness, MAX_LEASES, MAX_LINKS},
+    wire::{Electorate, Health, LeaseEntry, Liveness, MAX_LEASES, MAX_LINKS},
 };
 
 /// Grows whenever a layout below changes. The `config` map carries it.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 /// Nodes beside our own that one configuration may have.
 pub const MAX_PEERS: usize = 1_024;
 /// Rows of the `peers` and `watch` maps.
@@ -166,6 +166,10 @@ pub struct Local {
     /// A [`Health`] that counts beside `health`: checks whose process has ended, as the kernel has seen and
     /// the agent perhaps not yet. The kernel only adds to it, the agent only takes away.
     pub kernel_health: u32,
+    /// The three fields of an [`Electorate`].
+    pub voters: u32,
+    pub config_version: u16,
+    pub counted_version: u16,
     pub reserved: u32,
 }
 
@@ -175,6 +179,16 @@ impl Local {
     pub const fn health(&self) -> Health {
         // A `Health` has 16 bits; nobody writes others.
         Health(self.health | self.kernel_health as u16)
+    }
+
+    /// Whose votes this node goes by.
+    #[inline(always)]
+    pub const fn electorate(&self) -> Electorate {
+        Electorate {
+            version: self.config_version,
+            counted: self.counted_version,
+            voters: self.voters,
+        }
     }
 
     /// The liveness vector at `now`.
@@ -189,6 +203,7 @@ impl Local {
             pulse_age_us: age_us(now, self.pulse_tick_at),
             reason_age_us: age_us(now, self.reason_tick_at),
             report: self.report,
+            electorate: self.electorate(),
         }
     }
 }
@@ -275,6 +290,10 @@ pub struct PeerRow {
     pub state: u16,
     /// Number of the peer's latest report; 0 is none.
     pub report: u32,
+    /// The three fields of its [`Electorate`].
+    pub voters: u32,
+    pub config_version: u16,
+    pub counted_version: u16,
 
     /// Frames from this peer's address whose tag was wrong.
     pub bad_macs: u64,
@@ -289,6 +308,17 @@ pub struct PeerRow {
     pub sent_at: [u64; SENT_RING],
     /// Round-trip time of probe *n* in nanoseconds, at index *n* modulo [`RTT_RING`]; 0 if unanswered.
     pub rtt_ring: [u32; RTT_RING],
+}
+
+impl PeerRow {
+    /// Whose votes the peer goes by.
+    pub const fn electorate(&self) -> Electorate {
+        Electorate {
+            version: self.config_version,
+            counted: self.counted_version,
+            voters: self.voters,
+        }
+    }
 }
 
 /// What the `events` ring buffer carries: a deadline passed without a fresh reply.
@@ -388,16 +418,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layouts_are_those_of_version_5() {
+    fn layouts_are_those_of_version_6() {
         // A change here needs a new LAYOUT_VERSION.
-        assert_eq!(LAYOUT_VERSION, 5);
+        assert_eq!(LAYOUT_VERSION, 6);
         assert_eq!(GUARD_ROWS, 320);
         assert_eq!(size_of::<Config>(), 48);
         assert_eq!(size_of::<Key>(), 24);
-        assert_eq!(size_of::<Local>(), 56);
+        assert_eq!(size_of::<Local>(), 64);
         assert_eq!(size_of::<Link>(), 8);
         assert_eq!(size_of::<PeerSlot>(), 8);
-        assert_eq!(size_of::<PeerRow>(), 400);
+        assert_eq!(size_of::<PeerRow>(), 408);
         assert_eq!(size_of::<DeadlineEvent>(), 32);
         assert_eq!(size_of::<VoteEvent>(), 152);
         assert_eq!(size_of::<GuardRow>(), 48);

@@ -167,9 +167,18 @@ fn take<P: Packet, T: Tables>(
     }
     let verdict = match kind {
         Kind::Probe => match note_probe(packet, tables, payload, slot.row, arrived_at) {
-            Some(Verdict::Answered) => answer(packet, tables, heartbeat, arrived_at)
-                .and_then(|()| vote(packet, tables, heartbeat, slot, *limits, arrived_at))
-                .and_then(|()| heartbeat.seal(packet, key))
+            Some(Verdict::Answered) => packet
+                // Before the answer takes its place.
+                .read::<u16>(payload + offset::COUNTED_VERSION)
+                .and_then(|counted| {
+                    answer(packet, tables, heartbeat, arrived_at)?;
+                    if tables.local()?.electorate().votes_on(counted) {
+                        vote(packet, tables, heartbeat, slot, *limits, arrived_at)?;
+                    } else {
+                        abstain(packet, heartbeat)?;
+                    }
+                    heartbeat.seal(packet, key)
+                })
                 .map(|()| Verdict::Answered),
             other => other,
         },
@@ -307,6 +316,19 @@ fn vote<P: Packet, T: Tables>(
     Some(())
 }
 
+/// Leaves every request without an answer: its sender goes by other voters than this node may.
+#[inline(always)]
+fn abstain<P: Packet>(packet: &mut P, heartbeat: &Heartbeat) -> Option<()> {
+    let leases = heartbeat.leases(packet)?;
+    for index in 0..MAX_LEASES {
+        if index == leases {
+            break;
+        }
+        packet.write(heartbeat.lease(index) + 3, Vote::Abstains as u8)?;
+    }
+    Some(())
+}
+
 #[inline(always)]
 fn entry<P: Packet>(packet: &P, at: usize) -> Option<LeaseEntry> {
     Some(LeaseEntry {
@@ -373,7 +395,11 @@ pub(crate) fn describe_local<P: Packet>(
     )?;
     packet.write(payload + offset::PULSE_AGE, liveness.pulse_age_us)?;
     packet.write(payload + offset::REASON_AGE, liveness.reason_age_us)?;
-    packet.write(payload + offset::REPORT, liveness.report)
+    packet.write(payload + offset::REPORT, liveness.report)?;
+    let electorate = liveness.electorate;
+    packet.write(payload + offset::CONFIG_VERSION, electorate.version)?;
+    packet.write(payload + offset::COUNTED_VERSION, electorate.counted)?;
+    packet.write(payload + offset::VOTERS, electorate.voters)
 }
 
 /// Records a reply as evidence of life if it is a fresh one to a probe of this incarnation.
@@ -424,6 +450,9 @@ fn note_reply<P: Packet, T: Tables>(
     row.pulse_age_us = packet.read(payload + offset::PULSE_AGE)?;
     row.reason_age_us = packet.read(payload + offset::REASON_AGE)?;
     row.report = packet.read(payload + offset::REPORT)?;
+    row.config_version = packet.read(payload + offset::CONFIG_VERSION)?;
+    row.counted_version = packet.read(payload + offset::COUNTED_VERSION)?;
+    row.voters = packet.read(payload + offset::VOTERS)?;
     row.health = packet.read(payload + offset::HEALTH)?;
     row.load = packet.read(payload + offset::LOAD)?;
     row.groups_owned = packet.read(payload + offset::GROUPS_OWNED)?;

@@ -12,7 +12,7 @@ pub const VERSION: u8 = 1;
 /// IANA service `ha-cluster`.
 pub const DEFAULT_PORT: u16 = 694;
 /// Bytes of the fixed header.
-pub const HEADER_LEN: usize = 96;
+pub const HEADER_LEN: usize = 104;
 /// Bytes of one lease entry.
 pub const LEASE_LEN: usize = 16;
 /// Bytes of the authentication tag.
@@ -62,6 +62,9 @@ pub mod offset {
     pub const T2: usize = 72;
     pub const T3: usize = 80;
     pub const RESPONDER_INCARNATION: usize = 88;
+    pub const CONFIG_VERSION: usize = 96;
+    pub const COUNTED_VERSION: usize = 98;
+    pub const VOTERS: usize = 100;
     pub const LEASES: usize = super::HEADER_LEN;
 }
 
@@ -241,6 +244,30 @@ pub struct Liveness {
     pub reason_age_us: u32,
     /// Number of the latest report that the agent has for its peers; 0 is none.
     pub report: u32,
+    pub electorate: Electorate,
+}
+
+/// Whose votes a node goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Electorate {
+    /// Number of the list of nodes in its configuration, from 1: its acceptor goes by it.
+    pub version: u16,
+    /// Number of the list by whose majority it claims leases; 0 if it claims none.
+    pub counted: u16,
+    /// What the list with the number `version` is made of, see `heartbeat_core::membership`.
+    pub voters: u32,
+}
+
+impl Electorate {
+    /// Whether an acceptor that goes by this list votes on what is claimed by a majority of the list `counted`: by its
+    /// own, or by the one before it.
+    ///
+    /// No further: the majorities of two lists need not have a node in common unless one came from the other by a
+    /// single change.
+    #[inline(always)]
+    pub const fn votes_on(&self, counted: u16) -> bool {
+        counted != 0 && (counted == self.version || counted as u32 + 1 == self.version as u32)
+    }
 }
 
 /// A heartbeat's fixed header, in host byte order.
@@ -347,6 +374,10 @@ impl Header {
             &self.liveness.reason_age_us.to_be_bytes(),
         );
         put(offset::REPORT, &self.liveness.report.to_be_bytes());
+        let electorate = &self.liveness.electorate;
+        put(offset::CONFIG_VERSION, &electorate.version.to_be_bytes());
+        put(offset::COUNTED_VERSION, &electorate.counted.to_be_bytes());
+        put(offset::VOTERS, &electorate.voters.to_be_bytes());
         put(offset::INCARNATION, &self.incarnation.0.to_be_bytes());
         put(offset::SEQUENCE, &self.sequence.0.to_be_bytes());
         put(offset::NONCE, &self.nonce.to_be_bytes());
@@ -395,6 +426,11 @@ impl Header {
                 report: u32_at(header, offset::REPORT),
                 pulse_age_us: u32_at(header, offset::PULSE_AGE),
                 reason_age_us: u32_at(header, offset::REASON_AGE),
+                electorate: Electorate {
+                    version: u16_at(header, offset::CONFIG_VERSION),
+                    counted: u16_at(header, offset::COUNTED_VERSION),
+                    voters: u32_at(header, offset::VOTERS),
+                },
             },
             incarnation: Incarnation(u64_at(header, offset::INCARNATION)),
             sequence: Sequence(u64_at(header, offset::SEQUENCE)),

@@ -13,7 +13,7 @@ use heartbeat_common::{
     maps::{Key, PeerRow},
     receive::Received,
     verdict::Verdict,
-    wire::{ClusterId, Header, Incarnation, LinkId, NodeId, Sequence, offset},
+    wire::{ClusterId, HEADER_LEN, Header, Incarnation, LinkId, NodeId, Sequence, offset},
 };
 use support::{Endpoint, Family, KEY, KEY_ID, Node, TIMEOUT_NS, frames::FrameSpec, pair};
 
@@ -145,10 +145,10 @@ const ARRIVALS: &[Case] = &[
     v4("not a heartbeat", Verdict::BadMagic, |b| b.patched(HEARTBEAT, 0, b"HTTP")),
     v4("nine leases", Verdict::Malformed, |b| b.patched(HEARTBEAT, offset::LEASE_COUNT, &[9])),
     v4("a lease that is not there", Verdict::Malformed, |b| b.patched(HEARTBEAT, offset::LEASE_COUNT, &[1])),
-    v4("a UDP length that lies", Verdict::Malformed, |b| b.patched(UDP, 4, &[0, 120])),
-    v4("an IP length that lies", Verdict::Malformed, |b| b.patched(IP, 2, &[0, 133])),
+    v4("a UDP length that lies", Verdict::Malformed, |b| b.patched(UDP, 4, &[0, 128])),
+    v4("an IP length that lies", Verdict::Malformed, |b| b.patched(IP, 2, &[0, 141])),
     v4("an IP length below its header's", Verdict::Malformed, |b| b.patched(IP, 2, &[0, 19])),
-    v6("an IP length that lies", Verdict::Malformed, |b| b.patched(IP, 4, &[0, 111])),
+    v6("an IP length that lies", Verdict::Malformed, |b| b.patched(IP, 4, &[0, 119])),
     v4("kind 3", Verdict::Malformed, |b| b.patched(HEARTBEAT, offset::KIND, &[3])),
     v4("another cluster", Verdict::ForeignCluster, |b| b.probe(|h| h.cluster = ClusterId(1))),
     v4("for another node", Verdict::WrongNode, |b| b.probe(|h| h.destination = NodeId(3))),
@@ -172,7 +172,7 @@ const ARRIVALS: &[Case] = &[
         b.b.tables.keys[Key::slot(KEY_ID) as usize].k0 ^= 1;
         b.probe(|_| {})
     }),
-    v6("no tag", Verdict::BadMac, |b| b.patched(HEARTBEAT, 96, &[0; 8])),
+    v6("no tag", Verdict::BadMac, |b| b.patched(HEARTBEAT, HEADER_LEN, &[0; 8])),
     v4("the same probe again", Verdict::ReplayedProbe, |b| {
         assert_eq!(b.b.receive_at(NOW, &mut b.spec().build()).verdict, Verdict::Answered);
         b.probe(|_| {})

@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod group;
 pub mod link;
+pub mod membership;
 pub mod peer;
 pub mod placement;
 pub mod proposer;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use heartbeat_common::{
     maps::PeerRow,
     time::Boottime,
-    wire::{Health, NodeId, NodeState},
+    wire::{Electorate, Health, NodeId, NodeState},
 };
 
 use crate::{
@@ -81,6 +81,8 @@ pub struct Said {
     pub report: u32,
     /// Its agent's.
     pub incarnation: u64,
+    /// Whose votes it goes by.
+    pub electorate: Electorate,
     /// When its agent last ticked, or a little before that.
     ticked_at: Boottime,
     pulse_age: Duration,
@@ -153,6 +155,7 @@ impl Peer {
                 groups_owned: row.groups_owned,
                 report: row.report,
                 incarnation: row.incarnation,
+                electorate: row.electorate(),
                 ticked_at: at.unwrap_or_default().before(ago),
                 pulse_age,
                 reason_age: Duration::from_micros(row.reason_age_us.into()),

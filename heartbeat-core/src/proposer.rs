@@ -93,11 +93,40 @@ enum Phase {
     },
 }
 
+/// Which of the acceptors count.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Franchise {
+    /// By acceptor.
+    pub counts: Vec<bool>,
+    /// How many count, those among them who cannot be asked.
+    pub voters: usize,
+}
+
+impl Franchise {
+    /// All of them, and no others.
+    pub fn of_all(acceptors: usize) -> Self {
+        Self {
+            counts: vec![true; acceptors],
+            voters: acceptors,
+        }
+    }
+
+    pub fn majority(&self) -> usize {
+        self.voters / 2 + 1
+    }
+
+    /// For how many of those that count `holds` is true.
+    fn count<T>(&self, of: &[T], holds: impl Fn(&T) -> bool) -> usize {
+        let counting = of.iter().zip(&self.counts).filter(|(_, counts)| **counts);
+        counting.filter(|(one, _)| holds(one)).count()
+    }
+}
+
 /// The claim of one node. Acceptors are numbered from 0.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proposer {
     local: NodeId,
-    acceptors: usize,
+    franchise: Franchise,
     term: Term,
     /// What is asked for last, and the ballot from which on it is.
     parting: Option<(Ballot, Term)>,
@@ -110,20 +139,44 @@ pub struct Proposer {
 
 impl Proposer {
     /// `round` must be beyond all that this node used in an earlier life.
-    pub fn new(local: NodeId, acceptors: usize, round: u64, term: Term) -> Self {
+    pub fn new(local: NodeId, franchise: Franchise, round: u64, term: Term) -> Self {
         Self {
             local,
-            acceptors,
             term,
             parting: None,
             round,
-            refused: vec![false; acceptors],
+            refused: vec![false; franchise.counts.len()],
+            franchise,
             phase: Phase::Idle,
         }
     }
 
     pub fn majority(&self) -> usize {
-        self.acceptors / 2 + 1
+        self.franchise.majority()
+    }
+
+    /// Other acceptors count from now on: what they said before is not asked again.
+    pub fn enfranchise(&mut self, franchise: Franchise) {
+        self.franchise = franchise;
+    }
+
+    /// Numbers the acceptors anew: number *i* is the one that had the number `seats[i]`, if there was one.
+    pub fn reseat(&mut self, seats: &[Option<usize>], franchise: Franchise) {
+        fn moved<T: Copy + Default>(of: &mut Vec<T>, seats: &[Option<usize>]) {
+            let one = |seat: &Option<usize>| seat.and_then(|seat| of.get(seat).copied());
+            *of = seats
+                .iter()
+                .map(|seat| one(seat).unwrap_or_default())
+                .collect();
+        }
+        moved(&mut self.refused, seats);
+        match &mut self.phase {
+            Phase::Idle => {}
+            Phase::Preparing { promised, .. } => moved(promised, seats),
+            Phase::Holding { until, .. } => moved(until, seats),
+            Phase::Releasing { freed, .. } => moved(freed, seats),
+        }
+        self.enfranchise(franchise);
     }
 
     /// The highest round that was used or seen.
@@ -141,7 +194,7 @@ impl Proposer {
         let ballot = self.next_ballot()?;
         self.enter(Phase::Preparing {
             ballot,
-            promised: vec![false; self.acceptors],
+            promised: vec![false; self.refused.len()],
         });
         Some(ballot)
     }
@@ -171,7 +224,7 @@ impl Proposer {
             Phase::Holding { ballot, .. } => Phase::Releasing {
                 ballot,
                 successor,
-                freed: vec![false; self.acceptors],
+                freed: vec![false; self.refused.len()],
             },
             _ => Phase::Idle,
         });
@@ -245,6 +298,7 @@ impl Proposer {
 
     fn granted(&mut self, acceptor: usize, operation: Operation, said: Ballot, left: Boottime) {
         let majority = self.majority();
+        let franchise = &self.franchise;
         let counted = match self.parting {
             Some((from, term)) if said >= from => term.counted,
             _ => self.term.counted,
@@ -256,12 +310,12 @@ impl Proposer {
                 if let Some(promised) = promised.get_mut(acceptor) {
                     *promised = true;
                 }
-                if promised.iter().filter(|promised| **promised).count() >= majority {
+                if franchise.count(promised, |promised| *promised) >= majority {
                     let ballot = *ballot;
                     self.enter(Phase::Holding {
                         first: ballot,
                         ballot,
-                        until: vec![Boottime::default(); self.acceptors],
+                        until: vec![Boottime::default(); self.refused.len()],
                         owned: false,
                     });
                 }
@@ -280,7 +334,7 @@ impl Proposer {
                 if let Some(until) = until.get_mut(acceptor) {
                     *until = end.max(*until);
                 }
-                *owned |= until.iter().filter(|end| end.as_nanos() > 0).count() >= majority;
+                *owned |= franchise.count(until, |end| end.as_nanos() > 0) >= majority;
             }
             Phase::Releasing { ballot, freed, .. }
                 if operation == Operation::Release && said == *ballot =>
@@ -345,13 +399,17 @@ impl Proposer {
 
     /// Whether so many refuse that no majority is left.
     pub fn is_hopeless(&self) -> bool {
-        let refused = self.refused.iter().filter(|refused| **refused).count();
-        refused > self.acceptors - self.majority()
+        self.franchise.count(&self.refused, |refused| !refused) < self.majority()
     }
 
     /// When the lease ends: as long as this is in the future this node is the owner, and nobody else
     /// is. The start of the clock if a majority never granted it.
     pub fn lease_end(&self) -> Boottime {
+        self.lease_end_by(&self.franchise)
+    }
+
+    /// The same if others counted.
+    pub fn lease_end_by(&self, franchise: &Franchise) -> Boottime {
         let Phase::Holding { until, .. } = &self.phase else {
             return Boottime::default();
         };
@@ -365,9 +423,19 @@ impl Proposer {
                 &mut many[..]
             }
         };
-        ends.copy_from_slice(until);
-        let behind = self.acceptors - self.majority();
-        let (_, end, _) = ends.select_nth_unstable(behind);
+        let mut count = 0;
+        for (end, _) in until
+            .iter()
+            .zip(&franchise.counts)
+            .filter(|(_, counts)| **counts)
+        {
+            ends[count] = *end;
+            count += 1;
+        }
+        let Some(behind) = count.checked_sub(franchise.majority()) else {
+            return Boottime::default();
+        };
+        let (_, end, _) = ends[..count].select_nth_unstable(behind);
         *end
     }
 
@@ -379,10 +447,10 @@ impl Proposer {
         }
     }
 
-    /// The acceptors whose votes count at `now`.
+    /// How many of the acceptors that count have granted it, and still do at `now`.
     pub fn votes(&self, now: Boottime) -> usize {
         match &self.phase {
-            Phase::Holding { until, .. } => until.iter().filter(|until| **until > now).count(),
+            Phase::Holding { until, .. } => self.franchise.count(until, |until| *until > now),
             _ => 0,
         }
     }

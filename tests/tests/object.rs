@@ -234,6 +234,9 @@ fn type_information_names_every_field_where_it_is() {
             groups_owned,
             state,
             report,
+            voters,
+            config_version,
+            counted_version,
             bad_macs,
             unknown_keys,
             refused_at,
@@ -272,6 +275,9 @@ fn type_information_names_every_field_where_it_is() {
             key_id,
             report,
             kernel_health,
+            voters,
+            config_version,
+            counted_version,
             reserved,
         })
     );

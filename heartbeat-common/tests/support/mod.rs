@@ -130,7 +130,10 @@ impl Node {
             source: self.at.node,
             destination: to.node,
             link: to.link,
-            liveness: Liveness::default(),
+            liveness: Liveness {
+                electorate: local.electorate(),
+                ..Liveness::default()
+            },
             incarnation: Incarnation(local.incarnation),
             sequence: Sequence(self.sequence),
             nonce: local.nonce,

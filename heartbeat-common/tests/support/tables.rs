@@ -82,6 +82,8 @@ impl UserTables {
                 incarnation: 1_000 + u64::from(me.node.0),
                 nonce: 0x0101_0101_0101_0101 * u64::from(me.node.0),
                 state: NodeState::Active as u8,
+                config_version: 1,
+                counted_version: 1,
                 ..Local::default()
             }),
             keys: [Key::default(); MAX_KEYS],

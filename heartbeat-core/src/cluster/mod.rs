@@ -6,6 +6,7 @@
 //! group may be served by [`Group::open_until`].
 
 mod groups;
+mod members;
 mod moves;
 mod terms;
 
@@ -20,6 +21,7 @@ use heartbeat_common::{
 use crate::{
     group::{Group, GroupCommand, GroupPlan, Note, Serving},
     link::{Finding, LinkDetector, Silence, last_reply},
+    membership::Membership,
     peer::{Peer, PeerState},
     placement::{
         Constraints, Glance, Layout, NodeView, Policy, Ranked, View, rebalance::Rebalancer,
@@ -37,6 +39,7 @@ pub struct Cluster {
     timing: Timing,
     auto_failback: bool,
     peers: Vec<Peer>,
+    membership: Membership,
     groups: Vec<Group>,
     constraints: Constraints,
     policy: Policy,
@@ -84,6 +87,7 @@ impl Cluster {
             timing,
             peers,
             links,
+            membership,
             layout,
             auto_failback,
             incarnation,
@@ -97,6 +101,7 @@ impl Cluster {
                 .enumerate()
                 .map(|(i, member)| Peer::new(member.node, member.witness, i * links, links))
                 .collect(),
+            membership,
             groups: Vec::new(),
             constraints: Constraints::default(),
             policy: Policy::default(),
@@ -158,12 +163,12 @@ impl Cluster {
         let rounds = old.iter().map(|group| group.proposer().round());
         // A group that goes and comes back must not use a ballot again.
         self.round = rounds.fold(self.round, u64::max);
-        let acceptors = self.configured();
+        let franchise = self.franchise();
         let group = |plan: GroupPlan| match old.iter().position(|old| old.plan.id == plan.id) {
             Some(at) => old.swap_remove(at).replanned(plan),
             None => {
                 let term = self.timing.term(self.timing.lease);
-                let proposer = Proposer::new(self.local, acceptors, self.round, term);
+                let proposer = Proposer::new(self.local, franchise.clone(), self.round, term);
                 Group::new(plan, proposer)
             }
         };
@@ -206,6 +211,7 @@ impl Cluster {
         }
         self.hangs = now.since(moment.reason_tick) > self.timing.agent_stall;
         self.look(now, rows, out);
+        self.settle(now, out);
         self.hear_again(now, out);
         self.count_quorum(now, out);
         self.advance_state(now, out);
@@ -309,7 +315,7 @@ impl Cluster {
 
     fn count_quorum(&mut self, now: Boottime, out: &mut Vec<Command>) {
         let alive = self.alive(now);
-        let quorate = alive >= self.needed();
+        let quorate = self.membership.counted().is_some() && alive >= self.needed();
         if quorate != self.quorate {
             self.quorate = quorate;
             self.quorate_since = quorate.then_some(now);
@@ -331,16 +337,14 @@ impl Cluster {
                     .max(self.excused_at)
                     .is_some_and(|at| now.since(at) <= patience)
         };
-        1 + self.peers.iter().filter(heard).count()
+        let voters = self.voters();
+        let peers = self.peers.iter().filter(|peer| voters.has(peer.node));
+        usize::from(voters.has(self.local)) + peers.filter(heard).count()
     }
 
     /// Nodes that make a majority.
     pub fn needed(&self) -> usize {
-        self.configured() / 2 + 1
-    }
-
-    pub fn configured(&self) -> usize {
-        self.peers.len() + 1
+        self.voters().majority()
     }
 
     fn advance_state(&mut self, now: Boottime, out: &mut Vec<Command>) {

@@ -12,6 +12,7 @@ use heartbeat_common::{
 use crate::{
     group::GroupCommand,
     link::{LinkState, Silence},
+    membership::Membership,
     peer::PeerState,
     placement::Layout,
     timing::Timing,
@@ -59,6 +60,10 @@ pub enum Command {
     },
     /// What this node says of itself from now on.
     Announce(NodeState),
+    /// Leases are claimed by a majority of the list of nodes with this number from now on.
+    Settled {
+        version: u16,
+    },
     /// What the group with this index is to do.
     Group {
         group: usize,
@@ -91,6 +96,8 @@ pub struct Plan {
     /// (*i* + 1) · `links` − 1.
     pub peers: Vec<Member>,
     pub links: usize,
+    /// Whose votes count: of these peers and of this node.
+    pub membership: Membership,
     pub layout: Layout,
     /// Whether a group goes back to a better node that is fit again.
     pub auto_failback: bool,

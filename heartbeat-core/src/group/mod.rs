@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::{
     Timing,
     placement::{Constraints, Glance, Running, View},
-    proposer::{Ask, Obstacle, Proposer, Term},
+    proposer::{Ask, Franchise, Obstacle, Proposer, Term},
     report::Reported,
 };
 pub use terms::{Course, GroupCommand, GroupPlan, Note, Reason, Serving};
@@ -250,6 +250,16 @@ impl Group {
     /// The same, as the configuration has it now.
     pub(crate) fn replanned(self, plan: GroupPlan) -> Self {
         Self { plan, ..self }
+    }
+
+    /// Other votes count from now on, and the acceptors have other numbers: see [`Proposer::reseat`].
+    pub(crate) fn reseat(&mut self, seats: &[Option<usize>], franchise: Franchise) {
+        self.proposer.reseat(seats, franchise);
+    }
+
+    /// Other votes count from now on.
+    pub(crate) fn enfranchise(&mut self, franchise: Franchise) {
+        self.proposer.enfranchise(franchise);
     }
 
     /// Takes note of what was said of it.

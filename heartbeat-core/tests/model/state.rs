@@ -7,7 +7,7 @@ use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, LeaseEntry, NodeId},
 };
-use heartbeat_core::proposer::{Ask, Proposer, Term};
+use heartbeat_core::proposer::{Ask, Franchise, Proposer, Term};
 
 /// Voters. The first [`CANDIDATES`] of them also want the lease, the last is a witness.
 pub(crate) const VOTERS: usize = 3;
@@ -103,7 +103,7 @@ pub(crate) struct Candidate {
 impl Candidate {
     fn new(id: NodeId, term: Term) -> Self {
         Self {
-            proposer: Proposer::new(id, VOTERS, 0, term),
+            proposer: Proposer::new(id, Franchise::of_all(VOTERS), 0, term),
             open_until: Boottime::default(),
             inherited_until: Boottime::default(),
             asked: Vec::new(),
@@ -135,7 +135,7 @@ impl Candidate {
     /// A new agent takes over what the old one left in the kernel, which is the guard.
     pub(crate) fn restart(&mut self, round: u64, term: Term) {
         let id = self.claimed.node();
-        self.proposer = Proposer::new(id, VOTERS, round, term);
+        self.proposer = Proposer::new(id, Franchise::of_all(VOTERS), round, term);
         self.inherited_until = self.open_until;
     }
 

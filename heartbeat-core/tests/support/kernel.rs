@@ -268,6 +268,8 @@ fn tables(ends: &[Endpoint], peers: &[Endpoint], timeout_ns: u64) -> Node {
     let key_id = node.tables.local_mut().key_id;
     *node.tables.local_mut() = Local {
         key_id,
+        config_version: 1,
+        counted_version: 1,
         ..Local::default()
     };
     node

@@ -9,6 +9,7 @@ use heartbeat_core::{
     Cluster, Command, Timing,
     cluster::{Intent, Member, Plan},
     group::GroupPlan,
+    membership::Membership,
     placement::{Constraints, Layout, Policy},
 };
 
@@ -152,6 +153,13 @@ impl World {
             .collect()
     }
 
+    fn ids(&self) -> Vec<NodeId> {
+        self.machines
+            .iter()
+            .map(|machine| NodeId(machine.id))
+            .collect()
+    }
+
     /// Switches a machine on with empty maps and no agent: a host that only answers and votes.
     pub(crate) fn switch_on(&mut self, machine: usize) {
         let peers: Vec<u16> = self.peers_of(machine).iter().map(|m| m.node.0).collect();
@@ -197,6 +205,7 @@ impl World {
         let cluster = Cluster::new(Plan {
             local: NodeId(self.machines[machine].id),
             timing: self.timing,
+            membership: Membership::fixed(NodeId(self.machines[machine].id), self.ids()),
             peers: self.peers_of(machine),
             links: self.links.into(),
             layout: Layout {

@@ -7,8 +7,8 @@ use heartbeat_common::{
     maps::PeerRow,
     time::Boottime,
     wire::{
-        self, HEADER_LEN, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId, Liveness,
-        NodeId, Sequence, offset,
+        self, Electorate, HEADER_LEN, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId,
+        Liveness, NodeId, Sequence, offset,
     },
 };
 use heartbeat_core::Rows as _;
@@ -152,7 +152,14 @@ pub(super) fn header(
         source,
         destination,
         link: LinkId(LINK.0),
-        liveness: Liveness::default(),
+        liveness: Liveness {
+            electorate: Electorate {
+                version: 1,
+                counted: 1,
+                voters: 0,
+            },
+            ..Liveness::default()
+        },
         incarnation,
         sequence: Sequence(1),
         nonce,

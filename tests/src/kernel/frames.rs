@@ -9,8 +9,8 @@ use heartbeat_common::{
     siphash::SipKey,
     time::Boottime,
     wire::{
-        self, ClusterId, DEFAULT_PORT, HEADER_LEN, Header, Incarnation, Kind, LEASE_LEN,
-        LeaseEntry, LinkId, Liveness, NodeId, Sequence,
+        self, ClusterId, DEFAULT_PORT, Electorate, HEADER_LEN, Header, Incarnation, Kind,
+        LEASE_LEN, LeaseEntry, LinkId, Liveness, NodeId, Sequence,
     },
 };
 
@@ -97,7 +97,14 @@ impl FrameSpec {
                 source: NodeId(from),
                 destination: NodeId(to),
                 link: LinkId(link),
-                liveness: Liveness::default(),
+                liveness: Liveness {
+                    electorate: Electorate {
+                        version: 1,
+                        counted: 1,
+                        voters: 0,
+                    },
+                    ..Liveness::default()
+                },
                 incarnation: Incarnation(5_000 + u64::from(from)),
                 sequence: Sequence(sequence),
                 nonce: 0xfeed,

@@ -6,7 +6,9 @@ use heartbeat_common::{
     maps::{Key, PeerRow},
     siphash::SipKey,
     time::Boottime,
-    wire::{GroupId, Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES, NodeId, Sequence},
+    wire::{
+        Electorate, GroupId, Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES, NodeId, Sequence,
+    },
 };
 
 use super::{
@@ -276,6 +278,17 @@ fn liveness(rng: &mut Rng) -> Liveness {
         pulse_age_us: rng.bits() as u32,
         reason_age_us: rng.bits() as u32,
         report: rng.bits() as u32,
+        electorate: electorate(rng),
+    }
+}
+
+/// Usually one that is voted on.
+fn electorate(rng: &mut Rng) -> Electorate {
+    let few = |rng: &mut Rng| rng.pick(&[1, 1, 1, 1, 1, 1, 0, 2, 3, u16::MAX]);
+    Electorate {
+        version: few(rng),
+        counted: few(rng),
+        voters: rng.bits() as u32,
     }
 }
 

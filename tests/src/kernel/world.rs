@@ -112,6 +112,9 @@ impl World {
                 report: 12,
                 state: NodeState::Active as u8,
                 key_id: KEY_ID,
+                voters: 0x5eed_0123,
+                config_version: 1,
+                counted_version: 1,
                 ..Local::default()
             },
             links: (0..LINKS)

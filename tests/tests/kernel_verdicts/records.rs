@@ -7,8 +7,8 @@ use heartbeat_common::{
     time::Boottime,
     verdict::Verdict,
     wire::{
-        self, HEADER_LEN, Header, Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES, NodeId,
-        TAG_LEN,
+        self, Electorate, HEADER_LEN, Header, Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES,
+        NodeId, TAG_LEN,
     },
 };
 use heartbeat_tests::{
@@ -307,6 +307,11 @@ fn a_fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
                 pulse_age_us: 7,
                 reason_age_us: 8,
                 report: 9,
+                electorate: Electorate {
+                    version: 10,
+                    counted: 9,
+                    voters: 11,
+                },
             };
         })
     };

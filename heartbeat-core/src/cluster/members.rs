@@ -1,0 +1,104 @@
+//! The nodes of the cluster as they come and go: which peers there are, and whose votes count.
+
+use heartbeat_common::time::Boottime;
+
+use super::{Cluster, Command, Member};
+use crate::{
+    group::{Group, Serving},
+    membership::{Membership, Voters},
+    peer::Peer,
+    proposer::Franchise,
+};
+
+impl Cluster {
+    /// Goes on with these peers, in the order of their rows, and with this membership. Those that there were before keep
+    /// what is known of them.
+    pub fn reform(&mut self, peers: Vec<Member>, links: usize, membership: Membership) {
+        let mut old: Vec<Option<Peer>> = self.peers.drain(..).map(Some).collect();
+        let mut seats = vec![Some(0)];
+        for (index, member) in peers.into_iter().enumerate() {
+            let known =
+                |peer: &Option<Peer>| peer.as_ref().map(|peer| peer.node) == Some(member.node);
+            let at = old.iter().position(known);
+            seats.push(at.map(|at| at + 1));
+            let new = || Peer::new(member.node, member.witness, 0, links);
+            let mut peer = at.and_then(|at| old[at].take()).unwrap_or_else(new);
+            peer.first_row = index * links;
+            self.peers.push(peer);
+        }
+        self.membership = membership;
+        let franchise = self.franchise();
+        for group in &mut self.groups {
+            group.reseat(&seats, franchise.clone());
+        }
+    }
+
+    /// Whose votes count, and by which list this node votes.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// The nodes whose majority counts, or would if there were one to go by.
+    pub(super) fn voters(&self) -> &Voters {
+        let membership = &self.membership;
+        membership.counted().unwrap_or(membership.list())
+    }
+
+    /// Which acceptors count now: this node's is number 0, then those of the peers.
+    pub(super) fn franchise(&self) -> Franchise {
+        self.franchise_of(self.voters())
+    }
+
+    fn franchise_of(&self, voters: &Voters) -> Franchise {
+        let peers = self.peers.iter().map(|peer| peer.node);
+        let all = std::iter::once(self.local).chain(peers);
+        Franchise {
+            counts: all.map(|node| voters.has(node)).collect(),
+            voters: voters.nodes.len(),
+        }
+    }
+
+    /// Claims leases by the list that the acceptor goes by, as soon as that is safe and loses nobody a vote.
+    pub(super) fn settle(&mut self, now: Boottime, out: &mut Vec<Command>) {
+        if self.membership.is_settled() {
+            return;
+        }
+        for peer in &self.peers {
+            let Some(at) = peer.said.at.filter(|_| peer.state.is_alive()) else {
+                continue;
+            };
+            self.membership.hear(peer.node, peer.said.electorate, at);
+        }
+        if !self.membership.may_settle(now) || self.is_somebody_behind() {
+            return;
+        }
+        let franchise = self.franchise_of(self.membership.list());
+        let goes_on = |group: &Group| {
+            group.serving() != Serving::Started
+                || group.open_until() <= now
+                || group.proposer().lease_end_by(&franchise) > now
+        };
+        if !self.groups.iter().all(goes_on) {
+            return;
+        }
+        self.membership.settle();
+        for group in &mut self.groups {
+            group.enfranchise(franchise.clone());
+        }
+        let version = self.membership.list().version;
+        out.push(Command::Settled { version });
+    }
+
+    /// Whether a node lives that does not vote on claims by the new list yet.
+    fn is_somebody_behind(&self) -> bool {
+        let list = self.membership.list();
+        let behind = |peer: &Peer| {
+            peer.state.is_alive()
+                && list.has(peer.node)
+                && peer.said.electorate.version < list.version
+        };
+        self.membership.counted().is_some()
+            && !self.membership.is_vouched()
+            && self.peers.iter().any(behind)
+    }
+}

@@ -1,0 +1,178 @@
+//! Whose votes count while the list of nodes changes under traffic.
+//!
+//! Lists are numbered, and each comes from the one before it by a single change, so that any majority of the one has a
+//! node in common with any majority of the other. Two lists further apart need not: {1, 2} of {1, 2, 3} and {3, 4, 5} of
+//! {1, 2, 3, 4, 5} have none. So nobody may claim a lease by list *n* + 1 while somebody may hold it by list *n* − 1.
+//!
+//! ```text
+//!   acceptor     list n  ──── reload ────▶  list n + 1            votes on claims by its own list, and by the one before
+//!   claims by    list n  ───────────────────────────── settled ─▶ list n + 1
+//! ```
+//!
+//! A node's acceptor goes by the new list at once. Its claims go by the old one until a majority of the *old* list has
+//! been seen to go by the new one for as long as a lease may last. Those refuse claims by list *n* − 1, whose majorities
+//! would need one of them; and what they granted before has run out. No two lists with the same number can both come to
+//! that, for it takes a majority of the list before them.
+//!
+//! An acceptor's list never goes back. That of the claims may, with a new agent, which counts no vote that an earlier one
+//! was given: one that does not know how far it was begins with the older list.
+
+use std::time::Duration;
+
+use heartbeat_common::{
+    time::Boottime,
+    wire::{Electorate, NodeId},
+};
+
+/// A list of nodes by whose majority leases are claimed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Voters {
+    /// From 1.
+    pub version: u16,
+    /// All nodes of the list, in any order.
+    pub nodes: Vec<NodeId>,
+}
+
+impl Voters {
+    pub fn majority(&self) -> usize {
+        self.nodes.len() / 2 + 1
+    }
+
+    pub fn has(&self, node: NodeId) -> bool {
+        self.nodes.contains(&node)
+    }
+
+    /// Equal for lists of the same nodes, and as good as never for others: 32-bit FNV-1a over the ids in ascending
+    /// order, two bytes each, the higher first.
+    pub fn digest(&self) -> u32 {
+        let mut ids: Vec<u16> = self.nodes.iter().map(|node| node.0).collect();
+        ids.sort_unstable();
+        let bytes = ids.into_iter().flat_map(u16::to_be_bytes);
+        bytes.fold(0x811c_9dc5, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        })
+    }
+
+    /// The nodes that only one of the two lists has.
+    pub fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = NodeId> + 'a {
+        let missing_in = |list: &'a Self| move |node: &NodeId| !list.has(*node);
+        let own = self.nodes.iter().copied().filter(missing_in(other));
+        own.chain(other.nodes.iter().copied().filter(missing_in(self)))
+    }
+}
+
+/// What a node knows of the list that it goes by, and of how far the others are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Membership {
+    local: NodeId,
+    list: Voters,
+    /// Of `list`.
+    digest: u32,
+    /// `None` until somebody says that the list may be gone by.
+    counted: Option<Voters>,
+    /// For how long a lease that was granted before may last, on anybody's clock.
+    settle: Duration,
+    /// Since when each node of either list is known to go by `list`.
+    confirmed: Vec<(NodeId, Boottime)>,
+    /// Somebody claims leases by `list` already.
+    vouched: bool,
+}
+
+impl Membership {
+    /// This node's acceptor goes by `list`, and its claims by `counted`, as far as it knows. `max_lease` is the longest
+    /// lease that anybody grants.
+    pub fn new(
+        local: NodeId,
+        list: Voters,
+        counted: Option<Voters>,
+        max_lease: Duration,
+        drift_ppm: u32,
+    ) -> Self {
+        // The acceptor's clock and ours may go apart, and each by the bound: (1 + d) / (1 - d), rounded up.
+        let margin = (max_lease.as_nanos() * 3 * u128::from(drift_ppm)).div_ceil(1_000_000);
+        let margin = Duration::from_nanos(u64::try_from(margin).unwrap_or(u64::MAX));
+        Self {
+            local,
+            digest: list.digest(),
+            list,
+            counted,
+            settle: max_lease.saturating_add(margin),
+            confirmed: Vec::new(),
+            vouched: false,
+        }
+    }
+
+    /// One that does not change.
+    pub fn fixed(local: NodeId, nodes: Vec<NodeId>) -> Self {
+        let list = Voters { version: 1, nodes };
+        Self::new(local, list.clone(), Some(list), Duration::ZERO, 0)
+    }
+
+    /// The list that the acceptor goes by.
+    pub fn list(&self) -> &Voters {
+        &self.list
+    }
+
+    /// The list that claims go by; `None` as long as there must be none.
+    pub fn counted(&self) -> Option<&Voters> {
+        self.counted.as_ref()
+    }
+
+    /// Whether claims and acceptor go by the same list.
+    pub fn is_settled(&self) -> bool {
+        self.counted.as_ref().map(|counted| counted.version) == Some(self.list.version)
+    }
+
+    /// Whether another node claims leases by the acceptor's list already.
+    pub fn is_vouched(&self) -> bool {
+        self.vouched
+    }
+
+    /// As heartbeats say it.
+    pub fn electorate(&self) -> Electorate {
+        Electorate {
+            version: self.list.version,
+            counted: self.counted.as_ref().map_or(0, |counted| counted.version),
+            voters: self.digest,
+        }
+    }
+
+    /// Takes note of what a node said in an answer that came at `now` at the latest.
+    pub fn hear(&mut self, node: NodeId, said: Electorate, now: Boottime) {
+        if (said.version, said.voters) != (self.list.version, self.digest) {
+            return;
+        }
+        self.vouched |= said.counted == said.version;
+        if self.confirmed.iter().all(|(known, _)| *known != node) {
+            self.confirmed.push((node, now));
+        }
+    }
+
+    /// Whether claims may go by the acceptor's list at `now`.
+    pub fn may_settle(&mut self, now: Boottime) -> bool {
+        if self.is_settled() {
+            return false;
+        }
+        self.hear(self.local, self.electorate(), now);
+        if self.vouched {
+            return true;
+        }
+        let since = |node: &NodeId| {
+            let mut confirmed = self.confirmed.iter();
+            confirmed
+                .find(|(known, _)| known == node)
+                .map(|(_, at)| *at)
+        };
+        let long = |node: &NodeId| since(node).is_some_and(|at| now.since(at) >= self.settle);
+        match &self.counted {
+            Some(old) => old.nodes.iter().filter(|node| long(node)).count() >= old.majority(),
+            // Whoever was in the list before, all but one of them are in this one.
+            None => self.list.nodes.iter().all(long),
+        }
+    }
+
+    /// From now on claims go by the acceptor's list.
+    pub fn settle(&mut self) {
+        self.counted = Some(self.list.clone());
+    }
+}
