@@ -166,11 +166,11 @@ pub struct Local {
     /// A [`Health`] that counts beside `health`: checks whose process has ended, as the kernel has seen and
     /// the agent perhaps not yet. The kernel only adds to it, the agent only takes away.
     pub kernel_health: u32,
-    /// The three fields of an [`Electorate`].
+    pub reserved: u32,
+    /// The three fields of an [`Electorate`], which share a word.
     pub voters: u32,
     pub config_version: u16,
     pub counted_version: u16,
-    pub reserved: u32,
 }
 
 impl Local {

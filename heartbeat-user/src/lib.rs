@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod dataplane;
 pub mod decisions;
+mod electorate;
 pub mod follow;
 pub mod health;
 pub mod helper;

@@ -275,10 +275,10 @@ fn type_information_names_every_field_where_it_is() {
             key_id,
             report,
             kernel_health,
+            reserved,
             voters,
             config_version,
             counted_version,
-            reserved,
         })
     );
     assert_eq!(

@@ -39,7 +39,7 @@ impl Cluster {
     }
 
     /// The nodes whose majority counts, or would if there were one to go by.
-    pub(super) fn voters(&self) -> &Voters {
+    pub fn voters(&self) -> &Voters {
         let membership = &self.membership;
         membership.counted().unwrap_or(membership.list())
     }

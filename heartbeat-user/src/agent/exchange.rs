@@ -42,6 +42,17 @@ struct Peer {
     failing: bool,
 }
 
+impl Peer {
+    fn new(node: NodeId) -> Self {
+        Self {
+            node,
+            asking: false,
+            not_before: Boottime::default(),
+            failing: false,
+        }
+    }
+}
+
 impl Exchange {
     pub(super) fn new(
         config: Arc<Config>,
@@ -49,12 +60,7 @@ impl Exchange {
         rows: PeerRows,
         fetched: UnboundedSender<Fetched>,
     ) -> Self {
-        let peers = config.peers().map(|peer| Peer {
-            node: peer.id,
-            asking: false,
-            not_before: Boottime::default(),
-            failing: false,
-        });
+        let peers = config.peers().map(|peer| Peer::new(peer.id));
         Self {
             peers: peers.collect(),
             config,
@@ -62,6 +68,17 @@ impl Exchange {
             rows,
             fetched,
         }
+    }
+
+    /// Asks the peers of this configuration from now on. What was asked of others meanwhile is not waited for.
+    pub(super) fn reform(&mut self, config: Arc<Config>, rows: PeerRows) {
+        let mut old = std::mem::take(&mut self.peers);
+        let peer = |node| match old.iter().position(|peer| peer.node == node) {
+            Some(at) => old.swap_remove(at),
+            None => Peer::new(node),
+        };
+        self.peers = config.peers().map(|peer| peer.id).map(peer).collect();
+        (self.config, self.rows) = (config, rows);
     }
 
     /// Asks with these keys from now on.

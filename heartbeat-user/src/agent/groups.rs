@@ -84,6 +84,7 @@ impl Groups {
         for (own, group) in self.own.iter_mut().zip(&config.groups) {
             own.resources.resize(group.resources.len(), (None, 0));
         }
+        self.peers.retain(|node, _| config.node(*node).is_some());
         self.config = config;
     }
 

@@ -5,6 +5,7 @@ mod groups;
 mod journal;
 mod lock;
 mod loss;
+mod members;
 mod operate;
 mod parting;
 mod performers;
@@ -26,7 +27,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::time::Boottime;
-use heartbeat_core::{Command, cluster::Intent, group::GroupCommand};
+use heartbeat_core::{Command, cluster::Intent, group::GroupCommand, membership::Membership};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::{
@@ -35,6 +36,7 @@ use crate::{
     config::{Config, Group, key::Keys},
     control::server,
     dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
+    electorate,
     follow::{self, Follower, News},
     health::{Checks, Means, Notice},
     helper, incarnation, privileges,
@@ -99,6 +101,7 @@ fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boott
         .exists()
         .then(Urgency::begin);
     let incarnation = incarnation::next(&config.state_dir())?;
+    let membership = electorate::begin(&config)?;
     let nonce = getrandom::u64().context("could not get a random number from the kernel")?;
     let setup = Setup {
         replace,
@@ -116,6 +119,7 @@ fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boott
         &mut dataplane,
         exits,
         Identity { incarnation, nonce },
+        membership,
         (began, urgency),
     );
     if let Ok(Ending::Parted) = result {
@@ -144,6 +148,7 @@ fn run_loaded(
     dataplane: &mut Dataplane,
     exits: ExitProgram,
     identity: Identity,
+    membership: Membership,
     (began, urgency): (Boottime, Option<Urgency>),
 ) -> Result<Ending> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -195,6 +200,7 @@ fn run_loaded(
         config,
         keys,
         dataplane,
+        membership,
         &inherited,
         identity,
         (directives, told),
@@ -230,7 +236,9 @@ fn run_loaded(
     let reason = {
         let _inside = runtime.enter();
         let (config, keys) = (Arc::clone(config), Arc::clone(keys));
-        reason::Reason::new(config, keys, dataplane, &threads, groups, checks, intent)
+        reason::Reason::new(
+            config, keys, dataplane, &threads, groups, checks, intent, identity,
+        )
     };
     let result = match reason {
         Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads, began)),

@@ -58,7 +58,7 @@ use crate::{
     },
     net::LinkWatch,
     peering::{self, PeerAsked},
-    pulse::{Directive, Directives, GroupStats},
+    pulse::{Directive, Directives, GroupStats, Identity},
 };
 
 pub(super) struct Reason<'a> {
@@ -67,10 +67,12 @@ pub(super) struct Reason<'a> {
     /// The same, with all that the agent had since its start in its place.
     pub(super) config: Arc<Config>,
     pub(super) dataplane: &'a mut Dataplane,
-    local: LocalView,
+    pub(super) identity: Identity,
+    pub(super) local: LocalView,
     pub(super) operator: Arc<Operator>,
-    /// Where the channel between agents finds the keys.
+    /// Where the channel between agents finds the keys, and the peers.
     pub(super) keys: watch::Sender<Arc<Keys>>,
+    pub(super) peers: watch::Sender<Arc<Config>>,
     link_watch: Option<LinkWatch>,
     pub(super) follower: Bell,
     pub(super) view: Shared,
@@ -85,7 +87,7 @@ pub(super) struct Reason<'a> {
     /// What hooks were told of each peer last.
     hooked: HashMap<NodeId, PeerState>,
     pub(super) exchange: Exchange,
-    refusals: Refusals,
+    pub(super) refusals: Refusals,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
     /// What was carried out of what operators decided.
@@ -137,6 +139,7 @@ impl<'a> Reason<'a> {
         groups: Groups,
         (checks, notices): (Checks, UnboundedReceiver<Notice>),
         intent: Intent,
+        identity: Identity,
     ) -> Result<Self> {
         let Threads {
             pulse, conductor, ..
@@ -197,8 +200,10 @@ impl<'a> Reason<'a> {
             .ok();
         Ok(Self {
             file: Arc::clone(&config),
+            peers: watch::Sender::new(Arc::clone(&config)),
             config,
             dataplane,
+            identity,
             local,
             operator,
             keys: watch::Sender::new(keys),
@@ -245,7 +250,7 @@ impl<'a> Reason<'a> {
         tokio::spawn(server::serve(listener, asked_sender));
         let (peers_sender, mut peers_asked) = mpsc::channel(16);
         let keys = self.keys.subscribe();
-        let serving = tokio::spawn(peering::serve(&self.config, keys, peers_sender));
+        let serving = tokio::spawn(peering::serve(self.peers.subscribe(), keys, peers_sender));
         // Well within the time after which peers take this side to be stalled.
         let beat = (self.config.agent_stall / 8)
             .clamp(Duration::from_millis(1), Duration::from_millis(50));
@@ -548,6 +553,9 @@ impl<'a> Reason<'a> {
                 let what = view::lock(&self.view).command(&command);
                 if let Some(what) = what {
                     self.note(at, what);
+                }
+                if let Command::Settled { .. } = command {
+                    self.keep_settled();
                 }
                 if let Command::PeerChanged { node, to, .. } = command {
                     self.peer_hooks(node, to, at, hooks);

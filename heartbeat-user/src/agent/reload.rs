@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    members::Reformed,
     operate::Operator,
     reason::{Applied, Reason},
     view,
@@ -27,6 +28,7 @@ struct Prepared {
     merged: Arc<Config>,
     /// One for the pulse and one for the view.
     guards: [GuardView; 2],
+    reformed: Option<Reformed>,
 }
 
 /// How long hooks that the old configuration started may go on.
@@ -60,7 +62,18 @@ impl Reason<'_> {
                 needs_restart.join(", ")
             );
         }
+        let reforms = changes
+            .iter()
+            .any(|change| matches!(change, Change::Nodes(_)));
+        if reforms {
+            self.may_reform(&new)?;
+        }
         let keys = self.changed_keys(&new)?;
+        if reforms && keys.is_some() {
+            bail!(
+                "both the nodes and the keys changed: put the old key file back, and take one after the other"
+            );
+        }
         if changes.is_empty() && keys.is_none() {
             return Ok("nothing has changed".to_owned());
         }
@@ -68,7 +81,7 @@ impl Reason<'_> {
         // What may fail comes first.
         let prepared = match changes.is_empty() {
             true => None,
-            false => Some(self.prepare(&new)?),
+            false => Some(self.prepare(&new, reforms)?),
         };
         if let Some(keys) = keys {
             done.push(self.rekey(keys)?);
@@ -83,7 +96,7 @@ impl Reason<'_> {
     }
 
     /// Makes ready all that a changed configuration needs, without a change to what goes on.
-    fn prepare(&mut self, new: &Config) -> Result<Prepared> {
+    fn prepare(&mut self, new: &Config, reforms: bool) -> Result<Prepared> {
         let merged = match self.config.merged(new) {
             Ok(merged) => Arc::new(merged),
             Err(what) => bail!("this takes effect only with a restart of the agent: {what}"),
@@ -98,6 +111,8 @@ impl Reason<'_> {
         self.follower.guard(guards, self.dataplane.guard()?);
         Ok(Prepared {
             guards: [self.dataplane.guard()?, self.dataplane.guard()?],
+            // Last: it cannot be taken back.
+            reformed: reforms.then(|| self.reform(&merged)).transpose()?,
             merged,
         })
     }
@@ -107,8 +122,13 @@ impl Reason<'_> {
         let Prepared {
             merged,
             guards: [pulses, views],
+            reformed,
         } = prepared;
-        let replan = Replan::new(&merged, &self.operator.keys, pulses);
+        let reform = reformed.map(|reformed| {
+            self.turn_to(&merged, reformed.rows);
+            reformed.pulses
+        });
+        let replan = Replan::new(&merged, &self.operator.keys, pulses, reform);
         view::lock(&self.view).replan(Arc::clone(&merged), views);
         self.config = Arc::clone(&merged);
         self.operator = Arc::new(Operator {

@@ -26,7 +26,7 @@ use crate::{
     conductor::Told,
     config::{Config, Group, Node, Role, Vip, key::Keys},
     control::protocol::{self, DownTrace, What},
-    dataplane::{Attachment, Dataplane, GuardView, LeaseSlots, PeerRows},
+    dataplane::{Attachment, Dataplane, GuardView, LeaseSlots, LocalView, PeerRows},
     follow::News,
     load::late::Host,
     pulse::PulseStats,
@@ -40,6 +40,7 @@ pub(super) struct View {
     digests: Vec<u32>,
     stats: Arc<PulseStats>,
     rows: PeerRows,
+    local: LocalView,
     slots: LeaseSlots,
     guard: GuardView,
     started: Boottime,
@@ -72,6 +73,16 @@ struct PeerView {
     links: Vec<LinkState>,
 }
 
+impl PeerView {
+    fn new(node: NodeId, links: usize) -> Self {
+        Self {
+            node,
+            state: PeerState::default(),
+            links: vec![LinkState::default(); links],
+        }
+    }
+}
+
 /// How heartbeats are taken on an interface, and what is wrong there.
 #[derive(Clone, Debug, Default)]
 struct InterfaceView {
@@ -102,11 +113,7 @@ impl View {
     ) -> anyhow::Result<Self> {
         groups.rekey(described(&keys));
         let links = config.links.len();
-        let peers = config.peers().map(|peer| PeerView {
-            node: peer.id,
-            state: PeerState::default(),
-            links: vec![LinkState::default(); links],
-        });
+        let peers = config.peers().map(|peer| PeerView::new(peer.id, links));
         let inherited = dataplane.inherited();
         let vips = (0..config.vips.len()).map(|index| VipView {
             held: inherited.get(index).is_some_and(Option::is_some),
@@ -131,6 +138,7 @@ impl View {
             config,
             stats,
             rows: dataplane.peer_rows()?,
+            local: dataplane.local()?,
             slots: dataplane.slots()?,
             guard: dataplane.guard()?,
             started: clock::now(),
@@ -149,6 +157,18 @@ impl View {
         self.groups.replan(Arc::clone(&config));
         self.guard = guard;
         self.config = config;
+    }
+
+    /// Peers have come or gone; `config` has them, and `rows` their rows.
+    pub(super) fn reform(&mut self, config: &Config, rows: PeerRows) {
+        let mut old = std::mem::take(&mut self.peers);
+        let peer = |node| match old.iter().position(|peer| peer.node == node) {
+            Some(at) => old.swap_remove(at),
+            None => PeerView::new(node, config.links.len()),
+        };
+        self.peers = config.peers().map(|peer| peer.id).map(peer).collect();
+        self.losses = Losses::default();
+        self.rows = rows;
     }
 
     /// The keys have changed. Returns which there are.
@@ -207,7 +227,18 @@ impl View {
         self.vitals.looked(host, missed);
     }
 
-    fn latest(&self, peer: usize) -> PeerRow {
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether a peer's kernel answers, as far as is known.
+    pub(super) fn lives(&self, node: NodeId) -> bool {
+        let peer = self.peers.iter().find(|peer| peer.node == node);
+        peer.is_some_and(|peer| peer.state.is_alive())
+    }
+
+    /// What peer number `peer` said last.
+    pub(super) fn latest(&self, peer: usize) -> PeerRow {
         self.rows.latest(peer, self.config.links.len())
     }
 
@@ -302,6 +333,7 @@ impl View {
                 self.state = state;
                 None
             }
+            Command::Settled { version } => Some(What::ConfigVersion { version }),
             Command::Group { group, command } => Some(self.group_command(group, command)),
         }
     }
@@ -402,7 +434,7 @@ impl View {
         let config = &self.config;
         let now = clock::now();
         let counters = dataplane.counters()?;
-        let configured = config.nodes.len();
+        let voters = self.stats.voters.load(Relaxed) as usize;
         Ok(protocol::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: config.cluster.clone(),
@@ -418,9 +450,12 @@ impl View {
             quorum: protocol::Quorum {
                 quorate: self.quorate,
                 alive: self.stats.alive.load(Relaxed) as usize,
-                needed: configured / 2 + 1,
-                configured,
+                needed: voters / 2 + 1,
+                configured: voters,
             },
+            config_version: config.version,
+            counted_version: Some(self.local.read().counted_version)
+                .filter(|version| *version != 0),
             pulse: self.pulse(now),
             load: self.vitals.show_load(),
             health: self.vitals.show_checks(now),
@@ -522,6 +557,12 @@ impl View {
             state: state.to_owned(),
             agent: agent.name().to_owned(),
             config,
+            config_version: match peer {
+                None => Some(self.config.version),
+                Some(peer) => {
+                    Some(self.latest(peer).config_version).filter(|version| *version != 0)
+                }
+            },
             key: keys.and_then(|(_, seals)| seals),
             same_keys: keys.map(|(mark, _)| mark == self.keys.mark()),
             groups,
@@ -632,7 +673,7 @@ impl View {
         } else {
             slot.live_owner(now)
         };
-        let of = self.config.nodes.len();
+        let of = self.stats.voters.load(Relaxed) as usize;
         let votes = protocol::Votes {
             granted: stats.map_or(0, |stats| stats.votes.load(Relaxed) as usize),
             needed: of / 2 + 1,

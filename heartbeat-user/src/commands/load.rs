@@ -147,6 +147,7 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
         guards: Vec::new(),
         replace: false,
         groups: Vec::new(),
+        electorate: Default::default(),
     })
 }
 

@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use heartbeat_common::{
     maps::MAX_PEERS,
-    wire::{ClusterId, DEFAULT_PORT, LinkId, NodeId},
+    wire::{ClusterId, DEFAULT_PORT, Electorate, LinkId, NodeId},
 };
+use heartbeat_core::membership::Voters;
 
 use super::load;
 use crate::{
@@ -47,6 +48,9 @@ pub struct Witness {
     /// The cluster's `max_lease`: grants no longer lease, and does not vote for so long after loading
     #[arg(long, value_name = "DURATION", default_value_t = Show(DEFAULT_MAX_LEASE), value_parser = max_lease)]
     max_lease: Show,
+    /// The cluster's `config_version`: the peers, with this witness, are all nodes of that list
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    config_version: u16,
     /// How to attach
     #[arg(long, value_enum, default_value_t)]
     mode: XdpMode,
@@ -170,7 +174,20 @@ impl Witness {
     fn setup(&self, keys: &key::Keys, address: IpAddr) -> Setup {
         let link = LinkId(0);
         let peers = self.peer.iter();
+        let voters = Voters {
+            version: self.config_version,
+            nodes: peers
+                .clone()
+                .map(|(node, _)| *node)
+                .chain([NodeId(self.id)])
+                .collect(),
+        };
         Setup {
+            electorate: Electorate {
+                version: voters.version,
+                counted: 0,
+                voters: voters.digest(),
+            },
             instance: self.instance.clone(),
             cluster: self
                 .cluster_id

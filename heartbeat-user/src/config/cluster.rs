@@ -24,6 +24,7 @@ pub(super) struct Cluster {
     pub(super) instance: String,
     pub(super) key: PathBuf,
     pub(super) port: u16,
+    pub(super) version: u16,
     pub(super) timing: Timing,
     pub(super) auto_failback: bool,
     pub(super) maintenance: bool,
@@ -31,8 +32,9 @@ pub(super) struct Cluster {
 
 pub(super) fn read(top: &Section<'_>) -> Option<Cluster> {
     use fields::{
-        AGENT_STALL, AUTO_FAILBACK, CLUSTER, CLUSTER_ID, CLUSTER_NAME, CLUSTER_NODE, DRIFT,
-        INSTANCE, INTERVAL, KEY, LEASE, MAINTENANCE, MAX_LEASE, PORT, TIMEOUT,
+        AGENT_STALL, AUTO_FAILBACK, CLUSTER, CLUSTER_ID, CLUSTER_NAME, CLUSTER_NODE,
+        CONFIG_VERSION, DRIFT, INSTANCE, INTERVAL, KEY, LEASE, MAINTENANCE, MAX_LEASE, PORT,
+        TIMEOUT,
     };
     if !top.has(&CLUSTER) {
         top.missing(&CLUSTER);
@@ -44,6 +46,7 @@ pub(super) fn read(top: &Section<'_>) -> Option<Cluster> {
         INSTANCE,
         KEY,
         PORT,
+        CONFIG_VERSION,
         INTERVAL,
         TIMEOUT,
         AGENT_STALL,
@@ -74,6 +77,9 @@ pub(super) fn read(top: &Section<'_>) -> Option<Cluster> {
             .map_or(DEFAULT_PORT, |port| {
                 u16::try_from(port.value).unwrap_or(DEFAULT_PORT)
             }),
+        version: section
+            .number(&CONFIG_VERSION, 1..=u32::from(u16::MAX))
+            .map_or(1, |version| u16::try_from(version.value).unwrap_or(1)),
         timing: timing::read(&section),
         auto_failback: section
             .boolean(&AUTO_FAILBACK)

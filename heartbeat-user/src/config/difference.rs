@@ -13,6 +13,8 @@ use super::{
 pub enum Change {
     /// A setting that takes effect only with a restart, by its name in the file.
     Restart(String),
+    /// Nodes came or went, or the number of their list did.
+    Nodes(NodesChange),
     AutoFailback,
     /// Of the cluster; a group's own is among its settings.
     Maintenance,
@@ -32,6 +34,16 @@ pub enum Change {
     GroupRemoved(String),
     GroupAdded(String),
     GroupChanged(GroupChange),
+}
+
+/// How the list of nodes differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodesChange {
+    /// By their names, as those that were added.
+    pub removed: Vec<String>,
+    pub added: Vec<String>,
+    /// The number of the new list.
+    pub version: u16,
 }
 
 /// What is different in a group that is in both configurations. Something is.
@@ -66,7 +78,8 @@ impl Config {
             .map(|((name, _), _)| name.to_owned())
             .chain(links(self, new))
             .chain(nodes(self, new))
-            .map(Change::Restart);
+            .map(Change::Restart)
+            .chain(list(self, new).map(Change::Nodes));
         let others = [
             (
                 self.auto_failback != new.auto_failback,
@@ -132,16 +145,26 @@ fn nodes(old: &Config, new: &Config) -> Vec<String> {
     };
     let both = matched.both.iter();
     let changed = both.filter(|(old, new)| rest(old) != rest(new));
-    let one_sided = matched.removed.iter().chain(&matched.added);
-    let mut names: Vec<_> = one_sided
-        .copied()
-        .chain(changed.map(|(_, new)| *new))
-        .map(|node| format!("[[node]] \"{}\"", node.name))
+    let mut names: Vec<_> = changed
+        .map(|(_, new)| format!("[[node]] \"{}\"", new.name))
         .collect();
     if matched.reordered {
         names.push("the order of [[node]]s".to_owned());
     }
     names
+}
+
+/// Which nodes came or went.
+fn list(old: &Config, new: &Config) -> Option<NodesChange> {
+    let matched = Matched::new(&old.nodes, &new.nodes, |node: &Node| &node.name);
+    let names = |nodes: &[&Node]| nodes.iter().map(|node| node.name.clone()).collect();
+    let change = NodesChange {
+        removed: names(&matched.removed),
+        added: names(&matched.added),
+        version: new.version,
+    };
+    let same = change.removed.is_empty() && change.added.is_empty() && old.version == new.version;
+    (!same).then_some(change)
 }
 
 /// Of nodes that are in both configurations.
@@ -290,6 +313,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Restart(setting) => write!(f, "{setting} changed, which needs a restart"),
+            Self::Nodes(change) => change.fmt(f),
             Self::AutoFailback => f.write_str("auto_failback changed"),
             Self::Maintenance => f.write_str("maintenance changed"),
             Self::Hooks => f.write_str("hooks changed"),
@@ -303,6 +327,20 @@ impl fmt::Display for Change {
             Self::GroupAdded(name) => write!(f, "group {name} added"),
             Self::GroupChanged(change) => change.fmt(f),
         }
+    }
+}
+
+impl fmt::Display for NodesChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let removed = self
+            .removed
+            .iter()
+            .map(|name| format!("node {name} removed, "));
+        let added = self.added.iter().map(|name| format!("node {name} added, "));
+        removed
+            .chain(added)
+            .try_for_each(|part| f.write_str(&part))?;
+        write!(f, "config_version {}", self.version)
     }
 }
 

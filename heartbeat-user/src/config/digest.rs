@@ -79,10 +79,11 @@ impl Config {
         ]
         .map(|time| time.as_nanos());
         format!(
-            "cluster {:?} {} {} {times:?} {} {} {} {}",
+            "cluster {:?} {} {} {} {times:?} {} {} {} {}",
             self.cluster,
             self.cluster_id.0,
             self.port,
+            self.version,
             self.drift_ppm,
             self.auto_failback,
             self.maintenance,

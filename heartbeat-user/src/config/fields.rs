@@ -29,6 +29,10 @@ pub(super) const CLUSTER_NODE: Field = Field::new("node", r#"node = "a""#);
 pub(super) const INSTANCE: Field = Field::new("instance", r#"instance = "default""#);
 pub(super) const KEY: Field = Field::new("key", r#"key = "/etc/heartbeat/key""#);
 pub(super) const PORT: Field = Field::new("port", "port = 694");
+pub(super) const CONFIG_VERSION: Field = Field::new(
+    "config_version",
+    "config_version = 2: one more than before the [[node]]s changed",
+);
 pub(super) const INTERVAL: Field = Field::new(
     "interval",
     r#"interval = "10ms": a number with its unit, in quotes"#,

@@ -39,7 +39,7 @@ mod values;
 mod vitals;
 
 pub use cluster::DEFAULT_INSTANCE;
-pub use difference::{Change, GroupChange, ResourceChange};
+pub use difference::{Change, GroupChange, NodesChange, ResourceChange};
 pub use groups::MAX_GROUPS;
 pub use hook::{Hook, HookEvent};
 pub use report::{ConfigError, Problem};

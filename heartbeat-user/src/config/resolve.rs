@@ -69,6 +69,7 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
         instance: cluster.instance,
         key: cluster.key,
         port: cluster.port,
+        version: cluster.version,
         interval: cluster.timing.interval,
         timeout: cluster.timing.timeout,
         agent_stall: cluster.timing.agent_stall,

@@ -34,6 +34,8 @@ pub struct Config {
     pub key: PathBuf,
     /// UDP port of heartbeats.
     pub port: u16,
+    /// Number of the list of nodes, from 1: one more with each change of it.
+    pub version: u16,
     /// From one probe to the next.
     pub interval: Duration,
     /// Silence after which a link is down.

@@ -166,6 +166,10 @@ impl fmt::Display for What {
                 "node {node}: link {link}: dropped {bad_macs} heartbeats with a wrong tag and {unknown_keys} under an \
                  unknown key, the last from {from}: do the keys differ, or is somebody forging them?"
             ),
+            Self::ConfigVersion { version } => write!(
+                f,
+                "config_version {version} is in force: leases are claimed by a majority of its nodes"
+            ),
             Self::Keys(keys) => write!(f, "the cluster's keys changed: {keys}"),
             Self::VipError { vip, message } => write!(f, "vip {vip}: {message}"),
             Self::Hook {

@@ -125,6 +125,12 @@ pub struct Status {
     /// What all nodes should have the same of this node's configuration, as a number.
     #[serde(default)]
     pub config: u32,
+    /// Number of the list of nodes that this node's acceptor goes by.
+    #[serde(default)]
+    pub config_version: u16,
+    /// The same of the list by whose majority it claims leases; absent while it must claim none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_version: Option<u16>,
     /// The cluster's keys as this agent has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<Keys>,
@@ -155,6 +161,7 @@ pub struct Quorum {
     pub alive: usize,
     /// Nodes that make a majority.
     pub needed: usize,
+    /// Nodes whose majority it is.
     pub configured: usize,
 }
 
@@ -239,6 +246,9 @@ pub struct Node {
     /// That of its configuration; 0 if its agent never said.
     #[serde(default)]
     pub config: u32,
+    /// Number of the list of nodes that it goes by; absent if it never answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_version: Option<u16>,
     /// Id of the key that it seals with; absent where no agent says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<u8>,
@@ -627,6 +637,10 @@ pub enum What {
         bad_macs: u64,
         unknown_keys: u64,
         from: String,
+    },
+    /// Leases are claimed by a majority of the list of nodes with this number from now on.
+    ConfigVersion {
+        version: u16,
     },
     /// This node has other keys, or seals with another.
     Keys(Keys),

@@ -129,6 +129,12 @@ impl OwnVote {
         self.frame[self.payload + offset::KEY_ID] = id;
     }
 
+    /// Claims by the majority of the list with this number from now on.
+    pub fn claim_by(&mut self, version: u16) {
+        self.frame[self.payload + offset::COUNTED_VERSION..][..2]
+            .copy_from_slice(&version.to_be_bytes());
+    }
+
     /// Asks for `entries`, at most [`MAX_LEASES`], at `now`. The votes go into `event`.
     pub fn ask(
         &mut self,

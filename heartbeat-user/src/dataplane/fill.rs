@@ -9,10 +9,10 @@ use heartbeat_common::{
     maps::{self, Address, GuardRow, Key, Local, MAX_KEYS, MAX_SERVED, MAX_VIPS, PeerSlot},
     siphash::SipKey,
     time::Boottime,
-    wire::GroupId,
+    wire::{Electorate, GroupId},
 };
 
-use super::{Heritage, Setup, SetupGuard};
+use super::{Heritage, Setup, SetupGuard, places};
 use crate::{clock, config::key};
 
 /// Returns when the acceptor begins to vote. `indices` are those of the links' interfaces, `guarded` those of the guards';
@@ -22,6 +22,7 @@ pub(super) fn fill(
     setup: &Setup,
     heritage: Option<&Heritage>,
     object: u64,
+    places: &[u32],
     indices: &[Option<u32>],
     guarded: &[Option<u32>],
 ) -> Result<Boottime> {
@@ -34,7 +35,7 @@ pub(super) fn fill(
         };
         links.insert(Address::from(link.address), value, 0)?;
     }
-    fill_allow(ebpf, setup)?;
+    places::allow(ebpf, setup, places)?;
     fill_guards(ebpf, setup, heritage, guarded)?;
     fill_groups(ebpf, setup, heritage)?;
     fill_local(ebpf, setup, heritage)?;
@@ -107,7 +108,16 @@ pub(super) fn abstain(ebpf: &mut Ebpf, setup: &Setup) -> Result<Boottime> {
 fn fill_local(ebpf: &mut Ebpf, setup: &Setup, heritage: Option<&Heritage>) -> Result<()> {
     let mut local: Array<_, Local> = map(ebpf, "local")?.try_into()?;
     let left = heritage.map_or_else(|| silent(setup), |heritage| heritage.local);
-    local.set(0, Local { nonce: 0, ..left }, 0)?;
+    let Electorate {
+        version, voters, ..
+    } = setup.electorate;
+    let left = Local {
+        nonce: 0,
+        config_version: version,
+        voters,
+        ..left
+    };
+    local.set(0, left, 0)?;
     Ok(())
 }
 
@@ -115,19 +125,13 @@ fn fill_local(ebpf: &mut Ebpf, setup: &Setup, heritage: Option<&Heritage>) -> Re
 pub(super) fn silent(setup: &Setup) -> Local {
     Local {
         config_generation: key::mark(&setup.keys),
+        config_version: setup.electorate.version,
+        voters: setup.electorate.voters,
         ..Local::default()
     }
 }
 
-fn fill_allow(ebpf: &mut Ebpf, setup: &Setup) -> Result<()> {
-    let mut allow: HashMap<_, Address, PeerSlot> = map(ebpf, "allow")?.try_into()?;
-    for (address, slot) in allowed(setup)? {
-        allow.insert(address, slot, 0)?;
-    }
-    Ok(())
-}
-
-/// Whose probes are answered, each with its row.
+/// Whose probes are answered, each with the number of its row.
 pub(super) fn allowed(setup: &Setup) -> Result<Vec<(Address, PeerSlot)>> {
     let own = setup
         .links
@@ -264,7 +268,7 @@ fn nanos(duration: std::time::Duration) -> Result<u64> {
     u64::try_from(duration.as_nanos()).context("a duration is too long for the kernel")
 }
 
-fn map<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
+pub(super) fn map<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
     ebpf.map_mut(name)
         .with_context(|| format!("the object has no map `{name}`"))
 }

@@ -14,7 +14,7 @@ use heartbeat_common::{
     wire::GroupId,
 };
 
-use super::{Pins, Setup, SetupGuard, SetupLink, fill, programs};
+use super::{Pins, Setup, SetupGuard, SetupLink, places, programs};
 use crate::clock;
 
 /// The rows of the guard that an earlier run left at `pins`; none if there is none, or one that this
@@ -53,7 +53,7 @@ pub(super) struct Heritage {
     pub(super) votes_from: u64,
     /// What the agent said of itself last.
     pub(super) local: Local,
-    /// Whether the programs can stay: they are of the same object, for the same peers and links.
+    /// Whether the programs can stay: they are of the same object, and have room for these peers and links.
     pub(super) programs: bool,
     /// The guard's rows that are in use, each with its number.
     pub(super) guards: Vec<(u32, GuardRow)>,
@@ -124,7 +124,7 @@ impl Heritage {
     }
 }
 
-/// Whether programs and their maps are all there, and the maps have place for the same peers and links.
+/// Whether programs and their maps are all there, and the maps have place for these peers and the same links.
 fn is_same(pins: &Pins, setup: &Setup) -> Result<bool> {
     let programs = programs::NAMES.map(programs::pin);
     let pinned = programs
@@ -137,15 +137,10 @@ fn is_same(pins: &Pins, setup: &Setup) -> Result<bool> {
     }
     let rows = pins.map("peers")?.info()?.max_entries();
     let allow: HashMap<_, Address, PeerSlot> = hash(pins, "allow")?;
-    let wanted = fill::allowed(setup)?;
-    let same = |(address, slot): &(Address, PeerSlot)| allow.get(address, 0).ok() == Some(*slot);
+    let room = places::assign(setup, &places::read(&allow)?, rows as usize)?.is_some();
     let links: HashMap<_, Address, Link> = hash(pins, "links")?;
     let link = |link: &SetupLink| links.get(&link.address.into(), 0).is_ok();
-    Ok(rows as usize == setup.rows()
-        && allow.keys().count() == wanted.len()
-        && wanted.iter().all(same)
-        && links.keys().count() == setup.links.len()
-        && setup.links.iter().all(link))
+    Ok(room && links.keys().count() == setup.links.len() && setup.links.iter().all(link))
 }
 
 fn hash<K: Pod, V: Pod>(pins: &Pins, name: &str) -> Result<HashMap<MapData, K, V>> {

@@ -16,25 +16,26 @@ mod object;
 mod occupant;
 mod pidfd;
 pub mod pins;
+mod places;
 mod present;
 mod programs;
 mod setup;
 mod view;
 mod xdp;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
 };
 use heartbeat_common::{
-    maps::{Address, GuardRow},
+    maps::{Address, GuardRow, PeerSlot},
     siphash::SipKey,
     time::Boottime,
     verdict::Verdict,
-    wire::{GroupId, Incarnation},
+    wire::{GroupId, Incarnation, LinkId, NodeId},
 };
 
 pub use acceptor::{LeaseSlots, OwnVote};
@@ -64,6 +65,8 @@ pub struct Dataplane {
     inherited: Vec<Option<Boottime>>,
     inherited_groups: Vec<Option<Boottime>>,
     votes_from: Boottime,
+    /// Of each row of a peer its place in the map.
+    places: Vec<u32>,
     verified: bool,
     persistent: bool,
     /// Last: the pins are ours until they are gone.
@@ -88,6 +91,15 @@ impl Dataplane {
         kernel::tell_what_it_lacks();
         let object = programs::fingerprint(object::object()?);
         let heritage = Heritage::read(&pins, &setup, object);
+        let gone_by = heritage
+            .as_ref()
+            .map_or(0, |heritage| heritage.local.config_version);
+        ensure!(
+            gone_by <= setup.electorate.version,
+            "this host votes by config_version {gone_by} already, and must not go back to {}\n  give the cluster's \
+             present one, with all of its nodes",
+            setup.electorate.version
+        );
         let inherited: Vec<_> = setup
             .guards
             .iter()
@@ -123,6 +135,7 @@ impl Dataplane {
             inherited,
             inherited_groups,
             votes_from: Boottime::default(),
+            places: Vec::new(),
             verified: !same,
             persistent: false,
             _claim: claim,
@@ -153,7 +166,8 @@ impl Dataplane {
         let Self {
             ebpf, setup, pins, ..
         } = self;
-        self.votes_from = fill::fill(ebpf, setup, heritage, object, links, guarded)?;
+        self.places = place(ebpf, setup)?;
+        self.votes_from = fill::fill(ebpf, setup, heritage, object, &self.places, links, guarded)?;
         if self.verified {
             programs::load(ebpf, pins)?;
         } else {
@@ -299,11 +313,31 @@ impl Dataplane {
 
     /// Can be called any number of times: each is a mapping of its own.
     pub fn peer_rows(&self) -> Result<PeerRows> {
-        PeerRows::map(self.array("peers")?.fd(), self.setup.rows())
+        let map = self.array("peers")?;
+        PeerRows::map(map.fd(), rows_of(map)?, self.places.clone())
     }
 
     fn peer_rows_to_forget(&self) -> Result<PeerRows> {
-        PeerRows::map_writable(self.array("peers")?.fd(), self.setup.rows())
+        let map = self.array("peers")?;
+        PeerRows::map_writable(map.fd(), rows_of(map)?, self.places.clone())
+    }
+
+    /// Whether there is room for these peers, in the order of their rows.
+    pub fn has_room(&self, peers: &[(NodeId, LinkId, IpAddr)]) -> Result<()> {
+        let capacity = rows_of(self.array("peers")?)?;
+        let mut setup = self.setup.clone();
+        setup.peers = peers.to_vec();
+        let there = self.ebpf.map("allow").context("the map `allow` is gone")?;
+        places::fit(&setup, &places::read(&there.try_into()?)?, capacity).map(drop)
+    }
+
+    /// Answers these peers from now on, and no others; rows of those that were there stay what they are. What was mapped
+    /// before has them by their old numbers.
+    pub fn reform(&mut self, peers: Vec<(NodeId, LinkId, IpAddr)>) -> Result<()> {
+        self.has_room(&peers)?;
+        self.setup.peers = peers;
+        self.places = place(&mut self.ebpf, &self.setup)?;
+        places::allow(&mut self.ebpf, &self.setup, &self.places)
     }
 
     pub fn local(&self) -> Result<LocalView> {
@@ -435,9 +469,24 @@ fn guard_interface(
     Ok(())
 }
 
+/// How many rows an array has.
+fn rows_of(map: &MapData) -> Result<usize> {
+    Ok(map.info()?.max_entries() as usize)
+}
+
+/// Where the peers' rows are to be, beside what the maps have.
+fn place(ebpf: &mut Ebpf, setup: &Setup) -> Result<Vec<u32>> {
+    let capacity = match fill::map(ebpf, "peers")? {
+        Map::Array(map) => rows_of(map)?,
+        _ => anyhow::bail!("`peers` is no array map"),
+    };
+    let there: HashMap<_, Address, PeerSlot> = fill::map(ebpf, "allow")?.try_into()?;
+    places::fit(setup, &places::read(&there)?, capacity)
+}
+
 /// Makes the maps, but for those that are kept and found pinned; `same` are all of the programs' own.
 fn open(setup: &Setup, pins: &Pins, same: bool) -> Result<Ebpf> {
-    let entries = u32::try_from(setup.rows()).context("too many peers")?;
+    let entries = u32::try_from(places::capacity(setup)).context("too many peers")?;
     let mut loader = EbpfLoader::new();
     loader
         .map_max_entries("peers", entries)

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use heartbeat_common::{
     maps::MAX_VIPS,
     siphash::SipKey,
-    wire::{ClusterId, GroupId, LinkId, NodeId},
+    wire::{ClusterId, Electorate, GroupId, LinkId, NodeId},
 };
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     net::IpPrefix,
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     pub instance: String,
     pub cluster: ClusterId,
@@ -32,6 +32,8 @@ pub struct Setup {
     pub replace: bool,
     /// The groups that this node may serve, in their places.
     pub groups: Vec<GroupId>,
+    /// What this node's acceptor goes by.
+    pub electorate: Electorate,
 }
 
 #[derive(Clone, Debug)]
@@ -62,10 +64,6 @@ impl SetupGuard {
 
 impl Setup {
     pub fn new(config: &Config, keys: &Keys) -> Self {
-        let peers = config.peers().flat_map(|peer| {
-            let links = config.links.iter().zip(&peer.addresses);
-            links.map(|(link, address)| (peer.id, link.id, *address))
-        });
         let links = config.local_links().map(|link| SetupLink {
             id: link.id,
             interface: link.interface.to_owned(),
@@ -82,7 +80,7 @@ impl Setup {
             max_lease: config.max_lease,
             keys: keys.all.clone(),
             links: links.collect(),
-            peers: peers.collect(),
+            peers: Self::peers(config),
             guards: guards.take(MAX_VIPS).collect(),
             replace: false,
             groups: config
@@ -90,7 +88,22 @@ impl Setup {
                 .iter()
                 .map(|group| group.id)
                 .collect(),
+            electorate: Electorate {
+                version: config.version,
+                // Nobody claims a lease before an agent does.
+                counted: 0,
+                voters: config.voters().digest(),
+            },
         }
+    }
+
+    /// Peer, link and address of each row.
+    pub(crate) fn peers(config: &Config) -> Vec<(NodeId, LinkId, IpAddr)> {
+        let peers = config.peers().flat_map(|peer| {
+            let links = config.links.iter().zip(&peer.addresses);
+            links.map(|(link, address)| (peer.id, link.id, *address))
+        });
+        peers.collect()
     }
 
     /// Rows of the `peers` map: one for each peer and link, and the last for this node itself.

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use heartbeat_common::{
     maps::{GUARD_ROWS, GuardRow, Local, MAX_VIPS, PeerRow},
     time::Boottime,
-    wire::{Health, Incarnation, NodeState},
+    wire::{Electorate, Health, Incarnation, NodeState},
 };
 use heartbeat_core::Rows;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -58,29 +58,49 @@ impl Drop for Words {
     }
 }
 
-/// The `peers` map, read-only.
+/// The `peers` map, read-only. Its rows are numbered from 0 in the order of the configuration, wherever they are.
 #[derive(Debug)]
 pub struct PeerRows {
     words: Words,
-    rows: usize,
+    /// Of each row its place in the map.
+    places: Vec<u32>,
 }
 
 const ROW_WORDS: usize = size_of::<PeerRow>() / size_of::<u64>();
 const LOCAL_WORDS: usize = size_of::<Local>() / size_of::<u64>();
 
 impl PeerRows {
-    pub(super) fn map(fd: impl AsFd, rows: usize) -> Result<Self> {
-        Self::map_with(fd, rows, ProtFlags::PROT_READ)
+    /// `rows` is how many the map has.
+    pub(super) fn map(fd: impl AsFd, rows: usize, places: Vec<u32>) -> Result<Self> {
+        Self::map_with(fd, rows, places, ProtFlags::PROT_READ)
     }
 
     /// To be changed before any reply is waited for.
-    pub(super) fn map_writable(fd: impl AsFd, rows: usize) -> Result<Self> {
-        Self::map_with(fd, rows, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
+    pub(super) fn map_writable(fd: impl AsFd, rows: usize, places: Vec<u32>) -> Result<Self> {
+        Self::map_with(
+            fd,
+            rows,
+            places,
+            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+        )
     }
 
-    fn map_with(fd: impl AsFd, rows: usize, protection: ProtFlags) -> Result<Self> {
+    fn map_with(
+        fd: impl AsFd,
+        rows: usize,
+        places: Vec<u32>,
+        protection: ProtFlags,
+    ) -> Result<Self> {
         let words = Words::map(fd, rows * size_of::<PeerRow>(), protection)?;
-        Ok(Self { words, rows })
+        Ok(Self { words, places })
+    }
+
+    /// The number of the row at `place`, where there is one.
+    pub fn number_at(&self, place: u32) -> Option<usize> {
+        // Where nobody ever came or went, that is its place.
+        let same = |number: &usize| self.places.get(*number) == Some(&place);
+        let search = || self.places.iter().position(|other| *other == place);
+        Some(place as usize).filter(same).or_else(search)
     }
 
     /// Forgets what an earlier agent asked and was answered: the next one counts its probes from the
@@ -99,11 +119,11 @@ impl PeerRows {
     }
 
     pub fn len(&self) -> usize {
-        self.rows
+        self.places.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.rows == 0
+        self.places.is_empty()
     }
 
     /// What peer number `peer` said last, on whichever of its `links`.
@@ -120,7 +140,8 @@ impl Rows for PeerRows {
     /// # Panics
     /// If there is no such row.
     fn row(&self, index: usize) -> PeerRow {
-        let from = &self.words.get()[index * ROW_WORDS..][..ROW_WORDS];
+        let place = self.places[index] as usize;
+        let from = &self.words.get()[place * ROW_WORDS..][..ROW_WORDS];
         // The kernel writes `last_reply_seq` last. Read twice, it says whether the copy is of one
         // reply; a reader that is always overtaken gets what is there.
         const SEQUENCE: usize = std::mem::offset_of!(PeerRow, last_reply_seq) / size_of::<u64>();
@@ -230,9 +251,13 @@ impl LocalView {
         nonce: u64,
         key_id: u8,
         config_generation: u32,
+        electorate: Electorate,
         now: Boottime,
     ) {
         self.write(&Local {
+            voters: electorate.voters,
+            config_version: electorate.version,
+            counted_version: electorate.counted,
             incarnation: incarnation.0,
             nonce,
             config_generation,
@@ -329,6 +354,15 @@ impl LocalView {
         self.store_word(&local, std::mem::offset_of!(Local, config_generation));
     }
 
+    /// Whose votes this node goes by. Only the pulse may call this.
+    pub fn set_electorate(&self, electorate: Electorate) {
+        let mut local = self.read();
+        local.voters = electorate.voters;
+        local.config_version = electorate.version;
+        local.counted_version = electorate.counted;
+        self.store_word(&local, std::mem::offset_of!(Local, voters));
+    }
+
     /// The load per mille.
     pub fn set_load(&self, load: u16) {
         let mut local = self.read();
@@ -378,7 +412,19 @@ mod tests {
     #[test]
     fn what_the_agent_says_of_its_health_leaves_all_else_as_it_is() {
         let local = LocalView::map(memory()).unwrap();
-        local.introduce(Incarnation(7), 8, 9, 10, Boottime::from_nanos(11));
+        let electorate = Electorate {
+            version: 3,
+            counted: 2,
+            voters: 12,
+        };
+        local.introduce(
+            Incarnation(7),
+            8,
+            9,
+            10,
+            electorate,
+            Boottime::from_nanos(11),
+        );
         let before = local.read();
         let health = Health::of(2, true);
         local.set_health(health, Health::default());

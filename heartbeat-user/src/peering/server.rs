@@ -5,7 +5,7 @@
 //! nor keep the others out by saying nothing.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     io,
     net::{IpAddr, SocketAddr},
     sync::{
@@ -31,7 +31,7 @@ use super::{
     keys::{ChannelKey, ChannelKeys},
     socket,
 };
-use crate::config::{Config, key::Keys};
+use crate::config::{Config, Node, key::Keys};
 
 /// How long a peer may take to ask, and again to take the answer.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(2);
@@ -45,8 +45,6 @@ struct LinkEnd {
     id: LinkId,
     interface: String,
     address: SocketAddr,
-    /// The peers by their addresses on this link.
-    peers: HashMap<IpAddr, Peer>,
 }
 
 #[derive(Clone)]
@@ -60,6 +58,8 @@ struct Peer {
 struct Server {
     cluster: ClusterId,
     local: NodeId,
+    /// As it is now.
+    config: watch::Receiver<Arc<Config>>,
     /// As they are now.
     keys: watch::Receiver<Arc<Keys>>,
     asked: mpsc::Sender<PeerAsked>,
@@ -70,16 +70,18 @@ struct Server {
 type Accepted = (TcpStream, Peer);
 
 /// Answers the peers on all links, until the future is dropped. What they ask goes to `asked`. A connection goes by
-/// the keys as they are when it begins.
+/// the peers and the keys as they are when it begins.
 pub fn serve(
-    config: &Config,
+    config: watch::Receiver<Arc<Config>>,
     keys: watch::Receiver<Arc<Keys>>,
     asked: mpsc::Sender<PeerAsked>,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let links: Vec<LinkEnd> = link_ends(config).collect();
+    let now = Arc::clone(&config.borrow());
+    let links: Vec<LinkEnd> = link_ends(&now).collect();
     let server = Arc::new(Server {
-        cluster: config.cluster_id,
-        local: config.local().id,
+        cluster: now.cluster_id,
+        local: now.local().id,
+        config,
         keys,
         asked,
         complaints: Complaints::default(),
@@ -107,21 +109,20 @@ pub fn serve(
 }
 
 fn link_ends(config: &Config) -> impl Iterator<Item = LinkEnd> {
-    config.local_links().map(|link| {
-        let peers = config.peers().filter_map(|node| {
-            let address = node.addresses.get(usize::from(link.id.0))?;
-            let peer = Peer {
-                id: node.id,
-                name: node.name.clone(),
-            };
-            Some((*address, peer))
-        });
-        LinkEnd {
-            id: link.id,
-            interface: link.interface.to_owned(),
-            address: SocketAddr::new(link.address, config.port),
-            peers: peers.collect(),
-        }
+    config.local_links().map(|link| LinkEnd {
+        id: link.id,
+        interface: link.interface.to_owned(),
+        address: SocketAddr::new(link.address, config.port),
+    })
+}
+
+/// The peer with this address on a link.
+fn peer_at(config: &Config, link: LinkId, address: IpAddr) -> Option<Peer> {
+    let has = |node: &&Node| node.addresses.get(usize::from(link.0)) == Some(&address);
+    let node = config.peers().find(has)?;
+    Some(Peer {
+        id: node.id,
+        name: node.name.clone(),
     })
 }
 
@@ -139,9 +140,10 @@ async fn listen(link: LinkEnd, server: Arc<Server>, accepted: mpsc::Sender<Accep
                 continue;
             }
         };
-        if let Some(peer) = link.peers.get(&source.ip()) {
+        let peer = peer_at(&server.config.borrow(), link.id, source.ip());
+        if let Some(peer) = peer {
             // Fails only while all of us is being dropped.
-            let _ = accepted.send((stream, peer.clone())).await;
+            let _ = accepted.send((stream, peer)).await;
         } else {
             server.complaints.warn(About::Strangers, || {
                 format!(

@@ -22,12 +22,13 @@ use bytemuck::Zeroable as _;
 use heartbeat_common::{
     maps::VoteEvent,
     time::Boottime,
-    wire::{GroupId, Incarnation, LeaseEntry, MAX_LEASES},
+    wire::{Electorate, GroupId, Incarnation, LeaseEntry, MAX_LEASES},
 };
 use heartbeat_core::{
     Cluster, Command, Timing,
     cluster::{Member, Moment, Plan},
     group::{GroupPlan, Serving},
+    membership::Membership,
     placement::{Constraints, Layout},
 };
 use nix::sys::{
@@ -42,7 +43,7 @@ use crate::{
     dataplane::{Dataplane, GuardView, LeaseSlots, LocalView, OwnVote, PeerRows},
 };
 pub use directive::{Directive, Directives, Inbox};
-use sender::Sender;
+use sender::{Round, Sender};
 pub use stats::{GroupStats, PulseStats};
 
 /// A configuration that changed while the agent runs. Groups and addresses that there were keep their
@@ -54,11 +55,39 @@ pub struct Replan {
     guarded: Vec<Vec<usize>>,
     guard: GuardView,
     generation: u32,
+    reform: Option<Reform>,
+}
+
+/// Other peers than before.
+#[derive(Debug)]
+pub struct Reform {
+    peers: Vec<Member>,
+    membership: Membership,
+    rounds: Vec<Round>,
+    rows: PeerRows,
+}
+
+impl Reform {
+    /// The peers of `config`, with their rows, for the agent that `identity` says.
+    pub fn new(
+        config: &Config,
+        membership: Membership,
+        identity: Identity,
+        rows: PeerRows,
+    ) -> Self {
+        Self {
+            peers: config.peers().map(member).collect(),
+            membership,
+            rounds: Round::all(config, identity.incarnation, identity.nonce),
+            rows,
+        }
+    }
 }
 
 impl Replan {
-    pub fn new(config: &Config, keys: &Keys, guard: GuardView) -> Self {
+    pub fn new(config: &Config, keys: &Keys, guard: GuardView, reform: Option<Reform>) -> Self {
         Self {
+            reform,
             layout: layout(config),
             auto_failback: config.auto_failback,
             guarded: config.served_groups().iter().map(addresses).collect(),
@@ -101,6 +130,7 @@ impl Pulse {
         config: &Config,
         keys: &Keys,
         dataplane: &mut Dataplane,
+        membership: Membership,
         inherited: &[Option<Boottime>],
         identity: Identity,
         (directives, inbox): (Directives, Inbox),
@@ -109,7 +139,8 @@ impl Pulse {
         let Identity { incarnation, nonce } = identity;
         // As many as there may come to be.
         let stats = Arc::new(PulseStats::new(MAX_GROUPS));
-        let mut cluster = Cluster::new(plan(config, incarnation));
+        let electorate = membership.electorate();
+        let mut cluster = Cluster::new(plan(config, membership, incarnation));
         for (group, until) in inherited.iter().enumerate() {
             if let Some(until) = until {
                 cluster.inherit(group, *until);
@@ -123,15 +154,19 @@ impl Pulse {
             nonce,
             keys.active.0,
             config.digest(keys.active.1),
+            electorate,
             clock::now(),
         );
         local.set_load(UNKNOWN_LOAD);
+        let mut own_vote = dataplane.own_vote(keys.active, incarnation, nonce)?;
+        own_vote.claim_by(electorate.counted);
         let mut body = Body {
+            electorate,
             interval: config.interval,
             links: config.links.len(),
             cluster,
             sender,
-            own_vote: dataplane.own_vote(keys.active, incarnation, nonce)?,
+            own_vote,
             rows: dataplane.peer_rows()?,
             slots: dataplane.slots()?,
             guard: dataplane.guard()?,
@@ -194,12 +229,16 @@ impl Pulse {
     }
 }
 
-fn plan(config: &Config, incarnation: Incarnation) -> Plan {
-    let member = |node: &crate::config::Node| Member {
+fn member(node: &crate::config::Node) -> Member {
+    Member {
         node: node.id,
         witness: node.role == Role::Witness,
-    };
+    }
+}
+
+fn plan(config: &Config, membership: Membership, incarnation: Incarnation) -> Plan {
     Plan {
+        membership,
         local: config.local().id,
         timing: Timing {
             interval: config.interval,
@@ -278,6 +317,8 @@ struct Body<S> {
     /// Links to each peer.
     links: usize,
     cluster: Cluster,
+    /// As heartbeats say it.
+    electorate: Electorate,
     sender: Sender,
     own_vote: OwnVote,
     rows: PeerRows,
@@ -428,11 +469,28 @@ impl<S: Sink> Body<S> {
 
     /// Goes on with a changed configuration.
     fn replan(&mut self, new: Replan) {
+        if let Some(reform) = new.reform {
+            self.cluster
+                .reform(reform.peers, self.links, reform.membership);
+            self.sender.turn_to(reform.rounds);
+            self.rows = reform.rows;
+            self.tell_electorate();
+        }
         self.cluster.replan(new.layout);
         self.cluster.set_auto_failback(new.auto_failback);
         (self.guarded, self.guard) = (new.guarded, new.guard);
         self.local.set_generation(new.generation);
         self.entries.reserve(self.guarded.len());
+    }
+
+    /// Has heartbeats say whose votes this node goes by, if that has changed.
+    fn tell_electorate(&mut self) {
+        let electorate = self.cluster.membership().electorate();
+        if electorate != self.electorate {
+            self.electorate = electorate;
+            self.local.set_electorate(electorate);
+            self.own_vote.claim_by(electorate.counted);
+        }
     }
 
     /// Hands the core all votes that peers gave since the last call.
@@ -445,8 +503,11 @@ impl<S: Sink> Body<S> {
             if event.row == VoteEvent::FREED {
                 self.cluster.freed(GroupId(event.entries[0].group));
             } else {
-                let peer = event.row as usize / self.links.max(1);
-                self.cluster.count(Some(peer), &event, now);
+                // Who has gone had its say.
+                let number = self.rows.number_at(event.row);
+                if let Some(peer) = number.map(|number| number / self.links.max(1)) {
+                    self.cluster.count(Some(peer), &event, now);
+                }
             }
         }
     }
@@ -517,6 +578,7 @@ impl<S: Sink> Body<S> {
             slots: &self.slots,
         };
         self.cluster.step(&moment, &mut self.commands);
+        self.tell_electorate();
         // First of all: what is not ours any more is closed before anybody hears of it.
         let mut owned = 0;
         for (index, group) in self.cluster.groups().iter().enumerate() {
@@ -544,5 +606,8 @@ impl<S: Sink> Body<S> {
         self.stats
             .alive
             .store(self.cluster.alive(now) as u64, Relaxed);
+        self.stats
+            .voters
+            .store(self.cluster.voters().nodes.len() as u64, Relaxed);
     }
 }

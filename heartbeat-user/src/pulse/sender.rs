@@ -30,9 +30,40 @@ pub(super) struct Sender {
 struct LinkSender {
     /// `None` while its interface, or the address on it, is missing.
     socket: Option<ProbeSocket>,
+    round: Round,
+}
+
+/// One probe to each peer on one link.
+#[derive(Debug)]
+pub(super) struct Round {
     batch: ProbeBatch,
     /// Row of each message's peer.
     rows: Vec<usize>,
+}
+
+impl Round {
+    /// Those of all links, complete but for their sequence and their lease entries.
+    pub(super) fn all(config: &Config, incarnation: Incarnation, nonce: u64) -> Vec<Self> {
+        let count = config.links.len();
+        let of = |link: LocalLink<'_>| {
+            let index = usize::from(link.id.0);
+            let peers: Vec<(NodeId, SocketAddr)> = config
+                .peers()
+                .map(|peer| (peer.id, SocketAddr::new(peer.addresses[index], config.port)))
+                .collect();
+            let destinations: Vec<SocketAddr> = peers.iter().map(|(_, address)| *address).collect();
+            let mut batch = ProbeBatch::new(&destinations, wire::MAX_LEN);
+            for (message, (peer, _)) in peers.iter().enumerate() {
+                let header = header(config, *peer, link.id, incarnation, nonce);
+                if let Some(start) = batch.payload_mut(message).first_chunk_mut::<HEADER_LEN>() {
+                    header.encode(start);
+                }
+            }
+            let rows = (0..peers.len()).map(|peer| peer * count + index).collect();
+            Self { batch, rows }
+        };
+        config.local_links().map(of).collect()
+    }
 }
 
 /// What came of one round of probes.
@@ -53,7 +84,6 @@ impl Sender {
         nonce: u64,
     ) -> Result<(Self, Vec<Option<u32>>)> {
         let mut netlink = Netlink::open()?;
-        let count = config.links.len();
         let mut open = |link: LocalLink<'_>| {
             let index = netlink.interface(link.interface)?.index;
             let socket = ProbeSocket::open(link.address, config.port, index)
@@ -72,31 +102,22 @@ impl Sender {
         let sockets: Vec<_> = sockets.collect::<Result<_>>()?;
         let bound = sockets.iter().map(|socket| Some(socket.as_ref()?.0));
         let bound = bound.collect();
-        let links = config.local_links().zip(sockets).map(|(link, socket)| {
-            let index = usize::from(link.id.0);
-            let peers: Vec<(NodeId, SocketAddr)> = config
-                .peers()
-                .map(|peer| (peer.id, SocketAddr::new(peer.addresses[index], config.port)))
-                .collect();
-            let destinations: Vec<SocketAddr> = peers.iter().map(|(_, address)| *address).collect();
-            let mut batch = ProbeBatch::new(&destinations, wire::MAX_LEN);
-            for (message, (peer, _)) in peers.iter().enumerate() {
-                let header = header(config, *peer, link.id, incarnation, nonce);
-                if let Some(start) = batch.payload_mut(message).first_chunk_mut::<HEADER_LEN>() {
-                    header.encode(start);
-                }
-            }
-            let rows = (0..peers.len()).map(|peer| peer * count + index).collect();
-            LinkSender {
-                socket: socket.map(|(_, socket)| socket),
-                batch,
-                rows,
-            }
+        let rounds = Round::all(config, incarnation, nonce).into_iter();
+        let links = rounds.zip(sockets).map(|(round, socket)| LinkSender {
+            socket: socket.map(|(_, socket)| socket),
+            round,
         });
         let sender = Self {
             links: links.collect(),
         };
         Ok((sender, bound))
+    }
+
+    /// Sends to other peers from here on, by the same sockets.
+    pub(super) fn turn_to(&mut self, rounds: Vec<Round>) {
+        for (link, round) in self.links.iter_mut().zip(rounds) {
+            link.round = round;
+        }
     }
 
     /// Sends by another socket on a link from here on.
@@ -123,15 +144,19 @@ impl Sender {
 
 impl LinkSender {
     fn send(&mut self, rows: &impl Rows, entries: &[LeaseEntry], sent: &mut Sent) {
+        let Round {
+            batch,
+            rows: numbers,
+        } = &mut self.round;
         let Some(socket) = &self.socket else {
-            sent.errors += self.rows.len() as u64;
+            sent.errors += numbers.len() as u64;
             sent.first_error = sent.first_error.or(Some(Errno::ENODEV));
             return;
         };
-        self.batch.set_len(wire::len(entries.len()));
-        for (message, row) in self.rows.iter().enumerate() {
+        batch.set_len(wire::len(entries.len()));
+        for (message, row) in numbers.iter().enumerate() {
             let PeerRow { last_probe_seq, .. } = rows.row(*row);
-            let payload = self.batch.payload_mut(message);
+            let payload = batch.payload_mut(message);
             payload[offset::SEQUENCE..][..8].copy_from_slice(&(last_probe_seq + 1).to_be_bytes());
             payload[offset::LEASE_COUNT] = entries.len() as u8;
             let places = payload[offset::LEASES..].chunks_exact_mut(LEASE_LEN);
@@ -139,7 +164,7 @@ impl LinkSender {
                 place.copy_from_slice(&entry.encode());
             }
         }
-        let report = self.batch.send(socket);
+        let report = batch.send(socket);
         sent.errors += report.failed as u64;
         sent.first_error = sent
             .first_error

@@ -22,6 +22,8 @@ pub struct PulseStats {
     pub first_probe_at: AtomicU64,
     /// Nodes that count as alive, this one included.
     pub alive: AtomicU64,
+    /// Nodes of which a majority is needed.
+    pub voters: AtomicU64,
     /// In the order of the configuration.
     pub groups: Vec<GroupStats>,
 }

@@ -95,6 +95,7 @@ impl Page {
         self.item("Heartbeat", &rhythm);
         self.pulse(status);
         self.config(status);
+        self.config_version(status);
         self.keys(status);
         if status.maintenance {
             let text = "no resource is started, stopped or monitored";
@@ -193,6 +194,35 @@ impl Page {
             let text = self.paint(Colour::Bad, &text);
             self.item("Configuration", &text);
         }
+    }
+
+    /// The number of the list of nodes, while not all go by the same.
+    fn config_version(&mut self, status: &Status) {
+        let own = status.config_version;
+        let differs = |node: &&Node| {
+            let lives = !matches!(node.state.as_str(), "down" | "unknown");
+            !node.local && lives && node.config_version.is_some_and(|version| version != own)
+        };
+        let differing = status.nodes.iter().filter(differs).map(|node| {
+            let version = node.config_version.unwrap_or_default();
+            format!("{} has {version}", node.name)
+        });
+        let differing: Vec<String> = differing.collect();
+        let mut text = match status.counted_version {
+            Some(counted) if counted == own && differing.is_empty() => return,
+            Some(counted) if counted == own => own.to_string(),
+            Some(counted) => {
+                format!("{own}, not in force yet: leases are claimed by version {counted}")
+            }
+            None => format!(
+                "{own}, not known to be in force: no lease is claimed before another node says so"
+            ),
+        };
+        if !differing.is_empty() {
+            let _ = write!(text, "; {}", differing.join(", "));
+        }
+        let text = self.paint(Colour::Warning, &text);
+        self.item("Config version", &text);
     }
 
     /// The keys, while there are two of them, or other ones elsewhere.

@@ -1,7 +1,7 @@
 //! What an agent is told of a file that was changed under it.
 
 use super::{
-    super::{Change, GroupChange, ResourceChange},
+    super::{Change, GroupChange, NodesChange, ResourceChange},
     GOOD, GROUPS, parse,
 };
 
@@ -82,21 +82,10 @@ fn what_needs_a_restart_is_named() {
 
 #[test]
 fn nodes_that_came_went_or_changed_need_a_restart() {
-    let node = "[[node]]\nname = \"d\"\nid = 4\nrole = \"witness\"\naddresses = [\"10.0.0.4\"]\n";
-    let added = changes("[[vip]]", &format!("{node}[[vip]]"));
-    assert_eq!(added, restart(&["[[node]] \"d\""]));
     assert_eq!(
         changes("10.0.0.3", "10.0.0.33"),
         restart(&["[[node]] \"c\""])
     );
-    let renamed = restart(&["[[node]] \"a\"", "[[node]] \"d\""]);
-    let without = whole().replace(LOCATION, "");
-    let with_d = without.replacen("name = \"a\"", "name = \"d\"", 1);
-    let change = parse(&without)
-        .unwrap()
-        .difference(&parse(&with_d).unwrap());
-    assert_eq!(change, renamed);
-
     let (a, b) = (
         "name = \"a\"\nid = 1\naddresses = [\"10.0.0.1\"]",
         "name = \"b\"\nid = 2\naddresses = [\"10.0.0.2\"]",
@@ -261,5 +250,34 @@ fn changes_read_as_a_line_each_without_values() {
     assert_eq!(
         said("name = \"db\"", "name = \"data\""),
         ["group db removed", "group data added"]
+    );
+}
+
+#[test]
+fn nodes_that_come_and_go_are_named_with_the_number_of_their_list() {
+    let nodes = |removed: &[&str], added: &[&str], version| {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Change::Nodes(NodesChange {
+            removed: names(removed),
+            added: names(added),
+            version,
+        })
+    };
+    let node = "[[node]]\nname = \"d\"\nid = 4\nrole = \"witness\"\naddresses = [\"10.0.0.4\"]\n";
+    let added = changes("[[vip]]", &format!("{node}[[vip]]"));
+    assert_eq!(added, [nodes(&[], &["d"], 1)]);
+    let raised = changes("name = \"web\"", "name = \"web\"\nconfig_version = 2");
+    assert_eq!(raised, [nodes(&[], &[], 2)]);
+    assert_eq!(raised[0].to_string(), "config_version 2");
+
+    let without = whole().replace(LOCATION, "");
+    let with_d = without.replacen("name = \"a\"", "name = \"d\"", 1);
+    let change = parse(&without)
+        .unwrap()
+        .difference(&parse(&with_d).unwrap());
+    assert_eq!(change, [nodes(&["a"], &["d"], 1)]);
+    assert_eq!(
+        change[0].to_string(),
+        "node a removed, node d added, config_version 1"
     );
 }

@@ -32,6 +32,11 @@ fn keys(text: &str) -> Keys {
     Keys::parse(text, Path::new("/k")).unwrap()
 }
 
+/// A configuration that does not change.
+fn steady(config: Config) -> watch::Receiver<Arc<Config>> {
+    watch::channel(Arc::new(config)).1
+}
+
 /// A cluster of its own: the tests run side by side.
 struct Net {
     /// Third byte of all its addresses.
@@ -86,7 +91,7 @@ impl Net {
     async fn agent(&self, keys: &Keys, link: u8) -> Agent {
         let (sender, asked) = mpsc::channel(64);
         let (taken, keys) = watch::channel(Arc::new(keys.clone()));
-        let server = tokio::spawn(serve(&self.config("b"), keys, sender));
+        let server = tokio::spawn(serve(steady(self.config("b")), keys, sender));
         let agent = Agent {
             taken,
             asked,
@@ -304,7 +309,7 @@ async fn ipv6_links_work() {
     };
     let (sender, asked) = mpsc::channel(1);
     let (taken, now) = watch::channel(Arc::new(keys.clone()));
-    let server = tokio::spawn(serve(&on_ipv6("b"), now, sender));
+    let server = tokio::spawn(serve(steady(on_ipv6("b")), now, sender));
     let mut agent = Agent {
         taken,
         asked,

@@ -1,0 +1,269 @@
+//! The list of nodes that this node goes by: which change of it may follow which, and what of it outlives the agent.
+//!
+//! `docs/leases.md` has the reasons. A list's number never goes back on a node, so it is on disk before anybody is told of it.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use heartbeat_common::wire::NodeId;
+use heartbeat_core::membership::{Membership, Voters};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+
+/// The first list is that of a cluster which nobody has changed yet.
+const FIRST: u16 = 1;
+
+/// A list as the file has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    config_version: u16,
+    /// In ascending order.
+    nodes: BTreeSet<u16>,
+}
+
+/// The file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    /// What the acceptor goes by.
+    accepts: List,
+    /// What claims go by.
+    counts: Option<List>,
+}
+
+impl From<&Voters> for List {
+    fn from(voters: &Voters) -> Self {
+        Self {
+            config_version: voters.version,
+            nodes: voters.nodes.iter().map(|node| node.0).collect(),
+        }
+    }
+}
+
+impl From<&List> for Voters {
+    fn from(list: &List) -> Self {
+        Self {
+            version: list.config_version,
+            nodes: list.nodes.iter().copied().map(NodeId).collect(),
+        }
+    }
+}
+
+impl Config {
+    /// All of its nodes, who all vote.
+    pub fn voters(&self) -> Voters {
+        Voters {
+            version: self.version,
+            nodes: self.nodes.iter().map(|node| node.id).collect(),
+        }
+    }
+}
+
+/// What an agent that starts with this configuration goes by. It is on disk before it is returned.
+pub(crate) fn begin(config: &Config) -> Result<Membership> {
+    let path = path(config);
+    let list = config.voters();
+    let kept = read(&path)?;
+    let counted = match &kept {
+        None => (list.version == FIRST).then(|| list.clone()),
+        Some(kept) => follow(kept, &list)?,
+    };
+    let membership = membership(config, list, counted);
+    if Some(Kept::of(&membership)) != kept {
+        keep(config, &membership)?;
+    }
+    Ok(membership)
+}
+
+/// The same for an agent that goes on, and whose claims go by `counted`.
+pub(crate) fn change(config: &Config, counted: Voters) -> Membership {
+    membership(config, config.voters(), Some(counted))
+}
+
+fn membership(config: &Config, list: Voters, counted: Option<Voters>) -> Membership {
+    let (lease, drift) = (config.max_lease, config.drift_ppm);
+    Membership::new(config.local().id, list, counted, lease, drift)
+}
+
+/// By which list claims may go when an agent starts with `list`, and one before it went by what is `kept`.
+fn follow(kept: &Kept, list: &Voters) -> Result<Option<Voters>> {
+    let old = Voters::from(&kept.accepts);
+    let counted = kept.counts.as_ref().map(Voters::from);
+    ensure!(
+        list.version >= old.version,
+        "config_version is {}, but this node has gone by version {} already, and must not go back\n  \
+         put the newer configuration in place, or give this list of nodes the next number after the cluster's",
+        list.version,
+        old.version
+    );
+    if u32::from(list.version) > u32::from(old.version) + 1 {
+        // It was away for more than one change: who was there knows whether this is what became of it.
+        return Ok(None);
+    }
+    may_follow(&old, list)?;
+    Ok(counted.filter(|counted| counted.version == old.version || list.version == old.version))
+}
+
+/// That a node which goes by `old` may go by `new` next.
+pub(crate) fn may_follow(old: &Voters, new: &Voters) -> Result<()> {
+    let mut ids: Vec<u16> = old.difference(new).map(|node| node.0).collect();
+    ids.sort_unstable();
+    let which = |ids: &[u16]| {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        ids.join(", ")
+    };
+    let next = u32::from(old.version) + 1;
+    match u32::from(new.version) {
+        version if version == u32::from(old.version) => ensure!(
+            ids.is_empty(),
+            "the nodes are not those of config_version {version} (different: id {})\n  \
+             a changed list has a number of its own: write config_version = {next} into the files of all nodes",
+            which(&ids)
+        ),
+        version if version == next => ensure!(
+            ids.len() <= 1,
+            "config_version {version} changes {} nodes at once (id {})\n  \
+             add or remove one at a time, each with a config_version of its own and a reload on all nodes: majorities of \
+             lists that are further apart need not have a node in common, and two nodes could serve",
+            ids.len(),
+            which(&ids)
+        ),
+        version => bail!(
+            "config_version goes from {} to {version}\n  take the changes one by one: the next is config_version = {next}",
+            old.version
+        ),
+    }
+    Ok(())
+}
+
+/// Writes down what this node goes by from now on. A crash leaves the old file or the new one.
+pub(crate) fn keep(config: &Config, membership: &Membership) -> Result<()> {
+    let path = path(config);
+    let write = || {
+        let dir = config.state_dir();
+        fs::create_dir_all(&dir)?;
+        let new = path.with_extension("new");
+        let mut file = File::create(&new)?;
+        serde_json::to_writer(&mut file, &Kept::of(membership))?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        File::open(&dir)?.sync_all()
+    };
+    write().with_context(|| format!("could not write {}", path.display()))
+}
+
+impl Kept {
+    fn of(membership: &Membership) -> Self {
+        Self {
+            accepts: membership.list().into(),
+            counts: membership.counted().map(List::from),
+        }
+    }
+}
+
+fn path(config: &Config) -> PathBuf {
+    config.state_dir().join("nodes.json")
+}
+
+fn read(path: &Path) -> Result<Option<Kept>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(error).with_context(|| format!("could not read {}", path.display()));
+        }
+    };
+    let kept = serde_json::from_slice(&text).with_context(|| {
+        format!(
+            "{} is damaged: it says by which list of nodes this node went. Remove it if the configuration is as new as \
+             that of the other nodes",
+            path.display()
+        )
+    })?;
+    Ok(Some(kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(version: u16, nodes: &[u16]) -> Voters {
+        Voters {
+            version,
+            nodes: nodes.iter().copied().map(NodeId).collect(),
+        }
+    }
+
+    fn kept(accepts: &Voters, counts: Option<&Voters>) -> Kept {
+        Kept {
+            accepts: accepts.into(),
+            counts: counts.map(List::from),
+        }
+    }
+
+    #[test]
+    fn one_node_comes_or_goes_with_each_number() {
+        let three = list(4, &[1, 2, 3]);
+        for good in [
+            list(4, &[3, 1, 2]),
+            list(5, &[1, 2, 3, 9]),
+            list(5, &[1, 3]),
+            list(5, &[1, 2, 3]),
+        ] {
+            may_follow(&three, &good).unwrap();
+        }
+        for (bad, said) in [
+            (
+                list(4, &[1, 2, 3, 9]),
+                "different: id 9)\n  a changed list has a number of its own: write config_version = 5",
+            ),
+            (
+                list(5, &[1, 2, 3, 8, 9]),
+                "config_version 5 changes 2 nodes at once (id 8, 9)",
+            ),
+            (
+                list(5, &[1, 2, 9]),
+                "config_version 5 changes 2 nodes at once (id 3, 9)",
+            ),
+            (
+                list(6, &[1, 2, 3, 9]),
+                "goes from 4 to 6\n  take the changes one by one: the next is config_version = 5",
+            ),
+            (list(3, &[1, 2, 3]), "goes from 4 to 3"),
+        ] {
+            let error = may_follow(&three, &bad).unwrap_err().to_string();
+            assert!(error.contains(said), "{bad:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_agent_begins_where_the_last_one_was() {
+        let (old, new) = (list(4, &[1, 2, 3]), list(5, &[1, 2, 3, 9]));
+        let begin =
+            |kept: &Kept, list: &Voters| follow(kept, list).map_err(|error| error.to_string());
+        // All settled; a change while it was away; in the middle of one; before it could join.
+        assert_eq!(begin(&kept(&old, Some(&old)), &old), Ok(Some(old.clone())));
+        assert_eq!(begin(&kept(&old, Some(&old)), &new), Ok(Some(old.clone())));
+        assert_eq!(begin(&kept(&new, Some(&old)), &new), Ok(Some(old.clone())));
+        assert_eq!(begin(&kept(&new, None), &new), Ok(None));
+        // Away for more than one change, or for one before it had settled the last: others have to vouch.
+        assert_eq!(begin(&kept(&old, Some(&old)), &list(7, &[1, 2])), Ok(None));
+        let next = list(6, &[1, 2, 3]);
+        assert_eq!(begin(&kept(&new, Some(&old)), &next), Ok(None));
+        let back = begin(&kept(&new, Some(&new)), &old).unwrap_err();
+        assert!(
+            back.contains("config_version is 4, but this node has gone by version 5 already"),
+            "{back}"
+        );
+        let many = begin(&kept(&old, Some(&old)), &list(5, &[1, 2, 3, 8, 9])).unwrap_err();
+        assert!(many.contains("changes 2 nodes at once"), "{many}");
+    }
+}
