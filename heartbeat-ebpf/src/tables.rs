@@ -123,7 +123,7 @@ impl Tables for KernelTables {
 pub(crate) fn add_health(health: u32) {
     // Together with the reserved word behind it: this target has no 32-bit registers.
     const AT: usize = offset_of!(Local, kernel_health);
-    const _: () = assert!(AT.is_multiple_of(8) && AT + 8 == size_of::<Local>());
+    const _: () = assert!(AT.is_multiple_of(8) && AT + 4 == offset_of!(Local, reserved));
     let [a, b, c, d] = health.to_ne_bytes();
     let bits = u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0]);
     if let Some(local) = LOCAL.get_ptr_mut(0) {

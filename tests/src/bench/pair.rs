@@ -26,7 +26,7 @@ use heartbeat_user::{
     dataplane::{Dataplane, Setup, SetupLink},
 };
 
-use super::guarded::Guarded;
+use super::{guarded::Guarded, probes::ELECTORATE};
 use crate::{
     cluster::OBJECT,
     netns::Namespace,
@@ -221,6 +221,7 @@ pub(super) fn setup(
         guards: Vec::new(),
         replace: false,
         groups: Vec::new(),
+        electorate: ELECTORATE,
     }
 }
 

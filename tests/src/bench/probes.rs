@@ -61,7 +61,9 @@ impl Prober {
             batch.set_len(PROBE_LEN);
             batch
         };
-        plane.local()?.introduce(incarnation, nonce, KEY_ID, 1, now);
+        plane
+            .local()?
+            .introduce(incarnation, nonce, KEY_ID, 1, ELECTORATE, now);
         Ok(Self {
             socket,
             one: batch(1),
@@ -136,6 +138,13 @@ fn send(batch: &mut ProbeBatch, socket: &ProbeSocket, rows: &PeerRows) -> Result
     Ok(sequence)
 }
 
+/// Of all nodes here, whose list never changes.
+pub(super) const ELECTORATE: Electorate = Electorate {
+    version: 1,
+    counted: 1,
+    voters: 0,
+};
+
 /// A header from `source` to `destination`, as the agent would hand it to the kernel.
 pub(super) fn header(
     kind: Kind,
@@ -153,11 +162,7 @@ pub(super) fn header(
         destination,
         link: LinkId(LINK.0),
         liveness: Liveness {
-            electorate: Electorate {
-                version: 1,
-                counted: 1,
-                voters: 0,
-            },
+            electorate: ELECTORATE,
             ..Liveness::default()
         },
         incarnation,
