@@ -15,6 +15,8 @@ use support::{
 
 /// Seeds that always run, of each story.
 const SEEDS: u64 = 100;
+/// The same of the story of changing lists, which goes on until all of them are in force.
+const FEW_SEEDS: u64 = 20;
 
 use Fault::*;
 
@@ -59,6 +61,30 @@ fn nodes_fall_ill_and_are_emptied() {
 }
 
 #[test]
+fn nodes_come_and_go() {
+    story_of(
+        "nodes_come_and_go",
+        &[
+            Reload,
+            Reload,
+            Reload,
+            Reload,
+            Reload,
+            Crash,
+            Boot,
+            Boot,
+            KillAgent,
+            RestartAgent,
+            Partition,
+            Heal,
+            Pause,
+        ],
+        FEW_SEEDS,
+        Run::only_for_two_owners,
+    );
+}
+
+#[test]
 fn everything_happens_at_once() {
     story("everything_happens_at_once", &Fault::ALL);
 }
@@ -71,14 +97,18 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 fn story(name: &str, faults: &[Fault]) {
+    story_of(name, faults, SEEDS, |run| run);
+}
+
+fn story_of(name: &str, faults: &[Fault], seeds: u64, kind: fn(Run) -> Run) {
     let alone = number("HEARTBEAT_SIM_SEED");
     let seeds = match alone {
         Some(seed) => seed..seed + 1,
-        None => 0..number("HEARTBEAT_SIM_SEEDS").unwrap_or(SEEDS),
+        None => 0..number("HEARTBEAT_SIM_SEEDS").unwrap_or(seeds),
     };
     for seed in seeds {
         let run = || {
-            let run = Run::new(seed, faults, Bugs::default());
+            let run = kind(Run::new(seed, faults, Bugs::default()));
             if alone.is_some() { run.aloud() } else { run }.go()
         };
         let outcome = catch_unwind(AssertUnwindSafe(run));

@@ -83,8 +83,8 @@ pub(crate) fn begin(config: &Config) -> Result<Membership> {
 }
 
 /// The same for an agent that goes on, and whose claims go by `counted`.
-pub(crate) fn change(config: &Config, counted: Voters) -> Membership {
-    membership(config, config.voters(), Some(counted))
+pub(crate) fn change(config: &Config, counted: Option<Voters>) -> Membership {
+    membership(config, config.voters(), counted)
 }
 
 fn membership(config: &Config, list: Voters, counted: Option<Voters>) -> Membership {

@@ -254,6 +254,9 @@ impl World {
     fn look(&mut self, machine: usize) {
         let overhang = self.guard_overhang();
         let (commands, errands) = self.machines[machine].look(self.now, overhang);
+        if self.lists.len() > 1 {
+            self.say_electorate(machine);
+        }
         self.note(machine, commands);
         self.send_on(machine, errands);
     }

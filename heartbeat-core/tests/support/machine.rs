@@ -12,6 +12,7 @@ use heartbeat_core::{
     Cluster, Command,
     cluster::Moment,
     group::{GroupCommand, Serving},
+    membership::Voters,
 };
 
 use super::{
@@ -61,6 +62,9 @@ pub(crate) struct Machine {
     pub(crate) mute: bool,
     /// How its agent finds it: its health and its load.
     pub(crate) vitals: (Health, u16),
+    /// Index of the list of nodes that its acceptor goes by, and of that by which its claims go: on disk.
+    pub(crate) list: usize,
+    pub(crate) counted: Option<usize>,
     /// Frames that wait for a machine that stands still.
     card: Vec<(Path, Vec<u8>, Sent)>,
     pub(crate) timers_planned: bool,
@@ -106,6 +110,8 @@ impl Machine {
             hangs_until: 0,
             mute: false,
             vitals: (Health::default(), 0),
+            list: 0,
+            counted: Some(0),
             card: Vec::new(),
             timers_planned: false,
             agents: 0,
@@ -159,6 +165,22 @@ impl Machine {
             plan: 0,
         });
         self.say_vitals();
+    }
+
+    /// The agent, if there is one, tells its kernel whose votes the node goes by.
+    pub(crate) fn say_electorate(&mut self, list: &Voters) {
+        let counted = self.agent.as_ref().and_then(|agent| {
+            let membership = agent.cluster.membership();
+            if membership.is_settled() {
+                self.counted = Some(self.list);
+            }
+            membership.counted()
+        });
+        if let Some(kernel) = &mut self.kernel {
+            let local = kernel.local();
+            local.counted_version = counted.map_or(0, |counted| counted.version);
+            (local.config_version, local.voters) = (list.version, list.digest());
+        }
     }
 
     /// The agent tells its core and its kernel how the node is.

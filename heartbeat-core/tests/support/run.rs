@@ -1,7 +1,7 @@
 //! One cluster and what happens to it: its shape, the faults and when they come follow from a seed.
 
 use heartbeat_common::wire::{Health, LinkId, NodeId};
-use heartbeat_core::{cluster::Intent, placement::Strategy};
+use heartbeat_core::{cluster::Intent, membership::Voters, placement::Strategy};
 
 use super::{
     MS, TIMINGS, US,
@@ -54,6 +54,8 @@ pub(crate) enum Fault {
     /// A check of a node fails, and it may be one that forbids it to serve; its load changes too.
     Ill,
     Well,
+    /// One node is given the next list of nodes.
+    Reload,
 }
 
 impl Fault {
@@ -165,6 +167,9 @@ impl Run {
             self.bring_about(fault)?;
         }
         self.make_whole()?;
+        if self.faults.contains(&Fault::Reload) {
+            return self.finish_walk();
+        }
         let timeout = ns(self.world.timing.timeout);
         let interval = ns(self.world.timing.interval);
         let settled = majority_has_owner::bound(&self.world);
@@ -181,6 +186,57 @@ impl Run {
             Some(entry) => Err(format!("nothing happens, and yet {entry}")),
             None => Ok(()),
         }
+    }
+
+    /// All nodes are given all lists, one after the other: in the end those of the last claim by it, and serve.
+    fn finish_walk(&mut self) -> Result<(), Violation> {
+        let settled = 8 * ns(self.world.timing.timeout)
+            + 3 * self.world.max_lease
+            + 2 * majority_has_owner::bound(&self.world);
+        let count = self.world.machines.len();
+        for machine in 0..count {
+            if self.world.machines[machine].agent.is_none() {
+                self.world.boot(machine);
+            }
+        }
+        for _ in 0..self.world.lists.len() {
+            self.wait(settled)?;
+            // Who goes is emptied, and then ends.
+            let next = (self.world.in_force() + 1).min(self.world.lists.len() - 1);
+            let list = self.world.lists[next].clone();
+            let gone = |machine: &usize| !list.has(NodeId(self.world.machines[*machine].id));
+            let gone: Vec<usize> = (0..count).filter(gone).collect();
+            gone.into_iter()
+                .for_each(|machine| self.world.crash(machine));
+            for _ in 0..self.world.lists.len() {
+                for machine in 0..count {
+                    let Machine { list: own, id, .. } = self.world.machines[machine];
+                    let comes =
+                        self.world.machines[machine].agent.is_none() && list.has(NodeId(id));
+                    if comes && own <= next {
+                        self.world.boot(machine);
+                    }
+                    if self.world.machines[machine].list < next {
+                        self.world.reload(machine);
+                    }
+                    self.wait(ns(self.world.timing.interval))?;
+                }
+                self.wait(settled)?;
+            }
+        }
+        self.wait(FAILBACK_HOLD)?;
+        let last = self.world.lists.len() - 1;
+        for (index, machine) in self.world.machines.iter().enumerate() {
+            let is_on = self.world.lists[last].has(NodeId(machine.id));
+            if is_on && (machine.list, machine.counted) != (last, Some(last)) {
+                let all = self.world.machines.iter();
+                let all: Vec<_> = all.map(|machine| (machine.list, machine.counted)).collect();
+                return Err(format!(
+                    "machine {index} does not go by list {last}: lists, and those claimed by, are {all:?}"
+                ));
+            }
+        }
+        one_server_each(&self.world)
     }
 
     /// Waits until all has come to rest, and returns what happens afterwards nevertheless.
@@ -280,6 +336,7 @@ impl Run {
                 world.vitals(victim, health, self.rng.below(1_001) as u16);
             }
             Fault::Well => world.vitals(victim, Health::default(), 0),
+            Fault::Reload => drop(world.reload(victim)),
         }
         // A fault that lasts for a while is two edges, and so is one that undoes several.
         self.truth.edges += 2 + count;
@@ -358,7 +415,12 @@ fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
     };
     // The longest timeout takes many ticks: there a small cluster must do.
     let small = timeout > 1_000;
-    let count = if small { 3 } else { 3 + rng.below(5) as u16 };
+    let walks = faults.contains(&Fault::Reload);
+    let count = match small {
+        _ if walks => 5 + rng.below(3) as u16,
+        true => 3,
+        false => 3 + rng.below(5) as u16,
+    };
     let links = if small { 1 } else { 1 + rng.below(2) as u8 };
     let groups = if small {
         2
@@ -366,7 +428,8 @@ fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
         rng.pick(&[1, 2, 3, 9, GROUPS])
     };
     // Fewer than half of them, or at times none, only vote.
-    let witnesses = rng.below(u64::from(count).div_ceil(2)) as u16 * rng.below(2) as u16;
+    let witnesses =
+        u16::from(!walks) * rng.below(u64::from(count).div_ceil(2)) as u16 * rng.below(2) as u16;
     let ranked: Vec<Vec<u16>> = (0..groups)
         .map(|_| ranking(rng, count - witnesses))
         .collect();
@@ -394,6 +457,9 @@ fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
             .map(capacity)
             .collect();
     }
+    if walks {
+        walk(rng, &mut world);
+    }
     world.auto_failback = rng.per_mille(700);
     let interval = interval * MS;
     world.errand_takes = rng.below(2 * interval);
@@ -407,6 +473,35 @@ fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
     // Beyond the slack an agent that is always late would find nobody down.
     world.wake_latency = rng.below(ns(timing.slack()) / 4);
     world
+}
+
+/// Lists of some of the nodes, each one change from the one before; whoever is left may serve.
+fn walk(rng: &mut Rng, world: &mut World) {
+    const FEWEST: usize = 3;
+    let all = world.lists[0].nodes.clone();
+    let few = FEWEST + rng.below((all.len() - FEWEST) as u64) as usize;
+    world.lists[0].nodes.truncate(few);
+    for version in 2..=2 + rng.below(4) as u16 {
+        let mut list = world.lists[usize::from(version) - 2].clone();
+        list.version = version;
+        let node = rng.pick(&all);
+        match list.nodes.iter().position(|other| *other == node) {
+            Some(at) if list.nodes.len() > FEWEST => drop(list.nodes.remove(at)),
+            Some(_) => {}
+            None => list.nodes.push(node),
+        }
+        world.lists.push(list);
+    }
+    for machine in &mut world.machines {
+        let has = |list: &Voters| list.has(NodeId(machine.id));
+        let first = world.lists.iter().position(has);
+        // Who is on none stands for a host that got the wrong file.
+        machine.list = first.unwrap_or_default();
+        machine.counted = (machine.list == 0).then_some(0);
+    }
+    for group in &mut world.groups {
+        group.ranked = all.clone();
+    }
 }
 
 /// Some of the nodes from 1 to `count`, in any order.

@@ -2,14 +2,14 @@
 //! operator and misfortune may do to it. What follows from that is in `events`. Nothing here judges
 //! what the cores decide.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use heartbeat_common::wire::{GroupId, Health, LinkId, NodeId};
 use heartbeat_core::{
     Cluster, Command, Timing,
     cluster::{Intent, Member, Plan},
     group::GroupPlan,
-    membership::Membership,
+    membership::{Membership, Voters},
     placement::{Constraints, Layout, Policy},
 };
 
@@ -18,7 +18,7 @@ use super::{
     clock::Clock,
     events::Event,
     kernel::Kernel,
-    machine::Machine,
+    machine::{Agent, Machine},
     net::{Net, Path, Rng},
     ns,
 };
@@ -62,6 +62,8 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) timing: Timing,
     pub(crate) machines: Vec<Machine>,
+    /// Each comes from the one before it by one change.
+    pub(crate) lists: Vec<Voters>,
     pub(crate) net: Net,
     pub(crate) rng: Rng,
     pub(crate) log: Vec<Entry>,
@@ -105,7 +107,12 @@ impl std::fmt::Display for World {
         )?;
         let ranked = |group: &GroupPlan| group.ranked.iter().map(|node| node.0).collect();
         let ranked: Vec<Vec<u16>> = self.groups.iter().map(ranked).collect();
-        write!(f, "{ranked:?}")
+        write!(f, "{ranked:?}")?;
+        for Voters { version, nodes } in &self.lists {
+            let nodes: Vec<u16> = nodes.iter().map(|node| node.0).collect();
+            write!(f, "\nlist {version}: {nodes:?}")?;
+        }
+        Ok(())
     }
 }
 
@@ -122,6 +129,10 @@ impl World {
             now: START,
             timing,
             machines: (1..=count).map(Machine::off).collect(),
+            lists: vec![Voters {
+                version: 1,
+                nodes: (1..=count).map(NodeId).collect(),
+            }],
             net: Net::default(),
             rng: Rng(seed),
             log: Vec::new(),
@@ -153,11 +164,89 @@ impl World {
             .collect()
     }
 
-    fn ids(&self) -> Vec<NodeId> {
-        self.machines
+    /// What an agent of this machine goes by when it starts.
+    fn membership_of(&self, machine: usize) -> Membership {
+        let Machine {
+            id, list, counted, ..
+        } = self.machines[machine];
+        Membership::new(
+            NodeId(id),
+            self.lists[list].clone(),
+            counted.map(|counted| self.lists[counted].clone()),
+            Duration::from_nanos(self.max_lease),
+            self.timing.drift_ppm,
+        )
+    }
+
+    pub(crate) fn say_electorate(&mut self, machine: usize) {
+        let machine = &mut self.machines[machine];
+        machine.say_electorate(&self.lists[machine.list]);
+    }
+
+    /// The operator gives this machine the next list that it is on, and has its agent take it over. False if it does not.
+    pub(crate) fn reload(&mut self, machine: usize) -> bool {
+        let Machine { id, list, .. } = self.machines[machine];
+        let later = list + 1..self.lists.len();
+        let Some(next) = later.clone().find(|next| self.lists[*next].has(NodeId(id))) else {
+            return false;
+        };
+        // The next change is begun when the last is through.
+        if next > self.in_force() + 1 {
+            return false;
+        }
+        if next > list + 1 {
+            return self.come_back(machine, next);
+        }
+        let next = &self.lists[next];
+        // Others went on while it could not be reached: it comes late, and they know whether its list is in force.
+        let late = self
+            .machines
             .iter()
-            .map(|machine| NodeId(machine.id))
-            .collect()
+            .any(|other| other.list > list && other.counted >= Some(list));
+        // Who goes has been emptied before.
+        let mut gone = self.lists[list]
+            .nodes
+            .iter()
+            .filter(|node| !next.has(**node));
+        let serves = |node: &NodeId| {
+            let machine = usize::from(node.0) - 1;
+            (0..self.groups.len()).any(|group| self.servers(group).contains(&machine))
+        };
+        if !late && gone.any(serves) {
+            return false;
+        }
+        let peers = self.peers_of(machine);
+        let links = self.links.into();
+        let one = &mut self.machines[machine];
+        let settled = |agent: &Agent| agent.cluster.membership().is_settled();
+        if !late && !one.agent.as_ref().is_none_or(settled) {
+            return false;
+        }
+        one.counted = one.counted.filter(|counted| *counted == list);
+        one.list += 1;
+        let membership = self.membership_of(machine);
+        if let Some(agent) = &mut self.machines[machine].agent {
+            agent.cluster.reform(peers, links, membership);
+        }
+        self.say_electorate(machine);
+        true
+    }
+
+    /// Index of the last list by which anybody claims.
+    pub(crate) fn in_force(&self) -> usize {
+        let counted = self.machines.iter().filter_map(|machine| machine.counted);
+        counted.max().unwrap_or_default()
+    }
+
+    /// A node that went is added again, with a list that others go by already: an agent of its own starts with it.
+    fn come_back(&mut self, machine: usize, list: usize) -> bool {
+        if self.machines.iter().all(|other| other.list < list) {
+            return false;
+        }
+        (self.machines[machine].list, self.machines[machine].counted) = (list, None);
+        self.kill_agent(machine);
+        self.boot(machine);
+        true
     }
 
     /// Switches a machine on with empty maps and no agent: a host that only answers and votes.
@@ -179,6 +268,7 @@ impl World {
             self.groups.len(),
         );
         self.machines[machine].switch_on(kernel, clock);
+        self.say_electorate(machine);
     }
 
     /// Switches a machine on and starts its agent, if it has one.
@@ -196,6 +286,7 @@ impl World {
             return;
         };
         kernel.reload();
+        self.say_electorate(machine);
         if !self.machines[machine].witness {
             self.start_agent(machine);
         }
@@ -205,7 +296,7 @@ impl World {
         let cluster = Cluster::new(Plan {
             local: NodeId(self.machines[machine].id),
             timing: self.timing,
-            membership: Membership::fixed(NodeId(self.machines[machine].id), self.ids()),
+            membership: self.membership_of(machine),
             peers: self.peers_of(machine),
             links: self.links.into(),
             layout: Layout {
@@ -218,6 +309,7 @@ impl World {
             incarnation: self.machines[machine].next_incarnation(WALL + self.now),
         });
         self.machines[machine].start_agent(cluster, self.now);
+        self.say_electorate(machine);
         self.plan_wake(machine);
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use heartbeat_common::wire::NodeId;
+use heartbeat_common::{maps::PeerRow, wire::NodeId};
 
 use super::{
     operate::Operator,
@@ -31,9 +31,14 @@ pub(super) struct Reformed {
 impl Reason<'_> {
     /// That the nodes may become those of `new` now: no vote is lost by it, and no lease.
     pub(super) fn may_reform(&self, new: &Config) -> Result<()> {
-        electorate::may_follow(&self.config.voters(), &new.voters())?;
         let version = self.config.version;
         let view = view::lock(&self.view);
+        let said = self.local.read().electorate();
+        let skips = u32::from(new.version) > u32::from(version) + 1;
+        if new.version > version && (skips || said.counted != version) && view.is_late() {
+            return Ok(());
+        }
+        electorate::may_follow(&self.config.voters(), &new.voters())?;
         let behind = view.behind();
         ensure!(
             behind.is_empty(),
@@ -41,7 +46,6 @@ impl Reason<'_> {
              reload there first, or stop the agent there",
             behind.join(", ")
         );
-        let said = self.local.read().electorate();
         ensure!(
             said.counted == said.version,
             "the change to config_version {version} is not complete: leases are still claimed by version {}\n  \
@@ -66,7 +70,11 @@ impl Reason<'_> {
     pub(super) fn reform(&mut self, config: &Config) -> Result<Reformed> {
         let peers = Setup::peers(config);
         self.dataplane.has_room(&peers)?;
-        let membership = electorate::change(config, self.config.voters());
+        let said = self.local.read().electorate();
+        let is_next = u32::from(config.version) <= u32::from(self.config.version) + 1;
+        // Who comes late claims nothing before those who were there vouch for the list.
+        let counted = (is_next && said.counted == said.version).then(|| self.config.voters());
+        let membership = electorate::change(config, counted);
         electorate::keep(config, &membership)?;
         self.dataplane.reform(peers)?;
         let rows = || self.dataplane.peer_rows();
@@ -91,7 +99,7 @@ impl Reason<'_> {
 
     /// Claims go by the list of the configuration from now on: the next agent may begin with it.
     pub(super) fn keep_settled(&self) {
-        let membership = electorate::change(&self.config, self.config.voters());
+        let membership = electorate::change(&self.config, Some(self.config.voters()));
         if let Err(error) = electorate::keep(&self.config, &membership) {
             log::warn!(
                 "an agent that starts here will have to find out anew that config_version {} is in force: {error:#}",
@@ -102,6 +110,14 @@ impl Reason<'_> {
 }
 
 impl View {
+    /// Whether a node lives that goes by a later list, and knows that this node's is or was in force.
+    fn is_late(&self) -> bool {
+        let own = self.config().version;
+        let ahead = |row: PeerRow| row.config_version > own && row.counted_version >= own;
+        let mut peers = self.config().peers().enumerate();
+        peers.any(|(number, peer)| self.lives(peer.id) && ahead(self.latest(number)))
+    }
+
     /// The nodes that live and do not go by this node's list yet.
     fn behind(&self) -> Vec<String> {
         let behind = |(number, peer): &(usize, &Node)| {
