@@ -10,11 +10,12 @@ use std::{
     io::{ErrorKind, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+
+use crate::clock;
 
 /// What a decision is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -81,9 +82,7 @@ impl Book {
     /// Decides, on the node with the id `by`.
     pub fn decide(&mut self, subject: Subject, value: bool, by: u16) -> Result<()> {
         let before = self.decisions.get(&subject).map_or(0, |before| before.at);
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-        let wall = wall.map_or(0, |since| since.as_nanos() as u64);
-        let at = wall.max(before + 1);
+        let at = clock::wall().max(before + 1);
         let old = self.decisions.clone();
         self.decisions.insert(subject, Decision { at, by, value });
         // What is not on disk was not decided.

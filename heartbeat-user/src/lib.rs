@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod clock;
 pub mod commands;
+mod complaints;
 pub mod conductor;
 pub mod config;
 pub mod control;

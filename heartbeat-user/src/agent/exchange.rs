@@ -19,6 +19,8 @@ use crate::{
 const RETRY: Duration = Duration::from_millis(250);
 /// How long a peer may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Peers that are asked at the same time: each takes a connection, and after a start all have news.
+const AT_ONCE: usize = 32;
 
 /// A peer's report, or why there is none.
 pub(super) type Fetched = (NodeId, Result<Box<Report>>);
@@ -30,6 +32,8 @@ pub(super) struct Exchange {
     rows: PeerRows,
     /// One for each peer, in the order of the configuration.
     peers: Vec<Peer>,
+    /// Who is asked first if not all can be: all get their turn.
+    first: usize,
     fetched: UnboundedSender<Fetched>,
 }
 
@@ -57,6 +61,7 @@ impl Exchange {
         });
         Self {
             peers: peers.collect(),
+            first: 0,
             config,
             keys,
             rows,
@@ -73,13 +78,21 @@ impl Exchange {
     pub(super) fn look(&mut self, known: impl Fn(NodeId) -> (u32, u64)) {
         let now = clock::now();
         let links = self.config.links.len();
-        for (index, peer) in self.peers.iter_mut().enumerate() {
+        let mut free = AT_ONCE.saturating_sub(self.peers.iter().filter(|peer| peer.asking).count());
+        let (before, behind) = (0..self.first, self.first..self.peers.len());
+        for index in behind.chain(before) {
+            if free == 0 {
+                return;
+            }
+            let peer = &mut self.peers[index];
             let row = self.rows.latest(index, links);
             let news = row.report != 0 && (row.report, row.incarnation) != known(peer.node);
             if !news || peer.asking || now < peer.not_before {
                 continue;
             }
             peer.asking = true;
+            free -= 1;
+            self.first = index + 1;
             let (config, keys) = (Arc::clone(&self.config), Arc::clone(&self.keys));
             let (node, fetched) = (peer.node, self.fetched.clone());
             tokio::spawn(async move {

@@ -41,6 +41,7 @@ use super::{
 };
 use crate::{
     clock,
+    complaints::Complaints,
     conductor::{Order, Part, Told},
     config::{Config, HookEvent, key::Keys},
     control::{
@@ -86,6 +87,7 @@ pub(super) struct Reason<'a> {
     hooked: HashMap<NodeId, PeerState>,
     pub(super) exchange: Exchange,
     refusals: Refusals,
+    complaints: Complaints<Shortage>,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
     /// What was carried out of what operators decided.
@@ -94,6 +96,13 @@ pub(super) struct Reason<'a> {
     last_beat: Boottime,
     /// Whether no probe has left yet, as far as this side knows.
     starting: bool,
+}
+
+/// What the pulse may lack again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Shortage {
+    Sending,
+    OwnVote,
 }
 
 /// What operators want of a group, as far as it was passed on.
@@ -215,6 +224,7 @@ impl<'a> Reason<'a> {
             hooked: HashMap::new(),
             exchange,
             refusals,
+            complaints: Complaints::default(),
             fetched,
             applied,
             supervisor: Supervisor::of_environment(),
@@ -572,16 +582,17 @@ impl<'a> Reason<'a> {
                 let what = view::lock(&self.view).interface(news);
                 self.note(clock::now(), what);
             }
-            Report::OwnVoteFailed { at, error } => {
-                log::error!(
+            Report::OwnVoteFailed { at, error } => self.complaints.warn(Shortage::OwnVote, || {
+                format!(
                     "at {at}: this node's own acceptor could not be asked, so only the others' votes \
                      count: {error:#}"
-                );
-            }
+                )
+            }),
             Report::SendFailed { at, errors, error } => {
-                let why =
-                    error.map_or_else(|| "no reason given".to_owned(), |error| error.to_string());
-                log::warn!("at {at}: {errors} probes could not be sent: {why}");
+                self.complaints.warn(Shortage::Sending, || {
+                    let why = error.map_or("no reason given".to_owned(), |error| error.to_string());
+                    format!("at {at}: {errors} probes could not be sent: {why}")
+                });
             }
         }
     }

@@ -1,0 +1,220 @@
+//! What the kernel tells an agent that does not listen: it finds no room, is counted, and stands in the maps all the
+//! same. And maps that somebody else reads as fast as he can.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd as _,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use heartbeat_common::{
+    lease::Operation,
+    wire::{
+        self, ClusterId, HEADER_LEN, Header, Incarnation, Kind, LeaseEntry, LinkId, Liveness,
+        NodeId, Sequence, offset,
+    },
+};
+use heartbeat_tests::{
+    Fault,
+    config::Family,
+    e2e::{
+        Chronicle, MILLISECOND, Program, SOON,
+        books::{longest_silence, servers, wait_served},
+        ownership::overlaps,
+        scene::{patient, play, wait_status},
+    },
+    node::Node,
+    skip::rig_runs,
+    sys::boottime,
+    wait::observe,
+};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, sendto, setsockopt,
+    socket, sockopt,
+};
+use serde_json::Value;
+
+/// Answers with votes that fit into the ring buffer at most: 256 KiB, and each takes more than 150 bytes.
+const FIT: u64 = 256 * 1024 / 150;
+/// Probes that ask for votes while the agent stands still.
+const ASKED: u64 = 2_500;
+const PORT: u16 = 694;
+/// A group that nobody serves.
+const NOBODYS: u16 = 7;
+
+/// What bpftool reads of a map.
+fn dump(node: &Node, map: &str) -> Result<Value> {
+    let mut command = Command::new("bpftool");
+    command.args(["-j", "map", "dump", "pinned"]);
+    command.arg(node.pins.path().join(map));
+    let text = Program::run(None, command, SOON)?.success()?;
+    serde_json::from_str(&text).with_context(|| format!("{map} is no JSON: {text}"))
+}
+
+/// A field of an entry's value, as its BTF names it.
+fn field(map: &Value, entry: usize, name: &str) -> Result<u64> {
+    let value = map[entry]["formatted"]["value"][name].as_u64();
+    value.with_context(|| format!("no {name} in {map:#}"))
+}
+
+/// Sends probes as the agent of `node` would, to the node with the id `to`, beginning with `sequence`: its kernel takes
+/// them for the agent's, since they bear its nonce.
+fn ask_in_its_name(node: &Node, local: &Value, to: u16, sequence: u64) -> Result<()> {
+    let header = Header {
+        kind: Kind::Probe,
+        key_id: 1,
+        lease_count: 1,
+        cluster: ClusterId(field(&dump(node, "config")?, 0, "cluster")? as u32),
+        source: NodeId(1),
+        destination: NodeId(to),
+        link: LinkId(0),
+        liveness: Liveness::default(),
+        incarnation: Incarnation(field(local, 0, "incarnation")?),
+        sequence: Sequence::default(),
+        nonce: field(local, 0, "nonce")?,
+        t1: Default::default(),
+        t2: Default::default(),
+        t3: Default::default(),
+        responder_incarnation: Incarnation::default(),
+    };
+    let entry = LeaseEntry {
+        group: NOBODYS,
+        operation: Operation::Prepare as u8,
+        vote: 0,
+        micros: 0,
+        ballot: 1,
+    };
+    let (from, to) = (Family::V4.address(0, 1), Family::V4.address(0, to as u8));
+    let mut packet = headers(from, to, wire::len(1))?;
+    let payload = packet.len();
+    packet.resize(payload + wire::len(1), 0);
+    if let Some(start) = packet[payload..].first_chunk_mut::<HEADER_LEN>() {
+        header.encode(start);
+    }
+    packet[payload + offset::LEASES..].copy_from_slice(&entry.encode());
+    node.ns.enter(|| {
+        let raw = socket(
+            AddressFamily::Inet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::Raw,
+        )?;
+        setsockopt(&raw, sockopt::BindToDevice, &"hb0".into())?;
+        let to = SockaddrStorage::from(SocketAddr::new(to, 0));
+        for sequence in sequence..sequence + ASKED {
+            packet[payload + offset::SEQUENCE..][..8].copy_from_slice(&sequence.to_be_bytes());
+            sendto(raw.as_raw_fd(), &packet, &to, MsgFlags::empty())?;
+        }
+        Ok(())
+    })
+}
+
+/// IPv4 and UDP; the kernel adds what is missing.
+fn headers(from: IpAddr, to: IpAddr, len: usize) -> Result<Vec<u8>> {
+    let (IpAddr::V4(from), IpAddr::V4(to)) = (from, to) else {
+        bail!("no addresses of IPv4: {from}, {to}");
+    };
+    let mut headers = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0];
+    headers.extend(from.octets());
+    headers.extend(to.octets());
+    let udp = u16::try_from(len + 8)?;
+    for number in [PORT, PORT, udp, 0] {
+        headers.extend(number.to_be_bytes());
+    }
+    Ok(headers)
+}
+
+#[test]
+fn votes_that_find_no_room_are_counted_and_asked_for_again() -> Result<()> {
+    if !rig_runs("votes_that_find_no_room_are_counted_and_asked_for_again") {
+        return Ok(());
+    }
+    play(patient(), |cluster| {
+        let client = cluster.client(MILLISECOND)?;
+        wait_served(&client, "a", SOON)?;
+        let mut chronicle = Chronicle::begin(cluster)?;
+        ensure!(cluster.node("a")?.control.status()?.pulse.votes_lost == 0);
+        cluster.inject("a", Fault::Stop)?;
+        wait_served(&client, "b", SOON)?;
+        let a = cluster.node("a")?;
+        let (local, before) = (dump(a, "local")?, dump(a, "peers")?);
+        let last = field(&before, 0, "last_probe_seq")?;
+        ask_in_its_name(a, &local, 2, last + 1)?;
+        let after = dump(a, "peers")?;
+        let heard = field(&after, 0, "replies")? - field(&before, 0, "replies")?;
+        ensure!(heard > FIT, "only {heard} probes were answered");
+
+        cluster.heal("a", Fault::Stop)?;
+        // What it did not hear of is behind it: it asks anew, and gets its service back.
+        let a = cluster.node("a")?;
+        wait_status(a, "its kernel counted what was lost", |status| {
+            status.pulse.votes_lost >= heard - FIT && status.pulse.votes_lost < heard
+        })?;
+        cluster.wait_well(SOON, "a")?;
+        wait_served(&client, "a", SOON)?;
+        let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
+        ensure!(shown.contains(" events lost"), "{shown}");
+        for name in ["a", "b", "c"] {
+            chronicle.listen(cluster, name)?;
+        }
+        let acquisitions = chronicle.acquisitions("service");
+        client.with_records(|records| {
+            let answers = records.iter().flat_map(|record| record.answers());
+            let twice = overlaps(answers, &acquisitions);
+            ensure!(twice.is_empty(), "two served at once: {twice:#?}");
+            Ok(())
+        })
+    })
+}
+
+#[test]
+fn maps_can_be_read_at_full_speed() -> Result<()> {
+    if !rig_runs("maps_can_be_read_at_full_speed") {
+        return Ok(());
+    }
+    play(patient(), |cluster| {
+        let client = cluster.client(MILLISECOND)?;
+        wait_served(&client, "a", SOON)?;
+        let (mut chronicle, from) = (Chronicle::begin(cluster)?, boottime());
+        let (a, stop) = (cluster.node("a")?, AtomicBool::new(false));
+        let read = |maps: &[&str]| -> Result<usize> {
+            let mut read = 0;
+            while !stop.load(Relaxed) {
+                for map in maps {
+                    let entries = dump(a, map)?;
+                    ensure!(entries.is_array(), "{map}: {entries}");
+                    read += 1;
+                }
+            }
+            Ok(read)
+        };
+        let read = thread::scope(|scope| -> Result<usize> {
+            let hot = scope.spawn(|| read(&["peers", "leases", "watch", "local"]));
+            let others = ["guard", "vips", "counters", "arrivals", "allow", "links", "config"];
+            let others = scope.spawn(move || read(&others));
+            let waited = observe(Duration::from_secs(2), || Ok(()));
+            stop.store(true, Relaxed);
+            let join = |thread: thread::ScopedJoinHandle<'_, Result<usize>>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            let (hot, others) = (join(hot)?, join(others)?);
+            waited?;
+            Ok(hot + others)
+        })?;
+        eprintln!("{read} maps were read");
+        ensure!(read > 20, "only {read} maps were read");
+        for name in ["a", "b", "c"] {
+            chronicle.listen(cluster, name)?;
+        }
+        chronicle.nobody_died()?;
+        ensure!(chronicle.acquisitions("service").is_empty(), "the lease was lost: {chronicle:#?}");
+        ensure!(servers(&client, from).iter().all(|node| **node == *"a"));
+        let silence = longest_silence(&client, from);
+        ensure!(silence < patient().lease, "nobody served for {silence:?}");
+        Ok(())
+    })
+}
