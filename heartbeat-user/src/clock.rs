@@ -73,8 +73,14 @@ mod tests {
     #[test]
     fn the_offset_of_the_one_clock_counts() {
         let of = |boottime: &str| format!("monotonic           5         6\n{boottime}\n");
-        assert_eq!(boottime_offset(&of("boottime            0         0")), Some((0, 0)));
-        assert_eq!(boottime_offset(&of("boottime       -86400        17")), Some((-86_400, 17)));
+        assert_eq!(
+            boottime_offset(&of("boottime            0         0")),
+            Some((0, 0))
+        );
+        assert_eq!(
+            boottime_offset(&of("boottime       -86400        17")),
+            Some((-86_400, 17))
+        );
         assert_eq!(boottime_offset(&of("boottime")), None);
         assert_eq!(boottime_offset(""), None);
     }

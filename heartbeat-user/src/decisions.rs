@@ -7,15 +7,14 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{ErrorKind, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::clock;
+use crate::{clock, durable};
 
 /// What a decision is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -114,22 +113,10 @@ impl Book {
         )
     }
 
-    /// Writes the file anew; a crash leaves the old one or the new one.
     fn save(&self) -> Result<()> {
         let text = serde_json::to_vec(&self.all())?;
-        let new = self.file.with_extension("new");
-        let write = || {
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&new, &self.file)
-        };
-        write().with_context(|| format!("could not write {}", self.file.display()))
+        durable::replace(&self.file, &text)
+            .with_context(|| format!("could not write {}", self.file.display()))
     }
 }
 

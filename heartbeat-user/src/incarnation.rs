@@ -1,8 +1,8 @@
 //! The agent's incarnation: a number that grows at each start, even if the wall clock was set back.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, ErrorKind, Write as _},
+    fs::{self, OpenOptions},
+    io::{self, ErrorKind},
     os::unix::fs::FileExt as _,
     path::Path,
 };
@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use heartbeat_common::wire::Incarnation;
 
-use crate::clock;
+use crate::{clock, durable};
 
 /// Takes the next incarnation: the wall clock in nanoseconds, or one more than the last one used,
 /// whichever is greater. It is on disk before it is returned.
@@ -48,31 +48,28 @@ fn read(path: &Path) -> Result<u64> {
     }))
 }
 
-/// Replaces the file as a whole, so that a crash at any moment leaves the old or the new number. On a full disk, which
-/// must not keep an agent from starting, the new number takes the place of the old one, which has as many bytes.
+/// On a full disk, which must not keep an agent from starting, the new number takes the place of the old one, which has
+/// as many bytes.
 fn write(path: &Path, incarnation: u64) -> io::Result<()> {
-    let temporary = path.with_extension("new");
     let text = format!("{incarnation}\n");
-    match replace(path, &temporary, &text) {
-        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-            let _ = fs::remove_file(&temporary);
+    match durable::replace(path, text.as_bytes()) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+            ) =>
+        {
             if overwrite(path, &text).is_err() {
                 return Err(error);
             }
-            log::warn!("{error} for a new {}: the old one was changed in place", path.display());
+            log::warn!(
+                "{error} for a new {}: the old one was changed in place",
+                path.display()
+            );
             Ok(())
         }
         result => result,
     }
-}
-
-fn replace(path: &Path, temporary: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::create(temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(temporary, path)?;
-    path.parent()
-        .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 /// Needs no room if the file has as many bytes already. So few of them are written as a whole.

@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod dataplane;
 pub mod decisions;
+mod durable;
 pub mod follow;
 pub mod health;
 pub mod helper;

@@ -193,9 +193,9 @@ impl Client {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
         match error.kind() {
             BrokenPipe | ConnectionReset | UnexpectedEof if self.is_leaving() => self.lost(),
-            BrokenPipe | ConnectionReset | UnexpectedEof => io::Error::other(
-                "the helper process could not take the question: its log says why",
-            ),
+            BrokenPipe | ConnectionReset | UnexpectedEof => {
+                io::Error::other("the helper process could not take the question: its log says why")
+            }
             _ => error,
         }
     }

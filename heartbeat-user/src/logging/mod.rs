@@ -113,7 +113,10 @@ fn lost_lines(lost: u64, why: Errno) -> String {
         Errno::EAGAIN => "whoever reads standard error did not take them".to_owned(),
         other => format!("standard error could not be written: {other}"),
     };
-    line(Level::Warn, format_args!("{lost} lines of this log were lost here: {why}"))
+    line(
+        Level::Warn,
+        format_args!("{lost} lines of this log were lost here: {why}"),
+    )
 }
 
 /// syslog's numbers.

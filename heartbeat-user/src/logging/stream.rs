@@ -103,7 +103,10 @@ impl<F: AsFd> Stream<F> {
             None => MOMENT.try_into().unwrap_or(PollTimeout::MAX),
         };
         loop {
-            match poll(&mut [PollFd::new(self.to.as_fd(), PollFlags::POLLOUT)], patience) {
+            match poll(
+                &mut [PollFd::new(self.to.as_fd(), PollFlags::POLLOUT)],
+                patience,
+            ) {
                 Ok(0) => return Err(Errno::EAGAIN),
                 Err(Errno::EINTR) => {}
                 // Also if nobody reads any more: writing tells.
@@ -202,7 +205,11 @@ mod tests {
         let mut all = String::new();
         reader.read_to_string(&mut all).unwrap();
         let lines: Vec<&str> = all.lines().collect();
-        assert_eq!((lines[0], lines[1], lines[3]), ("whole", "half", "next"), "{all}");
+        assert_eq!(
+            (lines[0], lines[1], lines[3]),
+            ("whole", "half", "next"),
+            "{all}"
+        );
         assert!(lines[2].contains("1 lines of this log were lost"), "{all}");
     }
 }

@@ -1,9 +1,6 @@
 //! Clocks that jump, and machines that stand still.
 
-use std::{
-    fs,
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
@@ -44,7 +41,10 @@ fn a_node_whose_wall_clock_was_set_back_serves_as_before() -> Result<()> {
         // Ballots begin with that number, too: who has the right clock outbids them all the same.
         let client = cluster.client(MILLISECOND)?;
         for to in ["b", "a", "b"] {
-            cluster.node("c")?.heartbeat(&["move", "service", to])?.success()?;
+            cluster
+                .node("c")?
+                .heartbeat(&["move", "service", to])?
+                .success()?;
             wait_served(&client, to, SOON)?;
             wait_holder(cluster, Some(to))?;
         }
@@ -59,7 +59,8 @@ fn a_node_whose_wall_clock_was_set_back_serves_as_before() -> Result<()> {
 fn an_agent_with_another_clock_than_its_kernel_does_not_start() -> Result<()> {
     let test = "an_agent_with_another_clock_than_its_kernel_does_not_start";
     unstarted(test, |cluster| {
-        let script = r#"exec unshare --time --boottime 86400 --fork --kill-child "$HEARTBEAT_BIN" "$@""#;
+        let script =
+            r#"exec unshare --time --boottime 86400 --fork --kill-child "$HEARTBEAT_BIN" "$@""#;
         let launcher = launcher(cluster.node("a")?, script)?;
         let a = cluster.node_mut("a")?;
         a.start_by(&launcher)?;

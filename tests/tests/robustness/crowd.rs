@@ -23,7 +23,10 @@ fn absent() -> String {
     for id in 3..=NODES {
         let address = format!("10.78.{}.{}", id / 250, id % 250 + 1);
         // Writing to a string cannot fail.
-        let _ = write!(text, "[[node]]\nname = \"n{id}\"\nid = {id}\naddresses = [\"{address}\"]\n\n");
+        let _ = write!(
+            text,
+            "[[node]]\nname = \"n{id}\"\nid = {id}\naddresses = [\"{address}\"]\n\n"
+        );
     }
     text
 }
@@ -55,7 +58,9 @@ fn a_thousand_peers_are_probed_and_one_that_is_there_is_watched() -> Result<()> 
     }
     Cluster::play(options(), |cluster| {
         let router = Family::V4.client().to_string();
-        cluster.client_namespace().tool("ip", ["route", "add", "blackhole", "10.78.0.0/16"])?;
+        cluster
+            .client_namespace()
+            .tool("ip", ["route", "add", "blackhole", "10.78.0.0/16"])?;
         for name in ["a", "b"] {
             let node = cluster.node(name)?;
             node.tool("ip", ["route", "add", "10.78.0.0/16", "via", &router])?;
@@ -70,7 +75,12 @@ fn a_thousand_peers_are_probed_and_one_that_is_there_is_watched() -> Result<()> 
         };
         wait_status(a, "it sees b", sees("up"))?;
         wait_status(a, "it misses all others", |status| {
-            status.nodes.iter().filter(|node| node.state == "down").count() == NODES - 2
+            status
+                .nodes
+                .iter()
+                .filter(|node| node.state == "down")
+                .count()
+                == NODES - 2
         })?;
         let before = a.control.status()?;
         let mut chronicle = Chronicle::begin(cluster)?;
@@ -84,16 +94,29 @@ fn a_thousand_peers_are_probed_and_one_that_is_there_is_watched() -> Result<()> 
             let peer = node_in(status, "n1000")?.links[0].peer.as_ref();
             Ok(peer.context("no peer")?.probes)
         };
-        let (ticks, probed) = (after.pulse.ticks - before.pulse.ticks, probes(&after)? - probes(&before)?);
-        ensure!(probed + 2 >= ticks && ticks > 0, "{probed} probes in {ticks} ticks");
+        let (ticks, probed) = (
+            after.pulse.ticks - before.pulse.ticks,
+            probes(&after)? - probes(&before)?,
+        );
+        ensure!(
+            probed + 2 >= ticks && ticks > 0,
+            "{probed} probes in {ticks} ticks"
+        );
         ensure!(down.at_ns > before.at_ns);
         let resident = resident_kib(after.pid)?;
         ensure!(resident < MEMORY_KIB, "it has {resident} KiB in memory");
 
         let shown = a.heartbeat(&["status"])?.success()?;
-        ensure!(shown.contains("partition WITHOUT quorum (2 of 1001 nodes alive, 501 needed)"), "{shown}");
+        ensure!(
+            shown.contains("partition WITHOUT quorum (2 of 1001 nodes alive, 501 needed)"),
+            "{shown}"
+        );
         let (lines, text) = (a.logged()?.lines().count(), a.logged()?);
-        eprintln!("{resident} KiB, {lines} lines in the log, {} bytes; status {} lines", text.len(), shown.lines().count());
+        eprintln!(
+            "{resident} KiB, {lines} lines in the log, {} bytes; status {} lines",
+            text.len(),
+            shown.lines().count()
+        );
         Ok(())
     })
 }

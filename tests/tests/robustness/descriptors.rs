@@ -1,6 +1,7 @@
 //! A process that may open no more files: it serves and takes over with those that it has.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::net::UnixStream,
     time::{Duration, Instant},
@@ -27,31 +28,37 @@ const HOOK: &str = "[[hook]]\non = [\"peer-down\"]\nexec = [\"/bin/true\"]\n";
 /// What a process may do with its time that finds nothing to do, in per cent of one processor.
 const IDLE: f64 = 50.0;
 
-/// Lets a process have no more files than it has; `None` is as many as it may.
+/// Lets a process open no file whose number would be `files` or more; `None` is as it began.
 fn limit(ns: &Namespace, pid: u32, files: Option<usize>) -> Result<()> {
     let soft = match files {
         Some(files) => files.to_string(),
         None => hard_limit(pid)?,
     };
-    ns.tool("prlimit", ["--pid", &pid.to_string(), &format!("--nofile={soft}:")])?;
+    ns.tool(
+        "prlimit",
+        ["--pid", &pid.to_string(), &format!("--nofile={soft}:")],
+    )?;
     Ok(())
 }
 
 fn hard_limit(pid: u32) -> Result<String> {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
-    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let files = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
     let hard = files.and_then(|rest| rest.split_whitespace().nth(1));
     Ok(hard.context("no limit of open files")?.to_owned())
 }
 
-/// One more than the highest number of its open files: all below are taken once a few more are opened.
-fn open_files(pid: u32) -> Result<usize> {
-    let mut highest = 0;
+/// The lowest number that none of its open files has.
+fn lowest_free(pid: u32) -> Result<usize> {
+    let mut taken = BTreeSet::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        let number = entry?.file_name().to_string_lossy().parse()?;
-        highest = highest.max(number);
+        taken.insert(entry?.file_name().to_string_lossy().parse::<usize>()?);
     }
-    Ok(highest + 1)
+    (0..)
+        .find(|number| !taken.contains(number))
+        .context("all numbers are taken")
 }
 
 /// The processor time that the threads of a process took so far.
@@ -68,14 +75,19 @@ fn cpu(pid: u32) -> Result<Duration> {
 fn helper_of(agent: u32) -> Result<u32> {
     let children = fs::read_to_string(format!("/proc/{agent}/task/{agent}/children"))?;
     let helper = children.split_whitespace().find(|child| {
-        fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == "heartbeat-help")
+        fs::read_to_string(format!("/proc/{child}/comm"))
+            .is_ok_and(|name| name.trim() == "heartbeat-help")
     });
-    Ok(helper.with_context(|| format!("agent {agent} has no helper"))?.parse()?)
+    Ok(helper
+        .with_context(|| format!("agent {agent} has no helper"))?
+        .parse()?)
 }
 
 /// Clients that say nothing, until no more is taken.
 fn crowd(node: &Node) -> Result<Vec<UnixStream>> {
-    (0..100).map(|_| Ok(UnixStream::connect(node.control.socket())?)).collect()
+    (0..100)
+        .map(|_| Ok(UnixStream::connect(node.control.socket())?))
+        .collect()
 }
 
 fn log_says(cluster: &Cluster, node: &str, words: &str) -> Result<usize> {
@@ -93,7 +105,7 @@ fn an_agent_without_free_descriptors_takes_over_and_comes_back() -> Result<()> {
         let mut chronicle = Chronicle::begin(cluster)?;
         let pid = cluster.node_mut("b")?.agent()?.pid();
         let b = cluster.node("b")?;
-        limit(&b.ns, pid, Some(open_files(pid)? + 2))?;
+        limit(&b.ns, pid, Some(lowest_free(pid)?))?;
         let clients = crowd(b)?;
         const REFUSED: &str = "could not accept a control client: Too many open files";
         wait_until(SOON, "b says what it lacks", || {
@@ -104,8 +116,15 @@ fn an_agent_without_free_descriptors_takes_over_and_comes_back() -> Result<()> {
         let (before, began) = (cpu(pid)?, Instant::now());
         observe(Duration::from_secs(1), || Ok(()))?;
         let busy = (cpu(pid)? - before).as_secs_f64() / began.elapsed().as_secs_f64();
-        ensure!(busy * 100.0 < IDLE, "b takes {:.0} % of a processor", busy * 100.0);
-        ensure!(log_says(cluster, "b", REFUSED)? == 1, "it says so again and again");
+        ensure!(
+            busy * 100.0 < IDLE,
+            "b takes {:.0} % of a processor",
+            busy * 100.0
+        );
+        ensure!(
+            log_says(cluster, "b", REFUSED)? == 1,
+            "it says so again and again"
+        );
 
         cluster.inject("a", Fault::Cut)?;
         wait_served(&client, "b", SOON)?;
@@ -116,7 +135,12 @@ fn an_agent_without_free_descriptors_takes_over_and_comes_back() -> Result<()> {
         chronicle.wait_state(cluster, "b", "a", "down", SOON)?;
         cluster.heal("a", Fault::Cut)?;
         cluster.wait_well(SOON, "a")?;
-        ensure!(chronicle.verdicts().iter().all(|verdict| verdict.node == "a"));
+        ensure!(
+            chronicle
+                .verdicts()
+                .iter()
+                .all(|verdict| verdict.node == "a")
+        );
         Ok(())
     })
 }
@@ -134,12 +158,16 @@ fn a_helper_without_free_descriptors_runs_nothing_and_does_not_end() -> Result<(
         let mut chronicle = Chronicle::begin(cluster)?;
         let helper = helper_of(cluster.node_mut("b")?.agent()?.pid())?;
         let b = cluster.node("b")?;
-        limit(&b.ns, helper, Some(open_files(helper)?))?;
+        limit(&b.ns, helper, Some(lowest_free(helper)?))?;
         let mut hook_ends = |cluster: &mut Cluster, well: bool| -> Result<()> {
             cluster.inject("c", Fault::Cut)?;
-            chronicle.wait(cluster, "b", SOON, &format!("its hook ended, well: {well}"), |what| {
-                matches!(what, What::Hook { status, .. } if (*status == Some(0)) == well)
-            })?;
+            chronicle.wait(
+                cluster,
+                "b",
+                SOON,
+                &format!("its hook ended, well: {well}"),
+                |what| matches!(what, What::Hook { status, .. } if (*status == Some(0)) == well),
+            )?;
             cluster.heal("c", Fault::Cut)?;
             cluster.wait_well(SOON, "a")?;
             // What it told so far is over.
