@@ -95,59 +95,8 @@ fn log_says(cluster: &Cluster, node: &str, words: &str) -> Result<usize> {
 }
 
 #[test]
-fn an_agent_without_free_descriptors_takes_over_and_comes_back() -> Result<()> {
-    if !rig_runs("an_agent_without_free_descriptors_takes_over_and_comes_back") {
-        return Ok(());
-    }
-    play(patient(), |cluster| {
-        let client = cluster.client(MILLISECOND)?;
-        wait_served(&client, "a", SOON)?;
-        let mut chronicle = Chronicle::begin(cluster)?;
-        let pid = cluster.node_mut("b")?.agent()?.pid();
-        let b = cluster.node("b")?;
-        limit(&b.ns, pid, Some(lowest_free(pid)?))?;
-        let clients = crowd(b)?;
-        const REFUSED: &str = "could not accept a control client: Too many open files";
-        wait_until(SOON, "b says what it lacks", || {
-            Ok(log_says(cluster, "b", REFUSED)? > 0)
-        })?;
-
-        // It says so once, and does not try again and again as fast as it can.
-        let (before, began) = (cpu(pid)?, Instant::now());
-        observe(Duration::from_secs(1), || Ok(()))?;
-        let busy = (cpu(pid)? - before).as_secs_f64() / began.elapsed().as_secs_f64();
-        ensure!(
-            busy * 100.0 < IDLE,
-            "b takes {:.0} % of a processor",
-            busy * 100.0
-        );
-        ensure!(
-            log_says(cluster, "b", REFUSED)? == 1,
-            "it says so again and again"
-        );
-
-        cluster.inject("a", Fault::Cut)?;
-        wait_served(&client, "b", SOON)?;
-        wait_holder(cluster, Some("b"))?;
-
-        drop(clients);
-        limit(&cluster.node("b")?.ns, pid, None)?;
-        chronicle.wait_state(cluster, "b", "a", "down", SOON)?;
-        cluster.heal("a", Fault::Cut)?;
-        cluster.wait_well(SOON, "a")?;
-        ensure!(
-            chronicle
-                .verdicts()
-                .iter()
-                .all(|verdict| verdict.node == "a")
-        );
-        Ok(())
-    })
-}
-
-#[test]
-fn a_helper_without_free_descriptors_runs_nothing_and_does_not_end() -> Result<()> {
-    if !rig_runs("a_helper_without_free_descriptors_runs_nothing_and_does_not_end") {
+fn without_free_descriptors_nothing_is_lost_but_what_needs_them() -> Result<()> {
+    if !rig_runs("without_free_descriptors_nothing_is_lost_but_what_needs_them") {
         return Ok(());
     }
     let options = Options {
@@ -155,31 +104,80 @@ fn a_helper_without_free_descriptors_runs_nothing_and_does_not_end() -> Result<(
         ..patient()
     };
     play(options, |cluster| {
-        let mut chronicle = Chronicle::begin(cluster)?;
-        let helper = helper_of(cluster.node_mut("b")?.agent()?.pid())?;
-        let b = cluster.node("b")?;
-        limit(&b.ns, helper, Some(lowest_free(helper)?))?;
-        let mut hook_ends = |cluster: &mut Cluster, well: bool| -> Result<()> {
-            cluster.inject("c", Fault::Cut)?;
-            chronicle.wait(
-                cluster,
-                "b",
-                SOON,
-                &format!("its hook ended, well: {well}"),
-                |what| matches!(what, What::Hook { status, .. } if (*status == Some(0)) == well),
-            )?;
-            cluster.heal("c", Fault::Cut)?;
-            cluster.wait_well(SOON, "a")?;
-            // What it told so far is over.
-            chronicle = Chronicle::begin(cluster)?;
-            Ok(())
-        };
-        hook_ends(cluster, false)?;
-        ensure!(
-            log_says(cluster, "b", "as many files open as it may")? > 0,
-            "it does not say why"
-        );
-        limit(&cluster.node("b")?.ns, helper, None)?;
-        hook_ends(cluster, true)
+        let agent = cluster.node_mut("b")?.agent()?.pid();
+        the_helper_runs_nothing_and_does_not_end(cluster, helper_of(agent)?)?;
+        the_agent_takes_over_and_answers_later(cluster, agent)
     })
+}
+
+fn the_helper_runs_nothing_and_does_not_end(cluster: &mut Cluster, helper: u32) -> Result<()> {
+    let b = cluster.node("b")?;
+    limit(&b.ns, helper, Some(lowest_free(helper)?))?;
+    hook_of_b_ends(cluster, false)?;
+    ensure!(
+        log_says(cluster, "b", "as many files open as it may")? == 1,
+        "it does not say why"
+    );
+    limit(&cluster.node("b")?.ns, helper, None)?;
+    hook_of_b_ends(cluster, true)
+}
+
+/// Cuts c off for a while, of which b's hook is told: it ends well, or not.
+fn hook_of_b_ends(cluster: &mut Cluster, well: bool) -> Result<()> {
+    let mut chronicle = Chronicle::begin(cluster)?;
+    cluster.inject("c", Fault::Cut)?;
+    let what = format!("its hook ended, well: {well}");
+    chronicle.wait(
+        cluster,
+        "b",
+        SOON,
+        &what,
+        |what| matches!(what, What::Hook { status, .. } if (*status == Some(0)) == well),
+    )?;
+    cluster.heal("c", Fault::Cut)?;
+    chronicle.wait_state(cluster, "b", "c", "up", SOON)?;
+    Ok(())
+}
+
+fn the_agent_takes_over_and_answers_later(cluster: &mut Cluster, agent: u32) -> Result<()> {
+    const REFUSED: &str = "could not accept a control client: Too many open files";
+    let client = cluster.client(MILLISECOND)?;
+    wait_served(&client, "a", SOON)?;
+    let mut chronicle = Chronicle::begin(cluster)?;
+    let b = cluster.node("b")?;
+    limit(&b.ns, agent, Some(lowest_free(agent)?))?;
+    let clients = crowd(b)?;
+    wait_until(SOON, "b says what it lacks", || {
+        Ok(log_says(cluster, "b", REFUSED)? > 0)
+    })?;
+
+    // It says so once, and does not try again and again as fast as it can.
+    let (before, began) = (cpu(agent)?, Instant::now());
+    observe(Duration::from_secs(1), || Ok(()))?;
+    let busy = (cpu(agent)? - before).as_secs_f64() / began.elapsed().as_secs_f64();
+    ensure!(
+        busy * 100.0 < IDLE,
+        "b takes {:.0} % of a processor",
+        busy * 100.0
+    );
+    ensure!(
+        log_says(cluster, "b", REFUSED)? == 1,
+        "it says so again and again"
+    );
+
+    cluster.inject("a", Fault::Cut)?;
+    wait_served(&client, "b", SOON)?;
+    wait_holder(cluster, Some("b"))?;
+
+    drop(clients);
+    limit(&cluster.node("b")?.ns, agent, None)?;
+    chronicle.wait_state(cluster, "b", "a", "down", SOON)?;
+    cluster.heal("a", Fault::Cut)?;
+    cluster.wait_well(SOON, "a")?;
+    let verdicts = chronicle.verdicts();
+    ensure!(
+        verdicts.iter().all(|verdict| verdict.node == "a"),
+        "{verdicts:#?}"
+    );
+    Ok(())
 }

@@ -8,7 +8,7 @@ use heartbeat_tests::{
     e2e::{
         MILLISECOND, SOON,
         books::{servers, wait_served},
-        scene::{wait_holder, wait_status},
+        scene::wait_status,
     },
     enclosure::Enclosure,
     node::Node,
@@ -70,9 +70,6 @@ fn a_full_disk_keeps_no_agent_from_serving_or_from_starting() -> Result<()> {
             })?;
         }
         ensure!(servers(&client, from).iter().all(|node| **node == *"a"));
-        b.heartbeat(&["move", "service", "b"])?.success()?;
-        b.heartbeat(&["move", "service", "a"])?.success()?;
-        wait_holder(cluster, Some("a"))?;
 
         // A crash: what says that this is another agent than before fits in the place of the last.
         cluster.inject("a", Fault::Kill)?;

@@ -11,8 +11,17 @@ mod rings;
 
 use std::{fs, path::PathBuf};
 
-use anyhow::Result;
-use heartbeat_tests::{Cluster, e2e::scene::patient, node::Node, skip::rig_runs};
+use anyhow::{Result, ensure};
+use heartbeat_tests::{
+    Cluster,
+    client::Client,
+    e2e::{Chronicle, ownership::overlaps, scene::patient},
+    node::Node,
+    skip::rig_runs,
+};
+
+/// The nodes of an ordinary cluster.
+const ALL: [&str; 3] = ["a", "b", "c"];
 
 /// Plays `story` with a patient cluster whose agents do not run yet, if the rig runs here.
 fn unstarted(test: &str, story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
@@ -29,4 +38,18 @@ fn launcher(node: &Node, script: &str) -> Result<PathBuf> {
     fs::write(&path, format!("#!/bin/sh\n{script}\n"))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
     Ok(path)
+}
+
+/// That no node served while another held the lease, since `chronicle` and `client` began.
+fn never_two_at_once(cluster: &Cluster, chronicle: &mut Chronicle, client: &Client) -> Result<()> {
+    for name in ALL {
+        chronicle.listen(cluster, name)?;
+    }
+    let acquisitions = chronicle.acquisitions("service");
+    client.with_records(|records| {
+        let answers = records.iter().flat_map(|record| record.answers());
+        let twice = overlaps(answers, &acquisitions);
+        ensure!(twice.is_empty(), "two served at once: {twice:#?}");
+        Ok(())
+    })
 }

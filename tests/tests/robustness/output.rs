@@ -20,7 +20,7 @@ use heartbeat_tests::{
 };
 use nix::{sys::stat::Mode, unistd::mkfifo};
 
-use crate::{launcher, unstarted};
+use crate::{ALL, launcher, unstarted};
 
 /// A named pipe that is full, and whose only reader does not read.
 fn full_pipe(path: &Path) -> Result<File> {
@@ -95,7 +95,7 @@ fn agents_whose_log_goes_nowhere_go_on() -> Result<()> {
         there_and_back(cluster)?;
         cluster.wait_well(SOON, "a")?;
         no_one_died(chronicle, cluster)?;
-        for name in ["a", "b", "c"] {
+        for name in ALL {
             ensure!(
                 cluster.node_mut(name)?.stop()?,
                 "the agent of {name} failed"
@@ -106,7 +106,7 @@ fn agents_whose_log_goes_nowhere_go_on() -> Result<()> {
 }
 
 fn no_one_died(mut chronicle: Chronicle, cluster: &Cluster) -> Result<()> {
-    for name in ["a", "b", "c"] {
+    for name in ALL {
         chronicle.listen(cluster, name)?;
     }
     chronicle.nobody_died()

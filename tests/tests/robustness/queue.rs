@@ -12,7 +12,6 @@ use heartbeat_tests::{
     e2e::{
         Chronicle, MILLISECOND, SOON,
         books::wait_served,
-        ownership::overlaps,
         scene::{patient, play, wait_status},
     },
     skip::rig_runs,
@@ -21,6 +20,8 @@ use nix::{
     errno::Errno,
     sys::socket::{SockaddrIn, getsockname, setsockopt, sockopt},
 };
+
+use crate::{ALL, never_two_at_once};
 
 /// About one probe a second leaves.
 const SLOW: [&str; 12] = [
@@ -80,19 +81,13 @@ fn a_node_whose_probes_find_no_room_gives_up_and_comes_back() -> Result<()> {
         a.tool("tc", ["qdisc", "del", "dev", "hb0", "root"])?;
         cluster.wait_well(SOON, "a")?;
         wait_served(&client, "a", SOON)?;
-        for name in ["a", "b", "c"] {
+        for name in ALL {
             chronicle.listen(cluster, name)?;
         }
         // Only who could not ask may have thought that the others are gone.
         let verdicts = chronicle.verdicts().into_iter();
         let wrong: Vec<_> = verdicts.filter(|verdict| verdict.author != "a").collect();
         ensure!(wrong.is_empty(), "called dead: {wrong:#?}");
-        let acquisitions = chronicle.acquisitions("service");
-        client.with_records(|records| {
-            let answers = records.iter().flat_map(|record| record.answers());
-            let twice = overlaps(answers, &acquisitions);
-            ensure!(twice.is_empty(), "two served at once: {twice:#?}");
-            Ok(())
-        })
+        never_two_at_once(cluster, &mut chronicle, &client)
     })
 }

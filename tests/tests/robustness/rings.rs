@@ -20,12 +20,12 @@ use heartbeat_common::{
     },
 };
 use heartbeat_tests::{
-    Fault, Options,
+    Cluster, Fault, Options,
+    client::Client,
     config::Family,
     e2e::{
         Chronicle, MILLISECOND, Program, SOON,
         books::{longest_silence, servers, wait_served},
-        ownership::overlaps,
         scene::{patient, play, wait_status},
     },
     node::Node,
@@ -40,6 +40,8 @@ use nix::sys::socket::{
 };
 use serde_json::Value;
 
+use crate::{ALL, never_two_at_once};
+
 /// Answers with votes that fit into the ring buffer at most: 256 KiB, and each takes more than 150 bytes.
 const FIT: u64 = 256 * 1024 / 150;
 /// More of them than that are asked for while the agent stands still, so many at once that no queue on their way is too
@@ -47,6 +49,11 @@ const FIT: u64 = 256 * 1024 / 150;
 const LOST: u64 = 200;
 const AT_ONCE: u64 = 50;
 const PORT: u16 = 694;
+/// Maps that change with each packet, and the others.
+const HOT: &[&str] = &["peers", "leases", "watch", "local"];
+const OTHERS: &[&str] = &[
+    "guard", "vips", "counters", "arrivals", "allow", "links", "config",
+];
 /// A group that nobody serves.
 const NOBODYS: u16 = 7;
 
@@ -151,105 +158,88 @@ fn headers(from: IpAddr, to: IpAddr, len: usize) -> Result<Vec<u8>> {
 }
 
 #[test]
-fn votes_that_find_no_room_are_counted_and_asked_for_again() -> Result<()> {
-    if !rig_runs("votes_that_find_no_room_are_counted_and_asked_for_again") {
-        return Ok(());
-    }
-    play(patient(), |cluster| {
-        let client = cluster.client(MILLISECOND)?;
-        wait_served(&client, "a", SOON)?;
-        let mut chronicle = Chronicle::begin(cluster)?;
-        ensure!(cluster.node("a")?.control.status()?.pulse.votes_lost == 0);
-        cluster.inject("a", Fault::Stop)?;
-        wait_served(&client, "b", SOON)?;
-        let a = cluster.node("a")?;
-        let replies = |node| field(&dump(node, "peers")?, 0, "replies");
-        let (mut mask, before, mut heard) = (Mask::of(a)?, replies(a)?, 0);
-        wait_until(SOON, "more votes came than there is room for", || {
-            mask.ask(a)?;
-            heard = replies(a)? - before;
-            Ok(heard > FIT + LOST)
-        })?;
-
-        cluster.heal("a", Fault::Stop)?;
-        // What it did not hear of is behind it: it asks anew, and gets its service back.
-        let a = cluster.node("a")?;
-        wait_status(a, "its kernel counted what was lost", |status| {
-            (LOST..heard).contains(&status.pulse.votes_lost)
-        })?;
-        cluster.wait_well(SOON, "a")?;
-        wait_served(&client, "a", SOON)?;
-        let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
-        ensure!(shown.contains(" events lost"), "{shown}");
-        for name in ["a", "b", "c"] {
-            chronicle.listen(cluster, name)?;
-        }
-        let acquisitions = chronicle.acquisitions("service");
-        client.with_records(|records| {
-            let answers = records.iter().flat_map(|record| record.answers());
-            let twice = overlaps(answers, &acquisitions);
-            ensure!(twice.is_empty(), "two served at once: {twice:#?}");
-            Ok(())
-        })
-    })
-}
-
-#[test]
-fn maps_can_be_read_at_full_speed() -> Result<()> {
-    if !rig_runs("maps_can_be_read_at_full_speed") {
+fn a_ring_that_is_full_and_maps_that_are_read_harm_nobody() -> Result<()> {
+    if !rig_runs("a_ring_that_is_full_and_maps_that_are_read_harm_nobody") {
         return Ok(());
     }
     let options = Options {
-        // Readers take what time there is, and the slow side has none reserved.
+        // Who reads at full speed takes what time there is, and the slow side has none reserved.
         agent_stall: Duration::from_secs(3),
         ..patient()
     };
     play(options, |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
-        let (mut chronicle, from) = (Chronicle::begin(cluster)?, boottime());
-        let (a, stop) = (cluster.node("a")?, AtomicBool::new(false));
-        let read = |maps: &[&str]| -> Result<usize> {
-            let mut read = 0;
-            while !stop.load(Relaxed) {
-                for map in maps {
-                    let entries = dump(a, map)?;
-                    ensure!(entries.is_array(), "{map}: {entries}");
-                    read += 1;
-                }
-            }
-            Ok(read)
-        };
-        let read = thread::scope(|scope| -> Result<usize> {
-            let hot = scope.spawn(|| read(&["peers", "leases", "watch", "local"]));
-            let others = [
-                "guard", "vips", "counters", "arrivals", "allow", "links", "config",
-            ];
-            let others = scope.spawn(move || read(&others));
-            let waited = observe(Duration::from_secs(2), || Ok(()));
-            stop.store(true, Relaxed);
-            let join = |thread: thread::ScopedJoinHandle<'_, Result<usize>>| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            let (hot, others) = (join(hot)?, join(others)?);
-            waited?;
-            Ok(hot + others)
-        })?;
-        eprintln!("{read} maps were read");
-        ensure!(read > 20, "only {read} maps were read");
-        for name in ["a", "b", "c"] {
-            chronicle.listen(cluster, name)?;
-        }
-        chronicle.nobody_died()?;
-        ensure!(
-            chronicle.acquisitions("service").is_empty(),
-            "the lease was lost: {chronicle:#?}"
-        );
-        ensure!(servers(&client, from).iter().all(|node| **node == *"a"));
-        let silence = longest_silence(&client, from);
-        ensure!(silence < patient().lease, "nobody served for {silence:?}");
-        Ok(())
+        maps_are_read_at_full_speed(cluster, &client)?;
+        votes_find_no_room(cluster, &client)
     })
+}
+
+fn maps_are_read_at_full_speed(cluster: &Cluster, client: &Client) -> Result<()> {
+    let (mut chronicle, from) = (Chronicle::begin(cluster)?, boottime());
+    let (a, stop) = (cluster.node("a")?, AtomicBool::new(false));
+    let read = |maps: &[&str]| -> Result<usize> {
+        let mut read = 0;
+        while !stop.load(Relaxed) {
+            for map in maps {
+                let entries = dump(a, map)?;
+                ensure!(entries.is_array(), "{map}: {entries}");
+                read += 1;
+            }
+        }
+        Ok(read)
+    };
+    let read = thread::scope(|scope| -> Result<usize> {
+        let readers = [HOT, OTHERS].map(|maps| scope.spawn(|| read(maps)));
+        let waited = observe(Duration::from_secs(2), || Ok(()));
+        stop.store(true, Relaxed);
+        let mut all = 0;
+        for reader in readers {
+            all += reader
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        waited?;
+        Ok(all)
+    })?;
+    ensure!(read > 20, "only {read} maps were read");
+    for name in ALL {
+        chronicle.listen(cluster, name)?;
+    }
+    chronicle.nobody_died()?;
+    ensure!(
+        chronicle.acquisitions("service").is_empty(),
+        "the lease was lost: {chronicle:#?}"
+    );
+    ensure!(servers(client, from).iter().all(|node| **node == *"a"));
+    let silence = longest_silence(client, from);
+    ensure!(silence < patient().lease, "nobody served for {silence:?}");
+    Ok(())
+}
+
+fn votes_find_no_room(cluster: &mut Cluster, client: &Client) -> Result<()> {
+    let mut chronicle = Chronicle::begin(cluster)?;
+    ensure!(cluster.node("a")?.control.status()?.pulse.votes_lost == 0);
+    cluster.inject("a", Fault::Stop)?;
+    wait_served(client, "b", SOON)?;
+    let a = cluster.node("a")?;
+    let replies = |node| field(&dump(node, "peers")?, 0, "replies");
+    let (mut mask, before, mut heard) = (Mask::of(a)?, replies(a)?, 0);
+    wait_until(SOON, "more votes came than there is room for", || {
+        mask.ask(a)?;
+        heard = replies(a)? - before;
+        Ok(heard > FIT + LOST)
+    })?;
+
+    cluster.heal("a", Fault::Stop)?;
+    // What it did not hear of is behind it: it asks anew, and gets its service back.
+    let a = cluster.node("a")?;
+    wait_status(a, "its kernel counted what was lost", |status| {
+        (LOST..heard).contains(&status.pulse.votes_lost)
+    })?;
+    cluster.wait_well(SOON, "a")?;
+    wait_served(client, "a", SOON)?;
+    let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
+    ensure!(shown.contains(" events lost"), "{shown}");
+    never_two_at_once(cluster, &mut chronicle, client)
 }
