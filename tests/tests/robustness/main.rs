@@ -14,7 +14,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Result, ensure};
 use heartbeat_tests::{
     Cluster,
-    client::Client,
+    client::{Client, Record},
     e2e::{Chronicle, ownership::overlaps, scene::patient},
     node::Node,
     skip::rig_runs,
@@ -47,7 +47,7 @@ fn never_two_at_once(cluster: &Cluster, chronicle: &mut Chronicle, client: &Clie
     }
     let acquisitions = chronicle.acquisitions("service");
     client.with_records(|records| {
-        let answers = records.iter().flat_map(|record| record.answers());
+        let answers = records.iter().flat_map(Record::answers);
         let twice = overlaps(answers, &acquisitions);
         ensure!(twice.is_empty(), "two served at once: {twice:#?}");
         Ok(())
