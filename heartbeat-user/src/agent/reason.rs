@@ -16,7 +16,7 @@ use heartbeat_core::{
     group::{GroupCommand, Note, Reason as Why},
     peer::PeerState,
 };
-use log::Log;
+use log::{Level, Log};
 use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -853,7 +853,12 @@ impl<'a> Reason<'a> {
     }
 
     pub(super) fn note(&mut self, at: Boottime, what: What) {
-        log::info!("{what}");
+        // Where a peer has one link, what becomes of the peer says it already.
+        let level = match what {
+            What::Link { .. } if self.config.links.len() == 1 => Level::Debug,
+            _ => Level::Info,
+        };
+        log::log!(level, "{what}");
         self.journal.add(at, what);
     }
 }
