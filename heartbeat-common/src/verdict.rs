@@ -82,8 +82,11 @@ verdicts! {
     StampRefused = 23, "stamp_refused", Drop;
 }
 
-/// Entries of the `counters` map.
 pub const COUNT: usize = Verdict::ALL.len();
+/// Index in the `counters` map, behind the verdicts, of the answers whose votes found no room in the ring buffer.
+pub const VOTES_LOST: u32 = COUNT as u32;
+/// Entries of the `counters` map.
+pub const COUNTERS: usize = COUNT + 1;
 
 #[cfg(test)]
 mod tests {

@@ -45,6 +45,14 @@ fn machines_and_agents_stand_still() {
 }
 
 #[test]
+fn whole_clusters_are_suspended() {
+    story(
+        "whole_clusters_are_suspended",
+        &[Suspend, Suspend, Pause, Crash, Boot, Boot],
+    );
+}
+
+#[test]
 fn the_operator_moves_groups_about() {
     story(
         "the_operator_moves_groups_about",

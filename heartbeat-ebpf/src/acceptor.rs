@@ -14,6 +14,8 @@ use heartbeat_common::{
     wire::{GroupId, LeaseEntry, MAX_LEASES},
 };
 
+use crate::tables;
+
 const VOTE_BYTES: usize = 256 * 1024;
 
 /// `heartbeat_common::maps::LeaseRow`, as the kernel sees it.
@@ -65,11 +67,11 @@ pub(crate) fn locked(group: GroupId, decide: impl FnOnce(&mut Slot) -> Answer) -
     }
 }
 
-/// Hands the agent what `fill` writes. If the ring is full the votes are lost, as on the wire.
+/// Hands the agent what `fill` writes. If the ring is full the votes are lost, as on the wire, and counted.
 #[inline(always)]
 pub(crate) fn tell(fill: impl FnOnce(&mut VoteEvent) -> Option<bool>) {
     let Some(mut event) = VOTES.reserve(0) else {
-        return;
+        return tables::count_lost_votes();
     };
     let told = fill(event.write(VoteEvent {
         row: 0,

@@ -39,7 +39,7 @@ static ALLOW: HashMap<Address, PeerSlot, MAX_ROWS> = HashMap::new();
 #[btf_map(name = "peers")]
 static PEERS: Array<PeerRow, MAX_ROWS, MMAPABLE> = Array::new();
 #[btf_map(name = "counters")]
-static COUNTERS: PerCpuArray<u64, { verdict::COUNT }> = PerCpuArray::new();
+static COUNTERS: PerCpuArray<u64, { verdict::COUNTERS }> = PerCpuArray::new();
 /// Frames that an XDP program saw, by [`arrival_slot`]: whether it runs on an interface at all.
 #[btf_map(name = "arrivals")]
 static ARRIVALS: PerCpuArray<u64, ARRIVAL_SLOTS> = PerCpuArray::new();
@@ -157,7 +157,18 @@ pub(crate) fn peer_row<'a>(row: u32) -> Option<&'a mut PeerRow> {
 
 #[inline(always)]
 pub(crate) fn count(verdict: Verdict) {
-    if let Some(counter) = COUNTERS.get_ptr_mut(verdict as u32) {
+    add_one(verdict as u32);
+}
+
+/// Counts votes that the agent does not get to see.
+#[inline(always)]
+pub(crate) fn count_lost_votes() {
+    add_one(verdict::VOTES_LOST);
+}
+
+#[inline(always)]
+fn add_one(index: u32) {
+    if let Some(counter) = COUNTERS.get_ptr_mut(index) {
         // SAFETY: this CPU's slot; programs of one CPU do not preempt each other on it.
         unsafe { *counter += 1 };
     }

@@ -1,7 +1,17 @@
-//! The one clock of the agent.
+//! The one clock of the agent, and the one that people have.
 
+use std::{
+    fs,
+    io::ErrorKind,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, Result, ensure};
 use heartbeat_common::time::Boottime;
 use nix::time::{ClockId, clock_gettime};
+
+/// What the clocks of a time namespace are ahead of the kernel's, time_namespaces(7).
+const OFFSETS: &str = "/proc/self/timens_offsets";
 
 /// `CLOCK_BOOTTIME`, the clock that the kernel programs stamp with.
 pub fn now() -> Boottime {
@@ -12,5 +22,71 @@ pub fn now() -> Boottime {
         }
         // The clock exists since Linux 2.6.39 and the kernel programs need a far later one.
         Err(error) => unreachable!("CLOCK_BOOTTIME cannot be read: {error}"),
+    }
+}
+
+/// Nanoseconds since 1970 as the wall clock has it, which somebody may set at any time, forwards and back. For people to
+/// read, and to begin numbers with that must grow: who takes it for that has to keep the last one, too.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where everybody else has it from"
+)]
+pub fn wall() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+/// Fails where [`now`] is not the clock that the kernel programs stamp with: in a time namespace that sets it off.
+pub fn must_be_the_kernel_s() -> Result<()> {
+    let offsets = match fs::read_to_string(OFFSETS) {
+        Ok(offsets) => offsets,
+        // A kernel without such namespaces.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("could not read {OFFSETS}")),
+    };
+    let offset = boottime_offset(&offsets)
+        .with_context(|| format!("{OFFSETS} is not understood: {offsets}"))?;
+    ensure!(
+        offset == (0, 0),
+        "this process is in a time namespace whose CLOCK_BOOTTIME is {} s off that of the kernel, which counts \
+         leases by its own ({OFFSETS}): run it outside, or in one without an offset",
+        offset.0
+    );
+    Ok(())
+}
+
+/// Seconds and nanoseconds.
+fn boottime_offset(offsets: &str) -> Option<(i64, i64)> {
+    offsets.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let clock = words.next()?;
+        let number = |word: Option<&str>| word?.parse().ok();
+        let offset = (number(words.next())?, number(words.next())?);
+        (clock == "boottime").then_some(offset)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offset_of_the_one_clock_counts() {
+        let of = |boottime: &str| format!("monotonic           5         6\n{boottime}\n");
+        assert_eq!(
+            boottime_offset(&of("boottime            0         0")),
+            Some((0, 0))
+        );
+        assert_eq!(
+            boottime_offset(&of("boottime       -86400        17")),
+            Some((-86_400, 17))
+        );
+        assert_eq!(boottime_offset(&of("boottime")), None);
+        assert_eq!(boottime_offset(""), None);
+    }
+
+    #[test]
+    fn this_process_has_the_kernel_s_clock() {
+        must_be_the_kernel_s().unwrap();
     }
 }

@@ -7,14 +7,14 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{ErrorKind, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::ErrorKind,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+
+use crate::{clock, durable};
 
 /// What a decision is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -81,9 +81,7 @@ impl Book {
     /// Decides, on the node with the id `by`.
     pub fn decide(&mut self, subject: Subject, value: bool, by: u16) -> Result<()> {
         let before = self.decisions.get(&subject).map_or(0, |before| before.at);
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-        let wall = wall.map_or(0, |since| since.as_nanos() as u64);
-        let at = wall.max(before + 1);
+        let at = clock::wall().max(before + 1);
         let old = self.decisions.clone();
         self.decisions.insert(subject, Decision { at, by, value });
         // What is not on disk was not decided.
@@ -115,22 +113,10 @@ impl Book {
         )
     }
 
-    /// Writes the file anew; a crash leaves the old one or the new one.
     fn save(&self) -> Result<()> {
         let text = serde_json::to_vec(&self.all())?;
-        let new = self.file.with_extension("new");
-        let write = || {
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&new, &self.file)
-        };
-        write().with_context(|| format!("could not write {}", self.file.display()))
+        durable::replace(&self.file, &text)
+            .with_context(|| format!("could not write {}", self.file.display()))
     }
 }
 

@@ -4,8 +4,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io::{ErrorKind, Write as _},
+    fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,7 @@ use heartbeat_common::wire::NodeId;
 use heartbeat_core::membership::{Membership, Voters};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::{config::Config, durable};
 
 /// The first list is that of a cluster which nobody has changed yet.
 const FIRST: u16 = 1;
@@ -76,10 +76,18 @@ pub(crate) fn begin(config: &Config) -> Result<Membership> {
         Some(kept) => follow(kept, &list)?,
     };
     let membership = membership(config, list, counted);
-    if Some(Kept::of(&membership)) != kept {
-        keep(config, &membership)?;
+    if Some(Kept::of(&membership)) != kept
+        && let Err(error) = keep(config, &membership)
+    {
+        // A node without the file goes by the first list all the same.
+        ensure!(kept.is_none() && list_is_first(&membership), error);
+        log::warn!("{error:#}: going on without; a change of the nodes will need it");
     }
     Ok(membership)
+}
+
+fn list_is_first(membership: &Membership) -> bool {
+    membership.list().version == FIRST
 }
 
 /// The same for an agent that goes on, and whose claims go by `counted`.
@@ -143,21 +151,14 @@ pub(crate) fn may_follow(old: &Voters, new: &Voters) -> Result<()> {
     Ok(())
 }
 
-/// Writes down what this node goes by from now on. A crash leaves the old file or the new one.
+/// Writes down what this node goes by from now on. On a failure nothing has changed.
 pub(crate) fn keep(config: &Config, membership: &Membership) -> Result<()> {
     let path = path(config);
-    let write = || {
-        let dir = config.state_dir();
-        fs::create_dir_all(&dir)?;
-        let new = path.with_extension("new");
-        let mut file = File::create(&new)?;
-        serde_json::to_writer(&mut file, &Kept::of(membership))?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&new, &path)?;
-        File::open(&dir)?.sync_all()
-    };
-    write().with_context(|| format!("could not write {}", path.display()))
+    let mut text = serde_json::to_vec(&Kept::of(membership))?;
+    text.push(b'\n');
+    fs::create_dir_all(config.state_dir())
+        .and_then(|()| durable::replace(&path, &text))
+        .with_context(|| format!("could not write {}", path.display()))
 }
 
 impl Kept {

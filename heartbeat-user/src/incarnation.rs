@@ -1,14 +1,16 @@
 //! The agent's incarnation: a number that grows at each start, even if the wall clock was set back.
 
 use std::{
-    fs::{self, File},
-    io::{ErrorKind, Write as _},
+    fs::{self, OpenOptions},
+    io::{self, ErrorKind},
+    os::unix::fs::FileExt as _,
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result};
 use heartbeat_common::wire::Incarnation;
+
+use crate::{clock, durable};
 
 /// Takes the next incarnation: the wall clock in nanoseconds, or one more than the last one used,
 /// whichever is greater. It is on disk before it is returned.
@@ -17,11 +19,13 @@ pub(crate) fn next(state_dir: &Path) -> Result<Incarnation> {
         .with_context(|| format!("could not make the state directory {}", state_dir.display()))?;
     let path = state_dir.join("incarnation");
     let last = read(&path)?;
-    let clock = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let next = (clock.as_nanos() as u64).max(last.saturating_add(1));
-    write(&path, next).with_context(|| format!("could not write {}", path.display()))?;
+    let next = clock::wall().max(last.saturating_add(1));
+    write(&path, next).with_context(|| {
+        format!(
+            "could not write {}, by which peers tell this start of the agent from the one before",
+            path.display()
+        )
+    })?;
     Ok(Incarnation(next))
 }
 
@@ -44,15 +48,36 @@ fn read(path: &Path) -> Result<u64> {
     }))
 }
 
-/// Replaces the file as a whole, so that a crash at any moment leaves the old or the new number.
-fn write(path: &Path, incarnation: u64) -> std::io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    writeln!(file, "{incarnation}")?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    path.parent()
-        .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+/// On a full disk, which must not keep an agent from starting, the new number takes the place of the old one, which has
+/// as many bytes.
+fn write(path: &Path, incarnation: u64) -> io::Result<()> {
+    let text = format!("{incarnation}\n");
+    match durable::replace(path, text.as_bytes()) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+            ) =>
+        {
+            if overwrite(path, &text).is_err() {
+                return Err(error);
+            }
+            log::warn!(
+                "{error} for a new {}: the old one was changed in place",
+                path.display()
+            );
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Needs no room if the file has as many bytes already. So few of them are written as a whole.
+fn overwrite(path: &Path, text: &str) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.write_all_at(text.as_bytes(), 0)?;
+    file.set_len(text.len() as u64)?;
+    file.sync_all()
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@
 pub mod agent;
 pub mod clock;
 pub mod commands;
+mod complaints;
 pub mod conductor;
 pub mod config;
 pub mod control;
 pub mod dataplane;
 pub mod decisions;
+mod durable;
 mod electorate;
 pub mod follow;
 pub mod health;

@@ -296,17 +296,32 @@ impl ConfigArgs {
 
 fn main() -> ExitCode {
     let began = clock::now();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return show(&error),
+    };
     logging::start();
     secrecy::keep_out_of_core_dumps();
-    match run(cli.command, began) {
-        Ok(code) => code,
-        Err(error) => {
-            use std::io::Write as _;
-            // Standard error may be closed; the exit code says it too.
-            let _ = writeln!(std::io::stderr(), "heartbeat: {error:#}");
+    let code = run(cli.command, began).unwrap_or_else(|error| {
+        // Standard error may be closed; the exit code says it too.
+        logging::say(&format!("heartbeat: {error:#}"));
+        ExitCode::FAILURE
+    });
+    logging::finish();
+    code
+}
+
+/// What is wrong with the command line, or the help that was asked for. A reader that has gone away is no error.
+fn show(error: &clap::Error) -> ExitCode {
+    use std::io::{ErrorKind, Write as _, stdout};
+    // 0 or 2.
+    let code = ExitCode::from(error.exit_code() as u8);
+    match error.print().and_then(|()| stdout().flush()) {
+        Err(failure) if failure.kind() != ErrorKind::BrokenPipe => {
+            logging::say(&format!("heartbeat: could not write: {failure}"));
             ExitCode::FAILURE
         }
+        _ => code,
     }
 }
 

@@ -19,7 +19,7 @@ use heartbeat_tests::{
         Chronicle, MILLISECOND, SOON,
         books::{longest_silence, wait_served},
         flood::{Flood, record},
-        scene::{node_in, patient, play},
+        scene::{node_in, options, play},
     },
     kernel::frames::{FrameSpec, mac},
     skip::rig_runs,
@@ -106,7 +106,7 @@ fn floods_delay_no_detection_and_lose_no_lease() -> Result<()> {
     if !rig_runs("floods_delay_no_detection_and_lose_no_lease") {
         return Ok(());
     }
-    play(patient(), |cluster| {
+    play(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, TARGET, SOON)?;
         // Counts how long the programs run, while it is open.

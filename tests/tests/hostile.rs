@@ -17,7 +17,7 @@ use heartbeat_tests::{
         Chronicle, GRACE, MILLISECOND, SOON, attack,
         books::{longest_silence, wait_served},
         python::{Script, scapy_is_there},
-        scene::{patient, play},
+        scene::{options, play},
     },
     skip::rig_runs,
     sys::boottime,
@@ -45,7 +45,7 @@ fn wiretap(cluster: &Cluster) -> Result<Script> {
 
 /// Lets `attack` happen to a cluster with a client, which must not notice.
 fn unharmed(attack: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
-    play(patient(), |cluster| {
+    play(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, TARGET, SOON)?;
         let mut chronicle = Chronicle::begin(cluster)?;
@@ -170,7 +170,7 @@ fn recorded_replies_do_not_keep_a_dead_node_alive() -> Result<()> {
     if !rig_runs(TEST) || !scapy_is_there(TEST) {
         return Ok(());
     }
-    play(patient(), |cluster| {
+    play(options(), |cluster| {
         let mut wiretap = wiretap(cluster)?;
         ensure!(wiretap.count("capture reply 60")? == 60);
         let before = cluster.node(TARGET)?.counter("drop_replayed_reply")?;
@@ -185,12 +185,12 @@ fn recorded_replies_do_not_keep_a_dead_node_alive() -> Result<()> {
         let down = chronicle.wait_state(cluster, TARGET, SOURCE, "down", SOON)?;
         let late = Boottime::from_nanos(down.at_ns).since(cut_at);
         ensure!(
-            late <= patient().timeout + GRACE,
+            late <= options().timeout + GRACE,
             "declared down after {late:?}"
         );
         // And it stays dead, however long they go on.
         let mut chronicle = Chronicle::begin(cluster)?;
-        observe(20 * patient().timeout, || cluster.check_agents())?;
+        observe(20 * options().timeout, || cluster.check_agents())?;
         let sent = wiretap.count("stop")?;
         chronicle.listen(cluster, TARGET)?;
         ensure!(chronicle.told_by(TARGET).next().is_none(), "{chronicle:#?}");

@@ -11,7 +11,7 @@ use heartbeat_tests::{
         books::{longest_silence, servers, wait_served, wait_silent},
         kernel::guard,
         load::Spinners,
-        scene::{options, play, start_first_by, wait_holder},
+        scene::{play, start_first_by, swift, wait_holder},
         trial::{runs, starve_time},
     },
     skip::rig_runs,
@@ -31,13 +31,13 @@ fn again_and_again(
     meanwhile: impl Fn(&mut Cluster, &Trial, &str) -> Result<()>,
     afterwards: impl Fn(&Cluster, &mut Trial, &str, Boottime) -> Result<()>,
 ) -> Result<()> {
-    play(options(), |cluster| {
+    play(swift(), |cluster| {
         let mut trial = Trial::begin(name, cluster)?;
         for _ in 0..runs()? {
             let owner = trial.settle(cluster)?;
             let at = trial.strike(cluster, &owner, fault)?;
             let gap = trial.succeeded(&owner, at)?;
-            ensure!(gap <= options().lease + GRACE, "nobody served for {gap:?}");
+            ensure!(gap <= swift().lease + GRACE, "nobody served for {gap:?}");
             meanwhile(cluster, &trial, &owner)?;
             let healed_at = boottime();
             trial.heal(cluster, &owner, fault)?;
@@ -127,7 +127,7 @@ fn the_guard_silences_a_stopped_owner_even_for_those_who_know_of_no_other() -> R
     if !rig_runs("the_guard_silences_a_stopped_owner_even_for_those_who_know_of_no_other") {
         return Ok(());
     }
-    play(options(), |cluster| {
+    play(swift(), |cluster| {
         let mut trial = Trial::begin("stopped, its neighbours deceived", cluster)?;
         wait_served(&trial.client, "a", SOON)?;
         let vip = cluster.vip().to_string();
@@ -163,7 +163,7 @@ fn the_guard_silences_a_stopped_owner_even_for_those_who_know_of_no_other() -> R
             || Ok(guard(cluster.node("a")?)?.dropped_in >= before + 100),
         )?;
         trial.silent_since_closed(cluster.node("a")?)?;
-        ensure!(servers(&trial.client, at.after(options().lease)).is_empty());
+        ensure!(servers(&trial.client, at.after(swift().lease)).is_empty());
 
         believe(cluster, "b")?;
         wait_served(&trial.client, "b", SOON)?;
@@ -218,7 +218,7 @@ fn a_starved_owner_keeps_the_lease() -> Result<()> {
         interval: 10 * MILLISECOND,
         timeout: 30 * MILLISECOND,
         lease: 60 * MILLISECOND,
-        ..options()
+        ..swift()
     };
     play(defaults, |cluster| starved(ALL_REAL_TIME, cluster))
 }
@@ -228,7 +228,7 @@ fn a_starved_owner_without_real_time_may_lose_the_lease_but_never_shares_it() ->
     if !rig_runs("a_starved_owner_without_real_time_may_lose_the_lease_but_never_shares_it") {
         return Ok(());
     }
-    Cluster::play(options(), |cluster| {
+    Cluster::play(swift(), |cluster| {
         let script = "exec prlimit --rtprio=0 setpriv --bounding-set=-sys_nice \
             \"$HEARTBEAT_BIN\" \"$@\"";
         start_first_by(cluster, script)?;
@@ -246,7 +246,7 @@ fn an_agent_that_is_back_within_its_lease_serves_on() -> Result<()> {
     let long = Options {
         lease: Duration::from_secs(3),
         max_lease: Duration::from_secs(3),
-        ..options()
+        ..swift()
     };
     play(long, |cluster| {
         let mut trial = Trial::begin("agent restarted within its lease", cluster)?;

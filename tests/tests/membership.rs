@@ -10,7 +10,7 @@ use heartbeat_tests::{
         books::{servers, wait_served},
         groups::{said, tried},
         lines::has_lines,
-        scene::{node_in, patient, wait_status},
+        scene::{self, node_in, wait_status},
         stage::{group, vip},
     },
     skip::rig_runs,
@@ -33,7 +33,7 @@ fn options() -> Options {
         nodes: all.map(|name| (*name).to_owned()).collect(),
         groups: Some(groups),
         max_lease: Duration::from_millis(500),
-        ..patient()
+        ..scene::options()
     }
 }
 

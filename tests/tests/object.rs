@@ -139,7 +139,7 @@ fn holds_the_maps_with_the_layouts_of_the_contract() {
         BPF_MAP_TYPE_PERCPU_ARRAY,
         4,
         size_of::<u64>(),
-        verdict::COUNT,
+        verdict::COUNTERS,
         0,
     );
     expect(

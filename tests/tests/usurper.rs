@@ -18,7 +18,7 @@ use heartbeat_tests::{
         books::{longest_silence, servers, wait_served},
         kernel::slots,
         python::{Script, scapy_is_there},
-        scene::{patient, play, wait_status},
+        scene::{options, play, wait_status},
     },
     node::Node,
     skip::rig_runs,
@@ -102,7 +102,7 @@ fn claims_of_strangers_and_of_the_past_change_no_slot() -> Result<()> {
     if !rig_runs(TEST) || !scapy_is_there(TEST) {
         return Ok(());
     }
-    play(patient(), |cluster| {
+    play(options(), |cluster| {
         let trial = Trial::begin("forged lease messages", cluster)?;
         trial.settle(cluster)?;
         // Towards the owner, in the name of another, and towards another, in the owner's name.
@@ -142,7 +142,7 @@ fn while_a_lease_lives_even_a_node_of_the_cluster_cannot_take_it() -> Result<()>
     }
     let four = Options {
         nodes: ["a", "b", "c", "d"].map(str::to_owned).to_vec(),
-        ..patient()
+        ..options()
     };
     Cluster::play(four, |cluster| {
         // The attacker has the key, and is the fourth.
@@ -155,7 +155,7 @@ fn while_a_lease_lives_even_a_node_of_the_cluster_cannot_take_it() -> Result<()>
             })?;
         }
         // Until then it may go back to the best.
-        observe(5 * patient().lease, || Ok(()))?;
+        observe(5 * options().lease, || Ok(()))?;
         let trial = Trial::begin("claims of an insider", cluster)?;
         wait_served(&trial.client, "a", SOON)?;
         for target in ["a", "b"] {
@@ -190,7 +190,7 @@ fn recorded_renewals_do_not_keep_the_lease_of_a_dead_owner_alive() -> Result<()>
     if !rig_runs(TEST) || !scapy_is_there(TEST) {
         return Ok(());
     }
-    play(patient(), |cluster| {
+    play(options(), |cluster| {
         let mut trial = Trial::begin("recorded renewals after death", cluster)?;
         ensure!(trial.settle(cluster)? == "a");
         let mut wiretap = attack::wiretap(cluster, "a", "b")?;
@@ -211,9 +211,9 @@ fn recorded_renewals_do_not_keep_the_lease_of_a_dead_owner_alive() -> Result<()>
                     matches!(what, What::LeaseAcquired { .. })
                 })?;
         let took = Boottime::from_nanos(acquired.at_ns).since(at);
-        ensure!(took <= patient().lease + GRACE, "it took {took:?}");
+        ensure!(took <= options().lease + GRACE, "it took {took:?}");
         trial.succeeded("a", at)?;
-        observe(5 * patient().lease, || cluster.check_agents())?;
+        observe(5 * options().lease, || cluster.check_agents())?;
         let sent = wiretap.count("stop")?;
         counted(cluster.node("b")?, "drop_replayed_probe", before, sent)?;
         trial.heal(cluster, "a", Fault::Kill)?;
@@ -228,7 +228,7 @@ fn a_recorded_release_releases_nothing_later() -> Result<()> {
     if !rig_runs(TEST) || !scapy_is_there(TEST) {
         return Ok(());
     }
-    play(patient(), |cluster| {
+    play(options(), |cluster| {
         let first = Trial::begin("recorded while it moved", cluster)?;
         ensure!(first.settle(cluster)? == "a");
         let mut wiretap = attack::wiretap(cluster, "a", "b")?;
@@ -255,7 +255,7 @@ fn a_recorded_release_releases_nothing_later() -> Result<()> {
         let dropped = b.counter("drop_replayed_probe")?;
         wiretap.count(&format!("replay {}", 3 * frames))?;
         counted(b, "drop_replayed_probe", dropped, 3 * frames)?;
-        observe(5 * patient().lease, || Ok(()))?;
+        observe(5 * options().lease, || Ok(()))?;
         ensure!(slot_of(b, group)? == before, "{before:?}");
         cluster.wait_well(SOON, "a")?;
         unharmed(trial, cluster, "a")

@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     Heal,
     /// The whole machine stands still.
     Pause,
+    /// All machines do, for long, and each wakes when it likes: a host that has all of them was suspended.
+    Suspend,
     /// Only its agent does.
     Starve,
     /// Only the slow side of its agent does.
@@ -59,7 +61,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Crash,
         Self::Boot,
         Self::KillAgent,
@@ -69,6 +71,7 @@ impl Fault {
         Self::CutLink,
         Self::Heal,
         Self::Pause,
+        Self::Suspend,
         Self::Starve,
         Self::Hang,
         Self::Mute,
@@ -319,6 +322,11 @@ impl Run {
             }
             Fault::Heal => world.net.heal(),
             Fault::Pause => world.pause(victim, length),
+            Fault::Suspend => {
+                for machine in 0..count {
+                    world.pause(machine, 10 * length + self.rng.below(scale));
+                }
+            }
             Fault::Starve => world.starve(victim, length),
             Fault::Hang => world.hang(victim, length),
             Fault::Mute => world.machines[victim].mute = true,

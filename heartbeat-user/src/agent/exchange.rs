@@ -19,6 +19,8 @@ use crate::{
 const RETRY: Duration = Duration::from_millis(250);
 /// How long a peer may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Peers that are asked at the same time: each takes a connection, and after a start all have news.
+const AT_ONCE: usize = 32;
 
 /// A peer's report, or why there is none.
 pub(super) type Fetched = (NodeId, Result<Box<Report>>);
@@ -30,6 +32,8 @@ pub(super) struct Exchange {
     rows: PeerRows,
     /// One for each peer, in the order of the configuration.
     peers: Vec<Peer>,
+    /// Who is asked first if not all can be: all get their turn.
+    first: usize,
     fetched: UnboundedSender<Fetched>,
 }
 
@@ -63,6 +67,7 @@ impl Exchange {
         let peers = config.peers().map(|peer| Peer::new(peer.id));
         Self {
             peers: peers.collect(),
+            first: 0,
             config,
             keys,
             rows,
@@ -90,13 +95,15 @@ impl Exchange {
     pub(super) fn look(&mut self, known: impl Fn(NodeId) -> (u32, u64)) {
         let now = clock::now();
         let links = self.config.links.len();
-        for (index, peer) in self.peers.iter_mut().enumerate() {
-            let row = self.rows.latest(index, links);
+        let has_news = |index: usize| {
+            let (row, peer) = (self.rows.latest(index, links), &self.peers[index]);
             let news = row.report != 0 && (row.report, row.incarnation) != known(peer.node);
-            if !news || peer.asking || now < peer.not_before {
-                continue;
-            }
+            news && now >= peer.not_before
+        };
+        for index in turns(&self.peers, self.first, has_news) {
+            let peer = &mut self.peers[index];
             peer.asking = true;
+            self.first = index + 1;
             let (config, keys) = (Arc::clone(&self.config), Arc::clone(&self.keys));
             let (node, fetched) = (peer.node, self.fetched.clone());
             tokio::spawn(async move {
@@ -126,6 +133,16 @@ impl Exchange {
     }
 }
 
+/// Who is asked now, of those with news: as many as there are places free, the one with the index `first` first.
+fn turns(peers: &[Peer], first: usize, has_news: impl Fn(usize) -> bool) -> Vec<usize> {
+    let asking = peers.iter().filter(|peer| peer.asking).count();
+    let in_turn = (first..peers.len()).chain(0..first);
+    in_turn
+        .filter(|index| !peers[*index].asking && has_news(*index))
+        .take(AT_ONCE.saturating_sub(asking))
+        .collect()
+}
+
 async fn fetch(config: &Config, keys: &Keys, node: NodeId) -> Result<Box<Report>> {
     let request = serde_json::to_vec(&Request::Report)?;
     let answer = peering::ask(config, keys, node, &request, PATIENCE).await?;
@@ -134,5 +151,44 @@ async fn fetch(config: &Config, keys: &Keys, node: NodeId) -> Result<Box<Report>
         Response::Report(report) => Ok(report),
         Response::Error { message } => bail!(message),
         _ => bail!("it answered something else"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_are_asked_at_once_and_all_get_their_turn() {
+        let peer = |node| Peer {
+            node: NodeId(node),
+            asking: false,
+            not_before: Boottime::default(),
+            failing: false,
+        };
+        let mut peers: Vec<Peer> = (1..=80).map(peer).collect();
+        let mut first = 0;
+        let mut asked = Vec::new();
+        while asked.len() < 2 * peers.len() {
+            let now = turns(&peers, first, |_| true);
+            assert!((1..=AT_ONCE).contains(&now.len()));
+            for index in &now {
+                peers[*index].asking = true;
+                first = index + 1;
+            }
+            assert!(
+                turns(&peers, first, |_| true).is_empty(),
+                "there is no place"
+            );
+            // None of them could be asked, and all still have news.
+            for index in &now {
+                peers[*index].asking = false;
+            }
+            asked.extend(now);
+        }
+        for index in 0..peers.len() {
+            assert!(asked.iter().filter(|other| **other == index).count() >= 2);
+        }
+        assert_eq!(turns(&peers, 80, |index| index == 7), [7]);
     }
 }

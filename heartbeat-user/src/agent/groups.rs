@@ -4,7 +4,6 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Result;
@@ -463,10 +462,8 @@ fn is_address(resource: &Resource) -> bool {
 
 /// The wall-clock time of an instant, in nanoseconds since 1970.
 fn wall(at: Boottime) -> u64 {
-    let ago = clock::now().since(at);
-    let then = SystemTime::now() - ago;
-    let since = then.duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_nanos() as u64)
+    let ago = clock::now().since(at).as_nanos() as u64;
+    clock::wall().saturating_sub(ago)
 }
 
 #[cfg(test)]

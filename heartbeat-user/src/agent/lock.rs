@@ -40,9 +40,11 @@ impl InstanceLock {
             // Its last holder removed it after we had opened it: whoever comes next makes another.
             Ok(file) if !is_at(&file, path) => Self::take(path, instance),
             Ok(mut file) => {
-                file.set_len(0)?;
-                file.rewind()?;
-                writeln!(file, "{}", std::process::id())?;
+                // It only tells others who we are, and they manage without: a disk may be full.
+                let _ = file
+                    .set_len(0)
+                    .and_then(|()| file.rewind())
+                    .and_then(|()| writeln!(file, "{}", std::process::id()));
                 Ok(Self {
                     path: path.to_owned(),
                     _file: file,

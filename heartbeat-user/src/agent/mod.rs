@@ -39,7 +39,7 @@ use crate::{
     electorate,
     follow::{self, Follower, News},
     health::{Checks, Means, Notice},
-    helper, incarnation, privileges,
+    helper, incarnation, logging, privileges,
     pulse::{Directive, Directives, Identity, Pulse, Sink, realtime::Urgency},
     resources::{Agents, Places, Watcher},
 };
@@ -78,6 +78,7 @@ pub fn run(config: Config, replace: bool, began: Boottime) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("the agent loads kernel programs and moves addresses: run it as root");
     }
+    logging::hurry();
     privileges::report_missing();
     let keys = Arc::new(Keys::load(&config.key)?);
     let lock = InstanceLock::take(&config.lock(), &config.instance)?;
@@ -113,6 +114,7 @@ fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boott
     let exits = dataplane.exit_program();
     // Before there are other threads: all that come have what this one has.
     privileges::keep_few();
+    logging::write_aside();
     let result = run_loaded(
         &config,
         keys,

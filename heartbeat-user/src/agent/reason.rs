@@ -16,7 +16,7 @@ use heartbeat_core::{
     group::{GroupCommand, Note, Reason as Why},
     peer::PeerState,
 };
-use log::Log;
+use log::{Level, Log};
 use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -41,6 +41,7 @@ use super::{
 };
 use crate::{
     clock,
+    complaints::Complaints,
     conductor::{Order, Part, Told},
     config::{Config, HookEvent, key::Keys},
     control::{
@@ -88,6 +89,7 @@ pub(super) struct Reason<'a> {
     hooked: HashMap<NodeId, PeerState>,
     pub(super) exchange: Exchange,
     pub(super) refusals: Refusals,
+    complaints: Complaints<Shortage>,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
     /// What was carried out of what operators decided.
@@ -96,6 +98,13 @@ pub(super) struct Reason<'a> {
     last_beat: Boottime,
     /// Whether no probe has left yet, as far as this side knows.
     starting: bool,
+}
+
+/// What the pulse may lack again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Shortage {
+    Sending,
+    OwnVote,
 }
 
 /// What operators want of a group, as far as it was passed on.
@@ -220,6 +229,7 @@ impl<'a> Reason<'a> {
             hooked: HashMap::new(),
             exchange,
             refusals,
+            complaints: Complaints::default(),
             fetched,
             applied,
             supervisor: Supervisor::of_environment(),
@@ -580,16 +590,17 @@ impl<'a> Reason<'a> {
                 let what = view::lock(&self.view).interface(news);
                 self.note(clock::now(), what);
             }
-            Report::OwnVoteFailed { at, error } => {
-                log::error!(
+            Report::OwnVoteFailed { at, error } => self.complaints.warn(Shortage::OwnVote, || {
+                format!(
                     "at {at}: this node's own acceptor could not be asked, so only the others' votes \
                      count: {error:#}"
-                );
-            }
+                )
+            }),
             Report::SendFailed { at, errors, error } => {
-                let why =
-                    error.map_or_else(|| "no reason given".to_owned(), |error| error.to_string());
-                log::warn!("at {at}: {errors} probes could not be sent: {why}");
+                self.complaints.warn(Shortage::Sending, || {
+                    let why = error.map_or("no reason given".to_owned(), |error| error.to_string());
+                    format!("at {at}: {errors} probes could not be sent: {why}")
+                });
             }
         }
     }
@@ -850,7 +861,12 @@ impl<'a> Reason<'a> {
     }
 
     pub(super) fn note(&mut self, at: Boottime, what: What) {
-        log::info!("{what}");
+        // Where a peer has one link, what becomes of the peer says it already.
+        let level = match what {
+            What::Link { .. } if self.config.links.len() == 1 => Level::Debug,
+            _ => Level::Info,
+        };
+        log::log!(level, "{what}");
         self.journal.add(at, what);
     }
 }

@@ -456,7 +456,7 @@ impl View {
             config_version: config.version,
             counted_version: Some(self.local.read().counted_version)
                 .filter(|version| *version != 0),
-            pulse: self.pulse(now),
+            pulse: self.pulse(now, dataplane.votes_lost()?),
             load: self.vitals.show_load(),
             health: self.vitals.show_checks(now),
             nodes: config
@@ -483,8 +483,9 @@ impl View {
         })
     }
 
-    fn pulse(&self, now: Boottime) -> protocol::Pulse {
+    fn pulse(&self, now: Boottime, votes_lost: u64) -> protocol::Pulse {
         let stats = &self.stats;
+        let rows = 0..self.rows.len();
         let deaf = self
             .deaf_since
             .map_or(Duration::ZERO, |since| now.since(since));
@@ -498,6 +499,8 @@ impl View {
             deaf_count: stats.deaf_count.load(Relaxed),
             deaf_ns: (self.deaf_for + deaf).as_nanos() as u64,
             send_errors: stats.send_errors.load(Relaxed),
+            events_lost: rows.map(|row| self.rows.row(row).events_lost).sum(),
+            votes_lost,
             steal_ms: self.vitals.steal().as_millis() as u64,
         }
     }

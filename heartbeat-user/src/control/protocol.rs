@@ -226,6 +226,12 @@ pub struct Pulse {
     pub deaf_ns: u64,
     /// Probes that the network stack refused to send.
     pub send_errors: u64,
+    /// Deadlines and votes that the kernel could not tell the agent of, because it was not there to take them. The
+    /// maps have what they said: it was only learnt later.
+    #[serde(default)]
+    pub events_lost: u64,
+    #[serde(default)]
+    pub votes_lost: u64,
     /// What the hypervisor took from this host's processors in the last second, in milliseconds.
     #[serde(default)]
     pub steal_ms: u64,

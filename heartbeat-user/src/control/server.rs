@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::protocol::{Request, Response};
+use crate::complaints::Complaints;
 
 /// No request is longer.
 const MAX_REQUEST: u64 = 64 * 1024;
@@ -48,6 +49,7 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
 /// Serves clients until the task is dropped. Requests go to `asked`.
 pub async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
     let mut clients: VecDeque<AbortHandle> = VecDeque::new();
+    let complaints = Complaints::default();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -66,7 +68,9 @@ pub async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
                 clients.push_back(client.abort_handle());
             }
             Err(error) => {
-                log::warn!("could not accept a control client: {error}");
+                complaints.warn((), || {
+                    format!("could not accept a control client: {error}; it waits until that is possible again")
+                });
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

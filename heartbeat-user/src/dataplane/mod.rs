@@ -34,7 +34,7 @@ use heartbeat_common::{
     maps::{Address, GuardRow, PeerSlot},
     siphash::SipKey,
     time::Boottime,
-    verdict::Verdict,
+    verdict::{self, Verdict},
     wire::{GroupId, Incarnation, LinkId, NodeId},
 };
 
@@ -46,7 +46,10 @@ pub use setup::{Setup, SetupGuard, SetupLink};
 pub use view::{GuardView, LocalView, PeerRows};
 pub use xdp::{Attached, Attachment};
 
-use crate::config::{XdpMode, key};
+use crate::{
+    clock,
+    config::{XdpMode, key},
+};
 pub use heritage::guarded;
 use heritage::{BOUND, Heritage, KEPT, LOGS};
 use programs::Programs;
@@ -84,6 +87,7 @@ impl Dataplane {
         setup: Setup,
         sweep: impl Fn(&[Option<Boottime>], &[GuardRow]) -> Result<()>,
     ) -> Result<Self> {
+        clock::must_be_the_kernel_s()?;
         let links = present::links(&setup)?;
         let guarded = present::guarded(&setup);
         let pins = Pins::of(&setup.instance);
@@ -406,18 +410,24 @@ impl Dataplane {
 
     /// Packets by verdict, over all CPUs.
     pub fn counters(&self) -> Result<BTreeMap<&'static str, u64>> {
+        let verdicts = Verdict::ALL.iter();
+        verdicts
+            .map(|verdict| Ok((verdict.name(), self.counter(*verdict as u32)?)))
+            .collect()
+    }
+
+    /// Answers of peers whose votes found no room on their way to the agent.
+    pub fn votes_lost(&self) -> Result<u64> {
+        self.counter(verdict::VOTES_LOST)
+    }
+
+    fn counter(&self, index: u32) -> Result<u64> {
         let map = self
             .ebpf
             .map("counters")
             .context("the map `counters` is gone")?;
         let counters: PerCpuArray<_, u64> = map.try_into()?;
-        Verdict::ALL
-            .iter()
-            .map(|verdict| {
-                let values = counters.get(&(*verdict as u32), 0)?;
-                Ok((verdict.name(), values.iter().sum()))
-            })
-            .collect()
+        Ok(counters.get(&index, 0)?.iter().sum())
     }
 
     /// Leaves the pins, and with them the responder, in place.

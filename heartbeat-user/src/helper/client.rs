@@ -20,9 +20,12 @@ use super::{
     message::{Answer, HEADER, Question, length, pack, unpack},
     passing,
 };
-use crate::resources::{
-    process::{Ended, Program, Registration},
-    watch::Process,
+use crate::{
+    logging,
+    resources::{
+        process::{Ended, Program, Registration},
+        watch::Process,
+    },
 };
 
 /// This very program, also if another has been installed in its place.
@@ -31,6 +34,8 @@ const OURSELVES: &str = "/proc/self/exe";
 pub(super) const SUBCOMMAND: &str = "helper";
 /// Until it is tried again to hand over a connection.
 const TRY_AGAIN: Duration = Duration::from_millis(1);
+/// From the moment that the helper closes its files to its end, at most.
+const PARTING: Duration = Duration::from_millis(50);
 /// How long the helper may take to kill what it runs, and to end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -183,12 +188,30 @@ impl Client {
         .map_err(|error| self.gone_or(error))
     }
 
-    /// The connection ends without an answer only with the helper itself.
+    /// The connection ends without an answer only with the helper itself, or if that cannot take it.
     fn gone_or(&self, error: io::Error) -> io::Error {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
         match error.kind() {
-            BrokenPipe | ConnectionReset | UnexpectedEof => self.lost(),
+            BrokenPipe | ConnectionReset | UnexpectedEof if self.is_leaving() => self.lost(),
+            BrokenPipe | ConnectionReset | UnexpectedEof => {
+                io::Error::other("the helper process could not take the question: its log says why")
+            }
             _ => error,
+        }
+    }
+
+    /// Whether the helper has ended, or was told to. It closes its files a moment before it counts as ended.
+    fn is_leaving(&self) -> bool {
+        let until = Instant::now() + PARTING;
+        loop {
+            let told = lock(&self.door).is_none();
+            if told || matches!(lock(&self.process).try_wait(), Ok(Some(_))) {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(TRY_AGAIN);
         }
     }
 
@@ -204,6 +227,7 @@ impl Client {
                  place; start it again"
             ),
         }
+        logging::finish();
         std::process::exit(1)
     }
 }

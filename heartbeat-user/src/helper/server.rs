@@ -26,7 +26,9 @@ use super::{
     passing,
 };
 use crate::{
+    complaints::Complaints,
     health::disk,
+    logging,
     resources::{process, signal_group, watch},
 };
 
@@ -41,6 +43,7 @@ pub fn serve() -> Result<()> {
     ) {
         bail!("`heartbeat run` starts its helper by itself: there is nothing to do for you here");
     }
+    logging::hurry();
     // What is run here is not to outlive the agent by a moment, however busy the machine is. Should the agent have
     // ended already, standard input is at its end.
     set_pdeathsig(signal::Signal::SIGKILL).context("could not ask to end with the agent")?;
@@ -69,6 +72,7 @@ async fn answer_all() -> Result<()> {
     // SAFETY: the descriptor is owned by what is registered, and closed only when that drops.
     let door = unsafe { tokio::io::unix::AsyncFd::register(door) }?;
     let mut tasks = JoinSet::new();
+    let complaints = Complaints::default();
     loop {
         tokio::select! {
             ready = door.readable() => {
@@ -82,6 +86,12 @@ async fn answer_all() -> Result<()> {
                     // Dropping the tasks kills what they run.
                     Ok(None) => return Ok(()),
                     Err(Errno::EAGAIN) => ready.clear_ready(),
+                    // The connection is closed by that, and who asked is told. The agent needs this process for more
+                    // than the one question.
+                    Err(Errno::ENOBUFS) => complaints.warn((), || {
+                        "could not take a question of the agent: this process has as many files open as it may; \
+                         raise the limit (LimitNOFILE)".to_owned()
+                    }),
                     Err(error) => bail!("the agent's socket failed: {error}"),
                 }
             }

@@ -5,7 +5,6 @@
 //! hides nothing: who listens on the link can read along. `docs/peering.md` shows every byte.
 
 mod client;
-mod complaints;
 mod frame;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

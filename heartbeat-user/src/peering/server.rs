@@ -26,12 +26,14 @@ use tokio::{
 
 use super::{
     ANSWER_PATIENCE, MAX_PAYLOAD, PeerAsked,
-    complaints::{About, Complaints},
     frame::{FrameError, Hello, Kind, Route, Session},
     keys::{ChannelKey, ChannelKeys},
     socket,
 };
-use crate::config::{Config, Node, key::Keys};
+use crate::{
+    complaints::Complaints,
+    config::{Config, Node, key::Keys},
+};
 
 /// How long a peer may take to ask, and again to take the answer.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(2);
@@ -63,7 +65,17 @@ struct Server {
     /// As they are now.
     keys: watch::Receiver<Arc<Keys>>,
     asked: mpsc::Sender<PeerAsked>,
-    complaints: Complaints,
+    complaints: Complaints<About>,
+}
+
+/// Whom a warning is about. There are as many as there are nodes, and a few more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum About {
+    Peer(NodeId),
+    /// All who are no peer.
+    Strangers,
+    /// This host's own shortage.
+    Ourselves,
 }
 
 /// A connection, and the peer whose address it comes from.

@@ -17,6 +17,7 @@ use crate::{
     clock,
     config::{Config, Node, Role},
     control::protocol::{Request, Response},
+    durable,
     pulse::Directive,
 };
 
@@ -217,11 +218,7 @@ fn remember(config: &Config, intent: Intent) -> Result<()> {
         Intent::Empty => Some(format!("{DRAIN}: an operator drains this node\n")),
     };
     let result = match text {
-        // Put in place whole.
-        Some(text) => {
-            let new = flag.with_extension("new");
-            fs::write(&new, text).and_then(|()| fs::rename(&new, &flag))
-        }
+        Some(text) => durable::replace(&flag, text.as_bytes()),
         None => match fs::remove_file(&flag) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             result => result,

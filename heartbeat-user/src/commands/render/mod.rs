@@ -127,6 +127,10 @@ impl Page {
         if pulse.send_errors > 0 {
             let _ = write!(text, ", {} probes not sent", pulse.send_errors);
         }
+        let lost = pulse.events_lost + pulse.votes_lost;
+        if lost > 0 {
+            let _ = write!(text, ", {lost} events lost");
+        }
         self.item("Pulse", &text);
         self.vitals(status);
         if pulse.deaf_count > 0 {

@@ -1,34 +1,30 @@
-//! Keeps a peer that does everything wrong from filling the log.
+//! Keeps what happens again and again, such as a peer that does everything wrong, from filling the log.
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use heartbeat_common::wire::NodeId;
 use tokio::time::Instant;
 
 /// One warning of a kind in that time.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// Whom a warning is about. There are as many as there are nodes, and a few more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum About {
-    Peer(NodeId),
-    /// All who are no peer.
-    Strangers,
-    /// This host's own shortage.
-    Ourselves,
+/// When what was last complained of, and how often since. There must not be many things to complain of.
+#[derive(Debug)]
+pub(crate) struct Complaints<A>(Mutex<HashMap<A, (Instant, u64)>>);
+
+impl<A> Default for Complaints<A> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
 }
 
-/// When what was last complained of, and how often since.
-#[derive(Debug, Default)]
-pub(super) struct Complaints(Mutex<HashMap<About, (Instant, u64)>>);
-
-impl Complaints {
+impl<A: Eq + Hash> Complaints<A> {
     /// Logs a warning unless there was one lately.
-    pub(super) fn warn(&self, about: About, text: impl FnOnce() -> String) {
+    pub(crate) fn warn(&self, about: A, text: impl FnOnce() -> String) {
         match self.due(about, Instant::now()) {
             Some(0) => log::warn!("{}", text()),
             Some(more) => log::warn!("{} (and {more} times before)", text()),
@@ -37,7 +33,7 @@ impl Complaints {
     }
 
     /// Whether to warn, and of how many that were not told before.
-    fn due(&self, about: About, now: Instant) -> Option<u64> {
+    fn due(&self, about: A, now: Instant) -> Option<u64> {
         // What is behind the lock is whole at any time.
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match last.get_mut(&about) {
@@ -63,17 +59,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_warning_a_minute_and_each_peer_for_itself() {
+    fn one_warning_a_minute_and_each_thing_for_itself() {
         let complaints = Complaints::default();
         let start = Instant::now();
-        let peer = About::Peer(NodeId(2));
-        assert_eq!(complaints.due(peer, start), Some(0));
-        assert_eq!(complaints.due(About::Strangers, start), Some(0));
+        assert_eq!(complaints.due("peer", start), Some(0));
+        assert_eq!(complaints.due("strangers", start), Some(0));
         for second in 1..60 {
             let now = start + Duration::from_secs(second);
-            assert_eq!(complaints.due(peer, now), None);
+            assert_eq!(complaints.due("peer", now), None);
         }
-        assert_eq!(complaints.due(peer, start + PAUSE), Some(59));
-        assert_eq!(complaints.due(peer, start + 2 * PAUSE), Some(0));
+        assert_eq!(complaints.due("peer", start + PAUSE), Some(59));
+        assert_eq!(complaints.due("peer", start + 2 * PAUSE), Some(0));
     }
 }

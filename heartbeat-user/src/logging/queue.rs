@@ -1,0 +1,144 @@
+//! Lines that wait for the thread that writes them.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::AsFd,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use nix::errno::Errno;
+
+use super::{lost_lines, stream::Stream};
+
+/// Lines that may wait: what a cluster of the largest size has to say at once, some times over.
+const CAPACITY: usize = 4096;
+
+#[derive(Debug)]
+pub(super) struct Queue(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// There is something to write, or it is written.
+    turn: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: VecDeque<String>,
+    /// Lines that found no room since the last that did.
+    lost: u64,
+    /// Whether one is just being written.
+    busy: bool,
+}
+
+impl Queue {
+    /// Starts the thread.
+    pub(super) fn start<F: AsFd + Send + 'static>(stream: Stream<F>) -> io::Result<Self> {
+        let shared = Arc::<Shared>::default();
+        let queue = Self(Arc::clone(&shared));
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || shared.write_all(stream))?;
+        Ok(queue)
+    }
+
+    /// Never waits for the writing.
+    pub(super) fn push(&self, line: String) {
+        let mut waiting = self.0.lock();
+        if waiting.lines.len() >= CAPACITY {
+            waiting.lost += 1;
+            return;
+        }
+        let lost = std::mem::take(&mut waiting.lost);
+        if lost > 0 {
+            waiting.lines.push_back(lost_lines(lost, Errno::EAGAIN));
+        }
+        waiting.lines.push_back(line);
+        drop(waiting);
+        self.0.turn.notify_all();
+    }
+
+    /// Waits until all are written, no longer than `patience`.
+    pub(super) fn finish(&self, patience: Duration) {
+        let waiting = self.0.lock();
+        let unwritten = |waiting: &mut Waiting| waiting.busy || !waiting.lines.is_empty();
+        drop(self.0.turn.wait_timeout_while(waiting, patience, unwritten));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // It is whole at any time.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_all<F: AsFd>(&self, mut stream: Stream<F>) {
+        loop {
+            let mut waiting = self.lock();
+            waiting.busy = false;
+            self.turn.notify_all();
+            let line = loop {
+                if let Some(line) = waiting.lines.pop_front() {
+                    break line;
+                }
+                let woken = self.turn.wait(waiting);
+                waiting = woken.unwrap_or_else(PoisonError::into_inner);
+            };
+            waiting.busy = true;
+            drop(waiting);
+            stream.write(&line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead as _, BufReader, pipe},
+        time::Instant,
+    };
+
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_reader_that_hangs_and_the_loss_is_told() {
+        let (reader, writer) = pipe().unwrap();
+        let queue = Queue::start(Stream::new(writer)).unwrap();
+        let line = |number: usize| format!("{number} {}\n", "a".repeat(990));
+        // A pipe takes 64 KiB.
+        let many = CAPACITY + 2_000;
+        let start = Instant::now();
+        for number in 0..many {
+            queue.push(line(number));
+        }
+        queue.finish(Duration::from_millis(10));
+        assert!(start.elapsed() < Duration::from_secs(5));
+
+        let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
+        for number in 0..CAPACITY {
+            assert_eq!(lines.next().unwrap() + "\n", line(number));
+        }
+        queue.finish(Duration::from_secs(5));
+        queue.push("there is room again\n".to_owned());
+        // Those that there was room for in the pipe, then how many were lost.
+        let mut read = CAPACITY;
+        let told = loop {
+            let next = lines.next().unwrap();
+            if next.starts_with(&format!("{read} ")) {
+                read += 1;
+            } else {
+                break next;
+            }
+        };
+        let lost = many - read;
+        assert!(
+            told.contains(&format!("{lost} lines of this log were lost here")),
+            "{told}, {read} were read"
+        );
+        assert_eq!(lines.next().unwrap(), "there is room again");
+    }
+}

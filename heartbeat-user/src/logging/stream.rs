@@ -1,0 +1,215 @@
+//! Writes whole lines, and keeps account of those that could not be written.
+
+use std::{os::fd::AsFd, time::Duration};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    unistd::write,
+};
+
+use super::lost_lines;
+
+/// How long to wait for room when in a hurry.
+const MOMENT: Duration = Duration::from_millis(100);
+/// A pipe or a socket that has room at all has it for so many bytes (`PIPE_BUF`, pipe(7)).
+const PART: usize = 4096;
+
+#[derive(Debug)]
+pub(super) struct Stream<F> {
+    to: F,
+    hurry: bool,
+    /// Lines that could not be written since the last that could, and why the latest of them.
+    lost: Option<(u64, Errno)>,
+    /// The last line was written in part.
+    torn: bool,
+}
+
+impl<F: AsFd> Stream<F> {
+    pub(super) const fn new(to: F) -> Self {
+        Self {
+            to,
+            hurry: false,
+            lost: None,
+            torn: false,
+        }
+    }
+
+    /// Waits no longer than a moment for room from here on, and not at all once that was in vain.
+    pub(super) fn hurry(&mut self) {
+        self.hurry = true;
+    }
+
+    /// Waits for room as long as it takes.
+    pub(super) fn at_leisure(self) -> Self {
+        Self {
+            hurry: false,
+            ..self
+        }
+    }
+
+    /// Writes `line`, which ends as lines do, behind what is to be said of those that were lost.
+    pub(super) fn write(&mut self, line: &str) {
+        let before = self.lost;
+        let written = match before {
+            Some((lost, why)) => self.put(&lost_lines(lost, why)),
+            None => Ok(()),
+        };
+        let written = written.and_then(|()| {
+            self.lost = None;
+            self.put(line)
+        });
+        if let Err(why) = written {
+            let lost = self.lost.map_or(0, |(lost, _)| lost);
+            self.lost = Some((lost + 1, why));
+        }
+    }
+
+    fn put(&mut self, line: &str) -> nix::Result<()> {
+        if self.torn {
+            self.put_part(b"\n")?;
+            self.torn = false;
+        }
+        for part in line.as_bytes().chunks(PART) {
+            self.put_part(part)?;
+        }
+        self.torn = false;
+        Ok(())
+    }
+
+    fn put_part(&mut self, mut part: &[u8]) -> nix::Result<()> {
+        while !part.is_empty() {
+            if self.hurry {
+                self.wait_for_room()?;
+            }
+            match write(&self.to, part) {
+                Ok(len) => {
+                    self.torn = true;
+                    part = &part[len..];
+                }
+                Err(Errno::EINTR) => {}
+                // Somebody who shares it made it so that writing does not wait.
+                Err(Errno::EAGAIN) => self.wait_for_room()?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_room(&self) -> nix::Result<()> {
+        let patience = match self.lost {
+            _ if !self.hurry => PollTimeout::NONE,
+            Some(_) => PollTimeout::ZERO,
+            None => MOMENT.try_into().unwrap_or(PollTimeout::MAX),
+        };
+        loop {
+            match poll(
+                &mut [PollFd::new(self.to.as_fd(), PollFlags::POLLOUT)],
+                patience,
+            ) {
+                Ok(0) => return Err(Errno::EAGAIN),
+                Err(Errno::EINTR) => {}
+                // Also if nobody reads any more: writing tells.
+                other => return other.map(drop),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::OpenOptions,
+        io::{Read as _, Write as _, pipe},
+        time::Instant,
+    };
+
+    use super::*;
+
+    #[test]
+    fn who_is_in_a_hurry_does_not_wait_for_a_reader_that_hangs_and_says_what_was_lost() {
+        let (mut reader, writer) = pipe().unwrap();
+        let mut stream = Stream::new(writer);
+        stream.hurry();
+        let line = "a".repeat(999) + "\n";
+        let start = Instant::now();
+        // Far more than a pipe takes.
+        for _ in 0..1_000 {
+            stream.write(&line);
+        }
+        assert!(start.elapsed() < Duration::from_secs(5));
+        let (lost, why) = stream.lost.unwrap();
+        assert_eq!(why, Errno::EAGAIN);
+        let written = 1_000 - lost;
+        assert!(written > 0);
+        let mut read = vec![0; line.len() * written as usize];
+        reader.read_exact(&mut read).unwrap();
+        assert!(read.chunks(line.len()).all(|one| one == line.as_bytes()));
+
+        stream.write("there is room again\n");
+        drop(stream);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        let told = format!("{lost} lines of this log were lost here: whoever reads");
+        let lines: Vec<&str> = rest.lines().collect();
+        assert!(
+            lines.len() == 2 && lines[0].contains(&told) && lines[1] == "there is room again",
+            "{rest}"
+        );
+    }
+
+    #[test]
+    fn a_reader_that_went_away_and_a_full_disk_are_no_trouble() {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let mut stream = Stream::new(writer);
+        stream.write("nobody reads this\n");
+        stream.write("nor this\n");
+        assert_eq!(stream.lost, Some((2, Errno::EPIPE)));
+
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut stream = Stream::new(full);
+        stream.write("one\n");
+        assert_eq!(stream.lost, Some((1, Errno::ENOSPC)));
+    }
+
+    #[test]
+    fn a_reader_that_does_not_block_is_waited_for_all_the_same() {
+        let (mut reader, writer) = pipe().unwrap();
+        let flags = nix::fcntl::OFlag::O_NONBLOCK;
+        nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(flags)).unwrap();
+        let read = std::thread::spawn(move || {
+            let mut all = String::new();
+            reader.read_to_string(&mut all).unwrap();
+            all.lines().count()
+        });
+        let mut stream = Stream::new(writer);
+        for _ in 0..10_000 {
+            stream.write("a line of some length, so that all are more than a pipe takes\n");
+        }
+        assert_eq!(stream.lost, None);
+        drop(stream);
+        assert_eq!(read.join().unwrap(), 10_000);
+    }
+
+    #[test]
+    fn a_line_that_was_written_in_part_is_ended_before_the_next() {
+        let (mut reader, writer) = pipe().unwrap();
+        let mut stream = Stream::new(writer.try_clone().unwrap());
+        stream.write("whole\n");
+        (&writer).write_all(b"half").unwrap();
+        drop(writer);
+        (stream.torn, stream.lost) = (true, Some((1, Errno::ENOSPC)));
+        stream.write("next\n");
+        drop(stream);
+        let mut all = String::new();
+        reader.read_to_string(&mut all).unwrap();
+        let lines: Vec<&str> = all.lines().collect();
+        assert_eq!(
+            (lines[0], lines[1], lines[3]),
+            ("whole", "half", "next"),
+            "{all}"
+        );
+        assert!(lines[2].contains("1 lines of this log were lost"), "{all}");
+    }
+}

@@ -1,0 +1,55 @@
+//! What runs short, hangs, or is too much: disks, readers, descriptors, queues, rings, peers, clocks. The cluster goes
+//! on, and says what it lacks.
+
+mod clocks;
+mod crowd;
+mod descriptors;
+mod disk;
+mod output;
+mod queue;
+mod rings;
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Result, ensure};
+use heartbeat_tests::{
+    Cluster,
+    client::{Client, Record},
+    e2e::{Chronicle, ownership::overlaps, scene::options},
+    node::Node,
+    skip::rig_runs,
+};
+
+/// The nodes of an ordinary cluster.
+const ALL: [&str; 3] = ["a", "b", "c"];
+
+/// Plays `story` with a patient cluster whose agents do not run yet, if the rig runs here.
+fn unstarted(test: &str, story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+    if !rig_runs(test) {
+        return Ok(());
+    }
+    Cluster::play(options(), story)
+}
+
+/// A shell script that starts an agent: the binary is `$HEARTBEAT_BIN`, its arguments are `"$@"`.
+fn launcher(node: &Node, script: &str) -> Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = node.dir().join("launcher");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n"))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+    Ok(path)
+}
+
+/// That no node served while another held the lease, since `chronicle` and `client` began.
+fn never_two_at_once(cluster: &Cluster, chronicle: &mut Chronicle, client: &Client) -> Result<()> {
+    for name in ALL {
+        chronicle.listen(cluster, name)?;
+    }
+    let acquisitions = chronicle.acquisitions("service");
+    client.with_records(|records| {
+        let answers = records.iter().flat_map(Record::answers);
+        let twice = overlaps(answers, &acquisitions);
+        ensure!(twice.is_empty(), "two served at once: {twice:#?}");
+        Ok(())
+    })
+}
