@@ -40,7 +40,7 @@ use crate::{
     follow::{self, Follower, News},
     health::{Checks, Means, Notice},
     helper, incarnation, logging, privileges,
-    pulse::{Directive, Directives, Identity, Pulse, Sink, realtime::Urgency},
+    pulse::{Beginning, Directive, Directives, Identity, Pulse, Sink, realtime::Urgency},
     resources::{Agents, Places, Watcher},
 };
 use groups::Groups;
@@ -92,6 +92,15 @@ pub fn run(config: Config, replace: bool, began: Boottime) -> Result<()> {
     result
 }
 
+/// What an agent is when its programs are loaded, and how it came to be.
+struct Birth {
+    /// When its process began.
+    began: Boottime,
+    urgency: Option<Urgency>,
+    identity: Identity,
+    membership: Membership,
+}
+
 fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boottime) -> Result<()> {
     for warning in &config.warnings {
         log::warn!("{warning}");
@@ -120,9 +129,12 @@ fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boott
         keys,
         &mut dataplane,
         exits,
-        Identity { incarnation, nonce },
-        membership,
-        (began, urgency),
+        Birth {
+            began,
+            urgency,
+            identity: Identity { incarnation, nonce },
+            membership,
+        },
     );
     if let Ok(Ending::Parted) = result {
         dataplane.persist();
@@ -149,10 +161,14 @@ fn run_loaded(
     keys: &Arc<Keys>,
     dataplane: &mut Dataplane,
     exits: ExitProgram,
-    identity: Identity,
-    membership: Membership,
-    (began, urgency): (Boottime, Option<Urgency>),
+    birth: Birth,
 ) -> Result<Ending> {
+    let Birth {
+        began,
+        urgency,
+        identity,
+        membership,
+    } = birth;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("reason")
@@ -202,9 +218,11 @@ fn run_loaded(
         config,
         keys,
         dataplane,
-        membership,
-        &inherited,
-        identity,
+        Beginning {
+            identity,
+            membership,
+            inherited: &inherited,
+        },
         (directives, told),
         sink,
     );
@@ -238,9 +256,7 @@ fn run_loaded(
     let reason = {
         let _inside = runtime.enter();
         let (config, keys) = (Arc::clone(config), Arc::clone(keys));
-        reason::Reason::new(
-            config, keys, dataplane, &threads, groups, checks, intent, identity,
-        )
+        reason::Reason::new(config, keys, dataplane, &threads, groups, checks, intent)
     };
     let result = match reason {
         Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads, began)),

@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Result, anyhow, bail};
 use aya_log::EbpfLogger;
-use heartbeat_common::{time::Boottime, wire::NodeId};
+use heartbeat_common::{
+    time::Boottime,
+    wire::{Incarnation, NodeId},
+};
 use heartbeat_core::{
     Command,
     cluster::Intent,
@@ -148,13 +151,17 @@ impl<'a> Reason<'a> {
         groups: Groups,
         (checks, notices): (Checks, UnboundedReceiver<Notice>),
         intent: Intent,
-        identity: Identity,
     ) -> Result<Self> {
         let Threads {
             pulse, conductor, ..
         } = threads;
         let orders = conductor.orders();
         let local = dataplane.local()?;
+        let said = local.read();
+        let identity = Identity {
+            incarnation: Incarnation(said.incarnation),
+            nonce: said.nonce,
+        };
         let stats = Arc::clone(&pulse.stats);
         let view = View::new(
             Arc::clone(&config),

@@ -113,6 +113,16 @@ pub struct Identity {
     pub nonce: u64,
 }
 
+/// Where an agent begins.
+#[derive(Debug)]
+pub struct Beginning<'a> {
+    pub identity: Identity,
+    /// Whose votes count.
+    pub membership: Membership,
+    /// Of each group until when an earlier run of this node serves it.
+    pub inherited: &'a [Option<Boottime>],
+}
+
 /// A running pulse thread.
 #[derive(Debug)]
 pub struct Pulse {
@@ -124,19 +134,20 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Introduces this agent to its kernel and starts sending. `inherited` says of each group until when
-    /// an earlier run of this node serves it.
+    /// Introduces this agent to its kernel and starts sending.
     pub fn start(
         config: &Config,
         keys: &Keys,
         dataplane: &mut Dataplane,
-        membership: Membership,
-        inherited: &[Option<Boottime>],
-        identity: Identity,
+        beginning: Beginning<'_>,
         (directives, inbox): (Directives, Inbox),
         sink: impl Sink,
     ) -> Result<Self> {
-        let Identity { incarnation, nonce } = identity;
+        let Beginning {
+            identity: Identity { incarnation, nonce },
+            membership,
+            inherited,
+        } = beginning;
         // As many as there may come to be.
         let stats = Arc::new(PulseStats::new(MAX_GROUPS));
         let electorate = membership.electorate();

@@ -8,7 +8,7 @@ use heartbeat_tests::{
     config::Family,
     e2e::{
         Chronicle, MILLISECOND, SOON,
-        scene::{node_in, options, wait_status},
+        scene::{self, node_in, wait_status},
     },
     skip::rig_runs,
 };
@@ -40,7 +40,7 @@ fn options() -> Options {
         lease: 600 * MILLISECOND,
         max_lease: 600 * MILLISECOND,
         extra: absent(),
-        ..options()
+        ..scene::options()
     }
 }
 
