@@ -4,87 +4,144 @@
 #![no_main]
 
 use heartbeat_common::{
+    maps::Key,
     packet::SlicePacket,
     receive::receive,
     verdict::Action,
-    wire::{self, Header, Kind},
+    wire::{self, Header, Kind, LEASE_LEN, LeaseEntry, MAX_LEASES, offset},
 };
-use heartbeat_tests::kernel::{World, frames::FrameSpec};
+use heartbeat_tests::kernel::{World, differential::payload_at, frames::FrameSpec};
 use libfuzzer_sys::fuzz_target;
 
 const TIMEOUT_NS: u64 = 60_000_000;
 const PEER: u16 = 2;
-
-/// Each frame takes so many bytes of the input: what it is, and four changes of a byte.
-const STEP: usize = 2 + 4 * 3;
+/// A change of a byte: where, and what is changed of it.
+const CHANGE: usize = 3;
+/// Changes of each frame.
+const CHANGES: usize = 4;
 
 fuzz_target!(|data: &[u8]| {
     let mut world = World::new(TIMEOUT_NS);
     for row in &mut world.rows {
         row.last_probe_seq = u64::MAX;
     }
-    let (steps, rest) = data.as_chunks::<STEP>();
-    for (now, step) in (1..).zip(steps) {
-        // Milliseconds apart.
-        let now = now * 1_000_000;
+    let mut input = data;
+    // Milliseconds apart.
+    for now in (1_000_000..).step_by(1_000_000) {
         world.set_clock(&[now]);
-        let Some((frame, spec)) = frame(&world, step, now) else {
-            continue;
+        let Some(frame) = next(&world, &mut input, now) else {
+            return;
         };
-        give(&mut world, frame, Some(&spec));
+        give(&mut world, frame);
     }
-    give(&mut world, rest.to_vec(), None);
 });
 
-/// A probe or a reply, on IPv4 or IPv6, with some bytes changed before it was sealed, or after.
-fn frame(world: &World, step: &[u8; STEP], now: u64) -> Option<(Vec<u8>, FrameSpec)> {
-    let [what, sequence, changes @ ..] = step;
-    let (link, sequence) = (what & 1, u64::from(*sequence));
-    let spec = match what & 2 {
-        0 => FrameSpec::probe(PEER, link, sequence),
-        _ => FrameSpec::reply(world, PEER, link, sequence, now),
-    };
-    let mut frame = spec.frame().ok()?;
-    for change in changes.as_chunks::<3>().0 {
-        let at = usize::from(u16::from_be_bytes([change[0], change[1]]));
-        if let Some(byte) = frame.get_mut(at) {
-            *byte ^= change[2];
-        }
+/// What the first byte of a frame in the input says.
+struct What(u8);
+
+impl What {
+    /// The rest of the input is one frame, as it is.
+    fn is_raw(&self) -> bool {
+        self.0 & 1 != 0
     }
-    if what & 4 == 0 {
-        seal(world, &mut frame, &spec);
+
+    /// It has the tag that belongs to it, though it was changed.
+    fn is_sealed(&self) -> bool {
+        self.0 & 2 != 0
     }
-    if what & 8 != 0 {
-        frame.truncate(frame.len() - usize::from(what >> 4));
+
+    fn is_reply(&self) -> bool {
+        self.0 & 4 != 0
     }
-    Some((frame, spec))
+
+    /// 0 is IPv4, 1 is IPv6.
+    fn link(&self) -> u8 {
+        self.0 >> 3 & 1
+    }
+
+    /// Lease entries.
+    fn leases(&self) -> usize {
+        usize::from(self.0 >> 4).min(MAX_LEASES)
+    }
 }
 
-fn seal(world: &World, frame: &mut [u8], spec: &FrameSpec) {
-    let payload = &mut frame[spec.payload_at()..];
-    if let Some(key) = key(world, payload) {
-        // Fails where the lengths do not fit, and then there is no tag.
-        let _ = wire::seal(payload, key);
+fn next(world: &World, input: &mut &[u8], now: u64) -> Option<Vec<u8>> {
+    let what = What(take::<1>(input)?[0]);
+    let mut frame = if what.is_raw() {
+        std::mem::take(input).to_vec()
+    } else {
+        made(world, &what, input, now)?
+    };
+    if what.is_sealed() {
+        seal(world, &mut frame);
     }
+    Some(frame)
+}
+
+/// A probe or a reply with some bytes changed, and perhaps without its last ones.
+fn made(world: &World, what: &What, input: &mut &[u8], now: u64) -> Option<Vec<u8>> {
+    let [sequence, missing] = *take(input)?;
+    let (link, sequence) = (what.link(), u64::from(sequence));
+    let mut spec = match what.is_reply() {
+        false => FrameSpec::probe(PEER, link, sequence),
+        true => FrameSpec::reply(world, PEER, link, sequence, now),
+    };
+    for _ in 0..what.leases() {
+        let entry = take::<LEASE_LEN>(input)?;
+        spec.leases.push(LeaseEntry::decode(entry));
+    }
+    let mut frame = spec.frame().ok()?;
+    for _ in 0..CHANGES {
+        // None at all for an input that ends here.
+        let [high, low, change] = *take::<CHANGE>(input).unwrap_or(&[0; CHANGE]);
+        if let Some(byte) = frame.get_mut(usize::from(u16::from_be_bytes([high, low]))) {
+            *byte ^= change;
+        }
+    }
+    frame.truncate(frame.len().saturating_sub(missing.into()));
+    Some(frame)
+}
+
+fn take<'a, const N: usize>(input: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+    let (taken, rest) = input.split_first_chunk()?;
+    *input = rest;
+    Some(taken)
+}
+
+/// Gives the heartbeat in `frame`, if there is one, the tag that belongs to it.
+fn seal(world: &World, frame: &mut [u8]) {
+    let Some(payload) = frame.get_mut(payload_at(frame)..) else {
+        return;
+    };
+    let Some((len, key)) = len(payload).zip(key(world, payload)) else {
+        return;
+    };
+    if let Some(heartbeat) = payload.get_mut(..len) {
+        // Fails where its length is not that of so many entries, and then there is no tag.
+        let _ = wire::seal(heartbeat, key);
+    }
+}
+
+/// How long a heartbeat is that begins so: a frame may be padded behind it.
+fn len(payload: &[u8]) -> Option<usize> {
+    let count = *payload.get(offset::LEASE_COUNT)?;
+    Some(wire::len(count.into()))
 }
 
 fn key(world: &World, payload: &[u8]) -> Option<heartbeat_common::siphash::SipKey> {
-    let id = *payload.get(wire::offset::KEY_ID)?;
-    let slot = heartbeat_common::maps::Key::slot(id) as usize;
-    Some(world.keys[slot].sip())
+    let id = *payload.get(offset::KEY_ID)?;
+    Some(world.keys[Key::slot(id) as usize].sip())
 }
 
-fn give(world: &mut World, mut frame: Vec<u8>, spec: Option<&FrameSpec>) {
+fn give(world: &mut World, mut frame: Vec<u8>) {
     let given = frame.clone();
     let received = receive(&mut SlicePacket(&mut frame), world);
     if received.verdict.action() != Action::Transmit {
         assert_eq!(frame, given, "{:?}", received.verdict);
         return;
     }
-    let payload = &frame[spec.map_or(42, FrameSpec::payload_at)..];
-    // The frame may be padded behind its heartbeat.
-    let len = wire::len(payload[wire::offset::LEASE_COUNT].into());
-    let answer = &payload[..len];
+    let payload = &frame[payload_at(&frame)..];
+    let answer = &payload[..len(payload).expect("a whole heartbeat")];
     assert_eq!(
         Header::decode(answer).map(|header| header.kind),
         Ok(Kind::Reply)

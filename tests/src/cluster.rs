@@ -323,11 +323,32 @@ impl Cluster {
 
     /// Makes the interface of `name` on network `link` anew, with its addresses, after it was deleted.
     pub fn plug_anew(&mut self, name: &str, link: usize) -> Result<()> {
-        let index = self.nodes.iter().position(|node| node.name == name);
-        let index = index.with_context(|| no_such(name))?;
+        let index = self.index(name)?;
         let (node, interface) = (&self.nodes[index], interface(link));
         self.switch
             .plug(&node.ns, &interface, link, &node.ports[link])?;
+        self.address(index, link)
+    }
+
+    /// The same of two network cards of this machine that are joined to each other somewhere outside: `card`
+    /// becomes the node's interface, `far` the switch's port.
+    pub fn plug_cards(&mut self, name: &str, link: usize, [card, far]: [&str; 2]) -> Result<()> {
+        let index = self.index(name)?;
+        let (node, interface) = (&self.nodes[index], interface(link));
+        node.ns.take(card, &interface)?;
+        node.ns.set_up(&interface, true)?;
+        self.switch.plug_card(far, link, &node.ports[link])?;
+        self.address(index, link)
+    }
+
+    fn index(&self, name: &str) -> Result<usize> {
+        let index = self.nodes.iter().position(|node| node.name == name);
+        index.with_context(|| no_such(name))
+    }
+
+    /// Gives a node the addresses that it has on network `link`.
+    fn address(&self, index: usize, link: usize) -> Result<()> {
+        let (node, interface) = (&self.nodes[index], interface(link));
         for family in Family::ALL {
             let address = family.address(link, host(index));
             node.ns

@@ -149,6 +149,13 @@ impl Socket {
         self.ask(message.attribute(libc::IFLA_MASTER, &bridge.to_ne_bytes()))
     }
 
+    /// Moves an interface into the namespace `ns`, where it is called `name`.
+    pub(crate) fn move_to(&mut self, index: u32, ns: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+        let body = ifinfo(libc::AF_UNSPEC, index, 0, 0);
+        let message = Message::new(libc::RTM_NEWLINK, 0, &body).text(libc::IFLA_IFNAME, name);
+        self.ask(message.attribute(libc::IFLA_NET_NS_FD, &ns.as_raw_fd().to_ne_bytes()))
+    }
+
     /// Lets a bridge port forward, or not: its carrier stays either way.
     pub(crate) fn set_forwarding(&mut self, port: u32, forwarding: bool) -> io::Result<()> {
         let state = if forwarding {

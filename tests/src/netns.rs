@@ -75,6 +75,15 @@ impl Namespace {
             .with_context(|| format!("cannot join {} and {}", self.name, other.name))
     }
 
+    /// Takes `card` out of the namespace that the caller is in, and calls it `name` here. It goes back when this
+    /// namespace ends.
+    pub fn take(&self, card: &str, name: &str) -> Result<()> {
+        let index = if_nametoindex(card).with_context(|| format!("there is no card {card}"))?;
+        netlink::Socket::open()?
+            .move_to(index, self.fd(), name)
+            .with_context(|| format!("cannot move {card} to {}", self.name))
+    }
+
     /// The index of an interface here.
     pub fn index(&self, interface: &str) -> Result<u32> {
         self.enter(|| {

@@ -88,6 +88,18 @@ impl Switch {
             .route()
             .add_veth(port, interface, ns.fd())
             .with_context(|| format!("cannot add the veth pair {port}, {interface}"))?;
+        ns.set_up(interface, true)?;
+        self.connect(port, link)
+    }
+
+    /// Makes a port named `port` in network `link` of `card`, an interface where the caller is.
+    pub fn plug_card(&mut self, card: &str, link: usize, port: &str) -> Result<()> {
+        self.ns.take(card, port)?;
+        self.connect(port, link)
+    }
+
+    /// Makes a port of an interface that is here.
+    fn connect(&mut self, port: &str, link: usize) -> Result<()> {
         let index = self.ns.index(port)?;
         let bridge = bridge(link);
         let bridge_index = self.ns.index(&bridge)?;
@@ -96,7 +108,6 @@ impl Switch {
             .set_master(index, bridge_index)
             .with_context(|| format!("cannot plug {port} into {bridge}"))?;
         self.attach(port, index)?;
-        ns.set_up(interface, true)?;
         self.ns.set_up(port, true)?;
         self.ports.insert(port.to_owned(), index);
         Ok(())

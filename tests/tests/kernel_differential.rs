@@ -47,6 +47,11 @@ fn agrees(test: &str, program: Program) -> Result<Option<Met>> {
     };
     let campaign = Campaign::from_env(CAMPAIGN)?;
     let met = campaign.run(&mut kernel, program, honest)?;
+    // For `--nocapture`.
+    println!(
+        "{program:?}: {} frames were treated alike: {met}",
+        campaign.frames
+    );
     if campaign.frames < CAMPAIGN.frames {
         return Ok(None);
     }

@@ -1,7 +1,7 @@
 //! Building with cargo, and learning where the results are.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -23,8 +23,15 @@ pub(crate) struct Program {
     pub path: PathBuf,
     /// A test program; building one also builds the plain programs of its package.
     pub is_test: bool,
-    /// Of its package: the working directory that tests expect.
+    /// Of its package, whose directory tests expect as their working directory.
     pub manifest: PathBuf,
+}
+
+impl Program {
+    /// Of its package.
+    pub(crate) fn directory(&self) -> &Path {
+        self.manifest.parent().unwrap_or(Path::new("."))
+    }
 }
 
 /// The user's cargo, without what would make the build scripts take another BPF object than ours.

@@ -1,6 +1,6 @@
 //! The command line, as data.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -97,6 +97,9 @@ pub(crate) struct FuzzOptions {
     /// How long each target runs
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     pub seconds: u32,
+    /// Instead, give the one target this input, and show what comes of it
+    #[arg(long, value_name = "FILE", conflicts_with = "seconds")]
+    pub replay: Option<PathBuf>,
     /// Which targets; all, if none is named
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,

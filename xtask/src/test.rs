@@ -6,7 +6,7 @@ use std::{
     env,
     ffi::OsString,
     io::{self, BufRead, BufReader, Write},
-    path::Path,
+    path::PathBuf,
     process::{Command, ExitCode, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -27,6 +27,7 @@ use crate::{
 
 /// Tests of this package need root, and a machine that does nothing else: they measure time.
 const RIG: &str = "heartbeat-tests";
+const RIG_DIRECTORY: &str = "tests";
 /// Its programs that load the machine, or ask for more punctuality than a machine has that does two things
 /// at once.
 const ALONE: [&str; 12] = [
@@ -47,6 +48,7 @@ const ALONE: [&str; 12] = [
 const LANES: usize = 2;
 /// Its tests run resource agents.
 const AGENT: &str = "heartbeat-user";
+const BINARY: &str = "heartbeat";
 
 pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCode> {
     let selected = |wanted: fn(&str) -> bool| {
@@ -56,25 +58,54 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
     if options.vm {
         return summarise(vm::test(workspace)?, strict);
     }
-    let mut tally = Tally::default();
     if selected(|name| [AGENT, RIG].contains(&name)) {
         setup::resource_tools(Report::Changes)?;
     }
-    if selected(|name| name != RIG) {
-        // The agent's tests look into the object that it carries.
-        objects::build(workspace)?;
-        tally += as_user(workspace, options)?;
+    // The agent carries the object, and its tests look into it.
+    let objects = objects::build(workspace)?;
+    let programs = compile(workspace, options)?;
+    let (rig, others): (Vec<_>, Vec<_>) = programs
+        .iter()
+        .filter(|program| program.is_test)
+        .partition(|program| program.directory().ends_with(RIG_DIRECTORY));
+    let mut tally = Tally::default();
+    for program in others {
+        tally += as_user(options, program)?;
     }
     if selected(|name| name == RIG) {
         setup::rig_tools(Report::Changes)?;
-        let profile = match options.release {
-            true => Profile::Release,
-            false => Profile::Debug,
-        };
-        let built = Built::new(workspace, profile)?;
-        tally += as_root(workspace, options, &built)?;
+        let heartbeat = agent(workspace, options, &programs)?;
+        tally += as_root(options, &rig, &Built { objects, heartbeat })?;
     }
     summarise(tally, strict)
+}
+
+/// Builds the test programs, and the plain ones of their packages. All by one call of cargo where no package is
+/// named: it compiles what they depend on anew for each selection of packages that wants other features of it.
+fn compile(workspace: &Workspace, options: &TestOptions) -> Result<Vec<Program>> {
+    let mut compile = cargo::command(workspace);
+    compile.args(["test", "--no-run"]);
+    if options.package.is_empty() {
+        compile.arg("--workspace");
+    }
+    for package in &options.package {
+        compile.args(["--package", package]);
+    }
+    let mut programs = cargo::build(&mut compile)?;
+    programs.sort_by(|one, other| (&one.manifest, &one.name).cmp(&(&other.manifest, &other.name)));
+    Ok(programs)
+}
+
+/// The `heartbeat` that package `heartbeat-tests` tests.
+fn agent(workspace: &Workspace, options: &TestOptions, programs: &[Program]) -> Result<PathBuf> {
+    if options.release {
+        return cargo::build_program(workspace, AGENT, BINARY, Profile::Release);
+    }
+    let mut plain = programs.iter().filter(|program| !program.is_test);
+    match plain.find(|program| program.name == BINARY) {
+        Some(program) => Ok(program.path.clone()),
+        None => cargo::build_program(workspace, AGENT, BINARY, Profile::Debug),
+    }
 }
 
 fn summarise(mut tally: Tally, strict: bool) -> Result<ExitCode> {
@@ -101,43 +132,23 @@ fn summarise(mut tally: Tally, strict: bool) -> Result<ExitCode> {
     })
 }
 
-fn as_user(workspace: &Workspace, options: &TestOptions) -> Result<Tally> {
-    let select = |cargo: &mut Command| {
-        cargo.arg("test");
-        let mut packages = options
-            .package
-            .iter()
-            .filter(|name| *name != RIG)
-            .peekable();
-        if packages.peek().is_none() {
-            cargo.args(["--workspace", "--exclude", RIG]);
-        }
-        for package in packages {
-            cargo.args(["--package", package]);
-        }
-    };
-    // Built first, with cargo's progress to be seen; then run with the output read.
-    let mut compile = cargo::command(workspace);
-    select(&mut compile);
-    cargo::build(compile.arg("--no-run"))?;
-    let mut test = cargo::command(workspace);
-    select(&mut test);
-    test.args(["--no-fail-fast", "--"]).args(&options.args);
+fn as_user(options: &TestOptions, program: &Program) -> Result<Tally> {
+    let directory = program.directory();
+    let mut test = Command::new(&program.path);
+    test.current_dir(directory)
+        .env("CARGO_MANIFEST_DIR", directory)
+        .env_remove("HEARTBEAT_BPF_OBJECT")
+        .args(&options.args);
     if let Some(seeds) = options.sim_seeds {
         test.env("HEARTBEAT_SIM_SEEDS", seeds.to_string());
     }
+    eprintln!("\n{}: {}", directory.display(), program.name);
     watch(&mut test, io::stdout(), io::stderr())
 }
 
-fn as_root(workspace: &Workspace, options: &TestOptions, built: &Built) -> Result<Tally> {
-    let mut compile = cargo::command(workspace);
-    compile.args(["test", "--package", RIG, "--no-run"]);
-    let programs: Vec<Program> = cargo::build(&mut compile)?
-        .into_iter()
-        .filter(|program| program.is_test)
-        .collect();
+fn as_root(options: &TestOptions, programs: &[&Program], built: &Built) -> Result<Tally> {
     let command = |program: &Program| -> Result<Command> {
-        let directory = program.manifest.parent().unwrap_or(Path::new("."));
+        let directory = program.directory();
         let mut environment = built.environment().to_vec();
         environment.push(("CARGO_MANIFEST_DIR", directory.into()));
         environment.extend(lengths(options));
@@ -147,8 +158,9 @@ fn as_root(workspace: &Workspace, options: &TestOptions, built: &Built) -> Resul
             .args(&options.args);
         Ok(test)
     };
-    let (alone, others): (Vec<_>, Vec<_>) = programs
+    let (alone, others): (Vec<&Program>, Vec<_>) = programs
         .iter()
+        .copied()
         .partition(|program| ALONE.contains(&program.name.as_str()));
     let mut total = side_by_side(&others, &command)?;
     for program in alone {
@@ -265,6 +277,8 @@ fn pass_on(from: impl io::Read, mut to: impl Write) -> Result<Tally> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
 
     /// Prints nothing: what these scripts say would be taken for results of our own tests.
@@ -290,6 +304,43 @@ mod tests {
         options.lease_runs = Some(20);
         let given: Vec<_> = lengths(&options).collect();
         assert_eq!(given, [("HEARTBEAT_LEASE_RUNS", "20".into())]);
+    }
+
+    /// Nothing runs them: cargo would compile the crates once more for that.
+    #[test]
+    fn no_code_in_comments_looks_as_if_it_were_tested() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for package in [
+            "heartbeat-common",
+            "heartbeat-core",
+            "heartbeat-user",
+            "tests",
+        ] {
+            for source in sources(&root.join(package).join("src")) {
+                let text = fs::read_to_string(&source).expect("a source");
+                let mut fences = text.lines().filter_map(|line| {
+                    let line = line.trim_start();
+                    let comment = line.strip_prefix("//!").or(line.strip_prefix("///"))?;
+                    comment.trim_start().strip_prefix("```")
+                });
+                // Each second one ends what the one before began.
+                while let Some(language) = fences.next() {
+                    assert_eq!(language, "text", "{}", source.display());
+                    fences.next();
+                }
+            }
+        }
+    }
+
+    fn sources(directory: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(directory).expect("a directory of sources");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        paths
+            .flat_map(|path| match path.is_dir() {
+                true => sources(&path),
+                false => vec![path],
+            })
+            .collect()
     }
 
     #[test]

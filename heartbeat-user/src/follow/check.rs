@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use heartbeat_common::time::Boottime;
 
-/// Frames between two looks that say something: fewer may still be on their way.
+/// Frames between two looks that say something: fewer may still be on their way, and are waited for.
 const ENOUGH: u64 = 8;
-/// Looks in a row that must find so many frames, and none seen. Some drivers count late what came before
-/// the program was there.
+/// Looks that must find so many frames, and none seen. Some drivers count late what came before the program
+/// was there.
 const LOOKS: u32 = 3;
 /// Between two looks, at least.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -27,7 +27,7 @@ pub(super) enum Finding {
 pub(super) struct SelfCheck {
     /// Frames that the program had seen at first.
     seen: Option<u64>,
-    /// Frames that the interface had received at the last look, and when that was.
+    /// Frames that the interface had received at the last look that found enough, and when that was.
     last: Option<(u64, Boottime)>,
     suspicious: u32,
     finding: Finding,
@@ -46,16 +46,17 @@ impl SelfCheck {
             self.last = Some((received, now));
             return self.finding;
         };
-        if now.since(at) < PAUSE {
+        // A count that went backwards is another card's.
+        if received < last {
+            self.last = Some((received, now));
+            self.suspicious = 0;
+        }
+        // Heartbeats may be seconds apart: then so are the looks.
+        if now.since(at) < PAUSE || received < last.saturating_add(ENOUGH) {
             return self.finding;
         }
         self.last = Some((received, now));
-        // A count that went backwards is another card's.
-        if received.saturating_sub(last) >= ENOUGH {
-            self.suspicious += 1;
-        } else {
-            self.suspicious = 0;
-        }
+        self.suspicious += 1;
         if self.suspicious >= LOOKS {
             self.finding = Finding::DoesNotRun;
         }
@@ -87,9 +88,26 @@ mod tests {
     #[test]
     fn a_silent_network_tells_nothing() {
         assert_eq!(after(&[(0, 0); 100]), Finding::Unknown);
-        // Nor does one that hardly speaks.
-        let rare: Vec<_> = (0..100).map(|look| (look * (ENOUGH - 1), 0)).collect();
-        assert_eq!(after(&rare), Finding::Unknown);
+        // Nor does one that has hardly spoken yet.
+        assert_eq!(after(&[(0, 0), (7, 0), (14, 0), (21, 0)]), Finding::Unknown);
+    }
+
+    #[test]
+    fn slow_heartbeats_tell_as_much_as_fast_ones_but_later() {
+        let slow: Vec<_> = (0..100).map(|look| (look, 0)).collect();
+        let enough = (ENOUGH * u64::from(LOOKS)) as usize;
+        assert_eq!(after(&slow[..enough]), Finding::Unknown);
+        assert_eq!(after(&slow[..=enough]), Finding::DoesNotRun);
+    }
+
+    #[test]
+    fn the_count_of_another_card_begins_anew() {
+        let other = [(100, 0), (120, 0), (140, 0), (0, 0), (20, 0), (40, 0)];
+        assert_eq!(after(&other), Finding::Unknown);
+        assert_eq!(
+            after(&[&other[..], &[(60, 0)]].concat()),
+            Finding::DoesNotRun
+        );
     }
 
     #[test]

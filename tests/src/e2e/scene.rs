@@ -10,7 +10,8 @@ use nix::ifaddrs::getifaddrs;
 
 use super::{Ended, MILLISECOND, Program, SOON};
 use crate::{
-    Cluster, Options, agent::Agent, cluster::BINARY, netns::Namespace, node::Node, wait_until,
+    Cluster, Options, agent::Agent, cluster::BINARY, netns::Namespace, node::Node, wait::slowness,
+    wait_until,
 };
 
 /// How long a command of the `heartbeat` binary may take.
@@ -153,7 +154,7 @@ pub fn start_first_by(cluster: &mut Cluster, script: &str) -> Result<()> {
 /// Waits until the agent of `node` gives a status, and it is as `wanted`.
 pub fn wait_status(node: &Node, what: &str, wanted: impl Fn(&Status) -> bool) -> Result<()> {
     let mut last = None;
-    wait_until(SOON, &format!("{}: {what}", node.name), || {
+    wait_until(SOON * slowness(), &format!("{}: {what}", node.name), || {
         let status = node.control.status();
         let good = status.as_ref().is_ok_and(&wanted);
         last = Some(status);
@@ -165,10 +166,14 @@ pub fn wait_status(node: &Node, what: &str, wanted: impl Fn(&Status) -> bool) ->
 /// Waits until `name` alone has the virtual address on an interface; `None` is nobody.
 pub fn wait_holder(cluster: &Cluster, name: Option<&str>) -> Result<()> {
     let mut holders = Vec::new();
-    wait_until(SOON, &format!("{name:?} alone has the address"), || {
-        holders = cluster.holders()?;
-        Ok(holders.iter().copied().eq(name))
-    })
+    wait_until(
+        SOON * slowness(),
+        &format!("{name:?} alone has the address"),
+        || {
+            holders = cluster.holders()?;
+            Ok(holders.iter().copied().eq(name))
+        },
+    )
     .with_context(|| format!("the last holders were {holders:?}"))
 }
 

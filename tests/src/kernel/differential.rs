@@ -26,6 +26,8 @@ use crate::sys::boottime;
 
 /// Frames given to one set of maps.
 const EPISODE: u64 = 100;
+/// After so many frames a campaign says how far it is, to whom listens by `--nocapture`.
+const PROGRESS: u64 = 500_000;
 const SEED: &str = "HEARTBEAT_FUZZ_SEED";
 const FRAMES: &str = "HEARTBEAT_FUZZ_FRAMES";
 /// What decides in userspace. [`honest`] is the function under test.
@@ -142,6 +144,20 @@ impl Met {
     }
 }
 
+impl fmt::Display for Met {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdicts = self.verdicts.iter();
+        let verdicts: BTreeMap<_, _> = verdicts
+            .map(|(verdict, times)| (verdict.map_or("other", Verdict::name), times))
+            .collect();
+        for (name, times) in verdicts {
+            write!(f, "{times} {name}, ")?;
+        }
+        let votes = self.votes.values().sum::<u64>();
+        write!(f, "{votes} votes, {} told to the agent", self.told)
+    }
+}
+
 /// How many random frames, from which seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Campaign {
@@ -166,6 +182,10 @@ impl Campaign {
         let mut left = self.frames;
         let mut seed = self.seed;
         while left > 0 {
+            let done = self.frames - left;
+            if done != 0 && done.is_multiple_of(PROGRESS) {
+                println!("{program:?}: {done} of {} frames", self.frames);
+            }
             let frames = left.min(EPISODE);
             episode(kernel, program, judge, seed, frames, &mut met).with_context(|| {
                 format!(
@@ -320,7 +340,7 @@ fn clock_readings(outcome: &Outcome, old_rows: &[PeerRow]) -> Result<Vec<u64>> {
 }
 
 /// Where the heartbeat begins in a frame that carries one.
-fn payload_at(frame: &[u8]) -> usize {
+pub fn payload_at(frame: &[u8]) -> usize {
     let ethertype = |at: usize| frame.get(at..at + 2);
     let mut at = 12;
     while matches!(ethertype(at), Some([0x81, 0x00] | [0x88, 0xa8])) {

@@ -13,6 +13,7 @@ pub mod generate;
 pub mod guard;
 pub mod mutate;
 
+mod counters;
 mod programs;
 mod rng;
 mod world;

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions, TestRunResult,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, Map, MapData, RingBuf},
     programs::{ProgramError, SchedClassifier, Xdp},
 };
 use heartbeat_common::{
@@ -20,13 +20,16 @@ use heartbeat_common::{
     maps::{
         Address, Config, DeadlineEvent, Key, LeaseRow, Link, Local, PeerRow, PeerSlot, VoteEvent,
     },
-    verdict::{self, Action, Verdict},
+    verdict::{Action, Verdict},
     wire::GroupId,
 };
 use heartbeat_user::dataplane::{LocalView, ProcessExits};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::world::{Program, ROWS, World};
+use super::{
+    counters::Counters,
+    world::{Program, ROWS, World},
+};
 
 /// An entry of `watch`, private to the programs: a timer, then three words.
 type Watch = [u8; 32];
@@ -62,12 +65,11 @@ pub struct Kernel {
     peers: Array<MapData, PeerRow>,
     leases: HashMap<MapData, u32, LeaseRow>,
     votes: RingBuf<MapData>,
-    counters: PerCpuArray<MapData, u64>,
+    counters: Counters,
     events: RingBuf<MapData>,
     /// Its timers end with the last descriptor.
     watch: Array<MapData, Watch>,
     leases_id: u32,
-    counted: [u64; verdict::COUNT],
     ebpf: Ebpf,
 }
 
@@ -134,11 +136,10 @@ impl Kernel {
             peers: take("peers")?.try_into()?,
             leases: take("leases")?.try_into()?,
             votes: take("votes")?.try_into()?,
-            counters: take("counters")?.try_into()?,
+            counters: Counters::new(take("counters")?.try_into()?)?,
             events: take("events")?.try_into()?,
             watch: take("watch")?.try_into()?,
             leases_id,
-            counted: [0; verdict::COUNT],
             ebpf,
         })
     }
@@ -237,7 +238,7 @@ impl Kernel {
         );
         Ok(Run {
             action: action(program, return_value)?,
-            verdict: self.new_count()?,
+            verdict: self.counters.moved()?,
             frame: out,
         })
     }
@@ -255,29 +256,6 @@ impl Kernel {
             }
         };
         Ok(result?)
-    }
-
-    /// The counter that moved since the last call; more than one, or by more than 1, is an error.
-    fn new_count(&mut self) -> Result<Option<Verdict>> {
-        let mut moved = None;
-        for verdict in Verdict::ALL {
-            let count = self.count(verdict)?;
-            let known = &mut self.counted[verdict as usize];
-            match (count - *known, moved) {
-                (0, _) => {}
-                (1, None) => moved = Some(verdict),
-                (by, _) => bail!(
-                    "one frame moved {} by {by} and also {moved:?}",
-                    verdict.name()
-                ),
-            }
-            *known = count;
-        }
-        Ok(moved)
-    }
-
-    fn count(&self, verdict: Verdict) -> Result<u64> {
-        Ok(self.counters.get(&(verdict as u32), 0)?.iter().sum())
     }
 
     pub fn row(&self, row: u32) -> Result<PeerRow> {

@@ -14,8 +14,24 @@ use super::{PROGRAMS, packages::Packages};
 use crate::{launch::Built, process, workspace::Workspace};
 
 const INIT: &str = include_str!("init.sh");
-/// Modules that the tests need, as `init.sh` loads them.
-const MODULES: [&str; 6] = ["llc", "stp", "bridge", "veth", "sch_ingress", "cls_bpf"];
+/// Modules that the tests need, as `init.sh` loads them, where the kernel does not have them built in.
+const MODULES: [&str; 14] = [
+    "llc",
+    "stp",
+    "bridge",
+    "veth",
+    "sch_ingress",
+    "cls_bpf",
+    // Cards.
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_modern_dev",
+    "virtio_pci_legacy_dev",
+    "virtio_pci",
+    "failover",
+    "net_failover",
+    "virtio_net",
+];
 
 /// Puts everything into one file. `programs` are the tests, each with its name.
 pub(super) fn make(
@@ -35,7 +51,8 @@ pub(super) fn make(
     image.write("init", INIT.as_bytes(), 0o755)?;
     image.copy(&packages.busybox, "bin/busybox")?;
     for kernel in &packages.kernels {
-        for module in MODULES {
+        let builtin = kernel.builtin()?;
+        for module in MODULES.iter().filter(|name| !has_module(&builtin, name)) {
             image.module(
                 &kernel.modules,
                 module,
@@ -138,6 +155,12 @@ fn library(line: &str) -> Option<&str> {
     Some(path)
 }
 
+/// Whether `list`, a kernel's `modules.builtin`, has the module `name`.
+fn has_module(list: &str, name: &str) -> bool {
+    let file = format!("/{name}.ko");
+    list.lines().any(|line| line.ends_with(&file))
+}
+
 fn find_module(directory: &Path, name: &str) -> Result<Option<PathBuf>> {
     for entry in fs::read_dir(directory)?.flatten() {
         let path = entry.path();
@@ -176,6 +199,14 @@ mod tests {
 
     #[test]
     fn the_machine_loads_the_modules_that_it_is_given() {
-        assert!(INIT.contains(&format!("for module in {}; do", MODULES.join(" "))));
+        let init = INIT.replace("\\\n    ", "");
+        assert!(init.contains(&format!("for module in {}; do", MODULES.join(" "))));
+    }
+
+    #[test]
+    fn a_builtin_module_is_known_by_its_whole_name() {
+        let list = "kernel/drivers/virtio/virtio_pci.ko\nkernel/drivers/virtio/virtio.ko\n";
+        assert!(has_module(list, "virtio") && has_module(list, "virtio_pci"));
+        assert!(!has_module(list, "pci") && !has_module(list, "virtio_net"));
     }
 }

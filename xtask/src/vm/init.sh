@@ -8,8 +8,11 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 ip link set lo up
-for module in llc stp bridge veth sch_ingress cls_bpf; do
-    insmod "/modules/$(uname -r)/$module.ko" || echo "could not load the module $module"
+for module in llc stp bridge veth sch_ingress cls_bpf virtio_ring virtio virtio_pci_modern_dev \
+    virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net; do
+    file=/modules/$(uname -r)/$module.ko
+    # What is not there is built in.
+    [ ! -e "$file" ] || insmod "$file" || echo "could not load the module $module"
 done
 export HEARTBEAT_BIN=/heartbeat/heartbeat
 export HEARTBEAT_BPF_OBJECT=/heartbeat/heartbeat.bpf

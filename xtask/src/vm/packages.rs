@@ -137,6 +137,12 @@ impl Kernel {
             release,
         })
     }
+
+    /// The list of the modules that it does not need to be given.
+    pub(super) fn builtin(&self) -> Result<String> {
+        let list = self.modules.join("modules.builtin");
+        fs::read_to_string(&list).with_context(|| format!("could not read {}", list.display()))
+    }
 }
 
 impl Qemu {
