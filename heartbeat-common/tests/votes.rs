@@ -218,6 +218,38 @@ fn a_replayed_or_forged_probe_moves_no_slot() {
 }
 
 #[test]
+fn an_acceptor_votes_on_claims_by_its_own_list_of_nodes_and_by_the_one_before() {
+    for (version, counted, votes) in [
+        (1, 1, true),
+        (5, 5, true),
+        (5, 4, true),
+        (5, 3, false),
+        (5, 6, false),
+        (5, 0, false),
+        // Nobody claims by no list.
+        (1, 0, false),
+        (u16::MAX, u16::MAX - 1, true),
+        (u16::MAX, u16::MAX, true),
+        (0, u16::MAX, false),
+    ] {
+        let (mut a, mut b) = pair(Family::V4);
+        b.tables.local_mut().config_version = version;
+        a.tables.local_mut().counted_version = counted;
+        let accept = ask(WEB, Operation::Accept, of_a(1));
+        let seen = Seen::of(&reply(&mut a, &mut b, NOW, &[accept]));
+        if votes {
+            assert_eq!(seen.leases(), [granted(accept)], "{version} {counted}");
+        } else {
+            // As it was asked, and with no vote.
+            assert_eq!(seen.leases(), [accept], "{version} {counted}");
+            assert!(b.tables.slots.is_empty(), "{version} {counted}");
+        }
+        // It is a sign of life all the same, and says why.
+        assert_eq!(seen.header().liveness.electorate.version, version);
+    }
+}
+
+#[test]
 fn an_acceptor_without_room_for_another_group_abstains() {
     let (mut a, mut b) = pair(Family::V4);
     let full = (0..MAX_GROUPS as u16).map(|group| (GroupId(group), Default::default()));

@@ -119,6 +119,32 @@ fn a_fresh_acceptor_abstains_until_it_may_vote() -> Result<()> {
 }
 
 #[test]
+fn an_acceptor_abstains_on_claims_by_a_list_that_is_not_its_own_or_the_one_before() -> Result<()> {
+    let Some(mut kernel) = kernel::open(
+        "an_acceptor_abstains_on_claims_by_a_list_that_is_not_its_own_or_the_one_before",
+    )?
+    else {
+        return Ok(());
+    };
+    let mut world = World::new(TIMEOUT_NS);
+    let asked = [prepare(mine(1)), accept(mine(1)), renew(mine(1))];
+    // The peer claims by list 1.
+    for version in [3, 0] {
+        world.local.config_version = version;
+        kernel.install(&world)?;
+        assert_eq!(ask(&mut kernel, 1, &asked)?.0, bytes(&asked), "{version}");
+        assert!(kernel.slots()?.is_empty(), "{version}");
+    }
+    for version in [1, 2] {
+        world.local.config_version = version;
+        kernel.install(&world)?;
+        let votes = asked.map(granted);
+        assert_eq!(ask(&mut kernel, 1, &asked)?.0, bytes(&votes), "{version}");
+    }
+    Ok(())
+}
+
+#[test]
 fn eight_entries_of_one_probe_are_taken_in_their_order() -> Result<()> {
     let Some(mut kernel) = kernel::open("eight_entries_of_one_probe_are_taken_in_their_order")?
     else {
