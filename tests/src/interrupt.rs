@@ -1,9 +1,12 @@
 //! Ctrl-C without leftovers: a signal only sets a flag, every wait of the rig looks at it, and the
 //! error it returns unwinds the caller, whose values clean up as they drop.
 
-use std::sync::{
-    Once,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    process::ExitCode,
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::Result;
@@ -16,6 +19,25 @@ static INSTALL: Once = Once::new();
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
+
+/// Exit status of a program that SIGINT ended, as shells report it.
+const STATUS: u8 = 130;
+
+/// How a program ends whose work came to `outcome`: true if all was good. `say` gets what is to be said of an error.
+pub fn exit_code(what: &str, outcome: Result<bool>, say: impl FnOnce(&str)) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) if error.is::<Interrupted>() => {
+            say("interrupted; everything is cleaned up");
+            ExitCode::from(STATUS)
+        }
+        Err(error) => {
+            say(&format!("the {what} failed: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Takes SIGINT, SIGTERM and SIGHUP over. The second one of a kind ends the process at once.
 pub fn install() {

@@ -5,14 +5,14 @@
 
 use std::fmt;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
 use heartbeat_common::maps::{self, Address, arrival_slot};
 
 use super::{
     Attached, Attachment, Dataplane, GuardView, Pins, SetupGuard, SetupLink,
     attach::{unpin_strangers, xdp_pin},
-    egress,
+    interface,
     programs::Programs,
     xdp::{self, Wanted},
 };
@@ -79,41 +79,26 @@ impl Hands {
 
     /// Puts all that belongs there onto an interface, the guard first, and tells the programs which one it
     /// is.
-    pub fn attach(&mut self, interface: &str, ifindex: u32) -> Result<Attachment> {
+    pub fn attach(&mut self, name: &str, ifindex: u32) -> Result<Attachment> {
         let pins = &self.pins;
-        unpin_strangers(interface, ifindex, pins)?;
-        if !self.guards.is_empty() {
-            egress::attach(
-                &mut self.programs.guard_egress,
-                "guard_egress",
-                interface,
-                pins,
-            )?;
-        }
-        let attachment = match self.mode(interface) {
+        unpin_strangers(name, ifindex, pins)?;
+        let mode = self.mode(name);
+        let guarded = match self.guards.is_empty() {
+            true => None,
+            false => interface::guard(&mut self.programs, pins, name, mode.is_some(), false)?,
+        };
+        let attachment = match mode {
             Some(mode) => {
-                egress::attach(
-                    &mut self.programs.stamp_probe,
-                    "stamp_probe",
-                    interface,
-                    pins,
-                )?;
                 let wanted = Wanted {
                     mode,
                     replace: false,
                 };
-                xdp::attach(&mut self.programs.responder, interface, wanted, pins)?
+                interface::answer(&mut self.programs, pins, name, wanted)?
             }
             // Its address is guarded, and no heartbeat comes that way.
-            None => {
-                let wanted = Wanted {
-                    mode: XdpMode::Auto,
-                    replace: false,
-                };
-                xdp::attach(&mut self.programs.guard_ingress, interface, wanted, pins)?
-            }
+            None => guarded.context("nothing belongs there")?,
         };
-        for link in self.links.iter().filter(|link| link.interface == interface) {
+        for link in self.links.iter().filter(|link| link.interface == name) {
             let value = maps::Link {
                 ifindex,
                 link: link.id.0.into(),
@@ -122,7 +107,7 @@ impl Hands {
                 .insert(Address::from(link.address), value, 0)?;
         }
         for (index, guard) in self.guards.iter().enumerate() {
-            if guard.interface == interface {
+            if guard.interface == name {
                 self.guard.set_interface(index, ifindex);
             }
         }

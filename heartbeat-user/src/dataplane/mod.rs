@@ -10,6 +10,7 @@ mod fill;
 mod filter;
 mod hands;
 mod heritage;
+mod interface;
 mod kernel;
 mod links;
 mod object;
@@ -46,10 +47,7 @@ pub use setup::{Setup, SetupGuard, SetupLink};
 pub use view::{GuardView, LocalView, PeerRows};
 pub use xdp::{Attached, Attachment};
 
-use crate::{
-    clock,
-    config::{XdpMode, key},
-};
+use crate::{clock, config::key};
 pub use heritage::guarded;
 use heritage::{BOUND, Heritage, KEPT, LOGS};
 use programs::Programs;
@@ -218,12 +216,11 @@ impl Dataplane {
                 continue;
             };
             attach::unpin_strangers(name, index, pins)?;
-            egress::attach(&mut programs.stamp_probe, "stamp_probe", name, pins)?;
             let wanted = Wanted {
                 mode: link.mode,
                 replace: setup.replace,
             };
-            let attached = xdp::attach(&mut programs.responder, name, wanted, pins)?;
+            let attached = interface::answer(&mut programs, pins, name, wanted)?;
             log::info!("{name}: responder attached in {} mode", attached.how.name());
             used.push(egress::pin("stamp_probe", name));
             used.push(attach::xdp_pin(name, attached.how));
@@ -463,19 +460,13 @@ fn guard_interface(
     name: &str,
     used: &mut Vec<String>,
 ) -> Result<()> {
-    egress::attach(&mut programs.guard_egress, "guard_egress", name, pins)?;
+    let is_link = setup.is_link(name);
+    let attached = interface::guard(programs, pins, name, is_link, setup.replace)?;
     used.push(egress::pin("guard_egress", name));
-    if setup.is_link(name) {
-        // There the responder guards what comes in.
-        return Ok(());
+    if let Some(attached) = attached {
+        log::info!("{name}: guard attached in {} mode", attached.how.name());
+        used.push(attach::xdp_pin(name, attached.how));
     }
-    let wanted = Wanted {
-        mode: XdpMode::Auto,
-        replace: setup.replace,
-    };
-    let attached = xdp::attach(&mut programs.guard_ingress, name, wanted, pins)?;
-    log::info!("{name}: guard attached in {} mode", attached.how.name());
-    used.push(attach::xdp_pin(name, attached.how));
     Ok(())
 }
 

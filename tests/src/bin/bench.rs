@@ -13,11 +13,9 @@ use anyhow::Result;
 use clap::Parser;
 use heartbeat_tests::{
     bench::{self, Options, Report, children::Role},
-    interrupt::Interrupted,
+    interrupt::exit_code,
 };
 
-/// Exit status of a program that SIGINT ended, as shells report it.
-const INTERRUPTED: u8 = 130;
 /// A smoke test: enough to see that everything can be measured.
 const QUICK: Duration = Duration::from_millis(600);
 /// Nobody wants to measure for longer than an hour; the children end by themselves in time.
@@ -46,17 +44,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<Interrupted>() => {
-            say("interrupted; everything is cleaned up");
-            ExitCode::from(INTERRUPTED)
-        }
-        Err(error) => {
-            say(&format!("the benchmark failed: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("benchmark", run(&arguments).map(|()| true), say)
 }
 
 fn run(arguments: &Arguments) -> Result<()> {

@@ -11,13 +11,11 @@ use std::{
 use anyhow::Result;
 use clap::Parser;
 use heartbeat_tests::{
-    interrupt::Interrupted,
+    interrupt::exit_code,
     soak::{self, Plan},
     sys::boottime,
 };
 
-/// Exit status of a program that SIGINT ended, as shells report it.
-const INTERRUPTED: u8 = 130;
 /// A week.
 const MAX_MINUTES: f64 = 7.0 * 24.0 * 60.0;
 
@@ -40,18 +38,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) if error.is::<Interrupted>() => {
-            say("interrupted; everything is cleaned up");
-            ExitCode::from(INTERRUPTED)
-        }
-        Err(error) => {
-            say(&format!("the soak failed: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("soak", run(&Arguments::parse()), say)
 }
 
 /// True if all held.

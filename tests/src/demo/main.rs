@@ -15,13 +15,10 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::Parser;
-use heartbeat_tests::{Fault, interrupt::Interrupted};
+use heartbeat_tests::{Fault, interrupt::exit_code};
 use outcome::Outcome;
 use output::Output;
 use scenario::Scenario;
-
-/// Exit status of a program that SIGINT ended, as shells report it.
-const INTERRUPTED: u8 = 130;
 
 /// Show a virtual IP moving when its owner dies, in network namespaces on this host.
 #[derive(Debug, Parser)]
@@ -56,18 +53,9 @@ pub(crate) struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let out = Output::new(arguments.json);
-    match show(&arguments, &out) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) if error.is::<Interrupted>() => {
-            out.line("interrupted; everything is cleaned up");
-            ExitCode::from(INTERRUPTED)
-        }
-        Err(error) => {
-            out.line(&out.bad(&format!("the demo failed: {error:#}")));
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("demo", show(&arguments, &out), |text| {
+        out.line(&out.bad(text))
+    })
 }
 
 /// Does all runs; true if each ended with a takeover, and the address never had two owners.
