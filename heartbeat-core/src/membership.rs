@@ -53,6 +53,12 @@ impl Voters {
         })
     }
 
+    /// Whether each majority of this list has a node that is on `new`, too.
+    pub fn is_met_by(&self, new: &Self) -> bool {
+        let gone = self.nodes.iter().filter(|node| !new.has(**node)).count();
+        gone < self.majority()
+    }
+
     /// The nodes that only one of the two lists has.
     pub fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = NodeId> + 'a {
         let missing_in = |list: &'a Self| move |node: &NodeId| !list.has(*node);
@@ -166,7 +172,8 @@ impl Membership {
         let long = |node: &NodeId| since(node).is_some_and(|at| now.since(at) >= self.settle);
         match &self.counted {
             Some(old) => old.nodes.iter().filter(|node| long(node)).count() >= old.majority(),
-            // Whoever was in the list before, all but one of them are in this one.
+            // Each of them saw that its own older list could not have a majority without somebody of this one:
+            // all refuse claims by older lists.
             None => self.list.nodes.iter().all(long),
         }
     }

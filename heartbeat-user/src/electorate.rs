@@ -111,12 +111,29 @@ fn follow(kept: &Kept, list: &Voters) -> Result<Option<Voters>> {
         list.version,
         old.version
     );
-    if u32::from(list.version) > u32::from(old.version) + 1 {
-        // It was away for more than one change: who was there knows whether this is what became of it.
+    let settled = counted.as_ref() == Some(&old);
+    let skips = u32::from(list.version) > u32::from(old.version) + 1;
+    if list.version > old.version && (skips || !settled) {
+        // It was away when its list came in force, or for more than one change: who was there knows what became of it.
+        may_skip(counted.as_ref().unwrap_or(&old), list)?;
         return Ok(None);
     }
     may_follow(&old, list)?;
-    Ok(counted.filter(|counted| counted.version == old.version || list.version == old.version))
+    Ok(counted)
+}
+
+/// That a node which went by `old` may go by `new` without knowing what was in between, as soon as others say that it is in
+/// force: nobody may still hold anything by `old` without one of the nodes that are on `new`.
+pub(crate) fn may_skip(old: &Voters, new: &Voters) -> Result<()> {
+    ensure!(
+        old.is_met_by(new),
+        "config_version goes from {} to {}, and so many of the nodes of {0} are gone that they could serve on by themselves\n  \
+         take the changes one by one. If all of those are off for good: stop this agent, remove nodes.json from its state \
+         directory, and start it",
+        old.version,
+        new.version
+    );
+    Ok(())
 }
 
 /// That a node which goes by `old` may go by `new` next.
@@ -257,6 +274,14 @@ mod tests {
         assert_eq!(begin(&kept(&new, None), &new), Ok(None));
         // Away for more than one change, or for one before it had settled the last: others have to vouch.
         assert_eq!(begin(&kept(&old, Some(&old)), &list(7, &[1, 2])), Ok(None));
+        let gone = begin(&kept(&old, Some(&old)), &list(7, &[1, 8, 9])).unwrap_err();
+        assert!(
+            gone.contains("from 4 to 7, and so many of the nodes of 4 are gone"),
+            "{gone}"
+        );
+        // A list that nobody else has: the next one may be any that meets the last that was in force.
+        let other = list(6, &[1, 2, 3, 8]);
+        assert_eq!(begin(&kept(&new, Some(&old)), &other), Ok(None));
         let next = list(6, &[1, 2, 3]);
         assert_eq!(begin(&kept(&new, Some(&old)), &next), Ok(None));
         let back = begin(&kept(&new, Some(&new)), &old).unwrap_err();

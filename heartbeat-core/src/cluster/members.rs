@@ -46,7 +46,14 @@ impl Cluster {
 
     /// Which acceptors count now: this node's is number 0, then those of the peers.
     pub(super) fn franchise(&self) -> Franchise {
-        self.franchise_of(self.voters())
+        match self.membership.counted() {
+            Some(voters) => self.franchise_of(voters),
+            // There is no list by which anything could be held.
+            None => Franchise {
+                counts: vec![false; self.peers.len() + 1],
+                voters: self.membership.list().nodes.len(),
+            },
+        }
     }
 
     fn franchise_of(&self, voters: &Voters) -> Franchise {

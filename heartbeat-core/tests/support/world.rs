@@ -240,7 +240,9 @@ impl World {
 
     /// A node that went is added again, with a list that others go by already: an agent of its own starts with it.
     fn come_back(&mut self, machine: usize, list: usize) -> bool {
-        if self.machines.iter().all(|other| other.list < list) {
+        let old = &self.lists[self.machines[machine].list];
+        if self.machines.iter().all(|other| other.list < list) || !old.is_met_by(&self.lists[list])
+        {
             return false;
         }
         (self.machines[machine].list, self.machines[machine].counted) = (list, None);

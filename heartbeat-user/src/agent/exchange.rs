@@ -83,7 +83,7 @@ impl Exchange {
             None => Peer::new(node),
         };
         self.peers = config.peers().map(|peer| peer.id).map(peer).collect();
-        (self.config, self.rows) = (config, rows);
+        (self.config, self.rows, self.first) = (config, rows, 0);
     }
 
     /// Asks with these keys from now on.
@@ -136,6 +136,8 @@ impl Exchange {
 /// Who is asked now, of those with news: as many as there are places free, the one with the index `first` first.
 fn turns(peers: &[Peer], first: usize, has_news: impl Fn(usize) -> bool) -> Vec<usize> {
     let asking = peers.iter().filter(|peer| peer.asking).count();
+    // There may have been more peers when it was their turn.
+    let first = first.min(peers.len());
     let in_turn = (first..peers.len()).chain(0..first);
     in_turn
         .filter(|index| !peers[*index].asking && has_news(*index))
@@ -160,13 +162,7 @@ mod tests {
 
     #[test]
     fn few_are_asked_at_once_and_all_get_their_turn() {
-        let peer = |node| Peer {
-            node: NodeId(node),
-            asking: false,
-            not_before: Boottime::default(),
-            failing: false,
-        };
-        let mut peers: Vec<Peer> = (1..=80).map(peer).collect();
+        let mut peers: Vec<Peer> = (1..=80).map(NodeId).map(Peer::new).collect();
         let mut first = 0;
         let mut asked = Vec::new();
         while asked.len() < 2 * peers.len() {
@@ -190,5 +186,7 @@ mod tests {
             assert!(asked.iter().filter(|other| **other == index).count() >= 2);
         }
         assert_eq!(turns(&peers, 80, |index| index == 7), [7]);
+        // Others went since it was their turn.
+        assert_eq!(turns(&peers[..3], 80, |_| true), [0, 1, 2]);
     }
 }

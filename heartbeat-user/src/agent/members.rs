@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use heartbeat_common::{maps::PeerRow, wire::NodeId};
+use heartbeat_core::membership::Membership;
 
 use super::{
     operate::Operator,
@@ -24,8 +25,9 @@ use crate::{
 /// A changed list with all that goes on with it needs.
 pub(super) struct Reformed {
     pub(super) pulses: Reform,
-    /// One each for the view, the exchange of reports, the refusals and the operator.
-    pub(super) rows: [PeerRows; 4],
+    pub(super) views: PeerRows,
+    /// One each for the exchange of reports, the refusals and the operator.
+    pub(super) rows: [PeerRows; 3],
 }
 
 impl Reason<'_> {
@@ -33,11 +35,26 @@ impl Reason<'_> {
     pub(super) fn may_reform(&self, new: &Config) -> Result<()> {
         let version = self.config.version;
         let view = view::lock(&self.view);
-        let said = self.local.read().electorate();
-        let skips = u32::from(new.version) > u32::from(version) + 1;
-        if new.version > version && (skips || said.counted != version) && view.is_late() {
-            return Ok(());
+        self.dataplane.has_room(&Setup::peers(new))?;
+        for node in &new.nodes {
+            let same = |old: &Node| (&old.name, &old.addresses) == (&node.name, &node.addresses);
+            ensure!(
+                self.config.node(node.id).is_none_or(same),
+                "node id {} is of another node now ({})\n  an id stands for one acceptor: give the new node a new one, or \
+                 restart the agents",
+                node.id.0,
+                node.name
+            );
         }
+        if self.is_late(new, &view) {
+            ensure!(
+                self.local.read().groups_owned == 0,
+                "this node missed a change and serves groups: move them away first (`heartbeat standby {}`)",
+                self.config.local().name
+            );
+            return electorate::may_skip(&self.config.voters(), &new.voters());
+        }
+        let said = self.local.read().electorate();
         electorate::may_follow(&self.config.voters(), &new.voters())?;
         let behind = view.behind();
         ensure!(
@@ -47,7 +64,7 @@ impl Reason<'_> {
             behind.join(", ")
         );
         ensure!(
-            said.counted == said.version,
+            (said.version, said.counted) == (version, version),
             "the change to config_version {version} is not complete: leases are still claimed by version {}\n  \
              that takes a majority of the nodes, and max_lease; see `heartbeat status`",
             said.counted
@@ -66,28 +83,42 @@ impl Reason<'_> {
         Ok(())
     }
 
-    /// Lets the kernel answer the peers of `config`. From here on there is no way back but forward.
-    pub(super) fn reform(&mut self, config: &Config) -> Result<Reformed> {
-        let peers = Setup::peers(config);
-        self.dataplane.has_room(&peers)?;
+    /// Whether this node missed a change: others go by a later list, and know that its own is or was in force.
+    fn is_late(&self, new: &Config, view: &View) -> bool {
+        let own = self.config.version;
         let said = self.local.read().electorate();
-        let is_next = u32::from(config.version) <= u32::from(self.config.version) + 1;
+        let skips = u32::from(new.version) > u32::from(own) + 1;
+        if skips {
+            view.others_claim_by(own + 1)
+        } else {
+            new.version > own && said.counted != own && view.others_claim_by(own)
+        }
+    }
+
+    /// Writes down that this node goes by the list of `new` from now on. There is no way back but forward.
+    pub(super) fn commit(&self, new: &Config) -> Result<Membership> {
+        let late = self.is_late(new, &view::lock(&self.view));
         // Who comes late claims nothing before those who were there vouch for the list.
-        let counted = (is_next && said.counted == said.version).then(|| self.config.voters());
-        let membership = electorate::change(config, counted);
-        electorate::keep(config, &membership)?;
-        self.dataplane.reform(peers)?;
+        let counted = (!late).then(|| self.config.voters());
+        let membership = electorate::change(new, counted);
+        electorate::keep(new, &membership)?;
+        Ok(membership)
+    }
+
+    /// Lets the kernel answer the peers of `config`.
+    pub(super) fn reform(&mut self, config: &Config, membership: Membership) -> Result<Reformed> {
+        self.dataplane.reform(Setup::peers(config))?;
         let rows = || self.dataplane.peer_rows();
         Ok(Reformed {
             pulses: Reform::new(config, membership, self.identity, rows()?),
-            rows: [rows()?, rows()?, rows()?, rows()?],
+            views: rows()?,
+            rows: [rows()?, rows()?, rows()?],
         })
     }
 
     /// Goes on with the peers of `config` on the slow side.
-    pub(super) fn turn_to(&mut self, config: &Arc<Config>, rows: [PeerRows; 4]) {
-        let [views, exchanges, refusals, operators] = rows;
-        view::lock(&self.view).reform(config, views);
+    pub(super) fn turn_to(&mut self, config: &Arc<Config>, rows: [PeerRows; 3]) {
+        let [exchanges, refusals, operators] = rows;
         self.exchange.reform(Arc::clone(config), exchanges);
         self.refusals = Refusals::new(refusals);
         self.operator = Arc::new(Operator {
@@ -97,8 +128,12 @@ impl Reason<'_> {
         self.peers.send_replace(Arc::clone(config));
     }
 
-    /// Claims go by the list of the configuration from now on: the next agent may begin with it.
-    pub(super) fn keep_settled(&self) {
+    /// Claims go by the list with this number from now on: the next agent may begin with it.
+    pub(super) fn keep_settled(&self, version: u16) {
+        if version != self.config.version {
+            // Another change has begun meanwhile, and wrote down what it follows.
+            return;
+        }
         let membership = electorate::change(&self.config, Some(self.config.voters()));
         if let Err(error) = electorate::keep(&self.config, &membership) {
             log::warn!(
@@ -110,22 +145,23 @@ impl Reason<'_> {
 }
 
 impl View {
-    /// Whether a node lives that goes by a later list, and knows that this node's is or was in force.
-    fn is_late(&self) -> bool {
+    /// Whether a node lives that goes by a later list than this one's, and claims by list `version` or a later one.
+    fn others_claim_by(&self, version: u16) -> bool {
         let own = self.config().version;
-        let ahead = |row: PeerRow| row.config_version > own && row.counted_version >= own;
+        let ahead = |row: PeerRow| row.config_version > own && row.counted_version >= version;
         let mut peers = self.config().peers().enumerate();
         peers.any(|(number, peer)| self.lives(peer.id) && ahead(self.latest(number)))
     }
 
     /// The nodes that live and do not go by this node's list yet.
     fn behind(&self) -> Vec<String> {
+        let own = self.config().version;
         let behind = |(number, peer): &(usize, &Node)| {
             let said = self.latest(*number);
-            let (row, electorate) = (said.incarnation != 0, said.electorate());
-            self.lives(peer.id)
-                && (electorate.version < self.config().version
-                    || row && electorate.counted < self.config().version)
+            let (version, counted) = (said.config_version, said.counted_version);
+            // Where there is no agent nothing is claimed.
+            let joining = version == own && said.incarnation != 0 && counted < own;
+            self.lives(peer.id) && (version < own || joining)
         };
         let peers = self.config().peers().enumerate();
         peers

@@ -571,8 +571,8 @@ impl<'a> Reason<'a> {
                 if let Some(what) = what {
                     self.note(at, what);
                 }
-                if let Command::Settled { .. } = command {
-                    self.keep_settled();
+                if let Command::Settled { version } = command {
+                    self.keep_settled(version);
                 }
                 if let Command::PeerChanged { node, to, .. } = command {
                     self.peer_hooks(node, to, at, hooks);

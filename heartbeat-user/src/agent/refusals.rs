@@ -31,10 +31,19 @@ struct Told {
 }
 
 impl Refusals {
+    /// Tells of what comes from now on.
     pub(super) fn new(rows: PeerRows) -> Self {
+        let so_far = |row: usize| {
+            let row = rows.row(row);
+            Told {
+                bad_macs: row.bad_macs,
+                unknown_keys: row.unknown_keys,
+                at: None,
+            }
+        };
         Self {
             looked: Boottime::default(),
-            told: vec![Told::default(); rows.len()],
+            told: (0..rows.len()).map(so_far).collect(),
             rows,
         }
     }

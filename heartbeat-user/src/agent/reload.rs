@@ -101,6 +101,8 @@ impl Reason<'_> {
             Ok(merged) => Arc::new(merged),
             Err(what) => bail!("this takes effect only with a restart of the agent: {what}"),
         };
+        // Before anything else changes, since it may fail; what follows it does not, but for want of memory.
+        let membership = reforms.then(|| self.commit(&merged)).transpose()?;
         let known = self.config.served().len();
         let guards = merged.served().iter().skip(known).map(SetupGuard::of);
         let groups = merged.served_groups().iter();
@@ -111,8 +113,9 @@ impl Reason<'_> {
         self.follower.guard(guards, self.dataplane.guard()?);
         Ok(Prepared {
             guards: [self.dataplane.guard()?, self.dataplane.guard()?],
-            // Last: it cannot be taken back.
-            reformed: reforms.then(|| self.reform(&merged)).transpose()?,
+            reformed: membership
+                .map(|membership| self.reform(&merged, membership))
+                .transpose()?,
             merged,
         })
     }
@@ -124,12 +127,19 @@ impl Reason<'_> {
             guards: [pulses, views],
             reformed,
         } = prepared;
-        let reform = reformed.map(|reformed| {
-            self.turn_to(&merged, reformed.rows);
-            reformed.pulses
-        });
+        let (reform, rows) = match reformed {
+            Some(Reformed {
+                pulses,
+                views,
+                rows,
+            }) => {
+                self.turn_to(&merged, rows);
+                (Some(pulses), Some(views))
+            }
+            None => (None, None),
+        };
         let replan = Replan::new(&merged, &self.operator.keys, pulses, reform);
-        view::lock(&self.view).replan(Arc::clone(&merged), views);
+        view::lock(&self.view).replan(Arc::clone(&merged), views, rows);
         self.config = Arc::clone(&merged);
         self.operator = Arc::new(Operator {
             config: Arc::clone(&merged),

@@ -151,7 +151,11 @@ impl View {
     }
 
     /// The configuration has changed. Groups and addresses that there were keep their places.
-    pub(super) fn replan(&mut self, config: Arc<Config>, guard: GuardView) {
+    /// Peers may have come or gone, if there are new rows.
+    pub(super) fn replan(&mut self, config: Arc<Config>, guard: GuardView, rows: Option<PeerRows>) {
+        if let Some(rows) = rows {
+            self.reform(&config, rows);
+        }
         self.digests = config.digests(&self.keys);
         self.vips.resize_with(config.vips.len(), VipView::default);
         self.groups.replan(Arc::clone(&config));
@@ -160,7 +164,7 @@ impl View {
     }
 
     /// Peers have come or gone; `config` has them, and `rows` their rows.
-    pub(super) fn reform(&mut self, config: &Config, rows: PeerRows) {
+    fn reform(&mut self, config: &Config, rows: PeerRows) {
         let mut old = std::mem::take(&mut self.peers);
         let peer = |node| match old.iter().position(|peer| peer.node == node) {
             Some(at) => old.swap_remove(at),

@@ -15,6 +15,7 @@ use crate::{
     clock, conductor,
     config::{self, Config, DEFAULT_INSTANCE, XdpMode, key::Keys},
     dataplane::{self, Dataplane, Pins, Setup, SetupLink, pins},
+    electorate,
     net::Netlink,
 };
 
@@ -45,6 +46,8 @@ pub fn load(
     } else {
         let config = Config::load(path, node)?;
         let keys = Keys::load(&config.key)?;
+        // As an agent: what this host votes by never goes back.
+        electorate::begin(&config)?;
         let mut setup = Setup::new(&config, &keys);
         setup.links.retain(|link| link.interface == interface);
         if setup.links.is_empty() {

@@ -111,9 +111,11 @@ fn fill_local(ebpf: &mut Ebpf, setup: &Setup, heritage: Option<&Heritage>) -> Re
     let Electorate {
         version, voters, ..
     } = setup.electorate;
+    let same = (left.config_version, left.voters) == (version, voters);
     let left = Local {
         nonce: 0,
         config_version: version,
+        counted_version: if same { left.counted_version } else { 0 },
         voters,
         ..left
     };

@@ -481,6 +481,8 @@ impl<S: Sink> Body<S> {
     /// Goes on with a changed configuration.
     fn replan(&mut self, new: Replan) {
         if let Some(reform) = new.reform {
+            // Before their rows are others'.
+            self.take_votes();
             self.cluster
                 .reform(reform.peers, self.links, reform.membership);
             self.sender.turn_to(reform.rounds);

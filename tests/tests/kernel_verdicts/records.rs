@@ -339,6 +339,9 @@ fn a_fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
         load: 4,
         groups_owned: 5,
         state: 2,
+        voters: 11,
+        config_version: 10,
+        counted_version: 9,
         ..PeerRow::default()
     };
     expected.rtt_ring[37 % 16] = rtt as u32;
