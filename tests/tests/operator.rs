@@ -44,7 +44,7 @@ fn status_shows_the_cluster_in_good_days() -> Result<()> {
                 "  * Cluster:       rig (instance hbrig-*-a)",
                 "  * This node:     a (active, up *, pid *, version *)",
                 "  * Quorum:        partition with quorum (3 of 3 nodes alive, 2 needed)",
-                "  * Heartbeat:     every 5.00 ms, deadline 20.0 ms, lease 30.0 ms",
+                "  * Heartbeat:     every 5.00 ms, deadline 50.0 ms, lease 100 ms",
                 "  * Pulse:         SCHED_FIFO 50, * ticks, * missed, at most * late",
                 "  * Load:          * % (host, cpu * %, memory * %, io * %)*",
                 "",
@@ -312,8 +312,8 @@ fn check_tells_good_configurations_from_bad_ones() -> Result<()> {
                 "  cluster  rig (id 0x*), 3 nodes, instance hbrig-*-a",
                 "  node     a (id 1)",
                 "  voters   3, of which 1 may fail; witnesses: none",
-                "  timing   interval 5ms, timeout 20ms, agent stall 500ms",
-                "  leases   lease 30ms, max lease 100ms, drift 1000 ppm, auto failback on",
+                "  timing   interval 5ms, timeout 50ms, agent stall 500ms",
+                "  leases   lease 100ms, max lease 200ms, drift 1000 ppm, auto failback on",
                 "  link 0   10.77.0.1 on hb0, port 694, xdp auto",
                 "  group    service: rank a, b, c, stickiness 0, id *",
                 "           service: vip 10.77.0.100/24 on hb0",
@@ -321,7 +321,7 @@ fn check_tells_good_configurations_from_bad_ones() -> Result<()> {
         )?;
         // All that is wrong is told at once.
         a.reconfigure(
-            "timeout = \"20000us\"",
+            "timeout = \"50000us\"",
             "timeout = \"6ms\"\ncolour = \"red\"",
         )?;
         a.reconfigure("id = 3", "id = 0")?;

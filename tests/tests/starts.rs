@@ -64,7 +64,7 @@ const BAD_STARTS: [BadStart; 8] = [
     },
     BadStart {
         what: "a number without its unit",
-        spoil: |node| node.reconfigure("\"20000us\"", "\"20\""),
+        spoil: |node| node.reconfigure("\"50000us\"", "\"20\""),
         said: &[
             "heartbeat.toml:7:11: ",
             "timeout \"20\" has no unit",

@@ -9,7 +9,7 @@ use heartbeat_tests::{
         books::{longest_silence, servers, wait_served, wait_silent},
         heartbeat,
         lines::has_lines,
-        scene::{node_in, options, play, wait_holder, wait_status},
+        scene::{node_in, play, swift, wait_holder, wait_status},
         trial::runs,
     },
     skip::rig_runs,
@@ -21,7 +21,7 @@ fn two_and_a_witness() -> Options {
     Options {
         nodes: ["a", "b"].map(str::to_owned).to_vec(),
         witnesses: vec!["w".to_owned()],
-        ..options()
+        ..swift()
     }
 }
 
@@ -38,7 +38,7 @@ fn a_witness_lets_one_of_two_take_over() -> Result<()> {
             let owner = trial.settle(cluster)?;
             let at = trial.strike(cluster, &owner, Fault::Kill)?;
             let gap = trial.succeeded(&owner, at)?;
-            ensure!(gap <= options().lease + GRACE, "nobody served for {gap:?}");
+            ensure!(gap <= swift().lease + GRACE, "nobody served for {gap:?}");
             trial.silent_since_closed(cluster.node(&owner)?)?;
             trial.heal(cluster, &owner, Fault::Kill)?;
         }
@@ -62,7 +62,7 @@ fn the_loss_of_the_witness_harms_nobody_and_that_of_the_owner_too_stops_all() ->
                 node_in(status, "w").is_ok_and(|w| w.state == "down")
             })?;
             // For as long as many leases.
-            observe(10 * options().lease, || cluster.check_agents())?;
+            observe(10 * swift().lease, || cluster.check_agents())?;
             ensure!(*servers(&trial.client, lost_at) == [owner.as_str().into()]);
             let gap = longest_silence(&trial.client, lost_at);
             ensure!(gap <= GRACE, "the loss of the witness cost {gap:?}");
@@ -71,7 +71,7 @@ fn the_loss_of_the_witness_harms_nobody_and_that_of_the_owner_too_stops_all() ->
             wait_holder(cluster, None)?;
             wait_silent(&trial.client, SOON)?;
             let silent_at = boottime();
-            observe(10 * options().lease, || {
+            observe(10 * swift().lease, || {
                 ensure!(cluster.holders()?.is_empty(), "somebody took it over");
                 Ok(())
             })?;
@@ -147,7 +147,7 @@ fn two_voters_are_refused_with_the_remedy() -> Result<()> {
     }
     let two = Options {
         nodes: ["a", "b"].map(str::to_owned).to_vec(),
-        ..options()
+        ..swift()
     };
     Cluster::play(two, |cluster| {
         for command in [["check"], ["run"]] {

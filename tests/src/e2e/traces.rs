@@ -31,6 +31,23 @@ pub struct Network {
 impl Network {
     /// Of `ns`, or of the host.
     pub fn of(ns: Option<&Namespace>) -> Result<Self> {
+        if ns.is_some() {
+            // What was just plugged in gets its link-local address a moment later.
+            wait_until(PATIENCE, "all interfaces of the rig are up", || {
+                let shown = addresses(ns)?;
+                let plugged = shown.lines().filter(|line| line.starts_with("\"hb"));
+                let names: BTreeSet<&str> = plugged
+                    .clone()
+                    .filter_map(|line| line.split(' ').next())
+                    .collect();
+                let local = |name: &&str| {
+                    plugged
+                        .clone()
+                        .any(|line| line.starts_with(&format!("{name} \"fe80:")))
+                };
+                Ok(names.iter().all(local))
+            })?;
+        }
         Ok(Self {
             links: tool(ns, &["ip", "-details", "link", "show"])?,
             addresses: addresses(ns)?,

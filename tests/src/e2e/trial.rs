@@ -22,7 +22,7 @@ const RUNS: &str = "HEARTBEAT_LEASE_RUNS";
 /// For how long a machine is starved, in seconds.
 const STARVE: &str = "HEARTBEAT_STARVE_SECS";
 /// How long one node must have served alone for all to be as before.
-const SETTLED: Duration = Duration::from_millis(200);
+const SETTLED: Duration = Duration::from_millis(400);
 /// The same for a successor.
 const STEADY: Duration = Duration::from_millis(100);
 
