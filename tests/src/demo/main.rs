@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let out = Output::new(arguments.json);
     exit_code("demo", show(&arguments, &out), |text| {
-        out.line(&out.bad(text))
+        out.line(&out.bad(text));
     })
 }
 
