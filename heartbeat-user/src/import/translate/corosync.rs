@@ -23,6 +23,7 @@ enum Topic {
     Pacemaker,
     Nozzle,
     Process,
+    Version,
     Unknown,
 }
 
@@ -72,6 +73,10 @@ impl Topic {
             Self::Process => (
                 "it tunes corosync's process",
                 "nothing is to be done; [realtime] has the agent's priority",
+            ),
+            Self::Version => (
+                "this cluster's list of nodes is a new one, and counted from 1",
+                "leave it out; raise `config_version` in [cluster] with each change of the nodes, as in corosync.conf",
             ),
             Self::Unknown => (
                 "it is no setting that this importer knows",
@@ -135,6 +140,7 @@ fn topic(path: &str, key: &str) -> Topic {
             | "block_unlisted_ips"
             | "ip_dscp",
         ) => Topic::Protocol,
+        ("totem", "config_version") => Topic::Version,
         ("totem", key) if key.starts_with("knet_") => Topic::Protocol,
         ("totem.interface", _) => Topic::Protocol,
         ("quorum", "two_node") => Topic::TwoNode,
