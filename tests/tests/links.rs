@@ -11,7 +11,7 @@ use aya::{
     },
 };
 use heartbeat_tests::{
-    Cluster, Options,
+    Cluster, Fault, Options,
     cluster::OBJECT,
     e2e::{
         Chronicle, MILLISECOND, SOON,
@@ -155,6 +155,41 @@ fn interfaces_are_followed_without_a_restart() -> Result<()> {
             ensure!(moved.is_none(), "{node} moved the lease: {moved:#?}");
         }
         chronicle.nobody_died()
+    })
+}
+
+/// As that of a VLAN interface usually has, and no name in the BPF file system may have.
+#[test]
+fn an_interface_with_a_dot_in_its_name_is_used_like_any_other() -> Result<()> {
+    if !rig_runs("an_interface_with_a_dot_in_its_name_is_used_like_any_other") {
+        return Ok(());
+    }
+    Cluster::play(options(), |cluster| {
+        for node in cluster.nodes() {
+            node.tool("ip", ["link", "set", "hb0", "name", "hb0.5"])?;
+            node.reconfigure("interface = \"hb0\"", "interface = \"hb0.5\"")?;
+        }
+        cluster.start_agents()?;
+        cluster.wait_well(SOON, "a")?;
+        let mode = |status: &Status| own_link(status, 0).map(|link| link.xdp_mode.clone());
+        let a = cluster.node("a")?;
+        ensure!(mode(&a.control.status()?)?.as_deref() == Some("native"));
+
+        // What a killed agent left attached there is taken over, and an orderly end takes it off.
+        cluster.inject("a", Fault::Kill)?;
+        cluster.start_agent("a")?;
+        cluster.wait_well(SOON, "a")?;
+        let node = cluster.node_mut("a")?;
+        ensure!(
+            node.logged()?.contains("went on with"),
+            "{}",
+            node.logged()?
+        );
+        ensure!(node.stop()?, "the agent of a failed");
+        ensure!(!node.pins.path().exists(), "it left pins");
+        let shown = node.tool("ip", ["link", "show", "hb0.5"])?;
+        ensure!(!shown.contains("prog/xdp"), "{shown}");
+        Ok(())
     })
 }
 

@@ -271,7 +271,9 @@ fn in_words(errno: Errno, complaint: Option<&str>) -> String {
         None => format!("{} ({errno:?})", errno.desc().to_lowercase()),
     };
     let remedy = match errno {
-        Errno::EOPNOTSUPP => "its driver cannot do it: use a card whose driver has native XDP",
+        Errno::EOPNOTSUPP => {
+            "its driver cannot do it, and a VLAN interface never can: use a card whose driver has native XDP"
+        }
         Errno::ERANGE | Errno::E2BIG => {
             "its MTU is too large for the driver: lower it (`ip link set … mtu`)"
         }
