@@ -31,21 +31,28 @@ pub(super) struct Lifted {
 /// Takes the programs of this instance off all interfaces above the one with this index.
 pub(super) fn lift(ifindex: u32, pins: &Pins) -> Result<Vec<Lifted>> {
     let mut netlink = Netlink::open()?;
-    let mut lifted = Vec::new();
+    let mut above = Vec::new();
     for name in pins.names()? {
         let Some(how) = how(&name) else { continue };
         let pin = pins.path(&name);
         let on = links::interface_of_pin(&pin)?;
-        if on == 0 || !is_above(on, ifindex, |index| netlink.interface_at(index))? {
-            continue;
+        // One whose interface has gone is on none.
+        if on != 0 && is_above(on, ifindex, |index| netlink.interface_at(index))? {
+            above.push((pin, how));
         }
-        let (ifindex, program) = links::take_off(&pin)?;
-        lifted.push(Lifted {
-            pin,
-            ifindex,
-            program,
-            how,
-        });
+    }
+    let mut lifted = Vec::new();
+    for (pin, how) in above {
+        match links::take_off(&pin) {
+            Ok((ifindex, program)) => lifted.push(Lifted {
+                pin,
+                ifindex,
+                program,
+                how,
+            }),
+            // Then the kernel goes on refusing, which is told, and all others are put back.
+            Err(error) => log::warn!("{error:#}"),
+        }
     }
     Ok(lifted)
 }

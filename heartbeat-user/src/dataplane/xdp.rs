@@ -297,7 +297,7 @@ fn in_words(errno: Errno, complaint: Option<&str>) -> String {
             "the driver wants free queues, one for each processor: use fewer (`ethtool -L … combined`)"
         }
         Errno::EBUSY | Errno::EEXIST => {
-            "an interface above or below it (bond, bridge) has an XDP program: see `ip link`"
+            "an interface above or below it (VLAN, bond, bridge) has an XDP program: see `ip link`"
         }
         _ => return words,
     };
