@@ -15,10 +15,10 @@ use nix::sys::signal::Signal;
 use crate::{
     agent::{Agent, tail},
     client::Client,
-    config::{Family, Shared, host, interface},
+    config::{CLIENT, Family, Shared, host, interface},
     interrupt,
     netns::Namespace,
-    node::Node,
+    node::{Node, join},
     switch::{Switch, Way},
     wait::{slowness, wait_until},
     workdir::{WorkDir, sweep},
@@ -43,6 +43,9 @@ pub struct Options {
     pub witnesses: Vec<String>,
     /// Separate networks that connect the nodes; the client and the virtual address are on the first.
     pub links: usize,
+    /// The first network is this VLAN on its wire, and the interfaces in it are VLAN interfaces on top of those
+    /// that are plugged in. Not every kernel has them.
+    pub vlan: Option<u16>,
     pub family: Family,
     pub interval: Duration,
     pub timeout: Duration,
@@ -68,6 +71,7 @@ impl Default for Options {
             nodes: ["a", "b", "c"].map(str::to_owned).to_vec(),
             witnesses: Vec::new(),
             links: 1,
+            vlan: None,
             family: Family::V4,
             interval: Duration::from_millis(1),
             timeout: Duration::from_millis(3),
@@ -128,6 +132,7 @@ impl Cluster {
             nodes: options.nodes,
             witnesses: options.witnesses,
             links: options.links,
+            vlan: options.vlan,
             family: options.family,
             interval: options.interval,
             timeout: options.timeout,
@@ -139,9 +144,7 @@ impl Cluster {
         };
         let client = Namespace::new("client")?;
         switch.plug(&client, &interface(0), 0, "client")?;
-        for family in Family::ALL {
-            client.add_address(&interface(0), family.client(), family.prefix_len())?;
-        }
+        join(&client, &shared, 0, CLIENT)?;
         let nodes = (0..shared.names().count())
             .map(|index| Node::new(index, &shared, &mut switch, &dir))
             .collect::<Result<_>>()?;
@@ -219,7 +222,8 @@ impl Cluster {
     /// there is something to contend for.
     pub fn start_agents(&mut self) -> Result<()> {
         for witness in &self.shared.witnesses {
-            self.node(witness)?.load_witness(&self.binary)?;
+            let interface = self.shared.interface(0);
+            self.node(witness)?.load_witness(&self.binary, &interface)?;
         }
         for name in self.shared.nodes.clone() {
             self.start_agent(&name)?;
@@ -327,7 +331,7 @@ impl Cluster {
         let (node, interface) = (&self.nodes[index], interface(link));
         self.switch
             .plug(&node.ns, &interface, link, &node.ports[link])?;
-        self.address(index, link)
+        join(&node.ns, &self.shared, link, host(index))
     }
 
     /// The same of two network cards of this machine that are joined to each other somewhere outside: `card`
@@ -338,23 +342,12 @@ impl Cluster {
         node.ns.take(card, &interface)?;
         node.ns.set_up(&interface, true)?;
         self.switch.plug_card(far, link, &node.ports[link])?;
-        self.address(index, link)
+        join(&node.ns, &self.shared, link, host(index))
     }
 
     fn index(&self, name: &str) -> Result<usize> {
         let index = self.nodes.iter().position(|node| node.name == name);
         index.with_context(|| no_such(name))
-    }
-
-    /// Gives a node the addresses that it has on network `link`.
-    fn address(&self, index: usize, link: usize) -> Result<()> {
-        let (node, interface) = (&self.nodes[index], interface(link));
-        for family in Family::ALL {
-            let address = family.address(link, host(index));
-            node.ns
-                .add_address(&interface, address, family.prefix_len())?;
-        }
-        Ok(())
     }
 
     /// The nodes that have the virtual address on an interface, whatever their agents say.

@@ -16,7 +16,7 @@ pub enum Family {
 }
 
 /// Last part of the client's address.
-const CLIENT: u8 = 200;
+pub(crate) const CLIENT: u8 = 200;
 /// Last part of the virtual address.
 const SERVICE: u8 = 100;
 
@@ -48,7 +48,7 @@ impl Family {
     }
 }
 
-/// The name of every node's interface on link `link`.
+/// The name of every node's interface that is plugged into network `link`.
 pub fn interface(link: usize) -> String {
     format!("hb{link}")
 }
@@ -63,6 +63,8 @@ pub struct Shared {
     /// Nodes that only vote, numbered behind the members.
     pub witnesses: Vec<String>,
     pub links: usize,
+    /// The first link is this VLAN on its wire.
+    pub vlan: Option<u16>,
     pub family: Family,
     pub interval: Duration,
     pub timeout: Duration,
@@ -82,6 +84,19 @@ impl Shared {
         self.nodes.iter().chain(&self.witnesses)
     }
 
+    /// The number of the VLAN that `link` is, if it is one.
+    pub(crate) fn vlan(&self, link: usize) -> Option<u16> {
+        self.vlan.filter(|_| link == 0)
+    }
+
+    /// The interface with the addresses of `link`: the one that is plugged in, or a VLAN interface on top of it.
+    pub(crate) fn interface(&self, link: usize) -> String {
+        match self.vlan(link) {
+            Some(id) => format!("{}.{id}", interface(link)),
+            None => interface(link),
+        }
+    }
+
     /// The file for `node`, with its `instance` and its directory.
     pub fn file(&self, node: &str, instance: &str, dir: &Path) -> String {
         let Self {
@@ -89,6 +104,7 @@ impl Shared {
             nodes,
             witnesses,
             links,
+            vlan: _,
             family,
             interval,
             timeout,
@@ -126,7 +142,7 @@ impl Shared {
         for link in 0..*links {
             append(
                 &mut text,
-                format_args!("\n[[link]]\ninterface = \"{}\"\n", interface(link)),
+                format_args!("\n[[link]]\ninterface = \"{}\"\n", self.interface(link)),
             );
         }
         for (index, name) in self.names().enumerate() {

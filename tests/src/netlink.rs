@@ -16,6 +16,7 @@ use nix::{
 
 // From the kernel's include/uapi/linux: veth.h, if_link.h, if_bridge.h. Not in libc.
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_VLAN_ID: u16 = 1;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
@@ -133,6 +134,17 @@ impl Socket {
                             .text(libc::IFLA_IFNAME, peer)
                             .attribute(libc::IFLA_NET_NS_FD, &peer_ns.as_raw_fd().to_ne_bytes())
                     })
+                })
+        }))
+    }
+
+    /// Adds a VLAN interface on top of another.
+    pub(crate) fn add_vlan(&mut self, name: &str, parent: u32, id: u16) -> io::Result<()> {
+        let message = create(name).attribute(libc::IFLA_LINK, &parent.to_ne_bytes());
+        self.ask(message.nest(libc::IFLA_LINKINFO, |m| {
+            m.text(libc::IFLA_INFO_KIND, "vlan")
+                .nest(libc::IFLA_INFO_DATA, |m| {
+                    m.attribute(IFLA_VLAN_ID, &id.to_ne_bytes())
                 })
         }))
     }

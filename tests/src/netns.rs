@@ -75,6 +75,15 @@ impl Namespace {
             .with_context(|| format!("cannot join {} and {}", self.name, other.name))
     }
 
+    /// Adds a VLAN interface on top of `parent`, and sets it up.
+    pub fn add_vlan(&self, parent: &str, name: &str, id: u16) -> Result<()> {
+        let index = self.index(parent)?;
+        self.route()
+            .add_vlan(name, index, id)
+            .with_context(|| format!("cannot add VLAN {id} to {parent} of {}", self.name))?;
+        self.set_up(name, true)
+    }
+
     /// Takes `card` out of the namespace that the caller is in, and calls it `name` here. It goes back when this
     /// namespace ends.
     pub fn take(&self, card: &str, name: &str) -> Result<()> {

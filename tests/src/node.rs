@@ -61,13 +61,7 @@ impl Node {
             let port = format!("{name}-{interface}");
             switch.plug(&ns, &interface, link, &port)?;
             ports.push(port);
-            for family in Family::ALL {
-                ns.add_address(
-                    &interface,
-                    family.address(link, host(index)),
-                    family.prefix_len(),
-                )?;
-            }
+            join(&ns, shared, link, host(index))?;
         }
         let instance = dir.instance(&name);
         let dir = dir.path().join(&name);
@@ -122,10 +116,10 @@ impl Node {
         self.dir.join("key")
     }
 
-    /// Makes a witness of this node: leaves the responder on its first link.
-    pub(crate) fn load_witness(&self, binary: &Path) -> Result<()> {
+    /// Makes a witness of this node: leaves the responder on `interface`.
+    pub(crate) fn load_witness(&self, binary: &Path, interface: &str) -> Result<()> {
         let mut load = Command::new(binary);
-        load.args(["load", "--iface", &interface(0), "--config"]);
+        load.args(["load", "--iface", interface, "--config"]);
         load.arg(self.config());
         let ended = Program::run(Some(&self.ns), load, LOAD * slowness())?;
         ended
@@ -140,4 +134,17 @@ impl Node {
             .as_mut()
             .with_context(|| format!("{} runs no agent", self.name))
     }
+}
+
+/// Makes `ns` host number `host` of network `link`, into which it is plugged: gives it the VLAN interface, if there is to be
+/// one, and the addresses.
+pub(crate) fn join(ns: &Namespace, shared: &Shared, link: usize, host: u8) -> Result<()> {
+    let top = shared.interface(link);
+    if let Some(id) = shared.vlan(link) {
+        ns.add_vlan(&interface(link), &top, id)?;
+    }
+    let mut families = Family::ALL.iter();
+    families.try_for_each(|family| {
+        ns.add_address(&top, family.address(link, host), family.prefix_len())
+    })
 }

@@ -11,8 +11,9 @@ use aya::{
     },
 };
 use heartbeat_tests::{
-    Cluster, Options,
+    Cluster, Fault, Options,
     cluster::OBJECT,
+    config::Family,
     e2e::{
         Chronicle, MILLISECOND, SOON,
         books::wait_served,
@@ -155,6 +156,78 @@ fn interfaces_are_followed_without_a_restart() -> Result<()> {
             ensure!(moved.is_none(), "{node} moved the lease: {moved:#?}");
         }
         chronicle.nobody_died()
+    })
+}
+
+#[test]
+fn links_may_be_on_top_of_each_other_in_whatever_order() -> Result<()> {
+    if !rig_runs("links_may_be_on_top_of_each_other_in_whatever_order") {
+        return Ok(());
+    }
+    let two_links = Options {
+        links: 2,
+        ..options()
+    };
+    play_on_top(two_links, |cluster| {
+        let modes = |status: &Status| -> Result<_> {
+            let mode = |link| own_link(status, link).map(|link| link.xdp_mode.clone());
+            Ok([mode(0)?, mode(1)?].map(Option::unwrap_or_default))
+        };
+        let a = cluster.node("a")?;
+        ensure!(modes(&a.control.status()?)? == ["skb", "native"]);
+
+        // Of the one below the program is taken off: it comes back, and so does that of the one above.
+        let mut chronicle = Chronicle::begin(cluster)?;
+        let pin = a.pins.path().join("link_xdp_hb0").display().to_string();
+        a.tool("bpftool", ["link", "detach", "pinned", &pin])?;
+        let turn = ("hb0", "attached", "had taken the XDP program off");
+        wait_turn(&mut chronicle, cluster, "a", turn)?;
+        wait_all_links(cluster, "b")?;
+        let a = cluster.node("a")?;
+        ensure!(modes(&a.control.status()?)? == ["skb", "native"]);
+
+        // What a killed agent left there is taken over, and an orderly end takes all of it off.
+        cluster.inject("a", Fault::Kill)?;
+        cluster.start_agent("a")?;
+        cluster.wait_well(SOON, "a")?;
+        wait_all_links(cluster, "b")?;
+        let a = cluster.node_mut("a")?;
+        let log = a.logged()?;
+        ensure!(log.contains("went on with the votes"), "{log}");
+        ensure!(a.stop()?, "the agent of a failed");
+        ensure!(!a.pins.path().exists(), "it left pins");
+        let shown = a.tool("ip", ["link"])?;
+        ensure!(!shown.contains("prog/xdp"), "{shown}");
+        Ok(())
+    })
+}
+
+/// Plays `story` where the first link is on top of the second; its name has a dot, as a VLAN interface's has.
+fn play_on_top(options: Options, story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+    Cluster::play(options, |cluster| {
+        for (node, host) in cluster.nodes().iter().zip(1..) {
+            delete(&node.ns, "hb1")?;
+            // Both hear all questions for addresses, and each is to answer for its own.
+            let answer = "/proc/sys/net/ipv4/conf/all/arp_ignore";
+            node.ns.enter(|| Ok(std::fs::write(answer, "1")?))?;
+            let [first, second] = [0, 1].map(|link| Family::V4.address(link, host));
+            node.ns.del_address("hb0", first, 24)?;
+            let top = [
+                "link", "add", "link", "hb0", "name", "hb0.5", "type", "macvlan",
+            ];
+            node.tool("ip", top)?;
+            node.ns.set_up("hb0.5", true)?;
+            node.ns.add_address("hb0.5", first, 24)?;
+            node.ns.add_address("hb0", second, 24)?;
+            node.reconfigure("interface = \"hb0\"", "interface = \"hb0.5\"")?;
+            node.reconfigure("interface = \"hb1\"", "interface = \"hb0\"")?;
+        }
+        cluster.start_agents()?;
+        cluster.wait_well(SOON, "a")?;
+        for node in ["a", "b", "c"] {
+            wait_all_links(cluster, node)?;
+        }
+        story(cluster)
     })
 }
 

@@ -10,8 +10,15 @@ use aya::{
 
 use super::{Attached, Pins, egress, links};
 
+/// The name of an interface as pins have it: the BPF file system refuses dots (`bpf_lookup` in
+/// kernel/bpf/inode.c), which the usual names of VLAN interfaces have. No interface has a colon in its name.
+pub(super) fn in_pin(interface: &str) -> String {
+    interface.replace('.', ":")
+}
+
 /// The name of the pin tells how the link is attached.
 pub(super) fn xdp_pin(interface: &str, attached: Attached) -> String {
+    let interface = in_pin(interface);
     match attached {
         Attached::Native => format!("link_xdp_{interface}"),
         Attached::Skb => format!("link_xdpskb_{interface}"),
@@ -67,5 +74,32 @@ pub(super) fn check_interface(name: &str) -> Result<u32> {
              in [[link]] or `interfaces` in [[node]]"
         ),
         Err(error) => bail!("could not look up interface {name}: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_pin_has_a_dot_in_its_name_and_no_two_interfaces_share_one() {
+        let pins = |interface| {
+            [
+                xdp_pin(interface, Attached::Native),
+                xdp_pin(interface, Attached::Skb),
+                egress::pin("stamp_probe", interface),
+                egress::pin("guard_egress", interface),
+            ]
+        };
+        assert_eq!(pins("eth0")[0], "link_xdp_eth0");
+        let mut all: Vec<_> = ["eth0.5", "eth0_5", "eth0-5", "eth05", "eth0.5."]
+            .into_iter()
+            .flat_map(pins)
+            .collect();
+        assert!(all.iter().all(|pin| !pin.contains('.')), "{all:?}");
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count, "{all:?}");
     }
 }

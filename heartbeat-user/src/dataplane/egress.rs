@@ -10,12 +10,13 @@ use aya::programs::{
 
 use super::{
     Pins,
-    attach::{errno, pin_link, reason, unpin},
+    attach::{errno, in_pin, pin_link, reason, unpin},
     filter,
 };
 
 /// The pin of the TC program `name`.
 pub(super) fn pin(name: &str, interface: &str) -> String {
+    let interface = in_pin(interface);
     match name {
         "stamp_probe" => format!("link_tc_{interface}"),
         _ => format!("link_{name}_{interface}"),

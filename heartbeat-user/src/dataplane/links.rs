@@ -85,6 +85,23 @@ pub(super) fn detach(id: u32) -> Result<()> {
         .with_context(|| format!("could not detach BPF link {id}"))
 }
 
+/// Takes a pinned link off its interface, at once, and removes the pin. Returns which interface that was, and the
+/// number of the program.
+pub(super) fn take_off(pin: &Path) -> Result<(u32, u32)> {
+    let link = open_pin(pin)?;
+    let was = (on(&link)?, shown(&link, "prog_id")?);
+    let number = OfNumber::new(link.as_raw_fd().cast_unsigned());
+    bpf(bpf_cmd::BPF_LINK_DETACH, &number)
+        .with_context(|| format!("could not detach {}", pin.display()))?;
+    fs::remove_file(pin).with_context(|| format!("could not unpin {}", pin.display()))?;
+    Ok(was)
+}
+
+/// The interface that a pinned link is on; 0 if that has gone.
+pub(super) fn interface_of_pin(pin: &Path) -> Result<u32> {
+    on(&open_pin(pin)?)
+}
+
 /// The interface that the link with this number is on; 0 if that has gone.
 pub(super) fn interface_of(id: u32) -> Result<u32> {
     on(&open_number(id)?)
@@ -92,11 +109,16 @@ pub(super) fn interface_of(id: u32) -> Result<u32> {
 
 /// The same of an open link.
 fn on(link: &OwnedFd) -> Result<u32> {
+    shown(link, "ifindex")
+}
+
+/// What the kernel shows of an open link behind `key`.
+fn shown(link: &OwnedFd, key: &str) -> Result<u32> {
     let info = format!("/proc/self/fdinfo/{}", link.as_raw_fd());
     let text = fs::read_to_string(&info).with_context(|| format!("could not read {info}"))?;
-    value(&text, "ifindex")
+    value(&text, key)
         .and_then(|value| value.parse().ok())
-        .context("the kernel does not tell the interface of a BPF link")
+        .with_context(|| format!("the kernel does not tell the {key} of a BPF link"))
 }
 
 /// Removes the pin of a link that is not on the interface with this index: that had the name before.

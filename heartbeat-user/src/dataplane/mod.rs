@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything.
 
+mod above;
 mod acceptor;
 mod attach;
 mod egress;

@@ -12,7 +12,7 @@ use aya::programs::{
 use nix::errno::Errno;
 
 use super::{
-    Pins,
+    Pins, above,
     attach::{check_interface, errno, pin_link, reason, unpin, xdp_pin},
     occupant::Occupant,
 };
@@ -38,7 +38,7 @@ impl Attached {
         }
     }
 
-    const fn mode(self) -> Attach {
+    pub(super) const fn mode(self) -> Attach {
         match self {
             Self::Native => Attach::Driver,
             Self::Skb => Attach::Skb,
@@ -213,8 +213,7 @@ fn put(
     pins: &Pins,
 ) -> Result<Attachment, Refusal> {
     let mut attached = program.attach_to_if_index(ifindex, how.mode());
-    if let Err(error) = &attached
-        && matches!(errno(error), Some(libc::EBUSY | libc::EEXIST))
+    if is_taken(&attached)
         && let Some(occupant) = occupant(ifindex)?
     {
         if !wanted.replace {
@@ -223,6 +222,13 @@ fn put(
         occupant.evict(&mut netlink()?)?;
         log::warn!("{interface}: REPLACED another XDP program, as `--replace` asks: {occupant}");
         attached = program.attach_to_if_index(ifindex, how.mode());
+    }
+    if is_taken(&attached) {
+        let lifted = above::lift(ifindex, pins)?;
+        if !lifted.is_empty() {
+            attached = program.attach_to_if_index(ifindex, how.mode());
+            above::put_back(lifted, pins);
+        }
     }
     let id = attached.map_err(|error| refusal(program, ifindex, how, &error))?;
     let link = program.take_link(id).map_err(anyhow::Error::from)?;
@@ -234,6 +240,12 @@ fn put(
         how,
         fallback: None,
     })
+}
+
+/// Whether another program is in the way: there, or on an interface above or below it.
+fn is_taken<T>(attached: &Result<T, ProgramError>) -> bool {
+    let error = attached.as_ref().err().and_then(errno);
+    matches!(error, Some(libc::EBUSY | libc::EEXIST))
 }
 
 fn netlink() -> Result<Netlink> {
@@ -271,7 +283,9 @@ fn in_words(errno: Errno, complaint: Option<&str>) -> String {
         None => format!("{} ({errno:?})", errno.desc().to_lowercase()),
     };
     let remedy = match errno {
-        Errno::EOPNOTSUPP => "its driver cannot do it: use a card whose driver has native XDP",
+        Errno::EOPNOTSUPP => {
+            "its driver cannot do it, and a VLAN interface never can: use a card whose driver has native XDP"
+        }
         Errno::ERANGE | Errno::E2BIG => {
             "its MTU is too large for the driver: lower it (`ip link set … mtu`)"
         }
@@ -283,7 +297,7 @@ fn in_words(errno: Errno, complaint: Option<&str>) -> String {
             "the driver wants free queues, one for each processor: use fewer (`ethtool -L … combined`)"
         }
         Errno::EBUSY | Errno::EEXIST => {
-            "an interface above or below it (bond, bridge) has an XDP program: see `ip link`"
+            "an interface above or below it (VLAN, bond, bridge) has an XDP program: see `ip link`"
         }
         _ => return words,
     };

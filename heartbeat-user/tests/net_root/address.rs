@@ -168,6 +168,9 @@ fn an_interface_is_described() {
             up: true,
             carrier: true,
             mtu: 1500,
+            // Its other end is in another namespace.
+            link: None,
+            master: None,
             xdp: None,
             received: 0,
         };

@@ -15,13 +15,17 @@ use crate::{launch::Built, process, workspace::Workspace};
 
 const INIT: &str = include_str!("init.sh");
 /// Modules that the tests need, as `init.sh` loads them, where the kernel does not have them built in.
-const MODULES: [&str; 14] = [
+const MODULES: [&str; 17] = [
     "llc",
     "stp",
     "bridge",
     "veth",
     "sch_ingress",
     "cls_bpf",
+    // VLAN interfaces.
+    "garp",
+    "mrp",
+    "8021q",
     // Cards.
     "virtio_ring",
     "virtio",

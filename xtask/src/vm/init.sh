@@ -8,7 +8,7 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 ip link set lo up
-for module in llc stp bridge veth sch_ingress cls_bpf virtio_ring virtio virtio_pci_modern_dev \
+for module in llc stp bridge veth sch_ingress cls_bpf garp mrp 8021q virtio_ring virtio virtio_pci_modern_dev \
     virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net; do
     file=/modules/$(uname -r)/$module.ko
     # What is not there is built in.

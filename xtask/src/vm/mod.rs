@@ -23,9 +23,10 @@ use crate::{
 
 /// The test programs that run there, and which of their tests: all that a kernel may do otherwise, once. Each
 /// test loads the programs anew, and an emulated verifier takes seconds for that.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("verifier_cost", ""),
     ("cards", "--ignored"),
+    ("vlans", "--ignored"),
     ("any_kernel", ""),
     ("kernel_verdicts", "every_verdict_is_met own_vote_is_that"),
     ("kernel_guard", "treat_random_frames_alike"),

@@ -17,7 +17,10 @@ const HEADER_LEN: usize = 16;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
 const IFLA_STATS64: u16 = 23;
+const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 
 /// An interface as it was when it was looked up.
@@ -33,6 +36,11 @@ pub struct Interface {
     pub carrier: bool,
     /// Bytes.
     pub mtu: u32,
+    /// The index of what it is on top of, as a VLAN interface is; also that of what it is joined to, as the ends of a
+    /// veth pair are.
+    pub link: Option<u32>,
+    /// The index of the bond or bridge that it is part of.
+    pub master: Option<u32>,
     /// The XDP program on it; the one in the driver, if there are several.
     pub xdp: Option<XdpProgram>,
     /// Packets that it received; 0 where that was not asked for.
@@ -93,9 +101,12 @@ fn read_interface(body: &[u8]) -> Result<Interface, DecodeError> {
         up: header.flags.contains(LinkFlags::Up),
         carrier: header.flags.contains(LinkFlags::LowerUp),
         mtu: 0,
+        link: None,
+        master: None,
         xdp: None,
         received: 0,
     };
+    let mut link_is_elsewhere = false;
     for attribute in NlasIterator::new(&body[HEADER_LEN..]) {
         let attribute = attribute?;
         let value = attribute.value();
@@ -109,6 +120,9 @@ fn read_interface(body: &[u8]) -> Result<Interface, DecodeError> {
             IFLA_MTU => {
                 interface.mtu = value.try_into().map(u32::from_ne_bytes).unwrap_or_default();
             }
+            IFLA_LINK => interface.link = index(value),
+            IFLA_MASTER => interface.master = index(value),
+            IFLA_LINK_NETNSID => link_is_elsewhere = true,
             IFLA_XDP => interface.xdp = xdp::read(value)?,
             // Its first field, `rx_packets`.
             IFLA_STATS64 => {
@@ -118,5 +132,14 @@ fn read_interface(body: &[u8]) -> Result<Interface, DecodeError> {
             _ => {}
         }
     }
+    if link_is_elsewhere {
+        // Its index means nothing in this network namespace.
+        interface.link = None;
+    }
     Ok(interface)
+}
+
+fn index(value: &[u8]) -> Option<u32> {
+    let index = value.try_into().map(u32::from_ne_bytes).ok();
+    index.filter(|index| *index != 0)
 }
