@@ -671,6 +671,8 @@ impl View {
 
     fn claim(&self, group: GroupId, now: Boottime) -> Claim {
         let slot = self.slots.slot(group);
+        // It may have been renewed since: a lease is never said to last for longer than it does.
+        let now = now.max(clock::now());
         let index = self.config.groups.iter().position(|own| own.id == group);
         let stats = index.and_then(|index| self.stats.groups.get(index));
         let open_until = stats.map_or(0, |stats| stats.open_until.load(Relaxed));
