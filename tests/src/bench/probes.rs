@@ -76,8 +76,10 @@ impl Prober {
 
     /// The near node's own acceptor, to be asked by this agent.
     pub(super) fn own_vote(&self, pair: &Pair) -> Result<OwnVote> {
-        pair.near_plane()
-            .own_vote(pair.key(), self.incarnation, self.nonce)
+        let near = pair.near_plane();
+        let mut own = near.own_vote(pair.key(), self.incarnation, self.nonce)?;
+        own.claim_by(ELECTORATE.counted);
+        Ok(own)
     }
 
     /// From here on all probes carry `entries`, of which no more than fit.

@@ -13,7 +13,10 @@ use heartbeat_common::{
 };
 use heartbeat_user::dataplane::OwnVote;
 
-use super::pair::{FAR, MAX_LEASE, NEAR, Pair};
+use super::{
+    pair::{FAR, MAX_LEASE, NEAR, Pair},
+    probes::ELECTORATE,
+};
 use crate::{sys::boottime, wait::wait_until};
 
 /// Groups that the near node is granted.
@@ -61,6 +64,7 @@ impl Rival {
             entries: requests(REFUSED_FROM, FAR, MAX_LEASES),
             event: VoteEvent::zeroed(),
         };
+        rival.own.claim_by(ELECTORATE.counted);
         wait_until(MAX_LEASE * 5, "the far acceptor votes", || rival.hold())?;
         Ok(rival)
     }
