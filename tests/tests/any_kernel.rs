@@ -14,7 +14,7 @@ use heartbeat_tests::{
         MILLISECOND, Program, SOON,
         books::{servers, wait_served},
         heartbeat,
-        scene::{node_in, wait_status},
+        scene::{emulated, node_in, wait_status},
     },
     kernel,
     netns::Namespace,
@@ -30,19 +30,13 @@ use nix::errno::Errno;
 /// The first kernel where the TC programs hang on links, not on filters.
 const LINKS: KernelVersion = KernelVersion::new(6, 6, 0);
 
-/// Two agents, and a witness without one.
 fn options() -> Options {
-    let unit = MILLISECOND * slowness();
+    // Long enough for an agent to be back within it.
+    let lease = 2_000 * MILLISECOND * slowness();
     Options {
-        nodes: ["a", "b"].map(str::to_owned).to_vec(),
-        witnesses: vec!["w".to_owned()],
-        interval: 10 * unit,
-        timeout: 60 * unit,
-        agent_stall: 500 * unit,
-        // Long enough for an agent to be back within it.
-        lease: 2_000 * unit,
-        max_lease: 2_000 * unit,
-        ..Options::default()
+        lease,
+        max_lease: lease,
+        ..emulated()
     }
 }
 

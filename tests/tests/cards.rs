@@ -3,32 +3,17 @@
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
-    Cluster, Options,
+    Cluster,
     config::interface,
     e2e::{
-        MILLISECOND, SOON,
-        scene::{node_in, wait_status},
+        SOON,
+        scene::{emulated, node_in, wait_status},
     },
     wait::slowness,
 };
 use heartbeat_user::control::protocol::{Link, Status};
 
 const CARDS: [&str; 2] = ["eth0", "eth1"];
-
-/// Two agents, and a witness without one.
-fn options() -> Options {
-    let unit = MILLISECOND * slowness();
-    Options {
-        nodes: ["a", "b"].map(str::to_owned).to_vec(),
-        witnesses: vec!["w".to_owned()],
-        interval: 10 * unit,
-        timeout: 60 * unit,
-        agent_stall: 500 * unit,
-        lease: 200 * unit,
-        max_lease: 200 * unit,
-        ..Options::default()
-    }
-}
 
 fn own_link(status: &Status) -> Result<&Link> {
     let link = node_in(status, &status.node)?.links.first();
@@ -39,7 +24,7 @@ fn own_link(status: &Status) -> Result<&Link> {
 #[ignore = "needs the cards of `cargo xtask test --vm`"]
 fn a_program_that_the_driver_never_runs_is_noticed_and_moved_to_skb_mode() -> Result<()> {
     let patience = SOON * slowness();
-    Cluster::play(options(), |cluster| {
+    Cluster::play(emulated(), |cluster| {
         let a = cluster.node("a")?;
         a.tool("ip", ["link", "del", &interface(0)])?;
         cluster.plug_cards("a", 0, CARDS)?;

@@ -11,7 +11,7 @@ use heartbeat_tests::{
         MILLISECOND, Program, SOON,
         books::{servers, wait_served},
         heartbeat,
-        scene::{node_in, wait_status},
+        scene::{emulated, node_in, wait_status},
     },
     node::Node,
     sys::boottime,
@@ -25,20 +25,11 @@ const VLAN: u16 = 5;
 const TAGGED: &str = "hb0.5";
 const PARENT: &str = "hb0";
 
-/// Two agents, and a witness without one.
 fn options() -> Options {
-    let unit = MILLISECOND * slowness();
     Options {
-        nodes: ["a", "b"].map(str::to_owned).to_vec(),
-        witnesses: vec!["w".to_owned()],
         links: 2,
         vlan: Some(VLAN),
-        interval: 10 * unit,
-        timeout: 60 * unit,
-        agent_stall: 500 * unit,
-        lease: 200 * unit,
-        max_lease: 200 * unit,
-        ..Options::default()
+        ..emulated()
     }
 }
 

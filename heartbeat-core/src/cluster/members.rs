@@ -27,6 +27,7 @@ impl Cluster {
             self.peers.push(peer);
         }
         self.membership = membership;
+        self.count_electors();
         let franchise = self.franchise();
         for group in &mut self.groups {
             group.reseat(&seats, franchise.clone());
@@ -54,6 +55,11 @@ impl Cluster {
                 voters: self.membership.list().nodes.len(),
             },
         }
+    }
+
+    /// To be called when peers or membership have changed: each look counts those who live among them.
+    pub(super) fn count_electors(&mut self) {
+        self.electors = self.franchise_of(self.voters()).counts;
     }
 
     fn franchise_of(&self, voters: &Voters) -> Franchise {
@@ -89,6 +95,7 @@ impl Cluster {
             return;
         }
         self.membership.settle();
+        self.count_electors();
         for group in &mut self.groups {
             group.enfranchise(franchise.clone());
         }

@@ -40,6 +40,8 @@ pub struct Cluster {
     auto_failback: bool,
     peers: Vec<Peer>,
     membership: Membership,
+    /// By acceptor, this node's first: whether it is one of [`Cluster::voters`].
+    electors: Vec<bool>,
     groups: Vec<Group>,
     constraints: Constraints,
     policy: Policy,
@@ -102,6 +104,7 @@ impl Cluster {
                 .map(|(i, member)| Peer::new(member.node, member.witness, i * links, links))
                 .collect(),
             membership,
+            electors: Vec::new(),
             groups: Vec::new(),
             constraints: Constraints::default(),
             policy: Policy::default(),
@@ -125,6 +128,7 @@ impl Cluster {
             hangs: false,
             scratch: Vec::new(),
         };
+        cluster.count_electors();
         cluster.replan(layout);
         cluster
     }
@@ -329,7 +333,7 @@ impl Cluster {
     /// gets one more timeout after a stall, once, to hear from them again.
     pub fn alive(&self, now: Boottime) -> usize {
         let patience = self.timing.timeout * 2;
-        let heard = |peer: &&Peer| {
+        let heard = |peer: &Peer| {
             peer.state.is_alive()
                 && peer
                     .said
@@ -337,9 +341,9 @@ impl Cluster {
                     .max(self.excused_at)
                     .is_some_and(|at| now.since(at) <= patience)
         };
-        let voters = self.voters();
-        let peers = self.peers.iter().filter(|peer| voters.has(peer.node));
-        usize::from(voters.has(self.local)) + peers.filter(heard).count()
+        let lives = std::iter::once(true).chain(self.peers.iter().map(heard));
+        let here = lives.zip(&self.electors);
+        here.filter(|(lives, votes)| *lives && **votes).count()
     }
 
     /// Nodes that make a majority.

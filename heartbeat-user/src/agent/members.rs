@@ -31,8 +31,8 @@ pub(super) struct Reformed {
 }
 
 impl Reason<'_> {
-    /// That the nodes may become those of `new` now: no vote is lost by it, and no lease.
-    pub(super) fn may_reform(&self, new: &Config) -> Result<()> {
+    /// What this node goes by if the nodes become those of `new` now, which loses no vote and no lease: else it is refused.
+    pub(super) fn may_reform(&self, new: &Config) -> Result<Membership> {
         let version = self.config.version;
         let view = view::lock(&self.view);
         self.dataplane.has_room(&Setup::peers(new))?;
@@ -52,7 +52,9 @@ impl Reason<'_> {
                 "this node missed a change and serves groups: move them away first (`heartbeat standby {}`)",
                 self.config.local().name
             );
-            return electorate::may_skip(&self.config.voters(), &new.voters());
+            electorate::may_skip(&self.config.voters(), &new.voters())?;
+            // It claims nothing before those who were there vouch for the list.
+            return Ok(electorate::change(new, None));
         }
         let said = self.local.read().electorate();
         electorate::may_follow(&self.config.voters(), &new.voters())?;
@@ -80,7 +82,7 @@ impl Reason<'_> {
                 peer.name
             );
         }
-        Ok(())
+        Ok(electorate::change(new, Some(self.config.voters())))
     }
 
     /// Whether this node missed a change: others go by a later list, and know that its own is or was in force.
@@ -93,16 +95,6 @@ impl Reason<'_> {
         } else {
             new.version > own && said.counted != own && view.others_claim_by(own)
         }
-    }
-
-    /// Writes down that this node goes by the list of `new` from now on. There is no way back but forward.
-    pub(super) fn commit(&self, new: &Config) -> Result<Membership> {
-        let late = self.is_late(new, &view::lock(&self.view));
-        // Who comes late claims nothing before those who were there vouch for the list.
-        let counted = (!late).then(|| self.config.voters());
-        let membership = electorate::change(new, counted);
-        electorate::keep(new, &membership)?;
-        Ok(membership)
     }
 
     /// Lets the kernel answer the peers of `config`.

@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
+use heartbeat_core::membership::Membership;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
@@ -18,6 +19,7 @@ use crate::{
     config::{Change, Config, Group},
     control::protocol::Response,
     dataplane::{GuardView, SetupGuard},
+    electorate,
     hooks::{Ended, Hooks},
     load::Meter,
     pulse::{Directive, Replan},
@@ -65,9 +67,7 @@ impl Reason<'_> {
         let reforms = changes
             .iter()
             .any(|change| matches!(change, Change::Nodes(_)));
-        if reforms {
-            self.may_reform(&new)?;
-        }
+        let membership = reforms.then(|| self.may_reform(&new)).transpose()?;
         let keys = self.changed_keys(&new)?;
         if reforms && keys.is_some() {
             bail!(
@@ -81,7 +81,7 @@ impl Reason<'_> {
         // What may fail comes first.
         let prepared = match changes.is_empty() {
             true => None,
-            false => Some(self.prepare(&new, reforms)?),
+            false => Some(self.prepare(&new, membership)?),
         };
         if let Some(keys) = keys {
             done.push(self.rekey(keys)?);
@@ -96,13 +96,16 @@ impl Reason<'_> {
     }
 
     /// Makes ready all that a changed configuration needs, without a change to what goes on.
-    fn prepare(&mut self, new: &Config, reforms: bool) -> Result<Prepared> {
+    fn prepare(&mut self, new: &Config, membership: Option<Membership>) -> Result<Prepared> {
         let merged = match self.config.merged(new) {
             Ok(merged) => Arc::new(merged),
             Err(what) => bail!("this takes effect only with a restart of the agent: {what}"),
         };
-        // Before anything else changes, since it may fail; what follows it does not, but for want of memory.
-        let membership = reforms.then(|| self.commit(&merged)).transpose()?;
+        // Before anything else changes, since it may fail; what follows it does not, but for want of memory. There is no
+        // way back but forward.
+        if let Some(membership) = &membership {
+            electorate::keep(&merged, membership)?;
+        }
         let known = self.config.served().len();
         let guards = merged.served().iter().skip(known).map(SetupGuard::of);
         let groups = merged.served_groups().iter();

@@ -81,13 +81,17 @@ pub(super) fn read<T: std::borrow::Borrow<MapData>>(
 
 /// The places of a map that has room for them.
 pub(super) fn fit(setup: &Setup, there: &Allowed, capacity: usize) -> Result<Vec<u32>> {
-    let places = assign(setup, there, capacity)?;
+    room(setup.rows(), capacity)?;
+    Ok(assign(setup, there, capacity)?.unwrap_or_default())
+}
+
+/// That a map with `capacity` rows has as many as these.
+pub(super) fn room(rows: usize, capacity: usize) -> Result<()> {
     ensure!(
-        places.is_some(),
-        "the kernel's maps have {capacity} rows, of which {} are needed: restart the agent to make larger ones",
-        setup.rows()
+        rows <= capacity,
+        "the kernel's maps have {capacity} rows, of which {rows} are needed: restart the agent to make larger ones"
     );
-    Ok(places.unwrap_or_default())
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
     net::IpPrefix,
 };
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Setup {
     pub instance: String,
     pub cluster: ClusterId,

@@ -40,6 +40,21 @@ pub fn swift() -> Options {
     }
 }
 
+/// Two agents, and a witness without one, that keep up on a machine which is emulated.
+pub fn emulated() -> Options {
+    let unit = MILLISECOND * slowness();
+    Options {
+        nodes: ["a", "b"].map(str::to_owned).to_vec(),
+        witnesses: vec!["w".to_owned()],
+        interval: 10 * unit,
+        timeout: 60 * unit,
+        agent_stall: 500 * unit,
+        lease: 200 * unit,
+        max_lease: 200 * unit,
+        ..Options::default()
+    }
+}
+
 /// The `heartbeat` binary with `args`, in an environment without settings of the user.
 pub fn heartbeat(args: &[&str]) -> Result<Command> {
     let binary = env::var_os(BINARY).with_context(|| format!("{BINARY} is not set"))?;
