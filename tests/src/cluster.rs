@@ -194,6 +194,11 @@ impl Cluster {
         self.shared.family.vip()
     }
 
+    /// How long a lease lasts.
+    pub fn lease(&self) -> Duration {
+        self.shared.lease
+    }
+
     /// Where logs, keys and configuration files are.
     pub fn dir(&self) -> &Path {
         self.dir.path()

@@ -1,9 +1,8 @@
 //! A few faults of those that `cargo xtask soak` lets come for minutes.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use heartbeat_tests::{
+    e2e::trial,
     skip::rig_runs,
     soak::{self, Plan},
 };
@@ -13,8 +12,9 @@ fn whatever_happens_by_chance_one_serves_and_nobody_is_called_dead_for_nothing()
     if !rig_runs("whatever_happens_by_chance_one_serves_and_nobody_is_called_dead_for_nothing") {
         return Ok(());
     }
+    let length = trial::soak_time(12)?;
     let report = soak::run(&Plan {
-        length: Duration::from_secs(8),
+        length,
         seed: 6,
         keep_logs: false,
     })?;

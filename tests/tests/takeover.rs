@@ -3,14 +3,14 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
     Cluster, Fault, Options,
     client::Client,
     config::Family,
     e2e::{
-        Chronicle, GRACE, MILLISECOND, SOON,
-        books::{longest_silence, servers, wait_served, wait_silent},
+        Chronicle, MILLISECOND, SOON, Trial,
+        books::{servers, wait_served, wait_silent},
         python::{Script, scapy_is_there},
         scene::{options, play, wait_holder, wait_status},
     },
@@ -36,32 +36,38 @@ fn client(cluster: &Cluster) -> Result<Client> {
     Ok(client)
 }
 
+/// A trial whose client is served by the first node.
+fn trial(name: &'static str, cluster: &Cluster) -> Result<Trial> {
+    let trial = Trial::begin(name, cluster)?;
+    wait_served(&trial.client, "a", SOON)?;
+    Ok(trial)
+}
+
 /// The owner dies, the next in rank takes over, the owner comes back.
 fn takeover_and_return(family: Family, fault: Fault) -> Result<()> {
     play(with(family), |cluster| {
-        let client = client(cluster)?;
+        let mut trial = trial("the owner is cut off and comes back", cluster)?;
         wait_holder(cluster, Some("a"))?;
-        let cut_at = boottime();
-        cluster.inject("a", fault)?;
-        wait_served(&client, "b", SOON)?;
-        let gap = longest_silence(&client, cut_at);
-        ensure!(gap <= options().lease + GRACE, "nobody served for {gap:?}");
-        ensure!(*servers(&client, boottime().before(100 * MILLISECOND)) == ["b".into()]);
+        let cut_at = trial.strike(cluster, "a", fault)?;
+        trial.succeeded(cluster, "a", cut_at)?;
+        wait_served(&trial.client, "b", SOON)?;
+        ensure!(*servers(&trial.client, boottime().before(100 * MILLISECOND)) == ["b".into()]);
         // The one that was cut off has no majority: it must not keep the address either.
         wait_holder(cluster, Some("b"))?;
 
         let healed_at = boottime();
-        cluster.heal("a", fault)?;
-        wait_served(&client, "a", SOON)?;
+        trial.heal(cluster, "a", fault)?;
+        wait_served(&trial.client, "a", SOON)?;
         wait_holder(cluster, Some("a"))?;
         cluster.wait_well(SOON, "a")?;
-        let gap = longest_silence(&client, healed_at);
-        ensure!(gap <= GRACE, "nobody served for {gap:?} on the way back");
+        trial
+            .within_a_lease(cluster, healed_at)
+            .context("on the way back")?;
         ensure!(
-            !servers(&client, cut_at).contains(&"c".into()),
+            !servers(&trial.client, cut_at).contains(&"c".into()),
             "c is last in rank"
         );
-        Ok(())
+        trial.finish(cluster).map(drop)
     })
 }
 
@@ -127,14 +133,14 @@ fn an_owner_that_ends_in_order_hands_over() -> Result<()> {
         return Ok(());
     }
     play(options(), |cluster| {
-        let client = client(cluster)?;
+        let mut trial = trial("the owner ends in order", cluster)?;
+        trial.listen(cluster)?;
         let ended_at = boottime();
         ensure!(cluster.node_mut("a")?.stop()?, "the agent failed");
-        wait_served(&client, "b", SOON)?;
+        wait_served(&trial.client, "b", SOON)?;
         wait_holder(cluster, Some("b"))?;
-        let gap = longest_silence(&client, ended_at);
-        ensure!(gap <= options().lease + GRACE, "nobody served for {gap:?}");
-        Ok(())
+        trial.within_a_lease(cluster, ended_at)?;
+        trial.finish(cluster).map(drop)
     })
 }
 
@@ -267,13 +273,11 @@ exec = ["/nonexistent/hook"]
     );
     let with_hooks = Options { extra, ..options() };
     play(with_hooks, |cluster| {
-        let client = client(cluster)?;
+        let mut trial = trial("hooks that hang and fail", cluster)?;
         let mut chronicle = Chronicle::begin(cluster)?;
-        let cut_at = boottime();
-        cluster.inject("a", Fault::Silent)?;
-        wait_served(&client, "b", SOON)?;
-        let gap = longest_silence(&client, cut_at);
-        ensure!(gap <= options().lease + GRACE, "nobody served for {gap:?}");
+        let cut_at = trial.strike(cluster, "a", Fault::Silent)?;
+        trial.succeeded(cluster, "a", cut_at)?;
+        wait_served(&trial.client, "b", SOON)?;
 
         // Those that failed are told of, each in its own way.
         for (program, wanted, said) in [
@@ -291,8 +295,8 @@ exec = ["/nonexistent/hook"]
             })?;
         }
 
-        cluster.heal("a", Fault::Silent)?;
-        wait_served(&client, "a", SOON)?;
+        trial.heal(cluster, "a", Fault::Silent)?;
+        wait_served(&trial.client, "a", SOON)?;
         let peer_a = |state| [("PEER", "a"), ("PEER_STATE", state)];
         let vip = [
             ("VIP", "service"),
@@ -321,7 +325,7 @@ exec = ["/nonexistent/hook"]
             })?;
             nothing_else(&found.unwrap_or_default(), &wanted)?;
         }
-        Ok(())
+        trial.finish(cluster).map(drop)
     })
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use heartbeat_common::time::Boottime;
 use heartbeat_user::control::protocol::{DownTrace, Event, What};
 
 use super::ownership::{self, Acquisition};
@@ -137,6 +138,21 @@ impl Chronicle {
         let mut all = ownership::acquisitions(told.map(|told| (told.author.as_str(), &told.event)));
         all.retain(|acquisition| acquisition.group == group);
         all
+    }
+
+    /// The longest time from a decision to take over until the address was there, in takeovers after `since`.
+    pub fn longest_for_an_address(&self, since: Boottime) -> Duration {
+        let took = |told: &Told| match told.event.what {
+            What::Takeover {
+                decided_ns,
+                address_ns,
+                ..
+            } if decided_ns >= since.as_nanos() => {
+                Some(Duration::from_nanos(address_ns.saturating_sub(decided_ns)))
+            }
+            _ => None,
+        };
+        self.told.iter().filter_map(took).max().unwrap_or_default()
     }
 
     /// Fails if anybody was called dead.

@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use heartbeat_common::time::Boottime;
 
 use super::{
-    Chronicle, MILLISECOND, SOON, books::longest_silence, kernel::guard, ownership::overlaps,
+    Chronicle, GRACE, MILLISECOND, SOON, books::longest_silence, guards::GuardWatch, kernel::guard,
+    ownership::overlaps, standstill::Standstills,
 };
 use crate::{
     Cluster, Fault,
@@ -21,6 +22,8 @@ use crate::{
 const RUNS: &str = "HEARTBEAT_LEASE_RUNS";
 /// For how long a machine is starved, in seconds.
 const STARVE: &str = "HEARTBEAT_STARVE_SECS";
+/// For how long faults come by chance, in seconds.
+const SOAK: &str = "HEARTBEAT_SOAK_SECS";
 /// How long one node must have served alone for all to be as before.
 const SETTLED: Duration = Duration::from_millis(400);
 /// The same for a successor.
@@ -34,6 +37,11 @@ pub fn runs() -> Result<u64> {
 /// For how long to starve a machine: `default` seconds unless told otherwise.
 pub fn starve_time(default: u64) -> Result<Duration> {
     setting(STARVE, default).map(Duration::from_secs)
+}
+
+/// For how long faults come by chance: `default` seconds unless told otherwise.
+pub fn soak_time(default: u64) -> Result<Duration> {
+    setting(SOAK, default).map(Duration::from_secs)
 }
 
 fn setting(variable: &str, default: u64) -> Result<u64> {
@@ -53,6 +61,8 @@ pub struct Trial {
     group: &'static str,
     pub client: Client,
     pub chronicle: Chronicle,
+    guards: GuardWatch,
+    standstills: Standstills,
     gaps: Vec<Duration>,
 }
 
@@ -74,6 +84,8 @@ impl Trial {
             group,
             client,
             chronicle: Chronicle::begin(cluster)?,
+            guards: GuardWatch::begin(cluster)?,
+            standstills: Standstills::begin()?,
             gaps: Vec::new(),
         })
     }
@@ -117,15 +129,65 @@ impl Trial {
         Ok(at)
     }
 
-    /// Waits until another node than `victim` serves, and notes for how long nobody did since `at`.
-    pub fn succeeded(&mut self, victim: &str, at: Boottime) -> Result<Duration> {
+    /// Waits until another node than `victim` serves, and notes for how long nobody did since `at`: not
+    /// longer than a failover may take.
+    pub fn succeeded(&mut self, cluster: &Cluster, victim: &str, at: Boottime) -> Result<Duration> {
         wait_until(SOON, &format!("another node than {victim} serves"), || {
             let owner = self.client.steady(STEADY);
             Ok(owner.is_some_and(|owner| *owner != *victim))
         })?;
         let gap = longest_silence(&self.client, at);
+        self.within(cluster, Some(victim), 2, gap, at)?;
         self.note(gap);
         Ok(gap)
+    }
+
+    /// That a planned hand-over, or what is no reason to fail over, kept nobody from being served for longer than a
+    /// lease since `since`. Returns for how long it did.
+    pub fn within_a_lease(&mut self, cluster: &Cluster, since: Boottime) -> Result<Duration> {
+        let gap = longest_silence(&self.client, since);
+        self.within(cluster, None, 1, gap, since)?;
+        Ok(gap)
+    }
+
+    /// That nobody served for at most so many leases: one runs out, another is granted within one more. What the
+    /// machine stood still meanwhile is added, and so is what the kernel took for the address: others may hold
+    /// its lock. The agent of `victim` may be one that does not answer.
+    fn within(
+        &mut self,
+        cluster: &Cluster,
+        victim: Option<&str>,
+        leases: u32,
+        gap: Duration,
+        since: Boottime,
+    ) -> Result<()> {
+        let stood = self.standstills.since(since);
+        let speaks = |node: &&Node| node.agent.is_some() && Some(&*node.name) != victim;
+        for node in cluster.nodes().iter().filter(speaks) {
+            self.chronicle.listen(cluster, &node.name)?;
+        }
+        let address = self.chronicle.longest_for_an_address(since);
+        ensure!(
+            address <= GRACE,
+            "the kernel took {address:?} for the address"
+        );
+        let most = leases * cluster.lease() + address + stood;
+        ensure!(
+            gap <= most,
+            "nobody served for {gap:?}, and at most {most:?} are right: the address took {address:?}, the \
+             machine stood still for {stood:?}"
+        );
+        Ok(())
+    }
+
+    /// What this machine stood still since `from`: what a bound on a time may be widened by.
+    pub fn stood_still(&self, from: Boottime) -> Duration {
+        self.standstills.since(from)
+    }
+
+    /// The guards of two nodes that were open at one time since the last call.
+    pub fn open_together(&self) -> Vec<String> {
+        self.guards.overlaps()
     }
 
     /// Notes for how long nobody served after a fault.
@@ -167,7 +229,8 @@ impl Trial {
         })
     }
 
-    /// That nobody answered when another was the owner. Tells what was seen.
+    /// That nobody answered when another was the owner, and that no two guards were ever open at a time.
+    /// Tells what was seen.
     pub fn finish(mut self, cluster: &Cluster) -> Result<Summary> {
         self.listen(cluster)?;
         let acquisitions = self.chronicle.acquisitions(self.group);
@@ -177,6 +240,7 @@ impl Trial {
             let number = overlaps.len();
             bail!("{number} answers of two owners: {overlaps:#?}, {acquisitions:#?}");
         }
+        self.guards.end()?;
         self.gaps.sort_unstable();
         let summary = Summary {
             name: self.name,
