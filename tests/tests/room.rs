@@ -16,6 +16,7 @@ use heartbeat_tests::{
         lines::has_lines,
         scene::{node_in, options, wait_status},
         stage::{group, vip},
+        standstill::Standstills,
     },
     skip::{rig_runs, skip},
     sys::boottime,
@@ -85,6 +86,7 @@ fn a_node_that_is_drained_hands_over_one_group_after_the_other() -> Result<()> {
     play("", |cluster| {
         let clients = clients(cluster)?;
         let mut chronicle = Chronicle::begin(cluster)?;
+        let standstills = Standstills::begin()?;
         let at = boottime();
         let done = said(cluster, "b", &["drain", "a"])?;
         has_lines(&done, &["node a is drained and on standby, after * ms"])?;
@@ -110,7 +112,8 @@ fn a_node_that_is_drained_hands_over_one_group_after_the_other() -> Result<()> {
             wait_served(client, "b", SOON)?;
             let gap = longest_silence(client, at);
             eprintln!("drained: group {group} without answers for {gap:.1?}");
-            ensure!(gap <= GRACE, "{group} was gone for {gap:?}");
+            let most = 2 * options().lease + standstills.since(at);
+            ensure!(gap <= most, "{group} was gone for {gap:?}");
             ensure!(servers(client, at).len() <= 2, "{group} went to and fro");
         }
         wait_status(cluster.node("b")?, "a is on standby", |status| {
