@@ -13,6 +13,7 @@ use nix::{
     ifaddrs::getifaddrs,
     net::if_::if_nametoindex,
     sched::{CloneFlags, setns, unshare},
+    sys::stat::fstat,
 };
 
 use crate::netlink;
@@ -45,6 +46,11 @@ impl Namespace {
             fd,
             route: Mutex::new(route),
         })
+    }
+
+    /// The kernel's number of this namespace.
+    pub fn inode(&self) -> Result<u64> {
+        Ok(fstat(&self.fd)?.st_ino)
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {

@@ -1,6 +1,6 @@
 //! From start to end of an agent: what it refuses, what it survives, and that nothing of it stays.
 
-use std::{fs, process::Command, sync::Barrier, thread};
+use std::{collections::HashSet, fs, process::Command, sync::Barrier, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
@@ -12,6 +12,7 @@ use heartbeat_tests::{
         scene::{node_in, options, play, wait_holder, wait_status},
         traces::{self, Network, nothing_left},
     },
+    netns::Namespace,
     node::Node,
     skip::rig_runs,
     wait::observe,
@@ -107,22 +108,31 @@ fn two_whole_runs_leave_the_host_as_it_was() -> Result<()> {
     if !rig_runs("two_whole_runs_leave_the_host_as_it_was") {
         return Ok(());
     }
+    // The host is a namespace of its own: what others do on this machine is none of it.
+    let host = Namespace::new("the host of the rig")?;
+    host.enter(|| two_whole_runs(&host))
+}
+
+fn two_whole_runs(host: &Namespace) -> Result<()> {
     let look = || -> Result<_> {
         Ok((
-            Network::of(None)?,
-            traces::named_namespaces()?,
+            Network::of(Some(host))?,
             traces::pins()?,
             traces::open_namespaces()?,
         ))
     };
     let before = look()?;
     let mut programs = Vec::new();
+    let mut namespaces = HashSet::new();
     for _ in 0..2 {
         play(options(), |cluster| {
             let client = cluster.client(MILLISECOND)?;
             for node in cluster.nodes() {
                 programs.extend(traces::program_ids(node)?);
+                namespaces.insert(node.ns.inode()?);
             }
+            namespaces.insert(cluster.client_namespace().inode()?);
+            namespaces.insert(cluster.switch().namespace().inode()?);
             cluster.inject("a", Fault::Cut)?;
             wait_served(&client, "b", SOON)?;
             // One that cannot clean up is among them.
@@ -131,6 +141,11 @@ fn two_whole_runs_leave_the_host_as_it_was() -> Result<()> {
     }
     let after = look()?;
     ensure!(after == before, "it was {before:#?} and is {after:#?}");
+    let held = traces::holders(&namespaces)?;
+    ensure!(
+        held.is_empty(),
+        "namespaces of the runs are held by {held:?}"
+    );
     for program in programs {
         wait_until(SOON, "the kernel has let all programs go", || {
             Ok(!traces::program_lives(program)?)

@@ -1,9 +1,10 @@
 //! What an agent could leave behind on its node, or a test on its host.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
-    path::Path,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
@@ -87,9 +88,22 @@ fn addresses(ns: Option<&Namespace>) -> Result<String> {
     Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))
 }
 
-/// The names of the network namespaces that have one.
-pub fn named_namespaces() -> Result<String> {
-    tool(None, &["ip", "netns", "list"])
+/// What still holds one of these network namespaces: processes, and names.
+pub fn holders(inodes: &HashSet<u64>) -> Result<Vec<PathBuf>> {
+    let mut places: Vec<PathBuf> = Vec::new();
+    for (dir, namespace) in [("/proc", "ns/net"), ("/run/netns", "")] {
+        // Where no namespace ever had a name there is no directory.
+        let Ok(entries) = fs::read_dir(dir) else {
+            continue;
+        };
+        for entry in entries {
+            places.push(entry?.path().join(namespace));
+        }
+    }
+    // A process may end while it is looked at.
+    let holds = |place: &PathBuf| fs::metadata(place).is_ok_and(|it| inodes.contains(&it.ino()));
+    places.retain(holds);
+    Ok(places)
 }
 
 /// The pins of this process's agents, of all instances.
