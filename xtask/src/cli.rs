@@ -114,8 +114,11 @@ pub(crate) struct TestOptions {
     /// with assertions and overflow checks
     #[arg(long)]
     pub release: bool,
+    /// Let all that comes by chance or lasts go on for longer: about two hours
+    #[arg(long)]
+    pub long: bool,
     /// Instead of all tests, run those that must pass on every kernel under Linux 6.1 and 6.12, in QEMU
-    #[arg(long, conflicts_with_all = ["package", "release", "sim_seeds", "lease_runs", "starve_secs", "frames", "args"])]
+    #[arg(long, conflicts_with_all = ["package", "release", "long", "sim_seeds", "lease_runs", "starve_secs", "frames", "args"])]
     pub vm: bool,
     /// Test only this package; may be repeated
     #[arg(long, short, value_name = "NAME")]

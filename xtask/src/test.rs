@@ -10,6 +10,7 @@ use std::{
     process::{Command, ExitCode, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -30,20 +31,26 @@ const RIG: &str = "heartbeat-tests";
 const RIG_DIRECTORY: &str = "tests";
 /// Its programs that load the machine, or ask for more punctuality than a machine has that does two things
 /// at once.
-const ALONE: [&str; 12] = [
+const ALONE: [&str; 16] = [
     "apache",
     "detection",
     "floods",
+    "handover",
     "hostile",
     "kernel_differential",
     "kernel_timer",
+    "keys",
     "leases",
     "restart",
     "room",
     "soak",
     "takeover",
+    "unruly",
+    "usurper",
     "vitals",
 ];
+/// What its programs are called that run kernel programs by `BPF_PROG_TEST_RUN`, or only load them.
+const KERNEL: [&str; 3] = ["kernel_", "object", "verifier_cost"];
 /// All others mostly wait: this many of them at a time.
 const LANES: usize = 2;
 /// Its tests run resource agents.
@@ -69,15 +76,93 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
         .filter(|program| program.is_test)
         .partition(|program| program.directory().ends_with(RIG_DIRECTORY));
     let mut tally = Tally::default();
-    for program in others {
-        tally += as_user(options, program)?;
-    }
+    let mut spent = Vec::new();
+    spent.push(Subject::Logic.timed(|| {
+        for program in others {
+            tally += as_user(options, program)?;
+        }
+        Ok(())
+    })?);
     if selected(|name| name == RIG) {
         setup::rig_tools(Report::Changes)?;
         let heartbeat = agent(workspace, options, &programs)?;
-        tally += as_root(options, &rig, &Built { objects, heartbeat })?;
+        let built = Built { objects, heartbeat };
+        let (kernel, namespaces): (Vec<_>, Vec<_>) = rig
+            .into_iter()
+            .partition(|program| KERNEL.iter().any(|name| program.name.starts_with(name)));
+        for (subject, programs) in [(Subject::Kernel, kernel), (Subject::Namespaces, namespaces)] {
+            spent.push(subject.timed(|| {
+                tally += as_root(options, &programs, &built)?;
+                Ok(())
+            })?);
+        }
+    }
+    if options.args.is_empty() && !options.long {
+        tally.failed += budgets(&spent);
     }
     summarise(tally, strict)
+}
+
+/// What tests are about. Each subject has a budget, so that the whole stays short enough to be run often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    /// Units, the model checker, the simulation: all that needs no root.
+    Logic,
+    /// The kernel programs alone.
+    Kernel,
+    /// Clusters in namespaces.
+    Namespaces,
+}
+
+impl Subject {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Logic => "units, model and simulation",
+            Self::Kernel => "kernel programs",
+            Self::Namespaces => "namespaces",
+        }
+    }
+
+    /// How long its tests may take on two processors, compiling excluded.
+    fn budget(self) -> Duration {
+        let minutes = match self {
+            Self::Logic => 8,
+            Self::Kernel => 4,
+            Self::Namespaces => 15,
+        };
+        Duration::from_secs(60 * minutes)
+    }
+
+    fn timed(self, run: impl FnOnce() -> Result<()>) -> Result<(Self, Duration)> {
+        let began = Instant::now();
+        run()?;
+        Ok((self, began.elapsed()))
+    }
+}
+
+/// Tells what each subject took of its budget. Returns how many took more than twice as long: that is no busy
+/// machine any more.
+fn budgets(spent: &[(Subject, Duration)]) -> u64 {
+    let minutes = |time: Duration| time.as_secs_f64() / 60.0;
+    let mut broken = 0;
+    for &(subject, took) in spent {
+        let budget = subject.budget();
+        let verdict = if took > 2 * budget {
+            broken += 1;
+            "which counts as failed"
+        } else if took > budget {
+            "OVER: shorten it, or move what is long behind --long"
+        } else {
+            "kept"
+        };
+        eprintln!(
+            "budget of {}: {:.1} of {:.0} minutes, {verdict}",
+            subject.name(),
+            minutes(took),
+            minutes(budget)
+        );
+    }
+    broken
 }
 
 /// Builds the test programs, and the plain ones of their packages. All by one call of cargo where no package is
@@ -139,11 +224,14 @@ fn as_user(options: &TestOptions, program: &Program) -> Result<Tally> {
         .env("CARGO_MANIFEST_DIR", directory)
         .env_remove("HEARTBEAT_BPF_OBJECT")
         .args(&options.args);
-    if let Some(seeds) = options.sim_seeds {
+    if let Some(seeds) = options.sim_seeds.or(options.long.then_some(LONG_SEEDS)) {
         test.env("HEARTBEAT_SIM_SEEDS", seeds.to_string());
     }
     eprintln!("\n{}: {}", directory.display(), program.name);
-    watch(&mut test, io::stdout(), io::stderr())
+    let began = Instant::now();
+    let tally = watch(&mut test, io::stdout(), io::stderr())?;
+    eprintln!("{} took {:.0?}", program.name, began.elapsed());
+    Ok(tally)
 }
 
 fn as_root(options: &TestOptions, programs: &[&Program], built: &Built) -> Result<Tally> {
@@ -165,7 +253,9 @@ fn as_root(options: &TestOptions, programs: &[&Program], built: &Built) -> Resul
     let mut total = side_by_side(&others, &command)?;
     for program in alone {
         eprintln!("\n{RIG}: {}", program.name);
+        let began = Instant::now();
         total += watch(&mut command(program)?, io::stdout(), io::stderr())?;
+        eprintln!("{RIG}: {} took {:.0?}", program.name, began.elapsed());
     }
     Ok(total)
 }
@@ -184,9 +274,10 @@ fn side_by_side(
                 return Ok(());
             };
             let output = Output::default();
+            let began = Instant::now();
             let tally = watch(&mut command(program)?, output.clone(), output.clone())?;
             let mut total = lock(&shown);
-            eprintln!("\n{RIG}: {}", program.name);
+            eprintln!("\n{RIG}: {}, {:.0?}", program.name, began.elapsed());
             io::stdout().write_all(&lock(&output.0))?;
             *total += tally;
         }
@@ -219,12 +310,17 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long the long tests are to be, where that is said.
+/// Clusters of each kind that `--long` simulates.
+const LONG_SEEDS: u64 = 1_000;
+
+/// How long the long tests are to be, where that is said: by a flag of their own, or by `--long`.
 fn lengths(options: &TestOptions) -> impl Iterator<Item = (&'static str, OsString)> {
+    let long = |length| options.long.then_some(length);
     [
-        ("HEARTBEAT_LEASE_RUNS", options.lease_runs),
-        ("HEARTBEAT_STARVE_SECS", options.starve_secs),
-        ("HEARTBEAT_FUZZ_FRAMES", options.frames),
+        ("HEARTBEAT_LEASE_RUNS", options.lease_runs.or(long(20))),
+        ("HEARTBEAT_STARVE_SECS", options.starve_secs.or(long(60))),
+        ("HEARTBEAT_FUZZ_FRAMES", options.frames.or(long(1_000_000))),
+        ("HEARTBEAT_SOAK_SECS", long(300)),
     ]
     .into_iter()
     .filter_map(|(name, length)| Some((name, length?.to_string().into())))
@@ -292,6 +388,7 @@ mod tests {
         let mut options = TestOptions {
             skip_is_failure: false,
             release: false,
+            long: false,
             vm: false,
             package: Vec::new(),
             sim_seeds: None,
@@ -304,6 +401,23 @@ mod tests {
         options.lease_runs = Some(20);
         let given: Vec<_> = lengths(&options).collect();
         assert_eq!(given, [("HEARTBEAT_LEASE_RUNS", "20".into())]);
+        options.long = true;
+        options.lease_runs = Some(7);
+        let given: Vec<_> = lengths(&options).collect();
+        assert_eq!(given[0], ("HEARTBEAT_LEASE_RUNS", "7".into()));
+        assert_eq!(given.len(), 4);
+    }
+
+    #[test]
+    fn budget_that_is_doubled_counts_as_a_failure() {
+        let minutes = |minutes| Duration::from_secs(60 * minutes);
+        assert_eq!(budgets(&[]), 0);
+        let spent = [
+            (Subject::Logic, minutes(7)),
+            (Subject::Kernel, minutes(8)),
+            (Subject::Namespaces, minutes(31)),
+        ];
+        assert_eq!(budgets(&spent), 1);
     }
 
     /// Nothing runs them: cargo would compile the crates once more for that.
