@@ -27,6 +27,7 @@ use heartbeat_tests::{
         Chronicle, MILLISECOND, Program, SOON,
         books::{longest_silence, servers, wait_served},
         scene::{options, play, wait_status},
+        standstill::Standstills,
     },
     node::Node,
     skip::rig_runs,
@@ -176,6 +177,8 @@ fn a_ring_that_is_full_and_maps_that_are_read_harm_nobody() -> Result<()> {
 }
 
 fn maps_are_read_at_full_speed(cluster: &Cluster, client: &Client) -> Result<()> {
+    // Readers of ordinary priority delay none of these threads: only a host that withholds a processor does.
+    let machine = Standstills::of_the_machine()?;
     let (mut chronicle, from) = (Chronicle::begin(cluster)?, boottime());
     let (a, stop) = (cluster.node("a")?, AtomicBool::new(false));
     let read = |maps: &[&str]| -> Result<usize> {
@@ -206,14 +209,17 @@ fn maps_are_read_at_full_speed(cluster: &Cluster, client: &Client) -> Result<()>
     for name in ALL {
         chronicle.listen(cluster, name)?;
     }
-    chronicle.nobody_died()?;
-    ensure!(
-        chronicle.acquisitions("service").is_empty(),
-        "the lease was lost: {chronicle:#?}"
-    );
-    ensure!(servers(client, from).iter().all(|node| **node == *"a"));
+    let mut verdicts = chronicle.verdicts();
+    verdicts.retain(|verdict| !machine.explain(Boottime::from_nanos(verdict.at_ns)));
+    ensure!(verdicts.is_empty(), "called dead: {verdicts:#?}");
+    let mut taken = chronicle.acquisitions("service");
+    taken.retain(|taken| !machine.explain(taken.majority));
+    ensure!(taken.is_empty(), "the lease was lost: {taken:#?}");
+    let stood = machine.since(from);
+    ensure!(!stood.is_zero() || servers(client, from).iter().all(|node| **node == *"a"));
     let silence = longest_silence(client, from);
-    ensure!(silence < options().lease, "nobody served for {silence:?}");
+    let most = options().lease + stood;
+    ensure!(silence < most, "nobody served for {silence:?}");
     Ok(())
 }
 
