@@ -70,6 +70,8 @@ pub(crate) struct World {
     pub(crate) rounds: Vec<Round>,
     /// An agent that is due gets the CPU within this time, in nanoseconds.
     pub(crate) wake_latency: u64,
+    /// And never sooner than after this time.
+    pub(crate) lateness: u64,
     pub(crate) links: u8,
     pub(crate) groups: Vec<GroupPlan>,
     pub(crate) constraints: Constraints,
@@ -138,6 +140,7 @@ impl World {
             log: Vec::new(),
             rounds: Vec::new(),
             wake_latency: 0,
+            lateness: 0,
             links,
             groups: groups.iter().enumerate().map(plan).collect(),
             constraints: Constraints::default(),
