@@ -28,6 +28,15 @@ fn machines_crash_and_come_back() {
     );
 }
 
+/// Restarts in order: the last lease of an agent, and the guard that the next one finds, last longer than usual.
+#[test]
+fn agents_part_and_others_follow() {
+    story(
+        "agents_part_and_others_follow",
+        &[Part, Part, Move, Move, Partition, Heal, KillAgent, Boot],
+    );
+}
+
 #[test]
 fn the_network_falls_apart_and_heals() {
     story(

@@ -41,6 +41,8 @@ pub(crate) enum Event {
         agent: u64,
         asks: Vec<LeaseEntry>,
     },
+    /// The agent with this number ends for a restart, and another follows it.
+    Follow { machine: usize, agent: u64 },
     /// The slow side of the agent with this number is done with the next errand of this group.
     Errand {
         machine: usize,
@@ -109,6 +111,12 @@ impl World {
                 agent,
                 group,
             } => self.run_errand(machine, agent, group),
+            Event::Follow { machine, agent } => {
+                let current = self.machines[machine].agent.as_ref();
+                if current.is_some_and(|current| current.life == agent) {
+                    self.restart_agent(machine);
+                }
+            }
             Event::AskOwn {
                 machine,
                 agent,

@@ -22,6 +22,8 @@ use super::{
 const FAULTS: usize = 14;
 /// After this a hand-over that came to nothing is tried again, in nanoseconds.
 const FAILBACK_HOLD: u64 = 5_000 * MS;
+/// How many rounds of probes an agent that ends for a restart waits at most for its last lease.
+const PARTING_ROUNDS: u64 = 3;
 /// Groups at most: their entries need three frames.
 const GROUPS: u64 = 20;
 
@@ -31,6 +33,8 @@ pub(crate) enum Fault {
     Boot,
     KillAgent,
     RestartAgent,
+    /// The same in order: the agent first gets the longest lease that there is.
+    Part,
     /// Both ways between two groups.
     Partition,
     OneWay,
@@ -61,11 +65,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Crash,
         Self::Boot,
         Self::KillAgent,
         Self::RestartAgent,
+        Self::Part,
         Self::Partition,
         Self::OneWay,
         Self::CutLink,
@@ -300,6 +305,10 @@ impl Run {
             Fault::Boot => world.boot(victim),
             Fault::KillAgent => world.kill_agent(victim),
             Fault::RestartAgent => world.restart_agent(victim),
+            Fault::Part => {
+                let rounds = PARTING_ROUNDS * ns(world.timing.interval);
+                world.part(victim, self.rng.below(rounds));
+            }
             Fault::Partition | Fault::OneWay => {
                 let side = self.rng.next();
                 let (left, right): (Vec<usize>, Vec<usize>) =

@@ -86,6 +86,8 @@ pub(crate) struct World {
     /// time.
     pub(crate) clocks_ppm: Option<Vec<i32>>,
     pub(crate) bugs: Bugs,
+    /// Some agent asked for a longer lease than usual.
+    pub(crate) parts: bool,
     pub(crate) events: BTreeMap<(u64, u64), Event>,
     /// Counts events and plans, so that no two are the same.
     pub(crate) counter: u64,
@@ -151,6 +153,7 @@ impl World {
             errand_takes: 0,
             clocks_ppm: None,
             bugs: Bugs::default(),
+            parts: false,
             events: BTreeMap::new(),
             counter: 0,
         }
@@ -316,6 +319,20 @@ impl World {
         self.machines[machine].start_agent(cluster, self.now);
         self.say_electorate(machine);
         self.plan_wake(machine);
+    }
+
+    /// The agent of `machine` asks for the longest lease that there is, ends, and is followed by another: which goes on
+    /// with the guard that it finds.
+    pub(crate) fn part(&mut self, machine: usize, after: u64) {
+        let longest = Duration::from_nanos(self.max_lease);
+        let Some(agent) = &mut self.machines[machine].agent else {
+            return;
+        };
+        agent.cluster.part(longest);
+        let agent = agent.life;
+        self.parts = true;
+        self.plan(self.now + after, Event::Follow { machine, agent });
+        self.wake(machine);
     }
 
     /// The operator wants a group on a node, and tells the agent of `machine`.
