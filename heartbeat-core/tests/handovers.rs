@@ -94,6 +94,16 @@ fn hand_over(interval_ms: u64, timeout_ms: u64, leave: fn(&mut World, usize, &mu
     );
 }
 
+/// All acceptors but that of `to` hear of what `from` releases a twentieth of a lease later.
+fn hears_first(world: &mut World, from: usize, to: usize) {
+    let late = ns(world.timing.lease) / 20;
+    for path in world.paths(&[from], &[0, 1, 2]) {
+        let delay = if path.to == to { 0 } else { late };
+        world.net.delay(path, delay);
+    }
+    world.machines[from].own_vote_takes = late;
+}
+
 /// A new agent of the owner: the old one would wait before it hands the group to a node that did not keep it.
 fn forget_the_last_one(world: &mut World, owner: usize) {
     world.restart_agent(owner);
@@ -105,6 +115,9 @@ fn a_hundred_moves_on_slow_links_take_less_than_half_a_lease_each() {
     for (interval, timeout) in TIMINGS {
         hand_over(interval, timeout, |world, from, rng| {
             let to = (from + 1 + rng.below(2) as usize) % NODES;
+            if rng.per_mille(500) {
+                hears_first(world, from, to);
+            }
             world.move_to(from, 0, NodeId(to as u16 + 1));
         });
     }

@@ -185,8 +185,10 @@ fn an_agent_that_gets_a_long_lease_before_it_ends_is_followed_by_one_that_goes_o
 #[test]
 fn an_inherited_guard_ends_with_the_lease_that_is_handed_over() {
     let mut world = settled_with_long_leases();
-    world.part(0, 2 * MS);
+    world.part(0, 15 * MS);
     world.run_for(50 * MS);
+    let guard = world.machines[0].guard_closes(0);
+    assert!(guard > world.now + 400 * MS, "it goes on with a long lease");
     world.move_to(0, 0, NodeId(2));
     world.run_for(50 * MS);
     assert_eq!(world.servers(0), [1]);

@@ -102,6 +102,25 @@ fn nodes_come_and_go() {
 }
 
 #[test]
+fn agents_are_always_late() {
+    story_of(
+        "agents_are_always_late",
+        &[
+            Crash,
+            Boot,
+            Boot,
+            KillAgent,
+            RestartAgent,
+            Partition,
+            Heal,
+            Move,
+        ],
+        FEW_SEEDS,
+        Run::with_late_agents,
+    );
+}
+
+#[test]
 fn everything_happens_at_once() {
     story("everything_happens_at_once", &Fault::ALL);
 }
