@@ -176,7 +176,7 @@ impl Leases {
         if self.has(Flaw::FreesOwnAcceptorFirst) {
             let mut released = Candidate::clone(&state.candidates[node]);
             released.release();
-            for probe in released.asks_anew(state.now(node)) {
+            if let Some(probe) = released.asks_anew(state.now(node)) {
                 state.arrive(&probe, node, self.max_lease);
             }
             return;
