@@ -7,13 +7,16 @@ use std::collections::HashMap;
 
 use heartbeat_common::{
     lease::{Ballot, Limits, Request, Slot, Vote, decide},
-    maps::Config,
+    maps::{Config, Local, RTT_RING},
     packet::SlicePacket,
     receive::{receive, rtt_slot},
     siphash::SipKey,
     time::Boottime,
     verdict::Verdict,
-    wire::{self, Header, Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES, NodeId, offset},
+    wire::{
+        self, Header, Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES, NodeId, NodeState,
+        offset,
+    },
 };
 use proptest::prelude::*;
 use support::{
@@ -139,6 +142,64 @@ fn assert_sealed(seen: &Seen) {
     assert!(seen.ip_checksum_valid, "IPv4 header checksum: {seen:?}");
     assert!(seen.udp_checksum_valid, "UDP checksum: {seen:?}");
     assert_eq!(wire::verify(&seen.payload, KEY), Ok(()), "tag: {seen:?}");
+}
+
+/// Each field has a value of its own: none is read from another's place.
+#[test]
+fn a_reply_says_how_its_sender_is_field_by_field() {
+    const NOW_AT_B: u64 = 9_000_000_000;
+    for shape in every_shape() {
+        let mut trip = Trip::new(shape, 1);
+        *trip.b.tables.local_mut() = Local {
+            incarnation: 0x1111_2222_3333,
+            pulse_tick_at: NOW_AT_B - 1_001_000,
+            reason_tick_at: NOW_AT_B - 2_002_000,
+            config_generation: 0x4444_5555,
+            health: 0x0601,
+            kernel_health: 0x0002,
+            load: 707,
+            groups_owned: 0x0809,
+            state: NodeState::Standby as u8,
+            report: 0x0a0b_0c0d,
+            voters: 0x0e0f_1011,
+            config_version: 0x1213,
+            counted_version: 0x1212,
+            ..*trip.b.tables.local_mut()
+        };
+        trip.stamp(NOW);
+        trip.answer(NOW_AT_B, NOW_AT_B);
+        assert_eq!(trip.record(NOW + 1_000), Verdict::Recorded);
+        let row = trip.a.tables.rows[0];
+        assert_eq!(row.incarnation, 0x1111_2222_3333);
+        assert_eq!((row.pulse_age_us, row.reason_age_us), (1_001, 2_002));
+        assert_eq!(row.config_generation, 0x4444_5555);
+        assert_eq!((row.health, row.load), (0x0603, 707));
+        assert_eq!(row.groups_owned, 0x0809);
+        assert_eq!(row.state, NodeState::Standby as u16);
+        assert_eq!(row.report, 0x0a0b_0c0d);
+        assert_eq!(row.voters, 0x0e0f_1011);
+        assert_eq!((row.config_version, row.counted_version), (0x1213, 0x1212));
+    }
+}
+
+#[test]
+fn round_trips_of_successive_probes_have_places_of_their_own() {
+    const PROBES: u64 = RTT_RING as u64;
+    let (mut a, mut b) = pair(Family::V4);
+    let rtt = |sequence: u64| sequence * 1_000;
+    for sequence in 1..=PROBES {
+        let header = a.next_probe(&b.at);
+        let mut frame = a.frame(&b.at, &header, &[], None).build();
+        assert_eq!(a.stamp_at(NOW, &mut frame), Some(Verdict::Stamped));
+        assert_eq!(b.receive_at(NOW, &mut frame).verdict, Verdict::Answered);
+        let received = a.receive_at(NOW + rtt(sequence), &mut frame);
+        assert_eq!(received.verdict, Verdict::Recorded);
+    }
+    let row = a.tables.rows[0];
+    for sequence in 1..=PROBES {
+        let kept = u64::from(row.rtt_ring[rtt_slot(sequence)]);
+        assert_eq!(kept, rtt(sequence), "probe {sequence}");
+    }
 }
 
 proptest! {

@@ -15,6 +15,9 @@ use support::{Endpoint, Family, KEY, Node, TIMEOUT_NS, frames::Seen, pair};
 const NOW: u64 = 7_000_000_000;
 /// Of every lease, in microseconds.
 const LEASE: u32 = 60_000;
+/// What a probe takes to arrive, and by how much the clock there is ahead, in nanoseconds.
+const TRAVEL: u64 = 1_000;
+const OFFSET: u64 = 3_000_000_000;
 const WEB: u16 = 40_001;
 const MAIL: u16 = 7;
 
@@ -48,10 +51,12 @@ fn probe(from: &mut Node, to: &Node, now: u64, entries: &[LeaseEntry]) -> Vec<u8
     frame
 }
 
-/// The reply to such a probe, as `to` sends it at `now`.
+/// The reply to a probe that leaves at `now`, as `to` sends it when the probe has arrived: later, and on a clock of its
+/// own.
 fn reply(from: &mut Node, to: &mut Node, now: u64, entries: &[LeaseEntry]) -> Vec<u8> {
     let mut frame = probe(from, to, now, entries);
-    assert_eq!(to.receive_at(now, &mut frame).verdict, Verdict::Answered);
+    let received = to.receive_at(now + OFFSET + TRAVEL, &mut frame);
+    assert_eq!(received.verdict, Verdict::Answered);
     frame
 }
 
@@ -107,13 +112,14 @@ fn a_refusal_says_whose_lease_it_is_and_for_how_long() {
     b.tables.add_peer(&own);
     let mut frame = from_itself(&b, 1, &[ask(WEB, Operation::Accept, of_b(2))]);
     b.tables.ifindex = LOOPBACK;
-    assert_eq!(b.receive_at(NOW, &mut frame).verdict, Verdict::Answered);
+    let received = b.receive_at(NOW + OFFSET, &mut frame);
+    assert_eq!(received.verdict, Verdict::Answered);
     b.tables.ifindex = b.at.ifindex;
     let asked = ask(WEB, Operation::Prepare, of_a(3));
     let frame = reply(&mut a, &mut b, NOW + 1_000_000, &[asked]);
     let refused = LeaseEntry {
         vote: Vote::Refused as u8,
-        micros: LEASE - 1_000,
+        micros: LEASE - 1_000 - (TRAVEL / 1_000) as u32,
         ballot: of_b(2).0,
         ..asked
     };

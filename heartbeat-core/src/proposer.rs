@@ -64,8 +64,24 @@ impl Ask {
 pub enum Obstacle {
     /// Another node's lease, which lives on for this long there.
     Lease { owner: NodeId, remaining: Duration },
+    /// A lease that its owner has released, as this node knows and the acceptor does not yet: the release
+    /// is on its way there.
+    Unheard,
     /// A promise to a higher ballot.
     Promise { to: Ballot },
+    /// Too few acceptors granted it in time.
+    Silence,
+}
+
+impl Obstacle {
+    /// Whether the other is the same but for its time and its ballot.
+    pub fn is_like(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Lease { owner, .. }, Self::Lease { owner: other, .. }) => owner == other,
+            (Self::Promise { to }, Self::Promise { to: other }) => to.node() == other.node(),
+            (one, other) => one == other,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -132,6 +148,8 @@ pub struct Proposer {
     parting: Option<(Ballot, Term)>,
     /// The highest round seen, and at first the one to begin behind.
     round: u64,
+    /// The ballot of the lease that was last heard to be released, by whichever node.
+    released: Ballot,
     /// By acceptor: whether it last refused what this phase asks.
     refused: Vec<bool>,
     phase: Phase,
@@ -145,6 +163,7 @@ impl Proposer {
             term,
             parting: None,
             round,
+            released: Ballot::default(),
             refused: vec![false; franchise.counts.len()],
             franchise,
             phase: Phase::Idle,
@@ -187,6 +206,20 @@ impl Proposer {
     /// Takes note of a ballot that is in use, so as to go beyond it.
     pub fn saw(&mut self, ballot: Ballot) {
         self.round = self.round.max(ballot.round());
+    }
+
+    /// Takes note that the lease with this ballot was released: a refusal for its sake tells only that the
+    /// acceptor has yet to hear of that. It must never count as more than no answer.
+    pub fn heard_release(&mut self, ballot: Ballot) {
+        if self.released != ballot {
+            self.released = ballot;
+            self.refused.fill(false);
+        }
+    }
+
+    /// Whether `ballot` is of a lease that was released: a node releases all that it had by then.
+    fn is_released(&self, ballot: Ballot) -> bool {
+        ballot.node() == self.released.node() && ballot <= self.released
     }
 
     /// Begins a new claim. `None` if there is no higher ballot than those already seen.
@@ -371,6 +404,9 @@ impl Proposer {
         }
         if micros == 0 && said <= asked.ballot {
             return None;
+        }
+        if micros > 0 && self.is_released(said) {
+            return Some(Obstacle::Unheard);
         }
         if let Some(refused) = self.refused.get_mut(acceptor) {
             *refused = true;

@@ -3,19 +3,30 @@
 
 mod support;
 
-use heartbeat_common::wire::{NodeId, NodeState};
+use heartbeat_common::{
+    time::Boottime,
+    wire::{NodeId, NodeState},
+};
 use heartbeat_core::{
+    Cluster,
     Command::{self, Announce, QuorumChanged},
     cluster::Intent,
-    group::{GroupCommand, Reason},
+    group::{GroupCommand, Note, Reason},
 };
 use support::{
     MS, START, US,
+    invariants::{guard_closes_first, one_owner},
     story::{groups_since, said_since, settled, start, stop, told, up},
+    timing,
     world::World,
 };
 
 const SINCE: u64 = START + 200 * MS;
+
+fn agent(world: &mut World, machine: usize) -> &mut Cluster {
+    let agent = world.machines[machine].agent.as_mut();
+    &mut agent.expect("its agent lives").cluster
+}
 
 /// Node 2 serves, because node 1 was dead. The last probes left 5 ms ago.
 fn taken_over() -> World {
@@ -140,6 +151,107 @@ fn an_agent_restarted_in_place_goes_on_serving() {
     for node in 1..=3 {
         assert_eq!(groups_since(&world, node, SINCE), []);
     }
+}
+
+/// Three nodes whose acceptors grant leases of up to half a second.
+fn settled_with_long_leases() -> World {
+    let mut world = World::new(3, 1, timing(10, 30), &[&[1, 2, 3]], 1);
+    world.net.latency = 50 * US;
+    world.max_lease = 500 * MS;
+    (0..3).for_each(|node| world.boot(node));
+    world.run_for(705 * MS);
+    assert_eq!(world.servers(0), [0]);
+    world.take_log();
+    world
+}
+
+#[test]
+fn an_agent_that_gets_a_long_lease_before_it_ends_is_followed_by_one_that_goes_on() {
+    let mut world = settled_with_long_leases();
+    world.part(0, 20 * MS);
+    world.run_for(10 * MS);
+    world.kill_agent(0);
+    for _ in 0..40 {
+        assert_eq!(world.servers(0), [0]);
+        world.run_for(10 * MS);
+    }
+    world.restart_agent(0);
+    world.run_for(500 * MS);
+    assert_eq!(world.servers(0), [0]);
+    assert_eq!(groups_since(&world, 1, SINCE), []);
+}
+
+/// The guard that an earlier agent left open is that of a lease which this one has handed over.
+#[test]
+fn an_inherited_guard_ends_with_the_lease_that_is_handed_over() {
+    let mut world = settled_with_long_leases();
+    world.part(0, 15 * MS);
+    world.run_for(50 * MS);
+    let guard = world.machines[0].guard_closes(0);
+    assert!(guard > world.now + 400 * MS, "it goes on with a long lease");
+    world.move_to(0, 0, NodeId(2));
+    world.run_for(50 * MS);
+    assert_eq!(world.servers(0), [1]);
+    world.move_to(1, 0, NodeId(1));
+    world.run_for(50 * MS);
+    assert_eq!(world.servers(0), [0]);
+    world.cut(&[0], &[1, 2]);
+    let watched = world.run_watched(200 * MS, &mut |world| {
+        one_owner::check(world)?;
+        guard_closes_first::check(world)
+    });
+    assert_eq!(watched, Ok(()));
+    assert_eq!(world.servers(0), [1]);
+}
+
+/// Whatever the slow side says: only what was told to stop has stopped.
+#[test]
+fn a_group_that_is_served_is_not_released_when_it_is_said_to_have_stopped() {
+    let mut world = settled(1);
+    let now = Boottime::from_nanos(world.now);
+    agent(&mut world, 0).stopped(0, now);
+    for _ in 0..20 {
+        world.run_for(10 * MS);
+        assert_eq!(world.servers(0), [0]);
+    }
+    // Twice for one stop: the second while another has it, and when it is back.
+    world.move_to(0, 0, NodeId(2));
+    world.run_for(100 * MS);
+    let now = Boottime::from_nanos(world.now);
+    agent(&mut world, 0).stopped(0, now);
+    world.run_for(100 * MS);
+    assert_eq!(world.servers(0), [1]);
+    world.move_to(1, 0, NodeId(1));
+    world.run_for(100 * MS);
+    let now = Boottime::from_nanos(world.now);
+    agent(&mut world, 0).stopped(0, now);
+    world.run_for(100 * MS);
+    assert_eq!(world.servers(0), [0]);
+    assert!(agent(&mut world, 0).groups()[0].proposer().is_holding());
+}
+
+/// What is left alone is not stopped, lease or not: the guard closes, and that is all.
+#[test]
+fn a_maintained_group_is_not_stopped_when_its_lease_has_run_out() {
+    let mut world = settled(1);
+    (0..3).for_each(|node| agent(&mut world, node).note(0, Note::Maintained(true)));
+    world.cut(&[0], &[1, 2]);
+    world.run_for(500 * MS);
+    assert!(world.servers(0).is_empty());
+    let runs = |world: &World| {
+        let kernel = world.machines[0].kernel.as_ref();
+        kernel.is_some_and(|kernel| kernel.addresses.contains(&0))
+    };
+    assert!(runs(&world), "nobody stopped it");
+    assert_eq!(groups_since(&world, 1, SINCE), []);
+    agent(&mut world, 0).note(0, Note::Maintained(false));
+    world.run_for(50 * MS);
+    assert!(!runs(&world));
+    let stopped = groups_since(&world, 1, SINCE);
+    assert!(
+        matches!(stopped[..], [(_, command)] if command == stop(Reason::LeaseLost)),
+        "{stopped:?}"
+    );
 }
 
 #[test]

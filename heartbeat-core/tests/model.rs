@@ -88,6 +88,13 @@ const INHERITED: Goal = ("an owner whose lease an earlier agent got", |_, state|
     state.owns(0) && first.proposer.is_preparing()
 });
 
+const HEARD_BEFORE_OTHERS: Goal = (
+    "an owner that was refused for a lease whose release it had heard of",
+    |_, state| {
+        let second = &state.candidates[1];
+        state.candidates[0].gave_back && second.refusals > 0 && state.owns(1)
+    },
+);
 const INHERITED_LONGER: Goal = ("one that got it for longer than usual", |model, state| {
     let usual = state.now(0).after(model.term.counted);
     INHERITED.1(model, state) && state.candidates[0].open_until > usual
@@ -296,6 +303,40 @@ fn the_checker_sees_that_the_guard_must_close_before_the_lease_is_released() {
         ..NARROW
     };
     splits(Flaw::ServesOn, bounds);
+}
+
+/// A refusal that only tells that the acceptor has yet to hear of a release is asked again, and is no vote.
+#[test]
+fn a_refusal_by_an_acceptor_that_has_not_heard_of_a_release_gives_nobody_the_lease() {
+    let bounds = Bounds {
+        ticks: 1,
+        releases: true,
+        refusals: 1,
+        ..NARROW
+    };
+    explore(bounds, &[HEARD_BEFORE_OTHERS]);
+}
+
+#[test]
+fn the_checker_sees_that_a_refusal_for_a_released_lease_is_no_grant() {
+    let bounds = Bounds {
+        ticks: 0,
+        claims: [2, 1],
+        releases: true,
+        refusals: 1,
+        ..NARROW
+    };
+    splits(Flaw::CountsUnheardAsGranted, bounds);
+}
+
+#[test]
+fn the_checker_sees_that_the_own_acceptor_must_not_be_freed_before_the_group_has_stopped() {
+    let bounds = Bounds {
+        ticks: 0,
+        releases: true,
+        ..NARROW
+    };
+    splits(Flaw::FreesOwnAcceptorFirst, bounds);
 }
 
 #[test]

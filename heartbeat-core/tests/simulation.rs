@@ -28,6 +28,15 @@ fn machines_crash_and_come_back() {
     );
 }
 
+/// Restarts in order: the last lease of an agent, and the guard that the next one finds, last longer than usual.
+#[test]
+fn agents_part_and_others_follow() {
+    story(
+        "agents_part_and_others_follow",
+        &[Part, Part, Move, Move, Partition, Heal, KillAgent, Boot],
+    );
+}
+
 #[test]
 fn the_network_falls_apart_and_heals() {
     story(
@@ -89,6 +98,25 @@ fn nodes_come_and_go() {
         ],
         FEW_SEEDS,
         Run::only_for_two_owners,
+    );
+}
+
+#[test]
+fn agents_are_always_late() {
+    story_of(
+        "agents_are_always_late",
+        &[
+            Crash,
+            Boot,
+            Boot,
+            KillAgent,
+            RestartAgent,
+            Partition,
+            Heal,
+            Move,
+        ],
+        FEW_SEEDS,
+        Run::with_late_agents,
     );
 }
 

@@ -10,8 +10,10 @@ use heartbeat_common::{
     wire::NodeId,
 };
 
-use super::{Course, FAILBACK_HOLD, Group, GroupCommand, MAX_FAILBACK_HOLD, Outlook, Serving};
-use crate::ranking::Standing;
+use super::{
+    Course, FAILBACK_HOLD, Group, GroupCommand, MAX_FAILBACK_HOLD, Outlook, Period, Serving,
+};
+use crate::{proposer::Obstacle, ranking::Standing};
 
 impl Group {
     /// Nothing is served here, and nothing is asked: is it this node's turn to try?
@@ -43,7 +45,7 @@ impl Group {
             return;
         }
         self.course = Course {
-            free: self.free_since.unwrap_or(now),
+            free: self.free.map_or(now, |free| free.since),
             majority: Boottime::default(),
         };
         self.claim(now, out);
@@ -57,21 +59,20 @@ impl Group {
         let other = |slot: &Slot, at| slot.live_owner(at).is_some_and(|owner| owner != local);
         if !other(&self.known, now.after(timing.interval)) {
             let slot = (outlook.slot)(self.plan.id);
-            self.proposer.saw(Ballot(slot.promised));
             if slot.promised != self.known.promised {
                 self.make_way(&slot, outlook);
             }
-            self.known = slot;
+            self.learn(slot);
         }
         if other(&self.known, now) {
-            self.free_since = None;
+            (self.free, self.told) = (None, None);
             return false;
         }
         let since = match self.known.owner {
             0 => now,
             _ => Boottime::from_nanos(self.known.expires).min(now),
         };
-        self.free_since.get_or_insert(since);
+        self.free.get_or_insert(Period::since(since));
         true
     }
 
@@ -86,9 +87,12 @@ impl Group {
     }
 
     /// When it is this node's turn. `None` if it has none.
-    fn turn(&self, outlook: &Outlook<'_>) -> Option<Boottime> {
+    fn turn(&mut self, outlook: &Outlook<'_>) -> Option<Boottime> {
         let Outlook { timing, local, .. } = *outlook;
-        let mut free = self.free_since?;
+        let period = self.free.as_mut()?;
+        // This node stood still. So may all have, and then the owner only needs another moment.
+        let woken = period.or_woken(outlook.woke_at, timing.interval);
+        let mut free = period.since;
         let own = self.rank(local, outlook);
         if self
             .plan
@@ -111,11 +115,7 @@ impl Group {
             free = free.max(Boottime::from_nanos(self.known.expires));
             passed_over = successor;
         }
-        let mut turn = free.max(self.not_before);
-        if outlook.woke_at.as_nanos() > 0 {
-            // This node stood still. So may all have, and then the owner only needs another moment.
-            turn = turn.max(outlook.woke_at.after(timing.interval));
-        }
+        let turn = free.max(self.not_before).max(woken);
         let before = self.plan.ranked.iter().filter(|node| {
             **node != local
                 && **node != passed_over
@@ -158,7 +158,7 @@ impl Group {
             self.proposer.is_contested() && now.since(self.asked_at) > timing.interval * 2;
         let stuck = self.proposer.is_holding() && now.since(self.asked_at) > timing.lease;
         if contested || stuck {
-            self.lose_contest(None, now, timing);
+            self.lose_contest(Obstacle::Silence, now, timing);
         }
     }
 
@@ -180,6 +180,6 @@ impl Group {
             _ => Duration::ZERO,
         };
         self.failback_from = self.failback_from.max(now.after(self.failback_hold));
-        self.free_since = None;
+        (self.free, self.told) = (None, None);
     }
 }

@@ -148,7 +148,7 @@ impl Group {
             _ => Successor::default(),
         };
         self.leaving = None;
-        self.lapsed = false;
+        self.lapsed = None;
         self.stops_for = Some(reason);
         self.serving = Serving::Stopping;
         self.stopping_since = None;

@@ -7,6 +7,7 @@
 mod choice;
 mod contend;
 mod handover;
+mod period;
 mod terms;
 
 use heartbeat_common::{
@@ -22,6 +23,7 @@ use crate::{
     proposer::{Ask, Franchise, Obstacle, Proposer, Term},
     report::Reported,
 };
+use period::Period;
 pub use terms::{Course, GroupCommand, GroupPlan, Note, Reason, Serving};
 
 /// After a hand-over that nobody took up, a group stays where it is for this long; after each further one
@@ -37,6 +39,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
 /// The longest back-off after contests that were lost is two to this power intervals.
 const MAX_BACKOFF: u32 = 4;
+/// After this time an acceptor is asked again that has not heard of a release yet; each further time it
+/// takes four times as long as all before, until the ticks come more often.
+const UNHEARD_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a group sees of its node in one step.
 #[derive(Clone, Copy)]
@@ -103,11 +108,15 @@ pub struct Group {
     known: Slot,
     /// That acceptor heard of a release which was not looked at yet.
     freed: bool,
-    free_since: Option<Boottime>,
+    /// Since when, as far as that acceptor knows, nobody has had it.
+    free: Option<Period>,
     /// Nothing is asked before.
     not_before: Boottime,
     asked_at: Boottime,
     contests_lost: u32,
+    /// Why the last claim was given up, until that is told; and what was told last of this free period.
+    given_up: Option<Obstacle>,
+    told: Option<Obstacle>,
     /// The operator wants it here, however good others are.
     pinned: bool,
     failback_from: Boottime,
@@ -123,8 +132,8 @@ pub struct Group {
     given_up_at: Option<Boottime>,
     /// It waits until another has made way for it here.
     coming: bool,
-    /// It is served here, but the lease has run out.
-    lapsed: bool,
+    /// It is served here, but the lease has run out: since then.
+    lapsed: Option<Period>,
     /// The ballot of the lease that it was last served with.
     served_with: Option<Ballot>,
     /// The guard that an earlier agent of this node left open.
@@ -158,10 +167,12 @@ impl Group {
             serving: Serving::Stopped,
             known: Slot::default(),
             freed: false,
-            free_since: None,
+            free: None,
             not_before: Boottime::default(),
             asked_at: Boottime::default(),
             contests_lost: 0,
+            given_up: None,
+            told: None,
             pinned: false,
             failback_from: Boottime::default(),
             failback_hold: Duration::ZERO,
@@ -171,7 +182,7 @@ impl Group {
             handed_over_at: None,
             given_up_at: None,
             coming: false,
-            lapsed: false,
+            lapsed: None,
             served_with: None,
             inherited_until: Boottime::default(),
             course: Course::default(),
@@ -386,12 +397,16 @@ impl Group {
             self.ask_at_once(now);
         }
         match obstacle {
-            Some(_) if self.proposer.is_hopeless() => self.lose_contest(obstacle, now, timing),
+            None => {}
+            Some(Obstacle::Unheard) => self.ask_again_soon(now, timing),
+            Some(obstacle) if self.proposer.is_hopeless() => {
+                self.lose_contest(obstacle, now, timing);
+            }
             // Asked anew at the moment at which it ends.
             Some(Obstacle::Lease { remaining, .. }) => {
                 self.not_before = self.not_before.max(now.after(remaining));
             }
-            _ => {}
+            Some(_) => {}
         }
     }
 
@@ -400,11 +415,22 @@ impl Group {
         self.urgent = true;
     }
 
+    /// A release is on its way to an acceptor that was asked too early: it is asked again before the next
+    /// tick, a few times.
+    fn ask_again_soon(&mut self, now: Boottime, timing: &Timing) {
+        let Some(free) = &self.free else { return };
+        let pause = (now.since(free.since) * 3).max(UNHEARD_PAUSE);
+        if pause < timing.interval {
+            self.not_before = self.not_before.max(now.after(pause));
+        }
+    }
+
     /// Another node is ahead: make way for it.
-    fn lose_contest(&mut self, obstacle: Option<Obstacle>, now: Boottime, timing: &Timing) {
+    fn lose_contest(&mut self, obstacle: Obstacle, now: Boottime, timing: &Timing) {
         self.proposer.abandon();
+        self.given_up = Some(obstacle);
         let pause = match obstacle {
-            Some(Obstacle::Lease { remaining, .. }) => remaining,
+            Obstacle::Lease { remaining, .. } => remaining,
             _ => {
                 self.contests_lost = (self.contests_lost + 1).min(MAX_BACKOFF);
                 timing.interval * 2_u32.pow(self.contests_lost)
@@ -424,6 +450,7 @@ impl Group {
         if std::mem::take(&mut self.freed) && self.serving == Serving::Stopped {
             self.note_release(outlook);
         }
+        self.tell_of_given_up_claim(outlook.local, out);
         match self.serving {
             Serving::Started => self.serve(outlook, out),
             Serving::Stopping => self.wait_for_stop(outlook),
@@ -448,9 +475,10 @@ impl Group {
         let end = self.open_until();
         if end > now && self.proposer.lease_end() > now {
             self.contests_lost = 0;
+            self.told = None;
             let ballot = self.proposer.ask().map(|ask| ask.ballot);
             // Who renews late with the same ballot was never without: nobody was promised a higher one.
-            if std::mem::take(&mut self.lapsed) && ballot != self.served_with {
+            if self.lapsed.take().is_some() && ballot != self.served_with {
                 self.course.majority = now;
                 out.push(GroupCommand::Regained(self.course));
             }
@@ -461,15 +489,17 @@ impl Group {
         if self.proposer.is_idle() && now >= self.not_before {
             self.claim(now, out);
         }
-        if end <= now && !std::mem::replace(&mut self.lapsed, true) {
+        if end > now {
+            return;
+        }
+        if self.lapsed.is_none() {
             self.course.free = now;
         }
-        // Closed, or about to be. A renewal may come through yet, also after this node stood still; if
-        // none does, what runs is stopped.
-        if now.since(end.max(outlook.woke_at)) > timing.grace_after_lapse()
-            && end <= now
-            && !self.maintained
-        {
+        // A renewal may come through yet, also after this node stood still; if none does, what runs is
+        // stopped.
+        let lapsed = self.lapsed.get_or_insert(Period::since(end));
+        let hopes_from = lapsed.or_woken(outlook.woke_at, Duration::ZERO).max(end);
+        if now.since(hopes_from) > timing.grace_after_lapse() && !self.maintained {
             if !self.proposer.is_holding() {
                 self.proposer.abandon();
             }
@@ -479,10 +509,23 @@ impl Group {
         }
     }
 
+    /// Takes note of what our own acceptor says.
+    fn learn(&mut self, slot: Slot) {
+        self.proposer.saw(Ballot(slot.promised));
+        if slot.owner == 0 {
+            self.proposer.heard_release(Ballot(slot.ballot));
+        }
+        self.known = slot;
+    }
+
     /// Another node gave the lease back: what our own acceptor last said is outdated, and so is what
     /// stood in the way of a claim.
     fn note_release(&mut self, outlook: &Outlook<'_>) {
-        self.known = (outlook.slot)(self.plan.id);
+        let slot = (outlook.slot)(self.plan.id);
+        if (slot.owner, slot.ballot) != (self.known.owner, self.known.ballot) {
+            (self.free, self.told) = (None, None);
+        }
+        self.learn(slot);
         let stood_in_the_way = self.asked_at < self.not_before;
         self.not_before = Boottime::default();
         if !self.proposer.is_preparing() {
@@ -493,6 +536,20 @@ impl Group {
             self.proposer.abandon();
         } else if stood_in_the_way {
             self.ask_at_once(outlook.now);
+        }
+    }
+
+    /// Says why a claim was given up to a lease that was released for this node, once for each reason.
+    fn tell_of_given_up_claim(&mut self, local: NodeId, out: &mut Vec<GroupCommand>) {
+        let successor = Successor(self.known.successor).node();
+        let given_up = self.given_up.take();
+        let Some(obstacle) = given_up.filter(|_| self.known.owner == 0 && successor == local)
+        else {
+            return;
+        };
+        let told = self.told.replace(obstacle);
+        if !told.is_some_and(|told| told.is_like(obstacle)) {
+            out.push(GroupCommand::ClaimGivenUp(obstacle));
         }
     }
 

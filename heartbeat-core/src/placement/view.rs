@@ -251,11 +251,28 @@ impl View<'_> {
             .map(|kind| kind.kind)
     }
 
-    /// What the groups on `node` need of this kind that give way once the group comes there.
+    /// What the groups on `node` need of this kind that give way once the group comes there, each with all that
+    /// follow it. Each counts once, though several rules may say so.
     fn given_way(&self, group: usize, node: NodeId, kind: usize) -> i64 {
-        let displaced = self.constraints.displaced(group);
-        let there = displaced.filter(|other| self.is_there(*other, node));
-        let needs = there.filter_map(|other| self.burden(other).get(kind));
+        let gives_way = |other: &usize| {
+            self.is_there(*other, node)
+                && self
+                    .constraints
+                    .displaced(group)
+                    .any(|given| given == *other)
+        };
+        let follows = |other: usize, leader: usize| {
+            let train = |group: usize| self.constraints.train(group);
+            let goes_round = || train(other).contains(&leader) && other < leader;
+            leader != other && train(leader).contains(&other) && !goes_round()
+        };
+        let all = 0..self.seen.len();
+        let leads = |other: &usize| {
+            let mut giving = all.clone().filter(gives_way);
+            !giving.any(|leader| follows(*other, leader))
+        };
+        let giving = all.clone().filter(gives_way).filter(leads);
+        let needs = giving.filter_map(|other| self.burden(other).get(kind));
         needs.map(|need| i64::from(*need)).sum()
     }
 }

@@ -9,7 +9,9 @@ use heartbeat_common::{
 use heartbeat_core::{Timing, proposer::Term};
 use stateright::{Model, Property};
 
-use crate::state::{Acceptor, Answer, CANDIDATES, Probe, Rates, State, VOTERS, asks_for_lease};
+use crate::state::{
+    Acceptor, Answer, CANDIDATES, Candidate, Probe, Rates, State, VOTERS, asks_for_lease,
+};
 
 /// A rule of the protocol that the model breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,11 @@ pub(crate) enum Flaw {
     RepeatsBallots,
     /// A vote for the usual lease counts as one for the last, longer one.
     CountsShortAsLong,
+    /// A refusal for the sake of a lease whose release the candidate has heard of, and the acceptor has not, counts as
+    /// a grant.
+    CountsUnheardAsGranted,
+    /// The own acceptor hears of a release before the group has stopped.
+    FreesOwnAcceptorFirst,
 }
 
 /// What is explored. Everything within is explored in full.
@@ -166,6 +173,14 @@ impl Leases {
 
     fn release(&self, state: &mut State, node: usize) {
         let owned = state.owns(node);
+        if self.has(Flaw::FreesOwnAcceptorFirst) {
+            let mut released = Candidate::clone(&state.candidates[node]);
+            released.release();
+            if let Some(probe) = released.asks_anew(state.now(node)) {
+                state.arrive(&probe, node, self.max_lease);
+            }
+            return;
+        }
         let candidate = state.candidate(node);
         candidate.gave_back |= owned;
         candidate.release();
@@ -199,12 +214,24 @@ impl Leases {
             return Some(());
         }
         let now = state.now(answer.to);
+        let own = state.acceptors[answer.to].slot;
         let candidate = state.candidate(answer.to);
         if answer.vote == Vote::Refused {
             if candidate.refusals == self.bounds.refusals {
                 return None;
             }
             candidate.refusals += 1;
+            // A candidate knows what its own acceptor does.
+            if own.owner == 0 {
+                candidate.proposer.heard_release(Ballot(own.ballot));
+            }
+            if self.has(Flaw::CountsUnheardAsGranted)
+                && own.owner == 0
+                && own.ballot == answer.ballot.0
+            {
+                answer.vote = Vote::Granted;
+                answer.ballot = candidate.proposer.ask()?.ballot;
+            }
         }
         if (self.has(Flaw::CountsEarlierClaims) || self.has(Flaw::CountsShortAsLong))
             && answer.vote == Vote::Granted

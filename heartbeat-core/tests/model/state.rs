@@ -161,7 +161,7 @@ impl Candidate {
     }
 
     /// Whether the ask at `now` is not yet the last of [`Candidate::asked`].
-    fn asks_anew(&self, now: Boottime) -> Option<Probe> {
+    pub(crate) fn asks_anew(&self, now: Boottime) -> Option<Probe> {
         let probe = Probe::new(self.proposer.ask()?, now);
         (!self.paused && self.asked.last() != Some(&probe)).then_some(probe)
     }

@@ -4,7 +4,10 @@
 //! a deadline timer of its kernel fires and when votes come that cannot wait; at a tick it sends, and
 //! at each wake it lets the core look. Its slow side adds and removes addresses.
 
-use heartbeat_common::{time::Boottime, wire::LinkId};
+use heartbeat_common::{
+    time::Boottime,
+    wire::{LeaseEntry, LinkId},
+};
 use heartbeat_core::Command;
 
 use super::{
@@ -32,6 +35,14 @@ pub(crate) enum Event {
     Timers { machine: usize, life: u64 },
     /// A machine that stood still goes on.
     Resume { machine: usize },
+    /// The agent with this number asks its own acceptor what it asked all others before.
+    AskOwn {
+        machine: usize,
+        agent: u64,
+        asks: Vec<LeaseEntry>,
+    },
+    /// The agent with this number ends for a restart, and another follows it.
+    Follow { machine: usize, agent: u64 },
     /// The slow side of the agent with this number is done with the next errand of this group.
     Errand {
         machine: usize,
@@ -100,6 +111,23 @@ impl World {
                 agent,
                 group,
             } => self.run_errand(machine, agent, group),
+            Event::Follow { machine, agent } => {
+                let current = self.machines[machine].agent.as_ref();
+                if current.is_some_and(|current| current.life == agent) {
+                    self.restart_agent(machine);
+                }
+            }
+            Event::AskOwn {
+                machine,
+                agent,
+                asks,
+            } => {
+                let current = self.machines[machine].agent.as_ref();
+                if current.is_some_and(|current| current.life == agent) {
+                    self.machines[machine].ask_own(&asks, self.now);
+                    self.wake(machine);
+                }
+            }
         }
     }
 
@@ -137,13 +165,24 @@ impl World {
             self.send(path.back(), reply, sent);
         }
         self.plan_timers(path.to);
-        let machine = &mut self.machines[path.to];
-        let woken = machine.kernel.as_mut().is_some_and(Kernel::take_wake);
-        if let Some(agent) = machine.agent.as_ref().filter(|_| woken) {
-            let (machine, plan) = (path.to, agent.plan);
-            let delay = self.rng.below(self.wake_latency + 1);
+        let kernel = self.machines[path.to].kernel.as_mut();
+        if kernel.is_some_and(Kernel::take_wake) {
+            self.rouse(path.to);
+        }
+    }
+
+    /// The kernel wakes the agent, which gets the CPU in a while.
+    fn rouse(&mut self, machine: usize) {
+        if let Some(agent) = &self.machines[machine].agent {
+            let plan = agent.plan;
+            let delay = self.wakes_after();
             self.plan(self.now + delay, Event::Wake { machine, plan });
         }
+    }
+
+    /// How long an agent that is due waits for the CPU.
+    fn wakes_after(&mut self) -> u64 {
+        self.lateness + self.rng.below(self.wake_latency + 1)
     }
 
     fn send(&mut self, path: Path, frame: Vec<u8>, sent: Sent) {
@@ -176,7 +215,10 @@ impl World {
         let now = self.machines[machine].clock.reads(self.now);
         let kernel = self.machines[machine].kernel.as_mut();
         if kernel.is_some_and(|kernel| kernel.fire_timers(now)) {
-            self.wake(machine);
+            match self.lateness {
+                0 => self.wake(machine),
+                _ => self.rouse(machine),
+            }
         }
         self.plan_timers(machine);
     }
@@ -222,7 +264,12 @@ impl World {
 
     /// Sends a round of probes.
     fn round(&mut self, machine: usize, urgent: bool) {
-        let probes = self.machines[machine].round(self.now);
+        let asks = self.machines[machine].asks();
+        let own_vote_takes = self.machines[machine].own_vote_takes;
+        if own_vote_takes == 0 {
+            self.machines[machine].ask_own(&asks, self.now);
+        }
+        let probes = self.machines[machine].probes(&asks, self.now);
         let rows = (self.machines.len() - 1) * usize::from(self.links);
         self.rounds.push(Round {
             at: self.now,
@@ -248,6 +295,17 @@ impl World {
                 ..Sent::default()
             };
             self.send(path, probe, sent);
+        }
+        if own_vote_takes > 0
+            && let Some(agent) = &self.machines[machine].agent
+        {
+            let agent = agent.life;
+            let event = Event::AskOwn {
+                machine,
+                agent,
+                asks,
+            };
+            self.plan(self.now + own_vote_takes, event);
         }
     }
 
@@ -293,7 +351,7 @@ impl World {
     pub(crate) fn plan_wake(&mut self, machine: usize) {
         self.counter += 1;
         let plan = self.counter;
-        let delay = self.rng.below(self.wake_latency + 1);
+        let delay = self.wakes_after();
         let clock = self.machines[machine].clock;
         let Some(agent) = &mut self.machines[machine].agent else {
             return;

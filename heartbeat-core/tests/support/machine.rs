@@ -60,6 +60,8 @@ pub(crate) struct Machine {
     pub(crate) hangs_until: u64,
     /// Its probes do not pass TC egress.
     pub(crate) mute: bool,
+    /// Its agent asks its own acceptor this long after all others, in nanoseconds.
+    pub(crate) own_vote_takes: u64,
     /// How its agent finds it: its health and its load.
     pub(crate) vitals: (Health, u16),
     /// Index of the list of nodes that its acceptor goes by, and of that by which its claims go: on disk.
@@ -90,7 +92,9 @@ impl Errand {
         let add = match command {
             GroupCommand::Start(_) => true,
             GroupCommand::Stop(_) => false,
-            GroupCommand::Regained(_) | GroupCommand::BallotsExhausted => return None,
+            GroupCommand::Regained(_)
+            | GroupCommand::ClaimGivenUp(_)
+            | GroupCommand::BallotsExhausted => return None,
         };
         Some(Self { group, add })
     }
@@ -109,6 +113,7 @@ impl Machine {
             starved_until: 0,
             hangs_until: 0,
             mute: false,
+            own_vote_takes: 0,
             vitals: (Health::default(), 0),
             list: 0,
             counted: Some(0),
@@ -238,17 +243,30 @@ impl Machine {
         true
     }
 
-    /// Asks every acceptor what there is to ask, its own first: the probes that leave, each with its row.
-    pub(crate) fn round(&mut self, at: u64) -> Vec<(usize, Vec<u8>)> {
+    /// What there is to ask of every acceptor.
+    pub(crate) fn asks(&self) -> Vec<LeaseEntry> {
+        let agent = self.agent.as_ref();
+        agent.map_or_else(Vec::new, |agent| agent.cluster.requests().collect())
+    }
+
+    /// Asks its own acceptor.
+    pub(crate) fn ask_own(&mut self, asks: &[LeaseEntry], at: u64) {
         let now = self.clock.reads(at);
         let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) else {
-            return Vec::new();
+            return;
         };
-        let asks: Vec<LeaseEntry> = agent.cluster.requests().collect();
         for entries in asks.chunks(MAX_LEASES) {
             let votes = kernel.ask_own(entries, now);
             agent.cluster.count(None, &votes, Boottime::from_nanos(now));
         }
+    }
+
+    /// Asks all other acceptors: the probes that leave, each with its row.
+    pub(crate) fn probes(&mut self, asks: &[LeaseEntry], at: u64) -> Vec<(usize, Vec<u8>)> {
+        let now = self.clock.reads(at);
+        let (Some(_), Some(kernel)) = (&self.agent, &mut self.kernel) else {
+            return Vec::new();
+        };
         let rows = if self.mute { 0 } else { kernel.rows().len() };
         let mut frames = Vec::new();
         for row in 0..rows {

@@ -79,6 +79,8 @@ pub(crate) struct Net {
     /// A copy, and half of what is lost, comes after all, later by up to this.
     pub(crate) late: u64,
     blocked: HashSet<Path>,
+    /// What a frame takes more on some ways.
+    delays: HashMap<Path, u64>,
     /// How many round trips of an asker failed in a row, by its way to the peer, and when the last of
     /// them began.
     failed: HashMap<Path, (u64, u64)>,
@@ -101,6 +103,11 @@ impl Net {
         self.blocked.clear();
     }
 
+    /// A frame takes `more` nanoseconds more on this way.
+    pub(crate) fn delay(&mut self, path: Path, more: u64) {
+        self.delays.insert(path, more);
+    }
+
     /// No more loss, no more chance.
     pub(crate) fn calm(&mut self) {
         (self.loss_per_mille, self.duplicates_per_mille) = (0, 0);
@@ -117,29 +124,30 @@ impl Net {
             *failed += 1;
             *last = sent.asked_at.max(*last);
             let comes = self.late > 0 && rng.per_mille(500);
-            return Vec::from_iter(comes.then(|| self.late_copy(rng)));
+            return Vec::from_iter(comes.then(|| self.late_copy(path, rng)));
         }
         if sent.reply && !sent.late && sent.asked_at > *last {
             *failed = 0;
         }
         let mut copies = vec![Delivery {
-            takes: self.takes(rng),
+            takes: self.takes(path, rng),
             late: sent.late,
         }];
         if rng.per_mille(self.duplicates_per_mille) {
-            copies.push(self.late_copy(rng));
+            copies.push(self.late_copy(path, rng));
         }
         copies
     }
 
-    fn late_copy(&self, rng: &mut Rng) -> Delivery {
+    fn late_copy(&self, path: Path, rng: &mut Rng) -> Delivery {
         Delivery {
-            takes: self.takes(rng) + rng.below(self.late),
+            takes: self.takes(path, rng) + rng.below(self.late),
             late: true,
         }
     }
 
-    fn takes(&self, rng: &mut Rng) -> u64 {
-        self.latency + rng.below(self.jitter)
+    fn takes(&self, path: Path, rng: &mut Rng) -> u64 {
+        let delay = self.delays.get(&path).copied().unwrap_or_default();
+        self.latency + delay + rng.below(self.jitter)
     }
 }

@@ -22,6 +22,10 @@ use super::{
 const FAULTS: usize = 14;
 /// After this a hand-over that came to nothing is tried again, in nanoseconds.
 const FAILBACK_HOLD: u64 = 5_000 * MS;
+/// How much longer everything may take where each wake-up is late.
+const LATE_FACTOR: u64 = 4;
+/// How many rounds of probes an agent that ends for a restart waits at most for its last lease.
+const PARTING_ROUNDS: u64 = 3;
 /// Groups at most: their entries need three frames.
 const GROUPS: u64 = 20;
 
@@ -31,6 +35,8 @@ pub(crate) enum Fault {
     Boot,
     KillAgent,
     RestartAgent,
+    /// The same in order: the agent first gets the longest lease that there is.
+    Part,
     /// Both ways between two groups.
     Partition,
     OneWay,
@@ -61,11 +67,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Crash,
         Self::Boot,
         Self::KillAgent,
         Self::RestartAgent,
+        Self::Part,
         Self::Partition,
         Self::OneWay,
         Self::CutLink,
@@ -97,6 +104,8 @@ pub(crate) struct Run {
     verbose: bool,
     /// Whether more is looked at than that no two serve.
     strict: bool,
+    /// Whether agents get the CPU too late at each wake-up.
+    late: bool,
 }
 
 impl Run {
@@ -122,6 +131,7 @@ impl Run {
             grain,
             verbose: false,
             strict: true,
+            late: false,
         }
     }
 
@@ -134,6 +144,18 @@ impl Run {
     /// Looks at nothing but that no two serve.
     pub(crate) fn only_for_two_owners(mut self) -> Self {
         self.strict = false;
+        self
+    }
+
+    /// Each wake-up of an agent is later than what counts as a stall, but votes are counted before the lease is over.
+    /// Looks at nothing but that no two serve, and that somebody does in the end: who is late finds nobody down.
+    pub(crate) fn with_late_agents(mut self) -> Self {
+        let (slack, lease) = (ns(self.world.timing.slack()), ns(self.world.timing.lease));
+        let lateness = slack * self.rng.pick(&[6, 10, 40]) / 5;
+        self.world.lateness = lateness.min(lease * 2 / 5);
+        let by_chance = slack * self.rng.pick(&[0, 1, 10]);
+        self.world.wake_latency = by_chance.min(lease / 5);
+        (self.strict, self.late) = (false, true);
         self
     }
 
@@ -179,6 +201,9 @@ impl Run {
         // To hear, to be quorate for a timeout, to be active for another, twice over; then to hand each
         // group to its best node.
         let settled = 8 * timeout + 10 * interval + self.world.max_lease + 2 * settled;
+        if self.late {
+            return self.all_are_served_within(LATE_FACTOR * settled);
+        }
         // Once more where a hand-over had failed before all was whole: it is tried again after a while.
         let mut told = self.settles_silently(settled, 4 * timeout)?;
         if told.is_some() {
@@ -188,6 +213,20 @@ impl Run {
         match told {
             Some(entry) => Err(format!("nothing happens, and yet {entry}")),
             None => Ok(()),
+        }
+    }
+
+    /// Each group is served at some time within `length`.
+    fn all_are_served_within(&mut self, length: u64) -> Result<(), Violation> {
+        let end = self.world.now + length;
+        let mut waiting: Vec<usize> = (0..self.world.groups.len()).collect();
+        while self.world.now < end && !waiting.is_empty() {
+            self.wait(self.grain)?;
+            waiting.retain(|group| self.world.servers(*group).is_empty());
+        }
+        match waiting[..] {
+            [] => Ok(()),
+            _ => Err(format!("nobody served groups {waiting:?} for {length} ns")),
         }
     }
 
@@ -300,6 +339,10 @@ impl Run {
             Fault::Boot => world.boot(victim),
             Fault::KillAgent => world.kill_agent(victim),
             Fault::RestartAgent => world.restart_agent(victim),
+            Fault::Part => {
+                let rounds = PARTING_ROUNDS * ns(world.timing.interval);
+                world.part(victim, self.rng.below(rounds));
+            }
             Fault::Partition | Fault::OneWay => {
                 let side = self.rng.next();
                 let (left, right): (Vec<usize>, Vec<usize>) =
@@ -451,7 +494,11 @@ fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
     let drift = i64::from(timing.drift_ppm);
     let ppm = |_| rng.below(2 * drift as u64 + 1) as i32 - drift as i32;
     world.clocks_ppm = Some((0..count).map(ppm).collect());
-    world.max_lease = ns(timing.lease) * rng.pick(&[1, 2, 5]);
+    let longest = match faults.contains(&Fault::Part) {
+        true => [2, 5, 20],
+        false => [1, 2, 5],
+    };
+    world.max_lease = ns(timing.lease) * rng.pick(&longest);
     if faults.contains(&Fault::Ill) {
         world.policy.strategy = rng.pick(&Strategy::ALL);
         for (index, group) in world.groups.iter_mut().enumerate() {

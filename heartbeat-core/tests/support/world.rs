@@ -70,6 +70,8 @@ pub(crate) struct World {
     pub(crate) rounds: Vec<Round>,
     /// An agent that is due gets the CPU within this time, in nanoseconds.
     pub(crate) wake_latency: u64,
+    /// And never sooner than after this time.
+    pub(crate) lateness: u64,
     pub(crate) links: u8,
     pub(crate) groups: Vec<GroupPlan>,
     pub(crate) constraints: Constraints,
@@ -84,6 +86,8 @@ pub(crate) struct World {
     /// time.
     pub(crate) clocks_ppm: Option<Vec<i32>>,
     pub(crate) bugs: Bugs,
+    /// Some agent asked for a longer lease than usual.
+    pub(crate) parts: bool,
     pub(crate) events: BTreeMap<(u64, u64), Event>,
     /// Counts events and plans, so that no two are the same.
     pub(crate) counter: u64,
@@ -138,6 +142,7 @@ impl World {
             log: Vec::new(),
             rounds: Vec::new(),
             wake_latency: 0,
+            lateness: 0,
             links,
             groups: groups.iter().enumerate().map(plan).collect(),
             constraints: Constraints::default(),
@@ -148,6 +153,7 @@ impl World {
             errand_takes: 0,
             clocks_ppm: None,
             bugs: Bugs::default(),
+            parts: false,
             events: BTreeMap::new(),
             counter: 0,
         }
@@ -313,6 +319,20 @@ impl World {
         self.machines[machine].start_agent(cluster, self.now);
         self.say_electorate(machine);
         self.plan_wake(machine);
+    }
+
+    /// The agent of `machine` asks for the longest lease that there is, ends, and is followed by another: which goes on
+    /// with the guard that it finds.
+    pub(crate) fn part(&mut self, machine: usize, after: u64) {
+        let longest = Duration::from_nanos(self.max_lease);
+        let Some(agent) = &mut self.machines[machine].agent else {
+            return;
+        };
+        agent.cluster.part(longest);
+        let agent = agent.life;
+        self.parts = true;
+        self.plan(self.now + after, Event::Follow { machine, agent });
+        self.wake(machine);
     }
 
     /// The operator wants a group on a node, and tells the agent of `machine`.

@@ -18,6 +18,7 @@ use heartbeat_core::{
     group::{GroupCommand, Reason},
     link::{LinkState, Silence},
     peer::PeerState,
+    proposer::Obstacle,
 };
 
 use super::{groups::Groups, loss::Losses, refusals::ethernet, vitals::Vitals};
@@ -369,7 +370,22 @@ impl View {
                     successor: successor.map(|node| self.name(node)),
                 }
             }
+            GroupCommand::ClaimGivenUp(obstacle) => self.claim_given_up(group, obstacle),
             GroupCommand::BallotsExhausted => What::BallotsExhausted { group },
+        }
+    }
+
+    fn claim_given_up(&self, group: String, obstacle: Obstacle) -> What {
+        let (reason, by, remaining) = match obstacle {
+            Obstacle::Lease { owner, remaining } => ("lease", Some(owner), remaining),
+            Obstacle::Promise { to } => ("promise", Some(to.node()), Duration::ZERO),
+            Obstacle::Unheard | Obstacle::Silence => ("silence", None, Duration::ZERO),
+        };
+        What::ClaimGivenUp {
+            group,
+            reason: reason.to_owned(),
+            by: by.map(|node| self.name(node)),
+            remaining_us: u64::try_from(remaining.as_micros()).unwrap_or(u64::MAX),
         }
     }
 

@@ -70,6 +70,20 @@ impl fmt::Display for What {
                 }
                 f.write_str(")")
             }
+            Self::ClaimGivenUp {
+                group,
+                reason,
+                by,
+                remaining_us,
+            } => {
+                let by = by.as_deref().unwrap_or("another node");
+                write!(f, "group {group}: claim given up for now: ")?;
+                match reason.as_str() {
+                    "lease" => write!(f, "the lease of {by} lives on for {remaining_us} us"),
+                    "promise" => write!(f, "{by} claims it with a higher ballot"),
+                    _ => f.write_str("too few acceptors granted it in time"),
+                }
+            }
             Self::BallotsExhausted { group } => write!(
                 f,
                 "group {group}: its ballots are used up: some node has claimed it with a clock or a \

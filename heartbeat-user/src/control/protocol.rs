@@ -564,6 +564,18 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         successor: Option<String>,
     },
+    /// The lease of a group was released for this node, whose claim came to nothing, and is tried again: `lease` (that
+    /// of another node lives at too many acceptors), `promise` (another node claims it with a higher ballot) or
+    /// `silence` (too few acceptors granted it in time).
+    ClaimGivenUp {
+        group: String,
+        reason: String,
+        /// Whose lease or claim stood in the way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// How long that lease lives on.
+        remaining_us: u64,
+    },
     /// There is no ballot left to claim the lease with.
     BallotsExhausted {
         group: String,

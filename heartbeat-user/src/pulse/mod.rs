@@ -20,6 +20,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::{MapData, RingBuf};
 use bytemuck::Zeroable as _;
 use heartbeat_common::{
+    lease::Operation,
     maps::VoteEvent,
     time::Boottime,
     wire::{Electorate, GroupId, Incarnation, LeaseEntry, MAX_LEASES},
@@ -556,16 +557,28 @@ impl<S: Sink> Body<S> {
         }
     }
 
-    /// One probe to everybody, or more if there is much to ask; then the same to our own acceptor.
+    /// One probe to everybody, or more if there is much to ask, and the same to our own acceptor: first, if a
+    /// lease is released, since its successor asks all acceptors as soon as it hears of that.
     fn send(&mut self, now: Boottime) {
         self.entries.clear();
         self.entries.extend(self.cluster.requests());
+        let release = |entry: &LeaseEntry| entry.operation == Operation::Release as u8;
+        let releases = self.entries.iter().any(release);
+        if releases {
+            self.ask_own_acceptor(now);
+        }
         let sent = self.sender.send(&self.rows, &self.entries);
         self.stats.send_errors.fetch_add(sent.errors, Relaxed);
         if sent.errors > 0 && !self.send_failing {
             self.sink.send_failed(now, sent.first_error, sent.errors);
         }
         self.send_failing = sent.errors > 0;
+        if !releases {
+            self.ask_own_acceptor(now);
+        }
+    }
+
+    fn ask_own_acceptor(&mut self, now: Boottime) {
         let mut failure = None;
         for entries in self.entries.chunks(MAX_LEASES) {
             let now = clock::now();

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 use heartbeat_common::{
+    lease::{Operation, Successor},
     maps::PeerRow,
     wire::{
         self, HEADER_LEN, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId, Liveness,
@@ -39,6 +40,8 @@ pub(super) struct Round {
     batch: ProbeBatch,
     /// Row of each message's peer.
     rows: Vec<usize>,
+    /// The peer of each message.
+    peers: Vec<NodeId>,
 }
 
 impl Round {
@@ -60,7 +63,8 @@ impl Round {
                 }
             }
             let rows = (0..peers.len()).map(|peer| peer * count + index).collect();
-            Self { batch, rows }
+            let peers = peers.into_iter().map(|(node, _)| node).collect();
+            Self { batch, rows, peers }
         };
         config.local_links().map(of).collect()
     }
@@ -147,6 +151,7 @@ impl LinkSender {
         let Round {
             batch,
             rows: numbers,
+            peers,
         } = &mut self.round;
         let Some(socket) = &self.socket else {
             sent.errors += numbers.len() as u64;
@@ -154,6 +159,7 @@ impl LinkSender {
             return;
         };
         batch.set_len(wire::len(entries.len()));
+        batch.put_last(|message| is_successor(peers[message], entries));
         for (message, row) in numbers.iter().enumerate() {
             let PeerRow { last_probe_seq, .. } = rows.row(*row);
             let payload = batch.payload_mut(message);
@@ -170,6 +176,15 @@ impl LinkSender {
             .first_error
             .or(report.first_error.map(|(_, error)| error));
     }
+}
+
+/// Whether one of `entries` releases a lease for `node`. It asks for the lease as soon as it hears of that, so the
+/// acceptors that it asks are to hear of it before.
+fn is_successor(node: NodeId, entries: &[LeaseEntry]) -> bool {
+    let mut released = entries
+        .iter()
+        .filter(|entry| entry.operation == Operation::Release as u8);
+    released.any(|entry| Successor(entry.micros).node() == node)
 }
 
 fn header(

@@ -102,6 +102,33 @@ fn a_destination_that_fails_keeps_no_other_back() {
 }
 
 #[test]
+fn datagrams_that_are_put_last_leave_after_all_others() {
+    let Some(rig) = Rig::new() else { return };
+    let good = SocketAddr::new(address("10.9.0.2"), PORT);
+    let receiver = rig.peer.run(move || UdpSocket::bind(good).unwrap());
+    receiver.set_read_timeout(Some(PATIENCE)).unwrap();
+    rig.node.run(move || {
+        let socket = probe_socket("10.9.0.1");
+        let other_family: SocketAddr = "[fd09::2]:694".parse().unwrap();
+        let mut batch = ProbeBatch::new(&[good, good, other_family, good, good], 8);
+        for index in 0..batch.len() {
+            batch.payload_mut(index)[0] = index as u8;
+        }
+        for last in [[0, 3], [2, 4], [9, 9]] {
+            batch.put_last(|index| last.contains(&index));
+            // Which failed is told by its place among the destinations, whenever it leaves.
+            let failed = batch.send(&socket).first_error.map(|(index, _)| index);
+            assert_eq!(failed, Some(2), "{last:?}");
+        }
+    });
+    for index in [1, 4, 0, 3, 0, 1, 3, 4, 0, 1, 3, 4] {
+        let mut bytes = [0; 8];
+        receiver.recv(&mut bytes).unwrap();
+        assert_eq!(bytes[0], index);
+    }
+}
+
+#[test]
 fn congestion_is_counted_and_bounded() {
     let Some(rig) = Rig::new() else { return };
     rig.node.run(|| {

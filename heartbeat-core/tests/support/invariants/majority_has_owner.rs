@@ -34,7 +34,8 @@ const CLAIMS: u64 = 3;
 /// - what the network holds back: it may renew the lease of an owner that is dead by now;
 /// - twice the time that an address takes to be removed here and added there.
 ///
-/// The longest lease that acceptors grant is no part of it: who abstains is not of the majority.
+/// The longest lease that acceptors grant is no part of it, unless an agent asked for it before it ended: who abstains
+/// is not of the majority.
 pub(crate) fn bound(world: &World) -> u64 {
     let timing = &world.timing;
     let (interval, timeout, lease) = (ns(timing.interval), ns(timing.timeout), ns(timing.lease));
@@ -44,7 +45,9 @@ pub(crate) fn bound(world: &World) -> u64 {
         _ => world.net.losses_in_a_row,
     };
     let claims = CLAIMS * (2 * (1 + lost) + 4);
+    let parting = u64::from(world.parts) * world.max_lease;
     2 * timeout
+        + parting
         + ns(timing.agent_stall)
         + 2 * lease
         + (turns + claims) * interval
@@ -65,6 +68,7 @@ impl MajorityHasOwner {
 
     pub(crate) fn check(&mut self, world: &World) -> Result<(), Violation> {
         self.learn(world);
+        self.bound = bound(world);
         for group in 0..world.groups.len() {
             if !world.servers(group).is_empty() {
                 self.served_at[group] = world.now;

@@ -17,6 +17,8 @@ pub struct ProbeBatch {
     /// Bytes that each datagram has now.
     payload_len: usize,
     destinations: Vec<Destination>,
+    /// By datagram: how many leave before it.
+    places: Vec<usize>,
     // What the kernel reads. Its pointers are written anew by each `send` and mean nothing between.
     vectors: Vec<libc::iovec>,
     messages: Vec<libc::mmsghdr>,
@@ -71,6 +73,7 @@ impl ProbeBatch {
                 .iter()
                 .map(|to| Destination::new(*to))
                 .collect(),
+            places: (0..count).collect(),
             vectors: vec![vector; count],
             messages: vec![message; count],
         }
@@ -98,6 +101,20 @@ impl ProbeBatch {
         &mut self.payloads[at..at + self.payload_len]
     }
 
+    /// From here on the datagrams that `last` names, by their indices, leave after all others.
+    pub fn put_last(&mut self, last: impl Fn(usize) -> bool) {
+        let mut next = 0..;
+        for turn in [false, true] {
+            for (index, place) in self.places.iter_mut().enumerate() {
+                if last(index) == turn
+                    && let Some(free) = next.next()
+                {
+                    *place = free;
+                }
+            }
+        }
+    }
+
     /// Sends all datagrams. One that fails is skipped, counted, and keeps none of the others back.
     pub fn send(&mut self, socket: &ProbeSocket) -> SendReport {
         self.point();
@@ -118,16 +135,24 @@ impl ProbeBatch {
                 // The kernel reports an error only for the first message of a call; for a later one
                 // it says how many came before.
                 Ok(_) => {
-                    report.count(at, Errno::UnknownErrno);
+                    report.count(self.datagram_at(at), Errno::UnknownErrno);
                     at += 1;
                 }
                 Err(errno) => {
-                    report.count(at, errno);
+                    report.count(self.datagram_at(at), errno);
                     at += 1;
                 }
             }
         }
         report
+    }
+
+    /// Which datagram leaves after `before` others.
+    fn datagram_at(&self, before: usize) -> usize {
+        let mut places = self.places.iter();
+        places
+            .position(|place| *place == before)
+            .unwrap_or_default()
     }
 
     /// Points the headers to the memory as it lies now.
@@ -136,10 +161,10 @@ impl ProbeBatch {
         // the kernel refuses their headers.
         let payloads = self.payloads.chunks_exact_mut(self.room.max(1));
         let parts = payloads.zip(&mut self.destinations).zip(&mut self.vectors);
-        for (((payload, destination), vector), message) in parts.zip(&mut self.messages) {
+        for (((payload, destination), vector), place) in parts.zip(&self.places) {
             vector.iov_base = payload.as_mut_ptr().cast();
             vector.iov_len = self.payload_len;
-            let header = &mut message.msg_hdr;
+            let header = &mut self.messages[*place].msg_hdr;
             (header.msg_name, header.msg_namelen) = destination.as_raw();
             header.msg_iov = ptr::from_mut(vector);
             header.msg_iovlen = 1;

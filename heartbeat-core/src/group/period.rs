@@ -1,0 +1,35 @@
+//! A time in which nobody has a lease, and the one stand-still of this node that prolongs what is waited
+//! for in it.
+//!
+//! A node that stood still may only have to wait for another moment, since what it waits for may have stood
+//! still with it. That must be granted once: an agent whose every wake-up is late would wait for ever.
+
+use std::time::Duration;
+
+use heartbeat_common::time::Boottime;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Period {
+    pub(super) since: Boottime,
+    /// When the first stand-still ended that reached into it.
+    woken_at: Option<Boottime>,
+}
+
+impl Period {
+    pub(super) const fn since(since: Boottime) -> Self {
+        Self {
+            since,
+            woken_at: None,
+        }
+    }
+
+    /// When it began; or `moment` after the end of the first stand-still that this is later for. This node last
+    /// woke late at `woke_at`.
+    pub(super) fn or_woken(&mut self, woke_at: Boottime, moment: Duration) -> Boottime {
+        if self.woken_at.is_none() && woke_at.after(moment) > self.since {
+            self.woken_at = Some(woke_at);
+        }
+        self.woken_at
+            .map_or(self.since, |woken_at| woken_at.after(moment))
+    }
+}

@@ -1,0 +1,153 @@
+//! Lists of nodes as one node goes by them: when claims go by the next one, whose votes count, and what a change
+//! leaves alone. That two owners are never made by it is in `membership.rs`.
+
+mod support;
+
+use std::time::Duration;
+
+use heartbeat_common::{
+    time::Boottime,
+    wire::{Electorate, NodeId},
+};
+use heartbeat_core::{
+    Cluster, Command,
+    membership::{Membership, Voters},
+};
+use support::{MS, US, timing, world::World};
+
+const MAX_LEASE: u64 = 60 * MS;
+
+fn list(version: u16, nodes: &[u16]) -> Voters {
+    Voters {
+        version,
+        nodes: nodes.iter().copied().map(NodeId).collect(),
+    }
+}
+
+/// `count` machines that go by these lists, the first of which those of its nodes claim by already.
+fn cluster(count: u16, lists: &[&[u16]]) -> World {
+    let mut world = World::new(count, 1, timing(10, 30), &[&[1, 2, 3]], 1);
+    world.net.latency = 50 * US;
+    world.max_lease = MAX_LEASE;
+    world.lists = (1..)
+        .zip(lists)
+        .map(|(version, nodes)| list(version, nodes))
+        .collect();
+    for machine in &mut world.machines {
+        let has = |list: &Voters| list.has(NodeId(machine.id));
+        machine.list = world.lists.iter().position(has).unwrap_or_default();
+        machine.counted = (machine.list == 0).then_some(0);
+    }
+    world
+}
+
+fn agent(world: &World, machine: usize) -> &Cluster {
+    world.cluster(machine).expect("its agent lives")
+}
+
+/// By how many versions of the list each machine's claims went since the log was taken.
+fn settled(world: &World, machine: usize) -> Vec<u16> {
+    let of_machine = world.log.iter().filter(|entry| entry.machine == machine);
+    let version = |command| match command {
+        Command::Settled { version } => Some(version),
+        _ => None,
+    };
+    of_machine
+        .filter_map(|entry| version(entry.command))
+        .collect()
+}
+
+#[test]
+fn claims_go_by_the_new_list_when_clocks_that_drift_apart_have_seen_the_longest_lease_end() {
+    const MAX: Duration = Duration::from_secs(3);
+    // 1,000 parts per million, three times: the acceptor's clock, ours, and what their product rounds up to.
+    const SETTLE: Duration = Duration::from_millis(3_009);
+    const SINCE: Boottime = Boottime::from_nanos(1_000_000_000);
+    let (old, new) = (list(1, &[1, 2, 3]), list(2, &[1, 2, 3, 4]));
+    let said = Electorate {
+        version: 2,
+        counted: 1,
+        voters: new.digest(),
+    };
+    let settles = |heard: &[u16], after: Duration| {
+        let mut membership = Membership::new(NodeId(1), new.clone(), Some(old.clone()), MAX, 1_000);
+        assert!(!membership.may_settle(SINCE));
+        for node in heard {
+            membership.hear(NodeId(*node), said, SINCE);
+        }
+        membership.may_settle(SINCE.after(after))
+    };
+    assert!(!settles(&[2], SETTLE - Duration::from_nanos(1)));
+    assert!(settles(&[2], SETTLE));
+    assert!(!settles(&[4], SETTLE), "it is not on the old list");
+    assert!(!settles(&[], SETTLE * 2));
+}
+
+/// Nodes 4 and 5 are peers, and on no list.
+#[test]
+fn nodes_without_a_vote_make_no_quorum() {
+    let mut world = cluster(5, &[&[1, 2, 3]]);
+    (0..5).for_each(|machine| world.boot(machine));
+    world.run_for(300 * MS);
+    assert_eq!(world.servers(0), [0]);
+    assert!(agent(&world, 0).quorate());
+    assert_eq!(agent(&world, 0).alive(Boottime::from_nanos(world.now)), 3);
+    world.cut(&[0], &[1, 2]);
+    world.run_for(300 * MS);
+    assert!(!agent(&world, 0).quorate());
+    assert_eq!(agent(&world, 0).alive(Boottime::from_nanos(world.now)), 1);
+    assert!(agent(&world, 1).quorate());
+    assert_eq!(world.servers(0), [1]);
+}
+
+/// Once claims go by the new list its majority decides on each group, not that of the old one.
+#[test]
+fn a_settled_list_decides_on_every_group() {
+    let mut world = cluster(4, &[&[1, 2, 3], &[1, 2, 3, 4]]);
+    (0..4).for_each(|machine| world.boot(machine));
+    world.run_for(300 * MS);
+    assert_eq!(world.servers(0), [0]);
+    world.take_log();
+    (0..3).for_each(|machine| assert!(world.reload(machine)));
+    for _ in 0..40 {
+        world.run_for(10 * MS);
+        assert_eq!(world.servers(0), [0], "nobody loses a lease by it");
+    }
+    let now = Boottime::from_nanos(world.now);
+    for machine in 0..3 {
+        assert_eq!(settled(&world, machine), [2]);
+        let proposer = agent(&world, machine).groups()[0].proposer();
+        assert_eq!(proposer.majority(), 3);
+    }
+    let proposer = agent(&world, 0).groups()[0].proposer();
+    assert_eq!(proposer.votes(now), 4, "node 4 has a vote");
+    // Two of four are no majority.
+    world.cut(&[0, 1], &[2, 3]);
+    world.run_for(300 * MS);
+    assert_eq!(world.servers(0), Vec::<usize>::new());
+}
+
+/// Node 1 has two votes, enough by the old list and too few by the new one.
+#[test]
+fn a_list_by_which_a_served_lease_would_be_lost_waits_for_one_more_vote() {
+    let mut world = cluster(4, &[&[1, 2, 3], &[1, 2, 3, 4]]);
+    (0..3).for_each(|machine| world.boot(machine));
+    world.run_for(300 * MS);
+    world.crash(2);
+    world.run_for(200 * MS);
+    assert_eq!(world.servers(0), [0]);
+    world.take_log();
+    (0..2).for_each(|machine| assert!(world.reload(machine)));
+    for _ in 0..50 {
+        world.run_for(10 * MS);
+        assert_eq!(world.servers(0), [0]);
+    }
+    assert_eq!(settled(&world, 0), Vec::<u16>::new());
+    world.boot(3);
+    for _ in 0..50 {
+        world.run_for(10 * MS);
+        assert_eq!(world.servers(0), [0]);
+    }
+    assert_eq!(settled(&world, 0), [2]);
+    assert_eq!(agent(&world, 0).groups()[0].proposer().majority(), 3);
+}

@@ -1,0 +1,331 @@
+//! One claim and its votes: what counts, for whom and until when.
+
+use std::time::Duration;
+
+use heartbeat_common::{
+    lease::{Ballot, Operation, Successor, Vote},
+    time::Boottime,
+    wire::{GroupId, LeaseEntry, NodeId},
+};
+use heartbeat_core::proposer::{Franchise, Obstacle, Proposer, Term};
+
+const LOCAL: NodeId = NodeId(1);
+const OTHER: NodeId = NodeId(2);
+const NOW: Boottime = Boottime::from_nanos(5_000_000_000);
+const TERM: Term = Term {
+    asked: Duration::from_millis(60),
+    counted: Duration::from_millis(59),
+};
+/// Of the last lease before a restart.
+const LONG: Term = Term {
+    asked: Duration::from_millis(500),
+    counted: Duration::from_millis(490),
+};
+
+fn proposer(voters: usize) -> Proposer {
+    Proposer::new(LOCAL, Franchise::of_all(voters), 10, TERM)
+}
+
+fn vote(operation: Operation, vote: Vote, ballot: Ballot, micros: u32) -> LeaseEntry {
+    LeaseEntry {
+        group: 1,
+        operation: operation as u8,
+        vote: vote as u8,
+        micros,
+        ballot: ballot.0,
+    }
+}
+
+/// Grants what is asked now.
+fn grant(proposer: &mut Proposer, acceptor: usize, left: Boottime) {
+    let ask = proposer.ask().expect("it asks");
+    let granted = vote(ask.operation, Vote::Granted, ask.ballot, 0);
+    assert_eq!(proposer.count(acceptor, &granted, left), None);
+}
+
+fn ballot(proposer: &Proposer) -> Ballot {
+    proposer.ask().expect("it asks").ballot
+}
+
+/// A claim that these acceptors promised, and granted to a probe that left now.
+fn owner(voters: usize, acceptors: impl IntoIterator<Item = usize> + Clone) -> Proposer {
+    let mut proposer = proposer(voters);
+    proposer.prepare();
+    for acceptor in acceptors.clone() {
+        if proposer.is_preparing() {
+            grant(&mut proposer, acceptor, NOW);
+        }
+    }
+    assert!(proposer.is_holding());
+    for acceptor in acceptors {
+        grant(&mut proposer, acceptor, NOW);
+    }
+    proposer
+}
+
+#[test]
+fn a_lease_takes_more_than_half_of_the_voters_however_many_there_are() {
+    let majorities = [1, 2, 2, 3, 3, 4, 4, 5, 5];
+    for (voters, majority) in (1..).zip(majorities) {
+        let mut claim = proposer(voters);
+        assert_eq!(claim.majority(), majority, "{voters} voters");
+        claim.prepare();
+        for acceptor in 0..majority {
+            assert!(claim.is_preparing(), "{acceptor} of {voters} promised");
+            grant(&mut claim, acceptor, NOW);
+        }
+        assert!(claim.is_holding(), "{majority} of {voters} promised");
+        for acceptor in 0..majority {
+            assert_eq!(claim.lease_end(), Boottime::default(), "{voters} voters");
+            grant(&mut claim, acceptor, NOW);
+        }
+        assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
+        assert_eq!(claim.votes(NOW), majority);
+        // The last of a majority that runs out ends the lease.
+        for acceptor in 1..voters {
+            grant(&mut claim, acceptor, NOW.after(TERM.counted));
+        }
+        let renewed = usize::from(voters - 1 >= majority);
+        let end = NOW.after(TERM.counted * (1 + renewed as u32));
+        assert_eq!(claim.lease_end(), end, "{voters} voters");
+    }
+}
+
+#[test]
+fn a_lease_of_acceptors_without_a_vote_is_none() {
+    let franchise = Franchise {
+        counts: vec![true, false, false, true],
+        voters: 3,
+    };
+    let mut claim = Proposer::new(LOCAL, franchise.clone(), 10, TERM);
+    claim.prepare();
+    for acceptor in 0..3 {
+        grant(&mut claim, acceptor, NOW);
+    }
+    assert!(claim.is_preparing(), "one voter of three promised");
+    grant(&mut claim, 3, NOW);
+    assert!(claim.is_holding());
+    for acceptor in 0..3 {
+        grant(&mut claim, acceptor, NOW);
+    }
+    assert_eq!(
+        (claim.lease_end(), claim.votes(NOW)),
+        (Boottime::default(), 1)
+    );
+    grant(&mut claim, 3, NOW);
+    assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
+    assert_eq!(claim.votes(NOW), 2);
+    // By a list on which only those are that have no vote now.
+    let others = Franchise {
+        counts: vec![false, true, true, false],
+        voters: 3,
+    };
+    assert_eq!(claim.lease_end_by(&others), NOW.after(TERM.counted));
+    let gone = Franchise {
+        counts: vec![true, false, false, false],
+        voters: 3,
+    };
+    assert_eq!(claim.lease_end_by(&gone), Boottime::default());
+}
+
+/// The votes move with the acceptors that gave them: one that came has not granted anything.
+#[test]
+fn a_vote_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
+    let seats = [Some(0), Some(2), None];
+    let mut claim = owner(3, [0, 1]);
+    claim.reseat(&seats, Franchise::of_all(3));
+    let has = |claim: &Proposer| [0, 1, 2].map(|acceptor| claim.has_vote_of(acceptor, NOW));
+    assert_eq!(has(&claim), [true, false, false]);
+    assert_eq!(claim.lease_end(), Boottime::default());
+    let mut claim = owner(3, [0, 2]);
+    claim.reseat(&seats, Franchise::of_all(3));
+    assert_eq!(has(&claim), [true, true, false]);
+    assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
+}
+
+#[test]
+fn a_promise_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
+    let mut claim = proposer(3);
+    claim.prepare();
+    grant(&mut claim, 1, NOW);
+    claim.reseat(&[Some(0), Some(2), None], Franchise::of_all(3));
+    grant(&mut claim, 0, NOW);
+    assert!(claim.is_preparing(), "who promised has gone");
+    grant(&mut claim, 1, NOW);
+    assert!(claim.is_holding());
+}
+
+#[test]
+fn a_vote_for_an_earlier_claim_does_not_count() {
+    let mut claim = owner(3, [0, 1]);
+    let earlier = ballot(&claim);
+    claim.abandon();
+    claim.prepare();
+    grant(&mut claim, 0, NOW);
+    grant(&mut claim, 1, NOW);
+    assert!(claim.is_holding());
+    for acceptor in 0..3 {
+        for operation in [Operation::Accept, Operation::Renew] {
+            let late = vote(operation, Vote::Granted, earlier, 0);
+            claim.count(acceptor, &late, NOW);
+        }
+    }
+    assert_eq!(
+        (claim.lease_end(), claim.votes(NOW)),
+        (Boottime::default(), 0)
+    );
+}
+
+#[test]
+fn a_vote_for_a_lower_ballot_of_the_same_claim_counts() {
+    let mut claim = owner(3, [0, 1]);
+    let first = ballot(&claim);
+    let promised = vote(Operation::Renew, Vote::Refused, Ballot::new(99, OTHER), 0);
+    let to = Ballot(promised.ballot);
+    let obstacle = claim.count(2, &promised, NOW);
+    assert_eq!(obstacle, Some(Obstacle::Promise { to }));
+    assert!(ballot(&claim) > to, "it goes beyond");
+    let late = vote(Operation::Renew, Vote::Granted, first, 0);
+    for acceptor in 0..2 {
+        claim.count(acceptor, &late, NOW.after(TERM.counted));
+    }
+    assert_eq!(claim.lease_end(), NOW.after(TERM.counted * 2));
+}
+
+#[test]
+fn a_vote_for_the_usual_lease_counts_for_no_longer_one() {
+    let mut claim = owner(3, [0, 1]);
+    let usual = ballot(&claim);
+    claim.part(LONG);
+    assert!(
+        ballot(&claim) > usual,
+        "the long lease has a ballot of its own"
+    );
+    assert_eq!(claim.ask().map(|ask| ask.lease), Some(LONG.asked));
+    let late = vote(Operation::Renew, Vote::Granted, usual, 0);
+    for acceptor in 0..3 {
+        claim.count(acceptor, &late, NOW);
+    }
+    assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
+    grant(&mut claim, 0, NOW);
+    assert_eq!(claim.lease_end(), NOW.after(TERM.counted), "one of three");
+    grant(&mut claim, 1, NOW);
+    assert_eq!(claim.lease_end(), NOW.after(LONG.counted));
+}
+
+#[test]
+fn a_claim_after_a_last_long_lease_asks_for_the_usual_one() {
+    let mut claim = owner(3, [0, 1]);
+    claim.part(LONG);
+    claim.abandon();
+    claim.prepare();
+    assert_eq!(claim.ask().map(|ask| ask.lease), Some(TERM.asked));
+    grant(&mut claim, 0, NOW);
+    grant(&mut claim, 1, NOW);
+    assert_eq!(claim.ask().map(|ask| ask.lease), Some(TERM.asked));
+    grant(&mut claim, 0, NOW);
+    grant(&mut claim, 1, NOW);
+    assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
+}
+
+#[test]
+fn a_claim_that_owns_nothing_asks_for_no_longer_lease() {
+    let mut claim = proposer(3);
+    claim.prepare();
+    let first = ballot(&claim);
+    claim.part(LONG);
+    assert_eq!(ballot(&claim), first);
+    assert_eq!(claim.ask().map(|ask| ask.lease), Some(TERM.asked));
+}
+
+#[test]
+fn a_release_is_asked_until_every_acceptor_has_heard_of_it() {
+    let mut claim = owner(3, [0, 1]);
+    let owned = ballot(&claim);
+    claim.release(Successor::fit(OTHER));
+    assert_eq!(claim.lease_end(), Boottime::default());
+    for acceptor in [0, 0, 1] {
+        let ask = claim.ask().expect("two have not heard of it");
+        assert_eq!((ask.operation, ask.ballot), (Operation::Release, owned));
+        assert_eq!(ask.successor, Successor::fit(OTHER));
+        assert_eq!(ask.entry(GroupId(1)).micros, Successor::fit(OTHER).0);
+        grant(&mut claim, acceptor, NOW);
+        assert!(claim.is_releasing());
+    }
+    // An answer to what was asked before is none.
+    claim.count(2, &vote(Operation::Renew, Vote::Granted, owned, 0), NOW);
+    assert!(claim.is_releasing());
+    grant(&mut claim, 2, NOW);
+    assert!(claim.is_idle());
+}
+
+#[test]
+fn a_refusal_for_a_lease_that_lives_is_an_obstacle() {
+    let mut claim = proposer(3);
+    claim.prepare();
+    let theirs = Ballot::new(7, OTHER);
+    let refused = vote(Operation::Prepare, Vote::Refused, theirs, 1_500);
+    let lease = Some(Obstacle::Lease {
+        owner: OTHER,
+        remaining: Duration::from_micros(1_500),
+    });
+    assert_eq!(claim.count(1, &refused, NOW), lease);
+    assert!(claim.is_contested() && !claim.is_hopeless());
+    assert_eq!(claim.count(2, &refused, NOW), lease);
+    assert!(claim.is_hopeless());
+}
+
+#[test]
+fn a_refusal_for_a_lease_known_to_be_released_is_as_good_as_no_answer() {
+    let theirs = Ballot::new(7, OTHER);
+    let lower = Ballot::new(6, OTHER);
+    let newer = Ballot::new(8, OTHER);
+    let third = Ballot::new(7, NodeId(3));
+    for (ballot, unheard) in [
+        (theirs, true),
+        (lower, true),
+        (newer, false),
+        (third, false),
+    ] {
+        let mut claim = proposer(3);
+        claim.prepare();
+        claim.heard_release(theirs);
+        for acceptor in [1, 2] {
+            let refused = vote(Operation::Prepare, Vote::Refused, ballot, 1_500);
+            let obstacle = claim.count(acceptor, &refused, NOW);
+            assert_eq!(obstacle == Some(Obstacle::Unheard), unheard, "{obstacle:?}");
+        }
+        assert_eq!(claim.is_hopeless(), !unheard, "{ballot:?}");
+        assert_eq!(claim.is_contested(), !unheard, "{ballot:?}");
+        assert!(claim.is_preparing(), "and no promise");
+        assert_eq!(claim.lease_end(), Boottime::default());
+    }
+}
+
+/// What an acceptor said before the release was heard of is not held against it.
+#[test]
+fn a_refusal_before_the_release_was_heard_of_is_forgotten_with_it() {
+    let theirs = Ballot::new(7, OTHER);
+    let mut claim = proposer(3);
+    claim.prepare();
+    let refused = vote(Operation::Prepare, Vote::Refused, theirs, 1_500);
+    claim.count(1, &refused, NOW);
+    assert!(claim.is_contested());
+    claim.heard_release(theirs);
+    assert!(!claim.is_contested());
+    claim.count(1, &refused, NOW);
+    claim.count(2, &refused, NOW);
+    assert!(!claim.is_contested() && !claim.is_hopeless());
+}
+
+/// A vote counts from when its probe left, and an older one does not shorten what a newer one gave.
+#[test]
+fn a_vote_counts_from_when_its_probe_left() {
+    let mut claim = owner(3, [0, 1]);
+    let later = NOW.after(Duration::from_millis(10));
+    for left in [later, NOW] {
+        grant(&mut claim, 0, left);
+        grant(&mut claim, 1, left);
+        assert_eq!(claim.lease_end(), later.after(TERM.counted));
+    }
+}
