@@ -183,6 +183,11 @@ impl Datagram {
         }
     }
 
+    #[inline(always)]
+    pub(crate) fn source_port<P: Packet>(&self, packet: &P) -> Option<u16> {
+        packet.read(self.udp)
+    }
+
     /// The heartbeat in this datagram, its magic, version and lengths checked.
     #[inline(always)]
     pub(crate) fn heartbeat<P: Packet>(&self, packet: &P) -> Result<Heartbeat, Verdict> {

@@ -201,7 +201,8 @@ impl Request {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Answer {
     pub vote: Vote,
-    /// How long the lease that stands in the way lives on, rounded up to microseconds; else 0.
+    /// How long the lease lasts that was granted, as it was asked for; or how long the one that stands in the way lives
+    /// on, rounded up to microseconds; else 0.
     pub micros: u32,
     /// The ballot that was asked for if it was granted, else the one that stands in the way.
     pub ballot: u64,
@@ -231,6 +232,7 @@ pub fn decide(slot: &mut Slot, request: &Request, now: Boottime) -> Answer {
         return refused(slot.promised, 0);
     }
     slot.promised = ballot.0;
+    let mut micros = 0;
     if operation as u8 != Operation::Prepare as u8 {
         let expires = now.saturating_add(lease_ns);
         // The same owner may count on an older vote for a longer lease.
@@ -240,10 +242,11 @@ pub fn decide(slot: &mut Slot, request: &Request, now: Boottime) -> Answer {
         slot.owner = from;
         slot.successor = 0;
         slot.ballot = ballot.0;
+        micros = (lease_ns / 1_000) as u32;
     }
     Answer {
         vote: Vote::Granted,
-        micros: 0,
+        micros,
         ballot: ballot.0,
     }
 }

@@ -33,6 +33,9 @@ pub const ARRIVAL_SLOTS: usize = 64;
 pub const MAX_SERVED: usize = 64;
 /// Rows of the `guard` map: one for each address, and behind them one for each group.
 pub const GUARD_ROWS: usize = MAX_VIPS + MAX_SERVED;
+/// Entries of the `senders` map. The agent has one socket a link, and two for an instant while one takes the place of
+/// the other.
+pub const MAX_SENDERS: usize = 2 * MAX_LINKS;
 /// Directory below which each instance has its pins.
 pub const PIN_ROOT: &str = "/sys/fs/bpf/heartbeat";
 

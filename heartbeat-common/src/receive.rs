@@ -42,6 +42,9 @@ pub trait Tables {
     fn link(&self, address: &Address) -> Option<&Link>;
     /// The peer that owns `address`.
     fn peer(&self, address: &Address) -> Option<&PeerSlot>;
+    /// The link whose probes the agent sends by the very socket that the leaving packet is from. `None` if that is no
+    /// socket of the agent, or the packet was not made on this host; only asked about packets that leave.
+    fn sender(&self) -> Option<u32>;
     fn row(&mut self, row: u32) -> Option<&mut PeerRow>;
     /// Runs `decide` on the slot of `group` while nobody else can. `None` if there is no slot left.
     fn lease(&mut self, group: GroupId, decide: impl FnOnce(&mut Slot) -> Answer)

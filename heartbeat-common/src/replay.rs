@@ -2,22 +2,33 @@
 
 /// How far behind the highest sequence a frame may arrive and still be taken, in frames.
 pub const WINDOW: u64 = 64;
+/// How far beyond the highest sequence a frame may arrive and still be taken, and how high the first may be. A
+/// sender that counts by ones never comes so far: at a million frames a second it takes nine years. One frame with the
+/// highest number that there is would else shut out all that its sender says afterwards.
+pub const MAX_JUMP: u64 = 1 << 48;
 
 /// Judges `sequence` against the highest one accepted and the bitmap of those below it.
 ///
 /// Bit *n* of `window` says that `highest - n` was accepted. Returns the new pair if `sequence` is
-/// taken, `None` if it is a replay or too old. Sequences start at 1; a zero `window` means that
-/// nothing was accepted yet.
+/// taken, `None` if it is a replay, too old, or too far ahead. Sequences start at 1; a zero `window`
+/// means that nothing was accepted yet.
 #[inline(always)]
 pub const fn advance(highest: u64, window: u64, sequence: u64) -> Option<(u64, u64)> {
     if sequence == 0 {
         return None;
     }
     if window == 0 {
-        return Some((sequence, 1));
+        return if sequence > MAX_JUMP {
+            None
+        } else {
+            Some((sequence, 1))
+        };
     }
     if sequence > highest {
         let ahead = sequence - highest;
+        if ahead > MAX_JUMP {
+            return None;
+        }
         let kept = if ahead < WINDOW { window << ahead } else { 0 };
         return Some((sequence, kept | 1));
     }
@@ -39,7 +50,18 @@ mod tests {
     fn zero_is_never_taken_and_the_top_does_not_overflow() {
         assert_eq!(advance(0, 0, 0), None);
         assert_eq!(advance(u64::MAX, 1, u64::MAX), None);
-        assert_eq!(advance(1, 1, u64::MAX), Some((u64::MAX, 1)));
+        let top = u64::MAX - 1;
+        assert_eq!(advance(top, 1, u64::MAX), Some((u64::MAX, 0b11)));
+    }
+
+    #[test]
+    fn a_jump_is_taken_up_to_the_bound_and_refused_beyond() {
+        for (highest, window) in [(0, 0), (1, 1), (1 << 40, 1)] {
+            let furthest = highest + MAX_JUMP;
+            assert_eq!(advance(highest, window, furthest), Some((furthest, 1)));
+            assert_eq!(advance(highest, window, furthest + 1), None);
+            assert_eq!(advance(highest, window, u64::MAX), None);
+        }
     }
 
     /// The pair after these sequences, all of which are taken.

@@ -13,10 +13,16 @@ use crate::{
     wire::{Kind, offset},
 };
 
-/// Stamps and seals one of our own probes. `None` is "not a probe of ours": it leaves untouched.
+/// How far the sequence of a probe may lie beyond that of the last one that left. The agent counts by ones;
+/// a jump near the end of the numbers would be the last that its peers take from it.
+pub const MAX_JUMP: u64 = 1 << 32;
+
+/// Stamps and seals one of our own probes. `None` is "not a heartbeat of this node": it leaves untouched.
 ///
-/// A frame that claims to be our probe but does not carry the agent's incarnation and nonce, or
-/// repeats a sequence, is refused: the kernel signs for the agent only.
+/// The kernel signs for the agent only, and knows it by its socket: nothing that a frame carries proves who made it,
+/// since every frame can be read on the wire. Whatever else would leave in this node's name to the heartbeat port of a
+/// peer is dropped ([`Verdict::ForeignSocket`]): unsigned, it would look to the peer like a forgery by this node. A probe
+/// of the agent itself is refused if it is of another life, or repeats or jumps its sequence.
 #[inline(always)]
 pub fn stamp<P: Packet, T: Tables>(packet: &mut P, tables: &mut T) -> Option<Verdict> {
     let config = *tables.config()?;
@@ -31,12 +37,15 @@ pub fn stamp<P: Packet, T: Tables>(packet: &mut P, tables: &mut T) -> Option<Ver
     if link.ifindex != tables.ifindex() {
         return None;
     }
+    let slot = *tables.peer(&datagram.destination(packet)?)?;
+    if datagram.source_port(packet)? != config.port || tables.sender() != Some(link.link) {
+        return Some(Verdict::ForeignSocket);
+    }
     let heartbeat = datagram.heartbeat(packet).ok()?;
     let payload = heartbeat.payload;
     if packet.read::<u8>(payload + offset::KIND)? != Kind::Probe as u8 {
         return None;
     }
-    let slot = *tables.peer(&datagram.destination(packet)?)?;
     let local = *tables.local()?;
     let sequence: u64 = packet.read(payload + offset::SEQUENCE)?;
     if local.incarnation == 0
@@ -65,10 +74,11 @@ pub fn stamp<P: Packet, T: Tables>(packet: &mut P, tables: &mut T) -> Option<Ver
     Some(Verdict::Stamped)
 }
 
-/// Records that probe `sequence` leaves at `now`; false if it is not newer than the last.
+/// Records that probe `sequence` leaves at `now`; false if it is not newer than the last, or too far beyond it.
 #[inline(always)]
 fn depart(row: &mut PeerRow, sequence: u64, now: u64) -> bool {
-    if sequence <= row.last_probe_seq {
+    let last = row.last_probe_seq;
+    if sequence <= last || sequence - last > MAX_JUMP {
         return false;
     }
     row.sent_at[sent_slot(sequence)] = now;

@@ -78,8 +78,10 @@ verdicts! {
     Answered = 21, "answered", Transmit;
     /// On egress: our own probe, stamped and sealed.
     Stamped = 22, "stamped", Pass;
-    /// On egress: looks like our probe but is not the agent's; not signed, not sent.
+    /// On egress: a probe of the agent that is not of its present life, or out of sequence; not signed, not sent.
     StampRefused = 23, "stamp_refused", Drop;
+    /// On egress: in this node's name to a peer's heartbeat port, but from no socket of the agent; not signed, not sent.
+    ForeignSocket = 24, "stamp_foreign_socket", Drop;
 }
 
 pub const COUNT: usize = Verdict::ALL.len();

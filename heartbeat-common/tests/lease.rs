@@ -53,13 +53,22 @@ impl Acceptor {
     /// An acceptor that granted `ballot` at 0.
     fn held_by(ballot: Ballot) -> Self {
         let mut acceptor = Self::default();
-        assert_eq!(acceptor.ask(Operation::Prepare, ballot), granted(ballot));
+        assert_eq!(acceptor.ask(Operation::Prepare, ballot), agreed(ballot));
         assert_eq!(acceptor.ask(Operation::Accept, ballot), granted(ballot));
         acceptor
     }
 }
 
+/// The answer that gives a lease, and says how long a one.
 fn granted(ballot: Ballot) -> Answer {
+    Answer {
+        micros: (LEASE / 1_000) as u32,
+        ..agreed(ballot)
+    }
+}
+
+/// The same to what gives none: a promise, or a release.
+fn agreed(ballot: Ballot) -> Answer {
     Answer {
         vote: Vote::Granted,
         micros: 0,
@@ -79,7 +88,7 @@ fn refused(ballot: u64, micros: u32) -> Answer {
 fn a_promise_gives_nobody_the_lease_and_an_accept_does() {
     let first = Ballot::new(1, A);
     let mut acceptor = Acceptor::default();
-    assert_eq!(acceptor.ask(Operation::Prepare, first), granted(first));
+    assert_eq!(acceptor.ask(Operation::Prepare, first), agreed(first));
     assert_eq!(acceptor.owner(), None);
     assert_eq!(acceptor.ask(Operation::Accept, first), granted(first));
     assert_eq!(acceptor.owner(), Some(A));
@@ -100,7 +109,7 @@ fn a_candidate_hears_how_long_the_owner_still_has_and_gets_the_lease_then() {
     }
     assert_eq!(acceptor.slot, held, "a refusal leaves no trace");
     acceptor.now = LEASE;
-    assert_eq!(acceptor.ask(Operation::Prepare, new), granted(new));
+    assert_eq!(acceptor.ask(Operation::Prepare, new), agreed(new));
     assert_eq!(acceptor.ask(Operation::Accept, new), granted(new));
     assert_eq!(acceptor.owner(), Some(B));
     assert_eq!(
@@ -127,8 +136,8 @@ fn renewals_keep_the_lease_and_those_that_come_late_do_not_shorten_it() {
 fn a_promise_to_one_candidate_shuts_out_the_lower_ballots_of_the_others() {
     let (low, high) = (Ballot::new(4, B), Ballot::new(5, A));
     let mut acceptor = Acceptor::default();
-    assert_eq!(acceptor.ask(Operation::Prepare, low), granted(low));
-    assert_eq!(acceptor.ask(Operation::Prepare, high), granted(high));
+    assert_eq!(acceptor.ask(Operation::Prepare, low), agreed(low));
+    assert_eq!(acceptor.ask(Operation::Prepare, high), agreed(high));
     let late = acceptor.ask(Operation::Accept, low);
     assert_eq!(late, refused(high.0, 0), "it was overtaken");
     assert_eq!(acceptor.ask(Operation::Accept, high), granted(high));
@@ -138,7 +147,7 @@ fn a_promise_to_one_candidate_shuts_out_the_lower_ballots_of_the_others() {
 fn a_node_that_restarts_takes_its_own_lease_over() {
     let (before, after) = (Ballot::new(4, A), Ballot::new(9, A));
     let mut acceptor = Acceptor::held_by(before);
-    assert_eq!(acceptor.ask(Operation::Prepare, after), granted(after));
+    assert_eq!(acceptor.ask(Operation::Prepare, after), agreed(after));
     assert_eq!(acceptor.ask(Operation::Accept, after), granted(after));
     assert_eq!(acceptor.owner(), Some(A));
     // Nothing of its earlier life moves the lease any more.
@@ -154,11 +163,11 @@ fn a_release_frees_the_group_at_once_for_the_node_that_it_names() {
     let mut acceptor = Acceptor::held_by(old);
     let release =
         |acceptor: &mut Acceptor| acceptor.ask_for(Successor::chosen(B), Operation::Release, old);
-    assert_eq!(release(&mut acceptor), granted(old));
+    assert_eq!(release(&mut acceptor), agreed(old));
     assert_eq!(acceptor.owner(), None);
     assert_eq!(acceptor.slot.successor, Successor::chosen(B).0);
     let free = acceptor.slot;
-    assert_eq!(release(&mut acceptor), granted(old), "asked again");
+    assert_eq!(release(&mut acceptor), agreed(old), "asked again");
     assert_eq!(acceptor.slot, free);
 
     let late = acceptor.ask(Operation::Renew, old);
@@ -213,7 +222,7 @@ fn nothing_overflows_at_the_ends_of_the_clock_and_of_the_ballots() {
     assert_eq!(acceptor.slot.expires, u64::MAX);
     let below = Ballot(u64::MAX - 1);
     assert_eq!(acceptor.ask(Operation::Accept, below), refused(last.0, 1));
-    assert_eq!(acceptor.ask(Operation::Release, last), granted(last));
+    assert_eq!(acceptor.ask(Operation::Release, last), agreed(last));
     assert_eq!(acceptor.owner(), None);
     assert_eq!(acceptor.slot.promised, u64::MAX);
     // There is no ballot above it to promise: its own node, and no other, may have the lease again.
@@ -226,7 +235,7 @@ fn a_ballot_of_round_0_is_as_good_as_any() {
     let lowest = Ballot::new(0, A);
     assert_eq!(lowest, Ballot(1));
     let mut acceptor = Acceptor::held_by(lowest);
-    assert_eq!(acceptor.ask(Operation::Release, lowest), granted(lowest));
+    assert_eq!(acceptor.ask(Operation::Release, lowest), agreed(lowest));
     assert_eq!(acceptor.ask(Operation::Accept, lowest), refused(2, 0));
 }
 

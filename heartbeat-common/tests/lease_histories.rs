@@ -140,7 +140,9 @@ proptest! {
                 }
                 continue;
             }
-            prop_assert_eq!((answer.ballot, answer.micros), (request.ballot.0, 0));
+            let gives = matches!(request.operation, Operation::Accept | Operation::Renew);
+            let granted = if gives { (request.lease_ns / 1_000) as u32 } else { 0 };
+            prop_assert_eq!((answer.ballot, answer.micros), (request.ballot.0, granted));
             if released {
                 continue;
             }

@@ -12,6 +12,8 @@ use etherparse::PacketBuilder;
 use heartbeat_common::{
     maps::{Key, PeerRow},
     receive::Received,
+    replay,
+    stamp::MAX_JUMP,
     verdict::Verdict,
     wire::{ClusterId, HEADER_LEN, Header, Incarnation, LinkId, NodeId, Sequence, offset},
 };
@@ -187,6 +189,18 @@ const ARRIVALS: &[Case] = &[
         b.probe(|h| (h.incarnation, h.sequence) = (Incarnation(h.incarnation.0 - 1), Sequence(9)))
     }),
     v4("a probe without a number", Verdict::ReplayedProbe, |b| b.probe(|h| h.sequence = Sequence(0))),
+    v4("the last number that there is, first", Verdict::ReplayedProbe, |b| {
+        b.probe(|h| h.sequence = Sequence(u64::MAX))
+    }),
+    v6("a number too far beyond the last", Verdict::ReplayedProbe, |b| {
+        assert_eq!(b.b.receive_at(NOW, &mut b.spec().build()).verdict, Verdict::Answered);
+        b.probe(|h| h.sequence = Sequence(2 + replay::MAX_JUMP))
+    }),
+    v4("a number after one that was too far", Verdict::Answered, |b| {
+        let mut far = b.probe(|h| h.sequence = Sequence(u64::MAX));
+        assert_eq!(b.b.receive_at(NOW, &mut far).verdict, Verdict::ReplayedProbe);
+        b.probe(|h| h.sequence = Sequence(1))
+    }),
     v4("the first probe of a new life", Verdict::Answered, |b| {
         let mut last = b.probe(|h| h.sequence = Sequence(1_000));
         assert_eq!(b.b.receive_at(NOW, &mut last).verdict, Verdict::Answered);
@@ -253,6 +267,44 @@ const DEPARTURES: &[(&str, Option<Verdict>, Arrange)] = &[
     ("the same number again", Some(Verdict::StampRefused), |b| {
         assert_eq!(b.a.stamp_at(NOW, &mut b.spec().build()), Some(Verdict::Stamped));
         b.probe(|_| {})
+    }),
+    ("the furthest number", Some(Verdict::Stamped), |b| b.probe(|h| h.sequence.0 = MAX_JUMP)),
+    ("a number beyond it", Some(Verdict::StampRefused), |b| b.probe(|h| h.sequence.0 = MAX_JUMP + 1)),
+    ("the last number that there is", Some(Verdict::StampRefused), |b| b.probe(|h| h.sequence.0 = u64::MAX)),
+    ("the next one where all are spent", Some(Verdict::StampRefused), |b| {
+        b.a.tables.rows[0].last_probe_seq = u64::MAX;
+        b.probe(|h| h.sequence.0 = 0)
+    }),
+    ("a probe by a stranger's socket", Some(Verdict::ForeignSocket), |b| {
+        b.a.tables.sender = None;
+        b.probe(|_| {})
+    }),
+    ("a probe by the socket of another link", Some(Verdict::ForeignSocket), |b| {
+        b.a.tables.sender = Some(1);
+        b.probe(|_| {})
+    }),
+    ("a probe from another port", Some(Verdict::ForeignSocket), |b| {
+        FrameSpec { source_port: b.spec().port + 1, ..b.spec() }.build()
+    }),
+    ("a stranger's reply", Some(Verdict::ForeignSocket), |b| {
+        b.a.tables.sender = None;
+        b.patched(HEARTBEAT, offset::KIND, &[2])
+    }),
+    ("a stranger's junk", Some(Verdict::ForeignSocket), |b| {
+        b.a.tables.sender = None;
+        b.patched(HEARTBEAT, 0, b"HTTP")
+    }),
+    ("a stranger's heartbeat where no agent runs", Some(Verdict::ForeignSocket), |b| {
+        (b.a.tables.sender, b.a.tables.local_mut().incarnation) = (None, 0);
+        b.probe(|h| h.incarnation.0 = 0)
+    }),
+    ("a stranger's DNS", None, |b| {
+        b.a.tables.sender = None;
+        FrameSpec { port: 53, ..b.spec() }.build()
+    }),
+    ("a stranger's heartbeat to a stranger", None, |b| {
+        b.a.tables.sender = None;
+        FrameSpec { to: Endpoint::of(9, Family::V4), ..b.spec() }.build()
     }),
     ("no agent", Some(Verdict::StampRefused), |b| {
         b.a.tables.local_mut().incarnation = 0;

@@ -60,10 +60,15 @@ fn reply(from: &mut Node, to: &mut Node, now: u64, entries: &[LeaseEntry]) -> Ve
     frame
 }
 
+/// The vote for it, which says how long the lease is that was granted.
 fn granted(entry: LeaseEntry) -> LeaseEntry {
+    let grants = matches!(
+        Operation::from_wire(entry.operation),
+        Some(Operation::Accept | Operation::Renew)
+    );
     LeaseEntry {
         vote: Vote::Granted as u8,
-        micros: 0,
+        micros: if grants { entry.micros } else { 0 },
         ..entry
     }
 }

@@ -32,6 +32,14 @@ pub struct Term {
     pub counted: Duration,
 }
 
+impl Term {
+    /// Whether a vote that says so many microseconds is for as long a lease as was asked for. An acceptor of an earlier
+    /// release says 0; others never grant so short a one.
+    fn is_met_by(self, micros: u32) -> bool {
+        micros == 0 || u128::from(micros) >= self.asked.as_micros()
+    }
+}
+
 /// What the probes are to carry about one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ask {
@@ -320,7 +328,7 @@ impl Proposer {
                 self.meet(acceptor, operation, said, vote.micros)
             }
             Vote::Granted => {
-                self.granted(acceptor, operation, said, left);
+                self.granted(acceptor, operation, vote, left);
                 if let Some(refused) = self.refused.get_mut(acceptor) {
                     *refused = false;
                 }
@@ -329,12 +337,19 @@ impl Proposer {
         }
     }
 
-    fn granted(&mut self, acceptor: usize, operation: Operation, said: Ballot, left: Boottime) {
+    fn granted(
+        &mut self,
+        acceptor: usize,
+        operation: Operation,
+        vote: &LeaseEntry,
+        left: Boottime,
+    ) {
+        let said = Ballot(vote.ballot);
         let majority = self.majority();
         let franchise = &self.franchise;
-        let counted = match self.parting {
-            Some((from, term)) if said >= from => term.counted,
-            _ => self.term.counted,
+        let term = match self.parting {
+            Some((from, term)) if said >= from => term,
+            _ => self.term,
         };
         match &mut self.phase {
             Phase::Preparing { ballot, promised }
@@ -354,16 +369,18 @@ impl Proposer {
                 }
             }
             // A lower ballot of the same claim counts too. One of an earlier claim must not: the lease
-            // may have been released since.
+            // may have been released since. Nor one for a shorter lease than is counted on: the acceptor
+            // gives it to another before that ends.
             Phase::Holding {
                 first,
                 ballot,
                 until,
                 owned,
             } if matches!(operation, Operation::Accept | Operation::Renew)
-                && (*first..=*ballot).contains(&said) =>
+                && (*first..=*ballot).contains(&said)
+                && term.is_met_by(vote.micros) =>
             {
-                let end = left.after(counted);
+                let end = left.after(term.counted);
                 if let Some(until) = until.get_mut(acceptor) {
                     *until = end.max(*until);
                 }

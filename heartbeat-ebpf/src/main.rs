@@ -81,7 +81,7 @@ pub fn guard_egress(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn stamp_probe(ctx: TcContext) -> i32 {
     let mut frame = Frame::of_skb(&ctx);
-    let mut tables = KernelTables::on(access::egress_ifindex(&ctx));
+    let mut tables = KernelTables::of_leaving(access::egress_ifindex(&ctx), ctx.skb.skb);
     let Some(verdict) = stamp(&mut frame, &mut tables) else {
         return TC_ACT_UNSPEC;
     };

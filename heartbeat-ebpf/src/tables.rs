@@ -1,17 +1,18 @@
 //! The maps, and how the per-packet functions reach them.
 
-use core::{arch::asm, mem::offset_of};
+use core::{arch::asm, mem::offset_of, ptr};
 
 use aya_ebpf::{
+    bindings::__sk_buff,
     btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
-    helpers::bpf_ktime_get_boot_ns,
+    helpers::{bpf_get_socket_cookie, bpf_ktime_get_boot_ns},
     macros::btf_map,
 };
 use heartbeat_common::{
     lease::{Answer, Slot},
     maps::{
         ARRIVAL_SLOTS, Address, Config, DeadlineEvent, Key, Link, Local, MAX_KEYS, MAX_PEERS,
-        MAX_ROWS, PeerRow, PeerSlot, VoteEvent, arrival_slot,
+        MAX_ROWS, MAX_SENDERS, PeerRow, PeerSlot, VoteEvent, arrival_slot,
     },
     receive::Tables,
     verdict::{self, Verdict},
@@ -35,6 +36,10 @@ static LOCAL: Array<Local, 1, MMAPABLE> = Array::new();
 static LINKS: HashMap<Address, Link, MAX_LINKS> = HashMap::new();
 #[btf_map(name = "allow")]
 static ALLOW: HashMap<Address, PeerSlot, MAX_ROWS> = HashMap::new();
+/// The agent's probe sockets by their cookies, each with its link. The kernel gives a cookie to no other socket until it
+/// boots again, so that of an agent that is gone means nobody.
+#[btf_map(name = "senders")]
+static SENDERS: HashMap<u64, u32, MAX_SENDERS> = HashMap::new();
 /// The loader shrinks this one and `watch` to the peers that there are.
 #[btf_map(name = "peers")]
 static PEERS: Array<PeerRow, MAX_ROWS, MMAPABLE> = Array::new();
@@ -51,12 +56,26 @@ const _: () = assert!(MAX_ROWS >= MAX_PEERS);
 /// The maps as seen from one packet.
 pub(crate) struct KernelTables {
     ifindex: u32,
+    /// Null if the packet arrives.
+    leaving: *mut __sk_buff,
 }
 
 impl KernelTables {
     #[inline(always)]
     pub(crate) fn on(ifindex: u32) -> Self {
-        Self { ifindex }
+        Self {
+            ifindex,
+            leaving: ptr::null_mut(),
+        }
+    }
+
+    /// For a packet that leaves by this interface.
+    #[inline(always)]
+    pub(crate) fn of_leaving(ifindex: u32, skb: *mut __sk_buff) -> Self {
+        Self {
+            ifindex,
+            leaving: skb,
+        }
     }
 }
 
@@ -96,6 +115,21 @@ impl Tables for KernelTables {
     fn peer(&self, address: &Address) -> Option<&PeerSlot> {
         // SAFETY: as for `link`.
         unsafe { ALLOW.get(address) }
+    }
+
+    #[inline(always)]
+    fn sender(&self) -> Option<u32> {
+        if self.leaving.is_null() {
+            return None;
+        }
+        // SAFETY: the context is valid for the program's run. The helper gives 0 for a packet without a socket, as one is
+        // that this host forwards or bridges.
+        let cookie = unsafe { bpf_get_socket_cookie(self.leaving.cast()) };
+        if cookie == 0 {
+            return None;
+        }
+        // SAFETY: as for `link`.
+        unsafe { SENDERS.get(cookie).copied() }
     }
 
     #[inline(always)]

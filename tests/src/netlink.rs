@@ -17,6 +17,8 @@ use nix::{
 // From the kernel's include/uapi/linux: veth.h, if_link.h, if_bridge.h. Not in libc.
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_VLAN_ID: u16 = 1;
+const IFLA_MACVLAN_MODE: u16 = 1;
+const MACVLAN_MODE_BRIDGE: u32 = 4;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
@@ -145,6 +147,24 @@ impl Socket {
             m.text(libc::IFLA_INFO_KIND, "vlan")
                 .nest(libc::IFLA_INFO_DATA, |m| {
                     m.attribute(IFLA_VLAN_ID, &id.to_ne_bytes())
+                })
+        }))
+    }
+
+    /// Adds a macvlan interface on top of another, in the namespace `ns`.
+    pub(crate) fn add_macvlan(
+        &mut self,
+        name: &str,
+        parent: u32,
+        ns: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let message = create(name)
+            .attribute(libc::IFLA_LINK, &parent.to_ne_bytes())
+            .attribute(libc::IFLA_NET_NS_FD, &ns.as_raw_fd().to_ne_bytes());
+        self.ask(message.nest(libc::IFLA_LINKINFO, |m| {
+            m.text(libc::IFLA_INFO_KIND, "macvlan")
+                .nest(libc::IFLA_INFO_DATA, |m| {
+                    m.attribute(IFLA_MACVLAN_MODE, &MACVLAN_MODE_BRIDGE.to_ne_bytes())
                 })
         }))
     }

@@ -90,6 +90,20 @@ impl Namespace {
         self.set_up(name, true)
     }
 
+    /// Gives `container` a macvlan interface on top of `parent`, which is here, and sets it up.
+    pub fn add_macvlan(&self, parent: &str, container: &Self, name: &str) -> Result<()> {
+        let index = self.index(parent)?;
+        self.route()
+            .add_macvlan(name, index, container.fd())
+            .with_context(|| {
+                format!(
+                    "cannot add a macvlan interface to {parent} of {}",
+                    self.name
+                )
+            })?;
+        container.set_up(name, true)
+    }
+
     /// Takes `card` out of the namespace that the caller is in, and calls it `name` here. It goes back when this
     /// namespace ends.
     pub fn take(&self, card: &str, name: &str) -> Result<()> {

@@ -24,7 +24,11 @@ const CAMPAIGN: Campaign = Campaign {
 
 /// Verdicts that `program` can reach.
 fn reachable(program: Program) -> Vec<Option<Verdict>> {
-    let on_egress = [Verdict::Stamped, Verdict::StampRefused];
+    let on_egress = [
+        Verdict::Stamped,
+        Verdict::StampRefused,
+        Verdict::ForeignSocket,
+    ];
     match program {
         Program::Receive => Verdict::ALL
             .into_iter()
@@ -146,6 +150,10 @@ impl Tables for Wrong<'_, World> {
 
     fn peer(&self, address: &Address) -> Option<&PeerSlot> {
         self.right.peer(address)
+    }
+
+    fn sender(&self) -> Option<u32> {
+        self.right.sender()
     }
 
     fn row(&mut self, row: u32) -> Option<&mut PeerRow> {

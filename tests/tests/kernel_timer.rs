@@ -21,7 +21,8 @@ use heartbeat_tests::{
 
 const TIMEOUT: Duration = Duration::from_millis(20);
 const TIMEOUT_NS: u64 = TIMEOUT.as_nanos() as u64;
-/// How late a timer may be on a busy machine. How late it is on an idle one is the bench's business.
+/// How late a timer may be on a busy machine. How late it is on an idle one is the bench's business, and how late a timer
+/// is that waits for too long is that of [`an_event_comes_at_the_deadline_of_the_last_reply_and_not_of_the_next_look`].
 const LATENESS_NS: u64 = 100_000_000;
 /// How long an event is waited for that must come.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,10 +31,15 @@ const LINK: u8 = 0;
 
 /// A kernel that has sent so many probes that any reply is one to a probe of ours.
 fn kernel(test: &str) -> Result<Option<(Kernel, World)>> {
+    kernel_with(test, TIMEOUT)
+}
+
+/// The same with another timeout.
+fn kernel_with(test: &str, timeout: Duration) -> Result<Option<(Kernel, World)>> {
     let Some(mut kernel) = kernel::open(test)? else {
         return Ok(None);
     };
-    let mut world = World::new(TIMEOUT_NS);
+    let mut world = World::new(timeout.as_nanos() as u64);
     for row in &mut world.rows {
         row.last_probe_seq = u64::MAX;
     }
@@ -160,6 +166,36 @@ fn replies_push_the_deadline() -> Result<()> {
         heard.last().copied()
     );
     assert_eq!(kernel.row(0)?.deadlines, events.len() as u64);
+    Ok(())
+}
+
+/// The timer that the first reply armed finds the others when it looks, and must wait for what is left of the timeout: were
+/// that a whole one, the event would come almost a timeout too late.
+#[test]
+fn an_event_comes_at_the_deadline_of_the_last_reply_and_not_of_the_next_look() -> Result<()> {
+    const TEST: &str = "an_event_comes_at_the_deadline_of_the_last_reply_and_not_of_the_next_look";
+    /// Several times as long as the lateness that is forgiven.
+    const LONG: Duration = Duration::from_millis(500);
+    let Some((mut kernel, world)) = kernel_with(TEST, LONG)? else {
+        return Ok(());
+    };
+    let first = hear(&mut kernel, &world, (PEER, LINK), 1)?;
+    let mut last = first;
+    for sequence in 2..=6 {
+        thread::sleep(Duration::from_millis(4));
+        last = hear(&mut kernel, &world, (PEER, LINK), sequence)?;
+    }
+    let deadline = last + LONG.as_nanos() as u64;
+    let event = kernel
+        .wait_event(PATIENCE)?
+        .context("no deadline event came")?;
+    // Had the test been held up for a timeout, an earlier silence would have been one.
+    assert_eq!(kernel.row(0)?.deadlines, 1, "from {first} to {last}");
+    assert_eq!((event.last_reply_at, event.deadline_at), (last, deadline));
+    let late = event.fired_at.checked_sub(deadline);
+    let late = late.context("fired before the deadline")?;
+    println!("fired {late} ns after the deadline");
+    assert!(late < LATENESS_NS, "fired {late} ns after the deadline");
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use heartbeat_common::{
     exits::{ExitEvent, MAX_WATCHED, WatchedProcess},
     maps::{
         ARRIVAL_SLOTS, Address, Config, DeadlineEvent, GUARD_ROWS, GuardRow, Key, LeaseRow, Link,
-        Local, MAX_GROUPS, MAX_KEYS, MAX_ROWS, MAX_VIPS, PeerRow, PeerSlot, VoteEvent,
+        Local, MAX_GROUPS, MAX_KEYS, MAX_ROWS, MAX_SENDERS, MAX_VIPS, PeerRow, PeerSlot, VoteEvent,
     },
     verdict,
     wire::MAX_LINKS,
@@ -120,6 +120,7 @@ fn holds_the_maps_with_the_layouts_of_the_contract() {
         MAX_ROWS,
         0,
     );
+    expect("senders", hash, size_of::<u64>(), 4, MAX_SENDERS, 0);
     expect("peers", array, 4, size_of::<PeerRow>(), MAX_ROWS, MMAPABLE);
     expect(
         "guard",
@@ -168,6 +169,24 @@ fn holds_the_maps_with_the_layouts_of_the_contract() {
         0,
     );
     expect("exits", BPF_MAP_TYPE_RINGBUF, 0, 0, 64 * 1024, 0);
+}
+
+#[test]
+fn the_responder_locks_the_slot_that_it_votes_by() {
+    let Some(object) = object("the_responder_locks_the_slot_that_it_votes_by") else {
+        return;
+    };
+    // `enum bpf_func_id`, include/uapi/linux/bpf.h: `bpf_spin_lock` and `bpf_spin_unlock`.
+    const HELPERS: [i32; 2] = [93, 94];
+    /// A call of a helper: `BPF_JMP | BPF_CALL`.
+    const CALL: u8 = 0x85;
+    let key = object.programs["responder"].function_key();
+    let instructions = &object.functions[&key].instructions;
+    let calls = |helper: i32| {
+        let mut calls = instructions.iter();
+        calls.any(|call| call.code == CALL && call.src_reg() == 0 && call.imm == helper)
+    };
+    assert_eq!(HELPERS.map(calls), [true, true]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use heartbeat_tests::{
     skip::rig_runs,
     sys::boottime,
     wait::observe,
+    wait_until,
 };
 use heartbeat_user::control::protocol::{Status, Vip, What};
 
@@ -55,6 +56,12 @@ fn a_service_moves_from_any_node_to_any_node_and_stays_there() -> Result<()> {
                 &done,
                 &[&format!("service moved from {from} to {to} in * us")],
             )?;
+            let order = format!(r#"asks: {{"command":"move","group":"service","node":"{to}"}}"#);
+            wait_until(SOON, "the log says who asked", || {
+                let log = cluster.node(asked)?.logged()?;
+                let mut lines = log.lines().filter(|line| line.contains("uid 0 (process "));
+                Ok(lines.any(|line| line.ends_with(&order)))
+            })?;
             wait_served(&trial.client, to, SOON)?;
             wait_holder(cluster, Some(to))?;
             let gap = trial.within_a_lease(cluster, at)?;

@@ -51,6 +51,8 @@ pub(crate) struct UserTables {
     pub(crate) clock: Clock,
     /// The interface that the next packet comes in by, or leaves by.
     pub(crate) ifindex: u32,
+    /// The link of the agent's socket that the next packet leaves by; `None` if it is nobody's.
+    pub(crate) sender: Option<u32>,
     pub(crate) config: Option<Config>,
     pub(crate) local: Option<Local>,
     pub(crate) keys: [Key; MAX_KEYS],
@@ -69,6 +71,7 @@ impl UserTables {
         let mut tables = Self {
             clock: Clock::default(),
             ifindex: me.ifindex,
+            sender: Some(me.link.0.into()),
             config: Some(Config {
                 layout_version: LAYOUT_VERSION,
                 cluster,
@@ -160,6 +163,10 @@ impl Tables for UserTables {
 
     fn peer(&self, address: &Address) -> Option<&PeerSlot> {
         self.allow.get(address)
+    }
+
+    fn sender(&self) -> Option<u32> {
+        self.sender
     }
 
     fn row(&mut self, row: u32) -> Option<&mut PeerRow> {

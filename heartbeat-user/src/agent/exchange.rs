@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use heartbeat_common::{time::Boottime, wire::NodeId};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -12,7 +12,7 @@ use crate::{
     config::{Config, key::Keys},
     control::protocol::{Report, Request, Response},
     dataplane::PeerRows,
-    peering,
+    logging, peering,
 };
 
 /// How long to wait before a peer that could not be asked is asked again.
@@ -148,10 +148,14 @@ fn turns(peers: &[Peer], first: usize, has_news: impl Fn(usize) -> bool) -> Vec<
 async fn fetch(config: &Config, keys: &Keys, node: NodeId) -> Result<Box<Report>> {
     let request = serde_json::to_vec(&Request::Report)?;
     let answer = peering::ask(config, keys, node, &request, PATIENCE).await?;
-    let answer = serde_json::from_slice(&answer).context("its answer is not understood")?;
+    // Either error quotes the peer.
+    let answer = serde_json::from_slice(&answer).map_err(|error| {
+        let error = logging::one_line(error.to_string().as_bytes());
+        anyhow!("its answer is not understood: {error}")
+    })?;
     match answer {
         Response::Report(report) => Ok(report),
-        Response::Error { message } => bail!(message),
+        Response::Error { message } => bail!(logging::one_line(message.as_bytes())),
         _ => bail!("it answered something else"),
     }
 }

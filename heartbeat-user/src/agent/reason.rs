@@ -11,6 +11,7 @@ use anyhow::{Result, anyhow, bail};
 use aya_log::EbpfLogger;
 use heartbeat_common::{
     time::Boottime,
+    verdict::Verdict,
     wire::{Incarnation, NodeId},
 };
 use heartbeat_core::{
@@ -39,6 +40,7 @@ use super::{
     parting::{self, Departure},
     ping,
     refusals::Refusals,
+    strangers::Strangers,
     supervisor::Supervisor,
     view::{self, Shared, View},
 };
@@ -60,6 +62,7 @@ use crate::{
         Meter, Reading,
         late::{self, Host},
     },
+    logging,
     net::LinkWatch,
     peering::{self, PeerAsked},
     pulse::{Directive, Directives, GroupStats, Identity},
@@ -92,6 +95,7 @@ pub(super) struct Reason<'a> {
     hooked: HashMap<NodeId, PeerState>,
     pub(super) exchange: Exchange,
     pub(super) refusals: Refusals,
+    strangers: Strangers,
     complaints: Complaints<Shortage>,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
@@ -236,6 +240,7 @@ impl<'a> Reason<'a> {
             hooked: HashMap::new(),
             exchange,
             refusals,
+            strangers: Strangers::default(),
             complaints: Complaints::default(),
             fetched,
             applied,
@@ -433,6 +438,9 @@ impl<'a> Reason<'a> {
         for refused in self.refusals.look(&self.config, now) {
             self.note(now, refused);
         }
+        let dataplane = &self.dataplane;
+        self.strangers
+            .look(now, || dataplane.count(Verdict::ForeignSocket));
         self.tell_supervisor(now);
     }
 
@@ -605,7 +613,14 @@ impl<'a> Reason<'a> {
             }),
             Report::SendFailed { at, errors, error } => {
                 self.complaints.warn(Shortage::Sending, || {
-                    let why = error.map_or("no reason given".to_owned(), |error| error.to_string());
+                    let why = match error {
+                        None => "no reason given".to_owned(),
+                        Some(nix::Error::EOVERFLOW) => {
+                            "the sequence numbers of a link to a peer are spent; restart the agent, which counts anew"
+                                .to_owned()
+                        }
+                        Some(error) => error.to_string(),
+                    };
                     format!("at {at}: {errors} probes could not be sent: {why}")
                 });
             }
@@ -780,7 +795,7 @@ impl<'a> Reason<'a> {
         }
         let name = self.config.node(from).map_or("?", |node| &node.name);
         let operator = Arc::clone(&self.operator);
-        log::info!("node {name} asks: {}", String::from_utf8_lossy(&payload));
+        log::info!("node {name} asks: {}", logging::one_line(&payload));
         tokio::spawn(async move {
             let response = match request {
                 Ok(request) => operator.carry_out(request, Origin::Peer).await,

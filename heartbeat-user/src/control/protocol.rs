@@ -74,6 +74,16 @@ pub enum Request {
     Report,
 }
 
+impl Request {
+    /// Whether it only asks, and changes nothing.
+    pub fn is_question(&self) -> bool {
+        matches!(
+            self,
+            Self::Status | Self::Events { .. } | Self::Ping { .. } | Self::Report
+        )
+    }
+}
+
 /// What the agent answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]

@@ -8,13 +8,13 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream},
+    net::{UnixListener, UnixStream, unix::UCred},
     sync::{mpsc, oneshot},
     task::AbortHandle,
 };
 
 use super::protocol::{Request, Response};
-use crate::complaints::Complaints;
+use crate::{complaints::Complaints, logging};
 
 /// No request is longer.
 const MAX_REQUEST: u64 = 64 * 1024;
@@ -79,6 +79,7 @@ pub async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
 
 /// One line in, one line out, until the client is done.
 async fn serve_client(stream: UnixStream, asked: &mpsc::Sender<Asked>) -> Result<()> {
+    let caller = stream.peer_cred()?;
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader.take(MAX_REQUEST));
     let mut line = String::new();
@@ -89,8 +90,17 @@ async fn serve_client(stream: UnixStream, asked: &mpsc::Sender<Asked>) -> Result
         if read == 0 {
             return Ok(());
         }
-        let response = match serde_json::from_str(&line) {
-            Ok(request) => ask(request, asked).await,
+        let response = match serde_json::from_str::<Request>(&line) {
+            Ok(request) => {
+                if !request.is_question() {
+                    log::info!(
+                        "{} asks: {}",
+                        name(caller),
+                        logging::one_line(line.trim_end().as_bytes())
+                    );
+                }
+                ask(request, asked).await
+            }
             Err(error) => Response::Error {
                 message: format!("not a request: {error}"),
             },
@@ -98,6 +108,15 @@ async fn serve_client(stream: UnixStream, asked: &mpsc::Sender<Asked>) -> Result
         let mut answer = serde_json::to_string(&response)?;
         answer.push('\n');
         writer.write_all(answer.as_bytes()).await?;
+    }
+}
+
+/// A caller as the log names it: who, and which process of theirs.
+fn name(caller: UCred) -> String {
+    let uid = caller.uid();
+    match caller.pid() {
+        Some(pid) => format!("uid {uid} (process {pid})"),
+        None => format!("uid {uid}"),
     }
 }
 

@@ -12,7 +12,7 @@ use heartbeat_common::{
     wire::{Electorate, GroupId},
 };
 
-use super::{Heritage, Setup, SetupGuard, places};
+use super::{Heritage, Setup, SetupGuard, places, senders};
 use crate::{clock, config::key};
 
 /// Returns when the acceptor begins to vote. `indices` are those of the links' interfaces, `guarded` those of the guards';
@@ -26,6 +26,7 @@ pub(super) fn fill(
     indices: &[Option<u32>],
     guarded: &[Option<u32>],
 ) -> Result<Boottime> {
+    senders::forget(ebpf)?;
     rekey(ebpf, &setup.keys)?;
     let mut links: HashMap<_, Address, maps::Link> = map(ebpf, "links")?.try_into()?;
     for (link, index) in setup.links.iter().zip(indices) {

@@ -10,13 +10,13 @@ use aya::maps::{HashMap, Map, MapData, PerCpuArray};
 use heartbeat_common::maps::{self, Address, arrival_slot};
 
 use super::{
-    Attached, Attachment, Dataplane, GuardView, Pins, SetupGuard, SetupLink,
+    Attached, Attachment, Dataplane, GuardView, Pins, Senders, SetupGuard, SetupLink,
     attach::{unpin_strangers, xdp_pin},
     interface,
     programs::Programs,
     xdp::{self, Wanted},
 };
-use crate::config::XdpMode;
+use crate::{config::XdpMode, net::ProbeSocket};
 
 /// The pinned programs and maps.
 pub struct Hands {
@@ -28,6 +28,7 @@ pub struct Hands {
     programs: Programs,
     link_map: HashMap<MapData, Address, maps::Link>,
     arrivals: PerCpuArray<MapData, u64>,
+    senders: Senders,
 }
 
 impl fmt::Debug for Hands {
@@ -50,6 +51,7 @@ impl Hands {
             programs: Programs::open(&pins)?,
             link_map: Map::HashMap(pins.map("links")?).try_into()?,
             arrivals: Map::PerCpuArray(pins.map("arrivals")?).try_into()?,
+            senders: dataplane.senders()?,
             pins,
         })
     }
@@ -112,6 +114,16 @@ impl Hands {
             }
         }
         Ok(attachment)
+    }
+
+    /// Opens a socket for the probes of the link with this index, on the interface with this one, of which the kernel
+    /// signs what it sends.
+    pub fn open_socket(&mut self, link: usize, port: u16, ifindex: u32) -> Result<ProbeSocket> {
+        let SetupLink { id, address, .. } =
+            self.links.get(link).context("there is no such link")?;
+        let socket = ProbeSocket::open(*address, port, ifindex)?;
+        self.senders.register(*id, &socket)?;
+        Ok(socket)
     }
 
     /// How the XDP program is attached there, as the pins say.

@@ -28,12 +28,13 @@ pub fn guarded(pins: &Pins) -> Vec<GuardRow> {
 /// The maps that outlive the programs that they were made for.
 pub(super) const KEPT: [&str; 3] = ["leases", "guard", "vips"];
 /// Those that are kept with their programs.
-pub(super) const BOUND: [&str; 12] = [
+pub(super) const BOUND: [&str; 13] = [
     "config",
     "keys",
     "local",
     "links",
     "allow",
+    "senders",
     "peers",
     "watch",
     "counters",

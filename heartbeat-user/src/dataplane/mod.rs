@@ -21,6 +21,7 @@ pub mod pins;
 mod places;
 mod present;
 mod programs;
+mod senders;
 mod setup;
 mod view;
 mod xdp;
@@ -44,6 +45,7 @@ pub use acceptor::{LeaseSlots, OwnVote};
 pub use exits::{Exit, ExitProgram, ProcessExits, WatchError};
 pub use hands::Hands;
 pub use pins::{Claim, Pins};
+pub use senders::Senders;
 pub use setup::{Setup, SetupGuard, SetupLink};
 pub use view::{GuardView, LocalView, PeerRows};
 pub use xdp::{Attached, Attachment};
@@ -376,6 +378,11 @@ impl Dataplane {
         OwnVote::open(&self.pins, &self.setup, key, incarnation, nonce)
     }
 
+    /// Which sockets the kernel signs probes of: none yet.
+    pub fn senders(&self) -> Result<Senders> {
+        Senders::open(&self.pins)
+    }
+
     /// The deadline events. Can be taken once.
     pub fn take_events(&mut self) -> Result<RingBuf<MapData>> {
         self.take_ring("events")
@@ -407,8 +414,13 @@ impl Dataplane {
     pub fn counters(&self) -> Result<BTreeMap<&'static str, u64>> {
         let verdicts = Verdict::ALL.iter();
         verdicts
-            .map(|verdict| Ok((verdict.name(), self.counter(*verdict as u32)?)))
+            .map(|verdict| Ok((verdict.name(), self.count(*verdict)?)))
             .collect()
+    }
+
+    /// Packets that met `verdict`, over all CPUs.
+    pub fn count(&self, verdict: Verdict) -> Result<u64> {
+        self.counter(verdict as u32)
     }
 
     /// Answers of peers whose votes found no room on their way to the agent.

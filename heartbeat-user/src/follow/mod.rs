@@ -22,7 +22,7 @@ use crate::{
     conductor::Order,
     config::Config,
     dataplane::{Attachment, Dataplane, GuardView, Hands, SetupGuard},
-    net::{Netlink, ProbeSocket},
+    net::Netlink,
     pulse::{Directive, Directives},
 };
 use port::Port;
@@ -249,8 +249,8 @@ impl<R: FnMut(News)> Body<R> {
 
     /// Gives a link a socket on the interface that it is on now.
     fn bind(&mut self, link: usize) {
-        let plan = &self.hands.links()[link];
-        let Some(port) = self.ports.iter_mut().find(|port| port.is(&plan.interface)) else {
+        let interface = &self.hands.links()[link].interface;
+        let Some(port) = self.ports.iter_mut().find(|port| port.is(interface)) else {
             return;
         };
         let Some(index) = port
@@ -259,7 +259,7 @@ impl<R: FnMut(News)> Body<R> {
         else {
             return;
         };
-        match ProbeSocket::open(plan.address, self.port_number, index) {
+        match self.hands.open_socket(link, self.port_number, index) {
             Ok(socket) => {
                 self.bound[link] = Some(index);
                 self.ends

@@ -4,6 +4,7 @@
 //! of that: it would stand still, and give up what it serves, for the sake of a line. Lines that cannot be
 //! written are lost, and counted where the next one can.
 
+mod foreign;
 mod queue;
 mod stream;
 
@@ -18,6 +19,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::errno::Errno;
 
 use crate::clock;
+pub use foreign::one_line;
 use queue::Queue;
 use stream::Stream;
 

@@ -73,7 +73,6 @@ pub async fn ask(
     }
     let patience = patience.min(MAX_PATIENCE);
     let until = Instant::now() + patience;
-    let client = Hello::fresh().map_err(AskError::Random)?;
     let mut attempts = Vec::new();
     let links = config.local_links().zip(&node.addresses);
     for (left, (link, address)) in (1..=config.links.len() as u32).rev().zip(links) {
@@ -83,6 +82,7 @@ pub async fn ask(
             (until.saturating_duration_since(Instant::now()) / (2 * left)).min(LINK_PATIENCE);
         match greet(&link, address, share).await {
             Ok((stream, server)) => {
+                let client = Hello::fresh().map_err(AskError::Random)?;
                 let asking = Asking {
                     config,
                     keys: ChannelKeys::derive(keys),

@@ -159,7 +159,7 @@ impl Pulse {
             }
         }
         cluster.set_load(UNKNOWN_LOAD);
-        let (sender, bound) = Sender::open(config, incarnation, nonce)?;
+        let (sender, bound) = Sender::open(config, incarnation, nonce, &mut dataplane.senders()?)?;
         let local = dataplane.local()?;
         local.introduce(
             incarnation,

@@ -19,6 +19,7 @@ use nix::errno::Errno;
 
 use crate::{
     config::{Config, LocalLink},
+    dataplane::Senders,
     net::{Netlink, ProbeBatch, ProbeSocket},
 };
 
@@ -78,20 +79,22 @@ pub(super) struct Sent {
 }
 
 impl Sender {
-    /// Opens the sockets and prepares all probes but for their sequence and their lease entries. Returns
-    /// also the index of the interface that each socket is bound to.
+    /// Opens the sockets, registers them with `senders` and prepares all probes but for their sequence and their lease
+    /// entries. Returns also the index of the interface that each socket is bound to.
     ///
     /// A link whose socket cannot be opened is left without one, unless all are.
     pub(super) fn open(
         config: &Config,
         incarnation: Incarnation,
         nonce: u64,
+        senders: &mut Senders,
     ) -> Result<(Self, Vec<Option<u32>>)> {
         let mut netlink = Netlink::open()?;
         let mut open = |link: LocalLink<'_>| {
             let index = netlink.interface(link.interface)?.index;
             let socket = ProbeSocket::open(link.address, config.port, index)
                 .with_context(|| format!("could not open the socket of link {}", link.id.0))?;
+            senders.register(link.id, &socket)?;
             anyhow::Ok((index, socket))
         };
         let opened: Vec<Result<_>> = config.local_links().map(&mut open).collect();
@@ -161,9 +164,13 @@ impl LinkSender {
         batch.set_len(wire::len(entries.len()));
         batch.put_last(|message| is_successor(peers[message], entries));
         for (message, row) in numbers.iter().enumerate() {
-            let PeerRow { last_probe_seq, .. } = rows.row(*row);
+            let sequence = next(&rows.row(*row)).unwrap_or_else(|| {
+                sent.errors += 1;
+                sent.first_error.get_or_insert(Errno::EOVERFLOW);
+                Sequence::default()
+            });
             let payload = batch.payload_mut(message);
-            payload[offset::SEQUENCE..][..8].copy_from_slice(&(last_probe_seq + 1).to_be_bytes());
+            payload[offset::SEQUENCE..][..8].copy_from_slice(&sequence.0.to_be_bytes());
             payload[offset::LEASE_COUNT] = entries.len() as u8;
             let places = payload[offset::LEASES..].chunks_exact_mut(LEASE_LEN);
             for (place, entry) in places.zip(entries) {
@@ -185,6 +192,12 @@ fn is_successor(node: NodeId, entries: &[LeaseEntry]) -> bool {
         .iter()
         .filter(|entry| entry.operation == Operation::Release as u8);
     released.any(|entry| Successor(entry.micros).node() == node)
+}
+
+/// The sequence of the next probe by this row. `None` if all are spent; a probe with the one in its place, 0, does
+/// not leave.
+fn next(row: &PeerRow) -> Option<Sequence> {
+    row.last_probe_seq.checked_add(1).map(Sequence)
 }
 
 fn header(
@@ -210,5 +223,23 @@ fn header(
         t2: Default::default(),
         t3: Default::default(),
         responder_incarnation: Incarnation::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_that_is_spent_is_told_and_not_begun_again() {
+        let next = |last_probe_seq| {
+            next(&PeerRow {
+                last_probe_seq,
+                ..PeerRow::default()
+            })
+        };
+        assert_eq!(next(0), Some(Sequence(1)));
+        assert_eq!(next(u64::MAX - 1), Some(Sequence(u64::MAX)));
+        assert_eq!(next(u64::MAX), None);
     }
 }

@@ -51,6 +51,7 @@ impl Prober {
         let socket = pair
             .near
             .enter(|| ProbeSocket::open(NEAR_ADDRESS, PORT, index))?;
+        plane.senders()?.register(LINK, &socket)?;
         let header = header(Kind::Probe, NEAR, FAR, incarnation, nonce);
         let batch = |count| {
             let destinations = vec![SocketAddr::new(FAR_ADDRESS, PORT); count];

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Array, HashMap, Map, MapData};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use heartbeat_common::{
     lease::Slot,
-    maps::{Address, GuardRow, LeaseRow},
+    maps::{Address, GuardRow, LeaseRow, Local, PeerRow},
+    verdict::Verdict,
 };
 
 use crate::node::Node;
@@ -40,4 +41,29 @@ pub fn slots(node: &Node) -> Result<BTreeMap<u32, Slot>> {
 fn open(node: &Node, map: &str) -> Result<MapData> {
     let path = node.pins.path().join(map);
     MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// How many packets the programs judged so.
+pub fn counter(node: &Node, verdict: Verdict) -> Result<u64> {
+    let counters: PerCpuArray<MapData, u64> =
+        Map::PerCpuArray(open(node, "counters")?).try_into()?;
+    Ok(counters.get(&(verdict as u32), 0)?.iter().sum())
+}
+
+/// What the agent of `node` said of itself last.
+pub fn local(node: &Node) -> Result<Local> {
+    let local: Array<MapData, Local> = Map::Array(open(node, "local")?).try_into()?;
+    Ok(local.get(&0, 0)?)
+}
+
+/// What it knows of one peer on one link.
+pub fn peer_row(node: &Node, row: u32) -> Result<PeerRow> {
+    let rows: Array<MapData, PeerRow> = Map::Array(open(node, "peers")?).try_into()?;
+    Ok(rows.get(&row, 0)?)
+}
+
+/// The sockets of which it signs what they send: their cookies, each with its link.
+pub fn senders(node: &Node) -> Result<BTreeMap<u64, u32>> {
+    let senders: HashMap<MapData, u64, u32> = Map::HashMap(open(node, "senders")?).try_into()?;
+    Ok(senders.iter().collect::<Result<_, _>>()?)
 }

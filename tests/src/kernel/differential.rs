@@ -230,6 +230,7 @@ fn episode(
             kernel.install(&world)?;
         }
         let spec = generate::frame(&mut rng, program, &mut world, boottime().as_nanos());
+        kernel.send_by(world.sender);
         let mut frame = spec.frame()?;
         mutate::mutate(&mut rng, &world, &spec, &mut frame);
         if frame.len() < shortest(program, &frame) {

@@ -4,7 +4,9 @@
 use heartbeat_common::{
     lease::{Ballot, Slot},
     maps::{Key, PeerRow},
+    replay,
     siphash::SipKey,
+    stamp,
     time::Boottime,
     wire::{
         Electorate, GroupId, Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES, NodeId, Sequence,
@@ -165,7 +167,10 @@ pub fn frame(rng: &mut Rng, program: Program, world: &mut World, now: u64) -> Fr
     let row_number = world.allow[&key_of(node, link)].row as usize;
     let row = world.rows.get(row_number).copied().unwrap_or_default();
     let mut spec = match program {
-        Program::Stamp => departing(rng, world, (node, link), &row),
+        Program::Stamp => {
+            world.sender = sender(rng, link);
+            departing(rng, world, (node, link), &row)
+        }
         Program::Receive if rng.one_in(2) => probe(rng, (node, link), &row),
         Program::Receive => reply(rng, world, (node, link), &row, now),
     };
@@ -238,10 +243,22 @@ fn reply(
     })
 }
 
+/// Usually the socket of the frame's link.
+fn sender(rng: &mut Rng, link: u8) -> Option<u32> {
+    match rng.below(16) {
+        0 => None,
+        1 => Some(u32::from(link) ^ 1),
+        _ => Some(link.into()),
+    }
+}
+
 fn departing(rng: &mut Rng, world: &World, (node, link): (u16, u8), row: &PeerRow) -> FrameSpec {
     let sequence = next(rng, row.last_probe_seq);
     FrameSpec::departing(world, node, link, sequence).with(|spec| {
         stranger(rng, spec);
+        if rng.one_in(32) {
+            spec.source_port = rng.bits() as u16;
+        }
         if rng.one_in(16) {
             spec.header.kind = Kind::Reply;
         }
@@ -257,13 +274,15 @@ fn stranger(rng: &mut Rng, spec: &mut FrameSpec) {
     }
 }
 
-/// Usually a later sequence than `newest`, else one around the edges of the replay window.
+/// Usually a later sequence than `newest`, else one around the edges of the replay window or of the furthest jump.
 fn next(rng: &mut Rng, newest: u64) -> u64 {
-    match rng.below(8) {
+    let jump = rng.pick(&[stamp::MAX_JUMP, replay::MAX_JUMP]);
+    match rng.below(9) {
         0 => rng.around(newest),
         1 => newest.wrapping_sub(rng.below(70)),
         2 => newest.wrapping_add(rng.below(70)),
         3 => Sequence::default().0,
+        4 => newest.wrapping_add(jump + rng.below(2)),
         _ => newest.wrapping_add(1),
     }
 }

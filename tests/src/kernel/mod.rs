@@ -16,6 +16,7 @@ pub mod mutate;
 mod counters;
 mod programs;
 mod rng;
+mod senders;
 mod world;
 
 use std::{
@@ -27,8 +28,9 @@ use std::{
 use anyhow::Result;
 use nix::unistd::Uid;
 
-pub use programs::{Kernel, Run, Sizes};
+pub use programs::{Kernel, Responder, Run, Sizes};
 pub use rng::Rng;
+pub use senders::cookie_of;
 pub use world::{IFINDEX, MAX_LEASE, OTHER_IFINDEX, OWN_ROW, Program, ROWS, World};
 
 /// The variable that says where the BPF object is.

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions, TestRunResult,
     maps::{Array, HashMap, Map, MapData, RingBuf},
-    programs::{ProgramError, SchedClassifier, Xdp},
+    programs::{SchedClassifier, Xdp},
 };
 use heartbeat_common::{
     lease::Slot,
@@ -28,6 +28,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{
     counters::Counters,
+    senders::Senders,
     world::{Program, ROWS, World},
 };
 
@@ -62,6 +63,7 @@ pub struct Kernel {
     local_fd: OwnedFd,
     links: HashMap<MapData, Address, Link>,
     allow: HashMap<MapData, Address, PeerSlot>,
+    senders: Senders,
     peers: Array<MapData, PeerRow>,
     leases: HashMap<MapData, u32, LeaseRow>,
     votes: RingBuf<MapData>,
@@ -90,12 +92,30 @@ pub struct Run {
     pub frame: Vec<u8>,
 }
 
+/// The responder alone, which several threads may run at once. Nobody tells then whose frame a counter counted.
+#[derive(Debug)]
+pub struct Responder<'a>(&'a Xdp);
+
+impl Responder<'_> {
+    /// What the program makes of `frame`, as if it came in by [`super::IFINDEX`]; the same if it is not answered.
+    pub fn run(&self, frame: &[u8]) -> Result<Vec<u8>> {
+        let mut out = vec![0; frame.len()];
+        self.0.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::default()
+        })?;
+        Ok(out)
+    }
+}
+
 impl Kernel {
     pub(super) fn load(object: &Path, sizes: Sizes) -> Result<Self> {
         let mut loader = EbpfLoader::new();
         loader
             .map_max_entries("peers", sizes.rows)
-            .map_max_entries("watch", sizes.rows);
+            .map_max_entries("watch", sizes.rows)
+            .map_max_entries("senders", Senders::ENTRIES);
         if let Some(bytes) = sizes.event_bytes {
             loader.map_max_entries("events", bytes);
         }
@@ -133,6 +153,7 @@ impl Kernel {
             local_fd,
             links: take("links")?.try_into()?,
             allow: take("allow")?.try_into()?,
+            senders: Senders::new(take("senders")?.try_into()?),
             peers: take("peers")?.try_into()?,
             leases: take("leases")?.try_into()?,
             votes: take("votes")?.try_into()?,
@@ -153,6 +174,7 @@ impl Kernel {
         self.local.set(0, world.local, 0)?;
         replace(&mut self.links, &world.links)?;
         replace(&mut self.allow, &world.allow)?;
+        self.senders.link = world.sender;
         for (index, row) in (0..).zip(&world.rows) {
             self.peers.set(index, row, 0)?;
         }
@@ -164,6 +186,11 @@ impl Kernel {
             (u32::from(group.0), row)
         });
         replace(&mut self.leases, &slots.collect())
+    }
+
+    /// Lets frames leave by the agent's socket of this link from here on, or by nobody's.
+    pub fn send_by(&mut self, link: Option<u32>) {
+        self.senders.link = link;
     }
 
     /// What tells the agent of ends of processes. Can be had once; within a tokio runtime.
@@ -200,6 +227,11 @@ impl Kernel {
             }
         }
         Ok(votes)
+    }
+
+    pub fn responder(&self) -> Result<Responder<'_>> {
+        let responder = self.ebpf.program("responder").context("no responder")?;
+        Ok(Responder(responder.try_into()?))
     }
 
     /// Gives `frame` to `program`, as if it came in (or left) by [`super::IFINDEX`].
@@ -243,19 +275,19 @@ impl Kernel {
         })
     }
 
-    fn test_run(&self, program: Program, options: TestRunOptions<'_>) -> Result<TestRunResult> {
-        let loaded = |name| {
-            self.ebpf
-                .program(name)
-                .with_context(|| format!("no {name}"))
-        };
-        let result: Result<_, ProgramError> = match program {
-            Program::Receive => <&Xdp>::try_from(loaded("responder")?)?.test_run(options),
-            Program::Stamp => {
-                <&SchedClassifier>::try_from(loaded("stamp_probe")?)?.test_run(options)
+    fn test_run(&mut self, program: Program, options: TestRunOptions<'_>) -> Result<TestRunResult> {
+        let Self { ebpf, senders, .. } = self;
+        let loaded = |name| ebpf.program(name).with_context(|| format!("no {name}"));
+        match program {
+            Program::Receive => {
+                let responder = <&Xdp>::try_from(loaded("responder")?)?;
+                Ok(responder.test_run(options)?)
             }
-        };
-        Ok(result?)
+            Program::Stamp => {
+                let stamp = <&SchedClassifier>::try_from(loaded("stamp_probe")?)?;
+                senders.around(|| Ok(stamp.test_run(options)?))
+            }
+        }
     }
 
     pub fn row(&self, row: u32) -> Result<PeerRow> {

@@ -59,6 +59,8 @@ pub struct World {
     pub keys: [Key; MAX_KEYS],
     pub local: Local,
     pub links: HashMap<Address, Link>,
+    /// The link of the agent's socket that a leaving frame is from; `None` if it is from another's.
+    pub sender: Option<u32>,
     pub allow: HashMap<Address, PeerSlot>,
     pub rows: Vec<PeerRow>,
     pub slots: BTreeMap<GroupId, Slot>,
@@ -128,6 +130,7 @@ impl World {
                     )
                 })
                 .collect(),
+            sender: None,
             allow,
             rows: vec![PeerRow::default(); ROWS as usize],
             slots: BTreeMap::new(),
@@ -199,6 +202,10 @@ impl Tables for World {
 
     fn peer(&self, address: &Address) -> Option<&PeerSlot> {
         self.allow.get(address)
+    }
+
+    fn sender(&self) -> Option<u32> {
+        self.sender
     }
 
     fn row(&mut self, row: u32) -> Option<&mut PeerRow> {

@@ -54,10 +54,15 @@ pub(super) fn release(ballot: Ballot, successor: Successor) -> LeaseEntry {
     entry(Operation::Release, ballot, successor.0)
 }
 
+/// The vote for it, which says how long the lease is that was granted.
 pub(super) fn granted(entry: LeaseEntry) -> LeaseEntry {
+    let gives = matches!(
+        Operation::from_wire(entry.operation),
+        Some(Operation::Accept | Operation::Renew)
+    );
     LeaseEntry {
         vote: Vote::Granted as u8,
-        micros: 0,
+        micros: if gives { entry.micros } else { 0 },
         ..entry
     }
 }

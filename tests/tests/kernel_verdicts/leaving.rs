@@ -1,6 +1,7 @@
 //! Frames that leave, by what becomes of them.
 
 use heartbeat_common::{
+    stamp::MAX_JUMP,
     verdict::Verdict::{self, *},
     wire::{Kind, LeaseEntry, MAX_LEASES, NodeId},
 };
@@ -9,8 +10,25 @@ use heartbeat_tests::kernel::{Program, frames::FrameSpec};
 use super::{Case, PAYLOAD, PEER, SENT, as_it_is, on_another_interface, world};
 
 fn departing(name: &'static str, verdict: Verdict, edit: impl FnOnce(&mut FrameSpec)) -> Case {
-    let spec = FrameSpec::departing(&world(), PEER, 0, SENT + 1).with(edit);
-    Case::new(name, Program::Stamp, verdict, &spec)
+    by_link(0, name, verdict, edit)
+}
+
+/// A probe that the agent sends by its socket of a link.
+fn by_link(
+    link: u8,
+    name: &'static str,
+    verdict: Verdict,
+    edit: impl FnOnce(&mut FrameSpec),
+) -> Case {
+    let sequence = if link == 0 { SENT + 1 } else { 1 };
+    let spec = FrameSpec::departing(&world(), PEER, link, sequence).with(edit);
+    let case = Case::new(name, Program::Stamp, verdict, &spec);
+    case.met_by(|world| world.sender = Some(link.into()))
+}
+
+/// A frame from no socket of the agent's, or from none at all.
+fn by_a_stranger(name: &'static str, verdict: Verdict, edit: impl FnOnce(&mut FrameSpec)) -> Case {
+    departing(name, verdict, edit).met_by(|world| world.sender = None)
 }
 
 pub(super) fn leaving() -> Vec<Case> {
@@ -27,8 +45,56 @@ pub(super) fn leaving() -> Vec<Case> {
             s.leases = vec![LeaseEntry::default(); MAX_LEASES];
         }),
         departing("a gap in the sequence", Stamped, |s| {
+            s.header.sequence.0 = SENT + MAX_JUMP;
+        }),
+        departing("a gap that is too large", StampRefused, |s| {
+            s.header.sequence.0 = SENT + MAX_JUMP + 1;
+        }),
+        departing("the last sequence that there is", StampRefused, |s| {
             s.header.sequence.0 = u64::MAX;
         }),
+        by_link(1, "our probe by IPv6", Stamped, as_it_is).noted_in_row(1),
+        by_a_stranger("a stranger's copy of our probe", ForeignSocket, as_it_is),
+        by_a_stranger("a stranger's copy in a VLAN", ForeignSocket, |s| {
+            s.vlans = vec![(0x8100, 5)];
+        }),
+        by_link(1, "a stranger's copy by IPv6", ForeignSocket, as_it_is)
+            .met_by(|world| world.sender = None),
+        by_link(
+            1,
+            "a copy by another link's socket",
+            ForeignSocket,
+            as_it_is,
+        )
+        .met_by(|world| world.sender = Some(0)),
+        departing("our socket, but another port", ForeignSocket, |s| {
+            s.source_port += 1;
+        }),
+        by_a_stranger("a stranger's probe of another life", ForeignSocket, |s| {
+            s.header.incarnation.0 += 1;
+        }),
+        by_a_stranger("a stranger's reply", ForeignSocket, |s| {
+            s.header.kind = Kind::Reply;
+        }),
+        by_a_stranger("a stranger's junk", ForeignSocket, as_it_is).damaged(|f| f[PAYLOAD] = 0),
+        by_a_stranger("a probe where no agent runs", ForeignSocket, |s| {
+            s.header.incarnation.0 = 0;
+        })
+        .met_by(|world| world.local.incarnation = 0),
+        untouched(by_a_stranger(
+            "a stranger's datagram to another port",
+            Stamped,
+            |s| {
+                s.port += 1;
+            },
+        )),
+        untouched(by_a_stranger(
+            "a stranger's datagram to a stranger",
+            Stamped,
+            |s| {
+                s.to = [10, 77, 0, 99].into();
+            },
+        )),
         departing("a probe sent twice", StampRefused, |s| {
             s.header.sequence.0 = SENT;
         }),

@@ -6,6 +6,7 @@ mod arriving;
 mod leases;
 mod leaving;
 mod looped;
+mod races;
 mod records;
 
 use anyhow::Result;
@@ -38,6 +39,8 @@ struct Case {
     frame: Vec<u8>,
     /// `None`: let through without a count, which only the stamp does.
     verdict: Option<Verdict>,
+    /// The row that is changed, if one is.
+    row: u32,
 }
 
 impl Case {
@@ -48,7 +51,14 @@ impl Case {
             world: world(),
             frame: spec.frame().expect("a frame of these addresses"),
             verdict: Some(verdict),
+            row: 0,
         }
+    }
+
+    /// Of a frame on another link than the first.
+    fn noted_in_row(mut self, row: u32) -> Self {
+        self.row = row;
+        self
     }
 
     /// The same frame, met by other maps.
@@ -81,7 +91,7 @@ impl Case {
             let changed = kernel.row(number)? != *before;
             assert_eq!(
                 changed,
-                noted && number == 0,
+                noted && number == self.row,
                 "row {number} changed: {name}"
             );
         }

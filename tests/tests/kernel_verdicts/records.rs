@@ -234,6 +234,7 @@ fn our_probe_of_any_shape_leaves_with_time_state_and_tag() -> Result<()> {
         let age_us = (count > 0).then_some(5_000);
         let mut world = ticking(age_us);
         world.row_of(PEER, link).rtt_ring = [7; 16];
+        world.sender = Some(link.into());
         kernel.install(&world)?;
         let probe = FrameSpec::departing(&world, PEER, link, 35).with(|spec| {
             spec.vlans = vlans;

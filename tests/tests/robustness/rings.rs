@@ -3,7 +3,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    os::fd::AsRawFd as _,
+    os::fd::{AsRawFd as _, OwnedFd},
     process::Command,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use aya::maps::{HashMap, Map, MapData};
 use heartbeat_common::{
     lease::Operation,
     time::Boottime,
@@ -29,6 +30,7 @@ use heartbeat_tests::{
         scene::{options, play, wait_status},
         standstill::Standstills,
     },
+    kernel::cookie_of,
     node::Node,
     skip::rig_runs,
     sys::boottime,
@@ -73,8 +75,10 @@ fn field(map: &Value, entry: usize, name: &str) -> Result<u64> {
     value.with_context(|| format!("no {name} in {map:#}"))
 }
 
-/// What a node's agent would say of itself in a probe.
+/// What a node's agent would say of itself in a probe, and a socket that its kernel takes for the agent's: only root can
+/// have that.
 struct Mask {
+    socket: OwnedFd,
     packet: Vec<u8>,
     payload: usize,
     to: IpAddr,
@@ -83,7 +87,7 @@ struct Mask {
 }
 
 impl Mask {
-    /// Of the first node, towards the second. Its kernel takes what bears the agent's nonce for the agent's.
+    /// Of the first node, towards the second.
     fn of(node: &Node) -> Result<Self> {
         let (local, config) = (dump(node, "local")?, dump(node, "config")?);
         let header = Header {
@@ -119,6 +123,7 @@ impl Mask {
         }
         packet[payload + offset::LEASES..][..LEASE_LEN].copy_from_slice(&entry.encode());
         Ok(Self {
+            socket: registered(node)?,
             packet,
             payload,
             to,
@@ -126,21 +131,35 @@ impl Mask {
         })
     }
 
-    fn ask(&mut self, node: &Node) -> Result<()> {
-        node.ns.enter(|| {
-            let (kind, flags) = (SockType::Raw, SockFlag::SOCK_CLOEXEC);
-            let raw = socket(AddressFamily::Inet, kind, flags, SockProtocol::Raw)?;
-            setsockopt(&raw, sockopt::BindToDevice, &"hb0".into())?;
-            let to = SockaddrStorage::from(SocketAddr::new(self.to, 0));
-            for _ in 0..AT_ONCE {
-                self.sequence += 1;
-                let place = &mut self.packet[self.payload + offset::SEQUENCE..][..8];
-                place.copy_from_slice(&self.sequence.to_be_bytes());
-                sendto(raw.as_raw_fd(), &self.packet, &to, MsgFlags::empty())?;
-            }
-            Ok(())
-        })
+    fn ask(&mut self) -> Result<()> {
+        let to = SockaddrStorage::from(SocketAddr::new(self.to, 0));
+        for _ in 0..AT_ONCE {
+            self.sequence += 1;
+            let place = &mut self.packet[self.payload + offset::SEQUENCE..][..8];
+            place.copy_from_slice(&self.sequence.to_be_bytes());
+            sendto(
+                self.socket.as_raw_fd(),
+                &self.packet,
+                &to,
+                MsgFlags::empty(),
+            )?;
+        }
+        Ok(())
     }
+}
+
+/// A raw socket of the first link, of which the kernel signs what it sends.
+fn registered(node: &Node) -> Result<OwnedFd> {
+    let raw = node.ns.enter(|| {
+        let (kind, flags) = (SockType::Raw, SockFlag::SOCK_CLOEXEC);
+        let raw = socket(AddressFamily::Inet, kind, flags, SockProtocol::Raw)?;
+        setsockopt(&raw, sockopt::BindToDevice, &"hb0".into())?;
+        Ok(raw)
+    })?;
+    let pinned = MapData::from_pin(node.pins.path().join("senders"))?;
+    let mut senders: HashMap<_, u64, u32> = Map::HashMap(pinned).try_into()?;
+    senders.insert(cookie_of(&raw)?, 0, 0)?;
+    Ok(raw)
 }
 
 /// IPv4 and UDP; the kernel adds what is missing.
@@ -232,7 +251,7 @@ fn votes_find_no_room(cluster: &mut Cluster, client: &Client) -> Result<()> {
     let replies = |node| field(&dump(node, "peers")?, 0, "replies");
     let (mut mask, before, mut heard) = (Mask::of(a)?, replies(a)?, 0);
     wait_until(SOON, "more votes came than there is room for", || {
-        mask.ask(a)?;
+        mask.ask()?;
         heard = replies(a)? - before;
         Ok(heard > FIT + LOST)
     })?;

@@ -33,6 +33,7 @@ const UDP_NO_CHECK6_TX: libc::c_int = 101;
 #[derive(Debug)]
 pub struct ProbeSocket {
     socket: OwnedFd,
+    cookie: u64,
 }
 
 impl ProbeSocket {
@@ -50,7 +51,14 @@ impl ProbeSocket {
                 remedy(errno)
             ))
         })?;
-        Ok(Self { socket })
+        let cookie = option::get(&socket, libc::SOL_SOCKET, libc::SO_COOKIE)
+            .context("SO_COOKIE of the probe socket")?;
+        Ok(Self { socket, cookie })
+    }
+
+    /// The number by which the kernel knows this socket, and until the next boot no other. Never 0.
+    pub fn cookie(&self) -> u64 {
+        self.cookie
     }
 }
 
@@ -188,6 +196,16 @@ mod tests {
         let error = format!("{:#}", ProbeSocket::open(local, port, LO).unwrap_err());
         assert!(error.contains("perhaps another agent"), "{error}");
         assert!(error.contains(&format!("127.0.0.1:{port}")), "{error}");
+    }
+
+    #[test]
+    fn each_socket_has_a_cookie_of_its_own() {
+        let local: IpAddr = "127.0.0.1".parse().unwrap();
+        let sockets = [(); 3].map(|()| ProbeSocket::open(local, 0, LO).unwrap());
+        let cookies: std::collections::HashSet<u64> =
+            sockets.iter().map(ProbeSocket::cookie).collect();
+        assert_eq!(cookies.len(), 3);
+        assert!(!cookies.contains(&0));
     }
 
     #[test]

@@ -1,0 +1,76 @@
+//! Tells of processes and containers on this host that tried to send in this node's name.
+//!
+//! The kernel drops what they send and counts it. However much it is, this tells once, then once a minute at most.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use heartbeat_common::time::Boottime;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// Between two warnings.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// What was told, and when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Strangers {
+    looked: Boottime,
+    told: u64,
+    told_at: Option<Boottime>,
+}
+
+impl Strangers {
+    /// Warns at `now` if there is something to tell; most calls do not even look. `count` is the kernel's.
+    pub(super) fn look(&mut self, now: Boottime, count: impl FnOnce() -> Result<u64>) {
+        if now.since(self.looked) < LOOK {
+            return;
+        }
+        self.looked = now;
+        match count() {
+            Ok(count) => {
+                if let Some(new) = self.tell(count, now) {
+                    log::warn!("{}", warning(new));
+                }
+            }
+            Err(error) => log::debug!("could not read the kernel's counters: {error:#}"),
+        }
+    }
+
+    /// How many datagrams are to be told of.
+    fn tell(&mut self, count: u64, now: Boottime) -> Option<u64> {
+        let lately = self.told_at.is_some_and(|at| now.since(at) < PAUSE);
+        let new = count.saturating_sub(self.told);
+        if new == 0 || lately {
+            return None;
+        }
+        (self.told, self.told_at) = (count, Some(now));
+        Some(new)
+    }
+}
+
+fn warning(datagrams: u64) -> String {
+    format!(
+        "{datagrams} datagrams in this node's name to the heartbeat port of a peer were dropped: no socket of this agent \
+         sent them, but another process or a container on this host (counter stamp_foreign_socket)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_are_told_of_once_a_minute() {
+        let start = Boottime::from_nanos(1);
+        let mut strangers = Strangers::default();
+        assert_eq!(strangers.tell(0, start), None);
+        assert_eq!(strangers.tell(3, start), Some(3));
+        for second in 0..60 {
+            let now = start.after(Duration::from_secs(second));
+            assert_eq!(strangers.tell(1_000 * second + 3, now), None);
+        }
+        assert_eq!(strangers.tell(60_003, start.after(PAUSE)), Some(60_000));
+        assert_eq!(strangers.tell(60_003, start.after(PAUSE * 3)), None);
+    }
+}
