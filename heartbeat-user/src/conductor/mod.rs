@@ -91,6 +91,7 @@ impl Conductor {
             ends,
             effects: VecDeque::new(),
             scratch: Vec::new(),
+            number: 0,
         };
         let thread = std::thread::Builder::new()
             .name("conductor".to_owned())
@@ -191,6 +192,8 @@ struct Run {
     kinds: Vec<Kind>,
     /// What each resource's last action said.
     words: Vec<String>,
+    /// The number of the action that each waits for, if others carry it out.
+    asked: Vec<Option<u64>>,
     /// What was told of each resource.
     shown: Vec<(ResourceState, u32)>,
     watched: Vec<bool>,
@@ -216,6 +219,7 @@ impl Run {
             resources: group.resources.iter().cloned().map(Arc::new).collect(),
             engine: None,
             words: vec![String::new(); count],
+            asked: vec![None; count],
             shown: vec![(ResourceState::Unknown, 0); count],
             watched: vec![false; count],
             enabled: vec![true; count],
@@ -236,6 +240,8 @@ struct Body<R> {
     ends: Ends<R>,
     effects: VecDeque<(usize, Effect)>,
     scratch: Vec<Effect>,
+    /// Of the last [`Work::Act`].
+    number: u64,
 }
 
 impl<R: FnMut(Told)> Body<R> {
@@ -300,10 +306,17 @@ impl<R: FnMut(Told)> Body<R> {
             }
             Order::Done {
                 part,
+                number,
                 action,
                 outcome,
                 message,
-            } => self.done(part, action, outcome, message),
+            } => {
+                // Another is not waited for any more: it was cancelled, or the group has changed.
+                let asked = self.groups[part.group].asked.get(part.resource);
+                if asked == Some(&Some(number)) {
+                    self.done(part, action, outcome, message);
+                }
+            }
             Order::Ended {
                 part: Part { group, resource },
             } => self.drive(group, |engine, out| engine.died(resource, now, out)),
@@ -408,6 +421,7 @@ impl<R: FnMut(Told)> Body<R> {
             return;
         };
         *words = message;
+        self.groups[group].asked[resource] = None;
         let now = clock::now();
         self.drive(group, |engine, out| {
             engine.finished(resource, action, outcome, now, out);
@@ -430,12 +444,17 @@ impl<R: FnMut(Told)> Body<R> {
                 let part = Part { group, resource };
                 return self.act(part, action, timeout);
             }
+            Effect::Cancel { resource } => return self.cancel(Part { group, resource }),
             Effect::Failed(failure) => {
                 let part = Part {
                     group,
                     resource: failure.resource,
                 };
-                let message = self.groups[group].words[failure.resource].clone();
+                let message = match failure.outcome {
+                    // No action of it has said anything.
+                    Outcome::Died => String::new(),
+                    _ => self.groups[group].words[failure.resource].clone(),
+                };
                 return (self.ends.report)(Told::Failed {
                     part,
                     action: failure.action,
@@ -500,9 +519,14 @@ impl<R: FnMut(Told)> Body<R> {
     fn act(&mut self, part: Part, action: Action, timeout: Duration) {
         let kind = self.groups[part.group].kinds[part.resource];
         let Kind::Address(vip) = kind else {
-            let resource = Arc::clone(&self.groups[part.group].resources[part.resource]);
+            self.number += 1;
+            let number = self.number;
+            let run = &mut self.groups[part.group];
+            run.asked[part.resource] = Some(number);
+            let resource = Arc::clone(&run.resources[part.resource]);
             let _ = self.ends.work.send(Work::Act {
                 part,
+                number,
                 resource,
                 action,
                 timeout,
@@ -532,6 +556,11 @@ impl<R: FnMut(Told)> Body<R> {
                 }
             }
         }
+    }
+
+    fn cancel(&mut self, part: Part) {
+        self.groups[part.group].asked[part.resource] = None;
+        let _ = self.ends.work.send(Work::Cancel { part });
     }
 
     fn add(&mut self, vip: usize, course: Course, decided: Boottime) -> Result<Outcome, String> {
