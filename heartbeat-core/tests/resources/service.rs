@@ -7,7 +7,8 @@ use heartbeat_core::resource::{
 };
 
 use crate::story::{
-    ERROR, NOT_CONFIGURED, NOT_INSTALLED, NOT_RUNNING, NOT_STARTED, OK, Story, monitor, plan, probe, start, stop,
+    ERROR, NOT_CONFIGURED, NOT_INSTALLED, NOT_RUNNING, NOT_STARTED, OK, Story, monitor, plan,
+    probe, start, stop,
 };
 
 #[test]

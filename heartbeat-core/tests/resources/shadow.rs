@@ -281,9 +281,13 @@ impl Shadow {
             }
             Effect::Blocked { resource } => {
                 let part = &mut self.parts[resource];
-                let waits = self.owed && (part.unseen || matches!(part.in_flight, Some(Start | Probe)));
+                let waits =
+                    self.owed && (part.unseen || matches!(part.in_flight, Some(Start | Probe)));
                 let overdue = part.in_flight == Some(Stop) || waits;
-                wrong(!part.stuck && !overdue, "blocked without a stop that failed")?;
+                wrong(
+                    !part.stuck && !overdue,
+                    "blocked without a stop that failed",
+                )?;
                 wrong(part.blocked, "blocked twice")?;
                 part.blocked = true;
                 self.blocked = true;
