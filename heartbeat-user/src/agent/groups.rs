@@ -2,7 +2,7 @@
 //! conductor, from the peers' reports, and from what operators decided.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -84,6 +84,12 @@ impl Groups {
             own.resources.resize(group.resources.len(), (None, 0));
         }
         self.peers.retain(|node, _| config.node(*node).is_some());
+        let resources = config.groups.iter().filter(|group| !group.is_removed());
+        let resources = resources.flat_map(|group| &group.resources);
+        let names: HashSet<&str> = resources.map(|resource| resource.name.as_str()).collect();
+        self.failures
+            .retain(|failure| names.contains(failure.resource.as_str()));
+        drop(names);
         self.config = config;
     }
 

@@ -206,6 +206,8 @@ struct Run {
     stop_owed: bool,
     /// What comes in its place once it has stopped.
     next: Option<Group>,
+    /// The configuration does not have it any more.
+    removed: bool,
     course: Course,
     /// When the last order was decided.
     decided: Boottime,
@@ -227,6 +229,7 @@ impl Run {
             wanted,
             stop_owed: false,
             next: None,
+            removed: group.is_removed(),
             course: Course::default(),
             decided: Boottime::default(),
         }
@@ -489,21 +492,33 @@ impl<R: FnMut(Told)> Body<R> {
     /// All of a group has stopped.
     fn stopped(&mut self, group: usize) {
         if let Some(next) = self.groups[group].next.take() {
-            let old = &self.groups[group];
-            let (wanted, stop_owed, maintained) = (old.wanted, old.stop_owed, old.maintained);
-            let (course, decided) = (old.course, old.decided);
-            self.groups[group] = Run {
-                maintained,
-                course,
-                decided,
-                ..Run::new(&next, wanted)
-            };
-            self.prepare(group);
+            let stop_owed = self.groups[group].stop_owed;
+            self.replace(group, &next);
             if !stop_owed {
                 return;
             }
         }
         self.say_stopped(group);
+    }
+
+    /// A group that runs nothing here begins anew, with what it is now and a clean record.
+    fn replace(&mut self, group: usize, next: &Group) {
+        let old = &self.groups[group];
+        let was_fit = old.engine.as_ref().is_none_or(GroupRun::is_fit);
+        let was_blocked = old.engine.as_ref().is_some_and(GroupRun::is_blocked);
+        self.groups[group] = Run {
+            maintained: old.maintained,
+            course: old.course,
+            decided: old.decided,
+            ..Run::new(next, old.wanted)
+        };
+        if !was_fit {
+            self.take_effect(group, Effect::Fit);
+        }
+        if was_blocked {
+            self.take_effect(group, Effect::Unblocked);
+        }
+        self.prepare(group);
     }
 
     /// Not by way of the slow side: it may hang, and the lease is to be given up then.
@@ -644,17 +659,23 @@ impl<R: FnMut(Told)> Body<R> {
             };
             let resources = run.resources.iter().zip(&group.resources);
             let same_length = run.resources.len() == group.resources.len();
+            let comes_back = std::mem::replace(&mut run.removed, group.is_removed());
             if group.is_removed() {
                 // It is stopped as it is.
-            } else if same_length && resources.clone().all(|(old, new)| old.is_same(new)) {
+            } else if !comes_back
+                && same_length
+                && resources.clone().all(|(old, new)| old.is_same(new))
+            {
                 if resources.clone().any(|(old, new)| **old != *new) {
                     run.resources = group.resources.into_iter().map(Arc::new).collect();
                     self.prepare(index);
                 }
             } else {
+                let untouched = run.engine.as_ref().is_some_and(GroupRun::is_untouched);
                 run.next = Some(group);
                 let now = clock::now();
                 match run.engine {
+                    Some(_) if untouched => self.stopped(index),
                     Some(_) => self.drive(index, |engine, out| engine.stop(now, out)),
                     // Nothing was looked at yet: it begins with what is new.
                     None => {

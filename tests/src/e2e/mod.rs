@@ -19,6 +19,7 @@ pub mod program;
 pub mod python;
 pub mod rights;
 pub mod scene;
+pub mod silent;
 pub mod stage;
 pub mod traces;
 pub mod trial;

@@ -249,6 +249,17 @@ impl GroupRun {
         self.stopping
     }
 
+    /// Whether nothing of it was seen to run, nor started: also what could not be looked at, which is what
+    /// may be wrong with it.
+    pub fn is_untouched(&self) -> bool {
+        let untouched = |of: &Resource| {
+            matches!(of.known, Known::Nothing | Known::Stopped)
+                && matches!(of.in_flight, None | Some(Action::Probe))
+                && !of.ran
+        };
+        !self.wanted && !self.stopping && self.resources.iter().all(untouched)
+    }
+
     pub fn is_ready(&self) -> bool {
         self.phase == Phase::Ready
     }

@@ -58,6 +58,14 @@ impl Services {
         let record = Record::new(&self.dir, name);
         let program = |line: &[String]| Program::of(line).of_resource(name);
         let check = |line: &Vec<String>| program(line);
+        if action == Action::Probe
+            && let Some(missing) = missing(exec)
+        {
+            let runs = matches!(record.read(), Ok(Some(process)) if process.lives());
+            if !runs {
+                return missing;
+            }
+        }
         match (exec, action) {
             (Exec::Commands { start, .. }, Action::Start) => command(program(start), timeout).await,
             (Exec::Commands { stop, .. }, Action::Stop) => command(program(stop), timeout).await,
@@ -82,6 +90,13 @@ impl Services {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What is said of a resource of which a program is not there: nothing of it could be started, or stopped.
+fn missing(exec: &Exec) -> Option<Done> {
+    let program = super::programs(exec).find(|program| !program.exists())?;
+    let message = format!("there is no {}", program.display());
+    Some(Done::exited(ExitCode::NOT_INSTALLED, message))
 }
 
 async fn start(record: &Record, program: Program, check: Option<Program>, limit: Duration) -> Done {
