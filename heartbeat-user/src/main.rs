@@ -274,7 +274,7 @@ enum ResourceCommand {
 
 #[derive(Debug, Args)]
 struct Cleanup {
-    /// Name of the resource; all, if absent
+    /// Name of the resource, or of the group; all, if absent
     name: Option<String>,
     /// Only on this node
     #[arg(long = "on", value_name = "NODE")]
