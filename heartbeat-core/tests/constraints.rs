@@ -245,9 +245,10 @@ fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
     };
     assert!(!started(WEB), "nobody else may start it");
     assert!(
-        started(DB),
-        "patience ends for what is not known to be blocked"
+        !started(DB),
+        "nor what takes long to stop: patience never ends in letting go"
     );
+    assert_eq!(world.servers(DB), [0; 0], "its guard is closed, too");
 }
 
 #[test]

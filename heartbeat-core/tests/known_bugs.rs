@@ -40,6 +40,22 @@ fn a_vote_that_counts_from_its_arrival() {
     assert!(cause.starts_with("the guard of group"), "{cause}");
 }
 
+/// Patience that lets go of what has not stopped.
+#[test]
+fn a_lease_that_is_given_up_when_a_stop_takes_too_long() {
+    let faults = [Fault::Move, Fault::Standby, Fault::Online];
+    let bugs = Bugs {
+        stop_patience: Some(1_000 * MS),
+        ..Bugs::default()
+    };
+    let violation = |seed| {
+        let run = Run::new(seed, &faults, bugs).only_planned();
+        run.go().err()
+    };
+    let harm = (0..10).find_map(violation).expect("the bug is seen");
+    assert!(harm.starts_with("twice: group"), "{harm}");
+}
+
 /// Both voters of the owner reboot, forget it, and cannot hear it.
 fn both_others_reboot(bugs: Bugs, watch: fn(&World) -> Result<(), Violation>) -> Option<Violation> {
     let mut world = settled(1);

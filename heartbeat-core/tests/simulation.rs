@@ -17,6 +17,8 @@ use support::{
 const SEEDS: u64 = 100;
 /// The same of the story of changing lists, which goes on until all of them are in force.
 const FEW_SEEDS: u64 = 20;
+/// The same where stops take seconds.
+const FEWEST_SEEDS: u64 = 8;
 
 use Fault::*;
 
@@ -117,6 +119,16 @@ fn agents_are_always_late() {
         ],
         FEW_SEEDS,
         Run::with_late_agents,
+    );
+}
+
+#[test]
+fn planned_moves_never_start_a_group_twice_however_long_a_stop_takes() {
+    story_of(
+        "planned_moves_never_start_a_group_twice_however_long_a_stop_takes",
+        &[Move, Move, Move, Standby, Online, Empty, Ill, Well],
+        FEWEST_SEEDS,
+        Run::only_planned,
     );
 }
 

@@ -114,6 +114,7 @@ async fn run(hook: &Hook, on: HookEvent, variables: Variables) -> Ended {
         args: hook.args.clone(),
         environment,
         keep: 0,
+        resource: None,
     };
     let (status, message) = match helper::run(&program, hook.timeout).await {
         Err(error) => (None, format!("could not start: {error}")),

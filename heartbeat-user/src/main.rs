@@ -13,7 +13,9 @@ use heartbeat_user::{
     },
     config::{self, Config, XdpMode},
     control::protocol::Request,
-    helper, logging, secrecy,
+    helper, logging,
+    resources::runs,
+    secrecy,
 };
 
 /// Cluster heartbeat answered in the kernel: detects dead nodes and moves virtual addresses within
@@ -207,7 +209,16 @@ enum Command {
     Witness(witness::Witness),
     /// Do for the agent, which starts this, what needs the rights that it has given up
     #[command(hide = true)]
-    Helper,
+    Helper {
+        /// The agent's instance
+        instance: Option<String>,
+    },
+    /// End what the helper, which starts this, runs when that is gone
+    #[command(hide = true)]
+    HelperWatcher {
+        /// The control group that all of it is in
+        groups: Option<PathBuf>,
+    },
     /// Remove a responder that `load`, `witness` or a dead agent left
     Unload {
         /// Which instance; the default one, or the only one, if absent
@@ -263,7 +274,7 @@ enum ResourceCommand {
 
 #[derive(Debug, Args)]
 struct Cleanup {
-    /// Name of the resource; all, if absent
+    /// Name of the resource, or of the group; all, if absent
     name: Option<String>,
     /// Only on this node
     #[arg(long = "on", value_name = "NODE")]
@@ -328,7 +339,8 @@ fn show(error: &clap::Error) -> ExitCode {
 fn run(command: Command, began: Boottime) -> Result<ExitCode> {
     match command {
         Command::Run { config, replace } => agent::run(config.load()?, replace, began)?,
-        Command::Helper => helper::serve()?,
+        Command::Helper { instance } => helper::serve(instance.as_deref())?,
+        Command::HelperWatcher { groups } => runs::watch(groups),
         Command::Check { config } => return check::check(&config.config, config.node.as_deref()),
         Command::Import(flags) => flags.run()?,
         Command::Keygen {

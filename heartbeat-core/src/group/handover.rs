@@ -2,7 +2,7 @@
 
 use heartbeat_common::{lease::Successor, time::Boottime, wire::NodeId};
 
-use super::{Group, GroupCommand, Outlook, Reason, STOP_PATIENCE, Serving};
+use super::{Group, GroupCommand, Outlook, Reason, Serving};
 use crate::{
     placement::Bar,
     ranking::{self, Standing},
@@ -151,18 +151,15 @@ impl Group {
         self.lapsed = None;
         self.stops_for = Some(reason);
         self.serving = Serving::Stopping;
-        self.stopping_since = None;
         self.inherited_until = Boottime::default();
         out.push(GroupCommand::Stop(reason));
     }
 
     /// It is being stopped here: until it has, nobody else may start it.
     pub(super) fn wait_for_stop(&mut self, outlook: &Outlook<'_>) {
-        let since = *self.stopping_since.get_or_insert(outlook.now);
-        let patience = outlook.timing.lease.max(STOP_PATIENCE + self.stop_timeout);
-        let out_of_patience = outlook.now.since(since) > patience && !self.blocked;
-        if (outlook.hangs || out_of_patience) && !self.maintained {
-            // It may never stop. The guard is closed, and the lease runs out.
+        if outlook.hangs && !self.maintained {
+            // The dead-man: nobody is there who could say that it has stopped. The guard is closed, and the
+            // lease runs out. However long a stop takes otherwise, the lease is kept until it has ended.
             self.proposer.abandon();
         }
         // Stopping takes its time, and the best may be another by now, even this node.

@@ -31,9 +31,6 @@ pub use terms::{Course, GroupCommand, GroupPlan, Note, Reason, Serving};
 const FAILBACK_HOLD: Duration = Duration::from_secs(5);
 /// But for no longer than this, and a hand-over that is longer ago is forgotten.
 const MAX_FAILBACK_HOLD: Duration = Duration::from_secs(60);
-/// A group that has not stopped this long after it should have, or a lease if that is longer, is given
-/// up.
-const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// Who is expected to take a group that is free has done so within this time, or never will; and what came
 /// to a node this long ago is part of its load.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
@@ -126,7 +123,6 @@ pub struct Group {
     successor: Successor,
     /// Why it stops, or did last.
     stops_for: Option<Reason>,
-    stopping_since: Option<Boottime>,
     handed_over_at: Option<Boottime>,
     /// When this node last gave it up, until it is seen to run at another.
     given_up_at: Option<Boottime>,
@@ -178,7 +174,6 @@ impl Group {
             failback_hold: Duration::ZERO,
             successor: Successor::default(),
             stops_for: None,
-            stopping_since: None,
             handed_over_at: None,
             given_up_at: None,
             coming: false,

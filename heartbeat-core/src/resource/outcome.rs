@@ -131,6 +131,20 @@ impl Outcome {
         }
     }
 
+    /// Whether the resource had no say in it.
+    pub const fn tells_nothing(self) -> bool {
+        matches!(self, Self::NotStarted)
+    }
+
+    /// Whether the agent refused to look: that its parameters, its rights or its abilities do not suffice says
+    /// nothing of what runs.
+    pub const fn is_refusal(self) -> bool {
+        match self {
+            Self::Exited(code) => code.is_hard() && code.0 != ExitCode::NOT_INSTALLED.0,
+            _ => false,
+        }
+    }
+
     /// Whether trying again on the same node is of no use.
     pub const fn is_hard(self) -> bool {
         match self {

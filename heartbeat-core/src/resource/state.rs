@@ -6,6 +6,12 @@ use heartbeat_common::time::Boottime;
 
 use super::{Action, run::Failures};
 
+/// How much longer than its timeout an action may take, before whoever carries it out is taken to hang:
+/// to end what does not end by itself takes some seconds.
+const OVERDUE: Duration = Duration::from_secs(10);
+/// What could not be looked at is tried again after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
 /// How a resource is to be treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResourcePlan {
@@ -80,11 +86,19 @@ pub(super) struct Resource {
     pub(super) known: Known,
     /// The action that was begun and has not ended.
     pub(super) in_flight: Option<Action>,
+    /// When that counts as one that may never end.
+    overdue_at: Boottime,
+    /// It was started, or seen to run or not to be well, and not seen to be stopped since.
+    pub(super) ran: bool,
+    /// A probe found that it is not installed.
+    missing: bool,
+    /// A probe could not be carried out. Another one follows then.
+    unseen_until: Option<Boottime>,
     /// The operator lets it run.
     pub(super) enabled: bool,
     /// The operator wants it to be stopped once.
     pub(super) restart: bool,
-    /// A stop failed, and it was not seen to be stopped since.
+    /// A stop failed or is overdue, and it was not seen to be stopped since.
     pub(super) blocked: bool,
     /// The probe in flight may have looked too early.
     pub(super) outdated: bool,
@@ -100,6 +114,10 @@ impl Resource {
             plan,
             known: Known::Nothing,
             in_flight: None,
+            overdue_at: Boottime::default(),
+            ran: false,
+            missing: false,
+            unseen_until: None,
             enabled: true,
             restart: false,
             blocked: false,
@@ -122,6 +140,77 @@ impl Resource {
         }
     }
 
+    /// An action begins.
+    pub(super) fn begins(&mut self, action: Action, now: Boottime) {
+        self.in_flight = Some(action);
+        self.ran |= action == Action::Start;
+        self.missing = false;
+        self.overdue_at = now.after(self.plan.timeout(action).saturating_add(OVERDUE));
+    }
+
+    /// When what is in flight counts as a stop that may never end, unless that was said already. `stopping`:
+    /// all of the group is to stop, and waits for starts and probes, too.
+    pub(super) fn overdue_at(&self, stopping: bool) -> Option<Boottime> {
+        let holds_up = match self.in_flight {
+            Some(Action::Stop) => true,
+            Some(Action::Start | Action::Probe) => stopping,
+            Some(Action::Monitor) | None => false,
+        };
+        (holds_up && !self.blocked).then_some(self.overdue_at)
+    }
+
+    /// When it is to be probed, if it is.
+    pub(super) fn probe_due(&self, now: Boottime) -> Option<Boottime> {
+        let is_due = self.known == Known::Nothing && self.in_flight.is_none();
+        is_due.then(|| self.unseen_until.unwrap_or(now))
+    }
+
+    /// A probe could not be carried out.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.known == Known::Nothing && self.unseen_until.is_some()
+    }
+
+    /// A probe could not be carried out: what it does is as unknown as before. `barred`: this node is not to
+    /// have the group until it is known.
+    pub(super) fn unseen(&mut self, barred: bool, now: Boottime) {
+        self.known = Known::Nothing;
+        self.unseen_until = Some(now.after(LOOK_AGAIN));
+        if barred {
+            self.failures.add(true, &self.plan, now);
+        }
+    }
+
+    /// A probe told something. What kept it from telling before is over.
+    pub(super) fn seen(&mut self) {
+        if self.unseen_until.take().is_some() {
+            self.failures.forget();
+        }
+    }
+
+    /// It is not installed on this node, and so cannot run.
+    pub(super) fn not_installed(&mut self, now: Boottime) {
+        self.stopped();
+        self.missing = true;
+        self.failures.add(true, &self.plan, now);
+    }
+
+    /// Its failures count no longer.
+    pub(super) fn forget_failures(&mut self) {
+        self.failures.forget();
+        self.unseen_until = None;
+        // It may have been installed meanwhile.
+        if std::mem::take(&mut self.missing) && self.known == Known::Stopped {
+            self.look_anew();
+        }
+    }
+
+    pub(super) fn forget_outdated(&mut self, now: Boottime) {
+        let end = self.failures.end(self.plan.failure_timeout);
+        if end.is_some_and(|end| end <= now) && !self.is_unseen() {
+            self.forget_failures();
+        }
+    }
+
     /// Whether it runs, and nothing about it asks for a stop.
     pub(super) fn is_kept(&self) -> bool {
         self.known == Known::Running && !self.restart
@@ -129,6 +218,7 @@ impl Resource {
 
     /// It was seen to run.
     pub(super) fn runs(&mut self, now: Boottime) {
+        self.ran = true;
         // Whose stop failed is to be stopped, whatever else is wanted of it.
         self.known = match self.blocked {
             true => Known::Unsure,
@@ -140,9 +230,16 @@ impl Resource {
         }
     }
 
+    /// Its agent looked, and cannot tell.
+    pub(super) fn may_run(&mut self) {
+        self.known = Known::Unsure;
+        self.ran = true;
+    }
+
     /// It was seen not to run.
     pub(super) fn stopped(&mut self) {
         self.known = Known::Stopped;
+        self.ran = false;
         self.restart = false;
         self.blocked = false;
     }

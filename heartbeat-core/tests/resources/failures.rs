@@ -2,7 +2,7 @@
 
 use heartbeat_core::resource::{
     Action::{Monitor, Probe, Start, Stop},
-    Effect::{self, Blocked, Fit, Incomplete, Leave, Ready, Started, Stopped, Unblocked},
+    Effect::{self, Blocked, Cancel, Fit, Incomplete, Leave, Ready, Started, Stopped, Unblocked},
     Outcome, ResourceState,
 };
 
@@ -27,9 +27,11 @@ fn a_failed_monitor_is_recovered_in_place() {
         assert_eq!(story.due_in(10), [monitor(0), monitor(1), monitor(2)]);
         assert_eq!(story.finished(0, Monitor, OK), []);
         let failed = story.failed(1, Monitor, outcome);
-        // The last is to be stopped first, but for its monitor.
-        assert_eq!(story.finished(1, Monitor, outcome), [failed, Incomplete]);
-        assert_eq!(story.finished(2, Monitor, OK), [stop(2)]);
+        // The last is to be stopped first, whatever its monitor does.
+        assert_eq!(
+            story.finished(1, Monitor, outcome),
+            [failed, Incomplete, Cancel { resource: 2 }, stop(2)]
+        );
         assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
         assert_eq!(story.finished(1, Stop, OK), [start(1)]);
         assert_eq!(story.finished(1, Start, OK), [start(2)]);

@@ -11,6 +11,9 @@ use heartbeat_core::resource::{
 
 use crate::shadow::{Heard, Shadow, Violation};
 
+/// After this what could not be looked at is tried again.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
 /// How an action ends. The first is what should come of it, by far the most likely.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Luck {
@@ -219,8 +222,11 @@ impl Node {
     }
 
     fn finish(&mut self, resource: usize, action: Action, luck: Luck) -> Result<(), Violation> {
+        let missing = luck.bad == Some(Outcome::Exited(ExitCode::NOT_INSTALLED));
         let up = &mut self.up[resource];
-        if luck.happened || luck.bad.is_none() {
+        // What is not installed was not started.
+        let happened = luck.happened && !(missing && action == Start);
+        if happened || luck.bad.is_none() {
             match action {
                 Start => *up = true,
                 Stop => *up = false,
@@ -238,7 +244,7 @@ impl Node {
             (Some(Outcome::Exited(ExitCode::NOT_INSTALLED)), Probe, _) if *up => truth,
             (bad, ..) => bad.unwrap_or(truth),
         };
-        self.shadow.finished(resource, action, outcome);
+        self.shadow.finished(resource, action, outcome, self.now);
         self.tell(|run, now, out| run.finished(resource, action, outcome, now, out))
     }
 
@@ -282,8 +288,15 @@ impl Node {
     pub(crate) fn settle(&mut self) -> Result<(), Violation> {
         // Each resource may be probed twice, stopped and started twice, and monitored once on the way.
         let most = self.effects + 12 * self.up.len() + 12;
-        while let Some((resource, action)) = self.in_flight().first().copied() {
-            self.finish(resource, action, GOOD)?;
+        loop {
+            match self.in_flight().first().copied() {
+                Some((resource, action)) => self.finish(resource, action, GOOD)?,
+                // What could not be looked at is looked at again.
+                None if self.shadow.parts.iter().any(|part| part.unseen) => {
+                    self.pass(LOOK_AGAIN)?;
+                }
+                None => break,
+            }
             if self.effects > most {
                 return Err("it never comes to rest".into());
             }

@@ -2,12 +2,13 @@
 
 use heartbeat_core::resource::{
     Action::{Monitor, Probe, Start, Stop},
-    Effect::{Incomplete, Ready, Started, Stopped},
+    Effect::{Blocked, Cancel, Fit, Incomplete, Leave, Ready, Started, Stopped, Unblocked},
     ResourceState,
 };
 
 use crate::story::{
-    ERROR, NOT_INSTALLED, NOT_RUNNING, OK, Story, monitor, plan, probe, start, stop,
+    ERROR, NOT_CONFIGURED, NOT_INSTALLED, NOT_RUNNING, NOT_STARTED, OK, Story, monitor, plan,
+    probe, start, stop,
 };
 
 #[test]
@@ -25,12 +26,115 @@ fn what_cannot_be_looked_at_is_stopped_and_what_is_not_installed_does_not_run() 
     let mut story = Story::new();
     story.begin(false);
     let failed = story.failed(1, Probe, ERROR);
-    assert_eq!(story.finished(0, Probe, NOT_INSTALLED), []);
+    let missing = story.failed(0, Probe, NOT_INSTALLED);
+    // A node that lacks it is not to have the group.
+    assert_eq!(
+        story.finished(0, Probe, NOT_INSTALLED),
+        [missing, Leave { resource: 0 }]
+    );
     assert_eq!(story.finished(1, Probe, ERROR), [failed]);
     assert_eq!(story.finished(2, Probe, NOT_RUNNING), [stop(1)]);
     // It is shown, but is no failure of a resource that was to run.
     assert_eq!(story.run.failures(1), 0);
     assert_eq!(story.finished(1, Stop, OK), [Ready]);
+}
+
+#[test]
+fn a_node_that_lacks_it_is_fit_once_it_is_installed_and_cleaned_up() {
+    let mut story = Story::new();
+    story.begin(false);
+    story.finished(0, Probe, NOT_INSTALLED);
+    story.finished(1, Probe, NOT_RUNNING);
+    assert_eq!(story.finished(2, Probe, NOT_RUNNING), [Ready]);
+    assert!(!story.run.is_fit());
+    assert_eq!(story.cleanup(None), [probe(0), Fit]);
+    assert_eq!(story.finished(0, Probe, NOT_RUNNING), []);
+    assert!(story.run.is_fit());
+    assert_eq!(story.start(), [start(0)]);
+}
+
+#[test]
+fn what_is_not_installed_has_stopped_unless_it_was_seen_to_run() {
+    let mut story = Story::ready();
+    story.start();
+    let failed = story.failed(0, Start, NOT_INSTALLED);
+    assert_eq!(
+        story.finished(0, Start, NOT_INSTALLED),
+        [failed, Leave { resource: 0 }, stop(0)]
+    );
+    assert_eq!(story.finished(0, Stop, NOT_INSTALLED), []);
+    assert_eq!(story.stop(), [Stopped]);
+
+    // Removed while it runs: nobody knows whether it still does.
+    let mut story = Story::started();
+    story.stop();
+    let failed = story.failed(2, Stop, NOT_INSTALLED);
+    assert_eq!(
+        story.finished(2, Stop, NOT_INSTALLED),
+        [failed, Blocked { resource: 2 }]
+    );
+}
+
+/// No D-Bus, or an agent that may not be run: nothing was ever started, and nothing is to be stopped.
+#[test]
+fn what_cannot_be_looked_at_is_no_failed_stop_and_is_tried_again() {
+    for outcome in [NOT_STARTED, NOT_CONFIGURED] {
+        let mut story = Story::new();
+        story.begin(false);
+        let failed = story.failed(1, Probe, outcome);
+        assert_eq!(story.finished(0, Probe, NOT_RUNNING), []);
+        assert_eq!(
+            story.finished(1, Probe, outcome),
+            [failed, Leave { resource: 1 }]
+        );
+        assert_eq!(story.finished(2, Probe, NOT_RUNNING), []);
+        assert!(!story.run.is_ready() && !story.run.is_blocked());
+        assert_eq!(story.due_in(10), [probe(1)]);
+        // It was said once.
+        assert_eq!(story.finished(1, Probe, outcome), []);
+        assert_eq!(story.due_in(10), [probe(1)]);
+        assert_eq!(story.finished(1, Probe, NOT_RUNNING), [Fit, Ready]);
+        assert_eq!(story.run.failures(1), 0);
+    }
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_not_said_to_have_stopped() {
+    let mut story = Story::new();
+    story.begin(true);
+    story.finished(0, Probe, OK);
+    story.finished(1, Probe, NOT_STARTED);
+    assert_eq!(story.finished(2, Probe, OK), []);
+    assert!(story.run.is_fit(), "it keeps what it inherited");
+    assert_eq!(story.stop(), [Blocked { resource: 1 }]);
+    assert_eq!(story.due_in(10), [probe(1)]);
+    assert_eq!(story.finished(1, Probe, NOT_RUNNING), [Unblocked, stop(2)]);
+    assert_eq!(story.finished(2, Stop, OK), [stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [Ready, Stopped]);
+}
+
+/// Its agent, or whoever runs that, hangs.
+#[test]
+fn a_stop_that_does_not_end_blocks_until_it_does() {
+    let mut story = Story::started();
+    assert_eq!(story.stop(), [stop(2)]);
+    assert_eq!(story.due_in(70), [Blocked { resource: 2 }]);
+    assert_eq!(story.run.next_deadline(), None);
+    assert!(story.run.is_blocked());
+    assert_eq!(story.finished(2, Stop, OK), [Unblocked, stop(1)]);
+    story.finished(1, Stop, OK);
+    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+}
+
+#[test]
+fn a_start_that_does_not_end_blocks_a_stop_of_the_group() {
+    let mut story = Story::ready();
+    story.start();
+    assert_eq!(story.stop(), []);
+    assert_eq!(story.due_in(50), [Blocked { resource: 0 }]);
+    assert_eq!(story.finished(0, Start, OK), [stop(0)]);
+    assert!(story.run.is_blocked(), "it was not seen to have stopped");
+    assert_eq!(story.finished(0, Stop, OK), [Unblocked, Stopped]);
 }
 
 #[test]
@@ -165,14 +269,16 @@ fn a_monitor_is_due_an_interval_after_the_last_one_ended() {
 }
 
 #[test]
-fn the_monitor_of_what_is_to_be_stopped_is_waited_for_and_says_nothing() {
+fn the_monitor_of_what_is_to_be_stopped_is_cancelled_and_says_nothing() {
     let mut story = Story::started();
     story.due_in(10);
-    assert_eq!(story.stop(), []);
+    assert_eq!(story.stop(), [Cancel { resource: 2 }, stop(2)]);
+    assert_eq!(story.finished(2, Monitor, ERROR), []);
     assert_eq!(story.finished(0, Monitor, ERROR), []);
-    assert_eq!(story.finished(2, Monitor, OK), [stop(2)]);
-    assert_eq!(story.finished(2, Stop, OK), []);
-    assert_eq!(story.finished(1, Monitor, ERROR), [stop(1)]);
+    assert_eq!(
+        story.finished(2, Stop, OK),
+        [Cancel { resource: 1 }, stop(1)]
+    );
     assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
     assert_eq!(story.finished(0, Stop, OK), [Stopped]);
     assert_eq!(

@@ -4,7 +4,7 @@
 use heartbeat_common::time::Boottime;
 use heartbeat_core::resource::{
     Action::{self, Monitor, Probe, Start, Stop},
-    Effect, Failure, Finding, GroupRun, Outcome, ResourcePlan,
+    Effect, ExitCode, Failure, Finding, GroupRun, Outcome, ResourcePlan,
 };
 
 pub(crate) type Violation = String;
@@ -31,6 +31,12 @@ pub(crate) struct Part {
     blocked: bool,
     /// The probe in flight began before the last maintenance ended.
     outdated: bool,
+    /// A probe found that it is not installed.
+    missing: bool,
+    /// The last probe could not be carried out.
+    pub(crate) unseen: bool,
+    /// It was started, or seen to run, since it was last seen to be stopped.
+    ran: bool,
     plan: ResourcePlan,
     failures: u32,
     last_failure: Boottime,
@@ -41,6 +47,16 @@ impl Part {
     fn forget(&mut self) {
         self.failures = 0;
         self.banned = false;
+        self.unseen = false;
+        if std::mem::take(&mut self.missing) && self.heard == Heard::Down {
+            self.heard = Heard::Nothing;
+        }
+    }
+
+    fn bar(&mut self, at: Boottime) {
+        self.failures += 1;
+        self.last_failure = at;
+        self.banned = true;
     }
 }
 
@@ -54,6 +70,8 @@ pub(crate) struct Shadow {
     pub(crate) owed: bool,
     /// The group was told to leave and not that this is over.
     pub(crate) left: bool,
+    /// It was said that a stop failed or is overdue, and not that this is over.
+    blocked: bool,
     pub(crate) maintenance: bool,
     pub(crate) readies: usize,
     pub(crate) started: bool,
@@ -78,6 +96,9 @@ impl Shadow {
             stuck: false,
             blocked: false,
             outdated: false,
+            missing: false,
+            unseen: false,
+            ran: false,
         };
         Self {
             parts: plans.iter().zip(enabled).map(part).collect(),
@@ -85,6 +106,7 @@ impl Shadow {
             wanted: inherited,
             owed: false,
             left: false,
+            blocked: false,
             maintenance,
             readies: 0,
             started: false,
@@ -141,22 +163,50 @@ impl Shadow {
         }
     }
 
-    pub(crate) fn finished(&mut self, resource: usize, action: Action, outcome: Outcome) {
+    pub(crate) fn finished(
+        &mut self,
+        resource: usize,
+        action: Action,
+        outcome: Outcome,
+        now: Boottime,
+    ) {
         let maintenance = self.maintenance;
+        let not_to_serve = !self.wanted && !self.owed;
         let part = &mut self.parts[resource];
         part.in_flight = None;
         if std::mem::take(&mut part.outdated) {
             return;
         }
+        let missing = outcome == Outcome::Exited(ExitCode::NOT_INSTALLED);
+        let refused = matches!(outcome, Outcome::Exited(_)) && outcome.is_hard() && !missing;
+        if action == Probe && (outcome == Outcome::NotStarted || refused && not_to_serve) {
+            if not_to_serve && !std::mem::replace(&mut part.unseen, true) {
+                part.bar(now);
+            }
+            part.unseen = true;
+            return;
+        }
+        if std::mem::take(&mut part.unseen) {
+            part.forget();
+        }
+        if action == Probe && missing {
+            part.missing = true;
+            part.bar(now);
+        }
         part.heard = match (action, outcome.finding(action)) {
             (Monitor, _) if part.heard != Heard::Up => part.heard,
             (Start | Probe | Monitor, Finding::Well) => Heard::Up,
             (Stop, Finding::Well) | (Stop | Probe, Finding::NotRunning) => Heard::Down,
+            // What never ran has stopped if it is not even there.
+            (Stop, _) if missing && !part.ran => Heard::Down,
             _ => Heard::Unsure,
         };
         part.stuck = action == Stop && part.heard == Heard::Unsure && !maintenance;
+        part.ran |= matches!(part.heard, Heard::Up | Heard::Unsure) || action == Start;
+        part.ran &= part.heard != Heard::Down && !(action == Start && missing);
         if part.heard == Heard::Down {
             part.restart = false;
+            part.blocked = false;
         }
     }
 
@@ -191,6 +241,10 @@ impl Shadow {
             Effect::Act {
                 resource, action, ..
             } => self.begins(resource, action)?,
+            Effect::Cancel { resource } => {
+                let cancelled = self.parts[resource].in_flight.take();
+                wrong(cancelled != Some(Monitor), "no monitor to cancel")?;
+            }
             Effect::Ready => {
                 wrong(!self.all_known(), "ready before all is known")?;
                 wrong(self.readies > 0, "ready twice")?;
@@ -217,7 +271,6 @@ impl Shadow {
             }
             Effect::Failed(failure) => self.count(failure),
             Effect::Leave { resource } => {
-                wrong(!self.serves(), "nothing to leave")?;
                 wrong(!self.parts[resource].banned, "no reason to leave")?;
                 self.left = true;
             }
@@ -228,17 +281,22 @@ impl Shadow {
             }
             Effect::Blocked { resource } => {
                 let part = &mut self.parts[resource];
-                wrong(!part.stuck, "blocked without a stop that failed")?;
+                let waits =
+                    self.owed && (part.unseen || matches!(part.in_flight, Some(Start | Probe)));
+                let overdue = part.in_flight == Some(Stop) || waits;
+                wrong(
+                    !part.stuck && !overdue,
+                    "blocked without a stop that failed",
+                )?;
                 wrong(part.blocked, "blocked twice")?;
                 part.blocked = true;
+                self.blocked = true;
             }
             Effect::Unblocked => {
-                let none = self.parts.iter().all(|part| !part.blocked);
-                wrong(none, "unblocked without having been blocked")?;
-                for part in &mut self.parts {
-                    wrong(part.blocked && part.stuck, "unblocked, and yet it is")?;
-                    part.blocked = false;
-                }
+                wrong(!self.blocked, "unblocked without having been blocked")?;
+                let is = self.parts.iter().any(|part| part.blocked);
+                wrong(is, "unblocked, and yet it is")?;
+                self.blocked = false;
             }
         }
         Ok(())
@@ -270,12 +328,12 @@ impl Shadow {
         if self.maintenance {
             return;
         }
-        for part in &mut self.parts {
+        for part in self.parts.iter_mut().filter(|part| !part.unseen) {
             let end = |timeout| part.last_failure.after(timeout);
             if part
                 .plan
                 .failure_timeout
-                .is_some_and(|timeout| end(timeout) <= now)
+                .is_some_and(|timeout| part.failures > 0 && end(timeout) <= now)
             {
                 part.forget();
             }
@@ -342,6 +400,7 @@ impl Shadow {
         }
         let part = &mut self.parts[resource];
         part.in_flight = Some(action);
+        part.missing = false;
         if matches!(action, Start | Stop) {
             part.heard = Heard::Unsure;
         }

@@ -11,6 +11,7 @@ pub(crate) const OK: Outcome = Outcome::OK;
 pub(crate) const NOT_RUNNING: Outcome = Outcome::NOT_RUNNING;
 pub(crate) const ERROR: Outcome = Outcome::Exited(ExitCode::GENERIC_ERROR);
 pub(crate) const NOT_INSTALLED: Outcome = Outcome::Exited(ExitCode::NOT_INSTALLED);
+pub(crate) const NOT_STARTED: Outcome = Outcome::NotStarted;
 pub(crate) const NOT_CONFIGURED: Outcome = Outcome::Exited(ExitCode::NOT_CONFIGURED);
 
 pub(crate) const START: Duration = Duration::from_secs(40);

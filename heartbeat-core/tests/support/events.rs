@@ -49,6 +49,12 @@ pub(crate) enum Event {
         agent: u64,
         group: usize,
     },
+    /// The patience of the agent with this number has ended, if what it waits for still has not.
+    LetGo {
+        machine: usize,
+        agent: u64,
+        group: usize,
+    },
 }
 
 impl World {
@@ -128,6 +134,20 @@ impl World {
                     self.wake(machine);
                 }
             }
+            Event::LetGo {
+                machine,
+                agent,
+                group,
+            } => self.let_go(machine, agent, group),
+        }
+    }
+
+    fn let_go(&mut self, machine: usize, agent: u64, group: usize) {
+        let now = Boottime::from_nanos(self.machines[machine].clock.reads(self.now));
+        let current = self.machines[machine].agent.as_mut();
+        if let Some(current) = current.filter(|current| current.life == agent) {
+            current.cluster.stopped(group, now);
+            self.wake(machine);
         }
     }
 
@@ -331,7 +351,7 @@ impl World {
     /// Hands the slow side its errands: those of one group are done one after the other.
     pub(crate) fn send_on(&mut self, machine: usize, errands: Vec<Errand>) {
         for errand in errands {
-            let takes = self.rng.below(self.errand_takes + 1);
+            let takes = self.errand_time(errand);
             let Some(agent) = &mut self.machines[machine].agent else {
                 return;
             };
@@ -345,6 +365,24 @@ impl World {
                 group: errand.group,
             };
             self.plan(at, event);
+            let patience = self.bugs.stop_patience.filter(|patience| *patience < takes);
+            if let Some(patience) = patience.filter(|_| !errand.add) {
+                let event = Event::LetGo {
+                    machine,
+                    agent,
+                    group: errand.group,
+                };
+                self.plan(self.now + patience, event);
+            }
+        }
+    }
+
+    fn errand_time(&mut self, errand: Errand) -> u64 {
+        match self.slow_stops {
+            Some((every, longest)) if !errand.add && self.rng.below(every) == 0 => {
+                self.rng.below(longest)
+            }
+            _ => self.rng.below(self.errand_takes + 1),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
         guard_closes_first,
         majority_has_owner::{self, MajorityHasOwner},
         no_renewal_storm::NoRenewalStorm,
-        one_owner,
+        one_owner, runs_once,
     },
     machine::Machine,
     net::{Path, Rng},
@@ -106,7 +106,12 @@ pub(crate) struct Run {
     strict: bool,
     /// Whether agents get the CPU too late at each wake-up.
     late: bool,
+    /// Whether all that happens is planned, and stops may take their time: no group runs twice.
+    planned: bool,
 }
+
+/// The longest stop, where stops may take their time.
+const SLOW_STOP: u64 = 5_000 * MS;
 
 impl Run {
     pub(crate) fn new(seed: u64, faults: &[Fault], bugs: Bugs) -> Self {
@@ -132,6 +137,7 @@ impl Run {
             verbose: false,
             strict: true,
             late: false,
+            planned: false,
         }
     }
 
@@ -159,6 +165,14 @@ impl Run {
         self
     }
 
+    /// Nothing is lost, and one stop of three takes long; what is looked at is that no group runs twice.
+    pub(crate) fn only_planned(mut self) -> Self {
+        (self.strict, self.planned) = (false, true);
+        self.world.net.calm();
+        self.world.slow_stops = Some((3, SLOW_STOP));
+        self
+    }
+
     pub(crate) fn go(mut self) -> Result<(), Violation> {
         if self.verbose {
             println!("{}", self.world);
@@ -173,11 +187,26 @@ impl Run {
         outcome
     }
 
+    /// Operators do this and that, and wait for some of it.
+    fn happen_as_planned(&mut self) -> Result<(), Violation> {
+        self.wait(2 * self.world.max_lease + majority_has_owner::bound(&self.world))?;
+        for _ in 0..FAULTS {
+            let length = self.rng.below(SLOW_STOP / 4);
+            self.wait(length)?;
+            let fault = self.rng.pick(&self.faults);
+            self.bring_about(fault)?;
+        }
+        self.wait(SLOW_STOP)
+    }
+
     fn happen(&mut self) -> Result<(), Violation> {
         for machine in 0..self.world.machines.len() {
             self.world.boot(machine);
             let offset = self.rng.below(ns(self.world.timing.interval));
             self.wait(offset)?;
+        }
+        if self.planned {
+            return self.happen_as_planned();
         }
         if self.rng.per_mille(700) {
             let settled = self.world.max_lease + majority_has_owner::bound(&self.world);
@@ -300,9 +329,12 @@ impl Run {
         let end = self.world.now + length;
         while self.world.now < end {
             let step = self.grain.min(end - self.world.now);
-            let strict = self.strict;
+            let (strict, planned) = (self.strict, self.planned);
             self.world.run_watched(step, &mut |world| {
                 one_owner::check(world)?;
+                if planned {
+                    runs_once::check(world)?;
+                }
                 if strict {
                     guard_closes_first::check(world)?;
                 }

@@ -35,6 +35,8 @@ pub(crate) struct Bugs {
     pub(crate) forgetful_votes: bool,
     /// Votes count from when they arrive.
     pub(crate) counts_from_arrival: bool,
+    /// After this time, in nanoseconds, a group that has not stopped is said to have: patience ends.
+    pub(crate) stop_patience: Option<u64>,
 }
 
 /// A round of probes to everybody.
@@ -82,6 +84,8 @@ pub(crate) struct World {
     pub(crate) max_lease: u64,
     /// Starting or stopping a group takes up to this long, in nanoseconds.
     pub(crate) errand_takes: u64,
+    /// One of so many stops takes up to so long, in nanoseconds.
+    pub(crate) slow_stops: Option<(u64, u64)>,
     /// How many parts per million each machine's clock is too fast. Without, all show the simulation's
     /// time.
     pub(crate) clocks_ppm: Option<Vec<i32>>,
@@ -151,6 +155,7 @@ impl World {
             auto_failback: true,
             max_lease: ns(timing.lease) * 2,
             errand_takes: 0,
+            slow_stops: None,
             clocks_ppm: None,
             bugs: Bugs::default(),
             parts: false,

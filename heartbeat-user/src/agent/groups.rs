@@ -2,7 +2,7 @@
 //! conductor, from the peers' reports, and from what operators decided.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -84,6 +84,12 @@ impl Groups {
             own.resources.resize(group.resources.len(), (None, 0));
         }
         self.peers.retain(|node, _| config.node(*node).is_some());
+        let resources = config.groups.iter().filter(|group| !group.is_removed());
+        let resources = resources.flat_map(|group| &group.resources);
+        let names: HashSet<&str> = resources.map(|resource| resource.name.as_str()).collect();
+        self.failures
+            .retain(|failure| names.contains(failure.resource.as_str()));
+        drop(names);
         self.config = config;
     }
 
@@ -173,6 +179,28 @@ impl Groups {
             }
             Told::Acquired { .. } | Told::Released { .. } | Told::AddressFailed { .. } => None,
         }
+    }
+
+    /// Whether this group could not be stopped on this node.
+    pub(super) fn is_blocked_here(&self, group: &Group) -> bool {
+        let groups = self.config.groups.iter().zip(&self.own);
+        let mut own = groups.filter(|(known, _)| known.id == group.id);
+        own.any(|(_, own)| own.blocked)
+    }
+
+    /// The resources of a group that have not stopped on a node, as far as is known.
+    pub(super) fn left_at(&self, node: NodeId, index: usize) -> Vec<String> {
+        let group = &self.config.groups[index];
+        let report = match node == self.config.local().id {
+            true => self.own.get(index).map(|own| own.report(group)),
+            false => self
+                .peers
+                .get(&node)
+                .and_then(|report| report.group(&group.name).cloned()),
+        };
+        let resources = report.into_iter().flat_map(|report| report.resources);
+        let left = resources.filter(|said| !matches!(said.state.as_str(), "stopped" | "unknown"));
+        left.map(|said| said.name).collect()
     }
 
     fn resource(&self, part: Part) -> &Resource {

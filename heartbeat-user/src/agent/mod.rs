@@ -84,7 +84,7 @@ pub fn run(config: Config, replace: bool, began: Boottime) -> Result<()> {
     let keys = Arc::new(Keys::load(&config.key)?);
     let lock = InstanceLock::take(&config.lock(), &config.instance)?;
     // Before there is anything that it could inherit, and before this process gives up its rights.
-    helper::start()?;
+    helper::start(&config.instance)?;
     let result = run_locked(Arc::new(config.clone()), &keys, replace, began);
     helper::end();
     // Only then, so that nobody starts while we still take down.
@@ -319,28 +319,28 @@ struct Threads {
 const DRAIN: Duration = Duration::from_secs(2);
 
 impl Threads {
-    /// Begins to hand over what is served. Returns until when to wait for that.
-    fn drain(&self) -> Boottime {
+    /// Begins to hand over what is served.
+    fn drain(&self) {
         self.pulse
             .directives()
             .tell(Directive::Intend(Intent::Drain));
-        clock::now().after(DRAIN + self.pulse.stats.stop_timeout())
     }
 
-    /// Whether what is served is handed over, as far as it is of use to wait for that. The pulse works on its
-    /// own, and gives up groups that do not stop in time: there is nothing to wait for but what it says.
-    fn is_drained(&self, until: Boottime) -> bool {
-        self.pulse.stats.is_idle_as_can_be() || !self.pulse.is_running() || clock::now() >= until
+    /// Whether what is served has stopped. However long that takes: with the end of this agent the lease ends,
+    /// and another node would start what may still run here.
+    fn is_drained(&self) -> bool {
+        self.pulse.stats.has_stopped() || !self.pulse.is_running()
     }
 
     /// Stops and hands over what is still served, then removes all addresses. The pulse ends before the
     /// conductor: without it nobody orders anything any more.
     ///
     /// Who blocks in this shows the pulse no life, and after `agent_stall` that gives up what has not stopped
-    /// yet: where resources may take their time, drain first.
+    /// yet: drain first. Where the agent fails and cannot, it waits as long as a stop may take, and no longer.
     fn stop(self) {
-        let until = self.drain();
-        while !self.is_drained(until) {
+        self.drain();
+        let until = clock::now().after(DRAIN + self.pulse.stats.stop_timeout());
+        while !self.is_drained() && clock::now() < until {
             thread::sleep(Duration::from_millis(1));
         }
         self.follower.stop();

@@ -14,8 +14,11 @@ use crate::{clock, pulse::Directive};
 /// How the agent comes to its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Departure {
-    /// It hands over what is served, and waits for that no longer than until then.
-    Draining(Boottime),
+    /// It hands over what is served.
+    Draining,
+    /// It is to leave all as it is, once what is stopping has stopped: the next agent could not keep others from
+    /// starting that.
+    Waiting,
     /// The pulse gets the last leases, and ends.
     Parting,
 }
@@ -24,7 +27,8 @@ impl Departure {
     /// Whether the threads have done what there was to do.
     pub(super) fn is_done(self, threads: &Threads) -> bool {
         match self {
-            Self::Draining(until) => threads.is_drained(until),
+            Self::Draining => threads.is_drained(),
+            Self::Waiting => false,
             Self::Parting => !threads.pulse.is_running(),
         }
     }
@@ -35,6 +39,14 @@ impl Threads {
     pub(super) fn part(&self, lease: Duration) -> Departure {
         self.pulse.directives().tell(Directive::Part(lease));
         Departure::Parting
+    }
+
+    /// What follows on a departure by itself.
+    pub(super) fn next(&self, departure: Departure, lease: Duration) -> Departure {
+        match departure {
+            Departure::Waiting if self.pulse.stats.stopping().next().is_none() => self.part(lease),
+            other => other,
+        }
     }
 
     /// Ends, and leaves all as it is.

@@ -6,10 +6,10 @@ use std::{
     sync::{Arc, mpsc::Sender},
 };
 
-use heartbeat_core::resource::ResourcePlan;
+use heartbeat_core::resource::{Action, Outcome, ResourcePlan};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
-    task::{AbortHandle, JoinSet},
+    task::{AbortHandle, Id, JoinError, JoinSet},
 };
 
 use crate::{
@@ -24,26 +24,49 @@ pub(super) async fn perform(
     orders: Sender<Order>,
     mut work: UnboundedReceiver<Work>,
 ) {
-    let agents = Arc::new(agents);
-    let mut tasks = JoinSet::new();
-    let mut watches: HashMap<Part, AbortHandle> = HashMap::new();
+    let mut performers = Performers {
+        agents: Arc::new(agents),
+        orders,
+        tasks: JoinSet::new(),
+        acts: HashMap::new(),
+        watches: HashMap::new(),
+    };
     loop {
-        let next = tokio::select! {
-            next = work.recv() => next,
-            Some(ended) = tasks.join_next() => {
-                if let Err(error) = ended
-                    && error.is_panic()
-                {
-                    log::error!("a task that handles a resource panicked: {error}");
-                }
-                continue;
+        tokio::select! {
+            next = work.recv() => match next {
+                Some(work) => performers.take(work),
+                None => break,
+            },
+            Some(ended) = performers.tasks.join_next_with_id() => {
+                let ended = ended.map(|(task, ())| task);
+                performers.ended(ended);
             }
-        };
-        let (agents, orders) = (Arc::clone(&agents), orders.clone());
-        // The conductor fails to hear only when it has ended.
-        match next {
-            Some(Work::Prepare { group, resources }) => {
-                tasks.spawn(async move {
+        }
+    }
+}
+
+struct Performers {
+    agents: Arc<Agents>,
+    /// The conductor fails to hear only when it has ended.
+    orders: Sender<Order>,
+    tasks: JoinSet<()>,
+    acts: HashMap<Part, Act>,
+    watches: HashMap<Part, AbortHandle>,
+}
+
+/// An action that is on its way.
+struct Act {
+    number: u64,
+    action: Action,
+    task: AbortHandle,
+}
+
+impl Performers {
+    fn take(&mut self, work: Work) {
+        let (agents, orders) = (Arc::clone(&self.agents), self.orders.clone());
+        match work {
+            Work::Prepare { group, resources } => {
+                self.tasks.spawn(async move {
                     let mut plans = Vec::new();
                     for resource in &resources {
                         plans.push(plan(&agents, resource).await);
@@ -51,35 +74,70 @@ pub(super) async fn perform(
                     let _ = orders.send(Order::Begin { group, plans });
                 });
             }
-            Some(Work::Act {
+            Work::Act {
                 part,
+                number,
                 resource,
                 action,
                 timeout,
-            }) => {
-                tasks.spawn(async move {
+            } => {
+                let task = self.tasks.spawn(async move {
                     let done = agents.act(&resource, action, timeout).await;
                     let _ = orders.send(Order::Done {
                         part,
+                        number,
                         action,
                         outcome: done.outcome,
                         message: done.message,
                     });
                 });
+                let act = Act {
+                    number,
+                    action,
+                    task,
+                };
+                self.acts.insert(part, act);
             }
-            Some(Work::Watch { part, resource }) => {
-                if let Some(old) = watches.remove(&part) {
+            // What it runs ends with the task.
+            Work::Cancel { part } => {
+                if let Some(act) = self.acts.remove(&part) {
+                    act.task.abort();
+                }
+            }
+            Work::Watch { part, resource } => {
+                if let Some(old) = self.watches.remove(&part) {
                     old.abort();
                 }
                 if let Some(resource) = resource {
-                    let watch = tasks.spawn(async move {
+                    let watch = self.tasks.spawn(async move {
                         agents.ended(&resource).await;
                         let _ = orders.send(Order::Ended { part });
                     });
-                    watches.insert(part, watch);
+                    self.watches.insert(part, watch);
                 }
             }
-            None => break,
+        }
+    }
+
+    fn ended(&mut self, ended: Result<Id, JoinError>) {
+        let task = ended.as_ref().map_or_else(JoinError::id, |task| *task);
+        let part = self.acts.iter().find(|(_, act)| act.task.id() == task);
+        let act = part
+            .map(|(part, _)| *part)
+            .and_then(|part| Some((part, self.acts.remove(&part)?)));
+        let Some(error) = ended.err().filter(JoinError::is_panic) else {
+            return;
+        };
+        log::error!("a task that handles a resource panicked: {error}");
+        // Somebody waits for its word.
+        if let Some((part, act)) = act {
+            let _ = self.orders.send(Order::Done {
+                part,
+                number: act.number,
+                action: act.action,
+                outcome: Outcome::NotStarted,
+                message: format!("the task that carries it out panicked: {error}"),
+            });
         }
     }
 }

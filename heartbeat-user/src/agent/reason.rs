@@ -329,6 +329,9 @@ impl<'a> Reason<'a> {
                     self.depart(true, &threads, &mut departure);
                 }
                 () = tokio::time::sleep(DEPARTURE_POLL), if departure.is_some() => {
+                    departure = departure.map(|departure| {
+                        threads.next(departure, self.config.max_lease)
+                    });
                     if departure.is_some_and(|departure| departure.is_done(&threads)) {
                         break Ok(Ending::Stopped);
                     }
@@ -373,22 +376,25 @@ impl<'a> Reason<'a> {
         let text = match departure {
             None if keep => {
                 self.note(clock::now(), What::Parting);
-                *departure = Some(threads.part(self.config.max_lease));
+                self.say_what_holds_up();
+                *departure = Some(threads.next(Departure::Waiting, self.config.max_lease));
                 "ending, and leaving all as it is"
             }
             None => {
                 self.supervisor.stopping();
                 self.note(clock::now(), What::Stopping);
-                *departure = Some(Departure::Draining(threads.drain()));
+                self.say_what_holds_up();
+                threads.drain();
+                *departure = Some(Departure::Draining);
                 "stopping, and handing over what is served"
             }
-            Some(Departure::Parting) if !keep => {
+            Some(Departure::Parting | Departure::Waiting) if !keep => {
                 return Response::Error {
                     message: "it is ending for a restart already, and leaves all as it is"
                         .to_owned(),
                 };
             }
-            Some(Departure::Draining(_)) if keep => {
+            Some(Departure::Draining) if keep => {
                 return Response::Error {
                     message: "it is stopping already, and hands over what it serves".to_owned(),
                 };
@@ -397,6 +403,17 @@ impl<'a> Reason<'a> {
         };
         Response::Done {
             text: text.to_owned(),
+        }
+    }
+
+    /// Says what the end of this agent waits for, if that is known already.
+    fn say_what_holds_up(&self) {
+        let view = view::lock(&self.view);
+        for group in self.operator.stats.stopping() {
+            let group = &self.config.groups[group];
+            if view.groups.is_blocked_here(group) {
+                log::error!("{}", holds_up(&group.name));
+            }
         }
     }
 
@@ -891,6 +908,15 @@ impl<'a> Reason<'a> {
         log::log!(level, "{what}");
         self.journal.add(at, what);
     }
+}
+
+/// Why the agent does not end.
+pub(super) fn holds_up(group: &str) -> String {
+    format!(
+        "the agent does not end yet: group {group} could not be stopped, and may still run here. With this \
+         agent its lease would end, and another node would start it. Stop it by hand, then `heartbeat cleanup \
+         {group}`; to let go of it all the same, kill the agent (SIGKILL)"
+    )
 }
 
 /// Waits for a link to change; for ever where none is watched.

@@ -7,6 +7,8 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::{output, situation::Seen, status};
+use heartbeat_core::placement::{Bar, Why};
+
 use crate::{config::Config, control::protocol::Status};
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -59,18 +61,26 @@ fn explain(config: &Config, status: &Status, group: usize) -> Explanation {
     let seen = Seen::new(config, status, &[]);
     let place = |ranked: heartbeat_core::placement::Ranked| {
         let node = config.node(ranked.node)?;
+        // What forbids it altogether costs no points.
+        let forbidden = ranked.bar == Some(Bar::Unhealthy);
+        let counts = |why: &&Why| !(forbidden && matches!(why, Why::Failing(..)));
         let why = ranked
             .why
             .iter()
+            .filter(counts)
             .map(|why| why.named(&config.utilization).to_string());
         let mut why: Vec<String> = why.collect();
         let shown = status.nodes.iter().find(|shown| shown.name == node.name);
         let complaint = shown.filter(|shown| !shown.failing.is_empty());
         why.extend(complaint.map(|shown| format!("failing: {}", shown.failing.join(", "))));
+        let blocked = seen.shown(group).and_then(|shown| shown.blocked.as_ref());
+        if blocked == Some(&node.name) {
+            why.push("BLOCKED there: it could not be stopped, and its lease is kept".to_owned());
+        }
         Some(Place {
             node: node.name.clone(),
             eligible: ranked.bar.is_none(),
-            points: ranked.points.points(),
+            points: if forbidden { 0 } else { ranked.points.points() },
             why,
         })
     };

@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     control::{
         client::Client,
-        protocol::{Request, Response},
+        protocol::{Group, Request, Response},
     },
     dataplane::Pins,
     resources::watch::process_end,
@@ -17,6 +17,24 @@ use crate::{
 
 /// How long a stop may take. Resources have their own limits, which are mostly shorter.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Between two looks whether a group keeps the agent from ending.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Ends with the name of a group that could not be stopped here, if there is one; never otherwise.
+async fn blocked(client: &mut Client) -> String {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        // The agent may be ending, and have no time.
+        let Ok(Response::Status(status)) = client.ask(&Request::Status, Duration::ZERO) else {
+            continue;
+        };
+        let here = |group: &&Group| group.blocked.as_ref() == Some(&status.node);
+        if let Some(group) = status.groups.iter().find(here) {
+            return group.name.clone();
+        }
+    }
+}
 
 /// Lets the agent hand over what it serves, or `keep` all for the next one. Fails if it is not gone in the
 /// end, or has not left what it should have.
@@ -32,8 +50,20 @@ pub fn run(config: &Config, keep: bool) -> Result<()> {
         .build()
         .context("could not start the tokio runtime")?;
     let pid = agent.pid;
-    let ended =
-        runtime.block_on(async { tokio::time::timeout(PATIENCE, process_end(agent)).await });
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = tokio::time::timeout(PATIENCE, process_end(agent)) => Ok(ended),
+            group = blocked(&mut client) => Err(group),
+        }
+    });
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(group) => bail!(
+            "the agent, process {pid}, goes on: group {group} could not be stopped here and may still run, and no \
+             other node starts it while the agent keeps its lease. Stop it by hand, then `heartbeat cleanup \
+             {group}`: the agent ends then. `kill -9 {pid}` lets go of it all the same"
+        ),
+    };
     match ended {
         Ok(ended) => ended.with_context(|| format!("could not wait for process {pid} to end"))?,
         Err(_) => bail!(

@@ -91,6 +91,7 @@ impl Conductor {
             ends,
             effects: VecDeque::new(),
             scratch: Vec::new(),
+            number: 0,
         };
         let thread = std::thread::Builder::new()
             .name("conductor".to_owned())
@@ -191,6 +192,8 @@ struct Run {
     kinds: Vec<Kind>,
     /// What each resource's last action said.
     words: Vec<String>,
+    /// The number of the action that each waits for, if others carry it out.
+    asked: Vec<Option<u64>>,
     /// What was told of each resource.
     shown: Vec<(ResourceState, u32)>,
     watched: Vec<bool>,
@@ -203,6 +206,8 @@ struct Run {
     stop_owed: bool,
     /// What comes in its place once it has stopped.
     next: Option<Group>,
+    /// The configuration does not have it any more.
+    removed: bool,
     course: Course,
     /// When the last order was decided.
     decided: Boottime,
@@ -216,6 +221,7 @@ impl Run {
             resources: group.resources.iter().cloned().map(Arc::new).collect(),
             engine: None,
             words: vec![String::new(); count],
+            asked: vec![None; count],
             shown: vec![(ResourceState::Unknown, 0); count],
             watched: vec![false; count],
             enabled: vec![true; count],
@@ -223,6 +229,7 @@ impl Run {
             wanted,
             stop_owed: false,
             next: None,
+            removed: group.is_removed(),
             course: Course::default(),
             decided: Boottime::default(),
         }
@@ -236,6 +243,8 @@ struct Body<R> {
     ends: Ends<R>,
     effects: VecDeque<(usize, Effect)>,
     scratch: Vec<Effect>,
+    /// Of the last [`Work::Act`].
+    number: u64,
 }
 
 impl<R: FnMut(Told)> Body<R> {
@@ -300,10 +309,17 @@ impl<R: FnMut(Told)> Body<R> {
             }
             Order::Done {
                 part,
+                number,
                 action,
                 outcome,
                 message,
-            } => self.done(part, action, outcome, message),
+            } => {
+                // Another is not waited for any more: it was cancelled, or the group has changed.
+                let asked = self.groups[part.group].asked.get(part.resource);
+                if asked == Some(&Some(number)) {
+                    self.done(part, action, outcome, message);
+                }
+            }
             Order::Ended {
                 part: Part { group, resource },
             } => self.drive(group, |engine, out| engine.died(resource, now, out)),
@@ -408,6 +424,7 @@ impl<R: FnMut(Told)> Body<R> {
             return;
         };
         *words = message;
+        self.groups[group].asked[resource] = None;
         let now = clock::now();
         self.drive(group, |engine, out| {
             engine.finished(resource, action, outcome, now, out);
@@ -430,12 +447,17 @@ impl<R: FnMut(Told)> Body<R> {
                 let part = Part { group, resource };
                 return self.act(part, action, timeout);
             }
+            Effect::Cancel { resource } => return self.cancel(Part { group, resource }),
             Effect::Failed(failure) => {
                 let part = Part {
                     group,
                     resource: failure.resource,
                 };
-                let message = self.groups[group].words[failure.resource].clone();
+                let message = match failure.outcome {
+                    // No action of it has said anything.
+                    Outcome::Died => String::new(),
+                    _ => self.groups[group].words[failure.resource].clone(),
+                };
                 return (self.ends.report)(Told::Failed {
                     part,
                     action: failure.action,
@@ -470,21 +492,33 @@ impl<R: FnMut(Told)> Body<R> {
     /// All of a group has stopped.
     fn stopped(&mut self, group: usize) {
         if let Some(next) = self.groups[group].next.take() {
-            let old = &self.groups[group];
-            let (wanted, stop_owed, maintained) = (old.wanted, old.stop_owed, old.maintained);
-            let (course, decided) = (old.course, old.decided);
-            self.groups[group] = Run {
-                maintained,
-                course,
-                decided,
-                ..Run::new(&next, wanted)
-            };
-            self.prepare(group);
+            let stop_owed = self.groups[group].stop_owed;
+            self.replace(group, &next);
             if !stop_owed {
                 return;
             }
         }
         self.say_stopped(group);
+    }
+
+    /// A group that runs nothing here begins anew, with what it is now and a clean record.
+    fn replace(&mut self, group: usize, next: &Group) {
+        let old = &self.groups[group];
+        let was_fit = old.engine.as_ref().is_none_or(GroupRun::is_fit);
+        let was_blocked = old.engine.as_ref().is_some_and(GroupRun::is_blocked);
+        self.groups[group] = Run {
+            maintained: old.maintained,
+            course: old.course,
+            decided: old.decided,
+            ..Run::new(next, old.wanted)
+        };
+        if !was_fit {
+            self.take_effect(group, Effect::Fit);
+        }
+        if was_blocked {
+            self.take_effect(group, Effect::Unblocked);
+        }
+        self.prepare(group);
     }
 
     /// Not by way of the slow side: it may hang, and the lease is to be given up then.
@@ -500,9 +534,14 @@ impl<R: FnMut(Told)> Body<R> {
     fn act(&mut self, part: Part, action: Action, timeout: Duration) {
         let kind = self.groups[part.group].kinds[part.resource];
         let Kind::Address(vip) = kind else {
-            let resource = Arc::clone(&self.groups[part.group].resources[part.resource]);
+            self.number += 1;
+            let number = self.number;
+            let run = &mut self.groups[part.group];
+            run.asked[part.resource] = Some(number);
+            let resource = Arc::clone(&run.resources[part.resource]);
             let _ = self.ends.work.send(Work::Act {
                 part,
+                number,
                 resource,
                 action,
                 timeout,
@@ -532,6 +571,11 @@ impl<R: FnMut(Told)> Body<R> {
                 }
             }
         }
+    }
+
+    fn cancel(&mut self, part: Part) {
+        self.groups[part.group].asked[part.resource] = None;
+        let _ = self.ends.work.send(Work::Cancel { part });
     }
 
     fn add(&mut self, vip: usize, course: Course, decided: Boottime) -> Result<Outcome, String> {
@@ -615,17 +659,23 @@ impl<R: FnMut(Told)> Body<R> {
             };
             let resources = run.resources.iter().zip(&group.resources);
             let same_length = run.resources.len() == group.resources.len();
+            let comes_back = std::mem::replace(&mut run.removed, group.is_removed());
             if group.is_removed() {
                 // It is stopped as it is.
-            } else if same_length && resources.clone().all(|(old, new)| old.is_same(new)) {
+            } else if !comes_back
+                && same_length
+                && resources.clone().all(|(old, new)| old.is_same(new))
+            {
                 if resources.clone().any(|(old, new)| **old != *new) {
                     run.resources = group.resources.into_iter().map(Arc::new).collect();
                     self.prepare(index);
                 }
             } else {
+                let untouched = run.engine.as_ref().is_some_and(GroupRun::is_untouched);
                 run.next = Some(group);
                 let now = clock::now();
                 match run.engine {
+                    Some(_) if untouched => self.stopped(index),
                     Some(_) => self.drive(index, |engine, out| engine.stop(now, out)),
                     // Nothing was looked at yet: it begins with what is new.
                     None => {

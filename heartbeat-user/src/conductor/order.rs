@@ -37,6 +37,7 @@ pub enum Order {
     /// What became of a [`Work`].
     Done {
         part: Part,
+        number: u64,
         action: Action,
         outcome: Outcome,
         message: String,
@@ -87,13 +88,16 @@ pub enum Work {
         group: usize,
         resources: Vec<Arc<Resource>>,
     },
-    /// Answered by [`Order::Done`].
+    /// Answered by [`Order::Done`] with the same number.
     Act {
         part: Part,
+        number: u64,
         resource: Arc<Resource>,
         action: Action,
         timeout: Duration,
     },
+    /// The last [`Work::Act`] for this is to be ended at once, with its processes. It needs no answer.
+    Cancel { part: Part },
     /// To be told by [`Order::Ended`] when the resource's process has ended, if it is given; or no longer.
     Watch {
         part: Part,

@@ -47,11 +47,12 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(instance: &str) -> io::Result<Self> {
         let (ours, theirs) = passing::pair()?;
         let process = Command::new(OURSELVES)
             .arg0("heartbeat")
             .arg(SUBCOMMAND)
+            .arg(instance)
             .stdin(theirs)
             // What a terminal sends to the agent is for the agent.
             .process_group(0)
@@ -115,6 +116,11 @@ impl Client {
             signal: signal as i32,
         };
         self.ask(&question).await?.signalled()
+    }
+
+    pub(super) async fn clear(&self, resource: &str) -> io::Result<()> {
+        let resource = resource.to_owned();
+        self.ask(&Question::Clear { resource }).await?.cleared()
     }
 
     pub(super) fn read_pidfile(&self, path: &Path) -> io::Result<Option<Pid>> {

@@ -29,6 +29,8 @@ pub(super) enum Question {
     },
     /// [`Answer::Signalled`]
     Signal { leader: Named, signal: i32 },
+    /// [`Answer::Cleared`]
+    Clear { resource: String },
     /// [`Answer::Pidfile`]
     Pidfile { path: PathBuf },
     /// [`Answer::Disk`]
@@ -51,6 +53,7 @@ pub(super) enum Answer {
         status: i32,
     },
     Signalled,
+    Cleared,
     Pidfile {
         pid: Option<i32>,
     },
@@ -159,6 +162,13 @@ impl Answer {
     pub(super) fn signalled(self) -> io::Result<()> {
         match self {
             Self::Signalled => Ok(()),
+            other => Err(other.unfit()),
+        }
+    }
+
+    pub(super) fn cleared(self) -> io::Result<()> {
+        match self {
+            Self::Cleared => Ok(()),
             other => Err(other.unfit()),
         }
     }

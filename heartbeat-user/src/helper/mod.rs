@@ -44,8 +44,8 @@ static HELPER: OnceLock<Client> = OnceLock::new();
 
 /// Starts the helper of this process. From here on it is asked. To be called once, with all rights, before
 /// there are other threads.
-pub fn start() -> Result<()> {
-    let client = Client::start().context("could not start the helper process")?;
+pub fn start(instance: &str) -> Result<()> {
+    let client = Client::start(instance).context("could not start the helper process")?;
     ensure!(HELPER.set(client).is_ok(), "there is a helper already");
     Ok(())
 }
@@ -109,6 +109,15 @@ pub async fn signal(leader: Process, signal: Signal) -> io::Result<()> {
             signal_group(leader, signal);
             Ok(())
         }
+    }
+}
+
+/// See [`runs::clear`].
+pub async fn clear(resource: &str) -> io::Result<()> {
+    match HELPER.get() {
+        Some(helper) => helper.clear(resource).await,
+        // There are no control groups then.
+        None => Ok(()),
     }
 }
 

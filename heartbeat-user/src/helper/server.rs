@@ -29,14 +29,14 @@ use crate::{
     complaints::Complaints,
     health::disk,
     logging,
-    resources::{process, signal_group, watch},
+    resources::{process, runs, signal_group, watch},
 };
 
 /// To tell it from the agent where processes are listed; the kernel keeps 15 bytes.
 const NAME: &std::ffi::CStr = c"heartbeat-help";
 
 /// Serves the agent, which holds the other end of standard input, until it ends.
-pub fn serve() -> Result<()> {
+pub fn serve(instance: Option<&str>) -> Result<()> {
     if !matches!(
         getsockopt(&stdin(), sockopt::SockType),
         Ok(SockType::SeqPacket)
@@ -48,6 +48,9 @@ pub fn serve() -> Result<()> {
     // ended already, standard input is at its end.
     set_pdeathsig(signal::Signal::SIGKILL).context("could not ask to end with the agent")?;
     let _ = set_name(NAME);
+    if let Some(instance) = instance {
+        runs::begin(instance).context("could not start the process that watches over runs")?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -142,6 +145,10 @@ async fn answer(mut connection: UnixStream) {
                 signal_group(leader.into(), signal);
                 Answer::Signalled
             }
+            Err(error) => error.into(),
+        },
+        Question::Clear { resource } => match beside(move || runs::clear(&resource)).await {
+            Ok(()) => Answer::Cleared,
             Err(error) => error.into(),
         },
         Question::Pidfile { path } => {

@@ -41,6 +41,10 @@ pub struct GroupStats {
     pub busy: AtomicBool,
     /// Whether waiting for it to stop is of no use: it is left alone, or could not be stopped.
     pub stuck: AtomicBool,
+    /// Whether it is left alone: what runs of it is not touched.
+    pub left_alone: AtomicBool,
+    /// Whether it is to stop here, and has not said that it has.
+    pub stopping: AtomicBool,
     /// How long its resources may take to stop, in nanoseconds.
     pub stop_timeout: AtomicU64,
 }
@@ -80,6 +84,19 @@ impl PulseStats {
         Duration::from_nanos(longest.unwrap_or(0))
     }
 
+    /// Whether it is, but for groups that are left alone, and so do not stop.
+    pub fn has_stopped(&self) -> bool {
+        let busy = |group: &GroupStats| group.busy.load(Relaxed) && !group.left_alone.load(Relaxed);
+        !self.groups.iter().any(busy)
+    }
+
+    /// The groups that are to stop and have not.
+    pub fn stopping(&self) -> impl Iterator<Item = usize> {
+        let groups = self.groups.iter().enumerate();
+        let stopping = |(_, group): &(usize, &GroupStats)| group.stopping.load(Relaxed);
+        groups.filter(stopping).map(|(index, _)| index)
+    }
+
     /// Whether it is, but for groups that it is of no use to wait for.
     pub fn is_idle_as_can_be(&self) -> bool {
         let busy = |group: &GroupStats| group.busy.load(Relaxed) && !group.stuck.load(Relaxed);
@@ -98,6 +115,9 @@ impl GroupStats {
         self.votes.store(proposer.votes(now) as u64, Relaxed);
         self.busy.store(!idle, Relaxed);
         self.stuck.store(group.is_stuck(), Relaxed);
+        self.left_alone.store(group.is_maintained(), Relaxed);
+        let stopping = group.serving() == Serving::Stopping;
+        self.stopping.store(stopping, Relaxed);
         let stop_timeout = u64::try_from(group.stop_timeout().as_nanos()).unwrap_or(u64::MAX);
         self.stop_timeout.store(stop_timeout, Relaxed);
     }

@@ -2,23 +2,27 @@
 //!
 //! Decides nothing: which action, when, and what follows from its end is for others to say.
 
+mod control_group;
 mod done;
 mod exec;
 mod exits;
 pub mod ocf;
 pub mod process;
+pub mod runs;
 mod sys;
 pub(crate) mod systemd;
 mod timeouts;
 pub mod watch;
 
 use std::{
+    collections::HashSet,
     ffi::OsString,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use heartbeat_core::resource::{Action, Outcome};
+use heartbeat_core::resource::{Action, Finding, Outcome};
 
 pub(crate) use self::exec::group::signal as signal_group;
 pub use self::{
@@ -27,7 +31,10 @@ pub use self::{
     timeouts::{INTERVAL, TIMEOUT, Timeouts},
 };
 use self::{exec::Services, ocf::Library, systemd::Systemd, timeouts::Advice};
-use crate::config::{Config, Exec, Resource, ResourceKind};
+use crate::{
+    config::{Config, Exec, Resource, ResourceKind},
+    helper,
+};
 
 /// Names another directory than [`ocf::ROOT`], as the framework has it.
 const OCF_ROOT: &str = "OCF_ROOT";
@@ -67,6 +74,8 @@ pub struct Agents {
     services: Services,
     systemd: Systemd,
     watcher: Option<Watcher>,
+    /// Names of resources that were found dead or not well since their last start.
+    failed: Mutex<HashSet<String>>,
 }
 
 impl Agents {
@@ -76,6 +85,7 @@ impl Agents {
             services: Services::new(&places.state),
             systemd: Systemd { bus: places.bus },
             watcher: None,
+            failed: Mutex::default(),
         }
     }
 
@@ -92,6 +102,9 @@ impl Agents {
     /// Dropping the future kills the agent that runs; a unit's job and an exec resource's program go on.
     pub async fn act(&self, resource: &Resource, action: Action, timeout: Duration) -> Done {
         let began = Instant::now();
+        if action == Action::Start && self.failed().remove(&resource.name) {
+            self.clear(resource).await;
+        }
         let done = match &resource.kind {
             ResourceKind::Ocf(agent) => self.library.act(resource, agent, action, timeout).await,
             ResourceKind::Systemd(unit) => self.systemd.act(unit, action, timeout).await,
@@ -100,9 +113,26 @@ impl Agents {
                 Done::at_once(Outcome::NotStarted, "an address has no resource agent")
             }
         };
+        if action == Action::Monitor && done.outcome.finding(action) != Finding::Well {
+            self.failed().insert(resource.name.clone());
+        }
         Done {
             took: began.elapsed(),
             ..done
+        }
+    }
+
+    fn failed(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends what a dead service left behind: a worker that lives on keeps what the next one needs.
+    async fn clear(&self, resource: &Resource) {
+        if let Err(error) = helper::clear(&resource.name).await {
+            log::warn!(
+                "{}: could not end what its last run left: {error}",
+                resource.name
+            );
         }
     }
 
@@ -141,6 +171,7 @@ impl Agents {
             () = own => {}
             () = named => {}
         }
+        self.failed().insert(resource.name.clone());
     }
 
     /// What is wrong with the configuration of `resource`, as far as can be seen without starting it. Empty is good.

@@ -1,9 +1,9 @@
 //! Runs one program to its end, without a shell, and never longer than it may.
 //!
 //! The program gets nothing of the agent: no environment, terminal, descriptors, priority or signal
-//! settings but what is given. What is left of its process group goes with it when it takes too
-//! long or when nobody waits any more; what it leaves behind in the background otherwise is its own
-//! affair. Knows nothing of what the exit code means.
+//! settings but what is given. All that it started goes with it when it takes too long or when nobody
+//! waits any more; what it leaves behind in the background otherwise is its own affair. Knows nothing of
+//! what the exit code means.
 //!
 //! The agent asks its [`helper`](crate::helper) for it; here is what that does.
 
@@ -26,12 +26,17 @@ use tokio::{
     time::timeout,
 };
 
-use super::sys::{self, Pidfd};
+use super::{
+    runs::Run,
+    sys::{self, Pidfd},
+};
 
 pub const SAFE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// From the request to end to the order.
 const GRACE: Duration = Duration::from_millis(500);
+/// From the order to the end: what sleeps in the kernel and cannot be woken is not waited for any longer.
+const KILLED: Duration = Duration::from_secs(1);
 /// How long to wait for the end of its output after its own. What it wrote itself is there already; only
 /// a child of it can keep the pipe open.
 const DRAIN: Duration = Duration::from_millis(20);
@@ -47,6 +52,8 @@ pub struct Program {
     pub environment: Vec<(OsString, OsString)>,
     /// How many bytes of each stream to keep, the last ones; with 0 it has no streams.
     pub keep: usize,
+    /// The resource that it is run for, if it is.
+    pub resource: Option<String>,
 }
 
 impl Program {
@@ -60,6 +67,7 @@ impl Program {
                 ("LC_ALL".into(), "C".into()),
             ],
             keep: LAST_WORDS,
+            resource: None,
         }
     }
 
@@ -75,13 +83,21 @@ impl Program {
         }
     }
 
+    /// The same, run for a resource.
+    pub fn of_resource(self, name: &str) -> Self {
+        Self {
+            resource: Some(name.to_owned()),
+            ..self
+        }
+    }
+
     pub fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
     /// As a command in a session of its own. Its standard streams are closed to it but for what the caller says.
-    fn command(&self, register: Option<sys::Register>) -> std::process::Command {
+    fn command(&self, run: &Run, register: Option<sys::Register>) -> std::process::Command {
         let mut command = std::process::Command::new(&self.path);
         command
             .args(&self.args)
@@ -91,7 +107,7 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        sys::make_independent(&mut command, register);
+        sys::make_independent(&mut command, run.entrance(), register);
         command
     }
 }
@@ -115,7 +131,8 @@ pub fn launch(program: &Program, registration: &Registration) -> io::Result<Chil
         let file = registration.from.display();
         io::Error::other(format!("could not open {file} to register it: {error}"))
     })?;
-    Command::from(program.command(Some(register))).spawn()
+    let run = Run::of_service(program.resource.as_deref());
+    Command::from(program.command(&run, Some(register))).spawn()
 }
 
 /// How a program ended.
@@ -128,13 +145,14 @@ pub struct Ended {
     pub took: Duration,
 }
 
-/// Runs `program` to its end, or kills it with all of its process group after `limit`. Fails if it could not be
-/// started.
+/// Runs `program` to its end, or kills it with all that it started after `limit`. Fails if it could not be started.
+/// One that cannot be killed is not waited for.
 ///
-/// Dropping the future kills the group at once.
+/// Dropping the future kills all of it at once.
 pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
     let began = Instant::now();
-    let mut command = program.command(None);
+    let mut run = Run::new(program.resource.as_deref());
+    let mut command = program.command(&run, None);
     if program.keep > 0 {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
@@ -145,6 +163,7 @@ pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
     let leader = child.id().and_then(|id| i32::try_from(id).ok());
     let leader = Pid::from_raw(leader.ok_or_else(|| io::Error::other("it has no process id"))?);
     let group = Group(Some(leader));
+    run.started(leader);
     // Tells of the end without reaping, so that the number stays the group's until we are done with it.
     let end = Pidfd::open(leader)?;
     let in_time = tokio::select! {
@@ -156,19 +175,47 @@ pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
     };
     if in_time {
         group.leave();
+        run.ended();
     } else {
         let _ = killpg(leader, Signal::SIGTERM);
         let _ = timeout(GRACE, end.ended()).await;
-        drop(group);
+        drop((group, run));
     }
     let _ = timeout(DRAIN, async { tokio::join!(stdout.read(), stderr.read()) }).await;
-    let status = child.wait().await?;
+    let (mut stdout, mut stderr) = (stdout.kept(), stderr.kept());
+    let status = match in_time {
+        true => Some(child.wait().await?),
+        false => {
+            if !reap(child, &end).await {
+                (stdout, stderr) = (String::new(), unkillable(leader));
+            }
+            None
+        }
+    };
     Ok(Ended {
-        status: in_time.then_some(status),
-        stdout: stdout.kept(),
-        stderr: stderr.kept(),
+        status,
+        stdout,
+        stderr,
         took: began.elapsed(),
     })
+}
+
+/// Reaps what was killed. Whether it has ended; if not, it is reaped when it has.
+async fn reap(mut child: Child, end: &Pidfd) -> bool {
+    let has_ended = timeout(KILLED, end.ended()).await.is_ok();
+    let reaped = async move { child.wait().await };
+    match has_ended {
+        true => drop(reaped.await),
+        false => drop(tokio::spawn(reaped)),
+    }
+    has_ended
+}
+
+fn unkillable(leader: Pid) -> String {
+    format!(
+        "killed, but process {leader} does not end: it waits in the kernel for a disk or a file system that does not \
+         answer"
+    )
 }
 
 /// The process group of a program that runs. Dropping it ends the group.

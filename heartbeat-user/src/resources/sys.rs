@@ -52,9 +52,17 @@ impl Register {
 
 /// Lets `command` start as a daemon does: in a session of its own, which has no terminal; with ordinary
 /// scheduling, default signals, and no descriptors but the first three. One that does not register itself
-/// is killed when we are: it must not go on starting what another node is about to start.
-pub(super) fn make_independent(command: &mut Command, register: Option<Register>) {
+/// is killed when we are: it must not go on starting what another node is about to start. `entrance` is that of the
+/// control group that it is to be in.
+pub(super) fn make_independent(
+    command: &mut Command,
+    entrance: Option<OwnedFd>,
+    register: Option<Register>,
+) {
     let prepare = move || {
+        if let Some(entrance) = &entrance {
+            enter_group(entrance);
+        }
         independent()?;
         match &register {
             Some(register) => enter(register),
@@ -101,6 +109,12 @@ fn independent() -> io::Result<()> {
         ))?;
     }
     Ok(())
+}
+
+/// One that is refused is ended by its process group, as where there are no control groups.
+fn enter_group(entrance: &OwnedFd) {
+    // SAFETY: the byte outlives the call.
+    unsafe { libc::write(entrance.as_raw_fd(), c"0".as_ptr().cast(), 1) };
 }
 
 fn end_with_parent() -> io::Result<()> {

@@ -130,6 +130,7 @@ mod tests {
     use std::process::{Child, Command};
 
     const PATIENCE: Duration = Duration::from_secs(20);
+    const A_WHILE: Duration = Duration::from_millis(200);
 
     fn sleeper() -> (Child, Process) {
         let child = Command::new("sleep").arg("600").spawn().unwrap();
@@ -197,29 +198,25 @@ mod tests {
     #[tokio::test]
     async fn a_pidfile_is_waited_for_and_followed() {
         let path = std::env::temp_dir().join(format!("heartbeat-pidfile-{}", std::process::id()));
-        let watching = tokio::spawn({
-            let path = path.clone();
-            async move { pidfile_end(path, None).await }
-        });
+        let mut watching = Box::pin(pidfile_end(path.clone(), None));
+        // A look at what is not there yet.
+        let early = tokio::time::timeout(A_WHILE, &mut watching).await;
+        assert!(early.is_err(), "{early:?} before there is a file");
         let (first, one) = sleeper();
         let (second, other) = sleeper();
         fs::write(&path, format!("{}\nmore\n", one.pid)).unwrap();
         assert_eq!(read_pidfile(&path).unwrap(), Some(one.pid));
+        let early = tokio::time::timeout(LOOK_AGAIN + A_WHILE, &mut watching).await;
+        assert!(early.is_err(), "{early:?} while the first lives");
+        // The daemon was started anew: the file names another by the time that the first has ended.
         fs::write(&path, format!("{}\n", other.pid)).unwrap();
         end(first);
-        assert!(other.lives() && !watching.is_finished());
+        let early = tokio::time::timeout(A_WHILE, &mut watching).await;
+        assert!(early.is_err(), "{early:?} while the second lives");
         end(second);
-        let watched = tokio::time::timeout(PATIENCE, async {
-            // The watch may begin only now, and then waits for a process that lives.
-            let (third, last) = sleeper();
-            fs::write(&path, format!("{}\n", last.pid)).unwrap();
-            end(third);
-            watching.abort();
-            let _ = watching.await;
-        })
-        .await;
+        let watched = tokio::time::timeout(PATIENCE, watching).await;
         fs::remove_file(&path).unwrap();
-        watched.unwrap();
+        watched.expect("the end is noticed").unwrap();
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod program;
 pub mod python;
 pub mod rights;
 pub mod scene;
+pub mod silent;
 pub mod stage;
 pub mod standstill;
 pub mod traces;

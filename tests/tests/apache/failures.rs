@@ -120,6 +120,8 @@ fn its_workers_hang(cluster: &mut Cluster) -> Result<()> {
     )?;
     let a = cluster.node("a")?;
     let parent = a.apache_parent()?;
+    // It must not start another worker meanwhile, which would answer the monitor.
+    parent.signal(Signal::SIGSTOP)?;
     let hanging: Vec<_> = a
         .apache()?
         .into_iter()
@@ -129,6 +131,7 @@ fn its_workers_hang(cluster: &mut Cluster) -> Result<()> {
     hanging
         .iter()
         .try_for_each(|one| one.signal(Signal::SIGSTOP))?;
+    parent.signal(Signal::SIGCONT)?;
     wait_failed(cluster, &mut trial, "a", "monitor")?;
     wait_gone(cluster, "a", &hanging)?;
     pages_again(cluster, &mut trial, at)?;

@@ -24,6 +24,9 @@ pub enum Effect {
         action: Action,
         timeout: Duration,
     },
+    /// A monitor that is in flight is to be ended at once: a stop does not wait for it. What becomes of it
+    /// is not asked for any more.
+    Cancel { resource: usize },
     /// Once, after `begin`: all is known, and nothing runs here that should not. The node may contend
     /// for the lease, or goes on with the one that was inherited.
     Ready,
@@ -41,8 +44,9 @@ pub enum Effect {
     Leave { resource: usize },
     /// The failures that made the group leave are forgotten: the node may take it again.
     Fit,
-    /// A stop failed. What runs is not known: the lease is to be kept and its guard closed. Nothing is
-    /// done with the group until an operator cleans up.
+    /// A stop failed, or has not ended long after it should have. What runs is not known: the lease is to be
+    /// kept and its guard closed. Nothing is done with the group until an operator cleans up, or what is
+    /// overdue ends well after all.
     Blocked { resource: usize },
     /// Whatever could not be stopped is now known to be.
     Unblocked,

@@ -25,27 +25,23 @@ impl Failures {
     }
 
     /// One more. `fatal`: trying again on this node is of no use.
-    pub(super) fn add(&mut self, fatal: bool, plan: &ResourcePlan, now: Boottime) {
-        self.forget_outdated(plan.failure_timeout, now);
+    pub(in crate::resource) fn add(&mut self, fatal: bool, plan: &ResourcePlan, now: Boottime) {
+        if self.end(plan.failure_timeout).is_some_and(|end| end <= now) {
+            self.forget();
+        }
         self.count = self.count.saturating_add(1);
         self.last = now;
         let too_many = |threshold: NonZeroU32| self.count >= threshold.get();
         self.banned |= fatal || plan.migration_threshold.is_some_and(too_many);
     }
 
-    pub(super) fn forget(&mut self) {
+    pub(in crate::resource) fn forget(&mut self) {
         *self = Self::default();
     }
 
     /// When they are forgotten.
-    pub(super) fn end(&self, timeout: Option<Duration>) -> Option<Boottime> {
+    pub(in crate::resource) fn end(&self, timeout: Option<Duration>) -> Option<Boottime> {
         let timeout = timeout.filter(|_| self.count > 0)?;
         Some(self.last.after(timeout))
-    }
-
-    pub(super) fn forget_outdated(&mut self, timeout: Option<Duration>, now: Boottime) {
-        if self.end(timeout).is_some_and(|end| end <= now) {
-            self.forget();
-        }
     }
 }

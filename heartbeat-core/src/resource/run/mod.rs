@@ -26,7 +26,7 @@
 //!
 //! 1. Who is unknown is probed, all at once.
 //! 2. While one is unknown or blocked, or a start or a stop is in flight, neither begins.
-//! 3. Of those after the kept ones that may run, the last is stopped, once its monitor has ended.
+//! 3. Of those after the kept ones that may run, the last is stopped. Its monitor is cancelled.
 //! 4. If there are none, the first after the kept ones is started, if it is to run.
 //! 5. The kept ones are monitored, unless one is blocked.
 //!
@@ -40,6 +40,9 @@
 //! ```text
 //!   begin ─▶ settling ──Ready──▶ idle ──start──▶ serving ──stop──▶ stopping ──Stopped──▶ idle
 //! ```
+//!
+//! A stop that has not ended long after its timeout blocks the group, and so does whatever a stop of the
+//! group waits for. It is still waited for, and if it ends well after all the group goes on.
 //!
 //! Settling without an inherited lease nothing is to run; with one, all is. A `start` that comes while
 //! the group stops takes effect after `Stopped`. In maintenance all that is told is remembered, and
@@ -135,7 +138,8 @@ impl GroupRun {
         self.step(now, out);
     }
 
-    /// Time has come to [`Self::next_deadline`]: a monitor is due, or failures no longer count.
+    /// Time has come to [`Self::next_deadline`]: a monitor is due, failures no longer count, or an action is
+    /// overdue.
     pub fn wake(&mut self, now: Boottime, out: &mut Vec<Effect>) {
         self.step(now, out);
     }
@@ -145,7 +149,7 @@ impl GroupRun {
     pub fn cleanup(&mut self, resource: Option<usize>, now: Boottime, out: &mut Vec<Effect>) {
         for (number, of) in self.resources.iter_mut().enumerate() {
             if resource.is_none_or(|resource| resource == number) {
-                of.failures.forget();
+                of.forget_failures();
                 if of.known == Known::Stuck {
                     of.known = Known::Nothing;
                 }
@@ -243,6 +247,17 @@ impl GroupRun {
     /// Whether a `stop` is not answered yet.
     pub fn is_stopping(&self) -> bool {
         self.stopping
+    }
+
+    /// Whether nothing of it was seen to run, nor started: also what could not be looked at, which is what
+    /// may be wrong with it.
+    pub fn is_untouched(&self) -> bool {
+        let untouched = |of: &Resource| {
+            matches!(of.known, Known::Nothing | Known::Stopped)
+                && matches!(of.in_flight, None | Some(Action::Probe))
+                && !of.ran
+        };
+        !self.wanted && !self.stopping && self.resources.iter().all(untouched)
     }
 
     pub fn is_ready(&self) -> bool {

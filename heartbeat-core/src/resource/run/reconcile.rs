@@ -17,12 +17,17 @@ impl GroupRun {
         let forgotten = self
             .resources
             .iter()
+            .filter(|of| !of.is_unseen())
             .filter_map(|of| of.failures.end(of.plan.failure_timeout));
+        let unseen = self.resources.iter();
+        let unseen = unseen.filter_map(|of| of.probe_due(Boottime::default()));
         let monitors = self.resources[..self.watched()]
             .iter()
             .filter(|of| of.in_flight.is_none())
             .filter_map(|of| of.monitor_due);
-        forgotten.chain(monitors).min()
+        let overdue = |of: &Resource| of.overdue_at(self.stopping);
+        let overdue = self.resources.iter().filter_map(overdue);
+        forgotten.chain(monitors).chain(overdue).chain(unseen).min()
     }
 
     pub(super) fn step(&mut self, now: Boottime, out: &mut Vec<Effect>) {
@@ -30,11 +35,12 @@ impl GroupRun {
             return;
         }
         for of in &mut self.resources {
-            of.failures.forget_outdated(of.plan.failure_timeout, now);
+            of.forget_outdated(now);
         }
-        self.probe(out);
+        self.probe(now, out);
+        self.block_overdue(now, out);
         self.announce(out);
-        self.start_or_stop(out);
+        self.start_or_stop(now, out);
         self.monitor(now, out);
     }
 
@@ -93,12 +99,31 @@ impl GroupRun {
         self.resources.iter().all(|of| of.known == Known::Stopped)
     }
 
-    fn probe(&mut self, out: &mut Vec<Effect>) {
+    fn probe(&mut self, now: Boottime, out: &mut Vec<Effect>) {
+        for resource in 0..self.resources.len() {
+            let due = self.resources[resource].probe_due(now);
+            if due.is_some_and(|at| at <= now) {
+                self.act(resource, Action::Probe, now, out);
+            }
+        }
+    }
+
+    /// Says of a stop that it may never end. It is waited for all the same. Nor can a stop be confirmed of
+    /// what cannot be looked at.
+    fn block_overdue(&mut self, now: Boottime, out: &mut Vec<Effect>) {
         for resource in 0..self.resources.len() {
             let of = &self.resources[resource];
-            if of.known == Known::Nothing && of.in_flight.is_none() {
-                self.act(resource, Action::Probe, out);
+            let overdue = of.overdue_at(self.stopping).is_some_and(|at| at <= now);
+            if overdue || (self.stopping && of.is_unseen() && of.in_flight.is_none()) {
+                self.block(resource, out);
             }
+        }
+    }
+
+    pub(super) fn block(&mut self, resource: usize, out: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.resources[resource].blocked, true) {
+            self.said.blocked = true;
+            out.push(Effect::Blocked { resource });
         }
     }
 
@@ -111,6 +136,10 @@ impl GroupRun {
             self.said.unfit = false;
             self.said.leave = false;
             out.push(Effect::Fit);
+        }
+        // Before the node is said to be ready to have it.
+        if !self.is_to_serve() {
+            self.announce_bar(out);
         }
         if self.has(Known::Nothing) {
             return;
@@ -136,15 +165,20 @@ impl GroupRun {
             out.push(Effect::Incomplete);
         }
         self.said.started = started;
-        let leave = self.first_banned().filter(|_| serves && !self.said.leave);
-        if let Some(resource) = leave {
+        if serves {
+            self.announce_bar(out);
+        }
+    }
+
+    fn announce_bar(&mut self, out: &mut Vec<Effect>) {
+        if let Some(resource) = self.first_banned().filter(|_| !self.said.leave) {
             self.said.leave = true;
             self.said.unfit = true;
             out.push(Effect::Leave { resource });
         }
     }
 
-    fn start_or_stop(&mut self, out: &mut Vec<Effect>) {
+    fn start_or_stop(&mut self, now: Boottime, out: &mut Vec<Effect>) {
         let busy = |of: &Resource| matches!(of.in_flight, Some(Action::Start | Action::Stop));
         let is_known = !self.has(Known::Nothing) && !self.has(Known::Stuck);
         if !is_known || self.resources.iter().any(busy) {
@@ -154,12 +188,12 @@ impl GroupRun {
         let may_run = |of: &Resource| of.known != Known::Stopped;
         let last = self.resources.iter().rposition(may_run);
         if let Some(last) = last.filter(|last| *last >= kept) {
-            // Its monitor is waited for.
-            if self.resources[last].in_flight.is_none() {
-                self.act(last, Action::Stop, out);
+            if self.resources[last].in_flight.take().is_some() {
+                out.push(Effect::Cancel { resource: last });
             }
+            self.act(last, Action::Stop, now, out);
         } else if kept < self.goal() && self.is_fit() {
-            self.act(kept, Action::Start, out);
+            self.act(kept, Action::Start, now, out);
         }
     }
 
@@ -167,14 +201,14 @@ impl GroupRun {
         for resource in 0..self.watched() {
             let of = &self.resources[resource];
             if of.in_flight.is_none() && of.monitor_due.is_some_and(|due| due <= now) {
-                self.act(resource, Action::Monitor, out);
+                self.act(resource, Action::Monitor, now, out);
             }
         }
     }
 
-    fn act(&mut self, resource: usize, action: Action, out: &mut Vec<Effect>) {
+    fn act(&mut self, resource: usize, action: Action, now: Boottime, out: &mut Vec<Effect>) {
         let of = &mut self.resources[resource];
-        of.in_flight = Some(action);
+        of.begins(action, now);
         match action {
             Action::Probe => of.doubted = false,
             // From here on any part of it may run.

@@ -3,7 +3,7 @@
 use heartbeat_common::time::Boottime;
 
 use super::{Effect, Failure, GroupRun};
-use crate::resource::{Action, Finding, Outcome, state::Known};
+use crate::resource::{Action, ExitCode, Finding, Outcome, state::Known};
 
 impl GroupRun {
     /// An action has ended. One that is not in flight is ignored.
@@ -77,15 +77,22 @@ impl GroupRun {
         if std::mem::take(&mut of.outdated) {
             return;
         }
-        match failure.outcome.finding(Action::Probe) {
-            Finding::Well => of.runs(failure.at),
-            Finding::NotRunning => of.stopped(),
-            Finding::Failed => {
-                of.known = Known::Unsure;
-                if !self.maintenance {
-                    out.push(Effect::Failed(failure));
-                }
+        let again = of.is_unseen();
+        let not_to_serve = !self.wanted && !self.stopping;
+        if failure.outcome.tells_nothing() || (failure.outcome.is_refusal() && not_to_serve) {
+            of.unseen(not_to_serve && !again, failure.at);
+        } else {
+            of.seen();
+            match failure.outcome.finding(Action::Probe) {
+                Finding::Well => return of.runs(failure.at),
+                Finding::NotRunning if failure.outcome.is_hard() => of.not_installed(failure.at),
+                Finding::NotRunning => return of.stopped(),
+                Finding::Failed => of.may_run(),
             }
+        }
+        let said = again && of.is_unseen();
+        if !self.maintenance && !said {
+            out.push(Effect::Failed(failure));
         }
     }
 
@@ -94,6 +101,9 @@ impl GroupRun {
         if failure.outcome.finding(Action::Start) == Finding::Well {
             of.runs(failure.at);
             return;
+        }
+        if failure.outcome == Outcome::Exited(ExitCode::NOT_INSTALLED) {
+            of.ran = false;
         }
         // It stays unsure: it may have started half.
         if self.maintenance {
@@ -107,7 +117,8 @@ impl GroupRun {
 
     fn stop_ended(&mut self, failure: Failure, out: &mut Vec<Effect>) {
         let of = &mut self.resources[failure.resource];
-        if failure.outcome.finding(Action::Stop) != Finding::Failed {
+        let missing = failure.outcome == Outcome::Exited(ExitCode::NOT_INSTALLED) && !of.ran;
+        if missing || failure.outcome.finding(Action::Stop) != Finding::Failed {
             of.stopped();
             return;
         }
@@ -117,12 +128,7 @@ impl GroupRun {
         }
         of.known = Known::Stuck;
         out.push(Effect::Failed(failure));
-        if !std::mem::replace(&mut of.blocked, true) {
-            self.said.blocked = true;
-            out.push(Effect::Blocked {
-                resource: failure.resource,
-            });
-        }
+        self.block(failure.resource, out);
     }
 
     fn monitored(&mut self, failure: Failure, counts: bool, out: &mut Vec<Effect>) {

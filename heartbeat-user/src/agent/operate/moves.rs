@@ -109,11 +109,34 @@ impl Operator {
         .await
         .and_then(|outcome| outcome)
         .with_context(|| format!("{group} moved to {node}, but does not run there"))?;
+        self.has_left(index, from).await?;
         done(format!(
             "{group} moved from {} to {node} in {} us",
             self.name(from),
             took.as_micros()
         ))
+    }
+
+    /// Fails if a group may still run where it was. Only a node whose agent hangs, or that lost its majority,
+    /// lets go of what has not stopped.
+    async fn has_left(&self, index: usize, from: NodeId) -> Result<()> {
+        let until = clock::now().after(PATIENCE);
+        loop {
+            // Its report may be one behind.
+            let left = view::lock(&self.view).groups.left_at(from, index);
+            if left.is_empty() {
+                return Ok(());
+            }
+            if clock::now() > until {
+                bail!(
+                    "the group moved, but {} may still run on {} as well: that node lost its lease before \
+                     they had stopped",
+                    left.join(", "),
+                    self.name(from)
+                );
+            }
+            sleep(SLOW_POLL).await;
+        }
     }
 
     pub(super) async fn unmove(

@@ -21,7 +21,7 @@ impl Operator {
         origin: Origin,
     ) -> Result<Response> {
         let parts = match resource {
-            Some(name) => vec![self.part(name)?],
+            Some(name) => self.parts_of(name)?,
             None => self.parts(),
         };
         let what = resource.map_or_else(|| "all resources".to_owned(), |name| format!("`{name}`"));
@@ -225,6 +225,23 @@ impl Operator {
                 (0..plan.resources.len()).map(move |resource| Part { group, resource })
             })
             .collect()
+    }
+
+    /// What is called so: a group with all that is in it, or a resource.
+    fn parts_of(&self, name: &str) -> Result<Vec<Part>> {
+        match self
+            .config
+            .groups
+            .iter()
+            .position(|group| group.name == name)
+        {
+            Some(group) => Ok(self
+                .parts()
+                .into_iter()
+                .filter(|part| part.group == group)
+                .collect()),
+            None => self.part(name).map(|part| vec![part]),
+        }
     }
 
     fn part(&self, name: &str) -> Result<Part> {

@@ -54,19 +54,30 @@ impl Services {
         action: Action,
         timeout: Duration,
     ) -> Done {
-        let record = Record::new(&self.dir, &resource.name);
-        match (exec, action) {
-            (Exec::Commands { start, .. }, Action::Start) => command(start, timeout).await,
-            (Exec::Commands { stop, .. }, Action::Stop) => command(stop, timeout).await,
-            (Exec::Commands { check, .. }, Action::Probe | Action::Monitor) => {
-                checked(check, timeout).await
+        let name = resource.name.as_str();
+        let record = Record::new(&self.dir, name);
+        let program = |line: &[String]| Program::of(line).of_resource(name);
+        let check = |line: &Vec<String>| program(line);
+        if action == Action::Probe
+            && let Some(missing) = missing(exec)
+        {
+            let runs = matches!(record.read(), Ok(Some(process)) if process.lives());
+            if !runs {
+                return missing;
             }
-            (Exec::Service { run, check }, Action::Start) => {
-                start(&record, run, check.as_deref(), timeout).await
+        }
+        match (exec, action) {
+            (Exec::Commands { start, .. }, Action::Start) => command(program(start), timeout).await,
+            (Exec::Commands { stop, .. }, Action::Stop) => command(program(stop), timeout).await,
+            (Exec::Commands { check, .. }, Action::Probe | Action::Monitor) => {
+                checked(&program(check), timeout).await
+            }
+            (Exec::Service { run, check: test }, Action::Start) => {
+                start(&record, program(run), test.as_ref().map(check), timeout).await
             }
             (Exec::Service { .. }, Action::Stop) => stop(&record, timeout).await,
-            (Exec::Service { check, .. }, Action::Probe | Action::Monitor) => {
-                monitor(&record, check.as_deref(), timeout).await
+            (Exec::Service { check: test, .. }, Action::Probe | Action::Monitor) => {
+                monitor(&record, test.as_ref().map(check), timeout).await
             }
         }
     }
@@ -81,7 +92,14 @@ impl Services {
     }
 }
 
-async fn start(record: &Record, run: &[String], check: Option<&[String]>, limit: Duration) -> Done {
+/// What is said of a resource of which a program is not there: nothing of it could be started, or stopped.
+fn missing(exec: &Exec) -> Option<Done> {
+    let program = super::programs(exec).find(|program| !program.exists())?;
+    let message = format!("there is no {}", program.display());
+    Some(Done::exited(ExitCode::NOT_INSTALLED, message))
+}
+
+async fn start(record: &Record, program: Program, check: Option<Program>, limit: Duration) -> Done {
     let until = Instant::now() + limit;
     match record.read() {
         Ok(Some(process)) if process.lives() => {
@@ -104,7 +122,6 @@ async fn start(record: &Record, run: &[String], check: Option<&[String]>, limit:
         Ok(registration) => registration,
         Err(error) => return record.failed("write", &error),
     };
-    let program = Program::of(run);
     // It has registered itself by the time that we hear of it, or that nobody is left to hear.
     let helper::Launched { pid, end } = match helper::launch(&program, &registration).await {
         Ok(launched) => launched,
@@ -133,7 +150,7 @@ async fn start(record: &Record, run: &[String], check: Option<&[String]>, limit:
     // It runs once it is well.
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let done = checked(check, left).await;
+        let done = checked(&check, left).await;
         if done.outcome == Outcome::OK
             || done.outcome == Outcome::TimedOut
             || done.outcome.is_hard()
@@ -151,7 +168,7 @@ async fn start(record: &Record, run: &[String], check: Option<&[String]>, limit:
     }
 }
 
-async fn monitor(record: &Record, check: Option<&[String]>, limit: Duration) -> Done {
+async fn monitor(record: &Record, check: Option<Program>, limit: Duration) -> Done {
     let process = match record.read() {
         Ok(Some(process)) => process,
         Ok(None) => return Done::at_once(Outcome::NOT_RUNNING, ""),
@@ -159,7 +176,7 @@ async fn monitor(record: &Record, check: Option<&[String]>, limit: Duration) -> 
     };
     if process.lives() {
         return match check {
-            Some(check) => checked(check, limit).await,
+            Some(check) => checked(&check, limit).await,
             None => Done::at_once(Outcome::OK, ""),
         };
     }
@@ -218,8 +235,7 @@ async fn end_group(process: Process, signal: Signal, until: Instant) -> bool {
 }
 
 /// A command that does something: a program's own exit codes are not an agent's.
-async fn command(line: &[String], limit: Duration) -> Done {
-    let program = Program::of(line);
+async fn command(program: Program, limit: Duration) -> Done {
     match helper::run(&program, limit).await {
         Err(error) => Done::not_run(&program.path, &error),
         Ok(ended) => as_error(Done::of(&ended)),
@@ -227,9 +243,8 @@ async fn command(line: &[String], limit: Duration) -> Done {
 }
 
 /// A command that tells whether something runs.
-async fn checked(line: &[String], limit: Duration) -> Done {
-    let program = Program::of(line);
-    match helper::run(&program, limit).await {
+async fn checked(program: &Program, limit: Duration) -> Done {
+    match helper::run(program, limit).await {
         Err(error) => Done::not_run(&program.path, &error),
         Ok(ended) => match Done::of(&ended) {
             done if done.outcome == Outcome::NOT_RUNNING => done,

@@ -193,7 +193,8 @@ impl Library {
             // Most agents never use it, and those that do say so.
             log::debug!("could not make {}: {error}", self.scratch.display());
         }
-        match helper::run(&self.program(call), call.timeout).await {
+        let program = self.program(call).of_resource(call.instance);
+        match helper::run(&program, call.timeout).await {
             Ok(ended) => Done::of(&ended),
             Err(error) => self.not_run(call.agent, &error),
         }

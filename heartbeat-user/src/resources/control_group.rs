@@ -1,0 +1,100 @@
+//! The unified hierarchy of control groups: where it is, and groups of processes that are ended as a whole.
+//!
+//! A process cannot leave its group by itself, and its children are born into it: what a program started is known
+//! however it was started.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Where the unified hierarchy is mounted in this mount namespace, if it is.
+pub(super) fn mount_point() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    mounts.lines().find_map(mounted_here)
+}
+
+/// The mount point in a line of mountinfo (proc_pid_mountinfo(5)), if it is of the unified hierarchy.
+fn mounted_here(line: &str) -> Option<PathBuf> {
+    let (mount, kind) = line.split_once(" - ")?;
+    let is_unified = kind.split(' ').next() == Some("cgroup2");
+    let point = mount.split(' ').nth(4).filter(|_| is_unified)?;
+    Some(point.replace("\\040", " ").into())
+}
+
+/// A group of processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Group(PathBuf);
+
+impl Group {
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Makes it, and those around it.
+    pub(super) fn make(path: PathBuf) -> io::Result<Self> {
+        // Somebody may remove an empty one around it at the same moment.
+        fs::create_dir_all(&path).or_else(|_| fs::create_dir_all(&path))?;
+        Ok(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A process that writes 0 to this is in the group.
+    pub(super) fn entrance(&self) -> io::Result<File> {
+        OpenOptions::new()
+            .write(true)
+            .open(self.0.join("cgroup.procs"))
+    }
+
+    /// Kills all in it, and in those below it: nobody can fork away from that.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        fs::write(self.0.join("cgroup.kill"), "1")
+    }
+
+    /// Whether a process lives in it, or in one below it.
+    pub(super) fn is_populated(&self) -> bool {
+        let events = fs::read_to_string(self.0.join("cgroup.events"));
+        events.is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+    }
+
+    /// Removes those below it that are empty, then itself if it is.
+    pub(super) fn remove_if_empty(&self) {
+        for below in self.below() {
+            below.remove_if_empty();
+        }
+        // It fails where a process lives.
+        let _ = fs::remove_dir(&self.0);
+    }
+
+    /// Those directly below it.
+    pub(super) fn below(&self) -> Vec<Self> {
+        let Ok(entries) = fs::read_dir(&self.0) else {
+            return Vec::new();
+        };
+        let entries = entries.flatten();
+        let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        groups.map(|entry| Self(entry.path())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unified_hierarchy_is_found_wherever_it_is_mounted() {
+        let hybrid =
+            "35 24 0:30 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw";
+        let found = mounted_here(hybrid);
+        assert_eq!(found.as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
+        let odd = "35 24 0:30 / /a\\040b rw - cgroup2 none rw";
+        assert_eq!(mounted_here(odd).as_deref(), Some(Path::new("/a b")));
+        let other = "34 24 0:29 / /sys/fs/cgroup/cpu rw shared:8 - cgroup cgroup rw,cpu";
+        assert_eq!(mounted_here(other), None);
+        assert_eq!(mounted_here("nonsense"), None);
+    }
+}
