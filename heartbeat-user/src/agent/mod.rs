@@ -45,6 +45,7 @@ use crate::{
 };
 use groups::Groups;
 pub use lock::InstanceLock;
+pub use supervisor::pause_after_failed_start;
 
 /// What the real-time threads tell the slow side.
 #[derive(Debug)]
