@@ -15,6 +15,7 @@ mod refusals;
 mod rekey;
 mod reload;
 mod supervisor;
+mod terms;
 mod view;
 mod vitals;
 
@@ -112,6 +113,7 @@ fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boott
         .exists()
         .then(Urgency::begin);
     let incarnation = incarnation::next(&config.state_dir())?;
+    terms::check(&config)?;
     let membership = electorate::begin(&config)?;
     let nonce = getrandom::u64().context("could not get a random number from the kernel")?;
     let setup = Setup {

@@ -40,7 +40,7 @@ use heartbeat_common::{
     wire::{GroupId, Incarnation, LinkId, NodeId},
 };
 
-pub use acceptor::{LeaseSlots, OwnVote};
+pub use acceptor::{LeaseSlots, OwnVote, longest_grant};
 pub use exits::{Exit, ExitProgram, ProcessExits, WatchError};
 pub use hands::Hands;
 pub use pins::{Claim, Pins};
