@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,17 +14,18 @@ use aya::{
     programs::{Xdp, XdpMode},
 };
 use heartbeat_tests::{
-    Cluster,
+    Cluster, Options,
     cluster::{BINARY, OBJECT},
     e2e::{
         Program, SOON, heartbeat,
-        scene::{options, start_first_by},
+        scene::{options, play, start_first_by, wait_holder, wait_status},
         traces::{Network, nothing_left},
     },
     node::Node,
     skip::rig_runs,
     wait_until,
 };
+use heartbeat_user::control::protocol::Status;
 
 /// What is wrong with a start, and what the message must say.
 struct BadStart {
@@ -228,7 +230,7 @@ fn an_agent_without_real_time_goes_on_and_says_so() -> Result<()> {
         let a = cluster.node("a")?;
         let pulse = a.control.status()?.pulse;
         ensure!(
-            pulse.realtime_priority == 0 && !pulse.memory_locked,
+            pulse.scheduling == "other" && !pulse.memory_locked,
             "{pulse:?}"
         );
         let log = a.logged()?;
@@ -244,5 +246,71 @@ fn an_agent_without_real_time_goes_on_and_says_so() -> Result<()> {
             "{shown}"
         );
         Ok(())
+    })
+}
+
+#[test]
+fn shorter_max_lease_is_refused_until_no_longer_lease_can_live() -> Result<()> {
+    if !rig_runs("shorter_max_lease_is_refused_until_no_longer_lease_can_live") {
+        return Ok(());
+    }
+    let long = Options {
+        max_lease: Duration::from_secs(3),
+        ..options()
+    };
+    play(long, |cluster| {
+        // Its votes are gone with its programs.
+        let c = cluster.node_mut("c")?;
+        ensure!(c.stop()?);
+        c.reconfigure("max_lease = \"3000000us\"", "max_lease = \"1s\"")?;
+        c.heartbeat(&["run"])?.refusal(&[
+            "max_lease 1000 ms is shorter than before",
+            "leases of 3000 ms",
+            "accepted in ",
+        ])?;
+        wait_until(SOON, "the agent of c is accepted", || {
+            let c = cluster.node_mut("c")?;
+            let ended = match &mut c.agent {
+                Some(agent) => agent.exited()?.is_some(),
+                None => true,
+            };
+            if ended {
+                cluster.start_agent("c")?;
+            }
+            Ok(cluster.node("c")?.control.status().is_ok())
+        })?;
+        cluster.wait_well(SOON, "a")
+    })
+}
+
+#[test]
+fn node_whose_decisions_are_damaged_is_on_standby_and_says_so() -> Result<()> {
+    if !rig_runs("node_whose_decisions_are_damaged_is_on_standby_and_says_so") {
+        return Ok(());
+    }
+    play(options(), |cluster| {
+        let a = cluster.node("a")?;
+        a.heartbeat(&["maintenance", "on"])?.success()?;
+        a.heartbeat(&["maintenance", "off"])?.success()?;
+        ensure!(cluster.node_mut("a")?.stop()?);
+        wait_holder(cluster, Some("b"))?;
+        let state = fs::read_dir(cluster.node("a")?.dir().join("state"))?;
+        let mut files = state.flatten().map(|dir| dir.path().join("decisions.json"));
+        let file = files.find(|file| file.exists()).context("no decisions")?;
+        fs::write(&file, "[[")?;
+        cluster.start_agent("a")?;
+        let standby = |status: &Status| status.state == "standby" && status.quorum.alive == 3;
+        wait_status(cluster.node("a")?, "a is on standby", standby)?;
+        let log = cluster.node("a")?.logged()?;
+        for said in [
+            "decisions.json is damaged",
+            "so this node is on standby",
+            "heartbeat online",
+        ] {
+            ensure!(log.contains(said), "{log}");
+        }
+        ensure!(cluster.holders()? == ["b"]);
+        cluster.node("a")?.heartbeat(&["online", "a"])?.success()?;
+        cluster.wait_well(SOON, "a")
     })
 }

@@ -30,10 +30,11 @@ const RIG: &str = "heartbeat-tests";
 const RIG_DIRECTORY: &str = "tests";
 /// Its programs that load the machine, or ask for more punctuality than a machine has that does two things
 /// at once.
-const ALONE: [&str; 12] = [
+const ALONE: [&str; 13] = [
     "apache",
     "detection",
     "floods",
+    "hogs",
     "hostile",
     "kernel_differential",
     "kernel_timer",

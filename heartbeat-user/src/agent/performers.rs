@@ -1,10 +1,6 @@
 //! Those who carry out what the conductor wants done to resources: tasks that may wait.
 
-use std::{
-    collections::HashMap,
-    num::NonZeroU32,
-    sync::{Arc, mpsc::Sender},
-};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
 use heartbeat_core::resource::ResourcePlan;
 use tokio::{
@@ -15,13 +11,14 @@ use tokio::{
 use crate::{
     conductor::{Order, Part, Work, address_plan},
     config::{Resource, ResourceKind},
+    pulse::mailbox::Post,
     resources::Agents,
 };
 
 /// Until nobody gives work any more. What still runs then ends with its task, and so with the agent.
 pub(super) async fn perform(
     agents: Agents,
-    orders: Sender<Order>,
+    orders: Post<Order>,
     mut work: UnboundedReceiver<Work>,
 ) {
     let agents = Arc::new(agents);
@@ -48,7 +45,7 @@ pub(super) async fn perform(
                     for resource in &resources {
                         plans.push(plan(&agents, resource).await);
                     }
-                    let _ = orders.send(Order::Begin { group, plans });
+                    orders.send(Order::Begin { group, plans });
                 });
             }
             Some(Work::Act {
@@ -59,7 +56,7 @@ pub(super) async fn perform(
             }) => {
                 tasks.spawn(async move {
                     let done = agents.act(&resource, action, timeout).await;
-                    let _ = orders.send(Order::Done {
+                    orders.send(Order::Done {
                         part,
                         action,
                         outcome: done.outcome,
@@ -74,7 +71,7 @@ pub(super) async fn perform(
                 if let Some(resource) = resource {
                     let watch = tasks.spawn(async move {
                         agents.ended(&resource).await;
-                        let _ = orders.send(Order::Ended { part });
+                        orders.send(Order::Ended { part });
                     });
                     watches.insert(part, watch);
                 }

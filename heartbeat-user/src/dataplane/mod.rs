@@ -9,6 +9,7 @@ mod egress;
 mod exits;
 mod fill;
 mod filter;
+mod guarding;
 mod hands;
 mod heritage;
 mod interface;
@@ -42,6 +43,7 @@ use heartbeat_common::{
 
 pub use acceptor::{LeaseSlots, OwnVote, longest_grant};
 pub use exits::{Exit, ExitProgram, ProcessExits, WatchError};
+pub use guarding::Guarding;
 pub use hands::Hands;
 pub use pins::{Claim, Pins};
 pub use setup::{Setup, SetupGuard, SetupLink};
@@ -241,7 +243,7 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Guards further addresses, closed, also on interfaces that had none so far; and serves further
+    /// Guards further addresses, closed, for which what [`Dataplane::guarding`] says is attached; and serves further
     /// groups.
     pub fn guard_more(
         &mut self,
@@ -252,22 +254,10 @@ impl Dataplane {
             fill::serve_more(&mut self.ebpf, self.setup.groups.len(), group)?;
             self.setup.groups.push(group);
         }
-        let names = |setup: &Setup| -> Vec<String> {
-            let names = setup.guarded_interfaces().into_iter();
-            names.map(str::to_owned).collect()
-        };
-        let before = names(&self.setup);
         for guard in guards {
             let ifindex = attach::check_interface(&guard.interface)?;
             fill::guard_more(&mut self.ebpf, &guard, ifindex)?;
             self.setup.guards.push(guard);
-        }
-        let Self { setup, pins, .. } = self;
-        let after = names(setup);
-        let mut programs = Programs::open(pins)?;
-        let mut used = Vec::new();
-        for name in after.iter().filter(|name| !before.contains(name)) {
-            guard_interface(&mut programs, setup, pins, name, &mut used)?;
         }
         Ok(())
     }
