@@ -270,9 +270,9 @@ fn shorter_max_lease_is_refused_until_no_longer_lease_can_live() -> Result<()> {
         ])?;
         wait_until(SOON, "the agent of c is accepted", || {
             let c = cluster.node_mut("c")?;
-            let ended = match &mut c.agent {
-                Some(agent) => agent.exited()?.is_some(),
-                None => true,
+            let ended = match c.agent() {
+                Ok(agent) => agent.exited()?.is_some(),
+                Err(_) => true,
             };
             if ended {
                 cluster.start_agent("c")?;

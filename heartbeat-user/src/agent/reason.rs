@@ -319,10 +319,11 @@ impl<'a> Reason<'a> {
         let keys = self.keys.subscribe();
         let serving = tokio::spawn(peering::serve(self.peers.subscribe(), keys, peers_sender));
         let (pauses_sender, mut pauses) = mpsc::unbounded_channel();
-        let ticking = self.dataplane.local();
         let agent_stall = self.config.agent_stall;
+        let ticking = self.dataplane.local();
+        let ticking = ticking.and_then(|local| tick::start(local, agent_stall, pauses_sender));
         let progress = match ticking {
-            Ok(local) => tick::start(local, agent_stall, pauses_sender),
+            Ok(progress) => progress,
             Err(error) => {
                 threads.stop();
                 return Err(error);
