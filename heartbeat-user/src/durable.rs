@@ -42,6 +42,9 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// How long a command waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long an agent that ends does.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// One thread that writes, in the order in which it was told to. Each handle is of the same thread, which ends with the
@@ -72,6 +75,17 @@ impl Writer {
         // The thread ends after the last handle, and the job may have nobody who waits for it.
         let _ = self.0.send(Box::new(move || drop(done.send(job()))));
         Written(written)
+    }
+
+    /// Waits until all that was given so far is written, for as long as an agent that ends may wait for its disk.
+    pub(crate) fn finish(&self) {
+        let (done, written) = channel();
+        drop(self.run(move || done.send(())));
+        if written.recv_timeout(FAREWELL).is_err() {
+            log::warn!(
+                "the disk does not answer: what was decided last on other nodes may be missing here"
+            );
+        }
     }
 }
 

@@ -273,7 +273,7 @@ fn run_loaded(
             keys,
             dataplane,
             &threads,
-            (groups, writer),
+            (groups, writer.clone()),
             checks,
             intent,
         )
@@ -285,6 +285,7 @@ fn run_loaded(
             Err(error)
         }
     };
+    writer.finish();
     if let Ok(Ending::Parted) = result {
         // Actions and hooks that are on their way go on: the next agent looks what became of them.
         std::mem::forget(runtime);
