@@ -1,5 +1,5 @@
-//! Groups that are left alone on nodes whose slow side hangs, which are cut off, or which die: at no moment do two nodes
-//! serve one, whoever has heard of the maintenance.
+//! Groups that are left alone on nodes whose slow side hangs, which are cut off, or which die: at
+//! no moment do two nodes serve one, whoever has heard of the maintenance.
 
 mod support;
 

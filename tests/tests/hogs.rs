@@ -1,4 +1,5 @@
-//! Real-time tasks of others on all processors: the pulse goes before them, and the rest of the agent is forgiven.
+//! Real-time tasks of others on all processors: the pulse goes before them, and the rest of the
+//! agent is forgiven.
 
 use std::time::Duration;
 
@@ -9,14 +10,15 @@ use heartbeat_tests::{
         MILLISECOND, SOON, Trial,
         books::longest_silence,
         load::Hogs,
-        scene::{options, play},
+        scene::{options, play, start_first_by},
     },
     skip::{rig_runs, skip},
     sys::boottime,
 };
 use heartbeat_user::control::protocol::What;
 
-/// Processor time of each hog: some of the kernel's periods of a second in which it leaves ordinary tasks 50 ms.
+/// Processor time of each hog: some of the kernel's periods of a second in which it leaves ordinary
+/// tasks 50 ms.
 const SECONDS: u64 = 5;
 
 /// The times of a cluster whose configuration says nothing of them.
@@ -110,6 +112,41 @@ fn starved_agent_names_the_task_that_ran_instead() -> Result<()> {
         );
         let log = a.logged()?;
         ensure!(log.contains("this agent got no processor for"), "{log}");
+        Ok(())
+    })
+}
+
+#[test]
+fn agent_that_is_confined_to_a_processor_runs_by_fifo_and_says_why() -> Result<()> {
+    if !rig_runs("agent_that_is_confined_to_a_processor_runs_by_fifo_and_says_why") {
+        return Ok(());
+    }
+    Cluster::play(defaults(), |cluster| {
+        start_first_by(
+            cluster,
+            "exec taskset --cpu-list 0 \"$HEARTBEAT_BIN\" \"$@\"",
+        )?;
+        let a = cluster.node("a")?;
+        let pulse = a.control.status()?.pulse;
+        if std::thread::available_parallelism()?.get() == 1 {
+            // Then one processor is all of them.
+            return Ok(());
+        }
+        ensure!(
+            pulse.scheduling == "fifo" && pulse.realtime_priority == 60,
+            "{pulse:?}"
+        );
+        let shown = a.heartbeat(&["status"])?.success()?;
+        let why = "SCHED_DEADLINE refused: not permitted";
+        ensure!(
+            shown.contains("SCHED_FIFO 60, ") && shown.contains(why),
+            "{shown}"
+        );
+        let log = a.logged()?;
+        ensure!(
+            log.contains("the pulse runs by SCHED_FIFO 60") && log.contains(why),
+            "{log}"
+        );
         Ok(())
     })
 }

@@ -314,3 +314,38 @@ fn node_whose_decisions_are_damaged_is_on_standby_and_says_so() -> Result<()> {
         cluster.wait_well(SOON, "a")
     })
 }
+
+#[test]
+fn shorter_max_lease_is_refused_while_a_lease_that_was_granted_for_a_restart_lives() -> Result<()> {
+    if !rig_runs("shorter_max_lease_is_refused_while_a_lease_that_was_granted_for_a_restart_lives")
+    {
+        return Ok(());
+    }
+    let long = Options {
+        max_lease: Duration::from_secs(15),
+        ..options()
+    };
+    play(long, |cluster| {
+        // Its last lease is as long as any.
+        for node in ["a", "c"] {
+            cluster
+                .node(node)?
+                .heartbeat(&["stop", "--keep"])?
+                .success()?;
+            cluster.node_mut(node)?.agent()?.wait(SOON)?;
+            cluster.node_mut(node)?.forget_agent();
+        }
+        let c = cluster.node("c")?;
+        c.reconfigure("max_lease = \"15000000us\"", "max_lease = \"1s\"")?;
+        let shorter = c.heartbeat(&["run"])?;
+        shorter.refusal(&["max_lease 1000 ms is shorter than before", "accepted in "])?;
+        // Nor does anybody else take its votes away.
+        let loaded = c.heartbeat(&["load", "--iface", "hb0"])?;
+        loaded.refusal(&["has granted leases that last longer than max_lease (1000 ms)"])?;
+        // With the value that it had it goes on with them.
+        c.reconfigure("max_lease = \"1s\"", "max_lease = \"15s\"")?;
+        cluster.start_agent("c")?;
+        cluster.start_agent("a")?;
+        cluster.wait_well(SOON, "a")
+    })
+}

@@ -1,8 +1,9 @@
-//! The longest lease that this node's acceptor may have granted, which a shorter `max_lease` must not make it forget.
+//! The longest lease that this node's acceptor may have granted, which a shorter `max_lease` must
+//! not make it forget.
 //!
-//! An acceptor that has lost its votes abstains for `max_lease`: by then all that it granted has ended. With a shorter one
-//! than before that is not so: a lease for a restart lasts for the old one. So the length is on disk, and a shorter one is
-//! refused until no longer lease can live.
+//! An acceptor that has lost its votes abstains for `max_lease`: by then all that it granted has
+//! ended. With a shorter one than before that is not so: a lease for a restart lasts for the old
+//! one. So the length is on disk, and a shorter one is refused until no longer lease can live.
 
 use std::{
     fs,
@@ -30,7 +31,8 @@ struct Kept {
     longest_ns: u64,
     /// In which life of the host `until_ns` is.
     boot: String,
-    /// When the last of them has ended, by the host's boot time; absent while such leases are granted.
+    /// When the last of them has ended, by the host's boot time; absent while such leases are
+    /// granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until_ns: Option<u64>,
 }
@@ -49,8 +51,8 @@ enum Verdict {
     RefusedUntil(Boottime),
 }
 
-/// Refuses a `max_lease` that is shorter than leases which this node's acceptor granted and which may still live. Writes
-/// down what it may grant from now on.
+/// Refuses a `max_lease` that is shorter than leases which this node's acceptor granted and which
+/// may still live. Writes down what it may grant from now on.
 pub(super) fn check(config: &Config) -> Result<()> {
     let path = config.state_dir().join("max_lease.json");
     let kept = read(&path)?;
@@ -83,8 +85,8 @@ pub(super) fn check(config: &Config) -> Result<()> {
     }
 }
 
-/// What is to be kept, and whether `wanted` is accepted. `pinned` is when the last lease ends that the acceptor knows which
-/// an earlier agent left pinned, if there is one.
+/// What is to be kept, and whether `wanted` is accepted. `pinned` is when the last lease ends that
+/// the acceptor knows which an earlier agent left pinned, if there is one.
 fn judge(
     kept: Option<Kept>,
     wanted: Duration,

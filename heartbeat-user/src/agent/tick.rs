@@ -1,8 +1,8 @@
 //! The tick by which the pulse, and by it the peers, see that the slow side of this agent lives.
 //!
-//! It is a thread of its own: work that takes the reason task long, or a call that keeps a worker of tokio's waiting, must
-//! not look as if the agent hung. It stops with the reason task all the same, once that has made no progress for
-//! `agent_stall`.
+//! It is a thread of its own: work that takes the reason task long, or a call that keeps a worker
+//! of tokio's waiting, must not look as if the agent hung. It stops with the reason task all the
+//! same, once that has made no progress for `agent_stall`.
 
 use std::{
     sync::{
@@ -21,7 +21,8 @@ use crate::{clock, dataplane::LocalView};
 
 /// From one tick to the next at most.
 const LONGEST: Duration = Duration::from_millis(50);
-/// A thread that waits longer than this for a processor is starved: ordinary load delays it by much less.
+/// A thread that waits longer than this for a processor is starved: ordinary load delays it by much
+/// less.
 pub(super) const STARVED: Duration = Duration::from_millis(500);
 
 /// When the reason task last went on. The ticks end with it.
@@ -39,7 +40,8 @@ pub(super) fn period(agent_stall: Duration) -> Duration {
     (agent_stall / 8).clamp(Duration::from_millis(1), LONGEST)
 }
 
-/// Ticks from now on. Each time for which the ticks stood still for longer than [`STARVED`] goes to `pauses`.
+/// Ticks from now on. Each time for which the ticks stood still for longer than [`STARVED`] goes to
+/// `pauses`.
 pub(super) fn start(
     local: LocalView,
     agent_stall: Duration,

@@ -1,7 +1,8 @@
 //! Puts the guard onto interfaces that had none, for addresses that a reload adds.
 //!
-//! Attaching waits for the kernel's lock of all network configuration, and for cards that begin anew. So it is apart
-//! from the rest of the reload, and can be done by a thread that nobody waits for.
+//! Attaching waits for the kernel's lock of all network configuration, and for cards that begin
+//! anew. So it is apart from the rest of the reload, and can be done by a thread that nobody waits
+//! for.
 
 use anyhow::Result;
 

@@ -105,6 +105,14 @@ impl Dataplane {
              present one, with all of its nodes",
             setup.electorate.version
         );
+        let granted = longest_grant(&pins).unwrap_or_default();
+        ensure!(
+            granted <= clock::now().after(setup.max_lease),
+            "this host's acceptor has granted leases that last longer than max_lease ({} ms), which it would not wait for if it \
+             lost its votes\n  start it again in {} ms, or with the max_lease that it had",
+            setup.max_lease.as_millis(),
+            granted.since(clock::now()).as_millis()
+        );
         let inherited: Vec<_> = setup
             .guards
             .iter()

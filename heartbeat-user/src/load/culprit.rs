@@ -1,7 +1,7 @@
 //! Who took the processors when this agent was starved: the real-time tasks that ran most.
 //!
-//! It reads the times of all tasks of the host, which costs some milliseconds: only after a stall, and never on a task
-//! that anybody waits for.
+//! It reads the times of all tasks of the host, which costs some milliseconds: only after a stall,
+//! and never on a task that anybody waits for.
 
 use std::{
     collections::HashMap,
@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// From the first look to the second. While a real-time task runs on all processors this side is starved as well, and the
-/// second look comes later.
+/// From the first look to the second. While a real-time task runs on all processors this side is
+/// starved as well, and the second look comes later.
 const APART: Duration = Duration::from_millis(300);
 /// The kernel counts in 1/USER_HZ, which is 100 on all that we run on.
 const TICK: Duration = Duration::from_millis(10);
@@ -19,7 +19,8 @@ const LITTLE: u128 = 10;
 /// Tasks that are named.
 const NAMED: usize = 3;
 
-/// Fields of `/proc/PID/task/TID/stat` behind the name, from 0: proc_pid_stat(5) numbers them from 3.
+/// Fields of `/proc/PID/task/TID/stat` behind the name, from 0: proc_pid_stat(5) numbers them from
+/// 3.
 mod field {
     pub(super) const USER_TIME: usize = 14 - 3;
     pub(super) const SYSTEM_TIME: usize = 15 - 3;
@@ -64,7 +65,8 @@ impl fmt::Display for Culprit {
     }
 }
 
-/// The real-time tasks of others that take the processors just now, in words; none if there are none. Takes a while.
+/// The real-time tasks of others that take the processors just now, in words; none if there are
+/// none. Takes a while.
 pub fn find() -> Option<String> {
     let (began, before) = (Instant::now(), tasks());
     thread::sleep(APART);
@@ -197,7 +199,8 @@ mod tests {
 
     #[test]
     fn tasks_of_this_host_can_be_read() {
-        // Whoever they are; the kernel's own migration threads are real-time ones, but a container does not show them.
+        // Whoever they are; the kernel's own migration threads are real-time ones, but a container
+        // does not show them.
         assert!(tasks().values().all(|task| !task.name.is_empty()));
     }
 

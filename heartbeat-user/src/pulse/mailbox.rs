@@ -1,8 +1,9 @@
 //! Messages between the pulse and threads that may be preempted for long, in order.
 //!
-//! The pulse must never wait for a thread that holds a lock and gets no processor. So its end only *tries*: where the
-//! queue is just held by somebody else, its messages stay with it, and what others sent waits for the bell that they
-//! ring after they let go. The other ends may wait: a holder does nothing but move messages.
+//! The pulse must never wait for a thread that holds a lock and gets no processor. So its end only
+//! *tries*: where the queue is just held by somebody else, its messages stay with it, and what
+//! others sent waits for the bell that they ring after they let go. The other ends may wait: a
+//! holder does nothing but move messages.
 
 use std::{
     collections::VecDeque,
@@ -76,7 +77,8 @@ impl<T> Post<T> {
         self.0.ring();
     }
 
-    /// Sends `messages`, all or, where somebody else holds the queue just now, none. Never waits. Whether none is left.
+    /// Sends `messages`, all or, where somebody else holds the queue just now, none. Never waits.
+    /// Whether none is left.
     pub fn try_send(&self, messages: &mut VecDeque<T>) -> bool {
         if messages.is_empty() {
             return true;
@@ -92,14 +94,15 @@ impl<T> Post<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// Exchanges `taken`, which is empty, for all messages that were sent. It may wait for those who send.
+    /// Exchanges `taken`, which is empty, for all messages that were sent. It may wait for those
+    /// who send.
     pub fn take(&self, taken: &mut VecDeque<T>) {
         self.silence();
         mem::swap(&mut *self.0.lock(), taken);
     }
 
-    /// The same without waiting. Where somebody holds the queue just now nothing is taken, and the bell is about to
-    /// ring.
+    /// The same without waiting. Where somebody holds the queue just now nothing is taken, and the
+    /// bell is about to ring.
     pub fn try_take(&self, taken: &mut VecDeque<T>) {
         self.silence();
         if let Some(mut queue) = self.0.try_lock() {

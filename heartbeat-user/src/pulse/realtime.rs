@@ -5,7 +5,8 @@ use std::{fmt, io, time::Duration};
 /// The policies before which a thread is run, from the strongest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheduling {
-    /// SCHED_DEADLINE: `runtime` of each `period`, before every other task of the host, SCHED_FIFO 99 included.
+    /// SCHED_DEADLINE: `runtime` of each `period`, before every other task of the host, SCHED_FIFO
+    /// 99 included.
     Deadline { runtime: Duration, period: Duration },
     /// SCHED_FIFO with this priority.
     Fifo(u8),
@@ -34,12 +35,14 @@ pub struct Reservation {
     period: Duration,
 }
 
-/// Part of a period that the pulse reserves. Its round of probes takes a few per cent of an interval; the rest is for
-/// votes and takeovers. The kernel admits 95 % of all processors in total, so several agents find room on one.
+/// Part of a period that the pulse reserves. Its round of probes takes a few per cent of an
+/// interval; the rest is for votes and takeovers. The kernel admits 95 % of all processors in
+/// total, so several agents find room on one.
 const PULSE_SHARE: u32 = 5;
 /// Part of a period that the conductor reserves, which has nothing to do but for a change.
 const CONDUCTOR_SHARE: u32 = 20;
-/// The longest period that is of use: a thread that wakes for a vote must not wait for a budget of long ago.
+/// The longest period that is of use: a thread that wakes for a vote must not wait for a budget of
+/// long ago.
 const LONGEST_PERIOD: Duration = Duration::from_millis(100);
 /// The kernel's own lower bound of a period is 100 us (`sched_deadline_period_min_us`).
 const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
@@ -63,8 +66,8 @@ impl Reservation {
     }
 }
 
-/// Puts the calling thread before all others: by SCHED_DEADLINE, else by SCHED_FIFO with `priority`. What it starts is
-/// scheduled as usual. A refusal leaves the thread as it was.
+/// Puts the calling thread before all others: by SCHED_DEADLINE, else by SCHED_FIFO with
+/// `priority`. What it starts is scheduled as usual. A refusal leaves the thread as it was.
 pub fn ask(reservation: Reservation, priority: u8) -> Granted {
     let mut refusals = Vec::new();
     let Reservation { runtime, period } = reservation;
@@ -164,9 +167,9 @@ impl fmt::Display for Scheduling {
     }
 }
 
-/// Makes the calling thread SCHED_DEADLINE. Its children start without it. Where no other task has reserved the rest of
-/// a processor, the thread may use that, too (`SCHED_FLAG_RECLAIM`): a round that takes longer than reserved is not
-/// cut off.
+/// Makes the calling thread SCHED_DEADLINE. Its children start without it. Where no other task has
+/// reserved the rest of a processor, the thread may use that, too (`SCHED_FLAG_RECLAIM`): a round
+/// that takes longer than reserved is not cut off.
 fn set_deadline(reservation: Reservation) -> io::Result<()> {
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let attributes = libc::sched_attr {
@@ -180,7 +183,8 @@ fn set_deadline(reservation: Reservation) -> io::Result<()> {
         sched_period: nanos(reservation.period),
     };
     let no_flags: libc::c_uint = 0;
-    // SAFETY: the kernel only reads the attributes, which outlive the call and say their size; thread id 0 is the caller.
+    // SAFETY: the kernel only reads the attributes, which outlive the call and say their size;
+    // thread id 0 is the caller.
     let result =
         unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, no_flags) };
     if result == 0 {
@@ -212,8 +216,7 @@ fn set_fifo(priority: u8) -> io::Result<()> {
 
 /// Keeps all memory of this process, present and future, in RAM once it has been touched.
 pub fn lock_memory() -> io::Result<()> {
-    // On fault: locking ahead would fill every thread's whole stack.
-    // SAFETY: takes no pointer.
+    // On fault: locking ahead would fill every thread's whole stack. SAFETY: takes no pointer.
     let result =
         unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) };
     if result == 0 {
@@ -223,8 +226,8 @@ pub fn lock_memory() -> io::Result<()> {
     }
 }
 
-/// The calling thread goes before all that is not real-time for as long as this lives, if the kernel allows
-/// it; its children do not.
+/// The calling thread goes before all that is not real-time for as long as this lives, if the
+/// kernel allows it; its children do not.
 #[derive(Debug)]
 pub struct Urgency(());
 
