@@ -128,7 +128,6 @@ fn read(file: &Path) -> Result<BTreeMap<Subject, Decision>> {
     Ok(sane.collect())
 }
 
-/// Keeps a damaged file for whoever wants to know what it held.
 fn put_aside(file: &Path) {
     let aside = file.with_extension("damaged");
     match fs::rename(file, &aside) {
@@ -138,8 +137,8 @@ fn put_aside(file: &Path) {
 }
 
 impl Book {
-    /// Reads what was decided before this agent began. A file that cannot be read keeps no node down: it is put aside, and
-    /// the book begins empty and [`Book::is_lost`].
+    /// Reads what was decided before this agent began. A file that cannot be read keeps no node down: the
+    /// book begins empty and [`Book::is_lost`].
     pub(crate) fn open(state_dir: &Path, writer: Writer) -> Self {
         let file = state_dir.join("decisions.json");
         let read = read(&file);
@@ -149,7 +148,6 @@ impl Book {
                 "{error:#}: nobody knows here what operators had decided (maintenance, stopped resources), so this node \
                  is on standby. See on another node that all is as it should be, then `heartbeat online` here"
             );
-            put_aside(&file);
             BTreeMap::new()
         });
         let ledger = Ledger {
@@ -169,6 +167,13 @@ impl Book {
     /// Whether what had been decided before this agent began is lost.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost
+    }
+
+    /// Keeps a file that was lost for whoever wants to know what it held. The node is on standby by
+    /// then, also after a restart.
+    pub(crate) fn put_aside(&self) {
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        put_aside(&ledger.file);
     }
 
     pub fn get(&self, subject: &Subject) -> Option<bool> {
@@ -425,6 +430,7 @@ mod tests {
             fs::write(&file, damage).unwrap();
             let mut book = open(&dir.0);
             assert!(book.is_lost(), "{damage:?}");
+            book.put_aside();
             assert_eq!(
                 fs::read_to_string(file.with_extension("damaged")).unwrap(),
                 damage

@@ -77,9 +77,9 @@ impl Groups {
         }
     }
 
-    /// Whether what operators had decided before this agent began is lost.
-    pub(super) fn lost_decisions(&self) -> bool {
-        self.book.is_lost()
+    /// The file of what operators had decided, if it could not be read.
+    pub(super) fn lost_decisions(&self) -> Option<&Book> {
+        Some(&self.book).filter(|book| book.is_lost())
     }
 
     /// The configuration has changed. Groups that there were keep their places.

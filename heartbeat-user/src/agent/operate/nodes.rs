@@ -17,6 +17,7 @@ use crate::{
     clock,
     config::{Config, Node, Role},
     control::protocol::{Request, Response},
+    decisions::Book,
     durable,
     pulse::Directive,
 };
@@ -203,12 +204,13 @@ impl Operator {
     }
 }
 
-/// What this node did when it last ran: an operator's standby, or drain, outlives a restart. One that has `lost` what else
-/// operators decided is on standby until one of them says otherwise.
-pub(in crate::agent) fn remembered(config: &Config, lost: bool) -> Intent {
-    if lost {
-        if let Err(error) = remember(config, Intent::Standby) {
-            log::error!("{error:#}: the next agent will not be on standby");
+/// What this node did when it last ran: an operator's standby, or drain, outlives a restart. A node
+/// that has `lost` what else operators decided is on standby until one of them says otherwise.
+pub(in crate::agent) fn remembered(config: &Config, lost: Option<&Book>) -> Intent {
+    if let Some(book) = lost {
+        match remember(config, Intent::Standby) {
+            Ok(()) => book.put_aside(),
+            Err(error) => log::error!("{error:#}: the damaged file stays, for the next agent"),
         }
         return Intent::Standby;
     }
