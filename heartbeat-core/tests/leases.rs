@@ -380,6 +380,45 @@ fn a_node_whose_slow_side_hangs_loses_the_group() {
     assert_eq!(world.servers(0), [1]);
 }
 
+/// Whether all machines leave the group alone from now on.
+fn maintain(world: &mut World, on: bool) {
+    for machine in 0..3 {
+        if let Some(agent) = &mut world.machines[machine].agent {
+            agent.cluster.note(0, Note::Maintained(on));
+        }
+        world.wake(machine);
+    }
+}
+
+#[test]
+fn maintained_group_of_a_node_whose_slow_side_hangs_is_served_there_and_nowhere_else() {
+    let mut world = settled(1);
+    maintain(&mut world, true);
+    world.hang(0, 2_000 * MS);
+    for _ in 0..1_000 {
+        world.run_for(MS);
+        assert_eq!(world.servers(0), [0]);
+    }
+    assert_eq!(groups_since(&world, 1, SINCE), []);
+    // The operator looks after it again: what cannot is no owner any more.
+    maintain(&mut world, false);
+    world.run_for(200 * MS);
+    assert_eq!(world.servers(0), [1]);
+}
+
+#[test]
+fn maintained_group_of_a_hanging_node_that_is_cut_off_is_served_by_nobody() {
+    let mut world = settled(1);
+    maintain(&mut world, true);
+    world.hang(0, 2_000 * MS);
+    world.cut(&[0], &[1, 2]);
+    world.run_for(500 * MS);
+    assert_eq!(world.servers(0), [], "its lease has ended");
+    maintain(&mut world, false);
+    world.run_for(200 * MS);
+    assert_eq!(world.servers(0), [1]);
+}
+
 #[test]
 fn a_machine_that_stood_still_wakes_to_a_closed_guard() {
     let mut world = settled(1);

@@ -338,7 +338,12 @@ fn show(error: &clap::Error) -> ExitCode {
 
 fn run(command: Command, began: Boottime) -> Result<ExitCode> {
     match command {
-        Command::Run { config, replace } => agent::run(config.load()?, replace, began)?,
+        Command::Run { config, replace } => {
+            let ran = config
+                .load()
+                .and_then(|config| agent::run(config, replace, began));
+            ran.inspect_err(|_| agent::pause_after_failed_start(began))?;
+        }
         Command::Helper { instance } => helper::serve(instance.as_deref())?,
         Command::HelperWatcher { groups } => runs::watch(groups),
         Command::Check { config } => return check::check(&config.config, config.node.as_deref()),

@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,17 +14,18 @@ use aya::{
     programs::{Xdp, XdpMode},
 };
 use heartbeat_tests::{
-    Cluster,
+    Cluster, Options,
     cluster::{BINARY, OBJECT},
     e2e::{
         Program, SOON, heartbeat,
-        scene::{options, start_first_by},
+        scene::{options, play, start_first_by, wait_holder, wait_status},
         traces::{Network, nothing_left},
     },
     node::Node,
     skip::rig_runs,
     wait_until,
 };
+use heartbeat_user::control::protocol::Status;
 
 /// What is wrong with a start, and what the message must say.
 struct BadStart {
@@ -228,7 +230,7 @@ fn an_agent_without_real_time_goes_on_and_says_so() -> Result<()> {
         let a = cluster.node("a")?;
         let pulse = a.control.status()?.pulse;
         ensure!(
-            pulse.realtime_priority == 0 && !pulse.memory_locked,
+            pulse.scheduling == "other" && !pulse.memory_locked,
             "{pulse:?}"
         );
         let log = a.logged()?;
@@ -244,5 +246,106 @@ fn an_agent_without_real_time_goes_on_and_says_so() -> Result<()> {
             "{shown}"
         );
         Ok(())
+    })
+}
+
+#[test]
+fn shorter_max_lease_is_refused_until_no_longer_lease_can_live() -> Result<()> {
+    if !rig_runs("shorter_max_lease_is_refused_until_no_longer_lease_can_live") {
+        return Ok(());
+    }
+    let long = Options {
+        max_lease: Duration::from_secs(3),
+        ..options()
+    };
+    play(long, |cluster| {
+        // Its votes are gone with its programs.
+        let c = cluster.node_mut("c")?;
+        ensure!(c.stop()?);
+        c.reconfigure("max_lease = \"3000000us\"", "max_lease = \"1s\"")?;
+        c.heartbeat(&["run"])?.refusal(&[
+            "max_lease 1000 ms is shorter than before",
+            "leases of 3000 ms",
+            "accepted in ",
+        ])?;
+        wait_until(SOON, "the agent of c is accepted", || {
+            let c = cluster.node_mut("c")?;
+            let ended = match c.agent() {
+                Ok(agent) => agent.exited()?.is_some(),
+                Err(_) => true,
+            };
+            if ended {
+                cluster.start_agent("c")?;
+            }
+            Ok(cluster.node("c")?.control.status().is_ok())
+        })?;
+        cluster.wait_well(SOON, "a")
+    })
+}
+
+#[test]
+fn node_whose_decisions_are_damaged_is_on_standby_and_says_so() -> Result<()> {
+    if !rig_runs("node_whose_decisions_are_damaged_is_on_standby_and_says_so") {
+        return Ok(());
+    }
+    play(options(), |cluster| {
+        let a = cluster.node("a")?;
+        a.heartbeat(&["maintenance", "on"])?.success()?;
+        a.heartbeat(&["maintenance", "off"])?.success()?;
+        ensure!(cluster.node_mut("a")?.stop()?);
+        wait_holder(cluster, Some("b"))?;
+        let state = fs::read_dir(cluster.node("a")?.dir().join("state"))?;
+        let mut files = state.flatten().map(|dir| dir.path().join("decisions.json"));
+        let file = files.find(|file| file.exists()).context("no decisions")?;
+        fs::write(&file, "[[")?;
+        cluster.start_agent("a")?;
+        let standby = |status: &Status| status.state == "standby" && status.quorum.alive == 3;
+        wait_status(cluster.node("a")?, "a is on standby", standby)?;
+        let log = cluster.node("a")?.logged()?;
+        for said in [
+            "decisions.json is damaged",
+            "so this node is on standby",
+            "heartbeat online",
+        ] {
+            ensure!(log.contains(said), "{log}");
+        }
+        ensure!(cluster.holders()? == ["b"]);
+        cluster.node("a")?.heartbeat(&["online", "a"])?.success()?;
+        cluster.wait_well(SOON, "a")
+    })
+}
+
+#[test]
+fn shorter_max_lease_is_refused_while_a_lease_that_was_granted_for_a_restart_lives() -> Result<()> {
+    if !rig_runs("shorter_max_lease_is_refused_while_a_lease_that_was_granted_for_a_restart_lives")
+    {
+        return Ok(());
+    }
+    let long = Options {
+        max_lease: Duration::from_secs(15),
+        ..options()
+    };
+    play(long, |cluster| {
+        // Its last lease is as long as any.
+        for node in ["a", "c"] {
+            cluster
+                .node(node)?
+                .heartbeat(&["stop", "--keep"])?
+                .success()?;
+            cluster.node_mut(node)?.agent()?.wait(SOON)?;
+            cluster.node_mut(node)?.forget_agent();
+        }
+        let c = cluster.node("c")?;
+        c.reconfigure("max_lease = \"15000000us\"", "max_lease = \"1s\"")?;
+        let shorter = c.heartbeat(&["run"])?;
+        shorter.refusal(&["max_lease 1000 ms is shorter than before", "accepted in "])?;
+        // Nor does anybody else take its votes away.
+        let loaded = c.heartbeat(&["load", "--iface", "hb0"])?;
+        loaded.refusal(&["has granted leases that last longer than max_lease (1000 ms)"])?;
+        // With the value that it had it goes on with them.
+        c.reconfigure("max_lease = \"1s\"", "max_lease = \"15s\"")?;
+        cluster.start_agent("c")?;
+        cluster.start_agent("a")?;
+        cluster.wait_well(SOON, "a")
     })
 }

@@ -174,3 +174,41 @@ fn the_units_are_no_more_exposed_than_documented() -> Result<()> {
     fs::remove_dir_all(&directory)?;
     looked
 }
+
+#[test]
+fn units_say_nothing_that_systemd_does_not_know() -> Result<()> {
+    let test = "units_say_nothing_that_systemd_does_not_know";
+    if let Some(reason) = Manager::missing() {
+        skip(test, &reason);
+        return Ok(());
+    }
+    let directory = std::env::temp_dir().join(format!("hbrig-{}-verify", std::process::id()));
+    fs::create_dir_all(directory.join("heartbeat.service.d"))?;
+    // The binary need not be installed here.
+    let here = |unit: &str| unit.replace("/usr/local/sbin/heartbeat", "/bin/true");
+    fs::write(directory.join(UNIT), here(SERVICE))?;
+    fs::write(directory.join("heartbeat.service.d/tight.conf"), TIGHT)?;
+    let mut command = Command::new("systemd-analyze");
+    command
+        .args(["verify", "--man=no"])
+        .arg(directory.join(UNIT));
+    let said = Program::run(None, command, SOON);
+    fs::remove_dir_all(&directory)?;
+    let said = said?;
+    ensure!(said.err.is_empty(), "{}", said.err);
+    said.success().map(drop)
+}
+
+/// A crash costs as little as it can, and want of memory takes others first.
+#[test]
+fn unit_starts_a_crashed_agent_at_once_and_keeps_it_from_being_killed() {
+    let settings: Vec<_> = SERVICE.lines().map(str::trim).collect();
+    for setting in [
+        "Restart=on-failure",
+        "RestartSec=0",
+        "OOMScoreAdjust=-1000",
+        "StartLimitBurst=100",
+    ] {
+        assert!(settings.contains(&setting), "{setting} is missing");
+    }
+}

@@ -31,11 +31,12 @@ const RIG: &str = "heartbeat-tests";
 const RIG_DIRECTORY: &str = "tests";
 /// Its programs that load the machine, or ask for more punctuality than a machine has that does two things
 /// at once.
-const ALONE: [&str; 16] = [
+const ALONE: [&str; 17] = [
     "apache",
     "detection",
     "floods",
     "handover",
+    "hogs",
     "hostile",
     "kernel_differential",
     "kernel_timer",

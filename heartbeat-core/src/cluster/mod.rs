@@ -418,10 +418,12 @@ impl Cluster {
         self.groups[group].note(note);
     }
 
-    /// Takes note of what a peer reported: `groups` in the order of ours.
-    pub fn reported(&mut self, node: NodeId, report: Report) {
-        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) {
-            peer.report = report;
+    /// Takes note of what a peer reported: `groups` in the order of ours. Returns what is of no use any more, for a caller
+    /// that must not free memory.
+    pub fn reported(&mut self, node: NodeId, report: Report) -> Report {
+        match self.peers.iter_mut().find(|peer| peer.node == node) {
+            Some(peer) => std::mem::replace(&mut peer.report, report),
+            None => report,
         }
     }
 

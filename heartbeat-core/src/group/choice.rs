@@ -50,10 +50,12 @@ impl Group {
             seen,
             ..
         } = *outlook;
-        if outlook.hangs || !(outlook.may_keep || self.maintained) {
-            Some(Reason::NodeUnfit)
-        } else if self.maintained {
+        if self.maintained {
+            // Its lease keeps every other node from serving it, and a maintained group has nothing that a hanging slow
+            // side should look after: docs/leases.md, rule 6.
             None
+        } else if !outlook.may_keep {
+            Some(Reason::NodeUnfit)
         } else if self.disabled {
             Some(Reason::Disabled)
         } else if outlook.unhealthy {

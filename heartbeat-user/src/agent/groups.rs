@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Result;
 use heartbeat_common::{
     time::Boottime,
     wire::{Incarnation, NodeId},
@@ -21,7 +20,8 @@ use crate::{
     conductor::{GroupNow, Part, Told, Wish},
     config::{Config, Group, Resource, ResourceKind},
     control::protocol::{self, FailedAction, FailingCheck, What},
-    decisions::{Book, Subject},
+    decisions::{Book, Decision, Proposal, Subject},
+    durable::Writer,
     peering,
 };
 
@@ -57,24 +57,29 @@ struct Own {
 }
 
 impl Groups {
-    pub(super) fn open(config: Arc<Config>, incarnation: Incarnation) -> Result<Self> {
+    pub(super) fn open(config: Arc<Config>, incarnation: Incarnation, writer: Writer) -> Self {
         let own = config.groups.iter().map(|group| Own {
             resources: vec![(None, 0); group.resources.len()],
             ..Own::default()
         });
-        Ok(Self {
+        Self {
             own: own.collect(),
             failures: VecDeque::new(),
             failing: Vec::new(),
             keys: None,
             peers: HashMap::new(),
-            book: Book::open(&config.state_dir())?,
+            book: Book::open(&config.state_dir(), writer),
             published: protocol::Report {
                 incarnation: incarnation.0,
                 ..protocol::Report::default()
             },
             config,
-        })
+        }
+    }
+
+    /// The file of what operators had decided, if it could not be read.
+    pub(super) fn lost_decisions(&self) -> Option<&Book> {
+        Some(&self.book).filter(|book| book.is_lost())
     }
 
     /// The configuration has changed. Groups that there were keep their places.
@@ -324,8 +329,14 @@ impl Groups {
         said.is_some_and(|said| !said.settling)
     }
 
-    pub(super) fn decide(&mut self, subject: Subject, value: bool) -> Result<()> {
-        self.book.decide(subject, value, self.config.local().id.0)
+    /// Has an operator's decision written down, which holds once that is done and it is settled.
+    pub(super) fn propose(&mut self, subject: Subject, value: bool) -> Proposal {
+        self.book.propose(subject, value, self.config.local().id.0)
+    }
+
+    /// A decision is written down: it holds.
+    pub(super) fn settle(&mut self, subject: Subject, decision: Decision) {
+        self.book.settle(subject, decision);
     }
 
     /// Whether `peer` is known to have all decisions that this node has.
@@ -524,7 +535,11 @@ mod tests {
     fn a_report_fits_into_one_answer_and_is_made_once() {
         let dir = std::env::temp_dir().join(format!("heartbeat-report-{}", std::process::id()));
         let config = Arc::new(many(&dir));
-        let mut groups = Groups::open(Arc::clone(&config), Incarnation(7)).expect("no decisions");
+        let mut groups = Groups::open(
+            Arc::clone(&config),
+            Incarnation(7),
+            Writer::start().expect("a thread"),
+        );
         for (group, plan) in config.groups.iter().enumerate() {
             for resource in 0..plan.resources.len() {
                 let part = Part { group, resource };

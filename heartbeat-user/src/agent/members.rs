@@ -126,13 +126,16 @@ impl Reason<'_> {
             // Another change has begun meanwhile, and wrote down what it follows.
             return;
         }
-        let membership = electorate::change(&self.config, Some(self.config.voters()));
-        if let Err(error) = electorate::keep(&self.config, &membership) {
-            log::warn!(
-                "an agent that starts here will have to find out anew that config_version {} is in force: {error:#}",
-                self.config.version
-            );
-        }
+        let config = Arc::clone(&self.config);
+        let membership = electorate::change(&config, Some(config.voters()));
+        drop(self.operator.writer.run(move || {
+            if let Err(error) = electorate::keep(&config, &membership) {
+                log::warn!(
+                    "an agent that starts here will have to find out anew that config_version {} is in force: {error:#}",
+                    config.version
+                );
+            }
+        }));
     }
 }
 

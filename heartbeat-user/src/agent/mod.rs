@@ -14,22 +14,22 @@ mod reason;
 mod refusals;
 mod rekey;
 mod reload;
+mod starved;
 mod strangers;
 mod supervisor;
+mod terms;
+mod tick;
 mod view;
 mod vitals;
 
-use std::{
-    fs,
-    sync::{Arc, mpsc::Sender},
-    thread,
-    time::Duration,
-};
+use std::{collections::VecDeque, fs, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::time::Boottime;
-use heartbeat_core::{Command, cluster::Intent, group::GroupCommand, membership::Membership};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use heartbeat_core::{
+    Command, cluster::Intent, group::GroupCommand, membership::Membership, report,
+};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
     clock,
@@ -37,15 +37,21 @@ use crate::{
     config::{Config, Group, key::Keys},
     control::server,
     dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
+    durable::Writer,
     electorate,
     follow::{self, Follower, News},
     health::{Checks, Means, Notice},
     helper, incarnation, logging, privileges,
-    pulse::{Beginning, Directive, Directives, Identity, Pulse, Sink, realtime::Urgency},
+    pulse::{
+        Beginning, Directive, Directives, Identity, Pulse, Sink,
+        mailbox::{Post, mailbox},
+        realtime::Urgency,
+    },
     resources::{Agents, Places, Watcher},
 };
 use groups::Groups;
 pub use lock::InstanceLock;
+pub use supervisor::pause_after_failed_start;
 
 /// What the real-time threads tell the slow side.
 #[derive(Debug)]
@@ -60,6 +66,8 @@ enum Report {
         at: Boottime,
         error: anyhow::Error,
     },
+    /// It is done with.
+    Spent(report::Report),
     Conductor(Told),
     Interface(News),
 }
@@ -112,6 +120,7 @@ fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boott
         .exists()
         .then(Urgency::begin);
     let incarnation = incarnation::next(&config.state_dir())?;
+    terms::check(&config)?;
     let membership = electorate::begin(&config)?;
     let nonce = getrandom::u64().context("could not get a random number from the kernel")?;
     let setup = Setup {
@@ -183,7 +192,8 @@ fn run_loaded(
     let (reports, inbox) = tokio::sync::mpsc::unbounded_channel();
     let (directives, told) = Directives::new()?;
     let inherited = inherited_groups(config, dataplane);
-    let (orders, orders_inbox) = conductor::inbox();
+    let (orders, orders_inbox) = conductor::inbox()?;
+    let (pulse_reports, pulse_inbox) = mailbox()?;
     let (work, work_inbox) = tokio::sync::mpsc::unbounded_channel();
     let told_reports = reports.clone();
     let ends = Ends {
@@ -191,7 +201,8 @@ fn run_loaded(
         work,
         report: move |told| drop(told_reports.send(Report::Conductor(told))),
     };
-    let groups = Groups::open(Arc::clone(config), identity.incarnation)?;
+    let writer = Writer::start()?;
+    let groups = Groups::open(Arc::clone(config), identity.incarnation, writer.clone());
     let channel = (orders.clone(), orders_inbox);
     let conductor = Conductor::start(config, &inherited, groups.wishes(), channel, ends)?;
     let watcher = {
@@ -207,9 +218,10 @@ fn run_loaded(
     let agents = Agents::new(places).with_watcher(watcher);
     runtime.spawn(performers::perform(agents, orders.clone(), work_inbox));
     let (news, follow_orders) = (reports.clone(), orders.clone());
-    let sink = Wires { orders, reports };
+    drop(reports);
+    let sink = Wires::new(orders, pulse_reports);
     // Before anything is decided: what an operator wanted, and that nothing is known of the health yet.
-    let intent = operate::remembered(config);
+    let intent = operate::remembered(config, groups.lost_decisions());
     directives.tell(Directive::Intend(intent));
     let checks = {
         let _inside = runtime.enter();
@@ -257,15 +269,24 @@ fn run_loaded(
     let reason = {
         let _inside = runtime.enter();
         let (config, keys) = (Arc::clone(config), Arc::clone(keys));
-        reason::Reason::new(config, keys, dataplane, &threads, groups, checks, intent)
+        reason::Reason::new(
+            config,
+            keys,
+            dataplane,
+            &threads,
+            (groups, writer.clone()),
+            checks,
+            intent,
+        )
     };
     let result = match reason {
-        Ok(reason) => runtime.block_on(reason.run(listener, inbox, threads, began)),
+        Ok(reason) => runtime.block_on(reason.run(listener, (pulse_inbox, inbox), threads, began)),
         Err(error) => {
             threads.stop();
             Err(error)
         }
     };
+    writer.finish();
     if let Ok(Ending::Parted) = result {
         // Actions and hooks that are on their way go on: the next agent looks what became of them.
         std::mem::forget(runtime);
@@ -351,41 +372,79 @@ impl Threads {
 
 /// Takes the core's commands to those who carry them out.
 struct Wires {
-    orders: Sender<Order>,
-    reports: UnboundedSender<Report>,
+    orders: Outbox<Order>,
+    reports: Outbox<Report>,
+}
+
+/// What the pulse has for somebody, and where it is to go.
+struct Outbox<T> {
+    kept: VecDeque<T>,
+    post: Post<T>,
+}
+
+impl<T> Outbox<T> {
+    fn new(post: Post<T>) -> Self {
+        Self {
+            kept: VecDeque::with_capacity(64),
+            post,
+        }
+    }
+
+    fn push(&mut self, message: T) {
+        self.kept.push_back(message);
+    }
+}
+
+impl Wires {
+    fn new(orders: Post<Order>, reports: Post<Report>) -> Self {
+        Self {
+            orders: Outbox::new(orders),
+            reports: Outbox::new(reports),
+        }
+    }
 }
 
 impl Sink for Wires {
+    fn pass_on(&mut self) -> bool {
+        // What was decided is told before what follows from it.
+        let told = self.reports.post.try_send(&mut self.reports.kept);
+        let ordered = self.orders.post.try_send(&mut self.orders.kept);
+        told && ordered
+    }
+
     fn command(&mut self, at: Boottime, command: Command) {
-        // Neither channel fails before its thread ends, and that is noticed elsewhere.
         match command {
             Command::Group {
                 group,
                 command: GroupCommand::Start(course),
-            } => drop(self.orders.send(Order::Start {
+            } => self.orders.push(Order::Start {
                 group,
                 course,
                 decided: at,
-            })),
+            }),
             Command::Group {
                 group,
                 command: GroupCommand::Stop(_),
-            } => drop(self.orders.send(Order::Stop { group, decided: at })),
+            } => self.orders.push(Order::Stop { group, decided: at }),
             // Neighbours may have learnt of another meanwhile.
             Command::Group {
                 command: GroupCommand::Regained(_),
                 ..
-            } => drop(self.orders.send(Order::Reassert)),
+            } => self.orders.push(Order::Reassert),
             _ => {}
         }
-        let _ = self.reports.send(Report::Command(at, command));
+        self.reports.push(Report::Command(at, command));
+    }
+
+    fn spent(&mut self, report: report::Report) {
+        self.reports.push(Report::Spent(report));
     }
 
     fn send_failed(&mut self, at: Boottime, error: Option<nix::Error>, errors: u64) {
-        let _ = self.reports.send(Report::SendFailed { at, errors, error });
+        self.reports.push(Report::SendFailed { at, errors, error });
     }
 
     fn own_vote_failed(&mut self, at: Boottime, error: anyhow::Error) {
-        let _ = self.reports.send(Report::OwnVoteFailed { at, error });
+        self.reports.push(Report::OwnVoteFailed { at, error });
     }
 }

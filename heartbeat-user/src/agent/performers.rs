@@ -1,10 +1,6 @@
 //! Those who carry out what the conductor wants done to resources: tasks that may wait.
 
-use std::{
-    collections::HashMap,
-    num::NonZeroU32,
-    sync::{Arc, mpsc::Sender},
-};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
 use heartbeat_core::resource::{Action, Outcome, ResourcePlan};
 use tokio::{
@@ -15,13 +11,14 @@ use tokio::{
 use crate::{
     conductor::{Order, Part, Work, address_plan},
     config::{Resource, ResourceKind},
+    pulse::mailbox::Post,
     resources::Agents,
 };
 
 /// Until nobody gives work any more. What still runs then ends with its task, and so with the agent.
 pub(super) async fn perform(
     agents: Agents,
-    orders: Sender<Order>,
+    orders: Post<Order>,
     mut work: UnboundedReceiver<Work>,
 ) {
     let mut performers = Performers {
@@ -71,7 +68,7 @@ impl Performers {
                     for resource in &resources {
                         plans.push(plan(&agents, resource).await);
                     }
-                    let _ = orders.send(Order::Begin { group, plans });
+                    orders.send(Order::Begin { group, plans });
                 });
             }
             Work::Act {
@@ -83,7 +80,7 @@ impl Performers {
             } => {
                 let task = self.tasks.spawn(async move {
                     let done = agents.act(&resource, action, timeout).await;
-                    let _ = orders.send(Order::Done {
+                    orders.send(Order::Done {
                         part,
                         number,
                         action,
@@ -111,7 +108,7 @@ impl Performers {
                 if let Some(resource) = resource {
                     let watch = self.tasks.spawn(async move {
                         agents.ended(&resource).await;
-                        let _ = orders.send(Order::Ended { part });
+                        orders.send(Order::Ended { part });
                     });
                     self.watches.insert(part, watch);
                 }

@@ -2,8 +2,8 @@
 //! control socket, and shows the pulse that it is alive.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::Ordering::Relaxed, mpsc::Sender},
+    collections::{HashMap, VecDeque},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use heartbeat_core::{
 };
 use log::{Level, Log};
 use tokio::{
+    io::{Interest, unix::AsyncFd},
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{
@@ -40,8 +41,11 @@ use super::{
     parting::{self, Departure},
     ping,
     refusals::Refusals,
+    reload::{Asker, Steps, UnderWay},
+    starved::{Found, Search},
     strangers::Strangers,
     supervisor::Supervisor,
+    tick,
     view::{self, Shared, View},
 };
 use crate::{
@@ -54,6 +58,7 @@ use crate::{
         server,
     },
     dataplane::{Dataplane, LocalView},
+    durable::Writer,
     follow::Bell,
     health::{Checks, Notice, Turn},
     helper,
@@ -65,7 +70,10 @@ use crate::{
     logging,
     net::LinkWatch,
     peering::{self, PeerAsked},
-    pulse::{Directive, Directives, GroupStats, Identity},
+    pulse::{
+        Directive, Directives, GroupStats, Identity,
+        mailbox::{Mailbox, Post},
+    },
 };
 
 pub(super) struct Reason<'a> {
@@ -86,7 +94,7 @@ pub(super) struct Reason<'a> {
     journal: Journal,
     kernel_log: Option<EbpfLogger<&'static dyn Log>>,
     pub(super) directives: Directives,
-    pub(super) orders: Sender<Order>,
+    pub(super) orders: Post<Order>,
     pub(super) checks: Checks,
     /// What the health checks tell.
     notices: UnboundedReceiver<Notice>,
@@ -102,7 +110,12 @@ pub(super) struct Reason<'a> {
     /// What was carried out of what operators decided.
     pub(super) applied: Vec<Applied>,
     pub(super) supervisor: Supervisor,
-    last_beat: Boottime,
+    /// The reload that is under way, if one is, and what is done for it beside this task.
+    pub(super) reload: Option<UnderWay>,
+    pub(super) steps: Steps,
+    pub(super) search: Search,
+    /// Why this side got no processor, as far as was found out.
+    explained: UnboundedReceiver<Found>,
     /// Whether no probe has left yet, as far as this side knows.
     starting: bool,
 }
@@ -120,6 +133,31 @@ pub(super) struct Applied {
     maintained: bool,
     stopped: bool,
     resources_stopped: Vec<bool>,
+}
+
+/// The reports of the pulse as they come.
+struct PulseReports {
+    mailbox: AsyncFd<Mailbox<Report>>,
+    taken: VecDeque<Report>,
+}
+
+impl PulseReports {
+    /// Must be called inside a tokio runtime.
+    fn new(mailbox: Mailbox<Report>) -> Result<Self> {
+        Ok(Self {
+            // SAFETY: the mailbox owns its descriptor, which is closed only when it drops, after this.
+            mailbox: unsafe { AsyncFd::register_with_interest(mailbox, Interest::READABLE) }?,
+            taken: VecDeque::new(),
+        })
+    }
+
+    /// Waits until there may be some. Cancel-safe.
+    async fn rung(&self) {
+        // An error would mean that the runtime ends.
+        if let Ok(mut ready) = self.mailbox.readable().await {
+            ready.clear_ready();
+        }
+    }
 }
 
 /// Between two looks whether all is done when the agent is to end.
@@ -152,7 +190,7 @@ impl<'a> Reason<'a> {
         keys: Arc<Keys>,
         dataplane: &'a mut Dataplane,
         threads: &Threads,
-        groups: Groups,
+        (groups, writer): (Groups, Writer),
         (checks, notices): (Checks, UnboundedReceiver<Notice>),
         intent: Intent,
     ) -> Result<Self> {
@@ -176,6 +214,7 @@ impl<'a> Reason<'a> {
         )?;
         let view = Shared::new(view.into());
         let (fetched_sender, fetched) = mpsc::unbounded_channel();
+        let (found_sender, explained) = mpsc::unbounded_channel();
         let exchange = Exchange::new(
             Arc::clone(&config),
             Arc::clone(&keys),
@@ -199,6 +238,7 @@ impl<'a> Reason<'a> {
             slots: Arc::new(dataplane.slots()?),
             rows: Arc::new(dataplane.peer_rows()?),
             turns: Arc::default(),
+            writer,
         });
         let refusals = Refusals::new(dataplane.peer_rows()?);
         let meter = Meter::new(config.load.clone());
@@ -245,7 +285,10 @@ impl<'a> Reason<'a> {
             fetched,
             applied,
             supervisor: Supervisor::of_environment(),
-            last_beat: clock::now(),
+            search: Search::new(found_sender),
+            reload: None,
+            steps: Steps::new(),
+            explained,
             starting: true,
         })
     }
@@ -255,12 +298,19 @@ impl<'a> Reason<'a> {
     pub(super) async fn run(
         mut self,
         listener: UnixListener,
-        mut reports: UnboundedReceiver<Report>,
+        (pulse, mut reports): (Mailbox<Report>, UnboundedReceiver<Report>),
         threads: Threads,
         began: Boottime,
     ) -> Result<Ending> {
         let mut signals = match Signals::new() {
             Ok(signals) => signals,
+            Err(error) => {
+                threads.stop();
+                return Err(error);
+            }
+        };
+        let mut pulse = match PulseReports::new(pulse) {
+            Ok(pulse) => pulse,
             Err(error) => {
                 threads.stop();
                 return Err(error);
@@ -273,10 +323,18 @@ impl<'a> Reason<'a> {
         let (peers_sender, mut peers_asked) = mpsc::channel(16);
         let keys = self.keys.subscribe();
         let serving = tokio::spawn(peering::serve(self.peers.subscribe(), keys, peers_sender));
-        // Well within the time after which peers take this side to be stalled.
-        let beat = (self.config.agent_stall / 8)
-            .clamp(Duration::from_millis(1), Duration::from_millis(50));
-        let mut beat = tokio::time::interval(beat);
+        let (pauses_sender, mut pauses) = mpsc::unbounded_channel();
+        let agent_stall = self.config.agent_stall;
+        let ticking = self.dataplane.local();
+        let ticking = ticking.and_then(|local| tick::start(local, agent_stall, pauses_sender));
+        let progress = match ticking {
+            Ok(progress) => progress,
+            Err(error) => {
+                threads.stop();
+                return Err(error);
+            }
+        };
+        let mut beat = tokio::time::interval(tick::period(agent_stall));
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         self.note(clock::now(), What::Started);
         let decided = Arc::clone(&self.operator.decided);
@@ -287,6 +345,7 @@ impl<'a> Reason<'a> {
             tokio::select! {
                 _ = beat.tick() => {
                     helper::check();
+                    progress.is_made(clock::now());
                     self.beat();
                     if self.starting {
                         self.say_start(&threads, began);
@@ -298,13 +357,16 @@ impl<'a> Reason<'a> {
                         break Err(anyhow!("the thread that runs the resources ended by itself: see the log above"));
                     }
                 }
-                Some(report) = reports.recv() => self.report(report, &hooks),
+                () = pulse.rung() => self.pulse_reports(&mut pulse, &hooks),
+                Some(report) = reports.recv() => {
+                    // What others report may follow from what the pulse said.
+                    self.pulse_reports(&mut pulse, &hooks);
+                    self.report(report, &hooks);
+                }
                 Some((request, answer)) = asked.recv() => {
                     // The client may have gone.
                     match request {
-                        Request::Reload => {
-                            let _ = answer.send(self.reload(&mut hooks, &ended_sender));
-                        }
+                        Request::Reload => self.reload(Asker::Client(answer)),
                         Request::Stop { keep } => {
                             let _ = answer.send(self.depart(keep, &threads, &mut departure));
                         }
@@ -316,6 +378,8 @@ impl<'a> Reason<'a> {
                 Some(notice) = self.notices.recv() => self.health_notice(notice, &hooks),
                 reading = self.meter.next() => self.measured(reading),
                 host = host.next() => self.looked(host),
+                Some(pause) = pauses.recv() => self.stood_still(pause),
+                Some(found) = self.explained.recv() => self.explain_pause(found),
                 () = decided.notified() => self.apply_decisions(),
                 change = changed(&mut self.link_watch) => self.link_changed(change),
                 Some(ended) = ended.recv() => self.hook_ended(ended),
@@ -336,11 +400,10 @@ impl<'a> Reason<'a> {
                         break Ok(Ending::Stopped);
                     }
                 }
-                _ = signals.hangup.recv() => match self.reload(&mut hooks, &ended_sender) {
-                    Response::Done { text } => log::info!("SIGHUP: {text}"),
-                    Response::Error { message } => log::error!("SIGHUP: {message}"),
-                    _ => {}
-                },
+                Some(step) = self.steps.next() => {
+                    self.reload_step(step, &mut hooks, &ended_sender);
+                }
+                _ = signals.hangup.recv() => self.reload(Asker::Signal),
             }
         };
         if let Some(Departure::Parting) = departure {
@@ -354,6 +417,7 @@ impl<'a> Reason<'a> {
         drop(ended_sender);
         serving.abort();
         tokio::task::block_in_place(|| threads.stop());
+        self.pulse_reports(&mut pulse, &hooks);
         // Nobody sends any more: this ends with the last report.
         while let Some(report) = reports.recv().await {
             self.report(report, &hooks);
@@ -430,23 +494,11 @@ impl<'a> Reason<'a> {
         }
     }
 
-    /// Shows the pulse, and by it the peers, that this side is alive.
+    /// Looks at what nobody announces.
     fn beat(&mut self) {
         let now = clock::now();
-        let pause = now.since(self.last_beat);
-        self.last_beat = now;
-        self.local.reason_tick(now);
         if let Some(kernel_log) = &mut self.kernel_log {
             kernel_log.flush();
-        }
-        if pause > self.config.agent_stall {
-            log::warn!(
-                "this agent stood still for {} ms: peers took it for stalled, and another node may have \
-                 announced its addresses",
-                pause.as_millis()
-            );
-            // The conductor fails only when it has ended, and then there is nothing to announce.
-            let _ = self.orders.send(Order::Reassert);
         }
         {
             let view = view::lock(&self.view);
@@ -543,7 +595,7 @@ impl<'a> Reason<'a> {
             if old.maintained != wanted.maintained {
                 let on = wanted.maintained;
                 note(Note::Maintained(on));
-                let _ = self.orders.send(Order::Maintain { group: index, on });
+                self.orders.send(Order::Maintain { group: index, on });
                 let how = if on {
                     "left alone"
                 } else {
@@ -570,7 +622,7 @@ impl<'a> Reason<'a> {
                     resource,
                 };
                 let enabled = !is;
-                let _ = self.orders.send(Order::Enable { part, enabled });
+                self.orders.send(Order::Enable { part, enabled });
                 let how = if enabled { "may run" } else { "is not to run" };
                 words.push(format!("resource {} {how}", group.resources[resource].name));
             }
@@ -586,6 +638,13 @@ impl<'a> Reason<'a> {
     pub(super) fn publish(&self) {
         if let Some(number) = view::lock(&self.view).groups.publish() {
             self.directives.tell(Directive::Report { number });
+        }
+    }
+
+    fn pulse_reports(&mut self, pulse: &mut PulseReports, hooks: &Hooks) {
+        pulse.mailbox.get_ref().take(&mut pulse.taken);
+        while let Some(report) = pulse.taken.pop_front() {
+            self.report(report, hooks);
         }
     }
 
@@ -622,6 +681,7 @@ impl<'a> Reason<'a> {
                 let what = view::lock(&self.view).interface(news);
                 self.note(clock::now(), what);
             }
+            Report::Spent(report) => drop(report),
             Report::OwnVoteFailed { at, error } => self.complaints.warn(Shortage::OwnVote, || {
                 format!(
                     "at {at}: this node's own acceptor could not be asked, so only the others' votes \
@@ -838,7 +898,7 @@ impl<'a> Reason<'a> {
             Ok(up) => {
                 self.follower.look();
                 if up.is_some() {
-                    let _ = self.orders.send(Order::Reassert);
+                    self.orders.send(Order::Reassert);
                 }
             }
             Err(error) => {
@@ -903,6 +963,7 @@ impl<'a> Reason<'a> {
         // Where a peer has one link, what becomes of the peer says it already.
         let level = match what {
             What::Link { .. } if self.config.links.len() == 1 => Level::Debug,
+            What::Starved { .. } => Level::Warn,
             _ => Level::Info,
         };
         log::log!(level, "{what}");

@@ -12,10 +12,7 @@ use heartbeat_common::siphash::SipKey;
 use super::{operate::Operator, reason::Reason, view};
 use crate::{
     clock,
-    config::{
-        Config,
-        key::{self, Keys},
-    },
+    config::key::{self, Keys},
     control::protocol::What,
     pulse::Directive,
 };
@@ -23,9 +20,9 @@ use crate::{
 type Key = (u8, SipKey);
 
 impl Reason<'_> {
-    /// The keys in the file, if they are others than those in use and can follow them.
-    pub(super) fn changed_keys(&self, config: &Config) -> Result<Option<Arc<Keys>>> {
-        let (old, new) = (&self.operator.keys, Keys::load(&config.key)?);
+    /// The keys that the file has now, if they are others than those in use and can follow them.
+    pub(super) fn changed_keys(&self, new: Keys) -> Result<Option<Arc<Keys>>> {
+        let old = &self.operator.keys;
         if **old == new {
             return Ok(None);
         }

@@ -2,11 +2,18 @@
 //!
 //! All or nothing: a file that is bad, or that changes what only a restart can, changes nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use heartbeat_common::time::Boottime;
 use heartbeat_core::membership::Membership;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::{
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        oneshot,
+    },
+    task::spawn_blocking,
+};
 
 use super::{
     members::Reformed,
@@ -15,8 +22,9 @@ use super::{
     view,
 };
 use crate::{
+    clock,
     conductor::Order,
-    config::{Change, Config, Group},
+    config::{Change, Config, Group, key::Keys},
     control::protocol::Response,
     dataplane::{GuardView, SetupGuard},
     electorate,
@@ -24,6 +32,67 @@ use crate::{
     load::Meter,
     pulse::{Directive, Replan},
 };
+
+/// A reload that is under way.
+///
+/// ```text
+/// asked -> read the files (a thread) -> plan (reason task) -> prepare (a thread) -> take over (reason task) -> answered
+/// ```
+///
+/// A file system may hang, and so may a card to which the guard is attached: the reason task waits for neither, and
+/// everything goes on by the old configuration meanwhile.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    since: Boottime,
+    asker: Asker,
+}
+
+/// Who wants to know what came of it.
+#[derive(Debug)]
+pub(super) enum Asker {
+    Client(oneshot::Sender<Response>),
+    Signal,
+}
+
+impl Asker {
+    fn answer(self, result: Result<String>) {
+        let result = result.map_err(|error| format!("{error:#}"));
+        match (self, result) {
+            (Self::Signal, Ok(text)) => log::info!("SIGHUP: {text}"),
+            (Self::Signal, Err(message)) => log::error!("SIGHUP: {message}"),
+            // The client may have gone.
+            (Self::Client(answer), Ok(text)) => drop(answer.send(Response::Done { text })),
+            (Self::Client(answer), Err(message)) => {
+                drop(answer.send(Response::Error { message }));
+            }
+        }
+    }
+}
+
+/// What a thread that may wait has done.
+#[derive(Debug)]
+pub(super) enum Step {
+    Read(Result<Box<Files>>),
+    Prepared(Result<Box<Plan>>),
+}
+
+/// The files as they are now.
+#[derive(Debug)]
+pub(super) struct Files {
+    config: Config,
+    keys: Keys,
+}
+
+/// What is to change.
+#[derive(Debug)]
+pub(super) struct Plan {
+    new: Config,
+    merged: Arc<Config>,
+    changes: Vec<Change>,
+    /// The list of nodes, if it changes.
+    membership: Option<Membership>,
+    keys: Option<Arc<Keys>>,
+}
 
 /// A changed configuration with all that goes on with it needs.
 struct Prepared {
@@ -36,22 +105,86 @@ struct Prepared {
 /// How long hooks that the old configuration started may go on.
 const OLD_HOOKS: Duration = Duration::from_secs(600);
 
-impl Reason<'_> {
-    /// Reads the file anew, and says what came of it.
-    pub(super) fn reload(&mut self, hooks: &mut Hooks, ended: &UnboundedSender<Ended>) -> Response {
-        self.supervisor.reloading();
-        let result = self.try_reload(hooks, ended);
-        self.supervisor.reloaded();
-        match result {
-            Ok(text) => Response::Done { text },
-            Err(error) => Response::Error {
-                message: format!("{error:#}; the old configuration stays in force"),
-            },
-        }
+/// The channel by which those threads say that they are done.
+#[derive(Debug)]
+pub(super) struct Steps {
+    sender: UnboundedSender<Step>,
+    receiver: UnboundedReceiver<Step>,
+}
+
+impl Steps {
+    pub(super) fn new() -> Self {
+        let (sender, receiver) = unbounded_channel();
+        Self { sender, receiver }
     }
 
-    fn try_reload(&mut self, hooks: &mut Hooks, ended: &UnboundedSender<Ended>) -> Result<String> {
-        let new = Config::load(&self.file.path, Some(&self.file.local().name))?;
+    /// Cancel-safe.
+    pub(super) async fn next(&mut self) -> Option<Step> {
+        self.receiver.recv().await
+    }
+
+    /// Has `work` done by a thread that may wait for as long as it takes.
+    fn beside(&self, work: impl FnOnce() -> Step + Send + 'static) {
+        let done = self.sender.clone();
+        spawn_blocking(move || drop(done.send(work())));
+    }
+}
+
+impl Files {
+    fn read(path: &Path, node: &str) -> Result<Box<Self>> {
+        let config = Config::load(path, Some(node))?;
+        let keys = Keys::load(&config.key)?;
+        Ok(Box::new(Self { config, keys }))
+    }
+}
+
+impl Reason<'_> {
+    /// Begins to take over the file as it is now. `asker` is told what came of it.
+    pub(super) fn reload(&mut self, asker: Asker) {
+        if let Some(under_way) = &self.reload {
+            let since = clock::now().since(under_way.since).as_millis();
+            return asker.answer(Err(anyhow!(
+                "a reload is under way for {since} ms (a file system, or a network card, takes its time): try again when it \
+                 is done; the old configuration is in force until then"
+            )));
+        }
+        self.supervisor.reloading();
+        self.reload = Some(UnderWay {
+            since: clock::now(),
+            asker,
+        });
+        let (path, node) = (self.file.path.clone(), self.file.local().name.clone());
+        self.steps
+            .beside(move || Step::Read(Files::read(&path, &node)));
+    }
+
+    /// Goes on with the reload that is under way.
+    pub(super) fn reload_step(
+        &mut self,
+        step: Step,
+        hooks: &mut Hooks,
+        ended: &UnboundedSender<Ended>,
+    ) {
+        let result = match step {
+            Step::Read(read) => match read.and_then(|files| self.plan(*files)) {
+                Ok(Some(plan)) => return self.prepare(plan),
+                Ok(None) => Ok("nothing has changed".to_owned()),
+                Err(error) => Err(error),
+            },
+            Step::Prepared(plan) => plan.and_then(|plan| self.take_over(*plan, hooks, ended)),
+        };
+        self.supervisor.reloaded();
+        let Some(UnderWay { asker, .. }) = self.reload.take() else {
+            return;
+        };
+        asker.answer(
+            result.map_err(|error| anyhow!("{error:#}; the old configuration stays in force")),
+        );
+    }
+
+    /// What changes with these files, if anything; an error if that cannot be while the agent runs.
+    fn plan(&self, files: Files) -> Result<Option<Box<Plan>>> {
+        let Files { config: new, keys } = files;
         let changes = self.file.difference(&new);
         let needs_restart: Vec<String> = changes
             .iter()
@@ -68,58 +201,102 @@ impl Reason<'_> {
             .iter()
             .any(|change| matches!(change, Change::Nodes(_)));
         let membership = reforms.then(|| self.may_reform(&new)).transpose()?;
-        let keys = self.changed_keys(&new)?;
+        let keys = self.changed_keys(keys)?;
         if reforms && keys.is_some() {
             bail!(
                 "both the nodes and the keys changed: put the old key file back, and take one after the other"
             );
         }
         if changes.is_empty() && keys.is_none() {
-            return Ok("nothing has changed".to_owned());
+            return Ok(None);
         }
-        let mut done: Vec<String> = changes.iter().map(ToString::to_string).collect();
-        // What may fail comes first.
-        let prepared = match changes.is_empty() {
-            true => None,
-            false => Some(self.prepare(&new, membership)?),
+        let merged = match self.config.merged(&new) {
+            Ok(merged) => Arc::new(merged),
+            Err(what) => bail!("this takes effect only with a restart of the agent: {what}"),
         };
-        if let Some(keys) = keys {
+        Ok(Some(Box::new(Plan {
+            new,
+            merged,
+            changes,
+            membership,
+            keys,
+        })))
+    }
+
+    /// Has done what may take long, and changes nothing of what goes on.
+    fn prepare(&self, plan: Box<Plan>) {
+        let guarding = self.dataplane.guarding(&self.new_guards(&plan.merged));
+        let writer = self.operator.writer.clone();
+        self.steps.beside(move || {
+            let prepared = guarding.attach().and_then(|()| {
+                // Before the list changes, since it may fail; what follows it does not, but for want of memory. There is
+                // no way back but forward.
+                let Some(membership) = plan.membership.clone() else {
+                    return Ok(());
+                };
+                let merged = Arc::clone(&plan.merged);
+                writer
+                    .run(move || electorate::keep(&merged, &membership))
+                    .wait()
+            });
+            Step::Prepared(prepared.map(|()| plan))
+        });
+    }
+
+    /// The addresses that `merged` has and this node does not guard yet.
+    fn new_guards(&self, merged: &Config) -> Vec<SetupGuard> {
+        let known = self.config.served().len();
+        let new = merged.served().iter().skip(known);
+        new.map(SetupGuard::of).collect()
+    }
+
+    /// Goes on with what is prepared, and says what that is.
+    fn take_over(
+        &mut self,
+        plan: Plan,
+        hooks: &mut Hooks,
+        ended: &UnboundedSender<Ended>,
+    ) -> Result<String> {
+        let mut done: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
+        // What may fail comes first.
+        let prepared = match plan.changes.is_empty() {
+            true => None,
+            false => Some(self.take_places(&plan)?),
+        };
+        if let Some(keys) = plan.keys {
             done.push(self.rekey(keys)?);
         }
         if let Some(prepared) = prepared {
             let was = self.config.groups.clone();
-            self.file = Arc::new(new);
+            self.file = Arc::new(plan.new);
             self.replan(prepared);
-            self.replace(&changes, &was, (hooks, ended));
+            self.replace(&plan.changes, &was, (hooks, ended));
         }
         Ok(format!("reloaded: {}", done.join(", ")))
     }
 
-    /// Makes ready all that a changed configuration needs, without a change to what goes on.
-    fn prepare(&mut self, new: &Config, membership: Option<Membership>) -> Result<Prepared> {
-        let merged = match self.config.merged(new) {
-            Ok(merged) => Arc::new(merged),
-            Err(what) => bail!("this takes effect only with a restart of the agent: {what}"),
-        };
-        // Before anything else changes, since it may fail; what follows it does not, but for want of memory. There is no
-        // way back but forward.
-        if let Some(membership) = &membership {
-            electorate::keep(&merged, membership)?;
-        }
-        let known = self.config.served().len();
-        let guards = merged.served().iter().skip(known).map(SetupGuard::of);
+    /// Makes room for what the configuration adds, in the kernel's maps.
+    fn take_places(&mut self, plan: &Plan) -> Result<Prepared> {
+        let merged = &plan.merged;
+        // The others may have gone on since it was planned.
+        let membership = plan
+            .membership
+            .is_some()
+            .then(|| self.may_reform(&plan.new))
+            .transpose()?;
+        let guards = self.new_guards(merged);
         let groups = merged.served_groups().iter();
         let new_groups = groups.skip(self.config.served_groups().len());
         self.dataplane
-            .guard_more(guards.collect(), new_groups.map(|group| group.id))?;
+            .guard_more(guards, new_groups.map(|group| group.id))?;
         let guards = self.dataplane.guards().to_vec();
         self.follower.guard(guards, self.dataplane.guard()?);
         Ok(Prepared {
             guards: [self.dataplane.guard()?, self.dataplane.guard()?],
             reformed: membership
-                .map(|membership| self.reform(&merged, membership))
+                .map(|membership| self.reform(merged, membership))
                 .transpose()?,
-            merged,
+            merged: Arc::clone(merged),
         })
     }
 
@@ -151,7 +328,7 @@ impl Reason<'_> {
         // The pulse first: the conductor has something to say of a new group at once, and the pulse wants
         // none started before that.
         self.directives.tell(Directive::Replan(Box::new(replan)));
-        let _ = self.orders.send(Order::Replan {
+        self.orders.send(Order::Replan {
             vips: merged.served().to_vec(),
             groups: merged.served_groups().to_vec(),
         });

@@ -40,6 +40,17 @@ struct Watchdog {
     ticks: u64,
 }
 
+/// From one start that fails to the next at least.
+const FAILED_START: Duration = Duration::from_secs(1);
+
+/// Lets a failed start of an agent, whose process began at `began`, last for a second, where a service manager starts it
+/// again at once: until somebody has mended what is wrong it must not keep a processor busy.
+pub fn pause_after_failed_start(began: Boottime) {
+    if std::env::var_os("NOTIFY_SOCKET").is_some() {
+        std::thread::sleep(FAILED_START.saturating_sub(crate::clock::now().since(began)));
+    }
+}
+
 impl Supervisor {
     /// As the environment says.
     pub(super) fn of_environment() -> Self {

@@ -30,7 +30,10 @@ use crate::{
     dataplane::{Attachment, Dataplane, GuardView, LeaseSlots, LocalView, PeerRows},
     follow::News,
     load::late::Host,
-    pulse::PulseStats,
+    pulse::{
+        PulseStats,
+        realtime::{Granted, Scheduling},
+    },
 };
 
 #[derive(Debug)]
@@ -509,8 +512,17 @@ impl View {
         let deaf = self
             .deaf_since
             .map_or(Duration::ZERO, |since| now.since(since));
+        let granted = stats.granted.get();
+        let scheduling = granted.map_or(Scheduling::Ordinary, |granted| granted.scheduling);
+        let (runtime, period) = scheduling.reserved();
+        let refused = granted.map(Granted::reason);
         protocol::Pulse {
-            realtime_priority: stats.realtime_priority.load(Relaxed),
+            scheduling: scheduling.name().to_owned(),
+            realtime_priority: scheduling.priority(),
+            runtime_ns: runtime.as_nanos() as u64,
+            period_ns: period.as_nanos() as u64,
+            overruns: stats.overruns.load(Relaxed),
+            scheduling_refused: refused.filter(|refused| !refused.is_empty()),
             memory_locked: stats.memory_locked.load(Relaxed),
             ticks: stats.ticks.load(Relaxed),
             missed_ticks: stats.missed_ticks.load(Relaxed),
@@ -522,6 +534,7 @@ impl View {
             events_lost: rows.map(|row| self.rows.row(row).events_lost).sum(),
             votes_lost,
             steal_ms: self.vitals.steal().as_millis() as u64,
+            starved: self.vitals.show_starved(),
         }
     }
 

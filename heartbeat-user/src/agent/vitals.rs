@@ -21,9 +21,19 @@ pub(super) struct Vitals {
     host: Host,
     /// What the pulse had missed by the time of the last look at the host.
     missed: u64,
+    /// The last time that the slow side got no processor for long.
+    starved: Option<protocol::Starved>,
 }
 
 impl Vitals {
+    pub(super) fn starved(&mut self, starved: protocol::Starved) {
+        self.starved = Some(starved);
+    }
+
+    pub(super) fn show_starved(&self) -> Option<protocol::Starved> {
+        self.starved.clone()
+    }
+
     pub(super) fn measured(&mut self, reading: Reading) {
         self.reading = Some(reading);
     }

@@ -8,16 +8,7 @@ mod address;
 mod order;
 mod sweep;
 
-use std::{
-    collections::VecDeque,
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    },
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{collections::VecDeque, num::NonZeroU32, sync::Arc, thread::JoinHandle, time::Duration};
 
 use anyhow::{Context as _, Result};
 use heartbeat_common::time::Boottime;
@@ -31,7 +22,11 @@ use crate::{
     clock,
     config::{Config, Group, Resource, ResourceKind, Vip},
     net::Netlink,
-    pulse::{Directive, Directives, realtime},
+    pulse::{
+        Directive, Directives,
+        mailbox::{Mailbox, Post, mailbox},
+        realtime::{self, Reservation},
+    },
 };
 use address::Held;
 pub use order::{GroupNow, Order, Part, Told, Work};
@@ -43,7 +38,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// The running thread.
 #[derive(Debug)]
 pub struct Conductor {
-    orders: Sender<Order>,
+    orders: Post<Order>,
     thread: JoinHandle<()>,
 }
 
@@ -58,11 +53,11 @@ pub struct Ends<R> {
 
 /// A way to give orders, to be had before the conductor is.
 #[derive(Debug)]
-pub struct Inbox(Receiver<Order>);
+pub struct Inbox(Mailbox<Order>);
 
-pub fn inbox() -> (Sender<Order>, Inbox) {
-    let (orders, receiver) = channel();
-    (orders, Inbox(receiver))
+pub fn inbox() -> Result<(Post<Order>, Inbox)> {
+    let (orders, mailbox) = mailbox()?;
+    Ok((orders, Inbox(mailbox)))
 }
 
 impl Conductor {
@@ -72,7 +67,7 @@ impl Conductor {
         config: &Config,
         inherited: &[Option<Boottime>],
         wishes: Vec<Wish>,
-        (orders, inbox): (Sender<Order>, Inbox),
+        (orders, inbox): (Post<Order>, Inbox),
         ends: Ends<impl FnMut(Told) + Send + 'static>,
     ) -> Result<Self> {
         let mut netlink = Netlink::open()?;
@@ -84,6 +79,7 @@ impl Conductor {
             ..Run::new(group, inherited.is_some())
         });
         let priority = config.realtime_priority;
+        let reservation = Reservation::of_conductor(config.interval);
         let mut body = Body {
             netlink,
             held,
@@ -98,7 +94,7 @@ impl Conductor {
             .spawn(move || {
                 // Just behind the pulse. If it is refused the pulse has said so already.
                 if let Some(priority) = priority {
-                    let _ = realtime::set_fifo(priority.saturating_sub(1).max(1));
+                    realtime::ask(reservation, priority.saturating_sub(1).max(1));
                 }
                 body.run(&inbox.0);
             })
@@ -107,7 +103,7 @@ impl Conductor {
     }
 
     /// A handle for those who decide.
-    pub fn orders(&self) -> Sender<Order> {
+    pub fn orders(&self) -> Post<Order> {
         self.orders.clone()
     }
 
@@ -127,8 +123,8 @@ impl Conductor {
     }
 
     fn end(self, order: Order) {
-        // Fails only if the thread has ended, and then it is joined at once.
-        let _ = self.orders.send(order);
+        // If the thread has ended it is joined at once.
+        self.orders.send(order);
         if self.thread.join().is_err() {
             log::error!("the conductor had panicked: see whether any address was left behind");
         }
@@ -248,20 +244,28 @@ struct Body<R> {
 }
 
 impl<R: FnMut(Told)> Body<R> {
-    fn run(&mut self, inbox: &Receiver<Order>) {
+    fn run(&mut self, inbox: &Mailbox<Order>) {
         self.reassert();
         for group in 0..self.groups.len() {
             self.prepare(group);
         }
         self.carry_out();
+        let mut orders = VecDeque::new();
         loop {
-            let due = self.due_at();
-            let patience = due.map_or(IDLE, |at| at.since(clock::now()));
-            match inbox.recv_timeout(patience) {
-                Ok(Order::Leave) => return,
-                Ok(Order::Quit) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(order) => self.obey(order),
-                Err(RecvTimeoutError::Timeout) => self.do_what_is_due(),
+            match orders.pop_front() {
+                Some(Order::Leave) => return,
+                Some(Order::Quit) => break,
+                Some(order) => self.obey(order),
+                None => {
+                    let due = self.due_at();
+                    let patience = due.map_or(IDLE, |at| at.since(clock::now()));
+                    inbox.wait(patience);
+                    inbox.take(&mut orders);
+                    if !orders.is_empty() {
+                        continue;
+                    }
+                    self.do_what_is_due();
+                }
             }
             self.carry_out();
         }

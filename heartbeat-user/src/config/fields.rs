@@ -43,7 +43,7 @@ pub(super) const TIMEOUT: Field = Field::new(
 );
 pub(super) const AGENT_STALL: Field = Field::new(
     "agent_stall",
-    r#"agent_stall = "500ms": a number with its unit, in quotes"#,
+    r#"agent_stall = "2s": a number with its unit, in quotes"#,
 );
 pub(super) const LEASE: Field = Field::new(
     "lease",

@@ -16,7 +16,8 @@ use super::{
 /// Directory of control sockets and locks.
 pub const DEFAULT_RUN: &str = "/run/heartbeat";
 const DEFAULT_STATE: &str = "/var/lib/heartbeat";
-const DEFAULT_PRIORITY: u32 = 50;
+/// Above the interrupt threads of the kernel, which have 50.
+const DEFAULT_PRIORITY: u32 = 60;
 
 /// `[paths]`: the run and state directories.
 pub(super) fn paths(top: &Section<'_>) -> (At<PathBuf>, PathBuf) {

@@ -50,7 +50,7 @@ pub struct Config {
     pub drift_ppm: u32,
     /// Whether a VIP goes back to a better-ranked node that has recovered.
     pub auto_failback: bool,
-    /// SCHED_FIFO priority to ask for, 1 to 99; `None` is not to ask.
+    /// SCHED_FIFO priority to ask for where SCHED_DEADLINE is refused, 1 to 99; `None` is to ask for neither.
     pub realtime_priority: Option<u8>,
     /// 1 to 8; a link's id is its place.
     pub links: Vec<Link>,

@@ -42,6 +42,11 @@ impl fmt::Display for What {
                 deaf: false,
                 reason,
             } => write!(f, "this node hears again: {reason}"),
+            Self::Starved { pause_ns, reason } => write!(
+                f,
+                "this agent got no processor for {} ms: {reason}",
+                pause_ns / 1_000_000
+            ),
             Self::Quorum {
                 quorate: true,
                 alive,

@@ -221,8 +221,22 @@ pub struct Check {
 /// How well this node's own pulse keeps time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulse {
-    /// SCHED_FIFO priority, 0 if real-time scheduling was refused.
+    /// `deadline` (SCHED_DEADLINE), `fifo` (SCHED_FIFO) or `other`: no real-time scheduling.
+    #[serde(default)]
+    pub scheduling: String,
+    /// SCHED_FIFO priority, 0 by another policy.
     pub realtime_priority: u8,
+    /// The time that SCHED_DEADLINE keeps for the pulse, of each period; 0 by another policy.
+    #[serde(default)]
+    pub runtime_ns: u64,
+    #[serde(default)]
+    pub period_ns: u64,
+    /// Rounds that took longer than that.
+    #[serde(default)]
+    pub overruns: u64,
+    /// Why a stronger policy was refused, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduling_refused: Option<String>,
     pub memory_locked: bool,
     pub ticks: u64,
     pub missed_ticks: u64,
@@ -245,6 +259,20 @@ pub struct Pulse {
     /// What the hypervisor took from this host's processors in the last second, in milliseconds.
     #[serde(default)]
     pub steal_ms: u64,
+    /// The last time that the agent's slow side got no processor for long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starved: Option<Starved>,
+}
+
+/// A time without a processor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Starved {
+    /// When it ended.
+    pub at_ns: u64,
+    /// How long it was.
+    pub pause_ns: u64,
+    /// The real-time tasks that ran instead.
+    pub reason: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -551,6 +579,11 @@ pub enum What {
     /// A local stall explains the silence of others, or no longer does.
     Deaf {
         deaf: bool,
+        reason: String,
+    },
+    /// The agent's slow side got no processor for long; `reason` names the real-time tasks that ran instead.
+    Starved {
+        pause_ns: u64,
         reason: String,
     },
     Quorum {

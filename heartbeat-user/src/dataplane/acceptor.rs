@@ -50,6 +50,23 @@ impl LeaseSlots {
     }
 }
 
+/// When the last lease ends that the acceptor which is pinned there knows; none if none is.
+pub fn longest_grant(pins: &Pins) -> Option<Boottime> {
+    if !pins.path("leases").exists() {
+        return None;
+    }
+    let slots = LeaseSlots::open(pins, Boottime::default()).ok()?;
+    let ends = slots.map.keys().map(|group| {
+        let row = slots.map.get(&group.ok()?, LOCKED).ok()?;
+        Some(Boottime::from_nanos(row.slot.expires))
+    });
+    // One that cannot be read may be any.
+    ends.collect::<Option<Vec<_>>>()?
+        .into_iter()
+        .max()
+        .or(Some(Boottime::default()))
+}
+
 impl Slots for LeaseSlots {
     fn slot(&self, group: GroupId) -> Slot {
         // There is none before somebody asked for the lease: an empty one says the same.

@@ -9,6 +9,7 @@ mod egress;
 mod exits;
 mod fill;
 mod filter;
+mod guarding;
 mod hands;
 mod heritage;
 mod interface;
@@ -41,8 +42,9 @@ use heartbeat_common::{
     wire::{GroupId, Incarnation, LinkId, NodeId},
 };
 
-pub use acceptor::{LeaseSlots, OwnVote};
+pub use acceptor::{LeaseSlots, OwnVote, longest_grant};
 pub use exits::{Exit, ExitProgram, ProcessExits, WatchError};
+pub use guarding::Guarding;
 pub use hands::Hands;
 pub use pins::{Claim, Pins};
 pub use senders::Senders;
@@ -104,6 +106,14 @@ impl Dataplane {
             "this host votes by config_version {gone_by} already, and must not go back to {}\n  give the cluster's \
              present one, with all of its nodes",
             setup.electorate.version
+        );
+        let granted = longest_grant(&pins).unwrap_or_default();
+        ensure!(
+            granted <= clock::now().after(setup.max_lease),
+            "this host's acceptor has granted leases that last longer than max_lease ({} ms), which it would not wait for if it \
+             lost its votes\n  start it again in {} ms, or with the max_lease that it had",
+            setup.max_lease.as_millis(),
+            granted.since(clock::now()).as_millis()
         );
         let inherited: Vec<_> = setup
             .guards
@@ -243,7 +253,7 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Guards further addresses, closed, also on interfaces that had none so far; and serves further
+    /// Guards further addresses, closed, for which what [`Dataplane::guarding`] says is attached; and serves further
     /// groups.
     pub fn guard_more(
         &mut self,
@@ -254,22 +264,10 @@ impl Dataplane {
             fill::serve_more(&mut self.ebpf, self.setup.groups.len(), group)?;
             self.setup.groups.push(group);
         }
-        let names = |setup: &Setup| -> Vec<String> {
-            let names = setup.guarded_interfaces().into_iter();
-            names.map(str::to_owned).collect()
-        };
-        let before = names(&self.setup);
         for guard in guards {
             let ifindex = attach::check_interface(&guard.interface)?;
             fill::guard_more(&mut self.ebpf, &guard, ifindex)?;
             self.setup.guards.push(guard);
-        }
-        let Self { setup, pins, .. } = self;
-        let after = names(setup);
-        let mut programs = Programs::open(pins)?;
-        let mut used = Vec::new();
-        for name in after.iter().filter(|name| !before.contains(name)) {
-            guard_interface(&mut programs, setup, pins, name, &mut used)?;
         }
         Ok(())
     }

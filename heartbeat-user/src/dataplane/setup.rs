@@ -114,10 +114,17 @@ impl Setup {
     /// The interfaces that the guard watches: those with guarded addresses, and all links, by which
     /// traffic of an address may pass as well. None if nothing is guarded.
     pub(super) fn guarded_interfaces(&self) -> Vec<&str> {
-        let guards = self.guards.iter().map(|guard| guard.interface.as_str());
+        self.guarded_with(&[])
+    }
+
+    /// The same if these addresses are guarded as well.
+    pub(super) fn guarded_with<'a>(&'a self, more: &'a [SetupGuard]) -> Vec<&'a str> {
+        let guards = self.guards.iter().chain(more);
+        let none = self.guards.is_empty() && more.is_empty();
+        let guards = guards.map(|guard| guard.interface.as_str());
         let links = self.links.iter().map(|link| link.interface.as_str());
         let mut names = Vec::new();
-        for name in guards.chain(links.filter(|_| !self.guards.is_empty())) {
+        for name in guards.chain(links.filter(|_| !none)) {
             if !names.contains(&name) {
                 names.push(name);
             }

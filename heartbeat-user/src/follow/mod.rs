@@ -22,8 +22,8 @@ use crate::{
     conductor::Order,
     config::Config,
     dataplane::{Attachment, Dataplane, GuardView, Hands, SetupGuard},
-    net::Netlink,
-    pulse::{Directive, Directives},
+    net::{Netlink, ProbeSocket},
+    pulse::{Directive, Directives, mailbox::Post},
 };
 use port::Port;
 
@@ -113,7 +113,7 @@ impl Bell {
 #[derive(Debug)]
 pub struct Ends<R> {
     pub directives: Directives,
-    pub orders: Sender<Order>,
+    pub orders: Post<Order>,
     /// Called on the follower's thread.
     pub report: R,
 }
@@ -238,7 +238,7 @@ impl<R: FnMut(News)> Body<R> {
             if look.arrived {
                 // The guard is there: its addresses may come back.
                 let interface = look.news.interface.clone();
-                let _ = self.ends.orders.send(Order::Follow { interface });
+                self.ends.orders.send(Order::Follow { interface });
             }
             (self.ends.report)(look.news);
         }

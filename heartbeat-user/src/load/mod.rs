@@ -4,6 +4,7 @@
 //! Looks in intervals, on the tokio side; where a look hangs, only the number grows old. Knows nothing of
 //! what the load decides.
 
+pub mod culprit;
 pub mod late;
 mod look;
 mod looks;

@@ -1,19 +1,15 @@
 //! What the rest of the agent tells the pulse.
 
-use std::{
-    sync::{
-        Arc,
-        mpsc::{Receiver, Sender, channel},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::Result;
 use heartbeat_common::{siphash::SipKey, wire::NodeId};
 use heartbeat_core::{cluster::Intent, group::Note, report::Report};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::Replan;
+use super::{
+    Replan,
+    mailbox::{Mailbox, Post, mailbox},
+};
 use crate::{health::Sum, net::ProbeSocket};
 
 #[derive(Debug)]
@@ -64,36 +60,22 @@ pub enum Directive {
     Stop,
 }
 
-/// A handle for those who tell. It never blocks.
+/// A handle for those who tell.
 #[derive(Clone, Debug)]
-pub struct Directives {
-    sender: Sender<Directive>,
-    bell: Arc<EventFd>,
-}
+pub struct Directives(Post<Directive>);
 
 /// The pulse's end.
 #[derive(Debug)]
-pub struct Inbox {
-    pub(super) receiver: Receiver<Directive>,
-    pub(super) bell: Arc<EventFd>,
-}
+pub struct Inbox(pub(super) Mailbox<Directive>);
 
 impl Directives {
     pub fn new() -> Result<(Self, Inbox)> {
-        let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
-        let bell = Arc::new(EventFd::from_flags(flags)?);
-        let (sender, receiver) = channel();
-        let handle = Self {
-            sender,
-            bell: Arc::clone(&bell),
-        };
-        Ok((handle, Inbox { receiver, bell }))
+        let (post, mailbox) = mailbox()?;
+        Ok((Self(post), Inbox(mailbox)))
     }
 
     /// Tells the pulse, unless it has ended.
     pub fn tell(&self, directive: Directive) {
-        // It fails when the pulse has ended, which others notice; the bell when it rings already.
-        let _ = self.sender.send(directive);
-        let _ = self.bell.write(1);
+        self.0.send(directive);
     }
 }

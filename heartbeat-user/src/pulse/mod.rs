@@ -5,13 +5,15 @@
 //! nothing it does each tick allocates in the steady state.
 
 mod directive;
+pub mod mailbox;
 pub mod realtime;
 mod sender;
 mod stats;
 
 use std::{
+    collections::VecDeque,
     os::fd::{AsFd as _, BorrowedFd},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
@@ -31,6 +33,7 @@ use heartbeat_core::{
     group::{GroupPlan, Serving},
     membership::Membership,
     placement::{Constraints, Layout},
+    report,
 };
 use nix::sys::{
     epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
@@ -44,6 +47,7 @@ use crate::{
     dataplane::{Dataplane, GuardView, LeaseSlots, LocalView, OwnVote, PeerRows},
 };
 pub use directive::{Directive, Directives, Inbox};
+use realtime::{Reservation, Scheduling};
 use sender::{Round, Sender};
 pub use stats::{GroupStats, PulseStats};
 
@@ -98,9 +102,14 @@ impl Replan {
     }
 }
 
-/// Who gets the core's commands. Called on the pulse thread: it must not block.
+/// Who gets the core's commands. Called on the pulse thread: it must not block, nor take a lock that another thread may
+/// hold.
 pub trait Sink: Send + 'static {
+    /// Passes on what was told so far, as far as nobody stands in the way. Whether all of it is on its way.
+    fn pass_on(&mut self) -> bool;
     fn command(&mut self, at: Boottime, command: Command);
+    /// A report of a peer that is of no use any more. To free what another thread allocated may take a lock.
+    fn spent(&mut self, report: report::Report);
     /// A round of probes had `errors`, after one without.
     fn send_failed(&mut self, at: Boottime, error: Option<nix::Error>, errors: u64);
     /// This node's own acceptor could not be asked, after it could.
@@ -197,23 +206,31 @@ impl Pulse {
             commands: Vec::with_capacity(64),
             entries: Vec::with_capacity(config.groups.len()),
             guarded: config.served_groups().iter().map(addresses).collect(),
+            told: VecDeque::with_capacity(64),
             scratch: VoteEvent::zeroed(),
+            reserved: Duration::MAX,
             owned: 0,
             send_failing: false,
             vote_failing: false,
             parting: None,
         };
         body.watch()?;
-        let priority = config.realtime_priority;
+        let wanted = config
+            .realtime_priority
+            .map(|priority| (Reservation::of_pulse(config.interval), priority));
+        let (asked, answered) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new()
             .name("pulse".to_owned())
             .spawn(move || {
-                if let Some(priority) = priority {
-                    body.ask_for_punctuality(priority);
+                if let Some((reservation, priority)) = wanted {
+                    body.ask_for_punctuality(reservation, priority);
                 }
+                drop(asked);
                 body.run();
             })
             .context("could not start the pulse thread")?;
+        // Until the thread has asked: the right to ask may be given up after this.
+        let _ = answered.recv();
         Ok(Self {
             directives,
             thread,
@@ -321,6 +338,8 @@ const VOTES: u64 = 3;
 /// Rounds of probes that may follow each other at once: prepare, accept, and again with a higher
 /// ballot. What is left waits for the tick.
 const MAX_ROUNDS: usize = 4;
+/// From one attempt to pass on what was told to the next, where somebody stood in the way.
+const RETRY: Duration = Duration::from_micros(200);
 /// How many rounds of probes may ask for the last lease before a restart.
 const PARTING_ROUNDS: u32 = 3;
 
@@ -348,7 +367,11 @@ struct Body<S> {
     sink: S,
     commands: Vec<Command>,
     entries: Vec<LeaseEntry>,
+    /// What was told and is being obeyed, for reuse.
+    told: VecDeque<Directive>,
     scratch: VoteEvent,
+    /// For how long the kernel lets this thread run in each period, whatever else there is to do.
+    reserved: Duration,
     /// How many groups are served here.
     owned: u16,
     send_failing: bool,
@@ -367,17 +390,25 @@ impl<S: Sink> Body<S> {
         add(self.timer.as_fd(), TIMER)?;
         add(self.events.as_fd(), EVENTS)?;
         add(self.votes.as_fd(), VOTES)?;
-        add(self.inbox.bell.as_fd(), BELL)
+        add(self.inbox.0.as_fd(), BELL)
     }
 
-    fn ask_for_punctuality(&self, priority: u8) {
-        match realtime::set_fifo(priority) {
-            Ok(()) => self.stats.realtime_priority.store(priority, Relaxed),
-            Err(error) => log::warn!(
-                "real-time scheduling was refused ({error}): going on without; under CPU load \
-                 probes may leave late (CAP_SYS_NICE is needed)"
+    fn ask_for_punctuality(&mut self, reservation: Reservation, priority: u8) {
+        let granted = realtime::ask(reservation, priority);
+        match granted.scheduling {
+            Scheduling::Deadline { runtime, .. } => self.reserved = runtime,
+            Scheduling::Fifo(_) => log::warn!(
+                "the pulse runs by {}: real-time tasks of a higher priority can delay it ({})",
+                granted.scheduling,
+                granted.reason()
+            ),
+            Scheduling::Ordinary => log::warn!(
+                "real-time scheduling was refused ({}): going on without; under CPU load probes may leave late",
+                granted.reason()
             ),
         }
+        // Nobody else sets it.
+        let _ = self.stats.granted.set(granted);
         match realtime::lock_memory() {
             Ok(()) => self.stats.memory_locked.store(true, Relaxed),
             Err(error) => log::warn!(
@@ -391,10 +422,13 @@ impl<S: Sink> Body<S> {
         let mut next_tick = clock::now();
         let mut ready = [EpollEvent::empty(); 4];
         loop {
-            let wake_at = self
+            let mut wake_at = self
                 .cluster
                 .next_deadline()
                 .map_or(next_tick, |at| at.min(next_tick));
+            if !self.sink.pass_on() {
+                wake_at = wake_at.min(clock::now().after(RETRY));
+            }
             self.arm(wake_at);
             let rings = match self.epoll.wait(&mut ready, EpollTimeout::NONE) {
                 Ok(count) => ready[..count].iter().any(|event| event.data() == BELL),
@@ -423,7 +457,11 @@ impl<S: Sink> Body<S> {
                 self.ask_for_leases();
                 self.decide(Duration::ZERO);
             }
+            if clock::now().since(now) > self.reserved {
+                self.stats.overruns.fetch_add(1, Relaxed);
+            }
             if self.has_parted() {
+                self.hand_in();
                 // The next agent goes on with the guard as it is.
                 return;
             }
@@ -433,6 +471,14 @@ impl<S: Sink> Body<S> {
                 self.guard.open(*vip, Boottime::default());
             }
             self.guard.serve(group, Boottime::default());
+        }
+        self.hand_in();
+    }
+
+    /// Passes on what was told last, and waits for that: from here on nothing needs this thread in time.
+    fn hand_in(&mut self) {
+        while !self.sink.pass_on() {
+            std::thread::sleep(RETRY);
         }
     }
 
@@ -444,14 +490,15 @@ impl<S: Sink> Body<S> {
 
     /// Carries out what was told. True if it is to end.
     fn obey(&mut self) -> bool {
-        // Whatever it counted, the channel knows better.
-        let _ = self.inbox.bell.read();
-        while let Ok(directive) = self.inbox.receiver.try_recv() {
+        self.inbox.0.try_take(&mut self.told);
+        while let Some(directive) = self.told.pop_front() {
             match directive {
                 Directive::Stopped { group } => self.cluster.stopped(group, clock::now()),
                 Directive::Move { group, to } => self.cluster.move_to(group, to),
                 Directive::Note { group, note } => self.cluster.note(group, note),
-                Directive::Reported { node, report } => self.cluster.reported(node, report),
+                Directive::Reported { node, report } => {
+                    self.sink.spent(self.cluster.reported(node, report));
+                }
                 Directive::Health(sum) => {
                     self.local.set_health(sum.health, sum.watched);
                     self.cluster.set_health(sum.health);
@@ -625,6 +672,8 @@ impl<S: Sink> Body<S> {
             }
             self.sink.command(now, command);
         }
+        // At once; what does not go now goes before this thread waits.
+        self.sink.pass_on();
         self.stats.deaf.store(self.cluster.deaf(), Relaxed);
         self.stats
             .deaf_count

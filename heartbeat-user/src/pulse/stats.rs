@@ -1,16 +1,24 @@
 //! How the pulse does, for the slow side to read at any time.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use heartbeat_common::time::Boottime;
 use heartbeat_core::group::{Group, Serving};
 
+use super::realtime::Granted;
+
 #[derive(Debug, Default)]
 pub struct PulseStats {
-    pub realtime_priority: AtomicU8,
+    /// By which policy it is scheduled, unless the configuration asks for none.
+    pub granted: OnceLock<Granted>,
+    /// Rounds that took longer than the time that the kernel keeps for them.
+    pub overruns: AtomicU64,
     pub memory_locked: AtomicBool,
     pub ticks: AtomicU64,
     pub missed_ticks: AtomicU64,

@@ -27,6 +27,8 @@ const DEFAULT_ACTION: [u64; 4] = [0; 4];
 /// The kernel's `sigset_t`, in bytes.
 const SIGSET_SIZE: usize = 8;
 const UMASK: libc::mode_t = 0o022;
+/// What the kernel adds to a process' share of memory when it looks for one to kill, in text.
+const OOM_SCORE_ADJ: &std::ffi::CStr = c"/proc/self/oom_score_adj";
 /// Room for a line of /proc/PID/stat.
 const STAT_ROOM: usize = 1024;
 
@@ -51,9 +53,9 @@ impl Register {
 }
 
 /// Lets `command` start as a daemon does: in a session of its own, which has no terminal; with ordinary
-/// scheduling, default signals, and no descriptors but the first three. One that does not register itself
-/// is killed when we are: it must not go on starting what another node is about to start. `entrance` is that of the
-/// control group that it is to be in.
+/// scheduling, default signals, no exemption from the kernel's search for memory, and no descriptors but the
+/// first three. One that does not register itself is killed when we are: it must not go on starting what another node
+/// is about to start. `entrance` is that of the control group that it is to be in.
 pub(super) fn make_independent(
     command: &mut Command,
     entrance: Option<OwnedFd>,
@@ -100,6 +102,7 @@ fn independent() -> io::Result<()> {
             );
         }
         libc::umask(UMASK);
+        give_up_exemption();
         // Closed by exec, not at once: std reports a failed exec through one of them.
         Errno::result(libc::syscall(
             libc::SYS_close_range,
@@ -115,6 +118,20 @@ fn independent() -> io::Result<()> {
 fn enter_group(entrance: &OwnedFd) {
     // SAFETY: the byte outlives the call.
     unsafe { libc::write(entrance.as_raw_fd(), c"0".as_ptr().cast(), 1) };
+}
+
+/// The agent may be exempt from being killed for want of memory (`OOMScoreAdjust=`). What it runs is not.
+fn give_up_exemption() {
+    let mut score = [0_u8; 1];
+    // SAFETY: the buffers outlive the calls, and their lengths are given. Whatever fails leaves the score as it is; to
+    // raise it is always allowed.
+    unsafe {
+        let file = libc::open(OOM_SCORE_ADJ.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+        if libc::read(file, score.as_mut_ptr().cast(), 1) == 1 && score == *b"-" {
+            libc::pwrite(file, b"0".as_ptr().cast(), 1, 0);
+        }
+        libc::close(file);
+    }
 }
 
 fn end_with_parent() -> io::Result<()> {

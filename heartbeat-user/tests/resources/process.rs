@@ -106,6 +106,21 @@ async fn one_that_listens_may_say_goodbye() {
 }
 
 #[tokio::test]
+async fn program_of_an_agent_that_is_spared_for_want_of_memory_is_not_spared() {
+    const SCORE: &str = "/proc/self/oom_score_adj";
+    let before = fs::read_to_string(SCORE).unwrap();
+    // Needs CAP_SYS_RESOURCE, which a container's root may lack.
+    let spared = fs::write(SCORE, "-900").is_ok();
+    let host = Host::new();
+    let script = "cat /proc/$$/oom_score_adj > $D/score";
+    let ended = run(&host, script, PATIENCE).await;
+    fs::write(SCORE, before.trim()).unwrap();
+    assert!(ended.status.unwrap().success(), "{ended:?}");
+    let expected = if spared { "0" } else { before.trim() };
+    assert_eq!(host.read("score").trim(), expected);
+}
+
+#[tokio::test]
 async fn nobody_waits_any_more() {
     let host = Host::new();
     let script = host.script("program", "sleep 600 & note child $!; note leader $$; wait");

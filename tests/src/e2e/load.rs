@@ -1,8 +1,12 @@
 //! Load for the CPUs.
 
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
     process::{Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -28,5 +32,44 @@ impl Spinners {
         Ok(Self {
             _programs: (0..cpus * per_cpu).map(|_| spin()).collect::<Result<_>>()?,
         })
+    }
+}
+
+/// One process for each CPU that never sleeps and goes before all tasks of a lower SCHED_FIFO priority. The kernel ends
+/// each after so much processor time, whatever becomes of this one; they end when this drops, too.
+#[derive(Debug)]
+pub struct Hogs {
+    programs: Vec<Program>,
+}
+
+impl Hogs {
+    /// The name by which the kernel lists them.
+    pub const NAME: &str = "hbrig-hog";
+
+    /// Starts them with this priority. Their script is put into `dir`.
+    pub fn start(dir: &Path, priority: u8, seconds: u64) -> Result<Self> {
+        let script = dir.join(Self::NAME);
+        fs::write(&script, "#!/bin/sh\nwhile :; do :; done\n")?;
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o700))?;
+        let cpus = thread::available_parallelism()?.get();
+        let hog = |_| {
+            let mut command = Command::new("prlimit");
+            command
+                .arg(format!("--cpu={seconds}:{seconds}"))
+                .args(["chrt", "--fifo", &priority.to_string()])
+                .arg(&script);
+            Program::start(None, command)
+        };
+        Ok(Self {
+            programs: (0..cpus).map(hog).collect::<Result<_>>()?,
+        })
+    }
+
+    /// Waits until all have had their time.
+    pub fn end(self, patience: Duration) -> Result<()> {
+        for program in self.programs {
+            program.end(patience)?;
+        }
+        Ok(())
     }
 }

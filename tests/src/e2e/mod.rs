@@ -8,6 +8,7 @@ pub mod books;
 pub mod calls;
 pub mod cgroup;
 pub mod chronicle;
+pub mod disk;
 pub mod flood;
 pub mod groups;
 pub mod guards;

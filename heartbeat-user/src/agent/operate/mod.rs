@@ -9,7 +9,7 @@ mod nodes;
 mod resources;
 
 use std::{
-    sync::{Arc, Mutex, mpsc::Sender},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -30,8 +30,9 @@ use crate::{
     config::{Config, Group, Node, ResourceKind, key::Keys},
     control::protocol::{self, Request, Response},
     dataplane::{LeaseSlots, PeerRows},
+    durable::Writer,
     peering,
-    pulse::{Directives, PulseStats},
+    pulse::{Directives, PulseStats, mailbox::Post},
 };
 
 /// How long a node may take to carry out a request, beside what its leases make it take.
@@ -56,16 +57,18 @@ pub(super) struct Operator {
     pub(super) config: Arc<Config>,
     pub(super) keys: Arc<Keys>,
     pub(super) directives: Directives,
-    pub(super) orders: Sender<Order>,
+    pub(super) orders: Post<Order>,
     pub(super) view: Shared,
     /// Rings when something was decided.
     pub(super) decided: Arc<Notify>,
     pub(super) stats: Arc<PulseStats>,
     pub(super) slots: Arc<LeaseSlots>,
     pub(super) rows: Arc<PeerRows>,
-    /// Counts what operators decided of this node. Held while a decision is written down and told, so that both
-    /// come in the same order.
+    /// Counts what operators decided of this node. It is counted, and told, by the thread that writes it down, so that all
+    /// three come in the same order.
     pub(super) turns: Arc<Mutex<u64>>,
+    /// Where what must outlive the agent is written down.
+    pub(super) writer: Writer,
 }
 
 impl Operator {

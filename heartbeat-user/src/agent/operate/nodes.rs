@@ -17,6 +17,7 @@ use crate::{
     clock,
     config::{Config, Node, Role},
     control::protocol::{Request, Response},
+    decisions::Book,
     durable,
     pulse::Directive,
 };
@@ -42,10 +43,10 @@ impl Operator {
             }
         } else {
             if !standby {
-                self.decide_here(Intent::Serve)?;
+                self.decide_here(Intent::Serve).await?;
                 return done(format!("node {node} is online"));
             }
-            self.decide_here(Intent::Standby)?;
+            self.decide_here(Intent::Standby).await?;
             if origin == Origin::Peer {
                 return done(format!("node {node} is about to serve nothing"));
             }
@@ -90,7 +91,7 @@ impl Operator {
                 return Ok(passed);
             }
         } else {
-            let turn = self.decide_here(Intent::Empty)?;
+            let turn = self.decide_here(Intent::Empty).await?;
             tokio::spawn(Arc::clone(self).rest_once_empty(turn));
             if origin == Origin::Peer {
                 return done(format!("node {node} begins to drain"));
@@ -147,31 +148,40 @@ impl Operator {
     async fn rest_once_empty(self: Arc<Self>, turn: u64) {
         // The pulse needs a moment to hear of it.
         sleep(SLOW_POLL.max(self.config.interval * 2)).await;
-        loop {
-            {
-                let turns = self.lock_turns();
-                if *turns != turn {
-                    return;
-                }
-                if self.stats.is_idle() {
-                    if let Err(error) = remember(&self.config, Intent::Standby) {
-                        log::warn!("{error:#}: a restarted agent goes on with the drain");
-                    }
-                    return self.directives.tell(Directive::Intend(Intent::Standby));
-                }
-            }
+        while *self.lock_turns() == turn && !self.stats.is_idle() {
             sleep(SLOW_POLL).await;
         }
+        let operator = Arc::clone(&self);
+        // Whoever decides otherwise has that written by the same thread: before this, or after it.
+        drop(self.writer.run(move || operator.rest(turn)));
     }
 
-    /// Writes down what an operator wants of this node, and tells the pulse. Returns its number.
-    fn decide_here(&self, intent: Intent) -> Result<u64> {
-        let mut turns = self.lock_turns();
-        remember(&self.config, intent)?;
-        // A drain that is under way is over.
-        *turns += 1;
-        self.directives.tell(Directive::Intend(intent));
-        Ok(*turns)
+    /// Ends the drain with the number `turn`, unless an operator decided otherwise meanwhile.
+    fn rest(&self, turn: u64) {
+        if *self.lock_turns() != turn {
+            return;
+        }
+        if let Err(error) = remember(&self.config, Intent::Standby) {
+            log::warn!("{error:#}: a restarted agent goes on with the drain");
+        }
+        self.directives.tell(Directive::Intend(Intent::Standby));
+    }
+
+    /// Has written down what an operator wants of this node, and then tells the pulse. Returns its number.
+    async fn decide_here(&self, intent: Intent) -> Result<u64> {
+        let operator = self.clone();
+        let job = move || {
+            remember(&operator.config, intent)?;
+            // A drain that is under way is over.
+            let turn = {
+                let mut turns = operator.lock_turns();
+                *turns += 1;
+                *turns
+            };
+            operator.directives.tell(Directive::Intend(intent));
+            Ok(turn)
+        };
+        self.writer.run(job).in_time().await
     }
 
     fn lock_turns(&self) -> MutexGuard<'_, u64> {
@@ -194,8 +204,16 @@ impl Operator {
     }
 }
 
-/// What this node did when it last ran: an operator's standby, or drain, outlives a restart.
-pub(in crate::agent) fn remembered(config: &Config) -> Intent {
+/// What this node did when it last ran: an operator's standby, or drain, outlives a restart. A node
+/// that has `lost` what else operators decided is on standby until one of them says otherwise.
+pub(in crate::agent) fn remembered(config: &Config, lost: Option<&Book>) -> Intent {
+    if let Some(book) = lost {
+        match remember(config, Intent::Standby) {
+            Ok(()) => book.put_aside(),
+            Err(error) => log::error!("{error:#}: the damaged file stays, for the next agent"),
+        }
+        return Intent::Standby;
+    }
     match fs::read_to_string(flag(config)) {
         Ok(text) if text.starts_with(DRAIN) => Intent::Empty,
         Ok(_) => Intent::Standby,

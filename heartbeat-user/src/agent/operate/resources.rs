@@ -1,5 +1,7 @@
 //! Resources: forget failures, leave alone, stop, start, restart.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::wire::NodeId;
 use tokio::time::sleep;
@@ -68,7 +70,7 @@ impl Operator {
         view::lock(&self.view).groups.forget(parts);
         for Part { group, resource } in parts.iter().copied() {
             let resource = Some(resource);
-            let _ = self.orders.send(Order::Cleanup { group, resource });
+            self.orders.send(Order::Cleanup { group, resource });
         }
         self.decided.notify_one();
     }
@@ -152,7 +154,7 @@ impl Operator {
             if view::lock(&self.view).groups.is_maintained(group) {
                 bail!("group {} is in maintenance", group.name);
             }
-            let _ = self.orders.send(Order::Restart { part });
+            self.orders.send(Order::Restart { part });
             if origin == Origin::Peer {
                 return done(format!("{name} is being restarted"));
             }
@@ -188,10 +190,22 @@ impl Operator {
         Ok(())
     }
 
+    /// Has a decision written down, and in force once it is, also after the one who asked has given up waiting.
+    async fn write_down(&self, subject: Subject, value: bool) -> Result<()> {
+        let proposal = view::lock(&self.view).groups.propose(subject, value);
+        let (view, decided) = (Arc::clone(&self.view), Arc::clone(&self.decided));
+        let settle = move || {
+            view::lock(&view)
+                .groups
+                .settle(proposal.subject, proposal.decision);
+            decided.notify_one();
+        };
+        proposal.written.then(settle).in_time().await
+    }
+
     /// Decides something for the whole cluster, and waits until all nodes that live know.
     async fn decide(&self, subject: Subject, value: bool) -> Result<()> {
-        view::lock(&self.view).groups.decide(subject, value)?;
-        self.decided.notify_one();
+        self.write_down(subject, value).await?;
         let until = clock::now().after(PATIENCE);
         loop {
             let deaf: Vec<String> = {

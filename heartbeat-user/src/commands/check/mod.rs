@@ -153,7 +153,7 @@ prefer = ["c", "b"]
             "3 nodes, instance default",
             "node     b (id 2)",
             "voters   3, of which 1 may fail; witnesses: none\n",
-            "interval 10ms, timeout 30ms, agent stall 500ms\n",
+            "interval 10ms, timeout 30ms, agent stall 2s\n",
             "leases   lease 60ms, max lease 1s, drift 1000 ppm, auto failback on\n",
             "link 0   10.0.0.2 on lo, port 694, xdp auto",
             "group    site: rank c, b, a, stickiness 0, id ",

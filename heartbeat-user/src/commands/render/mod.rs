@@ -106,9 +106,14 @@ impl Page {
 
     fn pulse(&mut self, status: &Status) {
         let pulse = &status.pulse;
-        let mut text = match pulse.realtime_priority {
-            0 => self.paint(Colour::Warning, "NOT real-time"),
-            priority => format!("SCHED_FIFO {priority}"),
+        let mut text = match pulse.scheduling.as_str() {
+            "deadline" => format!(
+                "SCHED_DEADLINE, {} of each {}",
+                short(pulse.runtime_ns),
+                short(pulse.period_ns)
+            ),
+            "fifo" => format!("SCHED_FIFO {}", pulse.realtime_priority),
+            _ => self.paint(Colour::Warning, "NOT real-time"),
         };
         if !pulse.memory_locked {
             let _ = write!(
@@ -131,7 +136,23 @@ impl Page {
         if lost > 0 {
             let _ = write!(text, ", {lost} events lost");
         }
+        if pulse.overruns > 0 {
+            let _ = write!(text, ", {} rounds longer than reserved", pulse.overruns);
+        }
+        if let Some(refused) = &pulse.scheduling_refused {
+            let _ = write!(text, "; {}", self.paint(Colour::Warning, refused));
+        }
         self.item("Pulse", &text);
+        if let Some(starved) = &pulse.starved {
+            let ago = long(status.at_ns.saturating_sub(starved.at_ns));
+            let text = format!(
+                "no processor for {}, {ago} ago: {}",
+                long(starved.pause_ns),
+                starved.reason
+            );
+            let text = self.paint(Colour::Warning, &text);
+            self.item("Starvation", &text);
+        }
         self.vitals(status);
         if pulse.deaf_count > 0 {
             let now = if pulse.deaf {

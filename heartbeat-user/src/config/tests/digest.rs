@@ -132,7 +132,7 @@ fn what_must_be_the_same_matters() {
         cluster("port = 695"),
         cluster("interval = \"9ms\"\ntimeout = \"30ms\"\nlease = \"60ms\""),
         cluster("timeout = \"31ms\""),
-        cluster("agent_stall = \"501ms\""),
+        cluster("agent_stall = \"2001ms\""),
         cluster("lease = \"61ms\""),
         cluster("max_lease = \"1001ms\""),
         cluster("drift = 999"),

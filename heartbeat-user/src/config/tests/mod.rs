@@ -176,10 +176,10 @@ fn the_examples_commented_settings_are_the_defaults() {
 fn a_short_file_gets_the_defaults() {
     let config = parse(GOOD).unwrap();
     assert_eq!(config.local().name, "b");
-    assert_eq!((config.port, config.realtime_priority), (694, Some(50)));
+    assert_eq!((config.port, config.realtime_priority), (694, Some(60)));
     assert_eq!(config.interval, Duration::from_millis(10));
     assert_eq!(config.timeout, Duration::from_millis(30));
-    assert_eq!(config.agent_stall, Duration::from_millis(500));
+    assert_eq!(config.agent_stall, Duration::from_secs(2));
     assert_eq!(config.lease, Duration::from_millis(60));
     assert_eq!(config.max_lease, Duration::from_secs(1));
     assert_eq!((config.drift_ppm, config.auto_failback), (1_000, true));
@@ -202,12 +202,12 @@ fn a_short_file_gets_the_defaults() {
 fn defaults_follow_what_they_depend_on() {
     let config = parse(&with(
         "name = \"web\"",
-        "name = \"web\"\ninterval = \"400ms\"",
+        "name = \"web\"\ninterval = \"800ms\"",
     ))
     .unwrap();
-    assert_eq!(config.timeout, Duration::from_millis(1_200));
+    assert_eq!(config.timeout, Duration::from_millis(2_400));
     assert_eq!(config.agent_stall, config.timeout);
-    assert_eq!(config.lease, Duration::from_millis(2_400));
+    assert_eq!(config.lease, Duration::from_millis(4_800));
     assert_eq!(config.max_lease, config.lease);
     let none = parse(&format!("{GOOD}[realtime]\npriority = 0\n")).unwrap();
     assert_eq!(none.realtime_priority, None);

@@ -1,0 +1,91 @@
+//! Says that this agent got no processor for long, and which real-time task had it instead.
+
+use std::time::Duration;
+
+use heartbeat_common::time::Boottime;
+use tokio::{sync::mpsc::UnboundedSender, task::spawn_blocking};
+
+use super::{reason::Reason, view};
+use crate::{
+    clock,
+    conductor::Order,
+    control::protocol::{self, What},
+    load::culprit,
+};
+
+/// From one search to the next: each reads the times of all tasks of the host.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// A pause, and what was found to be its cause.
+#[derive(Debug)]
+pub(super) struct Found {
+    at: Boottime,
+    pause: Duration,
+    culprits: Option<String>,
+}
+
+/// Searches that are under way, and their results.
+#[derive(Debug)]
+pub(super) struct Search {
+    last: Option<Boottime>,
+    found: UnboundedSender<Found>,
+}
+
+impl Search {
+    pub(super) fn new(found: UnboundedSender<Found>) -> Self {
+        Self { last: None, found }
+    }
+
+    /// Begins to look for the cause of a pause that ended now, unless that was done lately.
+    fn begin(&mut self, pause: Duration, at: Boottime) {
+        if self.last.is_some_and(|last| at.since(last) < AGAIN) {
+            return;
+        }
+        self.last = Some(at);
+        let found = self.found.clone();
+        spawn_blocking(move || {
+            let culprits = culprit::find();
+            // The agent may have ended.
+            let _ = found.send(Found {
+                at,
+                pause,
+                culprits,
+            });
+        });
+    }
+}
+
+impl Reason<'_> {
+    /// The slow side got no processor for `pause`.
+    pub(super) fn stood_still(&mut self, pause: Duration) {
+        if pause > self.config.agent_stall {
+            log::warn!(
+                "agent got no CPU for {} ms (agent_stall is {} ms): peers may have taken over its groups. Check for other \
+                 real-time tasks",
+                pause.as_millis(),
+                self.config.agent_stall.as_millis()
+            );
+            self.orders.send(Order::Reassert);
+        }
+        self.search.begin(pause, clock::now());
+    }
+
+    /// It is known why.
+    pub(super) fn explain_pause(&mut self, found: Found) {
+        let Found {
+            at,
+            pause,
+            culprits,
+        } = found;
+        let reason = culprits.unwrap_or_else(|| {
+            "no real-time task runs any more that would explain it (see the load, and steal time)".to_owned()
+        });
+        let pause_ns = pause.as_nanos() as u64;
+        view::lock(&self.view).vitals.starved(protocol::Starved {
+            at_ns: at.as_nanos(),
+            pause_ns,
+            reason: reason.clone(),
+        });
+        self.note(at, What::Starved { pause_ns, reason });
+    }
+}

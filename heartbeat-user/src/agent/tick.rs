@@ -1,0 +1,78 @@
+//! The tick by which the pulse, and by it the peers, see that the slow side of this agent lives.
+//!
+//! It is a thread of its own: work that takes the reason task long, or a call that keeps a worker
+//! of tokio's waiting, must not look as if the agent hung. It stops with the reason task all the
+//! same, once that has made no progress for `agent_stall`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use heartbeat_common::time::Boottime;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{clock, dataplane::LocalView};
+
+/// From one tick to the next at most.
+const LONGEST: Duration = Duration::from_millis(50);
+/// A thread that waits longer than this for a processor is starved: ordinary load delays it by much
+/// less.
+pub(super) const STARVED: Duration = Duration::from_millis(500);
+
+/// When the reason task last went on. The ticks end with it.
+#[derive(Debug)]
+pub(super) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    pub(super) fn is_made(&self, now: Boottime) {
+        self.0.store(now.as_nanos(), Relaxed);
+    }
+}
+
+/// How often to tick: well within the time after which peers take this side to be stalled.
+pub(super) fn period(agent_stall: Duration) -> Duration {
+    (agent_stall / 8).clamp(Duration::from_millis(1), LONGEST)
+}
+
+/// Ticks from now on. Each time for which the ticks stood still for longer than [`STARVED`] goes to
+/// `pauses`.
+pub(super) fn start(
+    local: LocalView,
+    agent_stall: Duration,
+    pauses: UnboundedSender<Duration>,
+) -> Result<Progress> {
+    let progress = Arc::new(AtomicU64::new(clock::now().as_nanos()));
+    let seen = Arc::clone(&progress);
+    thread::Builder::new()
+        .name("tick".to_owned())
+        .spawn(move || tick(&local, agent_stall, &seen, &pauses))
+        .context("could not start the thread that shows that the agent lives")?;
+    Ok(Progress(progress))
+}
+
+fn tick(
+    local: &LocalView,
+    agent_stall: Duration,
+    progress: &Arc<AtomicU64>,
+    pauses: &UnboundedSender<Duration>,
+) {
+    let mut last = clock::now();
+    while Arc::strong_count(progress) > 1 {
+        let now = clock::now();
+        if now.since(Boottime::from_nanos(progress.load(Relaxed))) <= agent_stall {
+            local.reason_tick(now);
+            let pause = now.since(std::mem::replace(&mut last, now));
+            if pause > STARVED {
+                // The agent may be about to end.
+                let _ = pauses.send(pause);
+            }
+        }
+        thread::sleep(period(agent_stall));
+    }
+}

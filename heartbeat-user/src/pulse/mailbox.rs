@@ -1,0 +1,205 @@
+//! Messages between the pulse and threads that may be preempted for long, in order.
+//!
+//! The pulse must never wait for a thread that holds a lock and gets no processor. So its end only
+//! *tries*: where the queue is just held by somebody else, its messages stay with it, and what
+//! others sent waits for the bell that they ring after they let go. The other ends may wait: a
+//! holder does nothing but move messages.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    time::Duration,
+};
+
+use anyhow::Result;
+use nix::{
+    poll::{PollFd, PollFlags, ppoll},
+    sys::eventfd::{EfdFlags, EventFd},
+};
+
+/// Messages for which there is room before memory is asked for.
+const ROOM: usize = 256;
+
+#[derive(Debug)]
+struct Shared<T> {
+    queue: Mutex<VecDeque<T>>,
+    bell: EventFd,
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, VecDeque<T>>> {
+        match self.queue.try_lock() {
+            Ok(queue) => Some(queue),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn ring(&self) {
+        // It fails only when it rings already.
+        let _ = self.bell.write(1);
+    }
+}
+
+/// The end of those who send.
+#[derive(Debug)]
+pub struct Post<T>(Arc<Shared<T>>);
+
+impl<T> Clone for Post<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// The end of the one who receives.
+#[derive(Debug)]
+pub struct Mailbox<T>(Arc<Shared<T>>);
+
+pub fn mailbox<T>() -> Result<(Post<T>, Mailbox<T>)> {
+    let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+    let shared = Arc::new(Shared {
+        queue: Mutex::new(VecDeque::with_capacity(ROOM)),
+        bell: EventFd::from_flags(flags)?,
+    });
+    Ok((Post(Arc::clone(&shared)), Mailbox(shared)))
+}
+
+impl<T> Post<T> {
+    /// Sends. It may wait for others who send or receive.
+    pub fn send(&self, message: T) {
+        self.0.lock().push_back(message);
+        self.0.ring();
+    }
+
+    /// Sends `messages`, all or, where somebody else holds the queue just now, none. Never waits.
+    /// Whether none is left.
+    pub fn try_send(&self, messages: &mut VecDeque<T>) -> bool {
+        if messages.is_empty() {
+            return true;
+        }
+        let Some(mut queue) = self.0.try_lock() else {
+            return false;
+        };
+        queue.append(messages);
+        drop(queue);
+        self.0.ring();
+        true
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// Exchanges `taken`, which is empty, for all messages that were sent. It may wait for those
+    /// who send.
+    pub fn take(&self, taken: &mut VecDeque<T>) {
+        self.silence();
+        mem::swap(&mut *self.0.lock(), taken);
+    }
+
+    /// The same without waiting. Where somebody holds the queue just now nothing is taken, and the
+    /// bell is about to ring.
+    pub fn try_take(&self, taken: &mut VecDeque<T>) {
+        self.silence();
+        if let Some(mut queue) = self.0.try_lock() {
+            mem::swap(&mut *queue, taken);
+        }
+    }
+
+    /// Waits until the bell rings, or for so long.
+    pub fn wait(&self, patience: Duration) {
+        let mut bell = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        // An interruption is as good as a ring: there may be nothing, and the caller looks.
+        let _ = ppoll(&mut bell, Some(patience.into()), None);
+    }
+
+    fn silence(&self) {
+        // Whatever it counted, the queue knows better.
+        let _ = self.0.bell.read();
+    }
+}
+
+impl<T> AsFd for Mailbox<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.bell.as_fd()
+    }
+}
+
+impl<T> AsRawFd for Mailbox<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.bell.as_fd().as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::poll::{PollTimeout, poll};
+
+    fn rings<T>(mailbox: &Mailbox<T>) -> bool {
+        let mut bell = [PollFd::new(mailbox.as_fd(), PollFlags::POLLIN)];
+        poll(&mut bell, PollTimeout::ZERO).unwrap() == 1
+    }
+
+    #[test]
+    fn messages_come_in_the_order_in_which_they_were_sent() {
+        let (post, mailbox) = mailbox().unwrap();
+        let mut taken = VecDeque::new();
+        post.send(1);
+        assert!(post.try_send(&mut VecDeque::from([2, 3])));
+        post.clone().send(4);
+        assert!(rings(&mailbox));
+        mailbox.take(&mut taken);
+        assert_eq!(taken, [1, 2, 3, 4]);
+        assert!(!rings(&mailbox));
+    }
+
+    #[test]
+    fn sender_that_finds_the_queue_held_keeps_its_messages() {
+        let (post, mailbox) = mailbox().unwrap();
+        let mut kept = VecDeque::from([1, 2]);
+        {
+            let _held = post.0.lock();
+            assert!(!post.try_send(&mut kept));
+            assert_eq!(kept, [1, 2]);
+            assert!(!rings(&mailbox));
+        }
+        assert!(post.try_send(&mut kept));
+        assert!(kept.is_empty() && rings(&mailbox));
+    }
+
+    #[test]
+    fn receiver_that_finds_the_queue_held_is_rung_for_once_more() {
+        let (post, mailbox) = mailbox().unwrap();
+        let mut taken = VecDeque::new();
+        post.send(1);
+        // As if another sender were preempted within `send`.
+        let mut held = post.0.lock();
+        mailbox.try_take(&mut taken);
+        assert!(taken.is_empty());
+        held.push_back(2);
+        drop(held);
+        post.0.ring();
+        assert!(rings(&mailbox));
+        mailbox.try_take(&mut taken);
+        assert_eq!(taken, [1, 2]);
+    }
+
+    #[test]
+    fn wait_ends_with_the_bell_and_with_its_patience() {
+        let (post, mailbox) = mailbox().unwrap();
+        mailbox.wait(Duration::from_millis(1));
+        let sender = std::thread::spawn(move || post.send(7));
+        let mut taken = VecDeque::new();
+        while taken.is_empty() {
+            mailbox.wait(Duration::from_secs(10));
+            mailbox.take(&mut taken);
+        }
+        sender.join().unwrap();
+        assert_eq!(taken, [7]);
+    }
+}
