@@ -14,6 +14,7 @@ mod constraints;
 mod difference;
 mod digest;
 pub mod duration;
+pub(crate) mod exclusive;
 mod fields;
 pub mod flags;
 mod groups;

@@ -14,7 +14,12 @@ use heartbeat_common::{
 };
 use heartbeat_core::placement::Score;
 
-use self::{address::Addresses, kind::Kind, policy::Policy, resource::Draft};
+use self::{
+    address::Addresses,
+    kind::Kind,
+    policy::Policy,
+    resource::{Doubles, Draft},
+};
 use super::{
     cluster::fnv1a,
     fields,
@@ -74,10 +79,12 @@ pub(super) fn read<'a>(
             if fresh || !draft.is_vip {
                 names.resource(&resource);
             }
-            finish(resource, id, &mut addresses)
+            finish(resource, id, &mut addresses, &draft.doubles)
         });
+        let resources: Vec<Resource> = resources.collect();
+        draft.doubles.warn_if_idle(&draft.section, &resources);
         let group = Group {
-            resources: resources.collect(),
+            resources,
             rank: rank::read(&draft.section, nodes),
             name: or_complained(draft.name),
             id,
@@ -86,6 +93,7 @@ pub(super) fn read<'a>(
             demand: Vec::new(),
             rebalance: draft.rebalance,
             maintenance: draft.maintenance,
+            accepts_double_run: draft.doubles.accepted,
         };
         (group, draft.demand)
     };
@@ -106,6 +114,7 @@ struct GroupDraft<'a> {
     demand: Stated<'a>,
     rebalance: bool,
     maintenance: bool,
+    doubles: Doubles,
     resources: Vec<Draft<'a>>,
 }
 
@@ -126,6 +135,7 @@ fn vips<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
             demand: Stated::read(&section, &DEMAND),
             rebalance: rebalance(&section),
             maintenance: false,
+            doubles: Doubles::default(),
             section,
         }
     };
@@ -138,8 +148,8 @@ fn vips<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
 
 fn groups<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
     use fields::{
-        DEMAND, FAILURE_TIMEOUT, GROUP, GROUP_NAME, MAINTENANCE, MIGRATION_THRESHOLD, PREFER,
-        REBALANCED, RESOURCE, STICKINESS,
+        ACCEPT_DOUBLE_RUN, DEMAND, EXCLUSIVE, FAILURE_TIMEOUT, GROUP, GROUP_NAME, MAINTENANCE,
+        MIGRATION_THRESHOLD, PREFER, REBALANCED, RESOURCE, STICKINESS,
     };
     let known = [
         GROUP_NAME,
@@ -150,6 +160,8 @@ fn groups<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
         DEMAND,
         REBALANCED,
         MAINTENANCE,
+        ACCEPT_DOUBLE_RUN,
+        EXCLUSIVE,
         RESOURCE,
     ];
     let group = |section: Section<'a>| {
@@ -157,9 +169,11 @@ fn groups<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
             stickiness,
             recovery,
         } = defaults.refined(&section);
+        let name = section.required(&GROUP_NAME, values::name);
         GroupDraft {
             is_vip: false,
-            name: section.required(&GROUP_NAME, values::name),
+            doubles: Doubles::read(&section, name.as_ref().map(|name| &*name.value)),
+            name,
             stickiness,
             demand: Stated::read(&section, &DEMAND),
             rebalance: rebalance(&section),
@@ -183,7 +197,12 @@ fn rebalance(section: &Section<'_>) -> bool {
 }
 
 /// The resource, whose address becomes one of the cluster's.
-fn finish(mut draft: Draft<'_>, group: GroupId, addresses: &mut Addresses<'_>) -> Option<Resource> {
+fn finish(
+    mut draft: Draft<'_>,
+    group: GroupId,
+    addresses: &mut Addresses<'_>,
+    doubles: &Doubles,
+) -> Option<Resource> {
     let kind = match draft.kind.take()? {
         Kind::Vip { address, interface } => {
             let name = draft.name.as_ref().map_or("", |name| &name.value);
@@ -192,7 +211,7 @@ fn finish(mut draft: Draft<'_>, group: GroupId, addresses: &mut Addresses<'_>) -
         }
         Kind::Whole(kind) => kind,
     };
-    Some(draft.finish(kind))
+    Some(draft.finish(kind, doubles))
 }
 
 /// The names that must not stand twice.

@@ -45,7 +45,7 @@ fn groups_are_what_the_file_says_and_vips_are_groups() {
     let run = ["/bin/sleep", "inf"].map(str::to_owned).to_vec();
     let service = Exec::Service { run, check: None };
     assert_eq!(worker.kind, ResourceKind::Exec(service));
-    let unit = ResourceKind::Systemd("postgresql.service".to_owned());
+    let unit = ResourceKind::Systemd("haproxy.service".to_owned());
     assert_eq!(config.group_named("db").unwrap().resources[0].kind, unit);
 
     let site = config.group_named("site").unwrap();
@@ -204,9 +204,9 @@ const BAD_GROUPS: &[Case] = &[
     ("name = \"db\"", "name = \"web\"", &["hb.toml:40:8: group \"web\": name \"web\" is already used by group \"web\" (line 25)"]),
     ("name = \"db\"", "name = \"site\"", &["hb.toml:40:8: group \"site\": name \"site\" is already used by vip \"site\" (line 18)"]),
     ("name = \"web\"", "name = \"web38\"\n[[group.resource]]\nname = \"x\"\ntype = \"exec\"\nrun = [\"/x\"]\n[[group]]\nname = \"web76\"", &["group \"web76\": group id 60397, which is made of the name, is already used by group \"web38\" (line 25)"]),
-    ("[[group]]\nname = \"db\"\n[[group.resource]]\nname = \"store\"\ntype = \"systemd:postgresql\"\n", "[[group]]\nname = \"db\"\n", &["hb.toml:39:1: group \"db\": `resource` is missing", "[[group.resource]], below its [[group]]"]),
-    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:postgresql\"\n", "resource = []\n", &["group \"db\": `resource` is missing"]),
-    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:postgresql\"\n", "[group.resource]\nname = \"store\"\ntype = \"systemd:postgresql\"\n", &["group \"db\": resource is a table, not a list of tables"]),
+    ("[[group]]\nname = \"db\"\n[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "[[group]]\nname = \"db\"\n", &["hb.toml:39:1: group \"db\": `resource` is missing", "[[group.resource]], below its [[group]]"]),
+    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "resource = []\n", &["group \"db\": `resource` is missing"]),
+    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "[group.resource]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", &["group \"db\": resource is a table, not a list of tables"]),
 ];
 
 #[rustfmt::skip]
@@ -221,9 +221,9 @@ const BAD_RESOURCES: &[Case] = &[
     ("\"ocf:heartbeat:apache\"", "\"ocf:apache\"", &["type \"ocf:apache\" does not name one OCF agent", "ocf:heartbeat:apache"]),
     ("\"ocf:heartbeat:apache\"", "\"ocf::heartbeat:apache\"", &["has a colon too many\n  write \"ocf:heartbeat:apache\""]),
     ("\"ocf:heartbeat:apache\"", "\"ocf:heartbeat:../sh\"", &["is no name of an OCF agent"]),
-    ("\"systemd:postgresql\"", "\"systemd\"", &["type \"systemd\" names no unit"]),
-    ("\"systemd:postgresql\"", "\"systemd:a/b\"", &["type \"systemd:a/b\" is no name of a unit"]),
-    ("\"systemd:postgresql\"", "\"systemd:getty@.service\"", &["is a template, of which no instance is named", "systemd:getty@main"]),
+    ("\"systemd:haproxy\"", "\"systemd\"", &["type \"systemd\" names no unit"]),
+    ("\"systemd:haproxy\"", "\"systemd:a/b\"", &["type \"systemd:a/b\" is no name of a unit"]),
+    ("\"systemd:haproxy\"", "\"systemd:getty@.service\"", &["is a template, of which no instance is named", "systemd:getty@main"]),
     ("address = \"10.0.0.101/24\"\n", "", &["hb.toml:27:1: resource \"webip\": `address` is missing"]),
     ("10.0.0.101/24", "10.0.0.100/32", &["hb.toml:30:11: resource \"webip\": address \"10.0.0.100\" is already used by vip \"site\" (line 19)"]),
     ("10.0.0.101/24", "10.0.0.2/24", &["resource \"webip\": address \"10.0.0.2\" is node \"b\"'s own"]),
@@ -231,13 +231,13 @@ const BAD_RESOURCES: &[Case] = &[
     ("address = \"10.0.0.101/24\"", "address = \"10.0.0.101/24\"\npidfile = \"/run/x\"", &["pidfile belongs to ocf and systemd resources, not to one of type vip"]),
     ("type = \"exec\"", "type = \"exec\"\naddress = \"10.0.0.9/24\"", &["address belongs to vip resources, not to one of type exec"]),
     ("type = \"exec\"", "type = \"exec\"\ncheck_level = 1", &["check_level belongs to ocf resources"]),
-    ("type = \"systemd:postgresql\"", "type = \"systemd:postgresql\"\nrun = [\"/x\"]", &["run belongs to exec resources, not to one of type systemd"]),
+    ("type = \"systemd:haproxy\"", "type = \"systemd:haproxy\"\nrun = [\"/x\"]", &["run belongs to exec resources, not to one of type systemd"]),
     ("type = \"exec\"", "type = \"exec\"\nstart_timeout = \"99ms\"", &["start_timeout \"99ms\" is below 100ms"]),
     ("type = \"exec\"", "type = \"exec\"\nstop_timeout = \"61min\"", &["stop_timeout \"61min\" is above 60min"]),
     ("type = \"exec\"", "type = \"exec\"\nstop_timeout = \"never\"", &["stop_timeout \"never\" is not a duration"]),
     ("type = \"exec\"", "type = \"exec\"\nmonitor_timeout = 20", &["monitor_timeout is an integer, not a string"]),
     ("type = \"exec\"", "type = \"exec\"\nmonitor_interval = \"1441min\"", &["monitor_interval \"1441min\" is above 1440min\n  write 1440min or less; or \"never\""]),
-    ("type = \"systemd:postgresql\"", "type = \"systemd:postgresql\"\npidfile = \"run/x\"", &["pidfile \"run/x\" is not an absolute path"]),
+    ("type = \"systemd:haproxy\"", "type = \"systemd:haproxy\"\npidfile = \"run/x\"", &["pidfile \"run/x\" is not an absolute path"]),
     ("run = [\"/bin/sleep\", \"inf\"]", "", &["hb.toml:35:1: resource \"worker\": an exec resource has neither `run` nor `start`, `stop` and `check`"]),
     ("run = [\"/bin/sleep\", \"inf\"]", "check = [\"/x\"]", &["an exec resource has neither `run` nor"]),
     ("run = [\"/bin/sleep\", \"inf\"]", "start = [\"/x\"]\ncheck = [\"/x\"]", &["hb.toml:35:1: resource \"worker\": `stop` is missing"]),

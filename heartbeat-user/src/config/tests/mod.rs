@@ -4,6 +4,7 @@ mod bad;
 mod constraints;
 mod difference;
 mod digest;
+mod exclusive;
 mod groups;
 mod limits;
 mod mutations;
@@ -66,7 +67,7 @@ run = ["/bin/sleep", "inf"]
 name = "db"
 [[group.resource]]
 name = "store"
-type = "systemd:postgresql"
+type = "systemd:haproxy"
 "#;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
