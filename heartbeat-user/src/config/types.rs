@@ -346,6 +346,8 @@ pub struct Vip {
     pub name: String,
     /// The lease of its group.
     pub group: GroupId,
+    /// Its own lease, made of the address: the same whatever its group is called.
+    pub lease: GroupId,
     pub address: IpPrefix,
     /// Where it goes on the local node.
     pub interface: String,

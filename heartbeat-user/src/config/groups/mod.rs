@@ -8,12 +8,11 @@ mod policy;
 mod rank;
 mod resource;
 
-use heartbeat_common::{
-    maps::MAX_SERVED,
-    wire::{GroupId, MAX_LEASES},
-};
+use heartbeat_common::{maps::MAX_SERVED, wire::GroupId};
 use heartbeat_core::placement::Score;
 
+#[cfg(test)]
+pub(super) use self::address::lease_id;
 use self::{
     address::Addresses,
     kind::Kind,
@@ -32,10 +31,8 @@ use super::{
     values,
 };
 
-/// Frames that a node may need to renew all of its leases in one round.
-const MAX_LEASE_FRAMES: usize = 8;
-/// Each group has a lease of its own.
-pub const MAX_GROUPS: usize = MAX_LEASE_FRAMES * MAX_LEASES;
+/// Each group has a lease of its own, and each of its addresses.
+pub const MAX_GROUPS: usize = 64;
 const _: () = assert!(MAX_GROUPS <= MAX_SERVED);
 
 /// All that is served.
@@ -62,8 +59,7 @@ pub(super) fn read<'a>(
         extra.section.problem(
             extra.section.at(),
             format!(
-                "there are {} groups, each [[vip]] being one, but no more than {MAX_GROUPS} leases \
-                 fit into the {MAX_LEASE_FRAMES} lease frames of a round",
+                "there are {} groups, each [[vip]] being one, but no more than {MAX_GROUPS} can be served",
                 drafts.len()
             ),
             "remove this and those that follow, join some, or serve them from another cluster",
@@ -79,7 +75,7 @@ pub(super) fn read<'a>(
             if fresh || !draft.is_vip {
                 names.resource(&resource);
             }
-            finish(resource, id, &mut addresses, &draft.doubles)
+            finish(resource, id, (&mut addresses, &mut names), &draft.doubles)
         });
         let resources: Vec<Resource> = resources.collect();
         draft.doubles.warn_if_idle(&draft.section, &resources);
@@ -200,13 +196,14 @@ fn rebalance(section: &Section<'_>) -> bool {
 fn finish(
     mut draft: Draft<'_>,
     group: GroupId,
-    addresses: &mut Addresses<'_>,
+    (addresses, names): (&mut Addresses<'_>, &mut Names),
     doubles: &Doubles,
 ) -> Option<Resource> {
     let kind = match draft.kind.take()? {
         Kind::Vip { address, interface } => {
             let name = draft.name.as_ref().map_or("", |name| &name.value);
-            let index = addresses.add(&draft.section, name, group, address?, interface);
+            let ids = &mut names.ids;
+            let index = addresses.add(&draft.section, name, (group, ids), address?, interface);
             ResourceKind::Vip(index)
         }
         Kind::Whole(kind) => kind,

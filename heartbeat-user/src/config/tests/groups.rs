@@ -9,7 +9,7 @@ use super::{
     super::{Exec, Ocf, Resource, ResourceKind},
     GOOD, GROUPS,
     bad::{Case, assert_said},
-    complaint, group_id, parse, with, with_groups,
+    complaint, group_id, lease_id, parse, with, with_groups,
 };
 
 #[test]
@@ -315,4 +315,74 @@ fn a_group_without_a_group_is_said_so() {
         "hb.toml:24:3: group is a table, not a list of tables\n  write it as in [[group]], with two \
          brackets, above its [[group.resource]]s"
     );
+}
+
+#[test]
+fn an_address_has_a_lease_of_its_own_whatever_its_group_is_called() {
+    let lease = |text: &str| {
+        let vips = parse(text).unwrap().vips;
+        let vip = vips
+            .into_iter()
+            .find(|vip| vip.address.address.to_string() == "10.0.0.101");
+        let vip = vip.unwrap();
+        (vip.lease, vip.group)
+    };
+    let (lease_of_one, group) = lease(&with_groups("", ""));
+    let renamed = with_groups("name = \"web\"\nprefer", "name = \"site2\"\nprefer");
+    assert_eq!(lease(&renamed).0, lease_of_one);
+    assert_ne!(lease(&renamed).1, group);
+    // Whatever its prefix.
+    let wider = with_groups("10.0.0.101/24", "10.0.0.101/16");
+    assert_eq!(lease(&wider).0, lease_of_one);
+}
+
+#[test]
+fn no_two_addresses_of_a_network_share_a_lease() {
+    use std::{collections::HashSet, net::IpAddr};
+    for network in ["10.1.0.0", "192.168.0.0", "fd00::10:0"] {
+        let ids = (1..=u16::MAX).map(|host| {
+            let address: IpAddr = network.parse().unwrap();
+            lease_id(match address {
+                IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() | u32::from(host)).into()),
+                IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() | u128::from(host)).into()),
+            })
+        });
+        let ids: HashSet<_> = ids.collect();
+        // One of them gives way to 1, which may be another's.
+        assert!(
+            ids.len() >= usize::from(u16::MAX) - 1,
+            "{network}: {}",
+            ids.len()
+        );
+        assert!(!ids.contains(&heartbeat_common::wire::GroupId(0)));
+    }
+    let far = |address: &str| lease_id(address.parse().unwrap());
+    assert_ne!(far("10.1.0.7"), far("10.2.0.7"));
+    assert_ne!(far("fd00::7"), far("fd01::7"));
+}
+
+#[test]
+fn a_name_that_makes_the_lease_of_an_address_is_refused() {
+    let lease = lease_id("10.0.0.101".parse().unwrap());
+    let name = (0..)
+        .map(|n| format!("g{n}"))
+        .find(|name| group_id(name) == lease)
+        .unwrap();
+    let said = complaint(&with_groups("name = \"db\"", &format!("name = \"{name}\"")));
+    for part in [
+        format!(
+            "lease id {}, which is made of address \"10.0.0.101\", is already used by",
+            lease.0
+        ),
+        format!(
+            "group id {}, which is made of the name, is already used by",
+            lease.0
+        ),
+    ] {
+        if said.contains(&part) {
+            assert!(said.contains("rename"), "{said}");
+            return;
+        }
+    }
+    panic!("{said}");
 }

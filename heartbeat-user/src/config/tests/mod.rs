@@ -16,7 +16,9 @@ use std::{path::Path, time::Duration};
 use heartbeat_common::wire::{ClusterId, GroupId, LinkId, NodeId};
 
 use super::{
-    Config, ConfigError, HookEvent, LocalLink, Role, XdpMode, cluster::cluster_id, groups::group_id,
+    Config, ConfigError, HookEvent, LocalLink, Role, XdpMode,
+    cluster::cluster_id,
+    groups::{group_id, lease_id},
 };
 
 const EXAMPLE: &str = include_str!("../../../../docs/heartbeat.toml.example");
