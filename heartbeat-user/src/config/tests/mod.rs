@@ -385,6 +385,39 @@ fn voters_that_can_do_nothing_are_refused() {
 }
 
 #[test]
+fn a_file_that_others_may_write_is_refused() {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+
+    let path = std::env::temp_dir().join(format!("heartbeat-mode-{}.toml", std::process::id()));
+    std::fs::write(&path, GOOD).unwrap();
+    let load = |mode| {
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        Config::load(&path, Some("b"))
+    };
+    for mode in [0o600, 0o640, 0o644, 0o755, 0o400] {
+        assert!(load(mode).is_ok(), "{mode:o}");
+    }
+    for mode in [0o660, 0o664, 0o602, 0o666, 0o777] {
+        let said = load(mode).unwrap_err().to_string();
+        let chmod = format!("run `chmod go-w {}`", path.display());
+        assert!(
+            said.contains(&format!("has mode {mode:04o}")) && said.contains(&chmod),
+            "{said}"
+        );
+    }
+    load(0o644).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+        let said = Config::load(&path, Some("b")).unwrap_err().to_string();
+        assert!(
+            said.contains("belongs to user 65534") && said.contains("run `chown root"),
+            "{said}"
+        );
+    }
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
 fn files_that_cannot_be_read_are_named() {
     let missing = Config::load(Path::new("/nonexistent/hb.toml"), None)
         .unwrap_err()
