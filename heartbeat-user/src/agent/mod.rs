@@ -14,6 +14,7 @@ mod reason;
 mod refusals;
 mod rekey;
 mod reload;
+mod remains;
 mod supervisor;
 mod view;
 mod vitals;

@@ -487,7 +487,9 @@ impl<'a> Reason<'a> {
 
     /// A report of a peer came, or did not.
     fn fetched(&mut self, fetched: Fetched) {
+        let node = fetched.0;
         let Some((node, report)) = self.exchange.ended(fetched) else {
+            view::lock(&self.view).groups.unanswered(node, clock::now());
             return;
         };
         let (report, decided) = view::lock(&self.view).groups.reported(node, report);
@@ -778,7 +780,8 @@ impl<'a> Reason<'a> {
             }
             return;
         }
-        let name = self.config.node(from).map_or("?", |node| &node.name);
+        let node = self.config.node(from);
+        let name = node.map_or("?", |node| &node.name);
         let operator = Arc::clone(&self.operator);
         log::info!("node {name} asks: {}", String::from_utf8_lossy(&payload));
         tokio::spawn(async move {
