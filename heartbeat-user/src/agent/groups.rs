@@ -20,7 +20,7 @@ use super::remains::Remains;
 use crate::{
     clock,
     conductor::{GroupNow, Part, Told, Wish},
-    config::{Config, Group, Resource, ResourceKind},
+    config::{Config, Group, Resource, ResourceKind, Role},
     control::protocol::{self, FailedAction, FailingCheck, What},
     decisions::{Book, Subject},
     peering,
@@ -267,7 +267,12 @@ impl Groups {
         peer: NodeId,
         report: protocol::Report,
     ) -> (report::Report, bool) {
-        let decided = self.book.merge(&report.decisions);
+        // A witness votes, and decides nothing.
+        let witness = self
+            .config
+            .node(peer)
+            .is_none_or(|node| node.role == Role::Witness);
+        let decided = !witness && self.book.merge(&report.decisions);
         let of = |group: &Group| {
             let said = report.group(&group.name);
             said.map_or_else(GroupReport::default, |said| GroupReport {

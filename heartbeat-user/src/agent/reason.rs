@@ -35,7 +35,7 @@ use super::{
     exchange::{Exchange, Fetched},
     groups::Groups,
     journal::Journal,
-    operate::{Operator, Origin},
+    operate::{Operator, Origin, refused_witness},
     parting::{self, Departure},
     ping,
     refusals::Refusals,
@@ -46,7 +46,7 @@ use crate::{
     clock,
     complaints::Complaints,
     conductor::{Order, Part, Told},
-    config::{Config, HookEvent, key::Keys},
+    config::{Config, HookEvent, Role, key::Keys},
     control::{
         protocol::{Ping, Request, Response, What},
         server,
@@ -782,6 +782,12 @@ impl<'a> Reason<'a> {
         }
         let node = self.config.node(from);
         let name = node.map_or("?", |node| &node.name);
+        if node.is_none_or(|node| node.role == Role::Witness) {
+            log::warn!("node {name}, a witness, asks for a command, which is refused");
+            let refused = serde_json::to_vec(&refused_witness(name));
+            let _ = refused.map(|refused| answer.send(refused));
+            return;
+        }
         let operator = Arc::clone(&self.operator);
         log::info!("node {name} asks: {}", String::from_utf8_lossy(&payload));
         tokio::spawn(async move {
