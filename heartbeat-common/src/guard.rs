@@ -15,8 +15,10 @@
 //! So the new owner's gratuitous ARP and unsolicited advertisements still come in and correct our own
 //! neighbour cache, and we remain a plain client of an address that is served elsewhere.
 //!
-//! Addresses lie in the fixed headers: fragments, options and extension headers change nothing. A frame
-//! cut before the end of its addresses passes; no network stack takes it.
+//! Addresses lie in the fixed headers, which fragments, options and most extension headers leave alone. A
+//! source route does not: its final destination lies in an IPv4 option or an IPv6 routing header, so a
+//! packet that is routed to a VIP that way passes. Hosts take none by default (`accept_source_route`,
+//! `seg6_enabled`). A frame cut before the end of its addresses passes; no network stack takes it.
 
 use crate::{
     frame::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV6_LEN, MAX_VLANS},

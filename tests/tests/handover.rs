@@ -29,8 +29,8 @@ use heartbeat_tests::{
 };
 use nix::ifaddrs::getifaddrs;
 
-/// Addresses of the group: removing them takes several looks of the pulse.
-const ADDRESSES: u8 = 120;
+/// Addresses of the group: removing them takes a while.
+const ADDRESSES: u8 = 12;
 /// `BPF_F_LOCK`: the slot is read under its own lock.
 const LOCKED: u64 = 4;
 

@@ -164,17 +164,15 @@ impl Cluster {
             capacities: _,
         } = layout;
         let mut old = std::mem::take(&mut self.groups);
-        let rounds = old.iter().map(|group| group.proposer().round());
+        let rounds = old.iter().flat_map(Group::proposers).map(Proposer::round);
         // A group that goes and comes back must not use a ballot again.
         self.round = rounds.fold(self.round, u64::max);
         let franchise = self.franchise();
+        let term = self.timing.term(self.timing.lease);
+        let idle = Proposer::new(self.local, franchise, self.round, term);
         let group = |plan: GroupPlan| match old.iter().position(|old| old.plan.id == plan.id) {
-            Some(at) => old.swap_remove(at).replanned(plan),
-            None => {
-                let term = self.timing.term(self.timing.lease);
-                let proposer = Proposer::new(self.local, franchise.clone(), self.round, term);
-                Group::new(plan, proposer)
-            }
+            Some(at) => old.swap_remove(at).replanned(plan, &idle),
+            None => Group::new(plan, idle.clone()),
         };
         self.groups = plans.into_iter().map(group).collect();
         self.seen = vec![Glance::default(); self.groups.len()];
@@ -199,9 +197,7 @@ impl Cluster {
     pub fn has_parted(&self, now: Boottime) -> bool {
         let usual = now.after(self.timing.term(self.timing.lease).counted);
         let mut served = self.groups.iter();
-        served.all(|group| {
-            group.serving() != Serving::Started || group.proposer().lease_end() > usual
-        })
+        served.all(|group| group.serving() != Serving::Started || group.lease_end() > usual)
     }
 
     /// Looks at the kernel, and decides.
@@ -390,16 +386,23 @@ impl Cluster {
         let left = Boottime::from_nanos(votes.t1);
         for vote in votes.entries.iter().take(votes.count as usize) {
             let group = GroupId(vote.group);
+            let timing = &self.timing;
             if let Some(group) = self.groups.iter_mut().find(|own| own.plan.id == group) {
-                group.count(acceptor, vote, left, now, &self.timing);
+                group.count(acceptor, vote, left, now, timing);
+            } else {
+                let groups = self.groups.iter_mut();
+                groups.for_each(|own| own.count_address(acceptor, vote, left, now, timing));
             }
         }
     }
 
-    /// Our own acceptor heard that this group's lease was released.
+    /// Our own acceptor heard that the lease of this group, or of an address, was released.
     pub fn freed(&mut self, group: GroupId) {
         if let Some(group) = self.groups.iter_mut().find(|own| own.plan.id == group) {
             group.freed();
+        } else {
+            let groups = self.groups.iter_mut();
+            groups.for_each(|own| own.freed_address(group));
         }
     }
 
@@ -437,8 +440,7 @@ impl Cluster {
 
     /// The lease entries that the probes are to carry, as many as fit into each.
     pub fn requests(&self) -> impl Iterator<Item = LeaseEntry> {
-        let entry = |group: &Group| Some(group.ask()?.entry(group.plan.id));
-        self.groups.iter().filter_map(entry)
+        self.groups.iter().flat_map(Group::requests)
     }
 
     /// Whether something new is to be asked now and not at the next tick. Says so once.

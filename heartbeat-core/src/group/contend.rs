@@ -32,6 +32,12 @@ impl Group {
             self.look_at = Some(ends);
             return;
         }
+        if let Some(until) = self.address_taken_until(outlook) {
+            // Under another name: whoever has it knows another configuration.
+            self.free_since = None;
+            self.look_at = Some(until);
+            return;
+        }
         let Some(turn) = self.turn(outlook) else {
             return;
         };
@@ -139,7 +145,7 @@ impl Group {
     /// The lease was asked for: was it granted?
     pub(super) fn follow_claim(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
         let Outlook { now, timing, .. } = *outlook;
-        if self.proposer.lease_end() > now {
+        if self.lease_end() > now {
             self.serving = Serving::Started;
             self.won(outlook);
             self.course.majority = now;

@@ -4,6 +4,7 @@
 //! while a majority's votes are counted on, and a lease must never be released while something of the
 //! group still runs here.
 
+mod addresses;
 mod choice;
 mod contend;
 mod handover;
@@ -20,9 +21,10 @@ use std::time::Duration;
 use crate::{
     Timing,
     placement::{Constraints, Glance, Running, View},
-    proposer::{Ask, Franchise, Obstacle, Proposer, Term},
+    proposer::{Franchise, Obstacle, Proposer, Term},
     report::Reported,
 };
+use addresses::AddressClaim;
 use period::Period;
 pub use terms::{Course, GroupCommand, GroupPlan, Note, Reason, Serving};
 
@@ -81,6 +83,8 @@ pub(crate) struct Outlook<'a> {
 pub struct Group {
     pub plan: GroupPlan,
     proposer: Proposer,
+    /// In the order of the plan.
+    addresses: Vec<AddressClaim>,
     serving: Serving,
     ready: bool,
     running: bool,
@@ -158,6 +162,7 @@ impl Group {
             arrived_at: None,
             owner: None,
             free_from: None,
+            addresses: addresses::claims(&plan.addresses, Vec::new(), &proposer),
             plan,
             proposer,
             serving: Serving::Stopped,
@@ -197,7 +202,8 @@ impl Group {
     /// This agent is about to end for a restart: the lease is to last for the next one.
     pub(crate) fn part(&mut self, term: Term) {
         if self.serving == Serving::Started {
-            self.proposer.part(term);
+            self.proposers_mut()
+                .for_each(|proposer| proposer.part(term));
             self.urgent = true;
         }
     }
@@ -238,11 +244,6 @@ impl Group {
         &self.proposer
     }
 
-    /// What every probe is to ask.
-    pub(crate) fn ask(&self) -> Option<Ask> {
-        self.proposer.ask()
-    }
-
     /// Whether something new is to be asked now and not at the next tick. Says so once.
     pub(crate) fn take_urgency(&mut self) -> bool {
         std::mem::take(&mut self.urgent)
@@ -253,19 +254,26 @@ impl Group {
         self.look_at
     }
 
-    /// The same, as the configuration has it now.
-    pub(crate) fn replanned(self, plan: GroupPlan) -> Self {
-        Self { plan, ..self }
+    /// The same, as the configuration has it now. Claims to addresses that are new begin as `idle`.
+    pub(crate) fn replanned(self, plan: GroupPlan, idle: &Proposer) -> Self {
+        let addresses = addresses::claims(&plan.addresses, self.addresses, idle);
+        Self {
+            plan,
+            addresses,
+            ..self
+        }
     }
 
     /// Other votes count from now on, and the acceptors have other numbers: see [`Proposer::reseat`].
     pub(crate) fn reseat(&mut self, seats: &[Option<usize>], franchise: Franchise) {
-        self.proposer.reseat(seats, franchise);
+        self.proposers_mut()
+            .for_each(|proposer| proposer.reseat(seats, franchise.clone()));
     }
 
     /// Other votes count from now on.
     pub(crate) fn enfranchise(&mut self, franchise: Franchise) {
-        self.proposer.enfranchise(franchise);
+        self.proposers_mut()
+            .for_each(|proposer| proposer.enfranchise(franchise.clone()));
     }
 
     /// Takes note of what was said of it.
@@ -454,6 +462,7 @@ impl Group {
             Serving::Stopped if self.proposer.is_idle() => self.contend(outlook, out),
             Serving::Stopped => self.follow_claim(outlook, out),
         }
+        self.tend_addresses(outlook);
     }
 
     /// It is served here: is the lease still ours, and should it be?

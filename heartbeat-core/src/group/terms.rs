@@ -13,6 +13,8 @@ use crate::{placement::Score, proposer::Obstacle};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupPlan {
     pub id: GroupId,
+    /// The ids of the leases of its addresses: see [`crate::group::Group::address_open_until`].
+    pub addresses: Vec<GroupId>,
     /// All nodes that may serve it, the best first among those with equal scores.
     pub ranked: Vec<NodeId>,
     /// Points for and against nodes; those that are not named have none.

@@ -334,7 +334,12 @@ impl Machine {
     pub(crate) fn write_guard(&mut self, overhang: u64) {
         if let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) {
             for (group, guard) in agent.cluster.groups().iter().zip(&mut kernel.guard) {
-                *guard = match group.open_until().as_nanos() {
+                // It stands for all of the group's addresses.
+                let addresses = 0..group.plan.addresses.len().max(1);
+                let until = addresses
+                    .map(|address| group.address_open_until(address))
+                    .min();
+                *guard = match until.unwrap_or_default().as_nanos() {
                     0 => 0,
                     until => until + overhang,
                 };

@@ -118,6 +118,10 @@ impl Run {
         let mut rng = Rng(seed);
         let mut world = cluster(&mut rng, faults);
         world.bugs = bugs;
+        // Groups without an address there are, too.
+        if !seed.is_multiple_of(2) {
+            world.give_addresses();
+        }
         let grain = ns(world.timing.interval) / 2;
         let timeout = ns(world.timing.timeout);
         let drift = timeout / 1_000_000 * 4 * u64::from(world.timing.drift_ppm);

@@ -37,6 +37,8 @@ pub(crate) struct Bugs {
     pub(crate) counts_from_arrival: bool,
     /// After this time, in nanoseconds, a group that has not stopped is said to have: patience ends.
     pub(crate) stop_patience: Option<u64>,
+    /// Addresses have no leases of their own.
+    pub(crate) addresses_without_leases: bool,
 }
 
 /// A round of probes to everybody.
@@ -305,6 +307,29 @@ impl World {
         }
     }
 
+    /// Gives each group addresses of its own, the first one and the others two.
+    pub(crate) fn give_addresses(&mut self) {
+        for (index, group) in (0..).zip(&mut self.groups) {
+            let address = |nth| GroupId(0x2000 + 2 * index + nth);
+            group.addresses = (0..=u16::from(index > 0)).map(address).collect();
+        }
+    }
+
+    /// How many leases a node needs that serves everything.
+    pub(crate) fn leases(&self) -> usize {
+        let addresses = self.groups.iter().map(|group| group.addresses.len());
+        self.groups.len() + addresses.sum::<usize>()
+    }
+
+    /// The groups as the agents know them.
+    fn plans(&self) -> Vec<GroupPlan> {
+        let mut plans = self.groups.clone();
+        if self.bugs.addresses_without_leases {
+            plans.iter_mut().for_each(|plan| plan.addresses.clear());
+        }
+        plans
+    }
+
     fn start_agent(&mut self, machine: usize) {
         let cluster = Cluster::new(Plan {
             local: NodeId(self.machines[machine].id),
@@ -313,7 +338,7 @@ impl World {
             peers: self.peers_of(machine),
             links: self.links.into(),
             layout: Layout {
-                groups: self.groups.clone(),
+                groups: self.plans(),
                 constraints: self.constraints.clone(),
                 policy: self.policy.clone(),
                 capacities: self.capacities.clone(),

@@ -125,7 +125,14 @@ impl Exchange {
             Err(error) => {
                 peer.not_before = clock::now().after(RETRY);
                 if !std::mem::replace(&mut peer.failing, true) {
-                    log::warn!("could not fetch the report of node {}: {error:#}", node.0);
+                    let (name, port) = (self.config.node(node), self.config.port);
+                    let name = name.map_or("", |node| &node.name);
+                    log::warn!(
+                        "the agent of node {name} (id {}) does not answer on TCP port {port}, though its heartbeats \
+                         arrive: does a firewall keep that port closed between the nodes? What runs there is not \
+                         known, and commands do not reach it: {error:#}",
+                        node.0
+                    );
                 }
                 None
             }

@@ -15,10 +15,11 @@ use heartbeat_core::{
     resource::{Outcome, ResourceState},
 };
 
+use super::remains::Remains;
 use crate::{
     clock,
     conductor::{GroupNow, Part, Told, Wish},
-    config::{Config, Group, Resource, ResourceKind},
+    config::{Config, Group, Resource, ResourceKind, Role},
     control::protocol::{self, FailedAction, FailingCheck, What},
     decisions::{Book, Decision, Proposal, Subject},
     durable::Writer,
@@ -40,6 +41,9 @@ pub(super) struct Groups {
     /// This node's keys.
     keys: Option<protocol::Keys>,
     peers: HashMap<NodeId, protocol::Report>,
+    /// Peers whose report could not be had when they had a new one, and since when.
+    unanswered: HashMap<NodeId, Boottime>,
+    remains: Remains,
     book: Book,
     /// What the peers may have of this node.
     published: protocol::Report,
@@ -68,6 +72,8 @@ impl Groups {
             failing: Vec::new(),
             keys: None,
             peers: HashMap::new(),
+            unanswered: HashMap::new(),
+            remains: Remains::default(),
             book: Book::open(&config.state_dir(), writer),
             published: protocol::Report {
                 incarnation: incarnation.0,
@@ -95,6 +101,14 @@ impl Groups {
         self.failures
             .retain(|failure| names.contains(failure.resource.as_str()));
         drop(names);
+        self.unanswered
+            .retain(|node, _| config.node(*node).is_some());
+        let kept = |name: &str| {
+            config
+                .group_named(name)
+                .is_some_and(|group| !group.is_removed())
+        };
+        self.remains.keep(|node| config.node(node).is_some(), kept);
         self.config = config;
     }
 
@@ -286,7 +300,12 @@ impl Groups {
         peer: NodeId,
         report: protocol::Report,
     ) -> (report::Report, bool) {
-        let decided = self.book.merge(&report.decisions);
+        // A witness votes, and decides nothing.
+        let witness = self
+            .config
+            .node(peer)
+            .is_none_or(|node| node.role == Role::Witness);
+        let decided = !witness && self.book.merge(&report.decisions);
         let of = |group: &Group| {
             let said = report.group(&group.name);
             said.map_or_else(GroupReport::default, |said| GroupReport {
@@ -300,13 +319,59 @@ impl Groups {
             incarnation: report.incarnation,
             groups: self.config.groups.iter().map(of).collect(),
         };
+        self.remains.returned(peer, |group| {
+            let said = report.group(group);
+            said.is_some_and(|said| !said.settling)
+        });
+        self.unanswered.remove(&peer);
         self.peers.insert(peer, report);
         (told, decided)
     }
 
+    /// A peer that has something new could not be asked for it.
+    pub(super) fn unanswered(&mut self, peer: NodeId, at: Boottime) {
+        self.unanswered.entry(peer).or_insert(at);
+    }
+
+    /// Since when a peer that has something new has not answered, if that is so.
+    pub(super) fn unanswered_since(&self, peer: NodeId) -> Option<Boottime> {
+        self.unanswered.get(&peer).copied()
+    }
+
+    /// Where the group may still run, and since when nobody has known.
+    pub(super) fn remains(&self, group: &Group) -> Vec<(NodeId, Boottime)> {
+        self.remains.of(&group.name)
+    }
+
     /// A peer's agent is not there any more: what it said of what runs there is outdated. Its failures
-    /// are not.
-    pub(super) fn lost_sight(&mut self, peer: NodeId) {
+    /// are not. Returns the groups that may run on there, of those that it had by its own report or
+    /// by `owns`.
+    pub(super) fn lost_sight(
+        &mut self,
+        peer: NodeId,
+        at: Boottime,
+        owns: impl Fn(&Group) -> bool,
+    ) -> Vec<String> {
+        self.unanswered.remove(&peer);
+        let said = self.peers.get(&peer);
+        // An address is silenced by that node's kernel.
+        let ran = |group: &&Group| {
+            let said = said.and_then(|report| report.group(&group.name));
+            let active = |resource: &&Resource| {
+                !is_address(resource) && said.is_some_and(|said| said.is_active(&resource.name))
+            };
+            !group.is_removed()
+                && (group.resources.iter().any(|resource| active(&resource))
+                    || owns(group) && !group.resources.iter().all(is_address))
+        };
+        let groups = self.config.groups.iter().filter(ran);
+        let groups: Vec<String> = groups.map(|group| group.name.clone()).collect();
+        let fresh = self.remains.lose(peer, at, groups);
+        self.forget_states(peer);
+        fresh
+    }
+
+    fn forget_states(&mut self, peer: NodeId) {
         let Some(report) = self.peers.get_mut(&peer) else {
             return;
         };
@@ -462,6 +527,8 @@ impl Groups {
             stopped: self.is_stopped(group),
             barred: with(|said| said.barred).collect(),
             blocked: with(|said| said.blocked).next(),
+            unreported: false,
+            remains: Vec::new(),
             resources: resources.collect(),
         }
     }

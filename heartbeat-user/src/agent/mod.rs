@@ -14,6 +14,7 @@ mod reason;
 mod refusals;
 mod rekey;
 mod reload;
+mod remains;
 mod starved;
 mod strangers;
 mod supervisor;

@@ -37,7 +37,7 @@ use super::{
     exchange::{Exchange, Fetched},
     groups::Groups,
     journal::Journal,
-    operate::{Operator, Origin},
+    operate::{Operator, Origin, refused_witness},
     parting::{self, Departure},
     ping,
     refusals::Refusals,
@@ -52,7 +52,7 @@ use crate::{
     clock,
     complaints::Complaints,
     conductor::{Order, Part, Told},
-    config::{Config, HookEvent, key::Keys},
+    config::{Config, HookEvent, Role, key::Keys},
     control::{
         protocol::{Ping, Request, Response, What},
         server,
@@ -564,7 +564,9 @@ impl<'a> Reason<'a> {
 
     /// A report of a peer came, or did not.
     fn fetched(&mut self, fetched: Fetched) {
+        let node = fetched.0;
         let Some((node, report)) = self.exchange.ended(fetched) else {
+            view::lock(&self.view).groups.unanswered(node, clock::now());
             return;
         };
         let (report, decided) = view::lock(&self.view).groups.reported(node, report);
@@ -870,7 +872,14 @@ impl<'a> Reason<'a> {
             }
             return;
         }
-        let name = self.config.node(from).map_or("?", |node| &node.name);
+        let node = self.config.node(from);
+        let name = node.map_or("?", |node| &node.name);
+        if node.is_none_or(|node| node.role == Role::Witness) {
+            log::warn!("node {name}, a witness, asks for a command, which is refused");
+            let refused = serde_json::to_vec(&refused_witness(name));
+            let _ = refused.map(|refused| answer.send(refused));
+            return;
+        }
         let operator = Arc::clone(&self.operator);
         log::info!("node {name} asks: {}", logging::one_line(&payload));
         tokio::spawn(async move {

@@ -25,7 +25,7 @@ use super::{groups::Groups, loss::Losses, refusals::ethernet, vitals::Vitals};
 use crate::{
     clock,
     conductor::Told,
-    config::{Config, Group, Node, Role, Vip, key::Keys},
+    config::{Config, Group, Node, ResourceKind, Role, Vip, key::Keys},
     control::protocol::{self, DownTrace, What},
     dataplane::{Attachment, Dataplane, GuardView, LeaseSlots, LocalView, PeerRows},
     follow::News,
@@ -69,6 +69,9 @@ pub(super) fn lock(view: &Shared) -> MutexGuard<'_, View> {
     // Whoever panicked with it is gone; what it knows is still of use.
     view.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// An owner whose lease ran out this long ago may be one that was just lost sight of.
+const JUST_BEFORE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct PeerView {
@@ -295,7 +298,7 @@ impl View {
                     peer.state = to;
                 }
                 if matches!(to, PeerState::Down | PeerState::AgentStalled) {
-                    self.groups.lost_sight(node);
+                    self.lost_sight(node, clock::now());
                 }
                 Some(What::Peer {
                     node: self.name(node),
@@ -601,6 +604,7 @@ impl View {
             },
             key: keys.and_then(|(_, seals)| seals),
             same_keys: keys.map(|(mark, _)| mark == self.keys.mark()),
+            unanswered_ns: self.unanswered(node.id, now),
             groups,
             load: match peer {
                 None => self.vitals.load(),
@@ -691,10 +695,75 @@ impl View {
         let described = self
             .groups
             .describe(index, claim.owner, lives, |node| self.name(node));
+        let remains = self.groups.remains(group).into_iter();
+        let remains = remains.filter(|(node, _)| claim.owner != Some(*node));
+        let unreported = claim
+            .owner
+            .is_some_and(|owner| self.unanswered(owner, now).is_some());
+        // A lease is all that an address needs, and it rides in the heartbeats.
+        let addresses = group
+            .resources
+            .iter()
+            .all(|one| matches!(one.kind, ResourceKind::Vip(_)));
         protocol::Group {
             lease: claim.lease,
             votes: claim.votes,
+            unreported,
+            running: described.running || unreported && addresses,
+            remains: remains
+                .map(|(node, since)| self.remains(node, since, now))
+                .collect(),
             ..described
+        }
+    }
+
+    fn remains(&self, node: NodeId, since: Boottime, now: Boottime) -> protocol::Remains {
+        protocol::Remains {
+            node: self.name(node),
+            cause: self.why_unknown(node).to_owned(),
+            for_ns: now.since(since).as_nanos() as u64,
+        }
+    }
+
+    /// Why nobody knows what runs on a peer.
+    fn why_unknown(&self, node: NodeId) -> &'static str {
+        let peer = self.peers.iter().position(|peer| peer.node == node);
+        match peer.map(|peer| (self.peers[peer].state, self.latest(peer).state)) {
+            None | Some((PeerState::Down | PeerState::Unknown, _)) => "unreachable",
+            Some((PeerState::AgentStalled, state)) if state == NodeState::Responder as u16 => {
+                "agent dead"
+            }
+            Some((PeerState::AgentStalled, _)) => "agent stalled",
+            Some(_) => "not looked at yet",
+        }
+    }
+
+    /// For how long a peer whose heartbeats arrive has not answered by TCP.
+    fn unanswered(&self, node: NodeId, now: Boottime) -> Option<u64> {
+        let peer = self.peers.iter().find(|peer| peer.node == node)?;
+        let hears = peer.state.is_alive() && peer.state != PeerState::AgentStalled;
+        let since = self.groups.unanswered_since(node).filter(|_| hears)?;
+        Some(now.since(since).as_nanos() as u64)
+    }
+
+    /// A peer's agent is not there any more, or cannot be reached: tells what may run on there.
+    fn lost_sight(&mut self, node: NodeId, now: Boottime) {
+        let slots = &self.slots;
+        // Also just before: the lease may have run out until this side hears of the loss.
+        let owns = |group: &Group| {
+            let slot = slots.slot(group.id);
+            slot.owner == u32::from(node.0)
+                && now < Boottime::from_nanos(slot.expires).after(JUST_BEFORE)
+        };
+        let groups = self.groups.lost_sight(node, now, owns);
+        if !groups.is_empty() {
+            log::warn!(
+                "node {}: {}, so nothing is known to stop what runs there: {} may run on there beside the node that \
+                 takes over",
+                self.name(node),
+                self.why_unknown(node),
+                groups.join(", ")
+            );
         }
     }
 

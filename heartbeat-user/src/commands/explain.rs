@@ -9,7 +9,10 @@ use serde::Serialize;
 use super::{output, situation::Seen, status};
 use heartbeat_core::placement::{Bar, Why};
 
-use crate::{config::Config, control::protocol::Status};
+use crate::{
+    config::Config,
+    control::protocol::{Remains, Status},
+};
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Explanation {
@@ -20,6 +23,9 @@ struct Explanation {
     strategy: &'static str,
     /// The best first; those that cannot have it come last.
     nodes: Vec<Place>,
+    /// Where it may run beside its owner.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remains: Vec<Remains>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -101,6 +107,9 @@ fn explain(config: &Config, status: &Status, group: usize) -> Explanation {
         owner: seen.shown(group).and_then(|shown| shown.owner.clone()),
         strategy: config.placement.strategy.as_str(),
         nodes,
+        remains: seen
+            .shown(group)
+            .map_or_else(Vec::new, |shown| shown.remains.clone()),
     }
 }
 
@@ -115,6 +124,9 @@ fn render(found: &Explanation, status: &Status) -> String {
         "Group {} {place} (strategy {}, as node {} sees it)",
         found.group, found.strategy, status.node
     );
+    for remains in &found.remains {
+        let _ = writeln!(text, "  ! it {remains}: nothing is known to stop it there");
+    }
     for place in &found.nodes {
         let verdict = match (place.eligible, found.owner.as_ref() == Some(&place.node)) {
             (_, true) => "has it".to_owned(),

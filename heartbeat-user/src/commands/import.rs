@@ -155,6 +155,15 @@ fn summary(imported: &Imported, output: Option<&Path>) -> String {
     for remark in &imported.remarks {
         let _ = writeln!(text, "  {}", remark.what());
     }
+    if !imported.decisions.is_empty() {
+        let _ = writeln!(
+            text,
+            "to be decided by you, and refused by `heartbeat check` until then, since two nodes may run it at a time:"
+        );
+    }
+    for decision in &imported.decisions {
+        let _ = writeln!(text, "  {}", decision.what());
+    }
     text.push_str("next: read the comments, then run `heartbeat check`\n");
     text
 }
@@ -264,5 +273,19 @@ mod tests {
              not translated, for reasons that stand in the file:\n  tag t (crm:2)\n\
              next: read the comments, then run `heartbeat check`\n"
         );
+    }
+
+    #[test]
+    fn the_summary_names_what_the_operator_has_to_decide() {
+        let inputs = Inputs {
+            corosync: None,
+            resources: Some(Input {
+                name: "crm".to_owned(),
+                text: "primitive x Filesystem\n".to_owned(),
+            }),
+        };
+        let said = summary(&import(&inputs, &Options::default()).unwrap(), None);
+        let decision = "since two nodes may run it at a time:\n  group x, for x (ocf:heartbeat:Filesystem) (crm:1)\nnext: ";
+        assert!(said.contains(decision), "{said}");
     }
 }

@@ -50,7 +50,8 @@ pub struct NodesChange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupChange {
     pub name: String,
-    /// Its rank, stickiness, demand or maintenance, or whether it moves for load.
+    /// Its rank, stickiness, demand or maintenance, whether it moves for load, or whether two nodes may
+    /// run it at a time.
     pub settings: bool,
     /// First those removed, then those added, then those that are in both.
     pub resources: Vec<ResourceChange>,
@@ -198,6 +199,7 @@ fn group(old: (&Config, &Group), new: (&Config, &Group)) -> Option<GroupChange> 
             group.stickiness,
             group.maintenance,
             group.rebalance,
+            group.accepts_double_run,
         )
     };
     let same_demand = || old.0.demands(old.1).eq(new.0.demands(new.1));

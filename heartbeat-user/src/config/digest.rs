@@ -11,6 +11,7 @@ use heartbeat_common::siphash::SipKey;
 use siphasher::sip::SipHasher24;
 
 use super::{
+    exclusive,
     key::Keys,
     types::{Config, Exec, Group, Ocf, Resource, ResourceKind},
     vitals::{Policy, Rebalance},
@@ -124,8 +125,9 @@ impl Config {
             .iter()
             .map(|resource| self.resource(resource))
             .collect();
+        let accepts = said("accepts double run", group.accepts_double_run);
         format!(
-            "group {:?} {rank:?} {locations:?} {} {} {} {demand:?} {resources:?}",
+            "group {:?} {rank:?} {locations:?} {} {} {} {demand:?} {resources:?}{accepts}",
             group.name,
             group.stickiness.points(),
             group.maintenance,
@@ -145,6 +147,7 @@ impl Config {
             migration_threshold,
             failure_timeout,
             pidfile,
+            exclusive,
         } = resource;
         let times = [
             start_timeout,
@@ -154,8 +157,11 @@ impl Config {
             failure_timeout,
         ]
         .map(|time| time.as_ref().map(Duration::as_nanos));
+        // What the table of agents says follows from the kind.
+        let stated = exclusive::by_table(kind).is_some() != *exclusive;
+        let stated = said("otherwise exclusive", stated);
         let kind = self.kind(kind);
-        format!("{name:?} {kind} {times:?} {migration_threshold} {pidfile:?}")
+        format!("{name:?} {kind} {times:?} {migration_threshold} {pidfile:?}{stated}")
     }
 
     fn kind(&self, kind: &ResourceKind) -> String {
@@ -180,5 +186,13 @@ impl Config {
                 format!("commands {start:?} {stop:?} {check:?}")
             }
         }
+    }
+}
+
+/// `what` if it holds. Nothing else says that it does not: nodes of a release that does not know it yet agree.
+fn said(what: &str, holds: bool) -> String {
+    match holds {
+        true => format!(" {what}"),
+        false => String::new(),
     }
 }

@@ -4,8 +4,15 @@
 //! typed and valid, so nothing behind it checks again. Never touches interfaces, addresses or maps,
 //! and never prints a key. `docs/heartbeat.toml.example` shows every field.
 
-use std::{fs, io, path::Path, str};
+use std::{
+    fs::{File, Metadata},
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    str,
+};
 
+use nix::unistd::geteuid;
 use toml::{Spanned, de::DeTable};
 
 mod cluster;
@@ -14,6 +21,7 @@ mod constraints;
 mod difference;
 mod digest;
 pub mod duration;
+pub(crate) mod exclusive;
 mod fields;
 pub mod flags;
 mod groups;
@@ -62,6 +70,9 @@ use resolve::Identity;
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/heartbeat/heartbeat.toml";
 
+/// Permission bits that a configuration file must not have.
+const OTHERS_WRITE: u32 = 0o022;
+
 impl Config {
     /// Reads the configuration at `path`. The local node is `node_override`, else what the file
     /// says, else the one with this host's name.
@@ -70,7 +81,10 @@ impl Config {
             path: path.to_owned(),
             cause,
         };
-        let bytes = fs::read(path).map_err(read)?;
+        let mut file = File::open(path).map_err(read)?;
+        guarded(&file.metadata().map_err(read)?, path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(read)?;
         let hostname = nix::unistd::gethostname().map_err(|errno| read(io::Error::from(errno)))?;
         let text = str::from_utf8(&bytes).map_err(|error| not_utf8(path, &bytes, error))?;
         Self::parse(text, path, node_override, &hostname.to_string_lossy())
@@ -103,6 +117,23 @@ fn read_document(
 ) -> Config {
     let top = Section::new(findings, String::new(), 0, document.get_ref(), &fields::TOP);
     resolve::config(findings, &top, Identity { node, hostname })
+}
+
+/// Refuses a file that others than its owner, or another owner than root and this user, may write: it names
+/// programs that run as root.
+fn guarded(metadata: &Metadata, path: &Path) -> Result<(), ConfigError> {
+    let path = || path.to_owned();
+    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
+    if metadata.is_file() && mode & OTHERS_WRITE != 0 {
+        return Err(ConfigError::Writable { path: path(), mode });
+    }
+    if owner != 0 && owner != geteuid().as_raw() {
+        return Err(ConfigError::Owner {
+            path: path(),
+            owner,
+        });
+    }
+    Ok(())
 }
 
 fn not_utf8(path: &Path, bytes: &[u8], error: str::Utf8Error) -> ConfigError {

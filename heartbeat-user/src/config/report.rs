@@ -35,6 +35,18 @@ pub enum ConfigError {
     )]
     // The cause is part of the message, so it is no `source`: it would be printed twice.
     Read { path: PathBuf, cause: io::Error },
+    #[error(
+        "the configuration {} has mode {mode:04o}, so that others may write it, and the programs in it run as \
+         root\n  run `chmod go-w {}`, and see who wrote it",
+        path.display(), path.display()
+    )]
+    Writable { path: PathBuf, mode: u32 },
+    #[error(
+        "the configuration {} belongs to user {owner}, and the programs in it run as root\n  \
+         run `chown root {}`, and see who wrote it",
+        path.display(), path.display()
+    )]
+    Owner { path: PathBuf, owner: u32 },
     /// All that is wrong, in the order of the file.
     #[error("{}", Lines(.0))]
     Invalid(Vec<Problem>),
@@ -44,7 +56,9 @@ impl ConfigError {
     /// One text for each thing that is wrong.
     pub fn each(&self) -> Vec<String> {
         match self {
-            Self::Read { .. } => vec![self.to_string()],
+            Self::Read { .. } | Self::Writable { .. } | Self::Owner { .. } => {
+                vec![self.to_string()]
+            }
             Self::Invalid(problems) => problems.iter().map(ToString::to_string).collect(),
         }
     }

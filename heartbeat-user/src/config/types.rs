@@ -243,6 +243,8 @@ pub struct Group {
     pub rebalance: bool,
     /// Whether the agent leaves it alone.
     pub maintenance: bool,
+    /// Whether it is accepted that two nodes may run its exclusive resources at a time.
+    pub accepts_double_run: bool,
 }
 
 impl Group {
@@ -276,6 +278,8 @@ pub struct Resource {
     pub failure_timeout: Option<Duration>,
     /// File with the number of the process whose end is the resource's failure.
     pub pidfile: Option<PathBuf>,
+    /// Whether two nodes that run it at a time do harm.
+    pub exclusive: bool,
 }
 
 /// What a resource is, and what it needs.
@@ -342,6 +346,8 @@ pub struct Vip {
     pub name: String,
     /// The lease of its group.
     pub group: GroupId,
+    /// Its own lease, made of the address: the same whatever its group is called.
+    pub lease: GroupId,
     pub address: IpPrefix,
     /// Where it goes on the local node.
     pub interface: String,

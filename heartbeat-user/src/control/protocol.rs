@@ -299,6 +299,10 @@ pub struct Node {
     /// Whether it takes the same keys as this node; absent where it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_keys: Option<bool>,
+    /// For how long its agent has not answered by TCP, though it has a new report and its heartbeats arrive; absent
+    /// where it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered_ns: Option<u64>,
     /// How many groups it serves.
     #[serde(default)]
     pub groups: u16,
@@ -350,7 +354,30 @@ pub struct Group {
     /// The node on which it could not be stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
+    /// Whether its owner's report cannot be had, so that nobody here knows what runs there.
+    #[serde(default)]
+    pub unreported: bool,
+    /// The nodes on which it may run beside its owner, since nobody there stops it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remains: Vec<Remains>,
     pub resources: Vec<Resource>,
+}
+
+/// A node on which a group may still run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remains {
+    pub node: String,
+    /// `agent dead`, `agent stalled`, `unreachable` or `not looked at yet`.
+    pub cause: String,
+    pub for_ns: u64,
+}
+
+impl std::fmt::Display for Remains {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.for_ns / 1_000_000_000;
+        let Self { node, cause, .. } = self;
+        write!(f, "may still run on {node} ({cause} for {seconds} s)")
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -428,6 +455,16 @@ pub struct GroupReport {
     pub blocked: bool,
     /// Those that are cleanly stopped are left out.
     pub resources: Vec<ResourceReport>,
+}
+
+impl GroupReport {
+    /// Whether it says that this resource does anything there.
+    pub fn is_active(&self, resource: &str) -> bool {
+        let mut all = self.resources.iter();
+        all.any(|said| {
+            said.name == resource && !matches!(said.state.as_str(), "stopped" | "unknown")
+        })
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

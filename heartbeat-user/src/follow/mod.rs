@@ -22,7 +22,7 @@ use crate::{
     conductor::Order,
     config::Config,
     dataplane::{Attachment, Dataplane, GuardView, Hands, SetupGuard},
-    net::{Netlink, ProbeSocket},
+    net::Netlink,
     pulse::{Directive, Directives, mailbox::Post},
 };
 use port::Port;

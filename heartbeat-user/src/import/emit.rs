@@ -80,6 +80,10 @@ pub(super) enum Comment {
     /// What was translated, and how; and the places that it accounts for.
     Note(String, Vec<Place>),
     Remark(Remark),
+    /// What is translated, and refused until the operator decides.
+    Decision(Remark),
+    /// A field that is written, but commented out.
+    Off(&'static str, Value),
 }
 
 impl Comment {
@@ -219,20 +223,30 @@ pub(super) struct Document {
 
 impl Document {
     pub(super) fn remarks(&self) -> impl Iterator<Item = &Remark> {
-        let comments = self.blocks.iter().flat_map(Block::all_comments);
-        comments.filter_map(|comment| match comment {
+        self.comments().filter_map(|comment| match comment {
             Comment::Remark(remark) => Some(remark),
-            Comment::Note(..) => None,
+            Comment::Note(..) | Comment::Decision(_) | Comment::Off(..) => None,
         })
+    }
+
+    pub(super) fn decisions(&self) -> impl Iterator<Item = &Remark> {
+        self.comments().filter_map(|comment| match comment {
+            Comment::Decision(remark) => Some(remark),
+            Comment::Note(..) | Comment::Remark(_) | Comment::Off(..) => None,
+        })
+    }
+
+    fn comments(&self) -> impl Iterator<Item = &Comment> {
+        self.blocks.iter().flat_map(Block::all_comments)
     }
 
     /// All places that a comment accounts for.
     pub(super) fn places(&self) -> BTreeSet<Place> {
-        let comments = self.blocks.iter().flat_map(Block::all_comments);
-        comments
+        self.comments()
             .flat_map(|comment| match comment {
-                Comment::Remark(remark) => remark.places.clone(),
+                Comment::Remark(remark) | Comment::Decision(remark) => remark.places.clone(),
                 Comment::Note(_, places) => places.clone(),
+                Comment::Off(..) => Vec::new(),
             })
             .collect()
     }
@@ -292,6 +306,8 @@ impl fmt::Display for Comment {
         match self {
             Self::Note(text, _) => wrap(f, "# ", "# ", text),
             Self::Remark(remark) => wrap(f, "# not translated: ", "#   ", &remark.to_string()),
+            Self::Decision(remark) => wrap(f, "# to be decided: ", "#   ", &remark.to_string()),
+            Self::Off(key, value) => writeln!(f, "#{key} = {value}"),
         }
     }
 }

@@ -62,6 +62,8 @@ pub struct Imported {
     pub counts: Counts,
     /// What was not translated, in the order of the text.
     pub remarks: Vec<Remark>,
+    /// What was translated, and is refused until the operator has decided.
+    pub decisions: Vec<Remark>,
 }
 
 /// How much of everything there is now.
@@ -94,6 +96,7 @@ pub fn import(inputs: &Inputs, options: &Options) -> Result<Imported, ImportErro
         text: document.to_string(),
         counts: document.counts(),
         remarks: document.remarks().cloned().collect(),
+        decisions: document.decisions().cloned().collect(),
     })
 }
 

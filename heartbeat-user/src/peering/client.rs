@@ -123,12 +123,22 @@ async fn greet(
     let mut stream = match timeout(patience, socket.connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
-            return Err("connection refused: no agent runs there".to_owned());
+            return Err(format!(
+                "connection refused: no agent runs there, or a firewall rejects TCP port {}",
+                address.port()
+            ));
         }
-        Ok(Err(error)) => return Err(format!("could not connect: {error}")),
+        Ok(Err(error)) => {
+            return Err(format!(
+                "could not connect to TCP port {}: {error}: is the link down, or does a firewall reject it?",
+                address.port()
+            ));
+        }
         Err(_) => {
             return Err(format!(
-                "no connection within {waited}: is the node or the link down?"
+                "no connection within {waited}: if `heartbeat status` shows its heartbeats, a firewall drops TCP port \
+                 {}; else the node or the link is down",
+                address.port()
             ));
         }
     };

@@ -204,7 +204,7 @@ impl Pulse {
             local,
             sink,
             commands: Vec::with_capacity(64),
-            entries: Vec::with_capacity(config.groups.len()),
+            entries: Vec::with_capacity(config.groups.len() + config.vips.len()),
             guarded: config.served_groups().iter().map(addresses).collect(),
             told: VecDeque::with_capacity(64),
             scratch: VoteEvent::zeroed(),
@@ -296,7 +296,11 @@ fn layout(config: &Config) -> Layout {
 pub fn whole_layout(config: &Config) -> Layout {
     let capacity = |node: &crate::config::Node| (node.id, node.capacity.clone());
     Layout {
-        groups: config.groups.iter().map(group_plan).collect(),
+        groups: config
+            .groups
+            .iter()
+            .map(|group| group_plan(config, group))
+            .collect(),
         constraints: Constraints {
             colocations: config.colocations.clone(),
             orders: config.orders.clone(),
@@ -307,9 +311,11 @@ pub fn whole_layout(config: &Config) -> Layout {
 }
 
 /// A group as the core is to see it.
-fn group_plan(group: &Group) -> GroupPlan {
+fn group_plan(config: &Config, group: &Group) -> GroupPlan {
+    let vips = addresses(group).into_iter();
     GroupPlan {
         id: group.id,
+        addresses: vips.map(|vip| config.vips[vip].lease).collect(),
         ranked: group.rank.clone(),
         locations: group.locations.clone(),
         stickiness: group.stickiness,
@@ -319,7 +325,7 @@ fn group_plan(group: &Group) -> GroupPlan {
     }
 }
 
-/// The addresses of a group, by their indices.
+/// The addresses of a group, by their indices, in the order of its plan.
 fn addresses(group: &Group) -> Vec<usize> {
     let resources = group.resources.iter();
     let address = |resource: &Resource| match resource.kind {
@@ -541,7 +547,8 @@ impl<S: Sink> Body<S> {
         self.cluster.set_auto_failback(new.auto_failback);
         (self.guarded, self.guard) = (new.guarded, new.guard);
         self.local.set_generation(new.generation);
-        self.entries.reserve(self.guarded.len());
+        let leases = self.guarded.iter().map(|vips| 1 + vips.len()).sum();
+        self.entries.reserve(leases);
     }
 
     /// Has heartbeats say whose votes this node goes by, if that has changed.
@@ -655,8 +662,8 @@ impl<S: Sink> Body<S> {
         // First of all: what is not ours any more is closed before anybody hears of it.
         let mut owned = 0;
         for (index, group) in self.cluster.groups().iter().enumerate() {
-            for vip in &self.guarded[index] {
-                self.guard.open(*vip, group.open_until());
+            for (address, vip) in self.guarded[index].iter().enumerate() {
+                self.guard.open(*vip, group.address_open_until(address));
             }
             self.guard.serve(index, group.open_until());
             self.stats.groups[index].note(group, now);

@@ -61,6 +61,17 @@ pub(super) fn well_formed(imported: &Imported) {
     }
     let remarks = imported.text.matches("# not translated: ").count();
     assert_eq!(remarks, imported.remarks.len());
+    let decisions = imported.text.matches("# to be decided: ").count();
+    assert_eq!(decisions, imported.decisions.len());
+    assert_eq!(
+        decisions,
+        imported
+            .text
+            .matches("\n#accept_double_run = true\n")
+            .count()
+    );
+    // It is never decided for the operator.
+    assert!(!imported.text.contains("\naccept_double_run"));
     assert!(
         !imported.text.contains("says nothing about it"),
         "a statement was forgotten"
@@ -190,7 +201,27 @@ fn with_a_witness_the_tutorials_configuration_is_good() {
 }
 
 #[test]
-fn three_nodes_with_nearly_everything_are_good_as_they_are() {
-    accepted("knet.toml", "erp-a", &[]);
+fn three_nodes_with_nearly_everything_are_good_once_the_operator_has_decided() {
+    let decided = [("#accept_double_run = true", "accept_double_run = true")];
+    accepted("knet.toml", "erp-a", &decided);
     accepted("nodes.toml", "erp-a", &[]);
+}
+
+#[test]
+fn what_two_nodes_must_not_run_is_refused_until_the_operator_has_decided() {
+    let path = PathBuf::from("knet.toml");
+    let refused = Config::parse(&read("knet.toml"), &path, Some("erp-a"), "x");
+    let said = refused.expect_err("an exclusive resource").to_string();
+    for part in [
+        "resource \"db_fs\": ocf:heartbeat:Filesystem must never run on two nodes at a time",
+        "resource \"db_server\": ocf:heartbeat:pgsql must never run on two nodes at a time",
+        "write accept_double_run = true in group \"db\"",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(
+        said.lines().count(),
+        4,
+        "nothing else is wrong with it: {said}"
+    );
 }

@@ -4,6 +4,7 @@
 //! Without further events an acceptor can grant another node what it may not now only by its clock. So
 //! the instant from which a majority could is known in advance: the guard must close before.
 
+use heartbeat_common::wire::GroupId;
 use heartbeat_core::cluster::Slots as _;
 
 use crate::support::{machine::Machine, truth::Violation, world::World};
@@ -19,32 +20,35 @@ pub(crate) fn check(world: &World) -> Result<(), Violation> {
                 continue;
             }
             let closes = machine.clock.when(*until);
-            let mut free: Vec<u64> = world
-                .machines
-                .iter()
-                .map(|acceptor| could_grant_another(world, acceptor, group, machine.id))
-                .collect();
-            free.sort_unstable();
-            let majority_free = free[free.len() / 2];
-            if majority_free < closes {
-                return Err(format!(
-                    "the guard of group {group} on machine {index} is open until {closes}, but from \
-                     {majority_free} on a majority could grant it to another (it is {} now)",
-                    world.now
-                ));
+            let plan = &world.groups[group];
+            for lease in plan.addresses.iter().chain([&plan.id]) {
+                let mut free: Vec<u64> = world
+                    .machines
+                    .iter()
+                    .map(|acceptor| could_grant_another(world, acceptor, *lease, machine.id))
+                    .collect();
+                free.sort_unstable();
+                let majority_free = free[free.len() / 2];
+                if majority_free < closes {
+                    return Err(format!(
+                        "the guard of group {group} on machine {index} is open until {closes}, but from \
+                         {majority_free} on a majority could grant lease {} to another (it is {} now)",
+                        lease.0, world.now
+                    ));
+                }
             }
         }
     }
     Ok(())
 }
 
-/// From when on `acceptor` could grant `group` to a node other than `owner`.
-fn could_grant_another(world: &World, acceptor: &Machine, group: usize, owner: u16) -> u64 {
+/// From when on `acceptor` could grant `lease` to a node other than `owner`.
+fn could_grant_another(world: &World, acceptor: &Machine, lease: GroupId, owner: u16) -> u64 {
     let Some(kernel) = &acceptor.kernel else {
         // It comes back empty, and that is another event.
         return u64::MAX;
     };
-    let slot = kernel.slot(world.groups[group].id);
+    let slot = kernel.slot(lease);
     let bound = if slot.owner == u32::from(owner) {
         slot.expires
     } else {

@@ -20,16 +20,17 @@ pub(crate) struct NoRenewalStorm {
 }
 
 /// Rounds out of turn that a node may make within one lease: as many as it takes to win each group and
-/// to give it back, and a few for claims that fail.
+/// to give it back, one more for each address, which may be free only after its group, and a few for claims that fail.
 pub(crate) fn urgent_bound(world: &World) -> usize {
-    4 + 3 * world.groups.len()
+    let addresses = world.leases() - world.groups.len();
+    4 + 3 * world.groups.len() + 4 * addresses
 }
 
 impl NoRenewalStorm {
     pub(crate) fn check(&mut self, world: &World) -> Result<(), Violation> {
         let (lease, interval) = (ns(world.timing.lease), ns(world.timing.interval));
         let ticks_bound = (lease / interval + 2) as usize;
-        let frames_bound = world.groups.len().div_ceil(MAX_LEASES).max(1);
+        let frames_bound = world.leases().div_ceil(MAX_LEASES).max(1);
         for round in &world.rounds[self.judged..] {
             if round.frames > frames_bound {
                 return Err(format!(

@@ -1,11 +1,15 @@
-//! (a) At no instant is a group served by two machines: its address on the interface and the guard open.
+//! (a) At no instant is a group, or an address, served by two machines: the address on the interface and the guard
+//! open.
 //!
 //! Between two events guards only close, so that a look after each event sees every instant.
+
+use std::collections::HashMap;
 
 use crate::support::{truth::Violation, world::World};
 
 pub(crate) fn check(world: &World) -> Result<(), Violation> {
     let mut serves = vec![None; world.groups.len()];
+    let mut answers = HashMap::new();
     for (index, machine) in world.machines.iter().enumerate() {
         let Some(kernel) = &machine.kernel else {
             continue;
@@ -20,6 +24,14 @@ pub(crate) fn check(world: &World) -> Result<(), Violation> {
                     "two owners: group {group} is served by machines {other} and {index} at {}",
                     world.now
                 ));
+            }
+            for address in &world.groups[*group].addresses {
+                if let Some(other) = answers.insert(address.0, index) {
+                    return Err(format!(
+                        "two owners: address {} is served by machines {other} and {index} at {}",
+                        address.0, world.now
+                    ));
+                }
             }
         }
     }

@@ -27,7 +27,7 @@ use super::view::{self, Shared};
 use crate::{
     clock,
     conductor::Order,
-    config::{Config, Group, Node, ResourceKind, key::Keys},
+    config::{Config, Group, Node, ResourceKind, Role, key::Keys},
     control::protocol::{self, Request, Response},
     dataplane::{LeaseSlots, PeerRows},
     durable::Writer,
@@ -71,9 +71,22 @@ pub(super) struct Operator {
     pub(super) writer: Writer,
 }
 
+/// What a witness is told that wants something of the cluster: it votes, and decides nothing.
+pub(super) fn refused_witness(name: &str) -> Response {
+    Response::Error {
+        message: format!(
+            "node {name} is a witness, which votes and commands nobody: run this on a member of the cluster"
+        ),
+    }
+}
+
 impl Operator {
     /// Carries out whatever changes something.
     pub(super) async fn carry_out(self: &Arc<Self>, request: Request, origin: Origin) -> Response {
+        let local = self.config.local();
+        if local.role == Role::Witness && origin == Origin::Local {
+            return refused_witness(&local.name);
+        }
         let result = match &request {
             Request::Move { group, node } => self.move_group(group, node, &request, origin).await,
             Request::Unmove { group } => self.unmove(group, &request, origin).await,

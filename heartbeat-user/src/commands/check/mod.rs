@@ -182,7 +182,7 @@ run = ["/bin/true", "hunter2"]
 name = "db"
 [[group.resource]]
 name = "store"
-type = "systemd:postgresql"
+type = "systemd:haproxy"
 [[group.resource]]
 name = "cache"
 type = "exec"
@@ -207,7 +207,7 @@ then = "db"
             ", in maintenance\n           apache: ocf:heartbeat:apache, params password, user\n",
             "\n           worker: exec, runs /bin/true\n",
             "\n  group    db: rank a, b, c, stickiness 0, id ",
-            "\n           store: systemd:postgresql.service\n",
+            "\n           store: systemd:haproxy.service\n",
             "\n           cache: exec, started by /bin/true\n",
             "\n  location web on b: -5\n",
             "\n  colocate db with web: INFINITY\n",

@@ -81,17 +81,26 @@ fn served(out: &mut String, config: &Config) -> fmt::Result {
     for group in &config.groups {
         writeln!(
             out,
-            "  group    {}: rank {}, stickiness {}, id {}{}{}",
+            "  group    {}: rank {}, stickiness {}, id {}{}{}{}",
             group.name,
             names(group.rank.iter().filter_map(|id| config.node(*id))),
             group.stickiness,
             group.id.0,
             amounts(", needs ", config.demands(group)),
-            maintenance(group.maintenance)
+            maintenance(group.maintenance),
+            match group.accepts_double_run {
+                true => ", accepts double run",
+                false => "",
+            }
         )?;
         for resource in &group.resources {
             let what = what(config, resource);
-            writeln!(out, "           {}: {what}", resource.name)?;
+            let exclusive = if resource.exclusive {
+                ", exclusive"
+            } else {
+                ""
+            };
+            writeln!(out, "           {}: {what}{exclusive}", resource.name)?;
         }
     }
     Ok(())

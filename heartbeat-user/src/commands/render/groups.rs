@@ -51,6 +51,10 @@ impl Page {
                 self.error(resource, status);
             }
         }
+        for remains in &group.remains {
+            let text = self.paint(Colour::Bad, &remains.to_string());
+            self.line(&format!("    * {text}"));
+        }
         self.lease(group, status);
     }
 
@@ -69,6 +73,12 @@ impl Page {
             (Some(owner), _) if group.running => {
                 self.paint(Colour::Good, &format!("Started {owner}"))
             }
+            (Some(owner), _) if group.unreported => self.paint(
+                Colour::Warning,
+                &format!(
+                    "Held by {owner}, whose agent does not answer: what runs there is not known"
+                ),
+            ),
             // Only its owner knows better than that it has the lease.
             (Some(owner), _) if !mine && left.is_none() => {
                 self.paint(Colour::Warning, &format!("Starting {owner}"))

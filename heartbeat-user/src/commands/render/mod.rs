@@ -306,6 +306,15 @@ impl Page {
             "  * Node {} (id {}{local}): {state}{load}",
             node.name, node.id
         );
+        if let Some(nanos) = node.unanswered_ns {
+            let text = format!(
+                "its agent has not answered by TCP for {} s, though its heartbeats arrive: does a firewall keep that port \
+                 closed?",
+                nanos / 1_000_000_000
+            );
+            let text = self.paint(Colour::Bad, &text);
+            self.line(&format!("    * {text}"));
+        }
         for link in &node.links {
             let text = self.link(link, status);
             self.line(&format!(

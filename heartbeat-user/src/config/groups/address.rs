@@ -6,6 +6,7 @@ use heartbeat_common::{maps::MAX_VIPS, wire::GroupId};
 
 use crate::{
     config::{
+        cluster::fnv1a,
         read::{At, Section},
         report::quoted,
         types::{Link, Node, Vip},
@@ -45,18 +46,24 @@ impl<'a> Addresses<'a> {
         &mut self,
         section: &Section<'_>,
         name: &str,
-        group: GroupId,
+        (group, ids): (GroupId, &mut Uses<GroupId>),
         At { value: address, at }: At<IpPrefix>,
         interface: Option<String>,
     ) -> usize {
         let ip = address.address;
-        self.uses.once(
+        let fresh = self.uses.once(
             ip,
             &format!("address \"{ip}\""),
             section,
             at,
             "remove one of the two, or give it another address",
         );
+        let lease = lease_id(ip);
+        if fresh {
+            let what = format!("lease id {}, which is made of address \"{ip}\",", lease.0);
+            let remedy = "rename the other if it is a group, or give this one another address";
+            ids.once(lease, &what, section, at, remedy);
+        }
         if let Some(owner) = self.owners.get(&ip) {
             section.problem(
                 at,
@@ -75,6 +82,7 @@ impl<'a> Addresses<'a> {
         self.vips.push(Vip {
             name: name.to_owned(),
             group,
+            lease,
             address,
             // Without a link or a local node there was a complaint already.
             interface: self.interface(interface).unwrap_or_default(),
@@ -98,4 +106,17 @@ impl<'a> Addresses<'a> {
             None => Some(given),
         }
     }
+}
+
+/// The id of an address's lease: its last 16 bits, so that no two addresses of a usual network share one, mixed with a
+/// hash of those before. 0 is no lease, so it gives way to 1.
+pub(in crate::config) fn lease_id(address: IpAddr) -> GroupId {
+    let (before, last) = match address {
+        IpAddr::V4(v4) => (u128::from(v4.to_bits() >> 16), v4.to_bits() as u16),
+        IpAddr::V6(v6) => (v6.to_bits() >> 16, v6.to_bits() as u16),
+    };
+    // No name has a space.
+    let hash = fnv1a(&format!("address {before:x}"));
+    let [high, low] = [hash >> 16, hash & 0xffff].map(|half| half as u16);
+    GroupId((high ^ low ^ last).max(1))
 }

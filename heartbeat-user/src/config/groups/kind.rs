@@ -65,14 +65,17 @@ impl Type {
 }
 
 /// The fields that not every resource has.
-const OWNED: [(Field, &[Class]); 9] = {
-    use fields::{ADDRESS, CHECK, CHECK_LEVEL, INTERFACE, PARAMS, PIDFILE, PROGRAM, START, STOP};
+const OWNED: [(Field, &[Class]); 10] = {
+    use fields::{
+        ADDRESS, CHECK, CHECK_LEVEL, EXCLUSIVE, INTERFACE, PARAMS, PIDFILE, PROGRAM, START, STOP,
+    };
     [
         (ADDRESS, &[Class::Vip]),
         (INTERFACE, &[Class::Vip]),
         (PARAMS, &[Class::Ocf]),
         (CHECK_LEVEL, &[Class::Ocf]),
         (PIDFILE, &[Class::Ocf, Class::Systemd]),
+        (EXCLUSIVE, &[Class::Ocf, Class::Systemd, Class::Exec]),
         (PROGRAM, &[Class::Exec]),
         (START, &[Class::Exec]),
         (STOP, &[Class::Exec]),

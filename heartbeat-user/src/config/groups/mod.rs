@@ -8,13 +8,17 @@ mod policy;
 mod rank;
 mod resource;
 
-use heartbeat_common::{
-    maps::MAX_SERVED,
-    wire::{GroupId, MAX_LEASES},
-};
+use heartbeat_common::{maps::MAX_SERVED, wire::GroupId};
 use heartbeat_core::placement::Score;
 
-use self::{address::Addresses, kind::Kind, policy::Policy, resource::Draft};
+#[cfg(test)]
+pub(super) use self::address::lease_id;
+use self::{
+    address::Addresses,
+    kind::Kind,
+    policy::Policy,
+    resource::{Doubles, Draft},
+};
 use super::{
     cluster::fnv1a,
     fields,
@@ -27,10 +31,8 @@ use super::{
     values,
 };
 
-/// Frames that a node may need to renew all of its leases in one round.
-const MAX_LEASE_FRAMES: usize = 8;
-/// Each group has a lease of its own.
-pub const MAX_GROUPS: usize = MAX_LEASE_FRAMES * MAX_LEASES;
+/// Each group has a lease of its own, and each of its addresses.
+pub const MAX_GROUPS: usize = 64;
 const _: () = assert!(MAX_GROUPS <= MAX_SERVED);
 
 /// All that is served.
@@ -57,8 +59,7 @@ pub(super) fn read<'a>(
         extra.section.problem(
             extra.section.at(),
             format!(
-                "there are {} groups, each [[vip]] being one, but no more than {MAX_GROUPS} leases \
-                 fit into the {MAX_LEASE_FRAMES} lease frames of a round",
+                "there are {} groups, each [[vip]] being one, but no more than {MAX_GROUPS} can be served",
                 drafts.len()
             ),
             "remove this and those that follow, join some, or serve them from another cluster",
@@ -74,10 +75,12 @@ pub(super) fn read<'a>(
             if fresh || !draft.is_vip {
                 names.resource(&resource);
             }
-            finish(resource, id, &mut addresses)
+            finish(resource, id, (&mut addresses, &mut names), &draft.doubles)
         });
+        let resources: Vec<Resource> = resources.collect();
+        draft.doubles.warn_if_idle(&draft.section, &resources);
         let group = Group {
-            resources: resources.collect(),
+            resources,
             rank: rank::read(&draft.section, nodes),
             name: or_complained(draft.name),
             id,
@@ -86,6 +89,7 @@ pub(super) fn read<'a>(
             demand: Vec::new(),
             rebalance: draft.rebalance,
             maintenance: draft.maintenance,
+            accepts_double_run: draft.doubles.accepted,
         };
         (group, draft.demand)
     };
@@ -106,6 +110,7 @@ struct GroupDraft<'a> {
     demand: Stated<'a>,
     rebalance: bool,
     maintenance: bool,
+    doubles: Doubles,
     resources: Vec<Draft<'a>>,
 }
 
@@ -126,6 +131,7 @@ fn vips<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
             demand: Stated::read(&section, &DEMAND),
             rebalance: rebalance(&section),
             maintenance: false,
+            doubles: Doubles::default(),
             section,
         }
     };
@@ -138,8 +144,8 @@ fn vips<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
 
 fn groups<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
     use fields::{
-        DEMAND, FAILURE_TIMEOUT, GROUP, GROUP_NAME, MAINTENANCE, MIGRATION_THRESHOLD, PREFER,
-        REBALANCED, RESOURCE, STICKINESS,
+        ACCEPT_DOUBLE_RUN, DEMAND, EXCLUSIVE, FAILURE_TIMEOUT, GROUP, GROUP_NAME, MAINTENANCE,
+        MIGRATION_THRESHOLD, PREFER, REBALANCED, RESOURCE, STICKINESS,
     };
     let known = [
         GROUP_NAME,
@@ -150,6 +156,8 @@ fn groups<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
         DEMAND,
         REBALANCED,
         MAINTENANCE,
+        ACCEPT_DOUBLE_RUN,
+        EXCLUSIVE,
         RESOURCE,
     ];
     let group = |section: Section<'a>| {
@@ -157,9 +165,11 @@ fn groups<'a>(top: &Section<'a>, defaults: Policy) -> Vec<GroupDraft<'a>> {
             stickiness,
             recovery,
         } = defaults.refined(&section);
+        let name = section.required(&GROUP_NAME, values::name);
         GroupDraft {
             is_vip: false,
-            name: section.required(&GROUP_NAME, values::name),
+            doubles: Doubles::read(&section, name.as_ref().map(|name| &*name.value)),
+            name,
             stickiness,
             demand: Stated::read(&section, &DEMAND),
             rebalance: rebalance(&section),
@@ -183,16 +193,22 @@ fn rebalance(section: &Section<'_>) -> bool {
 }
 
 /// The resource, whose address becomes one of the cluster's.
-fn finish(mut draft: Draft<'_>, group: GroupId, addresses: &mut Addresses<'_>) -> Option<Resource> {
+fn finish(
+    mut draft: Draft<'_>,
+    group: GroupId,
+    (addresses, names): (&mut Addresses<'_>, &mut Names),
+    doubles: &Doubles,
+) -> Option<Resource> {
     let kind = match draft.kind.take()? {
         Kind::Vip { address, interface } => {
             let name = draft.name.as_ref().map_or("", |name| &name.value);
-            let index = addresses.add(&draft.section, name, group, address?, interface);
+            let ids = &mut names.ids;
+            let index = addresses.add(&draft.section, name, (group, ids), address?, interface);
             ResourceKind::Vip(index)
         }
         Kind::Whole(kind) => kind,
     };
-    Some(draft.finish(kind))
+    Some(draft.finish(kind, doubles))
 }
 
 /// The names that must not stand twice.

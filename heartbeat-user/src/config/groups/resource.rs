@@ -7,6 +7,7 @@ use super::{
     policy::Recovery,
 };
 use crate::config::{
+    exclusive::{self, Harm},
     fields,
     read::{At, Section, or_complained},
     report::quoted,
@@ -26,6 +27,8 @@ pub(super) struct Draft<'a> {
     times: Times,
     recovery: Recovery,
     pidfile: Option<PathBuf>,
+    /// What it says of that itself.
+    exclusive: Option<bool>,
 }
 
 #[derive(Default)]
@@ -39,7 +42,7 @@ struct Times {
 /// The resources of `group`, whose they recover like.
 pub(super) fn read<'a>(group: &Section<'a>, above: Recovery) -> Vec<Draft<'a>> {
     use fields::{
-        ADDRESS, CHECK, CHECK_LEVEL, FAILURE_TIMEOUT, INTERFACE, MIGRATION_THRESHOLD,
+        ADDRESS, CHECK, CHECK_LEVEL, EXCLUSIVE, FAILURE_TIMEOUT, INTERFACE, MIGRATION_THRESHOLD,
         MONITOR_INTERVAL, MONITOR_TIMEOUT, PARAMS, PIDFILE, PROGRAM, RESOURCE, RESOURCE_NAME,
         START, START_TIMEOUT, STOP, STOP_TIMEOUT, TYPE,
     };
@@ -56,6 +59,7 @@ pub(super) fn read<'a>(group: &Section<'a>, above: Recovery) -> Vec<Draft<'a>> {
         MIGRATION_THRESHOLD,
         FAILURE_TIMEOUT,
         PIDFILE,
+        EXCLUSIVE,
         ADDRESS,
         INTERFACE,
         PARAMS,
@@ -77,6 +81,7 @@ pub(super) fn read<'a>(group: &Section<'a>, above: Recovery) -> Vec<Draft<'a>> {
             times: times(&section),
             recovery: above.refined(&section),
             pidfile,
+            exclusive: stated(&section),
             section,
         }
     };
@@ -97,11 +102,19 @@ impl<'a> Draft<'a> {
             times: Times::default(),
             recovery: above,
             pidfile: None,
+            exclusive: None,
         }
     }
 
-    /// The resource, now that its `kind` is known.
-    pub(super) fn finish(self, kind: ResourceKind) -> Resource {
+    /// The resource, now that its `kind` is known. Complains if it is exclusive, and its `group` does not accept
+    /// what may come of that.
+    pub(super) fn finish(self, kind: ResourceKind, group: &Doubles) -> Resource {
+        let harm = self.harm(&kind, group);
+        if let Some(harm) = harm.filter(|_| !group.accepted) {
+            let at = self.section.at_field(&fields::TYPE);
+            let danger = exclusive::danger(&kind.to_string(), &[harm]);
+            self.section.problem(at, danger, harm.remedy(&group.name));
+        }
         let Times {
             start_timeout,
             stop_timeout,
@@ -118,8 +131,59 @@ impl<'a> Draft<'a> {
             migration_threshold: self.recovery.migration_threshold,
             failure_timeout: self.recovery.failure_timeout,
             pidfile: self.pidfile,
+            exclusive: harm.is_some(),
         }
     }
+
+    /// What it does if two nodes run it at a time, by its own word, its group's, or the table.
+    fn harm(&self, kind: &ResourceKind, group: &Doubles) -> Option<Harm> {
+        if let ResourceKind::Vip(_) = kind {
+            return None;
+        }
+        match self.exclusive.or(group.exclusive) {
+            Some(false) => None,
+            Some(true) => exclusive::by_table(kind).or(Some(Harm::Stated)),
+            None => exclusive::by_table(kind),
+        }
+    }
+}
+
+/// What a group says of resources that two nodes run at a time.
+#[derive(Default)]
+pub(super) struct Doubles {
+    /// Quoted.
+    name: String,
+    exclusive: Option<bool>,
+    pub(super) accepted: bool,
+}
+
+impl Doubles {
+    /// What the group in `section`, with this name, says.
+    pub(super) fn read(section: &Section<'_>, name: Option<&str>) -> Self {
+        let accepted = section.boolean(&fields::ACCEPT_DOUBLE_RUN);
+        Self {
+            name: quoted(name.unwrap_or_default()),
+            exclusive: stated(section),
+            accepted: accepted.is_some_and(|accepted| accepted.value),
+        }
+    }
+
+    /// Warns of the group in `section` that accepts what none of its `resources` brings about.
+    pub(super) fn warn_if_idle(&self, section: &Section<'_>, resources: &[Resource]) {
+        if self.accepted && !resources.iter().any(|resource| resource.exclusive) {
+            section.warning(
+                section.at_field(&fields::ACCEPT_DOUBLE_RUN),
+                "accept_double_run = true, but no resource of the group is exclusive",
+                "remove it: it would silently accept what is added to the group later",
+            );
+        }
+    }
+}
+
+fn stated(section: &Section<'_>) -> Option<bool> {
+    section
+        .boolean(&fields::EXCLUSIVE)
+        .map(|exclusive| exclusive.value)
 }
 
 fn times(section: &Section<'_>) -> Times {

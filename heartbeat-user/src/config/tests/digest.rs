@@ -74,7 +74,13 @@ fn what_is_a_nodes_own_affair_does_not_matter() {
         text.replacen("\"eth1\"", "\"eth1\"\nmode = \"skb\"", 1),
         text.replacen("/24\"", "/24\"\ninterface = \"dummy0\"", 1),
         text.replacen("/bin/true", "/bin/false", 1),
-        text.replacen("systemd:postgresql", "systemd:postgresql.service", 1),
+        text.replacen("systemd:haproxy", "systemd:haproxy.service", 1),
+        // What the table says anyway.
+        text.replacen(
+            "systemd:haproxy\"",
+            "systemd:haproxy\"\nexclusive = false",
+            1,
+        ),
         text.replace("http://127.0.0.1/", "http://10.0.0.1/"),
         text.replace(
             "/data\"",
@@ -154,10 +160,12 @@ fn what_must_be_the_same_matters() {
         text.replace("user = \"www\"", "user = \"ww\""),
         text.replace("tls = true", "ssl = true"),
         text.replace("\"/bin/sleep\", \"inf\"", "\"/bin/sleep\", \"in\", \"f\""),
-        text.replace("postgresql", "mysql"),
+        text.replace("systemd:haproxy", "systemd:varnish"),
         text.replace("type = \"ocf", "check_level = 5\ntype = \"ocf"),
         group("stickiness = 1"),
         group("maintenance = true"),
+        group("accept_double_run = true"),
+        group("accept_double_run = true\nexclusive = true"),
         group("migration_threshold = 4"),
         group("failure_timeout = \"11min\""),
         store("start_timeout = \"9s\""),

@@ -9,7 +9,7 @@ use super::{
     super::{Exec, Ocf, Resource, ResourceKind},
     GOOD, GROUPS,
     bad::{Case, assert_said},
-    complaint, group_id, parse, with, with_groups,
+    complaint, group_id, lease_id, parse, with, with_groups,
 };
 
 #[test]
@@ -45,7 +45,7 @@ fn groups_are_what_the_file_says_and_vips_are_groups() {
     let run = ["/bin/sleep", "inf"].map(str::to_owned).to_vec();
     let service = Exec::Service { run, check: None };
     assert_eq!(worker.kind, ResourceKind::Exec(service));
-    let unit = ResourceKind::Systemd("postgresql.service".to_owned());
+    let unit = ResourceKind::Systemd("haproxy.service".to_owned());
     assert_eq!(config.group_named("db").unwrap().resources[0].kind, unit);
 
     let site = config.group_named("site").unwrap();
@@ -204,9 +204,9 @@ const BAD_GROUPS: &[Case] = &[
     ("name = \"db\"", "name = \"web\"", &["hb.toml:40:8: group \"web\": name \"web\" is already used by group \"web\" (line 25)"]),
     ("name = \"db\"", "name = \"site\"", &["hb.toml:40:8: group \"site\": name \"site\" is already used by vip \"site\" (line 18)"]),
     ("name = \"web\"", "name = \"web38\"\n[[group.resource]]\nname = \"x\"\ntype = \"exec\"\nrun = [\"/x\"]\n[[group]]\nname = \"web76\"", &["group \"web76\": group id 60397, which is made of the name, is already used by group \"web38\" (line 25)"]),
-    ("[[group]]\nname = \"db\"\n[[group.resource]]\nname = \"store\"\ntype = \"systemd:postgresql\"\n", "[[group]]\nname = \"db\"\n", &["hb.toml:39:1: group \"db\": `resource` is missing", "[[group.resource]], below its [[group]]"]),
-    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:postgresql\"\n", "resource = []\n", &["group \"db\": `resource` is missing"]),
-    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:postgresql\"\n", "[group.resource]\nname = \"store\"\ntype = \"systemd:postgresql\"\n", &["group \"db\": resource is a table, not a list of tables"]),
+    ("[[group]]\nname = \"db\"\n[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "[[group]]\nname = \"db\"\n", &["hb.toml:39:1: group \"db\": `resource` is missing", "[[group.resource]], below its [[group]]"]),
+    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "resource = []\n", &["group \"db\": `resource` is missing"]),
+    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "[group.resource]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", &["group \"db\": resource is a table, not a list of tables"]),
 ];
 
 #[rustfmt::skip]
@@ -221,9 +221,9 @@ const BAD_RESOURCES: &[Case] = &[
     ("\"ocf:heartbeat:apache\"", "\"ocf:apache\"", &["type \"ocf:apache\" does not name one OCF agent", "ocf:heartbeat:apache"]),
     ("\"ocf:heartbeat:apache\"", "\"ocf::heartbeat:apache\"", &["has a colon too many\n  write \"ocf:heartbeat:apache\""]),
     ("\"ocf:heartbeat:apache\"", "\"ocf:heartbeat:../sh\"", &["is no name of an OCF agent"]),
-    ("\"systemd:postgresql\"", "\"systemd\"", &["type \"systemd\" names no unit"]),
-    ("\"systemd:postgresql\"", "\"systemd:a/b\"", &["type \"systemd:a/b\" is no name of a unit"]),
-    ("\"systemd:postgresql\"", "\"systemd:getty@.service\"", &["is a template, of which no instance is named", "systemd:getty@main"]),
+    ("\"systemd:haproxy\"", "\"systemd\"", &["type \"systemd\" names no unit"]),
+    ("\"systemd:haproxy\"", "\"systemd:a/b\"", &["type \"systemd:a/b\" is no name of a unit"]),
+    ("\"systemd:haproxy\"", "\"systemd:getty@.service\"", &["is a template, of which no instance is named", "systemd:getty@main"]),
     ("address = \"10.0.0.101/24\"\n", "", &["hb.toml:27:1: resource \"webip\": `address` is missing"]),
     ("10.0.0.101/24", "10.0.0.100/32", &["hb.toml:30:11: resource \"webip\": address \"10.0.0.100\" is already used by vip \"site\" (line 19)"]),
     ("10.0.0.101/24", "10.0.0.2/24", &["resource \"webip\": address \"10.0.0.2\" is node \"b\"'s own"]),
@@ -231,13 +231,13 @@ const BAD_RESOURCES: &[Case] = &[
     ("address = \"10.0.0.101/24\"", "address = \"10.0.0.101/24\"\npidfile = \"/run/x\"", &["pidfile belongs to ocf and systemd resources, not to one of type vip"]),
     ("type = \"exec\"", "type = \"exec\"\naddress = \"10.0.0.9/24\"", &["address belongs to vip resources, not to one of type exec"]),
     ("type = \"exec\"", "type = \"exec\"\ncheck_level = 1", &["check_level belongs to ocf resources"]),
-    ("type = \"systemd:postgresql\"", "type = \"systemd:postgresql\"\nrun = [\"/x\"]", &["run belongs to exec resources, not to one of type systemd"]),
+    ("type = \"systemd:haproxy\"", "type = \"systemd:haproxy\"\nrun = [\"/x\"]", &["run belongs to exec resources, not to one of type systemd"]),
     ("type = \"exec\"", "type = \"exec\"\nstart_timeout = \"99ms\"", &["start_timeout \"99ms\" is below 100ms"]),
     ("type = \"exec\"", "type = \"exec\"\nstop_timeout = \"61min\"", &["stop_timeout \"61min\" is above 60min"]),
     ("type = \"exec\"", "type = \"exec\"\nstop_timeout = \"never\"", &["stop_timeout \"never\" is not a duration"]),
     ("type = \"exec\"", "type = \"exec\"\nmonitor_timeout = 20", &["monitor_timeout is an integer, not a string"]),
     ("type = \"exec\"", "type = \"exec\"\nmonitor_interval = \"1441min\"", &["monitor_interval \"1441min\" is above 1440min\n  write 1440min or less; or \"never\""]),
-    ("type = \"systemd:postgresql\"", "type = \"systemd:postgresql\"\npidfile = \"run/x\"", &["pidfile \"run/x\" is not an absolute path"]),
+    ("type = \"systemd:haproxy\"", "type = \"systemd:haproxy\"\npidfile = \"run/x\"", &["pidfile \"run/x\" is not an absolute path"]),
     ("run = [\"/bin/sleep\", \"inf\"]", "", &["hb.toml:35:1: resource \"worker\": an exec resource has neither `run` nor `start`, `stop` and `check`"]),
     ("run = [\"/bin/sleep\", \"inf\"]", "check = [\"/x\"]", &["an exec resource has neither `run` nor"]),
     ("run = [\"/bin/sleep\", \"inf\"]", "start = [\"/x\"]\ncheck = [\"/x\"]", &["hb.toml:35:1: resource \"worker\": `stop` is missing"]),
@@ -315,4 +315,74 @@ fn a_group_without_a_group_is_said_so() {
         "hb.toml:24:3: group is a table, not a list of tables\n  write it as in [[group]], with two \
          brackets, above its [[group.resource]]s"
     );
+}
+
+#[test]
+fn an_address_has_a_lease_of_its_own_whatever_its_group_is_called() {
+    let lease = |text: &str| {
+        let vips = parse(text).unwrap().vips;
+        let vip = vips
+            .into_iter()
+            .find(|vip| vip.address.address.to_string() == "10.0.0.101");
+        let vip = vip.unwrap();
+        (vip.lease, vip.group)
+    };
+    let (lease_of_one, group) = lease(&with_groups("", ""));
+    let renamed = with_groups("name = \"web\"\nprefer", "name = \"site2\"\nprefer");
+    assert_eq!(lease(&renamed).0, lease_of_one);
+    assert_ne!(lease(&renamed).1, group);
+    // Whatever its prefix.
+    let wider = with_groups("10.0.0.101/24", "10.0.0.101/16");
+    assert_eq!(lease(&wider).0, lease_of_one);
+}
+
+#[test]
+fn no_two_addresses_of_a_network_share_a_lease() {
+    use std::{collections::HashSet, net::IpAddr};
+    for network in ["10.1.0.0", "192.168.0.0", "fd00::10:0"] {
+        let ids = (1..=u16::MAX).map(|host| {
+            let address: IpAddr = network.parse().unwrap();
+            lease_id(match address {
+                IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() | u32::from(host)).into()),
+                IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() | u128::from(host)).into()),
+            })
+        });
+        let ids: HashSet<_> = ids.collect();
+        // One of them gives way to 1, which may be another's.
+        assert!(
+            ids.len() >= usize::from(u16::MAX) - 1,
+            "{network}: {}",
+            ids.len()
+        );
+        assert!(!ids.contains(&heartbeat_common::wire::GroupId(0)));
+    }
+    let far = |address: &str| lease_id(address.parse().unwrap());
+    assert_ne!(far("10.1.0.7"), far("10.2.0.7"));
+    assert_ne!(far("fd00::7"), far("fd01::7"));
+}
+
+#[test]
+fn a_name_that_makes_the_lease_of_an_address_is_refused() {
+    let lease = lease_id("10.0.0.101".parse().unwrap());
+    let name = (0..)
+        .map(|n| format!("g{n}"))
+        .find(|name| group_id(name) == lease)
+        .unwrap();
+    let said = complaint(&with_groups("name = \"db\"", &format!("name = \"{name}\"")));
+    for part in [
+        format!(
+            "lease id {}, which is made of address \"10.0.0.101\", is already used by",
+            lease.0
+        ),
+        format!(
+            "group id {}, which is made of the name, is already used by",
+            lease.0
+        ),
+    ] {
+        if said.contains(&part) {
+            assert!(said.contains("rename"), "{said}");
+            return;
+        }
+    }
+    panic!("{said}");
 }

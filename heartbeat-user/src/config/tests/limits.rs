@@ -55,7 +55,7 @@ fn sizes_have_limits() {
     assert_eq!(
         said,
         "hb.toml:213:1: vip \"v64\": there are 66 groups, each [[vip]] being one, but no more than \
-         64 leases fit into the 8 lease frames of a round\n  remove this and those that follow, join \
+         64 can be served\n  remove this and those that follow, join \
          some, or serve them from another cluster"
     );
 

@@ -4,6 +4,7 @@ mod bad;
 mod constraints;
 mod difference;
 mod digest;
+mod exclusive;
 mod groups;
 mod limits;
 mod mutations;
@@ -15,7 +16,9 @@ use std::{path::Path, time::Duration};
 use heartbeat_common::wire::{ClusterId, GroupId, LinkId, NodeId};
 
 use super::{
-    Config, ConfigError, HookEvent, LocalLink, Role, XdpMode, cluster::cluster_id, groups::group_id,
+    Config, ConfigError, HookEvent, LocalLink, Role, XdpMode,
+    cluster::cluster_id,
+    groups::{group_id, lease_id},
 };
 
 const EXAMPLE: &str = include_str!("../../../../docs/heartbeat.toml.example");
@@ -66,7 +69,7 @@ run = ["/bin/sleep", "inf"]
 name = "db"
 [[group.resource]]
 name = "store"
-type = "systemd:postgresql"
+type = "systemd:haproxy"
 "#;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -379,6 +382,39 @@ fn voters_that_can_do_nothing_are_refused() {
     for count in 1..=3 {
         assert_eq!(complaint(&nodes(&["witness"; 3][..count])), none);
     }
+}
+
+#[test]
+fn a_file_that_others_may_write_is_refused() {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+
+    let path = std::env::temp_dir().join(format!("heartbeat-mode-{}.toml", std::process::id()));
+    std::fs::write(&path, GOOD).unwrap();
+    let load = |mode| {
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        Config::load(&path, Some("b"))
+    };
+    for mode in [0o600, 0o640, 0o644, 0o755, 0o400] {
+        assert!(load(mode).is_ok(), "{mode:o}");
+    }
+    for mode in [0o660, 0o664, 0o602, 0o666, 0o777] {
+        let said = load(mode).unwrap_err().to_string();
+        let chmod = format!("run `chmod go-w {}`", path.display());
+        assert!(
+            said.contains(&format!("has mode {mode:04o}")) && said.contains(&chmod),
+            "{said}"
+        );
+    }
+    load(0o644).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+        let said = Config::load(&path, Some("b")).unwrap_err().to_string();
+        assert!(
+            said.contains("belongs to user 65534") && said.contains("run `chown root"),
+            "{said}"
+        );
+    }
+    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]

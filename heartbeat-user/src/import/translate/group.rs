@@ -6,7 +6,7 @@ use heartbeat_core::placement::Score;
 
 use super::{
     defaults::{self, Defaults, or_never},
-    left_over, renamed, resource,
+    exclusive, left_over, renamed, resource,
     units::Unit,
 };
 use crate::import::{
@@ -157,6 +157,7 @@ pub(super) fn blocks(
     }
     block.comments.extend(within);
     let mut resources = Vec::new();
+    let mut doubles = Vec::new();
     let mut stickiness = Score::ZERO;
     let mut runs = own.runs.unwrap_or(defaults.stopped.is_none());
     for member in &unit.members {
@@ -181,7 +182,11 @@ pub(super) fn blocks(
             Some(true) if alone && own.runs.is_none() => true,
             _ => runs,
         };
-        resources.push(resource::block(primitive, meta, defaults, options));
+        let resource = resource::block(primitive, meta, defaults, options);
+        if let Some(harm) = exclusive::harm(&resource) {
+            doubles.push((primitive, harm));
+        }
+        resources.push(resource);
     }
     block.comments.append(&mut own.comments);
     let (name, changed) = renamed(&unit.name);
@@ -206,6 +211,9 @@ pub(super) fn blocks(
     if !runs {
         block.field("maintenance", Value::Flag(true));
     }
+    block
+        .after
+        .extend(exclusive::decision(&unit.name, &doubles));
     let mut blocks = vec![block];
     blocks.extend(resources);
     blocks

@@ -4,6 +4,7 @@
 mod constraints;
 mod corosync;
 mod defaults;
+mod exclusive;
 mod group;
 mod links;
 mod locations;
@@ -89,8 +90,8 @@ fn intro(files: &[&str]) -> Block {
 const NO_FENCING: (&str, &str) = (
     "no fencing device is needed for a built-in vip: its lease is granted by a majority of kernels, and its owner's \
      own kernel stops serving it before another may begin",
-    "leave it out; but if nodes share storage, keep a hung node from writing to it by other means, such as \
-     reservations of the storage",
+    "leave it out where groups hold addresses and services that may run twice; what must not (file systems, volumes, \
+     databases) is not kept from it here, and stands in a comment \"to be decided\"",
 );
 
 /// What a cluster is called that has no name.

@@ -40,6 +40,60 @@ fn classes_of_agents() {
 }
 
 #[test]
+fn what_two_nodes_must_not_run_waits_for_the_operators_decision() {
+    const WAITS: &str = "name = \"x\"\n# to be decided: group x, for x (";
+    for class in [
+        "Filesystem",
+        "Filesystem params fstype=ext4",
+        "ocf:linbit:drbd",
+        "ocf:heartbeat:LVM-activate",
+        "pgsql",
+        "VirtualDomain",
+        "iSCSITarget",
+        "systemd:postgresql@15-main",
+        "systemd:data.mount",
+        "lsb:mysql",
+        "service:nfs-server",
+    ] {
+        let text = translated(&format!("primitive x {class}"));
+        assert!(text.contains(WAITS), "{class}: {text}");
+        assert!(
+            text.contains("\n#accept_double_run = true\n"),
+            "{class}: {text}"
+        );
+    }
+    for class in [
+        "Filesystem params fstype=nfs",
+        "Filesystem params fstype=none options=bind",
+        "apache",
+        "IPaddr2 params ip=10.0.0.1",
+        "systemd:nginx",
+    ] {
+        says_not(&format!("primitive x {class}"), "accept_double_run");
+    }
+}
+
+#[test]
+fn one_decision_for_a_group_names_all_that_is_exclusive_in_it() {
+    let text =
+        "primitive fs Filesystem\nprimitive web apache\nprimitive db mysql\ngroup g fs web db\n";
+    let imported = super::super::resources(text).expect("a good input");
+    let [decision] = &imported.decisions[..] else {
+        panic!("{:?}", imported.decisions);
+    };
+    let what = "group g, for fs (ocf:heartbeat:Filesystem), db (ocf:heartbeat:mysql) (crm:1, 3)";
+    assert_eq!(decision.what(), what);
+    let said = decision.to_string();
+    for part in [
+        "another node starts it as soon as the lease has ended",
+        "a file system that two nodes have mounted is destroyed, two servers on the same files",
+        "remove the # below",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
+#[test]
 fn parameters_are_kept_as_text_whatever_they_hold() {
     let text = translated(r#"primitive x Dummy params a="say \"hi\"" b='c:\d' c="" d.e=1"#);
     assert!(

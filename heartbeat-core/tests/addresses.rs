@@ -1,0 +1,136 @@
+//! The leases of addresses: no two nodes serve one, whatever their configurations call the group that has it.
+//! Three nodes, interval 10 ms, timeout 30 ms, lease 60 ms; a frame takes 50 us.
+
+mod support;
+
+use heartbeat_common::wire::{GroupId, NodeId};
+use support::{
+    MS,
+    invariants::{guard_closes_first, one_owner},
+    story::LATENCY,
+    timing,
+    truth::Violation,
+    world::{Bugs, World},
+};
+
+const SHARED: GroupId = GroupId(0x2000);
+/// Of the first of the two groups alone.
+const OWN: GroupId = GroupId(0x2001);
+
+/// Nodes 1 and 3 know the shared address by group 0, node 2 by group 1: a changed configuration is on its way.
+fn two_names(bugs: Bugs) -> World {
+    let mut world = World::new(3, 1, timing(10, 30), &[&[1, 3], &[2]], 1);
+    world.net.latency = LATENCY;
+    world.max_lease = 60 * MS;
+    world.groups[0].addresses = vec![OWN, SHARED];
+    world.groups[1].addresses = vec![SHARED];
+    world.bugs = bugs;
+    (0..3).for_each(|node| world.boot(node));
+    world
+}
+
+fn run(world: &mut World, length: u64) -> Result<(), Violation> {
+    world.run_watched(length, &mut |world| {
+        one_owner::check(world)?;
+        guard_closes_first::check(world)
+    })
+}
+
+fn served(world: &World) -> [Vec<usize>; 2] {
+    [world.servers(0), world.servers(1)]
+}
+
+#[test]
+fn an_address_under_two_names_is_served_by_one_node() {
+    let mut world = two_names(Bugs::default());
+    run(&mut world, 1_000 * MS).expect("one server");
+    let [one, other] = served(&world);
+    assert_eq!(one.len() + other.len(), 1, "{one:?} {other:?}");
+}
+
+#[test]
+fn an_address_without_a_lease_is_served_by_two_nodes() {
+    let bugs = Bugs {
+        addresses_without_leases: true,
+        ..Bugs::default()
+    };
+    let mut world = two_names(bugs);
+    let seen = world.run_watched(1_000 * MS, &mut |world| one_owner::check(world));
+    let harm = seen.expect_err("the rule that was left out is missed");
+    assert!(harm.starts_with("two owners: address"), "{harm}");
+}
+
+#[test]
+fn an_address_goes_to_the_other_name_once_its_owner_is_gone() {
+    let mut world = two_names(Bugs::default());
+    run(&mut world, 500 * MS).expect("one server");
+    for _ in 0..4 {
+        let [one, other] = served(&world);
+        let owner = one.into_iter().chain(other).next().expect("a server");
+        world.crash(owner);
+        run(&mut world, 400 * MS).expect("one server");
+        let [one, other] = served(&world);
+        let heir = one.into_iter().chain(other).next().expect("an heir");
+        assert_ne!(heir, owner);
+        world.boot(owner);
+        run(&mut world, 400 * MS).expect("one server");
+    }
+}
+
+/// Node 2 hears of the owner of the address only by what node 3 refuses.
+#[test]
+fn an_address_is_not_taken_by_a_node_that_cannot_hear_its_owner() {
+    let mut world = two_names(Bugs::default());
+    world.crash(1);
+    run(&mut world, 500 * MS).expect("one server");
+    assert_eq!(served(&world), [vec![0], vec![]]);
+    world.cut(&[0], &[1]);
+    world.boot(1);
+    run(&mut world, 2_000 * MS).expect("one server");
+    assert_eq!(served(&world), [vec![0], vec![]]);
+}
+
+#[test]
+fn a_group_waits_for_each_of_its_addresses() {
+    let mut world = two_names(Bugs::default());
+    world.crash(0);
+    world.crash(2);
+    run(&mut world, 200 * MS).expect("one server");
+    world.crash(1);
+    world.boot(1);
+    world.boot(2);
+    run(&mut world, 500 * MS).expect("one server");
+    let [_, other] = served(&world);
+    if other == [1] {
+        // Node 3 could have group 0 and the address that is in no other, and has neither.
+        assert!(world.servers(0).is_empty());
+        let group = &world.cluster(2).expect("an agent").groups()[0];
+        assert_eq!(group.address_open_until(0).as_nanos(), 0);
+    }
+}
+
+#[test]
+fn a_move_hands_over_the_addresses_as_fast_as_the_group() {
+    let moved_within = |addresses: bool| {
+        let mut world = World::new(3, 1, timing(10, 30), &[&[1, 2, 3]], 1);
+        world.net.latency = LATENCY;
+        world.max_lease = 60 * MS;
+        if addresses {
+            world.groups[0].addresses = vec![OWN, SHARED];
+        }
+        (0..3).for_each(|node| world.boot(node));
+        run(&mut world, 500 * MS).expect("one server");
+        assert_eq!(world.servers(0), [0]);
+        world.move_to(0, 0, NodeId(2));
+        let since = world.now;
+        while world.servers(0) != [1] {
+            assert!(world.now < since + 100 * MS, "it does not move");
+            run(&mut world, MS / 10).expect("one server");
+        }
+        world.now - since
+    };
+    let (without, with) = (moved_within(false), moved_within(true));
+    println!("moved within {without} ns without and {with} ns with addresses");
+    // Two more ways to and fro: the addresses are asked for when the group was promised.
+    assert!(with <= without + 6 * LATENCY, "{without} {with}");
+}
