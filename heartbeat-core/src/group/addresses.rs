@@ -6,12 +6,12 @@
 //! majority has promised it the group, so that two candidates for one group never share its leases.
 
 use heartbeat_common::{
-    lease::Ballot,
+    lease::{Ballot, Slot},
     time::Boottime,
     wire::{GroupId, LeaseEntry},
 };
 
-use super::{Group, Outlook, Serving};
+use super::{Group, Outlook, Serving, UNHEARD_PAUSE};
 use crate::{
     Timing,
     proposer::{Obstacle, Proposer},
@@ -32,6 +32,14 @@ impl AddressClaim {
             id,
             proposer,
             again_at: None,
+        }
+    }
+
+    /// Takes note of what our own acceptor says.
+    fn learn(&mut self, slot: Slot) {
+        self.proposer.saw(Ballot(slot.promised));
+        if slot.owner == 0 {
+            self.proposer.heard_release(Ballot(slot.ballot));
         }
     }
 
@@ -124,14 +132,17 @@ impl Group {
         now: Boottime,
         timing: &Timing,
     ) {
+        // As for the group: the longer it takes, the less often.
+        let unheard = (now.since(self.asked_at) * 3).max(UNHEARD_PAUSE);
         let Some(claim) = self.address_mut(GroupId(vote.group)) else {
             return;
         };
         let preparing = claim.proposer.is_preparing();
         let pause = match claim.proposer.count(acceptor, vote, left) {
             Some(Obstacle::Lease { remaining, .. }) => Some(remaining),
+            Some(Obstacle::Unheard) => Some(unheard.min(timing.interval)),
             Some(Obstacle::Promise { .. }) => Some(timing.interval),
-            None => None,
+            Some(Obstacle::Silence) | None => None,
         };
         if let Some(pause) = pause {
             claim.again_at = Some(now.after(pause));
@@ -155,7 +166,7 @@ impl Group {
         let mut until = None;
         for claim in &mut self.addresses {
             let slot = (outlook.slot)(claim.id);
-            claim.proposer.saw(Ballot(slot.promised));
+            claim.learn(slot);
             let owner = slot.live_owner(outlook.now);
             if owner.is_some_and(|owner| owner != outlook.local) {
                 until = until.max(Some(Boottime::from_nanos(slot.expires)));
@@ -175,6 +186,9 @@ impl Group {
         let stays = self.serving != Serving::Stopping;
         let patient = now.since(self.asked_at) <= timing.lease;
         for claim in &mut self.addresses {
+            if claim.proposer.is_preparing() {
+                claim.learn((outlook.slot)(claim.id));
+            }
             match aim {
                 Aim::Hold if stays && claim.is_due(now) => {
                     claim.again_at = None;

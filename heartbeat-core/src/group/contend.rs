@@ -34,7 +34,7 @@ impl Group {
         }
         if let Some(until) = self.address_taken_until(outlook) {
             // Under another name: whoever has it knows another configuration.
-            self.free_since = None;
+            self.free = None;
             self.look_at = Some(until);
             return;
         }

@@ -45,7 +45,7 @@ pub(super) async fn perform(
 struct Performers {
     agents: Arc<Agents>,
     /// The conductor fails to hear only when it has ended.
-    orders: Sender<Order>,
+    orders: Post<Order>,
     tasks: JoinSet<()>,
     acts: HashMap<Part, Act>,
     watches: HashMap<Part, AbortHandle>,
@@ -128,7 +128,7 @@ impl Performers {
         log::error!("a task that handles a resource panicked: {error}");
         // Somebody waits for its word.
         if let Some((part, act)) = act {
-            let _ = self.orders.send(Order::Done {
+            self.orders.send(Order::Done {
                 part,
                 number: act.number,
                 action: act.action,
