@@ -13,6 +13,8 @@ pub(super) unsafe trait Value {}
 
 // SAFETY: an integer.
 unsafe impl Value for libc::c_int {}
+// SAFETY: an integer.
+unsafe impl Value for u64 {}
 
 pub(super) fn set<T: Value>(
     socket: impl AsFd,
@@ -32,6 +34,31 @@ pub(super) fn set<T: Value>(
     };
     if result == 0 {
         Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+pub(super) fn get<T: Value + Default>(
+    socket: impl AsFd,
+    level: libc::c_int,
+    name: libc::c_int,
+) -> io::Result<T> {
+    let mut value = T::default();
+    let mut length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `value`, which outlives the call, and any
+    // bytes are a value of that type.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            name,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(value)
     } else {
         Err(io::Error::last_os_error())
     }
