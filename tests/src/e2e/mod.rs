@@ -17,6 +17,7 @@ pub mod manager;
 pub mod ownership;
 pub mod program;
 pub mod python;
+pub mod reach;
 pub mod rights;
 pub mod scene;
 pub mod stage;
