@@ -1,7 +1,7 @@
 //! Where the hierarchy of control groups of version 2 is mounted.
 //!
-//! Distributions mount it at `/sys/fs/cgroup`, or at `/sys/fs/cgroup/unified` beside version 1. Where
-//! nobody has, it is mounted at a place of our own: one hierarchy is the same everywhere.
+//! Distributions mount it at `/sys/fs/cgroup`, or at `/sys/fs/cgroup/unified` beside version 1.
+//! Where nobody has, it is mounted at a place of our own: one hierarchy is the same everywhere.
 
 use std::{
     fs,
@@ -33,14 +33,15 @@ pub fn find() -> Result<Option<PathBuf>> {
     Ok(choose(&mounts, |point| point.is_dir()))
 }
 
-/// Whether `root` is the root of the host's whole hierarchy. In a cgroup namespace of its own a process
-/// sees a part of it as if it were all.
+/// Whether `root` is the root of the host's whole hierarchy. In a cgroup namespace of its own a
+/// process sees a part of it as if it were all.
 pub fn is_whole(root: &Path) -> bool {
     // Every cgroup but the first has this file (Documentation/admin-guide/cgroup-v2.rst).
     !root.join("cgroup.events").exists()
 }
 
-/// A mount of the hierarchy's root that can be reached. Of several at one place the last hides the others.
+/// A mount of the hierarchy's root that can be reached. Of several at one place the last hides the
+/// others.
 fn choose(mounts: &[Mount], can_be_reached: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let is_top = |mount: &&Mount| {
         let mut same = mounts.iter().filter(|other| other.point == mount.point);

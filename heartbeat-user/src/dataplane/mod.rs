@@ -5,6 +5,7 @@
 mod above;
 mod acceptor;
 mod attach;
+mod bpffs;
 mod egress;
 mod exits;
 mod fill;
@@ -16,6 +17,7 @@ mod kernel;
 mod links;
 mod object;
 mod occupant;
+mod origin;
 mod pidfd;
 pub mod pins;
 mod places;
@@ -44,6 +46,7 @@ use heartbeat_common::{
 pub use acceptor::{LeaseSlots, OwnVote};
 pub use exits::{Exit, ExitProgram, ProcessExits, WatchError};
 pub use hands::Hands;
+pub use origin::must_be_here;
 pub use pins::{Claim, Pins};
 pub use setup::{Setup, SetupGuard, SetupLink};
 pub use sockets::{SocketGuard, SocketWatch, lacks as sockets_lack};
@@ -97,6 +100,7 @@ impl Dataplane {
         let guarded = present::guarded(&setup);
         let pins = Pins::of(&setup.instance);
         let claim = pins.claim()?;
+        must_be_here(&pins, "start it")?;
         kernel::tell_what_it_lacks();
         let object = programs::fingerprint(object::object()?);
         let heritage = Heritage::read(&pins, &setup, object);
