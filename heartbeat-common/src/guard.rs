@@ -19,6 +19,10 @@
 //! source route does not: its final destination lies in an IPv4 option or an IPv6 routing header, so a
 //! packet that is routed to a VIP that way passes. Hosts take none by default (`accept_source_route`,
 //! `seg6_enabled`). A frame cut before the end of its addresses passes; no network stack takes it.
+//!
+//! Interfaces are one place to look, sockets are the other: a packet between two processes of one
+//! host, or from a container to its host, passes no guarded interface. At a socket a packet begins
+//! with its IP header, and the same rules apply without ARP, whose packets have no socket.
 
 use crate::{
     frame::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV6_LEN, MAX_VLANS},
@@ -63,6 +67,11 @@ pub trait GuardTables {
     fn open_until(&self, row: Self::Row) -> u64;
     /// Counts one packet in the row's `dropped_in` or `dropped_out`.
     fn count_drop(&mut self, row: Self::Row, direction: Direction);
+    /// Whether the packet is in the network namespace whose addresses are guarded. An interface is
+    /// in one namespace, but the guard at the sockets sees the packets of all.
+    fn is_here(&self) -> bool {
+        true
+    }
 }
 
 /// Judges a packet that came in.
@@ -77,11 +86,30 @@ pub fn leaving<P: Packet, T: GuardTables>(packet: &P, tables: &mut T) -> Action 
     judge(spoken_for(packet), tables, Direction::Out)
 }
 
+/// Judges a packet that a socket is about to get. It begins with its IP header.
+#[inline(always)]
+pub fn received<P: Packet, T: GuardTables>(packet: &P, tables: &mut T) -> Action {
+    let Some(ethertype) = version(packet) else {
+        return Action::Pass;
+    };
+    judge(destination(packet, ethertype, 0), tables, Direction::In)
+}
+
+/// Judges a packet that a socket sends. It begins with its IP header.
+#[inline(always)]
+pub fn sent<P: Packet, T: GuardTables>(packet: &P, tables: &mut T) -> Action {
+    let Some(ethertype) = version(packet) else {
+        return Action::Pass;
+    };
+    judge(source(packet, ethertype, 0), tables, Direction::Out)
+}
+
 /// High and low half of an [`Address`]: compared in two instructions.
 type Halves = (u64, u64);
 
-/// The address that a packet stands for, and another one if it stands for two.
-type Addresses = (Halves, Option<Halves>);
+/// The two addresses that a packet stands for, which are the same if it stands for one. An `Option`
+/// in their place would be copied without its value, which the BPF verifier refuses.
+type Addresses = [Halves; 2];
 
 #[inline(always)]
 fn judge<T: GuardTables>(
@@ -89,11 +117,11 @@ fn judge<T: GuardTables>(
     tables: &mut T,
     direction: Direction,
 ) -> Action {
-    let Some((first, second)) = addresses else {
+    let Some([first, second]) = addresses else {
         return Action::Pass;
     };
     if is_closed(first, tables, direction)
-        || second.is_some_and(|second| is_closed(second, tables, direction))
+        || second != first && is_closed(second, tables, direction)
     {
         Action::Drop
     } else {
@@ -112,24 +140,53 @@ fn is_closed<T: GuardTables>((high, low): Halves, tables: &mut T, direction: Dir
     // The clock is read after the address was found: other traffic must not pay for it.
     let now = tables.now();
     let open_until = tables.open_until(row);
-    let closed = now >= open_until;
+    // Whose packet it is comes last: hardly any packet gets as far as that.
+    let closed = now >= open_until && tables.is_here();
     if closed {
         tables.count_drop(row, direction);
     }
     closed
 }
 
-/// Whom an arriving packet is for.
+/// Whom an arriving frame is for.
 #[inline(always)]
 fn addressed<P: Packet>(packet: &P) -> Option<Addresses> {
     let (ethertype, at) = frame::ethertype(packet)?;
+    if ethertype != ETHERTYPE_ARP {
+        return destination(packet, ethertype, at);
+    }
+    let Arp { sender, target } = arp(packet, at)?;
+    // An announcement of the address's owner. Should we answer, that will not leave.
+    (sender != target).then_some([target; 2])
+}
+
+/// Whom a leaving frame speaks for.
+#[inline(always)]
+fn spoken_for<P: Packet>(packet: &P) -> Option<Addresses> {
+    let (ethertype, at) = frame::ethertype(packet)?;
+    if ethertype == ETHERTYPE_ARP {
+        Some([arp(packet, at)?.sender; 2])
+    } else {
+        source(packet, ethertype, at)
+    }
+}
+
+/// What the type of a frame would be that carried this packet.
+#[inline(always)]
+fn version<P: Packet>(packet: &P) -> Option<u16> {
+    // Two bytes, as the BPF verifier learns nothing from a check for the very first alone.
+    match packet.read::<u16>(0)? >> 12 {
+        4 => Some(ETHERTYPE_IPV4),
+        6 => Some(ETHERTYPE_IPV6),
+        _ => None,
+    }
+}
+
+/// Whom the IP packet at `at` is for.
+#[inline(always)]
+fn destination<P: Packet>(packet: &P, ethertype: u16, at: usize) -> Option<Addresses> {
     match ethertype {
-        ETHERTYPE_IPV4 => Some((v4(packet, at + 16)?, None)),
-        ETHERTYPE_ARP => {
-            let Arp { sender, target } = arp(packet, at)?;
-            // An announcement of the address's owner. Should we answer, that will not leave.
-            (sender != target).then_some((target, None))
-        }
+        ETHERTYPE_IPV4 => Some([v4(packet, at + 16)?; 2]),
         ETHERTYPE_IPV6 => {
             let destination = v6(packet, at + 24)?;
             let target = match neighbor_discovery(packet, at) {
@@ -138,31 +195,27 @@ fn addressed<P: Packet>(packet: &P) -> Option<Addresses> {
             };
             // A solicitation usually goes to a multicast address, which is never a guarded one.
             if destination.0 >> 56 == MULTICAST {
-                target.map(|target| (target, None))
+                target.map(|target| [target; 2])
             } else {
-                Some((destination, target.filter(|target| *target != destination)))
+                Some([destination, target.unwrap_or(destination)])
             }
         }
         _ => None,
     }
 }
 
-/// Whom a leaving packet speaks for.
+/// Whom the IP packet at `at` speaks for.
 #[inline(always)]
-fn spoken_for<P: Packet>(packet: &P) -> Option<Addresses> {
-    let (ethertype, at) = frame::ethertype(packet)?;
+fn source<P: Packet>(packet: &P, ethertype: u16, at: usize) -> Option<Addresses> {
     match ethertype {
-        ETHERTYPE_IPV4 => Some((v4(packet, at + 12)?, None)),
-        ETHERTYPE_ARP => Some((arp(packet, at)?.sender, None)),
+        ETHERTYPE_IPV4 => Some([v4(packet, at + 12)?; 2]),
         ETHERTYPE_IPV6 => {
             let source = v6(packet, at + 8)?;
             match neighbor_discovery(packet, at) {
-                Some((NEIGHBOR_ADVERTISEMENT, target)) if target != source => {
-                    Some((source, Some(target)))
-                }
+                Some((NEIGHBOR_ADVERTISEMENT, target)) => Some([source, target]),
                 // From nobody: a claim to the address. From anybody else it is a client's question.
-                Some((NEIGHBOR_SOLICITATION, target)) if source == (0, 0) => Some((target, None)),
-                _ => Some((source, None)),
+                Some((NEIGHBOR_SOLICITATION, target)) if source == (0, 0) => Some([target; 2]),
+                _ => Some([source; 2]),
             }
         }
         _ => None,

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Grows whenever a layout below changes. The `config` map carries it.
-pub const LAYOUT_VERSION: u32 = 6;
+pub const LAYOUT_VERSION: u32 = 7;
 /// Nodes beside our own that one configuration may have.
 pub const MAX_PEERS: usize = 1_024;
 /// Rows of the `peers` and `watch` maps.
@@ -103,6 +103,8 @@ pub struct Config {
     pub zero: u32,
     /// Tells which object the programs are of.
     pub object: u64,
+    /// The kernel's number of the network namespace whose interfaces and addresses these are.
+    pub namespace: u64,
 }
 
 /// An entry of `keys`. The slot of a key is its id modulo [`MAX_KEYS`].

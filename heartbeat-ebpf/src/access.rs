@@ -67,9 +67,15 @@ impl Frame<*mut xdp_md> {
 impl Frame<*mut __sk_buff> {
     #[inline(always)]
     pub(crate) fn of_skb(ctx: &TcContext) -> Self {
+        Self::of_packet(ctx.skb.skb)
+    }
+
+    /// At a socket it begins with the IP header.
+    #[inline(always)]
+    pub(crate) fn of_packet(skb: *mut __sk_buff) -> Self {
         Self {
-            context: ctx.skb.skb,
-            data: ctx.skb.skb.data(),
+            context: skb,
+            data: skb.data(),
         }
     }
 }

@@ -8,7 +8,7 @@ use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     btf_maps::{Array, HashMap},
     macros::btf_map,
-    programs::TcContext,
+    programs::{SkBuffContext, TcContext},
 };
 use heartbeat_common::{
     guard::{self, Direction, GuardTables, HEADERS_LEN},
@@ -18,6 +18,7 @@ use heartbeat_common::{
 
 use crate::{
     access::Frame,
+    namespace,
     tables::{MMAPABLE, now},
 };
 
@@ -30,7 +31,13 @@ static GUARD: Array<GuardRow, GUARD_ROWS, MMAPABLE> = Array::new();
 static VIPS: HashMap<Address, u32, MAX_VIPS> = HashMap::new();
 
 /// The maps as seen from one packet.
-struct KernelGuard;
+struct KernelGuard {
+    /// The packet, where it is looked at by a socket.
+    socket: Option<*mut __sk_buff>,
+}
+
+/// On an interface.
+const WIRE: KernelGuard = KernelGuard { socket: None };
 
 impl GuardTables for KernelGuard {
     type Row = *mut GuardRow;
@@ -74,6 +81,11 @@ impl GuardTables for KernelGuard {
             );
         }
     }
+
+    #[inline(always)]
+    fn is_here(&self) -> bool {
+        self.socket.is_none_or(namespace::is_own)
+    }
 }
 
 /// Judges a packet that came in.
@@ -82,7 +94,7 @@ pub(crate) fn ingress(frame: &Frame<*mut xdp_md>) -> Action {
     if is_idle() {
         return Action::Pass;
     }
-    guard::arriving(frame, &mut KernelGuard)
+    guard::arriving(frame, &mut { WIRE })
 }
 
 /// Judges a packet that is about to leave.
@@ -92,11 +104,40 @@ pub(crate) fn egress(ctx: &TcContext) -> Action {
         return Action::Pass;
     }
     match with_headers(ctx) {
-        Some(frame) => guard::leaving(&frame, &mut KernelGuard),
+        Some(frame) => guard::leaving(&frame, &mut { WIRE }),
         // No memory to look into it. It may speak for a closed address, and it may be lost like any
         // other packet.
         None => Action::Drop,
     }
+}
+
+/// Judges a packet that a socket is about to get.
+#[inline(always)]
+pub(crate) fn received(ctx: &SkBuffContext) -> Action {
+    at_socket(ctx, guard::received)
+}
+
+/// Judges a packet that a socket sends.
+#[inline(always)]
+pub(crate) fn sent(ctx: &SkBuffContext) -> Action {
+    at_socket(ctx, guard::sent)
+}
+
+/// The IP header lies in the packet's linear part: the kernel's own IP code reads or has written it
+/// there.
+#[inline(always)]
+fn at_socket(
+    ctx: &SkBuffContext,
+    judge: impl FnOnce(&Frame<*mut __sk_buff>, &mut KernelGuard) -> Action,
+) -> Action {
+    if is_idle() {
+        return Action::Pass;
+    }
+    let skb = ctx.skb.skb;
+    judge(
+        &Frame::of_packet(skb),
+        &mut KernelGuard { socket: Some(skb) },
+    )
 }
 
 /// Whether nothing is guarded at all: then no packet costs a hash lookup.

@@ -1,10 +1,11 @@
 //! The kernel side of heartbeat: thin entry points over the functions in `heartbeat-common`.
 //!
-//! `responder` (XDP) answers probes, votes on leases and records replies, `stamp` (TC egress) stamps and seals our
-//! own probes, and a timer per peer and link (`watch`) reports passed deadlines.
-//! `guard_ingress` (XDP) and `guard_egress` (TC) drop what is to or from a virtual IP that this node may
-//! not serve; `responder` does so as well. `process_exit` (a raw tracepoint), or `leader_exit` where the kernel
-//! does not say enough for that, tells of the end of processes.
+//! `responder` (XDP) answers probes, votes on leases and records replies, `stamp` (TC egress)
+//! stamps and seals our own probes, and a timer per peer and link (`watch`) reports passed
+//! deadlines. `guard_ingress` (XDP) and `guard_egress` (TC) drop what is to or from a virtual IP
+//! that this node may not serve; `responder` does so as well. `guard_received` and `guard_sent`
+//! (cgroup_skb) do the same at sockets. `process_exit` (a raw tracepoint), or `leader_exit` where
+//! the kernel does not say enough for that, tells of the end of processes.
 
 #![no_std]
 #![no_main]
@@ -15,14 +16,15 @@ mod acceptor;
 mod access;
 mod exits;
 mod guard;
+mod namespace;
 mod report;
 mod tables;
 mod watch;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action, xdp_md},
-    macros::{classifier, raw_tracepoint, xdp},
-    programs::{RawTracePointContext, TcContext, XdpContext},
+    macros::{cgroup_skb, classifier, raw_tracepoint, xdp},
+    programs::{RawTracePointContext, SkBuffContext, TcContext, XdpContext},
 };
 use heartbeat_common::{
     receive::{Received, receive},
@@ -75,6 +77,25 @@ pub fn guard_egress(ctx: TcContext) -> i32 {
     match guard::egress(&ctx) {
         Action::Drop => TC_ACT_SHOT,
         Action::Pass | Action::Transmit => TC_ACT_UNSPEC,
+    }
+}
+
+#[cgroup_skb(ingress)]
+pub fn guard_received(ctx: SkBuffContext) -> i32 {
+    allow(guard::received(&ctx))
+}
+
+#[cgroup_skb(egress)]
+pub fn guard_sent(ctx: SkBuffContext) -> i32 {
+    allow(guard::sent(&ctx))
+}
+
+/// What a cgroup_skb program returns; other programs on the way may still refuse the packet.
+#[inline(always)]
+fn allow(action: Action) -> i32 {
+    match action {
+        Action::Drop => 0,
+        Action::Pass | Action::Transmit => 1,
     }
 }
 

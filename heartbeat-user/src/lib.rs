@@ -4,6 +4,7 @@
 //! slow side. See `ARCHITECTURE.md`.
 
 pub mod agent;
+pub mod cgroup;
 pub mod clock;
 pub mod commands;
 mod complaints;
@@ -22,6 +23,7 @@ pub mod import;
 mod incarnation;
 pub mod load;
 pub mod logging;
+mod mounts;
 pub mod net;
 pub mod peering;
 pub mod privileges;

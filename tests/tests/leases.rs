@@ -1,6 +1,9 @@
 //! Whatever happens to the owner of an address: another serves it soon, and never two at a time.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_common::time::Boottime;
@@ -9,18 +12,24 @@ use heartbeat_tests::{
     e2e::{
         MILLISECOND, SOON, Trial,
         books::{servers, wait_served, wait_silent},
-        kernel::guard,
+        kernel::{guard, guards},
         load::Spinners,
+        reach::{BRIEF, ask},
         scene::{play, start_first_by, swift, wait_holder},
         standstill::Standstills,
         trial::{runs, starve_time},
     },
+    netns::Namespace,
+    node::Node,
     skip::rig_runs,
     sys::boottime,
     wait::observe,
     wait_until,
 };
-use heartbeat_user::control::protocol::What;
+use heartbeat_user::{
+    control::protocol::What,
+    net::{Announcer, Netlink},
+};
 
 /// How long a stopped agent stands still.
 const STOPPED: Duration = Duration::from_secs(5);
@@ -170,6 +179,158 @@ fn the_guard_silences_a_stopped_owner_even_for_those_who_know_of_no_other() -> R
         trial.heal(cluster, "a", Fault::Stop)?;
         gave_it_up(cluster, &mut trial, "a", at)?;
         trial.finish(cluster).map(drop)
+    })
+}
+
+/// An address on the first link, one on the second, and one on an interface that carries no
+/// heartbeats.
+const EVERYWHERE: &str = r#"
+[[group]]
+name = "service"
+
+[[group.resource]]
+name = "service"
+type = "vip"
+address = "10.77.0.100/24"
+interface = "hb0"
+
+[[group.resource]]
+name = "second"
+type = "vip"
+address = "10.77.1.100/24"
+interface = "hb1"
+
+[[group.resource]]
+name = "third"
+type = "vip"
+address = "10.88.0.100/24"
+interface = "aux0"
+"#;
+
+const FIRST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
+const SECOND: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 100);
+const THIRD: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 100);
+
+/// What the guard of `node` dropped for an address: in and out.
+fn dropped(node: &Node, address: Ipv4Addr) -> Result<(u64, u64)> {
+    let rows = guards(node)?;
+    let mut rows = rows.iter().filter_map(Result::ok);
+    let row = rows.find(|row| IpAddr::from(row.address) == address);
+    let row = row.with_context(|| format!("{} does not guard {address}", node.name))?;
+    Ok((row.dropped_in, row.dropped_out))
+}
+
+/// Has `ns` take the hardware address of `node`'s `interface` for that of `address`, for ever.
+fn deceive(
+    ns: &Namespace,
+    dev: &str,
+    address: Ipv4Addr,
+    (node, interface): (&Node, &str),
+) -> Result<()> {
+    let mac = node.ns.mac(interface)?;
+    let mac = mac.context("an interface without an address")?;
+    let address = address.to_string();
+    let words = [
+        "neigh",
+        "replace",
+        &address,
+        "lladdr",
+        &mac,
+        "dev",
+        dev,
+        "nud",
+        "permanent",
+    ];
+    ns.tool("ip", words).map(drop)
+}
+
+/// Announces `address` on `interface`, as an agent would that believes in its lease.
+fn announce(node: &Node, interface: &str, address: Ipv4Addr) -> Result<()> {
+    node.ns.enter(|| {
+        let found = Netlink::open()?.interface(interface)?;
+        // It says when the guard does not let it out.
+        let _ = Announcer::open(&found)?.announce(address.into());
+        Ok(())
+    })
+}
+
+#[test]
+fn the_guard_silences_a_stopped_owner_on_every_interface() -> Result<()> {
+    if !rig_runs("the_guard_silences_a_stopped_owner_on_every_interface") {
+        return Ok(());
+    }
+    let everywhere = Options {
+        links: 2,
+        groups: Some(EVERYWHERE.to_owned()),
+        ..swift()
+    };
+    Cluster::play(everywhere, |cluster| {
+        let (second, annex) = (Namespace::new("second")?, Namespace::new("annex")?);
+        cluster.plug(&second, "hb1", 1)?;
+        second.add_address("hb1", Ipv4Addr::new(10, 77, 1, 200).into(), 24)?;
+        for (node, number) in cluster.nodes().iter().zip(1..) {
+            let there = format!("to-{}", node.name);
+            node.ns.join("aux0", &annex, &there)?;
+            node.ns.set_up("aux0", true)?;
+            annex.set_up(&there, true)?;
+            node.ns
+                .add_address("aux0", Ipv4Addr::new(10, 88, 0, number).into(), 24)?;
+        }
+        annex.add_address("to-a", Ipv4Addr::new(10, 88, 0, 200).into(), 24)?;
+        // By the card of another network, as a host takes what is for any of its addresses.
+        second.tool("ip", ["route", "add", "10.77.0.100/32", "via", "10.77.1.1"])?;
+        cluster.start_agents()?;
+        cluster.wait_well(SOON, "a")?;
+
+        let a = cluster.node("a")?;
+        deceive(cluster.client_namespace(), "hb0", FIRST, (a, "hb0"))?;
+        deceive(&second, "hb1", SECOND, (a, "hb1"))?;
+        deceive(&annex, "to-a", THIRD, (a, "aux0"))?;
+        let ways = |cluster: &Cluster, look: &dyn Fn(&Namespace, Ipv4Addr) -> Result<()>| {
+            look(cluster.client_namespace(), FIRST)?;
+            look(&second, SECOND)?;
+            look(&second, FIRST)?;
+            look(&annex, THIRD)
+        };
+        ways(cluster, &|ns, address| {
+            wait_until(SOON, &format!("a answers at {address}"), || {
+                Ok(ask(ns, address.into(), BRIEF)?.as_deref() == Some("a"))
+            })
+        })?;
+        cluster.inject("a", Fault::Stop)?;
+        wait_holder_too(cluster, "b")?;
+        let a = cluster.node("a")?;
+        ways(cluster, &|ns, address| {
+            let before = dropped(a, address)?.0;
+            for _ in 0..3 {
+                let answer = ask(ns, address.into(), BRIEF)?;
+                ensure!(answer.is_none(), "{answer:?} answered at {address}");
+            }
+            let after = dropped(a, address)?.0;
+            ensure!(
+                after >= before + 3,
+                "{address}: {before}, then {after} dropped"
+            );
+            Ok(())
+        })?;
+        for (interface, address) in [
+            ("hb0", FIRST),
+            ("hb1", FIRST),
+            ("hb1", SECOND),
+            ("aux0", FIRST),
+            ("aux0", THIRD),
+        ] {
+            let before = dropped(a, address)?.1;
+            announce(a, interface, address)?;
+            let after = dropped(a, address)?.1;
+            // A request and a reply.
+            ensure!(
+                after >= before + 2,
+                "{address} on {interface}: {before}, then {after} dropped"
+            );
+        }
+        cluster.heal("a", Fault::Stop)?;
+        wait_holder(cluster, Some("b"))
     })
 }
 

@@ -1,6 +1,13 @@
 //! From start to end of an agent: what it refuses, what it survives, and that nothing of it stays.
 
-use std::{collections::HashSet, fs, process::Command, sync::Barrier, thread};
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Barrier,
+    thread,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
@@ -236,17 +243,188 @@ fn a_responder_alone_answers_but_counts_for_no_more_than_a_stalled_agent() -> Re
     })
 }
 
+/// Puts this host's own configuration and sockets out of sight and of reach.
+const OWN_FILES: &str = r#"
+    set -e
+    mount -t tmpfs none /run
+    if [ -d /etc/heartbeat ]; then mount -t tmpfs none /etc/heartbeat; fi
+"#;
+
+/// A directory of the host's BPF file system for what would else be seen by all.
+struct BpfDirectory(PathBuf);
+
+impl BpfDirectory {
+    fn new() -> Result<Self> {
+        let path = Path::new("/sys/fs/bpf").join(format!("hbrig-{}", std::process::id()));
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+
+    /// What shows this directory, and no more, where the file system is.
+    fn bind(&self) -> String {
+        format!("mount --bind {} /sys/fs/bpf\n", self.0.display())
+    }
+
+    /// Runs `script` in a mount namespace of its own, and in what other namespaces `more` says.
+    fn in_private(&self, more: &[&str], script: &str) -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private"]);
+        command.args(more).args(["/bin/sh", "-c", script]);
+        command
+    }
+}
+
+impl Drop for BpfDirectory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(self.0.join("heartbeat/default"));
+        let _ = fs::remove_dir(self.0.join("heartbeat"));
+        if let Err(error) = fs::remove_dir(&self.0) {
+            eprintln!("cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+/// The guard would go with the last process of the mount namespace.
+#[test]
+fn a_private_bpf_file_system_is_refused() -> Result<()> {
+    if !rig_runs("a_private_bpf_file_system_is_refused") {
+        return Ok(());
+    }
+    // One of its own, one that the program would have to mount, and the same where process 1 is in
+    // there, too.
+    const OWN: &str = "mount -t bpf none /sys/fs/bpf\n";
+    const NONE: &str = "while umount -l /sys/fs/bpf 2>/dev/null; do :; done\n";
+    let of_its_own = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+    Cluster::play(options(), |cluster| {
+        let a = cluster.node("a")?;
+        let before = Network::of(Some(&a.ns))?;
+        let (config, place) = (a.config(), BpfDirectory::new()?);
+        let config = config.display();
+        let commands = [
+            format!("run --config {config}"),
+            format!("load --iface hb0 --config {config}"),
+            format!(
+                "witness --iface hb0 --cluster rig --id 9 --peer 1=10.77.0.9 --key {}",
+                a.key().display()
+            ),
+        ];
+        for (found, more) in [(OWN, &[][..]), (NONE, &[]), (NONE, &of_its_own)] {
+            for command in &commands {
+                let script = format!("{OWN_FILES}{found}exec \"$HEARTBEAT_BIN\" {command}");
+                Program::run(Some(&a.ns), place.in_private(more, &script), SOON)?
+                    .refusal(&[
+                        "the BPF file system at /sys/fs/bpf is private to this mount namespace",
+                        "have the host mount it at boot",
+                    ])
+                    .with_context(|| format!("{command} after {found}, {more:?}"))?;
+            }
+            let script = format!(
+                "{OWN_FILES}{found}\"$HEARTBEAT_BIN\" load --iface hb0 --config {config} || stat -f -c %T \
+                 /sys/fs/bpf"
+            );
+            let left = Program::run(Some(&a.ns), place.in_private(more, &script), SOON)?;
+            let is_bpf = left.out.contains("bpf");
+            ensure!(is_bpf == (found == OWN), "{found} became {left:#?}");
+            nothing_left(a, &before)?;
+        }
+        Ok(())
+    })
+}
+
+/// Whoever owns the directory decides what becomes of the pins.
+#[test]
+fn a_pin_directory_of_somebody_else_is_refused() -> Result<()> {
+    if !rig_runs("a_pin_directory_of_somebody_else_is_refused") {
+        return Ok(());
+    }
+    Cluster::play(options(), |cluster| {
+        let a = cluster.node("a")?;
+        let before = Network::of(Some(&a.ns))?;
+        for (make, said) in [
+            ("chown 65534 /sys/fs/bpf/heartbeat", "belongs to user 65534"),
+            ("chmod 0777 /sys/fs/bpf/heartbeat", "has mode 0777"),
+            ("chmod 0720 /sys/fs/bpf/heartbeat", "has mode 0720"),
+            (
+                "mkdir /sys/fs/bpf/heartbeat/default; chown 65534 /sys/fs/bpf/heartbeat/default",
+                "/sys/fs/bpf/heartbeat/default belongs to user 65534",
+            ),
+        ] {
+            let place = BpfDirectory::new()?;
+            let script = format!(
+                "{OWN_FILES}{}mkdir -m 0755 /sys/fs/bpf/heartbeat; {make}\n\
+                 exec \"$HEARTBEAT_BIN\" load --iface hb0",
+                place.bind()
+            );
+            Program::run(Some(&a.ns), place.in_private(&[], &script), SOON)?
+                .refusal(&[said, "others than root may change what is pinned there"])
+                .context(make)?;
+            nothing_left(a, &before)?;
+        }
+        Ok(())
+    })
+}
+
+/// The guard of a dead agent, and the addresses behind it, are in its own network namespace.
+#[test]
+fn a_command_from_another_network_namespace_leaves_the_guard_alone() -> Result<()> {
+    if !rig_runs("a_command_from_another_network_namespace_leaves_the_guard_alone") {
+        return Ok(());
+    }
+    play(options(), |cluster| {
+        cluster.inject("a", Fault::Kill)?;
+        wait_until(SOON, "b serves", || Ok(cluster.holders()?.contains(&"b")))?;
+        let a = cluster.node("a")?;
+        let name = instance(a)?;
+        let before = Network::of(Some(&a.ns))?;
+        let elsewhere = cluster.client_namespace();
+        for (ns, words) in [
+            (None, vec!["unload", "--instance", name]),
+            (Some(elsewhere), vec!["unload", "--instance", name]),
+            (Some(elsewhere), vec!["run"]),
+            (Some(elsewhere), vec!["load", "--iface", "hb0"]),
+        ] {
+            let mut command = heartbeat(&words)?;
+            if words[0] != "unload" {
+                command.arg("--config").arg(a.config());
+            }
+            Program::run(ns, command, SOON)?
+                .refusal(&["was loaded in another network namespace", "nsenter --net="])
+                .with_context(|| format!("{words:?}"))?;
+            ensure!(Network::of(Some(&a.ns))? == before, "{words:?}");
+            ensure!(cluster.holders()?.contains(&"a"), "{words:?}");
+            ensure!(a.pins.path().join("link_guard_sent").exists());
+        }
+
+        // In its own it removes the address from wherever that is by now.
+        a.tool("ip", ["link", "set", "hb0", "name", "away0"])?;
+        a.tool(
+            "ip",
+            ["link", "add", "hb0", "type", "veth", "peer", "name", "far0"],
+        )?;
+        a.tool("ip", ["address", "add", "10.77.0.100/24", "dev", "far0"])?;
+        let unload = heartbeat(&["unload", "--instance", name])?;
+        let said = Program::run(Some(&a.ns), unload, SOON)?;
+        ensure!(
+            said.err.contains("removed 10.77.0.100/24 from away0"),
+            "{said:#?}"
+        );
+        ensure!(
+            said.err.contains("removed 10.77.0.100/24 from far0"),
+            "{said:#?}"
+        );
+        ensure!(said.success()? == format!("instance `{name}` unloaded\n"));
+        ensure!(!cluster.holders()?.contains(&"a"));
+        ensure!(!cluster.node("a")?.pins.path().exists(), "pins are left");
+        Ok(())
+    })
+}
+
 #[test]
 fn a_responder_needs_no_configuration() -> Result<()> {
     if !rig_runs("a_responder_needs_no_configuration") {
         return Ok(());
     }
-    // Where this host's own configuration, sockets and pins are out of sight and of reach.
     const SCRIPT: &str = r#"
-        set -e
-        mount -t tmpfs none /run
-        if [ -d /etc/heartbeat ]; then mount -t tmpfs none /etc/heartbeat; fi
-        mount -t bpf none /sys/fs/bpf
         "$HEARTBEAT_BIN" load --iface hb0
         bpftool net show | grep -o 'driver id'
         ls /sys/fs/bpf/heartbeat
@@ -258,15 +436,8 @@ fn a_responder_needs_no_configuration() -> Result<()> {
         "$HEARTBEAT_BIN" unload
     "#;
     Cluster::play(options(), |cluster| {
-        let mut command = Command::new("unshare");
-        command.args([
-            "--mount",
-            "--propagation",
-            "private",
-            "/bin/sh",
-            "-c",
-            SCRIPT,
-        ]);
+        let place = BpfDirectory::new()?;
+        let command = place.in_private(&[], &format!("{OWN_FILES}{}{SCRIPT}", place.bind()));
         let ended = Program::run(Some(&cluster.node("a")?.ns), command, SOON)?;
         ensure!(
             ended

@@ -10,6 +10,7 @@ use aya_obj::{
         self, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY,
         BPF_MAP_TYPE_RINGBUF,
     },
+    programs::CgroupSkbAttachType,
 };
 use heartbeat_common::{
     exits::{ExitEvent, MAX_WATCHED, WatchedProcess},
@@ -43,6 +44,8 @@ fn holds_the_programs_under_a_licence_that_the_helpers_ask_for() {
         [
             "guard_egress",
             "guard_ingress",
+            "guard_received",
+            "guard_sent",
             "leader_exit",
             "process_exit",
             "responder",
@@ -67,6 +70,18 @@ fn holds_the_programs_under_a_licence_that_the_helpers_ask_for() {
             "{name}"
         );
     }
+    assert!(matches!(
+        object.programs["guard_received"].section,
+        ProgramSection::CgroupSkb {
+            attach_type: Some(CgroupSkbAttachType::Ingress)
+        }
+    ));
+    assert!(matches!(
+        object.programs["guard_sent"].section,
+        ProgramSection::CgroupSkb {
+            attach_type: Some(CgroupSkbAttachType::Egress)
+        }
+    ));
     for name in ["process_exit", "leader_exit"] {
         assert!(
             matches!(object.programs[name].section, ProgramSection::RawTracePoint),
@@ -275,7 +290,8 @@ fn type_information_names_every_field_where_it_is() {
             node,
             port,
             zero,
-            object
+            object,
+            namespace
         })
     );
     assert_eq!(value_of("keys"), layout!(Key { k0, k1, id, valid }));

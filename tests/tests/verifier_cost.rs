@@ -50,6 +50,7 @@ fn cost(program: &mut Program) -> Result<u32> {
         Program::Xdp(program) => program.load().and_then(|()| program.info()),
         Program::SchedClassifier(program) => program.load().and_then(|()| program.info()),
         Program::RawTracePoint(program) => program.load().and_then(|()| program.info()),
+        Program::CgroupSkb(program) => program.load().and_then(|()| program.info()),
         other => anyhow::bail!("an unexpected kind of program: {other:?}"),
     }?;
     info.verified_instruction_count()

@@ -25,6 +25,8 @@ struct Guarded {
     clock: u64,
     readings: u32,
     lookups: u32,
+    /// Whether packets are of another network namespace than the addresses.
+    elsewhere: bool,
 }
 
 impl Guarded {
@@ -53,6 +55,22 @@ impl Guarded {
             Direction::In => guard::arriving(&packet, self),
             Direction::Out => guard::leaving(&packet, self),
         };
+        (action, self.counted(direction))
+    }
+
+    /// The same at a socket, of what is behind the Ethernet header.
+    fn judge_at_socket(&mut self, direction: Direction, frame: &[u8]) -> (Action, Option<IpAddr>) {
+        let mut copy = frame[ETHERNET_LEN.min(frame.len())..].to_vec();
+        let packet = SlicePacket(&mut copy);
+        let action = match direction {
+            Direction::In => guard::received(&packet, self),
+            Direction::Out => guard::sent(&packet, self),
+        };
+        (action, self.counted(direction))
+    }
+
+    /// The address that a packet was counted for, if for any.
+    fn counted(&self, direction: Direction) -> Option<IpAddr> {
         let counted: Vec<&GuardRow> = self
             .rows
             .iter()
@@ -66,7 +84,7 @@ impl Guarded {
             assert_eq!((row.dropped_in, row.dropped_out), expected);
         }
         assert!(counted.len() <= 1, "counted twice");
-        (action, counted.first().map(|row| row.address.into()))
+        counted.first().map(|row| row.address.into())
     }
 }
 
@@ -92,6 +110,64 @@ impl GuardTables for Guarded {
             Direction::In => self.rows[row].dropped_in += 1,
             Direction::Out => self.rows[row].dropped_out += 1,
         }
+    }
+
+    fn is_here(&self) -> bool {
+        !self.elsewhere
+    }
+}
+
+/// Whether `frame` bears an IP packet: no other gets to a socket.
+fn is_ip(frame: &[u8]) -> bool {
+    frame[ETHERNET_LEN - 2..ETHERNET_LEN] != [8, 6]
+}
+
+#[test]
+fn a_closed_address_at_a_socket_neither_hears_nor_speaks() {
+    for case in cases().iter().filter(|case| is_ip(&case.frame)) {
+        for open_until in [0, 1, NOW - 1, NOW] {
+            for len in ETHERNET_LEN..=case.frame.len() {
+                let mut guarded = Guarded::until(open_until, &all_vips());
+                let judged = guarded.judge_at_socket(case.direction, &case.frame[..len]);
+                let expected = match case.dropped {
+                    Some((address, needed)) if len >= ETHERNET_LEN + needed => {
+                        (Action::Drop, Some(address))
+                    }
+                    _ => (Action::Pass, None),
+                };
+                assert_eq!(judged, expected, "{len} bytes of {}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_open_address_at_a_socket_is_left_alone() {
+    for case in cases().iter().filter(|case| is_ip(&case.frame)) {
+        let mut guarded = Guarded::until(NOW + 1, &all_vips());
+        let judged = guarded.judge_at_socket(case.direction, &case.frame);
+        assert_eq!(judged, (Action::Pass, None), "{}", case.name);
+    }
+}
+
+#[test]
+fn a_closed_address_of_another_namespace_is_left_alone() {
+    for case in cases().iter().filter(|case| is_ip(&case.frame)) {
+        let mut guarded = Guarded::until(0, &all_vips());
+        guarded.elsewhere = true;
+        let judged = guarded.judge_at_socket(case.direction, &case.frame);
+        assert_eq!(judged, (Action::Pass, None), "{}", case.name);
+    }
+}
+
+#[test]
+fn what_is_no_ip_packet_passes_at_a_socket() {
+    let mut guarded = Guarded::until(0, &all_vips());
+    for first in (0..=255_u8).filter(|first| ![4, 6].contains(&(first >> 4))) {
+        let mut frame = v4(CLIENT4, VIP4);
+        frame[ETHERNET_LEN] = first;
+        let judged = guarded.judge_at_socket(Direction::In, &frame);
+        assert_eq!(judged, (Action::Pass, None), "{first:#x}");
     }
 }
 

@@ -165,6 +165,8 @@ impl Kernel {
         }
         let link = row % self.ends.len();
         self.node.tables.ifindex = self.ends[link].ifindex;
+        // The agent has a socket for each link.
+        self.node.tables.sender = Some(self.ends[link].link.0.into());
         self.node.tables.clock.set(now);
         let verdict = stamp(&mut SlicePacket(&mut frame), &mut self.node.tables);
         assert_eq!(verdict, Some(Verdict::Stamped), "the agent's own probe");

@@ -27,8 +27,8 @@ use crate::{
     conductor::Told,
     config::{Config, Group, Node, ResourceKind, Role, Vip, key::Keys},
     control::protocol::{self, DownTrace, What},
-    dataplane::{Attachment, Dataplane, GuardView, LeaseSlots, LocalView, PeerRows},
-    follow::News,
+    dataplane::{Attachment, Dataplane, GuardView, LeaseSlots, LocalView, PeerRows, SocketGuard},
+    follow::{News, SOCKETS},
     load::late::Host,
     pulse::{
         PulseStats,
@@ -54,6 +54,7 @@ pub(super) struct View {
     vips: Vec<VipView>,
     /// Those of the links, by name.
     interfaces: BTreeMap<String, InterfaceView>,
+    socket_guard: Option<protocol::SocketGuard>,
     losses: Losses,
     deaf_since: Option<Boottime>,
     /// For how long it was deaf before.
@@ -97,6 +98,18 @@ struct InterfaceView {
     problem: Option<String>,
 }
 
+fn socket_guard(found: &SocketGuard) -> Option<protocol::SocketGuard> {
+    let problem = match found {
+        SocketGuard::Idle => return None,
+        SocketGuard::Attached(_) => None,
+        SocketGuard::Missing(why) => Some(why.clone()),
+    };
+    Some(protocol::SocketGuard {
+        attached: problem.is_none(),
+        problem,
+    })
+}
+
 /// Whose a lease is.
 struct Claim {
     owner: Option<NodeId>,
@@ -136,6 +149,7 @@ impl View {
         });
         Ok(Self {
             interfaces: interfaces.collect(),
+            socket_guard: socket_guard(dataplane.socket_guard()),
             losses: Losses::default(),
             peers: peers.collect(),
             vips: vips.collect(),
@@ -397,6 +411,16 @@ impl View {
 
     /// Takes in what became of an interface and says what happened.
     pub(super) fn interface(&mut self, news: News) -> What {
+        if news.interface == SOCKETS {
+            self.socket_guard = Some(protocol::SocketGuard {
+                attached: news.problem.is_none(),
+                problem: news.problem,
+            });
+            return What::SocketGuard {
+                state: news.turn.name().to_owned(),
+                message: news.message,
+            };
+        }
         let view = InterfaceView {
             attachment: news.attachment,
             problem: news.problem,
@@ -506,6 +530,7 @@ impl View {
                 .into_iter()
                 .map(|(name, n)| (name.to_owned(), n))
                 .collect(),
+            socket_guard: self.socket_guard.clone(),
         })
     }
 

@@ -176,12 +176,19 @@ pub fn unload(instance: Option<&str>) -> Result<()> {
     let pins = Pins::of(&instance);
     // Its lock may be elsewhere, where its configuration says.
     let claim = match pins.dir().exists() {
-        true => Some(pins.claim().context(format!(
+        true => Some(pins.claim_what_is_there().context(format!(
             "an agent runs as instance `{instance}`: stop it, and it unloads itself"
         ))?),
         false => None,
     };
-    conductor::remove_guarded(&dataplane::guarded(&pins))?;
+    dataplane::must_be_here(&pins, "unload it")?;
+    // The guard goes last: what could not be removed stays behind it.
+    conductor::remove_guarded(&dataplane::guarded(&pins)).with_context(|| {
+        format!(
+            "an address of instance `{instance}` could not be removed, so its guard stays: remove it \
+             (`ip address del`), then unload"
+        )
+    })?;
     let text = if claim.is_some() && pins.remove()? {
         format!("instance `{instance}` unloaded\n")
     } else {

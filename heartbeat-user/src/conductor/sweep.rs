@@ -1,10 +1,19 @@
 //! Removes addresses that were left on interfaces by a run that is over.
+//!
+//! They are looked for on all interfaces: one may have been renamed, or moved to, since. On
+//! loopback an address does no harm on the wire, and another program may want it there (direct
+//! routing); it stays, unless that is where it is served.
+
+use std::net::IpAddr;
 
 use anyhow::Result;
 use heartbeat_common::{maps::GuardRow, time::Boottime};
-use nix::errno::Errno;
+use nix::{errno::Errno, net::if_::if_nametoindex};
 
 use crate::{config::Config, net::Netlink};
+
+/// An address on the interface with this index.
+type Place = (u32, IpAddr);
 
 /// Removes the addresses that an earlier run left on the interfaces, but for those that may still be
 /// served (`inherited`, one for each VIP). `stale` is what it guarded, wherever that was.
@@ -12,52 +21,91 @@ use crate::{config::Config, net::Netlink};
 /// Goes on after a failure, and returns the first: what it could not remove needs a guard.
 pub fn sweep(config: &Config, inherited: &[Option<Boottime>], stale: &[GuardRow]) -> Result<()> {
     let mut netlink = Netlink::open()?;
+    let mut unwanted: Vec<Place> = stale.iter().map(place).collect();
     let mut kept = Vec::new();
     let mut result = Ok(());
     for (vip, inherited) in config.served().iter().zip(inherited) {
         let index = match netlink.interface(&vip.interface) {
             Ok(interface) => interface.index,
-            // The address went with its interface.
-            Err(error) if error.errno() == Some(Errno::ENODEV) => continue,
+            // Its address went with it, or is elsewhere.
+            Err(error) if error.errno() == Some(Errno::ENODEV) => 0,
             Err(error) => {
                 result = result.and(Err(error.into()));
-                continue;
+                0
             }
         };
-        let address = vip.address.address;
+        let place = (index, vip.address.address);
+        unwanted.push(place);
         if inherited.is_some() {
-            kept.push((index, address));
-            continue;
-        }
-        match netlink.remove_address(index, address) {
-            Ok(true) => log::warn!(
-                "vip {}: removed {} from {}, where an earlier run had left it",
-                vip.name,
-                vip.address,
-                vip.interface
-            ),
-            Ok(false) => {}
-            Err(error) => result = result.and(Err(error.into())),
+            kept.push(place);
         }
     }
-    let gone = |row: &&GuardRow| !kept.contains(&(row.ifindex, row.address.into()));
-    result.and(remove_guarded(stale.iter().filter(gone)))
+    result.and(remove(&mut netlink, &unwanted, &kept))
 }
 
 /// Removes addresses that an earlier run guarded, and nobody will guard any more. Goes on after a
 /// failure, and returns the first.
 pub fn remove_guarded<'a>(rows: impl IntoIterator<Item = &'a GuardRow>) -> Result<()> {
-    let mut netlink = Netlink::open()?;
+    let unwanted: Vec<Place> = rows.into_iter().map(place).collect();
+    remove(&mut Netlink::open()?, &unwanted, &[])
+}
+
+fn place(row: &GuardRow) -> Place {
+    (row.ifindex, row.address.into())
+}
+
+/// Removes the addresses of `unwanted` from wherever they are, but for the places that are `kept`.
+fn remove(netlink: &mut Netlink, unwanted: &[Place], kept: &[Place]) -> Result<()> {
+    if unwanted.is_empty() {
+        return Ok(());
+    }
+    let loopback = if_nametoindex("lo").unwrap_or_default();
     let mut result = Ok(());
-    for row in rows {
-        let address = row.address.into();
-        match netlink.remove_address(row.ifindex, address) {
+    for (index, prefix) in netlink.all_addresses()? {
+        let address = prefix.address;
+        if !must_go((index, address), unwanted, kept, loopback) {
+            continue;
+        }
+        let name = netlink.interface_at(index).ok().flatten();
+        let name = name.map_or_else(|| format!("interface {index}"), |found| found.name);
+        match netlink.remove_address(index, address) {
             Ok(true) => {
-                log::warn!("removed {address}, which an earlier run had left on its interface");
+                log::warn!("removed {prefix} from {name}, where an earlier run had left it");
             }
             Ok(false) => {}
             Err(error) => result = result.and(Err(error.into())),
         }
     }
     result
+}
+
+fn must_go(found: Place, unwanted: &[Place], kept: &[Place], loopback: u32) -> bool {
+    let named = unwanted.iter().any(|(_, address)| *address == found.1);
+    let spared = found.0 == loopback && !unwanted.contains(&found);
+    named && !spared && !kept.contains(&found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_goes_from_every_interface_but_where_it_is_kept() {
+        let (vip, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let unwanted = [(5, vip)];
+        let goes = |found, kept: &[Place]| must_go(found, &unwanted, kept, 1);
+        // Where it was put, and where a renamed interface has it.
+        assert!(goes((5, vip), &[]));
+        assert!(goes((7, vip), &[]));
+        assert!(!goes((5, other), &[]));
+        assert!(!goes((5, vip), &[(5, vip)]));
+        assert!(goes((7, vip), &[(5, vip)]));
+    }
+
+    #[test]
+    fn an_address_on_loopback_goes_only_where_it_is_served_there() {
+        let vip = IpAddr::from([10, 0, 0, 1]);
+        assert!(!must_go((1, vip), &[(5, vip)], &[], 1));
+        assert!(must_go((1, vip), &[(1, vip)], &[], 1));
+    }
 }

@@ -21,6 +21,7 @@ impl fmt::Display for What {
             Self::Interface {
                 interface, message, ..
             } => write!(f, "interface {interface}: {message}"),
+            Self::SocketGuard { message, .. } => write!(f, "guard at the sockets: {message}"),
             Self::Peer {
                 node,
                 from,

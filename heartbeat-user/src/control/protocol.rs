@@ -151,6 +151,19 @@ pub struct Status {
     pub failures: Vec<FailedAction>,
     /// Verdict name → packets, from the kernel's `counters` map.
     pub counters: std::collections::BTreeMap<String, u64>,
+    /// The guard at the sockets; absent where no address is guarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket_guard: Option<SocketGuard>,
+}
+
+/// The guard that local processes and containers meet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketGuard {
+    /// Whether it is there.
+    pub attached: bool,
+    /// Why it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// Which keys a node has: nothing of the keys themselves.
@@ -677,6 +690,11 @@ pub enum What {
     /// `not-running` or `running`.
     Interface {
         interface: String,
+        state: String,
+        message: String,
+    },
+    /// The guard at the sockets is `attached` (again), or `failed` to be.
+    SocketGuard {
         state: String,
         message: String,
     },

@@ -36,6 +36,12 @@ const TRACEPOINT: &str = "sched_process_exit";
 /// `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 
+/// Whether process 1 is the host's: this one has no pid namespace of its own.
+pub(super) fn sees_all_processes() -> Result<bool> {
+    let namespace = fs::metadata("/proc/self/ns/pid").context("could not read /proc/self/ns")?;
+    Ok(namespace.ino() == INITIAL_PID_NAMESPACE)
+}
+
 /// The processes whose end is to be told, and where it is told.
 #[derive(Debug)]
 pub struct ProcessExits {
@@ -253,10 +259,8 @@ impl fmt::Debug for Kernel {
 
 impl Attached {
     fn new(ebpf: &mut Ebpf) -> Result<Self> {
-        let namespace =
-            fs::metadata("/proc/self/ns/pid").context("could not read /proc/self/ns")?;
         ensure!(
-            namespace.ino() == INITIAL_PID_NAMESPACE,
+            sees_all_processes()?,
             "this agent is in a pid namespace of its own, where processes have other ids"
         );
         let link = match attach(ebpf, "process_exit") {

@@ -12,7 +12,7 @@ use heartbeat_common::{
     wire::{Electorate, GroupId},
 };
 
-use super::{Heritage, Setup, SetupGuard, places, senders};
+use super::{Heritage, Setup, SetupGuard, origin, places, senders};
 use crate::{clock, config::key};
 
 /// Returns when the acceptor begins to vote. `indices` are those of the links' interfaces, `guarded` those of the guards';
@@ -56,6 +56,7 @@ pub(super) fn fill(
         port: setup.port,
         zero: 0,
         object,
+        namespace: origin::cookie()?,
     };
     config.set(0, value, 0)?;
     Ok(votes_from)

@@ -14,7 +14,7 @@ use heartbeat_common::{
     wire::GroupId,
 };
 
-use super::{Pins, Setup, SetupGuard, SetupLink, places, programs};
+use super::{Pins, Setup, SetupGuard, SetupLink, origin, places, programs};
 use crate::clock;
 
 /// The rows of the guard that an earlier run left at `pins`; none if there is none, or one that this
@@ -102,7 +102,9 @@ impl Heritage {
             votes_from: config.votes_from,
             local: array::<Local>(pins, "local")?.get(&0, 0)?,
             // What cannot be read is no reason to begin anew: it is made anew.
-            programs: config.object == object && is_same(pins, setup).unwrap_or(false),
+            programs: config.object == object
+                && config.namespace == origin::cookie()?
+                && is_same(pins, setup).unwrap_or(false),
             guards: rows(pins)?,
             groups: groups.collect::<Result<_, _>>()?,
         })

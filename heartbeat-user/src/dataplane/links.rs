@@ -5,10 +5,11 @@ use std::{
     ffi::CString,
     fs, io,
     os::{
-        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
+    str::FromStr,
 };
 
 use anyhow::{Context as _, Result};
@@ -107,13 +108,31 @@ pub(super) fn interface_of(id: u32) -> Result<u32> {
     on(&open_number(id)?)
 }
 
+/// The number of the cgroup that a pinned link is on; 0 if it is on none any more.
+pub(super) fn cgroup_of_pin(pin: &Path) -> Result<u64> {
+    shown(&open_pin(pin)?, "cgroup_id")
+}
+
+/// Gives a pinned link another program, without a packet in between that meets none.
+pub(super) fn renew(pin: &Path, program: BorrowedFd) -> Result<()> {
+    let link = open_pin(pin)?;
+    let attributes = OfNumber {
+        number: link.as_raw_fd().cast_unsigned(),
+        // The new program; no flags; whatever the old one was.
+        rest: [program.as_raw_fd().cast_unsigned(), 0, 0],
+    };
+    bpf(bpf_cmd::BPF_LINK_UPDATE, &attributes)
+        .map(drop)
+        .with_context(|| format!("could not give {} the new program", pin.display()))
+}
+
 /// The same of an open link.
 fn on(link: &OwnedFd) -> Result<u32> {
     shown(link, "ifindex")
 }
 
 /// What the kernel shows of an open link behind `key`.
-fn shown(link: &OwnedFd, key: &str) -> Result<u32> {
+fn shown<T: FromStr>(link: &OwnedFd, key: &str) -> Result<T> {
     let info = format!("/proc/self/fdinfo/{}", link.as_raw_fd());
     let text = fs::read_to_string(&info).with_context(|| format!("could not read {info}"))?;
     value(&text, key)

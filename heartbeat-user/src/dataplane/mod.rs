@@ -5,6 +5,7 @@
 mod above;
 mod acceptor;
 mod attach;
+mod bpffs;
 mod egress;
 mod exits;
 mod fill;
@@ -17,6 +18,7 @@ mod kernel;
 mod links;
 mod object;
 mod occupant;
+mod origin;
 mod pidfd;
 pub mod pins;
 mod places;
@@ -24,6 +26,7 @@ mod present;
 mod programs;
 mod senders;
 mod setup;
+mod sockets;
 mod view;
 mod xdp;
 
@@ -46,9 +49,11 @@ pub use acceptor::{LeaseSlots, OwnVote, longest_grant};
 pub use exits::{Exit, ExitProgram, ProcessExits, WatchError};
 pub use guarding::Guarding;
 pub use hands::Hands;
+pub use origin::must_be_here;
 pub use pins::{Claim, Pins};
 pub use senders::Senders;
 pub use setup::{Setup, SetupGuard, SetupLink};
+pub use sockets::{SocketGuard, SocketWatch, lacks as sockets_lack};
 pub use view::{GuardView, LocalView, PeerRows};
 pub use xdp::{Attached, Attachment};
 
@@ -56,6 +61,7 @@ use crate::{clock, config::key};
 pub use heritage::guarded;
 use heritage::{BOUND, Heritage, KEPT, LOGS};
 use programs::Programs;
+use sockets::Scope;
 use xdp::Wanted;
 
 /// The loaded, attached and pinned programs.
@@ -74,6 +80,9 @@ pub struct Dataplane {
     /// Of each row of a peer its place in the map.
     places: Vec<u32>,
     verified: bool,
+    /// Why there are no programs for the guard at the sockets.
+    no_sockets: Option<String>,
+    socket_guard: SocketGuard,
     persistent: bool,
     /// Last: the pins are ours until they are gone.
     _claim: Claim,
@@ -95,6 +104,7 @@ impl Dataplane {
         let guarded = present::guarded(&setup);
         let pins = Pins::of(&setup.instance);
         let claim = pins.claim()?;
+        must_be_here(&pins, "start it")?;
         kernel::tell_what_it_lacks();
         let object = programs::fingerprint(object::object()?);
         let heritage = Heritage::read(&pins, &setup, object);
@@ -133,7 +143,8 @@ impl Dataplane {
             |name: &str| KEPT.contains(&name) || name.starts_with("link_") || same && bound(name);
         pins.remove_all_but(|name| heritage.is_some() && goes_on(name))?;
         let none = vec![None; inherited.len()];
-        let ebpf = match open(&setup, &pins, same) {
+        let scope = Scope::find();
+        let ebpf = match open(&setup, &pins, same, scope.as_ref().ok()) {
             Ok(ebpf) => ebpf,
             Err(error) => {
                 // The guard goes with the pins, so it stays if what it guards could not be removed.
@@ -152,6 +163,8 @@ impl Dataplane {
             votes_from: Boottime::default(),
             places: Vec::new(),
             verified: !same,
+            no_sockets: scope.err().map(|error| format!("{error:#}")),
+            socket_guard: SocketGuard::Idle,
             persistent: false,
             _claim: claim,
         };
@@ -188,6 +201,7 @@ impl Dataplane {
         } else {
             self.peer_rows_to_forget()?.forget_replies();
         }
+        self.load_sockets();
         self.pin_maps()?;
         self.attach()?;
         if heritage.is_none() {
@@ -195,6 +209,39 @@ impl Dataplane {
             self.votes_from = fill::abstain(&mut self.ebpf, &self.setup)?;
         }
         Ok(())
+    }
+
+    /// Without these programs the agent runs all the same.
+    fn load_sockets(&mut self) {
+        if self.no_sockets.is_none()
+            && let Err(error) = sockets::load(&mut self.ebpf, &self.pins)
+        {
+            self.no_sockets = Some(format!("{error:#}"));
+        }
+    }
+
+    /// Has the guard reach the sockets, if anything is guarded.
+    fn guard_sockets(&mut self) {
+        if self.setup.guards.is_empty() {
+            return;
+        }
+        let attached = match &self.no_sockets {
+            Some(why) => Err(why.clone()),
+            None => sockets::attach(&self.pins).map_err(|error| format!("{error:#}")),
+        };
+        self.socket_guard = match attached {
+            Ok(root) => {
+                log::info!("{}: guard attached to the sockets", root.display());
+                SocketGuard::Attached(root)
+            }
+            Err(why) => {
+                log::warn!(
+                    "no guard at the sockets: local processes and containers reach an address here for as \
+                     long as it stays, also without the lease: {why}"
+                );
+                SocketGuard::Missing(why)
+            }
+        };
     }
 
     fn pin_maps(&self) -> Result<()> {
@@ -211,9 +258,13 @@ impl Dataplane {
     }
 
     fn attach(&mut self) -> Result<()> {
+        self.guard_sockets();
         let Self { pins, setup, .. } = self;
         let mut programs = Programs::open(pins)?;
         let mut used = Vec::new();
+        if !setup.guards.is_empty() {
+            used.extend(sockets::link_pins());
+        }
         // The guard first: while anything is exchanged, no address is without it.
         for name in setup.guarded_interfaces() {
             if let Ok(index) = attach::check_interface(name) {
@@ -269,6 +320,9 @@ impl Dataplane {
             fill::guard_more(&mut self.ebpf, &guard, ifindex)?;
             self.setup.guards.push(guard);
         }
+        if self.socket_guard == SocketGuard::Idle {
+            self.guard_sockets();
+        }
         Ok(())
     }
 
@@ -297,6 +351,11 @@ impl Dataplane {
     /// missing.
     pub fn attached(&self) -> &[Option<Attachment>] {
         &self.attached
+    }
+
+    /// Whether the guard reached the sockets when it was put there.
+    pub fn socket_guard(&self) -> &SocketGuard {
+        &self.socket_guard
     }
 
     /// When the acceptor votes; in the past if it does already.
@@ -493,11 +552,14 @@ fn place(ebpf: &mut Ebpf, setup: &Setup) -> Result<Vec<u32>> {
     places::fit(setup, &places::read(&there)?, capacity)
 }
 
-/// Makes the maps, but for those that are kept and found pinned; `same` are all of the programs' own.
-fn open(setup: &Setup, pins: &Pins, same: bool) -> Result<Ebpf> {
+/// Makes the maps, but for those that are kept and found pinned; `same` are all of the programs'
+/// own. `scope` is that of the guard at the sockets.
+fn open(setup: &Setup, pins: &Pins, same: bool, scope: Option<&Scope>) -> Result<Ebpf> {
     let entries = u32::try_from(places::capacity(setup)).context("too many peers")?;
+    let cookie = scope.map_or(0, |scope| scope.cookie());
     let mut loader = EbpfLoader::new();
     loader
+        .override_global("NETNS_COOKIE", &cookie, true)
         .map_max_entries("peers", entries)
         .map_max_entries("watch", entries)
         .verifier_log_level(VerifierLogLevel::STATS);

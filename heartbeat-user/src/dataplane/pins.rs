@@ -1,24 +1,27 @@
 //! Where an instance's programs, links and maps are pinned, and how they go away again.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, File, OpenOptions, Permissions},
     io,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use aya::maps::MapData;
 use heartbeat_common::maps::PIN_ROOT;
 use nix::{
     fcntl::{Flock, FlockArg},
-    mount::{MsFlags, mount},
-    sys::statfs::{BPF_FS_MAGIC, statfs},
+    libc::{O_DIRECTORY, O_NOFOLLOW},
 };
 
-use super::filter;
+pub use super::bpffs::mount_bpffs;
+use super::{bpffs, filter};
 
-const BPFFS: &str = "/sys/fs/bpf";
+/// Whoever else than the owner may write.
+const WRITABLE: u32 = 0o022;
 /// How often others may take the root of all pins away while this instance makes its own.
 const CREATE_TRIES: usize = 8;
 
@@ -52,9 +55,15 @@ impl Pins {
     /// Makes the directory, mounts the BPF file system where nobody has yet, and keeps everybody else
     /// out of it for as long as the claim lives: also an agent whose lock file is elsewhere.
     pub fn claim(&self) -> Result<Claim> {
+        bpffs::mount_for_good()?;
         self.create()?;
-        let dir = File::open(&self.dir)
-            .with_context(|| format!("could not open {}", self.dir.display()))?;
+        self.claim_what_is_there()
+    }
+
+    /// The same of a directory that is there already, wherever it is mounted.
+    pub fn claim_what_is_there(&self) -> Result<Claim> {
+        open_private(Path::new(PIN_ROOT))?;
+        let dir = open_private(&self.dir)?;
         match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
             Ok(dir) => Ok(Claim { _dir: dir }),
             Err((_, nix::Error::EWOULDBLOCK)) => bail!(
@@ -69,14 +78,26 @@ impl Pins {
     }
 
     fn create(&self) -> Result<()> {
-        mount_bpffs()?;
-        // They may be there already, with whatever mode another program gave them. Who takes the last
-        // instance away takes the root along, and that may be just now.
-        let private = |dir: &Path| fs::set_permissions(dir, Permissions::from_mode(0o700));
+        // They may be there already, with whatever mode another program of root's gave them. Who
+        // takes the last instance away takes the root along, and that may be just now. What others
+        // may have put things into is not made our own; that is refused when it is opened.
+        let private = |dir: &Path| -> io::Result<bool> {
+            match fs::DirBuilder::new().mode(0o700).create(dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            let there = fs::symlink_metadata(dir)?;
+            let is_private = there.is_dir() && is_private(there.uid(), there.mode());
+            if is_private {
+                fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+            }
+            Ok(is_private)
+        };
         let make = || {
-            fs::create_dir_all(&self.dir)?;
-            private(Path::new(PIN_ROOT))?;
-            private(&self.dir)
+            if private(Path::new(PIN_ROOT))? {
+                private(&self.dir)?;
+            }
+            Ok(())
         };
         let gone = |result: &io::Result<()>| {
             let kind = result.as_ref().map_err(io::Error::kind);
@@ -142,6 +163,32 @@ impl Pins {
     }
 }
 
+/// Opens a directory that only root may write to, and refuses any other: whoever else can would
+/// decide what becomes of the pins in it.
+fn open_private(dir: &Path) -> Result<File> {
+    let show = dir.display();
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NOFOLLOW | O_DIRECTORY)
+        .open(dir)
+        .with_context(|| format!("could not open the directory {show}"))?;
+    let found = opened
+        .metadata()
+        .with_context(|| format!("could not look at {show}"))?;
+    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+    ensure!(
+        is_private(owner, mode),
+        "{show} belongs to user {owner} and has mode {mode:04o}, so others than root may change what is pinned \
+         there\n  see what is in it, then remove it or correct it: `chown root:root {show}`, `chmod 0700 {show}`; \
+         and mount the BPF file system with mode=0700"
+    );
+    Ok(opened)
+}
+
+const fn is_private(owner: u32, mode: u32) -> bool {
+    owner == 0 && mode & WRITABLE == 0
+}
+
 /// The pins of an instance belong to whoever holds this.
 #[derive(Debug)]
 pub struct Claim {
@@ -159,42 +206,4 @@ pub fn instances() -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-/// Mounts the BPF file system where nobody has yet.
-pub fn mount_bpffs() -> Result<()> {
-    if is_bpffs()? {
-        return Ok(());
-    }
-    if !nix::unistd::geteuid().is_root() {
-        bail!("no BPF file system at {BPFFS}, and only root can mount it: run as root");
-    }
-    // Two at once would each mount one, and the pins of one of them would be hidden. Who opened the
-    // directory before another mounted over it waits here and finds it done.
-    let below = File::open(BPFFS).with_context(|| format!("could not open {BPFFS}"))?;
-    let _alone = Flock::lock(below, FlockArg::LockExclusive)
-        .map_err(|(_, error)| error)
-        .with_context(|| format!("could not lock {BPFFS}"))?;
-    if is_bpffs()? {
-        return Ok(());
-    }
-    let source = Some("bpf");
-    mount(
-        source,
-        BPFFS,
-        Some("bpf"),
-        MsFlags::empty(),
-        Some("mode=0700"),
-    )
-    .with_context(|| format!("could not mount the BPF file system at {BPFFS}"))?;
-    let device = fs::metadata(BPFFS)
-        .map(|meta| meta.dev())
-        .unwrap_or_default();
-    log::info!("mounted the BPF file system at {BPFFS} (device {device})");
-    Ok(())
-}
-
-fn is_bpffs() -> Result<bool> {
-    let kind = statfs(BPFFS).with_context(|| format!("{BPFFS} is missing: is sysfs mounted?"))?;
-    Ok(kind.filesystem_type() == BPF_FS_MAGIC)
 }

@@ -9,6 +9,7 @@
 
 mod check;
 mod port;
+mod sockets;
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -26,13 +27,18 @@ use crate::{
     pulse::{Directive, Directives, mailbox::Post},
 };
 use port::Port;
+use sockets::Sockets;
 
 /// Between two looks when nothing is announced: announcements may be lost.
 const CALM: Duration = Duration::from_secs(1);
 /// The same while something is awaited: an address, or a sign that a program runs.
 const BRISK: Duration = Duration::from_millis(100);
 
-/// What happened to an interface.
+/// What stands for the guard at the sockets in place of an interface, none of which has such a
+/// name.
+pub const SOCKETS: &str = "all/sockets";
+
+/// What happened to an interface, or to [`SOCKETS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
     pub interface: String,
@@ -143,6 +149,7 @@ impl Follower {
             port_number: config.port,
             netlink,
             hands,
+            sockets: Sockets::of(dataplane),
             ports,
             bound,
             unbound: Vec::new(),
@@ -177,6 +184,7 @@ struct Body<R> {
     port_number: u16,
     netlink: Netlink,
     hands: Hands,
+    sockets: Sockets,
     ports: Vec<Port>,
     /// By link: index of the interface that its socket is bound to.
     bound: Vec<Option<u32>>,
@@ -241,6 +249,9 @@ impl<R: FnMut(News)> Body<R> {
                 self.ends.orders.send(Order::Follow { interface });
             }
             (self.ends.report)(look.news);
+        }
+        if let Some(news) = self.sockets.look() {
+            (self.ends.report)(news);
         }
         for link in 0..self.bound.len() {
             self.bind(link);

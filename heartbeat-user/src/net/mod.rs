@@ -4,6 +4,7 @@
 
 mod announce;
 mod link_watch;
+pub mod namespace;
 mod netlink;
 mod option;
 mod prefix;

@@ -19,6 +19,7 @@ pub mod manager;
 pub mod ownership;
 pub mod program;
 pub mod python;
+pub mod reach;
 pub mod rights;
 pub mod scene;
 pub mod silent;

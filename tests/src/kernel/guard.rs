@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
     maps::{Array, HashMap as KernelMap, MapData},
-    programs::{ProgramError, SchedClassifier, TcAttachType, Xdp},
+    programs::{CgroupSkb, ProgramError, SchedClassifier, TcAttachType, Xdp},
 };
 use heartbeat_common::{
     guard::{self, Direction, GuardTables},
@@ -39,16 +39,50 @@ pub enum Point {
     Responder,
     /// `guard_egress`, at TC.
     Egress,
+    /// `guard_received`, at sockets.
+    Received,
+    /// `guard_sent`, at sockets.
+    Sent,
 }
 
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hook {
+    Xdp,
+    Tc,
+    Socket,
+}
+
+/// In a test run a program at a socket is given what is behind the Ethernet header.
+const ETHERNET: usize = ETHERNET_LEN as usize;
+
 impl Point {
-    pub const ALL: [Self; 3] = [Self::Ingress, Self::Responder, Self::Egress];
+    pub const ALL: [Self; 5] = [
+        Self::Ingress,
+        Self::Responder,
+        Self::Egress,
+        Self::Received,
+        Self::Sent,
+    ];
 
     pub const fn direction(self) -> Direction {
         match self {
-            Self::Ingress | Self::Responder => Direction::In,
-            Self::Egress => Direction::Out,
+            Self::Ingress | Self::Responder | Self::Received => Direction::In,
+            Self::Egress | Self::Sent => Direction::Out,
         }
+    }
+
+    const fn hook(self) -> Hook {
+        match self {
+            Self::Ingress | Self::Responder => Hook::Xdp,
+            Self::Egress => Hook::Tc,
+            Self::Received | Self::Sent => Hook::Socket,
+        }
+    }
+
+    /// Whether it sees packets as sockets have them: without Ethernet header and tags, and no ARP.
+    pub fn is_at_sockets(self) -> bool {
+        self.hook() == Hook::Socket
     }
 
     const fn program(self) -> &'static str {
@@ -56,6 +90,8 @@ impl Point {
             Self::Ingress => "guard_ingress",
             Self::Responder => "responder",
             Self::Egress => "guard_egress",
+            Self::Received => "guard_received",
+            Self::Sent => "guard_sent",
         }
     }
 
@@ -63,18 +99,18 @@ impl Point {
     /// go on to the programs that come after.
     fn action(self, code: u32) -> Result<Action> {
         const TC_ACT_UNSPEC: u32 = -1_i32 as u32;
-        Ok(match (self.direction(), code) {
-            (Direction::In, 1) | (Direction::Out, 2) => Action::Drop,
-            (Direction::In, 2) | (Direction::Out, TC_ACT_UNSPEC) => Action::Pass,
+        Ok(match (self.hook(), code) {
+            (Hook::Xdp, 1) | (Hook::Tc, 2) | (Hook::Socket, 0) => Action::Drop,
+            (Hook::Xdp, 2) | (Hook::Tc, TC_ACT_UNSPEC) | (Hook::Socket, 1) => Action::Pass,
             _ => bail!("{self:?} returned {code}"),
         })
     }
 
     /// Pads `frame` to what a test run asks for.
     pub fn pad(self, frame: &mut Vec<u8>) {
-        let least = match self.direction() {
-            Direction::In => shortest(super::Program::Receive, frame),
-            Direction::Out => shortest(super::Program::Stamp, frame),
+        let least = match self.hook() {
+            Hook::Xdp => shortest(super::Program::Receive, frame),
+            Hook::Tc | Hook::Socket => shortest(super::Program::Stamp, frame),
         };
         if frame.len() < least {
             frame.resize(least, 0);
@@ -107,13 +143,16 @@ impl Guarded {
     }
 
     /// What becomes of `frame` at `now`.
-    pub fn judge(&mut self, direction: Direction, frame: &[u8], now: u64) -> Action {
+    pub fn judge(&mut self, point: Point, frame: &[u8], now: u64) -> Action {
         self.clock = now;
-        let mut copy = frame.to_vec();
+        let at_sockets = point.is_at_sockets();
+        let mut copy = frame[if at_sockets { ETHERNET } else { 0 }..].to_vec();
         let packet = SlicePacket(&mut copy);
-        match direction {
-            Direction::In => guard::arriving(&packet, self),
-            Direction::Out => guard::leaving(&packet, self),
+        match (point.direction(), at_sockets) {
+            (Direction::In, false) => guard::arriving(&packet, self),
+            (Direction::Out, false) => guard::leaving(&packet, self),
+            (Direction::In, true) => guard::received(&packet, self),
+            (Direction::Out, true) => guard::sent(&packet, self),
         }
     }
 }
@@ -159,15 +198,21 @@ impl fmt::Debug for KernelGuard {
 impl KernelGuard {
     /// The programs, loaded; `None` after saying why `test` is skipped.
     pub fn open(test: &str) -> Result<Option<Self>> {
+        Self::open_in(test, 0)
+    }
+
+    /// The same for an agent in the network namespace with this cookie; 0 stands for all.
+    pub fn open_in(test: &str, namespace: u64) -> Result<Option<Self>> {
         super::loadable(test)
-            .map(|object| Self::load(&object))
+            .map(|object| Self::load(&object, namespace))
             .transpose()
     }
 
-    fn load(object: &Path) -> Result<Self> {
+    fn load(object: &Path, namespace: u64) -> Result<Self> {
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("peers", 1)
             .map_max_entries("watch", 1)
+            .override_global("NETNS_COOKIE", &namespace, true)
             .load_file(object)
             .with_context(|| format!("could not load {}", object.display()))?;
         for point in Point::ALL {
@@ -175,9 +220,10 @@ impl KernelGuard {
             let program = ebpf
                 .program_mut(name)
                 .with_context(|| format!("no {name}"))?;
-            let loaded: Result<(), ProgramError> = match point.direction() {
-                Direction::In => <&mut Xdp>::try_from(program)?.load(),
-                Direction::Out => <&mut SchedClassifier>::try_from(program)?.load(),
+            let loaded: Result<(), ProgramError> = match point.hook() {
+                Hook::Xdp => <&mut Xdp>::try_from(program)?.load(),
+                Hook::Tc => <&mut SchedClassifier>::try_from(program)?.load(),
+                Hook::Socket => <&mut CgroupSkb>::try_from(program)?.load(),
             };
             loaded.with_context(|| format!("the kernel refused {name}"))?;
         }
@@ -228,14 +274,17 @@ impl KernelGuard {
             .ebpf
             .program(name)
             .with_context(|| format!("no {name}"))?;
-        let result = match point.direction() {
-            Direction::In => <&Xdp>::try_from(program)?.test_run(options),
-            Direction::Out => <&SchedClassifier>::try_from(program)?.test_run(options),
+        let result = match point.hook() {
+            Hook::Xdp => <&Xdp>::try_from(program)?.test_run(options),
+            Hook::Tc => <&SchedClassifier>::try_from(program)?.test_run(options),
+            Hook::Socket => <&CgroupSkb>::try_from(program)?.test_run(options),
         };
         let result = result
             .with_context(|| format!("could not test-run {name} with {} bytes", frame.len()))?;
+        // The kernel puts an empty Ethernet header back before what a socket would have got.
+        let kept = if point.is_at_sockets() { ETHERNET } else { 0 };
         ensure!(
-            result.data_size_out as usize == frame.len() && out == frame,
+            result.data_size_out as usize == frame.len() && out[kept..] == frame[kept..],
             "{name} changed a frame"
         );
         point.action(result.return_value)

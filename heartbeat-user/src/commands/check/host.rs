@@ -7,8 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::{
-    Config, Exec, HealthCheck, HealthKind, LoadSource, Ocf, Resource, ResourceKind,
+use crate::{
+    config::{Config, Exec, HealthCheck, HealthKind, LoadSource, Ocf, Resource, ResourceKind},
+    dataplane,
 };
 
 /// Where agents of the Open Cluster Framework are, each in a directory of its provider.
@@ -19,7 +20,20 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     let interfaces = missing_interfaces(config);
     let programs = unusable_programs(config, Path::new(OCF_AGENTS));
     let directories = missing_directories(config);
-    [interfaces, programs, directories].concat()
+    [interfaces, programs, directories, no_socket_guard(config)].concat()
+}
+
+/// What keeps the guard from local processes and containers.
+fn no_socket_guard(config: &Config) -> Vec<String> {
+    let lack = dataplane::sockets_lack().filter(|_| !config.served().is_empty());
+    let warning = lack.map(|why| {
+        format!(
+            "{}: no guard at the sockets: {why}\n  local processes and containers of a node that has lost its \
+             lease go on reaching its addresses there until they are removed",
+            config.path.display()
+        )
+    });
+    warning.into_iter().collect()
 }
 
 fn missing_interfaces(config: &Config) -> Vec<String> {

@@ -97,6 +97,7 @@ impl Page {
         self.config(status);
         self.config_version(status);
         self.keys(status);
+        self.socket_guard(status);
         if status.maintenance {
             let text = "no resource is started, stopped or monitored";
             let text = self.paint(Colour::Warning, text);
@@ -203,6 +204,15 @@ impl Page {
                 some => self.paint(Colour::Bad, &some.join(", ")),
             };
             self.item("Health", &text);
+        }
+    }
+
+    /// What local processes and containers are not kept from, if so.
+    fn socket_guard(&mut self, status: &Status) {
+        let guard = status.socket_guard.as_ref();
+        if let Some(why) = guard.and_then(|guard| guard.problem.as_ref()) {
+            let missing = self.paint(Colour::Bad, "MISSING");
+            self.item("Socket guard", &format!("{missing}: {why}"));
         }
     }
 

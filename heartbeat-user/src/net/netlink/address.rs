@@ -104,6 +104,15 @@ impl Transport {
         Ok(messages.iter().filter_map(prefix_of).collect())
     }
 
+    pub(super) fn all_addresses(&mut self) -> Result<Vec<(u32, IpPrefix)>, Failure> {
+        let mut messages = self.messages_of_all(AddressFamily::Inet)?;
+        messages.extend(self.messages_of_all(AddressFamily::Inet6)?);
+        let found = messages
+            .iter()
+            .filter_map(|message| Some((message.header.index, prefix_of(message)?)));
+        Ok(found.collect())
+    }
+
     /// `false`: the address is there already.
     fn create(&mut self, message: AddressMessage) -> Result<bool, Failure> {
         match self.execute(
@@ -128,6 +137,13 @@ impl Transport {
         let mut messages = self.list(&request, AddressMessage::parse)?;
         messages.retain(|message| message.header.index == ifindex);
         Ok(messages)
+    }
+
+    fn messages_of_all(&mut self, family: AddressFamily) -> Result<Vec<AddressMessage>, Failure> {
+        let mut request = AddressMessage::default();
+        request.header.family = family;
+        let request = RouteNetlinkMessage::GetAddress(request);
+        self.list(&request, AddressMessage::parse)
     }
 }
 

@@ -115,6 +115,13 @@ impl Netlink {
             .map_err(|failure| refused(action(), failure))
     }
 
+    /// All addresses of this network namespace, each with the index of its interface.
+    pub fn all_addresses(&mut self) -> Result<Vec<(u32, IpPrefix)>, NetlinkError> {
+        self.transport
+            .all_addresses()
+            .map_err(|failure| refused("list all addresses".to_owned(), failure))
+    }
+
     /// The addresses on an interface, IPv4 first.
     pub fn addresses(&mut self, ifindex: u32) -> Result<Vec<IpPrefix>, NetlinkError> {
         let action = || format!("list the addresses of {}", name_of(ifindex));
