@@ -30,7 +30,7 @@ const RIG: &str = "heartbeat-tests";
 const RIG_DIRECTORY: &str = "tests";
 /// Its programs that load the machine, or ask for more punctuality than a machine has that does two things
 /// at once.
-const ALONE: [&str; 12] = [
+const ALONE: [&str; 13] = [
     "apache",
     "detection",
     "floods",
@@ -40,6 +40,7 @@ const ALONE: [&str; 12] = [
     "leases",
     "restart",
     "room",
+    "slow_links",
     "soak",
     "takeover",
     "vitals",
