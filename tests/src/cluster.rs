@@ -19,6 +19,7 @@ use crate::{
     interrupt,
     netns::Namespace,
     node::{Node, join},
+    relay::Relay,
     switch::{Switch, Way},
     wait::{slowness, wait_until},
     workdir::{WorkDir, sweep},
@@ -322,6 +323,14 @@ impl Cluster {
             Fault::Kill => self.start_agent(name),
             Fault::Stop => self.node_mut(name)?.agent()?.signal(Signal::SIGCONT),
         }
+    }
+
+    /// Puts a relay before the first interface of `name`, which can delay what comes to it. Faults of the node's port do not
+    /// work with it.
+    pub fn slow_down(&self, name: &str) -> Result<Relay> {
+        let ports = &self.node(name)?.ports;
+        let port = ports.first().with_context(|| no_such(name))?;
+        self.switch.slow_down(port, 0)
     }
 
     /// Plugs `interface`, made in `ns`, into network `link`.

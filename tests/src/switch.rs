@@ -10,7 +10,7 @@ use aya::{
     util::KernelVersion,
 };
 
-use crate::{netns::Namespace, sys};
+use crate::{netns::Namespace, relay::Relay, sys};
 
 /// What every port runs, and the map that tells which ways of it are blocked.
 const INGRESS: &str = "port_ingress";
@@ -160,6 +160,22 @@ impl Switch {
         self.blocked
             .set(index, ways, 0)
             .with_context(|| format!("cannot change what {port} lets pass"))
+    }
+
+    /// Lets a relay carry what goes between a port and its network, which the port then leaves: it forwards no more by
+    /// itself.
+    pub(crate) fn slow_down(&self, port: &str, link: usize) -> Result<Relay> {
+        let index = self.port(port)?;
+        let (near, far) = (format!("{port}-n"), format!("{port}-f"));
+        self.ns.add_pair(&near, &far)?;
+        let bridge = self.ns.index(&bridge(link))?;
+        let relay = Relay::start(&self.ns, port, &near)?;
+        self.ns.route().set_master(index, 0)?;
+        self.ns.route().set_master(self.ns.index(&far)?, bridge)?;
+        for end in [&near, &far] {
+            self.ns.set_up(end, true)?;
+        }
+        Ok(relay)
     }
 
     fn port(&self, name: &str) -> Result<u32> {

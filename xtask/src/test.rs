@@ -31,7 +31,7 @@ const RIG: &str = "heartbeat-tests";
 const RIG_DIRECTORY: &str = "tests";
 /// Its programs that load the machine, or ask for more punctuality than a machine has that does two things
 /// at once.
-const ALONE: [&str; 17] = [
+const ALONE: [&str; 18] = [
     "apache",
     "detection",
     "floods",
@@ -44,6 +44,7 @@ const ALONE: [&str; 17] = [
     "leases",
     "restart",
     "room",
+    "slow_links",
     "soak",
     "takeover",
     "unruly",

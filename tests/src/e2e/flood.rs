@@ -148,7 +148,11 @@ pub fn record(
 }
 
 /// A raw socket on one interface, which hears what `protocol` says.
-fn raw_socket(ns: &Namespace, interface: &str, protocol: Option<SockProtocol>) -> Result<OwnedFd> {
+pub(crate) fn raw_socket(
+    ns: &Namespace,
+    interface: &str,
+    protocol: Option<SockProtocol>,
+) -> Result<OwnedFd> {
     ns.enter(|| {
         let opened = socket(
             AddressFamily::Packet,

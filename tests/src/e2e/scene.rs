@@ -208,11 +208,16 @@ impl Namespace {
 
     /// The hardware address of an interface here, as `ip link` writes it.
     pub fn mac(&self, interface: &str) -> Result<Option<String>> {
+        let mac = self.mac_address(interface)?;
+        Ok(mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")))
+    }
+
+    /// The same as its bytes.
+    pub fn mac_address(&self, interface: &str) -> Result<Option<[u8; 6]>> {
         let all: Vec<_> = self.enter(|| Ok(getifaddrs()?.collect()))?;
         let mut macs = all
             .into_iter()
             .filter(|entry| entry.interface_name == interface);
-        let mac = macs.find_map(|entry| entry.address?.as_link_addr()?.addr());
-        Ok(mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")))
+        Ok(macs.find_map(|entry| entry.address?.as_link_addr()?.addr()))
     }
 }
