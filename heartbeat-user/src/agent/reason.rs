@@ -379,8 +379,7 @@ impl<'a> Reason<'a> {
                 self.supervisor.stopping();
                 self.note(clock::now(), What::Stopping);
                 self.say_what_holds_up();
-                threads.drain();
-                *departure = Some(Departure::Draining);
+                *departure = Some(Departure::Draining(threads.drain()));
                 "stopping, and handing over what is served"
             }
             Some(Departure::Parting | Departure::Waiting) if !keep => {
@@ -389,7 +388,7 @@ impl<'a> Reason<'a> {
                         .to_owned(),
                 };
             }
-            Some(Departure::Draining) if keep => {
+            Some(Departure::Draining(_)) if keep => {
                 return Response::Error {
                     message: "it is stopping already, and hands over what it serves".to_owned(),
                 };
