@@ -14,6 +14,7 @@ use heartbeat_tests::{
         groups::{perform, said, tried, wait_all_active, wait_failure, wait_group, wait_runs},
         lines::has_lines,
         rights::helper_of,
+        scene::wait_status,
         silent::Silent,
         stage::{actor, group, vip},
     },
@@ -107,7 +108,10 @@ fn a_stop_that_cannot_be_killed_blocks_and_the_agent_stays() -> Result<()> {
         drop(silent);
         stage.let_be("a", "one", "stop")?;
         said(cluster, "b", &["cleanup", "web"])?;
-        wait_runs(cluster, "web", "b")?;
+        wait_status(cluster.node("b")?, "web runs on b", |status| {
+            let web = status.groups.iter().find(|group| group.name == "web");
+            web.is_some_and(|group| group.running && group.owner.as_deref() == Some("b"))
+        })?;
         let status = cluster.node_mut("a")?.agent()?.wait(SOON)?;
         ensure!(status.success(), "{status}");
         stage.never_twice(true)
@@ -195,7 +199,7 @@ fn a_group_is_served_where_its_software_is() -> Result<()> {
         return Ok(());
     }
     let stage = Stage::new()?;
-    let service = "\n[[group.resource]]\nname = \"service\"\ntype = \"exec\"\n\
+    let service = "\n[[group.resource]]\nname = \"daemon\"\ntype = \"exec\"\n\
                    run = [\"%DIR%/service\"]\n";
     let agent = "\n[[group.resource]]\nname = \"agent\"\ntype = \"ocf:nobody:nothing\"\n";
     let unit = "\n[[group.resource]]\nname = \"unit\"\ntype = \"systemd:no-such-thing\"\n";
@@ -236,7 +240,7 @@ fn what_failed_everywhere_runs_once_it_is_mended_and_reloaded() -> Result<()> {
     }
     let stage = Stage::new()?;
     let broken = "run = [\"/bin/false\"]\n";
-    let service = format!("\n[[group.resource]]\nname = \"service\"\ntype = \"exec\"\n{broken}");
+    let service = format!("\n[[group.resource]]\nname = \"daemon\"\ntype = \"exec\"\n{broken}");
     let whole = group("web", "", &[service]);
     Cluster::play(stage.options(whole.clone()), |cluster| {
         cluster.start_agents()?;

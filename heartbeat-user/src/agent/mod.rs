@@ -341,17 +341,20 @@ struct Threads {
 const DRAIN: Duration = Duration::from_secs(2);
 
 impl Threads {
-    /// Begins to hand over what is served.
-    fn drain(&self) {
+    /// Begins to hand over what is served. Returns until when to wait for what may never begin to stop.
+    fn drain(&self) -> Boottime {
         self.pulse
             .directives()
             .tell(Directive::Intend(Intent::Drain));
+        clock::now().after(DRAIN + self.pulse.stats.stop_timeout())
     }
 
-    /// Whether what is served has stopped. However long that takes: with the end of this agent the lease ends,
-    /// and another node would start what may still run here.
-    fn is_drained(&self) -> bool {
-        self.pulse.stats.has_stopped() || !self.pulse.is_running()
+    /// Whether what is served has stopped, as far as it does. What is stopping is waited for however long it
+    /// takes: with the end of this agent its lease ends, and another node would start what may still run here.
+    fn is_drained(&self, until: Boottime) -> bool {
+        let stats = &self.pulse.stats;
+        let in_vain = clock::now() >= until && stats.stopping().next().is_none();
+        stats.has_stopped() || in_vain || !self.pulse.is_running()
     }
 
     /// Stops and hands over what is still served, then removes all addresses. The pulse ends before the
@@ -360,9 +363,8 @@ impl Threads {
     /// Who blocks in this shows the pulse no life, and after `agent_stall` that gives up what has not stopped
     /// yet: drain first. Where the agent fails and cannot, it waits as long as a stop may take, and no longer.
     fn stop(self) {
-        self.drain();
-        let until = clock::now().after(DRAIN + self.pulse.stats.stop_timeout());
-        while !self.is_drained() && clock::now() < until {
+        let until = self.drain();
+        while !self.is_drained(until) && clock::now() < until {
             thread::sleep(Duration::from_millis(1));
         }
         self.follower.stop();

@@ -14,8 +14,8 @@ use crate::{clock, pulse::Directive};
 /// How the agent comes to its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Departure {
-    /// It hands over what is served.
-    Draining,
+    /// It hands over what is served, and waits for what does not begin to stop no longer than until then.
+    Draining(Boottime),
     /// It is to leave all as it is, once what is stopping has stopped: the next agent could not keep others from
     /// starting that.
     Waiting,
@@ -27,7 +27,7 @@ impl Departure {
     /// Whether the threads have done what there was to do.
     pub(super) fn is_done(self, threads: &Threads) -> bool {
         match self {
-            Self::Draining => threads.is_drained(),
+            Self::Draining(until) => threads.is_drained(until),
             Self::Waiting => false,
             Self::Parting => !threads.pulse.is_running(),
         }

@@ -448,8 +448,7 @@ impl<'a> Reason<'a> {
                 self.supervisor.stopping();
                 self.note(clock::now(), What::Stopping);
                 self.say_what_holds_up();
-                threads.drain();
-                *departure = Some(Departure::Draining);
+                *departure = Some(Departure::Draining(threads.drain()));
                 "stopping, and handing over what is served"
             }
             Some(Departure::Parting | Departure::Waiting) if !keep => {
@@ -458,7 +457,7 @@ impl<'a> Reason<'a> {
                         .to_owned(),
                 };
             }
-            Some(Departure::Draining) if keep => {
+            Some(Departure::Draining(_)) if keep => {
                 return Response::Error {
                     message: "it is stopping already, and hands over what it serves".to_owned(),
                 };

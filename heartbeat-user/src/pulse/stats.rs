@@ -51,7 +51,7 @@ pub struct GroupStats {
     pub stuck: AtomicBool,
     /// Whether it is left alone: what runs of it is not touched.
     pub left_alone: AtomicBool,
-    /// Whether it is to stop here, and has not said that it has.
+    /// Whether it is to stop here, is not left alone, and has not said that it has stopped.
     pub stopping: AtomicBool,
     /// How long its resources may take to stop, in nanoseconds.
     pub stop_timeout: AtomicU64,
@@ -124,7 +124,7 @@ impl GroupStats {
         self.busy.store(!idle, Relaxed);
         self.stuck.store(group.is_stuck(), Relaxed);
         self.left_alone.store(group.is_maintained(), Relaxed);
-        let stopping = group.serving() == Serving::Stopping;
+        let stopping = group.serving() == Serving::Stopping && !group.is_maintained();
         self.stopping.store(stopping, Relaxed);
         let stop_timeout = u64::try_from(group.stop_timeout().as_nanos()).unwrap_or(u64::MAX);
         self.stop_timeout.store(stop_timeout, Relaxed);

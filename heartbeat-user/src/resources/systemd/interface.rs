@@ -15,6 +15,8 @@ pub(super) trait Manager {
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    /// `whom`: `all` is every process in its control group.
+    fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
 
     #[zbus(signal)]
@@ -50,6 +52,9 @@ pub(super) trait Service {
     /// The number of its main process; 0 if it has none.
     #[zbus(property(emits_changed_signal = "false"), name = "MainPID")]
     fn main_pid(&self) -> zbus::Result<u32>;
+    /// Which of its processes end with it.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn kill_mode(&self) -> zbus::Result<String>;
     /// Why it failed.
     #[zbus(property(emits_changed_signal = "false"))]
     fn result(&self) -> zbus::Result<String>;

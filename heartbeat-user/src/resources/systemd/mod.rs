@@ -176,6 +176,7 @@ impl Handle<'_> {
         if let Some(refusal) = self.refusal().await? {
             return Ok(refusal);
         }
+        self.clear().await?;
         let result = self.job(self.manager.start_unit(self.name, MODE)).await?;
         let done = self.look().await?;
         if done.outcome == Outcome::OK {
@@ -189,6 +190,21 @@ impl Handle<'_> {
             result => format!("start of {}: {result}; {}", self.name, done.message),
         };
         Ok(Done::exited(ExitCode::GENERIC_ERROR, message))
+    }
+
+    /// Kills what an earlier run of the unit left in its control group, unless the unit says that it is to stay.
+    async fn clear(&self) -> zbus::Result<()> {
+        let stays = ["process", "none"];
+        let mode = self.service.kill_mode().await;
+        let stopped = matches!(self.settled().await?, State::Stopped | State::Failed);
+        if stopped && mode.is_ok_and(|mode| !stays.contains(&mode.as_str())) {
+            // It is an error if there is nothing to kill.
+            let _ = self
+                .manager
+                .kill_unit(self.name, "all", libc::SIGKILL)
+                .await;
+        }
+        Ok(())
     }
 
     async fn stop(&self) -> zbus::Result<Done> {
