@@ -13,6 +13,8 @@ pub(super) unsafe trait Value {}
 
 // SAFETY: an integer.
 unsafe impl Value for libc::c_int {}
+// SAFETY: integers without padding between them.
+unsafe impl Value for [u32; 8] {}
 
 pub(super) fn set<T: Value>(
     socket: impl AsFd,
