@@ -1,5 +1,7 @@
 //! Removes addresses that were left on interfaces by a run that is over.
 
+use std::net::IpAddr;
+
 use anyhow::Result;
 use heartbeat_common::{maps::GuardRow, time::Boottime};
 use nix::errno::Errno;
@@ -15,49 +17,50 @@ pub fn sweep(config: &Config, inherited: &[Option<Boottime>], stale: &[GuardRow]
     let mut kept = Vec::new();
     let mut result = Ok(());
     for (vip, inherited) in config.served().iter().zip(inherited) {
-        let index = match netlink.interface(&vip.interface) {
-            Ok(interface) => interface.index,
+        let address = vip.address.address;
+        let place = match inherited.map(|_| netlink.interface(&vip.interface)) {
+            Some(Ok(interface)) => Some(interface.index),
             // The address went with its interface.
-            Err(error) if error.errno() == Some(Errno::ENODEV) => continue,
-            Err(error) => {
+            Some(Err(error)) if error.errno() == Some(Errno::ENODEV) => None,
+            Some(Err(error)) => {
                 result = result.and(Err(error.into()));
                 continue;
             }
+            None => None,
         };
-        let address = vip.address.address;
-        if inherited.is_some() {
-            kept.push((index, address));
-            continue;
-        }
-        match netlink.remove_address(index, address) {
-            Ok(true) => log::warn!(
-                "vip {}: removed {} from {}, where an earlier run had left it",
-                vip.name,
-                vip.address,
-                vip.interface
-            ),
-            Ok(false) => {}
-            Err(error) => result = result.and(Err(error.into())),
-        }
+        kept.extend(place.map(|_| address));
+        // Its interface may be called otherwise than when it came there.
+        let what = format!("vip {}: removed {}", vip.name, vip.address);
+        result = result.and(take_from_all(&mut netlink, address, place, &what));
     }
-    let gone = |row: &&GuardRow| !kept.contains(&(row.ifindex, row.address.into()));
-    result.and(remove_guarded(stale.iter().filter(gone)))
+    let others = stale
+        .iter()
+        .filter(|row| !kept.contains(&IpAddr::from(row.address)));
+    result.and(remove_guarded(others))
 }
 
-/// Removes addresses that an earlier run guarded, and nobody will guard any more. Goes on after a
-/// failure, and returns the first.
+/// Removes addresses that an earlier run guarded, and nobody will guard any more, from wherever they are in
+/// the network namespace of the calling thread. Goes on after a failure, and returns the first.
 pub fn remove_guarded<'a>(rows: impl IntoIterator<Item = &'a GuardRow>) -> Result<()> {
     let mut netlink = Netlink::open()?;
     let mut result = Ok(());
     for row in rows {
         let address = row.address.into();
-        match netlink.remove_address(row.ifindex, address) {
-            Ok(true) => {
-                log::warn!("removed {address}, which an earlier run had left on its interface");
-            }
-            Ok(false) => {}
-            Err(error) => result = result.and(Err(error.into())),
-        }
+        let what = format!("removed {address}");
+        result = result.and(take_from_all(&mut netlink, address, None, &what));
     }
     result
+}
+
+/// Takes `address` from all interfaces but `spared`, and says so in the words of `what`.
+fn take_from_all(
+    netlink: &mut Netlink,
+    address: IpAddr,
+    spared: Option<u32>,
+    what: &str,
+) -> Result<()> {
+    for name in netlink.remove_from_all(address, spared)? {
+        log::warn!("{what} from {name}, where an earlier run had left it");
+    }
+    Ok(())
 }
