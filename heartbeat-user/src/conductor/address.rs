@@ -248,7 +248,8 @@ impl Held {
         };
         let (name, address, interface) = (&self.vip.name, self.vip.address, &self.vip.interface);
         let complaint = format!(
-            "vip {name}: another interface is called {interface} now, and {address} could not be removed              from the former one, whose guard stays: {error:#}"
+            "vip {name}: another interface is called {interface} now, and {address} could not be removed \
+             from the former one, whose guard stays: {error:#}"
         );
         if self.complaint.as_ref() != Some(&complaint) {
             log::error!("{complaint}");

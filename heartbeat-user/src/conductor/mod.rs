@@ -211,6 +211,8 @@ struct Run {
     /// What the operator wants of it.
     enabled: Vec<bool>,
     maintained: bool,
+    /// The configuration does not have it any more.
+    removed: bool,
     /// It is to be served here: the lease is ours, or an earlier run of this node still has it.
     wanted: bool,
     /// The pulse waits to hear that it has stopped.
@@ -234,6 +236,7 @@ impl Run {
             watched: vec![false; count],
             enabled: vec![true; count],
             maintained: false,
+            removed: group.is_removed(),
             wanted,
             stop_owed: false,
             next: None,
@@ -643,6 +646,7 @@ impl<R: FnMut(Told)> Body<R> {
                 self.prepare(index);
                 continue;
             };
+            run.removed = group.is_removed();
             let resources = run.resources.iter().zip(&group.resources);
             let same_length = run.resources.len() == group.resources.len();
             if group.is_removed() {

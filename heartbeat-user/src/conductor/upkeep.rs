@@ -54,7 +54,8 @@ impl<R: FnMut(Told)> Body<R> {
             return Right::Undecided;
         };
         let run = &self.groups[group];
-        let settled = run.engine.is_some() && run.next.is_none() && !run.maintained;
+        let settled = run.engine.is_some() && run.next.is_none();
+        let settled = settled && !run.maintained && !run.removed;
         match (run.wanted, self.held[vip].is_wanted()) {
             (true, true) if settled => Right::Served,
             (false, false) if settled && !run.stop_owed && !self.held[vip].is_stuck() => {
@@ -81,7 +82,6 @@ impl<R: FnMut(Told)> Body<R> {
         let settled = settled.map_err(|error| format!("could not be put back: {error:#}"))?;
         if let Settled::PutBack(Some(times)) = settled {
             let message = self.lost_words(vip, times);
-            log::warn!("vip {}: {message}", self.held[vip].vip.name);
             (self.ends.report)(Told::PutBack {
                 vip,
                 times,
@@ -148,7 +148,6 @@ impl<R: FnMut(Told)> Body<R> {
             Err(error) => format!("{address} is here without the lease of its group: {error:#}"),
         };
         if held.backoff.done(now).is_some() {
-            log::warn!("vip {}: {message}", held.vip.name);
             (self.ends.report)(Told::Stray { vip, message });
         }
     }
@@ -181,7 +180,6 @@ impl<R: FnMut(Told)> Body<R> {
                  take the address from it (a former owner that was paused or migrated does this once)",
                 held.vip.address, held.vip.interface
             );
-            log::warn!("vip {}: {message}", held.vip.name);
             let mac = claim.mac;
             (self.ends.report)(Told::Claimed { vip, mac, message });
         }

@@ -201,7 +201,8 @@ impl Port {
             }
         };
         let what = format!(
-            "it is another (index {}), and cannot be used: {why}, so the guard stays there; see the log, and              remove it (`ip address del`)",
+            "it is another (index {}), and cannot be used: {why}, so the guard stays there; see the log, and \
+             remove it (`ip address del`)",
             found.index
         );
         let news = self.tell(Turn::Failed, what)?;
