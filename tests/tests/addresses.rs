@@ -235,6 +235,37 @@ fn a_start_removes_the_address_from_an_interface_with_another_name_by_now() -> R
 }
 
 #[test]
+fn an_interface_that_was_in_another_namespace_gets_its_address_again() -> Result<()> {
+    if !rig_runs("an_interface_that_was_in_another_namespace_gets_its_address_again") {
+        return Ok(());
+    }
+    for family in Family::ALL {
+        play(with(family), |cluster| {
+            let client = cluster.client(MILLISECOND)?;
+            let mut chronicle = Chronicle::begin(cluster)?;
+            wait_served(&client, "a", SOON)?;
+            let elsewhere = Namespace::new("elsewhere")?;
+            let ns = &cluster.node("a")?.ns;
+            ns.enter(|| elsewhere.take("hb0", "hb0"))?;
+            let missing = |what: &What| {
+                matches!(what, What::Interface { interface, state, .. }
+                    if interface == "hb0" && state == "missing")
+            };
+            chronicle.wait(cluster, "a", SOON, "hb0 is missing", missing)?;
+            ensure!(elsewhere.addresses()?.is_empty(), "the address went along");
+            let ns = &cluster.node("a")?.ns;
+            elsewhere.enter(|| ns.take("hb0", "hb0"))?;
+            ns.set_up("hb0", true)?;
+            ns.add_address("hb0", family.address(0, 1), family.prefix_len())?;
+            wait_place(cluster, "a", "hb0")?;
+            wait_served(&client, "a", SOON)?;
+            answered_by(cluster, "a", "hb0")
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
 fn names_of_guarded_interfaces_may_be_swapped() -> Result<()> {
     if !rig_runs("names_of_guarded_interfaces_may_be_swapped") {
         return Ok(());

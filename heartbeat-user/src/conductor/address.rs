@@ -22,6 +22,9 @@ use crate::{
 
 /// How long to wait before an address that could not be removed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long it is not told again that the same host claims an address, and that another does.
+const SAME: Duration = Duration::from_secs(600);
+const OTHER: Duration = Duration::from_secs(1);
 
 /// One address on this node.
 pub(super) struct Held {
@@ -34,6 +37,8 @@ pub(super) struct Held {
     on_interface: bool,
     burst: Option<Burst>,
     defence: Defence,
+    /// Who claimed it when that was told last.
+    told: Option<([u8; 6], Boottime)>,
     /// When to ask who else has it.
     ask_at: Option<Boottime>,
     retry_at: Option<Boottime>,
@@ -94,6 +99,7 @@ impl Held {
             on_interface: false,
             burst: None,
             defence: Defence::default(),
+            told: None,
             ask_at: None,
             retry_at: None,
             backoff: Backoff::default(),
@@ -298,6 +304,7 @@ impl Held {
         self.ask_at = None;
         self.restore_at = None;
         self.defence.end();
+        self.told = None;
     }
 
     /// Begins the announcements anew, as after a takeover, if it is held. An IPv6 address may have gone
@@ -315,6 +322,8 @@ impl Held {
 
     /// Somebody else says that it is theirs. `None`: that is nothing to defend it against. Else whether
     /// it is to be told, since it is the first for a while.
+    ///
+    /// Some routers answer for all addresses of a network (local proxy ARP): they are told of seldom.
     pub(super) fn claimed(&mut self, claim: &Claim, netlink: &mut Netlink) -> Option<bool> {
         let served = self.wanted && self.on_interface && self.burst.is_some();
         if !served || self.interface() != Some(claim.interface) {
@@ -325,7 +334,16 @@ impl Held {
         if own.iter().any(|interface| interface.mac == claim.mac) {
             return None;
         }
-        Some(self.defence.claimed(clock::now()))
+        let now = clock::now();
+        self.defence.claimed(now);
+        let again = self.told.is_some_and(|(mac, at)| {
+            let pause = if mac == claim.mac { SAME } else { OTHER };
+            now.since(at) < pause
+        });
+        if !again {
+            self.told = Some((claim.mac, now));
+        }
+        Some(!again)
     }
 
     /// Begins the announcements anew if it is there. Nothing is put back.

@@ -120,7 +120,10 @@ impl<R: FnMut(Told)> Body<R> {
         match self.try_settle(vip) {
             Ok(Settled::There | Settled::PutBack(_) | Settled::Later) => Ok(Outcome::OK),
             Ok(Settled::NoPlace) => Ok(outcome),
-            Err(message) => Err(message),
+            Err(message) => {
+                log::warn!("vip {}: {message}", self.held[vip].vip.name);
+                Ok(outcome)
+            }
         }
     }
 

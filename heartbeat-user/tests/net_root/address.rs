@@ -193,7 +193,8 @@ fn an_address_is_removed_from_wherever_it_is() {
             }
             // As for direct routing: that is the administrator's.
             ip(&format!("address add {}/{alone} dev lo", vip.address));
-            let removed = netlink.remove_from_all(vip.address, Some(index)).unwrap();
+            let mut removed = netlink.remove_from_all(vip.address, Some(index)).unwrap();
+            removed.sort();
             assert_eq!(removed, ["hb5", "hb6"]);
             assert_eq!(netlink.holders(vip.address).unwrap(), [index]);
             let removed = netlink.remove_from_all(vip.address, None).unwrap();

@@ -30,11 +30,10 @@ pub struct Defence {
 }
 
 impl Defence {
-    /// Somebody else claimed the address at `now`. Returns whether that begins a new row of claims.
-    pub fn claimed(&mut self, now: Boottime) -> bool {
+    /// Somebody else claimed the address at `now`.
+    pub fn claimed(&mut self, now: Boottime) {
         let last = self.claimed_at.replace(now);
-        let new = last.is_none_or(|last| now.since(last) >= QUIET);
-        if new {
+        if last.is_none_or(|last| now.since(last) >= QUIET) {
             self.row = 0;
         }
         let pause = PAUSES.iter().find(|(row, _)| self.row < *row);
@@ -42,7 +41,6 @@ impl Defence {
         let earliest = self.announced_at.map_or(now, |at| at.after(pause).max(now));
         self.due.get_or_insert(earliest);
         self.again = Some(now.after(AGAIN));
-        new
     }
 
     /// When the next announcement is due, if one is.
@@ -120,18 +118,20 @@ mod tests {
     #[test]
     fn an_ended_defence_says_nothing() {
         let mut defence = Defence::default();
-        assert!(defence.claimed(at(0)));
+        defence.claimed(at(0));
         defence.end();
         assert_eq!(defence.due_at(), None);
         assert!(!defence.poll(at(5_000)));
     }
 
     #[test]
-    fn a_row_of_claims_is_new_after_silence_only() {
-        let mut defence = Defence::default();
-        assert!(defence.claimed(at(0)));
-        assert!(!defence.claimed(at(9_000)));
-        assert!(!defence.claimed(at(18_000)));
-        assert!(defence.claimed(at(28_000)));
+    fn a_claim_after_silence_is_answered_fast_again() {
+        let claims = |millis: u64| millis < 20_000 || (40_000..40_050).contains(&millis);
+        let said = announced(claims, 60_000);
+        let late = said.iter().skip_while(|millis| **millis < 40_000);
+        assert_eq!(
+            late.copied().collect::<Vec<_>>()[..3],
+            [40_000, 40_020, 40_040]
+        );
     }
 }
