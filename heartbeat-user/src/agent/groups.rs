@@ -196,7 +196,12 @@ impl Groups {
                     state: now.name().to_owned(),
                 })
             }
-            Told::Acquired { .. } | Told::Released { .. } | Told::AddressFailed { .. } => None,
+            Told::Acquired { .. }
+            | Told::Released { .. }
+            | Told::AddressFailed { .. }
+            | Told::PutBack { .. }
+            | Told::Claimed { .. }
+            | Told::Stray { .. } => None,
         }
     }
 

@@ -971,7 +971,10 @@ impl<'a> Reason<'a> {
         // Where a peer has one link, what becomes of the peer says it already.
         let level = match what {
             What::Link { .. } if self.config.links.len() == 1 => Level::Debug,
-            What::Starved { .. } => Level::Warn,
+            What::Starved { .. }
+            | What::PutBack { .. }
+            | What::Claimed { .. }
+            | What::Stray { .. } => Level::Warn,
             _ => Level::Info,
         };
         log::log!(level, "{what}");

@@ -121,6 +121,26 @@ struct Claim {
 struct VipView {
     held: bool,
     error: Option<String>,
+    /// What others did to it last, and when.
+    notice: Option<(String, Boottime)>,
+}
+
+/// For how long the status shows what others did to an address.
+const NOTICED: Duration = Duration::from_secs(600);
+
+impl VipView {
+    fn note(&mut self, message: &str) {
+        self.notice = Some((message.to_owned(), clock::now()));
+    }
+
+    fn shown_notice(&self, now: Boottime) -> Option<protocol::Notice> {
+        let (message, at) = self.notice.as_ref()?;
+        let age = now.since(*at);
+        (age < NOTICED).then(|| protocol::Notice {
+            message: message.clone(),
+            age_ns: age.as_nanos() as u64,
+        })
+    }
 }
 
 impl View {
@@ -137,7 +157,7 @@ impl View {
         let inherited = dataplane.inherited();
         let vips = (0..config.vips.len()).map(|index| VipView {
             held: inherited.get(index).is_some_and(Option::is_some),
-            error: None,
+            ..VipView::default()
         });
         let interfaces = config.local_links().zip(dataplane.attached());
         let interfaces = interfaces.map(|(link, attachment)| {
@@ -446,7 +466,7 @@ impl View {
             } => {
                 self.vips[*vip] = VipView {
                     held: true,
-                    error: None,
+                    ..VipView::default()
                 };
                 Some(What::Takeover {
                     vip: name(*vip),
@@ -472,6 +492,33 @@ impl View {
             Told::AddressFailed { vip, message } => {
                 self.vips[*vip].error = Some(message.clone());
                 Some(What::VipError {
+                    vip: name(*vip),
+                    message: message.clone(),
+                })
+            }
+            Told::PutBack {
+                vip,
+                times,
+                message,
+            } => {
+                self.vips[*vip].note(message);
+                Some(What::PutBack {
+                    vip: name(*vip),
+                    times: *times,
+                    message: message.clone(),
+                })
+            }
+            Told::Claimed { vip, mac, message } => {
+                self.vips[*vip].note(message);
+                Some(What::Claimed {
+                    vip: name(*vip),
+                    mac: mac.map(|byte| format!("{byte:02x}")).join(":"),
+                    message: message.clone(),
+                })
+            }
+            Told::Stray { vip, message } => {
+                self.vips[*vip].note(message);
+                Some(What::Stray {
                     vip: name(*vip),
                     message: message.clone(),
                 })
@@ -708,6 +755,7 @@ impl View {
             },
             held: self.vips[index].held,
             error: self.vips[index].error.clone(),
+            notice: self.vips[index].shown_notice(now),
         }
     }
 

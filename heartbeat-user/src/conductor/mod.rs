@@ -5,10 +5,16 @@
 //! be done ([`Work`]) and is told what became of it. What is next is decided by the core.
 
 mod address;
+mod backoff;
+mod ear;
 mod order;
 mod sweep;
+mod upkeep;
 
-use std::{collections::VecDeque, num::NonZeroU32, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    collections::VecDeque, net::IpAddr, num::NonZeroU32, sync::Arc, thread::JoinHandle,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use heartbeat_common::time::Boottime;
@@ -29,6 +35,7 @@ use crate::{
     },
 };
 use address::Held;
+use ear::Ear;
 pub use order::{GroupNow, Order, Part, Told, Work};
 pub use sweep::{remove_guarded, sweep};
 
@@ -78,9 +85,19 @@ impl Conductor {
             enabled: wish.enabled,
             ..Run::new(group, inherited.is_some())
         });
+        // Just behind the pulse. If it is refused the pulse has said so already.
         let priority = config.realtime_priority;
+        let priority = priority.map(|priority| priority.saturating_sub(1).max(1));
         let reservation = Reservation::of_conductor(config.interval);
+        let ear = Ear::start(orders.clone(), &addresses(&held), priority)
+            .inspect_err(|error| {
+                log::error!(
+                    "an address that somebody removes is put back late, when it is looked at: {error:#}"
+                );
+            })
+            .ok();
         let mut body = Body {
+            ear,
             netlink,
             held,
             groups: groups.collect(),
@@ -92,9 +109,8 @@ impl Conductor {
         let thread = std::thread::Builder::new()
             .name("conductor".to_owned())
             .spawn(move || {
-                // Just behind the pulse. If it is refused the pulse has said so already.
                 if let Some(priority) = priority {
-                    realtime::ask(reservation, priority.saturating_sub(1).max(1));
+                    realtime::ask(reservation, priority);
                 }
                 body.run(&inbox.0);
             })
@@ -196,14 +212,14 @@ struct Run {
     /// What the operator wants of it.
     enabled: Vec<bool>,
     maintained: bool,
+    /// The configuration does not have it any more.
+    removed: bool,
     /// It is to be served here: the lease is ours, or an earlier run of this node still has it.
     wanted: bool,
     /// The pulse waits to hear that it has stopped.
     stop_owed: bool,
     /// What comes in its place once it has stopped.
     next: Option<Group>,
-    /// The configuration does not have it any more.
-    removed: bool,
     course: Course,
     /// When the last order was decided.
     decided: Boottime,
@@ -222,17 +238,24 @@ impl Run {
             watched: vec![false; count],
             enabled: vec![true; count],
             maintained: false,
+            removed: group.is_removed(),
             wanted,
             stop_owed: false,
             next: None,
-            removed: group.is_removed(),
             course: Course::default(),
             decided: Boottime::default(),
         }
     }
 }
 
+/// All addresses that may be served here.
+fn addresses(held: &[Held]) -> Vec<IpAddr> {
+    held.iter().map(|held| held.vip.address.address).collect()
+}
+
 struct Body<R> {
+    /// What happens to the addresses is heard by this for as long as the thread runs.
+    ear: Option<Ear>,
     netlink: Netlink,
     held: Vec<Held>,
     groups: Vec<Run>,
@@ -269,6 +292,8 @@ impl<R: FnMut(Told)> Body<R> {
             }
             self.carry_out();
         }
+        // Nothing that is removed from here on comes back.
+        self.ear = None;
         let now = clock::now();
         for vip in 0..self.held.len() {
             if self.held[vip].is_held()
@@ -350,6 +375,9 @@ impl<R: FnMut(Told)> Body<R> {
             } => self.drive(group, |engine, out| engine.restart(resource, now, out)),
             Order::Replan { vips, groups } => self.replan(&vips, groups),
             Order::Follow { interface } => self.follow(&interface),
+            Order::Vacate { interface, arrived } => self.vacate(&interface, arrived),
+            Order::Changed(changes) => self.changed(&changes),
+            Order::Claimed(claim) => self.claimed(&claim),
             Order::Reassert => self.reassert(),
             Order::Quit | Order::Leave => {}
         }
@@ -558,6 +586,7 @@ impl<R: FnMut(Told)> Body<R> {
             Action::Start => self.add(vip, course, decided),
             Action::Stop => self.remove(vip, decided),
             Action::Probe if run.wanted => self.held[vip].adopt(&mut self.netlink),
+            Action::Monitor if run.wanted => self.monitor(part, vip),
             Action::Probe | Action::Monitor => self.held[vip].look(&mut self.netlink),
         };
         match result {
@@ -655,6 +684,9 @@ impl<R: FnMut(Told)> Body<R> {
                 }
             }
         }
+        if let Some(ear) = &self.ear {
+            ear.listen_for(&addresses(&self.held));
+        }
         for (index, group) in groups.into_iter().enumerate() {
             let Some(run) = self.groups.get_mut(index) else {
                 self.groups.push(Run::new(&group, false));
@@ -700,8 +732,10 @@ impl<R: FnMut(Told)> Body<R> {
     fn reassert(&mut self) {
         for group in 0..self.groups.len() {
             // The guard of one that is to stop is closed, and lets nothing out.
-            if self.groups[group].wanted {
-                self.each_address(group, Held::reassert);
+            match &self.groups[group] {
+                run if !run.wanted => {}
+                run if run.maintained => self.each_address(group, Held::recall),
+                _ => self.each_address(group, Held::reassert),
             }
         }
         self.do_what_is_due();
@@ -718,7 +752,9 @@ impl<R: FnMut(Told)> Body<R> {
                     continue;
                 }
                 let lacked = self.held[vip].lacked();
-                self.held[vip].follow(&mut self.netlink);
+                if let Err(error) = self.held[vip].follow(&mut self.netlink) {
+                    log::error!("vip {}: {error:#}", self.held[vip].vip.name);
+                }
                 if lacked {
                     // It failed for want of the interface, and for nothing else.
                     let now = clock::now();
@@ -733,9 +769,14 @@ impl<R: FnMut(Told)> Body<R> {
     fn do_what_is_due(&mut self) {
         let now = clock::now();
         for vip in 0..self.held.len() {
-            self.held[vip].poll(now);
+            self.held[vip].poll(now, &mut self.netlink);
             if self.held[vip].must_retry(now) {
                 self.retry(vip);
+            }
+            if self.held[vip].must_restore(now) {
+                self.held[vip].restore_at = None;
+                self.settle(vip);
+                self.expel(vip);
             }
         }
         for group in 0..self.groups.len() {
@@ -747,16 +788,20 @@ impl<R: FnMut(Told)> Body<R> {
         }
     }
 
+    /// The resource that an address is.
+    fn part_of(&self, vip: usize) -> Option<Part> {
+        let address = Kind::Address(vip);
+        self.groups.iter().enumerate().find_map(|(group, run)| {
+            let resource = run.kinds.iter().position(|kind| *kind == address)?;
+            Some(Part { group, resource })
+        })
+    }
+
     /// Tries once more to remove an address.
     fn retry(&mut self, vip: usize) {
-        let owner = self.groups.iter().enumerate().find_map(|(group, run)| {
-            let resource = run
-                .kinds
-                .iter()
-                .position(|kind| *kind == Kind::Address(vip))?;
-            Some(Part { group, resource })
-        });
-        let Some(part) = owner else { return };
+        let Some(part) = self.part_of(vip) else {
+            return;
+        };
         let decided = self.groups[part.group].decided;
         match self.remove(vip, decided) {
             Ok(outcome) => self.done(part, Action::Stop, outcome, String::new()),

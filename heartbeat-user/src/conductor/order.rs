@@ -8,7 +8,10 @@ use heartbeat_core::{
     resource::{Action, Outcome, ResourcePlan, ResourceState},
 };
 
-use crate::config::{Group, Resource, Vip};
+use crate::{
+    config::{Group, Resource, Vip},
+    net::{Changes, Claim},
+};
 
 /// A resource: index of its group, and its own in that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +75,16 @@ pub enum Order {
     Follow {
         interface: String,
     },
+    /// Another interface, with the index `arrived`, is called so now, and the guard is about to leave the
+    /// one that was: the addresses have to leave it first.
+    Vacate {
+        interface: String,
+        arrived: u32,
+    },
+    /// Addresses came to interfaces, or went from them.
+    Changed(Changes),
+    /// Somebody else on a link says that an address is theirs.
+    Claimed(Claim),
     /// Announce anew whatever is held: others may have believed that it had moved.
     Reassert,
     /// Remove all addresses and end.
@@ -121,6 +134,23 @@ pub enum Told {
         vip: usize,
         decided: Boottime,
         address: Boottime,
+    },
+    /// Somebody had removed an address that is served here, `times` times in a row, and it was put back.
+    PutBack {
+        vip: usize,
+        times: u32,
+        message: String,
+    },
+    /// Another host claims an address that is served here.
+    Claimed {
+        vip: usize,
+        mac: [u8; 6],
+        message: String,
+    },
+    /// An address was on an interface without its lease.
+    Stray {
+        vip: usize,
+        message: String,
     },
     /// An address could not be added or removed.
     AddressFailed {

@@ -191,7 +191,10 @@ impl fmt::Display for What {
                 "config_version {version} is in force: leases are claimed by a majority of its nodes"
             ),
             Self::Keys(keys) => write!(f, "the cluster's keys changed: {keys}"),
-            Self::VipError { vip, message } => write!(f, "vip {vip}: {message}"),
+            Self::PutBack { vip, message, .. }
+            | Self::Claimed { vip, message, .. }
+            | Self::Stray { vip, message }
+            | Self::VipError { vip, message } => write!(f, "vip {vip}: {message}"),
             Self::Hook {
                 on, exec, message, ..
             } => write!(f, "hook {exec} on {on}: {message}"),

@@ -559,6 +559,16 @@ pub struct Vip {
     /// Why the last attempt to add or remove it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What others did to it here in the last minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
+}
+
+/// What somebody else did to an address, last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    pub message: String,
+    pub age_ns: u64,
 }
 
 /// A lease as one acceptor keeps it.
@@ -703,6 +713,24 @@ pub enum What {
         vip: String,
         decided_ns: u64,
         address_ns: u64,
+    },
+    /// Somebody had removed an address that is served here, for so many times in a row, and it was put
+    /// back.
+    PutBack {
+        vip: String,
+        times: u32,
+        message: String,
+    },
+    /// Another host, with this Ethernet address, claims an address that is served here.
+    Claimed {
+        vip: String,
+        mac: String,
+        message: String,
+    },
+    /// An address was on this node without the lease of its group.
+    Stray {
+        vip: String,
+        message: String,
     },
     /// Adding or removing an address failed.
     VipError {

@@ -3,7 +3,7 @@
 //! It works on what is pinned, so that a thread of its own can do it: attaching waits for the kernel's lock of
 //! all network configuration, and nobody else of the agent should.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
@@ -16,7 +16,10 @@ use super::{
     programs::Programs,
     xdp::{self, Wanted},
 };
-use crate::{config::XdpMode, net::ProbeSocket};
+use crate::{
+    config::XdpMode,
+    net::{Netlink, NetlinkError, ProbeSocket},
+};
 
 /// The pinned programs and maps.
 pub struct Hands {
@@ -79,8 +82,31 @@ impl Hands {
         (self.guards, self.guard) = (guards, view);
     }
 
+    /// The guarded addresses of the interface called `name` that are on others than the one with this
+    /// index, which has the name now. While there is one, the guard must not leave the interface that had
+    /// the name before.
+    pub fn left_behind(
+        &self,
+        name: &str,
+        ifindex: u32,
+        netlink: &mut Netlink,
+    ) -> Result<Vec<IpAddr>, NetlinkError> {
+        let mut left = Vec::new();
+        for guard in self.guards.iter().filter(|guard| guard.interface == name) {
+            let address = guard.address.address;
+            if netlink
+                .holders(address)?
+                .iter()
+                .any(|index| *index != ifindex)
+            {
+                left.push(address);
+            }
+        }
+        Ok(left)
+    }
+
     /// Puts all that belongs there onto an interface, the guard first, and tells the programs which one it
-    /// is.
+    /// is. No guarded address may be left behind ([`Hands::left_behind`]).
     pub fn attach(&mut self, name: &str, ifindex: u32) -> Result<Attachment> {
         let pins = &self.pins;
         unpin_strangers(name, ifindex, pins)?;

@@ -33,6 +33,8 @@ use sockets::Sockets;
 const CALM: Duration = Duration::from_secs(1);
 /// The same while something is awaited: an address, or a sign that a program runs.
 const BRISK: Duration = Duration::from_millis(100);
+/// The same while addresses leave an interface.
+const HASTY: Duration = Duration::from_millis(1);
 
 /// What stands for the guard at the sockets in place of an interface, none of which has such a
 /// name.
@@ -203,7 +205,11 @@ impl<R: FnMut(News)> Body<R> {
         }
         loop {
             self.look();
-            let patience = if self.awaits() { BRISK } else { CALM };
+            let patience = match self.awaits() {
+                true if self.ports.iter().any(Port::hurries) => HASTY,
+                true => BRISK,
+                false => CALM,
+            };
             let mut word = inbox.recv_timeout(patience);
             loop {
                 match word {
@@ -240,9 +246,11 @@ impl<R: FnMut(News)> Body<R> {
 
     fn look(&mut self) {
         for port in &mut self.ports {
-            let Some(look) = port.look(&mut self.netlink, &mut self.hands) else {
-                continue;
-            };
+            let look = port.look(&mut self.netlink, &mut self.hands);
+            if let Some(order) = port.order() {
+                let _ = self.ends.orders.send(order);
+            }
+            let Some(look) = look else { continue };
             if look.arrived {
                 // The guard is there: its addresses may come back.
                 let interface = look.news.interface.clone();

@@ -4,12 +4,22 @@ use super::{
     News, Turn,
     check::{Finding, SelfCheck},
 };
+use std::time::Duration;
+
+use heartbeat_common::time::Boottime;
+
 use crate::{
     clock,
+    conductor::Order,
     config::XdpMode,
     dataplane::{Attached, Attachment, Hands},
     net::{Interface, Netlink},
 };
+
+/// How long addresses may take to leave an interface before that is a fault.
+const DEPARTURE: Duration = Duration::from_millis(200);
+/// Between two orders to leave it.
+const ORDER_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Port {
@@ -20,6 +30,16 @@ pub(super) struct Port {
     check: SelfCheck,
     /// What is wrong, as it was told last, and the turn that it was told as.
     problem: Option<(Turn, String)>,
+    /// Addresses have to leave the interface that had the name before.
+    departure: Option<Departure>,
+    /// What the conductor is to do, not given yet.
+    order: Option<Order>,
+}
+
+#[derive(Debug)]
+struct Departure {
+    since: Boottime,
+    ordered_at: Option<Boottime>,
 }
 
 /// What a look brought.
@@ -39,6 +59,8 @@ impl Port {
             attachment,
             check: SelfCheck::default(),
             problem: None,
+            departure: None,
+            order: None,
         }
     }
 
@@ -52,7 +74,18 @@ impl Port {
 
     /// Whether a sign that the program runs is awaited, or something is to be tried again.
     pub(super) fn awaits(&self) -> bool {
-        self.index.is_some() && self.check.is_open()
+        self.departure.is_some() || self.index.is_some() && self.check.is_open()
+    }
+
+    /// Whether what is awaited is a matter of moments.
+    pub(super) fn hurries(&self) -> bool {
+        let since = self.departure.as_ref().map(|departure| departure.since);
+        since.is_some_and(|since| clock::now().since(since) < DEPARTURE)
+    }
+
+    /// What the conductor is to do before this goes on.
+    pub(super) fn order(&mut self) -> Option<Order> {
+        self.order.take()
     }
 
     /// What there is to tell at first.
@@ -67,10 +100,14 @@ impl Port {
     pub(super) fn look(&mut self, netlink: &mut Netlink, hands: &mut Hands) -> Option<Look> {
         let named = netlink.interface(&self.name).ok();
         match (named, self.index) {
-            (Some(found), Some(index)) if found.index == index => self.stays(netlink, hands),
-            (Some(found), _) => self.arrives(&found, hands),
+            (Some(found), Some(index)) if found.index == index => {
+                self.calls_back();
+                self.stays(netlink, hands)
+            }
+            (Some(found), _) => self.arrives(&found, netlink, hands),
             (None, Some(index)) => match netlink.interface_at(index) {
                 Ok(Some(other)) => {
+                    self.calls_back();
                     let what = format!(
                         "it is called {} now; used all the same, until there is another {}",
                         other.name, self.name
@@ -89,14 +126,34 @@ impl Port {
         }
     }
 
+    /// The other interface that had got the name is gone before the guard was on it: the addresses that
+    /// were to leave for it may go back.
+    fn calls_back(&mut self) {
+        if self.departure.take().is_some() {
+            let interface = self.name.clone();
+            self.order = Some(Order::Follow { interface });
+        }
+    }
+
     fn missing(&mut self) -> News {
+        self.departure = None;
         let what = "there is no such interface: nothing is sent or served there until it appears";
         self.problem = Some((Turn::Missing, what.to_owned()));
         self.news(Turn::Missing, what.to_owned())
     }
 
-    /// Puts the programs onto an interface that has just got the name.
-    fn arrives(&mut self, found: &Interface, hands: &mut Hands) -> Option<Look> {
+    /// Puts the programs onto an interface that has just got the name, once no address is left on the one
+    /// that had it before: they leave that.
+    fn arrives(
+        &mut self,
+        found: &Interface,
+        netlink: &mut Netlink,
+        hands: &mut Hands,
+    ) -> Option<Look> {
+        match hands.left_behind(&self.name, found.index, netlink) {
+            Ok(left) if left.is_empty() => self.departure = None,
+            left => return self.waits(found, left.map_err(|error| error.to_string())),
+        }
         match hands.attach(&self.name, found.index) {
             Ok(attachment) => {
                 let what = format!("it is there (index {}), {}", found.index, how(&attachment));
@@ -112,6 +169,45 @@ impl Port {
                 self.tell(Turn::Failed, what).map(quiet)
             }
         }
+    }
+
+    /// Has the addresses leave that are left on the interface which had the name before. The guard stays
+    /// there meanwhile, for as long as that takes.
+    fn waits<L: std::fmt::Debug>(
+        &mut self,
+        found: &Interface,
+        left: Result<L, String>,
+    ) -> Option<Look> {
+        let now = clock::now();
+        let departure = self.departure.get_or_insert(Departure {
+            since: now,
+            ordered_at: None,
+        });
+        let ordered = departure.ordered_at;
+        if ordered.is_none_or(|at| now.since(at) >= ORDER_AGAIN) {
+            departure.ordered_at = Some(now);
+            self.order = Some(Order::Vacate {
+                interface: self.name.clone(),
+                arrived: found.index,
+            });
+        }
+        if now.since(departure.since) < DEPARTURE {
+            return None;
+        }
+        let why = match left {
+            Ok(left) => format!("{left:?} is still on the interface that had the name before"),
+            Err(error) => {
+                format!("whether its addresses have left the former one is not known: {error}")
+            }
+        };
+        let what = format!(
+            "it is another (index {}), and cannot be used: {why}, so the guard stays there; see the log, and \
+             remove it (`ip address del`)",
+            found.index
+        );
+        let news = self.tell(Turn::Failed, what)?;
+        log::error!("{}: {}", self.name, news.message);
+        Some(quiet(news))
     }
 
     /// It is where it was. Are the programs, and do they run?

@@ -2,6 +2,7 @@
 //!
 //! Everything here is synchronous and keeps its sockets open. It carries out what others decide.
 
+mod address_watch;
 mod announce;
 mod link_watch;
 pub mod namespace;
@@ -10,7 +11,8 @@ mod option;
 mod prefix;
 mod probe;
 
-pub use announce::{Announcer, Burst};
+pub use address_watch::{AddressChange, AddressWatch, Changes};
+pub use announce::{Announcer, Burst, Claim, Claims, Defence};
 pub use link_watch::LinkWatch;
 pub use netlink::{EgressFilter, Failure, Interface, Netlink, NetlinkError, XdpPlace, XdpProgram};
 pub use prefix::{IpPrefix, ParsePrefixError};

@@ -15,6 +15,8 @@ pub(super) unsafe trait Value {}
 unsafe impl Value for libc::c_int {}
 // SAFETY: as above.
 unsafe impl Value for u64 {}
+// SAFETY: integers without padding between them.
+unsafe impl Value for [u32; 8] {}
 
 pub(super) fn set<T: Value>(
     socket: impl AsFd,

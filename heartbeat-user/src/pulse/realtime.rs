@@ -195,7 +195,7 @@ fn set_deadline(reservation: Reservation) -> io::Result<()> {
 }
 
 /// Makes the calling thread SCHED_FIFO with `priority`. Its children start without it.
-fn set_fifo(priority: u8) -> io::Result<()> {
+pub(crate) fn set_fifo(priority: u8) -> io::Result<()> {
     let parameters = libc::sched_param {
         sched_priority: priority.into(),
     };

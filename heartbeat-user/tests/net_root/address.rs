@@ -136,6 +136,77 @@ fn removing_a_primary_keeps_its_secondaries() {
 }
 
 #[test]
+fn an_address_that_became_primary_steps_back_behind_the_nodes_own() {
+    let Some(rig) = Rig::new() else { return };
+    rig.node.run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        let index = netlink.interface("hb0").unwrap().index;
+        let (vip, other) = (prefix("10.9.0.100/24"), prefix("10.9.0.101/24"));
+        let ours = [vip.address, other.address];
+        let peer = address("10.9.0.2");
+        for promote in ["0", "1"] {
+            fs::write("/proc/sys/net/ipv4/conf/all/promote_secondaries", promote).unwrap();
+            fs::write("/proc/sys/net/ipv4/conf/hb0/promote_secondaries", promote).unwrap();
+            // Behind a larger subnet, a smaller one is no source either.
+            for own in ["10.9.0.1/24", "10.9.0.1/16"] {
+                ip("-4 address flush dev hb0");
+                netlink.add_address(index, vip).unwrap();
+                netlink.add_address(index, other).unwrap();
+                assert!(
+                    !netlink.step_back(index, vip, &ours).unwrap(),
+                    "it is alone"
+                );
+                ip(&format!("address add {own} dev hb0"));
+                assert_eq!(source_towards(peer), vip.address, "what there is to mend");
+                // One after the other: the second becomes primary when the first steps back.
+                for _ in 0..2 {
+                    for one in [vip, other] {
+                        netlink.step_back(index, one, &ours).unwrap();
+                        UdpSocket::bind((one.address, 0)).unwrap();
+                    }
+                }
+                assert_eq!(source_towards(peer), address("10.9.0.1"), "{own}");
+                for one in [vip, other] {
+                    assert!(!netlink.step_back(index, one, &ours).unwrap(), "it is done");
+                }
+                let shown = ip("-4 -o address show dev hb0");
+                assert_eq!(shown.lines().count(), 3, "{shown}");
+                for one in [vip, other] {
+                    assert!(shown.contains(&format!(" {one} ")), "{shown}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn an_address_is_removed_from_wherever_it_is() {
+    let Some(rig) = Rig::new() else { return };
+    rig.node.run(|| {
+        let mut netlink = Netlink::open().unwrap();
+        let index = netlink.interface("hb0").unwrap().index;
+        ip("link add hb5 type veth peer name hb6");
+        for (vip, alone) in [("10.9.0.100/24", "32"), ("fd09::100/64", "128")] {
+            let vip = prefix(vip);
+            for interface in ["hb0", "hb5", "hb6"] {
+                ip(&format!("address add {vip} dev {interface}"));
+            }
+            // As for direct routing: that is the administrator's.
+            ip(&format!("address add {}/{alone} dev lo", vip.address));
+            let mut removed = netlink.remove_from_all(vip.address, Some(index)).unwrap();
+            removed.sort();
+            assert_eq!(removed, ["hb5", "hb6"]);
+            assert_eq!(netlink.holders(vip.address).unwrap(), [index]);
+            let removed = netlink.remove_from_all(vip.address, None).unwrap();
+            assert_eq!(removed, ["hb0"]);
+            assert!(netlink.has_address(1, vip.address).unwrap());
+            let removed = netlink.remove_from_all(vip.address, None).unwrap();
+            assert!(removed.is_empty());
+        }
+    });
+}
+
+#[test]
 fn an_address_with_another_prefix_length_counts_as_present() {
     let Some(rig) = Rig::new() else { return };
     rig.node.run(|| {

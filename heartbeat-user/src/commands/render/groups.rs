@@ -128,11 +128,19 @@ impl Page {
         text
     }
 
-    /// Why an address could not be added or removed.
+    /// Why an address could not be added or removed, and what others did to it.
     fn error(&mut self, resource: &Resource, status: &Status) {
-        if let Some(error) = vip(resource, status).and_then(|vip| vip.error.as_deref()) {
+        let Some(vip) = vip(resource, status) else {
+            return;
+        };
+        if let Some(error) = &vip.error {
             let error = self.paint(Colour::Bad, error);
             self.line(&format!("    * {error}"));
+        }
+        if let Some(notice) = &vip.notice {
+            let text = format!("{} ago: {}", short(notice.age_ns), notice.message);
+            let text = self.paint(Colour::Warning, &text);
+            self.line(&format!("    * {text}"));
         }
     }
 

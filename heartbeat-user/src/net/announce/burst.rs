@@ -57,6 +57,12 @@ impl Burst {
         self.next = left.map_or(Step::Refresh(now.after(REFRESH)), Step::Burst);
         true
     }
+
+    /// Whether the last announcement is one beside which to ask who else has the address: the first, or
+    /// one that comes when all is quiet again.
+    pub fn asks(&self) -> bool {
+        !matches!(self.next, Step::Burst(index) if index > 1)
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +85,15 @@ mod tests {
             announced,
             [0, 20, 100, 500, 2_000, 62_000, 122_000, 182_000]
         );
+    }
+
+    #[test]
+    fn others_are_asked_at_first_and_when_all_is_quiet() {
+        let mut burst = Burst::new(TAKEN);
+        let asked: Vec<u64> = (0..70_000)
+            .filter(|millis| burst.poll(at(*millis)) && burst.asks())
+            .collect();
+        assert_eq!(asked, [0, 2_000, 62_000]);
     }
 
     #[test]

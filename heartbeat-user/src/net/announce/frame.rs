@@ -6,12 +6,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub(super) type Mac = [u8; 6];
 
 pub(super) const ARP_LEN: usize = 42;
+/// Also of a solicitation.
 pub(super) const NEIGHBOR_ADVERTISEMENT_LEN: usize = 86;
 
 const BROADCAST: Mac = [0xff; 6];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-/// Of [`ALL_NODES`], by RFC 2464, section 7.
-const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
+/// Where an ARP packet has its sender's protocol address.
+const SENDER_ADDRESS: std::ops::Range<usize> = 28..32;
 const ICMPV6: u8 = 58;
 
 /// Which of the two forms of a gratuitous ARP: there are hosts that heed only one of them.
@@ -56,20 +57,58 @@ pub(super) fn neighbor_advertisement(
     message.put(&address.octets());
     message.put(&[TARGET_LINK_LAYER_ADDRESS, 1]);
     message.put(&mac);
-    let mut message = message.done();
-    let checksum = icmpv6_checksum(address, ALL_NODES, &message);
+    neighbor_message(message.done(), (address, ALL_NODES), mac)
+}
+
+/// A message of Neighbor Discovery, to a group.
+fn neighbor_message(
+    mut message: [u8; 32],
+    (source, group): (Ipv6Addr, Ipv6Addr),
+    mac: Mac,
+) -> [u8; NEIGHBOR_ADVERTISEMENT_LEN] {
+    let checksum = icmpv6_checksum(source, group, &message);
     message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    // RFC 2464, section 7.
+    let [.., a, b, c, d] = group.octets();
 
     let mut frame = Writer::<NEIGHBOR_ADVERTISEMENT_LEN>::new();
-    frame.ethernet(ALL_NODES_MAC, mac, 0x86dd);
+    frame.ethernet([0x33, 0x33, a, b, c, d], mac, 0x86dd);
     frame.put(&[0x60, 0, 0, 0]);
     frame.put(&(message.len() as u16).to_be_bytes());
     // The hop limit proves that no router forwarded it.
     frame.put(&[ICMPV6, 255]);
-    frame.put(&address.octets());
-    frame.put(&ALL_NODES.octets());
+    frame.put(&source.octets());
+    frame.put(&group.octets());
     frame.put(&message);
     frame.done()
+}
+
+/// An ARP probe (RFC 5227, section 2.1.1): "who has `address`?", from nobody, so that no neighbour's
+/// cache changes by it.
+pub(super) fn arp_probe(address: Ipv4Addr, mac: Mac) -> [u8; ARP_LEN] {
+    let mut frame = gratuitous_arp(Arp::Request, address, mac);
+    frame[SENDER_ADDRESS].fill(0);
+    frame
+}
+
+/// A Neighbor Solicitation (RFC 4861, section 4.3): "who has `address`?", from the node's own `source`.
+/// The answer comes to `source` alone, so that no other neighbour's cache changes by it.
+pub(super) fn neighbor_solicitation(
+    address: Ipv6Addr,
+    source: Ipv6Addr,
+    mac: Mac,
+) -> [u8; NEIGHBOR_ADVERTISEMENT_LEN] {
+    const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
+    let [.., x, y, z] = address.octets();
+    let [high, low] = [u16::from(x), u16::from_be_bytes([y, z])];
+    // The solicited-node address, RFC 4291, section 2.7.1.
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | high, low);
+    let mut message = Writer::<32>::new();
+    message.put(&[135, 0, 0, 0, 0, 0, 0, 0]);
+    message.put(&address.octets());
+    message.put(&[SOURCE_LINK_LAYER_ADDRESS, 1]);
+    message.put(&mac);
+    neighbor_message(message.done(), (source, group), mac)
 }
 
 /// RFC 4443, section 2.3, over a message whose checksum field is zero.
@@ -163,7 +202,7 @@ mod tests {
         ] {
             let address: Ipv6Addr = address.parse().unwrap();
             let frame = neighbor_advertisement(address, MAC);
-            assert_eq!(frame[..6], ALL_NODES_MAC);
+            assert_eq!(frame[..6], [0x33, 0x33, 0, 0, 0, 1]);
             assert_eq!(frame[6..12], MAC);
             assert_eq!(frame[12..14], [0x86, 0xdd]);
             let ip = Ipv6HeaderSlice::from_slice(&frame[14..]).unwrap();
@@ -186,5 +225,36 @@ mod tests {
             assert_eq!(frame[62..78], address.octets());
             assert_eq!(frame[78..], [&[2, 1][..], &MAC].concat());
         }
+    }
+
+    #[test]
+    fn a_probe_asks_from_nobody() {
+        let address = Ipv4Addr::new(10, 1, 2, 3);
+        let frame = arp_probe(address, MAC);
+        let packet = SlicedPacket::from_ethernet(&frame).unwrap();
+        let Some(NetSlice::Arp(arp)) = packet.net else {
+            panic!("not ARP: {packet:?}")
+        };
+        assert_eq!(arp.operation(), ArpOperation::REQUEST);
+        assert_eq!(arp.sender_hw_addr(), MAC);
+        assert_eq!(arp.sender_protocol_addr(), [0; 4]);
+        assert_eq!(arp.target_protocol_addr(), address.octets());
+    }
+
+    #[test]
+    fn a_solicitation_asks_the_solicited_node_and_its_checksum_holds() {
+        let address: Ipv6Addr = "2001:db8::12:3456".parse().unwrap();
+        let source: Ipv6Addr = "fe80::1:2:3".parse().unwrap();
+        let frame = neighbor_solicitation(address, source, MAC);
+        assert_eq!(frame[..6], [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
+        let ip = Ipv6HeaderSlice::from_slice(&frame[14..]).unwrap();
+        assert_eq!((ip.hop_limit(), ip.source_addr()), (255, source));
+        let group: Ipv6Addr = "ff02::1:ff12:3456".parse().unwrap();
+        assert_eq!(ip.destination_addr(), group);
+        let icmp = Icmpv6Slice::from_slice(&frame[54..]).unwrap();
+        assert_eq!((icmp.type_u8(), icmp.code_u8()), (135, 0));
+        assert!(icmp.is_checksum_valid(ip.source(), ip.destination()));
+        assert_eq!(frame[62..78], address.octets());
+        assert_eq!(frame[78..], [&[1, 1][..], &MAC].concat());
     }
 }

@@ -1,10 +1,12 @@
-//! Telling the neighbours on a link that an address is here now.
+//! Telling the neighbours on a link that an address is here now, and hearing who says otherwise.
 //!
-//! Only sends, through one packet socket that receives nothing. Frames pass TC egress like all
-//! others. It must never announce anything but what it is asked to: whoever calls it serves the
+//! An [`Announcer`] only sends, through one packet socket that receives nothing. Frames pass TC egress
+//! like all others. It must never announce anything but what it is asked to: whoever calls it serves the
 //! address.
 
 mod burst;
+mod claims;
+mod defence;
 mod frame;
 
 use super::{Interface, option};
@@ -13,11 +15,13 @@ use frame::{Arp, Mac};
 use nix::errno::Errno;
 use std::{
     io, mem,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
 pub use burst::Burst;
+pub use claims::{Claim, Claims};
+pub use defence::Defence;
 
 /// `TC_PRIO_INTERACTIVE`: ahead of bulk traffic in the interface's queue.
 const PRIORITY: libc::c_int = 6;
@@ -60,6 +64,20 @@ impl Announcer {
             IpAddr::V6(v6) => self.send(&frame::neighbor_advertisement(v6, mac)),
         };
         sent.with_context(|| format!("cannot announce {address} on {}", self.name))
+    }
+
+    /// Asks whether anybody else has `address`, in a way that changes nobody's cache. IPv6 needs an
+    /// address of the node's own to ask from. It never waits; the answer is for [`Claims`] to hear.
+    pub fn probe(&self, address: IpAddr, source: Option<Ipv6Addr>) -> anyhow::Result<()> {
+        let mac = self.mac()?;
+        let sent = match (address, source) {
+            (IpAddr::V4(v4), _) => self.send(&frame::arp_probe(v4, mac)),
+            (IpAddr::V6(v6), Some(source)) => {
+                self.send(&frame::neighbor_solicitation(v6, source, mac))
+            }
+            (IpAddr::V6(_), None) => Ok(()),
+        };
+        sent.with_context(|| format!("cannot ask for {address} on {}", self.name))
     }
 
     /// The interface's hardware address now.

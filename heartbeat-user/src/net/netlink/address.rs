@@ -1,4 +1,4 @@
-//! Adding, removing and listing the addresses of one interface.
+//! Adding, removing and listing the addresses of one interface, or of all.
 
 use super::transport::{Failure, Transport};
 use crate::net::IpPrefix;
@@ -10,27 +10,22 @@ use netlink_packet_route::{
 use nix::errno::Errno;
 use std::net::{IpAddr, Ipv4Addr};
 
+/// The loopback interface of each network namespace (`LOOPBACK_IFINDEX`, include/net/flow.h).
+const LOOPBACK: u32 = 1;
+
 impl Transport {
     pub(super) fn add(&mut self, ifindex: u32, prefix: IpPrefix) -> Result<bool, Failure> {
-        let mut flags = AddressFlags::empty();
-        match prefix.address {
+        let flags = match prefix.address {
             IpAddr::V4(_) => {
-                let own: Vec<IpPrefix> = self
-                    .messages(ifindex, AddressFamily::Inet)?
-                    .iter()
-                    .filter_map(prefix_of)
-                    .collect();
+                let own = self.prefixes(ifindex)?;
                 if own.iter().any(|other| other.address == prefix.address) {
                     return Ok(false);
                 }
-                if own.iter().any(|other| encloses(other, &prefix)) {
-                    flags |= AddressFlags::Noprefixroute;
-                }
+                flags_beside(&own, &prefix)
             }
-            IpAddr::V6(_) => flags |= AddressFlags::Nodad,
-        }
-        let mut message = message_for(ifindex, prefix);
-        message.attributes.push(AddressAttribute::Flags(flags));
+            IpAddr::V6(_) => AddressFlags::Nodad,
+        };
+        let mut message = message_with(ifindex, prefix, flags);
         if prefix.address.is_ipv6() {
             let mut lifetime = CacheInfo::default();
             lifetime.ifa_preferred = 0;
@@ -47,7 +42,7 @@ impl Transport {
     }
 
     pub(super) fn remove(&mut self, ifindex: u32, address: IpAddr) -> Result<bool, Failure> {
-        let present = match self.messages(ifindex, family_of(address)) {
+        let present = match self.messages(Some(ifindex), family_of(address)) {
             Err(failure) if failure.errno() == Some(Errno::ENODEV) => return Ok(false),
             result => result?,
         };
@@ -60,16 +55,65 @@ impl Transport {
             .iter()
             .filter(|message| address_of(message) == Some(address))
         {
-            match self.execute(RouteNetlinkMessage::DelAddress(victim.clone()), 0) {
-                Ok(()) => removed = true,
-                Err(failure) if is_absence(&failure) => continue,
-                Err(failure) => return Err(failure),
-            }
-            for message in present.iter().filter(|message| depends_on(message, victim)) {
-                self.restore(message);
-            }
+            removed |= self.remove_one(victim, &present)?;
         }
         Ok(removed)
+    }
+
+    /// Removes `victim`, one of the addresses `present` on its interface, and nothing else.
+    fn remove_one(
+        &mut self,
+        victim: &AddressMessage,
+        present: &[AddressMessage],
+    ) -> Result<bool, Failure> {
+        match self.execute(RouteNetlinkMessage::DelAddress(victim.clone()), 0) {
+            Err(failure) if is_absence(&failure) => return Ok(false),
+            result => result?,
+        }
+        for message in present.iter().filter(|message| depends_on(message, victim)) {
+            self.restore(message);
+        }
+        Ok(true)
+    }
+
+    /// The indexes of the interfaces that have `address`, loopback excepted.
+    pub(super) fn holders(&mut self, address: IpAddr) -> Result<Vec<u32>, Failure> {
+        let present = self.messages(None, family_of(address))?;
+        let own = present.iter().filter(|m| address_of(m) == Some(address));
+        let mut holders: Vec<u32> = own.map(|message| message.header.index).collect();
+        holders.retain(|index| *index != LOOPBACK);
+        holders.dedup();
+        Ok(holders)
+    }
+
+    /// Makes an IPv4 address with a route of its own step behind the addresses that are there without
+    /// it: `ours` names those that come and go as it does. `false`: it stands where it should.
+    pub(super) fn step_back(
+        &mut self,
+        ifindex: u32,
+        prefix: IpPrefix,
+        ours: &[IpAddr],
+    ) -> Result<bool, Failure> {
+        let present = self.messages(Some(ifindex), AddressFamily::Inet)?;
+        let same = |m: &&AddressMessage| {
+            address_of(m) == Some(prefix.address) && m.header.prefix_len == prefix.len
+        };
+        let Some(first) = present.iter().find(same).filter(|m| leads(m)) else {
+            return Ok(false);
+        };
+        let others = present.iter().filter_map(prefix_of);
+        let others: Vec<IpPrefix> = others.filter(|o| !ours.contains(&o.address)).collect();
+        if prefix.len == 32 || !others.iter().any(|other| contains(other, &prefix)) {
+            return Ok(false);
+        }
+        // While it steps back, the same address with another prefix length keeps it reachable.
+        let alone = IpPrefix { len: 32, ..prefix };
+        self.create(message_with(ifindex, alone, AddressFlags::Noprefixroute))?;
+        self.remove_one(first, &present)?;
+        let flags = flags_beside(&others, &prefix);
+        self.create(message_with(ifindex, prefix, flags))?;
+        let present = self.messages(Some(ifindex), AddressFamily::Inet)?;
+        self.remove_one(&message_for(ifindex, alone), &present)
     }
 
     /// Puts back what the kernel removed along with its primary, if it did.
@@ -92,15 +136,21 @@ impl Transport {
     }
 
     pub(super) fn has(&mut self, ifindex: u32, address: IpAddr) -> Result<bool, Failure> {
-        let present = self.messages(ifindex, family_of(address))?;
+        let present = self.messages(Some(ifindex), family_of(address))?;
         Ok(present
             .iter()
             .any(|message| address_of(message) == Some(address)))
     }
 
     pub(super) fn addresses(&mut self, ifindex: u32) -> Result<Vec<IpPrefix>, Failure> {
-        let mut messages = self.messages(ifindex, AddressFamily::Inet)?;
-        messages.extend(self.messages(ifindex, AddressFamily::Inet6)?);
+        let mut messages = self.messages(Some(ifindex), AddressFamily::Inet)?;
+        messages.extend(self.messages(Some(ifindex), AddressFamily::Inet6)?);
+        Ok(messages.iter().filter_map(prefix_of).collect())
+    }
+
+    /// The IPv4 addresses on an interface.
+    fn prefixes(&mut self, ifindex: u32) -> Result<Vec<IpPrefix>, Failure> {
+        let messages = self.messages(Some(ifindex), AddressFamily::Inet)?;
         Ok(messages.iter().filter_map(prefix_of).collect())
     }
 
@@ -125,17 +175,18 @@ impl Transport {
         }
     }
 
+    /// The addresses of one interface, or of all.
     fn messages(
         &mut self,
-        ifindex: u32,
+        ifindex: Option<u32>,
         family: AddressFamily,
     ) -> Result<Vec<AddressMessage>, Failure> {
         let mut request = AddressMessage::default();
         request.header.family = family;
-        request.header.index = ifindex;
+        request.header.index = ifindex.unwrap_or_default();
         let request = RouteNetlinkMessage::GetAddress(request);
         let mut messages = self.list(&request, AddressMessage::parse)?;
-        messages.retain(|message| message.header.index == ifindex);
+        messages.retain(|message| ifindex.is_none_or(|index| message.header.index == index));
         Ok(messages)
     }
 
@@ -145,6 +196,34 @@ impl Transport {
         let request = RouteNetlinkMessage::GetAddress(request);
         self.list(&request, AddressMessage::parse)
     }
+}
+
+fn message_with(ifindex: u32, prefix: IpPrefix, flags: AddressFlags) -> AddressMessage {
+    let mut message = message_for(ifindex, prefix);
+    message.attributes.push(AddressAttribute::Flags(flags));
+    message
+}
+
+/// With which flags an IPv4 address is added where `others` are.
+fn flags_beside(others: &[IpPrefix], prefix: &IpPrefix) -> AddressFlags {
+    match others.iter().any(|other| encloses(other, prefix)) {
+        true => AddressFlags::Noprefixroute,
+        false => AddressFlags::empty(),
+    }
+}
+
+/// Whether an IPv4 address has its subnet's route, which makes it the source of what goes there.
+fn leads(message: &AddressMessage) -> bool {
+    let mut flags = message
+        .attributes
+        .iter()
+        .filter_map(|attribute| match attribute {
+            AddressAttribute::Flags(flags) => Some(*flags),
+            _ => None,
+        });
+    let follows = AddressFlags::Secondary | AddressFlags::Noprefixroute;
+    let secondary = message.header.flags.contains(AddressHeaderFlags::Secondary);
+    !secondary && !flags.any(|flags| flags.intersects(follows))
 }
 
 fn message_for(ifindex: u32, prefix: IpPrefix) -> AddressMessage {
@@ -221,9 +300,14 @@ fn depends_on(message: &AddressMessage, primary: &AddressMessage) -> bool {
 
 /// Whether the subnet of `inner` is a proper part of that of `outer`. IPv4 only.
 fn encloses(outer: &IpPrefix, inner: &IpPrefix) -> bool {
+    outer.len < inner.len && contains(outer, inner)
+}
+
+/// The same, or both have the same subnet.
+fn contains(outer: &IpPrefix, inner: &IpPrefix) -> bool {
     match (outer.address, inner.address) {
         (IpAddr::V4(a), IpAddr::V4(b)) => {
-            outer.len < inner.len && network(a, outer.len) == network(b, outer.len)
+            outer.len <= inner.len && network(a, outer.len) == network(b, outer.len)
         }
         _ => false,
     }

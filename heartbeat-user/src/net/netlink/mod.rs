@@ -107,6 +107,56 @@ impl Netlink {
         })
     }
 
+    /// The indexes of the interfaces that have `address`, with whatever prefix length. Loopback is left
+    /// out: what an administrator put there (for direct routing) is not announced by anybody.
+    pub fn holders(&mut self, address: IpAddr) -> Result<Vec<u32>, NetlinkError> {
+        let action = || format!("look for {address} on all interfaces");
+        self.transport
+            .holders(address)
+            .map_err(|failure| refused(action(), failure))
+    }
+
+    /// Takes `address` from all interfaces but `spared`, however they are called now, loopback excepted.
+    /// Goes on after a failure, and returns the first. Else the names of those that had it.
+    pub fn remove_from_all(
+        &mut self,
+        address: IpAddr,
+        spared: Option<u32>,
+    ) -> Result<Vec<String>, NetlinkError> {
+        let mut names = Vec::new();
+        let mut result = Ok(());
+        for index in self.holders(address)? {
+            if spared == Some(index) {
+                continue;
+            }
+            match self.remove_address(index, address) {
+                Ok(true) => names.push(name_of(index)),
+                Ok(false) => {}
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        result.map(|()| names)
+    }
+
+    /// Has an IPv4 address stand behind the interface's own addresses again, if it had come before one
+    /// of them: after a flush, or where its primary address was removed, it is the primary one, has the
+    /// subnet's route, and would be the source of the node's own connections. `ours` names the addresses
+    /// that are no node's own. It stays reachable meanwhile.
+    ///
+    /// `false`: it stands where it should.
+    pub fn step_back(
+        &mut self,
+        ifindex: u32,
+        prefix: IpPrefix,
+        ours: &[IpAddr],
+    ) -> Result<bool, NetlinkError> {
+        let action = || format!("make {prefix} a secondary address of {}", name_of(ifindex));
+        match self.transport.step_back(ifindex, prefix, ours) {
+            Err(failure) if failure.errno() == Some(Errno::ENODEV) => Ok(false),
+            result => result.map_err(|failure| refused(action(), failure)),
+        }
+    }
+
     /// Whether `address` is on an interface, with whatever prefix length.
     pub fn has_address(&mut self, ifindex: u32, address: IpAddr) -> Result<bool, NetlinkError> {
         let action = || format!("look for {address} on {}", name_of(ifindex));

@@ -1,0 +1,137 @@
+//! When to announce an address again because somebody else has claimed it (RFC 5227, section 2.4).
+//!
+//! The lease says whose the address is, so it is defended without an end: but never so often that two
+//! hosts which defend the same address would fill the network.
+
+use heartbeat_common::time::Boottime;
+use std::time::Duration;
+
+/// Between two announcements that answer claims: after the first few of a row, which may be the two forms
+/// of one; after some more; and against somebody who goes on and on.
+const PAUSES: [(u32, Duration); 3] = [
+    (3, Duration::from_millis(20)),
+    (10, Duration::from_millis(200)),
+    (u32::MAX, Duration::from_secs(1)),
+];
+/// `DEFEND_INTERVAL` of RFC 5227: a claim so long after the last one begins a new row.
+const QUIET: Duration = Duration::from_secs(10);
+/// After the last claim, for neighbours that missed the answer.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The defence of one address. Has no clock, as [`super::Burst`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Defence {
+    claimed_at: Option<Boottime>,
+    announced_at: Option<Boottime>,
+    /// Announcements in a row.
+    row: u32,
+    due: Option<Boottime>,
+    again: Option<Boottime>,
+}
+
+impl Defence {
+    /// Somebody else claimed the address at `now`.
+    pub fn claimed(&mut self, now: Boottime) {
+        let last = self.claimed_at.replace(now);
+        if last.is_none_or(|last| now.since(last) >= QUIET) {
+            self.row = 0;
+        }
+        let pause = PAUSES.iter().find(|(row, _)| self.row < *row);
+        let pause = pause.map_or(QUIET, |(_, pause)| *pause);
+        let earliest = self.announced_at.map_or(now, |at| at.after(pause).max(now));
+        self.due.get_or_insert(earliest);
+        self.again = Some(now.after(AGAIN));
+    }
+
+    /// When the next announcement is due, if one is.
+    pub fn due_at(&self) -> Option<Boottime> {
+        self.due.into_iter().chain(self.again).min()
+    }
+
+    /// Whether to announce at `now`.
+    pub fn poll(&mut self, now: Boottime) -> bool {
+        let due = |at: Option<Boottime>| at.is_some_and(|at| at <= now);
+        if !due(self.due_at()) {
+            return false;
+        }
+        self.due = None;
+        if due(self.again) {
+            self.again = None;
+        }
+        self.announced_at = Some(now);
+        self.row += 1;
+        true
+    }
+
+    /// The address is no longer to be announced.
+    pub fn end(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Boottime = Boottime::from_nanos(7_000_000_000);
+
+    fn at(millis: u64) -> Boottime {
+        START.after(Duration::from_millis(millis))
+    }
+
+    /// When the address is announced, in ms, if it is claimed at these times.
+    fn announced(claims: impl Fn(u64) -> bool, until: u64) -> Vec<u64> {
+        let mut defence = Defence::default();
+        let mut announced = Vec::new();
+        for millis in 0..until {
+            if claims(millis) {
+                defence.claimed(at(millis));
+            }
+            if defence.poll(at(millis)) {
+                announced.push(millis);
+            }
+        }
+        announced
+    }
+
+    #[test]
+    fn a_claim_is_answered_at_once_and_once_more() {
+        assert_eq!(announced(|millis| millis == 5, 60_000), [5, 1_005]);
+    }
+
+    #[test]
+    fn the_last_claim_of_a_series_is_answered_soon() {
+        // As QEMU announces a guest that has moved: five times in half a second.
+        let series = [50, 150, 250, 350, 450];
+        let said = announced(|millis| series.contains(&millis), 60_000);
+        assert_eq!(said, [50, 150, 250, 450, 1_450]);
+    }
+
+    #[test]
+    fn a_claim_without_end_is_answered_once_a_second() {
+        let said = announced(|_| true, 60_000);
+        assert!(said.len() < 75, "{}", said.len());
+        let pauses = said[20..].windows(2).map(|pair| pair[1] - pair[0]);
+        assert_eq!(pauses.min(), Some(1_000));
+    }
+
+    #[test]
+    fn an_ended_defence_says_nothing() {
+        let mut defence = Defence::default();
+        defence.claimed(at(0));
+        defence.end();
+        assert_eq!(defence.due_at(), None);
+        assert!(!defence.poll(at(5_000)));
+    }
+
+    #[test]
+    fn a_claim_after_silence_is_answered_fast_again() {
+        let claims = |millis: u64| millis < 20_000 || (40_000..40_050).contains(&millis);
+        let said = announced(claims, 60_000);
+        let late = said.iter().skip_while(|millis| **millis < 40_000);
+        assert_eq!(
+            late.copied().collect::<Vec<_>>()[..3],
+            [40_000, 40_020, 40_040]
+        );
+    }
+}
