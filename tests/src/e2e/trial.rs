@@ -130,14 +130,20 @@ impl Trial {
     }
 
     /// Waits until another node than `victim` serves, and notes for how long nobody did since `at`: not
-    /// longer than a failover may take.
+    /// longer than a failover of an address may take.
     pub fn succeeded(&mut self, cluster: &Cluster, victim: &str, at: Boottime) -> Result<Duration> {
+        let gap = self.another_serves(victim, at)?;
+        self.within(cluster, Some(victim), 2, gap, at)?;
+        Ok(gap)
+    }
+
+    /// The same for a group that takes its own time to start.
+    pub fn another_serves(&mut self, victim: &str, at: Boottime) -> Result<Duration> {
         wait_until(SOON, &format!("another node than {victim} serves"), || {
             let owner = self.client.steady(STEADY);
             Ok(owner.is_some_and(|owner| *owner != *victim))
         })?;
         let gap = longest_silence(&self.client, at);
-        self.within(cluster, Some(victim), 2, gap, at)?;
         self.note(gap);
         Ok(gap)
     }
