@@ -3,7 +3,10 @@
 
 mod support;
 
-use heartbeat_common::wire::{NodeId, NodeState};
+use heartbeat_common::{
+    time::Boottime,
+    wire::{NodeId, NodeState},
+};
 use heartbeat_core::{
     Command,
     cluster::Intent,
@@ -249,6 +252,20 @@ fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
         "nor what takes long to stop: patience never ends in letting go"
     );
     assert_eq!(world.servers(DB), [0; 0], "its guard is closed, too");
+}
+
+/// A word that comes late, or twice.
+#[test]
+fn a_group_that_is_served_is_not_released_because_it_is_said_to_have_stopped() {
+    let mut world = two_groups(|_| {});
+    let before = places(&world);
+    let now = Boottime::from_nanos(world.machines[0].clock.reads(world.now));
+    if let Some(agent) = &mut world.machines[0].agent {
+        agent.cluster.stopped(WEB, now);
+    }
+    world.run_for(300 * MS);
+    assert_eq!(places(&world), before);
+    assert_eq!(course(&world), []);
 }
 
 #[test]
