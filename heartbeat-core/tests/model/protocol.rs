@@ -238,6 +238,8 @@ impl Leases {
             && asks_for_lease(answer.operation)
         {
             answer.ballot = candidate.proposer.ask()?.ballot;
+            // As an acceptor answers that does not say for how long: else that tells one vote from the other, too.
+            answer.micros = 0;
         }
         // Where the departure must not matter, the last that there can be is given.
         let left = if self.has(Flaw::CountsFromArrival) || !asks_for_lease(answer.operation) {

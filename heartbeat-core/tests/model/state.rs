@@ -49,7 +49,7 @@ pub(crate) struct Answer {
     pub(crate) acceptor: usize,
     pub(crate) operation: Operation,
     pub(crate) vote: Vote,
-    micros: u32,
+    pub(crate) micros: u32,
     pub(crate) ballot: Ballot,
     /// That of the probe.
     pub(crate) left: Boottime,

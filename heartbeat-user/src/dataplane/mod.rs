@@ -435,7 +435,7 @@ impl Dataplane {
         OwnVote::open(&self.pins, &self.setup, key, incarnation, nonce)
     }
 
-    /// Which sockets the kernel signs probes of: none yet.
+    /// Which sockets the kernel signs probes of. Can be called any number of times.
     pub fn senders(&self) -> Result<Senders> {
         Senders::open(&self.pins)
     }
