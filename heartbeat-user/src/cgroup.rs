@@ -30,7 +30,7 @@ pub fn mount_point() -> Result<PathBuf> {
 /// The root of the hierarchy, if it is mounted anywhere.
 pub fn find() -> Result<Option<PathBuf>> {
     let mounts = mounts::own().context("could not read /proc/self/mountinfo")?;
-    Ok(choose(&mounts, |point| point.is_dir()))
+    Ok(choose(&mounts, Path::is_dir))
 }
 
 /// Whether `root` is the root of the host's whole hierarchy. In a cgroup namespace of its own a

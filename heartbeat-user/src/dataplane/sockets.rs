@@ -255,6 +255,27 @@ pub fn lacks() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aya::sys::SyscallError;
+
+    #[test]
+    fn a_root_that_another_program_has_alone_is_told_with_the_remedy() {
+        let said = |errno| {
+            let error = ProgramError::SyscallError(SyscallError {
+                call: "bpf_link_create",
+                io_error: std::io::Error::from_raw_os_error(errno),
+            });
+            refusal(&error, Path::new("/sys/fs/cgroup")).to_string()
+        };
+        let alone = said(libc::EPERM);
+        for part in ["(EPERM)", "`bpftool cgroup show /sys/fs/cgroup`", "`multi`"] {
+            assert!(alone.contains(part), "{alone}");
+        }
+        let full = said(libc::E2BIG);
+        assert!(
+            full.starts_with("could not attach to /sys/fs/cgroup: bpf_link_create"),
+            "{full}"
+        );
+    }
 
     #[test]
     fn an_old_kernel_guards_sockets_in_the_hosts_namespace_alone() {

@@ -15,6 +15,7 @@ mod echo;
 mod exits;
 mod figure;
 mod guarded;
+mod local;
 mod ordinary;
 mod pair;
 mod probes;
@@ -49,7 +50,7 @@ const SPREAD: Duration = Duration::from_millis(200);
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How long each of the seven phases measures.
+    /// How long each of the eight phases measures.
     pub phase: Duration,
 }
 
@@ -69,6 +70,10 @@ pub fn run(options: Options) -> Result<Report> {
     progress.phase("ordinary traffic with and without the guard", phase);
     let throughput = throughput::measure(&mut pair, phase)
         .context("could not measure ordinary traffic with and without the guard")?;
+
+    progress.phase("local traffic with and without the guard", phase);
+    let local = local::measure(&mut pair, phase)
+        .context("could not measure local traffic with and without the guard")?;
 
     progress.phase("hearing of the end of processes", phase);
     let exits = exits::measure(&mut pair, phase)
@@ -97,7 +102,7 @@ pub fn run(options: Options) -> Result<Report> {
         (kernel()?, cores),
         phase,
         cost,
-        throughput,
+        (throughput, local),
         report::Rtt::new(spinners, idle, loaded),
         Acquire::new(acquired_idle, acquired_loaded),
         exits,

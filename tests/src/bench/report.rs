@@ -12,12 +12,14 @@ pub use super::{
     cpu::CpuUse,
     exits::{Ends, Exits},
     figure::Figure,
+    local::{Local, PerExchange},
     quantiles::Quantiles,
     rtt::RoundTrips,
     throughput::{Passage, PerPacket},
 };
 use super::{
     cost::{Costs, Measured},
+    local::{self, Locals},
     rtt::ratio,
     throughput::{Passages, Throughput},
 };
@@ -32,6 +34,11 @@ const TRAFFIC_METHOD: [&str; 3] = [
     "one thread sends to a socket that nobody reads; both stacks and the programs run on its own CPU",
     "median of short windows that take turns; ratios are within each round",
     "veth itself does more for any arriving XDP program: the ratio to one that only passes leaves that out",
+];
+const LOCAL_METHOD: [&str; 3] = [
+    "one thread plays ping-pong over lo: two packets, each of them judged where it is sent and received",
+    "median of short windows that take turns; ratios and differences are within each round",
+    "no VIP, another address, the VIP: what the guard at the sockets finds",
 ];
 const ACQUIRE_METHOD: [&str; 3] = [
     "one of three voters contends once per 2 ms; its own kernel and the far one are the majority",
@@ -62,6 +69,9 @@ pub struct Report {
     pub traffic_method: [&'static str; 3],
     pub traffic_ns: Passages,
     pub traffic_cpu: CpuUse,
+    pub local_method: [&'static str; 3],
+    pub local_ns: Locals,
+    pub local_cpu: CpuUse,
     pub rtt_method: [&'static str; 3],
     pub rtt_us: Rtt,
     pub acquire_method: [&'static str; 3],
@@ -142,7 +152,7 @@ impl Report {
         (kernel, cores): (String, usize),
         phase: Duration,
         cost: Measured,
-        traffic: Throughput,
+        (traffic, local): (Throughput, local::Measured),
         rtt_us: Rtt,
         acquire_us: Acquire,
         exits_us: Exits,
@@ -167,6 +177,9 @@ impl Report {
             traffic_method: TRAFFIC_METHOD,
             traffic_ns,
             traffic_cpu,
+            local_method: LOCAL_METHOD,
+            local_ns: local.locals,
+            local_cpu: local.cpu,
             rtt_method: RTT_METHOD,
             rtt_us,
             acquire_method: ACQUIRE_METHOD,

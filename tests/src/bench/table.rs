@@ -3,8 +3,8 @@
 use std::fmt::{Display, Formatter, Result};
 
 use super::report::{
-    Acquire, Budget, CpuUse, Ends, Exits, Figure, LeaseEntry, Passage, Quantiles, Ratios, Report,
-    RoundTrips, Rtt,
+    Acquire, Budget, CpuUse, Ends, Exits, Figure, LeaseEntry, Local, Passage, Quantiles, Ratios,
+    Report, RoundTrips, Rtt,
 };
 
 /// More than this, and the machine did more than measure.
@@ -22,6 +22,7 @@ impl Display for Report {
         self.costs(f)?;
         lease_entries(f, &self.lease_entry_ns)?;
         self.traffic(f)?;
+        self.local(f)?;
         round_trips(f, &self.rtt_us)?;
         method(f, &self.rtt_method)?;
         acquire(f, &self.acquire_us, self.rtt_us.spinners)?;
@@ -82,6 +83,28 @@ impl Report {
             )?;
         }
         method(f, &self.traffic_method)
+    }
+
+    fn local(&self, f: &mut Formatter<'_>) -> Result {
+        writeln!(
+            f,
+            "{:<42} {:>8} {:>8} {:>9} {:>9}",
+            "local exchange of two packets, in ns", "time", "more", "to none", "exchanges"
+        )?;
+        writeln!(f, "  CPUs {}", cpu(&self.local_cpu))?;
+        for (local, taken) in &self.local_ns {
+            let local: &Local = local;
+            writeln!(
+                f,
+                "  {:<40} {:>8.0} {:>8.0} {:>9.3} {:>9}",
+                local.describe(),
+                taken.ns,
+                taken.more_ns,
+                taken.to_without,
+                taken.exchanges
+            )?;
+        }
+        method(f, &self.local_method)
     }
 }
 

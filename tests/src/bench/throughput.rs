@@ -144,7 +144,7 @@ pub(super) fn measure(pair: &mut Pair, phase: Duration) -> Result<Throughput> {
     })
 }
 
-fn stay_on_this_cpu() -> Result<()> {
+pub(super) fn stay_on_this_cpu() -> Result<()> {
     let mut cpus = CpuSet::new();
     cpus.set(sched_getcpu()?)?;
     sched_setaffinity(Pid::from_raw(0), &cpus).context("cannot bind the sender to its CPU")
@@ -228,7 +228,7 @@ fn passages(rounds: &[Round]) -> Passages {
 }
 
 /// The middle one. There is at least one.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

@@ -25,7 +25,7 @@ const MAX_SECONDS: f64 = 3_600.0;
 #[derive(Debug, Parser)]
 #[command(name = "heartbeat-bench", version)]
 struct Arguments {
-    /// How long each of the seven phases measures
+    /// How long each of the eight phases measures
     #[arg(long, value_name = "N", default_value = "5", value_parser = seconds)]
     seconds: Duration,
     /// Only see that everything can be measured; the figures mean little
