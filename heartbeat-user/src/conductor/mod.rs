@@ -586,7 +586,7 @@ impl<R: FnMut(Told)> Body<R> {
             Action::Start => self.add(vip, course, decided),
             Action::Stop => self.remove(vip, decided),
             Action::Probe if run.wanted => self.held[vip].adopt(&mut self.netlink),
-            Action::Monitor if run.wanted => self.monitor(part, vip),
+            Action::Monitor if run.wanted => self.monitor(vip),
             Action::Probe | Action::Monitor => self.held[vip].look(&mut self.netlink),
         };
         match result {

@@ -6,7 +6,7 @@
 
 use heartbeat_core::resource::Outcome;
 
-use super::{Body, Kind, Part, Told, address::Settled, addresses};
+use super::{Body, Part, Told, address::Settled, addresses};
 use crate::{
     clock,
     net::{Changes, Claim},
@@ -108,15 +108,11 @@ impl<R: FnMut(Told)> Body<R> {
     }
 
     /// A monitor looks at an address that is to be served.
-    pub(super) fn monitor(&mut self, part: Part, vip: usize) -> Result<Outcome, String> {
+    pub(super) fn monitor(&mut self, vip: usize) -> Result<Outcome, String> {
         let outcome = self.held[vip].look(&mut self.netlink)?;
         if outcome == Outcome::OK || self.right(vip) != Right::Served {
             return Ok(outcome);
         }
-        debug_assert_eq!(
-            self.groups[part.group].kinds[part.resource],
-            Kind::Address(vip)
-        );
         match self.try_settle(vip) {
             Ok(Settled::There | Settled::PutBack(_) | Settled::Later) => Ok(Outcome::OK),
             Ok(Settled::NoPlace) => Ok(outcome),
