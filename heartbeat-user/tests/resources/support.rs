@@ -178,6 +178,7 @@ pub(crate) fn resource(kind: ResourceKind) -> Resource {
         migration_threshold: 3,
         failure_timeout: None,
         pidfile: None,
+        exclusive: false,
     }
 }
 
