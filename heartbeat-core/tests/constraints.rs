@@ -49,7 +49,9 @@ fn course(world: &World) -> Vec<(usize, usize, Option<Reason>)> {
         Command::Group { group, command } => match command {
             GroupCommand::Start(_) => Some((entry.machine, group, None)),
             GroupCommand::Stop(reason) => Some((entry.machine, group, Some(reason))),
-            GroupCommand::Regained(_) | GroupCommand::BallotsExhausted => None,
+            GroupCommand::Regained(_)
+            | GroupCommand::BallotsExhausted
+            | GroupCommand::Broken(_) => None,
         },
         _ => None,
     });

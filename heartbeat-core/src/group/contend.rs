@@ -10,8 +10,10 @@ use heartbeat_common::{
     wire::NodeId,
 };
 
-use super::{Course, FAILBACK_HOLD, Group, GroupCommand, MAX_FAILBACK_HOLD, Outlook, Serving};
-use crate::ranking::Standing;
+use super::{
+    Course, FAILBACK_HOLD, Group, GroupCommand, MAX_FAILBACK_HOLD, Outlook, Reason, Serving,
+};
+use crate::{ranking::Standing, reach::RECOVERY};
 
 impl Group {
     /// Nothing is served here, and nothing is asked: is it this node's turn to try?
@@ -116,6 +118,10 @@ impl Group {
             // This node stood still. So may all have, and then the owner only needs another moment.
             turn = turn.max(outlook.woke_at.after(timing.interval));
         }
+        if self.is_cut_off(outlook) {
+            // One that reaches further has taken it by then, or cannot.
+            turn = turn.max(free.after(timing.lease * 2));
+        }
         let before = self.plan.ranked.iter().filter(|node| {
             **node != local
                 && **node != passed_over
@@ -180,6 +186,12 @@ impl Group {
             _ => Duration::ZERO,
         };
         self.failback_from = self.failback_from.max(now.after(self.failback_hold));
+        let soon = RECOVERY.max(timing.lease * 4);
+        let came_back = handed_over.is_some_and(|at| now.since(at) < soon);
+        if came_back && self.stops_for == Some(Reason::CutOff) {
+            // The node that seemed to reach further did not take it, or does not.
+            self.stays_until = now.after(self.failback_hold);
+        }
         self.free_since = None;
     }
 }

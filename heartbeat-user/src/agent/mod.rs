@@ -7,6 +7,7 @@ mod lock;
 mod loss;
 mod members;
 mod operate;
+mod outages;
 mod parting;
 mod performers;
 mod ping;

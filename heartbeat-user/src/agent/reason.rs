@@ -36,6 +36,7 @@ use super::{
     groups::Groups,
     journal::Journal,
     operate::{Operator, Origin},
+    outages::Outages,
     parting::{self, Departure},
     ping,
     refusals::Refusals,
@@ -52,7 +53,7 @@ use crate::{
         server,
     },
     dataplane::{Dataplane, LocalView},
-    follow::Bell,
+    follow::{Bell, Turn as Interface},
     health::{Checks, Notice, Turn},
     helper,
     hooks::{Ended, Hooks, Variables},
@@ -98,6 +99,7 @@ pub(super) struct Reason<'a> {
     /// What was carried out of what operators decided.
     pub(super) applied: Vec<Applied>,
     pub(super) supervisor: Supervisor,
+    outages: Outages,
     last_beat: Boottime,
     /// Whether no probe has left yet, as far as this side knows.
     starting: bool,
@@ -240,6 +242,7 @@ impl<'a> Reason<'a> {
             fetched,
             applied,
             supervisor: Supervisor::of_environment(),
+            outages: Outages::default(),
             last_beat: clock::now(),
             starting: true,
         })
@@ -571,6 +574,13 @@ impl<'a> Reason<'a> {
                 if let Some(what) = what {
                     self.note(at, what);
                 }
+                if let Command::Group {
+                    command: GroupCommand::Broken(_),
+                    ..
+                } = command
+                {
+                    self.publish();
+                }
                 if let Command::Settled { version } = command {
                     self.keep_settled(version);
                 }
@@ -594,7 +604,9 @@ impl<'a> Reason<'a> {
                 self.publish();
             }
             Report::Interface(news) => {
+                self.outages.note(&news.interface, news.signal);
                 let what = view::lock(&self.view).interface(news);
+                self.tell_outages();
                 self.note(clock::now(), what);
             }
             Report::OwnVoteFailed { at, error } => self.complaints.warn(Shortage::OwnVote, || {
@@ -609,6 +621,13 @@ impl<'a> Reason<'a> {
                     format!("at {at}: {errors} probes could not be sent: {why}")
                 });
             }
+        }
+    }
+
+    /// Tells the pulse which links and groups suffer from their interfaces.
+    pub(super) fn tell_outages(&mut self) {
+        for news in self.outages.news(&self.config) {
+            self.directives.tell(news);
         }
     }
 
@@ -869,13 +888,20 @@ impl<'a> Reason<'a> {
 
     pub(super) fn note(&mut self, at: Boottime, what: What) {
         // Where a peer has one link, what becomes of the peer says it already.
-        let level = match what {
+        let level = match &what {
             What::Link { .. } if self.config.links.len() == 1 => Level::Debug,
+            What::Interface { state, .. } if is_outage(state) => Level::Warn,
             _ => Level::Info,
         };
         log::log!(level, "{what}");
         self.journal.add(at, what);
     }
+}
+
+/// Whether an interface with this state is of no use.
+fn is_outage(state: &str) -> bool {
+    let turns = [Interface::Missing, Interface::Lost];
+    turns.iter().any(|turn| turn.name() == state) || state == view::SILENT
 }
 
 /// Waits for a link to change; for ever where none is watched.

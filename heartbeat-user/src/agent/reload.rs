@@ -155,6 +155,7 @@ impl Reason<'_> {
             vips: merged.served().to_vec(),
             groups: merged.served_groups().to_vec(),
         });
+        self.tell_outages();
     }
 
     /// Puts what changed beside the plan in the place of what there was.

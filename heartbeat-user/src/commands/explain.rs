@@ -105,6 +105,13 @@ fn render(found: &Explanation, status: &Status) -> String {
         "Group {} {place} (strategy {}, as node {} sees it)",
         found.group, found.strategy, status.node
     );
+    if !status.quorum.quorate {
+        let _ = writeln!(
+            text,
+            "  this node has no quorum ({} of {} nodes alive, {} needed): it serves nothing, and knows little of others",
+            status.quorum.alive, status.quorum.configured, status.quorum.needed
+        );
+    }
     for place in &found.nodes {
         let verdict = match (place.eligible, found.owner.as_ref() == Some(&place.node)) {
             (_, true) => "has it".to_owned(),

@@ -9,6 +9,7 @@
 
 mod check;
 mod port;
+mod signal;
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -26,6 +27,7 @@ use crate::{
     pulse::{Directive, Directives},
 };
 use port::Port;
+pub use signal::Signal;
 
 /// Between two looks when nothing is announced: announcements may be lost.
 const CALM: Duration = Duration::from_secs(1);
@@ -43,6 +45,8 @@ pub struct News {
     pub attachment: Option<Attachment>,
     /// What is wrong now.
     pub problem: Option<String>,
+    /// Whether anything can be sent and received there.
+    pub signal: Signal,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,10 @@ pub enum Turn {
     NotRunning,
     /// It does, after it did not.
     Running,
+    /// It has lost its carrier, or was switched off.
+    Lost,
+    /// It is switched on and has its carrier again.
+    Back,
 }
 
 impl Turn {
@@ -69,6 +77,8 @@ impl Turn {
             Self::Failed => "failed",
             Self::NotRunning => "not-running",
             Self::Running => "running",
+            Self::Lost => "lost",
+            Self::Back => "back",
         }
     }
 }
@@ -189,7 +199,8 @@ impl<R: FnMut(News)> Body<R> {
     fn run(&mut self, inbox: &Receiver<Word>) {
         self.unbound = vec![None; self.bound.len()];
         for port in &mut self.ports {
-            if let Some(news) = port.introduce() {
+            let lost = port.listen(&mut self.netlink);
+            for news in lost.into_iter().chain(port.introduce()) {
                 (self.ends.report)(news);
             }
         }
@@ -232,6 +243,10 @@ impl<R: FnMut(News)> Body<R> {
 
     fn look(&mut self) {
         for port in &mut self.ports {
+            // First: attaching may wait for the kernel.
+            if let Some(news) = port.listen(&mut self.netlink) {
+                (self.ends.report)(news);
+            }
             let Some(look) = port.look(&mut self.netlink, &mut self.hands) else {
                 continue;
             };
@@ -241,6 +256,9 @@ impl<R: FnMut(News)> Body<R> {
                 let _ = self.ends.orders.send(Order::Follow { interface });
             }
             (self.ends.report)(look.news);
+            if let Some(news) = port.listen(&mut self.netlink).filter(|_| look.arrived) {
+                (self.ends.report)(news);
+            }
         }
         for link in 0..self.bound.len() {
             self.bind(link);

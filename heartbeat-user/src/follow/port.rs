@@ -1,7 +1,7 @@
 //! One interface that links or addresses are on, as it was found last.
 
 use super::{
-    News, Turn,
+    News, Signal, Turn,
     check::{Finding, SelfCheck},
 };
 use crate::{
@@ -18,6 +18,8 @@ pub(super) struct Port {
     index: Option<u32>,
     attachment: Option<Attachment>,
     check: SelfCheck,
+    /// As it was told last.
+    signal: Signal,
     /// What is wrong, as it was told last, and the turn that it was told as.
     problem: Option<(Turn, String)>,
 }
@@ -38,6 +40,7 @@ impl Port {
             index,
             attachment,
             check: SelfCheck::default(),
+            signal: Signal::default(),
             problem: None,
         }
     }
@@ -61,6 +64,24 @@ impl Port {
             Some(_) => None,
             None => Some(self.missing()),
         }
+    }
+
+    /// Looks whether anything can be sent and received there. `None` if that is as it was.
+    pub(super) fn listen(&mut self, netlink: &mut Netlink) -> Option<News> {
+        let found = match self.index {
+            Some(index) => netlink.interface_at(index),
+            None => Ok(None),
+        };
+        // Nothing can be said where the kernel cannot be asked.
+        let signal = Signal::of(found.ok()?.as_ref());
+        let before = std::mem::replace(&mut self.signal, signal);
+        // One that is missing is told of by itself.
+        let told = signal == before || signal == Signal::Missing;
+        let turn = match signal.is_up() {
+            true => Turn::Back,
+            false => Turn::Lost,
+        };
+        (!told).then(|| self.news(turn, signal.words().to_owned()))
     }
 
     /// Looks what became of it, and does what follows from it. `None` if there is nothing to tell.
@@ -227,6 +248,7 @@ impl Port {
             message,
             attachment: self.attachment.clone(),
             problem: self.problem.as_ref().map(|(_, problem)| problem.clone()),
+            signal: self.signal,
         }
     }
 }

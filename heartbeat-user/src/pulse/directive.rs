@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::Result;
-use heartbeat_common::{siphash::SipKey, wire::NodeId};
+use heartbeat_common::{
+    siphash::SipKey,
+    wire::{LinkSet, NodeId},
+};
 use heartbeat_core::{cluster::Intent, group::Note, report::Report};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -32,6 +35,8 @@ pub enum Directive {
         group: usize,
         note: Note,
     },
+    /// The interfaces of these links are missing, switched off or without carrier.
+    Broken(LinkSet),
     /// A peer reported.
     Reported {
         node: NodeId,

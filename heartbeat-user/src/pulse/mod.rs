@@ -22,7 +22,7 @@ use bytemuck::Zeroable as _;
 use heartbeat_common::{
     maps::VoteEvent,
     time::Boottime,
-    wire::{Electorate, GroupId, Incarnation, LeaseEntry, MAX_LEASES},
+    wire::{Electorate, GroupId, Incarnation, LeaseEntry, LinkSet, MAX_LEASES, Owned},
 };
 use heartbeat_core::{
     Cluster, Command, Timing,
@@ -197,7 +197,7 @@ impl Pulse {
             entries: Vec::with_capacity(config.groups.len()),
             guarded: config.served_groups().iter().map(addresses).collect(),
             scratch: VoteEvent::zeroed(),
-            owned: 0,
+            owned: Owned::default(),
             send_failing: false,
             vote_failing: false,
             parting: None,
@@ -278,7 +278,11 @@ fn layout(config: &Config) -> Layout {
 pub fn whole_layout(config: &Config) -> Layout {
     let capacity = |node: &crate::config::Node| (node.id, node.capacity.clone());
     Layout {
-        groups: config.groups.iter().map(group_plan).collect(),
+        groups: config
+            .groups
+            .iter()
+            .map(|group| group_plan(config, group))
+            .collect(),
         constraints: Constraints {
             colocations: config.colocations.clone(),
             orders: config.orders.clone(),
@@ -289,8 +293,21 @@ pub fn whole_layout(config: &Config) -> Layout {
 }
 
 /// A group as the core is to see it.
-fn group_plan(group: &Group) -> GroupPlan {
+fn group_plan(config: &Config, group: &Group) -> GroupPlan {
+    let link_of = |vip: usize| {
+        let interface = config.vips.get(vip).map(|vip| vip.interface.as_str());
+        let mut links = config.local_links();
+        links.find(|link| Some(link.interface) == interface)
+    };
+    let links: Vec<_> = addresses(group).into_iter().map(link_of).collect();
     GroupPlan {
+        links: links
+            .iter()
+            .flatten()
+            .fold(LinkSet::default(), |all, link| {
+                all.and(LinkSet::of(link.id))
+            }),
+        beside_links: links.iter().any(Option::is_none),
         id: group.id,
         ranked: group.rank.clone(),
         locations: group.locations.clone(),
@@ -349,7 +366,7 @@ struct Body<S> {
     entries: Vec<LeaseEntry>,
     scratch: VoteEvent,
     /// How many groups are served here.
-    owned: u16,
+    owned: Owned,
     send_failing: bool,
     vote_failing: bool,
     /// It is about to end for a restart, and waits for the last lease no longer than until then.
@@ -450,6 +467,7 @@ impl<S: Sink> Body<S> {
                 Directive::Stopped { group } => self.cluster.stopped(group, clock::now()),
                 Directive::Move { group, to } => self.cluster.move_to(group, to),
                 Directive::Note { group, note } => self.cluster.note(group, note),
+                Directive::Broken(links) => self.cluster.set_broken(links),
                 Directive::Reported { node, report } => self.cluster.reported(node, report),
                 Directive::Health(sum) => {
                     self.local.set_health(sum.health, sum.watched);
@@ -593,15 +611,16 @@ impl<S: Sink> Body<S> {
         self.cluster.step(&moment, &mut self.commands);
         self.tell_electorate();
         // First of all: what is not ours any more is closed before anybody hears of it.
-        let mut owned = 0;
+        let mut owned = 0_u8;
         for (index, group) in self.cluster.groups().iter().enumerate() {
             for vip in &self.guarded[index] {
                 self.guard.open(*vip, group.open_until());
             }
             self.guard.serve(index, group.open_until());
             self.stats.groups[index].note(group, now);
-            owned += u16::from(group.serving() == Serving::Started);
+            owned += u8::from(group.serving() == Serving::Started);
         }
+        let owned = Owned::new(owned, self.cluster.cut_off());
         if owned != self.owned {
             self.owned = owned;
             self.local.set_owned(owned);
