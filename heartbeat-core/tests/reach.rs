@@ -152,6 +152,18 @@ fn a_group_stays_where_its_addresses_are_not_on_the_link_that_failed() {
 }
 
 #[test]
+fn an_owner_that_hears_nobody_at_all_keeps_its_lease_to_the_end() {
+    let mut world = served_on_the_front();
+    let since = world.now;
+    for link in [OTHER, FRONT] {
+        world.unplug(0, link, true);
+    }
+    world.run_for(4 * LEASE);
+    assert_eq!(world.servers(0), [1]);
+    assert_eq!(stops(&world, 1, since), [Reason::LeaseLost]);
+}
+
+#[test]
 fn a_group_leaves_where_any_of_its_interfaces_fails() {
     for failed in [OTHER, FRONT] {
         let both = LinkSet::of(OTHER).and(LinkSet::of(FRONT));
@@ -282,4 +294,28 @@ fn a_group_without_addresses_comes_along_with_the_one_that_it_must_follow() {
     world.unplug(0, FRONT, true);
     world.run_for(500 * MS);
     assert_eq!((world.servers(0), world.servers(1)), (vec![1], vec![1]));
+}
+
+#[test]
+fn links_that_come_up_one_after_the_other_are_no_fault() {
+    let mut world = served_on_the_front();
+    // All others die, and are back by one link before the other.
+    for machine in [1, 2] {
+        world.crash(machine);
+    }
+    world.run_for(1_000 * MS);
+    world.take_log();
+    for machine in 0..3 {
+        world.unplug(machine, FRONT, false);
+    }
+    for machine in [1, 2] {
+        world.boot(machine);
+    }
+    world.run_for(TIMEOUT);
+    for machine in 0..3 {
+        world.plug(machine, FRONT);
+    }
+    world.run_for(1_000 * MS);
+    let cut_off = |entry: &&support::world::Entry| matches!(entry.command, Command::Reach { .. });
+    assert_eq!(world.log.iter().find(cut_off), None);
 }

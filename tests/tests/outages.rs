@@ -84,7 +84,12 @@ fn an_owner_that_is_cut_off_hands_over_whatever_way_it_is() -> Result<()> {
         let moved = cluster.node("b")?.heartbeat(&["move", "service", "a"])?;
         ensure!(!moved.status.success(), "it went where nobody reaches it");
 
-        // A third hears nobody there any more, and has a carrier nevertheless.
+        // The first is heard again, and not trusted yet.
+        cluster.set_forwarding("a", 0, true)?;
+        wait_status(cluster.node("c")?, "a is heard there again", |status| {
+            let links = node_in(status, "a").map(|node| node.links.clone());
+            links.is_ok_and(|links| links[0].state.as_deref() == Some("up"))
+        })?;
         let since = clock::now();
         cluster.set_carrier("b", 0, false)?;
         wait_taken(&client, "c", since, "no carrier")?;

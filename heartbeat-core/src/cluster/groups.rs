@@ -40,7 +40,7 @@ impl Cluster {
 
     pub(super) fn step_groups(&mut self, now: Boottime, slots: &dyn Slots, out: &mut Vec<Command>) {
         self.look_at_interfaces(now, out);
-        self.measure();
+        self.measure(now);
         let watches = self.watches(now);
         let bar = self.own_bar();
         let empties = self.intent == Intent::Empty && self.state == NodeState::Draining;

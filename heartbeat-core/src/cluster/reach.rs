@@ -48,6 +48,12 @@ impl Port {
         self.heard_at.is_none_or(later)
     }
 
+    /// Whether silence here is new, or known already. Where nobody was heard for long, anywhere, those who come do not
+    /// come by all links at the same moment.
+    fn was_heard(&self, now: Boottime, timeout: Duration) -> bool {
+        self.condition.faulty_since().is_some() || is_fresh(self.heard_at, now, timeout * 2)
+    }
+
     /// Whether nobody has been heard here for long, while somebody was elsewhere: also where no probe leaves, so that
     /// nobody is found down. After a stall, or a start, replies do not come by all links at the same moment.
     fn lags(&mut self, newest: Option<Boottime>, now: Boottime, timeout: Duration) -> bool {
@@ -163,9 +169,10 @@ impl Cluster {
             let port = &mut self.links[usize::from(link.0)];
             let lags = port.lags(newest, now, timeout);
             let elsewhere = port.is_behind(newest, timeout / 2) && is_fresh(newest, now, timeout);
+            let fell_silent = found_down && elsewhere && port.was_heard(now, timeout);
             let seen = match self.broken.has(link) {
                 true => Reach::Broken,
-                false if lags || (found_down && elsewhere) => Reach::Silent,
+                false if lags || fell_silent => Reach::Silent,
                 false => Reach::Whole,
             };
             let before = port.condition.reach();
@@ -197,8 +204,10 @@ impl Cluster {
     }
 
     /// Compares how far the nodes reach for each group.
-    pub(super) fn measure(&mut self) {
-        let far = self.is_troubled();
+    pub(super) fn measure(&mut self, now: Boottime) {
+        // A node that hears nobody at all loses its leases, and could release none.
+        let newest = self.links.iter().filter_map(|port| port.heard_at).max();
+        let far = is_fresh(newest, now, self.timing.timeout) && self.is_troubled();
         for index in 0..self.groups.len() {
             self.distances[index] = match far {
                 true => self.distance(index),
@@ -226,16 +235,14 @@ impl Cluster {
         let (road, group) = (&self.roads[index], &self.groups[index]);
         let (own, faulty_since) = road.own(&self.groups, &self.links);
         let view = self.view();
-        let able = |node: &NodeId| match self.peers.iter().find(|peer| peer.node == *node) {
-            Some(peer) => {
-                let bar = view.bar(&group.plan, index, *node, peer.reported(index));
-                bar.is_none().then(|| road.of_peer(peer))
-            }
-            None if *node != self.local => None,
-            None => {
-                let bar = || view.bar(&group.plan, index, *node, group.reported_here());
-                (group.is_here() || bar().is_none()).then_some(own)
-            }
+        let able = |node: &NodeId| {
+            let peer = self.peers.iter().find(|peer| peer.node == *node);
+            let (reported, reach) = match peer {
+                Some(peer) => (peer.reported(index), road.of_peer(peer)),
+                None => (group.reported_here(), own),
+            };
+            let bar = view.bar(&group.plan, index, *node, reported);
+            bar.is_none().then_some(reach)
         };
         let best = group.plan.ranked.iter().filter_map(able).min();
         Distance {

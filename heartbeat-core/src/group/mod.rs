@@ -241,11 +241,6 @@ impl Group {
         self.serving
     }
 
-    /// Whether it is served or stops here.
-    pub(crate) fn is_here(&self) -> bool {
-        self.serving != Serving::Stopped
-    }
-
     /// How its interfaces are.
     pub(crate) fn condition(&self) -> Condition {
         self.condition

@@ -666,7 +666,7 @@ impl View {
     }
 
     /// The nodes that do not reach the network of a group's addresses, as far as is known.
-    fn cut_off(&self, group: &Group, broken: &[String]) -> Vec<String> {
+    pub(super) fn cut_off(&self, group: &Group, broken: &[String]) -> Vec<String> {
         let links = self.links_of(group);
         let silent = |node: &NodeId| {
             let peer = self.peers.iter().position(|peer| peer.node == *node);
