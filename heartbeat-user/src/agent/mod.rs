@@ -43,6 +43,7 @@ use crate::{
     helper, incarnation, logging, privileges,
     pulse::{Beginning, Directive, Directives, Identity, Pulse, Sink, realtime::Urgency},
     resources::{Agents, Places, Watcher},
+    servable,
 };
 use groups::Groups;
 pub use lock::InstanceLock;
@@ -106,6 +107,7 @@ fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boott
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
+    servable::ensure(&config)?;
     // What an earlier agent left being served waits for this one, however busy the machine is.
     let urgency = Pins::of(&config.instance)
         .dir()

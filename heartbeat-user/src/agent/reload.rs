@@ -23,6 +23,7 @@ use crate::{
     hooks::{Ended, Hooks},
     load::Meter,
     pulse::{Directive, Replan},
+    servable,
 };
 
 /// A changed configuration with all that goes on with it needs.
@@ -52,6 +53,7 @@ impl Reason<'_> {
 
     fn try_reload(&mut self, hooks: &mut Hooks, ended: &UnboundedSender<Ended>) -> Result<String> {
         let new = Config::load(&self.file.path, Some(&self.file.local().name))?;
+        servable::ensure(&new)?;
         let changes = self.file.difference(&new);
         let needs_restart: Vec<String> = changes
             .iter()

@@ -63,6 +63,7 @@ mod tests {
             index: 1,
             name: "eth0".to_owned(),
             mac: [0; 6],
+            ethernet: true,
             up,
             carrier,
             mtu: 1_500,
