@@ -12,11 +12,11 @@ use heartbeat_common::maps::{self, Address, arrival_slot};
 use super::{
     Attached, Attachment, Dataplane, GuardView, Pins, SetupGuard, SetupLink,
     attach::{unpin_strangers, xdp_pin},
-    interface,
+    egress, interface,
     programs::Programs,
     xdp::{self, Wanted},
 };
-use crate::config::XdpMode;
+use crate::{config::XdpMode, net::Netlink};
 
 /// The pinned programs and maps.
 pub struct Hands {
@@ -112,6 +112,19 @@ impl Hands {
             }
         }
         Ok(attachment)
+    }
+
+    /// The TC programs that belong onto an interface and are not there any more, as messages call them. What the kernel
+    /// does not tell of is taken to be there.
+    pub fn missing(&self, name: &str, ifindex: u32, netlink: &mut Netlink) -> Vec<&'static str> {
+        let stamp = self.mode(name).map(|_| "stamp_probe");
+        let guard = (!self.guards.is_empty()).then_some("guard_egress");
+        let programs = guard.into_iter().chain(stamp);
+        let watched = programs.map(|program| egress::watched(program, name, ifindex, &self.pins));
+        watched
+            .filter(|program| !program.is_there(netlink).unwrap_or(true))
+            .map(|program| program.name)
+            .collect()
     }
 
     /// How the XDP program is attached there, as the pins say.

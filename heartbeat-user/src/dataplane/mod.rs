@@ -23,6 +23,7 @@ mod present;
 mod programs;
 mod setup;
 mod view;
+mod watched;
 mod xdp;
 
 use std::{collections::BTreeMap, net::IpAddr};

@@ -29,8 +29,8 @@ use crate::{
 use port::Port;
 pub use signal::Signal;
 
-/// Between two looks when nothing is announced: announcements may be lost.
-const CALM: Duration = Duration::from_secs(1);
+/// Between two looks when nothing is announced: announcements may be lost, and of TC programs there are none.
+const CALM: Duration = Duration::from_millis(500);
 /// The same while something is awaited: an address, or a sign that a program runs.
 const BRISK: Duration = Duration::from_millis(100);
 

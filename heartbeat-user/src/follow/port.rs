@@ -139,8 +139,12 @@ impl Port {
     fn stays(&mut self, netlink: &mut Netlink, hands: &mut Hands) -> Option<Look> {
         let found = netlink.interface_at(self.index?).ok()??;
         let own = |program| hands.is_own(&self.name, program).unwrap_or(true);
+        let mut gone = hands.missing(&self.name, found.index, netlink);
         if !found.xdp.is_some_and(|program| own(program.id)) {
-            return self.was_taken_off(&found, hands);
+            gone.push("the XDP program");
+        }
+        if !gone.is_empty() {
+            return self.was_taken_off(&gone.join(" and "), &found, hands);
         }
         if self
             .problem
@@ -167,19 +171,21 @@ impl Port {
         }
     }
 
-    /// Somebody has taken the program off, or put another in its place.
-    fn was_taken_off(&mut self, found: &Interface, hands: &mut Hands) -> Option<Look> {
+    /// Somebody has taken programs off, or put others in their places.
+    fn was_taken_off(&mut self, gone: &str, found: &Interface, hands: &mut Hands) -> Option<Look> {
         match hands.attach(&self.name, found.index) {
             Ok(attachment) => {
                 let what = format!(
-                    "somebody had taken the XDP program off or put another in its place; now it is {}",
+                    "somebody had taken {gone} off or put another in its place; now it is back: {}",
                     how(&attachment)
                 );
                 log::warn!("{}: {what}", self.name);
                 Some(quiet(self.attached(attachment, what)))
             }
             Err(error) => {
-                let what = format!("the XDP program was taken off: {error:#}");
+                let what = format!(
+                    "somebody has taken {gone} off, and it could not be put back: {error:#}"
+                );
                 self.attachment = None;
                 self.tell(Turn::Failed, what).map(quiet)
             }
