@@ -13,7 +13,7 @@ use heartbeat_common::{
 use super::{Cluster, Command, groups::report};
 use crate::{
     group::{Group, GroupPlan},
-    link::LinkState,
+    link::{LinkDetector, LinkState},
     peer::Peer,
     placement::Constraints,
     reach::{Condition, Reach},
@@ -189,7 +189,7 @@ impl Cluster {
         let links = self.peers.iter();
         let links = links.filter_map(|peer| peer.links.get(usize::from(link.0)));
         let mut states = links
-            .map(|link| link.state())
+            .map(LinkDetector::state)
             .filter(|state| *state != LinkState::Unknown)
             .peekable();
         states.peek().is_some() && states.all(|state| state == LinkState::Down)
