@@ -8,7 +8,7 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use crate::{
     siphash::SipKey,
-    wire::{Electorate, Health, LeaseEntry, Liveness, MAX_LEASES, MAX_LINKS},
+    wire::{Electorate, Health, LeaseEntry, Liveness, MAX_LEASES, MAX_LINKS, Owned},
 };
 
 /// Grows whenever a layout below changes. The `config` map carries it.
@@ -161,6 +161,7 @@ pub struct Local {
     /// A [`Health`], as the agent sees it.
     pub health: u16,
     pub load: u16,
+    /// An [`Owned`].
     pub groups_owned: u16,
     /// A [`crate::wire::NodeState`].
     pub state: u8,
@@ -194,6 +195,11 @@ impl Local {
             counted: self.counted_version,
             voters: self.voters,
         }
+    }
+
+    /// What this node serves, and where it is cut off.
+    pub const fn owned(&self) -> Owned {
+        Owned(self.groups_owned)
     }
 
     /// The liveness vector at `now`.
@@ -290,6 +296,7 @@ pub struct PeerRow {
     pub reason_age_us: u32,
     pub health: u16,
     pub load: u16,
+    /// An [`Owned`].
     pub groups_owned: u16,
     /// A [`crate::wire::NodeState`].
     pub state: u16,
@@ -316,6 +323,11 @@ pub struct PeerRow {
 }
 
 impl PeerRow {
+    /// What the peer serves, and where it is cut off.
+    pub const fn owned(&self) -> Owned {
+        Owned(self.groups_owned)
+    }
+
     /// Whose votes the peer goes by.
     pub const fn electorate(&self) -> Electorate {
         Electorate {

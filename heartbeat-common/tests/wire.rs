@@ -10,7 +10,8 @@ use heartbeat_common::{
     time::Boottime,
     wire::{
         self, ClusterId, Electorate, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId,
-        Liveness, MAX_LEASES, NodeId, NodeState, Sequence, TAG_LEN, WireError, offset,
+        LinkSet, Liveness, MAX_LEASES, NodeId, NodeState, Owned, Sequence, TAG_LEN, WireError,
+        offset,
     },
 };
 use proptest::prelude::*;
@@ -326,4 +327,19 @@ fn version_1_is_these_bytes() {
     assert_eq!(Header::decode(&golden), Ok(header));
     assert_eq!(lease_at(&golden, 0), lease);
     assert_eq!(wire::verify(&golden, KEY), Ok(()));
+}
+
+#[test]
+fn groups_and_links_share_a_word_in_which_older_releases_count_groups() {
+    for groups in 0..=64 {
+        assert_eq!(Owned(groups).groups(), groups);
+        assert!(Owned(groups).cut_off().is_empty());
+    }
+    let ends = LinkSet::of(LinkId(0)).and(LinkSet::of(LinkId(7)));
+    let owned = Owned::new(64, ends);
+    assert_eq!((owned.groups(), owned.cut_off()), (64, ends));
+    for link in 0..8 {
+        let is_end = [0, 7].contains(&link);
+        assert_eq!(owned.cut_off().has(LinkId(link)), is_end);
+    }
 }

@@ -13,6 +13,7 @@ pub mod peer;
 pub mod placement;
 pub mod proposer;
 pub mod ranking;
+pub mod reach;
 pub mod report;
 pub mod resource;
 pub mod timing;

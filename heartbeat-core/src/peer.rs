@@ -5,7 +5,7 @@ use std::time::Duration;
 use heartbeat_common::{
     maps::PeerRow,
     time::Boottime,
-    wire::{Electorate, Health, NodeId, NodeState},
+    wire::{Electorate, Health, LinkSet, NodeId, NodeState},
 };
 
 use crate::{
@@ -77,6 +77,8 @@ pub struct Said {
     pub load: u16,
     /// How many groups it says that it serves.
     pub groups_owned: u16,
+    /// The links on which it says that it is cut off.
+    pub cut_off: LinkSet,
     /// Its latest report's number; 0 is none.
     pub report: u32,
     /// Its agent's.
@@ -137,6 +139,7 @@ impl Peer {
         Reported {
             current: (report.number, report.incarnation) == (said.report, said.incarnation),
             said: report.groups.get(group).copied().unwrap_or_default(),
+            ..Reported::default()
         }
     }
 
@@ -152,7 +155,8 @@ impl Peer {
                 state: u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire),
                 health: Health(row.health),
                 load: row.load,
-                groups_owned: row.groups_owned,
+                groups_owned: row.owned().groups(),
+                cut_off: row.owned().cut_off(),
                 report: row.report,
                 incarnation: row.incarnation,
                 electorate: row.electorate(),

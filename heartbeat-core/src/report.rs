@@ -1,5 +1,7 @@
 //! What a node tells its peers of its groups, beside who owns them: that travels with the leases.
 
+use crate::reach::Reach;
+
 /// What a node told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -19,6 +21,8 @@ pub struct GroupReport {
     pub barred: bool,
     /// All of it that is to run does.
     pub running: bool,
+    /// An interface with one of its addresses is missing, switched off or without carrier there.
+    pub broken: bool,
 }
 
 /// The same, as it stands now.
@@ -27,4 +31,8 @@ pub struct Reported {
     /// Whether this is the latest that the node has to say.
     pub current: bool,
     pub said: GroupReport,
+    /// How far it reaches for the group.
+    pub reach: Reach,
+    /// Whether another node that could have the group reaches further.
+    pub cut_off: bool,
 }

@@ -54,7 +54,8 @@ fn course(world: &World) -> Vec<(usize, usize, Option<Reason>)> {
             GroupCommand::Stop(reason) => Some((entry.machine, group, Some(reason))),
             GroupCommand::Regained(_)
             | GroupCommand::ClaimGivenUp(_)
-            | GroupCommand::BallotsExhausted => None,
+            | GroupCommand::BallotsExhausted
+            | GroupCommand::Broken(_) => None,
         },
         _ => None,
     });

@@ -25,6 +25,7 @@ impl Case {
             layout: &self.layout,
             nodes: &self.nodes,
             barred: &|group, node| self.barred.contains(&(group, node)),
+            cut_off: &|_, _| false,
             stopped: &|_| false,
             movable: &|_| true,
         };
@@ -297,6 +298,7 @@ proptest! {
             layout: &case.layout,
             nodes: &case.nodes,
             barred: &|group, node| case.barred.contains(&(group, node)),
+            cut_off: &|_, _| false,
             stopped: &|_| false,
             movable: &|_| false,
         };

@@ -49,6 +49,16 @@ fn the_network_falls_apart_and_heals() {
 }
 
 #[test]
+fn ports_fail_and_are_mended() {
+    story(
+        "ports_fail_and_are_mended",
+        &[
+            Unplug, Unplug, Unplug, Heal, CutLink, Crash, Boot, Boot, Move,
+        ],
+    );
+}
+
+#[test]
 fn machines_and_agents_stand_still() {
     story(
         "machines_and_agents_stand_still",

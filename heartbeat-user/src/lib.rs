@@ -30,3 +30,4 @@ pub mod privileges;
 pub mod pulse;
 pub mod resources;
 pub mod secrecy;
+pub mod servable;

@@ -333,6 +333,17 @@ impl Cluster {
         self.switch.slow_down(port, 0)
     }
 
+    /// The port of `name` in network `link` loses its carrier, or has it again.
+    pub fn set_carrier(&self, name: &str, link: usize, up: bool) -> Result<()> {
+        self.switch.set_port_up(&self.node(name)?.ports[link], up)
+    }
+
+    /// The switch stops forwarding for `name` in network `link`, or forwards again; the carrier stays.
+    pub fn set_forwarding(&self, name: &str, link: usize, forwards: bool) -> Result<()> {
+        let port = &self.node(name)?.ports[link];
+        self.switch.set_port_forwarding(port, forwards)
+    }
+
     /// Plugs `interface`, made in `ns`, into network `link`.
     pub fn plug(&mut self, ns: &Namespace, interface: &str, link: usize) -> Result<()> {
         let port = format!("port-{interface}");

@@ -51,7 +51,7 @@ fn an_owner_announces_its_address_anew_when_the_link_comes_back() -> Result<()> 
             Ok(quiet_since.elapsed() > BURST)
         })?;
 
-        // Heartbeats go on over the other link, so the lease stays where it is.
+        // Heartbeats go on over the other link, and a fault so short moves nothing.
         cluster.switch().set_port_up("a-hb0", false)?;
         wait_until(SOON, "the link of the owner is away", || {
             let link = cluster

@@ -131,21 +131,7 @@ fn interfaces_are_followed_without_a_restart() -> Result<()> {
         }
         chronicle.nobody_died()?;
 
-        // The one with the address on it: the lease is renewed by the other link, so the address is put back
-        // and announced, and nobody else takes it.
-        delete(&cluster.node("a")?.ns, "hb0")?;
-        wait_turn(&mut chronicle, cluster, "a", ("hb0", "missing", ""))?;
-        cluster.plug_anew("a", 0)?;
-        wait_turn(
-            &mut chronicle,
-            cluster,
-            "a",
-            ("hb0", "attached", "it is there"),
-        )?;
-        wait_holder(cluster, Some("a"))?;
-        wait_served(&client, "a", SOON)?;
         for node in ["a", "b", "c"] {
-            wait_all_links(cluster, node)?;
             chronicle.listen(cluster, node)?;
             let moved = chronicle.told_by(node).find(|event| {
                 matches!(
@@ -155,7 +141,84 @@ fn interfaces_are_followed_without_a_restart() -> Result<()> {
             });
             ensure!(moved.is_none(), "{node} moved the lease: {moved:#?}");
         }
+
+        // The one with the address on it: the address leaves for a node that has the network, and comes back once the
+        // interface has been well for long enough.
+        delete(&cluster.node("a")?.ns, "hb0")?;
+        wait_turn(&mut chronicle, cluster, "a", ("hb0", "missing", ""))?;
+        wait_served(&client, "b", SOON)?;
+        cluster.plug_anew("a", 0)?;
+        wait_turn(
+            &mut chronicle,
+            cluster,
+            "a",
+            ("hb0", "attached", "it is there"),
+        )?;
+        wait_served(&client, "a", SOON)?;
+        wait_holder(cluster, Some("a"))?;
+        for node in ["a", "b", "c"] {
+            wait_all_links(cluster, node)?;
+        }
         chronicle.nobody_died()
+    })
+}
+
+#[test]
+fn tc_programs_that_are_taken_off_come_back_and_are_told_of() -> Result<()> {
+    if !rig_runs("tc_programs_that_are_taken_off_come_back_and_are_told_of") {
+        return Ok(());
+    }
+    play(options(), |cluster| {
+        // The node without the address may lose what it says for a moment.
+        for (node, program, name) in [
+            ("a", "guard_egress", "the guard's TC program"),
+            ("c", "tc", "the TC program that stamps probes"),
+            // What has come back can be taken off again.
+            ("a", "guard_egress", "the guard's TC program"),
+        ] {
+            let mut chronicle = Chronicle::begin(cluster)?;
+            let pin = cluster.node(node)?.pins.path();
+            let pin = pin.join(format!("link_{program}_hb0"));
+            let pin = pin.display().to_string();
+            let detach = ["link", "detach", "pinned", &pin];
+            cluster.node(node)?.tool("bpftool", detach)?;
+            wait_turn(&mut chronicle, cluster, node, ("hb0", "attached", name))?;
+            let log = cluster.node(node)?.logged()?;
+            ensure!(log.contains("WARN") && log.contains(name), "{log}");
+        }
+        cluster.wait_well(SOON, "a")
+    })
+}
+
+#[test]
+fn an_address_on_the_loopback_is_refused_and_takes_nothing_down() -> Result<()> {
+    if !rig_runs("an_address_on_the_loopback_is_refused_and_takes_nothing_down") {
+        return Ok(());
+    }
+    play(options(), |cluster| {
+        let a = cluster.node("a")?;
+        let shared = "[[vip]]\nname = \"anycast\"\naddress = \"10.9.9.9/32\"\ninterface = \"lo\"\n\n[[vip]]\n\
+                      name = \"service\"";
+        a.reconfigure("[[vip]]\nname = \"service\"", shared)?;
+        for command in ["check", "reload"] {
+            let ended = a.heartbeat(&[command])?;
+            let said = format!("{}{}", ended.out, ended.err);
+            ensure!(!ended.status.success(), "{command}: {said}");
+            for part in ["vip \"anycast\"", "\"lo\" is no Ethernet interface"] {
+                ensure!(said.contains(part), "{command}: no `{part}` in {said}");
+            }
+        }
+        wait_holder(cluster, Some("a"))?;
+        // An agent that is not there yet does not start with it, and says the same.
+        let c = cluster.node_mut("c")?;
+        ensure!(c.stop()?, "the agent of c failed");
+        c.reconfigure("[[vip]]\nname = \"service\"", shared)?;
+        let ended = c.heartbeat(&["run"])?;
+        ensure!(
+            !ended.status.success() && ended.err.contains("is no Ethernet interface"),
+            "{ended:?}"
+        );
+        wait_holder(cluster, Some("a"))
     })
 }
 

@@ -5,7 +5,7 @@ use heartbeat_common::{
     wire::{NodeId, NodeState},
 };
 
-use super::{Cluster, Command, Intent, Slots, moves};
+use super::{Cluster, Command, Distance, Intent, Slots, moves};
 use crate::{
     group::{Group, GroupCommand, Outlook, Serving},
     peer::Peer,
@@ -39,6 +39,8 @@ impl Cluster {
     }
 
     pub(super) fn step_groups(&mut self, now: Boottime, slots: &dyn Slots, out: &mut Vec<Command>) {
+        self.look_at_interfaces(now, out);
+        self.measure(now);
         let watches = self.watches(now);
         let bar = self.own_bar();
         let empties = self.intent == Intent::Empty && self.state == NodeState::Draining;
@@ -57,13 +59,16 @@ impl Cluster {
             nodes,
             scratch,
             rebalancer,
+            roads,
+            distances,
             ..
         } = self;
         let local = *local;
         let peer = |node| peers.iter().find(|peer: &&Peer| peer.node == node);
         let slot = |group| slots.slot(group);
-        let reported = |group: usize, node| {
-            peer(node).map_or_else(Reported::default, |peer| peer.reported(group))
+        let reported = |group: usize, node| match peer(node) {
+            Some(peer) => peer.reported_with(group, &roads[group], &distances[group]),
+            None => Reported::default(),
         };
         let votes_from = slots.votes_from();
         let counts = policy.strategy.counts_groups();
@@ -117,6 +122,7 @@ impl Cluster {
             slot: &slot,
             votes_from,
             reported: &reported,
+            distances,
             constraints,
             index: 0,
             seen,
@@ -171,6 +177,11 @@ impl Cluster {
 }
 
 impl<'a> Outlook<'a> {
+    /// How far nodes reach for the group.
+    pub(crate) fn distance(&self) -> &'a Distance {
+        &self.distances[self.index]
+    }
+
     /// The same for the group with this index.
     pub(super) fn of(self, index: usize, nodes: &'a [NodeView]) -> Self {
         let view = View { nodes, ..self.view };
@@ -189,7 +200,7 @@ fn with_node(nodes: &mut [NodeView], node: NodeId, change: impl FnOnce(&mut Node
     }
 }
 
-fn report(group: usize, commands: &mut Vec<GroupCommand>, out: &mut Vec<Command>) {
+pub(super) fn report(group: usize, commands: &mut Vec<GroupCommand>, out: &mut Vec<Command>) {
     let report = |command| Command::Group { group, command };
     out.extend(commands.drain(..).map(report));
 }

@@ -8,6 +8,7 @@
 mod groups;
 mod members;
 mod moves;
+mod reach;
 mod terms;
 
 use std::time::Duration;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use heartbeat_common::{
     maps::VoteEvent,
     time::Boottime,
-    wire::{GroupId, Health, LeaseEntry, LinkId, NodeId, NodeState},
+    wire::{GroupId, Health, LeaseEntry, LinkId, LinkSet, NodeId, NodeState},
 };
 
 use crate::{
@@ -28,9 +29,10 @@ use crate::{
     },
     proposer::Proposer,
     ranking::Standing,
-    report::Report,
+    report::{Report, Reported},
     timing::Timing,
 };
+pub(crate) use reach::Distance;
 pub use terms::{Command, Intent, Member, Moment, Plan, Rows, Slots};
 
 #[derive(Clone, Debug)]
@@ -52,6 +54,13 @@ pub struct Cluster {
     seen: Vec<Glance>,
     /// All nodes in the order of their ids, this one among them.
     nodes: Vec<NodeView>,
+    /// This node's links whose interfaces are broken.
+    broken: LinkSet,
+    /// How each of its links is.
+    links: Vec<reach::Port>,
+    /// By group: its addresses, and how far the nodes reach for them.
+    roads: Vec<reach::Road>,
+    distances: Vec<Distance>,
     /// What this node says of its own health and load.
     health: Health,
     load: u16,
@@ -111,6 +120,10 @@ impl Cluster {
             burdens: Vec::new(),
             seen: Vec::new(),
             nodes: Vec::new(),
+            broken: LinkSet::default(),
+            links: vec![reach::Port::default(); links],
+            roads: Vec::new(),
+            distances: Vec::new(),
             health: Health::default(),
             load: 0,
             watched_at: Boottime::default(),
@@ -163,6 +176,8 @@ impl Cluster {
             policy,
             capacities: _,
         } = layout;
+        self.roads = reach::roads(&plans, &constraints);
+        self.distances = vec![Distance::default(); plans.len()];
         let mut old = std::mem::take(&mut self.groups);
         let rounds = old.iter().flat_map(Group::proposers).map(Proposer::round);
         // A group that goes and comes back must not use a ballot again.
@@ -211,6 +226,7 @@ impl Cluster {
         }
         self.hangs = now.since(moment.reason_tick) > self.timing.agent_stall;
         self.look(now, rows, out);
+        self.look_at_links(now, out);
         self.settle(now, out);
         self.hear_again(now, out);
         self.count_quorum(now, out);
@@ -265,6 +281,7 @@ impl Cluster {
                     });
                 }
                 let heard = last_reply(&row);
+                self.links[index].heard_at = heard.max(self.links[index].heard_at);
                 if heard > self.heard_at {
                     self.heard_at = heard;
                     self.excused_at = self.excused_at.filter(|excused| heard < Some(*excused));
@@ -480,9 +497,13 @@ impl Cluster {
 
     /// Which nodes are the best for the group with this index, and why, as this node last saw it.
     pub fn ranking(&self, group: usize) -> Vec<Ranked> {
-        let reported = |node| {
-            let peer = self.peers.iter().find(|peer| peer.node == node);
-            peer.map(|peer| peer.reported(group)).unwrap_or_default()
+        let distance = &self.distances[group];
+        let reported = |node| match self.peers.iter().find(|peer| peer.node == node) {
+            Some(peer) => peer.reported_with(group, &self.roads[group], distance),
+            None => Reported {
+                cut_off: distance.is_beyond(distance.own),
+                ..Reported::default()
+            },
         };
         self.view().rank(&self.groups[group].plan, group, &reported)
     }

@@ -15,6 +15,7 @@ use crate::{
     membership::Membership,
     peer::PeerState,
     placement::Layout,
+    reach::Reach,
     timing::Timing,
 };
 
@@ -63,6 +64,12 @@ pub enum Command {
     /// Leases are claimed by a majority of the list of nodes with this number from now on.
     Settled {
         version: u16,
+    },
+    /// This node's own reach by a link, as it counts from now on and as the peers are to hear it: a fault counts
+    /// for some time after it is gone.
+    Reach {
+        link: LinkId,
+        reach: Reach,
     },
     /// What the group with this index is to do.
     Group {

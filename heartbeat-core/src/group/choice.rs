@@ -68,6 +68,8 @@ impl Group {
             || !self.plan.ranked.contains(&local)
         {
             Some(Reason::Constrained)
+        } else if self.is_better_reached_elsewhere(outlook) {
+            Some(Reason::CutOff)
         } else {
             self.leaving.filter(|reason| reason.is_lasting())
         }

@@ -11,9 +11,9 @@ use heartbeat_common::{
 };
 
 use super::{
-    Course, FAILBACK_HOLD, Group, GroupCommand, MAX_FAILBACK_HOLD, Outlook, Period, Serving,
+    Course, FAILBACK_HOLD, Group, GroupCommand, MAX_FAILBACK_HOLD, Outlook, Period, Reason, Serving,
 };
-use crate::{proposer::Obstacle, ranking::Standing};
+use crate::{proposer::Obstacle, ranking::Standing, reach::RECOVERY};
 
 impl Group {
     /// Nothing is served here, and nothing is asked: is it this node's turn to try?
@@ -121,7 +121,11 @@ impl Group {
             free = free.max(Boottime::from_nanos(self.known.expires));
             passed_over = successor;
         }
-        let turn = free.max(self.not_before).max(woken);
+        let mut turn = free.max(self.not_before).max(woken);
+        if self.is_cut_off(outlook) {
+            // One that reaches further has taken it by then, or cannot.
+            turn = turn.max(free.after(timing.lease * 2));
+        }
         let before = self.plan.ranked.iter().filter(|node| {
             **node != local
                 && **node != passed_over
@@ -186,6 +190,12 @@ impl Group {
             _ => Duration::ZERO,
         };
         self.failback_from = self.failback_from.max(now.after(self.failback_hold));
+        let soon = RECOVERY.max(timing.lease * 4);
+        let came_back = handed_over.is_some_and(|at| now.since(at) < soon);
+        if came_back && self.stops_for == Some(Reason::CutOff) {
+            // The node that seemed to reach further did not take it, or does not.
+            self.stays_until = now.after(self.failback_hold);
+        }
         (self.free, self.told) = (None, None);
     }
 }

@@ -6,6 +6,7 @@ use super::{Group, GroupCommand, Outlook, Reason, Serving};
 use crate::{
     placement::Bar,
     ranking::{self, Standing},
+    reach::Reach,
 };
 
 impl Group {
@@ -114,6 +115,7 @@ impl Group {
             ..
         } = *outlook;
         self.is_known_to(node, outlook)
+            && (outlook.reported)(index, node).reach == Reach::Whole
             && self.standing(node, outlook) == Standing::Fit
             && !constraints.displaces(index, node, local, seen)
     }
@@ -127,17 +129,17 @@ impl Group {
 
     /// Whether `node` has been fit for long enough, and would hear at once that the lease is free.
     fn is_known_to(&self, node: NodeId, outlook: &Outlook<'_>) -> bool {
-        let Outlook {
-            now, timing, index, ..
-        } = *outlook;
-        // A node whose acceptor still abstains would not hear that the lease is free.
-        let hears = |node| {
-            let acceptor = (outlook.acceptor)(node);
-            acceptor.is_some_and(|acceptor| self.proposer.has_vote_of(acceptor, now))
-        };
-        (outlook.fit_since)(node).is_some_and(|since| now.since(since) >= timing.lease)
-            && hears(node)
-            && (outlook.reported)(index, node).current
+        self.hears_of_release(node, outlook) && (outlook.reported)(outlook.index, node).current
+    }
+
+    /// Whether `node` has been fit for a lease, and its acceptor votes for this node: one that abstains would not
+    /// hear that the lease is free.
+    pub(super) fn hears_of_release(&self, node: NodeId, outlook: &Outlook<'_>) -> bool {
+        let Outlook { now, timing, .. } = *outlook;
+        let fit_since = (outlook.fit_since)(node);
+        let acceptor = (outlook.acceptor)(node);
+        fit_since.is_some_and(|since| now.since(since) >= timing.lease)
+            && acceptor.is_some_and(|acceptor| self.proposer.has_vote_of(acceptor, now))
     }
 
     pub(super) fn stop(&mut self, reason: Reason, out: &mut Vec<GroupCommand>) {
@@ -176,7 +178,7 @@ impl Group {
     /// The best of the nodes that can take it, as far as is known.
     pub(super) fn best(&self, outlook: &Outlook<'_>) -> Option<NodeId> {
         let fit = |node: &NodeId| match *node == outlook.local {
-            true => self.may_take(outlook),
+            true => self.may_take(outlook) && !self.is_cut_off(outlook),
             false => self.standing(*node, outlook) == Standing::Fit,
         };
         let fit = self.plan.ranked.iter().copied().filter(fit);

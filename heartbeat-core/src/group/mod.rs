@@ -9,6 +9,7 @@ mod choice;
 mod contend;
 mod handover;
 mod period;
+mod reach;
 mod terms;
 
 use heartbeat_common::{
@@ -20,9 +21,11 @@ use std::time::Duration;
 
 use crate::{
     Timing,
+    cluster::Distance,
     placement::{Constraints, Glance, Running, View},
     proposer::{Franchise, Obstacle, Proposer, Term},
-    report::Reported,
+    reach::{Condition, Reach},
+    report::{GroupReport, Reported},
 };
 use addresses::AddressClaim;
 use period::Period;
@@ -71,6 +74,8 @@ pub(crate) struct Outlook<'a> {
     /// This group's index, and what is seen of all.
     pub(crate) index: usize,
     pub(crate) seen: &'a [Glance],
+    /// How far nodes reach, by group.
+    pub(crate) distances: &'a [Distance],
     /// What is seen of the nodes, and of where groups are.
     pub(crate) view: View<'a>,
     /// Our own acceptor's slot.
@@ -89,6 +94,9 @@ pub struct Group {
     ready: bool,
     running: bool,
     barred: bool,
+    /// Whether one of its interfaces is broken, as it was said last, and what that amounts to.
+    broken: bool,
+    condition: Condition,
     blocked: bool,
     maintained: bool,
     disabled: bool,
@@ -126,6 +134,8 @@ pub struct Group {
     failback_hold: Duration,
     /// Whom it is for once it stopped.
     successor: Successor,
+    /// It came straight back from a node that seemed to reach further: it stays until then.
+    stays_until: Boottime,
     /// Why it stops, or did last.
     stops_for: Option<Reason>,
     handed_over_at: Option<Boottime>,
@@ -153,6 +163,8 @@ impl Group {
             ready: !plan.supervised,
             running: false,
             barred: false,
+            broken: false,
+            condition: Condition::default(),
             blocked: false,
             maintained: false,
             disabled: false,
@@ -179,6 +191,7 @@ impl Group {
             failback_from: Boottime::default(),
             failback_hold: Duration::ZERO,
             successor: Successor::default(),
+            stays_until: Boottime::default(),
             stops_for: None,
             handed_over_at: None,
             given_up_at: None,
@@ -241,6 +254,38 @@ impl Group {
         self.serving
     }
 
+    /// How its interfaces are.
+    pub(crate) fn condition(&self) -> Condition {
+        self.condition
+    }
+
+    /// What this node would report of it.
+    pub(crate) fn reported_here(&self) -> Reported {
+        Reported {
+            current: true,
+            said: GroupReport {
+                settling: !self.ready,
+                barred: self.barred || self.blocked,
+                ..GroupReport::default()
+            },
+            ..Reported::default()
+        }
+    }
+
+    /// Looks at what is said of its interfaces.
+    pub(crate) fn look_at_interfaces(&mut self, now: Boottime, out: &mut Vec<GroupCommand>) {
+        let before = self.condition.reach();
+        let seen = match self.broken {
+            true => Reach::Broken,
+            false => Reach::Whole,
+        };
+        self.condition.observe(seen, now);
+        if self.condition.reach() != before {
+            let broken = self.condition.reach() == Reach::Broken;
+            out.push(GroupCommand::Broken(broken));
+        }
+    }
+
     pub fn proposer(&self) -> &Proposer {
         &self.proposer
     }
@@ -283,6 +328,7 @@ impl Group {
             Note::Ready => self.ready = true,
             Note::Running(running) => self.running = running,
             Note::Barred(barred) => self.barred = barred,
+            Note::Broken(broken) => self.broken = broken,
             Note::Blocked(blocked) => self.blocked = blocked,
             Note::Maintained(maintained) => self.maintained = maintained,
             Note::Disabled(disabled) => self.disabled = disabled,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use heartbeat_common::{
     time::Boottime,
-    wire::{GroupId, NodeId},
+    wire::{GroupId, LinkSet, NodeId},
 };
 
 use crate::{placement::Score, proposer::Obstacle};
@@ -28,6 +28,10 @@ pub struct GroupPlan {
     pub demand: Vec<u32>,
     /// Whether it may be moved to where there is room.
     pub rebalance: bool,
+    /// The links of this node whose interfaces carry its addresses.
+    pub links: LinkSet,
+    /// Whether it has addresses on interfaces of no link.
+    pub beside_links: bool,
 }
 
 impl GroupPlan {
@@ -84,6 +88,8 @@ pub enum Reason {
     Disabled,
     /// Another group forbids it to be here, or to run at all.
     Constrained,
+    /// This node's interfaces do not reach the network of its addresses, and another node's do.
+    CutOff,
 }
 
 impl Reason {
@@ -104,7 +110,8 @@ impl Reason {
             | Self::Unhealthy
             | Self::Failed
             | Self::Disabled
-            | Self::Constrained => None,
+            | Self::Constrained
+            | Self::CutOff => None,
         }
     }
 }
@@ -118,6 +125,8 @@ pub enum Note {
     Running(bool),
     /// Its resources cannot run here for now, or can again.
     Barred(bool),
+    /// An interface with one of its addresses is missing here, switched off or without carrier; or none is.
+    Broken(bool),
     /// It failed to stop, and may still run; or that was mended. While it may, nobody else must start it.
     Blocked(bool),
     /// It is left alone, or no longer.
@@ -151,6 +160,9 @@ pub enum GroupCommand {
     /// Its lease was released for this node, whose claim came to nothing for this reason, and is
     /// tried again. Told once for each reason while the lease is free.
     ClaimGivenUp(Obstacle),
+    /// Whether it is [`Note::Broken`], as it counts from now on and as the peers are to hear it: a fault counts for
+    /// some time after it is gone.
+    Broken(bool),
     /// There is no higher ballot left to claim the lease with.
     BallotsExhausted,
 }

@@ -31,6 +31,8 @@ pub enum Bar {
     Banned,
     /// The group's resources cannot run there for now.
     Barred,
+    /// Its interfaces do not reach the network of the group's addresses, and another node's do.
+    CutOff,
     /// It does not know yet what of the group runs there.
     Settling,
     /// Another group forbids it.
@@ -82,6 +84,7 @@ impl Bar {
             Self::Unlisted => "not one of its nodes",
             Self::Banned => "banned by location",
             Self::Barred => "failed there",
+            Self::CutOff => "cut off from the network of its addresses",
             Self::Settling => "not known yet what runs there",
             Self::Constrained => "kept away by another group",
             Self::NoRoom(_) => "no room",

@@ -25,6 +25,8 @@ pub struct Situation<'a> {
     pub nodes: &'a [NodeView],
     /// Whether a group (by its index) cannot run on a node that others can run on: it failed there.
     pub barred: &'a dyn Fn(usize, NodeId) -> bool,
+    /// Whether a group (by its index) would be cut off from its network on a node, and would not be on another.
+    pub cut_off: &'a dyn Fn(usize, NodeId) -> bool,
     /// Whether a group may run at all: it may not where an operator stopped it.
     pub stopped: &'a dyn Fn(usize) -> bool,
     /// Whether a group may be moved for a better place: it may not where an operator put it somewhere.
@@ -106,6 +108,8 @@ impl Situation<'_> {
                 barred: (self.barred)(group, node),
                 ..GroupReport::default()
             },
+            cut_off: (self.cut_off)(group, node),
+            ..Reported::default()
         }
     }
 
@@ -213,6 +217,7 @@ mod tests {
             layout,
             nodes: &nodes,
             barred: &|_, _| false,
+            cut_off: &|_, _| false,
             stopped: &|_| false,
             movable: &|_| true,
         }

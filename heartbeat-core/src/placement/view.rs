@@ -199,7 +199,12 @@ impl View<'_> {
         node: NodeId,
         reported: Reported,
     ) -> Option<Bar> {
-        let Reported { current, said } = reported;
+        let Reported {
+            current,
+            said,
+            cut_off,
+            ..
+        } = reported;
         if !plan.ranked.contains(&node) {
             Some(Bar::Unlisted)
         } else if plan.is_banned(node) {
@@ -208,6 +213,8 @@ impl View<'_> {
             Some(Bar::Barred)
         } else if current && said.settling {
             Some(Bar::Settling)
+        } else if cut_off {
+            Some(Bar::CutOff)
         } else if !self.constraints.allow(group, node, self.local, self.seen) {
             Some(Bar::Constrained)
         } else {

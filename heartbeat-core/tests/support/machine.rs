@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 use heartbeat_common::{
     maps::VoteEvent,
     time::Boottime,
-    wire::{Health, Incarnation, LeaseEntry, MAX_LEASES, NodeState},
+    wire::{Health, Incarnation, LeaseEntry, LinkSet, MAX_LEASES, NodeState, Owned},
 };
 use heartbeat_core::{
     Cluster, Command,
@@ -58,6 +58,8 @@ pub(crate) struct Machine {
     pub(crate) starved_until: u64,
     /// The slow side of the agent hangs until then.
     pub(crate) hangs_until: u64,
+    /// Its links without carrier.
+    pub(crate) broken: LinkSet,
     /// Its probes do not pass TC egress.
     pub(crate) mute: bool,
     /// Its agent asks its own acceptor this long after all others, in nanoseconds.
@@ -94,7 +96,8 @@ impl Errand {
             GroupCommand::Stop(_) => false,
             GroupCommand::Regained(_)
             | GroupCommand::ClaimGivenUp(_)
-            | GroupCommand::BallotsExhausted => return None,
+            | GroupCommand::BallotsExhausted
+            | GroupCommand::Broken(_) => return None,
         };
         Some(Self { group, add })
     }
@@ -112,6 +115,7 @@ impl Machine {
             stands_until: 0,
             starved_until: 0,
             hangs_until: 0,
+            broken: LinkSet::default(),
             mute: false,
             own_vote_takes: 0,
             vitals: (Health::default(), 0),
@@ -192,6 +196,7 @@ impl Machine {
     pub(crate) fn say_vitals(&mut self) {
         let (health, load) = self.vitals;
         if let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) {
+            agent.cluster.set_broken(self.broken);
             agent.cluster.set_health(health);
             agent.cluster.set_load(load);
             let local = kernel.local();
@@ -325,6 +330,7 @@ impl Machine {
                 kernel.local().state = *state as u8;
             }
         }
+        kernel.local().groups_owned = Owned::new(0, agent.cluster.cut_off()).0;
         let errands = commands.iter().filter_map(Errand::of).collect();
         self.write_guard(overhang);
         (commands, errands)

@@ -1,6 +1,6 @@
 //! One cluster and what happens to it: its shape, the faults and when they come follow from a seed.
 
-use heartbeat_common::wire::{Health, LinkId, NodeId};
+use heartbeat_common::wire::{Health, LinkId, LinkSet, NodeId};
 use heartbeat_core::{cluster::Intent, membership::Voters, placement::Strategy};
 
 use super::{
@@ -62,6 +62,8 @@ pub(crate) enum Fault {
     /// A check of a node fails, and it may be one that forbids it to serve; its load changes too.
     Ill,
     Well,
+    /// A port fails for good: silently, or with its carrier.
+    Unplug,
     /// One node is given the next list of nodes.
     Reload,
 }
@@ -89,6 +91,7 @@ impl Fault {
         Self::Empty,
         Self::Ill,
         Self::Well,
+        Self::Unplug,
     ];
 }
 
@@ -400,7 +403,14 @@ impl Run {
                     link,
                 });
             }
-            Fault::Heal => world.net.heal(),
+            Fault::Unplug => {
+                let link = LinkId(self.rng.below(world.links.into()) as u8);
+                world.unplug(victim, link, self.rng.per_mille(500));
+            }
+            Fault::Heal => {
+                world.net.heal();
+                (0..count).for_each(|machine| world.set_broken(machine, LinkSet::default()));
+            }
             Fault::Pause => world.pause(victim, length),
             Fault::Suspend => {
                 for machine in 0..count {
@@ -469,6 +479,7 @@ impl Run {
         let mut may_stay_dead = (world.machines.len() - 1) / 2;
         for machine in 0..world.machines.len() {
             world.machines[machine].mute = false;
+            world.set_broken(machine, LinkSet::default());
             world.intend(machine, Intent::Serve);
             let load = world.machines[machine].vitals.1;
             world.vitals(machine, Health::default(), load);
@@ -564,6 +575,11 @@ fn cluster(rng: &mut Rng, faults: &[Fault]) -> World {
     world.net.late = rng.pick(&[0, 0, 2 * ns(timing.lease)]);
     // Beyond the slack an agent that is always late would find nobody down.
     world.wake_latency = rng.below(ns(timing.slack()) / 4);
+    if faults.contains(&Fault::Unplug) {
+        for group in &mut world.groups {
+            group.links = LinkSet(rng.below(1 << links) as u8);
+        }
+    }
     world
 }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use heartbeat_common::wire::{GroupId, Health, LinkId, NodeId};
+use heartbeat_common::wire::{GroupId, Health, LinkId, LinkSet, NodeId};
 use heartbeat_core::{
     Cluster, Command, Timing,
     cluster::{Intent, Member, Plan},
@@ -430,6 +430,43 @@ impl World {
             self.net.block(path);
             self.net.block(path.back());
         }
+    }
+
+    /// The port of a machine fails: with its carrier, or silently.
+    pub(crate) fn unplug(&mut self, machine: usize, link: LinkId, carrier_goes: bool) {
+        for path in self.ways_of_port(machine, link) {
+            self.net.block(path);
+        }
+        if carrier_goes {
+            let broken = self.machines[machine].broken;
+            self.set_broken(machine, broken.and(LinkSet::of(link)));
+        }
+    }
+
+    /// All of it works again.
+    pub(crate) fn plug(&mut self, machine: usize, link: LinkId) {
+        for path in self.ways_of_port(machine, link) {
+            self.net.unblock(path);
+        }
+        let LinkSet(broken) = self.machines[machine].broken;
+        self.set_broken(machine, LinkSet(broken & !LinkSet::of(link).0));
+    }
+
+    /// The agent of `machine`, and those after it, see no carrier on these links.
+    pub(crate) fn set_broken(&mut self, machine: usize, links: LinkSet) {
+        let machine = &mut self.machines[machine];
+        machine.broken = links;
+        machine.say_vitals();
+    }
+
+    fn ways_of_port(&self, machine: usize, link: LinkId) -> Vec<Path> {
+        let others: Vec<usize> = (0..self.machines.len())
+            .filter(|other| *other != machine)
+            .collect();
+        let mut ways = self.paths(&[machine], &others);
+        ways.retain(|path| path.link == link);
+        let back: Vec<Path> = ways.iter().map(|path| path.back()).collect();
+        [ways, back].concat()
     }
 
     /// All ways from `left` to `right`.

@@ -57,6 +57,8 @@ struct Own {
     running: bool,
     barred: bool,
     blocked: bool,
+    /// Whether one of its interfaces is, as the core says.
+    broken: bool,
     resources: Vec<(Option<ResourceState>, u32)>,
 }
 
@@ -227,6 +229,11 @@ impl Groups {
         left.map(|said| said.name).collect()
     }
 
+    /// An interface with one of the addresses of the group with this index is broken, or none is any more.
+    pub(super) fn set_broken(&mut self, group: usize, broken: bool) {
+        self.own[group].broken = broken;
+    }
+
     fn resource(&self, part: Part) -> &Resource {
         &self.config.groups[part.group].resources[part.resource]
     }
@@ -317,6 +324,7 @@ impl Groups {
                 settling: said.settling,
                 barred: said.barred || said.blocked,
                 running: said.running,
+                broken: said.broken,
             })
         };
         let told = report::Report {
@@ -531,6 +539,7 @@ impl Groups {
             maintenance: self.is_maintained(group),
             stopped: self.is_stopped(group),
             barred: with(|said| said.barred).collect(),
+            cut_off: with(|said| said.broken).collect(),
             blocked: with(|said| said.blocked).next(),
             unreported: false,
             remains: Vec::new(),
@@ -550,6 +559,7 @@ impl Own {
             running: self.running,
             barred: self.barred,
             blocked: self.blocked,
+            broken: self.broken,
             resources: resources
                 .map(|(resource, (state, failures))| protocol::ResourceReport {
                     name: resource.name.clone(),

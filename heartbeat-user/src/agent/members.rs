@@ -48,7 +48,7 @@ impl Reason<'_> {
         }
         if self.is_late(new, &view) {
             ensure!(
-                self.local.read().groups_owned == 0,
+                self.local.read().owned().groups() == 0,
                 "this node missed a change and serves groups: move them away first (`heartbeat standby {}`)",
                 self.config.local().name
             );
@@ -168,6 +168,6 @@ impl View {
     /// Whether a peer lives and says that it serves something.
     fn serves(&self, node: NodeId) -> bool {
         let peer = self.config().peers().position(|peer| peer.id == node);
-        peer.is_some_and(|peer| self.lives(node) && self.latest(peer).groups_owned > 0)
+        peer.is_some_and(|peer| self.lives(node) && self.latest(peer).owned().groups() > 0)
     }
 }

@@ -7,6 +7,7 @@ mod lock;
 mod loss;
 mod members;
 mod operate;
+mod outages;
 mod parting;
 mod performers;
 mod ping;
@@ -49,6 +50,7 @@ use crate::{
         realtime::Urgency,
     },
     resources::{Agents, Places, Watcher},
+    servable,
 };
 use groups::Groups;
 pub use lock::InstanceLock;
@@ -115,6 +117,7 @@ fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boott
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
+    servable::ensure(&config)?;
     // What an earlier agent left being served waits for this one, however busy the machine is.
     let urgency = Pins::of(&config.instance)
         .dir()

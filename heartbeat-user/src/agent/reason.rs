@@ -38,6 +38,7 @@ use super::{
     groups::Groups,
     journal::Journal,
     operate::{Operator, Origin, refused_witness},
+    outages::Outages,
     parting::{self, Departure},
     ping,
     refusals::Refusals,
@@ -59,7 +60,7 @@ use crate::{
     },
     dataplane::{Dataplane, LocalView},
     durable::Writer,
-    follow::Bell,
+    follow::{Bell, Turn as Interface},
     health::{Checks, Notice, Turn},
     helper,
     hooks::{Ended, Hooks, Variables},
@@ -116,6 +117,7 @@ pub(super) struct Reason<'a> {
     pub(super) search: Search,
     /// Why this side got no processor, as far as was found out.
     explained: UnboundedReceiver<Found>,
+    outages: Outages,
     /// Whether no probe has left yet, as far as this side knows.
     starting: bool,
 }
@@ -289,6 +291,7 @@ impl<'a> Reason<'a> {
             reload: None,
             steps: Steps::new(),
             explained,
+            outages: Outages::default(),
             starting: true,
         })
     }
@@ -656,6 +659,13 @@ impl<'a> Reason<'a> {
                 if let Some(what) = what {
                     self.note(at, what);
                 }
+                if let Command::Group {
+                    command: GroupCommand::Broken(_),
+                    ..
+                } = command
+                {
+                    self.publish();
+                }
                 if let Command::Settled { version } = command {
                     self.keep_settled(version);
                 }
@@ -679,7 +689,9 @@ impl<'a> Reason<'a> {
                 self.publish();
             }
             Report::Interface(news) => {
+                self.outages.note(&news.interface, news.signal);
                 let what = view::lock(&self.view).interface(news);
+                self.tell_outages();
                 self.note(clock::now(), what);
             }
             Report::Spent(report) => drop(report),
@@ -702,6 +714,13 @@ impl<'a> Reason<'a> {
                     format!("at {at}: {errors} probes could not be sent: {why}")
                 });
             }
+        }
+    }
+
+    /// Tells the pulse which links and groups suffer from their interfaces.
+    pub(super) fn tell_outages(&mut self) {
+        for news in self.outages.news(&self.config) {
+            self.directives.tell(news);
         }
     }
 
@@ -969,12 +988,13 @@ impl<'a> Reason<'a> {
 
     pub(super) fn note(&mut self, at: Boottime, what: What) {
         // Where a peer has one link, what becomes of the peer says it already.
-        let level = match what {
+        let level = match &what {
             What::Link { .. } if self.config.links.len() == 1 => Level::Debug,
             What::Starved { .. }
             | What::PutBack { .. }
             | What::Claimed { .. }
             | What::Stray { .. } => Level::Warn,
+            What::Interface { state, .. } if is_outage(state) => Level::Warn,
             _ => Level::Info,
         };
         log::log!(level, "{what}");
@@ -989,6 +1009,12 @@ pub(super) fn holds_up(group: &str) -> String {
          agent its lease would end, and another node would start it. Stop it by hand, then `heartbeat cleanup \
          {group}`; to let go of it all the same, kill the agent (SIGKILL)"
     )
+}
+
+/// Whether an interface with this state is of no use.
+fn is_outage(state: &str) -> bool {
+    let turns = [Interface::Missing, Interface::Lost];
+    turns.iter().any(|turn| turn.name() == state) || state == view::SILENT
 }
 
 /// Waits for a link to change; for ever where none is watched.

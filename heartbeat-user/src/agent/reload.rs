@@ -31,6 +31,7 @@ use crate::{
     hooks::{Ended, Hooks},
     load::Meter,
     pulse::{Directive, Replan},
+    servable,
 };
 
 /// A reload that is under way.
@@ -185,6 +186,7 @@ impl Reason<'_> {
     /// What changes with these files, if anything; an error if that cannot be while the agent runs.
     fn plan(&self, files: Files) -> Result<Option<Box<Plan>>> {
         let Files { config: new, keys } = files;
+        servable::ensure(&new)?;
         let changes = self.file.difference(&new);
         let needs_restart: Vec<String> = changes
             .iter()
@@ -332,6 +334,7 @@ impl Reason<'_> {
             vips: merged.served().to_vec(),
             groups: merged.served_groups().to_vec(),
         });
+        self.tell_outages();
     }
 
     /// Puts what changed beside the plan in the place of what there was.

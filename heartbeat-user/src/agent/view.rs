@@ -10,7 +10,7 @@ use std::{
 use heartbeat_common::{
     maps::PeerRow,
     time::Boottime,
-    wire::{GroupId, Health, NodeId, NodeState},
+    wire::{GroupId, Health, LinkId, LinkSet, NodeId, NodeState},
 };
 use heartbeat_core::{
     Command, Rows as _,
@@ -19,6 +19,7 @@ use heartbeat_core::{
     link::{LinkState, Silence},
     peer::PeerState,
     proposer::Obstacle,
+    reach::{RECOVERY, Reach},
 };
 
 use super::{groups::Groups, loss::Losses, refusals::ethernet, vitals::Vitals};
@@ -28,7 +29,7 @@ use crate::{
     config::{Config, Group, Node, ResourceKind, Role, Vip, key::Keys},
     control::protocol::{self, DownTrace, What},
     dataplane::{Attachment, Dataplane, GuardView, LeaseSlots, LocalView, PeerRows, SocketGuard},
-    follow::{News, SOCKETS},
+    follow::{News, SOCKETS, Signal},
     load::late::Host,
     pulse::{
         PulseStats,
@@ -96,7 +97,13 @@ impl PeerView {
 struct InterfaceView {
     attachment: Option<Attachment>,
     problem: Option<String>,
+    signal: Signal,
+    /// When that was told.
+    since: Boottime,
 }
+
+/// The state of an interface in an event: nobody is heard on its link, while peers are heard on others.
+pub(super) const SILENT: &str = "silent";
 
 fn socket_guard(found: &SocketGuard) -> Option<protocol::SocketGuard> {
     let problem = match found {
@@ -163,7 +170,7 @@ impl View {
         let interfaces = interfaces.map(|(link, attachment)| {
             let view = InterfaceView {
                 attachment: attachment.clone(),
-                problem: None,
+                ..InterfaceView::default()
             };
             (link.interface.to_owned(), view)
         });
@@ -379,7 +386,13 @@ impl View {
                 None
             }
             Command::Settled { version } => Some(What::ConfigVersion { version }),
-            Command::Group { group, command } => Some(self.group_command(group, command)),
+            Command::Reach { link, reach } => self.reach(link, reach),
+            Command::Group { group, command } => {
+                if let GroupCommand::Broken(broken) = command {
+                    self.groups.set_broken(group, broken);
+                }
+                Some(self.group_command(group, command))
+            }
         }
     }
 
@@ -403,6 +416,7 @@ impl View {
                     Reason::Failed => ("failed", None),
                     Reason::Disabled => ("stopped", None),
                     Reason::Constrained => ("constraint", None),
+                    Reason::CutOff => ("cut-off", None),
                 };
                 What::LeaseGivenUp {
                     group,
@@ -412,6 +426,10 @@ impl View {
             }
             GroupCommand::ClaimGivenUp(obstacle) => self.claim_given_up(group, obstacle),
             GroupCommand::BallotsExhausted => What::BallotsExhausted { group },
+            GroupCommand::Broken(broken) => What::Group {
+                group,
+                state: if broken { "broken" } else { "mended" }.to_owned(),
+            },
         }
     }
 
@@ -429,6 +447,32 @@ impl View {
         }
     }
 
+    /// What is heard on one of this node's links. Of broken interfaces the follower tells.
+    fn reach(&self, link: LinkId, reach: Reach) -> Option<What> {
+        let own = self.config.local_links().find(|own| own.id == link)?;
+        let (state, message) = match reach {
+            Reach::Broken => return None,
+            Reach::Silent => (
+                SILENT,
+                "no node is heard on it, while nodes are heard on other links: see the cable, the switch port \
+                 and the VLAN; addresses on it go to a node that is not cut off"
+                    .to_owned(),
+            ),
+            Reach::Whole => (
+                "well",
+                format!(
+                    "it has been well for {} s: addresses may be served there again",
+                    RECOVERY.as_secs()
+                ),
+            ),
+        };
+        Some(What::Interface {
+            interface: own.interface.to_owned(),
+            state: state.to_owned(),
+            message,
+        })
+    }
+
     /// Takes in what became of an interface and says what happened.
     pub(super) fn interface(&mut self, news: News) -> What {
         if news.interface == SOCKETS {
@@ -441,9 +485,13 @@ impl View {
                 message: news.message,
             };
         }
+        let before = self.interfaces.get(&news.interface);
+        let same = before.filter(|before| before.signal == news.signal);
         let view = InterfaceView {
             attachment: news.attachment,
             problem: news.problem,
+            signal: news.signal,
+            since: same.map_or_else(clock::now, |before| before.since),
         };
         self.interfaces.insert(news.interface.clone(), view);
         What::Interface {
@@ -618,6 +666,7 @@ impl View {
         let links = node.addresses.iter().zip(&node.interfaces).enumerate();
         let links = links.map(|(index, (address, interface))| {
             let own = self.interfaces.get(interface).filter(|_| peer.is_none());
+            let outage = self.outage_of_link(index, now);
             let attachment = own.and_then(|own| own.attachment.as_ref());
             protocol::Link {
                 link: index as u8,
@@ -626,7 +675,12 @@ impl View {
                 xdp_mode: attachment.map(|now| now.how.name().to_owned()),
                 xdp_fallback: attachment.and_then(|now| now.fallback.clone()),
                 problem: own.and_then(|own| own.problem.clone()),
-                state: peer.map(|peer| self.peers[peer].links[index].name().to_owned()),
+                // What the link was before is not known to be so any more.
+                state: peer.map(|peer| match outage {
+                    Some(_) => LinkState::Unknown.name().to_owned(),
+                    None => self.peers[peer].links[index].name().to_owned(),
+                }),
+                own_outage: outage,
                 peer: peer.map(|peer| self.peer_link(peer, index, now)),
             }
         });
@@ -648,9 +702,19 @@ impl View {
             Some((peer, row)) => {
                 let said =
                     u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire);
-                let state = self.peers[peer].state.name();
+                let state = match self.is_alone(now) {
+                    true => PeerState::Unknown,
+                    false => self.peers[peer].state,
+                };
+                let state = state.name();
                 let health = Health(row.health);
-                (state, said, self.digest_of(&row), row.groups_owned, health)
+                (
+                    state,
+                    said,
+                    self.digest_of(&row),
+                    row.owned().groups(),
+                    health,
+                )
             }
         };
         let row = row.filter(|row| row.incarnation != 0);
@@ -689,6 +753,51 @@ impl View {
             reason_age_us: row.map(|row| row.reason_age_us),
             links: links.collect(),
         }
+    }
+
+    /// Why nothing passes by one of this node's own links, if nothing does.
+    fn outage_of_link(&self, link: usize, now: Boottime) -> Option<protocol::Outage> {
+        let own = self.config.local_links().nth(link)?;
+        let view = self.interfaces.get(own.interface)?;
+        (!view.signal.is_up()).then(|| protocol::Outage {
+            signal: view.signal.name().to_owned(),
+            age_ns: now.since(view.since).as_nanos() as u64,
+        })
+    }
+
+    /// Whether nothing passes by any of this node's own links: then nothing is known of the peers.
+    fn is_alone(&self, now: Boottime) -> bool {
+        (0..self.config.links.len()).all(|link| self.outage_of_link(link, now).is_some())
+    }
+
+    /// The nodes that do not reach the network of a group's addresses, as far as is known.
+    pub(super) fn cut_off(&self, group: &Group, broken: &[String]) -> Vec<String> {
+        let links = self.links_of(group);
+        let silent = |node: &NodeId| {
+            let peer = self.peers.iter().position(|peer| peer.node == *node);
+            let owned = match peer {
+                Some(peer) if self.peers[peer].state.is_alive() => self.latest(peer).owned(),
+                Some(_) => return false,
+                None => self.local.read().owned(),
+            };
+            owned.cut_off().meets(links)
+        };
+        let nodes = group.rank.iter();
+        let named = nodes.map(|node| (node, self.name(*node)));
+        let named = named.filter(|(node, name)| broken.contains(name) || silent(node));
+        named.map(|(_, name)| name).collect()
+    }
+
+    /// The links whose interfaces carry a group's addresses.
+    fn links_of(&self, group: &Group) -> LinkSet {
+        let vips = self.config.vips.iter().enumerate();
+        let vips = vips.filter(|(index, _)| group.has_address(*index));
+        let interfaces: Vec<&str> = vips.map(|(_, vip)| vip.interface.as_str()).collect();
+        let links = self.config.local_links();
+        let links = links.filter(|link| interfaces.contains(&link.interface));
+        links.fold(LinkSet::default(), |all, link| {
+            all.and(LinkSet::of(link.id))
+        })
     }
 
     /// The names of the checks that fail on a node.
@@ -786,6 +895,7 @@ impl View {
             remains: remains
                 .map(|(node, since)| self.remains(node, since, now))
                 .collect(),
+            cut_off: self.cut_off(group, &described.cut_off),
             ..described
         }
     }

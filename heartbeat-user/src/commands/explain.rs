@@ -127,6 +127,13 @@ fn render(found: &Explanation, status: &Status) -> String {
     for remains in &found.remains {
         let _ = writeln!(text, "  ! it {remains}: nothing is known to stop it there");
     }
+    if !status.quorum.quorate {
+        let _ = writeln!(
+            text,
+            "  this node has no quorum ({} of {} nodes alive, {} needed): it serves nothing, and knows little of others",
+            status.quorum.alive, status.quorum.configured, status.quorum.needed
+        );
+    }
     for place in &found.nodes {
         let verdict = match (place.eligible, found.owner.as_ref() == Some(&place.node)) {
             (_, true) => "has it".to_owned(),

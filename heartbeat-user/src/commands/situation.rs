@@ -84,6 +84,17 @@ impl<'a> Seen<'a> {
         shown_in(self.status, &self.config.groups[group].name)
     }
 
+    /// Whether a node is cut off from a group's addresses, and another that lives is not.
+    fn is_cut_off(&self, group: usize, node: NodeId) -> bool {
+        let cut_off = |node: NodeId| {
+            let shown = self.shown(group).zip(self.config.node(node));
+            shown.is_some_and(|(shown, node)| shown.cut_off.contains(&node.name))
+        };
+        let well = self.nodes.iter().filter(|view| view.bar.is_none());
+        let mut ranked = well.filter(|view| self.layout.groups[group].ranked.contains(&view.node));
+        cut_off(node) && ranked.any(|view| !cut_off(view.node))
+    }
+
     fn situated<R>(&self, look: impl FnOnce(&Situation<'_>) -> R) -> R {
         let situation = Situation {
             layout: &self.layout,
@@ -94,6 +105,7 @@ impl<'a> Seen<'a> {
                 let name = self.config.node(node).map(|node| &node.name);
                 barred.is_some_and(|mut barred| barred.any(|barred| Some(barred) == name))
             },
+            cut_off: &|group, node| self.is_cut_off(group, node),
             stopped: &|group| self.shown(group).is_some_and(|shown| shown.stopped),
             // Who would go without a failure has had the time to.
             movable: &|_| false,

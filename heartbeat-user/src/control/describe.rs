@@ -143,6 +143,14 @@ impl fmt::Display for What {
                     "group {group}: BLOCKED: it could not be stopped, and may still run; stop it by hand, \
                      then `heartbeat cleanup`"
                 ),
+                "broken" => write!(
+                    f,
+                    "group {group}: an interface of its addresses is missing, down or without carrier here"
+                ),
+                "mended" => write!(
+                    f,
+                    "group {group}: the interfaces of its addresses work again here"
+                ),
                 _ => write!(f, "group {group}: {state}"),
             },
             Self::Health {

@@ -364,6 +364,9 @@ pub struct Group {
     pub stopped: bool,
     /// The nodes on which it cannot run for now, because its resources failed there.
     pub barred: Vec<String>,
+    /// The nodes whose interfaces do not reach the network of its addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<String>,
     /// The node on which it could not be stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
@@ -466,6 +469,9 @@ pub struct GroupReport {
     pub running: bool,
     pub barred: bool,
     pub blocked: bool,
+    /// An interface with one of its addresses is missing there, switched off or without carrier.
+    #[serde(default)]
+    pub broken: bool,
     /// Those that are cleanly stopped are left out.
     pub resources: Vec<ResourceReport>,
 }
@@ -501,11 +507,23 @@ pub struct Link {
     /// What keeps the link from being used; only on the local node's links.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Why nothing passes by this node's own end of the link; absent while something may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_outage: Option<Outage>,
     /// `unknown`, `up`, `suspect`, `down`; absent on the local node's links.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<PeerLink>,
+}
+
+/// What is wrong with an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outage {
+    /// `no carrier`, `down` or `missing`.
+    pub signal: String,
+    /// Since when.
+    pub age_ns: u64,
 }
 
 /// What the kernel's row says of one link to one peer.
@@ -697,7 +715,8 @@ pub enum What {
         announced_ns: u64,
     },
     /// An interface of a link or an address is `missing`, `renamed`, `attached` (again), `failed`,
-    /// `not-running` or `running`.
+    /// `not-running` or `running`; `lost` (its carrier, or it is switched off) or `back`; `silent` (nobody is heard there,
+    /// but elsewhere) or `well` again.
     Interface {
         interface: String,
         state: String,
@@ -749,7 +768,8 @@ pub enum What {
         outcome: String,
         message: String,
     },
-    /// A group is `started`, `incomplete`, `stopped`, `barred`, `fit`, `blocked` or `unblocked` here.
+    /// A group is `started`, `incomplete`, `stopped`, `barred`, `fit`, `blocked`, `unblocked`, `broken`
+    /// (an interface with one of its addresses) or `mended` here.
     Group {
         group: String,
         state: String,

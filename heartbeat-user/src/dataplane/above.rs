@@ -148,6 +148,7 @@ mod tests {
                 index: *index,
                 name: (*name).to_owned(),
                 mac: [0; 6],
+                ethernet: true,
                 up: true,
                 carrier: true,
                 mtu: 1_500,

@@ -12,6 +12,7 @@ use super::{
     Pins,
     attach::{errno, in_pin, pin_link, reason, unpin},
     filter,
+    watched::{Place, Watched},
 };
 
 /// The pin of the TC program `name`.
@@ -29,6 +30,25 @@ pub(super) fn has_links() -> bool {
         Ok(_) => true,
         // Whoever may not ask, or has no loopback, is told when it comes to attaching.
         Err(error) => errno(&error) != Some(libc::EINVAL),
+    }
+}
+
+/// The TC program `name` on the egress of `interface`, to be seen whether it is still there.
+pub(super) fn watched(name: &'static str, interface: &str, ifindex: u32, pins: &Pins) -> Watched {
+    let pin = pins.path(&pin(name, interface));
+    let place = match has_links() {
+        true => Place::Link { pin, ifindex },
+        false => Place::Filter {
+            filter: filter::of(name, &pin),
+            ifindex,
+        },
+    };
+    Watched {
+        name: match name {
+            "stamp_probe" => "the TC program that stamps probes",
+            _ => "the guard's TC program",
+        },
+        place,
     }
 }
 

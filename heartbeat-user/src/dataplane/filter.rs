@@ -24,6 +24,15 @@ fn priority(program: &str) -> u16 {
     }
 }
 
+/// The filter that runs the program `name` for whoever owns `pin`.
+pub(super) fn of(name: &str, pin: &Path) -> EgressFilter {
+    EgressFilter {
+        priority: priority(name),
+        handle: HANDLE,
+        name: pin.display().to_string(),
+    }
+}
+
 /// Lets a filter on `interface` run `program`, called `name`, for whoever owns `pin`.
 pub(super) fn put(
     program: &SchedClassifier,
@@ -32,11 +41,7 @@ pub(super) fn put(
     pin: &Path,
 ) -> Result<()> {
     let ifindex = attach::check_interface(interface)?;
-    let filter = EgressFilter {
-        priority: priority(name),
-        handle: HANDLE,
-        name: pin.display().to_string(),
-    };
+    let filter = of(name, pin);
     let mut netlink = Netlink::open()?;
     let present = netlink.egress_filters(ifindex)?;
     let place =

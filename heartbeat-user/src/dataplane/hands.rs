@@ -12,7 +12,7 @@ use heartbeat_common::maps::{self, Address, arrival_slot};
 use super::{
     Attached, Attachment, Dataplane, GuardView, Pins, Senders, SetupGuard, SetupLink,
     attach::{unpin_strangers, xdp_pin},
-    interface,
+    egress, interface,
     programs::Programs,
     xdp::{self, Wanted},
 };
@@ -150,6 +150,19 @@ impl Hands {
         let socket = ProbeSocket::open(*address, port, ifindex)?;
         self.senders.register(*id, &socket)?;
         Ok(socket)
+    }
+
+    /// The TC programs that belong onto an interface and are not there any more, as messages call them. What the kernel
+    /// does not tell of is taken to be there.
+    pub fn missing(&self, name: &str, ifindex: u32, netlink: &mut Netlink) -> Vec<&'static str> {
+        let stamp = self.mode(name).map(|_| "stamp_probe");
+        let guard = (!self.guards.is_empty()).then_some("guard_egress");
+        let programs = guard.into_iter().chain(stamp);
+        let watched = programs.map(|program| egress::watched(program, name, ifindex, &self.pins));
+        watched
+            .filter(|program| !program.is_there(netlink).unwrap_or(true))
+            .map(|program| program.name)
+            .collect()
     }
 
     /// How the XDP program is attached there, as the pins say.

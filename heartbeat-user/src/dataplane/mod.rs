@@ -28,6 +28,7 @@ mod senders;
 mod setup;
 mod sockets;
 mod view;
+mod watched;
 mod xdp;
 
 use std::{collections::BTreeMap, net::IpAddr};

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use heartbeat_common::{
     maps::{GUARD_ROWS, GuardRow, Local, MAX_VIPS, PeerRow},
     time::Boottime,
-    wire::{Electorate, Health, Incarnation, NodeState},
+    wire::{Electorate, Health, Incarnation, NodeState, Owned},
 };
 use heartbeat_core::Rows;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -302,9 +302,9 @@ impl LocalView {
         self.change(|local| local.state = state as u8);
     }
 
-    /// How many groups this node serves.
-    pub fn set_owned(&self, groups: u16) {
-        self.change(|local| local.groups_owned = groups);
+    /// How many groups this node serves, and where it is cut off.
+    pub fn set_owned(&self, owned: Owned) {
+        self.change(|local| local.groups_owned = owned.0);
     }
 
     /// The kernel seals probes with the key of this id from now on.

@@ -9,6 +9,7 @@
 
 mod check;
 mod port;
+mod signal;
 mod sockets;
 
 use std::{
@@ -27,10 +28,11 @@ use crate::{
     pulse::{Directive, Directives, mailbox::Post},
 };
 use port::Port;
+pub use signal::Signal;
 use sockets::Sockets;
 
-/// Between two looks when nothing is announced: announcements may be lost.
-const CALM: Duration = Duration::from_secs(1);
+/// Between two looks when nothing is announced: announcements may be lost, and of TC programs there are none.
+const CALM: Duration = Duration::from_millis(500);
 /// The same while something is awaited: an address, or a sign that a program runs.
 const BRISK: Duration = Duration::from_millis(100);
 /// The same while addresses leave an interface.
@@ -51,6 +53,8 @@ pub struct News {
     pub attachment: Option<Attachment>,
     /// What is wrong now.
     pub problem: Option<String>,
+    /// Whether anything can be sent and received there.
+    pub signal: Signal,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +70,10 @@ pub enum Turn {
     NotRunning,
     /// It does, after it did not.
     Running,
+    /// It has lost its carrier, or was switched off.
+    Lost,
+    /// It is switched on and has its carrier again.
+    Back,
 }
 
 impl Turn {
@@ -77,6 +85,8 @@ impl Turn {
             Self::Failed => "failed",
             Self::NotRunning => "not-running",
             Self::Running => "running",
+            Self::Lost => "lost",
+            Self::Back => "back",
         }
     }
 }
@@ -199,7 +209,8 @@ impl<R: FnMut(News)> Body<R> {
     fn run(&mut self, inbox: &Receiver<Word>) {
         self.unbound = vec![None; self.bound.len()];
         for port in &mut self.ports {
-            if let Some(news) = port.introduce() {
+            let lost = port.listen(&mut self.netlink);
+            for news in lost.into_iter().chain(port.introduce()) {
                 (self.ends.report)(news);
             }
         }
@@ -246,9 +257,13 @@ impl<R: FnMut(News)> Body<R> {
 
     fn look(&mut self) {
         for port in &mut self.ports {
+            // First: attaching may wait for the kernel.
+            if let Some(news) = port.listen(&mut self.netlink) {
+                (self.ends.report)(news);
+            }
             let look = port.look(&mut self.netlink, &mut self.hands);
             if let Some(order) = port.order() {
-                let _ = self.ends.orders.send(order);
+                self.ends.orders.send(order);
             }
             let Some(look) = look else { continue };
             if look.arrived {
@@ -257,6 +272,9 @@ impl<R: FnMut(News)> Body<R> {
                 self.ends.orders.send(Order::Follow { interface });
             }
             (self.ends.report)(look.news);
+            if let Some(news) = port.listen(&mut self.netlink).filter(|_| look.arrived) {
+                (self.ends.report)(news);
+            }
         }
         if let Some(news) = self.sockets.look() {
             (self.ends.report)(news);

@@ -1,7 +1,7 @@
 //! One interface that links or addresses are on, as it was found last.
 
 use super::{
-    News, Turn,
+    News, Signal, Turn,
     check::{Finding, SelfCheck},
 };
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub(super) struct Port {
     index: Option<u32>,
     attachment: Option<Attachment>,
     check: SelfCheck,
+    /// As it was told last.
+    signal: Signal,
     /// What is wrong, as it was told last, and the turn that it was told as.
     problem: Option<(Turn, String)>,
     /// Addresses have to leave the interface that had the name before.
@@ -58,6 +60,7 @@ impl Port {
             index,
             attachment,
             check: SelfCheck::default(),
+            signal: Signal::default(),
             problem: None,
             departure: None,
             order: None,
@@ -94,6 +97,24 @@ impl Port {
             Some(_) => None,
             None => Some(self.missing()),
         }
+    }
+
+    /// Looks whether anything can be sent and received there. `None` if that is as it was.
+    pub(super) fn listen(&mut self, netlink: &mut Netlink) -> Option<News> {
+        let found = match self.index {
+            Some(index) => netlink.interface_at(index),
+            None => Ok(None),
+        };
+        // Nothing can be said where the kernel cannot be asked.
+        let signal = Signal::of(found.ok()?.as_ref());
+        let before = std::mem::replace(&mut self.signal, signal);
+        // One that is missing is told of by itself.
+        let told = signal == before || signal == Signal::Missing;
+        let turn = match signal.is_up() {
+            true => Turn::Back,
+            false => Turn::Lost,
+        };
+        (!told).then(|| self.news(turn, signal.words().to_owned()))
     }
 
     /// Looks what became of it, and does what follows from it. `None` if there is nothing to tell.
@@ -214,8 +235,12 @@ impl Port {
     fn stays(&mut self, netlink: &mut Netlink, hands: &mut Hands) -> Option<Look> {
         let found = netlink.interface_at(self.index?).ok()??;
         let own = |program| hands.is_own(&self.name, program).unwrap_or(true);
+        let mut gone = hands.missing(&self.name, found.index, netlink);
         if !found.xdp.is_some_and(|program| own(program.id)) {
-            return self.was_taken_off(&found, hands);
+            gone.push("the XDP program");
+        }
+        if !gone.is_empty() {
+            return self.was_taken_off(&gone.join(" and "), &found, hands);
         }
         if self
             .problem
@@ -242,19 +267,21 @@ impl Port {
         }
     }
 
-    /// Somebody has taken the program off, or put another in its place.
-    fn was_taken_off(&mut self, found: &Interface, hands: &mut Hands) -> Option<Look> {
+    /// Somebody has taken programs off, or put others in their places.
+    fn was_taken_off(&mut self, gone: &str, found: &Interface, hands: &mut Hands) -> Option<Look> {
         match hands.attach(&self.name, found.index) {
             Ok(attachment) => {
                 let what = format!(
-                    "somebody had taken the XDP program off or put another in its place; now it is {}",
+                    "somebody had taken {gone} off or put another in its place; now it is back: {}",
                     how(&attachment)
                 );
                 log::warn!("{}: {what}", self.name);
                 Some(quiet(self.attached(attachment, what)))
             }
             Err(error) => {
-                let what = format!("the XDP program was taken off: {error:#}");
+                let what = format!(
+                    "somebody has taken {gone} off, and it could not be put back: {error:#}"
+                );
                 self.attachment = None;
                 self.tell(Turn::Failed, what).map(quiet)
             }
@@ -323,6 +350,7 @@ impl Port {
             message,
             attachment: self.attachment.clone(),
             problem: self.problem.as_ref().map(|(_, problem)| problem.clone()),
+            signal: self.signal,
         }
     }
 }

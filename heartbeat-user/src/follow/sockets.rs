@@ -1,6 +1,6 @@
 //! The guard at the sockets, as it was found last.
 
-use super::{News, SOCKETS, Turn};
+use super::{News, Signal, SOCKETS, Turn};
 use crate::dataplane::{Dataplane, SocketGuard, SocketWatch};
 
 pub(super) struct Sockets {
@@ -40,5 +40,6 @@ fn news(turn: Turn, message: String, problem: Option<String>) -> News {
         message,
         attachment: None,
         problem,
+        signal: Signal::default(),
     }
 }

@@ -20,6 +20,8 @@ use tokio::io::unix::AsyncFd;
 const GROUP: u32 = 1;
 /// `RTM_NEWLINK`, there.
 const NEW_LINK: u16 = 16;
+/// `RTM_DELLINK`, there.
+const DEL_LINK: u16 = 17;
 /// `IFF_LOWER_UP`, include/uapi/linux/if.h: there is a carrier.
 const LOWER_UP: u32 = 1 << 16;
 const HEADER_LEN: usize = 16;
@@ -100,11 +102,17 @@ fn came_up(mut datagram: &[u8], carriers: &mut HashMap<u32, bool>) -> Option<u32
             u32_at(datagram, HEADER_LEN + 4),
             u32_at(datagram, HEADER_LEN + 8),
         );
-        if let (Some(NEW_LINK), Some(index), Some(flags)) = (kind, index, flags) {
-            let up = flags & LOWER_UP != 0;
-            if carriers.insert(index, up) == Some(false) && up {
-                found = Some(index);
+        // Of a port that leaves a bridge the bridge says the same, with its own family.
+        let is_link = datagram.get(HEADER_LEN) == Some(&0);
+        match (kind, index, flags) {
+            (Some(NEW_LINK), Some(index), Some(flags)) => {
+                let up = flags & LOWER_UP != 0;
+                if carriers.insert(index, up) == Some(false) && up {
+                    found = Some(index);
+                }
             }
+            (Some(DEL_LINK), Some(index), _) if is_link => drop(carriers.remove(&index)),
+            _ => {}
         }
         datagram = datagram
             .get(length.next_multiple_of(4)..)
@@ -144,12 +152,28 @@ mod tests {
         assert_eq!(came_up(&down, &mut carriers), None);
         assert_eq!(came_up(&up, &mut carriers), Some(7));
         assert_eq!(came_up(&up, &mut carriers), None);
-        let both = [down, message(17, 7, LOWER_UP), up].concat();
+        let both = [down, message(20, 7, LOWER_UP), up].concat();
         assert_eq!(
             came_up(&both, &mut carriers),
             Some(7),
             "several messages in a datagram"
         );
+    }
+
+    #[test]
+    fn an_interface_that_is_gone_is_forgotten() {
+        let mut carriers = HashMap::new();
+        for index in 1..1_000 {
+            came_up(&message(NEW_LINK, index, 1), &mut carriers);
+            came_up(&message(DEL_LINK, index, 1), &mut carriers);
+        }
+        assert!(carriers.is_empty(), "{carriers:?}");
+        // One that only leaves a bridge is still there.
+        came_up(&message(NEW_LINK, 7, 1), &mut carriers);
+        let mut leaves = message(DEL_LINK, 7, 1);
+        leaves[HEADER_LEN] = 7;
+        came_up(&leaves, &mut carriers);
+        assert_eq!(carriers.len(), 1);
     }
 
     #[test]

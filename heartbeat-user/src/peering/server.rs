@@ -140,9 +140,36 @@ fn peer_at(config: &Config, link: LinkId, address: IpAddr) -> Option<Peer> {
 
 /// Takes the connections that peers make on one link. Never ends.
 async fn listen(link: LinkEnd, server: Arc<Server>, accepted: mpsc::Sender<Accepted>) {
-    let listener = open(&link).await;
     loop {
-        let (stream, source) = match listener.accept().await {
+        let index = socket::index(&link.interface);
+        let listener = open(&link).await;
+        listen_on(&listener, index, &link, &server, &accepted).await;
+        log::info!(
+            "interface {} was made anew: peers may ask there again",
+            link.interface
+        );
+    }
+}
+
+/// The same with one listener, until another interface than that with `index` has the name of the link's: the socket
+/// belongs to the one that is gone.
+async fn listen_on(
+    listener: &TcpListener,
+    index: Option<u32>,
+    link: &LinkEnd,
+    server: &Arc<Server>,
+    accepted: &mpsc::Sender<Accepted>,
+) {
+    let mut looks = tokio::time::interval(RETRY);
+    loop {
+        let connection = tokio::select! {
+            connection = listener.accept() => connection,
+            _ = looks.tick() => match socket::index(&link.interface) {
+                Some(now) if Some(now) != index => return,
+                _ => continue,
+            },
+        };
+        let (stream, source) = match connection {
             Ok(connection) => connection,
             Err(error) => {
                 server.complaints.warn(About::Ourselves, || {

@@ -25,6 +25,11 @@ pub(super) fn open(interface: &str, local: SocketAddr) -> io::Result<TcpSocket> 
     Ok(socket)
 }
 
+/// The index of the interface with this name, if there is one.
+pub(super) fn index(interface: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(interface).ok()
+}
+
 /// What to do about an error of `open`.
 pub(super) fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {

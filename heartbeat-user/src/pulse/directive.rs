@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use heartbeat_common::{siphash::SipKey, wire::NodeId};
+use heartbeat_common::{
+    siphash::SipKey,
+    wire::{LinkSet, NodeId},
+};
 use heartbeat_core::{cluster::Intent, group::Note, report::Report};
 
 use super::{
@@ -28,6 +31,8 @@ pub enum Directive {
         group: usize,
         note: Note,
     },
+    /// The interfaces of these links are missing, switched off or without carrier.
+    Broken(LinkSet),
     /// A peer reported.
     Reported {
         node: NodeId,

@@ -25,7 +25,7 @@ use heartbeat_common::{
     lease::Operation,
     maps::VoteEvent,
     time::Boottime,
-    wire::{Electorate, GroupId, Incarnation, LeaseEntry, MAX_LEASES},
+    wire::{Electorate, GroupId, Incarnation, LeaseEntry, LinkSet, MAX_LEASES, Owned},
 };
 use heartbeat_core::{
     Cluster, Command, Timing,
@@ -209,7 +209,7 @@ impl Pulse {
             told: VecDeque::with_capacity(64),
             scratch: VoteEvent::zeroed(),
             reserved: Duration::MAX,
-            owned: 0,
+            owned: Owned::default(),
             send_failing: false,
             vote_failing: false,
             parting: None,
@@ -313,7 +313,20 @@ pub fn whole_layout(config: &Config) -> Layout {
 /// A group as the core is to see it.
 fn group_plan(config: &Config, group: &Group) -> GroupPlan {
     let vips = addresses(group).into_iter();
+    let link_of = |vip: usize| {
+        let interface = config.vips.get(vip).map(|vip| vip.interface.as_str());
+        let mut links = config.local_links();
+        links.find(|link| Some(link.interface) == interface)
+    };
+    let links: Vec<_> = addresses(group).into_iter().map(link_of).collect();
     GroupPlan {
+        links: links
+            .iter()
+            .flatten()
+            .fold(LinkSet::default(), |all, link| {
+                all.and(LinkSet::of(link.id))
+            }),
+        beside_links: links.iter().any(Option::is_none),
         id: group.id,
         addresses: vips.map(|vip| config.vips[vip].lease).collect(),
         ranked: group.rank.clone(),
@@ -379,7 +392,7 @@ struct Body<S> {
     /// For how long the kernel lets this thread run in each period, whatever else there is to do.
     reserved: Duration,
     /// How many groups are served here.
-    owned: u16,
+    owned: Owned,
     send_failing: bool,
     vote_failing: bool,
     /// It is about to end for a restart, and waits for the last lease no longer than until then.
@@ -505,6 +518,7 @@ impl<S: Sink> Body<S> {
                 Directive::Reported { node, report } => {
                     self.sink.spent(self.cluster.reported(node, report));
                 }
+                Directive::Broken(links) => self.cluster.set_broken(links),
                 Directive::Health(sum) => {
                     self.local.set_health(sum.health, sum.watched);
                     self.cluster.set_health(sum.health);
@@ -661,15 +675,16 @@ impl<S: Sink> Body<S> {
         self.cluster.step(&moment, &mut self.commands);
         self.tell_electorate();
         // First of all: what is not ours any more is closed before anybody hears of it.
-        let mut owned = 0;
+        let mut owned = 0_u8;
         for (index, group) in self.cluster.groups().iter().enumerate() {
             for (address, vip) in self.guarded[index].iter().enumerate() {
                 self.guard.open(*vip, group.address_open_until(address));
             }
             self.guard.serve(index, group.open_until());
             self.stats.groups[index].note(group, now);
-            owned += u16::from(group.serving() == Serving::Started);
+            owned += u8::from(group.serving() == Serving::Started);
         }
+        let owned = Owned::new(owned, self.cluster.cut_off());
         if owned != self.owned {
             self.owned = owned;
             self.local.set_owned(owned);

@@ -82,6 +82,13 @@ impl Node {
         turn
     }
 
+    /// That no check has found out anything since the last turn.
+    pub(crate) fn has_not_turned(&mut self) {
+        while let Ok(notice) = self.told.try_recv() {
+            assert!(!matches!(notice, Notice::Turn(_)), "{notice:?}");
+        }
+    }
+
     pub(crate) fn status(&self) -> Status {
         self.checks.snapshot().swap_remove(0)
     }

@@ -236,6 +236,7 @@ fn an_interface_is_described() {
             index: found.index,
             name: "hb0".to_owned(),
             mac: NODE_MAC,
+            ethernet: true,
             up: true,
             carrier: true,
             mtu: 1500,

@@ -141,8 +141,13 @@ impl Operator {
         let owner = self.owner(&self.config.groups[index]);
         let view = view::lock(&self.view);
         let lives = |node| self.latest(node).is_some();
-        view.groups
-            .describe(index, owner, lives, |node| self.name(node))
+        let described = view
+            .groups
+            .describe(index, owner, lives, |node| self.name(node));
+        protocol::Group {
+            cut_off: view.cut_off(&self.config.groups[index], &described.cut_off),
+            ..described
+        }
     }
 
     /// How long a group may take to stop and to start.

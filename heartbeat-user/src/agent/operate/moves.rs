@@ -266,5 +266,17 @@ fn can_run_on(now: &protocol::Group, node: &Node) -> Result<()> {
             node.name
         );
     }
+    if now.cut_off.contains(&node.name)
+        && now
+            .owner
+            .as_ref()
+            .is_none_or(|owner| !now.cut_off.contains(owner))
+    {
+        bail!(
+            "{} is cut off from the network of {}'s addresses: see its links in `heartbeat status`",
+            node.name,
+            now.name
+        );
+    }
     Ok(())
 }

@@ -200,7 +200,7 @@ impl Operator {
         }
         // Who drains is on standby once it has nothing.
         self.latest(node.id)
-            .is_some_and(|row| said(&row) == NodeState::Standby && row.groups_owned == 0)
+            .is_some_and(|row| said(&row) == NodeState::Standby && row.owned().groups() == 0)
     }
 }
 

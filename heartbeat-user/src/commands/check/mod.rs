@@ -14,7 +14,10 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::config::{Config, key::Keys};
+use crate::{
+    config::{Config, key::Keys},
+    servable,
+};
 
 /// What an examination of a configuration found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -70,11 +73,10 @@ fn examine(path: &Path, node: Option<&str>) -> Findings {
     };
     let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     warnings.extend(host::warnings(&config));
-    let errors = Keys::load(&config.key)
-        .err()
-        .map(|error| error.to_string())
-        .into_iter()
-        .collect();
+    let keys = Keys::load(&config.key).err();
+    let keys = keys.map(|error| error.to_string()).into_iter();
+    let errors = servable::complaints(&config).into_iter().chain(keys);
+    let errors = errors.collect();
     Findings {
         errors,
         warnings,
@@ -142,11 +144,36 @@ address = "10.0.0.100/24"
 prefer = ["c", "b"]
 "#;
 
+    /// The same, with the address on an interface that may come to be one.
+    fn on_a_wire(nodes: &str) -> String {
+        let address = "address = \"10.0.0.100/24\"";
+        nodes.replace(address, &format!("{address}\ninterface = \"hb-none0\""))
+    }
+
+    fn only_lacks_the_wire(found: &Findings) {
+        assert_eq!(found.errors, Vec::<String>::new());
+        assert_eq!(found.warnings.len(), 1, "{:?}", found.warnings);
+        assert!(found.warnings[0].contains("this host has no interface \"hb-none0\" now"));
+    }
+
+    #[test]
+    fn an_address_on_the_loopback_is_an_error() {
+        let files = Files::new("loopback", NODES);
+        let found = examine(&files.config(), Some("b"));
+        let [error] = found.errors.as_slice() else {
+            panic!("{:?}", found.errors);
+        };
+        assert!(
+            error.contains("vip \"site\": \"lo\" is no Ethernet interface"),
+            "{error}"
+        );
+    }
+
     #[test]
     fn a_good_configuration_is_summed_up() {
-        let files = Files::new("good", NODES);
+        let files = Files::new("good", &on_a_wire(NODES));
         let found = examine(&files.config(), Some("b"));
-        assert_eq!((&found.errors, &found.warnings), (&vec![], &vec![]));
+        only_lacks_the_wire(&found);
         for part in [
             "heartbeat.toml: ok\n",
             "cluster  web (id 0x",
@@ -157,7 +184,7 @@ prefer = ["c", "b"]
             "leases   lease 60ms, max lease 1s, drift 1000 ppm, auto failback on\n",
             "link 0   10.0.0.2 on lo, port 694, xdp auto",
             "group    site: rank c, b, a, stickiness 0, id ",
-            "\n           site: vip 10.0.0.100/24 on lo\n",
+            "\n           site: vip 10.0.0.100/24 on hb-none0\n",
         ] {
             assert!(found.summary.contains(part), "{part} in {}", found.summary);
         }
@@ -241,9 +268,10 @@ strategy = "utilization"
 cooldown = "10min"
 "#;
         let nodes = NODES.replace("id = 2\n", "id = 2\ncapacity = { cpu = 4, memory = 16 }\n");
-        let files = Files::new("vitals", &format!("{}{more}", nodes.trim_end()));
+        let nodes = on_a_wire(nodes.trim_end());
+        let files = Files::new("vitals", &format!("{nodes}{more}"));
         let found = examine(&files.config(), Some("b"));
-        assert_eq!((&found.errors, &found.warnings), (&vec![], &vec![]));
+        only_lacks_the_wire(&found);
         for part in [
             ", needs cpu 2\n",
             "\n  health   api: http http://localhost:8080/healthz, every 1s for up to 1s, fails after 2, \

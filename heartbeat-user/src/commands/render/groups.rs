@@ -105,6 +105,10 @@ impl Page {
             let text = format!(" (failed on {})", group.barred.join(", "));
             notes += &self.paint(Colour::Bad, &text);
         }
+        if !group.cut_off.is_empty() {
+            let text = format!(" (cut off on {})", group.cut_off.join(", "));
+            notes += &self.paint(Colour::Bad, &text);
+        }
         notes
     }
 

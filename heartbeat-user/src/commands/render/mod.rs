@@ -295,6 +295,9 @@ impl Page {
                 &format!("online, DEGRADED ({})", complaint(node)),
             ),
             "up" if node.agent == "active" => self.paint(Colour::Good, "online"),
+            "up" if node.local && !status.quorum.quorate => {
+                self.paint(Colour::Bad, "online (no quorum)")
+            }
             "up" => self.paint(Colour::Warning, &format!("online ({})", node.agent)),
             "suspect" => self.paint(Colour::Warning, "online (suspect)"),
             "agent-stalled" => self.paint(
@@ -302,6 +305,9 @@ impl Page {
                 "STALLED (its kernel answers, its agent does not)",
             ),
             "down" => self.paint(Colour::Bad, "OFFLINE"),
+            "unknown" if node.links.iter().all(|link| link.own_outage.is_some()) => {
+                self.paint(Colour::Warning, "unknown (own link down)")
+            }
             other => self.paint(Colour::Warning, other),
         };
         let local = if node.local { ", this node" } else { "" };
@@ -338,6 +344,14 @@ impl Page {
         let Some(peer) = &link.peer else {
             return self.own_link(link);
         };
+        if let Some(outage) = &link.own_outage {
+            let text = format!(
+                "unknown: own link {} for {}",
+                outage.signal,
+                long(outage.age_ns)
+            );
+            return self.paint(Colour::Warning, &text);
+        }
         let state = link.state.as_deref().unwrap_or("unknown");
         let colour = match state {
             "up" => Colour::Good,
@@ -379,6 +393,14 @@ impl Page {
             Some(mode) => format!("{}, {mode} XDP", link.interface),
             None => format!("{}, {}", link.interface, self.paint(Colour::Bad, "NO XDP")),
         };
+        if let Some(outage) = &link.own_outage {
+            let signal = format!(
+                "{} for {}",
+                outage.signal.to_uppercase(),
+                long(outage.age_ns)
+            );
+            let _ = write!(text, ", {}", self.paint(Colour::Bad, &signal));
+        }
         let problem = link.problem.as_ref().map(|why| (Colour::Bad, why));
         let fallback = link.xdp_fallback.as_ref().map(|why| (Colour::Warning, why));
         if let Some((colour, why)) = problem.or(fallback) {

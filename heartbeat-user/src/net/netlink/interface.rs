@@ -7,7 +7,7 @@ use super::{
 use netlink_packet_core::{DecodeError, NlasIterator};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkMessage},
+    link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkLayerType, LinkMessage},
 };
 use nix::errno::Errno;
 
@@ -30,6 +30,8 @@ pub struct Interface {
     pub name: String,
     /// All zero where the interface has no 48-bit hardware address.
     pub mac: [u8; 6],
+    /// What the kernel takes for a wire on which neighbours ask for addresses: `lo`, tunnels and PPP are none.
+    pub ethernet: bool,
     /// Switched on by the administrator.
     pub up: bool,
     /// Switched on, and the link has a signal.
@@ -98,6 +100,7 @@ fn read_interface(body: &[u8]) -> Result<Interface, DecodeError> {
         index: header.index,
         name: String::new(),
         mac: [0; 6],
+        ethernet: header.link_layer_type == LinkLayerType::Ether,
         up: header.flags.contains(LinkFlags::Up),
         carrier: header.flags.contains(LinkFlags::LowerUp),
         mtu: 0,

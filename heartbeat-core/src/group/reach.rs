@@ -1,0 +1,62 @@
+//! Whether a group should leave for a node whose interfaces reach the network of its addresses.
+//!
+//! It stays where no other node reaches further: a move would help nobody.
+
+use std::time::Duration;
+
+use heartbeat_common::wire::NodeId;
+
+use super::{Group, Outlook};
+use crate::{Timing, cluster::Distance, ranking::Standing, reach::Reach};
+
+/// How long a fault has lasted before a group leaves for a node whose heartbeats do not vouch for its interface. The
+/// carriers at the ports of one switch do not go at the same moment.
+const UNVOUCHED: Duration = Duration::from_millis(250);
+
+/// The same where a node says by heartbeats that it hears others on the link of the addresses: by then it would have
+/// noticed that nobody is there.
+fn vouched(timing: &Timing) -> Duration {
+    timing.timeout + timing.interval * 2
+}
+
+impl Group {
+    /// Whether this node reaches less far than another that could have it.
+    pub(super) fn is_cut_off(&self, outlook: &Outlook<'_>) -> bool {
+        let distance = outlook.distance();
+        distance.is_beyond(distance.own)
+    }
+
+    /// Whether it is served here, and should be by a node that reaches further.
+    pub(super) fn is_better_reached_elsewhere(&self, outlook: &Outlook<'_>) -> bool {
+        self.is_cut_off(outlook)
+            && outlook.now >= self.stays_until
+            && self
+                .plan
+                .ranked
+                .iter()
+                .any(|node| *node != outlook.local && self.is_reached_at(*node, outlook))
+    }
+
+    /// Whether a peer reaches further, for sure, and would take it at once.
+    fn is_reached_at(&self, node: NodeId, outlook: &Outlook<'_>) -> bool {
+        let Outlook { now, timing, .. } = *outlook;
+        let Distance {
+            own,
+            faulty_since,
+            heard_on,
+            ..
+        } = *outlook.distance();
+        let Some(since) = faulty_since else {
+            return false;
+        };
+        let said = (outlook.reported)(outlook.index, node);
+        let lasted = now.since(since);
+        let sure = match heard_on && said.reach == Reach::Whole {
+            true => lasted >= vouched(timing),
+            false => said.current && lasted >= UNVOUCHED.max(vouched(timing)),
+        };
+        sure && said.reach < own
+            && self.standing(node, outlook) == Standing::Fit
+            && self.hears_of_release(node, outlook)
+    }
+}

@@ -1,0 +1,144 @@
+//! How well a node's interfaces reach the network of a group's addresses, as it is seen now and as it counts.
+//!
+//! A fault counts at once, and until it has been away for [`RECOVERY`]: a port that flaps is one long fault.
+//! No network is judged here, and nothing is moved.
+
+use std::time::Duration;
+
+use heartbeat_common::time::Boottime;
+
+/// A fault is over once it has been away for this long without interruption.
+pub const RECOVERY: Duration = Duration::from_secs(5);
+
+/// Less is better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reach {
+    #[default]
+    Whole,
+    /// The interface works as far as the node can tell, but nobody is heard on its link, while peers are heard on
+    /// others.
+    Silent,
+    /// The interface is missing, switched off or without carrier.
+    Broken,
+}
+
+/// One interface or link, from what is seen of it again and again.
+///
+/// ```text
+///   Whole ──fault──▶ Faulty ──no fault──▶ Recovering ──RECOVERY──▶ Whole
+///                      ▲                      │
+///                      └────────fault─────────┘
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    #[default]
+    Whole,
+    Faulty {
+        reach: Reach,
+        since: Boottime,
+    },
+    /// No fault is seen any more. What was seen last still counts.
+    Recovering {
+        reach: Reach,
+        /// When the fault began.
+        since: Boottime,
+        well_since: Boottime,
+    },
+}
+
+impl Condition {
+    /// Takes note of what is seen at `now`.
+    pub fn observe(&mut self, seen: Reach, now: Boottime) {
+        *self = match (*self, seen) {
+            (Self::Whole, Reach::Whole) => Self::Whole,
+            (Self::Whole, reach) => Self::Faulty { reach, since: now },
+            (Self::Faulty { reach, since }, Reach::Whole) => Self::Recovering {
+                reach,
+                since,
+                well_since: now,
+            },
+            (Self::Recovering { well_since, .. }, Reach::Whole)
+                if now.since(well_since) >= RECOVERY =>
+            {
+                Self::Whole
+            }
+            (recovering @ Self::Recovering { .. }, Reach::Whole) => recovering,
+            (Self::Faulty { since, .. } | Self::Recovering { since, .. }, reach) => {
+                Self::Faulty { reach, since }
+            }
+        };
+    }
+
+    /// What counts.
+    pub const fn reach(self) -> Reach {
+        match self {
+            Self::Whole => Reach::Whole,
+            Self::Faulty { reach, .. } | Self::Recovering { reach, .. } => reach,
+        }
+    }
+
+    /// When the fault began that is seen now.
+    pub const fn faulty_since(self) -> Option<Boottime> {
+        match self {
+            Self::Faulty { since, .. } => Some(since),
+            Self::Whole | Self::Recovering { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Boottime {
+        Boottime::from_nanos(1).after(SECOND * seconds as u32)
+    }
+
+    #[test]
+    fn a_fault_counts_at_once_and_until_it_has_been_away_for_long() {
+        let mut port = Condition::default();
+        port.observe(Reach::Whole, at(0));
+        assert_eq!(port, Condition::Whole);
+        port.observe(Reach::Broken, at(1));
+        assert_eq!(
+            (port.reach(), port.faulty_since()),
+            (Reach::Broken, Some(at(1)))
+        );
+        port.observe(Reach::Whole, at(2));
+        assert_eq!((port.reach(), port.faulty_since()), (Reach::Broken, None));
+        port.observe(Reach::Whole, at(6));
+        assert_eq!(port.reach(), Reach::Broken, "RECOVERY has not passed");
+        port.observe(Reach::Whole, at(7));
+        assert_eq!(port, Condition::Whole);
+    }
+
+    #[test]
+    fn a_port_that_flaps_is_one_long_fault() {
+        let mut port = Condition::default();
+        for second in (0..60).step_by(2) {
+            port.observe(Reach::Broken, at(second));
+            assert_eq!(port.faulty_since(), Some(at(0)));
+            port.observe(Reach::Whole, at(second + 1));
+            assert_eq!(port.reach(), Reach::Broken);
+        }
+    }
+
+    #[test]
+    fn a_fault_that_changes_its_kind_began_when_it_began() {
+        let mut port = Condition::default();
+        port.observe(Reach::Silent, at(1));
+        port.observe(Reach::Broken, at(2));
+        assert_eq!(
+            (port.reach(), port.faulty_since()),
+            (Reach::Broken, Some(at(1)))
+        );
+        // The cable is back, and the switch does not forward yet.
+        port.observe(Reach::Silent, at(3));
+        assert_eq!(
+            (port.reach(), port.faulty_since()),
+            (Reach::Silent, Some(at(1)))
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! Which links and groups suffer from interfaces that are missing, switched off or without carrier.
+
+use std::collections::BTreeMap;
+
+use heartbeat_common::wire::LinkSet;
+use heartbeat_core::group::Note;
+
+use crate::{
+    config::{Config, Group},
+    follow::Signal,
+    pulse::Directive,
+};
+
+/// What is known of interfaces, and what the pulse was told of it.
+#[derive(Debug, Default)]
+pub(super) struct Outages {
+    /// The interfaces by which nothing passes.
+    broken: BTreeMap<String, Signal>,
+    links: LinkSet,
+    /// By group.
+    groups: Vec<bool>,
+}
+
+impl Outages {
+    /// Takes note of an interface.
+    pub(super) fn note(&mut self, interface: &str, signal: Signal) {
+        match signal.is_up() {
+            true => self.broken.remove(interface),
+            false => self.broken.insert(interface.to_owned(), signal),
+        };
+    }
+
+    /// What the pulse does not know yet, by this configuration.
+    pub(super) fn news(&mut self, config: &Config) -> Vec<Directive> {
+        let mut news = Vec::new();
+        let links = self.links_of(config);
+        if std::mem::replace(&mut self.links, links) != links {
+            news.push(Directive::Broken(links));
+        }
+        let groups = config.served_groups();
+        self.groups.resize(groups.len(), false);
+        for (index, group) in groups.iter().enumerate() {
+            let broken = self.is_broken(config, group);
+            if std::mem::replace(&mut self.groups[index], broken) != broken {
+                let note = Note::Broken(broken);
+                news.push(Directive::Note { group: index, note });
+            }
+        }
+        news
+    }
+
+    fn links_of(&self, config: &Config) -> LinkSet {
+        let links = config.local_links();
+        let broken = links.filter(|link| self.broken.contains_key(link.interface));
+        broken.fold(LinkSet::default(), |all, link| {
+            all.and(LinkSet::of(link.id))
+        })
+    }
+
+    fn is_broken(&self, config: &Config, group: &Group) -> bool {
+        let vips = config.vips.iter().enumerate();
+        let mut vips = vips.filter(|(vip, _)| group.has_address(*vip));
+        vips.any(|(_, vip)| self.broken.contains_key(&vip.interface))
+    }
+}
