@@ -84,7 +84,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn takes_each_recent_sequence_exactly_once(sequences in prop::collection::vec(1u64..140, 200..400)) {
+        fn takes_each_recent_sequence_exactly_once(
+            sequences in prop::collection::vec(1u64..140, 200..400),
+        ) {
             let (mut highest, mut window) = (0, 0);
             let mut seen = HashSet::new();
             for sequence in sequences {

@@ -51,8 +51,8 @@ fn probe(from: &mut Node, to: &Node, now: u64, entries: &[LeaseEntry]) -> Vec<u8
     frame
 }
 
-/// The reply to a probe that leaves at `now`, as `to` sends it when the probe has arrived: later, and on a clock of its
-/// own.
+/// The reply to a probe that leaves at `now`, as `to` sends it when the probe has arrived: later,
+/// and on a clock of its own.
 fn reply(from: &mut Node, to: &mut Node, now: u64, entries: &[LeaseEntry]) -> Vec<u8> {
     let mut frame = probe(from, to, now, entries);
     let received = to.receive_at(now + OFFSET + TRAVEL, &mut frame);

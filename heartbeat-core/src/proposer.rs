@@ -64,8 +64,8 @@ impl Ask {
 pub enum Obstacle {
     /// Another node's lease, which lives on for this long there.
     Lease { owner: NodeId, remaining: Duration },
-    /// A lease that its owner has released, as this node knows and the acceptor does not yet: the release
-    /// is on its way there.
+    /// A lease that its owner has released, as this node knows and the acceptor does not yet: the
+    /// release is on its way there.
     Unheard,
     /// A promise to a higher ballot.
     Promise { to: Ballot },
@@ -208,8 +208,8 @@ impl Proposer {
         self.round = self.round.max(ballot.round());
     }
 
-    /// Takes note that the lease with this ballot was released: a refusal for its sake tells only that the
-    /// acceptor has yet to hear of that. It must never count as more than no answer.
+    /// Takes note that the lease with this ballot was released: a refusal for its sake tells only
+    /// that the acceptor has yet to hear of that. It must never count as more than no answer.
     pub fn heard_release(&mut self, ballot: Ballot) {
         if self.released != ballot {
             self.released = ballot;

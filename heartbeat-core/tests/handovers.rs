@@ -1,5 +1,5 @@
-//! Planned hand-overs on links that delay and reorder what they carry: each is much shorter than a lease,
-//! whoever hears last of the release.
+//! Planned hand-overs on links that delay and reorder what they carry: each is much shorter than a
+//! lease, whoever hears last of the release.
 
 mod support;
 
@@ -32,8 +32,8 @@ fn cluster(interval_ms: u64, timeout_ms: u64) -> World {
     world
 }
 
-/// Each way takes up to a twentieth of a lease more, another time each, and the owner asks its own acceptor
-/// as much later.
+/// Each way takes up to a twentieth of a lease more, another time each, and the owner asks its own
+/// acceptor as much later.
 fn delay(world: &mut World, rng: &mut Rng) {
     let most = ns(world.timing.lease) / 20;
     let all: Vec<usize> = (0..NODES).collect();
@@ -47,7 +47,8 @@ fn delay(world: &mut World, rng: &mut Rng) {
     }
 }
 
-/// Runs until the group is served by another node than `from`; returns for how long nobody served it.
+/// Runs until the group is served by another node than `from`; returns for how long nobody served
+/// it.
 fn gap(world: &mut World, from: usize) -> u64 {
     let mut closed = None;
     for _ in 0..100_000 {
@@ -104,7 +105,8 @@ fn hears_first(world: &mut World, from: usize, to: usize) {
     world.machines[from].own_vote_takes = late;
 }
 
-/// A new agent of the owner: the old one would wait before it hands the group to a node that did not keep it.
+/// A new agent of the owner: the old one would wait before it hands the group to a node that did
+/// not keep it.
 fn forget_the_last_one(world: &mut World, owner: usize) {
     world.restart_agent(owner);
     world.run_for(3 * ns(world.timing.lease));
@@ -197,8 +199,8 @@ fn a_claim_refused_for_a_newer_lease_is_given_up_and_told_by_the_successor() {
     let mut world = cluster(10, 100);
     world.move_to(0, 0, NodeId(2));
     world.run_for(60 * US);
-    // Node 2 has heard of the release, and hears of nothing else: the others do not wait for it longer than
-    // the lease would have lasted.
+    // Node 2 has heard of the release, and hears of nothing else: the others do not wait for it
+    // longer than the lease would have lasted.
     world.cut(&[1], &[0, 2]);
     world.run_for(80 * MS);
     assert_eq!(world.servers(0), [0]);

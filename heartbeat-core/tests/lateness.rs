@@ -1,5 +1,5 @@
-//! Agents that get the CPU too late whenever they wake: they take over all the same, and stop what they lost.
-//! Three nodes: interval 10 ms, timeout 30 ms, lease 60 ms.
+//! Agents that get the CPU too late whenever they wake: they take over all the same, and stop what
+//! they lost. Three nodes: interval 10 ms, timeout 30 ms, lease 60 ms.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Lists of nodes as one node goes by them: when claims go by the next one, whose votes count, and what a change
-//! leaves alone. That two owners are never made by it is in `membership.rs`.
+//! Lists of nodes as one node goes by them: when claims go by the next one, whose votes count, and
+//! what a change leaves alone. That two owners are never made by it is in `membership.rs`.
 
 mod support;
 
@@ -60,7 +60,8 @@ fn settled(world: &World, machine: usize) -> Vec<u16> {
 #[test]
 fn claims_go_by_the_new_list_when_clocks_that_drift_apart_have_seen_the_longest_lease_end() {
     const MAX: Duration = Duration::from_secs(3);
-    // 1,000 parts per million, three times: the acceptor's clock, ours, and what their product rounds up to.
+    // 1,000 parts per million, three times: the acceptor's clock, ours, and what their product
+    // rounds up to.
     const SETTLE: Duration = Duration::from_millis(3_009);
     const SINCE: Boottime = Boottime::from_nanos(1_000_000_000);
     let (old, new) = (list(1, &[1, 2, 3]), list(2, &[1, 2, 3, 4]));

@@ -305,7 +305,8 @@ fn the_checker_sees_that_the_guard_must_close_before_the_lease_is_released() {
     splits(Flaw::ServesOn, bounds);
 }
 
-/// A refusal that only tells that the acceptor has yet to hear of a release is asked again, and is no vote.
+/// A refusal that only tells that the acceptor has yet to hear of a release is asked again, and is
+/// no vote.
 #[test]
 fn a_refusal_by_an_acceptor_that_has_not_heard_of_a_release_gives_nobody_the_lease() {
     let bounds = Bounds {

@@ -43,8 +43,8 @@ impl Case {
         there.map(|group| self.demand(group, kind)).sum()
     }
 
-    /// What is free on `node` once `coming` comes there: the groups there that must not be with it give way, and all
-    /// that follow those.
+    /// What is free on `node` once `coming` comes there: the groups there that must not be with it
+    /// give way, and all that follow those.
     fn given_way(&self, node: NodeId, kind: usize, coming: usize) -> i64 {
         let Constraints { colocations, .. } = &self.layout.constraints;
         let gives_way = colocations.iter().filter(|rule| {
@@ -152,7 +152,8 @@ fn case() -> impl Strategy_<Value = Case> {
     })
 }
 
-/// Two groups that keep apart from a third, one of which follows the other: what they need is not free twice.
+/// Two groups that keep apart from a third, one of which follows the other: what they need is not
+/// free twice.
 #[test]
 fn groups_that_give_way_free_their_room_once() {
     let colocation = |group, with, score| Colocation { group, with, score };

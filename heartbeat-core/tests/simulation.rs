@@ -28,7 +28,8 @@ fn machines_crash_and_come_back() {
     );
 }
 
-/// Restarts in order: the last lease of an agent, and the guard that the next one finds, last longer than usual.
+/// Restarts in order: the last lease of an agent, and the guard that the next one finds, last
+/// longer than usual.
 #[test]
 fn agents_part_and_others_follow() {
     story(

@@ -320,8 +320,8 @@ impl Cluster {
         }
     }
 
-    /// Puts a relay before the first interface of `name`, which can delay what comes to it. Faults of the node's port do not
-    /// work with it.
+    /// Puts a relay before the first interface of `name`, which can delay what comes to it. Faults
+    /// of the node's port do not work with it.
     pub fn slow_down(&self, name: &str) -> Result<Relay> {
         let ports = &self.node(name)?.ports;
         let port = ports.first().with_context(|| no_such(name))?;

@@ -1,8 +1,8 @@
-//! A slow stretch of wire between the switch and a node: it holds what comes for the node for a time, another one for
-//! each sender, and lets frames overtake each other.
+//! A slow stretch of wire between the switch and a node: it holds what comes for the node for a
+//! time, another one for each sender, and lets frames overtake each other.
 //!
-//! This kernel has no netem. Two threads carry the frames between two interfaces of the switch, as they are, offloads
-//! included.
+//! This kernel has no netem. Two threads carry the frames between two interfaces of the switch, as
+//! they are, offloads included.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -162,8 +162,8 @@ impl Switch {
             .with_context(|| format!("cannot change what {port} lets pass"))
     }
 
-    /// Lets a relay carry what goes between a port and its network, which the port then leaves: it forwards no more by
-    /// itself.
+    /// Lets a relay carry what goes between a port and its network, which the port then leaves: it
+    /// forwards no more by itself.
     pub(crate) fn slow_down(&self, port: &str, link: usize) -> Result<Relay> {
         let index = self.port(port)?;
         let (near, far) = (format!("{port}-n"), format!("{port}-f"));

@@ -33,7 +33,8 @@ fn options() -> Options {
     }
 }
 
-/// What the release of `from` takes to every other node but `to`, and how much the frames of all others are mixed up.
+/// What the release of `from` takes to every other node but `to`, and how much the frames of all
+/// others are mixed up.
 fn delay(nodes: &[(Mac, Relay)], from: usize, to: usize) {
     for (at, (_, relay)) in nodes.iter().enumerate() {
         for (sender, (mac, _)) in nodes.iter().enumerate() {

@@ -39,8 +39,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
 /// The longest back-off after contests that were lost is two to this power intervals.
 const MAX_BACKOFF: u32 = 4;
-/// After this time an acceptor is asked again that has not heard of a release yet; each further time it
-/// takes four times as long as all before, until the ticks come more often.
+/// After this time an acceptor is asked again that has not heard of a release yet; each further
+/// time it takes four times as long as all before, until the ticks come more often.
 const UNHEARD_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a group sees of its node in one step.
@@ -114,7 +114,8 @@ pub struct Group {
     not_before: Boottime,
     asked_at: Boottime,
     contests_lost: u32,
-    /// Why the last claim was given up, until that is told; and what was told last of this free period.
+    /// Why the last claim was given up, until that is told; and what was told last of this free
+    /// period.
     given_up: Option<Obstacle>,
     told: Option<Obstacle>,
     /// The operator wants it here, however good others are.
@@ -415,8 +416,8 @@ impl Group {
         self.urgent = true;
     }
 
-    /// A release is on its way to an acceptor that was asked too early: it is asked again before the next
-    /// tick, a few times.
+    /// A release is on its way to an acceptor that was asked too early: it is asked again before
+    /// the next tick, a few times.
     fn ask_again_soon(&mut self, now: Boottime, timing: &Timing) {
         let Some(free) = &self.free else { return };
         let pause = (now.since(free.since) * 3).max(UNHEARD_PAUSE);
@@ -495,8 +496,8 @@ impl Group {
         if self.lapsed.is_none() {
             self.course.free = now;
         }
-        // A renewal may come through yet, also after this node stood still; if none does, what runs is
-        // stopped.
+        // A renewal may come through yet, also after this node stood still; if none does, what runs
+        // is stopped.
         let lapsed = self.lapsed.get_or_insert(Period::since(end));
         let hopes_from = lapsed.or_woken(outlook.woke_at, Duration::ZERO).max(end);
         if now.since(hopes_from) > timing.grace_after_lapse() && !self.maintained {
@@ -539,7 +540,8 @@ impl Group {
         }
     }
 
-    /// Says why a claim was given up to a lease that was released for this node, once for each reason.
+    /// Says why a claim was given up to a lease that was released for this node, once for each
+    /// reason.
     fn tell_of_given_up_claim(&mut self, local: NodeId, out: &mut Vec<GroupCommand>) {
         let successor = Successor(self.known.successor).node();
         let given_up = self.given_up.take();

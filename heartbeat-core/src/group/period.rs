@@ -1,8 +1,9 @@
-//! A time in which nobody has a lease, and the one stand-still of this node that prolongs what is waited
-//! for in it.
+//! A time in which nobody has a lease, and the one stand-still of this node that prolongs what is
+//! waited for in it.
 //!
-//! A node that stood still may only have to wait for another moment, since what it waits for may have stood
-//! still with it. That must be granted once: an agent whose every wake-up is late would wait for ever.
+//! A node that stood still may only have to wait for another moment, since what it waits for may
+//! have stood still with it. That must be granted once: an agent whose every wake-up is late would
+//! wait for ever.
 
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ impl Period {
         }
     }
 
-    /// When it began; or `moment` after the end of the first stand-still that this is later for. This node last
-    /// woke late at `woke_at`.
+    /// The start of the period, or `moment` after the end of the first stall if that is later. The
+    /// last stall of this node ended at `woke_at`.
     pub(super) fn or_woken(&mut self, woke_at: Boottime, moment: Duration) -> Boottime {
         if self.woken_at.is_none() && woke_at.after(moment) > self.since {
             self.woken_at = Some(woke_at);

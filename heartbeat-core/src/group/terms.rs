@@ -146,8 +146,8 @@ pub enum GroupCommand {
     /// Its lease had run out, and is had again, with a higher ballot, before anything had to stop. Another node
     /// may have had it meanwhile, and announced its addresses.
     Regained(Course),
-    /// Its lease was released for this node, whose claim came to nothing for this reason, and is tried again. Told
-    /// once for each reason while the lease is free.
+    /// Its lease was released for this node, whose claim came to nothing for this reason, and is
+    /// tried again. Told once for each reason while the lease is free.
     ClaimGivenUp(Obstacle),
     /// There is no higher ballot left to claim the lease with.
     BallotsExhausted,

@@ -251,8 +251,8 @@ impl View<'_> {
             .map(|kind| kind.kind)
     }
 
-    /// What the groups on `node` need of this kind that give way once the group comes there, each with all that
-    /// follow it. Each counts once, though several rules may say so.
+    /// What the groups on `node` need of this kind that give way once the group comes there, each
+    /// with all that follow it. Each counts once, though several rules may say so.
     fn given_way(&self, group: usize, node: NodeId, kind: usize) -> i64 {
         let gives_way = |other: &usize| {
             self.is_there(*other, node)

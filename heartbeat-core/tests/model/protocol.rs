@@ -30,8 +30,8 @@ pub(crate) enum Flaw {
     RepeatsBallots,
     /// A vote for the usual lease counts as one for the last, longer one.
     CountsShortAsLong,
-    /// A refusal for the sake of a lease whose release the candidate has heard of, and the acceptor has not, counts as
-    /// a grant.
+    /// A refusal for the sake of a lease whose release the candidate has heard of, and the acceptor
+    /// has not, counts as a grant.
     CountsUnheardAsGranted,
     /// The own acceptor hears of a release before the group has stopped.
     FreesOwnAcceptorFirst,

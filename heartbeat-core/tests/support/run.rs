@@ -147,8 +147,9 @@ impl Run {
         self
     }
 
-    /// Each wake-up of an agent is later than what counts as a stall, but votes are counted before the lease is over.
-    /// Looks at nothing but that no two serve, and that somebody does in the end: who is late finds nobody down.
+    /// Each wake-up of an agent is later than what counts as a stall, but votes are counted before
+    /// the lease is over. Looks at nothing but that no two serve, and that somebody does in the
+    /// end: who is late finds nobody down.
     pub(crate) fn with_late_agents(mut self) -> Self {
         let (slack, lease) = (ns(self.world.timing.slack()), ns(self.world.timing.lease));
         let lateness = slack * self.rng.pick(&[6, 10, 40]) / 5;

@@ -321,8 +321,8 @@ impl World {
         self.plan_wake(machine);
     }
 
-    /// The agent of `machine` asks for the longest lease that there is, ends, and is followed by another: which goes on
-    /// with the guard that it finds.
+    /// The agent of `machine` asks for the longest lease that there is, ends, and is followed by
+    /// another: which goes on with the guard that it finds.
     pub(crate) fn part(&mut self, machine: usize, after: u64) {
         let longest = Duration::from_nanos(self.max_lease);
         let Some(agent) = &mut self.machines[machine].agent else {

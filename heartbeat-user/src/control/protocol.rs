@@ -564,9 +564,9 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         successor: Option<String>,
     },
-    /// The lease of a group was released for this node, whose claim came to nothing, and is tried again: `lease` (that
-    /// of another node lives at too many acceptors), `promise` (another node claims it with a higher ballot) or
-    /// `silence` (too few acceptors granted it in time).
+    /// The lease of a group was released for this node, whose claim came to nothing, and is tried
+    /// again: `lease` (that of another node lives at too many acceptors), `promise` (another node
+    /// claims it with a higher ballot) or `silence` (too few acceptors granted it in time).
     ClaimGivenUp {
         group: String,
         reason: String,

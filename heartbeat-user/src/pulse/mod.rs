@@ -557,8 +557,9 @@ impl<S: Sink> Body<S> {
         }
     }
 
-    /// One probe to everybody, or more if there is much to ask, and the same to our own acceptor: first, if a
-    /// lease is released, since its successor asks all acceptors as soon as it hears of that.
+    /// One probe to everybody, or more if there is much to ask, and the same to our own acceptor:
+    /// first, if a lease is released, since its successor asks all acceptors as soon as it hears of
+    /// that.
     fn send(&mut self, now: Boottime) {
         self.entries.clear();
         self.entries.extend(self.cluster.requests());

@@ -178,8 +178,8 @@ impl LinkSender {
     }
 }
 
-/// Whether one of `entries` releases a lease for `node`. It asks for the lease as soon as it hears of that, so the
-/// acceptors that it asks are to hear of it before.
+/// Whether one of `entries` releases a lease for `node`. It asks for the lease as soon as it hears
+/// of that, so the acceptors that it asks are to hear of it before.
 fn is_successor(node: NodeId, entries: &[LeaseEntry]) -> bool {
     let mut released = entries
         .iter()

@@ -34,8 +34,8 @@ const CLAIMS: u64 = 3;
 /// - what the network holds back: it may renew the lease of an owner that is dead by now;
 /// - twice the time that an address takes to be removed here and added there.
 ///
-/// The longest lease that acceptors grant is no part of it, unless an agent asked for it before it ended: who abstains
-/// is not of the majority.
+/// The longest lease that acceptors grant is no part of it, unless an agent asked for it before it
+/// ended: who abstains is not of the majority.
 pub(crate) fn bound(world: &World) -> u64 {
     let timing = &world.timing;
     let (interval, timeout, lease) = (ns(timing.interval), ns(timing.timeout), ns(timing.lease));
