@@ -24,8 +24,8 @@ impl Period {
         }
     }
 
-    /// The start of the period, or `moment` after the end of the first stall if that is later. The last
-    /// stall of this node ended at `woke_at`.
+    /// The start of the period, or `moment` after the end of the first stall if that is later. The
+    /// last stall of this node ended at `woke_at`.
     pub(super) fn or_woken(&mut self, woke_at: Boottime, moment: Duration) -> Boottime {
         if self.woken_at.is_none() && woke_at.after(moment) > self.since {
             self.woken_at = Some(woke_at);
