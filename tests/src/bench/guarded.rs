@@ -5,7 +5,7 @@
 //! well: there the responder guards what comes in. Heartbeats use neither.
 
 use std::{
-    fmt,
+    fmt, fs,
     net::{IpAddr, Ipv4Addr},
 };
 
@@ -21,7 +21,10 @@ use heartbeat_user::{
     net::IpPrefix,
 };
 
-use super::pair::{FAR, PREFIX_LEN, join, setup};
+use super::{
+    local,
+    pair::{FAR, PREFIX_LEN, join, setup},
+};
 use crate::{netns::Namespace, workdir::WorkDir};
 
 const INTERFACE: &str = "vip0";
@@ -92,6 +95,12 @@ impl Guarded {
             )
         };
         let plane = far.enter(|| Dataplane::load(setup, |_, _| Ok(())))?;
+        // What the guard at the sockets drops never gets to the one on the wire: each is measured
+        // by itself.
+        for (name, _) in local::PROGRAMS {
+            fs::remove_file(plane.pins().path(&format!("link_{name}")))
+                .with_context(|| format!("{name} is not attached: see the log"))?;
+        }
         let guard = plane.guard()?;
         let guarded = Self {
             guard,

@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     thread,
     time::{Duration, Instant},
@@ -31,7 +31,8 @@ use crate::interrupt;
 
 const WINDOW: Duration = Duration::from_millis(3);
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const PROGRAMS: [(&str, CgroupSkbAttachType); 2] = [
+/// The guard at the sockets.
+pub(super) const PROGRAMS: [(&str, CgroupSkbAttachType); 2] = [
     ("guard_received", CgroupSkbAttachType::Ingress),
     ("guard_sent", CgroupSkbAttachType::Egress),
 ];
@@ -127,7 +128,7 @@ pub(super) fn measure(pair: &mut Pair, phase: Duration) -> Result<Measured> {
     })
 }
 
-/// The far node's programs, without the links that its dataplane had made.
+/// The far node's programs, attached and taken off at will.
 struct SocketGuard {
     root: File,
     programs: Vec<(CgroupSkb, CgroupSkbAttachType)>,
@@ -142,7 +143,6 @@ impl SocketGuard {
             let program = CgroupSkb::from_pin(pins.path(&format!("prog_{name}")), kind)
                 .with_context(|| format!("there is no program {name}: see the log"))?;
             programs.push((program, kind));
-            fs::remove_file(pins.path(&format!("link_{name}")))?;
         }
         Ok(Self {
             root: File::open(cgroup::mount_point()?)?,
