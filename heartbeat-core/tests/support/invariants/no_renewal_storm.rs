@@ -20,11 +20,9 @@ pub(crate) struct NoRenewalStorm {
 }
 
 /// Rounds out of turn that a node may make within one lease: as many as it takes to win each group and
-/// to give it back, the same twice for each address, whose claims begin anew with their group's, and a few
-/// for claims that fail.
+/// each address and to give it back, and a few for claims that fail.
 pub(crate) fn urgent_bound(world: &World) -> usize {
-    let addresses = world.leases() - world.groups.len();
-    4 + 3 * world.groups.len() + 6 * addresses
+    4 + 3 * world.leases()
 }
 
 impl NoRenewalStorm {
