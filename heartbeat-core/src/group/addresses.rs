@@ -24,6 +24,8 @@ pub(super) struct AddressClaim {
     pub(super) proposer: Proposer,
     /// When to ask anew, with a higher ballot, if it is not held by then.
     again_at: Option<Boottime>,
+    /// Another node is ahead: what is asked anew can wait for the tick.
+    contested: bool,
 }
 
 impl AddressClaim {
@@ -32,6 +34,7 @@ impl AddressClaim {
             id,
             proposer,
             again_at: None,
+            contested: false,
         }
     }
 
@@ -141,15 +144,21 @@ impl Group {
         let pause = match claim.proposer.count(acceptor, vote, left) {
             Some(Obstacle::Lease { remaining, .. }) => Some(remaining),
             Some(Obstacle::Unheard) => Some(unheard.min(timing.interval)),
-            Some(Obstacle::Promise { .. }) => Some(timing.interval),
+            Some(Obstacle::Promise { .. }) => {
+                claim.contested = true;
+                Some(timing.interval)
+            }
             Some(Obstacle::Silence) | None => None,
         };
         if let Some(pause) = pause {
-            claim.again_at = Some(now.after(pause));
+            // One acceptor after the other says so, and each tick asks again anyway.
+            claim.again_at = claim.again_at.max(Some(now.after(pause)));
         }
         if preparing && claim.proposer.is_holding() {
             claim.again_at = None;
-            self.urgent = true;
+            // One round for all of them.
+            let mut others = self.addresses.iter();
+            self.urgent |= others.all(|claim| !claim.proposer.is_preparing());
         }
     }
 
@@ -191,13 +200,14 @@ impl Group {
             }
             match aim {
                 Aim::Hold if stays && claim.is_due(now) => {
+                    let waits = std::mem::take(&mut claim.contested);
                     claim.again_at = None;
-                    self.urgent |= claim.proposer.prepare().is_some();
+                    self.urgent |= claim.proposer.prepare().is_some() && !waits;
                 }
                 Aim::Hold => {}
+                // Goes out with the group's own release, or at the next tick after a claim that failed.
                 Aim::GiveBack if claim.proposer.is_holding() => {
                     claim.proposer.release(self.successor);
-                    self.urgent = true;
                 }
                 Aim::GiveBack if claim.proposer.is_releasing() && patient => {}
                 Aim::GiveBack | Aim::Abandon => claim.proposer.abandon(),

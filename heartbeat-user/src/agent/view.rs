@@ -916,7 +916,7 @@ impl View {
             Some((PeerState::AgentStalled, state)) if state == NodeState::Responder as u16 => {
                 "agent dead"
             }
-            Some((PeerState::AgentStalled, _)) => "agent stalled",
+            Some((PeerState::AgentStalled, _)) => "agent dead or stalled",
             Some(_) => "not looked at yet",
         }
     }

@@ -383,7 +383,7 @@ pub struct Group {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remains {
     pub node: String,
-    /// `agent dead`, `agent stalled`, `unreachable` or `not looked at yet`.
+    /// `agent dead`, `agent dead or stalled`, `unreachable` or `not looked at yet`.
     pub cause: String,
     pub for_ns: u64,
 }

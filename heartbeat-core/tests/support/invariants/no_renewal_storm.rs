@@ -20,10 +20,9 @@ pub(crate) struct NoRenewalStorm {
 }
 
 /// Rounds out of turn that a node may make within one lease: as many as it takes to win each group and
-/// to give it back, one more for each address, which may be free only after its group, and a few for claims that fail.
+/// each address and to give it back, and a few for claims that fail.
 pub(crate) fn urgent_bound(world: &World) -> usize {
-    let addresses = world.leases() - world.groups.len();
-    4 + 3 * world.groups.len() + 4 * addresses
+    4 + 3 * world.leases()
 }
 
 impl NoRenewalStorm {
