@@ -412,7 +412,7 @@ mod tests {
 
     #[test]
     fn budget_that_is_doubled_counts_as_a_failure() {
-        let minutes = |minutes| Duration::from_secs(60 * minutes);
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         assert_eq!(budgets(&[]), 0);
         let spent = [
             (Subject::Logic, minutes(7)),

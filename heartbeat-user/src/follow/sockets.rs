@@ -1,6 +1,6 @@
 //! The guard at the sockets, as it was found last.
 
-use super::{News, Signal, SOCKETS, Turn};
+use super::{News, SOCKETS, Signal, Turn};
 use crate::dataplane::{Dataplane, SocketGuard, SocketWatch};
 
 pub(super) struct Sockets {
