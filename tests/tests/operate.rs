@@ -260,7 +260,8 @@ fn the_status_tells_who_may_serve_and_for_how_long() -> Result<()> {
             ],
         )?;
         let shown = said(cluster, "b", &["status"])?;
-        has_lines(&shown, &["    * lease: * left, ballot *.1"])?;
+        // Its guard may have dropped the owner's own question who else has the address.
+        has_lines(&shown, &["    * lease: * left, ballot *.1*"])?;
         ensure!(!shown.contains("votes"), "only the owner counts: {shown}");
 
         cluster.inject("c", Fault::Cut)?;
