@@ -1,4 +1,4 @@
-//! The unified hierarchy of control groups: where it is, and groups of processes that are ended as a whole.
+//! Control groups of the unified hierarchy: groups of processes that are ended as a whole.
 //!
 //! A process cannot leave its group by itself, and its children are born into it: what a program started is known
 //! however it was started.
@@ -8,20 +8,6 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-
-/// Where the unified hierarchy is mounted in this mount namespace, if it is.
-pub(super) fn mount_point() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    mounts.lines().find_map(mounted_here)
-}
-
-/// The mount point in a line of mountinfo (proc_pid_mountinfo(5)), if it is of the unified hierarchy.
-fn mounted_here(line: &str) -> Option<PathBuf> {
-    let (mount, kind) = line.split_once(" - ")?;
-    let is_unified = kind.split(' ').next() == Some("cgroup2");
-    let point = mount.split(' ').nth(4).filter(|_| is_unified)?;
-    Some(point.replace("\\040", " ").into())
-}
 
 /// A group of processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,23 +64,5 @@ impl Group {
         let entries = entries.flatten();
         let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         groups.map(|entry| Self(entry.path())).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_unified_hierarchy_is_found_wherever_it_is_mounted() {
-        let hybrid =
-            "35 24 0:30 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw";
-        let found = mounted_here(hybrid);
-        assert_eq!(found.as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
-        let odd = "35 24 0:30 / /a\\040b rw - cgroup2 none rw";
-        assert_eq!(mounted_here(odd).as_deref(), Some(Path::new("/a b")));
-        let other = "34 24 0:29 / /sys/fs/cgroup/cpu rw shared:8 - cgroup cgroup rw,cpu";
-        assert_eq!(mounted_here(other), None);
-        assert_eq!(mounted_here("nonsense"), None);
     }
 }

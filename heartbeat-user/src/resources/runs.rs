@@ -32,10 +32,8 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{
-    control_group::{self, Group},
-    watch::Stat,
-};
+use super::{control_group::Group, watch::Stat};
+use crate::cgroup;
 
 /// All control groups of this program are below this one.
 const ROOT: &str = "heartbeat";
@@ -65,7 +63,9 @@ struct Watched {
 
 /// From here on each run has a control group and is watched. To be called once in the helper of an agent.
 pub fn begin(instance: &str) -> io::Result<()> {
-    let base = control_group::mount_point().and_then(|mount| {
+    // Where the table of mounts cannot be read there is none, as far as this helper knows.
+    let mount = cgroup::find().ok().flatten();
+    let base = mount.and_then(|mount| {
         let path = mount.join(ROOT).join(instance);
         let made = Group::make(path);
         let refused = |error: &io::Error| {
