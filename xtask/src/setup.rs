@@ -222,7 +222,7 @@ struct TestTool {
 }
 
 /// What clusters in namespaces need.
-const RIG_TOOLS: [TestTool; 3] = [
+const RIG_TOOLS: [TestTool; 4] = [
     TestTool {
         name: "ip",
         is_there: || process::find("ip").is_some(),
@@ -233,6 +233,11 @@ const RIG_TOOLS: [TestTool; 3] = [
         is_there: || process::find("bpftool").is_some(),
         // Ubuntu has it in the second.
         packages: &["bpftool", "linux-tools-common"],
+    },
+    TestTool {
+        name: "nft",
+        is_there: || process::find("nft").is_some(),
+        packages: &["nftables"],
     },
     TestTool {
         name: "scapy (for /usr/bin/python3)",

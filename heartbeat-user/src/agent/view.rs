@@ -583,6 +583,7 @@ impl View {
         Ok(protocol::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: config.cluster.clone(),
+            port: config.port,
             instance: config.instance.clone(),
             node: config.local().name.clone(),
             pid: std::process::id(),

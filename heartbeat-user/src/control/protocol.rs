@@ -106,6 +106,9 @@ pub enum Response {
 pub struct Status {
     pub version: String,
     pub cluster: String,
+    /// The cluster's port: UDP for heartbeats, TCP between agents.
+    #[serde(default)]
+    pub port: u16,
     pub instance: String,
     /// Name of the local node.
     pub node: String,

@@ -324,8 +324,9 @@ impl Page {
         );
         if let Some(nanos) = node.unanswered_ns {
             let text = format!(
-                "its agent has not answered by TCP for {} s, though its heartbeats arrive: does a firewall keep that port \
-                 closed?",
+                "its agent has not answered on TCP port {} for {} s, though its heartbeats arrive: does a firewall keep \
+                 that port closed?",
+                status.port,
                 nanos / 1_000_000_000
             );
             let text = self.paint(Colour::Bad, &text);
