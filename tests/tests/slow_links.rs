@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use heartbeat_tests::{
     Cluster, Options,
     config::interface,
-    e2e::{
-        MILLISECOND, SOON, Trial,
-        books::{longest_silence, wait_served},
-        scene::play,
-    },
+    e2e::{MILLISECOND, SOON, Trial, books::wait_served, scene::play},
     relay::{Mac, Relay},
     skip::rig_runs,
     sys::boottime,
@@ -54,7 +50,7 @@ fn a_hundred_moves_on_links_that_delay_and_reorder_take_less_than_half_a_lease_e
         return Ok(());
     }
     play(options(), |cluster| {
-        let trial = Trial::begin("a hundred moves on slow links", cluster)?;
+        let mut trial = Trial::begin("a hundred moves on slow links", cluster)?;
         wait_served(&trial.client, "a", SOON)?;
         let nodes = slow_down(cluster)?;
         let mut gaps = Vec::new();
@@ -62,7 +58,7 @@ fn a_hundred_moves_on_links_that_delay_and_reorder_take_less_than_half_a_lease_e
         for number in 0..MOVES {
             let to = (owner + 1 + number % (nodes.len() - 1)) % nodes.len();
             delay(&nodes, owner, to);
-            gaps.push(hand_over(cluster, &trial, owner, to)?);
+            gaps.push(hand_over(cluster, &mut trial, owner, to)?);
             owner = to;
         }
         gaps.sort();
@@ -74,7 +70,7 @@ fn a_hundred_moves_on_links_that_delay_and_reorder_take_less_than_half_a_lease_e
             options().lease
         );
         drop(nodes);
-        Ok(())
+        trial.finish(cluster).map(drop)
     })
 }
 
@@ -91,7 +87,7 @@ fn slow_down(cluster: &mut Cluster) -> Result<Vec<(Mac, Relay)>> {
 }
 
 /// Moves the service, and returns for how long nobody answered.
-fn hand_over(cluster: &Cluster, trial: &Trial, from: usize, to: usize) -> Result<Duration> {
+fn hand_over(cluster: &Cluster, trial: &mut Trial, from: usize, to: usize) -> Result<Duration> {
     let name = |index: usize| options().nodes[index].clone();
     let at = boottime();
     let moved = cluster
@@ -99,12 +95,7 @@ fn hand_over(cluster: &Cluster, trial: &Trial, from: usize, to: usize) -> Result
         .heartbeat(&["move", "service", &name(to)])?;
     moved.success()?;
     wait_served(&trial.client, &name(to), SOON)?;
-    let gap = longest_silence(&trial.client, at);
-    ensure!(
-        gap < options().lease / 2,
-        "the move from {} to {} took {gap:?}",
-        name(from),
-        name(to)
-    );
-    Ok(gap)
+    trial
+        .within_half_a_lease(cluster, at)
+        .with_context(|| format!("the move from {} to {}", name(from), name(to)))
 }

@@ -133,7 +133,7 @@ impl Trial {
     /// longer than a failover of an address may take.
     pub fn succeeded(&mut self, cluster: &Cluster, victim: &str, at: Boottime) -> Result<Duration> {
         let gap = self.another_serves(victim, at)?;
-        self.within(cluster, Some(victim), 2, gap, at)?;
+        self.within(cluster, Some(victim), 2 * cluster.lease(), gap, at)?;
         Ok(gap)
     }
 
@@ -152,18 +152,25 @@ impl Trial {
     /// lease since `since`. Returns for how long it did.
     pub fn within_a_lease(&mut self, cluster: &Cluster, since: Boottime) -> Result<Duration> {
         let gap = longest_silence(&self.client, since);
-        self.within(cluster, None, 1, gap, since)?;
+        self.within(cluster, None, cluster.lease(), gap, since)?;
         Ok(gap)
     }
 
-    /// That nobody served for at most so many leases: one runs out, another is granted within one more. What the
+    /// The same for half a lease: what a planned hand-over may take on the slowest links.
+    pub fn within_half_a_lease(&mut self, cluster: &Cluster, since: Boottime) -> Result<Duration> {
+        let gap = longest_silence(&self.client, since);
+        self.within(cluster, None, cluster.lease() / 2, gap, since)?;
+        Ok(gap)
+    }
+
+    /// That nobody served for no longer than `promised`: one lease runs out, another is granted within one more. What the
     /// machine stood still meanwhile is added, and so is what the kernel took for the address: others may hold
     /// its lock. The agent of `victim` may be one that does not answer.
     fn within(
         &mut self,
         cluster: &Cluster,
         victim: Option<&str>,
-        leases: u32,
+        promised: Duration,
         gap: Duration,
         since: Boottime,
     ) -> Result<()> {
@@ -177,7 +184,7 @@ impl Trial {
             address <= GRACE,
             "the kernel took {address:?} for the address"
         );
-        let most = leases * cluster.lease() + address + stood;
+        let most = promised + address + stood;
         ensure!(
             gap <= most,
             "nobody served for {gap:?}, and at most {most:?} are right: the address took {address:?}, the \
