@@ -24,7 +24,7 @@ use heartbeat_tests::{
     },
     node::Node,
     skip::rig_runs,
-    sys::boottime,
+    sys::{boottime, realtime},
     wait_until,
 };
 use nix::ifaddrs::getifaddrs;
@@ -115,6 +115,8 @@ struct Seen {
 /// Reads one after the other, without a pause, until `ends`: whatever was read first was so before the next.
 fn read(kernel: &Kernel, id: u32, ends: &AtomicBool) -> Result<Seen> {
     let mut seen = Seen::default();
+    // On a processor of its own, beside the agent's real-time threads.
+    realtime();
     while !ends.load(Relaxed) {
         let granted = kernel.is_granted_to(id)?;
         let there = addresses_here()?;
