@@ -14,9 +14,10 @@ use crate::{Timing, cluster::Distance, ranking::Standing, reach::Reach};
 const UNVOUCHED: Duration = Duration::from_millis(250);
 
 /// The same where a node says by heartbeats that it hears others on the link of the addresses: by then it would have
-/// noticed that nobody is there.
+/// noticed that nobody is there. A fault that is shorter than a lease moves nothing, as where heartbeats have only one
+/// link.
 fn vouched(timing: &Timing) -> Duration {
-    timing.timeout + timing.interval * 2
+    timing.lease.max(timing.timeout + timing.interval * 2)
 }
 
 impl Group {
