@@ -15,9 +15,18 @@ const UNVOUCHED: Duration = Duration::from_millis(250);
 
 /// The same where a node says by heartbeats that it hears others on the link of the addresses: by then it would have
 /// noticed that nobody is there. A fault that is shorter than a lease moves nothing, as where heartbeats have only one
-/// link.
-fn vouched(timing: &Timing) -> Duration {
-    timing.lease.max(timing.timeout + timing.interval * 2)
+/// link. A silence is noticed when it has lasted for a timeout already, by all nodes behind the same switch.
+fn vouched(own: Reach, timing: &Timing) -> Duration {
+    let Timing {
+        lease,
+        timeout,
+        interval,
+        ..
+    } = *timing;
+    match own {
+        Reach::Silent => lease.saturating_sub(timeout / 2).max(interval * 2),
+        Reach::Whole | Reach::Broken => lease.max(timeout + interval * 2),
+    }
 }
 
 impl Group {
@@ -53,8 +62,8 @@ impl Group {
         let said = (outlook.reported)(outlook.index, node);
         let lasted = now.since(since);
         let sure = match heard_on && said.reach == Reach::Whole {
-            true => lasted >= vouched(timing),
-            false => said.current && lasted >= UNVOUCHED.max(vouched(timing)),
+            true => lasted >= vouched(own, timing),
+            false => said.current && lasted >= UNVOUCHED.max(vouched(own, timing)),
         };
         sure && said.reach < own
             && self.standing(node, outlook) == Standing::Fit
