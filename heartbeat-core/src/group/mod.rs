@@ -117,6 +117,8 @@ pub struct Group {
     known: Slot,
     /// That acceptor heard of a release which was not looked at yet.
     freed: bool,
+    /// The ballot of the release that was looked at last: whoever releases says so again and again.
+    noted: Ballot,
     /// Since when, as far as that acceptor knows, nobody has had it.
     free: Option<Period>,
     /// Nothing is asked before.
@@ -181,6 +183,7 @@ impl Group {
             serving: Serving::Stopped,
             known: Slot::default(),
             freed: false,
+            noted: Ballot::default(),
             free: None,
             not_before: Boottime::default(),
             asked_at: Boottime::default(),
@@ -573,6 +576,10 @@ impl Group {
     /// stood in the way of a claim.
     fn note_release(&mut self, outlook: &Outlook<'_>) {
         let slot = (outlook.slot)(self.plan.id);
+        let ballot = Ballot(slot.ballot);
+        if slot.owner == 0 && std::mem::replace(&mut self.noted, ballot) == ballot {
+            return;
+        }
         if (slot.owner, slot.ballot) != (self.known.owner, self.known.ballot) {
             (self.free, self.told) = (None, None);
         }
