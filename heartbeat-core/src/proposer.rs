@@ -217,12 +217,14 @@ impl Proposer {
     }
 
     /// Takes note that the lease with this ballot was released: a refusal for its sake tells only
-    /// that the acceptor has yet to hear of that. It must never count as more than no answer.
-    pub fn heard_release(&mut self, ballot: Ballot) {
-        if self.released != ballot {
+    /// that the acceptor has yet to hear of that. It must never count as more than no answer. False if it was known.
+    pub fn heard_release(&mut self, ballot: Ballot) -> bool {
+        let new = self.released != ballot;
+        if new {
             self.released = ballot;
             self.refused.fill(false);
         }
+        new
     }
 
     /// Whether `ballot` is of a lease that was released: a node releases all that it had by then.

@@ -6,11 +6,11 @@ mod support;
 use heartbeat_common::wire::{GroupId, NodeId};
 use support::{
     MS,
-    invariants::{guard_closes_first, one_owner},
+    invariants::{guard_closes_first, no_renewal_storm::NoRenewalStorm, one_owner},
     story::LATENCY,
     timing,
     truth::Violation,
-    world::{Bugs, World},
+    world::{Bugs, Round, World},
 };
 
 const SHARED: GroupId = GroupId(0x2000);
@@ -36,6 +36,10 @@ fn run(world: &mut World, length: u64) -> Result<(), Violation> {
     })
 }
 
+fn no_storm(world: &World) {
+    NoRenewalStorm::default().check(world).expect("no storm");
+}
+
 fn served(world: &World) -> [Vec<usize>; 2] {
     [world.servers(0), world.servers(1)]
 }
@@ -46,6 +50,7 @@ fn an_address_under_two_names_is_served_by_one_node() {
     run(&mut world, 1_000 * MS).expect("one server");
     let [one, other] = served(&world);
     assert_eq!(one.len() + other.len(), 1, "{one:?} {other:?}");
+    no_storm(&world);
 }
 
 #[test]
@@ -75,6 +80,7 @@ fn an_address_goes_to_the_other_name_once_its_owner_is_gone() {
         world.boot(owner);
         run(&mut world, 400 * MS).expect("one server");
     }
+    no_storm(&world);
 }
 
 /// Node 2 hears of the owner of the address only by what node 3 refuses.
@@ -88,6 +94,7 @@ fn an_address_is_not_taken_by_a_node_that_cannot_hear_its_owner() {
     world.boot(1);
     run(&mut world, 2_000 * MS).expect("one server");
     assert_eq!(served(&world), [vec![0], vec![]]);
+    no_storm(&world);
 }
 
 #[test]
@@ -133,4 +140,41 @@ fn a_move_hands_over_the_addresses_as_fast_as_the_group() {
     println!("moved within {without} ns without and {with} ns with addresses");
     // Two more ways to and fro: the addresses are asked for when the group was promised.
     assert!(with <= without + 6 * LATENCY, "{without} {with}");
+}
+
+/// Nodes 1 and 2 serve a group with two addresses each, and each gives its own to the other at the same time.
+/// Node 3 is off, so that each repeats what it gives back for one lease.
+fn swapped() -> World {
+    let mut world = World::new(3, 1, timing(10, 30), &[&[1, 2], &[2, 1]], 1);
+    world.net.latency = LATENCY;
+    world.max_lease = 60 * MS;
+    world.give_addresses();
+    (0..3).for_each(|node| world.boot(node));
+    run(&mut world, 500 * MS).expect("one server");
+    world.crash(2);
+    run(&mut world, 200 * MS).expect("one server");
+    assert_eq!(served(&world), [vec![0], vec![1]]);
+    world.rounds.clear();
+    world.move_to(0, 0, NodeId(2));
+    world.move_to(1, 1, NodeId(1));
+    world
+}
+
+#[test]
+fn a_release_that_is_repeated_is_answered_by_one_round() {
+    let mut world = swapped();
+    let since = world.now;
+    while served(&world) != [vec![1], vec![0]] {
+        assert!(world.now < since + 10 * MS, "they do not move");
+        run(&mut world, MS / 10).expect("one server");
+    }
+    println!("swapped within {} ns", world.now - since);
+    run(&mut world, 60 * MS).expect("one server");
+    let urgent = [0, 1].map(|node| {
+        let of_node = |round: &&Round| round.machine == node && round.urgent;
+        world.rounds.iter().filter(of_node).count()
+    });
+    // The release, the claim to the group, the claims to its addresses, and what wins them.
+    assert!(urgent.iter().all(|rounds| *rounds <= 4), "{urgent:?}");
+    no_storm(&world);
 }

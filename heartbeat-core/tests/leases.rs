@@ -15,8 +15,8 @@ use heartbeat_core::{
 };
 use support::{
     MS, START, US,
-    invariants::{guard_closes_first, one_owner},
-    story::{groups_since, said_since, settled, start, stop, told, up},
+    invariants::{guard_closes_first, no_renewal_storm::NoRenewalStorm, one_owner},
+    story::{LATENCY, groups_since, said_since, settled, start, stop, told, up},
     timing,
     world::World,
 };
@@ -435,4 +435,26 @@ fn a_machine_that_stood_still_wakes_to_a_closed_guard() {
         (530_000, stop(Reason::LeaseLost))
     );
     assert_eq!(world.servers(0), [0], "handed back");
+}
+
+/// Each of nodes 1 and 2 gives its group to the other, and neither is heard by one of the acceptors that the other needs:
+/// node 5 is off.
+#[test]
+fn a_release_that_is_repeated_does_not_hurry_a_claim_each_time() {
+    let mut world = World::new(5, 1, timing(10, 30), &[&[1, 2], &[2, 1]], 1);
+    world.net.latency = LATENCY;
+    world.max_lease = 60 * MS;
+    (0..5).for_each(|node| world.boot(node));
+    world.run_for(500 * MS);
+    world.crash(4);
+    world.run_for(200 * MS);
+    assert_eq!([world.servers(0), world.servers(1)], [[0], [1]]);
+    world.cut(&[0], &[3]);
+    world.cut(&[1], &[2]);
+    world.rounds.clear();
+    world.move_to(0, 0, NodeId(2));
+    world.run_for(LATENCY * 6);
+    world.move_to(1, 1, NodeId(1));
+    world.run_for(60 * MS);
+    NoRenewalStorm::default().check(&world).expect("no storm");
 }

@@ -413,13 +413,11 @@ impl Cluster {
         }
     }
 
-    /// Our own acceptor heard that the lease of this group, or of an address, was released.
+    /// Our own acceptor heard that the lease of this group, or of an address, was released. [`Cluster::step`] is to
+    /// follow, which reads the slots of addresses itself.
     pub fn freed(&mut self, group: GroupId) {
         if let Some(group) = self.groups.iter_mut().find(|own| own.plan.id == group) {
             group.freed();
-        } else {
-            let groups = self.groups.iter_mut();
-            groups.for_each(|own| own.freed_address(group));
         }
     }
 

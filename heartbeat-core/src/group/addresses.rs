@@ -6,55 +6,12 @@
 //! majority has promised it the group, so that two candidates for one group never share its leases.
 
 use heartbeat_common::{
-    lease::{Ballot, Slot},
     time::Boottime,
     wire::{GroupId, LeaseEntry},
 };
 
-use super::{Group, Outlook, Serving, UNHEARD_PAUSE};
-use crate::{
-    Timing,
-    proposer::{Obstacle, Proposer},
-};
-
-/// This node's claim to one address.
-#[derive(Clone, Debug)]
-pub(super) struct AddressClaim {
-    id: GroupId,
-    pub(super) proposer: Proposer,
-    /// When to ask anew, with a higher ballot, if it is not held by then.
-    again_at: Option<Boottime>,
-    /// Another node is ahead: what is asked anew can wait for the tick.
-    contested: bool,
-}
-
-impl AddressClaim {
-    fn new(id: GroupId, proposer: Proposer) -> Self {
-        Self {
-            id,
-            proposer,
-            again_at: None,
-            contested: false,
-        }
-    }
-
-    /// Takes note of what our own acceptor says.
-    fn learn(&mut self, slot: Slot) {
-        self.proposer.saw(Ballot(slot.promised));
-        if slot.owner == 0 {
-            self.proposer.heard_release(Ballot(slot.ballot));
-        }
-    }
-
-    /// Whether it is to be prepared now.
-    fn is_due(&self, now: Boottime) -> bool {
-        if self.proposer.lease_end() > now {
-            return false;
-        }
-        let waits = self.proposer.is_idle() || self.proposer.is_releasing();
-        self.again_at.map_or(waits, |at| now >= at)
-    }
-}
+use super::{Group, Outlook, Serving, claim::AddressClaim};
+use crate::{Timing, proposer::Proposer};
 
 /// What becomes of the claims to the addresses.
 enum Aim {
@@ -135,38 +92,18 @@ impl Group {
         now: Boottime,
         timing: &Timing,
     ) {
-        // As for the group: the longer it takes, the less often.
-        let unheard = (now.since(self.asked_at) * 3).max(UNHEARD_PAUSE);
         let Some(claim) = self.address_mut(GroupId(vote.group)) else {
             return;
         };
         let preparing = claim.proposer.is_preparing();
-        let pause = match claim.proposer.count(acceptor, vote, left) {
-            Some(Obstacle::Lease { remaining, .. }) => Some(remaining),
-            Some(Obstacle::Unheard) => Some(unheard.min(timing.interval)),
-            Some(Obstacle::Promise { .. }) => {
-                claim.contested = true;
-                Some(timing.interval)
-            }
-            Some(Obstacle::Silence) | None => None,
-        };
-        if let Some(pause) = pause {
-            // One acceptor after the other says so, and each tick asks again anyway.
-            claim.again_at = claim.again_at.max(Some(now.after(pause)));
+        if let Some(obstacle) = claim.proposer.count(acceptor, vote, left) {
+            claim.meet(obstacle, now, timing);
         }
         if preparing && claim.proposer.is_holding() {
-            claim.again_at = None;
+            claim.begin_step(now);
             // One round for all of them.
             let mut others = self.addresses.iter();
             self.urgent |= others.all(|claim| !claim.proposer.is_preparing());
-        }
-    }
-
-    /// Our own acceptor heard that the lease with this id was released.
-    pub(crate) fn freed_address(&mut self, id: GroupId) {
-        let claim = self.address_mut(id);
-        if let Some(claim) = claim.filter(|claim| claim.proposer.is_preparing()) {
-            claim.again_at = Some(Boottime::default());
         }
     }
 
@@ -195,32 +132,15 @@ impl Group {
         let stays = self.serving != Serving::Stopping;
         let patient = now.since(self.asked_at) <= timing.lease;
         for claim in &mut self.addresses {
-            if claim.proposer.is_preparing() {
-                claim.learn((outlook.slot)(claim.id));
-            }
             match aim {
-                Aim::Hold if stays && claim.is_due(now) => {
-                    let waits = std::mem::take(&mut claim.contested);
-                    claim.again_at = None;
-                    self.urgent |= claim.proposer.prepare().is_some() && !waits;
+                Aim::Hold if stays => {
+                    self.urgent |= claim.pursue(outlook);
+                    self.look_at = self.look_at.into_iter().chain(claim.look_at()).min();
                 }
                 Aim::Hold => {}
-                // Goes out with the group's own release, or at the next tick after a claim that failed.
-                Aim::GiveBack if claim.proposer.is_holding() => {
-                    claim.proposer.release(self.successor);
-                }
-                Aim::GiveBack if claim.proposer.is_releasing() && patient => {}
-                Aim::GiveBack | Aim::Abandon => claim.proposer.abandon(),
+                Aim::GiveBack => claim.give_back(self.successor, patient),
+                Aim::Abandon => claim.abandon(),
             }
-            let waits = claim
-                .again_at
-                .filter(|at| *at > now && claim.proposer.lease_end() <= now);
-            let waits =
-                waits.filter(|_| claim.proposer.is_preparing() || claim.proposer.is_holding());
-            self.look_at = match (self.look_at, waits) {
-                (Some(at), Some(again)) => Some(at.min(again)),
-                (at, again) => at.or(again),
-            };
         }
     }
 }

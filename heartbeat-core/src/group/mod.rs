@@ -5,7 +5,9 @@
 //! group still runs here.
 
 mod addresses;
+mod backoff;
 mod choice;
+mod claim;
 mod contend;
 mod handover;
 mod period;
@@ -27,7 +29,8 @@ use crate::{
     reach::{Condition, Reach},
     report::{GroupReport, Reported},
 };
-use addresses::AddressClaim;
+use backoff::Backoff;
+use claim::AddressClaim;
 use period::Period;
 pub use terms::{Course, GroupCommand, GroupPlan, Note, Reason, Serving};
 
@@ -39,8 +42,6 @@ const MAX_FAILBACK_HOLD: Duration = Duration::from_secs(60);
 /// Who is expected to take a group that is free has done so within this time, or never will; and what came
 /// to a node this long ago is part of its load.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
-/// The longest back-off after contests that were lost is two to this power intervals.
-const MAX_BACKOFF: u32 = 4;
 /// After this time an acceptor is asked again that has not heard of a release yet; each further
 /// time it takes four times as long as all before, until the ticks come more often.
 const UNHEARD_PAUSE: Duration = Duration::from_millis(1);
@@ -117,12 +118,14 @@ pub struct Group {
     known: Slot,
     /// That acceptor heard of a release which was not looked at yet.
     freed: bool,
+    /// The ballot of the release that was looked at last: whoever releases says so again and again.
+    noted: Ballot,
     /// Since when, as far as that acceptor knows, nobody has had it.
     free: Option<Period>,
     /// Nothing is asked before.
     not_before: Boottime,
     asked_at: Boottime,
-    contests_lost: u32,
+    backoff: Backoff,
     /// Why the last claim was given up, until that is told; and what was told last of this free
     /// period.
     given_up: Option<Obstacle>,
@@ -181,10 +184,11 @@ impl Group {
             serving: Serving::Stopped,
             known: Slot::default(),
             freed: false,
+            noted: Ballot::default(),
             free: None,
             not_before: Boottime::default(),
             asked_at: Boottime::default(),
-            contests_lost: 0,
+            backoff: Backoff::default(),
             given_up: None,
             told: None,
             pinned: false,
@@ -481,10 +485,7 @@ impl Group {
         self.given_up = Some(obstacle);
         let pause = match obstacle {
             Obstacle::Lease { remaining, .. } => remaining,
-            _ => {
-                self.contests_lost = (self.contests_lost + 1).min(MAX_BACKOFF);
-                timing.interval * 2_u32.pow(self.contests_lost)
-            }
+            _ => self.backoff.lose(timing.interval),
         };
         self.not_before = self.not_before.max(now.after(pause));
     }
@@ -525,7 +526,7 @@ impl Group {
         }
         let end = self.open_until();
         if end > now && self.proposer.lease_end() > now {
-            self.contests_lost = 0;
+            self.backoff.win();
             self.told = None;
             let ballot = self.proposer.ask().map(|ask| ask.ballot);
             // Who renews late with the same ballot was never without: nobody was promised a higher one.
@@ -573,6 +574,10 @@ impl Group {
     /// stood in the way of a claim.
     fn note_release(&mut self, outlook: &Outlook<'_>) {
         let slot = (outlook.slot)(self.plan.id);
+        let ballot = Ballot(slot.ballot);
+        if slot.owner == 0 && std::mem::replace(&mut self.noted, ballot) == ballot {
+            return;
+        }
         if (slot.owner, slot.ballot) != (self.known.owner, self.known.ballot) {
             (self.free, self.told) = (None, None);
         }
