@@ -97,7 +97,8 @@ fn a_stop_that_cannot_be_killed_blocks_and_the_agent_stays() -> Result<()> {
         )?;
         let why = said(cluster, "b", &["explain", "web"])?;
         ensure!(why.contains("BLOCKED there"), "{why}");
-        // Not by its end either.
+        // Not by its end either, whichever: one for a restart waits, and can still become the other.
+        tried(cluster, "a", &["stop", "--keep"])?.refusal(&["goes on", "web"])?;
         tried(cluster, "a", &["stop"])?.refusal(&["goes on", "web", "`heartbeat cleanup web`"])?;
         observe(Duration::from_secs(1), || {
             ensure!(!stage.runs("b", "one") && stage.runs("a", "one"));
@@ -114,6 +115,7 @@ fn a_stop_that_cannot_be_killed_blocks_and_the_agent_stays() -> Result<()> {
         })?;
         let status = cluster.node_mut("a")?.agent()?.wait(SOON)?;
         ensure!(status.success(), "{status}");
+        ensure!(!cluster.node("a")?.pins.path().exists(), "pins are left");
         stage.never_twice(true)
     })
 }
