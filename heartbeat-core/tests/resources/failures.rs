@@ -229,3 +229,44 @@ fn a_stop_that_fails_during_recovery_blocks_until_the_cleanup_and_then_recovery_
     assert_eq!(story.finished(1, Start, OK), [start(2)]);
     assert_eq!(story.finished(2, Start, OK), [Started]);
 }
+
+#[test]
+fn a_start_that_cannot_be_killed_blocks_until_it_has_ended() {
+    let mut story = Story::ready();
+    story.start();
+    let failed = story.failed(0, Start, Outcome::Lingers);
+    let (leave, blocked) = (Leave { resource: 0 }, Blocked { resource: 0 });
+    assert_eq!(
+        story.finished(0, Start, Outcome::Lingers),
+        [failed, blocked, leave]
+    );
+    assert_eq!(story.states()[0], ResourceState::Blocked);
+    // Whatever is asked for: it may still come about.
+    assert_eq!(story.stop(), []);
+    assert_eq!(story.cleanup(None), [Fit]);
+    assert_eq!(story.run.next_deadline(), None);
+    assert_eq!(story.wake(), []);
+    assert!(story.run.is_blocked() && story.run.is_stopping());
+    assert_eq!(story.finished(0, Start, Outcome::TimedOut), [stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [Unblocked, Stopped]);
+}
+
+#[test]
+fn a_stop_that_cannot_be_killed_blocks_until_it_has_ended_and_somebody_cleaned_up() {
+    for early in [false, true] {
+        let mut story = Story::started();
+        story.stop();
+        let failed = story.failed(2, Stop, Outcome::Lingers);
+        let blocked = Blocked { resource: 2 };
+        assert_eq!(story.finished(2, Stop, Outcome::Lingers), [failed, blocked]);
+        if early {
+            assert_eq!(story.cleanup(None), []);
+            assert_eq!(story.finished(2, Stop, Outcome::TimedOut), [probe(2)]);
+        } else {
+            assert_eq!(story.finished(2, Stop, Outcome::TimedOut), []);
+            assert_eq!(story.states()[2], ResourceState::Blocked);
+            assert_eq!(story.cleanup(None), [probe(2)]);
+        }
+        assert_eq!(story.finished(2, Probe, NOT_RUNNING), [Unblocked, stop(1)]);
+    }
+}

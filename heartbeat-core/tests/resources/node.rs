@@ -222,6 +222,25 @@ impl Node {
     }
 
     fn finish(&mut self, resource: usize, action: Action, luck: Luck) -> Result<(), Violation> {
+        let changes = matches!(action, Start | Stop);
+        let luck = match luck.bad {
+            // What was killed has no other end.
+            _ if self.shadow.parts[resource].lingers => Luck {
+                bad: Some(Outcome::TimedOut),
+                ..luck
+            },
+            Some(Outcome::Lingers) if changes => {
+                let outcome = Outcome::Lingers;
+                self.shadow.finished(resource, action, outcome, self.now);
+                return self
+                    .tell(|run, now, out| run.finished(resource, action, outcome, now, out));
+            }
+            Some(Outcome::Lingers) => Luck {
+                bad: Some(Outcome::TimedOut),
+                ..luck
+            },
+            _ => luck,
+        };
         let missing = luck.bad == Some(Outcome::Exited(ExitCode::NOT_INSTALLED));
         let up = &mut self.up[resource];
         // What is not installed was not started.
