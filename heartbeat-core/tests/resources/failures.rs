@@ -7,7 +7,7 @@ use heartbeat_core::resource::{
 };
 
 use crate::story::{
-    ERROR, NOT_CONFIGURED, NOT_RUNNING, OK, Story, monitor, plan, probe, start, stop,
+    ERROR, NOT_CONFIGURED, NOT_INSTALLED, NOT_RUNNING, OK, Story, monitor, plan, probe, start, stop,
 };
 
 /// Resource 1 fails and is recovered, with the one behind it.
@@ -269,4 +269,33 @@ fn a_stop_that_cannot_be_killed_blocks_until_it_has_ended_and_somebody_cleaned_u
         }
         assert_eq!(story.finished(2, Probe, NOT_RUNNING), [Unblocked, stop(1)]);
     }
+}
+
+#[test]
+fn a_blocked_resource_whose_agent_was_removed_is_not_released_by_a_cleanup() {
+    let mut story = Story::started();
+    story.stop();
+    let failed = story.failed(2, Stop, NOT_INSTALLED);
+    let blocked = Blocked { resource: 2 };
+    assert_eq!(story.finished(2, Stop, NOT_INSTALLED), [failed, blocked]);
+    assert_eq!(story.cleanup(None), [probe(2)]);
+    let missing = story.failed(2, Probe, NOT_INSTALLED);
+    assert_eq!(story.finished(2, Probe, NOT_INSTALLED), [missing]);
+    assert!(story.run.is_blocked() && story.run.is_stopping());
+    // Once there is somebody to ask again.
+    assert_eq!(story.due_in(10), [probe(2)]);
+    assert_eq!(story.finished(2, Probe, NOT_RUNNING), [Unblocked, stop(1)]);
+}
+
+#[test]
+fn a_resource_of_an_inherited_group_whose_agent_was_removed_may_still_run() {
+    let mut story = Story::new();
+    story.begin(true);
+    story.finished(0, Probe, OK);
+    story.finished(1, Probe, OK);
+    let missing = story.failed(2, Probe, NOT_INSTALLED);
+    assert_eq!(story.finished(2, Probe, NOT_INSTALLED), [missing]);
+    assert_eq!(story.stop(), [Blocked { resource: 2 }]);
+    assert_eq!(story.due_in(10), [probe(2)]);
+    assert_eq!(story.finished(2, Probe, NOT_RUNNING), [Unblocked, stop(1)]);
 }

@@ -259,8 +259,12 @@ impl Node {
         let outcome = match (luck.bad, action, self.bug) {
             (_, Stop, Bug::StopsTellLies) => Outcome::OK,
             (_, Probe, Bug::ProbesSeeNothing) => Outcome::NOT_RUNNING,
-            // What is not installed is taken for not running, so only then may it be said.
-            (Some(Outcome::Exited(ExitCode::NOT_INSTALLED)), Probe, _) if *up => truth,
+            // What was never known to run is taken for not running if it is not installed, so only then may it be said.
+            (Some(Outcome::Exited(ExitCode::NOT_INSTALLED)), Probe, _)
+                if *up && !self.shadow.is_known_to_run(resource) =>
+            {
+                truth
+            }
             (bad, ..) => bad.unwrap_or(truth),
         };
         self.shadow.finished(resource, action, outcome, self.now);

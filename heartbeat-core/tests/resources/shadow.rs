@@ -179,6 +179,7 @@ impl Shadow {
     ) {
         let maintenance = self.maintenance;
         let not_to_serve = !self.wanted && !self.owed;
+        let known_to_run = self.is_known_to_run(resource);
         let part = &mut self.parts[resource];
         if outcome == Outcome::Lingers {
             part.lingers = true;
@@ -192,7 +193,9 @@ impl Shadow {
         }
         let missing = outcome == Outcome::Exited(ExitCode::NOT_INSTALLED);
         let refused = matches!(outcome, Outcome::Exited(_)) && outcome.is_hard() && !missing;
-        if action == Probe && (outcome == Outcome::NotStarted || refused && not_to_serve) {
+        let hidden = missing && known_to_run;
+        let nothing = outcome == Outcome::NotStarted || hidden || refused && not_to_serve;
+        if action == Probe && nothing {
             if not_to_serve && !std::mem::replace(&mut part.unseen, true) {
                 part.bar(now);
             }
@@ -225,6 +228,12 @@ impl Shadow {
             part.restart = false;
             part.blocked = false;
         }
+    }
+
+    /// Whether it counts as running until somebody says otherwise who can look.
+    pub(crate) fn is_known_to_run(&self, resource: usize) -> bool {
+        let part = &self.parts[resource];
+        part.ran || part.blocked || self.inherited && self.readies == 0
     }
 
     fn serves(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use heartbeat_common::time::Boottime;
 
-use super::{Effect, Failure, GroupRun};
+use super::{Effect, Failure, GroupRun, Phase};
 use crate::resource::{Action, ExitCode, Finding, Outcome, state::Known};
 
 impl GroupRun {
@@ -80,13 +80,18 @@ impl GroupRun {
     }
 
     fn probed(&mut self, failure: Failure, out: &mut Vec<Effect>) {
+        let inherited = self.phase == Phase::Settling { inherited: true };
         let of = &mut self.resources[failure.resource];
         if std::mem::take(&mut of.outdated) {
             return;
         }
         let again = of.is_unseen();
         let not_to_serve = !self.wanted && !self.stopping;
-        if failure.outcome.tells_nothing() || (failure.outcome.is_refusal() && not_to_serve) {
+        // What ran may still run without the agent that could tell.
+        let hidden = failure.outcome == Outcome::Exited(ExitCode::NOT_INSTALLED)
+            && (of.ran || of.blocked || inherited);
+        let refused = failure.outcome.is_refusal() && not_to_serve;
+        if failure.outcome.tells_nothing() || hidden || refused {
             of.unseen(not_to_serve && !again, failure.at);
         } else {
             of.seen();
