@@ -89,7 +89,7 @@ fn a_stop_that_cannot_be_killed_blocks_and_the_agent_stays() -> Result<()> {
         let mark = stage.mark()?;
         tried(cluster, "b", &["move", "web", "b"])?.refusal(&["blocked on a"])?;
         wait_failure(cluster, "the stop timed out", |failure| {
-            failure.action == "stop" && failure.outcome == "timed out"
+            failure.action == "stop" && failure.outcome == "timed out, and cannot be killed"
         })?;
         has_lines(
             &said(cluster, "b", &["status"])?,
@@ -97,7 +97,8 @@ fn a_stop_that_cannot_be_killed_blocks_and_the_agent_stays() -> Result<()> {
         )?;
         let why = said(cluster, "b", &["explain", "web"])?;
         ensure!(why.contains("BLOCKED there"), "{why}");
-        // Not by its end either.
+        // Not by its end either, whichever: one for a restart waits, and can still become the other.
+        tried(cluster, "a", &["stop", "--keep"])?.refusal(&["goes on", "web"])?;
         tried(cluster, "a", &["stop"])?.refusal(&["goes on", "web", "`heartbeat cleanup web`"])?;
         observe(Duration::from_secs(1), || {
             ensure!(!stage.runs("b", "one") && stage.runs("a", "one"));
@@ -114,6 +115,45 @@ fn a_stop_that_cannot_be_killed_blocks_and_the_agent_stays() -> Result<()> {
         })?;
         let status = cluster.node_mut("a")?.agent()?.wait(SOON)?;
         ensure!(status.success(), "{status}");
+        ensure!(!cluster.node("a")?.pins.path().exists(), "pins are left");
+        stage.never_twice(true)
+    })
+}
+
+#[test]
+fn a_start_that_cannot_be_killed_is_not_started_elsewhere() -> Result<()> {
+    if !rig_runs("a_start_that_cannot_be_killed_is_not_started_elsewhere") {
+        return Ok(());
+    }
+    let stage = Stage::new()?;
+    perform(&stage, stage.options(web(TIMES)), &["web"], |cluster| {
+        let silent = Silent::mount(stage.path("silent"))?;
+        // The agent itself can be killed.
+        let sleep = format!("cat {}; :", silent.file().display());
+        stage.direct("a", "one", "start", &sleep)?;
+        stage.end("a", "one")?;
+        let mark = stage.mark()?;
+        let failure = wait_failure(cluster, "the start timed out", |failure| {
+            failure.action == "start"
+        })?;
+        ensure!(failure.outcome.contains("cannot be killed"), "{failure:#?}");
+        ensure!(failure.message.contains("does not end"), "{failure:#?}");
+        wait_group(cluster, "web", "is blocked", |group| {
+            group.blocked.as_deref() == Some("a")
+        })?;
+        // Nobody can know better.
+        said(cluster, "b", &["cleanup", "web"])?;
+        observe(Duration::from_secs(1), || {
+            ensure!(!stage.runs("b", "one"), "it was started beside the first");
+            Ok(())
+        })?;
+        stage.quiet(mark, "b", &[])?;
+
+        stage.let_be("a", "one", "start")?;
+        drop(silent);
+        wait_group(cluster, "web", "runs", |group| {
+            group.running && group.blocked.is_none()
+        })?;
         stage.never_twice(true)
     })
 }

@@ -88,6 +88,9 @@ pub enum Outcome {
     Exited(ExitCode),
     /// It took too long and was killed, with all its children.
     TimedOut,
+    /// No end: a start or a stop took too long and was killed, but some of it waits in the kernel and may yet do
+    /// what it was to. The end follows.
+    Lingers,
     /// Its agent was ended by this signal, not by us.
     Killed(i32),
     /// Its agent could not be run at all.
@@ -150,7 +153,7 @@ impl Outcome {
         match self {
             Self::Exited(code) => code.is_hard(),
             Self::NotStarted => true,
-            Self::TimedOut | Self::Killed(_) | Self::Died => false,
+            Self::TimedOut | Self::Lingers | Self::Killed(_) | Self::Died => false,
         }
     }
 }
@@ -160,6 +163,7 @@ impl fmt::Display for Outcome {
         match self {
             Self::Exited(code) => write!(f, "{} ({})", code.meaning(), code.0),
             Self::TimedOut => f.write_str("timed out"),
+            Self::Lingers => f.write_str("timed out, and cannot be killed"),
             Self::Killed(signal) => write!(f, "killed by signal {signal}"),
             Self::NotStarted => f.write_str("could not be run"),
             Self::Died => f.write_str("its process ended"),

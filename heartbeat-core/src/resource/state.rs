@@ -88,6 +88,10 @@ pub(super) struct Resource {
     pub(super) in_flight: Option<Action>,
     /// When that counts as one that may never end.
     overdue_at: Boottime,
+    /// It was killed and does not end.
+    pub(super) lingers: bool,
+    /// The operator looked at it meanwhile.
+    pub(super) cleaned: bool,
     /// It was started, or seen to run or not to be well, and not seen to be stopped since.
     pub(super) ran: bool,
     /// A probe found that it is not installed.
@@ -115,6 +119,8 @@ impl Resource {
             known: Known::Nothing,
             in_flight: None,
             overdue_at: Boottime::default(),
+            lingers: false,
+            cleaned: false,
             ran: false,
             missing: false,
             unseen_until: None,
@@ -130,6 +136,7 @@ impl Resource {
 
     pub(super) const fn state(&self) -> ResourceState {
         match (self.in_flight, self.known) {
+            _ if self.lingers => ResourceState::Blocked,
             (Some(Action::Start), _) => ResourceState::Starting,
             (Some(Action::Stop), _) => ResourceState::Stopping,
             (_, Known::Nothing) => ResourceState::Unknown,
@@ -148,11 +155,19 @@ impl Resource {
         self.overdue_at = now.after(self.plan.timeout(action).saturating_add(OVERDUE));
     }
 
+    /// What is in flight was killed, and may never end.
+    pub(super) fn lingers(&mut self, now: Boottime) {
+        self.lingers = true;
+        self.overdue_at = now;
+    }
+
     /// When what is in flight counts as a stop that may never end, unless that was said already. `stopping`:
     /// all of the group is to stop, and waits for starts and probes, too.
     pub(super) fn overdue_at(&self, stopping: bool) -> Option<Boottime> {
         let holds_up = match self.in_flight {
             Some(Action::Stop) => true,
+            // Nothing else begins before it ends.
+            Some(Action::Start) if self.lingers => true,
             Some(Action::Start | Action::Probe) => stopping,
             Some(Action::Monitor) | None => false,
         };

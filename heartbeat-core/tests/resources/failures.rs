@@ -7,7 +7,7 @@ use heartbeat_core::resource::{
 };
 
 use crate::story::{
-    ERROR, NOT_CONFIGURED, NOT_RUNNING, OK, Story, monitor, plan, probe, start, stop,
+    ERROR, NOT_CONFIGURED, NOT_INSTALLED, NOT_RUNNING, OK, Story, monitor, plan, probe, start, stop,
 };
 
 /// Resource 1 fails and is recovered, with the one behind it.
@@ -228,4 +228,74 @@ fn a_stop_that_fails_during_recovery_blocks_until_the_cleanup_and_then_recovery_
     assert_eq!(story.finished(1, Probe, NOT_RUNNING), [Unblocked, start(1)]);
     assert_eq!(story.finished(1, Start, OK), [start(2)]);
     assert_eq!(story.finished(2, Start, OK), [Started]);
+}
+
+#[test]
+fn a_start_that_cannot_be_killed_blocks_until_it_has_ended() {
+    let mut story = Story::ready();
+    story.start();
+    let failed = story.failed(0, Start, Outcome::Lingers);
+    let (leave, blocked) = (Leave { resource: 0 }, Blocked { resource: 0 });
+    assert_eq!(
+        story.finished(0, Start, Outcome::Lingers),
+        [failed, blocked, leave]
+    );
+    assert_eq!(story.states()[0], ResourceState::Blocked);
+    // Whatever is asked for: it may still come about.
+    assert_eq!(story.stop(), []);
+    assert_eq!(story.cleanup(None), [Fit]);
+    assert_eq!(story.run.next_deadline(), None);
+    assert_eq!(story.wake(), []);
+    assert!(story.run.is_blocked() && story.run.is_stopping());
+    assert_eq!(story.finished(0, Start, Outcome::TimedOut), [stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [Unblocked, Stopped]);
+}
+
+#[test]
+fn a_stop_that_cannot_be_killed_blocks_until_it_has_ended_and_somebody_cleaned_up() {
+    for early in [false, true] {
+        let mut story = Story::started();
+        story.stop();
+        let failed = story.failed(2, Stop, Outcome::Lingers);
+        let blocked = Blocked { resource: 2 };
+        assert_eq!(story.finished(2, Stop, Outcome::Lingers), [failed, blocked]);
+        if early {
+            assert_eq!(story.cleanup(None), []);
+            assert_eq!(story.finished(2, Stop, Outcome::TimedOut), [probe(2)]);
+        } else {
+            assert_eq!(story.finished(2, Stop, Outcome::TimedOut), []);
+            assert_eq!(story.states()[2], ResourceState::Blocked);
+            assert_eq!(story.cleanup(None), [probe(2)]);
+        }
+        assert_eq!(story.finished(2, Probe, NOT_RUNNING), [Unblocked, stop(1)]);
+    }
+}
+
+#[test]
+fn a_blocked_resource_whose_agent_was_removed_is_not_released_by_a_cleanup() {
+    let mut story = Story::started();
+    story.stop();
+    let failed = story.failed(2, Stop, NOT_INSTALLED);
+    let blocked = Blocked { resource: 2 };
+    assert_eq!(story.finished(2, Stop, NOT_INSTALLED), [failed, blocked]);
+    assert_eq!(story.cleanup(None), [probe(2)]);
+    let missing = story.failed(2, Probe, NOT_INSTALLED);
+    assert_eq!(story.finished(2, Probe, NOT_INSTALLED), [missing]);
+    assert!(story.run.is_blocked() && story.run.is_stopping());
+    // Once there is somebody to ask again.
+    assert_eq!(story.due_in(10), [probe(2)]);
+    assert_eq!(story.finished(2, Probe, NOT_RUNNING), [Unblocked, stop(1)]);
+}
+
+#[test]
+fn a_resource_of_an_inherited_group_whose_agent_was_removed_may_still_run() {
+    let mut story = Story::new();
+    story.begin(true);
+    story.finished(0, Probe, OK);
+    story.finished(1, Probe, OK);
+    let missing = story.failed(2, Probe, NOT_INSTALLED);
+    assert_eq!(story.finished(2, Probe, NOT_INSTALLED), [missing]);
+    assert_eq!(story.stop(), [Blocked { resource: 2 }]);
+    assert_eq!(story.due_in(10), [probe(2)]);
+    assert_eq!(story.finished(2, Probe, NOT_RUNNING), [Unblocked, stop(1)]);
 }

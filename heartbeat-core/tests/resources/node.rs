@@ -222,6 +222,25 @@ impl Node {
     }
 
     fn finish(&mut self, resource: usize, action: Action, luck: Luck) -> Result<(), Violation> {
+        let changes = matches!(action, Start | Stop);
+        let luck = match luck.bad {
+            // What was killed has no other end.
+            _ if self.shadow.parts[resource].lingers => Luck {
+                bad: Some(Outcome::TimedOut),
+                ..luck
+            },
+            Some(Outcome::Lingers) if changes => {
+                let outcome = Outcome::Lingers;
+                self.shadow.finished(resource, action, outcome, self.now);
+                return self
+                    .tell(|run, now, out| run.finished(resource, action, outcome, now, out));
+            }
+            Some(Outcome::Lingers) => Luck {
+                bad: Some(Outcome::TimedOut),
+                ..luck
+            },
+            _ => luck,
+        };
         let missing = luck.bad == Some(Outcome::Exited(ExitCode::NOT_INSTALLED));
         let up = &mut self.up[resource];
         // What is not installed was not started.
@@ -240,8 +259,12 @@ impl Node {
         let outcome = match (luck.bad, action, self.bug) {
             (_, Stop, Bug::StopsTellLies) => Outcome::OK,
             (_, Probe, Bug::ProbesSeeNothing) => Outcome::NOT_RUNNING,
-            // What is not installed is taken for not running, so only then may it be said.
-            (Some(Outcome::Exited(ExitCode::NOT_INSTALLED)), Probe, _) if *up => truth,
+            // What was never known to run is taken for not running if it is not installed, so only then may it be said.
+            (Some(Outcome::Exited(ExitCode::NOT_INSTALLED)), Probe, _)
+                if *up && !self.shadow.is_known_to_run(resource) =>
+            {
+                truth
+            }
             (bad, ..) => bad.unwrap_or(truth),
         };
         self.shadow.finished(resource, action, outcome, self.now);

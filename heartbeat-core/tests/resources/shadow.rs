@@ -25,6 +25,10 @@ pub(crate) struct Part {
     pub(crate) in_flight: Option<Action>,
     pub(crate) enabled: bool,
     restart: bool,
+    /// What is in flight was killed and does not end.
+    pub(crate) lingers: bool,
+    /// The operator cleaned up meanwhile.
+    cleaned: bool,
     /// Its stop failed and the operator has not cleaned up since.
     pub(crate) stuck: bool,
     /// Said to be blocked.
@@ -93,6 +97,8 @@ impl Shadow {
             in_flight: None,
             enabled: *enabled,
             restart: false,
+            lingers: false,
+            cleaned: false,
             stuck: false,
             blocked: false,
             outdated: false,
@@ -129,6 +135,7 @@ impl Shadow {
                 continue;
             }
             part.forget();
+            part.cleaned = part.lingers && part.in_flight == Some(Stop);
             if std::mem::take(&mut part.stuck) {
                 part.heard = Heard::Nothing;
             }
@@ -172,14 +179,23 @@ impl Shadow {
     ) {
         let maintenance = self.maintenance;
         let not_to_serve = !self.wanted && !self.owed;
+        let known_to_run = self.is_known_to_run(resource);
         let part = &mut self.parts[resource];
+        if outcome == Outcome::Lingers {
+            part.lingers = true;
+            return;
+        }
         part.in_flight = None;
+        part.lingers = false;
+        let cleaned = std::mem::take(&mut part.cleaned);
         if std::mem::take(&mut part.outdated) {
             return;
         }
         let missing = outcome == Outcome::Exited(ExitCode::NOT_INSTALLED);
         let refused = matches!(outcome, Outcome::Exited(_)) && outcome.is_hard() && !missing;
-        if action == Probe && (outcome == Outcome::NotStarted || refused && not_to_serve) {
+        let hidden = missing && known_to_run;
+        let nothing = outcome == Outcome::NotStarted || hidden || refused && not_to_serve;
+        if action == Probe && nothing {
             if not_to_serve && !std::mem::replace(&mut part.unseen, true) {
                 part.bar(now);
             }
@@ -201,13 +217,23 @@ impl Shadow {
             (Stop, _) if missing && !part.ran => Heard::Down,
             _ => Heard::Unsure,
         };
-        part.stuck = action == Stop && part.heard == Heard::Unsure && !maintenance;
+        let failed = action == Stop && part.heard == Heard::Unsure && !maintenance;
+        part.stuck = failed && !cleaned;
+        if failed && cleaned {
+            part.heard = Heard::Nothing;
+        }
         part.ran |= matches!(part.heard, Heard::Up | Heard::Unsure) || action == Start;
         part.ran &= part.heard != Heard::Down && !(action == Start && missing);
         if part.heard == Heard::Down {
             part.restart = false;
             part.blocked = false;
         }
+    }
+
+    /// Whether it counts as running until somebody says otherwise who can look.
+    pub(crate) fn is_known_to_run(&self, resource: usize) -> bool {
+        let part = &self.parts[resource];
+        part.ran || part.blocked || self.inherited && self.readies == 0
     }
 
     fn serves(&self) -> bool {
@@ -283,7 +309,7 @@ impl Shadow {
                 let part = &mut self.parts[resource];
                 let waits =
                     self.owed && (part.unseen || matches!(part.in_flight, Some(Start | Probe)));
-                let overdue = part.in_flight == Some(Stop) || waits;
+                let overdue = part.in_flight == Some(Stop) || part.lingers || waits;
                 wrong(
                     !part.stuck && !overdue,
                     "blocked without a stop that failed",

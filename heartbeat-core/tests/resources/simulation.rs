@@ -33,6 +33,7 @@ fn failures() -> impl Strategy<Value = Outcome> {
         Just(Outcome::Exited(ExitCode::GENERIC_ERROR)),
         Just(Outcome::Exited(ExitCode::NOT_INSTALLED)),
         Just(Outcome::TimedOut),
+        Just(Outcome::Lingers),
         Just(Outcome::Killed(9)),
         Just(Outcome::NotStarted),
     ]
@@ -161,7 +162,7 @@ fn seen(bug: Bug) -> String {
 #[test]
 fn mistakes_are_seen() {
     for (bug, violation) in [
-        (Bug::StopsTellLies, "0 runs, and should not"),
+        (Bug::StopsTellLies, "stopped, and something really runs"),
         (Bug::ProbesSeeNothing, "ready, and something really runs"),
         (Bug::StopIsLost, "it stands still half-way"),
         // It does not look at what was done by hand.

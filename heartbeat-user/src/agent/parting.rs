@@ -23,6 +23,35 @@ pub(super) enum Departure {
     Parting,
 }
 
+/// What follows on a request to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    Wait,
+    Drain,
+    /// It is ending in this way already.
+    None,
+    /// It is ending in another way, and cannot turn back.
+    Refused(&'static str),
+}
+
+impl Reply {
+    /// `departure`: what the agent is doing. `keep`: whether it is asked to leave all as it is.
+    pub(super) const fn of(departure: Option<Departure>, keep: bool) -> Self {
+        match (departure, keep) {
+            (None, true) => Self::Wait,
+            // Nothing has been left to a next agent yet, and perhaps there will not be one.
+            (None | Some(Departure::Waiting), false) => Self::Drain,
+            (Some(Departure::Parting), false) => {
+                Self::Refused("it is ending for a restart already, and leaves all as it is")
+            }
+            (Some(Departure::Draining(_)), true) => {
+                Self::Refused("it is stopping already, and hands over what it serves")
+            }
+            (Some(_), _) => Self::None,
+        }
+    }
+}
+
 impl Departure {
     /// Whether the threads have done what there was to do.
     pub(super) fn is_done(self, threads: &Threads) -> bool {
@@ -90,5 +119,32 @@ pub(super) fn say_deadline(threads: &Threads, began: Boottime, verified: bool) {
              start that takes so long another node serves. Set `max_lease` to {} ms or more on all nodes",
             2 * took
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_that_comes_while_the_agent_waits_to_part_drains() {
+        assert_eq!(Reply::of(None, true), Reply::Wait);
+        assert_eq!(Reply::of(Some(Departure::Waiting), false), Reply::Drain);
+        assert_eq!(Reply::of(None, false), Reply::Drain);
+    }
+
+    #[test]
+    fn a_departure_that_cannot_turn_back_refuses_the_other_one() {
+        let draining = Some(Departure::Draining(Boottime::default()));
+        assert!(matches!(Reply::of(draining, true), Reply::Refused(_)));
+        let parting = Some(Departure::Parting);
+        assert!(matches!(Reply::of(parting, false), Reply::Refused(_)));
+        for (same, keep) in [
+            (draining, false),
+            (parting, true),
+            (Some(Departure::Waiting), true),
+        ] {
+            assert_eq!(Reply::of(same, keep), Reply::None);
+        }
     }
 }

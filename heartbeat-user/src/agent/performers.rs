@@ -80,13 +80,24 @@ impl Performers {
             } => {
                 let task = self.tasks.spawn(async move {
                     let done = agents.act(&resource, action, timeout).await;
-                    orders.send(Order::Done {
-                        part,
-                        number,
-                        action,
-                        outcome: done.outcome,
-                        message: done.message,
-                    });
+                    let tell = |outcome, message| {
+                        orders.send(Order::Done {
+                            part,
+                            number,
+                            action,
+                            outcome,
+                            message,
+                        });
+                    };
+                    tell(done.outcome, done.message);
+                    if let Some(lingers) = done.lingers {
+                        lingers.gone().await;
+                        log::warn!(
+                            "{}: the {action} that could not be killed has ended at last",
+                            resource.name
+                        );
+                        tell(Outcome::TimedOut, String::new());
+                    }
                 });
                 let act = Act {
                     number,

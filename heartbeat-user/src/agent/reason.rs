@@ -39,7 +39,7 @@ use super::{
     journal::Journal,
     operate::{Operator, Origin, refused_witness},
     outages::Outages,
-    parting::{self, Departure},
+    parting::{self, Departure, Reply},
     ping,
     refusals::Refusals,
     reload::{Asker, Steps, UnderWay},
@@ -440,32 +440,27 @@ impl<'a> Reason<'a> {
         threads: &Threads,
         departure: &mut Option<Departure>,
     ) -> Response {
-        let text = match departure {
-            None if keep => {
+        let text = match Reply::of(*departure, keep) {
+            Reply::Wait => {
                 self.note(clock::now(), What::Parting);
                 self.say_what_holds_up();
                 *departure = Some(threads.next(Departure::Waiting, self.config.max_lease));
                 "ending, and leaving all as it is"
             }
-            None => {
+            Reply::Drain => {
                 self.supervisor.stopping();
                 self.note(clock::now(), What::Stopping);
                 self.say_what_holds_up();
                 *departure = Some(Departure::Draining(threads.drain()));
                 "stopping, and handing over what is served"
             }
-            Some(Departure::Parting | Departure::Waiting) if !keep => {
+            Reply::None => "it is ending already",
+            Reply::Refused(why) => {
+                log::warn!("a request to end otherwise comes too late: {why}");
                 return Response::Error {
-                    message: "it is ending for a restart already, and leaves all as it is"
-                        .to_owned(),
+                    message: why.to_owned(),
                 };
             }
-            Some(Departure::Draining(_)) if keep => {
-                return Response::Error {
-                    message: "it is stopping already, and hands over what it serves".to_owned(),
-                };
-            }
-            Some(_) => "it is ending already",
         };
         Response::Done {
             text: text.to_owned(),

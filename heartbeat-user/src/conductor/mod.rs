@@ -456,7 +456,9 @@ impl<R: FnMut(Told)> Body<R> {
             return;
         };
         *words = message;
-        self.groups[group].asked[resource] = None;
+        if outcome != Outcome::Lingers {
+            self.groups[group].asked[resource] = None;
+        }
         let now = clock::now();
         self.drive(group, |engine, out| {
             engine.finished(resource, action, outcome, now, out);

@@ -101,7 +101,7 @@ pub enum Work {
         group: usize,
         resources: Vec<Arc<Resource>>,
     },
-    /// Answered by [`Order::Done`] with the same number.
+    /// Answered by [`Order::Done`] with the same number, twice if it lingers.
     Act {
         part: Part,
         number: u64,

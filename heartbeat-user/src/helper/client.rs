@@ -23,7 +23,7 @@ use super::{
 use crate::{
     logging,
     resources::{
-        process::{Ended, Program, Registration},
+        process::{Ended, Lingers, Program, Registration},
         watch::Process,
     },
 };
@@ -83,12 +83,26 @@ impl Client {
         }
     }
 
-    pub(super) async fn run(&self, program: &Program, limit: Duration) -> io::Result<Ended> {
+    pub(super) async fn run(
+        &'static self,
+        program: &Program,
+        limit: Duration,
+    ) -> io::Result<Ended> {
         let question = Question::Run {
             program: program.clone(),
             limit,
         };
-        self.ask(&question).await?.ended()
+        let mut connection = self.connect().await?;
+        connection.write_all(&pack(&question)?).await?;
+        let answer = self.answer(&mut connection).await?;
+        answer.ended(|| {
+            Lingers::until(async move {
+                // Without an answer it is not known.
+                if !matches!(self.answer(&mut connection).await, Ok(Answer::Gone)) {
+                    std::future::pending().await
+                }
+            })
+        })
     }
 
     pub(super) async fn launch(

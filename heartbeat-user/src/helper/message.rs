@@ -9,7 +9,7 @@ use nix::{sys::signal::Signal, unistd::Pid};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::resources::{
-    process::{Ended, Program, Registration},
+    process::{Ended, Lingers, Program, Registration},
     watch::{Process, StartTime},
 };
 
@@ -45,7 +45,10 @@ pub(super) enum Answer {
         stdout: String,
         stderr: String,
         took: Duration,
+        /// [`Answer::Gone`] follows.
+        lingers: bool,
     },
+    Gone,
     Launched {
         pid: Option<u32>,
     },
@@ -99,6 +102,7 @@ impl From<io::Result<Ended>> for Answer {
                 stdout: ended.stdout,
                 stderr: ended.stderr,
                 took: ended.took,
+                lingers: ended.lingers.is_some(),
             },
             Err(error) => error.into(),
         }
@@ -128,18 +132,21 @@ impl Answer {
         }
     }
 
-    pub(super) fn ended(self) -> io::Result<Ended> {
+    /// `gone`: what waits for the end if it lingers.
+    pub(super) fn ended(self, gone: impl FnOnce() -> Lingers) -> io::Result<Ended> {
         match self {
             Self::Ended {
                 status,
                 stdout,
                 stderr,
                 took,
+                lingers,
             } => Ok(Ended {
                 status: status.map(ExitStatus::from_raw),
                 stdout,
                 stderr,
                 took,
+                lingers: lingers.then(gone),
             }),
             other => Err(other.unfit()),
         }
@@ -255,11 +262,14 @@ mod tests {
     #[test]
     fn an_error_keeps_its_kind() {
         let missing = io::Error::from_raw_os_error(libc::ENOENT);
-        let error = back(&Answer::from(missing)).ended().unwrap_err();
+        let error = back(&Answer::from(missing))
+            .ended(|| unreachable!())
+            .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         let other = back(&Answer::from(io::Error::other("odd")));
         assert_eq!(other.pidfile().unwrap_err().to_string(), "odd");
-        let unfit = Answer::Signalled.ended().unwrap_err().to_string();
+        let unfit = Answer::Signalled.ended(|| unreachable!());
+        let unfit = unfit.unwrap_err().to_string();
         assert!(unfit.contains("another question"), "{unfit}");
     }
 
@@ -271,8 +281,10 @@ mod tests {
                 stdout: "out\u{1b}".to_owned(),
                 stderr: String::new(),
                 took: Duration::from_micros(3),
+                lingers: None,
             };
-            let arrived = back(&Answer::from(Ok(ended))).ended().unwrap();
+            let arrived = back(&Answer::from(Ok(ended)));
+            let arrived = arrived.ended(|| unreachable!()).unwrap();
             assert_eq!(arrived.status, Some(ExitStatus::from_raw(raw)));
             assert_eq!(arrived.stdout, "out\u{1b}");
         }

@@ -121,7 +121,7 @@ async fn answer(mut connection: UnixStream) {
     let answer = match question {
         Question::Run { program, limit } => {
             tokio::select! {
-                ended = process::run(&program, limit) => ended.into(),
+                ended = process::run(&program, limit) => return say_end(connection, ended).await,
                 () = closed(&mut connection) => return,
             }
         }
@@ -170,6 +170,17 @@ async fn answer(mut connection: UnixStream) {
         }
     };
     say(&mut connection, &answer).await;
+}
+
+/// Says how a program ended; and if it lingers, when it is gone.
+async fn say_end(mut connection: UnixStream, ended: io::Result<process::Ended>) {
+    let lingers = ended.as_ref().ok().and_then(|ended| ended.lingers.clone());
+    say(&mut connection, &ended.into()).await;
+    let Some(lingers) = lingers else { return };
+    tokio::select! {
+        () = lingers.gone() => say(&mut connection, &Answer::Gone).await,
+        () = closed(&mut connection) => {}
+    }
 }
 
 /// In another thread: it may hang.

@@ -9,6 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::unistd::Pid;
+
 /// A group of processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Group(PathBuf);
@@ -45,6 +47,13 @@ impl Group {
     pub(super) fn is_populated(&self) -> bool {
         let events = fs::read_to_string(self.0.join("cgroup.events"));
         events.is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+    }
+
+    /// The processes in it, but not in those below it.
+    pub(super) fn processes(&self) -> Vec<Pid> {
+        let listed = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
+        let numbers = listed.lines().filter_map(|line| line.parse().ok());
+        numbers.map(Pid::from_raw).collect()
     }
 
     /// Removes those below it that are empty, then itself if it is.

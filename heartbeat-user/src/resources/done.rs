@@ -4,7 +4,7 @@ use std::{io, os::unix::process::ExitStatusExt as _, path::Path, time::Duration}
 
 use heartbeat_core::resource::{ExitCode, Outcome};
 
-use super::process::Ended;
+use super::process::{Ended, Lingers};
 
 /// What `ocf_exit_reason` of resource-agents puts before the reason.
 const REASON: &str = "ocf-exit-reason:";
@@ -13,12 +13,14 @@ const MOST_LINES: usize = 3;
 const MOST_CHARS: usize = 300;
 
 /// An action's end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Done {
     pub outcome: Outcome,
     /// The agent's last words, or ours on it: at most a few lines, possibly none.
     pub message: String,
     pub took: Duration,
+    /// With [`Outcome::Lingers`].
+    pub lingers: Option<Lingers>,
 }
 
 impl Done {
@@ -28,6 +30,7 @@ impl Done {
             outcome,
             message: message.into(),
             took: Duration::ZERO,
+            lingers: None,
         }
     }
 
@@ -41,6 +44,19 @@ impl Done {
             outcome: outcome(ended),
             message: last_words(ended),
             took: ended.took,
+            lingers: ended.lingers.clone(),
+        }
+    }
+
+    /// Of what only looked: that it does not end changes nothing.
+    pub(super) fn of_look(self) -> Self {
+        match self.outcome {
+            Outcome::Lingers => Self {
+                outcome: Outcome::TimedOut,
+                lingers: None,
+                ..self
+            },
+            _ => self,
         }
     }
 
@@ -64,7 +80,10 @@ impl Done {
 
 fn outcome(ended: &Ended) -> Outcome {
     let Some(status) = ended.status else {
-        return Outcome::TimedOut;
+        return match ended.lingers {
+            Some(_) => Outcome::Lingers,
+            None => Outcome::TimedOut,
+        };
     };
     match (status.code().map(u8::try_from), status.signal()) {
         (Some(Ok(code)), _) => Outcome::Exited(ExitCode(code)),
@@ -119,6 +138,7 @@ mod tests {
             stdout: stdout.to_owned(),
             stderr: stderr.to_owned(),
             took: Duration::ZERO,
+            lingers: None,
         }
     }
 
@@ -163,5 +183,17 @@ mod tests {
             ..ended(0, "", "")
         };
         assert_eq!(Done::of(&killed).outcome, Outcome::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn what_lingers_is_told_apart_but_for_a_look() {
+        let ended = Ended {
+            status: None,
+            lingers: Some(Lingers::until(std::future::pending())),
+            ..ended(0, "", "")
+        };
+        let done = Done::of(&ended);
+        assert_eq!(done.outcome, Outcome::Lingers);
+        assert_eq!(done.of_look().outcome, Outcome::TimedOut);
     }
 }

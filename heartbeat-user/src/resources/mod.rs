@@ -116,9 +116,13 @@ impl Agents {
         if action == Action::Monitor && done.outcome.finding(action) != Finding::Well {
             self.failed().insert(resource.name.clone());
         }
-        Done {
+        let done = Done {
             took: began.elapsed(),
             ..done
+        };
+        match action {
+            Action::Start | Action::Stop => done,
+            Action::Probe | Action::Monitor => done.of_look(),
         }
     }
 

@@ -12,6 +12,7 @@ use std::{
     io,
     path::PathBuf,
     process::{ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,11 +24,12 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::{Child, Command},
+    sync::watch,
     time::timeout,
 };
 
 use super::{
-    runs::Run,
+    runs::{Remains, Run},
     sys::{self, Pidfd},
 };
 
@@ -143,6 +145,31 @@ pub struct Ended {
     pub stdout: String,
     pub stderr: String,
     pub took: Duration,
+    /// Some of it was killed and does not end.
+    pub lingers: Option<Lingers>,
+}
+
+/// Something that was killed, and waits in the kernel. Dropping it changes nothing.
+#[derive(Clone, Debug)]
+pub struct Lingers(watch::Receiver<()>);
+
+impl Lingers {
+    /// What has ended with `gone`, which is dropped when nobody asks any more.
+    pub(crate) fn until(gone: impl Future<Output = ()> + Send + 'static) -> Self {
+        let (sender, receiver) = watch::channel(());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = gone => {}
+                () = sender.closed() => {}
+            }
+        });
+        Self(receiver)
+    }
+
+    /// Waits until all of it has ended.
+    pub async fn gone(mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
 }
 
 /// Runs `program` to its end, or kills it with all that it started after `limit`. Fails if it could not be started.
@@ -164,6 +191,7 @@ pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
     let leader = Pid::from_raw(leader.ok_or_else(|| io::Error::other("it has no process id"))?);
     let group = Group(Some(leader));
     run.started(leader);
+    let remains = run.remains(leader);
     // Tells of the end without reaping, so that the number stays the group's until we are done with it.
     let end = Pidfd::open(leader)?;
     let in_time = tokio::select! {
@@ -183,13 +211,14 @@ pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
     }
     let _ = timeout(DRAIN, async { tokio::join!(stdout.read(), stderr.read()) }).await;
     let (mut stdout, mut stderr) = (stdout.kept(), stderr.kept());
-    let status = match in_time {
-        true => Some(child.wait().await?),
+    let (status, lingers) = match in_time {
+        true => (Some(child.wait().await?), None),
         false => {
-            if !reap(child, &end).await {
-                (stdout, stderr) = (String::new(), unkillable(leader));
+            let remaining = reap(child, end, remains).await;
+            if let Some((process, _)) = &remaining {
+                (stdout, stderr) = (String::new(), unkillable(*process));
             }
-            None
+            (None, remaining.map(|(_, lingers)| lingers))
         }
     };
     Ok(Ended {
@@ -197,23 +226,35 @@ pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
         stdout,
         stderr,
         took: began.elapsed(),
+        lingers,
     })
 }
 
-/// Reaps what was killed. Whether it has ended; if not, it is reaped when it has.
-async fn reap(mut child: Child, end: &Pidfd) -> bool {
-    let has_ended = timeout(KILLED, end.ended()).await.is_ok();
-    let reaped = async move { child.wait().await };
-    match has_ended {
-        true => drop(reaped.await),
-        false => drop(tokio::spawn(reaped)),
+/// Waits for the end of all that was killed, and reaps it. What does not end is reaped when it has: one of its
+/// processes then, and how to learn of the end.
+async fn reap(mut child: Child, end: Pidfd, remains: Remains) -> Option<(Pid, Lingers)> {
+    let remains = Arc::new(remains);
+    let rest = Arc::clone(&remains);
+    let mut reaped = tokio::spawn(async move {
+        let _ = end.ended().await;
+        rest.gone().await;
+        let _ = child.wait().await;
+    });
+    if timeout(KILLED, &mut reaped).await.is_ok() {
+        return None;
     }
-    has_ended
+    let lingers = Lingers::until(async {
+        // It fails only when this process ends.
+        if reaped.await.is_err() {
+            std::future::pending().await
+        }
+    });
+    Some((remains.process(), lingers))
 }
 
-fn unkillable(leader: Pid) -> String {
+fn unkillable(process: Pid) -> String {
     format!(
-        "killed, but process {leader} does not end: it waits in the kernel for a disk or a file system that does not \
+        "killed, but process {process} does not end: it waits in the kernel for a disk or a file system that does not \
          answer"
     )
 }

@@ -211,6 +211,14 @@ impl Run {
         self.watch(format!("s{leader}"));
     }
 
+    /// What is to be gone once it is killed.
+    pub(super) fn remains(&self, leader: Pid) -> Remains {
+        Remains {
+            group: self.group.clone(),
+            leader,
+        }
+    }
+
     fn watch(&mut self, mark: String) {
         if let Some(runs) = RUNS.get() {
             runs.watch(&mark);
@@ -243,6 +251,37 @@ impl Drop for Run {
         if let Some(group) = self.group.as_ref().filter(|_| !self.marks.is_empty()) {
             group.remove_if_empty();
         }
+    }
+}
+
+/// What is left of a run that was killed. Its first process must not have been reaped yet.
+pub(super) struct Remains {
+    group: Option<Group>,
+    leader: Pid,
+}
+
+impl Remains {
+    /// Waits until nothing of it lives.
+    pub(super) async fn gone(&self) {
+        while self.lives() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn lives(&self) -> bool {
+        match &self.group {
+            Some(group) => group.is_populated(),
+            None => !session(&self.leader.to_string()).is_empty(),
+        }
+    }
+
+    /// One that lives, or the first of all.
+    pub(super) fn process(&self) -> Pid {
+        let some = match &self.group {
+            Some(group) => group.processes(),
+            None => session(&self.leader.to_string()),
+        };
+        some.first().copied().unwrap_or(self.leader)
     }
 }
 

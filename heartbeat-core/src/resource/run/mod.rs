@@ -41,6 +41,9 @@
 //!   begin ─▶ settling ──Ready──▶ idle ──start──▶ serving ──stop──▶ stopping ──Stopped──▶ idle
 //! ```
 //!
+//! A start or a stop that was killed and does not end blocks the group, too: it may yet come about. It is over
+//! when its end is told, which is that of one that timed out.
+//!
 //! A stop that has not ended long after its timeout blocks the group, and so does whatever a stop of the
 //! group waits for. It is still waited for, and if it ends well after all the group goes on.
 //!
@@ -150,6 +153,7 @@ impl GroupRun {
         for (number, of) in self.resources.iter_mut().enumerate() {
             if resource.is_none_or(|resource| resource == number) {
                 of.forget_failures();
+                of.cleaned = of.lingers && of.in_flight == Some(Action::Stop);
                 if of.known == Known::Stuck {
                     of.known = Known::Nothing;
                 }

@@ -2,11 +2,11 @@
 
 use heartbeat_common::time::Boottime;
 
-use super::{Effect, Failure, GroupRun};
+use super::{Effect, Failure, GroupRun, Phase};
 use crate::resource::{Action, ExitCode, Finding, Outcome, state::Known};
 
 impl GroupRun {
-    /// An action has ended. One that is not in flight is ignored.
+    /// An action has ended, or lingers and ends later. One that is not in flight is ignored.
     pub fn finished(
         &mut self,
         resource: usize,
@@ -22,17 +22,24 @@ impl GroupRun {
         if of.in_flight != Some(action) {
             return;
         }
-        of.in_flight = None;
         let failure = Failure {
             resource,
             action,
             outcome,
             at: now,
         };
+        if outcome == Outcome::Lingers && matches!(action, Action::Start | Action::Stop) {
+            of.lingers(now);
+            self.failed(failure, counts, out);
+            self.step(now, out);
+            return;
+        }
+        of.in_flight = None;
+        let said = std::mem::take(&mut of.lingers);
         match action {
             Action::Probe => self.probed(failure, out),
-            Action::Start => self.start_ended(failure, counts, out),
-            Action::Stop => self.stop_ended(failure, out),
+            Action::Start => self.start_ended(failure, counts, said, out),
+            Action::Stop => self.stop_ended(failure, said, out),
             Action::Monitor => self.monitored(failure, counts, out),
         }
         self.step(now, out);
@@ -73,13 +80,18 @@ impl GroupRun {
     }
 
     fn probed(&mut self, failure: Failure, out: &mut Vec<Effect>) {
+        let inherited = self.phase == Phase::Settling { inherited: true };
         let of = &mut self.resources[failure.resource];
         if std::mem::take(&mut of.outdated) {
             return;
         }
         let again = of.is_unseen();
         let not_to_serve = !self.wanted && !self.stopping;
-        if failure.outcome.tells_nothing() || (failure.outcome.is_refusal() && not_to_serve) {
+        // What ran may still run without the agent that could tell.
+        let hidden = failure.outcome == Outcome::Exited(ExitCode::NOT_INSTALLED)
+            && (of.ran || of.blocked || inherited);
+        let refused = failure.outcome.is_refusal() && not_to_serve;
+        if failure.outcome.tells_nothing() || hidden || refused {
             of.unseen(not_to_serve && !again, failure.at);
         } else {
             of.seen();
@@ -96,7 +108,8 @@ impl GroupRun {
         }
     }
 
-    fn start_ended(&mut self, failure: Failure, counts: bool, out: &mut Vec<Effect>) {
+    /// `said`: its failure was told when it began to linger.
+    fn start_ended(&mut self, failure: Failure, counts: bool, said: bool, out: &mut Vec<Effect>) {
         let of = &mut self.resources[failure.resource];
         if failure.outcome.finding(Action::Start) == Finding::Well {
             of.runs(failure.at);
@@ -106,17 +119,26 @@ impl GroupRun {
             of.ran = false;
         }
         // It stays unsure: it may have started half.
+        if !said {
+            self.failed(failure, counts, out);
+        }
+    }
+
+    /// A start or a stop failed. A start that counts is one too many.
+    fn failed(&mut self, failure: Failure, counts: bool, out: &mut Vec<Effect>) {
         if self.maintenance {
             return;
         }
         out.push(Effect::Failed(failure));
-        if counts {
+        let of = &mut self.resources[failure.resource];
+        if counts && failure.action == Action::Start {
             of.failures.add(true, &of.plan, failure.at);
         }
     }
 
-    fn stop_ended(&mut self, failure: Failure, out: &mut Vec<Effect>) {
+    fn stop_ended(&mut self, failure: Failure, said: bool, out: &mut Vec<Effect>) {
         let of = &mut self.resources[failure.resource];
+        let cleaned = std::mem::take(&mut of.cleaned);
         let missing = failure.outcome == Outcome::Exited(ExitCode::NOT_INSTALLED) && !of.ran;
         if missing || failure.outcome.finding(Action::Stop) != Finding::Failed {
             of.stopped();
@@ -126,8 +148,13 @@ impl GroupRun {
         if self.maintenance {
             return;
         }
-        of.known = Known::Stuck;
-        out.push(Effect::Failed(failure));
+        of.known = match cleaned {
+            true => Known::Nothing,
+            false => Known::Stuck,
+        };
+        if !said {
+            self.failed(failure, false, out);
+        }
         self.block(failure.resource, out);
     }
 

@@ -246,7 +246,7 @@ async fn command(program: Program, limit: Duration) -> Done {
 async fn checked(program: &Program, limit: Duration) -> Done {
     match helper::run(program, limit).await {
         Err(error) => Done::not_run(&program.path, &error),
-        Ok(ended) => match Done::of(&ended) {
+        Ok(ended) => match Done::of(&ended).of_look() {
             done if done.outcome == Outcome::NOT_RUNNING => done,
             done => as_error(done),
         },
