@@ -181,6 +181,36 @@ fn an_agent_that_gets_a_long_lease_before_it_ends_is_followed_by_one_that_goes_o
     assert_eq!(groups_since(&world, 1, SINCE), []);
 }
 
+/// Else another node could start it while it still runs here.
+#[test]
+fn an_agent_that_parts_renews_what_begins_to_stop_until_it_has() {
+    let mut world = settled_with_long_leases();
+    world.part(0, 1_000 * MS);
+    world.hang(0, 25 * MS);
+    world.move_to(0, 0, NodeId(2));
+    world.run_for(20 * MS);
+    let now = Boottime::from_nanos(world.now);
+    let parting = agent(&mut world, 0);
+    assert!(parting.is_stopping());
+    assert!(!parting.has_parted(now));
+    assert!(parting.groups()[0].proposer().lease_end() > now);
+    world.run_for(30 * MS);
+    let now = Boottime::from_nanos(world.now);
+    assert_eq!(world.servers(0), [1]);
+    let parting = agent(&mut world, 0);
+    assert!(!parting.is_stopping());
+    assert!(parting.has_parted(now));
+}
+
+#[test]
+fn an_agent_that_parts_takes_nothing() {
+    let mut world = settled_with_long_leases();
+    world.part(1, 1_000 * MS);
+    world.crash(0);
+    world.run_for(200 * MS);
+    assert_eq!(world.servers(0), [2]);
+}
+
 /// The guard that an earlier agent left open is that of a lease which this one has handed over.
 #[test]
 fn an_inherited_guard_ends_with_the_lease_that_is_handed_over() {

@@ -170,12 +170,15 @@ pub(crate) fn may_follow(old: &Voters, new: &Voters) -> Result<()> {
 
 /// Writes down what this node goes by from now on. On a failure nothing has changed.
 pub(crate) fn keep(config: &Config, membership: &Membership) -> Result<()> {
-    let path = path(config);
-    let mut text = serde_json::to_vec(&Kept::of(membership))?;
-    text.push(b'\n');
     fs::create_dir_all(config.state_dir())
-        .and_then(|()| durable::replace(&path, &text))
-        .with_context(|| format!("could not write {}", path.display()))
+        .with_context(|| format!("could not make {}", config.state_dir().display()))?;
+    Kept::of(membership).write(&path(config))
+}
+
+/// Writes down that claims go by the list of `config`, unless a change that began meanwhile has written a later list.
+pub(crate) fn keep_settled(config: &Config) -> Result<()> {
+    let settled = change(config, Some(config.voters()));
+    Kept::of(&settled).write_unless_behind(&path(config))
 }
 
 impl Kept {
@@ -183,6 +186,21 @@ impl Kept {
         Self {
             accepts: membership.list().into(),
             counts: membership.counted().map(List::from),
+        }
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_vec(self)?;
+        text.push(b'\n');
+        durable::replace(path, &text).with_context(|| format!("could not write {}", path.display()))
+    }
+
+    /// What the acceptor goes by must not go back.
+    fn write_unless_behind(&self, path: &Path) -> Result<()> {
+        let own = self.accepts.config_version;
+        match read(path)? {
+            Some(kept) if kept.accepts.config_version > own => Ok(()),
+            _ => self.write(path),
         }
     }
 }
@@ -260,6 +278,29 @@ mod tests {
             let error = may_follow(&three, &bad).unwrap_err().to_string();
             assert!(error.contains(said), "{bad:?}: {error}");
         }
+    }
+
+    #[test]
+    fn list_that_settles_after_the_next_one_is_written_leaves_the_file_alone() {
+        let dir = std::env::temp_dir().join(format!("heartbeat-nodes-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("nodes.json");
+        let (old, new) = (list(4, &[1, 2, 3]), list(5, &[1, 2, 3, 9]));
+        let settled = kept(&old, Some(&old));
+        settled.write_unless_behind(&path).unwrap();
+        assert_eq!(
+            read(&path).unwrap(),
+            Some(settled.clone()),
+            "there was none"
+        );
+        let next = kept(&new, Some(&old));
+        next.write(&path).unwrap();
+        settled.write_unless_behind(&path).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(next));
+        let next = kept(&new, Some(&new));
+        next.write_unless_behind(&path).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(next));
+        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

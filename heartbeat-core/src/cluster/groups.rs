@@ -46,7 +46,9 @@ impl Cluster {
         let empties = self.intent == Intent::Empty && self.state == NodeState::Draining;
         let can_keep = matches!(self.state, NodeState::Active | NodeState::Starting) || empties;
         let calm = self.calm();
-        let empties = empties && self.quorate && !self.hangs && self.deaf_since.is_none();
+        let may_take = bar.is_none() && !self.parts;
+        let able = self.quorate && !self.hangs && self.deaf_since.is_none();
+        let empties = empties && able && !self.parts;
         let Self {
             local,
             timing,
@@ -111,7 +113,7 @@ impl Cluster {
             timing,
             // Who is emptied lets go of one at a time.
             auto_failback: self.auto_failback && self.intent != Intent::Empty,
-            may_take: bar.is_none(),
+            may_take,
             empties: empties && !self.health.is_fatal(),
             may_keep: can_keep && !self.hangs,
             unhealthy: self.health.is_fatal(),

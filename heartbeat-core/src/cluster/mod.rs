@@ -70,6 +70,8 @@ pub struct Cluster {
     /// Where the claims of new groups begin.
     round: u64,
     intent: Intent,
+    /// This agent is about to end for a restart.
+    parts: bool,
     quorate: bool,
     /// Since when without interruption.
     quorate_since: Option<Boottime>,
@@ -130,6 +132,7 @@ impl Cluster {
             rebalancer: Rebalancer::default(),
             round: incarnation.0 >> ROUND_SHIFT,
             intent: Intent::default(),
+            parts: false,
             quorate: false,
             quorate_since: None,
             state: NodeState::Starting,
@@ -202,17 +205,27 @@ impl Cluster {
     }
 
     /// This agent is about to end for a restart: a last lease, of this length, is asked for whatever is
-    /// served, so that the next agent may go on within it.
+    /// served, so that the next agent may go on within it. Nothing else is taken any more.
     pub fn part(&mut self, lease: Duration) {
+        self.parts = true;
         let term = self.timing.term(lease);
         self.groups.iter_mut().for_each(|group| group.part(term));
     }
 
-    /// Whether all that is served has a lease that is longer than usual.
+    /// Whether all that is served has a lease that is longer than usual, and nothing is being stopped.
     pub fn has_parted(&self, now: Boottime) -> bool {
         let usual = now.after(self.timing.term(self.timing.lease).counted);
-        let mut served = self.groups.iter();
-        served.all(|group| group.serving() != Serving::Started || group.lease_end() > usual)
+        self.groups.iter().all(|group| match group.serving() {
+            Serving::Started => group.lease_end() > usual,
+            Serving::Stopping => false,
+            Serving::Stopped => true,
+        })
+    }
+
+    /// Whether something is being stopped: its lease is to be renewed until it has.
+    pub fn is_stopping(&self) -> bool {
+        let mut groups = self.groups.iter();
+        groups.any(|group| group.serving() == Serving::Stopping)
     }
 
     /// Looks at the kernel, and decides.

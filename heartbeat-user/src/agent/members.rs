@@ -127,9 +127,9 @@ impl Reason<'_> {
             return;
         }
         let config = Arc::clone(&self.config);
-        let membership = electorate::change(&config, Some(config.voters()));
         drop(self.operator.writer.run(move || {
-            if let Err(error) = electorate::keep(&config, &membership) {
+            // A reload that is under way may have written the next list before this.
+            if let Err(error) = electorate::keep_settled(&config) {
                 log::warn!(
                     "an agent that starts here will have to find out anew that config_version {} is in force: {error:#}",
                     config.version

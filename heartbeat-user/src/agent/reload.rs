@@ -139,6 +139,14 @@ impl Files {
     }
 }
 
+/// Says what to do where the list with this number is on disk, and could not be taken over.
+fn half_way(version: u16, error: &anyhow::Error) -> anyhow::Error {
+    anyhow!(
+        "{error:#}\n  the list of nodes of config_version {version} is on disk already: leave it in the file, mend this, and \
+         reload again; with an older list no agent would start here\n  this agent goes on meanwhile"
+    )
+}
+
 impl Reason<'_> {
     /// Begins to take over the file as it is now. `asker` is told what came of it.
     pub(super) fn reload(&mut self, asker: Asker) {
@@ -172,7 +180,14 @@ impl Reason<'_> {
                 Ok(None) => Ok("nothing has changed".to_owned()),
                 Err(error) => Err(error),
             },
-            Step::Prepared(plan) => plan.and_then(|plan| self.take_over(*plan, hooks, ended)),
+            Step::Prepared(plan) => plan.and_then(|plan| {
+                let on_disk = plan.membership.as_ref().map(|new| new.list().version);
+                let taken = self.take_over(*plan, hooks, ended);
+                taken.map_err(|error| match on_disk {
+                    Some(version) => half_way(version, &error),
+                    None => error,
+                })
+            }),
         };
         self.supervisor.reloaded();
         let Some(UnderWay { asker, .. }) = self.reload.take() else {
@@ -362,5 +377,23 @@ impl Reason<'_> {
             }
         }
         self.apply_decisions();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_that_is_on_disk_and_not_taken_over_is_not_to_be_put_back() {
+        let said = half_way(5, &anyhow!("no room in the map").context("the guard")).to_string();
+        assert!(
+            said.starts_with("the guard: no room in the map\n"),
+            "{said}"
+        );
+        assert!(
+            said.contains("config_version 5 is on disk already: leave it in the file, mend this, and reload again"),
+            "{said}"
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! The tick by which the pulse, and by it the peers, see that the slow side of this agent lives.
 //!
 //! It is a thread of its own: work that takes the reason task long, or a call that keeps a worker
-//! of tokio's waiting, must not look as if the agent hung. It stops with the reason task all the
-//! same, once that has made no progress for `agent_stall`.
+//! of tokio's waiting, must not look as if the agent hung. Once the reason task has made no progress for half of
+//! `agent_stall`, the tick shows when it last did: after `agent_stall` in all it counts as hung.
 
 use std::{
     sync::{
@@ -40,7 +40,7 @@ pub(super) fn period(agent_stall: Duration) -> Duration {
     (agent_stall / 8).clamp(Duration::from_millis(1), LONGEST)
 }
 
-/// Ticks from now on. Each time for which the ticks stood still for longer than [`STARVED`] goes to
+/// Ticks from now on. Each time for which this thread stood still for longer than [`STARVED`] goes to
 /// `pauses`.
 pub(super) fn start(
     local: LocalView,
@@ -65,14 +65,43 @@ fn tick(
     let mut last = clock::now();
     while Arc::strong_count(progress) > 1 {
         let now = clock::now();
-        if now.since(Boottime::from_nanos(progress.load(Relaxed))) <= agent_stall {
-            local.reason_tick(now);
-            let pause = now.since(std::mem::replace(&mut last, now));
-            if pause > STARVED {
-                // The agent may be about to end.
-                let _ = pauses.send(pause);
-            }
+        let went_on = Boottime::from_nanos(progress.load(Relaxed));
+        local.reason_tick(shown(went_on, now, agent_stall));
+        let pause = now.since(std::mem::replace(&mut last, now));
+        if pause > STARVED {
+            // The agent may be about to end.
+            let _ = pauses.send(pause);
         }
         thread::sleep(period(agent_stall));
+    }
+}
+
+/// When the slow side last lived, as the pulse and the peers are to see it at `now`: it last `went_on` then.
+fn shown(went_on: Boottime, now: Boottime, agent_stall: Duration) -> Boottime {
+    match now.since(went_on) <= agent_stall / 2 {
+        true => now,
+        false => went_on,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_side_that_hangs_is_stalled_within_agent_stall_of_its_last_progress() {
+        let stall = Duration::from_secs(2);
+        let went_on = Boottime::from_nanos(7_000_000_000);
+        let age = |millis| {
+            let now = went_on.after(Duration::from_millis(millis));
+            now.since(shown(went_on, now, stall))
+        };
+        for busy in [0, 100, 500, 1_000] {
+            assert_eq!(age(busy), Duration::ZERO, "busy for {busy} ms");
+        }
+        assert!(age(1_999) < stall);
+        for hangs in [1_001, 2_000, 2_001, 60_000] {
+            assert_eq!(age(hangs), Duration::from_millis(hangs));
+        }
     }
 }

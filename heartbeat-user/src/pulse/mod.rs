@@ -395,7 +395,8 @@ struct Body<S> {
     owned: Owned,
     send_failing: bool,
     vote_failing: bool,
-    /// It is about to end for a restart, and waits for the last lease no longer than until then.
+    /// It is about to end for a restart, and waits for the last lease no longer than until then, or than something is
+    /// being stopped.
     parting: Option<Boottime>,
 }
 
@@ -501,10 +502,16 @@ impl<S: Sink> Body<S> {
         }
     }
 
-    fn has_parted(&self) -> bool {
+    fn has_parted(&mut self) -> bool {
+        let Some(until) = &mut self.parting else {
+            return false;
+        };
         let now = clock::now();
-        self.parting
-            .is_some_and(|until| now >= until || self.cluster.has_parted(now))
+        if self.cluster.is_stopping() {
+            // The next agent could not keep others from starting it meanwhile.
+            *until = now.after(self.interval * PARTING_ROUNDS);
+        }
+        now >= *until || self.cluster.has_parted(now)
     }
 
     /// Carries out what was told. True if it is to end.
