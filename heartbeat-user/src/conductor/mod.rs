@@ -9,6 +9,8 @@ mod backoff;
 mod ear;
 mod order;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::{
@@ -353,6 +355,8 @@ impl<R: FnMut(Told)> Body<R> {
                 part: Part { group, resource },
             } => self.drive(group, |engine, out| engine.died(resource, now, out)),
             Order::Cleanup { group, resource } => {
+                // The number is that in what is to come in its place: whichever it was, it is to make way.
+                let resource = resource.filter(|_| self.groups[group].next.is_none());
                 self.drive(group, |engine, out| engine.cleanup(resource, now, out));
             }
             Order::Maintain { group, on } => {

@@ -1,0 +1,119 @@
+//! A conductor without a thread, and a test in place of those who carry its work out.
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+
+fn group(resources: &[&str]) -> Group {
+    let mut text = "[cluster]\nname = \"x\"\n[[link]]\ninterface = \"eth0\"\n".to_owned();
+    for id in 1..=3 {
+        text += &format!("[[node]]\nname = \"n{id}\"\nid = {id}\naddresses = [\"10.0.0.{id}\"]\n");
+    }
+    text += "[[group]]\nname = \"web\"\n";
+    for name in resources {
+        text += &format!(
+            "[[group.resource]]\nname = \"{name}\"\ntype = \"exec\"\nrun = [\"/bin/{name}\"]\n"
+        );
+    }
+    let config = Config::parse(&text, "x.toml".as_ref(), Some("n1"), "n1");
+    config.expect("a good configuration").groups.remove(0)
+}
+
+fn plan() -> ResourcePlan {
+    let second = Duration::from_secs(1);
+    ResourcePlan {
+        start_timeout: second,
+        stop_timeout: second,
+        monitor_timeout: second,
+        monitor_interval: None,
+        migration_threshold: None,
+        failure_timeout: None,
+    }
+}
+
+/// Gives an order, and each action that follows the end that `outcome` says; all of them.
+fn play<R: FnMut(Told)>(
+    body: &mut Body<R>,
+    work: &mut UnboundedReceiver<Work>,
+    order: Order,
+    outcome: impl Fn(usize, Action) -> Outcome,
+) -> Vec<(usize, Action)> {
+    let mut acts = Vec::new();
+    body.obey(order);
+    body.carry_out();
+    while let Ok(next) = work.try_recv() {
+        if let Work::Act {
+            part,
+            number,
+            action,
+            ..
+        } = next
+        {
+            acts.push((part.resource, action));
+            body.obey(Order::Done {
+                part,
+                number,
+                action,
+                outcome: outcome(part.resource, action),
+                message: String::new(),
+            });
+            body.carry_out();
+        }
+    }
+    acts
+}
+
+#[test]
+fn a_blocked_group_that_was_shortened_is_cleaned_up_by_what_is_left_of_it() {
+    let (directives, _inbox) = Directives::new().expect("a mailbox");
+    let (sender, mut work) = unbounded_channel();
+    let ends = Ends {
+        directives,
+        work: sender,
+        report: |_| {},
+    };
+    let mut body = Body {
+        ear: None,
+        netlink: Netlink::open().expect("a socket"),
+        held: Vec::new(),
+        groups: vec![Run::new(&group(&["one", "two"]), false)],
+        ends,
+        effects: VecDeque::new(),
+        scratch: Vec::new(),
+        number: 0,
+    };
+    let well = |_, action| match action {
+        Action::Probe => Outcome::NOT_RUNNING,
+        _ => Outcome::OK,
+    };
+    let stubborn = |resource, action| match (resource, action) {
+        (1, Action::Stop) => Outcome::TimedOut,
+        (_, action) => well(0, action),
+    };
+    let now = clock::now();
+    let begin = Order::Begin {
+        group: 0,
+        plans: vec![plan(); 2],
+    };
+    play(&mut body, &mut work, begin, well);
+    let start = Order::Start {
+        group: 0,
+        course: Course::default(),
+        decided: now,
+    };
+    play(&mut body, &mut work, start, well);
+    // Number 1 has to stop for that, and does not.
+    let shorter = Order::Replan {
+        vips: Vec::new(),
+        groups: vec![group(&["one"])],
+    };
+    let acts = play(&mut body, &mut work, shorter, stubborn);
+    assert_eq!(acts, [(1, Action::Stop)]);
+    let cleanup = Order::Cleanup {
+        group: 0,
+        resource: Some(0),
+    };
+    let acts = play(&mut body, &mut work, cleanup, well);
+    assert_eq!(acts, [(1, Action::Probe), (0, Action::Stop)]);
+    assert_eq!(body.groups[0].resources.len(), 1);
+}
