@@ -1,6 +1,11 @@
 //! Interfaces that go and come, routers and large frames: the agents follow without a restart.
 
-use std::{env, net::UdpSocket, path::PathBuf, time::Duration};
+use std::{
+    env,
+    net::UdpSocket,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
@@ -29,6 +34,14 @@ fn pass(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
     let pass: &mut Xdp = ebpf.program_mut("pass").context("no `pass`")?.try_into()?;
     pass.load()?;
     Ok(pass)
+}
+
+/// Puts another program in the place of the one whose link is pinned there.
+fn usurp(other: &mut Xdp, pin: &Path) -> Result<()> {
+    let link = FdLink::from(PinnedLink::from_pin(pin)?);
+    let id = other.attach_to_link(link.try_into()?)?;
+    drop(other.take_link(id)?);
+    Ok(())
 }
 
 fn rig_programs() -> Result<Ebpf> {
@@ -89,9 +102,7 @@ fn interfaces_are_followed_without_a_restart() -> Result<()> {
         let mut ebpf = rig_programs()?;
         let pass = pass(&mut ebpf)?;
         let pin = cluster.node("a")?.pins.path().join("link_xdp_hb1");
-        let link = FdLink::from(PinnedLink::from_pin(&pin)?);
-        let id = pass.attach_to_link(link.try_into()?)?;
-        drop(pass.take_link(id)?);
+        usurp(pass, &pin)?;
         let turn = ("hb1", "attached", "put another in its place");
         wait_turn(&mut chronicle, cluster, "a", turn)?;
         wait_all_links(cluster, "b")?;
@@ -108,6 +119,16 @@ fn interfaces_are_followed_without_a_restart() -> Result<()> {
             "a",
             ("hb1", "attached", "its name again"),
         )?;
+
+        // Under the other name, too, it is noticed that the program has gone.
+        a.tool("ip", ["link", "set", "hb1", "name", "away1"])?;
+        usurp(pass, &pin)?;
+        let turn = ("hb1", "failed", "rename it back");
+        wait_turn(&mut chronicle, cluster, "a", turn)?;
+        a.tool("ip", ["link", "set", "away1", "name", "hb1"])?;
+        let turn = ("hb1", "attached", "put another in its place");
+        wait_turn(&mut chronicle, cluster, "a", turn)?;
+        wait_all_links(cluster, "b")?;
 
         // One that is deleted and made anew, as both ends see it. Down and up is no reason for anything.
         delete(&cluster.node("a")?.ns, "hb1")?;

@@ -129,11 +129,7 @@ impl Port {
             (None, Some(index)) => match netlink.interface_at(index) {
                 Ok(Some(other)) => {
                     self.calls_back();
-                    let what = format!(
-                        "it is called {} now; used all the same, until there is another {}",
-                        other.name, self.name
-                    );
-                    self.tell(Turn::Renamed, what).map(quiet)
+                    self.goes_on(&other, netlink, hands)
                 }
                 Ok(None) => {
                     self.index = None;
@@ -231,14 +227,51 @@ impl Port {
         Some(quiet(news))
     }
 
-    /// It is where it was. Are the programs, and do they run?
-    fn stays(&mut self, netlink: &mut Netlink, hands: &mut Hands) -> Option<Look> {
-        let found = netlink.interface_at(self.index?).ok()??;
+    /// Which programs are not on it any more.
+    fn gone(
+        &self,
+        found: &Interface,
+        netlink: &mut Netlink,
+        hands: &mut Hands,
+    ) -> Vec<&'static str> {
         let own = |program| hands.is_own(&self.name, program).unwrap_or(true);
         let mut gone = hands.missing(&self.name, found.index, netlink);
         if !found.xdp.is_some_and(|program| own(program.id)) {
             gone.push("the XDP program");
         }
+        gone
+    }
+
+    /// It has another name. Are the programs where they were?
+    fn goes_on(
+        &mut self,
+        found: &Interface,
+        netlink: &mut Netlink,
+        hands: &mut Hands,
+    ) -> Option<Look> {
+        let gone = self.gone(found, netlink, hands);
+        if !gone.is_empty() {
+            // The programs go by the name of the interface.
+            let what = format!(
+                "it is called {} now, and somebody has taken {} off or put another in its place: rename it back, and it is \
+                 put on again",
+                found.name,
+                gone.join(" and ")
+            );
+            self.attachment = None;
+            return self.tell(Turn::Failed, what).map(quiet);
+        }
+        let what = format!(
+            "it is called {} now; used all the same, until there is another {}",
+            found.name, self.name
+        );
+        self.tell(Turn::Renamed, what).map(quiet)
+    }
+
+    /// It is where it was. Are the programs, and do they run?
+    fn stays(&mut self, netlink: &mut Netlink, hands: &mut Hands) -> Option<Look> {
+        let found = netlink.interface_at(self.index?).ok()??;
+        let gone = self.gone(&found, netlink, hands);
         if !gone.is_empty() {
             return self.was_taken_off(&gone.join(" and "), &found, hands);
         }
