@@ -3,7 +3,11 @@
 
 mod support;
 
-use heartbeat_common::wire::{GroupId, NodeId};
+use heartbeat_common::{
+    time::Boottime,
+    wire::{GroupId, NodeId},
+};
+use heartbeat_core::{cluster::Command, group::GroupCommand, placement::Layout};
 use support::{
     MS,
     invariants::{guard_closes_first, no_renewal_storm::NoRenewalStorm, one_owner},
@@ -177,4 +181,64 @@ fn a_release_that_is_repeated_is_answered_by_one_round() {
     // The release, the claim to the group, the claims to its addresses, and what wins them.
     assert!(urgent.iter().all(|rounds| *rounds <= 4), "{urgent:?}");
     no_storm(&world);
+}
+
+/// The plan of group 0 as node 1 has it, with these addresses.
+fn replan(world: &mut World, addresses: &[GroupId]) {
+    world.groups[0].addresses = addresses.to_vec();
+    let layout = Layout {
+        groups: world.groups.clone(),
+        ..Layout::default()
+    };
+    let agent = world.machines[0].agent.as_mut();
+    agent.expect("it lives").cluster.replan(layout);
+    // Until its next step the guard is that of the former addresses.
+    world.run_for(20 * MS);
+}
+
+#[test]
+fn an_inherited_guard_opens_no_address_that_comes_later() {
+    let mut world = two_names(Bugs::default());
+    world.groups[0].addresses = vec![OWN];
+    (0..3).for_each(|node| world.crash(node));
+    (0..3).for_each(|node| world.boot(node));
+    run(&mut world, 500 * MS).expect("one server");
+    assert_eq!(served(&world), [vec![0], vec![1]]);
+    // As after a restart in place: the former agent left the guard of the group open for long.
+    let until = Boottime::from_nanos(u64::MAX / 2);
+    let agent = world.machines[0].agent.as_mut();
+    agent.expect("it lives").cluster.inherit(0, until);
+    replan(&mut world, &[OWN, SHARED]);
+    run(&mut world, 500 * MS).expect("node 2 alone serves the shared address");
+    let group = &world.cluster(0).expect("an agent").groups()[0];
+    assert_eq!(group.address_open_until(0), until);
+    assert_eq!(group.address_open_until(1), Boottime::default());
+}
+
+#[test]
+fn an_address_whose_lease_comes_late_is_announced_when_it_comes() {
+    let mut world = two_names(Bugs::default());
+    world.groups[0].addresses = vec![OWN];
+    (0..3).for_each(|node| world.crash(node));
+    (0..3).for_each(|node| world.boot(node));
+    run(&mut world, 500 * MS).expect("one server");
+    assert_eq!(served(&world), [vec![0], vec![1]]);
+    replan(&mut world, &[OWN, SHARED]);
+    run(&mut world, 300 * MS).expect("one server");
+    let regained = |world: &World| {
+        let said = world.log.iter().filter(|entry| {
+            matches!(
+                entry.command,
+                Command::Group {
+                    command: GroupCommand::Regained(_),
+                    ..
+                }
+            )
+        });
+        said.count()
+    };
+    assert_eq!(regained(&world), 0, "node 2 has it still");
+    world.crash(1);
+    run(&mut world, 500 * MS).expect("one server");
+    assert_eq!(regained(&world), 1);
 }

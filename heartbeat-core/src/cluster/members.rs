@@ -7,7 +7,7 @@ use crate::{
     group::{Group, Serving},
     membership::{Membership, Voters},
     peer::Peer,
-    proposer::Franchise,
+    proposer::{Franchise, Proposer},
 };
 
 impl Cluster {
@@ -86,10 +86,14 @@ impl Cluster {
             return;
         }
         let franchise = self.franchise_of(self.membership.list());
+        // An address that is not held now loses nothing by it.
+        let stays = |proposer: &Proposer| {
+            proposer.lease_end() <= now || proposer.lease_end_by(&franchise) > now
+        };
         let goes_on = |group: &Group| {
             group.serving() != Serving::Started
                 || group.open_until() <= now
-                || group.proposer().lease_end_by(&franchise) > now
+                || group.proposer().lease_end_by(&franchise) > now && group.proposers().all(stays)
         };
         if !self.groups.iter().all(goes_on) {
             return;

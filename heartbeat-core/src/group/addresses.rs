@@ -44,7 +44,7 @@ impl Group {
         match self.serving {
             Serving::Started => {
                 let both = claim.proposer.lease_end().min(self.proposer.lease_end());
-                both.max(self.inherited_until)
+                both.max(claim.inherited_until)
             }
             Serving::Stopped | Serving::Stopping => Boottime::default(),
         }
@@ -55,6 +55,28 @@ impl Group {
         let ends = self.addresses.iter();
         let ends = ends.map(|claim| claim.proposer.lease_end());
         ends.fold(self.proposer.lease_end(), Boottime::min)
+    }
+
+    /// Until when all of the group is served: the start of the clock where something of it is not.
+    pub fn served_until(&self) -> Boottime {
+        let ends = (0..self.addresses.len()).map(|index| self.address_open_until(index));
+        ends.fold(self.open_until(), Boottime::min)
+    }
+
+    /// Whether it neither serves nor asks for anything.
+    pub fn is_idle(&self) -> bool {
+        self.serving == Serving::Stopped && self.proposers().all(Proposer::is_idle)
+    }
+
+    /// Takes note of which addresses are open. Says whether one is again that was not, and that another node may
+    /// have announced meanwhile.
+    pub(super) fn reopens_an_address(&mut self, now: Boottime) -> bool {
+        let mut reopens = false;
+        for index in 0..self.addresses.len() {
+            let open = self.address_open_until(index) > now;
+            reopens |= self.addresses[index].reopens(open, now);
+        }
+        reopens
     }
 
     /// All claims, the group's own first.
@@ -130,7 +152,6 @@ impl Group {
             Serving::Started | Serving::Stopping => Aim::Abandon,
         };
         let stays = self.serving != Serving::Stopping;
-        let patient = now.since(self.asked_at) <= timing.lease;
         for claim in &mut self.addresses {
             match aim {
                 Aim::Hold if stays => {
@@ -138,7 +159,7 @@ impl Group {
                     self.look_at = self.look_at.into_iter().chain(claim.look_at()).min();
                 }
                 Aim::Hold => {}
-                Aim::GiveBack => claim.give_back(self.successor, patient),
+                Aim::GiveBack => claim.give_back(self.successor, now, timing),
                 Aim::Abandon => claim.abandon(),
             }
         }

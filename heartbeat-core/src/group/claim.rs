@@ -36,6 +36,11 @@ pub(super) struct AddressClaim {
     /// An acceptor has promised itself to a higher one.
     outbid: bool,
     backoff: Backoff,
+    /// The guard that an earlier agent of this node left open for this address.
+    pub(super) inherited_until: Boottime,
+    /// Whether traffic of the address could pass at the last step, and the ballot of the lease for that.
+    open: bool,
+    served_with: Option<Ballot>,
 }
 
 impl AddressClaim {
@@ -47,7 +52,29 @@ impl AddressClaim {
             asked_at: Boottime::default(),
             outbid: false,
             backoff: Backoff::default(),
+            inherited_until: Boottime::default(),
+            open: false,
+            served_with: None,
         }
+    }
+
+    /// An earlier agent serves it until `until`.
+    pub(super) fn inherit(&mut self, until: Boottime) {
+        (self.inherited_until, self.open) = (until, true);
+    }
+
+    /// Takes note whether traffic of the address can pass now. Says whether it could not at the last step, and
+    /// another node may have announced the address meanwhile.
+    pub(super) fn reopens(&mut self, open: bool, now: Boottime) -> bool {
+        let held = self
+            .proposer
+            .ask()
+            .filter(|_| self.proposer.lease_end() > now);
+        let ballot = held.map(|ask| ask.ballot);
+        let reopens = open && !self.open && ballot != self.served_with;
+        self.open = open;
+        self.served_with = ballot.or(self.served_with);
+        reopens
     }
 
     /// Takes note of what our own acceptor says: whether it heard of one more release.
@@ -152,11 +179,13 @@ impl AddressClaim {
 
     /// Gives it back, if it is held: that goes out with the group's own release, or at the next tick after a
     /// claim that failed.
-    pub(super) fn give_back(&mut self, successor: Successor, patient: bool) {
+    pub(super) fn give_back(&mut self, successor: Successor, now: Boottime, timing: &Timing) {
         self.forget_obstacles();
         if self.proposer.is_holding() {
             self.proposer.release(successor);
-        } else if !self.proposer.is_releasing() || !patient {
+            self.asked_at = now;
+        } else if !self.proposer.is_releasing() || now.since(self.asked_at) > timing.lease {
+            // Who did not hear of the release has forgotten the lease by then.
             self.proposer.abandon();
         }
     }

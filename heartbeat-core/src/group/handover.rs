@@ -154,6 +154,9 @@ impl Group {
         self.stops_for = Some(reason);
         self.serving = Serving::Stopping;
         self.inherited_until = Boottime::default();
+        for claim in &mut self.addresses {
+            claim.inherited_until = Boottime::default();
+        }
         out.push(GroupCommand::Stop(reason));
     }
 

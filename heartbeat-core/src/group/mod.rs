@@ -215,6 +215,9 @@ impl Group {
     pub(crate) fn inherit(&mut self, until: Boottime) {
         self.serving = Serving::Started;
         self.inherited_until = until;
+        self.addresses
+            .iter_mut()
+            .for_each(|claim| claim.inherit(until));
     }
 
     /// This agent is about to end for a restart: the lease is to last for the next one.
@@ -502,6 +505,7 @@ impl Group {
             self.note_release(outlook);
         }
         self.tell_of_given_up_claim(outlook.local, out);
+        let served = self.serving == Serving::Started;
         match self.serving {
             Serving::Started => self.serve(outlook, out),
             Serving::Stopping => self.wait_for_stop(outlook),
@@ -511,6 +515,10 @@ impl Group {
             Serving::Stopped => self.follow_claim(outlook, out),
         }
         self.tend_addresses(outlook);
+        let reopens = self.reopens_an_address(outlook.now);
+        if served && reopens && self.serving == Serving::Started {
+            out.push(GroupCommand::Regained(self.course));
+        }
     }
 
     /// It is served here: is the lease still ours, and should it be?

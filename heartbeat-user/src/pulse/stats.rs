@@ -116,10 +116,10 @@ impl GroupStats {
     pub(super) fn note(&self, group: &Group, now: Boottime) {
         let proposer = group.proposer();
         let ballot = proposer.ask().map_or(0, |ask| ask.ballot.0);
-        let idle = group.serving() == Serving::Stopped && proposer.is_idle();
+        let idle = group.is_idle();
         self.ballot.store(ballot, Relaxed);
         self.open_until
-            .store(group.open_until().as_nanos(), Relaxed);
+            .store(group.served_until().as_nanos(), Relaxed);
         self.votes.store(proposer.votes(now) as u64, Relaxed);
         self.busy.store(!idle, Relaxed);
         self.stuck.store(group.is_stuck(), Relaxed);
