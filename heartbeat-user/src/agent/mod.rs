@@ -8,6 +8,7 @@ mod loss;
 mod members;
 mod operate;
 mod outages;
+mod overdue;
 mod parting;
 mod performers;
 mod ping;

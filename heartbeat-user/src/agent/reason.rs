@@ -39,6 +39,7 @@ use super::{
     journal::Journal,
     operate::{Operator, Origin, refused_witness},
     outages::Outages,
+    overdue::Overdue,
     parting::{self, Departure, Reply},
     ping,
     refusals::Refusals,
@@ -118,6 +119,7 @@ pub(super) struct Reason<'a> {
     /// Why this side got no processor, as far as was found out.
     explained: UnboundedReceiver<Found>,
     outages: Outages,
+    overdue: Overdue,
     /// Whether no probe has left yet, as far as this side knows.
     starting: bool,
 }
@@ -292,6 +294,7 @@ impl<'a> Reason<'a> {
             steps: Steps::new(),
             explained,
             outages: Outages::default(),
+            overdue: Overdue::default(),
             starting: true,
         })
     }
@@ -507,6 +510,8 @@ impl<'a> Reason<'a> {
         let dataplane = &self.dataplane;
         self.strangers
             .look(now, || dataplane.count(Verdict::ForeignSocket));
+        let name = |group: usize| self.config.groups[group].name.clone();
+        self.overdue.look(now, &self.operator.stats, name);
         self.tell_supervisor(now);
     }
 

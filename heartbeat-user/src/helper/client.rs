@@ -99,7 +99,7 @@ impl Client {
             Lingers::until(async move {
                 // Without an answer it is not known.
                 if !matches!(self.answer(&mut connection).await, Ok(Answer::Gone)) {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             })
         })

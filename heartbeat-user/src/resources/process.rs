@@ -246,7 +246,7 @@ async fn reap(mut child: Child, end: Pidfd, remains: Remains) -> Option<(Pid, Li
     let lingers = Lingers::until(async {
         // It fails only when this process ends.
         if reaped.await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     });
     Some((remains.process(), lingers))

@@ -1,0 +1,76 @@
+//! Groups that take longer to stop than they may while nobody says that they are blocked. The conductor says so of
+//! what it waits for, but not while it hangs itself: it may wait for the kernel's network configuration.
+
+use std::{collections::HashMap, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use heartbeat_common::time::Boottime;
+
+use crate::pulse::PulseStats;
+
+/// How much longer than its timeout a stop may take before that is told.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// Since when groups are to stop, and whether it was told that they do not.
+#[derive(Debug, Default)]
+pub(super) struct Overdue(HashMap<usize, (Boottime, bool)>);
+
+impl Overdue {
+    /// Says of each group whose stop is overdue that it is, once.
+    pub(super) fn look(
+        &mut self,
+        now: Boottime,
+        stats: &PulseStats,
+        name: impl Fn(usize) -> String,
+    ) {
+        // Of what is stuck it is known.
+        let silent = |group: &usize| !stats.groups[*group].stuck.load(Relaxed);
+        let stopping = stats.stopping().filter(silent).map(|group| {
+            let limit = stats.groups[group].stop_timeout.load(Relaxed);
+            (group, Duration::from_nanos(limit))
+        });
+        for (group, took) in self.due(now, &stopping.collect::<Vec<_>>()) {
+            let (name, took) = (name(group), took.as_secs());
+            log::error!(
+                "group {name} was to stop {took} s ago, and has neither stopped nor is it said to be blocked: a start is \
+                 still under way, or the thread that runs the resources waits for the kernel's network configuration \
+                 (`cat /proc/<agent>/task/*/stack` shows it). The lease is kept, and no other node starts the group"
+            );
+        }
+    }
+
+    /// Which of those that are to stop, each with its timeout, are newly overdue, and for how long they were to stop.
+    fn due(&mut self, now: Boottime, stopping: &[(usize, Duration)]) -> Vec<(usize, Duration)> {
+        self.0
+            .retain(|group, _| stopping.iter().any(|(stops, _)| stops == group));
+        let mut due = Vec::new();
+        for (group, limit) in stopping {
+            let (since, told) = self.0.entry(*group).or_insert((now, false));
+            let took = now.since(*since);
+            if took > limit.saturating_add(MARGIN) && !std::mem::replace(told, true) {
+                due.push((*group, took));
+            }
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_that_nobody_speaks_of_is_told_once_it_is_overdue() {
+        let at = |seconds: u64| Boottime::default().after(Duration::from_secs(100 + seconds));
+        let limit = Duration::from_secs(20);
+        let mut overdue = Overdue::default();
+        assert_eq!(overdue.due(at(0), &[(3, limit)]), []);
+        assert_eq!(overdue.due(at(30), &[(3, limit), (4, limit)]), []);
+        let told = [(3, Duration::from_secs(31))];
+        assert_eq!(overdue.due(at(31), &[(3, limit), (4, limit)]), told);
+        assert_eq!(overdue.due(at(32), &[(3, limit), (4, limit)]), []);
+        // It has stopped, and is to stop again later.
+        assert_eq!(overdue.due(at(40), &[]), []);
+        assert_eq!(overdue.due(at(100), &[(3, limit)]), []);
+        assert_eq!(overdue.due(at(131), &[(3, limit)]), told);
+    }
+}
