@@ -196,14 +196,20 @@ fn replan(world: &mut World, addresses: &[GroupId]) {
     world.run_for(20 * MS);
 }
 
-#[test]
-fn an_inherited_guard_opens_no_address_that_comes_later() {
+/// Node 1 serves an address of its own, and node 2 the one that node 1 is about to know as well.
+fn served_apart() -> World {
     let mut world = two_names(Bugs::default());
     world.groups[0].addresses = vec![OWN];
     (0..3).for_each(|node| world.crash(node));
     (0..3).for_each(|node| world.boot(node));
     run(&mut world, 500 * MS).expect("one server");
     assert_eq!(served(&world), [vec![0], vec![1]]);
+    world
+}
+
+#[test]
+fn an_inherited_guard_opens_no_address_that_comes_later() {
+    let mut world = served_apart();
     // As after a restart in place: the former agent left the guard of the group open for long.
     let until = Boottime::from_nanos(u64::MAX / 2);
     let agent = world.machines[0].agent.as_mut();
@@ -217,12 +223,7 @@ fn an_inherited_guard_opens_no_address_that_comes_later() {
 
 #[test]
 fn an_address_whose_lease_comes_late_is_announced_when_it_comes() {
-    let mut world = two_names(Bugs::default());
-    world.groups[0].addresses = vec![OWN];
-    (0..3).for_each(|node| world.crash(node));
-    (0..3).for_each(|node| world.boot(node));
-    run(&mut world, 500 * MS).expect("one server");
-    assert_eq!(served(&world), [vec![0], vec![1]]);
+    let mut world = served_apart();
     replan(&mut world, &[OWN, SHARED]);
     run(&mut world, 300 * MS).expect("one server");
     let regained = |world: &World| {
