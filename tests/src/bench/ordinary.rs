@@ -1,16 +1,23 @@
 //! Ordinary traffic: datagrams that are no heartbeats, over each of the cables.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    os::fd::OwnedFd,
+};
 
 use anyhow::{Context as _, Result};
 use heartbeat_common::guard::Direction;
+use nix::unistd::write;
 
 use super::{
     guarded::{self, Subject},
     pair::{BASELINE_FAR, BASELINE_NEAR, FAR_ADDRESS, NEAR_ADDRESS, Pair},
     probes::PROBE_LEN,
 };
-use crate::netns::Namespace;
+use crate::{
+    e2e::flood::{bypass_egress, raw_socket},
+    netns::Namespace,
+};
 
 /// Any port that is not the heartbeat's.
 const PORT: u16 = 7_701;
@@ -101,8 +108,16 @@ impl Ordinary {
 /// The same datagram, again and again.
 #[derive(Debug)]
 pub(super) struct Datagrams {
-    socket: UdpSocket,
+    way_out: WayOut,
+    /// The frame, where it is put on the wire as it is.
     payload: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum WayOut {
+    Stack(UdpSocket),
+    /// Past TC egress, where the sender's own programs drop what looks like a forgery.
+    Wire(OwnedFd),
 }
 
 impl Datagrams {
@@ -117,13 +132,26 @@ impl Datagrams {
             socket.connect(to)?;
             Ok(socket)
         })?;
-        Ok(Self { socket, payload })
+        let way_out = WayOut::Stack(socket);
+        Ok(Self { way_out, payload })
+    }
+
+    /// The whole `frame`, put on the wire at `interface`.
+    pub(super) fn on_the_wire(ns: &Namespace, interface: &str, frame: Vec<u8>) -> Result<Self> {
+        let socket = raw_socket(ns, interface, None)?;
+        bypass_egress(&socket)?;
+        Ok(Self {
+            way_out: WayOut::Wire(socket),
+            payload: frame,
+        })
     }
 
     pub(super) fn send(&self) -> Result<()> {
-        self.socket
-            .send(&self.payload)
-            .context("a datagram could not be sent")?;
+        let sent = match &self.way_out {
+            WayOut::Stack(socket) => socket.send(&self.payload),
+            WayOut::Wire(socket) => write(socket, &self.payload).map_err(std::io::Error::from),
+        };
+        sent.context("a datagram could not be sent")?;
         Ok(())
     }
 }

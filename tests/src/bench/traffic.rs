@@ -15,10 +15,11 @@ use heartbeat_common::{
 
 use super::{
     ordinary::{Datagrams, Ordinary, Way},
-    pair::{FAR, FAR_ADDRESS, NEAR, NEAR_ADDRESS, PORT, Pair, STRANGER},
+    pair::{FAR, FAR_ADDRESS, INTERFACE, NEAR, NEAR_ADDRESS, PORT, Pair, STRANGER},
     probes::{MANY, PROBE_LEN, Prober, fill, header},
     votes::{self, Rival, Tally, Votes},
 };
+use crate::kernel::frames::FrameSpec;
 
 /// Time between two frames where they are paced, as between heartbeats.
 const PACE: Duration = Duration::from_millis(1);
@@ -65,7 +66,15 @@ impl Traffic {
     pub(super) fn new(pair: &Pair, ways: impl IntoIterator<Item = Way>) -> Result<Self> {
         let mut plain = vec![0xaa; PROBE_LEN];
         let heartbeat_port = SocketAddr::new(FAR_ADDRESS, PORT);
-        let bad_magic = Datagrams::new(&pair.near, NEAR_ADDRESS, heartbeat_port, plain.clone())?;
+        // The near node's own kernel lets nothing to that port out in its name that is not its agent's.
+        let forged = |payload: &[u8]| {
+            let spec = FrameSpec::probe(NEAR.0, 0, 1).with(|spec| {
+                (spec.from, spec.to) = (NEAR_ADDRESS, FAR_ADDRESS);
+                (spec.source_port, spec.port) = (PORT, PORT);
+            });
+            Datagrams::on_the_wire(&pair.near, INTERFACE, spec.frame_around(payload)?)
+        };
+        let bad_magic = forged(&plain)?;
         // A reply, since the stamp would sign or refuse a probe; up to the MAC both fare alike. The
         // tag stays as it is, and is wrong.
         fill(
@@ -78,7 +87,7 @@ impl Traffic {
             heard: Tally::default(),
             rival: Rival::start(pair)?,
             unknown_peer: Datagrams::new(&pair.near, STRANGER, heartbeat_port, plain.clone())?,
-            bad_mac: Datagrams::new(&pair.near, NEAR_ADDRESS, heartbeat_port, plain)?,
+            bad_mac: forged(&plain)?,
             bad_magic,
             ordinary: Ordinary::new(pair, ways)?,
         })

@@ -119,6 +119,28 @@ pub fn send(ns: &Namespace, interface: &str, frames: &[Vec<u8>]) -> Result<()> {
     Ok(())
 }
 
+/// Has what leaves by a raw socket meet no program at TC egress: what a packet costs its receiver is measured with
+/// frames that the sender's kernel would drop.
+pub(crate) fn bypass_egress(socket: &OwnedFd) -> Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the pointer and the length are those of `on`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_QDISC_BYPASS,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    ensure!(
+        result == 0,
+        "a raw socket cannot bypass TC egress: {}",
+        std::io::Error::last_os_error()
+    );
+    Ok(())
+}
+
 /// The next `count` frames that come in by `interface` and are `wanted`.
 pub fn record(
     ns: &Namespace,
