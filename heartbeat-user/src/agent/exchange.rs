@@ -115,7 +115,12 @@ impl Exchange {
 
     /// An attempt has ended. Returns the report, if it brought one.
     pub(super) fn ended(&mut self, (node, result): Fetched) -> Option<(NodeId, Report)> {
-        let peer = self.peers.iter_mut().find(|peer| peer.node == node)?;
+        let index = self.peers.iter().position(|peer| peer.node == node)?;
+        let row = self.rows.latest(index, self.config.links.len());
+        let silence = clock::now().since(Boottime::from_nanos(row.last_reply_at));
+        // One that fell silent meanwhile is told of as such.
+        let is_heard = silence <= self.config.timeout * 2;
+        let peer = &mut self.peers[index];
         peer.asking = false;
         match result {
             Ok(report) => {
@@ -124,7 +129,7 @@ impl Exchange {
             }
             Err(error) => {
                 peer.not_before = clock::now().after(RETRY);
-                if !std::mem::replace(&mut peer.failing, true) {
+                if is_heard && !std::mem::replace(&mut peer.failing, true) {
                     let (name, port) = (self.config.node(node), self.config.port);
                     let name = name.map_or("", |node| &node.name);
                     log::warn!(

@@ -166,13 +166,16 @@ impl Operator {
         let name = &self.config.groups[group].name;
         let until = clock::now().after(PATIENCE);
         loop {
-            let row = self.latest(to.id);
-            let settled = row.is_some_and(|row| {
+            // It may have died just before the command came, or since.
+            let Some(row) = self.latest(to.id) else {
+                bail!("node {} does not answer: it cannot take anything", to.name);
+            };
+            let settled = {
                 let groups = &view::lock(&self.view).groups;
                 said(&row) == NodeState::Active
                     && (row.report, row.incarnation) == groups.known(to.id)
                     && groups.is_settled_at(to.id, name)
-            });
+            };
             if settled {
                 return Ok(());
             }
