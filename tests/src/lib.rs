@@ -27,6 +27,7 @@ pub mod sys;
 pub mod wait;
 pub mod workdir;
 
+mod control_groups;
 mod netlink;
 
 pub use cluster::{Cluster, Fault, Options};

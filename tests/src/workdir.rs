@@ -9,11 +9,16 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use heartbeat_common::maps::PIN_ROOT;
 
+use crate::{control_groups, wait_until};
+
+/// How long what was killed may take to be gone.
+const PATIENCE: Duration = Duration::from_millis(200);
 const DIR_PREFIX: &str = "heartbeat-rig-";
 /// A directory that is to stay must not look like one that was left behind.
 const KEPT_PREFIX: &str = "heartbeat-logs-";
@@ -92,6 +97,11 @@ impl Drop for Pins {
     fn drop(&mut self) {
         complain(&self.path, fs::remove_dir_all(&self.path));
         leave_no_root();
+        // Its processes have been killed, and the kernel may need a moment for the last.
+        let instance = self.path.file_name().and_then(|name| name.to_str());
+        let _ = wait_until(PATIENCE, "the instance's control groups are empty", || {
+            Ok(control_groups::remove(|name| Some(name) == instance))
+        });
     }
 }
 
@@ -100,8 +110,12 @@ fn leave_no_root() {
     let _ = fs::remove_dir(PIN_ROOT);
 }
 
-/// Removes work directories and pins of rigs whose process is gone.
+/// Removes work directories, pins and control groups of rigs whose process is gone.
 pub fn sweep() {
+    control_groups::remove(|name| {
+        let owner = owner(name, INSTANCE_PREFIX);
+        owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+    });
     for (parent, prefix) in [
         (env::temp_dir(), DIR_PREFIX),
         (PathBuf::from(PIN_ROOT), INSTANCE_PREFIX),

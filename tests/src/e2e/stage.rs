@@ -26,7 +26,7 @@ use super::{
 use crate::{
     Options,
     cluster::BINARY,
-    wait_until,
+    control_groups, wait_until,
     workdir::{WorkDir, make_dir},
 };
 
@@ -222,44 +222,13 @@ impl Drop for Stage {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
         }
+        let own = format!("hbrig-{}-", std::process::id());
         let _ = wait_until(
             Duration::from_secs(1),
             "the control groups of this program are removed",
-            || Ok(control_groups().iter().all(|group| remove_if_empty(group))),
+            || Ok(control_groups::remove(|name| name.starts_with(&own))),
         );
     }
-}
-
-/// What agents of this program left where a daemon outlived them.
-fn control_groups() -> Vec<PathBuf> {
-    let own = format!("hbrig-{}-", std::process::id());
-    [
-        "/sys/fs/cgroup/unified/heartbeat",
-        "/sys/fs/cgroup/heartbeat",
-    ]
-    .iter()
-    .flat_map(|root| below(Path::new(root)))
-    .filter(|group| {
-        group
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(&own))
-    })
-    .collect()
-}
-
-fn below(group: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(group).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-        .collect()
-}
-
-fn remove_if_empty(group: &Path) -> bool {
-    for inner in below(group) {
-        remove_if_empty(&inner);
-    }
-    fs::remove_dir(group).is_ok() || !group.exists()
 }
 
 /// Whether a process is of this stage: its environment or its command line names it.
