@@ -26,8 +26,10 @@ const SURVIVORS: [&str; 2] = ["a", "c"];
 /// By how much a time may be off: what was measured, and nothing else.
 #[derive(Clone, Copy)]
 struct Late {
-    /// The latest of the survivor's own probes.
+    /// How late the latest of the survivor's own probes was.
     probes: Duration,
+    /// How many of them were missed, or left so late that they count as one with the next.
+    uncounted: u32,
     /// What the machine stood still since the death.
     machine: Duration,
 }
@@ -54,6 +56,7 @@ fn death(
             let pulse = cluster.node(&verdict.author)?.control.status()?.pulse;
             let late = Late {
                 probes: Duration::from_nanos(pulse.max_lateness_ns),
+                uncounted: u32::try_from(pulse.missed_ticks + pulse.late_ticks)?,
                 machine: standstills.since(dead_at),
             };
             check(verdict, dead_at, late).with_context(|| format!("{verdict:#?} {pulse:?}"))?;
@@ -95,12 +98,8 @@ fn on_time(verdict: &Verdict, silent_at: Boottime, late: Late) -> Result<()> {
         deadline >= earliest,
         "the deadline is the timeout after the last reply"
     );
-    // Later only by as much as a probe left late.
-    let slack = if late.probes < interval {
-        late.probes + MILLISECOND
-    } else {
-        2 * late.probes + interval
-    };
+    // Later only by as much as a probe left late, and by an interval for each that did not count.
+    let slack = late.probes + interval * late.uncounted + MILLISECOND;
     ensure!(deadline <= earliest.after(slack), "the deadline is off");
     ensure!(
         fired_ns == 0 || fired >= earliest,

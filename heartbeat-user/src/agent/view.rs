@@ -650,6 +650,7 @@ impl View {
             memory_locked: stats.memory_locked.load(Relaxed),
             ticks: stats.ticks.load(Relaxed),
             missed_ticks: stats.missed_ticks.load(Relaxed),
+            late_ticks: stats.late_ticks.load(Relaxed),
             max_lateness_ns: stats.max_lateness_ns.load(Relaxed),
             deaf: stats.deaf.load(Relaxed),
             deaf_count: stats.deaf_count.load(Relaxed),

@@ -256,6 +256,9 @@ pub struct Pulse {
     pub memory_locked: bool,
     pub ticks: u64,
     pub missed_ticks: u64,
+    /// Ticks that were late by half an interval or more: with the next one, such a probe counts as one.
+    #[serde(default)]
+    pub late_ticks: u64,
     pub max_lateness_ns: u64,
     /// Whether a local stall explains the silence of others just now.
     pub deaf: bool,

@@ -613,9 +613,8 @@ impl<S: Sink> Body<S> {
 
     /// One round of probes. Returns when the next is due, on the grid that began with the first.
     fn tick(&mut self, due: Boottime, now: Boottime) -> Boottime {
-        let interval = self.interval.as_nanos() as u64;
-        let missed = now.since(due).as_nanos() as u64 / interval;
-        self.stats.ticked(missed, now.since(due).as_nanos() as u64);
+        let missed = now.since(due).as_nanos() / self.interval.as_nanos();
+        self.stats.ticked(now.since(due), self.interval);
         self.local.pulse_tick(now);
         self.send(now);
         if self.stats.first_probe_at.load(Relaxed) == 0 {

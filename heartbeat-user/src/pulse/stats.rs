@@ -22,6 +22,8 @@ pub struct PulseStats {
     pub memory_locked: AtomicBool,
     pub ticks: AtomicU64,
     pub missed_ticks: AtomicU64,
+    /// Ticks that were late by half an interval or more.
+    pub late_ticks: AtomicU64,
     pub max_lateness_ns: AtomicU64,
     pub deaf: AtomicBool,
     pub deaf_count: AtomicU64,
@@ -65,10 +67,14 @@ impl PulseStats {
         }
     }
 
-    pub(super) fn ticked(&self, missed: u64, lateness_ns: u64) {
+    /// Notes a tick that came this much after it was due.
+    pub(super) fn ticked(&self, late: Duration, interval: Duration) {
+        let [late, interval] = [late, interval].map(|time| time.as_nanos() as u64);
         self.ticks.fetch_add(1, Relaxed);
-        self.missed_ticks.fetch_add(missed, Relaxed);
-        self.max_lateness_ns.fetch_max(lateness_ns, Relaxed);
+        self.missed_ticks.fetch_add(late / interval, Relaxed);
+        self.late_ticks
+            .fetch_add(u64::from(late >= interval / 2), Relaxed);
+        self.max_lateness_ns.fetch_max(late, Relaxed);
     }
 
     /// Until when the first of the leases lasts that this node holds, if it holds one.
