@@ -1,9 +1,9 @@
 //! The guard's programs do on the running kernel what the functions in `heartbeat-common` do: to every
 //! frame that has a name, cut at every byte, and to thousands of random ones.
 
-#[path = "../../../heartbeat-common/tests/guard/cases.rs"]
+#[path = "../../../crates/common/tests/guard/cases.rs"]
 mod cases;
-#[path = "../../../heartbeat-common/tests/guard/frames.rs"]
+#[path = "../../../crates/common/tests/guard/frames.rs"]
 mod frames;
 mod generate;
 

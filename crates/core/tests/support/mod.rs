@@ -17,7 +17,7 @@ pub(crate) mod truth;
 pub(crate) mod world;
 
 /// The tables and frames that the per-packet functions are tested with.
-#[path = "../../../heartbeat-common/tests/support/mod.rs"]
+#[path = "../../../common/tests/support/mod.rs"]
 pub(crate) mod packets;
 
 use std::time::Duration;
