@@ -266,6 +266,22 @@ fn a_stranger_on_an_ipv4_link_in_native_mode_is_not_signed_for() -> Result<()> {
 }
 
 #[test]
+fn a_stranger_on_an_ipv4_link_in_skb_mode_is_not_signed_for() -> Result<()> {
+    if !rig_runs("a_stranger_on_an_ipv4_link_in_skb_mode_is_not_signed_for") {
+        return Ok(());
+    }
+    an_owner_and_strangers(Family::V4, "skb")
+}
+
+#[test]
+fn a_stranger_on_an_ipv6_link_in_native_mode_is_not_signed_for() -> Result<()> {
+    if !rig_runs("a_stranger_on_an_ipv6_link_in_native_mode_is_not_signed_for") {
+        return Ok(());
+    }
+    an_owner_and_strangers(Family::V6, "native")
+}
+
+#[test]
 fn a_stranger_on_an_ipv6_link_in_skb_mode_is_not_signed_for() -> Result<()> {
     if !rig_runs("a_stranger_on_an_ipv6_link_in_skb_mode_is_not_signed_for") {
         return Ok(());
