@@ -8,12 +8,12 @@ mod link_watch;
 pub mod namespace;
 mod netlink;
 mod option;
-mod prefix;
 mod probe;
+
+pub use heartbeat_common::prefix::{Prefix, Prefix as IpPrefix};
 
 pub use address_watch::{AddressChange, AddressWatch, Changes};
 pub use announce::{Announcer, Burst, Claim, Claims, Defence};
 pub use link_watch::LinkWatch;
 pub use netlink::{EgressFilter, Failure, Interface, Netlink, NetlinkError, XdpPlace, XdpProgram};
-pub use prefix::{IpPrefix, ParsePrefixError};
 pub use probe::{ProbeBatch, ProbeSocket, SendReport};

@@ -1,7 +1,7 @@
 //! Adding, removing and listing the addresses of one interface, or of all.
 
 use super::transport::{Failure, Transport};
-use crate::net::IpPrefix;
+use heartbeat_common::prefix::Prefix;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 const LOOPBACK: u32 = 1;
 
 impl Transport {
-    pub(super) fn add(&mut self, ifindex: u32, prefix: IpPrefix) -> Result<bool, Failure> {
+    pub(super) fn add(&mut self, ifindex: u32, prefix: Prefix) -> Result<bool, Failure> {
         let flags = match prefix.address {
             IpAddr::V4(_) => {
                 let own = self.prefixes(ifindex)?;
@@ -91,7 +91,7 @@ impl Transport {
     pub(super) fn step_back(
         &mut self,
         ifindex: u32,
-        prefix: IpPrefix,
+        prefix: Prefix,
         ours: &[IpAddr],
     ) -> Result<bool, Failure> {
         let present = self.messages(Some(ifindex), AddressFamily::Inet)?;
@@ -102,12 +102,12 @@ impl Transport {
             return Ok(false);
         };
         let others = present.iter().filter_map(prefix_of);
-        let others: Vec<IpPrefix> = others.filter(|o| !ours.contains(&o.address)).collect();
+        let others: Vec<Prefix> = others.filter(|o| !ours.contains(&o.address)).collect();
         if prefix.len == 32 || !others.iter().any(|other| contains(other, &prefix)) {
             return Ok(false);
         }
         // While it steps back, the same address with another prefix length keeps it reachable.
-        let alone = IpPrefix { len: 32, ..prefix };
+        let alone = Prefix { len: 32, ..prefix };
         self.create(message_with(ifindex, alone, AddressFlags::Noprefixroute))?;
         self.remove_one(first, &present)?;
         let flags = flags_beside(&others, &prefix);
@@ -142,19 +142,19 @@ impl Transport {
             .any(|message| address_of(message) == Some(address)))
     }
 
-    pub(super) fn addresses(&mut self, ifindex: u32) -> Result<Vec<IpPrefix>, Failure> {
+    pub(super) fn addresses(&mut self, ifindex: u32) -> Result<Vec<Prefix>, Failure> {
         let mut messages = self.messages(Some(ifindex), AddressFamily::Inet)?;
         messages.extend(self.messages(Some(ifindex), AddressFamily::Inet6)?);
         Ok(messages.iter().filter_map(prefix_of).collect())
     }
 
     /// The IPv4 addresses on an interface.
-    fn prefixes(&mut self, ifindex: u32) -> Result<Vec<IpPrefix>, Failure> {
+    fn prefixes(&mut self, ifindex: u32) -> Result<Vec<Prefix>, Failure> {
         let messages = self.messages(Some(ifindex), AddressFamily::Inet)?;
         Ok(messages.iter().filter_map(prefix_of).collect())
     }
 
-    pub(super) fn all_addresses(&mut self) -> Result<Vec<(u32, IpPrefix)>, Failure> {
+    pub(super) fn all_addresses(&mut self) -> Result<Vec<(u32, Prefix)>, Failure> {
         let mut messages = self.messages_of_all(AddressFamily::Inet)?;
         messages.extend(self.messages_of_all(AddressFamily::Inet6)?);
         let found = messages
@@ -198,14 +198,14 @@ impl Transport {
     }
 }
 
-fn message_with(ifindex: u32, prefix: IpPrefix, flags: AddressFlags) -> AddressMessage {
+fn message_with(ifindex: u32, prefix: Prefix, flags: AddressFlags) -> AddressMessage {
     let mut message = message_for(ifindex, prefix);
     message.attributes.push(AddressAttribute::Flags(flags));
     message
 }
 
 /// With which flags an IPv4 address is added where `others` are.
-fn flags_beside(others: &[IpPrefix], prefix: &IpPrefix) -> AddressFlags {
+fn flags_beside(others: &[Prefix], prefix: &Prefix) -> AddressFlags {
     match others.iter().any(|other| encloses(other, prefix)) {
         true => AddressFlags::Noprefixroute,
         false => AddressFlags::empty(),
@@ -226,7 +226,7 @@ fn leads(message: &AddressMessage) -> bool {
     !secondary && !flags.any(|flags| flags.intersects(follows))
 }
 
-fn message_for(ifindex: u32, prefix: IpPrefix) -> AddressMessage {
+fn message_for(ifindex: u32, prefix: Prefix) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = family_of(prefix.address);
     message.header.prefix_len = prefix.len;
@@ -275,8 +275,8 @@ fn subnet_address_of(message: &AddressMessage) -> Option<IpAddr> {
         })
 }
 
-fn prefix_of(message: &AddressMessage) -> Option<IpPrefix> {
-    Some(IpPrefix {
+fn prefix_of(message: &AddressMessage) -> Option<Prefix> {
+    Some(Prefix {
         address: address_of(message)?,
         len: message.header.prefix_len,
     })
@@ -299,12 +299,12 @@ fn depends_on(message: &AddressMessage, primary: &AddressMessage) -> bool {
 }
 
 /// Whether the subnet of `inner` is a proper part of that of `outer`. IPv4 only.
-fn encloses(outer: &IpPrefix, inner: &IpPrefix) -> bool {
+fn encloses(outer: &Prefix, inner: &Prefix) -> bool {
     outer.len < inner.len && contains(outer, inner)
 }
 
 /// The same, or both have the same subnet.
-fn contains(outer: &IpPrefix, inner: &IpPrefix) -> bool {
+fn contains(outer: &Prefix, inner: &Prefix) -> bool {
     match (outer.address, inner.address) {
         (IpAddr::V4(a), IpAddr::V4(b)) => {
             outer.len <= inner.len && network(a, outer.len) == network(b, outer.len)
@@ -324,7 +324,7 @@ fn network(address: Ipv4Addr, len: u8) -> u32 {
 mod tests {
     use super::*;
 
-    fn prefix(text: &str) -> IpPrefix {
+    fn prefix(text: &str) -> Prefix {
         text.parse().unwrap()
     }
 

@@ -11,7 +11,7 @@ mod local_route;
 mod transport;
 mod xdp;
 
-use crate::net::IpPrefix;
+use heartbeat_common::prefix::Prefix;
 use nix::{errno::Errno, net::if_::if_indextoname};
 use std::{io, net::IpAddr, os::fd::BorrowedFd};
 use transport::Transport;
@@ -87,7 +87,7 @@ impl Netlink {
     ///
     /// Otherwise the subnet's route comes with it as with `ip address add`, so that an interface
     /// without an address of its own can serve its neighbours. No broadcast address, no label.
-    pub fn add_address(&mut self, ifindex: u32, prefix: IpPrefix) -> Result<bool, NetlinkError> {
+    pub fn add_address(&mut self, ifindex: u32, prefix: Prefix) -> Result<bool, NetlinkError> {
         self.transport
             .add(ifindex, prefix)
             .map_err(|failure| refused(format!("add {prefix} to {}", name_of(ifindex)), failure))
@@ -147,7 +147,7 @@ impl Netlink {
     pub fn step_back(
         &mut self,
         ifindex: u32,
-        prefix: IpPrefix,
+        prefix: Prefix,
         ours: &[IpAddr],
     ) -> Result<bool, NetlinkError> {
         let action = || format!("make {prefix} a secondary address of {}", name_of(ifindex));
@@ -166,14 +166,14 @@ impl Netlink {
     }
 
     /// All addresses of this network namespace, each with the index of its interface.
-    pub fn all_addresses(&mut self) -> Result<Vec<(u32, IpPrefix)>, NetlinkError> {
+    pub fn all_addresses(&mut self) -> Result<Vec<(u32, Prefix)>, NetlinkError> {
         self.transport
             .all_addresses()
             .map_err(|failure| refused("list all addresses".to_owned(), failure))
     }
 
     /// The addresses on an interface, IPv4 first.
-    pub fn addresses(&mut self, ifindex: u32) -> Result<Vec<IpPrefix>, NetlinkError> {
+    pub fn addresses(&mut self, ifindex: u32) -> Result<Vec<Prefix>, NetlinkError> {
         let action = || format!("list the addresses of {}", name_of(ifindex));
         self.transport
             .addresses(ifindex)
