@@ -32,6 +32,7 @@ use heartbeat_common::time::Boottime;
 use heartbeat_core::{
     Command, cluster::Intent, group::GroupCommand, membership::Membership, report,
 };
+use heartbeat_sys::files::{atomic_file::Writer, incarnation};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
@@ -40,11 +41,10 @@ use crate::{
     config::{Config, Group, key::Keys},
     control::server,
     dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
-    durable::Writer,
     electorate,
     follow::{self, Follower, News},
     health::{Checks, Means, Notice},
-    helper, incarnation, logging, privileges,
+    helper, logging, privileges,
     pulse::{
         Beginning, Directive, Directives, Identity, Pulse, Sink,
         mailbox::{Post, mailbox},

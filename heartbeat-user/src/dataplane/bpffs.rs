@@ -22,7 +22,7 @@ use nix::{
 };
 
 use super::exits;
-use crate::mounts::{self, Mount};
+use heartbeat_sys::host::mounts::{self, Mount};
 
 const BPFFS: &str = "/sys/fs/bpf";
 

@@ -27,9 +27,11 @@ use heartbeat_common::{
     time::Boottime,
     wire::Health,
 };
+use heartbeat_sys::process::pidfd::Pidfd;
+use nix::unistd::Pid;
 use tokio::io::unix::AsyncFd;
 
-use super::{kernel, pidfd::Process};
+use super::kernel;
 use crate::clock;
 
 const TRACEPOINT: &str = "sched_process_exit";
@@ -53,7 +55,7 @@ pub struct ProcessExits {
 #[derive(Debug)]
 struct Watched {
     token: u32,
-    process: Process,
+    process: Pidfd,
 }
 
 /// Why a process is not watched.
@@ -76,7 +78,7 @@ pub struct Exit {
     pub token: u32,
     /// When the kernel program saw the end begin; or when the agent found it over.
     pub at: Boottime,
-    process: Process,
+    process: Pidfd,
 }
 
 impl Exit {
@@ -154,7 +156,7 @@ impl ProcessExits {
     /// Outside a tokio runtime.
     pub fn watch(&mut self, pid: u32, token: u32, health: Health) -> Result<(), WatchError> {
         // First, so that whatever happens to the id from here on, this process is the one we mean.
-        let process = Process::open(pid).map_err(|error| match error.raw_os_error() {
+        let process = open(pid).map_err(|error| match error.raw_os_error() {
             Some(libc::ESRCH) => WatchError::Gone { pid },
             _ => WatchError::Refused { pid, error },
         })?;
@@ -350,6 +352,12 @@ impl Kernel {
             }
         }
     }
+}
+
+/// The process that has this id now; `ESRCH` if there is none.
+fn open(pid: u32) -> io::Result<Pidfd> {
+    let pid = i32::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ESRCH))?;
+    Pidfd::open(Pid::from_raw(pid))
 }
 
 fn entry(token: u32, health: Health) -> WatchedProcess {

@@ -19,7 +19,6 @@ mod links;
 mod object;
 mod occupant;
 mod origin;
-mod pidfd;
 pub mod pins;
 mod places;
 mod present;

@@ -217,7 +217,7 @@ impl Pulse {
         body.watch()?;
         let wanted = config
             .realtime_priority
-            .map(|priority| (Reservation::of_pulse(config.interval), priority));
+            .map(|priority| (realtime::of_pulse(config.interval), priority));
         let (asked, answered) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new()
             .name("pulse".to_owned())

@@ -1,6 +1,6 @@
 //! Announcements, as the neighbour sees them.
 
-use heartbeat_user::net::{Announcer, Netlink};
+use heartbeat_sys::net::{Announcer, Netlink};
 
 use std::net::Ipv6Addr;
 

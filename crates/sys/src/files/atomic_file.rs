@@ -17,7 +17,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 /// Replaces the file at `path`, or makes it, for nobody but root to read. It is on disk before this returns; on a
 /// failure nothing has changed.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let written = write(&new, bytes).and_then(|()| fs::rename(&new, path));
     if written.is_err() {
@@ -50,14 +50,14 @@ type Job = Box<dyn FnOnce() + Send>;
 /// One thread that writes, in the order in which it was told to. Each handle is of the same thread, which ends with the
 /// last of them.
 #[derive(Clone, Debug)]
-pub(crate) struct Writer(Sender<Job>);
+pub struct Writer(Sender<Job>);
 
 /// What comes of a job.
 #[derive(Debug)]
-pub(crate) struct Written<T>(oneshot::Receiver<T>);
+pub struct Written<T>(oneshot::Receiver<T>);
 
 impl Writer {
-    pub(crate) fn start() -> Result<Self> {
+    pub fn start() -> Result<Self> {
         let (jobs, inbox) = channel::<Job>();
         std::thread::Builder::new()
             .name("records".to_owned())
@@ -67,10 +67,7 @@ impl Writer {
     }
 
     /// Has `job` done, after all that was given before. It is done whether anybody waits for it or not.
-    pub(crate) fn run<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> T + Send + 'static,
-    ) -> Written<T> {
+    pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Written<T> {
         let (done, written) = oneshot::channel();
         // The thread ends after the last handle, and the job may have nobody who waits for it.
         let _ = self.0.send(Box::new(move || drop(done.send(job()))));
@@ -78,7 +75,7 @@ impl Writer {
     }
 
     /// Waits until all that was given so far is written, for as long as an agent that ends may wait for its disk.
-    pub(crate) fn finish(&self) {
+    pub fn finish(&self) {
         let (done, written) = channel();
         drop(self.run(move || done.send(())));
         if written.recv_timeout(FAREWELL).is_err() {
@@ -92,7 +89,7 @@ impl Writer {
 impl<T: Send + 'static> Written<Result<T>> {
     /// Has `follow` done once the job has succeeded, whether anybody waits for it or not. Must be called inside a tokio
     /// runtime.
-    pub(crate) fn then(self, follow: impl FnOnce() + Send + 'static) -> Self {
+    pub fn then(self, follow: impl FnOnce() + Send + 'static) -> Self {
         let (done, written) = oneshot::channel();
         tokio::spawn(async move {
             if let Ok(result) = self.0.await {
@@ -105,7 +102,7 @@ impl<T: Send + 'static> Written<Result<T>> {
     }
 
     /// Waits for the disk as long as a command may.
-    pub(crate) async fn in_time(self) -> Result<T> {
+    pub async fn in_time(self) -> Result<T> {
         match timeout(PATIENCE, self.0).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => anyhow::bail!("the thread that writes the state directory has ended"),
@@ -118,7 +115,7 @@ impl<T: Send + 'static> Written<Result<T>> {
     }
 
     /// Waits for the disk for as long as it takes: not for a task of the agent.
-    pub(crate) fn wait(self) -> Result<T> {
+    pub fn wait(self) -> Result<T> {
         self.0.blocking_recv()?
     }
 }

@@ -1,6 +1,6 @@
 //! Addresses and interfaces.
 
-use heartbeat_user::net::{Interface, Netlink};
+use heartbeat_sys::net::{Interface, Netlink};
 
 use nix::errno::Errno;
 use std::{

@@ -9,23 +9,23 @@ use std::{
 
 /// A line of `mountinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mount {
+pub struct Mount {
     /// Major and minor number of the file system's device: one for each superblock.
-    pub(crate) device: (u32, u32),
+    pub device: (u32, u32),
     /// The directory of that file system that is seen at `point`.
-    pub(crate) root: PathBuf,
-    pub(crate) point: PathBuf,
+    pub root: PathBuf,
+    pub point: PathBuf,
     /// The type of the file system.
-    pub(crate) kind: String,
+    pub kind: String,
 }
 
 /// The mounts that this process sees, in the order in which they were made.
-pub(crate) fn own() -> io::Result<Vec<Mount>> {
+pub fn own() -> io::Result<Vec<Mount>> {
     read(Path::new("/proc/self/mountinfo"))
 }
 
 /// The mounts that the first process of this pid namespace sees.
-pub(crate) fn of_init() -> io::Result<Vec<Mount>> {
+pub fn of_init() -> io::Result<Vec<Mount>> {
     read(Path::new("/proc/1/mountinfo"))
 }
 

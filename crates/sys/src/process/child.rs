@@ -1,5 +1,4 @@
-//! The system calls that neither std nor nix offer: what a child does between fork and exec, and
-//! process descriptors.
+//! What a child does between fork and exec, by system calls that neither std nor nix offer.
 //!
 //! Everything unsafe about running programs is here.
 
@@ -8,15 +7,14 @@ use std::{
     fs::OpenOptions,
     io,
     os::{
-        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        fd::{AsRawFd as _, OwnedFd},
         unix::{ffi::OsStrExt as _, process::CommandExt as _},
     },
     path::Path,
     process::Command,
 };
 
-use nix::{errno::Errno, unistd::Pid};
-use tokio::io::{Interest, unix::AsyncFd};
+use nix::errno::Errno;
 
 /// The descriptors from this one on are not standard input, output and error.
 const FIRST_OTHER_FD: libc::c_uint = 3;
@@ -35,14 +33,14 @@ const STAT_ROOM: usize = 1024;
 /// A file in which a child registers itself before it becomes the program: its /proc/self/stat is
 /// added to what the file holds, then the file is given its name.
 #[derive(Debug)]
-pub(super) struct Register {
+pub struct Register {
     file: OwnedFd,
     from: CString,
     to: CString,
 }
 
 impl Register {
-    pub(super) fn open(from: &Path, to: &Path) -> io::Result<Self> {
+    pub fn open(from: &Path, to: &Path) -> io::Result<Self> {
         let name = |path: &Path| CString::new(path.as_os_str().as_bytes());
         Ok(Self {
             file: OpenOptions::new().append(true).open(from)?.into(),
@@ -56,7 +54,7 @@ impl Register {
 /// scheduling, default signals, no exemption from the kernel's search for memory, and no descriptors but the
 /// first three. One that does not register itself is killed when we are: it must not go on starting what another node
 /// is about to start. `entrance` is that of the control group that it is to be in.
-pub(super) fn make_independent(
+pub fn make_independent(
     command: &mut Command,
     entrance: Option<OwnedFd>,
     register: Option<Register>,
@@ -158,27 +156,4 @@ fn enter(register: &Register) -> io::Result<()> {
         Errno::result(libc::rename(register.from.as_ptr(), register.to.as_ptr()))?;
     }
     Ok(())
-}
-
-/// The descriptor of a process: it stays that process's, whoever has its number later.
-#[derive(Debug)]
-pub(super) struct Pidfd(AsyncFd<OwnedFd>);
-
-impl Pidfd {
-    pub(super) fn open(pid: Pid) -> io::Result<Self> {
-        // SAFETY: takes no pointer.
-        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
-        let fd = i32::try_from(fd).map_err(io::Error::other)?;
-        // SAFETY: the kernel has just made it for us.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        // SAFETY: an OwnedFd is the same open descriptor for as long as it lives.
-        let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
-        Ok(Self(fd))
-    }
-
-    /// Ends when the process has, without reaping it. Cancel-safe.
-    pub(super) async fn ended(&self) -> io::Result<()> {
-        let _ready = self.0.readable().await?;
-        Ok(())
-    }
 }

@@ -10,11 +10,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use heartbeat_common::wire::Incarnation;
 
-use crate::{clock, durable};
+use super::atomic_file;
+use crate::host::clock;
 
 /// Takes the next incarnation: the wall clock in nanoseconds, or one more than the last one used,
 /// whichever is greater. It is on disk before it is returned.
-pub(crate) fn next(state_dir: &Path) -> Result<Incarnation> {
+pub fn next(state_dir: &Path) -> Result<Incarnation> {
     fs::create_dir_all(state_dir)
         .with_context(|| format!("could not make the state directory {}", state_dir.display()))?;
     let path = state_dir.join("incarnation");
@@ -52,7 +53,7 @@ fn read(path: &Path) -> Result<u64> {
 /// as many bytes.
 fn write(path: &Path, incarnation: u64) -> io::Result<()> {
     let text = format!("{incarnation}\n");
-    match durable::replace(path, text.as_bytes()) {
+    match atomic_file::replace(path, text.as_bytes()) {
         Err(error)
             if matches!(
                 error.kind(),

@@ -1,6 +1,7 @@
 //! The rig: namespaces, a capture, waiting.
 
-use heartbeat_user::net::{IpPrefix, Netlink};
+use heartbeat_common::prefix::Prefix;
+use heartbeat_sys::net::Netlink;
 use nix::{
     errno::Errno,
     sched::{CloneFlags, unshare},
@@ -195,7 +196,7 @@ pub(super) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-pub(super) fn prefix(text: &str) -> IpPrefix {
+pub(super) fn prefix(text: &str) -> Prefix {
     text.parse().expect("a prefix")
 }
 

@@ -16,6 +16,8 @@ use nix::{
 };
 use tokio::io::unix::AsyncFd;
 
+use crate::files::readiness::readable;
+
 /// `RTMGRP_LINK`, include/uapi/linux/rtnetlink.h.
 const GROUP: u32 = 1;
 /// `RTM_NEWLINK`, there.
@@ -72,8 +74,7 @@ impl LinkWatch {
     /// Length of the next datagram, which is in the buffer; `None` if some were lost.
     async fn announcement(&mut self) -> Result<Option<usize>> {
         if let Some(fresh) = self.fresh.take() {
-            // SAFETY: the descriptor is owned by what is registered, and closed only when that drops.
-            self.socket = Some(unsafe { AsyncFd::register(fresh) }?);
+            self.socket = Some(readable(fresh)?);
         }
         let socket = self.socket.as_ref().context("the socket is gone")?;
         loop {

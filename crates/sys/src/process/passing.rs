@@ -18,7 +18,7 @@ use nix::{
 };
 
 /// The two ends; whole messages, and the end of one is heard at the other.
-pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC;
     Ok(socketpair(
         AddressFamily::Unix,
@@ -29,7 +29,7 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Never waits: `EAGAIN` if too many are on their way.
-pub(super) fn send(through: impl AsFd, connection: &UnixStream) -> nix::Result<()> {
+pub fn send(through: impl AsFd, connection: &UnixStream) -> nix::Result<()> {
     let rights = [connection.as_raw_fd()];
     sendmsg::<()>(
         through.as_fd().as_raw_fd(),
@@ -42,7 +42,7 @@ pub(super) fn send(through: impl AsFd, connection: &UnixStream) -> nix::Result<(
 }
 
 /// `None` at the end; `EAGAIN` if there is none now.
-pub(super) fn receive(through: impl AsFd) -> nix::Result<Option<UnixStream>> {
+pub fn receive(through: impl AsFd) -> nix::Result<Option<UnixStream>> {
     let mut byte = [0];
     let mut parts = [IoSliceMut::new(&mut byte)];
     let mut room = nix::cmsg_space!(std::os::fd::RawFd);

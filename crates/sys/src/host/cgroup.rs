@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::mount::{MsFlags, mount};
 
-use crate::mounts::{self, Mount};
+use super::mounts::{self, Mount};
 
 /// Where the hierarchy is mounted if it is mounted nowhere.
 const OWN: &str = "/run/heartbeat/cgroup2";

@@ -1,6 +1,6 @@
 //! Probe sockets and batches.
 
-use heartbeat_user::net::{Netlink, ProbeBatch, ProbeSocket, SendReport};
+use heartbeat_sys::net::{Netlink, ProbeBatch, ProbeSocket, SendReport};
 
 use nix::{
     errno::Errno,
