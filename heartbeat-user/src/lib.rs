@@ -3,13 +3,14 @@
 //! `pulse` is the real-time side, `conductor` moves addresses and drives resources, everything else is the
 //! slow side. See `ARCHITECTURE.md`.
 
+#![forbid(unsafe_code)]
+
 pub mod agent;
 pub mod commands;
 mod complaints;
 pub mod conductor;
 pub mod config;
 pub mod control;
-pub mod dataplane;
 pub mod decisions;
 mod electorate;
 pub mod follow;
@@ -24,6 +25,7 @@ pub mod pulse;
 pub mod resources;
 pub mod servable;
 
+pub use heartbeat_dataplane as dataplane;
 pub use heartbeat_sys::{
     host::{cgroup, clock},
     net,

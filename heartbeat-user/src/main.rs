@@ -1,5 +1,7 @@
 //! The `heartbeat` binary: reads the command line, calls the library, turns errors into messages.
 
+#![forbid(unsafe_code)]
+
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;

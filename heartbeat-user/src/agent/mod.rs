@@ -17,6 +17,7 @@ mod refusals;
 mod rekey;
 mod reload;
 mod remains;
+pub(crate) mod setup;
 mod starved;
 mod strangers;
 mod supervisor;
@@ -130,7 +131,7 @@ fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boott
     let nonce = getrandom::u64().context("could not get a random number from the kernel")?;
     let setup = Setup {
         replace,
-        ..Setup::new(&config, keys)
+        ..setup::of(&config, keys)
     };
     let mut dataplane = Dataplane::load(setup, |inherited, stale| {
         conductor::sweep(&config, inherited, stale)

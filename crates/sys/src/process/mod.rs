@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod core_dumps;
+pub mod namespace;
 pub mod passing;
 pub mod pidfd;
 pub mod privileges;
