@@ -15,12 +15,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use heartbeat_sys::files::atomic_file::{self, Writer, Written};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    clock,
-    durable::{self, Writer, Written},
-};
+use crate::clock;
 
 /// What a decision is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,7 +92,7 @@ impl Ledger {
             take_later(&mut all, subject, decision);
         }
         let text = serde_json::to_vec(&Decisions::of(&all))?;
-        durable::replace(&self.file, &text)
+        atomic_file::replace(&self.file, &text)
             .with_context(|| format!("could not write {}", self.file.display()))?;
         self.kept = all;
         self.owed.clear();

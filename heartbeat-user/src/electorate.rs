@@ -14,7 +14,9 @@ use heartbeat_common::wire::NodeId;
 use heartbeat_core::membership::{Membership, Voters};
 use serde::{Deserialize, Serialize};
 
-use crate::{config::Config, durable};
+use heartbeat_sys::files::atomic_file;
+
+use crate::config::Config;
 
 /// The first list is that of a cluster which nobody has changed yet.
 const FIRST: u16 = 1;
@@ -192,7 +194,8 @@ impl Kept {
     fn write(&self, path: &Path) -> Result<()> {
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
-        durable::replace(path, &text).with_context(|| format!("could not write {}", path.display()))
+        atomic_file::replace(path, &text)
+            .with_context(|| format!("could not write {}", path.display()))
     }
 
     /// What the acceptor goes by must not go back.

@@ -3,31 +3,31 @@
 //! `pulse` is the real-time side, `conductor` moves addresses and drives resources, everything else is the
 //! slow side. See `ARCHITECTURE.md`.
 
+#![forbid(unsafe_code)]
+
 pub mod agent;
-pub mod cgroup;
-pub mod clock;
 pub mod commands;
 mod complaints;
 pub mod conductor;
 pub mod config;
 pub mod control;
-pub mod dataplane;
 pub mod decisions;
-mod durable;
 mod electorate;
 pub mod follow;
 pub mod health;
 pub mod helper;
 pub mod hooks;
 pub mod import;
-mod incarnation;
 pub mod load;
 pub mod logging;
-mod mounts;
-pub mod net;
 pub mod peering;
-pub mod privileges;
 pub mod pulse;
 pub mod resources;
-pub mod secrecy;
 pub mod servable;
+
+pub use heartbeat_dataplane as dataplane;
+pub use heartbeat_sys::{
+    host::{cgroup, clock},
+    net,
+    process::privileges,
+};

@@ -1,10 +1,13 @@
 //! The `heartbeat` binary: reads the command line, calls the library, turns errors into messages.
 
+#![forbid(unsafe_code)]
+
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use heartbeat_common::time::Boottime;
+use heartbeat_sys::process::core_dumps;
 use heartbeat_user::{
     agent, clock,
     commands::{
@@ -15,7 +18,6 @@ use heartbeat_user::{
     control::protocol::Request,
     helper, logging,
     resources::runs,
-    secrecy,
 };
 
 /// Cluster heartbeat answered in the kernel: detects dead nodes and moves virtual addresses within
@@ -312,7 +314,7 @@ fn main() -> ExitCode {
         Err(error) => return show(&error),
     };
     logging::start();
-    secrecy::keep_out_of_core_dumps();
+    core_dumps::disable();
     let code = run(cli.command, began).unwrap_or_else(|error| {
         // Standard error may be closed; the exit code says it too.
         logging::say(&format!("heartbeat: {error:#}"));

@@ -69,7 +69,7 @@ impl Workspace {
         self.build.join("bpf-build")
     }
 
-    /// Where finished BPF objects are. `heartbeat-user/build.rs` looks here, too.
+    /// Where finished BPF objects are. `crates/dataplane/build.rs` looks here, too.
     pub(crate) fn objects(&self) -> PathBuf {
         self.build.join("bpf")
     }

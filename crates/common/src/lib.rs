@@ -8,12 +8,18 @@
 #![no_std]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+// The words of an error that only userspace makes.
+#[cfg(not(target_arch = "bpf"))]
+extern crate alloc;
+
 pub mod checksum;
 pub mod exits;
 pub mod guard;
 pub mod lease;
 pub mod maps;
 pub mod packet;
+#[cfg(not(target_arch = "bpf"))]
+pub mod prefix;
 pub mod receive;
 pub mod replay;
 pub mod siphash;

@@ -106,6 +106,14 @@ impl core::fmt::Debug for SipHash {
     }
 }
 
+/// Overwrites keys that are not needed any more.
+#[cfg(not(target_arch = "bpf"))]
+pub fn wipe(keys: &mut [(u8, SipKey)]) {
+    keys.fill((0, SipKey { k0: 0, k1: 0 }));
+    // The compiler must not see that nobody reads them again.
+    core::hint::black_box(keys);
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;

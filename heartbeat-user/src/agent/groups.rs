@@ -14,6 +14,7 @@ use heartbeat_core::{
     report::{self, GroupReport},
     resource::{Outcome, ResourceState},
 };
+use heartbeat_sys::files::atomic_file::Writer;
 
 use super::remains::Remains;
 use crate::{
@@ -22,7 +23,6 @@ use crate::{
     config::{Config, Group, Resource, ResourceKind, Role},
     control::protocol::{self, FailedAction, FailingCheck, What},
     decisions::{Book, Decision, Proposal, Subject},
-    durable::Writer,
     peering,
 };
 

@@ -13,11 +13,12 @@ use super::{
     operate::Operator,
     reason::Reason,
     refusals::Refusals,
+    setup,
     view::{self, View},
 };
 use crate::{
     config::{Config, Node},
-    dataplane::{PeerRows, Setup},
+    dataplane::PeerRows,
     electorate,
     pulse::Reform,
 };
@@ -35,7 +36,7 @@ impl Reason<'_> {
     pub(super) fn may_reform(&self, new: &Config) -> Result<Membership> {
         let version = self.config.version;
         let view = view::lock(&self.view);
-        self.dataplane.has_room(&Setup::peers(new))?;
+        self.dataplane.has_room(&setup::peers(new))?;
         for node in &new.nodes {
             let same = |old: &Node| (&old.name, &old.addresses) == (&node.name, &node.addresses);
             ensure!(
@@ -99,7 +100,7 @@ impl Reason<'_> {
 
     /// Lets the kernel answer the peers of `config`.
     pub(super) fn reform(&mut self, config: &Config, membership: Membership) -> Result<Reformed> {
-        self.dataplane.reform(Setup::peers(config))?;
+        self.dataplane.reform(setup::peers(config))?;
         let rows = || self.dataplane.peer_rows();
         Ok(Reformed {
             pulses: Reform::new(config, membership, self.identity, rows()?),

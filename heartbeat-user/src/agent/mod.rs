@@ -17,6 +17,7 @@ mod refusals;
 mod rekey;
 mod reload;
 mod remains;
+pub(crate) mod setup;
 mod starved;
 mod strangers;
 mod supervisor;
@@ -32,6 +33,7 @@ use heartbeat_common::time::Boottime;
 use heartbeat_core::{
     Command, cluster::Intent, group::GroupCommand, membership::Membership, report,
 };
+use heartbeat_sys::files::{atomic_file::Writer, incarnation};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
@@ -40,11 +42,10 @@ use crate::{
     config::{Config, Group, key::Keys},
     control::server,
     dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
-    durable::Writer,
     electorate,
     follow::{self, Follower, News},
     health::{Checks, Means, Notice},
-    helper, incarnation, logging, privileges,
+    helper, logging, privileges,
     pulse::{
         Beginning, Directive, Directives, Identity, Pulse, Sink,
         mailbox::{Post, mailbox},
@@ -130,7 +131,7 @@ fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boott
     let nonce = getrandom::u64().context("could not get a random number from the kernel")?;
     let setup = Setup {
         replace,
-        ..Setup::new(&config, keys)
+        ..setup::of(&config, keys)
     };
     let mut dataplane = Dataplane::load(setup, |inherited, stale| {
         conductor::sweep(&config, inherited, stale)

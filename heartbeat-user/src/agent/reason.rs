@@ -3,6 +3,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    os::fd::{AsFd as _, OwnedFd},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -20,9 +21,10 @@ use heartbeat_core::{
     group::{GroupCommand, Note, Reason as Why},
     peer::PeerState,
 };
+use heartbeat_sys::files::{atomic_file::Writer, readiness::readable};
 use log::{Level, Log};
 use tokio::{
-    io::{Interest, unix::AsyncFd},
+    io::unix::AsyncFd,
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{
@@ -60,7 +62,6 @@ use crate::{
         server,
     },
     dataplane::{Dataplane, LocalView},
-    durable::Writer,
     follow::{Bell, Turn as Interface},
     health::{Checks, Notice, Turn},
     helper,
@@ -141,7 +142,9 @@ pub(super) struct Applied {
 
 /// The reports of the pulse as they come.
 struct PulseReports {
-    mailbox: AsyncFd<Mailbox<Report>>,
+    mailbox: Mailbox<Report>,
+    /// The same bell as the mailbox has.
+    bell: AsyncFd<OwnedFd>,
     taken: VecDeque<Report>,
 }
 
@@ -149,8 +152,8 @@ impl PulseReports {
     /// Must be called inside a tokio runtime.
     fn new(mailbox: Mailbox<Report>) -> Result<Self> {
         Ok(Self {
-            // SAFETY: the mailbox owns its descriptor, which is closed only when it drops, after this.
-            mailbox: unsafe { AsyncFd::register_with_interest(mailbox, Interest::READABLE) }?,
+            bell: readable(mailbox.as_fd().try_clone_to_owned()?)?,
+            mailbox,
             taken: VecDeque::new(),
         })
     }
@@ -158,7 +161,7 @@ impl PulseReports {
     /// Waits until there may be some. Cancel-safe.
     async fn rung(&self) {
         // An error would mean that the runtime ends.
-        if let Ok(mut ready) = self.mailbox.readable().await {
+        if let Ok(mut ready) = self.bell.readable().await {
             ready.clear_ready();
         }
     }
@@ -646,7 +649,7 @@ impl<'a> Reason<'a> {
     }
 
     fn pulse_reports(&mut self, pulse: &mut PulseReports, hooks: &Hooks) {
-        pulse.mailbox.get_ref().take(&mut pulse.taken);
+        pulse.mailbox.take(&mut pulse.taken);
         while let Some(report) = pulse.taken.pop_front() {
             self.report(report, hooks);
         }

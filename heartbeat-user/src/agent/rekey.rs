@@ -41,7 +41,7 @@ impl Reason<'_> {
     /// Goes on with `keys`, and says which they are. On a failure nothing has changed.
     pub(super) fn rekey(&mut self, keys: Arc<Keys>) -> Result<String> {
         // The kernel first: what anybody seals from now on, it takes.
-        self.dataplane.take_keys(&keys.all)?;
+        self.dataplane.take_keys(&keys.all, keys.mark())?;
         let now = view::lock(&self.view).rekey(Arc::clone(&keys));
         self.exchange.rekey(Arc::clone(&keys));
         self.keys.send_replace(Arc::clone(&keys));

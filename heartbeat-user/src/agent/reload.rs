@@ -19,7 +19,7 @@ use super::{
     members::Reformed,
     operate::Operator,
     reason::{Applied, Reason},
-    view,
+    setup, view,
 };
 use crate::{
     clock,
@@ -264,7 +264,7 @@ impl Reason<'_> {
     fn new_guards(&self, merged: &Config) -> Vec<SetupGuard> {
         let known = self.config.served().len();
         let new = merged.served().iter().skip(known);
-        new.map(SetupGuard::of).collect()
+        new.map(setup::guard).collect()
     }
 
     /// Goes on with what is prepared, and says what that is.

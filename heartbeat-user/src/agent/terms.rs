@@ -14,13 +14,13 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::time::Boottime;
+use heartbeat_sys::files::atomic_file;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     clock,
     config::Config,
     dataplane::{Pins, longest_grant},
-    durable,
 };
 
 /// The file.
@@ -146,7 +146,7 @@ fn read(path: &PathBuf) -> Result<Option<Kept>> {
 fn write(path: &Path, kept: &Kept) -> Result<()> {
     let mut text = serde_json::to_vec(kept)?;
     text.push(b'\n');
-    durable::replace(path, &text).with_context(|| format!("could not write {}", path.display()))
+    atomic_file::replace(path, &text).with_context(|| format!("could not write {}", path.display()))
 }
 
 /// Which life of the host this is.

@@ -11,9 +11,12 @@ use heartbeat_common::wire::{ClusterId, LinkId, NodeId};
 
 use super::output;
 use crate::{
-    agent::InstanceLock,
+    agent::{InstanceLock, setup},
     clock, conductor,
-    config::{self, Config, DEFAULT_INSTANCE, XdpMode, key::Keys},
+    config::{
+        self, Config, DEFAULT_INSTANCE, XdpMode,
+        key::{self, Keys},
+    },
     dataplane::{self, Dataplane, Pins, Setup, SetupLink, pins},
     electorate,
     net::Netlink,
@@ -48,7 +51,7 @@ pub fn load(
         let keys = Keys::load(&config.key)?;
         // As an agent: what this host votes by never goes back.
         electorate::begin(&config)?;
-        let mut setup = Setup::new(&config, &keys);
+        let mut setup = setup::of(&config, &keys);
         setup.links.retain(|link| link.interface == interface);
         if setup.links.is_empty() {
             let known: Vec<&str> = config.local_links().map(|link| link.interface).collect();
@@ -60,7 +63,10 @@ pub fn load(
             );
         }
         if let Some(mode) = mode {
-            setup.links.iter_mut().for_each(|link| link.mode = mode);
+            setup
+                .links
+                .iter_mut()
+                .for_each(|link| link.mode = setup::mode(mode));
         }
         (setup, config.lock())
     };
@@ -140,11 +146,12 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
         timeout: Duration::from_secs(1),
         max_lease: config::DEFAULT_MAX_LEASE,
         keys: Vec::new(),
+        key_mark: key::mark(&[]),
         links: vec![SetupLink {
             id: LinkId(0),
             interface: interface.to_owned(),
             address,
-            mode,
+            mode: setup::mode(mode),
         }],
         peers: Vec::new(),
         guards: Vec::new(),

@@ -13,6 +13,7 @@ use heartbeat_core::membership::Voters;
 
 use super::load;
 use crate::{
+    agent::setup,
     config::{DEFAULT_INSTANCE, DEFAULT_MAX_LEASE, XdpMode, duration::Show, flags, key},
     dataplane::{Setup, SetupLink},
     net::{IpPrefix, Netlink},
@@ -201,11 +202,12 @@ impl Witness {
             replace: self.replace,
             groups: Vec::new(),
             keys: keys.all.clone(),
+            key_mark: keys.mark(),
             links: vec![SetupLink {
                 id: link,
                 interface: self.iface.clone(),
                 address,
-                mode: self.mode,
+                mode: setup::mode(self.mode),
             }],
             peers: peers
                 .map(|(node, address)| (*node, link, *address))
@@ -300,7 +302,10 @@ mod tests {
         );
         let link = &setup.links[0];
         assert_eq!((link.id, link.interface.as_str()), (LinkId(0), "eth0"));
-        assert_eq!((link.address, link.mode), (ip("10.0.1.3"), XdpMode::Auto));
+        assert_eq!(
+            (link.address, link.mode),
+            (ip("10.0.1.3"), crate::dataplane::XdpMode::Auto)
+        );
     }
 
     #[test]
@@ -312,7 +317,7 @@ mod tests {
         assert_eq!((setup.cluster, setup.port), (ClusterId(7), 5_000));
         assert_eq!(setup.instance, "w");
         assert_eq!(setup.max_lease, Duration::from_millis(250));
-        assert_eq!(setup.links[0].mode, XdpMode::Skb);
+        assert_eq!(setup.links[0].mode, crate::dataplane::XdpMode::Skb);
         assert_eq!(
             parse("--iface eth0 --cluster web --id 3 --peer 1=fd00::1")
                 .unwrap()

@@ -33,7 +33,7 @@ use crate::{
     pulse::{
         Directive, Directives,
         mailbox::{Mailbox, Post, mailbox},
-        realtime::{self, Reservation},
+        realtime,
     },
 };
 use address::Held;
@@ -90,7 +90,7 @@ impl Conductor {
         // Just behind the pulse. If it is refused the pulse has said so already.
         let priority = config.realtime_priority;
         let priority = priority.map(|priority| priority.saturating_sub(1).max(1));
-        let reservation = Reservation::of_conductor(config.interval);
+        let reservation = realtime::of_conductor(config.interval);
         let ear = Ear::start(orders.clone(), &addresses(&held), priority)
             .inspect_err(|error| {
                 log::error!(

@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use heartbeat_common::siphash::wipe;
 use heartbeat_common::{
     maps::{Key, MAX_KEYS},
     siphash::SipKey,
@@ -152,13 +153,6 @@ impl Drop for Keys {
         wipe(std::slice::from_mut(&mut self.active));
         wipe(&mut self.all);
     }
-}
-
-/// Overwrites keys that are not needed any more.
-pub fn wipe(keys: &mut [(u8, SipKey)]) {
-    keys.fill((0, SipKey { k0: 0, k1: 0 }));
-    // The compiler must not see that nobody reads them again.
-    black_box(keys);
 }
 
 /// Equal for the same keys under the same ids, in whatever order, and as good as never for others. Not 0. Only who

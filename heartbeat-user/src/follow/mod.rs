@@ -23,7 +23,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     conductor::Order,
     config::Config,
-    dataplane::{Attachment, Dataplane, GuardView, Hands, SetupGuard},
+    dataplane::{Attachment, Dataplane, GuardView, Hotplug, SetupGuard},
     net::Netlink,
     pulse::{Directive, Directives, mailbox::Post},
 };
@@ -145,22 +145,22 @@ impl Follower {
         bound: Vec<Option<u32>>,
         ends: Ends<impl FnMut(News) + Send + 'static>,
     ) -> Result<Self> {
-        let hands = Hands::open(dataplane)?;
+        let hotplug = Hotplug::open(dataplane)?;
         let mut netlink = Netlink::open()?;
         let mut ports = Vec::new();
-        for name in hands.interfaces() {
-            let links = hands.links().iter().zip(dataplane.attached());
+        for name in hotplug.interfaces() {
+            let links = hotplug.links().iter().zip(dataplane.attached());
             let mut links = links.filter(|(link, _)| link.interface == name);
             let attachment = match links.next() {
                 Some((_, attached)) => attached.clone(),
-                None => hands.attached(&name),
+                None => hotplug.attached(&name),
             };
             ports.push(Port::new(name, attachment, &mut netlink));
         }
         let mut body = Body {
             port_number: config.port,
             netlink,
-            hands,
+            hotplug,
             sockets: Sockets::of(dataplane),
             ports,
             bound,
@@ -195,7 +195,7 @@ struct Body<R> {
     /// UDP port of heartbeats.
     port_number: u16,
     netlink: Netlink,
-    hands: Hands,
+    hotplug: Hotplug,
     sockets: Sockets,
     ports: Vec<Port>,
     /// By link: index of the interface that its socket is bound to.
@@ -238,11 +238,11 @@ impl<R: FnMut(News)> Body<R> {
     }
 
     fn guard(&mut self, guards: Vec<SetupGuard>, view: GuardView) {
-        self.hands.guard(guards, view);
-        for name in self.hands.interfaces() {
+        self.hotplug.guard(guards, view);
+        for name in self.hotplug.interfaces() {
             if !self.ports.iter().any(|port| port.is(&name)) {
                 // The reload has just put the guard there.
-                let attachment = self.hands.attached(&name);
+                let attachment = self.hotplug.attached(&name);
                 self.ports
                     .push(Port::new(name, attachment, &mut self.netlink));
             }
@@ -261,7 +261,7 @@ impl<R: FnMut(News)> Body<R> {
             if let Some(news) = port.listen(&mut self.netlink) {
                 (self.ends.report)(news);
             }
-            let look = port.look(&mut self.netlink, &mut self.hands);
+            let look = port.look(&mut self.netlink, &mut self.hotplug);
             if let Some(order) = port.order() {
                 self.ends.orders.send(order);
             }
@@ -286,7 +286,7 @@ impl<R: FnMut(News)> Body<R> {
 
     /// Gives a link a socket on the interface that it is on now.
     fn bind(&mut self, link: usize) {
-        let interface = &self.hands.links()[link].interface;
+        let interface = &self.hotplug.links()[link].interface;
         let Some(port) = self.ports.iter_mut().find(|port| port.is(interface)) else {
             return;
         };
@@ -296,7 +296,7 @@ impl<R: FnMut(News)> Body<R> {
         else {
             return;
         };
-        match self.hands.open_socket(link, self.port_number, index) {
+        match self.hotplug.open_socket(link, self.port_number, index) {
             Ok(socket) => {
                 self.bound[link] = Some(index);
                 self.ends

@@ -11,8 +11,7 @@ use heartbeat_common::time::Boottime;
 use crate::{
     clock,
     conductor::Order,
-    config::XdpMode,
-    dataplane::{Attached, Attachment, Hands},
+    dataplane::{Attached, Attachment, Hotplug, XdpMode},
     net::{Interface, Netlink},
 };
 
@@ -118,18 +117,18 @@ impl Port {
     }
 
     /// Looks what became of it, and does what follows from it. `None` if there is nothing to tell.
-    pub(super) fn look(&mut self, netlink: &mut Netlink, hands: &mut Hands) -> Option<Look> {
+    pub(super) fn look(&mut self, netlink: &mut Netlink, hotplug: &mut Hotplug) -> Option<Look> {
         let named = netlink.interface(&self.name).ok();
         match (named, self.index) {
             (Some(found), Some(index)) if found.index == index => {
                 self.calls_back();
-                self.stays(netlink, hands)
+                self.stays(netlink, hotplug)
             }
-            (Some(found), _) => self.arrives(&found, netlink, hands),
+            (Some(found), _) => self.arrives(&found, netlink, hotplug),
             (None, Some(index)) => match netlink.interface_at(index) {
                 Ok(Some(other)) => {
                     self.calls_back();
-                    self.goes_on(&other, netlink, hands)
+                    self.goes_on(&other, netlink, hotplug)
                 }
                 Ok(None) => {
                     self.index = None;
@@ -165,13 +164,13 @@ impl Port {
         &mut self,
         found: &Interface,
         netlink: &mut Netlink,
-        hands: &mut Hands,
+        hotplug: &mut Hotplug,
     ) -> Option<Look> {
-        match hands.left_behind(&self.name, found.index, netlink) {
+        match hotplug.left_behind(&self.name, found.index, netlink) {
             Ok(left) if left.is_empty() => self.departure = None,
             left => return self.waits(found, left.map_err(|error| error.to_string())),
         }
-        match hands.attach(&self.name, found.index) {
+        match hotplug.attach(&self.name, found.index) {
             Ok(attachment) => {
                 let what = format!("it is there (index {}), {}", found.index, how(&attachment));
                 self.index = Some(found.index);
@@ -232,10 +231,10 @@ impl Port {
         &self,
         found: &Interface,
         netlink: &mut Netlink,
-        hands: &mut Hands,
+        hotplug: &mut Hotplug,
     ) -> Vec<&'static str> {
-        let own = |program| hands.is_own(&self.name, program).unwrap_or(true);
-        let mut gone = hands.missing(&self.name, found.index, netlink);
+        let own = |program| hotplug.is_own(&self.name, program).unwrap_or(true);
+        let mut gone = hotplug.missing(&self.name, found.index, netlink);
         if !found.xdp.is_some_and(|program| own(program.id)) {
             gone.push("the XDP program");
         }
@@ -247,9 +246,9 @@ impl Port {
         &mut self,
         found: &Interface,
         netlink: &mut Netlink,
-        hands: &mut Hands,
+        hotplug: &mut Hotplug,
     ) -> Option<Look> {
-        let gone = self.gone(found, netlink, hands);
+        let gone = self.gone(found, netlink, hotplug);
         if !gone.is_empty() {
             // The programs go by the name of the interface.
             let what = format!(
@@ -269,11 +268,11 @@ impl Port {
     }
 
     /// It is where it was. Are the programs, and do they run?
-    fn stays(&mut self, netlink: &mut Netlink, hands: &mut Hands) -> Option<Look> {
+    fn stays(&mut self, netlink: &mut Netlink, hotplug: &mut Hotplug) -> Option<Look> {
         let found = netlink.interface_at(self.index?).ok()??;
-        let gone = self.gone(&found, netlink, hands);
+        let gone = self.gone(&found, netlink, hotplug);
         if !gone.is_empty() {
-            return self.was_taken_off(&gone.join(" and "), &found, hands);
+            return self.was_taken_off(&gone.join(" and "), &found, hotplug);
         }
         if self
             .problem
@@ -283,7 +282,7 @@ impl Port {
             let what = "it has its name again".to_owned();
             return Some(quiet(self.solved(what)));
         }
-        let seen = hands.arrivals(found.index).ok()?;
+        let seen = hotplug.arrivals(found.index).ok()?;
         let was_dead = self
             .problem
             .as_ref()
@@ -296,13 +295,18 @@ impl Port {
                 Some(quiet(self.news(Turn::Running, what)))
             }
             Finding::Runs => None,
-            Finding::DoesNotRun => self.does_not_run(hands).map(quiet),
+            Finding::DoesNotRun => self.does_not_run(hotplug).map(quiet),
         }
     }
 
     /// Somebody has taken programs off, or put others in their places.
-    fn was_taken_off(&mut self, gone: &str, found: &Interface, hands: &mut Hands) -> Option<Look> {
-        match hands.attach(&self.name, found.index) {
+    fn was_taken_off(
+        &mut self,
+        gone: &str,
+        found: &Interface,
+        hotplug: &mut Hotplug,
+    ) -> Option<Look> {
+        match hotplug.attach(&self.name, found.index) {
             Ok(attachment) => {
                 let what = format!(
                     "somebody had taken {gone} off or put another in its place; now it is back: {}",
@@ -321,7 +325,7 @@ impl Port {
         }
     }
 
-    fn does_not_run(&mut self, hands: &mut Hands) -> Option<News> {
+    fn does_not_run(&mut self, hotplug: &mut Hotplug) -> Option<News> {
         let mode = self
             .attachment
             .as_ref()
@@ -330,7 +334,10 @@ impl Port {
             "the XDP program is attached in {} mode and DOES NOT RUN: frames arrive, and it sees none",
             mode.name()
         );
-        let fixed = matches!(hands.mode(&self.name), Some(XdpMode::Native | XdpMode::Skb));
+        let fixed = matches!(
+            hotplug.mode(&self.name),
+            Some(XdpMode::Native | XdpMode::Skb)
+        );
         if fixed || mode == Attached::Skb {
             let remedy = format!(
                 "{what}; set mode = \"auto\" or \"skb\" in [[link]], or see what the driver lacks \
@@ -338,7 +345,7 @@ impl Port {
             );
             return self.tell(Turn::NotRunning, remedy);
         }
-        match hands.move_to_skb(&self.name, &what) {
+        match hotplug.move_to_skb(&self.name, &what) {
             Ok(attachment) => {
                 let said = format!("{what}; FELL BACK: {}", how(&attachment));
                 log::warn!("{}: {said}", self.name);

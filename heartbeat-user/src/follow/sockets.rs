@@ -10,7 +10,7 @@ pub(super) struct Sockets {
 impl Sockets {
     pub(super) fn of(dataplane: &Dataplane) -> Self {
         Self {
-            watch: SocketWatch::of(dataplane),
+            watch: dataplane.socket_watch(),
         }
     }
 

@@ -12,13 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use heartbeat_sys::process::passing;
 use nix::{errno::Errno, sys::signal::Signal, unistd::Pid};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{
     Launched,
     message::{Answer, HEADER, Question, length, pack, unpack},
-    passing,
 };
 use crate::{
     logging,

@@ -13,7 +13,6 @@
 
 mod client;
 mod message;
-mod passing;
 mod server;
 
 use std::{

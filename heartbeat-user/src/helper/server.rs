@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use heartbeat_sys::{files::readiness::readable, process::passing};
 use nix::{
     errno::Errno,
     sys::{
@@ -21,10 +22,7 @@ use tokio::{
     task::{JoinSet, spawn_blocking},
 };
 
-use super::{
-    message::{self, Answer, HEADER, Question},
-    passing,
-};
+use super::message::{self, Answer, HEADER, Question};
 use crate::{
     complaints::Complaints,
     health::disk,
@@ -72,8 +70,7 @@ async fn answer_all() -> Result<()> {
     ];
     let _caught: Vec<_> = kinds.into_iter().map(signal).collect::<io::Result<_>>()?;
     let door = stdin().as_fd().try_clone_to_owned()?;
-    // SAFETY: the descriptor is owned by what is registered, and closed only when that drops.
-    let door = unsafe { tokio::io::unix::AsyncFd::register(door) }?;
+    let door = readable(door)?;
     let mut tasks = JoinSet::new();
     let complaints = Complaints::default();
     loop {

@@ -5,6 +5,7 @@
 //! nothing it does each tick allocates in the steady state.
 
 mod directive;
+mod inputs;
 pub mod mailbox;
 pub mod realtime;
 mod sender;
@@ -47,6 +48,7 @@ use crate::{
     dataplane::{Dataplane, GuardView, LeaseSlots, LocalView, OwnVote, PeerRows},
 };
 pub use directive::{Directive, Directives, Inbox};
+use inputs::{CoreRows, CoreSlots};
 use realtime::{Reservation, Scheduling};
 use sender::{Round, Sender};
 pub use stats::{GroupStats, PulseStats};
@@ -217,7 +219,7 @@ impl Pulse {
         body.watch()?;
         let wanted = config
             .realtime_priority
-            .map(|priority| (Reservation::of_pulse(config.interval), priority));
+            .map(|priority| (realtime::of_pulse(config.interval), priority));
         let (asked, answered) = mpsc::channel::<()>();
         let thread = std::thread::Builder::new()
             .name("pulse".to_owned())
@@ -642,7 +644,7 @@ impl<S: Sink> Body<S> {
         if releases {
             self.ask_own_acceptor(now);
         }
-        let sent = self.sender.send(&self.rows, &self.entries);
+        let sent = self.sender.send(&CoreRows(&self.rows), &self.entries);
         self.stats.send_errors.fetch_add(sent.errors, Relaxed);
         if sent.errors > 0 && !self.send_failing {
             self.sink.send_failed(now, sent.first_error, sent.errors);
@@ -675,8 +677,8 @@ impl<S: Sink> Body<S> {
             now,
             late,
             reason_tick: self.local.reason_tick_at(),
-            rows: &self.rows,
-            slots: &self.slots,
+            rows: &CoreRows(&self.rows),
+            slots: &CoreSlots(&self.slots),
         };
         self.cluster.step(&moment, &mut self.commands);
         self.tell_electorate();

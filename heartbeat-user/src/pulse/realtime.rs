@@ -1,39 +1,10 @@
-//! Asks the kernel for punctuality: real-time scheduling and memory that is never paged out.
+//! How punctual each real-time thread of the agent has to be.
 
-use std::{fmt, io, time::Duration};
+use std::time::Duration;
 
-/// The policies before which a thread is run, from the strongest on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheduling {
-    /// SCHED_DEADLINE: `runtime` of each `period`, before every other task of the host, SCHED_FIFO
-    /// 99 included.
-    Deadline { runtime: Duration, period: Duration },
-    /// SCHED_FIFO with this priority.
-    Fifo(u8),
-    /// No real-time scheduling.
-    Ordinary,
-}
-
-/// A policy that the kernel refused, and why.
-#[derive(Debug)]
-pub struct Refusal {
-    pub policy: &'static str,
-    pub error: io::Error,
-}
-
-/// The policy that a thread has, and the stronger ones that the kernel refused before.
-#[derive(Debug)]
-pub struct Granted {
-    pub scheduling: Scheduling,
-    pub refusals: Vec<Refusal>,
-}
-
-/// The share of a processor that a thread reserves: `runtime` of each `period`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reservation {
-    runtime: Duration,
-    period: Duration,
-}
+pub use heartbeat_sys::process::scheduling::{
+    Granted, Refusal, Reservation, Scheduling, Urgency, ask, lock_memory, set_fifo,
+};
 
 /// Part of a period that the pulse reserves. Its round of probes takes a few per cent of an
 /// interval; the rest is for votes and takeovers. The kernel admits 95 % of all processors in
@@ -41,210 +12,15 @@ pub struct Reservation {
 const PULSE_SHARE: u32 = 5;
 /// Part of a period that the conductor reserves, which has nothing to do but for a change.
 const CONDUCTOR_SHARE: u32 = 20;
-/// The longest period that is of use: a thread that wakes for a vote must not wait for a budget of
-/// long ago.
-const LONGEST_PERIOD: Duration = Duration::from_millis(100);
-/// The kernel's own lower bound of a period is 100 us (`sched_deadline_period_min_us`).
-const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 
-impl Reservation {
-    /// The pulse's: once each interval.
-    pub fn of_pulse(interval: Duration) -> Self {
-        Self::share(interval, PULSE_SHARE)
-    }
-
-    pub fn of_conductor(interval: Duration) -> Self {
-        Self::share(interval, CONDUCTOR_SHARE)
-    }
-
-    fn share(interval: Duration, share: u32) -> Self {
-        let period = interval.clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
-        Self {
-            runtime: period / share,
-            period,
-        }
-    }
+/// The pulse's reservation: once each interval.
+pub fn of_pulse(interval: Duration) -> Reservation {
+    Reservation::share(interval, PULSE_SHARE)
 }
 
-/// Puts the calling thread before all others: by SCHED_DEADLINE, else by SCHED_FIFO with
-/// `priority`. What it starts is scheduled as usual. A refusal leaves the thread as it was.
-pub fn ask(reservation: Reservation, priority: u8) -> Granted {
-    let mut refusals = Vec::new();
-    let Reservation { runtime, period } = reservation;
-    match set_deadline(reservation) {
-        Ok(()) => {
-            let scheduling = Scheduling::Deadline { runtime, period };
-            return Granted {
-                scheduling,
-                refusals,
-            };
-        }
-        Err(error) => refusals.push(Refusal {
-            policy: "SCHED_DEADLINE",
-            error,
-        }),
-    }
-    let scheduling = match set_fifo(priority) {
-        Ok(()) => Scheduling::Fifo(priority),
-        Err(error) => {
-            refusals.push(Refusal {
-                policy: "SCHED_FIFO",
-                error,
-            });
-            Scheduling::Ordinary
-        }
-    };
-    Granted {
-        scheduling,
-        refusals,
-    }
-}
-
-impl Scheduling {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Deadline { .. } => "deadline",
-            Self::Fifo(_) => "fifo",
-            Self::Ordinary => "other",
-        }
-    }
-
-    /// SCHED_FIFO priority; 0 by another policy.
-    pub const fn priority(self) -> u8 {
-        match self {
-            Self::Fifo(priority) => priority,
-            _ => 0,
-        }
-    }
-
-    /// Runtime and period of SCHED_DEADLINE; zero by another policy.
-    pub const fn reserved(self) -> (Duration, Duration) {
-        match self {
-            Self::Deadline { runtime, period } => (runtime, period),
-            _ => (Duration::ZERO, Duration::ZERO),
-        }
-    }
-}
-
-impl Granted {
-    /// Why the kernel refused the stronger policies, in words; empty where it refused none.
-    pub fn reason(&self) -> String {
-        let words = self.refusals.iter().map(ToString::to_string);
-        words.collect::<Vec<_>>().join("; ")
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { policy, error } = self;
-        write!(f, "{policy} refused: ")?;
-        match error.raw_os_error() {
-            Some(libc::EBUSY) => f.write_str(
-                "other SCHED_DEADLINE tasks have reserved what the kernel admits \
-                 (sched_rt_runtime_us)",
-            ),
-            Some(libc::EPERM) => f.write_str(
-                "not permitted (CAP_SYS_NICE is missing, or a cpuset, an isolated processor or an affinity \
-                 confines the agent to some processors)",
-            ),
-            _ => write!(f, "{error}"),
-        }
-    }
-}
-
-impl fmt::Display for Scheduling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Deadline { runtime, period } => write!(
-                f,
-                "SCHED_DEADLINE, {} us of each {} us",
-                runtime.as_micros(),
-                period.as_micros()
-            ),
-            Self::Fifo(priority) => write!(f, "SCHED_FIFO {priority}"),
-            Self::Ordinary => f.write_str("ordinary scheduling"),
-        }
-    }
-}
-
-/// Makes the calling thread SCHED_DEADLINE. Its children start without it. Where no other task has
-/// reserved the rest of a processor, the thread may use that, too (`SCHED_FLAG_RECLAIM`): a round
-/// that takes longer than reserved is not cut off.
-fn set_deadline(reservation: Reservation) -> io::Result<()> {
-    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    let attributes = libc::sched_attr {
-        size: size_of::<libc::sched_attr>() as u32,
-        sched_policy: libc::SCHED_DEADLINE as u32,
-        sched_flags: (libc::SCHED_FLAG_RESET_ON_FORK | libc::SCHED_FLAG_RECLAIM) as u64,
-        sched_nice: 0,
-        sched_priority: 0,
-        sched_runtime: nanos(reservation.runtime),
-        sched_deadline: nanos(reservation.period),
-        sched_period: nanos(reservation.period),
-    };
-    let no_flags: libc::c_uint = 0;
-    // SAFETY: the kernel only reads the attributes, which outlive the call and say their size;
-    // thread id 0 is the caller.
-    let result =
-        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, no_flags) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// Makes the calling thread SCHED_FIFO with `priority`. Its children start without it.
-pub(crate) fn set_fifo(priority: u8) -> io::Result<()> {
-    let parameters = libc::sched_param {
-        sched_priority: priority.into(),
-    };
-    // SAFETY: the parameters outlive the call; thread id 0 is the caller.
-    let result = unsafe {
-        libc::sched_setscheduler(
-            0,
-            libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK,
-            &raw const parameters,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// Keeps all memory of this process, present and future, in RAM once it has been touched.
-pub fn lock_memory() -> io::Result<()> {
-    // On fault: locking ahead would fill every thread's whole stack. SAFETY: takes no pointer.
-    let result =
-        unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// The calling thread goes before all that is not real-time for as long as this lives, if the
-/// kernel allows it; its children do not.
-#[derive(Debug)]
-pub struct Urgency(());
-
-impl Urgency {
-    pub fn begin() -> Self {
-        // Who may not goes on as before: the pulse tells of it.
-        let _ = set_fifo(1);
-        Self(())
-    }
-}
-
-impl Drop for Urgency {
-    fn drop(&mut self) {
-        let parameters = libc::sched_param { sched_priority: 0 };
-        // SAFETY: as above. It takes nothing that has to be granted.
-        unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const parameters) };
-    }
+/// The conductor's reservation.
+pub fn of_conductor(interval: Duration) -> Reservation {
+    Reservation::share(interval, CONDUCTOR_SHARE)
 }
 
 #[cfg(test)]
@@ -261,48 +37,10 @@ mod tests {
             (100, 20_000, 100),
             (10_000, 20_000, 100),
         ] {
-            let reserved = Reservation::of_pulse(interval * MS);
+            let reserved = of_pulse(interval * MS);
             assert_eq!(reserved.runtime, Duration::from_micros(runtime));
             assert_eq!(reserved.period, period * MS);
-            assert!(Reservation::of_conductor(interval * MS).runtime >= Duration::from_micros(50));
+            assert!(of_conductor(interval * MS).runtime >= Duration::from_micros(50));
         }
-    }
-
-    #[test]
-    fn refusal_says_the_policy_and_what_stands_in_its_way() {
-        let said = |code| {
-            let refusal = Refusal {
-                policy: "SCHED_DEADLINE",
-                error: io::Error::from_raw_os_error(code),
-            };
-            refusal.to_string()
-        };
-        assert!(
-            said(libc::EBUSY).starts_with("SCHED_DEADLINE refused: other SCHED_DEADLINE tasks")
-        );
-        assert!(said(libc::EPERM).contains("a cpuset"));
-        assert!(said(libc::ENOSYS).contains("os error 38"));
-    }
-
-    #[test]
-    fn thread_that_asks_gets_a_policy_or_a_reason_for_each_refusal() {
-        let asker = std::thread::spawn(|| {
-            let granted = ask(Reservation::of_pulse(10 * MS), 60);
-            let policy = {
-                // SAFETY: takes no pointer; thread id 0 is the caller.
-                unsafe { libc::sched_getscheduler(0) }
-            };
-            (granted, policy & !libc::SCHED_RESET_ON_FORK)
-        });
-        let (granted, policy) = asker.join().unwrap();
-        let (wanted, refusals) = match granted.scheduling {
-            Scheduling::Deadline { .. } => (libc::SCHED_DEADLINE, 0),
-            Scheduling::Fifo(60) => (libc::SCHED_FIFO, 1),
-            Scheduling::Ordinary => (libc::SCHED_OTHER, 2),
-            other => panic!("{other:?}"),
-        };
-        // The tests themselves may be run by another policy than SCHED_OTHER.
-        assert!(policy == wanted || refusals == 2, "{policy} {granted:?}");
-        assert_eq!(granted.refusals.len(), refusals, "{granted:?}");
     }
 }

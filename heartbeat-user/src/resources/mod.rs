@@ -9,7 +9,6 @@ mod exits;
 pub mod ocf;
 pub mod process;
 pub mod runs;
-mod sys;
 pub(crate) mod systemd;
 mod timeouts;
 pub mod watch;

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use heartbeat_sys::process::{child, pidfd::Pidfd};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -28,10 +29,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    runs::{Remains, Run},
-    sys::{self, Pidfd},
-};
+use super::runs::{Remains, Run};
 
 pub const SAFE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -99,7 +97,7 @@ impl Program {
     }
 
     /// As a command in a session of its own. Its standard streams are closed to it but for what the caller says.
-    fn command(&self, run: &Run, register: Option<sys::Register>) -> std::process::Command {
+    fn command(&self, run: &Run, register: Option<child::Register>) -> std::process::Command {
         let mut command = std::process::Command::new(&self.path);
         command
             .args(&self.args)
@@ -109,7 +107,7 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        sys::make_independent(&mut command, run.entrance(), register);
+        child::make_independent(&mut command, run.entrance(), register);
         command
     }
 }
@@ -129,10 +127,11 @@ pub struct Registration {
 /// # Panics
 /// Outside a tokio runtime.
 pub fn launch(program: &Program, registration: &Registration) -> io::Result<Child> {
-    let register = sys::Register::open(&registration.from, &registration.to).map_err(|error| {
-        let file = registration.from.display();
-        io::Error::other(format!("could not open {file} to register it: {error}"))
-    })?;
+    let register =
+        child::Register::open(&registration.from, &registration.to).map_err(|error| {
+            let file = registration.from.display();
+            io::Error::other(format!("could not open {file} to register it: {error}"))
+        })?;
     let run = Run::of_service(program.resource.as_deref());
     Command::from(program.command(&run, Some(register))).spawn()
 }

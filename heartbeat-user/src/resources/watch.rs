@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
+use heartbeat_sys::process::pidfd::Pidfd;
 use nix::unistd::Pid;
 
-use super::{exits::Watcher, sys::Pidfd};
+use super::exits::Watcher;
 use crate::helper;
 
 /// How long to wait before a pidfile that names no process is looked at again.

@@ -16,10 +16,7 @@ use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, LinkId},
 };
-use heartbeat_user::{
-    dataplane::{Dataplane, GuardView, Setup, SetupGuard},
-    net::IpPrefix,
-};
+use heartbeat_user::dataplane::{Dataplane, GuardView, Setup, SetupGuard};
 
 use super::{
     local,
@@ -79,7 +76,7 @@ impl Guarded {
         let guards = GUARDED.iter().enumerate();
         let guards = guards.map(|(index, (address, interface))| SetupGuard {
             group: GroupId(index as u16),
-            address: IpPrefix {
+            address: heartbeat_common::prefix::Prefix {
                 address: *address,
                 len: PREFIX_LEN,
             },

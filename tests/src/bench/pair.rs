@@ -21,10 +21,7 @@ use heartbeat_common::{
     verdict::Verdict,
     wire::{ClusterId, DEFAULT_PORT, LinkId, NodeId},
 };
-use heartbeat_user::{
-    config::XdpMode,
-    dataplane::{Dataplane, Setup, SetupLink},
-};
+use heartbeat_user::dataplane::{Dataplane, Setup, SetupLink, XdpMode};
 
 use super::{guarded::Guarded, probes::ELECTORATE};
 use crate::{
@@ -211,6 +208,7 @@ pub(super) fn setup(
         timeout: TIMEOUT,
         max_lease: MAX_LEASE,
         keys: vec![(KEY_ID, SipKey::from_bytes(KEY))],
+        key_mark: 1,
         links: vec![SetupLink {
             id: link,
             interface: interface.to_owned(),

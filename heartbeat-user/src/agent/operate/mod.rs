@@ -19,7 +19,7 @@ use heartbeat_common::{
     time::Boottime,
     wire::{NodeId, NodeState},
 };
-use heartbeat_core::cluster::Slots as _;
+use heartbeat_sys::files::atomic_file::Writer;
 pub(super) use nodes::remembered;
 use tokio::{sync::Notify, time::sleep};
 
@@ -30,7 +30,6 @@ use crate::{
     config::{Config, Group, Node, ResourceKind, Role, key::Keys},
     control::protocol::{self, Request, Response},
     dataplane::{LeaseSlots, PeerRows},
-    durable::Writer,
     peering,
     pulse::{Directives, PulseStats, mailbox::Post},
 };

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::wire::NodeState;
 use heartbeat_core::cluster::Intent;
+use heartbeat_sys::files::atomic_file;
 use tokio::time::sleep;
 
 use super::{LONG_PATIENCE, Operator, Origin, PATIENCE, POLL, SLOW_POLL, done, said, view};
@@ -18,7 +19,6 @@ use crate::{
     config::{Config, Node, Role},
     control::protocol::{Request, Response},
     decisions::Book,
-    durable,
     pulse::Directive,
 };
 
@@ -236,7 +236,7 @@ fn remember(config: &Config, intent: Intent) -> Result<()> {
         Intent::Empty => Some(format!("{DRAIN}: an operator drains this node\n")),
     };
     let result = match text {
-        Some(text) => durable::replace(&flag, text.as_bytes()),
+        Some(text) => atomic_file::replace(&flag, text.as_bytes()),
         None => match fs::remove_file(&flag) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             result => result,

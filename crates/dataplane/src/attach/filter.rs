@@ -1,0 +1,118 @@
+//! TC filters instead of links, for kernels without TCX.
+//!
+//! No pin holds a filter: it stays until somebody removes it, however its agent ended. So it bears as its name
+//! the path of the pin that a link would have. By that the next start and `heartbeat unload` know whose
+//! it is, and filters go with the pins. Other programs' filters, and the qdisc that all hang on, are left alone.
+
+use std::{os::fd::AsFd as _, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+use aya::programs::SchedClassifier;
+use heartbeat_common::maps::PIN_ROOT;
+
+use super::lookup::check_interface;
+use crate::object::kernel::has_tc_links;
+use heartbeat_sys::net::{EgressFilter, Netlink};
+
+/// "hb". With the priority it tells our filter from others': the kernel numbers those that do not choose from 1 on.
+const HANDLE: u32 = 0x6862;
+
+/// Before all others: one that ends with a verdict keeps those behind it from being asked.
+fn priority(program: &str) -> u16 {
+    match program {
+        "guard_egress" => 1,
+        _ => 2,
+    }
+}
+
+/// The filter that runs the program `name` for whoever owns `pin`.
+pub(crate) fn of(name: &str, pin: &Path) -> EgressFilter {
+    EgressFilter {
+        priority: priority(name),
+        handle: HANDLE,
+        name: pin.display().to_string(),
+    }
+}
+
+/// Lets a filter on `interface` run `program`, called `name`, for whoever owns `pin`.
+pub(crate) fn put(
+    program: &SchedClassifier,
+    name: &str,
+    interface: &str,
+    pin: &Path,
+) -> Result<()> {
+    let ifindex = check_interface(interface)?;
+    let filter = of(name, pin);
+    let mut netlink = Netlink::open()?;
+    let present = netlink.egress_filters(ifindex)?;
+    let place =
+        |other: &&EgressFilter| (other.priority, other.handle) == (filter.priority, filter.handle);
+    let present = present.iter().find(place);
+    if let Some(other) = present.filter(|other| is_anothers(&other.name, pin)) {
+        bail!(
+            "{interface}: the TC filter {} has the place of ours (priority {}, handle {HANDLE:#x}); an \
+             instance that was killed is removed by `heartbeat unload --instance`, see others with `tc \
+             filter show dev {interface} egress`",
+            other.name,
+            other.priority,
+        );
+    }
+    netlink
+        .put_egress_filter(ifindex, &filter, program.fd()?.as_fd(), present.is_some())
+        .context(
+            "this kernel attaches TC programs by filters only; they need a qdisc `clsact`, not \
+             `ingress`, and the priorities 1 and 2",
+        )
+}
+
+/// Whether a filter is another's than who owns `pin`. What an instance left whose pins are gone is nobody's.
+fn is_anothers(name: &str, pin: &Path) -> bool {
+    let owner = Path::new(name).parent();
+    owner != pin.parent()
+        && !owner.is_some_and(|owner| owner.starts_with(PIN_ROOT) && !owner.exists())
+}
+
+/// Removes the filters of the instance that pins to `dir`, but for those that `keep` names, by the name of
+/// the pin. Sees only the interfaces of this network namespace.
+pub(crate) fn remove_all_but(dir: &Path, keep: impl Fn(&str) -> bool) -> Result<()> {
+    if has_tc_links() {
+        return Ok(());
+    }
+    let mut netlink = Netlink::open()?;
+    for interface in netlink.interfaces()? {
+        for filter in netlink.egress_filters(interface.index)? {
+            let path = Path::new(&filter.name);
+            let kept = path
+                .file_name()
+                .and_then(|pin| pin.to_str())
+                .is_some_and(&keep);
+            if path.parent() == Some(dir) && filter.handle == HANDLE && !kept {
+                netlink.remove_egress_filter(interface.index, &filter)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_belongs_to_the_pins_that_its_name_lies_in() {
+        let pin = Path::new("/sys/fs/bpf/heartbeat/web/link_tc_eth0");
+        let anothers = |name| is_anothers(name, pin);
+        assert!(!anothers("/sys/fs/bpf/heartbeat/web/link_tc_eth0"));
+        assert!(
+            !anothers("/sys/fs/bpf/heartbeat/web/link_tc_old0"),
+            "renamed"
+        );
+        assert!(!anothers(
+            "/sys/fs/bpf/heartbeat/no-such-instance/link_tc_eth0"
+        ));
+        assert!(anothers("stamp_probe"));
+        assert!(anothers(""));
+        // A directory that is there, as the pins of another instance are.
+        assert!(anothers("/sys/link_tc_eth0"));
+    }
+}

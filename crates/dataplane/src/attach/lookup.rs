@@ -1,0 +1,15 @@
+//! The index of an interface by its name.
+
+use anyhow::{Result, bail};
+
+/// Refuses an interface that is not there before anything is attached.
+pub(crate) fn check_interface(name: &str) -> Result<u32> {
+    match nix::net::if_::if_nametoindex(name) {
+        Ok(index) => Ok(index),
+        Err(nix::Error::ENODEV) => bail!(
+            "no interface is called {name}; see `ip link` for those that there are, and set `interface` \
+             in [[link]] or `interfaces` in [[node]]"
+        ),
+        Err(error) => bail!("could not look up interface {name}: {error}"),
+    }
+}

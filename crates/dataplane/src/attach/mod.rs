@@ -1,0 +1,14 @@
+//! Programs on interfaces and on the root of the control groups: how they get there, are replaced,
+//! and are seen to be missing.
+
+pub(crate) mod errors;
+pub(crate) mod existing_program;
+pub(crate) mod filter;
+pub(crate) mod interface;
+pub(crate) mod links;
+pub(crate) mod lookup;
+pub(crate) mod sockets;
+pub(crate) mod tc;
+pub(crate) mod upper_devices;
+pub(crate) mod watched;
+pub(crate) mod xdp;

@@ -1,0 +1,78 @@
+//! Puts the TC programs onto the egress of an interface: by a pinned link, or by a filter where the kernel
+//! has no such links.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::programs::{
+    LinkOrder, SchedClassifier, TcAttachType,
+    links::{FdLink, PinnedLink},
+    tc::{SchedClassifierLink, TcAttachOptions},
+};
+
+use super::{
+    errors::{errno, reason},
+    filter,
+    watched::{Place, Watched},
+};
+use crate::{
+    object::kernel::has_tc_links,
+    pins::{
+        Pins,
+        link::{pin_link, unpin},
+        names::tc_pin,
+    },
+};
+
+/// The TC program `name` on the egress of `interface`, to be seen whether it is still there.
+pub(crate) fn watched(name: &'static str, interface: &str, ifindex: u32, pins: &Pins) -> Watched {
+    let pin = pins.path(&tc_pin(name, interface));
+    let place = match has_tc_links() {
+        true => Place::Link { pin, ifindex },
+        false => Place::Filter {
+            filter: filter::of(name, &pin),
+            ifindex,
+        },
+    };
+    Watched {
+        name: match name {
+            "stamp_probe" => "the TC program that stamps probes",
+            _ => "the guard's TC program",
+        },
+        place,
+    }
+}
+
+/// Attaches the TC program `name` to the egress of `interface` for as long as it is pinned; or gives what
+/// the last run attached there the new program, without a packet in between that meets none.
+pub(crate) fn attach(
+    program: &mut SchedClassifier,
+    name: &str,
+    interface: &str,
+    pins: &Pins,
+) -> Result<()> {
+    let pin = pins.path(&tc_pin(name, interface));
+    if !has_tc_links() {
+        return filter::put(program, name, interface, &pin);
+    }
+    if pin.exists() {
+        let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?));
+        match link.map(|link| program.attach_to_link(link)) {
+            Ok(Ok(id)) => {
+                drop(program.take_link(id)?);
+                return Ok(());
+            }
+            Ok(Err(error)) if errno(&error) != Some(libc::ENOLINK) => bail!(
+                "{interface}: could not give the TC link of the last run the new program: {}",
+                reason(&error)
+            ),
+            _ => unpin(&pin)?,
+        }
+    }
+    let last = TcAttachOptions::TcxOrder(LinkOrder::default());
+    let id = program
+        .attach_with_options(interface, TcAttachType::Egress, last)
+        .with_context(|| format!("could not attach the TC egress program to {interface}"))?;
+    let link: FdLink = program.take_link(id)?.try_into().map_err(|_| {
+        anyhow!("{interface}: the TC egress program was attached, but not by a link")
+    })?;
+    pin_link(link, &pin)
+}

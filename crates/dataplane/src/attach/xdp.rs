@@ -1,0 +1,307 @@
+//! Puts an XDP program onto an interface: native or in skb mode, in the place of nobody else's unless that
+//! is asked for, and says in words why where it is refused.
+
+use std::os::fd::AsFd as _;
+
+use anyhow::{Result, anyhow, bail};
+use aya::programs::{
+    ProgramError, Xdp,
+    links::{FdLink, PinnedLink},
+    xdp::XdpLink,
+};
+use heartbeat_sys::net::{Netlink, XdpPlace};
+use nix::errno::Errno;
+
+use super::{
+    errors::{errno, reason},
+    existing_program::ExistingProgram,
+    lookup::check_interface,
+    upper_devices,
+};
+use crate::{
+    pins::{
+        Pins,
+        link::{pin_link, unpin},
+        names::xdp_pin,
+    },
+    setup::{Attached, Attachment, XdpMode},
+};
+
+/// How to attach, as the configuration and the operator want it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) mode: XdpMode,
+    /// Whether a program that is there already has to give way.
+    pub(crate) replace: bool,
+}
+
+/// Attaches `program` to `interface` and pins the link. A link that an earlier run pinned there goes on
+/// with the new program, without a packet in between that meets none.
+pub(crate) fn attach(
+    program: &mut Xdp,
+    interface: &str,
+    wanted: Wanted,
+    pins: &Pins,
+) -> Result<Attachment> {
+    let ifindex = check_interface(interface)?;
+    if let Some(how) = take_over(program, interface, wanted.mode, pins)? {
+        let fallback = (how == Attached::Skb && wanted.mode == XdpMode::Auto)
+            .then(|| "as the last run left it".to_owned());
+        return Ok(Attachment { how, fallback });
+    }
+    match wanted.mode {
+        XdpMode::Native => put(program, interface, ifindex, Attached::Native, wanted, pins),
+        XdpMode::Skb => put(program, interface, ifindex, Attached::Skb, wanted, pins),
+        XdpMode::Auto => match put(program, interface, ifindex, Attached::Native, wanted, pins) {
+            Err(Refusal::Unable(why)) => fall_back(program, interface, ifindex, why, wanted, pins),
+            result => result,
+        },
+    }
+    .map_err(|refusal| refusal.into_error(interface, wanted.mode))
+}
+
+/// Attaches in skb mode, since native does not do, and says so.
+fn fall_back(
+    program: &mut Xdp,
+    interface: &str,
+    ifindex: u32,
+    why: String,
+    wanted: Wanted,
+    pins: &Pins,
+) -> Result<Attachment, Refusal> {
+    log::warn!(
+        "{interface}: native XDP was refused: {why}; FALLING BACK to skb mode: heartbeats are answered \
+         later and at a higher cost"
+    );
+    let attachment = put(program, interface, ifindex, Attached::Skb, wanted, pins)?;
+    Ok(Attachment {
+        fallback: Some(format!("native XDP was refused: {why}")),
+        ..attachment
+    })
+}
+
+/// Attaches in skb mode what is attached, but does not run, in the driver.
+pub(crate) fn move_to_skb(
+    program: &mut Xdp,
+    interface: &str,
+    why: &str,
+    pins: &Pins,
+) -> Result<Attachment> {
+    let ifindex = check_interface(interface)?;
+    let pin = pins.path(&xdp_pin(interface, Attached::Native));
+    if pin.exists() {
+        unpin(&pin)?;
+    }
+    let wanted = Wanted {
+        mode: XdpMode::Skb,
+        replace: false,
+    };
+    let attachment = put(program, interface, ifindex, Attached::Skb, wanted, pins)
+        .map_err(|refusal| refusal.into_error(interface, XdpMode::Auto))?;
+    Ok(Attachment {
+        fallback: Some(why.to_owned()),
+        ..attachment
+    })
+}
+
+/// Gives the link of the last run the new program, if there is such a link and it is as it should be.
+fn take_over(
+    program: &mut Xdp,
+    interface: &str,
+    mode: XdpMode,
+    pins: &Pins,
+) -> Result<Option<Attached>> {
+    let allowed: &[Attached] = match mode {
+        XdpMode::Auto => &[Attached::Native, Attached::Skb],
+        XdpMode::Native => &[Attached::Native],
+        XdpMode::Skb => &[Attached::Skb],
+    };
+    for how in [Attached::Native, Attached::Skb] {
+        let pin = pins.path(&xdp_pin(interface, how));
+        if !pin.exists() {
+            continue;
+        }
+        let link = XdpLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?));
+        let replaced = match link {
+            Ok(link) if allowed.contains(&how) => program.attach_to_link(link),
+            // Not ours, or in a mode that is not wanted any more.
+            _ => return unpin(&pin).map(|()| None),
+        };
+        match replaced {
+            Ok(id) => {
+                // The pin holds it.
+                drop(program.take_link(id)?);
+                return Ok(Some(how));
+            }
+            // Its interface has gone, or somebody has taken it off.
+            Err(error) if errno(&error) == Some(libc::ENOLINK) => unpin(&pin)?,
+            Err(error) => bail!(
+                "{interface}: could not give the XDP link of the last run the new program: {}",
+                reason(&error)
+            ),
+        }
+    }
+    Ok(None)
+}
+
+/// Why a program could not be attached.
+enum Refusal {
+    /// There is another one.
+    Occupied(String),
+    /// The interface cannot: why, in words.
+    Unable(String),
+    Other(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl Refusal {
+    fn into_error(self, interface: &str, mode: XdpMode) -> anyhow::Error {
+        match self {
+            Self::Occupied(by) => anyhow!(
+                "{interface}: another XDP program is attached already and is left alone: {by}; end what \
+                 it belongs to, choose another interface, or have it replaced with `--replace`"
+            ),
+            Self::Unable(why) if mode == XdpMode::Native => anyhow!(
+                "{interface}: native XDP was refused: {why}; or set mode = \"auto\" to fall back to skb mode"
+            ),
+            Self::Unable(why) => {
+                anyhow!("{interface}: could not attach the XDP program: {why}")
+            }
+            Self::Other(error) => error.context(format!("{interface}: could not attach")),
+        }
+    }
+}
+
+/// Attaches `how`; evicts who is there, once, if that is wanted.
+fn put(
+    program: &mut Xdp,
+    interface: &str,
+    ifindex: u32,
+    how: Attached,
+    wanted: Wanted,
+    pins: &Pins,
+) -> Result<Attachment, Refusal> {
+    let mut attached = program.attach_to_if_index(ifindex, how.mode());
+    if is_taken(&attached)
+        && let Some(existing) = ExistingProgram::of(&mut netlink()?, ifindex)?
+    {
+        if !wanted.replace {
+            return Err(Refusal::Occupied(existing.to_string()));
+        }
+        existing.evict(&mut netlink()?)?;
+        log::warn!("{interface}: REPLACED another XDP program, as `--replace` asks: {existing}");
+        attached = program.attach_to_if_index(ifindex, how.mode());
+    }
+    if is_taken(&attached) {
+        let lifted = upper_devices::lift(ifindex, pins)?;
+        if !lifted.is_empty() {
+            attached = program.attach_to_if_index(ifindex, how.mode());
+            upper_devices::put_back(lifted, pins);
+        }
+    }
+    let id = attached.map_err(|error| refusal(program, ifindex, how, &error))?;
+    let link = program.take_link(id).map_err(anyhow::Error::from)?;
+    let link: FdLink = link.try_into().map_err(|_| {
+        anyhow!("{interface}: this kernel has no links for XDP programs (needs Linux 5.9)")
+    })?;
+    pin_link(link, &pins.path(&xdp_pin(interface, how)))?;
+    Ok(Attachment {
+        how,
+        fallback: None,
+    })
+}
+
+/// Whether another program is in the way: there, or on an interface above or below it.
+fn is_taken<T>(attached: &Result<T, ProgramError>) -> bool {
+    let error = attached.as_ref().err().and_then(errno);
+    matches!(error, Some(libc::EBUSY | libc::EEXIST))
+}
+
+fn netlink() -> Result<Netlink> {
+    Ok(Netlink::open()?)
+}
+
+fn refusal(program: &Xdp, ifindex: u32, how: Attached, error: &ProgramError) -> Refusal {
+    let Some(errno) = errno(error).map(Errno::from_raw) else {
+        return Refusal::Other(anyhow!("{}", reason(error)));
+    };
+    if matches!(errno, Errno::EPERM | Errno::ENODEV) {
+        return Refusal::Other(anyhow!("{}", reason(error)));
+    }
+    let place = match how {
+        Attached::Native => XdpPlace::Driver,
+        Attached::Skb => XdpPlace::Stack,
+    };
+    // The kernel keeps its words for rtnetlink: so it is asked once more by that way.
+    let complaint = program.fd().ok().and_then(|program| {
+        let mut netlink = Netlink::open().ok()?;
+        netlink.xdp_complaint(ifindex, program.as_fd(), place)
+    });
+    Refusal::Unable(in_words(errno, complaint.as_deref()))
+}
+
+/// What the kernel said, and what can be done about it.
+fn in_words(errno: Errno, complaint: Option<&str>) -> String {
+    // The kernel's own words say more than the general meaning of the number.
+    let words = match complaint {
+        Some(complaint) => format!("{complaint} ({errno:?})"),
+        None => format!("{} ({errno:?})", errno.desc().to_lowercase()),
+    };
+    let remedy = match errno {
+        Errno::EOPNOTSUPP => {
+            "its driver cannot do it, and a VLAN interface never can: use a card whose driver has native XDP"
+        }
+        Errno::ERANGE | Errno::E2BIG => {
+            "its MTU is too large for the driver: lower it (`ip link set … mtu`)"
+        }
+        Errno::EINVAL => {
+            "the driver does not do it as the interface is set up now: lower the MTU, switch LRO and \
+             hardware GRO off (`ethtool -K`), or use fewer queues (`ethtool -L`)"
+        }
+        Errno::ENOMEM | Errno::ENOSPC => {
+            "the driver wants free queues, one for each processor: use fewer (`ethtool -L … combined`)"
+        }
+        Errno::EBUSY | Errno::EEXIST => {
+            "an interface above or below it (VLAN, bond, bridge) has an XDP program: see `ip link`"
+        }
+        _ => return words,
+    };
+    format!("{words}; {remedy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_words_with_its_remedy() {
+        let said = in_words(Errno::ERANGE, Some("peer MTU is too large to set XDP"));
+        assert!(
+            said.starts_with("peer MTU is too large to set XDP (ERANGE); "),
+            "{said}"
+        );
+        assert!(said.ends_with("lower it (`ip link set … mtu`)"), "{said}");
+        let said = in_words(Errno::EOPNOTSUPP, None);
+        assert!(said.contains("driver has native XDP"), "{said}");
+        assert!(!in_words(Errno::EIO, None).contains(';'));
+    }
+
+    #[test]
+    fn a_program_that_is_there_is_named_with_the_choices() {
+        let by = "`pass` (program id 7, native mode, held by process 3 (xdpd))".to_owned();
+        let said = Refusal::Occupied(by).into_error("eth1", XdpMode::Auto);
+        let said = said.to_string();
+        for part in [
+            "eth1: another XDP program is attached already",
+            "`pass` (program id 7",
+            "`--replace`",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Writes everything that the programs look up, before they see their first packet.
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap},
+};
+use heartbeat_common::{
+    maps::{self, Address, GuardRow, Key, Local, MAX_KEYS, MAX_SERVED, MAX_VIPS},
+    siphash::SipKey,
+    time::Boottime,
+    wire::{Electorate, GroupId},
+};
+use heartbeat_sys::host::clock;
+
+use super::{access::map, row_allocator, senders};
+use crate::{
+    pins::origin,
+    setup::{Setup, SetupGuard},
+    start::adopted::AdoptedState,
+};
+
+/// Returns when the acceptor begins to vote. `indices` are those of the links' interfaces, `guarded` those of the guards';
+/// none has the index 0, which stands for one that is missing.
+pub(crate) fn fill(
+    ebpf: &mut Ebpf,
+    setup: &Setup,
+    adopted: Option<&AdoptedState>,
+    object: u64,
+    places: &[u32],
+    indices: &[Option<u32>],
+    guarded: &[Option<u32>],
+) -> Result<Boottime> {
+    senders::forget(ebpf)?;
+    rekey(ebpf, &setup.keys)?;
+    let mut links: HashMap<_, Address, maps::Link> = map(ebpf, "links")?.try_into()?;
+    for (link, index) in setup.links.iter().zip(indices) {
+        let value = maps::Link {
+            ifindex: index.unwrap_or_default(),
+            link: link.id.0.into(),
+        };
+        links.insert(Address::from(link.address), value, 0)?;
+    }
+    row_allocator::allow(ebpf, setup, places)?;
+    fill_guards(ebpf, setup, adopted, guarded)?;
+    fill_groups(ebpf, setup, adopted)?;
+    fill_local(ebpf, setup, adopted)?;
+    let max_lease_ns = nanos(setup.max_lease)?;
+    // An acceptor that has forgotten its votes abstains; until when is said once it is attached.
+    let votes_from = adopted.map_or(Boottime::from_nanos(u64::MAX), |adopted| {
+        Boottime::from_nanos(adopted.votes_from)
+    });
+    let mut config: Array<_, maps::Config> = map(ebpf, "config")?.try_into()?;
+    let value = maps::Config {
+        layout_version: maps::LAYOUT_VERSION,
+        cluster: setup.cluster.0,
+        timeout_ns: nanos(setup.timeout)?,
+        votes_from: votes_from.as_nanos(),
+        max_lease_ns,
+        node: setup.node.0,
+        port: setup.port,
+        zero: 0,
+        object,
+        namespace: origin::cookie()?,
+    };
+    config.set(0, value, 0)?;
+    Ok(votes_from)
+}
+
+/// Has the programs take `new` keys instead of those so far: all of them or, on a failure, none.
+pub(crate) fn rekey(ebpf: &mut Ebpf, new: &[(u8, SipKey)]) -> Result<()> {
+    let mut keys: Array<_, Key> = map(ebpf, "keys")?.try_into()?;
+    let was: Vec<Key> = (0..MAX_KEYS as u32)
+        .map(|slot| keys.get(&slot, 0))
+        .collect::<Result<_, _>>()?;
+    let is = slots(new);
+    let changed = (0..).zip(was.iter().zip(&is));
+    for (slot, (_, key)) in changed.filter(|(_, (was, is))| was != is) {
+        // Empty in between: the kernel copies a value word by word while packets come, and a mixture of two keys is
+        // none.
+        let written = keys.set(slot, Key::default(), 0);
+        if let Err(error) = written.and_then(|()| keys.set(slot, *key, 0)) {
+            for (slot, key) in (0..).zip(was) {
+                keys.set(slot, key, 0)?;
+            }
+            return Err(error).context("could not write the map `keys`");
+        }
+    }
+    Ok(())
+}
+
+/// The map `keys` with these.
+fn slots(keys: &[(u8, SipKey)]) -> [Key; MAX_KEYS] {
+    let mut slots = [Key::default(); MAX_KEYS];
+    for (id, key) in keys {
+        slots[Key::slot(*id) as usize] = Key::new(*id, *key);
+    }
+    slots
+}
+
+/// Lets the acceptor abstain from now on for as long as a lease may last; returns until when.
+pub(crate) fn abstain(ebpf: &mut Ebpf, setup: &Setup) -> Result<Boottime> {
+    let votes_from = clock::now().after(setup.max_lease);
+    let mut config: Array<_, maps::Config> = map(ebpf, "config")?.try_into()?;
+    let value = maps::Config {
+        votes_from: votes_from.as_nanos(),
+        ..config.get(&0, 0)?
+    };
+    config.set(0, value, 0)?;
+    Ok(votes_from)
+}
+
+/// To its peers an agent that is about to come is the one that went: they are to see nothing of the restart. With another
+/// nonce no answer to that one's probes counts any more.
+fn fill_local(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) -> Result<()> {
+    let mut local: Array<_, Local> = map(ebpf, "local")?.try_into()?;
+    let left = adopted.map_or_else(|| silent(setup), |adopted| adopted.local);
+    let Electorate {
+        version, voters, ..
+    } = setup.electorate;
+    let same = (left.config_version, left.voters) == (version, voters);
+    let left = Local {
+        nonce: 0,
+        config_version: version,
+        counted_version: if same { left.counted_version } else { 0 },
+        voters,
+        ..left
+    };
+    local.set(0, left, 0)?;
+    Ok(())
+}
+
+/// What is said where no agent says more: which keys are taken.
+pub(crate) fn silent(setup: &Setup) -> Local {
+    Local {
+        config_generation: setup.key_mark,
+        config_version: setup.electorate.version,
+        voters: setup.electorate.voters,
+        ..Local::default()
+    }
+}
+
+/// Gives each guarded address a row, its old one if it had one. Rows that nobody uses any more keep
+/// what is in them, but closed: the programs take an empty first row for an empty map.
+fn fill_guards(
+    ebpf: &mut Ebpf,
+    setup: &Setup,
+    adopted: Option<&AdoptedState>,
+    guarded: &[Option<u32>],
+) -> Result<()> {
+    let inherited = adopted.map_or(&[][..], |adopted| &adopted.guards);
+    let wanted: Vec<Address> = setup
+        .guards
+        .iter()
+        .map(|guard| guard.address.address.into())
+        .collect();
+    let mut used: Vec<u32> = Vec::new();
+    for (index, row) in inherited {
+        if wanted.contains(&row.address) {
+            used.push(*index);
+        } else {
+            let closed = GuardRow {
+                open_until: 0,
+                ..*row
+            };
+            guard_rows(ebpf)?.set(*index, closed, 0)?;
+            vips(ebpf)?.remove(&row.address)?;
+        }
+    }
+    for (guard, ifindex) in setup.guards.iter().zip(guarded) {
+        let ifindex = ifindex.unwrap_or_default();
+        let address = Address::from(guard.address.address);
+        let old = inherited.iter().find(|(_, row)| row.address == address);
+        let index = match old {
+            Some((index, _)) => *index,
+            None => (0..MAX_VIPS as u32)
+                .find(|index| !used.contains(index))
+                .context("too many addresses")?,
+        };
+        used.push(index);
+        // A lease for another group, or for another interface, opens nothing here.
+        let same = |row: &GuardRow| (row.ifindex, row.group) == (ifindex, guard.group.0);
+        let open_until = old
+            .filter(|(_, row)| same(row))
+            .map_or(0, |(_, row)| row.open_until);
+        let row = GuardRow {
+            address,
+            open_until,
+            ifindex,
+            group: guard.group.0,
+            prefix_len: guard.address.len.into(),
+            ..old.map_or_else(GuardRow::default, |(_, row)| *row)
+        };
+        guard_rows(ebpf)?.set(index, row, 0)?;
+        vips(ebpf)?.insert(address, index, 0)?;
+    }
+    Ok(())
+}
+
+/// Gives each group its row, with what it had in another.
+fn fill_groups(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) -> Result<()> {
+    for place in 0..MAX_SERVED {
+        let row = setup.groups.get(place).map(|group| GuardRow {
+            open_until: adopted
+                .and_then(|adopted| adopted.served_until(*group))
+                .map_or(0, Boottime::as_nanos),
+            ..group_row(*group)
+        });
+        guard_rows(ebpf)?.set((MAX_VIPS + place) as u32, row.unwrap_or_default(), 0)?;
+    }
+    Ok(())
+}
+
+/// One more group, at `place` among all.
+pub(crate) fn serve_more(ebpf: &mut Ebpf, place: usize, group: GroupId) -> Result<()> {
+    anyhow::ensure!(place < MAX_SERVED, "too many groups");
+    guard_rows(ebpf)?.set((MAX_VIPS + place) as u32, group_row(group), 0)?;
+    Ok(())
+}
+
+fn group_row(group: GroupId) -> GuardRow {
+    GuardRow {
+        group: group.0,
+        ..GuardRow::default()
+    }
+}
+
+/// One more guarded address, closed, in a row that is free.
+pub(crate) fn guard_more(ebpf: &mut Ebpf, guard: &SetupGuard, ifindex: u32) -> Result<()> {
+    let address = Address::from(guard.address.address);
+    let used: Vec<u32> = vips(ebpf)?
+        .iter()
+        .map(|entry| Ok(entry?.1))
+        .collect::<Result<_>>()?;
+    let index = (0..MAX_VIPS as u32)
+        .find(|index| !used.contains(index))
+        .context("too many addresses")?;
+    let row = GuardRow {
+        address,
+        ifindex,
+        group: guard.group.0,
+        prefix_len: guard.address.len.into(),
+        ..GuardRow::default()
+    };
+    guard_rows(ebpf)?.set(index, row, 0)?;
+    vips(ebpf)?.insert(address, index, 0)?;
+    Ok(())
+}
+
+fn guard_rows(ebpf: &mut Ebpf) -> Result<Array<&mut aya::maps::MapData, GuardRow>> {
+    Ok(map(ebpf, "guard")?.try_into()?)
+}
+
+fn vips(ebpf: &mut Ebpf) -> Result<HashMap<&mut aya::maps::MapData, Address, u32>> {
+    Ok(map(ebpf, "vips")?.try_into()?)
+}
+
+fn nanos(duration: std::time::Duration) -> Result<u64> {
+    u64::try_from(duration.as_nanos()).context("a duration is too long for the kernel")
+}

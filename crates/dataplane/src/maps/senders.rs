@@ -1,0 +1,70 @@
+//! The map `senders`: which sockets the kernel signs probes of.
+//!
+//! Whoever can write it can have the kernel sign in this node's name: only this module does, for sockets that the agent
+//! has opened itself.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    maps::{HashMap, Map, MapData, MapError},
+};
+use heartbeat_common::wire::LinkId;
+use heartbeat_sys::net::ProbeSocket;
+
+use super::access;
+use crate::pins::Pins;
+
+/// The sockets that are registered.
+#[derive(Debug)]
+pub struct Senders {
+    map: HashMap<MapData, u64, u32>,
+    /// The cookie of each link's latest socket.
+    latest: BTreeMap<u32, u64>,
+}
+
+impl Senders {
+    pub(crate) fn open(pins: &Pins) -> Result<Self> {
+        let map: HashMap<_, u64, u32> = Map::HashMap(pins.map("senders")?).try_into()?;
+        let latest = entries(&map)?;
+        Ok(Self {
+            latest: latest
+                .into_iter()
+                .map(|(cookie, link)| (link, cookie))
+                .collect(),
+            map,
+        })
+    }
+
+    /// Has the kernel sign what leaves by `socket` on `link`, from the next packet on. The socket that was registered
+    /// there last goes on being signed for: whoever sends may still use it, until it is closed.
+    pub fn register(&mut self, link: LinkId, socket: &ProbeSocket) -> Result<()> {
+        let link = u32::from(link.0);
+        let latest = self.latest.get(&link).copied();
+        for (cookie, of) in entries(&self.map)? {
+            if of == link && Some(cookie) != latest {
+                self.map.remove(&cookie)?;
+            }
+        }
+        self.map
+            .insert(socket.cookie(), link, 0)
+            .with_context(|| format!("could not register the socket of link {link}"))?;
+        self.latest.insert(link, socket.cookie());
+        Ok(())
+    }
+}
+
+/// Nobody is signed for any more: the sockets of an earlier agent are gone, and a new one has none yet.
+pub(crate) fn forget(ebpf: &mut Ebpf) -> Result<()> {
+    let mut map: HashMap<_, u64, u32> = access::map(ebpf, "senders")?.try_into()?;
+    let cookies: Vec<u64> = map.keys().collect::<Result<_, _>>()?;
+    for cookie in cookies {
+        map.remove(&cookie)?;
+    }
+    Ok(())
+}
+
+fn entries(map: &HashMap<MapData, u64, u32>) -> Result<Vec<(u64, u32)>, MapError> {
+    map.iter().collect()
+}

@@ -1,0 +1,55 @@
+//! The network namespace that an instance's programs were loaded in.
+//!
+//! Its guard, its interfaces and its addresses are there. A process in another namespace that took
+//! them over, or removed the guard, would leave the addresses where they are, with nothing in front
+//! of them.
+
+use anyhow::{Context as _, Result, bail};
+use aya::maps::{Array, Map};
+use heartbeat_common::maps::Config;
+use heartbeat_sys::net::namespace;
+
+use super::Pins;
+use crate::attach::{links, sockets};
+
+/// That what is pinned is of this process's network namespace, as far as it is on any interface.
+/// `what` is to be done with it.
+pub fn must_be_here(pins: &Pins, what: &str) -> Result<()> {
+    let Some(origin) = recorded(pins) else {
+        return Ok(());
+    };
+    let here = cookie()?;
+    // What is on no interface any more guards nothing: that namespace has gone.
+    if origin == here || !is_on_an_interface(pins)? {
+        return Ok(());
+    }
+    bail!(
+        "{} was loaded in another network namespace (number {origin}, this one is {here}): its addresses and \
+         their guard are there, and could not be found from here, so nothing was changed\n  {what} in that \
+         namespace: `nsenter --net=/run/netns/NAME heartbeat …`, or `nsenter --net=/proc/PID/ns/net` of a \
+         process there",
+        pins.dir().display()
+    )
+}
+
+/// The number of this process's network namespace.
+pub(crate) fn cookie() -> Result<u64> {
+    namespace::cookie().context("could not find out which network namespace this is")
+}
+
+/// Where the instance was loaded; `None` if nothing is there, or of a release that did not say so.
+fn recorded(pins: &Pins) -> Option<u64> {
+    let config: Array<_, Config> = Map::Array(pins.map("config").ok()?).try_into().ok()?;
+    let origin = config.get(&0, 0).ok()?.namespace;
+    (origin != 0).then_some(origin)
+}
+
+fn is_on_an_interface(pins: &Pins) -> Result<bool> {
+    let elsewhere = sockets::link_pins();
+    let names = pins.names()?;
+    let mut links = names
+        .iter()
+        .filter(|name| name.starts_with("link_") && !elsewhere.contains(name));
+    // One that cannot be asked may be on any.
+    Ok(links.any(|name| links::interface_of_pin(&pins.path(name)).map_or(true, |on| on != 0)))
+}

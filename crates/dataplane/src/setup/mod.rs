@@ -1,0 +1,128 @@
+//! What a dataplane is asked to be, and how its programs ended up on their interfaces.
+//!
+//! Plain values, that whoever loads the programs fills in.
+
+use std::{net::IpAddr, time::Duration};
+
+use aya::programs::xdp::XdpMode as Attach;
+use heartbeat_common::{
+    prefix::Prefix,
+    siphash::SipKey,
+    wire::{ClusterId, Electorate, GroupId, LinkId, NodeId},
+};
+
+/// How an XDP program is to be attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XdpMode {
+    /// Native, or in skb mode where the driver has no native XDP.
+    #[default]
+    Auto,
+    Native,
+    Skb,
+}
+
+/// How a program ended up on its interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attached {
+    /// In the driver.
+    Native,
+    /// In the network stack, after the driver has built its buffer: works everywhere, slower.
+    Skb,
+}
+
+impl Attached {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Skb => "skb",
+        }
+    }
+
+    pub(crate) const fn mode(self) -> Attach {
+        match self {
+            Self::Native => Attach::Driver,
+            Self::Skb => Attach::Skb,
+        }
+    }
+}
+
+/// The same, and why it is not native where it could have been.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    pub how: Attached,
+    pub fallback: Option<String>,
+}
+
+/// What to load, and for whom.
+#[derive(Debug)]
+pub struct Setup {
+    pub instance: String,
+    pub cluster: ClusterId,
+    pub node: NodeId,
+    pub port: u16,
+    pub timeout: Duration,
+    /// The longest lease that the acceptor grants.
+    pub max_lease: Duration,
+    pub keys: Vec<(u8, SipKey)>,
+    /// What a node without an agent says of its keys: which they are, and nothing else of them.
+    pub key_mark: u32,
+    pub links: Vec<SetupLink>,
+    /// Peer, link and address of each row, in the order of the rows.
+    pub peers: Vec<(NodeId, LinkId, IpAddr)>,
+    /// The addresses that this node may serve, at most [`MAX_VIPS`](heartbeat_common::maps::MAX_VIPS).
+    pub guards: Vec<SetupGuard>,
+    /// Whether XDP programs of others have to give way.
+    pub replace: bool,
+    /// The groups that this node may serve, in their places.
+    pub groups: Vec<GroupId>,
+    /// What this node's acceptor goes by.
+    pub electorate: Electorate,
+}
+
+#[derive(Clone, Debug)]
+pub struct SetupLink {
+    pub id: LinkId,
+    pub interface: String,
+    pub address: IpAddr,
+    pub mode: XdpMode,
+}
+
+/// An address that is served only while its group's lease is held.
+#[derive(Clone, Debug)]
+pub struct SetupGuard {
+    pub group: GroupId,
+    pub address: Prefix,
+    pub interface: String,
+}
+
+impl Setup {
+    /// Rows of the `peers` map: one for each peer and link, and the last for this node itself.
+    pub(crate) fn rows(&self) -> usize {
+        self.peers.len() + 1
+    }
+
+    /// The interfaces that the guard watches: those with guarded addresses, and all links, by which
+    /// traffic of an address may pass as well. None if nothing is guarded.
+    pub(crate) fn guarded_interfaces(&self) -> Vec<&str> {
+        self.guarded_with(&[])
+    }
+
+    /// The same if these addresses are guarded as well.
+    pub(crate) fn guarded_with<'a>(&'a self, more: &'a [SetupGuard]) -> Vec<&'a str> {
+        let guards = self.guards.iter().chain(more);
+        let none = self.guards.is_empty() && more.is_empty();
+        let guards = guards.map(|guard| guard.interface.as_str());
+        let links = self.links.iter().map(|link| link.interface.as_str());
+        let mut names = Vec::new();
+        for name in guards.chain(links.filter(|_| !none)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    pub(crate) fn is_link(&self, interface: &str) -> bool {
+        self.links.iter().any(|link| link.interface == interface)
+    }
+}

@@ -1,0 +1,193 @@
+//! What an earlier run of this instance left pinned: the votes of its acceptor and the guard of its
+//! addresses. They bind whoever comes after it.
+
+use anyhow::Result;
+use aya::{
+    Pod,
+    maps::{Array, HashMap, Map, MapData},
+};
+use heartbeat_common::{
+    maps::{
+        Address, Config, GUARD_ROWS, GuardRow, LAYOUT_VERSION, Link, Local, MAX_VIPS, PeerSlot,
+    },
+    time::Boottime,
+    wire::GroupId,
+};
+use heartbeat_sys::host::clock;
+
+use crate::{
+    maps::row_allocator,
+    object::programs,
+    pins::{Pins, origin},
+    setup::{Setup, SetupGuard, SetupLink},
+};
+
+/// The rows of the guard that an earlier run left at `pins`; none if there is none, or one that this
+/// release does not understand.
+pub fn guarded(pins: &Pins) -> Vec<GuardRow> {
+    rows(pins)
+        .map(|rows| rows.into_iter().map(|(_, row)| row).collect())
+        .unwrap_or_default()
+}
+
+/// The maps that outlive the programs that they were made for.
+pub(crate) const KEPT: [&str; 3] = ["leases", "guard", "vips"];
+/// Those that are kept with their programs.
+pub(crate) const BOUND: [&str; 13] = [
+    "config",
+    "keys",
+    "local",
+    "links",
+    "allow",
+    "senders",
+    "peers",
+    "watch",
+    "counters",
+    "arrivals",
+    "events",
+    "votes",
+    "last_report",
+];
+
+/// The same for the kernel's log, by its name in the object and its pin.
+pub(crate) const LOGS: (&str, &str) = ("AYA_LOGS", "aya_logs");
+
+/// A state to go on with.
+#[derive(Debug)]
+pub(crate) struct AdoptedState {
+    /// Until then the acceptor abstains.
+    pub(crate) votes_from: u64,
+    /// What the agent said of itself last.
+    pub(crate) local: Local,
+    /// Whether the programs can stay: they are of the same object, and have room for these peers and links.
+    pub(crate) programs: bool,
+    /// The guard's rows that are in use, each with its number.
+    pub(crate) guards: Vec<(u32, GuardRow)>,
+    /// The rows of groups.
+    groups: Vec<GuardRow>,
+}
+
+impl AdoptedState {
+    /// Reads what is there. `None` if it is nothing, or nothing to go on with.
+    pub(crate) fn read(pins: &Pins, setup: &Setup, object: u64) -> Option<Self> {
+        if !pins.path("config").exists() {
+            return None;
+        }
+        match Self::try_read(pins, setup, object) {
+            Ok(state) => Some(state),
+            Err(error) => {
+                log::warn!(
+                    "what is pinned at {} cannot be taken over: {error:#}; the acceptor begins anew",
+                    pins.dir().display()
+                );
+                None
+            }
+        }
+    }
+
+    fn try_read(pins: &Pins, setup: &Setup, object: u64) -> Result<Self> {
+        let config: Config = array::<Config>(pins, "config")?.get(&0, 0)?;
+        anyhow::ensure!(
+            config.layout_version == LAYOUT_VERSION,
+            "it has map layout {}, this release has {LAYOUT_VERSION}",
+            config.layout_version
+        );
+        anyhow::ensure!(
+            (config.cluster, config.node) == (setup.cluster.0, setup.node.0),
+            "it is of node {} in cluster {:#010x}",
+            config.node,
+            config.cluster
+        );
+        for name in KEPT {
+            pins.map(name)?;
+        }
+        let guard = array::<GuardRow>(pins, "guard")?;
+        let groups = (MAX_VIPS..GUARD_ROWS).map(|row| guard.get(&(row as u32), 0));
+        Ok(Self {
+            votes_from: config.votes_from,
+            local: array::<Local>(pins, "local")?.get(&0, 0)?,
+            // What cannot be read is no reason to begin anew: it is made anew.
+            programs: config.object == object
+                && config.namespace == origin::cookie()?
+                && is_same(pins, setup).unwrap_or(false),
+            guards: rows(pins)?,
+            groups: groups.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Until when `guard` may still be served on the interface with this index: only if that is in the
+    /// future. Where it was served elsewhere, or for another group, the lease was for something else.
+    pub(crate) fn open_until(&self, guard: &SetupGuard, ifindex: u32) -> Option<Boottime> {
+        let wanted = (Address::from(guard.address.address), ifindex, guard.group.0);
+        let same = |row: &GuardRow| (row.address, row.ifindex, row.group) == wanted;
+        let (_, row) = self.guards.iter().find(|(_, row)| same(row))?;
+        Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > clock::now())
+    }
+
+    /// Until when `group` may still be served, by the lease that was granted for it: only if that is in the
+    /// future.
+    pub(crate) fn served_until(&self, group: GroupId) -> Option<Boottime> {
+        let row = self.groups.iter().find(|row| row.group == group.0)?;
+        Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > clock::now())
+    }
+}
+
+/// Whether programs and their maps are all there, and the maps have place for these peers and the same links.
+fn is_same(pins: &Pins, setup: &Setup) -> Result<bool> {
+    let programs = programs::NAMES.map(programs::pin);
+    let pinned = programs
+        .iter()
+        .map(String::as_str)
+        .chain(BOUND)
+        .chain([LOGS.1]);
+    if !pinned.into_iter().all(|name| pins.path(name).exists()) {
+        return Ok(false);
+    }
+    let rows = pins.map("peers")?.info()?.max_entries();
+    let allow: HashMap<_, Address, PeerSlot> = hash(pins, "allow")?;
+    let room =
+        row_allocator::assign(setup, &row_allocator::read(&allow)?, rows as usize)?.is_some();
+    let links: HashMap<_, Address, Link> = hash(pins, "links")?;
+    let link = |link: &SetupLink| links.get(&link.address.into(), 0).is_ok();
+    Ok(room && links.keys().count() == setup.links.len() && setup.links.iter().all(link))
+}
+
+fn hash<K: Pod, V: Pod>(pins: &Pins, name: &str) -> Result<HashMap<MapData, K, V>> {
+    Ok(Map::HashMap(pins.map(name)?).try_into()?)
+}
+
+/// The rows that are in use, each with its number.
+fn rows(pins: &Pins) -> Result<Vec<(u32, GuardRow)>> {
+    let guard = array::<GuardRow>(pins, "guard")?;
+    let vips: HashMap<_, Address, u32> = hash(pins, "vips")?;
+    let row = |entry: Result<(Address, u32), _>| {
+        let (_, index) = entry?;
+        Ok((index, guard.get(&index, 0)?))
+    };
+    vips.iter().map(row).collect()
+}
+
+fn array<V: Pod>(pins: &Pins, name: &str) -> Result<Array<MapData, V>> {
+    Ok(Map::Array(pins.map(name)?).try_into()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object;
+    use std::collections::BTreeSet;
+
+    /// One that was forgotten would be made anew, and programs that are kept would go on with the old one.
+    #[test]
+    fn every_map_of_programs_that_are_kept_is_kept() {
+        // Those of the program that is loaded at every start.
+        const RENEWED: [&str; 2] = ["processes", "exits"];
+        let object = aya_obj::Object::parse(object::object().unwrap()).unwrap();
+        let names = object.maps.keys().map(|name| name.to_lowercase());
+        let mut there: BTreeSet<String> = names.filter(|name| !name.starts_with('.')).collect();
+        for name in KEPT.into_iter().chain(BOUND).chain(RENEWED).chain([LOGS.1]) {
+            assert!(there.remove(name), "the object has no map `{name}`");
+        }
+        assert_eq!(there, BTreeSet::new());
+    }
+}

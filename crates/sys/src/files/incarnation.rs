@@ -1,0 +1,122 @@
+//! The agent's incarnation: a number that grows at each start, even if the wall clock was set back.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, ErrorKind},
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+use heartbeat_common::wire::Incarnation;
+
+use super::atomic_file;
+use crate::host::clock;
+
+/// Takes the next incarnation: the wall clock in nanoseconds, or one more than the last one used,
+/// whichever is greater. It is on disk before it is returned.
+pub fn next(state_dir: &Path) -> Result<Incarnation> {
+    fs::create_dir_all(state_dir)
+        .with_context(|| format!("could not make the state directory {}", state_dir.display()))?;
+    let path = state_dir.join("incarnation");
+    let last = read(&path)?;
+    let next = clock::wall().max(last.saturating_add(1));
+    write(&path, next).with_context(|| {
+        format!(
+            "could not write {}, by which peers tell this start of the agent from the one before",
+            path.display()
+        )
+    })?;
+    Ok(Incarnation(next))
+}
+
+/// The last incarnation used; 0 if there was none or the file is damaged.
+fn read(path: &Path) -> Result<u64> {
+    let text = match fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        Err(error) => {
+            return Err(error).with_context(|| format!("could not read {}", path.display()));
+        }
+    };
+    Ok(text.trim().parse().unwrap_or_else(|_| {
+        log::warn!(
+            "{} is damaged and is written anew; if the clock of this host was set back, peers may \
+             ignore it until their own agents restart",
+            path.display()
+        );
+        0
+    }))
+}
+
+/// On a full disk, which must not keep an agent from starting, the new number takes the place of the old one, which has
+/// as many bytes.
+fn write(path: &Path, incarnation: u64) -> io::Result<()> {
+    let text = format!("{incarnation}\n");
+    match atomic_file::replace(path, text.as_bytes()) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+            ) =>
+        {
+            if overwrite(path, &text).is_err() {
+                return Err(error);
+            }
+            log::warn!(
+                "{error} for a new {}: the old one was changed in place",
+                path.display()
+            );
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Needs no room if the file has as many bytes already. So few of them are written as a whole.
+fn overwrite(path: &Path, text: &str) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.write_all_at(text.as_bytes(), 0)?;
+    file.set_len(text.len() as u64)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!(
+            "heartbeat-incarnation-{name}-{}",
+            std::process::id()
+        ))
+    }
+
+    #[test]
+    fn grows_even_if_the_clock_was_set_back() {
+        let dir = scratch("grows");
+        let first = next(&dir).unwrap();
+        let far_future = first.0 + 1_000_000_000_000_000_000;
+        fs::write(dir.join("incarnation"), format!("{far_future}\n")).unwrap();
+        assert_eq!(next(&dir).unwrap().0, far_future + 1);
+        assert_eq!(next(&dir).unwrap().0, far_future + 2);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_file_is_replaced() {
+        let dir = scratch("damaged");
+        fs::create_dir_all(&dir).unwrap();
+        for damage in [
+            "",
+            "not a number",
+            "99999999999999999999999999",
+            "\u{0}\u{0}",
+        ] {
+            fs::write(dir.join("incarnation"), damage).unwrap();
+            let taken = next(&dir).unwrap();
+            assert_eq!(read(&dir.join("incarnation")).unwrap(), taken.0);
+        }
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,5 @@
+//! Files that outlive a crash, and descriptors that a task waits for.
+
+pub mod atomic_file;
+pub mod incarnation;
+pub mod readiness;

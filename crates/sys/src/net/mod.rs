@@ -1,0 +1,19 @@
+//! Addresses, announcements and probes on this host's interfaces, without shelling out.
+//!
+//! Everything here is synchronous and keeps its sockets open. It carries out what others decide.
+
+mod address_watch;
+mod announce;
+mod link_watch;
+pub mod namespace;
+mod netlink;
+mod option;
+mod probe;
+
+pub use heartbeat_common::prefix::{Prefix, Prefix as IpPrefix};
+
+pub use address_watch::{AddressChange, AddressWatch, Changes};
+pub use announce::{Announcer, Burst, Claim, Claims, Defence};
+pub use link_watch::LinkWatch;
+pub use netlink::{EgressFilter, Failure, Interface, Netlink, NetlinkError, XdpPlace, XdpProgram};
+pub use probe::{ProbeBatch, ProbeSocket, SendReport};

@@ -1,0 +1,14 @@
+//! Keeps the cluster's keys out of core dumps and away from debuggers.
+
+use nix::sys::prctl;
+
+/// Has the kernel write no memory of this process to a core dump, and show it to no process without
+/// `CAP_SYS_PTRACE`. A program that this process starts is not affected: `execve` makes it dumpable
+/// again.
+pub fn disable() {
+    if let Err(error) = prctl::set_dumpable(false) {
+        log::warn!(
+            "a core dump of this process would have the cluster's keys ({error}): set its core limit to 0"
+        );
+    }
+}

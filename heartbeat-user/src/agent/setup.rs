@@ -1,0 +1,76 @@
+//! What the dataplane is asked to be, out of the configuration and the keys.
+
+use std::net::IpAddr;
+
+use heartbeat_common::{
+    maps::MAX_VIPS,
+    wire::{Electorate, LinkId, NodeId},
+};
+
+use crate::{
+    config::{self, Config, Vip, key::Keys},
+    dataplane::{Setup, SetupGuard, SetupLink, XdpMode},
+};
+
+/// The local node's setup, which leaves XDP programs of others where they are.
+pub(crate) fn of(config: &Config, keys: &Keys) -> Setup {
+    let links = config.local_links().map(|link| SetupLink {
+        id: link.id,
+        interface: link.interface.to_owned(),
+        address: link.address,
+        mode: mode(link.mode),
+    });
+    let guards = config.served().iter().map(guard);
+    Setup {
+        instance: config.instance.clone(),
+        cluster: config.cluster_id,
+        node: config.local().id,
+        port: config.port,
+        timeout: config.timeout,
+        max_lease: config.max_lease,
+        keys: keys.all.clone(),
+        key_mark: keys.mark(),
+        links: links.collect(),
+        peers: peers(config),
+        guards: guards.take(MAX_VIPS).collect(),
+        replace: false,
+        groups: config
+            .served_groups()
+            .iter()
+            .map(|group| group.id)
+            .collect(),
+        electorate: Electorate {
+            version: config.version,
+            // Nobody claims a lease before an agent does.
+            counted: 0,
+            voters: config.voters().digest(),
+        },
+    }
+}
+
+/// Peer, link and address of each row, in the order of the rows.
+pub(crate) fn peers(config: &Config) -> Vec<(NodeId, LinkId, IpAddr)> {
+    let peers = config.peers().flat_map(|peer| {
+        let links = config.links.iter().zip(&peer.addresses);
+        links.map(|(link, address)| (peer.id, link.id, *address))
+    });
+    peers.collect()
+}
+
+/// An address of the configuration, to be guarded.
+pub(crate) fn guard(vip: &Vip) -> SetupGuard {
+    SetupGuard {
+        group: vip.group,
+        address: vip.address,
+        interface: vip.interface.clone(),
+    }
+}
+
+/// The dataplane's mode for the configuration's.
+pub(crate) const fn mode(mode: config::XdpMode) -> XdpMode {
+    match mode {
+        config::XdpMode::Auto => XdpMode::Auto,
+        config::XdpMode::Native => XdpMode::Native,
+        config::XdpMode::Skb => XdpMode::Skb,
+    }
+}
