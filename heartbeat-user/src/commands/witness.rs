@@ -11,9 +11,9 @@ use heartbeat_common::{
 };
 use heartbeat_core::membership::Voters;
 
-use super::load;
+use super::{load, mode::Mode};
 use crate::{
-    config::{DEFAULT_INSTANCE, DEFAULT_MAX_LEASE, XdpMode, duration::Show, flags, key},
+    config::{DEFAULT_INSTANCE, DEFAULT_MAX_LEASE, duration::Show, flags, key},
     dataplane::{Setup, SetupLink},
     net::{IpPrefix, Netlink},
 };
@@ -53,7 +53,7 @@ pub struct Witness {
     config_version: u16,
     /// How to attach
     #[arg(long, value_enum, default_value_t)]
-    mode: XdpMode,
+    mode: Mode,
     /// Address to answer on; the interface's first in the family of the peers', if absent
     #[arg(long, value_name = "IP", value_parser = flags::address)]
     address: Option<IpAddr>,
@@ -205,7 +205,7 @@ impl Witness {
                 id: link,
                 interface: self.iface.clone(),
                 address,
-                mode: self.mode,
+                mode: self.mode.0,
             }],
             peers: peers
                 .map(|(node, address)| (*node, link, *address))
@@ -250,7 +250,7 @@ fn is_link_local(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::key::Keys;
+    use crate::config::{XdpMode, key::Keys};
     use clap::Parser;
     use std::path::Path;
 

@@ -1,0 +1,401 @@
+//! A configuration that was found good, and what the agent asks of it.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use heartbeat_common::{
+    maps::{MAX_SERVED, PIN_ROOT},
+    prefix::Prefix,
+    wire::{ClusterId, GroupId, LinkId, NodeId},
+};
+use heartbeat_core::{membership::Voters, placement::Score};
+pub use heartbeat_core::placement::{Colocation, Order};
+
+mod hook;
+mod problem;
+mod vitals;
+
+pub use hook::{Hook, HookEvent};
+pub use problem::{ConfigError, Problem};
+pub use vitals::{
+    HealthCheck, HealthKind, HttpTarget, Load, LoadSource, Meaning, Policy, ProcessName, Rebalance,
+    Strategy,
+};
+
+/// Each group has a lease of its own, and each of its addresses.
+pub const MAX_GROUPS: usize = 64;
+const _: () = assert!(MAX_GROUPS <= MAX_SERVED);
+
+/// A valid configuration, as the local node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The file it came from.
+    pub path: PathBuf,
+    pub cluster: String,
+    pub cluster_id: ClusterId,
+    pub instance: String,
+    /// File that holds the cluster key, see [`crate::key::Keys::load`].
+    pub key: PathBuf,
+    /// UDP port of heartbeats.
+    pub port: u16,
+    /// Number of the list of nodes, from 1: one more with each change of it.
+    pub version: u16,
+    /// From one probe to the next.
+    pub interval: Duration,
+    /// Silence after which a link is down.
+    pub timeout: Duration,
+    /// Age of a peer's last tick from which its agent counts as stalled.
+    pub agent_stall: Duration,
+    /// How long the right to serve a VIP lasts without renewal.
+    pub lease: Duration,
+    /// The longest lease that this node's acceptor grants, and so how long it abstains once loaded.
+    pub max_lease: Duration,
+    /// How much two nodes' clocks may differ in rate, in parts per million.
+    pub drift_ppm: u32,
+    /// Whether a VIP goes back to a better-ranked node that has recovered.
+    pub auto_failback: bool,
+    /// SCHED_FIFO priority to ask for where SCHED_DEADLINE is refused, 1 to 99; `None` is to ask
+    /// for neither.
+    pub realtime_priority: Option<u8>,
+    /// 1 to 8; a link's id is its place.
+    pub links: Vec<Link>,
+    /// In the order of the file, which is also the rank of those that a VIP does not prefer.
+    pub nodes: Vec<Node>,
+    /// What moves, each under a lease of its own: first the [[vip]]s, then the [[group]]s.
+    pub groups: Vec<Group>,
+    /// The addresses of all groups, in the order of the groups and of their resources.
+    pub vips: Vec<Vip>,
+    pub colocations: Vec<Colocation>,
+    pub orders: Vec<Order>,
+    /// Whether the agent leaves all resources alone.
+    pub maintenance: bool,
+    /// At most [`heartbeat_common::wire::Health::MAX_CHECKS`].
+    pub health: Vec<HealthCheck>,
+    pub load: Load,
+    pub placement: Policy,
+    /// What capacities and demands are counted in, sorted by name.
+    pub utilization: Vec<String>,
+    pub hooks: Vec<Hook>,
+    /// What is allowed but unwise.
+    pub warnings: Vec<Problem>,
+    pub(super) run: PathBuf,
+    pub(super) state: PathBuf,
+    /// Index of the local node in `nodes`.
+    pub(super) local: usize,
+}
+
+impl Config {
+    /// The node that this host is.
+    pub fn local(&self) -> &Node {
+        &self.nodes[self.local]
+    }
+
+    /// The other nodes, in the order of the file.
+    pub fn peers(&self) -> impl Iterator<Item = &Node> {
+        let local = self.local().id;
+        self.nodes.iter().filter(move |node| node.id != local)
+    }
+
+    /// The nodes that may serve, in the order of the file. All nodes vote.
+    pub fn members(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.role == Role::Member)
+    }
+
+    /// The nodes that only vote, in the order of the file.
+    pub fn witnesses(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.role == Role::Witness)
+    }
+
+    /// The addresses that the local node may serve: all of them, or none on a witness.
+    pub fn served(&self) -> &[Vip] {
+        match self.local().role {
+            Role::Member => &self.vips,
+            Role::Witness => &[],
+        }
+    }
+
+    /// The list of nodes, all of which vote.
+    pub fn voters(&self) -> Voters {
+        Voters {
+            version: self.version,
+            nodes: self.nodes.iter().map(|node| node.id).collect(),
+        }
+    }
+
+    /// The groups that the local node may serve: all of them, or none on a witness.
+    pub fn served_groups(&self) -> &[Group] {
+        match self.local().role {
+            Role::Member => &self.groups,
+            Role::Witness => &[],
+        }
+    }
+
+    pub fn group_named(&self, name: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.id == id)
+    }
+
+    pub fn node_named(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// The local end of each link, in link order.
+    pub fn local_links(&self) -> impl Iterator<Item = LocalLink<'_>> {
+        let local = self.local();
+        self.links
+            .iter()
+            .zip(&local.interfaces)
+            .zip(&local.addresses)
+            .map(|((link, interface), address)| LocalLink {
+                id: link.id,
+                interface,
+                address: *address,
+                mode: link.mode,
+            })
+    }
+
+    /// Directory of this instance's BPF pins.
+    pub fn pin_dir(&self) -> PathBuf {
+        Path::new(PIN_ROOT).join(&self.instance)
+    }
+
+    /// Where the agent listens for `heartbeat status` and its siblings.
+    pub fn socket(&self) -> PathBuf {
+        self.run.join(format!("{}.sock", self.instance))
+    }
+
+    /// What keeps a second agent of this instance out.
+    pub fn lock(&self) -> PathBuf {
+        self.run.join(format!("{}.lock", self.instance))
+    }
+
+    /// Directory of what must outlive a restart.
+    pub fn state_dir(&self) -> PathBuf {
+        self.state.join(&self.instance)
+    }
+}
+
+/// A network that the nodes share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub id: LinkId,
+    /// Its interface's name on nodes that do not say otherwise.
+    pub interface: String,
+    pub mode: XdpMode,
+}
+
+/// The local node's end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalLink<'a> {
+    pub id: LinkId,
+    pub interface: &'a str,
+    pub address: IpAddr,
+    pub mode: XdpMode,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub id: NodeId,
+    pub name: String,
+    pub role: Role,
+    /// One per link, in link order.
+    pub addresses: Vec<IpAddr>,
+    /// One per link, in link order.
+    pub interfaces: Vec<String>,
+    /// What it has of each kind in [`Config::utilization`]; absent is without limit.
+    pub capacity: Vec<Option<u32>>,
+}
+
+/// What a node does for the cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Votes, and serves.
+    #[default]
+    Member,
+    /// Votes, serves nothing.
+    Witness,
+}
+
+impl Role {
+    pub const ALL: [Self; 2] = [Self::Member, Self::Witness];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Witness => "witness",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What is served as a whole, by the node that holds its lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub name: String,
+    /// Its lease, made of the name: the same on all nodes, whatever the order of their files.
+    pub id: GroupId,
+    /// Started in this order, stopped in reverse. At least one; the names are unique in the
+    /// cluster.
+    pub resources: Vec<Resource>,
+    /// The members, best first.
+    pub rank: Vec<NodeId>,
+    /// Points for and against nodes, at most one entry a node.
+    pub locations: Vec<(NodeId, Score)>,
+    /// Points for the node that has it.
+    pub stickiness: Score,
+    /// What it needs of each kind in [`Config::utilization`].
+    pub demand: Vec<u32>,
+    /// Whether it moves to where there is room, if groups do.
+    pub rebalance: bool,
+    /// Whether the agent leaves it alone.
+    pub maintenance: bool,
+    /// Whether it is accepted that two nodes may run its exclusive resources at a time.
+    pub accepts_double_run: bool,
+}
+
+impl Group {
+    /// Whether the address with this index is one of its resources.
+    pub fn has_address(&self, vip: usize) -> bool {
+        let mut resources = self.resources.iter();
+        resources.any(|resource| resource.kind == ResourceKind::Vip(vip))
+    }
+
+    /// What the configuration says for and against `node`.
+    pub fn location(&self, node: NodeId) -> Score {
+        let locations = self.locations.iter();
+        let of_node = locations.filter(|(at, _)| *at == node);
+        of_node.map(|(_, score)| *score).sum()
+    }
+}
+
+/// A part of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    pub name: String,
+    pub kind: ResourceKind,
+    pub start_timeout: Option<Duration>,
+    pub stop_timeout: Option<Duration>,
+    pub monitor_timeout: Option<Duration>,
+    /// Between two monitors; `None` is what the kind suggests, zero is never.
+    pub monitor_interval: Option<Duration>,
+    /// Failures after which the group leaves the node; 0 is never.
+    pub migration_threshold: u32,
+    /// How long a failure counts; `None` is for ever.
+    pub failure_timeout: Option<Duration>,
+    /// File with the number of the process whose end is the resource's failure.
+    pub pidfile: Option<PathBuf>,
+    /// Whether two nodes that run it at a time do harm.
+    pub exclusive: bool,
+}
+
+/// What a resource is, and what it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResourceKind {
+    /// The address with this index in [`Config::vips`].
+    Vip(usize),
+    Ocf(Ocf),
+    /// A unit of systemd, with its suffix: `nginx.service`.
+    Systemd(String),
+    Exec(Exec),
+}
+
+impl Resource {
+    /// Whether it is the same thing, perhaps timed or watched otherwise: nothing must stop for it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.kind == other.kind
+    }
+}
+
+impl fmt::Display for ResourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vip(_) => f.write_str("vip"),
+            Self::Ocf(ocf) => write!(f, "ocf:{}:{}", ocf.provider, ocf.agent),
+            Self::Systemd(unit) => write!(f, "systemd:{unit}"),
+            Self::Exec(_) => f.write_str("exec"),
+        }
+    }
+}
+
+/// An agent of the Open Cluster Framework: `$OCF_ROOT/resource.d/<provider>/<agent>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ocf {
+    pub provider: String,
+    pub agent: String,
+    /// Its parameters, which it gets as `OCF_RESKEY_<name>`, sorted by name.
+    pub params: Vec<(String, String)>,
+    /// How thoroughly it looks in a monitor: `OCF_CHECK_LEVEL`.
+    pub check_level: u32,
+}
+
+/// Commands without a shell, each a program by its absolute path and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exec {
+    /// A program that runs for as long as the resource does. It is asked to end by SIGTERM.
+    Service {
+        run: Vec<String>,
+        /// Exits with 0 if it is well; without it a live process is enough.
+        check: Option<Vec<String>>,
+    },
+    /// Three programs that each come to an end. `check` exits with 0 if it runs, 7 if it does not.
+    Commands {
+        start: Vec<String>,
+        stop: Vec<String>,
+        check: Vec<String>,
+    },
+}
+
+/// An address that moves between nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vip {
+    /// The resource's.
+    pub name: String,
+    /// The lease of its group.
+    pub group: GroupId,
+    /// Its own lease, made of the address: the same whatever its group is called.
+    pub lease: GroupId,
+    pub address: Prefix,
+    /// Where it goes on the local node.
+    pub interface: String,
+}
+
+/// How the XDP program is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum XdpMode {
+    /// Native, or the generic hook where the driver has no native one.
+    #[default]
+    Auto,
+    Native,
+    /// The generic hook.
+    Skb,
+}
+
+impl XdpMode {
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Native, Self::Skb];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Skb => "skb",
+        }
+    }
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
