@@ -6,7 +6,7 @@ use heartbeat_common::maps::MAX_VIPS;
 use super::types::{Config, Group, MAX_GROUPS, ResourceKind, Vip};
 
 impl Group {
-    /// Whether the configuration does not have it any more. It runs nowhere.
+    /// Whether the group is gone from the configuration, and so runs nowhere.
     pub fn is_removed(&self) -> bool {
         self.rank.is_empty()
     }

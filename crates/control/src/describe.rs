@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::protocol::{DownTrace, Keys, What};
+use super::protocol::{DownTrace, What};
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,17 +207,6 @@ impl fmt::Display for What {
                 on, exec, message, ..
             } => write!(f, "hook {exec} on {on}: {message}"),
         }
-    }
-}
-
-impl fmt::Display for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key {} seals", self.seals)?;
-        let others = self.takes.iter().filter(|id| **id != self.seals);
-        for id in others {
-            write!(f, ", key {id} is taken too")?;
-        }
-        Ok(())
     }
 }
 

@@ -3,8 +3,8 @@
 use heartbeat_core::placement::Score;
 
 use super::{
-    Location, Names, Placed,
     graph::{Constraints, Contradiction},
+    names::{Location, Names, Placed},
 };
 use crate::{
     read::Section,

@@ -3,33 +3,20 @@
 
 mod contradict;
 mod graph;
+mod names;
 
 use heartbeat_core::placement::Score;
 
 use super::{
     fields,
-    read::{At, Field, Section, label},
-    report::{likely, quoted},
+    read::{Section, label},
+    report::quoted,
     scores,
-    types::{Colocation, Group, Node, Order, Role},
+    types::{Colocation, Group, Node, Order},
     uses::Uses,
     values,
 };
-
-/// A constraint and where its table is.
-struct Placed<T> {
-    constraint: T,
-    at: usize,
-}
-
-#[derive(Clone, Copy)]
-struct Location {
-    /// Index of the group.
-    group: usize,
-    /// Index of the node.
-    node: usize,
-    score: Score,
-}
+use names::{Location, Names, Placed};
 
 /// Adds the locations to the `groups`, and returns what holds between these.
 pub(super) fn read(
@@ -135,99 +122,4 @@ fn orders(top: &Section<'_>, names: &Names<'_>) -> Vec<Placed<Order>> {
         .iter()
         .filter_map(order)
         .collect()
-}
-
-/// What constraints can speak of.
-struct Names<'a> {
-    groups: &'a [Group],
-    nodes: &'a [Node],
-}
-
-impl Names<'_> {
-    /// Index of the group that `field` names.
-    fn group(&self, section: &Section<'_>, field: &Field) -> Option<At<usize>> {
-        let At { value, at } = section.required(field, values::name)?;
-        let names = self.groups.iter().map(|group| group.name.as_str());
-        let index = index(section, field, &value, at, names.collect(), "group")?;
-        Some(At { value: index, at })
-    }
-
-    /// Index of the node that a location names, which must be able to serve.
-    fn member(&self, section: &Section<'_>) -> Option<At<usize>> {
-        let field = &fields::ON_NODE;
-        let At { value, at } = section.required(field, values::name)?;
-        let names = self.nodes.iter().map(|node| node.name.as_str());
-        let index = index(section, field, &value, at, names.collect(), "node")?;
-        if self.nodes[index].role == Role::Witness {
-            section.problem(
-                at,
-                format!(
-                    "node {}: this node is a witness, which serves nothing",
-                    quoted(&value)
-                ),
-                "remove this location, or role = \"witness\" from the node",
-            );
-            return None;
-        }
-        Some(At { value: index, at })
-    }
-
-    /// The two groups that `fields` name: not one twice, and no two that stand together already.
-    fn pair(
-        &self,
-        section: &Section<'_>,
-        fields: [&Field; 2],
-        pairs: &mut Uses<(usize, usize)>,
-    ) -> Option<(usize, usize)> {
-        let [one, other] = fields.map(|field| self.group(section, field));
-        let (one, other) = (one?, other?);
-        let [one_field, other_field] = fields.map(|field| field.name);
-        let name = |index: usize| quoted(&self.groups[index].name);
-        if one.value == other.value {
-            section.problem(
-                other.at,
-                format!(
-                    "{other_field} {} is its {one_field}, too",
-                    name(other.value)
-                ),
-                "name two different groups",
-            );
-            return None;
-        }
-        let pair = (one.value, other.value);
-        let what = format!(
-            "the pair of {one_field} {} and {other_field} {}",
-            name(pair.0),
-            name(pair.1)
-        );
-        pairs
-            .once(pair, &what, section, section.at(), "keep one of the two")
-            .then_some(pair)
-    }
-}
-
-/// The place of `name` among `names`, or a complaint.
-fn index(
-    section: &Section<'_>,
-    field: &Field,
-    name: &str,
-    at: usize,
-    names: Vec<&str>,
-    what: &str,
-) -> Option<usize> {
-    let found = names.iter().position(|known| *known == name);
-    // One whose name was bad may be the one: that was said already.
-    if found.is_none() && !names.contains(&"") {
-        let remedy = if names.is_empty() {
-            format!("add a [[{what}]] of this name, or remove this table")
-        } else {
-            likely(name, &names)
-        };
-        section.problem(
-            at,
-            format!("{} {}: no {what} has this name", field.noun, quoted(name)),
-            remedy,
-        );
-    }
-    found
 }

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 /// A command to run when something happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// At least one, without repetition.
+    /// The events that run the command: at least one, without repetition.
     pub on: Vec<HookEvent>,
     /// Absolute path.
     pub program: PathBuf,
@@ -13,15 +13,15 @@ pub struct Hook {
     pub timeout: Duration,
 }
 
-/// What a hook can wait for.
+/// The events that a hook can wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HookEvent {
     PeerDown,
-    /// Its kernel answers, its agent does not tick.
+    /// A peer's kernel answers, but its agent does not tick.
     PeerStalled,
-    /// A check of its health fails.
+    /// A health check of a peer fails.
     PeerUnhealthy,
-    /// It hands over what it serves.
+    /// A peer hands over the groups that it serves.
     PeerDraining,
     PeerUp,
     Takeover,

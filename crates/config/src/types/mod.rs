@@ -1,4 +1,4 @@
-//! A configuration that was found good, and what the agent asks of it.
+//! A configuration that was found good, and the questions that the agent asks of it.
 
 use std::{
     fmt,
@@ -12,8 +12,8 @@ use heartbeat_common::{
     prefix::Prefix,
     wire::{ClusterId, GroupId, LinkId, NodeId},
 };
-use heartbeat_core::{membership::Voters, placement::Score};
 pub use heartbeat_core::placement::{Colocation, Order};
+use heartbeat_core::{membership::Voters, placement::Score};
 
 mod hook;
 mod problem;
@@ -33,7 +33,7 @@ const _: () = assert!(MAX_GROUPS <= MAX_SERVED);
 /// A valid configuration, as the local node sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The file it came from.
+    /// The file that holds the configuration.
     pub path: PathBuf,
     pub cluster: String,
     pub cluster_id: ClusterId,
@@ -42,45 +42,46 @@ pub struct Config {
     pub key: PathBuf,
     /// UDP port of heartbeats.
     pub port: u16,
-    /// Number of the list of nodes, from 1: one more with each change of it.
+    /// Number of the list of nodes, from 1. Each change of the list adds one.
     pub version: u16,
-    /// From one probe to the next.
+    /// Time from one probe to the next.
     pub interval: Duration,
     /// Silence after which a link is down.
     pub timeout: Duration,
     /// Age of a peer's last tick from which its agent counts as stalled.
     pub agent_stall: Duration,
-    /// How long the right to serve a VIP lasts without renewal.
+    /// How long a lease lasts without renewal.
     pub lease: Duration,
-    /// The longest lease that this node's acceptor grants, and so how long it abstains once loaded.
+    /// The longest lease that this node's acceptor grants. For so long it abstains once loaded.
     pub max_lease: Duration,
     /// How much two nodes' clocks may differ in rate, in parts per million.
     pub drift_ppm: u32,
-    /// Whether a VIP goes back to a better-ranked node that has recovered.
+    /// Whether a group goes back to a better-ranked node that has recovered.
     pub auto_failback: bool,
     /// SCHED_FIFO priority to ask for where SCHED_DEADLINE is refused, 1 to 99; `None` is to ask
     /// for neither.
     pub realtime_priority: Option<u8>,
     /// 1 to 8; a link's id is its place.
     pub links: Vec<Link>,
-    /// In the order of the file, which is also the rank of those that a VIP does not prefer.
+    /// The nodes in the order of the file, which is also the rank of those that a group does not
+    /// prefer.
     pub nodes: Vec<Node>,
-    /// What moves, each under a lease of its own: first the [[vip]]s, then the [[group]]s.
+    /// The groups, each under a lease of its own: first the [[vip]]s, then the [[group]]s.
     pub groups: Vec<Group>,
     /// The addresses of all groups, in the order of the groups and of their resources.
     pub vips: Vec<Vip>,
     pub colocations: Vec<Colocation>,
     pub orders: Vec<Order>,
-    /// Whether the agent leaves all resources alone.
+    /// Whether the whole cluster is in maintenance: agents leave all resources alone.
     pub maintenance: bool,
     /// At most [`heartbeat_common::wire::Health::MAX_CHECKS`].
     pub health: Vec<HealthCheck>,
     pub load: Load,
     pub placement: Policy,
-    /// What capacities and demands are counted in, sorted by name.
+    /// The kinds that capacities and demands are counted in, sorted by name.
     pub utilization: Vec<String>,
     pub hooks: Vec<Hook>,
-    /// What is allowed but unwise.
+    /// Settings that are allowed but unwise.
     pub warnings: Vec<Problem>,
     pub(super) run: PathBuf,
     pub(super) state: PathBuf,
@@ -171,12 +172,12 @@ impl Config {
         self.run.join(format!("{}.sock", self.instance))
     }
 
-    /// What keeps a second agent of this instance out.
+    /// The lock that keeps out a second agent of this instance.
     pub fn lock(&self) -> PathBuf {
         self.run.join(format!("{}.lock", self.instance))
     }
 
-    /// Directory of what must outlive a restart.
+    /// Directory of the files that must outlive a restart.
     pub fn state_dir(&self) -> PathBuf {
         self.state.join(&self.instance)
     }
@@ -200,6 +201,7 @@ pub struct LocalLink<'a> {
     pub mode: XdpMode,
 }
 
+/// A node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     pub id: NodeId,
@@ -209,17 +211,17 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// One per link, in link order.
     pub interfaces: Vec<String>,
-    /// What it has of each kind in [`Config::utilization`]; absent is without limit.
+    /// The node's capacity of each kind in [`Config::utilization`]; absent is without limit.
     pub capacity: Vec<Option<u32>>,
 }
 
-/// What a node does for the cluster.
+/// The part that a node plays in the cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Votes, and serves.
+    /// Votes and serves.
     #[default]
     Member,
-    /// Votes, serves nothing.
+    /// Votes and serves nothing.
     Witness,
 }
 
@@ -240,11 +242,12 @@ impl fmt::Display for Role {
     }
 }
 
-/// What is served as a whole, by the node that holds its lease.
+/// Resources that the holder of their lease serves as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     pub name: String,
-    /// Its lease, made of the name: the same on all nodes, whatever the order of their files.
+    /// Id of the group's lease, made of the name: the same on all nodes, whatever the order of
+    /// their files.
     pub id: GroupId,
     /// Started in this order, stopped in reverse. At least one; the names are unique in the
     /// cluster.
@@ -253,26 +256,26 @@ pub struct Group {
     pub rank: Vec<NodeId>,
     /// Points for and against nodes, at most one entry a node.
     pub locations: Vec<(NodeId, Score)>,
-    /// Points for the node that has it.
+    /// Points for the node that serves the group.
     pub stickiness: Score,
-    /// What it needs of each kind in [`Config::utilization`].
+    /// The group's demand of each kind in [`Config::utilization`].
     pub demand: Vec<u32>,
-    /// Whether it moves to where there is room, if groups do.
+    /// Whether the group moves for load, if `[rebalance]` is set.
     pub rebalance: bool,
-    /// Whether the agent leaves it alone.
+    /// Whether the group is in maintenance: agents leave it alone.
     pub maintenance: bool,
-    /// Whether it is accepted that two nodes may run its exclusive resources at a time.
+    /// Whether the operator accepts that two nodes may run its exclusive resources at a time.
     pub accepts_double_run: bool,
 }
 
 impl Group {
-    /// Whether the address with this index is one of its resources.
+    /// Whether the address with this index is one of the group's resources.
     pub fn has_address(&self, vip: usize) -> bool {
         let mut resources = self.resources.iter();
         resources.any(|resource| resource.kind == ResourceKind::Vip(vip))
     }
 
-    /// What the configuration says for and against `node`.
+    /// The configured points for and against `node`.
     pub fn location(&self, node: NodeId) -> Score {
         let locations = self.locations.iter();
         let of_node = locations.filter(|(at, _)| *at == node);
@@ -300,7 +303,7 @@ pub struct Resource {
     pub exclusive: bool,
 }
 
-/// What a resource is, and what it needs.
+/// The type of a resource, with the fields of that type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourceKind {
     /// The address with this index in [`Config::vips`].
@@ -312,7 +315,8 @@ pub enum ResourceKind {
 }
 
 impl Resource {
-    /// Whether it is the same thing, perhaps timed or watched otherwise: nothing must stop for it.
+    /// Whether `other` is the same resource, perhaps with other times: nothing need stop for the
+    /// change.
     pub fn is_same(&self, other: &Self) -> bool {
         self.name == other.name && self.kind == other.kind
     }
@@ -334,22 +338,24 @@ impl fmt::Display for ResourceKind {
 pub struct Ocf {
     pub provider: String,
     pub agent: String,
-    /// Its parameters, which it gets as `OCF_RESKEY_<name>`, sorted by name.
+    /// The agent's parameters, passed as `OCF_RESKEY_<name>`, sorted by name.
     pub params: Vec<(String, String)>,
-    /// How thoroughly it looks in a monitor: `OCF_CHECK_LEVEL`.
+    /// How thorough a monitor is: `OCF_CHECK_LEVEL`.
     pub check_level: u32,
 }
 
 /// Commands without a shell, each a program by its absolute path and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exec {
-    /// A program that runs for as long as the resource does. It is asked to end by SIGTERM.
+    /// A program that runs for as long as the resource does. SIGTERM asks it to end.
     Service {
         run: Vec<String>,
-        /// Exits with 0 if it is well; without it a live process is enough.
+        /// A program that exits with 0 if the resource is well; without one a live process is
+        /// enough.
         check: Option<Vec<String>>,
     },
-    /// Three programs that each come to an end. `check` exits with 0 if it runs, 7 if it does not.
+    /// Three programs that each come to an end. `check` exits with 0 if the resource runs, else
+    /// with 7.
     Commands {
         start: Vec<String>,
         stop: Vec<String>,
@@ -360,14 +366,14 @@ pub enum Exec {
 /// An address that moves between nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vip {
-    /// The resource's.
+    /// The resource's name.
     pub name: String,
-    /// The lease of its group.
+    /// Id of the group's lease.
     pub group: GroupId,
-    /// Its own lease, made of the address: the same whatever its group is called.
+    /// Id of the address's own lease, made of the address: the same whatever the group's name.
     pub lease: GroupId,
     pub address: Prefix,
-    /// Where it goes on the local node.
+    /// The interface for the address on the local node.
     pub interface: String,
 }
 

@@ -8,7 +8,7 @@ pub struct Problem {
     /// `FILE:LINE:COLUMN`, or only `FILE` where no line is to blame.
     pub location: String,
     pub message: String,
-    /// What to do about it.
+    /// The operator's way out.
     pub remedy: String,
 }
 
@@ -40,13 +40,13 @@ pub enum ConfigError {
         path.display(), path.display()
     )]
     Owner { path: PathBuf, owner: u32 },
-    /// All that is wrong, in the order of the file.
+    /// All problems, in the order of the file.
     #[error("{}", Lines(.0))]
     Invalid(Vec<Problem>),
 }
 
 impl ConfigError {
-    /// One text for each thing that is wrong.
+    /// One text for each problem.
     pub fn each(&self) -> Vec<String> {
         match self {
             Self::Read { .. } | Self::Writable { .. } | Self::Owner { .. } => {

@@ -1,37 +1,37 @@
-//! How a node finds out how it is, and what follows from that for where groups go.
+//! Health checks, load and placement as values.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use heartbeat_core::placement::{Policy, Rebalance, Strategy};
 
-/// A check of the node's health. Its number, the bit in the heartbeats, is its place in
-/// [`super::Config::health`].
+/// A check of the node's health. The place in [`super::Config::health`] is the check's number, and
+/// the bit in the heartbeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     pub name: String,
     pub kind: HealthKind,
-    /// From the end of one look to the next.
+    /// Time from the end of one check to the next.
     pub interval: Duration,
-    /// How long one look may take.
+    /// How long one check may take.
     pub timeout: Duration,
-    /// Looks in a row that must be good until a failed check is well again; at least 1.
+    /// Results in a row that must be good until a failed check is well again; at least 1.
     pub rise: u32,
-    /// Looks in a row that must be bad until the check fails; at least 1.
+    /// Results in a row that must be bad until the check fails; at least 1.
     pub fall: u32,
     pub meaning: Meaning,
 }
 
-/// What the failure of a check means for the node.
+/// The consequence of a failed check for its node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Meaning {
-    /// It serves nothing, and takes nothing.
+    /// The node serves no group and acquires none.
     #[default]
     Fatal,
-    /// It is a worse place: others are preferred.
+    /// Groups prefer other nodes.
     Degraded,
 }
 
-/// What is looked at.
+/// The subject of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthKind {
     /// A program without a shell, and its arguments: good if it exits with 0.
@@ -52,13 +52,13 @@ pub enum HealthKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpTarget {
     pub address: SocketAddr,
-    /// As it goes into the `Host` header.
+    /// The value of the `Host` header.
     pub host: String,
-    /// From the slash on.
+    /// The path from the slash on.
     pub path: String,
 }
 
-/// Which process is meant.
+/// The way in which a check names its process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProcessName {
     /// The one whose number stands in this file.
@@ -102,13 +102,13 @@ impl fmt::Display for Meaning {
     }
 }
 
-/// How the load is found that rides in the heartbeats, 0 to 1,000 per mille.
+/// How a node measures the load that its heartbeats carry, 0 to 1,000 per mille.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
     pub source: LoadSource,
-    /// From one look to the next.
+    /// Time from one sample to the next.
     pub interval: Duration,
-    /// After this long a change has counted by half.
+    /// The time after which a change counts by half.
     pub half_life: Duration,
 }
 
@@ -122,12 +122,13 @@ impl Default for Load {
     }
 }
 
+/// The source of a node's load.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LoadSource {
     /// Pressure stall information of the whole host, or the run queue where the kernel has none.
     #[default]
     Host,
-    /// That of one cgroup (version 2), by its directory.
+    /// Pressure stall information of one cgroup (version 2), by its directory.
     Cgroup(PathBuf),
     /// The length of the run queue by processor.
     RunQueue,

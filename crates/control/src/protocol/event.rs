@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::status::Keys;
+use super::keys::Keys;
 
 /// The answer to a request for events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

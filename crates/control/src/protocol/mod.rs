@@ -4,6 +4,7 @@
 
 mod event;
 mod group;
+mod keys;
 mod node;
 mod report;
 mod request;
@@ -11,7 +12,8 @@ mod status;
 
 pub use event::{DownTrace, Event, Events, What};
 pub use group::{Group, Guard, Lease, Notice, Remains, Resource, Vip, Votes};
+pub use keys::Keys;
 pub use node::{Link, Node, Outage, PeerLink};
 pub use report::{FailedAction, FailingCheck, GroupReport, Report, ResourceReport};
 pub use request::{Ping, PingLink, Request, Response};
-pub use status::{Check, Keys, Load, Pulse, Quorum, SocketGuard, Starved, Status};
+pub use status::{Check, Load, Pulse, Quorum, SocketGuard, Starved, Status};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::status::Keys;
+use super::keys::Keys;
 use crate::decisions::Decisions;
 
 /// An action that failed.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     group::{Group, Vip},
+    keys::Keys,
     node::Node,
     report::FailedAction,
 };
@@ -77,17 +78,6 @@ pub struct SocketGuard {
     /// Why the guard is not attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-}
-
-/// The keys that a node has, by their ids: nothing of the keys themselves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Keys {
-    /// Id of the key that the node seals with.
-    pub seals: u8,
-    /// Ids of the keys that the node takes, the one above first.
-    pub takes: Vec<u8>,
-    /// Equal on nodes that take the same keys.
-    pub mark: u32,
 }
 
 /// Whether a majority of the nodes is alive.

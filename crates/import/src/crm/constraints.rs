@@ -1,7 +1,10 @@
 //! Statements that hold resources together or apart: `colocation`, `order`, `location`.
 
-use super::{ImportError, Words, attributes};
-use crate::model::{Attrs, Chain, Colocation, Condition, Location, Member, Order, Preference, Set};
+use super::words::{Words, attributes};
+use crate::{
+    model::{Attrs, Chain, Colocation, Condition, Location, Member, Order, Preference, Set},
+    place::ImportError,
+};
 
 pub(super) fn colocation(mut words: Words<'_>) -> Result<Colocation, ImportError> {
     let place = words.line.place.clone();

@@ -1,19 +1,20 @@
 //! Reads the crm shell's syntax, as `crm configure show` prints it and as people type it.
 //!
-//! `tokens` makes statements of lines and words of statements, `resources` and `constraints` read
-//! the statements that are taken apart. The rest is kept by name.
+//! `tokens` makes statements of lines and words of statements, `words` walks along them, `resources`
+//! and `constraints` read the statements that are taken apart. The rest is kept by name.
 
 use super::{
     input::Input,
-    model::{Attr, Attrs, Model, Node, Op, Other, Statement},
-    place::{ImportError, Place},
+    model::{Attr, Attrs, Model, Node, Op, Statement},
+    place::ImportError,
 };
 
 mod constraints;
 mod resources;
 mod tokens;
+mod words;
 
-use tokens::{Line, Word};
+use words::{Words, attributes};
 
 /// Statements of which nothing comes but a remark.
 const OTHERS: [&str; 11] = [
@@ -92,130 +93,6 @@ fn statement(model: &mut Model, keyword: &str, mut words: Words<'_>) -> Result<(
         }
     }
     Ok(())
-}
-
-/// The words of a statement, from left to right.
-struct Words<'a> {
-    line: &'a Line,
-    at: usize,
-}
-
-impl<'a> Words<'a> {
-    fn new(line: &'a Line) -> Self {
-        Self { line, at: 0 }
-    }
-
-    /// What a terminal shows before what was typed: `crm(live)configure#`, `crm configure`.
-    fn skip_prompt(&mut self) {
-        while let Some(text) = self.peek_text() {
-            let prompt = text.starts_with("crm(") && text.ends_with('#');
-            if !(prompt || text == "crm" || text == "configure") {
-                break;
-            }
-            self.at += 1;
-        }
-    }
-
-    fn next(&mut self) -> Option<&'a Word> {
-        let word = self.line.words.get(self.at)?;
-        self.at += 1;
-        Some(word)
-    }
-
-    fn peek(&self) -> Option<&'a Word> {
-        self.line.words.get(self.at)
-    }
-
-    fn peek_text(&self) -> Option<&'a str> {
-        self.peek().map(|word| word.text.as_str())
-    }
-
-    /// The next word, if it is `text`.
-    fn next_if(&mut self, text: &str) -> bool {
-        let is = self.peek_text() == Some(text);
-        self.at += usize::from(is);
-        is
-    }
-
-    fn expect(&mut self, what: &str) -> Result<&'a Word, ImportError> {
-        self.next()
-            .ok_or_else(|| self.wrong(format!("{what} is missing"), "complete the statement"))
-    }
-
-    /// The name that a statement begins with.
-    fn id(&mut self, of: &str) -> Result<String, ImportError> {
-        let word = self.expect(&format!("the name of the {of}"))?;
-        if word.attribute().is_some() {
-            return Err(self.wrong_at(
-                word,
-                format!("the name of the {of} is missing"),
-                "name it before its attributes",
-            ));
-        }
-        Ok(word.text.clone())
-    }
-
-    /// The next word as `name=value`.
-    fn attribute(&mut self) -> Result<Attr, ImportError> {
-        let word = self.expect("an attribute")?;
-        self.as_attribute(word)
-    }
-
-    fn as_attribute(&self, word: &Word) -> Result<Attr, ImportError> {
-        let (name, value) = word.attribute().ok_or_else(|| {
-            self.wrong_at(
-                word,
-                format!("\"{}\" is no attribute", word.text),
-                "an attribute is name=value; put a value with spaces in quotes",
-            )
-        })?;
-        Ok(Attr {
-            name: name.to_owned(),
-            value: value.to_owned(),
-            place: self.place_of(word),
-        })
-    }
-
-    fn other(&self, keyword: &str, id: String) -> Other {
-        Other {
-            keyword: keyword.to_owned(),
-            id,
-            place: self.line.place.clone(),
-        }
-    }
-
-    fn place_of(&self, word: &Word) -> Place {
-        Place {
-            line: word.line,
-            ..self.line.place.clone()
-        }
-    }
-
-    /// An error at the last word that was looked at.
-    fn wrong(&self, message: String, remedy: &str) -> ImportError {
-        let last = self.line.words.get(self.at.saturating_sub(1));
-        match last {
-            Some(word) => self.wrong_at(word, message, remedy),
-            None => ImportError::new(&self.line.place, message, "", remedy),
-        }
-    }
-
-    fn wrong_at(&self, word: &Word, message: String, remedy: &str) -> ImportError {
-        let text = self.line.text_of(word.line);
-        ImportError::new(&self.place_of(word), message, text, remedy)
-    }
-}
-
-/// The rest of the statement as attributes. Ids of sets name nothing that we need.
-fn attributes(words: &mut Words<'_>) -> Result<Attrs, ImportError> {
-    let mut attrs = Attrs::default();
-    while words.peek().is_some() {
-        let attr = words.attribute()?;
-        if attr.name != "$id" {
-            attrs.0.push(attr);
-        }
-    }
-    Ok(attrs)
 }
 
 /// `property`, `rsc_defaults`, `op_defaults`. A rule makes all that follows depend on it.

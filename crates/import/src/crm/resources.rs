@@ -1,7 +1,10 @@
 //! Statements that define resources: `primitive`, `rsc_template`, `group`, `clone`, `ms`.
 
-use super::{ImportError, Words, constraints};
-use crate::model::{Agent, Attrs, Clone, Group, Op, Primitive, Settings};
+use super::{constraints, words::Words};
+use crate::{
+    model::{Agent, Attrs, Clone, Group, Op, Primitive, Settings},
+    place::ImportError,
+};
 
 /// Words that begin a part of a resource.
 const PARTS: [&str; 8] = [
