@@ -15,42 +15,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+pub use heartbeat_control::decisions::{Decision, Decisions, Subject};
 use heartbeat_sys::files::atomic_file::{self, Writer, Written};
-use serde::{Deserialize, Serialize};
 
 use crate::clock;
-
-/// What a decision is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Subject {
-    /// Whether all groups are left alone.
-    Maintenance,
-    /// Whether this group is.
-    GroupMaintenance(String),
-    /// Whether this group is to run nowhere.
-    GroupStopped(String),
-    /// Whether this resource, and what follows it in its group, is.
-    ResourceStopped(String),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Decision {
-    /// When, in nanoseconds since 1970, or a little later: beyond what it changed.
-    at: u64,
-    /// Id of the node that it was made on.
-    by: u16,
-    value: bool,
-}
-
-/// In a file, and in a report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Decisions(Vec<(Subject, Decision)>);
-
-/// The latest instant that a decision may bear: in 2262. A peer whose clock says more is wrong, and nobody could decide
-/// anything later than it.
-const LATEST: u64 = i64::MAX as u64;
 
 /// All that were made, and where they are kept.
 ///
@@ -235,35 +203,10 @@ impl Book {
     }
 }
 
-impl Decision {
-    /// Whether its time is one that a clock can have, so that another decision may be later.
-    fn is_sane(&self) -> bool {
-        self.at < LATEST
-    }
-}
-
-impl Decisions {
-    fn of(decisions: &BTreeMap<Subject, Decision>) -> Self {
-        let decisions = decisions.iter();
-        Self(
-            decisions
-                .map(|(subject, decision)| (subject.clone(), *decision))
-                .collect(),
-        )
-    }
-
-    /// Whether nothing in `others` is missing here, or older.
-    pub fn include(&self, others: &Self) -> bool {
-        let ours: BTreeMap<_, _> = self.0.iter().map(|(subject, at)| (subject, at)).collect();
-        others
-            .0
-            .iter()
-            .all(|(subject, theirs)| ours.get(subject).is_some_and(|ours| *ours >= theirs))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use heartbeat_control::decisions::LATEST;
+
     use super::*;
 
     struct Dir(PathBuf);

@@ -58,16 +58,6 @@ impl From<&List> for Voters {
     }
 }
 
-impl Config {
-    /// All of its nodes, who all vote.
-    pub fn voters(&self) -> Voters {
-        Voters {
-            version: self.version,
-            nodes: self.nodes.iter().map(|node| node.id).collect(),
-        }
-    }
-}
-
 /// What an agent that starts with this configuration goes by. It is on disk before it is returned.
 pub(crate) fn begin(config: &Config) -> Result<Membership> {
     let path = path(config);

@@ -9,7 +9,6 @@ pub mod agent;
 pub mod commands;
 mod complaints;
 pub mod conductor;
-pub mod config;
 pub mod control;
 pub mod decisions;
 mod electorate;
@@ -17,7 +16,6 @@ pub mod follow;
 pub mod health;
 pub mod helper;
 pub mod hooks;
-pub mod import;
 pub mod load;
 pub mod logging;
 pub mod peering;
@@ -25,7 +23,9 @@ pub mod pulse;
 pub mod resources;
 pub mod servable;
 
+pub use heartbeat_config as config;
 pub use heartbeat_dataplane as dataplane;
+pub use heartbeat_import as import;
 pub use heartbeat_sys::{
     host::{cgroup, clock},
     net,

@@ -11,10 +11,10 @@ use heartbeat_sys::process::core_dumps;
 use heartbeat_user::{
     agent, clock,
     commands::{
-        check, events, explain, import, keygen, load, operate, ping, resource, rotate, simulate,
-        status, stop, verify, witness,
+        check, events, explain, import, keygen, load, mode::Mode, operate, ping, resource, rotate,
+        simulate, status, stop, verify, witness,
     },
-    config::{self, Config, XdpMode},
+    config::{self, Config},
     control::protocol::Request,
     helper, logging,
     resources::runs,
@@ -202,7 +202,7 @@ enum Command {
         config: ConfigArgs,
         /// How to attach; the configuration's way if absent
         #[arg(long)]
-        mode: Option<XdpMode>,
+        mode: Option<Mode>,
         /// Take another XDP program off the interface, if there is one
         #[arg(long)]
         replace: bool,
@@ -441,7 +441,7 @@ fn run(command: Command, began: Boottime) -> Result<ExitCode> {
             replace,
         } => {
             let (path, node) = (&config.config, config.node.as_deref());
-            load::load(path, node, &iface, mode, replace)?;
+            load::load(path, node, &iface, mode.map(|Mode(mode)| mode), replace)?;
         }
         Command::Witness(flags) => flags.load()?,
         Command::Unload { instance } => load::unload(instance.as_deref())?,

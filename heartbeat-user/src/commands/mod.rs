@@ -6,7 +6,7 @@ pub mod explain;
 pub mod import;
 pub mod keygen;
 pub mod load;
-mod mode;
+pub mod mode;
 pub mod operate;
 mod output;
 pub mod ping;

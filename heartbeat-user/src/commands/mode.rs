@@ -4,17 +4,26 @@ use clap::{ValueEnum, builder::PossibleValue};
 
 use crate::config::XdpMode;
 
-impl ValueEnum for XdpMode {
+/// A mode as clap knows it: neither clap nor the configuration knows the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mode(pub XdpMode);
+
+const ALL: [Mode; XdpMode::ALL.len()] = {
+    let [auto, native, skb] = XdpMode::ALL;
+    [Mode(auto), Mode(native), Mode(skb)]
+};
+
+impl ValueEnum for Mode {
     fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
+        &ALL
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        let help = match self {
-            Self::Auto => "Native, falling back to skb",
-            Self::Native => "In the driver",
-            Self::Skb => "In the network stack",
+        let help = match self.0 {
+            XdpMode::Auto => "Native, falling back to skb",
+            XdpMode::Native => "In the driver",
+            XdpMode::Skb => "In the network stack",
         };
-        Some(PossibleValue::new(self.as_str()).help(help))
+        Some(PossibleValue::new(self.0.as_str()).help(help))
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         protocol::{Group, Request, Response},
     },
     dataplane::Pins,
-    resources::watch::process_end,
+    resources::watch::{Process, process_end},
 };
 
 /// How long a stop may take. Resources have their own limits, which are mostly shorter.
@@ -36,11 +36,19 @@ async fn blocked(client: &mut Client) -> String {
     }
 }
 
+/// The process of the agent that `client` is connected to.
+fn agent(client: &Client) -> Result<Process> {
+    let pid = client.agent()?;
+    Process::find(pid).with_context(|| {
+        format!("the agent, process {pid}, is not seen from here: run this in the PID namespace of the agent")
+    })
+}
+
 /// Lets the agent hand over what it serves, or `keep` all for the next one. Fails if it is not gone in the
 /// end, or has not left what it should have.
 pub fn run(config: &Config, keep: bool) -> Result<()> {
     let mut client = Client::connect(&config.socket())?;
-    let agent = client.agent()?;
+    let agent = agent(&client)?;
     match client.ask(&Request::Stop { keep }, Duration::ZERO)? {
         Response::Done { .. } => {}
         other => bail!("the agent answered something else: {other:?}"),

@@ -11,10 +11,10 @@ use heartbeat_common::{
 };
 use heartbeat_core::membership::Voters;
 
-use super::load;
+use super::{load, mode::Mode};
 use crate::{
     agent::setup,
-    config::{DEFAULT_INSTANCE, DEFAULT_MAX_LEASE, XdpMode, duration::Show, flags, key},
+    config::{DEFAULT_INSTANCE, DEFAULT_MAX_LEASE, duration::Show, flags, key},
     dataplane::{Setup, SetupLink},
     net::{IpPrefix, Netlink},
 };
@@ -54,7 +54,7 @@ pub struct Witness {
     config_version: u16,
     /// How to attach
     #[arg(long, value_enum, default_value_t)]
-    mode: XdpMode,
+    mode: Mode,
     /// Address to answer on; the interface's first in the family of the peers', if absent
     #[arg(long, value_name = "IP", value_parser = flags::address)]
     address: Option<IpAddr>,
@@ -207,7 +207,7 @@ impl Witness {
                 id: link,
                 interface: self.iface.clone(),
                 address,
-                mode: setup::mode(self.mode),
+                mode: setup::mode(self.mode.0),
             }],
             peers: peers
                 .map(|(node, address)| (*node, link, *address))

@@ -1,6 +1,6 @@
-//! The agent's control socket: how `heartbeat status` and its siblings talk to a running agent.
+//! The agent's control socket: the protocol that `heartbeat status` speaks, and the agent's end of
+//! it.
 
-pub mod client;
-mod describe;
-pub mod protocol;
+pub use heartbeat_control::*;
+
 pub mod server;

@@ -19,9 +19,8 @@ pub use apache::Lookout;
 pub use steps::Steps;
 
 /// As the documentation of `import` shows it.
-const COROSYNC: &str =
-    include_str!("../../../../heartbeat-user/tests/fixtures/import/tutorial.conf");
-const CRM: &str = include_str!("../../../../heartbeat-user/tests/fixtures/import/tutorial.crm");
+const COROSYNC: &str = include_str!("../../../../crates/import/tests/fixtures/tutorial.conf");
+const CRM: &str = include_str!("../../../../crates/import/tests/fixtures/tutorial.crm");
 pub const GROUP: &str = "web";
 pub const ADDRESS: &str = "webip";
 pub const SERVER: &str = "webserver";

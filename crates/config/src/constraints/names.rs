@@ -1,0 +1,123 @@
+//! Constraints as read, and the groups and nodes that they name.
+
+use heartbeat_core::placement::Score;
+
+use crate::{
+    fields,
+    read::{At, Field, Section},
+    report::{likely, quoted},
+    types::{Group, Node, Role},
+    uses::Uses,
+    values,
+};
+
+/// A constraint and where its table is.
+pub(super) struct Placed<T> {
+    pub(super) constraint: T,
+    pub(super) at: usize,
+}
+
+/// Points for or against a node.
+#[derive(Clone, Copy)]
+pub(super) struct Location {
+    /// Index of the group.
+    pub(super) group: usize,
+    /// Index of the node.
+    pub(super) node: usize,
+    pub(super) score: Score,
+}
+
+/// The groups and nodes that constraints can name.
+pub(super) struct Names<'a> {
+    pub(super) groups: &'a [Group],
+    pub(super) nodes: &'a [Node],
+}
+
+impl Names<'_> {
+    /// Index of the group that `field` names.
+    pub(super) fn group(&self, section: &Section<'_>, field: &Field) -> Option<At<usize>> {
+        let At { value, at } = section.required(field, values::name)?;
+        let names = self.groups.iter().map(|group| group.name.as_str());
+        let index = index(section, field, &value, at, names.collect(), "group")?;
+        Some(At { value: index, at })
+    }
+
+    /// Index of the node that a location names, which must be able to serve.
+    pub(super) fn member(&self, section: &Section<'_>) -> Option<At<usize>> {
+        let field = &fields::ON_NODE;
+        let At { value, at } = section.required(field, values::name)?;
+        let names = self.nodes.iter().map(|node| node.name.as_str());
+        let index = index(section, field, &value, at, names.collect(), "node")?;
+        if self.nodes[index].role == Role::Witness {
+            section.problem(
+                at,
+                format!(
+                    "node {}: this node is a witness, which serves nothing",
+                    quoted(&value)
+                ),
+                "remove this location, or role = \"witness\" from the node",
+            );
+            return None;
+        }
+        Some(At { value: index, at })
+    }
+
+    /// The two groups that `fields` name: not one twice, and no two that stand together already.
+    pub(super) fn pair(
+        &self,
+        section: &Section<'_>,
+        fields: [&Field; 2],
+        pairs: &mut Uses<(usize, usize)>,
+    ) -> Option<(usize, usize)> {
+        let [one, other] = fields.map(|field| self.group(section, field));
+        let (one, other) = (one?, other?);
+        let [one_field, other_field] = fields.map(|field| field.name);
+        let name = |index: usize| quoted(&self.groups[index].name);
+        if one.value == other.value {
+            section.problem(
+                other.at,
+                format!(
+                    "{other_field} {} is its {one_field}, too",
+                    name(other.value)
+                ),
+                "name two different groups",
+            );
+            return None;
+        }
+        let pair = (one.value, other.value);
+        let what = format!(
+            "the pair of {one_field} {} and {other_field} {}",
+            name(pair.0),
+            name(pair.1)
+        );
+        pairs
+            .once(pair, &what, section, section.at(), "keep one of the two")
+            .then_some(pair)
+    }
+}
+
+/// The place of `name` among `names`, or a complaint.
+fn index(
+    section: &Section<'_>,
+    field: &Field,
+    name: &str,
+    at: usize,
+    names: Vec<&str>,
+    what: &str,
+) -> Option<usize> {
+    let found = names.iter().position(|known| *known == name);
+    // One whose name was bad may be the one: that was said already.
+    if found.is_none() && !names.contains(&"") {
+        let remedy = if names.is_empty() {
+            format!("add a [[{what}]] of this name, or remove this table")
+        } else {
+            likely(name, &names)
+        };
+        section.problem(
+            at,
+            format!("{} {}: no {what} has this name", field.noun, quoted(name)),
+            remedy,
+        );
+    }
+    found
+}

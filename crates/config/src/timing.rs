@@ -1,0 +1,141 @@
+//! The times in `[cluster]`, which bound each other from below.
+
+use std::time::Duration;
+
+use super::{
+    duration::Show,
+    fields,
+    read::{At, Section},
+    values,
+};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+const DEFAULT_INTERVAL: Duration = Duration::from_millis(10);
+/// A real-time task that takes all processors leaves ordinary ones 50 ms of each second
+/// (`sched_rt_runtime_us`): the slow side, which gets so much, must not count as hung.
+const DEFAULT_AGENT_STALL: Duration = Duration::from_secs(2);
+/// The longest lease that acceptors grant, unless the cluster's own is longer.
+pub const DEFAULT_MAX_LEASE: Duration = Duration::from_secs(1);
+const DEFAULT_DRIFT_PPM: u32 = 1_000;
+/// Three of the shortest intervals.
+pub(super) const MIN_LEASE: Duration = Duration::from_millis(3);
+/// A loaded acceptor abstains for so long.
+pub(super) const MAX_LEASE: Duration = MINUTE;
+
+/// The times that the cluster keeps.
+#[derive(Default)]
+pub(super) struct Timing {
+    pub(super) interval: Duration,
+    pub(super) timeout: Duration,
+    pub(super) agent_stall: Duration,
+    pub(super) lease: Duration,
+    pub(super) max_lease: Duration,
+    pub(super) drift_ppm: u32,
+}
+
+pub(super) fn read(section: &Section<'_>) -> Timing {
+    use fields::{DRIFT, INTERVAL};
+    let interval = section.text(
+        &INTERVAL,
+        values::duration(MILLISECOND, 10_000 * MILLISECOND),
+    );
+    let interval = interval.map_or(DEFAULT_INTERVAL, |interval| interval.value);
+    let timeout = timeout(section, interval);
+    let lease = lease(section, interval);
+    Timing {
+        interval,
+        timeout,
+        agent_stall: agent_stall(section, timeout),
+        lease,
+        max_lease: max_lease(section, lease),
+        drift_ppm: section
+            .number(&DRIFT, 1..=100_000)
+            .map_or(DEFAULT_DRIFT_PPM, |drift| drift.value),
+    }
+}
+
+fn timeout(section: &Section<'_>, interval: Duration) -> Duration {
+    let (enough, three) = (Show(2 * interval), Show(3 * interval));
+    let limits = values::duration(2 * MILLISECOND, MINUTE);
+    let Some(At { value, at }) = section.text(&fields::TIMEOUT, limits) else {
+        return three.0;
+    };
+    if value < enough.0 {
+        section.problem(
+            at,
+            format!("timeout {} is below two intervals, {enough}", Show(value)),
+            format!(
+                "write timeout = \"{three}\" (three intervals) or more, or shorten the interval"
+            ),
+        );
+    } else if value < three.0 {
+        section.warning(
+            at,
+            format!("timeout {} is below three intervals, {three}", Show(value)),
+            "two probes lost in a row, or one and a short delay, will count as a dead link",
+        );
+    }
+    value
+}
+
+fn agent_stall(section: &Section<'_>, timeout: Duration) -> Duration {
+    let limits = values::duration(10 * MILLISECOND, 10 * MINUTE);
+    let Some(At { value, at }) = section.text(&fields::AGENT_STALL, limits) else {
+        return DEFAULT_AGENT_STALL.max(timeout);
+    };
+    if value < timeout {
+        section.problem(
+            at,
+            format!(
+                "agent_stall {} is below the timeout, {}",
+                Show(value),
+                Show(timeout)
+            ),
+            format!("write agent_stall = \"{}\" or more", Show(timeout)),
+        );
+    }
+    value
+}
+
+fn lease(section: &Section<'_>, interval: Duration) -> Duration {
+    let (enough, usual) = (Show(3 * interval), Show(6 * interval));
+    let limits = values::duration(MIN_LEASE, MAX_LEASE);
+    let Some(At { value, at }) = section.text(&fields::LEASE, limits) else {
+        return usual.0;
+    };
+    if value < enough.0 {
+        section.problem(
+            at,
+            format!(
+                "lease {} is below three intervals, {enough}: a lease must outlive two lost renewals",
+                Show(value)
+            ),
+            format!("write lease = \"{usual}\" (six intervals) or more, or shorten the interval"),
+        );
+    }
+    value
+}
+
+fn max_lease(section: &Section<'_>, lease: Duration) -> Duration {
+    let limits = values::duration(MIN_LEASE, MAX_LEASE);
+    let Some(At { value, at }) = section.text(&fields::MAX_LEASE, limits) else {
+        return DEFAULT_MAX_LEASE.max(lease);
+    };
+    if value < lease {
+        section.problem(
+            at,
+            format!(
+                "max_lease {} is below the lease, {}: no node would grant it",
+                Show(value),
+                Show(lease)
+            ),
+            format!(
+                "write max_lease = \"{}\" or more, or shorten the lease",
+                Show(lease)
+            ),
+        );
+    }
+    value
+}

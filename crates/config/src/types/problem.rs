@@ -1,0 +1,70 @@
+//! What a reader finds wrong with a configuration, as values that a caller can print.
+
+use std::{fmt, io, path::PathBuf};
+
+/// One thing that is wrong, or unwise, in a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `FILE:LINE:COLUMN`, or only `FILE` where no line is to blame.
+    pub location: String,
+    pub message: String,
+    /// The operator's way out.
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}\n  {}", self.location, self.message, self.remedy)
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error(
+        "reading the configuration {}: {cause}\n  \
+         write it (docs/heartbeat.toml.example shows all of it), or name another file",
+        path.display()
+    )]
+    // The cause is part of the message, so it is no `source`: it would be printed twice.
+    Read { path: PathBuf, cause: io::Error },
+    #[error(
+        "the configuration {} has mode {mode:04o}, so that others may write it, and the programs in it run as \
+         root\n  run `chmod go-w {}`, and see who wrote it",
+        path.display(), path.display()
+    )]
+    Writable { path: PathBuf, mode: u32 },
+    #[error(
+        "the configuration {} belongs to user {owner}, and the programs in it run as root\n  \
+         run `chown root {}`, and see who wrote it",
+        path.display(), path.display()
+    )]
+    Owner { path: PathBuf, owner: u32 },
+    /// All problems, in the order of the file.
+    #[error("{}", Lines(.0))]
+    Invalid(Vec<Problem>),
+}
+
+impl ConfigError {
+    /// One text for each problem.
+    pub fn each(&self) -> Vec<String> {
+        match self {
+            Self::Read { .. } | Self::Writable { .. } | Self::Owner { .. } => {
+                vec![self.to_string()]
+            }
+            Self::Invalid(problems) => problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+struct Lines<'a>(&'a [Problem]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            let newline = if index == 0 { "" } else { "\n" };
+            write!(f, "{newline}{problem}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,309 @@
+//! What a single text of the configuration may be. Each function judges one text alone; what must
+//! hold between several fields is for `resolve` to say.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use heartbeat_common::prefix::Prefix;
+
+use super::{
+    duration,
+    read::Invalid,
+    report::nearest,
+    types::{HookEvent, Meaning, Role, Strategy, XdpMode},
+};
+
+/// Longest name of a cluster, node or virtual address.
+const MAX_NAME: usize = 64;
+/// Longest name of an instance.
+const MAX_INSTANCE: usize = 32;
+/// Longest name of an interface: the kernel's IFNAMSIZ, less the closing NUL.
+const MAX_INTERFACE: usize = 15;
+
+pub(super) fn name(text: &str) -> Result<String, Invalid> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(Invalid::new(
+            " is not a usable name",
+            format!("use 1 to {MAX_NAME} letters, digits, `_`, `.` or `-`"),
+        ))
+    }
+}
+
+/// An instance's name is part of paths, also where only its own characters may appear.
+pub(super) fn instance(text: &str) -> Result<String, Invalid> {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    if (1..=MAX_INSTANCE).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(Invalid::new(
+            " is not a usable instance name",
+            format!("use 1 to {MAX_INSTANCE} lower-case letters, digits, `_` or `-`"),
+        ))
+    }
+}
+
+/// What the kernel takes as an interface's name (`dev_valid_name` in net/core/dev.c).
+pub(super) fn interface(text: &str) -> Result<String, Invalid> {
+    let refused = |c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace();
+    if text.is_empty() || text.len() > MAX_INTERFACE || matches!(text, "." | "..") {
+        return Err(Invalid::new(
+            " is not an interface name",
+            format!("use 1 to {MAX_INTERFACE} bytes, as `ip link` shows it"),
+        ));
+    }
+    if text.contains(refused) {
+        return Err(Invalid::new(
+            " is not an interface name",
+            "leave out spaces, `/` and `:`; `ip link` shows the names",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn absolute_path(text: &str) -> Result<PathBuf, Invalid> {
+    if text.starts_with('/') && !text.contains('\0') {
+        Ok(PathBuf::from(text))
+    } else {
+        Err(Invalid::new(
+            " is not an absolute path",
+            "begin it with `/`",
+        ))
+    }
+}
+
+/// A path to the key, which people take for the key itself.
+pub(super) fn key_path(text: &str) -> Result<PathBuf, Invalid> {
+    absolute_path(text).map_err(|_| {
+        Invalid::new(
+            " is not an absolute path",
+            "name the file that `heartbeat keygen` made, as in key = \"/etc/heartbeat/key\"; \
+             the key itself does not belong here",
+        )
+    })
+}
+
+/// A duration of at least `low` and at most `high`.
+pub(super) fn duration(
+    low: Duration,
+    high: Duration,
+) -> impl Fn(&str) -> Result<Duration, Invalid> {
+    move |text| {
+        let duration = duration::parse(text).ok_or_else(|| {
+            let what = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+                " has no unit"
+            } else {
+                " is not a duration"
+            };
+            Invalid::new(
+                what,
+                "write a whole number and one of us, ms, s, min: \"500us\", \"10ms\", \"1500ms\"",
+            )
+        })?;
+        let (low, high) = (duration::Show(low), duration::Show(high));
+        if duration < low.0 {
+            return Err(Invalid::new(
+                format!(" is below {low}"),
+                format!("write {low} or more"),
+            ));
+        }
+        if duration > high.0 {
+            return Err(Invalid::new(
+                format!(" is above {high}"),
+                format!("write {high} or less"),
+            ));
+        }
+        Ok(duration)
+    }
+}
+
+/// The same, or "never": `None`.
+pub(super) fn duration_or_never(
+    low: Duration,
+    high: Duration,
+) -> impl Fn(&str) -> Result<Option<Duration>, Invalid> {
+    let duration = duration(low, high);
+    move |text| match text {
+        "never" => Ok(None),
+        _ => duration(text)
+            .map(Some)
+            .map_err(|Invalid { what, remedy }| {
+                Invalid::new(what, format!("{remedy}; or \"never\""))
+            }),
+    }
+}
+
+/// An address that a node can own on a link.
+pub(super) fn address(text: &str) -> Result<IpAddr, Invalid> {
+    let Ok(address) = text.parse::<IpAddr>() else {
+        let remedy = if text.contains('/') {
+            "leave out the prefix length, as in \"10.0.0.1\""
+        } else {
+            "write an address as in \"10.0.0.1\" or \"fd00::1\"; host names are not looked up"
+        };
+        return Err(Invalid::new(" is not an IP address", remedy));
+    };
+    not_mapped(address)?;
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    if address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast {
+        return Err(Invalid::new(
+            " is unspecified, multicast, loopback or broadcast",
+            "write the address that the node has on this link",
+        ));
+    }
+    if matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+        return Err(Invalid::new(
+            " is link-local, which says nothing without an interface",
+            "use a global or unique local address, as in \"fd00::1\"",
+        ));
+    }
+    Ok(address)
+}
+
+/// A virtual address with its prefix length.
+pub(super) fn prefix(text: &str) -> Result<Prefix, Invalid> {
+    let prefix: Prefix = text.parse().map_err(|error| {
+        Invalid::new(
+            format!(": {error}"),
+            "write a free address and the length of its subnet, as in \"10.0.0.100/24\"",
+        )
+    })?;
+    not_mapped(prefix.address)?;
+    if let IpAddr::V4(v4) = prefix.address
+        && prefix.len < 31
+    {
+        let host = u32::from(v4) & (u32::MAX >> prefix.len);
+        if host == 0 || host == u32::MAX >> prefix.len {
+            return Err(Invalid::new(
+                " is the subnet's own or its broadcast address",
+                "write an address between the two",
+            ));
+        }
+    }
+    Ok(prefix)
+}
+
+/// The kernel's maps hold IPv4 addresses in mapped form: one address must not have two spellings.
+fn not_mapped(address: IpAddr) -> Result<(), Invalid> {
+    match address.to_canonical() {
+        canonical if canonical == address => Ok(()),
+        v4 => Err(Invalid::new(
+            " is an IPv4 address in disguise",
+            format!("write \"{v4}\""),
+        )),
+    }
+}
+
+pub(super) fn mode(text: &str) -> Result<XdpMode, Invalid> {
+    XdpMode::ALL
+        .into_iter()
+        .find(|mode| mode.as_str() == text)
+        .ok_or_else(|| one_of("no XDP mode", text, &XdpMode::ALL.map(XdpMode::as_str)))
+}
+
+pub(super) fn role(text: &str) -> Result<Role, Invalid> {
+    Role::ALL
+        .into_iter()
+        .find(|role| role.as_str() == text)
+        .ok_or_else(|| one_of("no role", text, &Role::ALL.map(Role::as_str)))
+}
+
+pub(super) fn event(text: &str) -> Result<HookEvent, Invalid> {
+    HookEvent::ALL
+        .into_iter()
+        .find(|event| event.as_str() == text)
+        .ok_or_else(|| one_of("no event", text, &HookEvent::ALL.map(HookEvent::as_str)))
+}
+
+pub(super) fn meaning(text: &str) -> Result<Meaning, Invalid> {
+    Meaning::ALL
+        .into_iter()
+        .find(|meaning| meaning.as_str() == text)
+        .ok_or_else(|| {
+            one_of(
+                "not what a failure can mean",
+                text,
+                &Meaning::ALL.map(Meaning::as_str),
+            )
+        })
+}
+
+pub(super) fn strategy(text: &str) -> Result<Strategy, Invalid> {
+    Strategy::ALL
+        .into_iter()
+        .find(|strategy| strategy.as_str() == text)
+        .ok_or_else(|| one_of("no strategy", text, &Strategy::ALL.map(Strategy::as_str)))
+}
+
+/// Whether an order is mandatory.
+pub(super) fn order_kind(text: &str) -> Result<bool, Invalid> {
+    match text {
+        "mandatory" => Ok(true),
+        "advisory" => Ok(false),
+        _ => Err(one_of("no kind of order", text, &["mandatory", "advisory"])),
+    }
+}
+
+/// The name of a unit, with a suffix (systemd.unit(5)). Examples in messages begin with `prefix`.
+pub(super) fn unit(prefix: &'static str) -> impl Fn(&str) -> Result<String, Invalid> {
+    const MAX_UNIT: usize = 255;
+    const SUFFIXES: [&str; 11] = [
+        "service",
+        "socket",
+        "target",
+        "mount",
+        "automount",
+        "timer",
+        "path",
+        "slice",
+        "scope",
+        "swap",
+        "device",
+    ];
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    move |unit| {
+        let (stem, unit) = match unit.rsplit_once('.') {
+            Some((stem, suffix)) if SUFFIXES.contains(&suffix) => (stem, unit.to_owned()),
+            _ => (unit, format!("{unit}.service")),
+        };
+        if stem.is_empty()
+            || stem.starts_with('@')
+            || unit.len() > MAX_UNIT
+            || !unit.bytes().all(allowed)
+        {
+            return Err(Invalid::new(
+                " is no name of a unit",
+                format!("write it as `systemctl` shows it, as in \"{prefix}nginx.service\""),
+            ));
+        }
+        if stem.ends_with('@') {
+            return Err(Invalid::new(
+                " is a template, of which no instance is named",
+                format!("name one, as in \"{prefix}{stem}main\""),
+            ));
+        }
+        Ok(unit)
+    }
+}
+
+/// A word of a command: anything that can be handed to `execve`.
+pub(super) fn word(text: &str) -> Result<String, Invalid> {
+    if text.contains('\0') {
+        return Err(Invalid::new(
+            " holds a NUL",
+            "leave it out: no argument can carry one",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Says which of `known` was meant, or all of them.
+pub(super) fn one_of(what: &str, text: &str, known: &[&'static str]) -> Invalid {
+    let remedy = match nearest(text, known.iter().copied()) {
+        Some(likely) => format!("did you mean \"{likely}\"?"),
+        None => format!("use one of {}", known.join(", ")),
+    };
+    Invalid::new(format!(" is {what}"), remedy)
+}

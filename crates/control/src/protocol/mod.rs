@@ -1,0 +1,19 @@
+//! The control protocol: one JSON line asks, one JSON line answers, over a Unix stream socket.
+//!
+//! `docs/operations.md` documents it for scripts. Fields are only ever added.
+
+mod event;
+mod group;
+mod keys;
+mod node;
+mod report;
+mod request;
+mod status;
+
+pub use event::{DownTrace, Event, Events, What};
+pub use group::{Group, Guard, Lease, Notice, Remains, Resource, Vip, Votes};
+pub use keys::Keys;
+pub use node::{Link, Node, Outage, PeerLink};
+pub use report::{FailedAction, FailingCheck, GroupReport, Report, ResourceReport};
+pub use request::{Ping, PingLink, Request, Response};
+pub use status::{Check, Load, Pulse, Quorum, SocketGuard, Starved, Status};

@@ -1,0 +1,91 @@
+//! The report that a node sends its peers beside its heartbeats.
+
+use serde::{Deserialize, Serialize};
+
+use super::keys::Keys;
+use crate::decisions::Decisions;
+
+/// An action that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedAction {
+    pub node: String,
+    pub resource: String,
+    /// `probe`, `start`, `stop` or `monitor`.
+    pub action: String,
+    /// The outcome in words: `not running (7)`, `timed out`, ...
+    pub outcome: String,
+    /// The agent's exit code, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u8>,
+    /// Time of the failure, in nanoseconds since 1970.
+    pub at_unix_ns: u64,
+    /// The agent's last output.
+    pub message: String,
+}
+
+/// The report of a node, which its peers fetch by TCP.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The report's number. Heartbeats carry the number of the latest report.
+    pub number: u32,
+    /// Incarnation of the agent that made the report.
+    pub incarnation: u64,
+    pub groups: Vec<GroupReport>,
+    /// The health checks that fail there.
+    #[serde(default)]
+    pub failing: Vec<FailingCheck>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Keys>,
+    pub failures: Vec<FailedAction>,
+    pub decisions: Decisions,
+}
+
+impl Report {
+    /// The part about the group with this name.
+    pub fn group(&self, name: &str) -> Option<&GroupReport> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+}
+
+/// A health check that fails, and its message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailingCheck {
+    pub name: String,
+    pub message: String,
+}
+
+/// The state of a group on the reporting node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupReport {
+    pub name: String,
+    /// Whether the node does not know yet which resources run there, or stops some that should not
+    /// run.
+    pub settling: bool,
+    pub running: bool,
+    pub barred: bool,
+    pub blocked: bool,
+    /// Whether an interface of the group's addresses is missing there, switched off or without
+    /// carrier.
+    #[serde(default)]
+    pub broken: bool,
+    /// The resources, less those that are cleanly stopped.
+    pub resources: Vec<ResourceReport>,
+}
+
+impl GroupReport {
+    /// Whether this resource is active on the reporting node.
+    pub fn is_active(&self, resource: &str) -> bool {
+        let mut all = self.resources.iter();
+        all.any(|said| {
+            said.name == resource && !matches!(said.state.as_str(), "stopped" | "unknown")
+        })
+    }
+}
+
+/// The state of a resource on the reporting node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceReport {
+    pub name: String,
+    pub state: String,
+    pub failures: u32,
+}

@@ -1,0 +1,120 @@
+//! What a client asks of an agent, and what the agent answers.
+
+use serde::{Deserialize, Serialize};
+
+use super::{event::Events, report::Report, status::Status};
+
+/// A client's question or command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    Status,
+    /// Asks for the latest events, oldest first, from number `after` + 1 on.
+    Events {
+        #[serde(default)]
+        after: u64,
+    },
+    /// Asks for the next `count` round-trip times to `node`.
+    Ping {
+        node: String,
+        count: u32,
+    },
+    /// Hands `group` over to `node`, where it stays.
+    Move {
+        group: String,
+        node: String,
+    },
+    /// Lets `node` serve nothing until it is online again.
+    Standby {
+        node: String,
+    },
+    Online {
+        node: String,
+    },
+    /// Hands over the groups of `node`, one after the other, then puts it on standby.
+    Drain {
+        node: String,
+    },
+    /// Lets `group` go to the node that is best for it.
+    Unmove {
+        group: String,
+    },
+    /// Forgets the failures of `resource`, or of all resources, on `node`, or on all nodes.
+    Cleanup {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resource: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
+    },
+    /// Begins or ends maintenance of `group`, or of the whole cluster.
+    Maintenance {
+        on: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+    },
+    /// Lets a group or a resource run, or stops it.
+    Enable {
+        name: String,
+        enabled: bool,
+    },
+    /// Stops and starts a resource where it runs.
+    Restart {
+        resource: String,
+    },
+    /// Has the agent read its configuration file again.
+    Reload,
+    /// Ends the agent. It hands its groups over, or with `keep` leaves all in place for the next
+    /// agent of this node.
+    Stop {
+        #[serde(default)]
+        keep: bool,
+    },
+    /// Asks for the agent's report; the agents of its peers ask so.
+    Report,
+}
+
+impl Request {
+    /// Whether the request changes nothing.
+    pub fn is_question(&self) -> bool {
+        matches!(
+            self,
+            Self::Status | Self::Events { .. } | Self::Ping { .. } | Self::Report
+        )
+    }
+}
+
+/// The agent's answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Response {
+    Status(Box<Status>),
+    Events(Events),
+    Ping(Ping),
+    Report(Box<Report>),
+    /// The request was carried out; the text says what was done.
+    Done {
+        text: String,
+    },
+    Error {
+        message: String,
+    },
+}
+
+/// Round-trip times from kernel timestamps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    pub node: String,
+    pub links: Vec<PingLink>,
+}
+
+/// Round-trip times over one link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PingLink {
+    pub link: u8,
+    pub address: String,
+    /// Probes that left while the samples were taken.
+    pub probes: u64,
+    /// Fresh replies to them.
+    pub replies: u64,
+    pub rtt_ns: Vec<u64>,
+}

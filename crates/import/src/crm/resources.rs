@@ -1,0 +1,208 @@
+//! Statements that define resources: `primitive`, `rsc_template`, `group`, `clone`, `ms`.
+
+use super::{constraints, words::Words};
+use crate::{
+    model::{Agent, Attrs, Clone, Group, Op, Primitive, Settings},
+    place::ImportError,
+};
+
+/// Words that begin a part of a resource.
+const PARTS: [&str; 8] = [
+    "params",
+    "meta",
+    "utilization",
+    "op",
+    "operations",
+    "op_params",
+    "op_meta",
+    "attributes",
+];
+
+/// `primitive ID [CLASS:[PROVIDER:]]TYPE|@TEMPLATE …`; templates are written alike.
+pub(super) fn primitive(mut words: Words<'_>) -> Result<Primitive, ImportError> {
+    let place = words.line.place.clone();
+    let id = words.id("resource")?;
+    let agent = words.expect("the resource agent")?;
+    let (agent, template) = match agent.text.strip_prefix('@') {
+        Some(template) => (None, Some(template.to_owned())),
+        None => {
+            let read = read_agent(&agent.text).ok_or_else(|| {
+                words.wrong_at(
+                    agent,
+                    format!("\"{}\" is no resource agent", agent.text),
+                    "name one as in ocf:heartbeat:IPaddr2 or systemd:nginx",
+                )
+            })?;
+            (Some(read), None)
+        }
+    };
+    let (settings, ops) = parts(&mut words)?;
+    Ok(Primitive {
+        id,
+        place,
+        agent,
+        template,
+        settings,
+        ops,
+    })
+}
+
+/// A name alone is an OCF agent of the provider "heartbeat", as the shell takes it.
+pub(crate) fn read_agent(text: &str) -> Option<Agent> {
+    const CLASSES: [&str; 8] = [
+        "ocf",
+        "systemd",
+        "service",
+        "lsb",
+        "stonith",
+        "upstart",
+        "nagios",
+        "heartbeat",
+    ];
+    let agent = |class: &str, provider: Option<&str>, kind: &str| Agent {
+        class: class.to_owned(),
+        provider: provider.map(str::to_owned),
+        kind: kind.to_owned(),
+    };
+    let text = text.replace("::", ":");
+    let parts: Vec<&str> = text.split(':').collect();
+    if parts.iter().any(|part| part.is_empty()) || text.contains('=') {
+        return None;
+    }
+    match parts[..] {
+        [kind] => Some(agent("ocf", Some("heartbeat"), kind)),
+        // The old class "heartbeat" has no agents that are still shipped: it is the provider.
+        ["ocf" | "heartbeat", kind] => Some(agent("ocf", Some("heartbeat"), kind)),
+        [class, kind] if CLASSES.contains(&class) => Some(agent(class, None, kind)),
+        [provider, kind] => Some(agent("ocf", Some(provider), kind)),
+        ["ocf", provider, kind] => Some(agent("ocf", Some(provider), kind)),
+        // Fence agents and units may have colons of their own.
+        [class, ..] if CLASSES.contains(&class) => Some(agent(class, None, &parts[1..].join(":"))),
+        _ => None,
+    }
+}
+
+pub(super) fn group(mut words: Words<'_>) -> Result<Group, ImportError> {
+    let place = words.line.place.clone();
+    let id = words.id("group")?;
+    let mut members = Vec::new();
+    while let Some(word) = words.peek() {
+        if word.attribute().is_some() || PARTS.contains(&word.text.as_str()) {
+            break;
+        }
+        members.push(word.text.clone());
+        words.next();
+    }
+    if members.is_empty() {
+        return Err(words.wrong(
+            format!("group \"{id}\" has no members"),
+            "list its resources, in their order",
+        ));
+    }
+    let (settings, _) = parts(&mut words)?;
+    Ok(Group {
+        id,
+        place,
+        members,
+        settings,
+    })
+}
+
+pub(super) fn clone(keyword: &str, mut words: Words<'_>) -> Result<Clone, ImportError> {
+    let place = words.line.place.clone();
+    let id = words.id("clone")?;
+    let child = words.id("resource to clone")?;
+    // Nothing comes of them, but they must be well formed.
+    parts(&mut words)?;
+    Ok(Clone {
+        id,
+        kind: keyword.to_owned(),
+        place,
+        child: Some(child),
+    })
+}
+
+/// What part of a resource the words are in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Params,
+    Meta,
+    Utilization,
+    Operations,
+    Op,
+}
+
+/// All that follows the head of a resource.
+fn parts(words: &mut Words<'_>) -> Result<(Settings, Vec<Op>), ImportError> {
+    let mut settings = Settings::default();
+    let mut ops: Vec<Op> = Vec::new();
+    let mut part = Part::Params;
+    // In a set under a rule: which one it is.
+    let mut ruled: Option<String> = None;
+    while let Some(word) = words.next() {
+        let keyword = if word.quoted { "" } else { word.text.as_str() };
+        let next = match keyword {
+            "params" => Some(Part::Params),
+            "meta" => Some(Part::Meta),
+            "utilization" => Some(Part::Utilization),
+            "operations" => Some(Part::Operations),
+            "op" => Some(Part::Op),
+            // Attributes of an operation, wherever they stand in it.
+            "op_params" | "op_meta" if part == Part::Op => continue,
+            _ => None,
+        };
+        if let Some(next) = next {
+            part = next;
+            ruled = None;
+            if part == Part::Op {
+                let name = words.expect("the name of the operation")?;
+                if name.attribute().is_some() {
+                    return Err(words.wrong_at(
+                        name,
+                        "the name of the operation is missing".to_owned(),
+                        "name it, as in `op monitor interval=10s`",
+                    ));
+                }
+                ops.push(Op {
+                    name: name.text.clone(),
+                    place: words.place_of(word),
+                    attrs: Attrs::default(),
+                });
+            }
+            continue;
+        }
+        if keyword == "rule" {
+            let rule = constraints::rule_text(words);
+            settings
+                .opaque
+                .push((format!("rule {rule}"), words.place_of(word)));
+            ruled = Some(rule);
+            continue;
+        }
+        // The score of a set of parameters, or the set that the operations have in common.
+        let score = keyword.ends_with(':') && word.attribute().is_none();
+        if score || (part == Part::Operations && word.attribute().is_none()) {
+            continue;
+        }
+        let attr = words.as_attribute(word)?;
+        if attr.name == "$id" {
+            continue;
+        }
+        if ruled.is_some() || attr.name == "$id-ref" {
+            let text = format!("{}={}", attr.name, attr.value);
+            settings.opaque.push((text, attr.place));
+            continue;
+        }
+        let list = match part {
+            Part::Params => &mut settings.params,
+            Part::Meta => &mut settings.meta,
+            Part::Utilization => &mut settings.utilization,
+            Part::Operations | Part::Op => match ops.last_mut() {
+                Some(op) if part == Part::Op => &mut op.attrs,
+                _ => &mut settings.meta,
+            },
+        };
+        list.0.push(attr);
+    }
+    Ok((settings, ops))
+}

@@ -1,0 +1,114 @@
+//! `heartbeat import`: reads the configuration of a Corosync and Pacemaker cluster and writes ours.
+//!
+//! Text in, text out: `corosync`, `crm` and `cib` read, `translate` decides, `emit` writes. Nothing
+//! here opens a file, resolves a name or asks the network. Nothing that was read is dropped in
+//! silence: what has no counterpart ends in a comment that says why, and what to do.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+
+mod cib;
+mod corosync;
+mod crm;
+mod emit;
+mod input;
+mod model;
+mod place;
+mod translate;
+mod values;
+
+pub use emit::{Counts, Remark};
+pub use input::{Input, Inputs, Options};
+pub use place::{ImportError, Place};
+
+use emit::Document;
+use model::Model;
+
+/// A configuration of ours.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    pub text: String,
+    pub counts: Counts,
+    /// What was not translated, in the order of the text.
+    pub remarks: Vec<Remark>,
+    /// What was translated, and is refused until the operator has decided.
+    pub decisions: Vec<Remark>,
+}
+
+/// Translates `inputs`. Fails only if one of them cannot be read as what it is.
+pub fn import(inputs: &Inputs, options: &Options) -> Result<Imported, ImportError> {
+    let corosync = inputs.corosync.as_ref().map(corosync::parse).transpose()?;
+    let model = match &inputs.resources {
+        Some(input) => read_resources(input)?,
+        None => Model::default(),
+    };
+    each_id_once(&model)?;
+    let statements = model.statements.clone();
+    let files: Vec<&str> = [&inputs.corosync, &inputs.resources]
+        .into_iter()
+        .flatten()
+        .map(|input| input.name.as_str())
+        .collect();
+    let mut document = translate::translate(&files, corosync, model, options);
+    account_for(&mut document, &statements);
+    Ok(Imported {
+        text: document.to_string(),
+        counts: document.counts(),
+        remarks: document.remarks().cloned().collect(),
+        decisions: document.decisions().cloned().collect(),
+    })
+}
+
+/// Tells the two syntaxes apart by their first character: XML has no other than `<`.
+fn read_resources(input: &Input) -> Result<Model, ImportError> {
+    let begins = input
+        .text
+        .trim_start_matches('\u{feff}')
+        .trim_start()
+        .starts_with('<');
+    if begins {
+        cib::parse(input)
+    } else {
+        crm::parse(input)
+    }
+}
+
+/// Constraints name resources by their ids, which must not be two's.
+fn each_id_once(model: &Model) -> Result<(), ImportError> {
+    let mut seen: HashMap<&str, &Place> = HashMap::new();
+    let mut ids: Vec<(&str, &Place)> = model.ids().collect();
+    ids.sort_by_key(|(_, place)| place.line);
+    for (id, place) in ids {
+        if let Some(first) = seen.insert(id, place) {
+            return Err(ImportError::new(
+                place,
+                format!("the name is taken since line {}", first.line),
+                id,
+                "give each resource, group and clone a name of its own",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Why a statement is listed that nothing was said of: a gap in the translation, not in the input.
+const FORGOTTEN: &str = "this importer knows the statement and says nothing about it";
+
+/// The net below the translation: a statement that nothing came of is said to be one.
+fn account_for(document: &mut Document, statements: &[model::Statement]) {
+    let told = document.places();
+    let forgotten: Vec<Remark> = statements
+        .iter()
+        .filter(|statement| !told.iter().any(|place| statement.holds(place)))
+        .map(|statement| {
+            Remark::new(
+                &statement.place,
+                statement.what.clone(),
+                FORGOTTEN,
+                "translate it by hand",
+            )
+        })
+        .collect();
+    document.remark_at_end(forgotten);
+}

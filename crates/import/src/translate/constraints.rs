@@ -1,0 +1,357 @@
+//! What becomes of colocations and orders: between two groups a `[[colocation]]` or an `[[order]]`,
+//! within one nothing, since a group is together and in order already.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use heartbeat_core::placement::Score;
+
+use super::{
+    pairs::{Kind, Ready},
+    remarks::renamed,
+    units::{Plan, Unit},
+};
+use crate::{
+    emit::{Block, Comment, Remark, Value},
+    model::Model,
+    place::Place,
+};
+
+type Pair = (usize, usize);
+
+#[derive(Debug, Default)]
+pub(super) struct Translated {
+    pub(super) blocks: Vec<Block>,
+    /// By unit: what is to be said of constraints that are kept by its being one.
+    pub(super) within: HashMap<usize, Vec<Comment>>,
+    pub(super) rest: Vec<Comment>,
+}
+
+pub(super) fn translate(
+    model: &Model,
+    plan: &Plan,
+    colocations: &[Result<Ready<Score>, Remark>],
+    orders: &[Result<Ready<Kind>, Remark>],
+) -> Translated {
+    let mut translated = Translated::default();
+    let mut state = State {
+        plan,
+        model,
+        out: &mut translated,
+    };
+    state.ties(colocations);
+    state.colocations(colocations);
+    state.orders(orders);
+    translated
+}
+
+/// A constraint between two groups, gathered from one or more of the input's.
+struct Between<T> {
+    what: T,
+    comments: Vec<Comment>,
+}
+
+struct State<'a> {
+    plan: &'a Plan,
+    model: &'a Model,
+    out: &'a mut Translated,
+}
+
+impl State<'_> {
+    /// Says which constraints made a unit of several resources.
+    fn ties(&mut self, colocations: &[Result<Ready<Score>, Remark>]) {
+        for (index, unit) in self.plan.groups() {
+            for (colocation, order) in &unit.ties {
+                let (together, ordered) = (
+                    &self.model.colocations[*colocation],
+                    &self.model.orders[*order],
+                );
+                let mut text = format!(
+                    "one group, by colocation {} ({}) and order {} ({})",
+                    together.id, together.place, ordered.id, ordered.place
+                );
+                let against = colocations[*colocation]
+                    .iter()
+                    .flat_map(|ready| &ready.pairs);
+                let against = against.clone().find(|(follower, leader)| {
+                    self.position(unit, follower) < self.position(unit, leader)
+                });
+                if let Some((follower, leader)) = against {
+                    text = format!(
+                        "{text}; that the colocation lets {follower} follow {leader} plays no part in a group, where the order decides"
+                    );
+                }
+                let places = vec![together.place.clone(), ordered.place.clone()];
+                self.say_within(index, Comment::Note(text, places));
+            }
+        }
+    }
+
+    fn say_within(&mut self, unit: usize, comment: Comment) {
+        self.out.within.entry(unit).or_default().push(comment);
+    }
+
+    /// Where in its unit a resource starts; a group starts where its first member does.
+    fn position(&self, unit: &Unit, id: &str) -> usize {
+        let group = self.model.groups.iter().find(|group| group.id == id);
+        let first = |member: &usize| {
+            let name = &self.model.primitives[*member].id;
+            name == id || group.is_some_and(|group| group.members.contains(name))
+        };
+        unit.members.iter().position(first).unwrap_or(0)
+    }
+
+    fn made(&self, unit: usize, of: impl Fn(&(usize, usize)) -> bool) -> bool {
+        self.plan.units[unit].ties.iter().any(of)
+    }
+
+    /// The units of all pairs, or a remark if one of them is in none.
+    fn lifted(
+        &mut self,
+        subject: &str,
+        place: &Place,
+        pairs: &[(String, String)],
+    ) -> Option<Vec<(Pair, (String, String))>> {
+        let lift = |pair: &(String, String)| {
+            let units = (self.plan.unit_of(&pair.0)?, self.plan.unit_of(&pair.1)?);
+            Ok((units, pair.clone()))
+        };
+        match pairs.iter().map(lift).collect::<Result<Vec<_>, String>>() {
+            Ok(lifted) => Some(lifted),
+            Err(why) => {
+                let remedy =
+                    "see what is said of that resource, and write by hand what is still to hold";
+                self.out
+                    .rest
+                    .push(Remark::new(place, subject, why, remedy).into());
+                None
+            }
+        }
+    }
+
+    fn colocations(&mut self, colocations: &[Result<Ready<Score>, Remark>]) {
+        let mut between: BTreeMap<Pair, Between<Score>> = BTreeMap::new();
+        let mut sequence: Vec<Pair> = Vec::new();
+        // Those that attract come first: the others can be turned round.
+        let apart = |index: &usize| {
+            let ready = colocations[*index].as_ref();
+            ready.is_ok_and(|ready| ready.what < Score::ZERO)
+        };
+        let (last, first): (Vec<usize>, Vec<usize>) = (0..colocations.len()).partition(apart);
+        for index in first.into_iter().chain(last) {
+            let ready = &colocations[index];
+            let input = &self.model.colocations[index];
+            let (subject, place) = (format!("colocation {}", input.id), input.place.clone());
+            let ready = match ready {
+                Ok(ready) => ready,
+                Err(remark) => {
+                    self.out.rest.push(remark.clone().into());
+                    continue;
+                }
+            };
+            let Some(pairs) = self.lifted(&subject, &place, &ready.pairs) else {
+                continue;
+            };
+            let mut extra = ready.comments.clone();
+            for ((group, with), names) in pairs {
+                if group == with {
+                    let apart = ready.what < Score::ZERO;
+                    let tie = self.made(group, |(colocation, _)| *colocation == index);
+                    let within = within_one(&subject, &place, apart, tie, &names);
+                    within
+                        .into_iter()
+                        .for_each(|comment| self.say_within(group, comment));
+                    extra
+                        .drain(..)
+                        .for_each(|comment| self.say_within(group, comment));
+                    continue;
+                }
+                let mut comments = vec![Comment::note(format!("{subject} ({place})"), &place)];
+                comments.extend(self.lifting(&names, (group, with)));
+                comments.append(&mut extra);
+                // That two keep apart is the same whichever follows.
+                let turned = (with, group);
+                let known = between.contains_key(&turned) || circular(&sequence, (group, with));
+                let pair = if known && ready.what < Score::ZERO {
+                    turned
+                } else {
+                    (group, with)
+                };
+                if circular(&sequence, pair) {
+                    let reason = "each would follow the other, and neither could be placed first";
+                    let remedy = "choose which of the two follows";
+                    self.out
+                        .rest
+                        .push(Remark::new(&place, subject.clone(), reason, remedy).into());
+                    continue;
+                }
+                if pair == turned {
+                    comments.push(Comment::general("turned round, so that they do not follow each other in a circle: apart is apart"));
+                }
+                gather(
+                    &mut between,
+                    &mut sequence,
+                    pair,
+                    ready.what,
+                    comments,
+                    |old, new| old + new,
+                );
+            }
+        }
+        for pair in sequence {
+            let Some(Between { what, comments }) = between.remove(&pair) else {
+                continue;
+            };
+            let mut block = Block::new("[[colocation]]");
+            block.comments = comments;
+            block.field("group", self.name(pair.0));
+            block.field("with", self.name(pair.1));
+            block.field("score", what);
+            self.out.blocks.push(block);
+        }
+    }
+
+    fn orders(&mut self, orders: &[Result<Ready<Kind>, Remark>]) {
+        let mut between: BTreeMap<Pair, Between<bool>> = BTreeMap::new();
+        let mut sequence: Vec<Pair> = Vec::new();
+        for (index, ready) in orders.iter().enumerate() {
+            let input = &self.model.orders[index];
+            let (subject, place) = (format!("order {}", input.id), input.place.clone());
+            let ready = match ready {
+                Ok(ready) => ready,
+                Err(remark) => {
+                    self.out.rest.push(remark.clone().into());
+                    continue;
+                }
+            };
+            let Some(pairs) = self.lifted(&subject, &place, &ready.pairs) else {
+                continue;
+            };
+            let mut extra = ready.comments.clone();
+            for ((first, then), names) in pairs {
+                if first == then {
+                    let unit = &self.plan.units[first];
+                    let against = self.position(unit, &names.0) > self.position(unit, &names.1);
+                    let tie = self.made(first, |(_, order)| *order == index);
+                    let within = within_one(&subject, &place, against, tie, &names);
+                    within
+                        .into_iter()
+                        .for_each(|comment| self.say_within(first, comment));
+                    extra
+                        .drain(..)
+                        .for_each(|comment| self.say_within(first, comment));
+                    continue;
+                }
+                let mut comments = vec![Comment::note(format!("{subject} ({place})"), &place)];
+                comments.extend(self.lifting(&names, (first, then)));
+                comments.append(&mut extra);
+                if circular(&sequence, (first, then)) {
+                    let reason = "each would wait for the other, and neither could start first";
+                    let remedy = "choose which of the two goes first";
+                    self.out
+                        .rest
+                        .push(Remark::new(&place, subject.clone(), reason, remedy).into());
+                    continue;
+                }
+                gather(
+                    &mut between,
+                    &mut sequence,
+                    (first, then),
+                    ready.what.mandatory,
+                    comments,
+                    |old, new| old || new,
+                );
+            }
+        }
+        for pair in sequence {
+            let Some(Between { what, comments }) = between.remove(&pair) else {
+                continue;
+            };
+            let mut block = Block::new("[[order]]");
+            block.comments = comments;
+            block.field("first", self.name(pair.0));
+            block.field("then", self.name(pair.1));
+            block.field("kind", if what { "mandatory" } else { "advisory" });
+            self.out.blocks.push(block);
+        }
+    }
+
+    fn name(&self, unit: usize) -> Value {
+        Value::Text(renamed(&self.plan.units[unit].name).0)
+    }
+
+    /// That a constraint on a part of a group is now one on all of it.
+    fn lifting(&self, names: &(String, String), units: Pair) -> Vec<Comment> {
+        let lifted = |id: &str, unit: usize| {
+            let unit = &self.plan.units[unit];
+            let whole = unit.members.len() == 1
+                || unit
+                    .group
+                    .is_some_and(|group| self.model.groups[group].id == id);
+            (!whole).then(|| {
+                Comment::general(format!(
+                    "it was about {id} alone, and is now about the whole group {}",
+                    unit.name
+                ))
+            })
+        };
+        let both = [lifted(&names.0, units.0), lifted(&names.1, units.1)];
+        both.into_iter().flatten().collect()
+    }
+}
+
+/// What to say of a constraint whose resources are in one group.
+fn within_one(
+    subject: &str,
+    place: &Place,
+    contradicts: bool,
+    tie: bool,
+    (one, other): &(String, String),
+) -> Option<Comment> {
+    if contradicts {
+        let reason = format!("it contradicts the group that {one} and {other} are in");
+        let remedy = "split the group if it is the constraint that counts";
+        return Some(Remark::new(place, subject, reason, remedy).into());
+    }
+    // What made the group was named as that.
+    (!tie).then(|| {
+        Comment::note(
+            format!("{subject} ({place}): kept by {one} and {other} being in this group"),
+            place,
+        )
+    })
+}
+
+/// Adds to what is known between two groups, or begins it.
+fn gather<T: Copy>(
+    between: &mut BTreeMap<Pair, Between<T>>,
+    sequence: &mut Vec<Pair>,
+    pair: Pair,
+    what: T,
+    comments: Vec<Comment>,
+    join: impl Fn(T, T) -> T,
+) {
+    match between.get_mut(&pair) {
+        Some(known) => {
+            known.what = join(known.what, what);
+            known.comments.extend(comments);
+        }
+        None => {
+            sequence.push(pair);
+            between.insert(pair, Between { what, comments });
+        }
+    }
+}
+
+/// Whether `pair` would close a circle with those that are there.
+fn circular(pairs: &[Pair], (from, to): Pair) -> bool {
+    let mut reached = BTreeSet::from([to]);
+    let mut open = vec![to];
+    while let Some(at) = open.pop() {
+        if at == from {
+            return true;
+        }
+        let next = pairs.iter().filter(|(start, _)| *start == at);
+        open.extend(next.map(|(_, end)| *end).filter(|end| reached.insert(*end)));
+    }
+    false
+}

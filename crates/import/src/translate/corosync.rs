@@ -1,0 +1,222 @@
+//! What is to be said of the settings in `corosync.conf` that are neither nodes nor links: most
+//! belong to corosync's own protocol, which has no part in ours.
+
+use std::collections::BTreeMap;
+
+use super::remarks::joint;
+use crate::{
+    corosync::{Entry, Section},
+    emit::Comment,
+    place::Place,
+};
+
+/// What settings have in common, in the order in which it is said.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Topic {
+    Protocol,
+    Times,
+    Key,
+    Votes,
+    TwoNode,
+    Device,
+    Logging,
+    Pacemaker,
+    Nozzle,
+    Process,
+    Version,
+    Unknown,
+}
+
+impl Topic {
+    /// Why it is not translated, and what to do.
+    fn say(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Protocol => (
+                "this is how corosync's own protocol travels; heartbeat sends unicast UDP, and TCP for commands, \
+                 between the nodes' addresses",
+                "let the firewall pass both on port 694, or set `port` in [cluster]",
+            ),
+            Self::Times => (
+                "corosync's times allow for daemons that are scheduled late, and interval, timeout and lease are \
+                 not derived from them: kernels answer heartbeats here, so the defaults are milliseconds",
+                "start with the defaults (interval 10ms, lease 60ms); `Choosing the times` in docs/operations.md tells how to set them",
+            ),
+            Self::Key => (
+                "heartbeats are always authenticated, with a key of their own kind",
+                "make it with `heartbeat keygen` and copy it to all nodes",
+            ),
+            Self::Votes => (
+                "each [[node]] has one vote, and more than half of all must live, whatever else is said",
+                "have an odd number of nodes, witnesses included",
+            ),
+            Self::TwoNode => (
+                "two nodes that each go on alone can both serve, which leases rule out: of two votes neither is a \
+                 majority without the other, and `heartbeat check` refuses exactly two nodes",
+                "add a witness, as below the nodes",
+            ),
+            Self::Device => (
+                "a quorum device has no counterpart: a witness is a third voter, asked by the heartbeats themselves",
+                "make its host the witness",
+            ),
+            Self::Logging => (
+                "the agent logs to standard error, which systemd gives to journald",
+                "set HEARTBEAT_LOG for the level",
+            ),
+            Self::Pacemaker => (
+                "heartbeat runs the resources itself, there is no plugin to name",
+                "nothing is to be done",
+            ),
+            Self::Nozzle => (
+                "heartbeat makes no network device of its links",
+                "keep such a tunnel outside of the cluster",
+            ),
+            Self::Process => (
+                "it tunes corosync's process",
+                "nothing is to be done; [realtime] has the agent's priority",
+            ),
+            Self::Version => (
+                "this cluster's list of nodes is a new one, and counted from 1",
+                "leave it out; raise `config_version` in [cluster] with each change of the nodes, as in corosync.conf",
+            ),
+            Self::Unknown => (
+                "it is no setting that this importer knows",
+                "look it up in corosync.conf(5), and see whether anything depends on it",
+            ),
+        }
+    }
+}
+
+fn topic(path: &str, key: &str) -> Topic {
+    match (path, key) {
+        (_, "secauth" | "key" | "keyfile" | "threads") => Topic::Key,
+        ("totem", key) if key.starts_with("crypto_") => Topic::Key,
+        ("totem", key) if key.starts_with("knet_ping") || key.starts_with("knet_pong") => {
+            Topic::Times
+        }
+        ("totem.interface", key)
+            if key.starts_with("knet_ping") || key.starts_with("knet_pong") =>
+        {
+            Topic::Times
+        }
+        (
+            "totem",
+            "token"
+            | "token_coefficient"
+            | "token_warning"
+            | "token_retransmit"
+            | "token_retransmits_before_loss_const"
+            | "hold"
+            | "join"
+            | "send_join"
+            | "consensus"
+            | "merge"
+            | "downcheck"
+            | "fail_recv_const"
+            | "seqno_unchanged_const"
+            | "heartbeat_failures_allowed"
+            | "max_network_delay"
+            | "miss_count_const"
+            | "rrp_problem_count_timeout"
+            | "rrp_problem_count_threshold"
+            | "rrp_problem_count_mcast_threshold"
+            | "rrp_token_expired_timeout"
+            | "rrp_autorecovery_check_timeout"
+            | "cancel_token_hold_on_retransmit",
+        ) => Topic::Times,
+        (
+            "totem",
+            "version"
+            | "transport"
+            | "rrp_mode"
+            | "link_mode"
+            | "netmtu"
+            | "ip_version"
+            | "vsftype"
+            | "window_size"
+            | "max_messages"
+            | "nodeid"
+            | "clear_node_high_bit"
+            | "autojoin"
+            | "block_unlisted_ips"
+            | "ip_dscp",
+        ) => Topic::Protocol,
+        ("totem", "config_version") => Topic::Version,
+        ("totem", key) if key.starts_with("knet_") => Topic::Protocol,
+        ("totem.interface", _) => Topic::Protocol,
+        ("quorum", "two_node") => Topic::TwoNode,
+        ("quorum" | "nodelist.node", _) => Topic::Votes,
+        (path, _) if path.starts_with("quorum.device") => Topic::Device,
+        ("system", _) | ("", "compatibility") => Topic::Process,
+        (path, _) => match path.split('.').next() {
+            Some("logging") => Topic::Logging,
+            Some("service" | "aisexec" | "amf") => Topic::Pacemaker,
+            Some("nozzle") => Topic::Nozzle,
+            Some("uidgid" | "qb" | "resources" | "cmap" | "event") => Topic::Process,
+            _ => Topic::Unknown,
+        },
+    }
+}
+
+/// Whether other parts speak of this setting: the cluster's name, nodes and links.
+fn is_told_elsewhere(path: &str, key: &str) -> bool {
+    match path {
+        "totem" => key == "cluster_name",
+        "totem.interface" => ["ringnumber", "linknumber", "bindnetaddr"].contains(&key),
+        "totem.interface.member" => key == "memberaddr",
+        "nodelist.node" => {
+            let ring = key.starts_with("ring") && key.ends_with("_addr");
+            ring || ["name", "nodeid"].contains(&key)
+        }
+        _ => false,
+    }
+}
+
+/// Remarks on all settings that other parts do not speak of, one a topic.
+pub(super) fn remarks(top: &Section) -> Vec<Comment> {
+    let mut topics: BTreeMap<Topic, (Vec<String>, Vec<Place>)> = BTreeMap::new();
+    let mut told = |path: &str, entry: &Entry| {
+        if is_told_elsewhere(path, &entry.key) {
+            return;
+        }
+        let (names, places) = topics.entry(topic(path, &entry.key)).or_default();
+        // A key is a secret, and the words of a path tell enough.
+        let value = match entry.key.as_str() {
+            "key" => String::new(),
+            _ => format!("={}", entry.value),
+        };
+        names.push(format!("{} {}{value}", path.replace('.', " "), entry.key));
+        places.push(entry.place.clone());
+    };
+    walk(top, "", &mut told);
+    let remark = |(topic, (names, places)): (Topic, (Vec<String>, Vec<Place>))| {
+        let (reason, remedy) = topic.say();
+        joint(names.join(", ").trim().to_owned(), places, reason, remedy)
+    };
+    topics.into_iter().filter_map(remark).collect()
+}
+
+/// Calls `told` with the path of each setting below `section`.
+fn walk(section: &Section, path: &str, told: &mut impl FnMut(&str, &Entry)) {
+    for entry in &section.entries {
+        told(path, entry);
+    }
+    for inner in &section.sections {
+        let path = match path {
+            "" => inner.name.clone(),
+            outer => format!("{outer}.{}", inner.name),
+        };
+        walk(inner, &path, told);
+    }
+}
+
+/// The host of the quorum device, if there is one.
+pub(super) fn device_host(top: &Section) -> Option<&str> {
+    let devices = top
+        .named("quorum")
+        .flat_map(|quorum| quorum.named("device"));
+    let mut hosts = devices.flat_map(|device| {
+        let of_net = device.named("net").filter_map(|net| net.get("host"));
+        of_net.chain(device.get("host"))
+    });
+    hosts.next()
+}

@@ -1,0 +1,146 @@
+//! `rsc_defaults` and `op_defaults`, and what Pacemaker takes where they are silent, which is not
+//! what we take.
+
+use std::time::Duration;
+
+use heartbeat_core::placement::Score;
+
+use crate::{
+    emit::{Block, Comment, Remark, Value},
+    model::{Attr, Model},
+    place::Place,
+    values,
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Defaults {
+    /// Of one resource: that of a group is the sum over its own.
+    pub(super) stickiness: Score,
+    /// 0 is never.
+    pub(super) threshold: u32,
+    /// `None` is for ever.
+    pub(super) failure_timeout: Option<Duration>,
+    /// Of all operations.
+    pub(super) timeout: Option<Duration>,
+    /// Where it is said that resources are not managed.
+    pub(super) unmanaged: Option<Place>,
+    /// Where it is said that resources are not to run.
+    pub(super) stopped: Option<Place>,
+    comments: Vec<Comment>,
+    /// Whether there is anything that has defaults.
+    needed: bool,
+}
+
+/// What `migration-threshold` means: 0, as Pacemaker has it too, is never.
+pub(super) fn threshold(text: &str) -> Option<u32> {
+    match values::score(text)? {
+        Score::MUST => Some(0),
+        score => u32::try_from(score.points()).ok(),
+    }
+}
+
+/// What `failure-timeout` means: `Some(None)` is for ever.
+pub(super) fn failure_timeout(text: &str) -> Option<Option<Duration>> {
+    let time = values::time(text)?;
+    Some(Some(time).filter(|time| !time.is_zero()))
+}
+
+/// How our configuration writes it.
+pub(super) fn or_never(time: Option<Duration>) -> Value {
+    time.map_or_else(|| Value::from("never"), Value::from)
+}
+
+pub(super) fn translate(model: &mut Model) -> Defaults {
+    let mut defaults = Defaults {
+        needed: !model.primitives.is_empty(),
+        ..Defaults::default()
+    };
+    for attr in std::mem::take(&mut model.rsc_defaults).0 {
+        defaults.of_resources(&attr);
+    }
+    for attr in std::mem::take(&mut model.op_defaults).0 {
+        defaults.of_operations(&attr);
+    }
+    defaults
+}
+
+impl Defaults {
+    fn of_resources(&mut self, attr: &Attr) {
+        let understood = match attr.name.as_str() {
+            "resource-stickiness" => values::score(&attr.value)
+                .filter(|score| *score >= Score::ZERO)
+                .map(|score| {
+                    self.stickiness = score;
+                    "stickiness; that of a group of several is the sum over its resources, as Pacemaker counts it"
+                }),
+            "migration-threshold" => threshold(&attr.value).map(|threshold| {
+                self.threshold = threshold;
+                "migration_threshold, where 0 is never"
+            }),
+            "failure-timeout" => failure_timeout(&attr.value).map(|timeout| {
+                self.failure_timeout = timeout;
+                "failure_timeout"
+            }),
+            "is-managed" => values::truth(&attr.value).map(|managed| {
+                self.unmanaged = (!managed).then(|| attr.place.clone());
+                "maintenance in [cluster], if it is false"
+            }),
+            "maintenance" => values::truth(&attr.value).map(|maintenance| {
+                self.unmanaged = maintenance.then(|| attr.place.clone());
+                "maintenance in [cluster], if it is true"
+            }),
+            "target-role" if attr.value.eq_ignore_ascii_case("stopped") => {
+                self.stopped = Some(attr.place.clone());
+                Some("maintenance in each group, which leaves it as it is: stopped")
+            }
+            "target-role" if attr.value.eq_ignore_ascii_case("started") => Some("so it is here"),
+            _ => None,
+        };
+        self.comment("rsc_defaults", attr, understood);
+    }
+
+    fn of_operations(&mut self, attr: &Attr) {
+        let understood = match attr.name.as_str() {
+            "timeout" => values::time(&attr.value)
+                .filter(|timeout| !timeout.is_zero())
+                .map(|timeout| {
+                    self.timeout = Some(timeout);
+                    "written out in each resource whose operations say no other"
+                }),
+            "record-pending" => Some("what is under way is always shown by `heartbeat status`"),
+            _ => None,
+        };
+        self.comment("op_defaults", attr, understood);
+    }
+
+    fn comment(&mut self, section: &str, attr: &Attr, understood: Option<&str>) {
+        let subject = format!("{section} {}={}", attr.name, attr.value);
+        self.comments.push(match understood {
+            Some(what) => Comment::note(format!("{subject} ({}): {what}", attr.place), &attr.place),
+            None => Remark::new(
+                &attr.place,
+                subject,
+                "heartbeat has no such default",
+                "set what is to be in each group or resource",
+            )
+            .into(),
+        });
+    }
+
+    /// `[defaults]`, below what is said of the cluster's `properties`.
+    pub(super) fn block(&self, properties: &[Comment]) -> Block {
+        let mut block = Block::default();
+        block.comments.extend_from_slice(properties);
+        block.comments.extend_from_slice(&self.comments);
+        if self.needed {
+            block.header = "[defaults]";
+            block.comments.push(Comment::general(
+                "Where the input is silent these are Pacemaker's defaults. Heartbeat's own are: migration_threshold = 3, failure_timeout = \"10min\".",
+            ));
+            block.field("stickiness", self.stickiness);
+            block.field("migration_threshold", Value::Number(self.threshold.into()));
+            block.field("failure_timeout", or_never(self.failure_timeout));
+        }
+        block
+    }
+}

@@ -1,0 +1,73 @@
+//! Groups with exclusive resources: whether they are run at all is for the operator to decide, so
+//! what accepts the danger is written as a comment, with the reasons.
+
+use heartbeat_config::{
+    Ocf, ResourceKind,
+    exclusive::{Harm, by_table, danger},
+};
+
+use super::resource;
+use crate::{
+    emit::{Block, Comment, Remark, Value},
+    model::Primitive,
+};
+
+/// What the table of agents says of the resource that became `block`.
+pub(super) fn harm(block: &Block) -> Option<Harm> {
+    by_table(&kind(block)?)
+}
+
+/// What `block` is once it is read.
+fn kind(block: &Block) -> Option<ResourceKind> {
+    let field = |key: &str| {
+        let mut fields = block.fields.iter();
+        fields
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value)
+    };
+    let Some(Value::Text(of)) = field("type") else {
+        return None;
+    };
+    if let Some(unit) = of.strip_prefix("systemd:") {
+        return Some(ResourceKind::Systemd(unit.to_owned()));
+    }
+    let (provider, agent) = of.strip_prefix("ocf:")?.split_once(':')?;
+    let params = match field("params") {
+        Some(Value::Table(pairs)) => pairs.clone(),
+        _ => Vec::new(),
+    };
+    Some(ResourceKind::Ocf(Ocf {
+        provider: provider.to_owned(),
+        agent: agent.to_owned(),
+        params,
+        check_level: 0,
+    }))
+}
+
+/// What stands behind the name of a group with these exclusive resources; nothing without any.
+pub(super) fn decision(group: &str, found: &[(&Primitive, Harm)]) -> Vec<Comment> {
+    let mut places = found.iter().map(|(primitive, _)| primitive.place.clone());
+    let Some(first) = places.next() else {
+        return Vec::new();
+    };
+    let titles: Vec<String> = found
+        .iter()
+        .map(|(primitive, _)| resource::title(primitive))
+        .collect();
+    let harms: Vec<Harm> = found.iter().map(|(_, harm)| *harm).collect();
+    let remark = Remark::new(
+        &first,
+        format!("group {group}, for {}", titles.join(", ")),
+        format!(
+            "`heartbeat check` refuses it: {}",
+            danger("an exclusive resource", &harms)
+        ),
+        "leave the group to a cluster manager that fences nodes, which this one does not yet; or, if its storage lets \
+         one node in at a time or the harm is accepted, remove the # below; a resource of which two at a time do no \
+         harm gets exclusive = false instead",
+    );
+    vec![
+        Comment::Decision(remark.also(places)),
+        Comment::Off("accept_double_run", Value::Flag(true)),
+    ]
+}

@@ -1,0 +1,234 @@
+//! Which nodes a group likes: one `[[location]]` for each pair of a group and a node.
+
+use std::collections::BTreeMap;
+
+use heartbeat_core::placement::Score;
+
+use super::{
+    nodes::Nodes,
+    remarks::{left_over, renamed},
+    units::Plan,
+};
+use crate::{
+    emit::{Block, Comment, Remark, Value},
+    model::{Condition, Location, Model, Preference},
+    place::Place,
+    values,
+};
+
+/// Points of a group for a node, and where they come from.
+type Points = BTreeMap<(usize, usize), (Score, Vec<Comment>)>;
+
+pub(super) fn translate(
+    model: &Model,
+    plan: &Plan,
+    nodes: &Nodes,
+    opt_in: Option<&Place>,
+) -> Vec<Block> {
+    let mut points = Points::new();
+    let mut rest = Vec::new();
+    for location in &model.locations {
+        locate(location, model, plan, nodes, &mut points, &mut rest);
+    }
+    if let Some(place) = opt_in {
+        keep_out(plan, nodes, place, &mut points);
+    }
+    let mut blocks: Vec<Block> = points
+        .into_iter()
+        .map(|((unit, node), (score, comments))| {
+            let mut block = Block::new("[[location]]");
+            block.comments = comments;
+            block.field("group", Value::Text(renamed(&plan.units[unit].name).0));
+            block.field("node", Value::Text(renamed(&nodes.list[node].name).0));
+            block.field("score", score);
+            block
+        })
+        .collect();
+    blocks.push(Block {
+        comments: rest,
+        ..Block::default()
+    });
+    blocks
+}
+
+/// In an opt-in cluster: every node that no location allows.
+fn keep_out(plan: &Plan, nodes: &Nodes, place: &Place, points: &mut Points) {
+    for (unit, _) in plan.groups() {
+        for node in 0..nodes.list.len() {
+            let allowed = points
+                .get(&(unit, node))
+                .is_some_and(|(score, _)| *score >= Score::ZERO);
+            if !allowed {
+                let entry = points.entry((unit, node)).or_default();
+                entry.0 = Score::NEVER;
+                entry.1.push(Comment::general(format!(
+                    "symmetric-cluster=false ({place}): no location allows this node"
+                )));
+            }
+        }
+    }
+}
+
+fn locate(
+    location: &Location,
+    model: &Model,
+    plan: &Plan,
+    nodes: &Nodes,
+    points: &mut Points,
+    rest: &mut Vec<Comment>,
+) {
+    let place = &location.place;
+    let subject = format!("location {}", location.id);
+    let refuse = |reason: String, remedy: &str| -> Comment {
+        Remark::new(place, subject.clone(), reason, remedy).into()
+    };
+    let mut attrs = location.attrs.clone();
+    if attrs
+        .get("role")
+        .is_some_and(|role| role.eq_ignore_ascii_case("started"))
+    {
+        attrs.take("role");
+    }
+    if let Some(attr) = attrs.take("resource-discovery") {
+        rest.push(
+            Remark::new(
+                &attr.place,
+                format!("resource-discovery={} of {subject}", attr.value),
+                "heartbeat looks for a resource only where it may serve it",
+                "nothing is to be done",
+            )
+            .into(),
+        );
+    }
+    if let Some(role) = attrs.get("role").or_else(|| attrs.get("$role")) {
+        let reason = format!("it is about the role {role}, and resources have no roles here");
+        rest.push(refuse(
+            reason,
+            "write a [[location]] if it is to hold for the whole group",
+        ));
+        return;
+    }
+    rest.extend(left_over("attribute", &subject, attrs));
+    for id in &location.resources {
+        if id.starts_with('/') {
+            let reason = format!("it is about all resources whose names match {id}");
+            rest.push(refuse(
+                reason,
+                "write a [[location]] for each group that is meant",
+            ));
+            continue;
+        }
+        let unit = match plan.unit_of(id) {
+            Ok(unit) => unit,
+            Err(why) => {
+                rest.push(refuse(
+                    why,
+                    "nothing is to be done, unless a group is to inherit it",
+                ));
+                continue;
+            }
+        };
+        let mut notes = vec![Comment::note(format!("{subject} ({place})"), place)];
+        if location.id.starts_with("cli-") {
+            notes.push(Comment::general(
+                "it is what `crm resource move`, `ban` or a like command left: remove it if it is not meant to stay",
+            ));
+        }
+        let group = plan.units[unit].group.map(|group| &model.groups[group].id);
+        if plan.units[unit].members.len() > 1 && group != Some(id) {
+            notes.push(Comment::general(format!(
+                "it was about {id}, and is now about the whole group {}",
+                plan.units[unit].name
+            )));
+        }
+        for preference in &location.preferences {
+            match judged(preference, nodes) {
+                Ok((score, liked)) => {
+                    rest.extend(left_over(
+                        "attribute",
+                        &format!("rule of {subject}"),
+                        preference.attrs.clone(),
+                    ));
+                    for node in liked {
+                        let entry = points.entry((unit, node)).or_default();
+                        entry.0 = entry.0 + score;
+                        entry.1.extend(notes.iter().cloned());
+                    }
+                }
+                Err((reason, remedy)) => rest.push(refuse(reason, remedy)),
+            }
+        }
+    }
+}
+
+/// The score of a preference, and the nodes that it is about; or why that cannot be told.
+fn judged(
+    preference: &Preference,
+    nodes: &Nodes,
+) -> Result<(Score, Vec<usize>), (String, &'static str)> {
+    let by_hand = "write a [[location]] for each node that is meant";
+    if let Some(role) = ["role", "$role"]
+        .iter()
+        .find_map(|name| preference.attrs.get(name))
+    {
+        return Err((
+            format!("its rule is about the role {role}, and resources have no roles here"),
+            by_hand,
+        ));
+    }
+    let text = preference.score.as_deref().unwrap_or("INFINITY");
+    let score = values::score(text).ok_or_else(|| {
+        (
+            format!("\"{text}\" is no score that can be told beforehand"),
+            by_hand,
+        )
+    })?;
+    let mut strangers = Vec::new();
+    named(&preference.condition, &mut strangers);
+    strangers.retain(|name| !nodes.knows(name));
+    if let Some(name) = strangers.first() {
+        return Err((format!("no node has the name {name}"), "correct the name"));
+    }
+    if let Some(text) = opaque(&preference.condition) {
+        return Err((
+            format!("its rule depends on more than the node's name: {text}"),
+            by_hand,
+        ));
+    }
+    let liked: Vec<usize> = (0..nodes.list.len())
+        .filter(|node| holds(&preference.condition, &nodes.list[*node].name))
+        .collect();
+    if liked.is_empty() {
+        return Err(("it is true of no node".to_owned(), "nothing is to be done"));
+    }
+    Ok((score, liked))
+}
+
+fn holds(condition: &Condition, node: &str) -> bool {
+    match condition {
+        Condition::Is(name) => name == node,
+        Condition::IsNot(name) => name != node,
+        Condition::All(terms) => terms.iter().all(|term| holds(term, node)),
+        Condition::Any(terms) => terms.iter().any(|term| holds(term, node)),
+        Condition::Opaque(_) => false,
+    }
+}
+
+/// The names of nodes that must exist for the condition to make sense.
+fn named<'a>(condition: &'a Condition, names: &mut Vec<&'a str>) {
+    match condition {
+        Condition::Is(name) | Condition::IsNot(name) => names.push(name),
+        Condition::All(terms) | Condition::Any(terms) => {
+            terms.iter().for_each(|term| named(term, names));
+        }
+        Condition::Opaque(_) => {}
+    }
+}
+
+fn opaque(condition: &Condition) -> Option<&str> {
+    match condition {
+        Condition::Is(_) | Condition::IsNot(_) => None,
+        Condition::All(terms) | Condition::Any(terms) => terms.iter().find_map(opaque),
+        Condition::Opaque(text) => Some(text),
+    }
+}

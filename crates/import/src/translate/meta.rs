@@ -1,0 +1,122 @@
+//! Settings that a group and a resource of Pacemaker have alike: meta attributes, rules,
+//! utilization.
+
+use std::time::Duration;
+
+use heartbeat_core::placement::Score;
+
+use super::{defaults, remarks::left_over};
+use crate::{
+    emit::{Comment, Remark},
+    model::{Attr, Attrs, Settings},
+    values,
+};
+
+/// Meta attributes that have a counterpart.
+#[derive(Debug, Default)]
+pub(super) struct Meta {
+    pub(super) stickiness: Option<Score>,
+    pub(super) threshold: Option<u32>,
+    /// `Some(None)` is for ever.
+    pub(super) failure_timeout: Option<Option<Duration>>,
+    /// Whether it says that it runs, or that it is to be left alone.
+    pub(super) runs: Option<bool>,
+    pub(super) comments: Vec<Comment>,
+}
+
+impl Meta {
+    /// Reads the meta attributes of `owner`, which is `alone` if its group is all that it is.
+    pub(super) fn read(owner: &str, attrs: &Attrs, alone: bool) -> Self {
+        let mut meta = Self::default();
+        let mut rest = Attrs::default();
+        for attr in &attrs.0 {
+            let understood = match attr.name.as_str() {
+                "resource-stickiness" => values::score(&attr.value)
+                    .filter(|score| *score >= Score::ZERO)
+                    .map(|score| meta.stickiness = Some(score)),
+                "migration-threshold" => {
+                    defaults::threshold(&attr.value).map(|number| meta.threshold = Some(number))
+                }
+                "failure-timeout" => defaults::failure_timeout(&attr.value)
+                    .map(|timeout| meta.failure_timeout = Some(timeout)),
+                "is-managed" => {
+                    values::truth(&attr.value).map(|yes| meta.managed(yes, owner, attr, alone))
+                }
+                "maintenance" => {
+                    values::truth(&attr.value).map(|yes| meta.managed(!yes, owner, attr, alone))
+                }
+                "target-role" => meta.role(owner, attr),
+                _ => None,
+            };
+            if understood.is_none() {
+                rest.0.push(attr.clone());
+            }
+        }
+        meta.comments.extend(left_over("meta", owner, rest));
+        meta
+    }
+
+    fn managed(&mut self, managed: bool, owner: &str, attr: &Attr, alone: bool) {
+        if managed {
+            return;
+        }
+        self.runs = Some(false);
+        let subject = format!("meta {}={} of {owner}", attr.name, attr.value);
+        self.comments.push(if alone {
+            Comment::note(
+                format!("{subject} ({}): maintenance", attr.place),
+                &attr.place,
+            )
+        } else {
+            Remark::new(
+                &attr.place,
+                subject,
+                "a group is left alone as a whole",
+                "its group is in maintenance: remove that once the rest may run",
+            )
+            .into()
+        });
+    }
+
+    fn role(&mut self, owner: &str, attr: &Attr) -> Option<()> {
+        match attr.value.to_ascii_lowercase().as_str() {
+            "started" => {
+                self.runs = self.runs.or(Some(true));
+                Some(())
+            }
+            "stopped" => {
+                self.runs = Some(false);
+                self.comments.push(
+                    Remark::new(
+                        &attr.place,
+                        format!("meta target-role={} of {owner}", attr.value),
+                        "a group is served or left alone, and the file does not say that one is stopped",
+                        "its group is in maintenance, and so not started: remove that, or the group",
+                    )
+                    .into(),
+                );
+                Some(())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is said of a resource beside its type and its operations: rules, references, utilization.
+pub(super) fn asides(owner: &str, settings: &Settings) -> Vec<Comment> {
+    let mut comments: Vec<Comment> = settings
+        .opaque
+        .iter()
+        .map(|(text, place)| {
+            let reason = "settings do not depend on rules, and refer to no others";
+            let remedy = "write out what is to hold on every node";
+            Remark::new(place, format!("{text} of {owner}"), reason, remedy).into()
+        })
+        .collect();
+    comments.extend(left_over(
+        "utilization",
+        owner,
+        settings.utilization.clone(),
+    ));
+    comments
+}

@@ -1,0 +1,138 @@
+//! Decides what becomes of what was read. Each part makes its tables with the comments that say
+//! where they came from, and a remark for all that they leave out.
+
+mod constraints;
+mod corosync;
+mod defaults;
+mod exclusive;
+mod group;
+mod links;
+mod locations;
+mod meta;
+mod nodes;
+mod operations;
+mod others;
+mod pairs;
+mod properties;
+mod remarks;
+mod resource;
+mod templates;
+mod units;
+mod vip;
+
+use super::{
+    corosync::Section,
+    emit::{Block, Comment, Document, Value},
+    input::Options,
+    model::Model,
+};
+use remarks::renamed;
+
+pub(super) fn translate(
+    files: &[&str],
+    corosync: Option<Section>,
+    mut model: Model,
+    options: &Options,
+) -> Document {
+    let mut rest = templates::resolve(&mut model);
+    let properties = properties::translate(&mut model);
+    let defaults = defaults::translate(&mut model);
+    let nodes = nodes::resolve(corosync.as_ref(), &mut model);
+    let links = links::translate(corosync.as_ref(), &nodes, &model, options);
+    let colocations = pairs::colocations(&model);
+    let orders = pairs::orders(&model);
+    let mut plan = units::plan(&model);
+    plan.tie(&model, &colocations, &orders);
+    let (name, cluster) = cluster(corosync.as_ref(), &properties, &defaults);
+    let mut blocks = vec![intro(files), cluster, defaults.block(&properties.comments)];
+    blocks.extend(links);
+    blocks.extend(nodes.blocks());
+    blocks.extend(nodes::witness(corosync.as_ref(), &nodes, &name));
+    let constraints = constraints::translate(&model, &plan, &colocations, &orders);
+    rest.append(&mut plan.comments);
+    let mut notes = constraints.within;
+    blocks.extend(group::blocks(&model, &plan, &defaults, options, &mut notes));
+    blocks.extend(locations::translate(
+        &model,
+        &plan,
+        &nodes,
+        properties.opt_in.as_ref(),
+    ));
+    blocks.extend(constraints.blocks);
+    rest.extend(constraints.rest);
+    rest.extend(others::translate(&model));
+    blocks.push(Block {
+        comments: rest,
+        ..Block::default()
+    });
+    blocks.retain(|block| !block.comments.is_empty() || !block.header.is_empty());
+    Document { blocks }
+}
+
+fn intro(files: &[&str]) -> Block {
+    let text = [
+        format!(
+            "Made by `heartbeat import` from {}. The comments say where each part comes from.",
+            files.join(" and ")
+        ),
+        "What has no counterpart here stands in a comment that begins with \"not translated\": why, and what to \
+         do about it."
+            .to_owned(),
+        "Read those, then run `heartbeat check` on this file, and `heartbeat keygen` for the key that all nodes share."
+            .to_owned(),
+    ];
+    Block {
+        comments: text.into_iter().map(Comment::general).collect(),
+        ..Block::default()
+    }
+}
+
+/// What a cluster is called that has no name.
+const NAMELESS: &str = "cluster";
+
+/// `[cluster]`, and its name.
+fn cluster(
+    corosync: Option<&Section>,
+    properties: &properties::Properties,
+    defaults: &defaults::Defaults,
+) -> (String, Block) {
+    let mut block = Block::new("[cluster]");
+    let entry = corosync.and_then(|top| {
+        let entries = top.named("totem").flat_map(|totem| &totem.entries);
+        entries.filter(|entry| entry.key == "cluster_name").last()
+    });
+    let named = match (entry, &properties.cluster_name) {
+        (Some(entry), _) => Some(("totem cluster_name", &entry.value, &entry.place)),
+        (None, Some(attr)) => Some(("property cluster-name", &attr.value, &attr.place)),
+        (None, None) => None,
+    };
+    let name = match named {
+        Some((what, name, place)) if !name.is_empty() => {
+            let (name, changed) = renamed(name);
+            block
+                .comments
+                .push(Comment::note(format!("{what} ({place}){changed}"), place));
+            name
+        }
+        _ => {
+            block.comments.push(Comment::general(
+                "the input does not name the cluster: give it a name that no other cluster on its networks has",
+            ));
+            NAMELESS.to_owned()
+        }
+    };
+    block.field("name", Value::Text(name.clone()));
+    for place in properties.maintenance.iter().chain(&defaults.unmanaged) {
+        block.comments.push(Comment::note(
+            format!("the whole cluster was in maintenance, or unmanaged ({place})"),
+            place,
+        ));
+    }
+    if properties.maintenance.is_some() || defaults.unmanaged.is_some() {
+        block.field("maintenance", Value::Flag(true));
+    }
+    if let Some(top) = corosync {
+        block.after.extend(corosync::remarks(top));
+    }
+    (name, block)
+}

@@ -1,0 +1,407 @@
+//! Which nodes there are: those of corosync's nodelist, with the names that Pacemaker gives them,
+//! or, without a nodelist, those that Pacemaker knows.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use super::{
+    corosync::device_host,
+    remarks::{joint, left_over, renamed},
+};
+use crate::{
+    corosync::{Entry, Section},
+    emit::{Block, Comment, Remark, Value},
+    model::{self, Model},
+    place::Place,
+    values,
+};
+
+#[derive(Debug)]
+pub(super) struct Node {
+    /// As Pacemaker knows it.
+    pub(super) name: String,
+    id: u16,
+    /// One per ring; what stands there may be no address.
+    pub(super) addresses: Vec<Option<String>>,
+    comments: Vec<Comment>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    pub(super) list: Vec<Node>,
+    /// Numbers of the rings, which become links in this order.
+    pub(super) rings: Vec<u32>,
+    /// Remarks on nodes that are none here.
+    comments: Vec<Comment>,
+}
+
+impl Nodes {
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.list.iter().any(|node| node.name == name)
+    }
+
+    pub(super) fn blocks(&self) -> Vec<Block> {
+        let mut blocks: Vec<Block> = self.list.iter().map(|node| block(node, self)).collect();
+        let comments = self.comments.clone();
+        blocks.push(Block {
+            comments,
+            ..Block::default()
+        });
+        blocks
+    }
+}
+
+fn block(node: &Node, nodes: &Nodes) -> Block {
+    let mut block = Block::new("[[node]]");
+    block.comments.clone_from(&node.comments);
+    let (name, changed) = renamed(&node.name);
+    if !changed.is_empty() {
+        block.comments.push(Comment::general(changed));
+    }
+    let address = |(link, address): (usize, &Option<String>)| match address {
+        Some(address) => address.clone(),
+        None => format!("ADDRESS-OF-{name}-ON-LINK-{link}"),
+    };
+    let addresses: Vec<String> = node.addresses.iter().enumerate().map(address).collect();
+    let unusable = |text: &&String| text.parse::<IpAddr>().is_err();
+    let unknown = node.addresses.iter().any(Option::is_none);
+    if unknown || nodes.rings.is_empty() {
+        block.comments.push(Comment::general(
+            "the input does not tell this node's addresses: fill them in, one for each [[link]] (`heartbeat check` refuses what stands here)",
+        ));
+    }
+    let named = node.addresses.iter().flatten().filter(unusable);
+    let named: Vec<&str> = named.map(String::as_str).collect();
+    if !named.is_empty() {
+        block.comments.push(Comment::general(format!(
+            "{} is a host name, which is never looked up: write the address instead (`heartbeat check` refuses the name)",
+            named.join(", ")
+        )));
+    }
+    block.field("name", Value::Text(name));
+    block.field("id", Value::Number(node.id.into()));
+    block.field("addresses", Value::List(addresses));
+    block
+}
+
+pub(super) fn resolve(corosync: Option<&Section>, model: &mut Model) -> Nodes {
+    let mut nodes = Nodes::default();
+    let listed: Vec<&Section> = corosync.map_or_else(Vec::new, |top| {
+        top.named("nodelist")
+            .flat_map(|list| list.named("node"))
+            .collect()
+    });
+    nodes.rings = rings(corosync, &listed);
+    let mut known: Vec<model::Node> = Vec::new();
+    for node in std::mem::take(&mut model.nodes) {
+        match node.kind.as_deref() {
+            None | Some("normal" | "member") => known.push(node),
+            Some(kind) => nodes.comments.push(
+                Remark::new(
+                    &node.place,
+                    format!("node {}", node.name),
+                    format!("a node of type {kind} is no member of the cluster, and heartbeat has no remote nodes"),
+                    "make it a [[node]] with an agent of its own, or leave it out",
+                )
+                .into(),
+            ),
+        }
+    }
+    let mut ids = Ids::default();
+    ids.reserve(listed.iter().filter_map(|node| node.get("nodeid")));
+    if listed.is_empty() {
+        ids.reserve(known.iter().filter_map(|node| node.id.as_deref()));
+        let rings = nodes.rings.len();
+        nodes.list.extend(
+            known
+                .into_iter()
+                .map(|node| from_crm(node, rings, &mut ids)),
+        );
+        nodes.comments.extend(stray_addresses(corosync));
+        return nodes;
+    }
+    let in_order = pairs_in_order(&listed, &known);
+    for (index, section) in listed.iter().enumerate() {
+        let node = listed_node(section, index, &nodes.rings, &mut known, in_order, &mut ids);
+        nodes.list.push(node);
+    }
+    for node in known {
+        nodes.comments.push(
+            Remark::new(
+                &node.place,
+                format!("node {}", node.name),
+                "it is not in corosync's nodelist, so it is no member",
+                "if it is one, add a [[node]] with its addresses",
+            )
+            .into(),
+        );
+        nodes
+            .comments
+            .extend(attributes(&node.name, node.attributes));
+        nodes
+            .comments
+            .extend(left_over("utilization", &node.name, node.utilization));
+    }
+    nodes
+}
+
+/// The rings that any node is on, or those that are configured, or one.
+fn rings(corosync: Option<&Section>, listed: &[&Section]) -> Vec<u32> {
+    let entries = listed.iter().flat_map(|node| &node.entries);
+    let mut rings: BTreeSet<u32> = entries.filter_map(ring_of).collect();
+    if rings.is_empty() {
+        let totems = corosync.into_iter().flat_map(|top| top.named("totem"));
+        let interfaces = totems.flat_map(|totem| totem.named("interface"));
+        rings = interfaces.map(number_of).collect();
+    }
+    if rings.is_empty() {
+        rings.insert(0);
+    }
+    rings.into_iter().collect()
+}
+
+/// N of `ringN_addr`.
+fn ring_of(entry: &Entry) -> Option<u32> {
+    let number = entry.key.strip_prefix("ring")?.strip_suffix("_addr")?;
+    number.parse().ok()
+}
+
+/// Which ring an interface section is about.
+pub(super) fn number_of(interface: &Section) -> u32 {
+    let number = interface
+        .get("linknumber")
+        .or_else(|| interface.get("ringnumber"));
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Whether nothing but the order tells which of `known` the listed nodes are.
+fn pairs_in_order(listed: &[&Section], known: &[model::Node]) -> bool {
+    let told = |section: &&&Section| {
+        let names = ["name", "ring0_addr", "nodeid"].map(|key| section.get(key));
+        known.iter().any(|node| {
+            names[..2].contains(&Some(&node.name))
+                || (names[2].is_some() && names[2] == node.id.as_deref())
+        })
+    };
+    listed.len() == known.len()
+        && listed.iter().all(|section| section.get("name").is_none())
+        && listed.iter().filter(told).count() == 0
+}
+
+fn listed_node(
+    section: &Section,
+    index: usize,
+    rings: &[u32],
+    known: &mut Vec<model::Node>,
+    in_order: bool,
+    ids: &mut Ids,
+) -> Node {
+    let mut comments = Vec::new();
+    let host = section
+        .get("ring0_addr")
+        .filter(|address| address.parse::<IpAddr>().is_err());
+    let told = section.get("name").or(host);
+    let nodeid = section.get("nodeid");
+    let same = |node: &model::Node| {
+        told == Some(node.name.as_str()) || (nodeid.is_some() && nodeid == node.id.as_deref())
+    };
+    let found = if in_order {
+        Some(0)
+    } else {
+        known.iter().position(same)
+    };
+    let found = found
+        .filter(|at| *at < known.len())
+        .map(|at| known.remove(at));
+    let mut places: Vec<Place> = vec![section.place.clone()];
+    let told_here = section.entries.iter().filter(|entry| {
+        ring_of(entry).is_some() || ["name", "nodeid"].contains(&entry.key.as_str())
+    });
+    places.extend(told_here.map(|entry| entry.place.clone()));
+    let mut text = format!("node in corosync's nodelist ({})", section.place);
+    if let Some(node) = &found {
+        places.push(node.place.clone());
+        text = format!("{text}, node {} ({})", node.name, node.place);
+    }
+    comments.push(Comment::Note(text, places));
+    let id = ids.of(nodeid.or(found.as_ref().and_then(|node| node.id.as_deref())));
+    if let Some(given) = nodeid.filter(|given| *given != id.to_string()) {
+        comments.push(Comment::general(format!(
+            "its id {given} is not between 1 and 65535, or taken: this is another"
+        )));
+    }
+    let name = match (&found, told) {
+        (Some(node), told) => {
+            if in_order {
+                comments.push(Comment::general(
+                    "the nodelist gives no names: Pacemaker's nodes were taken in their order, so check that the addresses are this node's",
+                ));
+            }
+            told.filter(|_| section.get("name").is_some())
+                .unwrap_or(&node.name)
+                .to_owned()
+        }
+        (None, Some(told)) => told.to_owned(),
+        (None, None) => {
+            comments.push(Comment::general(
+                "the input does not name this node: give it its host name, by which the agent finds itself in this file",
+            ));
+            format!("node{}", index + 1)
+        }
+    };
+    if let Some(node) = found {
+        comments.extend(attributes(&name, node.attributes));
+        comments.extend(left_over("utilization", &name, node.utilization));
+    }
+    let addresses = rings.iter().map(|ring| {
+        let mut entries = section.entries.iter().rev();
+        let entry = entries.find(|entry| ring_of(entry) == Some(*ring))?;
+        Some(entry.value.clone()).filter(|value| !value.is_empty())
+    });
+    Node {
+        addresses: addresses.collect(),
+        name,
+        id,
+        comments,
+    }
+}
+
+fn from_crm(node: model::Node, rings: usize, ids: &mut Ids) -> Node {
+    let text = format!("node {} ({})", node.name, node.place);
+    let mut comments = vec![Comment::note(text, &node.place)];
+    comments.extend(attributes(&node.name, node.attributes));
+    comments.extend(left_over("utilization", &node.name, node.utilization));
+    Node {
+        id: ids.of(node.id.as_deref()),
+        name: node.name,
+        addresses: vec![None; rings],
+        comments,
+    }
+}
+
+/// The old style names addresses, but not whose they are.
+fn stray_addresses(corosync: Option<&Section>) -> Option<Comment> {
+    let totems = corosync?.named("totem");
+    let interfaces = totems.flat_map(|totem| totem.named("interface"));
+    let members = interfaces.flat_map(|interface| interface.named("member"));
+    let entries: Vec<&Entry> = members
+        .flat_map(|member| &member.entries)
+        .filter(|entry| entry.key == "memberaddr")
+        .collect();
+    let addresses: Vec<&str> = entries.iter().map(|entry| entry.value.as_str()).collect();
+    joint(
+        format!("totem interface members {}", addresses.join(", ")),
+        entries.iter().map(|entry| entry.place.clone()).collect(),
+        "they are not said to be any node's",
+        "put each into `addresses` of the node that has it",
+    )
+}
+
+/// Remarks on what is said of a node.
+fn attributes(name: &str, mut attrs: model::Attrs) -> Vec<Comment> {
+    let mut comments = Vec::new();
+    for (attribute, remedy) in [
+        (
+            "standby",
+            "run `heartbeat standby NODE` once the agents run",
+        ),
+        (
+            "maintenance",
+            "set `maintenance = true` in the groups that are to be left alone there",
+        ),
+    ] {
+        let Some(attr) = attrs.take(attribute) else {
+            continue;
+        };
+        let subject = format!("{attribute}={} of node {name}", attr.value);
+        comments.push(match values::truth(&attr.value) {
+            Some(false) => Comment::note(
+                format!("{subject} ({}): so it is here", attr.place),
+                &attr.place,
+            ),
+            _ => Remark::new(
+                &attr.place,
+                subject,
+                "the file says what there is; what a node does just now is an operator's command",
+                remedy.replace("NODE", name),
+            )
+            .into(),
+        });
+    }
+    comments.extend(left_over("attribute", &format!("node {name}"), attrs));
+    comments
+}
+
+/// Ids of nodes, each given once.
+#[derive(Default)]
+struct Ids {
+    reserved: BTreeSet<u16>,
+    given: BTreeSet<u16>,
+}
+
+impl Ids {
+    /// Keeps those that somebody has from being given to those that have none.
+    fn reserve<'a>(&mut self, ids: impl Iterator<Item = &'a str>) {
+        self.reserved
+            .extend(ids.filter_map(|id| id.parse::<u16>().ok()));
+    }
+
+    fn of(&mut self, told: Option<&str>) -> u16 {
+        let told = told.and_then(|id| id.parse().ok());
+        let usable = told.filter(|id| *id != 0 && !self.given.contains(id));
+        let mut free =
+            (1..=u16::MAX).filter(|id| !self.given.contains(id) && !self.reserved.contains(id));
+        // With more nodes than ids `heartbeat check` refuses their number anyway.
+        let id = usable.or_else(|| free.next()).unwrap_or(u16::MAX);
+        self.given.insert(id);
+        id
+    }
+}
+
+/// The third voter that two nodes need, commented out.
+pub(super) fn witness(corosync: Option<&Section>, nodes: &Nodes, cluster: &str) -> Option<Block> {
+    if nodes.list.len() != 2 {
+        return None;
+    }
+    let host = corosync.and_then(device_host);
+    let mut block = Block::new("[[node]]");
+    block.disabled = true;
+    block.comments.push(Comment::general(
+        "Two nodes are refused by `heartbeat check`: of two votes neither is a majority without the other, so when one fails the other stops serving too. A witness is the third voter: a small host without agent and configuration. Remove the # signs, fill in its addresses, copy the key to it, and run there at each boot:",
+    ));
+    let peers: Vec<String> = nodes
+        .list
+        .iter()
+        .map(|node| {
+            let address = node.addresses.first().cloned().flatten();
+            format!(
+                "--peer {}={}",
+                node.id,
+                address.unwrap_or_else(|| "ADDRESS".to_owned())
+            )
+        })
+        .collect();
+    let id = (1..=u16::MAX)
+        .find(|id| nodes.list.iter().all(|node| node.id != *id))
+        .unwrap_or(u16::MAX);
+    block.comments.push(Comment::general(format!(
+        "  heartbeat witness --iface eth0 --cluster {cluster} --id {id} {}",
+        peers.join(" ")
+    )));
+    let mut name = "witness".to_owned();
+    let mut addresses = vec!["ADDRESS".to_owned(); nodes.rings.len()];
+    if let Some(host) = host {
+        block.comments.push(Comment::general(format!(
+            "{host}, the host of the quorum device, is the natural candidate."
+        )));
+        if host.parse::<IpAddr>().is_ok() {
+            addresses[0] = host.to_owned();
+        } else {
+            name = values::usable_name(host);
+        }
+    }
+    block.field("name", Value::Text(name));
+    block.field("id", Value::Number(id.into()));
+    block.field("role", "witness");
+    block.field("addresses", Value::List(addresses));
+    Some(block)
+}

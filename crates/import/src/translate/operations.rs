@@ -1,0 +1,204 @@
+//! The operations of a resource: timeouts of start, stop and monitor, and how often to monitor.
+
+use std::time::Duration;
+
+use super::{defaults::Defaults, remarks::left_over};
+use crate::{
+    emit::{Block, Comment, Remark, Value},
+    model::{Attrs, Op, Primitive},
+    values,
+};
+
+/// What is refused along with its monitor.
+const OF_MONITORS: [&str; 6] = [
+    "interval",
+    "timeout",
+    "role",
+    "enabled",
+    "OCF_CHECK_LEVEL",
+    "depth",
+];
+
+/// Adds the fields that say what the operations of `primitive` say.
+pub(super) fn translate(
+    primitive: &Primitive,
+    is_ocf: bool,
+    defaults: &Defaults,
+    block: &mut Block,
+) {
+    let mut reader = Reader {
+        id: &primitive.id,
+        comments: Vec::new(),
+    };
+    let mut timeouts: [Option<Duration>; 3] = [defaults.timeout; 3];
+    let mut said = [false; 2];
+    let mut monitors: Vec<(Duration, &Op)> = Vec::new();
+    for op in &primitive.ops {
+        match op.name.as_str() {
+            "start" | "stop" => {
+                let at = usize::from(op.name == "stop");
+                if std::mem::replace(&mut said[at], true) {
+                    reader.remark(op, "there is one already", "keep one of the two");
+                    continue;
+                }
+                let mut attrs = op.attrs.clone();
+                if let Some(timeout) = reader.timeout(op, &mut attrs) {
+                    timeouts[at] = Some(timeout);
+                }
+                // There is nothing else that it could be.
+                attrs.take("interval");
+                reader.rest(op, attrs);
+            }
+            "monitor" => monitors.extend(reader.interval(op).map(|interval| (interval, op))),
+            _ => reader.remark(
+                op,
+                "only start, stop and monitor are run",
+                "nothing is to be done, unless the resource depends on it",
+            ),
+        }
+    }
+    // Of several, the most frequent; it is the first of those if two are alike.
+    let chosen = (0..monitors.len()).min_by_key(|at| monitors[*at].0);
+    let mut interval = None;
+    let mut level = None;
+    for (at, (every, op)) in monitors.into_iter().enumerate() {
+        if Some(at) != chosen {
+            let remedy = "check by an exec resource of its own what this one looked at";
+            reader.remark(op, "a resource has one monitor, the most frequent", remedy);
+            continue;
+        }
+        let mut attrs = op.attrs.clone();
+        attrs.take("interval");
+        attrs.take("enabled");
+        interval = Some(every);
+        timeouts[2] = reader.timeout(op, &mut attrs).or(timeouts[2]);
+        let depth = attrs
+            .take("OCF_CHECK_LEVEL")
+            .or_else(|| attrs.take("depth"));
+        if let Some(attr) = depth {
+            match attr.value.parse::<u32>() {
+                Ok(number) if is_ocf => level = Some(number),
+                _ => attrs.0.push(attr),
+            }
+        }
+        reader.rest(op, attrs);
+    }
+    if interval.is_none() {
+        reader.comments.push(Comment::general(
+            "Pacemaker does not monitor it, so neither does heartbeat; remove monitor_interval, and it is looked at every 10 s",
+        ));
+    }
+    block.comments.append(&mut reader.comments);
+    if let Some(level) = level {
+        block.field("check_level", Value::Number(level.into()));
+    }
+    for (key, timeout) in ["start_timeout", "stop_timeout", "monitor_timeout"]
+        .into_iter()
+        .zip(timeouts)
+    {
+        if let Some(timeout) = timeout {
+            block.field(key, timeout);
+        }
+    }
+    match interval {
+        Some(interval) => block.field("monitor_interval", interval),
+        None => block.field("monitor_interval", "never"),
+    }
+}
+
+/// Reads the operations of one resource, and remarks.
+struct Reader<'a> {
+    id: &'a str,
+    comments: Vec<Comment>,
+}
+
+impl Reader<'_> {
+    fn subject(&self, op: &Op) -> String {
+        let interval = op.attrs.get("interval");
+        let interval =
+            interval.map_or_else(String::new, |interval| format!(" interval={interval}"));
+        format!("op {}{interval} of {}", op.name, self.id)
+    }
+
+    fn remark(&mut self, op: &Op, reason: &str, remedy: &str) {
+        let subject = self.subject(op);
+        self.comments
+            .push(Remark::new(&op.place, subject, reason, remedy).into());
+        // What it says besides is named too.
+        let mut attrs = op.attrs.clone();
+        attrs
+            .0
+            .retain(|attr| !OF_MONITORS.contains(&attr.name.as_str()));
+        self.rest(op, attrs);
+    }
+
+    fn timeout(&mut self, op: &Op, attrs: &mut Attrs) -> Option<Duration> {
+        let attr = attrs.take("timeout")?;
+        let timeout = values::time(&attr.value).filter(|timeout| !timeout.is_zero());
+        if timeout.is_none() {
+            let subject = format!("timeout={} of {}", attr.value, self.subject(op));
+            let remedy =
+                "write one, as in \"20s\"; without it that of the agent's meta-data counts";
+            self.comments
+                .push(Remark::new(&attr.place, subject, "it is no time", remedy).into());
+        }
+        timeout
+    }
+
+    /// How often to monitor; `None` if this monitor is not for that.
+    fn interval(&mut self, op: &Op) -> Option<Duration> {
+        let role = op.attrs.get("role").map(str::to_ascii_lowercase);
+        if let Some(role) = role.filter(|role| role != "started") {
+            let reason = format!("it is for the role {role}, and resources have no roles here");
+            self.remark(op, &reason, "nothing is to be done");
+            return None;
+        }
+        if op.attrs.get("enabled").and_then(values::truth) == Some(false) {
+            self.remark(op, "it is switched off", "nothing is to be done");
+            return None;
+        }
+        let text = op.attrs.get("interval").unwrap_or("0");
+        match values::time(text) {
+            Some(Duration::ZERO) => {
+                let remedy =
+                    "nothing is to be done: heartbeat asks each agent what it finds at its start";
+                self.remark(op, "an interval of 0 is no recurring monitor", remedy);
+                None
+            }
+            Some(interval) => Some(interval),
+            None => {
+                self.remark(
+                    op,
+                    "its interval is no time",
+                    "write monitor_interval, as in \"10s\"",
+                );
+                None
+            }
+        }
+    }
+
+    /// Remarks on the attributes that nobody took.
+    fn rest(&mut self, op: &Op, mut attrs: Attrs) {
+        attrs.take("role");
+        if let Some(attr) = attrs.take("on-fail") {
+            // What follows of a failure without it.
+            let usual = match op.name.as_str() {
+                "stop" => false,
+                _ => attr.value == "restart",
+            };
+            if !usual {
+                self.comments.push(
+                    Remark::new(
+                        &attr.place,
+                        format!("on-fail={} of {}", attr.value, self.subject(op)),
+                        "what follows a failure is not chosen: restart in place, up to migration_threshold, then another node",
+                        "nothing is to be done, unless it must be so",
+                    )
+                    .into(),
+                );
+            }
+        }
+        let owner = self.subject(op);
+        self.comments.extend(left_over("attribute", &owner, attrs));
+    }
+}

@@ -1,0 +1,295 @@
+//! Takes constraints apart: into pairs of resources, or a reason why there are none.
+
+use heartbeat_core::placement::Score;
+
+use super::remarks::left_over;
+use crate::{
+    emit::{Comment, Remark},
+    model::{Chain, Colocation, Member, Model, Order, Set},
+    values,
+};
+
+/// A constraint that can be translated as far as it alone tells.
+#[derive(Debug)]
+pub(super) struct Ready<T> {
+    pub(super) what: T,
+    /// In a colocation the first follows the second, in an order it goes before it.
+    pub(super) pairs: Vec<(String, String)>,
+    /// On what of it is left out.
+    pub(super) comments: Vec<Comment>,
+}
+
+/// What an order wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) mandatory: bool,
+    pub(super) symmetrical: bool,
+}
+
+/// Why a constraint cannot be translated, and what to do.
+type Refusal = (String, &'static str);
+
+/// The colocations of `model`, in its order.
+pub(super) fn colocations(model: &Model) -> Vec<Result<Ready<Score>, Remark>> {
+    let ready = |colocation: &Colocation| {
+        colocation_of(colocation).map_err(|(reason, remedy)| {
+            let subject = format!("colocation {}", colocation.id);
+            Remark::new(&colocation.place, subject, reason, remedy)
+        })
+    };
+    model.colocations.iter().map(ready).collect()
+}
+
+/// The orders of `model`, in its order.
+pub(super) fn orders(model: &Model) -> Vec<Result<Ready<Kind>, Remark>> {
+    let ready = |order: &Order| {
+        order_of(order).map_err(|(reason, remedy)| {
+            Remark::new(&order.place, format!("order {}", order.id), reason, remedy)
+        })
+    };
+    model.orders.iter().map(ready).collect()
+}
+
+fn colocation_of(colocation: &Colocation) -> Result<Ready<Score>, Refusal> {
+    let mut comments = Vec::new();
+    let score = match colocation.score.as_deref() {
+        None => {
+            comments.push(Comment::general("it gives no score: taken for INFINITY"));
+            Score::MUST
+        }
+        Some(text) => values::score(text).ok_or_else(|| {
+            (
+                format!("\"{text}\" is no score that can be told beforehand"),
+                "choose a number, and write a [[colocation]]",
+            )
+        })?,
+    };
+    if score == Score::ZERO {
+        return Err((
+            "its score is 0, which has no effect".to_owned(),
+            "nothing is to be done",
+        ));
+    }
+    if let Some(member) = with_qualifier(&colocation.chain, &["started"]) {
+        return Err((
+            format!(
+                "{} is meant in the role {}, and resources have no roles here",
+                member.id,
+                member.qualifier.as_deref().unwrap_or_default()
+            ),
+            "keep what has roles outside of the cluster",
+        ));
+    }
+    let mut attrs = colocation.attrs.clone();
+    if let Some(attr) = attrs.take("node-attribute")
+        && attr.value != "#uname"
+    {
+        return Err((
+            format!(
+                "it is about nodes with the same {}, not the same node",
+                attr.value
+            ),
+            "write a [[location]] for each node that is to be liked or avoided",
+        ));
+    }
+    let owner = format!("colocation {}", colocation.id);
+    comments.extend(left_over("attribute", &owner, attrs));
+    Ok(Ready {
+        what: score,
+        pairs: colocation_pairs(&colocation.chain),
+        comments,
+    })
+}
+
+fn order_of(order: &Order) -> Result<Ready<Kind>, Refusal> {
+    let mut attrs = order.attrs.clone();
+    // As crm and XML may both write it.
+    let kind = order
+        .kind
+        .clone()
+        .or_else(|| attrs.take("kind").map(|attr| attr.value))
+        .or_else(|| attrs.take("score").map(|attr| attr.value));
+    let mandatory = match kind.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None | Some("mandatory") => true,
+        Some("optional") => false,
+        Some("serialize") => {
+            return Err((
+                "it only keeps the two from starting at the same time, which nothing here does"
+                    .to_owned(),
+                "write an advisory [[order]] if one of the two may as well be the first",
+            ));
+        }
+        Some(text) => match values::score(text) {
+            Some(score) => score != Score::ZERO,
+            None => {
+                return Err((
+                    format!("\"{text}\" is no kind of order"),
+                    "write Mandatory, Optional or Serialize",
+                ));
+            }
+        },
+    };
+    if let Some(member) = with_qualifier(&order.chain, &["start", "started"]) {
+        return Err((
+            format!(
+                "it is about {} of {}, and here an order is about starting, and in reverse about stopping",
+                member.qualifier.as_deref().unwrap_or_default(),
+                member.id
+            ),
+            "to stop A before B, write an [[order]] with first = \"B\" and then = \"A\"",
+        ));
+    }
+    if let Chain::Sets(sets) = &order.chain
+        && sets
+            .iter()
+            .any(|set| !set.require_all && set.members.len() > 1)
+    {
+        return Err((
+            "it waits for any one of several, and here an order waits for all".to_owned(),
+            "write an [[order]] for those that are indispensable",
+        ));
+    }
+    let mut comments = Vec::new();
+    let mut symmetrical = true;
+    if let Some(attr) = attrs.take("symmetrical")
+        && values::truth(&attr.value) == Some(false)
+    {
+        symmetrical = false;
+        comments.push(
+            Remark::new(
+                &attr.place,
+                format!("symmetrical={} of order {}", attr.value, order.id),
+                "here they are also stopped, in reverse order",
+                "remove the [[order]] if that is worse than none",
+            )
+            .into(),
+        );
+    }
+    comments.extend(left_over(
+        "attribute",
+        &format!("order {}", order.id),
+        attrs,
+    ));
+    Ok(Ready {
+        what: Kind {
+            mandatory,
+            symmetrical,
+        },
+        pairs: order_pairs(&order.chain),
+        comments,
+    })
+}
+
+/// The first member with a qualifier that is none of `harmless`.
+fn with_qualifier<'a>(chain: &'a Chain, harmless: &[&str]) -> Option<&'a Member> {
+    let has = |member: &&Member| match &member.qualifier {
+        Some(text) => !harmless.contains(&text.to_ascii_lowercase().as_str()),
+        None => false,
+    };
+    chain.members().into_iter().find(has)
+}
+
+fn pair(first: &Member, second: &Member) -> (String, String) {
+    (first.id.clone(), second.id.clone())
+}
+
+/// Who follows whom. Within a set each follows the one before it, between sets the members of one
+/// follow those of the next (Pacemaker Explained, "Colocation Sets").
+fn colocation_pairs(chain: &Chain) -> Vec<(String, String)> {
+    let sets = match chain {
+        Chain::Pair(follower, leader) => return vec![pair(follower, leader)],
+        Chain::Sets(sets) => sets,
+    };
+    let within = sets.iter().filter(|set| set.sequential).flat_map(|set| {
+        let members = set.members.windows(2);
+        members.map(|two| pair(&two[1], &two[0]))
+    });
+    let between = sets.windows(2).flat_map(|two| {
+        let followers = first_of(&two[0]);
+        let leaders = last_of(&two[1]);
+        across(followers, leaders)
+    });
+    within.chain(between).collect()
+}
+
+/// Who goes before whom: within a set in its order, and set after set.
+fn order_pairs(chain: &Chain) -> Vec<(String, String)> {
+    let sets = match chain {
+        Chain::Pair(first, then) => return vec![pair(first, then)],
+        Chain::Sets(sets) => sets,
+    };
+    let within = sets.iter().filter(|set| set.sequential).flat_map(|set| {
+        let members = set.members.windows(2);
+        members.map(|two| pair(&two[0], &two[1]))
+    });
+    let between = sets
+        .windows(2)
+        .flat_map(|two| across(last_of(&two[0]), first_of(&two[1])));
+    within.chain(between).collect()
+}
+
+/// The members that all others of the set depend on; all, if they do not depend on each other.
+fn first_of(set: &Set) -> &[Member] {
+    let end = if set.sequential {
+        set.members.len().min(1)
+    } else {
+        set.members.len()
+    };
+    &set.members[..end]
+}
+
+/// The members that depend on all others of the set; all, if they do not depend on each other.
+fn last_of(set: &Set) -> &[Member] {
+    let start = if set.sequential {
+        set.members.len().saturating_sub(1)
+    } else {
+        0
+    };
+    &set.members[start..]
+}
+
+fn across(from: &[Member], to: &[Member]) -> Vec<(String, String)> {
+    from.iter()
+        .flat_map(|from| to.iter().map(move |to| pair(from, to)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(names: &str, sequential: bool) -> Set {
+        let member = |id: &str| Member {
+            id: id.to_owned(),
+            qualifier: None,
+        };
+        Set {
+            members: names.split(' ').map(member).collect(),
+            sequential,
+            require_all: true,
+        }
+    }
+
+    fn shown(pairs: Vec<(String, String)>) -> String {
+        let pairs: Vec<String> = pairs.into_iter().map(|(a, b)| a + ">" + &b).collect();
+        pairs.join(" ")
+    }
+
+    #[test]
+    fn a_colocation_set_follows_its_first_and_then_the_next_set() {
+        let one = Chain::Sets(vec![set("a b c", true)]);
+        assert_eq!(shown(colocation_pairs(&one)), "b>a c>b");
+        let free_then_one = Chain::Sets(vec![set("a b", false), set("c", true)]);
+        assert_eq!(shown(colocation_pairs(&free_then_one)), "a>c b>c");
+        let two = Chain::Sets(vec![set("a b", true), set("c d", true)]);
+        assert_eq!(shown(colocation_pairs(&two)), "b>a d>c a>d");
+    }
+
+    #[test]
+    fn an_order_goes_through_its_sets_from_left_to_right() {
+        let one = Chain::Sets(vec![set("a b c", true)]);
+        assert_eq!(shown(order_pairs(&one)), "a>b b>c");
+        let around = Chain::Sets(vec![set("a", true), set("b c", false), set("d e", true)]);
+        assert_eq!(shown(order_pairs(&around)), "d>e a>b a>c b>d c>d");
+    }
+}

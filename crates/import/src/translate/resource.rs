@@ -1,0 +1,229 @@
+//! One resource: its type, parameters and failures. What its operations become is for `operations`.
+
+use super::{
+    defaults::{Defaults, or_never},
+    meta::{Meta, asides},
+    operations,
+    remarks::{NO_FENCING, left_over, renamed},
+    vip,
+};
+use crate::{
+    emit::{Block, Comment, Remark, Value},
+    input::Options,
+    model::{Agent, Attrs, Primitive},
+};
+
+/// What a resource becomes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The whole type.
+    Ocf(String),
+    /// The unit, and what is to be said of it.
+    Systemd(String, Option<&'static str>),
+}
+
+/// Agents of Pacemaker's that talk to its daemons.
+const PACEMAKERS_OWN: [&str; 12] = [
+    "ping",
+    "pingd",
+    "attribute",
+    "ifspeed",
+    "ClusterMon",
+    "SysInfo",
+    "HealthCPU",
+    "HealthIOWait",
+    "HealthSMART",
+    "controld",
+    "o2cb",
+    "remote",
+];
+
+/// What `primitive` becomes, or why it cannot be translated, and what to do.
+pub(super) fn kind(primitive: &Primitive) -> Result<Kind, (String, &'static str)> {
+    let Some(Agent {
+        class,
+        provider,
+        kind,
+    }) = &primitive.agent
+    else {
+        let template = primitive.template.as_deref().unwrap_or_default();
+        return Err((
+            format!("its template {template} is not in the input"),
+            "give the input as a whole, as `crm configure show` prints it",
+        ));
+    };
+    let suffixed = || {
+        const SUFFIXES: [&str; 7] = [
+            ".service",
+            ".socket",
+            ".mount",
+            ".automount",
+            ".timer",
+            ".path",
+            ".target",
+        ];
+        if SUFFIXES.iter().any(|suffix| kind.ends_with(suffix)) {
+            kind.clone()
+        } else {
+            format!("{kind}.service")
+        }
+    };
+    match class.as_str() {
+        "ocf" => match provider.as_deref().unwrap_or("heartbeat") {
+            "pacemaker" if PACEMAKERS_OWN.contains(&kind.as_str()) => Err((
+                "the agent is a part of Pacemaker and talks to its daemons, which are not there"
+                    .to_owned(),
+                "watch what it watched by the monitor of the resource that needs it",
+            )),
+            provider => Ok(Kind::Ocf(format!("ocf:{provider}:{kind}"))),
+        },
+        "systemd" => Ok(Kind::Systemd(suffixed(), None)),
+        "service" => Ok(Kind::Systemd(
+            suffixed(),
+            Some(
+                "the class \"service\" takes a unit of systemd if there is one, and so it is here",
+            ),
+        )),
+        // As a command it would not do: its `status` exits with 3 when it is stopped, not with 7.
+        "lsb" => Ok(Kind::Systemd(
+            suffixed(),
+            Some(
+                "an init script is run by systemd, which makes a unit of it; `systemctl status` tells whether yours does, else write a unit",
+            ),
+        )),
+        "stonith" => {
+            let (reason, remedy) = NO_FENCING;
+            Err((reason.to_owned(), remedy))
+        }
+        class => Err((
+            format!("heartbeat has no resources of the class \"{class}\""),
+            "write a unit of systemd, an OCF agent, or commands for the type exec",
+        )),
+    }
+}
+
+/// `webip (ocf:heartbeat:IPaddr2)`.
+pub(super) fn title(primitive: &Primitive) -> String {
+    match (&primitive.agent, &primitive.template) {
+        (Some(agent), _) => {
+            let provider = agent.provider.iter().map(|provider| format!("{provider}:"));
+            let provider: String = provider.collect();
+            format!(
+                "{} ({}:{provider}{})",
+                primitive.id, agent.class, agent.kind
+            )
+        }
+        (None, Some(template)) => format!("{} (@{template})", primitive.id),
+        (None, None) => primitive.id.clone(),
+    }
+}
+
+/// `[[group.resource]]`.
+pub(super) fn block(
+    primitive: &Primitive,
+    meta: Meta,
+    defaults: &Defaults,
+    options: &Options,
+) -> Block {
+    let mut block = Block::new("[[group.resource]]");
+    let owner = format!("resource {}", primitive.id);
+    block.comments.push(Comment::note(
+        format!("primitive {} ({})", title(primitive), primitive.place),
+        &primitive.place,
+    ));
+    let mut params = primitive.settings.params.clone();
+    if let Some(text) = params.take("description") {
+        block.comments.push(Comment::note(text.value, &text.place));
+    }
+    let (name, changed) = renamed(&primitive.id);
+    if !changed.is_empty() {
+        block.comments.push(Comment::general(changed));
+    }
+    block.field("name", Value::Text(name));
+    let is_ocf = match kind(primitive) {
+        Ok(Kind::Ocf(of)) => {
+            agent(primitive, &of, params, options, &mut block);
+            block
+                .fields
+                .iter()
+                .any(|(_, value)| *value == Value::Text(of.clone()))
+        }
+        Ok(Kind::Systemd(unit, note)) => {
+            block.comments.extend(note.map(Comment::general));
+            block
+                .comments
+                .extend(left_over("parameter", &owner, params));
+            block.field("type", Value::Text(format!("systemd:{unit}")));
+            false
+        }
+        // The plan has none of these.
+        Err(_) => false,
+    };
+    operations::translate(primitive, is_ocf, defaults, &mut block);
+    block.comments.extend(meta.comments);
+    block.comments.extend(asides(&owner, &primitive.settings));
+    if let Some(threshold) = meta.threshold {
+        block.field("migration_threshold", Value::Number(threshold.into()));
+    }
+    if let Some(timeout) = meta.failure_timeout {
+        block.field("failure_timeout", or_never(timeout));
+    }
+    block
+}
+
+/// The fields of an OCF agent of the type `of`, or of the `vip` in its place.
+fn agent(primitive: &Primitive, of: &str, params: Attrs, options: &Options, block: &mut Block) {
+    if primitive.agent.as_ref().is_some_and(vip::is_address) {
+        if !options.builtin_vip {
+            block.comments.push(Comment::general(
+                "an agent's address is not guarded: only that of a built-in vip is kept by the kernel from being served without the lease; `--builtin-vip` makes it one",
+            ));
+        } else {
+            match vip::fields(&params) {
+                Ok(fields) => {
+                    block.comments.push(Comment::general(
+                        "the built-in vip: the kernel keeps its address from being served without the lease",
+                    ));
+                    if params.get("nic").is_none() {
+                        block.comments.push(Comment::general(
+                            "without a nic it goes to the first link's interface",
+                        ));
+                    }
+                    block.fields.extend(fields);
+                    return;
+                }
+                Err(why) => block.comments.push(
+                    Remark::new(
+                        &primitive.place,
+                        format!("{} as a built-in vip", primitive.id),
+                        format!(
+                            "{why}, so it stays an agent, whose address the kernel does not guard"
+                        ),
+                        "if it can do without, write type = \"vip\", address and interface",
+                    )
+                    .into(),
+                ),
+            }
+        }
+    }
+    block.field("type", Value::from(of));
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for attr in params.0 {
+        if pairs.iter().any(|(name, _)| *name == attr.name) {
+            block.comments.push(
+                Remark::new(
+                    &attr.place,
+                    format!("parameter {}={} of {}", attr.name, attr.value, primitive.id),
+                    "the parameter stands twice, and the first counts",
+                    "choose one",
+                )
+                .into(),
+            );
+        } else {
+            pairs.push((attr.name, attr.value));
+        }
+    }
+    if !pairs.is_empty() {
+        block.field("params", Value::Table(pairs));
+    }
+}

@@ -1,0 +1,166 @@
+//! What single texts of a Pacemaker configuration mean: scores, times, truths, names.
+
+use std::time::Duration;
+
+use heartbeat_core::placement::Score;
+
+/// Longest name that our configuration takes.
+const MAX_NAME: usize = 64;
+
+/// `INFINITY`, `-inf`, `100`. An attribute's name, which may also stand in a score's place, is
+/// `None`.
+pub(super) fn score(text: &str) -> Option<Score> {
+    let (negative, size) = match text.strip_prefix('-') {
+        Some(size) => (true, size),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let points = if ["inf", "infinity"].contains(&size.to_ascii_lowercase().as_str()) {
+        Score::MUST.points()
+    } else if size.bytes().all(|byte| byte.is_ascii_digit()) {
+        let points: i64 = size.parse().ok()?;
+        i32::try_from(points).unwrap_or(i32::MAX)
+    } else {
+        return None;
+    };
+    Some(Score::new(if negative { -points } else { points }))
+}
+
+/// `30`, `30s`, `1min`, `1000ms`, `2h` and ISO 8601 durations without years and months, `PT1M30S`.
+/// A number alone counts seconds.
+pub(super) fn time(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if let Some(iso) = text.strip_prefix('P') {
+        return iso_time(iso);
+    }
+    let (number, unit) = number(text)?;
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "us" | "usec" => 1,
+        "ms" | "msec" => 1_000,
+        "" | "s" | "sec" => 1_000_000,
+        "m" | "min" => 60_000_000,
+        "h" | "hr" => 3_600_000_000,
+        _ => return None,
+    };
+    number.checked_mul(unit).map(Duration::from_micros)
+}
+
+fn iso_time(text: &str) -> Option<Duration> {
+    let (days, hours) = match text.split_once('T') {
+        Some((days, hours)) => (days, Some(hours)),
+        None => (text, None),
+    };
+    let days = sum(days, &[('W', 604_800), ('D', 86_400)])?;
+    let hours = hours.map(|text| sum(text, &[('H', 3_600), ('M', 60), ('S', 1)]));
+    match (days, hours) {
+        (None, None | Some(Some(None))) | (_, Some(None)) => None,
+        (days, hours) => {
+            let hours = hours.flatten().flatten().unwrap_or(0);
+            Some(Duration::from_secs(days.unwrap_or(0).checked_add(hours)?))
+        }
+    }
+}
+
+/// The sum of `3H30M`, in seconds: `Some(None)` if there is nothing, `None` if it is not one.
+fn sum(mut text: &str, units: &[(char, u64)]) -> Option<Option<u64>> {
+    let mut total = None;
+    while !text.is_empty() {
+        let (number, rest) = number(text)?;
+        let unit = rest.chars().next()?;
+        let (_, seconds) = units.iter().find(|(name, _)| *name == unit)?;
+        total = Some(
+            number
+                .checked_mul(*seconds)?
+                .checked_add(total.unwrap_or(0))?,
+        );
+        text = rest.get(unit.len_utf8()..)?;
+    }
+    Some(total)
+}
+
+/// The whole number that `text` begins with, and the rest.
+fn number(text: &str) -> Option<(u64, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, rest) = text.split_at(digits);
+    Some((number.parse().ok()?, rest))
+}
+
+/// What Pacemaker takes for true and false, in any case.
+pub(super) fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "on" | "yes" | "y" | "1" => Some(true),
+        "false" | "off" | "no" | "n" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// `text` as a name that our configuration takes: the same, but for the characters and the length.
+pub(super) fn usable_name(text: &str) -> String {
+    let usable = |c: char| {
+        if c.is_ascii_alphanumeric() || "_.-".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let name: String = text.chars().take(MAX_NAME).map(usable).collect();
+    if name.is_empty() {
+        "_".to_owned()
+    } else {
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_have_a_sign_digits_or_infinity() {
+        assert_eq!(score("INFINITY"), Some(Score::MUST));
+        assert_eq!(score("inf"), Some(Score::MUST));
+        assert_eq!(score("+inf"), Some(Score::MUST));
+        assert_eq!(score("-INFINITY"), Some(Score::NEVER));
+        assert_eq!(score("-100"), Some(Score::new(-100)));
+        assert_eq!(score("9999999999"), Some(Score::MUST));
+        assert_eq!(score("-9999999999"), Some(Score::NEVER));
+        for text in ["", "-", "pingd", "1.5", "--1", "99999999999999999999"] {
+            assert_eq!(score(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_unless_they_say_otherwise() {
+        for (text, milliseconds) in [
+            ("30", 30_000),
+            ("30s", 30_000),
+            ("1min", 60_000),
+            ("2m", 120_000),
+            ("1000ms", 1_000),
+            ("1h", 3_600_000),
+            ("PT30S", 30_000),
+            ("PT1M30S", 90_000),
+            ("P1DT1H", 90_000_000),
+            ("P1W", 604_800_000),
+            ("0", 0),
+        ] {
+            assert_eq!(
+                time(text),
+                Some(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
+        }
+        for text in [
+            "", "s", "-1", "INFINITY", "1.5s", "P", "PT", "PT3", "P1Y", "PTS", "3 days",
+        ] {
+            assert_eq!(time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_keeps_what_it_can() {
+        assert_eq!(usable_name("web-1.x_y"), "web-1.x_y");
+        assert_eq!(usable_name("wéb 1"), "w_b_1");
+        assert_eq!(usable_name(""), "_");
+        assert_eq!(usable_name(&"x".repeat(100)).len(), 64);
+    }
+}

@@ -1,0 +1,225 @@
+//! Whole configurations and what becomes of them, as files side by side. `UPDATE=1` writes the
+//! expected files anew: read the difference before committing it.
+
+use std::{fs, path::PathBuf};
+
+use heartbeat_config::Config;
+use heartbeat_import::{Imported, Inputs, Options, import};
+
+use super::input;
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(fixture(name)).expect("a fixture")
+}
+
+fn imported(corosync: Option<&str>, resources: Option<&str>, options: &Options) -> Imported {
+    let inputs = Inputs {
+        corosync: corosync.and_then(|name| input(name, &read(name))),
+        resources: resources.and_then(|name| input(name, &read(name))),
+    };
+    import(&inputs, options).expect("the fixture is good")
+}
+
+/// Compares with the expected file, after checks that hold for every output.
+fn golden(corosync: Option<&str>, resources: Option<&str>, options: &Options, expected: &str) {
+    let imported = imported(corosync, resources, options);
+    well_formed(&imported);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(fixture(expected), &imported.text).expect("writing the expected file");
+    }
+    let expected = read(expected);
+    assert!(
+        imported.text == expected,
+        "the output differs from what is expected (UPDATE=1 writes it anew):\n{}",
+        imported.text
+    );
+}
+
+/// It is TOML, its tables are ours, and the remarks in it are those that are reported.
+pub(super) fn well_formed(imported: &Imported) {
+    let table = toml::de::DeTable::parse(&imported.text).expect("valid TOML");
+    let known = [
+        "cluster",
+        "defaults",
+        "link",
+        "node",
+        "group",
+        "location",
+        "colocation",
+        "order",
+    ];
+    for name in table.get_ref().keys() {
+        assert!(known.contains(&&**name.get_ref()), "{name:?}");
+    }
+    let remarks = imported.text.matches("# not translated: ").count();
+    assert_eq!(remarks, imported.remarks.len());
+    let decisions = imported.text.matches("# to be decided: ").count();
+    assert_eq!(decisions, imported.decisions.len());
+    assert_eq!(
+        decisions,
+        imported
+            .text
+            .matches("\n#accept_double_run = true\n")
+            .count()
+    );
+    // It is never decided for the operator.
+    assert!(!imported.text.contains("\naccept_double_run"));
+    assert!(
+        !imported.text.contains("says nothing about it"),
+        "a statement was forgotten"
+    );
+    assert!(imported.text.lines().all(|line| !line.ends_with(' ')));
+}
+
+fn interfaces(names: &[&str]) -> Options {
+    Options {
+        interfaces: names.iter().map(|name| (*name).to_owned()).collect(),
+        builtin_vip: false,
+    }
+}
+
+#[test]
+fn the_tutorials_two_nodes() {
+    golden(
+        Some("tutorial.conf"),
+        Some("tutorial.crm"),
+        &Options::default(),
+        "tutorial.toml",
+    );
+}
+
+#[test]
+fn the_tutorials_two_nodes_with_a_guarded_address() {
+    let options = Options {
+        interfaces: Vec::new(),
+        builtin_vip: true,
+    };
+    golden(
+        Some("tutorial.conf"),
+        Some("tutorial.crm"),
+        &options,
+        "tutorial-vip.toml",
+    );
+}
+
+#[test]
+fn three_nodes_with_nearly_everything() {
+    let options = Options {
+        interfaces: vec!["bond0".to_owned()],
+        builtin_vip: true,
+    };
+    golden(Some("knet.conf"), Some("knet.crm"), &options, "knet.toml");
+}
+
+#[test]
+fn the_old_style_that_names_no_addresses() {
+    golden(
+        Some("oldstyle.conf"),
+        Some("oldstyle.crm"),
+        &Options::default(),
+        "oldstyle.toml",
+    );
+}
+
+#[test]
+fn an_exported_cib() {
+    golden(
+        Some("cluster.conf"),
+        Some("cluster.xml"),
+        &interfaces(&["ens1"]),
+        "cluster.toml",
+    );
+}
+
+#[test]
+fn nodes_alone() {
+    golden(
+        Some("knet.conf"),
+        None,
+        &interfaces(&["a", "b", "c"]),
+        "nodes.toml",
+    );
+}
+
+/// The example in the guide is what the tool reads and prints.
+#[test]
+fn the_guide_shows_the_tutorial_as_it_is() {
+    let guide = include_str!("../../../../docs/migrating-from-pacemaker.md");
+    for name in ["tutorial.conf", "tutorial.crm", "tutorial-vip.toml"] {
+        let text = read(name);
+        assert!(
+            guide.contains(&text),
+            "docs/migrating-from-pacemaker.md does not show {name}"
+        );
+    }
+}
+
+/// Our own parser takes what the tool writes, once its advice is followed: `changes` are what the
+/// operator does.
+fn accepted(expected: &str, node: &str, changes: &[(&str, &str)]) {
+    let mut text = read(expected);
+    for (old, new) in changes {
+        assert!(text.contains(old), "no {old:?} in {expected}");
+        text = text.replace(old, new);
+    }
+    let path = PathBuf::from(expected);
+    let config = Config::parse(&text, &path, Some(node), node).expect("a good configuration");
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn with_a_witness_the_tutorials_configuration_is_good() {
+    let witness = [
+        ("#[[node]]", "[[node]]"),
+        ("#name = \"witness\"", "name = \"witness\""),
+        ("#id = 3", "id = 3"),
+        ("#role = ", "role = "),
+        (
+            "#addresses = [\"ADDRESS\"]",
+            "addresses = [\"192.168.1.103\"]",
+        ),
+    ];
+    for expected in ["tutorial.toml", "tutorial-vip.toml"] {
+        accepted(expected, "node1", &witness);
+        let error = Config::parse(
+            &read(expected),
+            &PathBuf::from(expected),
+            Some("node1"),
+            "x",
+        );
+        let error = error.expect_err("two voters are refused").to_string();
+        assert!(error.contains("add a witness"), "{error}");
+    }
+}
+
+#[test]
+fn three_nodes_with_nearly_everything_are_good_once_the_operator_has_decided() {
+    let decided = [("#accept_double_run = true", "accept_double_run = true")];
+    accepted("knet.toml", "erp-a", &decided);
+    accepted("nodes.toml", "erp-a", &[]);
+}
+
+#[test]
+fn what_two_nodes_must_not_run_is_refused_until_the_operator_has_decided() {
+    let path = PathBuf::from("knet.toml");
+    let refused = Config::parse(&read("knet.toml"), &path, Some("erp-a"), "x");
+    let said = refused.expect_err("an exclusive resource").to_string();
+    for part in [
+        "resource \"db_fs\": ocf:heartbeat:Filesystem must never run on two nodes at a time",
+        "resource \"db_server\": ocf:heartbeat:pgsql must never run on two nodes at a time",
+        "write accept_double_run = true in group \"db\"",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(
+        said.lines().count(),
+        4,
+        "nothing else is wrong with it: {said}"
+    );
+}

@@ -1,0 +1,30 @@
+//! `heartbeat import` on configurations as they are found in the field, on single statements, and
+//! on texts that nobody wrote on purpose. No network, no root.
+
+mod errors;
+mod golden;
+mod mutations;
+mod statements;
+
+use heartbeat_import::{ImportError, Imported, Input, Inputs, Options, import};
+
+fn input(name: &str, text: &str) -> Option<Input> {
+    Some(Input {
+        name: name.to_owned(),
+        text: text.to_owned(),
+    })
+}
+
+/// The import of resources alone.
+fn resources(text: &str) -> Result<Imported, ImportError> {
+    let inputs = Inputs {
+        corosync: None,
+        resources: input("crm", text),
+    };
+    import(&inputs, &Options::default())
+}
+
+/// The text that `text` is translated to.
+fn translated(text: &str) -> String {
+    resources(text).expect("a good input").text
+}
