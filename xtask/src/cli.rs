@@ -88,7 +88,8 @@ pub(crate) enum Task {
     Test(TestOptions),
     /// Run the fuzz targets in `fuzz/` on all that reads what others wrote
     Fuzz(FuzzOptions),
-    /// Check formatting, and run clippy on the user crates, the kernel programs and the fuzz targets
+    /// Check the structure of the sources and their formatting, and run clippy on the user crates,
+    /// the kernel programs and the fuzz targets
     Lint,
 }
 

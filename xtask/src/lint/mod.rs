@@ -1,11 +1,19 @@
-//! `cargo xtask lint`: rustfmt and clippy, warnings denied. Every step runs even if one fails.
+//! `cargo xtask lint`: checks of our own, then rustfmt and clippy with warnings denied.
 //!
-//! The kernel programs are linted apart: together with the user crates cargo would unify features
-//! and compile std for BPF.
+//! Every step runs even if one fails. The kernel programs are linted apart: together with the user
+//! crates cargo would unify features and compile std for BPF.
+
+mod circles;
+mod rules;
+mod size;
+mod source;
+mod unsafe_code;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+
+use self::source::{Finding, Tree};
 
 use crate::{
     cargo, process,
@@ -24,18 +32,50 @@ const STEPS: [Step; 6] = [
     ("clippy on the fuzz targets", clippy_fuzz),
 ];
 
+/// What is wrong in the sources, by one rule of this project.
+type Check = (&'static str, fn(&Tree) -> Result<Vec<Finding>>);
+
+const CHECKS: [Check; 4] = [
+    ("circles of files", circles::check),
+    ("unsafe code in its homes", |tree| {
+        Ok(unsafe_code::check(tree))
+    }),
+    ("citations of the safety rules", rules::check),
+    ("sizes in the core", |tree| Ok(size::check(tree))),
+];
+
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
-    let mut code = ExitCode::SUCCESS;
-    for (name, step) in STEPS {
-        match step(workspace) {
-            Ok(()) => eprintln!("lint: {name}: good"),
-            Err(error) => {
-                eprintln!("lint: {name}: {error:#}");
-                code = ExitCode::FAILURE;
-            }
-        }
+    let tree = Tree::read(&workspace.root)?;
+    let mut all_good = true;
+    for (name, check) in CHECKS {
+        all_good &= is_good(name, check(&tree).and_then(|findings| tell(&findings)));
     }
-    Ok(code)
+    for (name, step) in STEPS {
+        all_good &= is_good(name, step(workspace));
+    }
+    Ok(if all_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints what came of one step.
+fn is_good(name: &str, result: Result<()>) -> bool {
+    match &result {
+        Ok(()) => eprintln!("lint: {name}: good"),
+        Err(error) => eprintln!("lint: {name}: {error:#}"),
+    }
+    result.is_ok()
+}
+
+fn tell(findings: &[Finding]) -> Result<()> {
+    for finding in findings {
+        eprintln!("{finding}");
+    }
+    let count = findings.len();
+    ensure!(count == 0, "{count} to mend; they are above");
+    Ok(())
 }
 
 fn format_user(workspace: &Workspace) -> Result<()> {

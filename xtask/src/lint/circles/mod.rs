@@ -1,0 +1,388 @@
+//! No file of a crate depends on one that depends on it.
+//!
+//! A file depends on the file that defines what it names, be it by an import or by a path in the
+//! code, and however often the name was handed on. Three things are no dependency:
+//!
+//! - A parent declares a child, or hands on its names without using them.
+//! - A child takes from a module that it lies in. It is a part of that module, which is why it sees
+//!   the private fields there; its siblings are not.
+//! - A test takes anything.
+
+mod modules;
+mod scan;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+
+use self::{
+    modules::{Id, Modules, Target},
+    scan::Import,
+};
+use super::source::{Finding, Source, Tree, read};
+
+/// The circles that there are today, each by its files. One that is gone must go here, too; one that
+/// has lost some of its files may stay.
+const KNOWN: &[&[&str]] = &[
+    &[
+        "crates/core/src/cluster/groups.rs",
+        "crates/core/src/cluster/moves.rs",
+        "crates/core/src/cluster/reach.rs",
+        "crates/core/src/group/mod.rs",
+    ],
+    &[
+        "crates/core/src/peer.rs",
+        "crates/core/src/placement/bar.rs",
+        "crates/core/src/ranking.rs",
+    ],
+    &[
+        "crates/core/src/resource/run/failures.rs",
+        "crates/core/src/resource/state.rs",
+    ],
+    &[
+        "heartbeat-ebpf/src/acceptor.rs",
+        "heartbeat-ebpf/src/tables.rs",
+    ],
+    &[
+        "heartbeat-user/src/agent/members.rs",
+        "heartbeat-user/src/agent/reason.rs",
+        "heartbeat-user/src/agent/reload.rs",
+        "heartbeat-user/src/agent/starved.rs",
+    ],
+    &[
+        "heartbeat-user/src/config/command.rs",
+        "heartbeat-user/src/config/hook.rs",
+        "heartbeat-user/src/config/sections.rs",
+        "heartbeat-user/src/config/types.rs",
+        "heartbeat-user/src/config/utilization.rs",
+        "heartbeat-user/src/config/values.rs",
+    ],
+    &[
+        "heartbeat-user/src/config/constraints/mod.rs",
+        "heartbeat-user/src/config/groups/mod.rs",
+        "heartbeat-user/src/config/groups/rank.rs",
+        "heartbeat-user/src/config/resolve.rs",
+    ],
+    &[
+        "heartbeat-user/src/dataplane/above.rs",
+        "heartbeat-user/src/dataplane/attach.rs",
+        "heartbeat-user/src/dataplane/bpffs.rs",
+        "heartbeat-user/src/dataplane/egress.rs",
+        "heartbeat-user/src/dataplane/exits.rs",
+        "heartbeat-user/src/dataplane/filter.rs",
+        "heartbeat-user/src/dataplane/kernel.rs",
+        "heartbeat-user/src/dataplane/occupant.rs",
+        "heartbeat-user/src/dataplane/pins.rs",
+        "heartbeat-user/src/dataplane/programs.rs",
+        "heartbeat-user/src/dataplane/xdp.rs",
+    ],
+    &[
+        "heartbeat-user/src/dataplane/fill.rs",
+        "heartbeat-user/src/dataplane/heritage.rs",
+        "heartbeat-user/src/dataplane/places.rs",
+        "heartbeat-user/src/dataplane/senders.rs",
+    ],
+    &[
+        "heartbeat-user/src/health/aside.rs",
+        "heartbeat-user/src/health/disk.rs",
+        "heartbeat-user/src/health/look.rs",
+        "heartbeat-user/src/helper/client.rs",
+        "heartbeat-user/src/helper/message.rs",
+        "heartbeat-user/src/helper/mod.rs",
+        "heartbeat-user/src/resources/done.rs",
+        "heartbeat-user/src/resources/exec/group.rs",
+        "heartbeat-user/src/resources/exits.rs",
+        "heartbeat-user/src/resources/process.rs",
+        "heartbeat-user/src/resources/runs.rs",
+        "heartbeat-user/src/resources/watch.rs",
+    ],
+    &[
+        "heartbeat-user/src/health/interface.rs",
+        "heartbeat-user/src/health/process/mod.rs",
+        "heartbeat-user/src/health/runner.rs",
+    ],
+    &[
+        "heartbeat-user/src/import/translate/exclusive.rs",
+        "heartbeat-user/src/import/translate/group.rs",
+        "heartbeat-user/src/import/translate/resource.rs",
+        "heartbeat-user/src/import/translate/units.rs",
+    ],
+];
+
+/// Where one file takes a name from another, by both.
+type Arrows = BTreeMap<(PathBuf, PathBuf), Arrow>;
+
+/// What ties one file to another.
+#[derive(Debug)]
+struct Arrow {
+    line: usize,
+    names: BTreeSet<String>,
+}
+
+pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>> {
+    Ok(judge(tree, &roots(tree)?, KNOWN))
+}
+
+fn judge(tree: &Tree, roots: &[PathBuf], known: &[&[&str]]) -> Vec<Finding> {
+    let files = tree
+        .sources
+        .iter()
+        .map(|source| (source.path.as_path(), source));
+    let files: HashMap<&Path, &Source> = files.collect();
+    let mut left = known.to_vec();
+    let mut findings = Vec::new();
+    for root in roots {
+        let arrows = arrows(&Modules::read(root, &files));
+        for circle in circles(&arrows) {
+            let is_it = |known: &&[&str]| circle.iter().all(|file| is_listed(known, file));
+            if known.iter().any(&is_it) {
+                left.retain(|known| !is_it(known));
+            } else {
+                findings.push(describe(&circle, &arrows));
+            }
+        }
+    }
+    findings.extend(left.into_iter().map(gone));
+    findings
+}
+
+fn is_listed(known: &[&str], file: &Path) -> bool {
+    known.iter().any(|known| file.as_os_str() == *known)
+}
+
+fn gone(known: &[&str]) -> Finding {
+    Finding {
+        path: file!().into(),
+        line: 1,
+        what: format!(
+            "the circle of {} is gone: delete it from KNOWN",
+            known.join(", ")
+        ),
+    }
+}
+
+/// The files that crates begin with: those that cargo finds by itself, and those that a manifest
+/// names. The crate of the tests does not count.
+fn roots(tree: &Tree) -> Result<Vec<PathBuf>> {
+    let mut roots = Vec::new();
+    let sources = tree.sources.iter();
+    for source in sources.filter(|source| !source.path.starts_with("tests")) {
+        let folder = source.path.parent().unwrap_or(Path::new(""));
+        let is_root = ["src/lib.rs", "src/main.rs"]
+            .iter()
+            .any(|end| source.path.ends_with(end));
+        if is_root || folder.ends_with("src/bin") {
+            roots.push(source.path.clone());
+        }
+        if is_root {
+            let package = folder.parent().unwrap_or(Path::new(""));
+            roots.extend(named_roots(&tree.root, package)?);
+        }
+    }
+    roots.sort();
+    roots.dedup();
+    Ok(roots)
+}
+
+fn named_roots(root: &Path, package: &Path) -> Result<Vec<PathBuf>> {
+    let manifest = root.join(package).join("Cargo.toml");
+    if !fs::exists(&manifest)? {
+        return Ok(Vec::new());
+    }
+    let manifest = read(&manifest)?;
+    let paths = manifest
+        .lines()
+        .filter_map(|line| line.strip_prefix("path = \""));
+    let paths = paths.filter_map(|path| path.strip_suffix('"'));
+    Ok(paths.map(|path| package.join(path)).collect())
+}
+
+fn arrows(modules: &Modules) -> Arrows {
+    let mut arrows = Arrows::new();
+    for (id, module) in modules.all.iter().enumerate() {
+        for import in &module.scan.imports {
+            if is_used(modules, id, import) {
+                let name = import.alias.as_deref().unwrap_or("*");
+                add(&mut arrows, modules, id, &import.named, name);
+            }
+        }
+        for named in &module.scan.paths {
+            add(&mut arrows, modules, id, named, &named.path.join("::"));
+        }
+    }
+    arrows
+}
+
+/// A name that is handed on is used here only if the code says it. A module is used by its names.
+fn is_used(modules: &Modules, id: Id, import: &Import) -> bool {
+    match &import.alias {
+        _ if !import.is_public => true,
+        Some(name) => modules.all[id].scan.words.contains(name),
+        None => false,
+    }
+}
+
+fn add(arrows: &mut Arrows, modules: &Modules, from: Id, named: &scan::Named, name: &str) {
+    let target = match modules.resolve(from, &named.path) {
+        Some(Target::Item(target)) => target,
+        // All names of a module.
+        Some(Target::Module(target)) if name == "*" => target,
+        _ => return,
+    };
+    let lies_inside = modules.ancestors(from).any(|ancestor| ancestor == target);
+    let (from, target) = (&modules.all[from].file, &modules.all[target].file);
+    if from != target && !lies_inside {
+        let arrow = arrows.entry((from.clone(), target.clone()));
+        let line = named.line;
+        let arrow = arrow.or_insert_with(|| Arrow {
+            line,
+            names: BTreeSet::new(),
+        });
+        arrow.line = arrow.line.min(line);
+        arrow.names.insert(name.to_owned());
+    }
+}
+
+/// The sets of files that all reach each other.
+fn circles(arrows: &Arrows) -> Vec<BTreeSet<PathBuf>> {
+    let mut circles: Vec<BTreeSet<PathBuf>> = Vec::new();
+    for (from, _) in arrows.keys() {
+        if circles.iter().any(|circle| circle.contains(from)) {
+            continue;
+        }
+        let after = reach(from, arrows, |(from, to)| (from, to));
+        let before = reach(from, arrows, |(from, to)| (to, from));
+        let circle: BTreeSet<PathBuf> = after.intersection(&before).cloned().collect();
+        if !circle.is_empty() {
+            circles.push(circle);
+        }
+    }
+    circles
+}
+
+/// All files that arrows lead to from `start`, itself among them if they lead back to it.
+fn reach(
+    start: &Path,
+    arrows: &Arrows,
+    ends: impl Fn(&(PathBuf, PathBuf)) -> (&PathBuf, &PathBuf),
+) -> BTreeSet<PathBuf> {
+    let mut reached = BTreeSet::new();
+    let mut open = vec![start];
+    while let Some(file) = open.pop() {
+        for (from, to) in arrows.keys().map(&ends) {
+            if from == file && reached.insert(to.clone()) {
+                open.push(to);
+            }
+        }
+    }
+    reached
+}
+
+fn describe(circle: &BTreeSet<PathBuf>, arrows: &Arrows) -> Finding {
+    let inside = |((from, to), _): &(&(PathBuf, PathBuf), &Arrow)| {
+        circle.contains(from) && circle.contains(to)
+    };
+    let inside: Vec<_> = arrows.iter().filter(inside).collect();
+    let shown: String = inside
+        .iter()
+        .map(|(ends, arrow)| show(ends, arrow))
+        .collect();
+    let first = inside.first();
+    Finding {
+        path: first.map_or_else(PathBuf::new, |((from, _), _)| from.clone()),
+        line: first.map_or(1, |(_, arrow)| arrow.line),
+        what: format!(
+            "a circle of {} files: move what two of them share into a file that imports \
+             neither{shown}",
+            circle.len()
+        ),
+    }
+}
+
+fn show((from, to): &(PathBuf, PathBuf), arrow: &Arrow) -> String {
+    let names: Vec<&str> = arrow.names.iter().map(String::as_str).collect();
+    let (from, to) = (from.display(), to.display());
+    format!(
+        "\n  {from}:{} takes {} from {to}",
+        arrow.line,
+        names.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lint::source::made_up::{shown, tree};
+
+    fn found(files: &[(&str, &str)], known: &[&[&str]]) -> Vec<String> {
+        shown(&judge(&tree(files), &["src/lib.rs".into()], known))
+    }
+
+    const LIB: (&str, &str) = ("src/lib.rs", "mod a;\nmod b;\npub use a::A;");
+    const CIRCLE: [(&str, &str); 3] = [
+        LIB,
+        ("src/a.rs", "use crate::b::B;\npub struct A(B);"),
+        (
+            "src/b.rs",
+            "use std::fmt;\n\npub struct B;\nfn f() { crate::A::new() }",
+        ),
+    ];
+
+    #[test]
+    fn circle_of_two_is_described_with_its_names() {
+        let expected = "src/a.rs:1: a circle of 2 files: move what two of them share into a file \
+                        that imports neither\n  src/a.rs:1 takes B from src/b.rs\n  \
+                        src/b.rs:4 takes crate::A::new from src/a.rs";
+        assert_eq!(found(&CIRCLE, &[]), [expected]);
+    }
+
+    #[test]
+    fn child_may_take_from_a_parent_that_uses_it() {
+        let lib = ("src/lib.rs", "mod a;\nstruct Shared;\nfn f(_: a::A) {}");
+        let child = ("src/a.rs", "use crate::Shared;\npub struct A(Shared);");
+        assert!(found(&[lib, child], &[]).is_empty());
+    }
+
+    #[test]
+    fn parent_that_only_declares_and_hands_on_is_in_no_circle() {
+        let lib = ("src/lib.rs", "mod a;\nmod c;");
+        let child = ("src/a/b.rs", "use crate::c::C;\npub struct B(C);");
+        let c = ("src/c.rs", "use crate::a::A;\npub struct C;");
+        let declares = ("src/a/mod.rs", "mod b;\npub use b::B;\npub struct A;");
+        assert!(found(&[lib, declares, child, c], &[]).is_empty());
+        let uses = (
+            "src/a/mod.rs",
+            "mod b;\npub use b::B;\npub struct A;\nfn f(_: B) {}",
+        );
+        assert_eq!(found(&[lib, uses, child, c], &[]).len(), 1);
+    }
+
+    #[test]
+    fn parent_that_calls_a_child_that_takes_nothing_is_in_no_circle() {
+        let lib = ("src/lib.rs", "mod a;\nmod b;\nfn f() { a::g() }");
+        let child = ("src/a.rs", "use super::b::B;\npub(crate) fn g() {}");
+        assert!(found(&[lib, child, ("src/b.rs", "struct B;")], &[]).is_empty());
+    }
+
+    #[test]
+    fn test_of_a_file_may_use_everything() {
+        let a = ("src/a.rs", "use crate::b::B;\npub struct A(B);");
+        let b = (
+            "src/b.rs",
+            "pub struct B;\n#[cfg(test)]\nmod tests {\nuse crate::A;\n}",
+        );
+        assert!(found(&[LIB, a, b], &[]).is_empty());
+    }
+
+    #[test]
+    fn known_circle_passes_until_it_is_gone() {
+        let known: &[&str] = &["src/a.rs", "src/b.rs", "src/c.rs"];
+        assert!(found(&CIRCLE, &[known]).is_empty());
+        let none = found(&[LIB], &[known]);
+        assert_eq!(none, shown(&[gone(known)]));
+    }
+}

@@ -1,0 +1,239 @@
+//! The Rust sources of the tree, as tokens.
+//!
+//! Tokens are enough for every check: they have no comments and no strings in them, also inside
+//! macros, and braces are matched already.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+/// A place that a check objects to, and what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub path: PathBuf,
+    pub line: usize,
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path.display(), self.line, self.what)
+    }
+}
+
+/// One Rust file.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// From the root of the tree.
+    pub path: PathBuf,
+    pub text: String,
+    pub tokens: Vec<TokenTree>,
+}
+
+impl Source {
+    pub(super) fn parse(path: PathBuf, text: String) -> Result<Self> {
+        // Its error cannot cross threads, so it goes on as text.
+        match text.parse::<TokenStream>() {
+            Ok(tokens) => Ok(Self {
+                path,
+                text,
+                tokens: tokens.into_iter().collect(),
+            }),
+            Err(error) => bail!("{} is no Rust: {error}", path.display()),
+        }
+    }
+
+    pub(super) fn finding(&self, line: usize, what: String) -> Finding {
+        let path = self.path.clone();
+        Finding { path, line, what }
+    }
+}
+
+/// What the checks look at.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub root: PathBuf,
+    /// In the order of their paths.
+    pub sources: Vec<Source>,
+}
+
+impl Tree {
+    pub(super) fn read(root: &Path) -> Result<Self> {
+        let mut paths = Vec::new();
+        collect(root, &mut paths)?;
+        paths.sort();
+        let read = |path: PathBuf| {
+            let text = read(&path)?;
+            let path = path.strip_prefix(root).unwrap_or(&path).to_owned();
+            Source::parse(path, text)
+        };
+        Ok(Self {
+            root: root.to_owned(),
+            sources: paths.into_iter().map(read).collect::<Result<_>>()?,
+        })
+    }
+
+    pub(super) fn under(&self, folder: &str) -> impl Iterator<Item = &Source> {
+        let inside = move |source: &&Source| source.path.starts_with(folder);
+        self.sources.iter().filter(inside)
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))
+}
+
+/// Everything but what is hidden or built.
+fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_folder = entry.file_type()?.is_dir();
+        if is_folder && name != "target" && !name.as_encoded_bytes().starts_with(b".") {
+            collect(&entry.path(), paths)?;
+        } else if !is_folder && entry.path().extension().is_some_and(|ext| ext == "rs") {
+            paths.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// The line that a token stands on, from 1.
+pub(super) fn line(token: &TokenTree) -> usize {
+    token.span().start().line
+}
+
+pub(super) fn is_ident(token: Option<&TokenTree>, word: &str) -> bool {
+    matches!(token, Some(TokenTree::Ident(ident)) if *ident == word)
+}
+
+pub(super) fn is_punct(token: Option<&TokenTree>, sign: char) -> bool {
+    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == sign)
+}
+
+/// The identifier at `at`, without the `r#` of a raw one.
+pub(super) fn ident(tokens: &[TokenTree], at: usize) -> Option<String> {
+    match tokens.get(at) {
+        Some(TokenTree::Ident(ident)) => {
+            Some(ident.to_string().trim_start_matches("r#").to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// What stands between the delimiters of the group at `at`.
+pub(super) fn group(
+    tokens: &[TokenTree],
+    at: usize,
+    delimiter: Delimiter,
+) -> Option<Vec<TokenTree>> {
+    match tokens.get(at) {
+        Some(TokenTree::Group(group)) if group.delimiter() == delimiter => {
+            Some(group.stream().into_iter().collect())
+        }
+        _ => None,
+    }
+}
+
+/// If an attribute begins at `at`: where it ends, and whether its item exists in tests alone.
+pub(super) fn attribute(tokens: &[TokenTree], at: usize) -> Option<(usize, bool)> {
+    if !is_punct(tokens.get(at), '#') {
+        return None;
+    }
+    let start = at + 1 + usize::from(is_punct(tokens.get(at + 1), '!'));
+    let content = group(tokens, start, Delimiter::Bracket)?;
+    Some((start + 1, is_for_tests(&content)))
+}
+
+/// Whether an attribute's content is `cfg(test)` or `cfg(all(test, …))`.
+fn is_for_tests(content: &[TokenTree]) -> bool {
+    let condition = group(content, 1, Delimiter::Parenthesis).unwrap_or_default();
+    let all = group(&condition, 1, Delimiter::Parenthesis).unwrap_or_default();
+    is_ident(content.first(), "cfg")
+        && (condition.len() == 1 && is_ident(condition.first(), "test")
+            || is_ident(condition.first(), "all")
+                && all.iter().any(|token| is_ident(Some(token), "test")))
+}
+
+/// Where the item ends that begins at `at`, perhaps with more attributes.
+pub(super) fn item_end(tokens: &[TokenTree], mut at: usize) -> usize {
+    while let Some((end, _)) = attribute(tokens, at) {
+        at = end;
+    }
+    let until_semicolon = (at..at + 3).any(|at| is_ident(tokens.get(at), "use"));
+    while at < tokens.len() {
+        let is_body = group(tokens, at, Delimiter::Brace).is_some() && !until_semicolon;
+        if is_body || is_punct(tokens.get(at), ';') {
+            return at + 1;
+        }
+        at += 1;
+    }
+    at
+}
+
+#[cfg(test)]
+pub(super) mod made_up {
+    //! Small trees for the tests of the checks.
+
+    use super::*;
+
+    pub(in crate::lint) fn tree(files: &[(&str, &str)]) -> Tree {
+        let source =
+            |(path, text): &(&str, &str)| Source::parse(path.into(), (*text).to_owned()).unwrap();
+        Tree {
+            root: PathBuf::from("/made/up"),
+            sources: files.iter().map(source).collect(),
+        }
+    }
+
+    pub(in crate::lint) fn shown(findings: &[Finding]) -> Vec<String> {
+        findings.iter().map(ToString::to_string).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(text: &str) -> Vec<TokenTree> {
+        Source::parse("a.rs".into(), text.to_owned())
+            .unwrap()
+            .tokens
+    }
+
+    #[test]
+    fn attribute_of_a_test_item_is_recognised() {
+        for (text, expected) in [
+            ("#[cfg(test)] mod a;", Some(true)),
+            ("#[cfg(all(test, unix))] mod a;", Some(true)),
+            ("#[cfg(any(test, unix))] mod a;", Some(false)),
+            ("#![cfg(test)]", Some(true)),
+            ("#[inline(always)] fn a() {}", Some(false)),
+            ("mod a;", None),
+        ] {
+            let found = attribute(&tokens(text), 0).map(|(_, for_tests)| for_tests);
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn item_ends_with_its_body_or_its_semicolon() {
+        for text in [
+            "#[a] #[b] mod tests { fn x() {} }",
+            "use a::{b, c};",
+            "pub(crate) use a::{b, c};",
+            "mod tests;",
+            "fn f(a: u8) -> u8 { a }",
+        ] {
+            let tokens = tokens(&format!("{text} struct Next;"));
+            let end = item_end(&tokens, 0);
+            assert!(is_ident(tokens.get(end), "struct"), "{text}");
+        }
+    }
+}
