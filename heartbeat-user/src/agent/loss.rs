@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use heartbeat_common::{maps::PeerRow, time::Boottime};
-use heartbeat_core::Rows as _;
 
 use crate::dataplane::PeerRows;
 

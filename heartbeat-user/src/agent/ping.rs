@@ -6,7 +6,6 @@ use heartbeat_common::{
     maps::{PeerRow, RTT_RING},
     receive::rtt_slot,
 };
-use heartbeat_core::Rows as _;
 
 use crate::{clock, control::protocol::PingLink, dataplane::PeerRows};
 

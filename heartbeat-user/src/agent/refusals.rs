@@ -6,7 +6,6 @@
 use std::{sync::Arc, time::Duration};
 
 use heartbeat_common::{maps::PeerRow, time::Boottime};
-use heartbeat_core::Rows as _;
 
 use crate::{config::Config, control::protocol::What, dataplane::PeerRows};
 

@@ -13,8 +13,7 @@ use heartbeat_common::{
     wire::{GroupId, Health, LinkId, LinkSet, NodeId, NodeState},
 };
 use heartbeat_core::{
-    Command, Rows as _,
-    cluster::Slots as _,
+    Command,
     group::{GroupCommand, Reason},
     link::{LinkState, Silence},
     peer::PeerState,

@@ -22,7 +22,6 @@ use heartbeat_common::{
         MAX_LEASES, Sequence, offset,
     },
 };
-use heartbeat_core::cluster::Slots;
 
 use super::{Pins, Setup};
 
@@ -67,15 +66,17 @@ pub fn longest_grant(pins: &Pins) -> Option<Boottime> {
         .or(Some(Boottime::default()))
 }
 
-impl Slots for LeaseSlots {
-    fn slot(&self, group: GroupId) -> Slot {
+impl LeaseSlots {
+    /// What the acceptor knows of this lease.
+    pub fn slot(&self, group: GroupId) -> Slot {
         // There is none before somebody asked for the lease: an empty one says the same.
         self.map
             .get(&u32::from(group.0), LOCKED)
             .map_or_else(|_| Slot::default(), |row| row.slot)
     }
 
-    fn votes_from(&self) -> Boottime {
+    /// Until when it abstains: the start of the clock if it always voted.
+    pub fn votes_from(&self) -> Boottime {
         self.votes_from
     }
 }

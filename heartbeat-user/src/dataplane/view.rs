@@ -16,7 +16,6 @@ use heartbeat_common::{
     time::Boottime,
     wire::{Electorate, Health, Incarnation, NodeState, Owned},
 };
-use heartbeat_core::Rows;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 /// The memory of a mmapable array map, as 64-bit words.
@@ -118,6 +117,12 @@ impl PeerRows {
         }
     }
 
+    /// Replaces `rows` with all rows, as they are now.
+    pub fn read(&self, rows: &mut Vec<PeerRow>) {
+        rows.clear();
+        rows.extend((0..self.len()).map(|index| self.row(index)));
+    }
+
     pub fn len(&self) -> usize {
         self.places.len()
     }
@@ -136,10 +141,12 @@ impl PeerRows {
     }
 }
 
-impl Rows for PeerRows {
+impl PeerRows {
+    /// One row, as it is now.
+    ///
     /// # Panics
     /// If there is no such row.
-    fn row(&self, index: usize) -> PeerRow {
+    pub fn row(&self, index: usize) -> PeerRow {
         let place = self.places[index] as usize;
         let from = &self.words.get()[place * ROW_WORDS..][..ROW_WORDS];
         // The kernel writes `last_reply_seq` last. Read twice, it says whether the copy is of one

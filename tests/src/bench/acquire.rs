@@ -18,10 +18,7 @@ use heartbeat_common::{
     maps::VoteEvent,
     wire::{GroupId, LeaseEntry},
 };
-use heartbeat_core::{
-    cluster::Slots as _,
-    proposer::{Ask, Franchise, Proposer, Term},
-};
+use heartbeat_core::proposer::{Ask, Franchise, Proposer, Term};
 use heartbeat_user::dataplane::{LeaseSlots, OwnVote};
 use nix::{
     errno::Errno,

@@ -11,7 +11,6 @@ use heartbeat_common::{
         Liveness, NodeId, Sequence, offset,
     },
 };
-use heartbeat_core::Rows as _;
 use heartbeat_user::{
     dataplane::{OwnVote, PeerRows},
     net::{ProbeBatch, ProbeSocket},

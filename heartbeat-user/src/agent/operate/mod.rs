@@ -19,7 +19,6 @@ use heartbeat_common::{
     time::Boottime,
     wire::{NodeId, NodeState},
 };
-use heartbeat_core::cluster::Slots as _;
 pub(super) use nodes::remembered;
 use tokio::{sync::Notify, time::sleep};
 
