@@ -18,5 +18,5 @@ pub mod report;
 pub mod resource;
 pub mod timing;
 
-pub use cluster::{Cluster, Command, Rows};
+pub use cluster::{Cluster, Command, StepInput};
 pub use timing::Timing;

@@ -5,7 +5,6 @@
 //! nothing it does each tick allocates in the steady state.
 
 mod directive;
-mod inputs;
 pub mod mailbox;
 pub mod realtime;
 mod sender;
@@ -24,13 +23,13 @@ use aya::maps::{MapData, RingBuf};
 use bytemuck::Zeroable as _;
 use heartbeat_common::{
     lease::Operation,
-    maps::VoteEvent,
+    maps::{PeerRow, VoteEvent},
     time::Boottime,
     wire::{Electorate, GroupId, Incarnation, LeaseEntry, LinkSet, MAX_LEASES, Owned},
 };
 use heartbeat_core::{
     Cluster, Command, Timing,
-    cluster::{Member, Moment, Plan},
+    cluster::{Member, Plan, ReadSlot, StepInput},
     group::{GroupPlan, Serving},
     membership::Membership,
     placement::{Constraints, Layout},
@@ -48,7 +47,6 @@ use crate::{
     dataplane::{Dataplane, GuardView, LeaseSlots, LocalView, OwnVote, PeerRows},
 };
 pub use directive::{Directive, Directives, Inbox};
-use inputs::{CoreRows, CoreSlots};
 use realtime::{Reservation, Scheduling};
 use sender::{Round, Sender};
 pub use stats::{GroupStats, PulseStats};
@@ -183,6 +181,7 @@ impl Pulse {
         local.set_load(UNKNOWN_LOAD);
         let mut own_vote = dataplane.own_vote(keys.active, incarnation, nonce)?;
         own_vote.claim_by(electorate.counted);
+        let rows = dataplane.peer_rows()?;
         let mut body = Body {
             electorate,
             interval: config.interval,
@@ -190,7 +189,9 @@ impl Pulse {
             cluster,
             sender,
             own_vote,
-            rows: dataplane.peer_rows()?,
+            read_rows: Vec::with_capacity(rows.len()),
+            read_slots: Vec::with_capacity(config.groups.len() + config.vips.len()),
+            rows,
             slots: dataplane.slots()?,
             guard: dataplane.guard()?,
             events: dataplane.take_events()?,
@@ -375,6 +376,9 @@ struct Body<S> {
     own_vote: OwnVote,
     rows: PeerRows,
     slots: LeaseSlots,
+    /// What was read of both for the last step, for reuse.
+    read_rows: Vec<PeerRow>,
+    read_slots: Vec<ReadSlot>,
     guard: GuardView,
     /// The addresses of each group.
     guarded: Vec<Vec<usize>>,
@@ -572,6 +576,8 @@ impl<S: Sink> Body<S> {
         self.local.set_generation(new.generation);
         let leases = self.guarded.iter().map(|vips| 1 + vips.len()).sum();
         self.entries.reserve(leases);
+        self.read_slots.reserve(leases);
+        self.read_rows.reserve(self.rows.len());
     }
 
     /// Has heartbeats say whose votes this node goes by, if that has changed.
@@ -644,7 +650,7 @@ impl<S: Sink> Body<S> {
         if releases {
             self.ask_own_acceptor(now);
         }
-        let sent = self.sender.send(&CoreRows(&self.rows), &self.entries);
+        let sent = self.sender.send(&self.rows, &self.entries);
         self.stats.send_errors.fetch_add(sent.errors, Relaxed);
         if sent.errors > 0 && !self.send_failing {
             self.sink.send_failed(now, sent.first_error, sent.errors);
@@ -671,16 +677,34 @@ impl<S: Sink> Body<S> {
         self.vote_failing = failing;
     }
 
-    fn decide(&mut self, late: Duration) {
-        let now = clock::now();
-        let moment = Moment {
+    /// Reads the kernel, and lets the core decide by that.
+    fn step(&mut self, now: Boottime, late: Duration) {
+        self.rows.read(&mut self.read_rows);
+        let votes_from = self.slots.votes_from();
+        let leases = self.cluster.slots_to_read(now, votes_from);
+        let slots = leases.map(|lease| ReadSlot {
+            lease,
+            slot: self.slots.slot(lease),
+        });
+        self.read_slots.clear();
+        self.read_slots.extend(slots);
+        let input = StepInput {
             now,
             late,
-            reason_tick: self.local.reason_tick_at(),
-            rows: &CoreRows(&self.rows),
-            slots: &CoreSlots(&self.slots),
+            control_tick_at: self.local.reason_tick_at(),
+            rows: &self.read_rows,
+            slots: &self.read_slots,
+            votes_from,
         };
-        self.cluster.step(&moment, &mut self.commands);
+        self.cluster.step(&input, &mut self.commands);
+    }
+
+    fn decide(&mut self, late: Duration) {
+        let now = clock::now();
+        self.step(now, late);
+        if self.cluster.lacks_slots() {
+            self.step(now, Duration::ZERO);
+        }
         self.tell_electorate();
         // First of all: what is not ours any more is closed before anybody hears of it.
         let mut owned = 0_u8;

@@ -14,12 +14,11 @@ use heartbeat_common::{
         MAX_LEASES, NodeId, Sequence, offset,
     },
 };
-use heartbeat_core::Rows;
 use nix::errno::Errno;
 
 use crate::{
     config::{Config, LocalLink},
-    dataplane::Senders,
+    dataplane::{PeerRows, Senders},
     net::{Netlink, ProbeBatch, ProbeSocket},
 };
 
@@ -137,7 +136,7 @@ impl Sender {
     /// Sends to everybody: one probe for each [`MAX_LEASES`] of `entries`, and one if there are none.
     /// Sequences follow those that really left, so that a probe which the network stack refused
     /// leaves no gap.
-    pub(super) fn send(&mut self, rows: &impl Rows, entries: &[LeaseEntry]) -> Sent {
+    pub(super) fn send(&mut self, rows: &PeerRows, entries: &[LeaseEntry]) -> Sent {
         let mut sent = Sent::default();
         let (first, rest) = entries.split_at(entries.len().min(MAX_LEASES));
         for entries in std::iter::once(first).chain(rest.chunks(MAX_LEASES)) {
@@ -150,7 +149,7 @@ impl Sender {
 }
 
 impl LinkSender {
-    fn send(&mut self, rows: &impl Rows, entries: &[LeaseEntry], sent: &mut Sent) {
+    fn send(&mut self, rows: &PeerRows, entries: &[LeaseEntry], sent: &mut Sent) {
         let Round {
             batch,
             rows: numbers,

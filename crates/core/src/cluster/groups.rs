@@ -5,17 +5,15 @@ use heartbeat_common::{
     wire::{NodeId, NodeState},
 };
 
-use super::{Cluster, Command, Distance, Intent, Slots, moves};
+use super::{Cluster, Command, Distance, Heard, Intent, StepInput, moves};
 use crate::{
     group::{Group, GroupCommand, Outlook, Serving},
-    peer::Peer,
     placement::{Bar, NodeView, View, keep_room},
-    report::Reported,
 };
 
 impl Cluster {
     /// What stands against this node, whatever the group.
-    fn own_bar(&self) -> Option<Bar> {
+    pub(super) fn own_bar(&self) -> Option<Bar> {
         if self.hangs {
             Some(Bar::Stalled)
         } else if self.deaf_since.is_some() {
@@ -38,7 +36,14 @@ impl Cluster {
         }
     }
 
-    pub(super) fn step_groups(&mut self, now: Boottime, slots: &dyn Slots, out: &mut Vec<Command>) {
+    pub(super) fn step_groups(&mut self, input: &StepInput<'_>, out: &mut Vec<Command>) {
+        let StepInput {
+            now,
+            slots,
+            votes_from,
+            ..
+        } = *input;
+        self.groups.iter_mut().for_each(Group::begin_step);
         self.look_at_interfaces(now, out);
         self.measure(now);
         let watches = self.watches(now);
@@ -66,13 +71,13 @@ impl Cluster {
             ..
         } = self;
         let local = *local;
-        let peer = |node| peers.iter().find(|peer: &&Peer| peer.node == node);
-        let slot = |group| slots.slot(group);
-        let reported = |group: usize, node| match peer(node) {
-            Some(peer) => peer.reported_with(group, &roads[group], &distances[group]),
-            None => Reported::default(),
+        let heard = Heard {
+            peers,
+            roads,
+            distances,
+            slots,
+            votes_from,
         };
-        let votes_from = slots.votes_from();
         let counts = policy.strategy.counts_groups();
         let anew = |group: &Group| group.is_placed_anew(now, votes_from);
         // Who takes nothing still chooses for whom the groups are that it lets go.
@@ -82,8 +87,7 @@ impl Cluster {
         for (index, group) in groups.iter_mut().enumerate() {
             let claims = counts && group.is_claiming();
             if watches || places || claims || constraints.concern(index) {
-                seen[index] =
-                    group.glance(local, now, timing, &slot, &|node| reported(index, node));
+                group.glance(index, (local, now), timing, &heard, &mut seen[index]);
             }
         }
         if counts || watches {
@@ -119,12 +123,7 @@ impl Cluster {
             unhealthy: self.health.is_fatal(),
             hangs: self.hangs,
             woke_at: self.woke_at,
-            fit_since: &|node| peer(node)?.fit_since,
-            acceptor: &|node| Some(1 + peers.iter().position(|peer| peer.node == node)?),
-            slot: &slot,
-            votes_from,
-            reported: &reported,
-            distances,
+            heard,
             constraints,
             index: 0,
             seen,
@@ -181,7 +180,7 @@ impl Cluster {
 impl<'a> Outlook<'a> {
     /// How far nodes reach for the group.
     pub(crate) fn distance(&self) -> &'a Distance {
-        &self.distances[self.index]
+        self.heard.distance(self.index)
     }
 
     /// The same for the group with this index.

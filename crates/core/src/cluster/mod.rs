@@ -6,15 +6,17 @@
 //! group may be served by [`Group::open_until`].
 
 mod groups;
+mod heard;
 mod members;
 mod moves;
 mod reach;
+mod slots;
 mod terms;
 
 use std::time::Duration;
 
 use heartbeat_common::{
-    maps::VoteEvent,
+    maps::{PeerRow, VoteEvent},
     time::Boottime,
     wire::{GroupId, Health, LeaseEntry, LinkId, LinkSet, NodeId, NodeState},
 };
@@ -32,8 +34,10 @@ use crate::{
     report::{Report, Reported},
     timing::Timing,
 };
+pub(crate) use heard::Heard;
 pub(crate) use reach::Distance;
-pub use terms::{Command, Intent, Member, Moment, Plan, Rows, Slots};
+pub use slots::ReadSlot;
+pub use terms::{Command, Intent, Member, Plan, StepInput};
 
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -228,16 +232,16 @@ impl Cluster {
         groups.any(|group| group.serving() == Serving::Stopping)
     }
 
-    /// Looks at the kernel, and decides.
-    pub fn step(&mut self, moment: &Moment<'_, impl Rows + ?Sized>, out: &mut Vec<Command>) {
-        let Moment {
+    /// Decides by what was read of the kernel.
+    pub fn step(&mut self, input: &StepInput<'_>, out: &mut Vec<Command>) {
+        let StepInput {
             now, late, rows, ..
-        } = *moment;
+        } = *input;
         if late > self.timing.slack() {
             self.excuse(now);
             self.woke_at = now;
         }
-        self.hangs = now.since(moment.reason_tick) > self.timing.agent_stall;
+        self.hangs = now.since(input.control_tick_at) > self.timing.agent_stall;
         self.look(now, rows, out);
         self.look_at_links(now, out);
         self.settle(now, out);
@@ -246,7 +250,7 @@ impl Cluster {
         self.advance_state(now, out);
         self.note_fitness(now);
         self.view_nodes(now);
-        self.step_groups(now, moment.slots, out);
+        self.step_groups(input, out);
     }
 
     /// When [`Cluster::step`] should be called at the latest, beside the ticks.
@@ -260,15 +264,15 @@ impl Cluster {
         silences.chain(groups).min()
     }
 
-    fn look(&mut self, now: Boottime, rows: &(impl Rows + ?Sized), out: &mut Vec<Command>) {
+    fn look(&mut self, now: Boottime, rows: &[PeerRow], out: &mut Vec<Command>) {
         let mut stalled = false;
         for peer in &mut self.peers {
             let mut silence: Option<Silence> = None;
             let health = peer.said.health;
             for index in 0..peer.links.len() {
-                let row = rows.row(peer.first_row + index);
+                let row = &rows[peer.first_row + index];
                 let from = peer.links[index].state();
-                match peer.links[index].observe(&row, now, &self.timing) {
+                match peer.links[index].observe(row, now, &self.timing) {
                     Finding::Silent(found) => {
                         silence = silence
                             .filter(|other| other.deadline > found.deadline)
@@ -293,13 +297,13 @@ impl Cluster {
                         to,
                     });
                 }
-                let heard = last_reply(&row);
+                let heard = last_reply(row);
                 self.links[index].heard_at = heard.max(self.links[index].heard_at);
                 if heard > self.heard_at {
                     self.heard_at = heard;
                     self.excused_at = self.excused_at.filter(|excused| heard < Some(*excused));
                 }
-                peer.listen(&row);
+                peer.listen(row);
             }
             if peer.said.health != health {
                 out.push(Command::PeerHealth {
@@ -516,7 +520,7 @@ impl Cluster {
                 ..Reported::default()
             },
         };
-        self.view().rank(&self.groups[group].plan, group, &reported)
+        self.view().rank(&self.groups[group].plan, group, reported)
     }
 
     fn view(&self) -> View<'_> {

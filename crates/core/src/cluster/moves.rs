@@ -10,11 +10,11 @@ use heartbeat_common::{
 
 use super::Cluster;
 use crate::{
-    group::{Group, Outlook, Reason},
+    group::{Group, GroupPlan, Outlook, Reason},
     peer::{Peer, PeerState},
     placement::{
         Rebalance,
-        rebalance::{Calm, Move, Rebalancer, Scene},
+        rebalance::{Calm, Candidates, Move, Rebalancer, Scene},
     },
     ranking,
 };
@@ -26,9 +26,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Cluster {
+    /// Whether it is time to look at all groups.
+    pub(super) fn is_time_to_watch(&self, now: Boottime) -> bool {
+        now.since(self.watched_at) >= LOOK_EVERY.max(self.timing.interval)
+    }
+
     /// Whether it is time to look at all groups. Says so once.
     pub(super) fn watches(&mut self, now: Boottime) -> bool {
-        let due = now.since(self.watched_at) >= LOOK_EVERY.max(self.timing.interval);
+        let due = self.is_time_to_watch(now);
         if due {
             self.watched_at = now;
         }
@@ -66,13 +71,23 @@ pub(super) struct Stage<'a> {
     pub(super) outlook: Outlook<'a>,
 }
 
-impl Stage<'_> {
-    fn of(&self, index: usize) -> Outlook<'_> {
-        self.outlook.of(index, self.outlook.view.nodes)
+impl Candidates for Stage<'_> {
+    fn plan(&self, group: usize) -> &GroupPlan {
+        &self.groups[group].plan
+    }
+
+    fn is_movable(&self, group: usize) -> bool {
+        self.groups[group].may_be_moved(self.outlook.now)
     }
 
     fn is_open(&self, group: usize, node: NodeId) -> bool {
         self.groups[group].is_open(node, &self.of(group))
+    }
+}
+
+impl Stage<'_> {
+    fn of(&self, index: usize) -> Outlook<'_> {
+        self.outlook.of(index, self.outlook.view.nodes)
     }
 
     /// Whether a group that is to leave waits for another to stop that cannot.
@@ -103,7 +118,7 @@ impl Stage<'_> {
         // What others come after goes before them, or they would have to stop twice.
         heads.sort_unstable();
         heads.into_iter().find_map(|(_, group)| {
-            let train = view.train(group, &|member| self.groups[member].is_at_rest())?;
+            let train = view.train(group, |member| self.groups[member].is_at_rest())?;
             let takes = |to: &NodeId| {
                 let takes =
                     |member: &usize| self.is_open(*member, *to) && !view.is_kept_away(*member, *to);
@@ -126,10 +141,8 @@ impl Stage<'_> {
         let Outlook { now, view, .. } = self.outlook;
         let scene = Scene {
             view,
-            plan: &|group| &self.groups[group].plan,
             calm,
-            movable: &|group| self.groups[group].may_be_moved(now),
-            open: &|group, node| self.is_open(group, node),
+            groups: self,
         };
         let Move { group, to } = rebalancer.look(now, rules, &scene)?;
         Some((group, Reason::Rebalanced { to }))

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use heartbeat_common::{
-    lease::Slot,
     maps::PeerRow,
     time::Boottime,
-    wire::{GroupId, Health, Incarnation, LinkId, NodeId, NodeState},
+    wire::{Health, Incarnation, LinkId, NodeId, NodeState},
 };
 
+use super::ReadSlot;
 use crate::{
     group::GroupCommand,
     link::{LinkState, Silence},
@@ -18,17 +18,6 @@ use crate::{
     reach::Reach,
     timing::Timing,
 };
-
-/// The kernel's rows, by index.
-pub trait Rows {
-    fn row(&self, index: usize) -> PeerRow;
-}
-
-impl Rows for [PeerRow] {
-    fn row(&self, index: usize) -> PeerRow {
-        self[index]
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -78,14 +67,6 @@ pub enum Command {
     },
 }
 
-/// One node's acceptor as its own node sees it.
-pub trait Slots {
-    fn slot(&self, group: GroupId) -> Slot;
-
-    /// Until when it abstains: the start of the clock if it always voted.
-    fn votes_from(&self) -> Boottime;
-}
-
 /// A member of the cluster, as the configuration has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -112,19 +93,20 @@ pub struct Plan {
     pub incarnation: Incarnation,
 }
 
-/// The time of this node, and the two looks at its kernel, of one step.
-#[expect(
-    missing_debug_implementations,
-    reason = "borrows what it is given for one call"
-)]
-pub struct Moment<'a, R: ?Sized> {
+/// What one step goes by: the time, and what was read of this node's kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct StepInput<'a> {
     pub now: Boottime,
     /// By how much the step missed the time that it was meant for.
     pub late: Duration,
-    /// When the agent's slow side last ticked.
-    pub reason_tick: Boottime,
-    pub rows: &'a R,
-    pub slots: &'a dyn Slots,
+    /// When the agent's control task last ticked.
+    pub control_tick_at: Boottime,
+    /// The rows of all peers: see [`Plan::peers`].
+    pub rows: &'a [PeerRow],
+    /// The slots that [`super::Cluster::slots_to_read`] named for `now`, in any order.
+    pub slots: &'a [ReadSlot],
+    /// Until when this node's acceptor abstains: the start of the clock if it always voted.
+    pub votes_from: Boottime,
 }
 
 /// What this node does on purpose.

@@ -129,18 +129,25 @@ impl Group {
         }
     }
 
-    /// Until when one of the addresses is another node's, as our own acceptor knows, if it is.
-    pub(super) fn address_taken_until(&mut self, outlook: &Outlook<'_>) -> Option<Boottime> {
+    /// Until when one of the addresses is another node's, as our own acceptor knows, if it is. `None` if a slot
+    /// was not read.
+    pub(super) fn address_taken_until(
+        &mut self,
+        outlook: &Outlook<'_>,
+    ) -> Option<Option<Boottime>> {
         let mut until = None;
         for claim in &mut self.addresses {
-            let slot = (outlook.slot)(claim.id);
+            let Some(slot) = outlook.heard.slot(claim.id) else {
+                self.lacks_slots = true;
+                return None;
+            };
             claim.learn(slot);
             let owner = slot.live_owner(outlook.now);
             if owner.is_some_and(|owner| owner != outlook.local) {
                 until = until.max(Some(Boottime::from_nanos(slot.expires)));
             }
         }
-        until
+        Some(until)
     }
 
     /// Lets the claims to the addresses follow the group's.
@@ -155,7 +162,9 @@ impl Group {
         for claim in &mut self.addresses {
             match aim {
                 Aim::Hold if stays => {
-                    self.urgent |= claim.pursue(outlook);
+                    let pursued = claim.pursue(outlook);
+                    self.lacks_slots |= pursued.is_none();
+                    self.urgent |= pursued.unwrap_or_default();
                     self.look_at = self.look_at.into_iter().chain(claim.look_at()).min();
                 }
                 Aim::Hold => {}

@@ -16,21 +16,30 @@ impl Group {
             ..
         } = *outlook;
         (outlook.may_take || self.takes_back(outlook))
-            && self.ready
-            && !self.barred
-            && !self.disabled
-            && !self.maintained
-            && self.plan.ranked.contains(&local)
-            && !self.plan.is_banned(local)
+            && self.may_be_taken_by(local)
             && constraints.allow(index, local, local, seen)
             && constraints.may_start(index, seen)
             && outlook.view.lacks(index, local).is_none()
     }
 
+    /// Whether nothing that is known of the group itself keeps it from this node (`local`).
+    pub(crate) fn may_be_taken_by(&self, local: NodeId) -> bool {
+        self.ready
+            && !self.barred
+            && !self.disabled
+            && !self.maintained
+            && self.plan.ranked.contains(&local)
+            && !self.plan.is_banned(local)
+    }
+
+    /// Whether this node let it go, and it has not been seen to run at another since.
+    pub(crate) fn was_let_go(&self) -> bool {
+        self.given_up_at.is_some() || self.serving == Serving::Stopping
+    }
+
     /// Whether this node, which is emptied and takes nothing, let it go for another that cannot have it
     /// any more, nor can anybody else.
     fn takes_back(&self, outlook: &Outlook<'_>) -> bool {
-        let let_go = self.given_up_at.is_some() || self.serving == Serving::Stopping;
         // Also behind another that was.
         let on_purpose = self
             .stops_for
@@ -38,7 +47,7 @@ impl Group {
         let fit = |node: &NodeId| {
             *node != outlook.local && self.standing(*node, outlook) == Standing::Fit
         };
-        outlook.empties && let_go && on_purpose && !self.plan.ranked.iter().any(fit)
+        outlook.empties && self.was_let_go() && on_purpose && !self.plan.ranked.iter().any(fit)
     }
 
     /// Why it must not go on here, if it must not.
@@ -83,7 +92,7 @@ impl Group {
     /// Whether a peer can own this group, as far as is known.
     pub(super) fn standing(&self, node: NodeId, outlook: &Outlook<'_>) -> Standing {
         let Outlook { view, index, .. } = *outlook;
-        let reported = (outlook.reported)(index, node);
+        let reported = outlook.heard.reported(index, node);
         Standing::of(view.bar(&self.plan, index, node, reported))
     }
 

@@ -125,26 +125,26 @@ impl AddressClaim {
         };
     }
 
-    /// Asks for what is not held. Says whether that cannot wait for the tick.
-    pub(super) fn pursue(&mut self, outlook: &Outlook<'_>) -> bool {
+    /// Asks for what is not held. Says whether that cannot wait for the tick; `None` if its slot was not read.
+    pub(super) fn pursue(&mut self, outlook: &Outlook<'_>) -> Option<bool> {
         let Outlook { now, timing, .. } = *outlook;
         if self.proposer.lease_end() > now {
             self.backoff.win();
             self.forget_obstacles();
-            return false;
+            return Some(false);
         }
-        let released = self.learn((outlook.slot)(self.id));
+        let released = self.learn(outlook.heard.slot(self.id)?);
         if self.is_lost(now, timing) {
             self.abandon();
             let over = now.after(self.backoff.lose(timing.interval));
             self.wait = Wait::Contest { over };
         }
-        match self.wait {
+        Some(match self.wait {
             Wait::Tick => self.is_at_rest() && self.begin(now),
             Wait::Obstacle { ends } if released || now >= ends => self.ask_again(now),
             Wait::Contest { over } if released || now >= over => self.begin(now) && released,
             Wait::Obstacle { .. } | Wait::Contest { .. } => false,
-        }
+        })
     }
 
     /// Whether another node is ahead, by the same rule as for the group.

@@ -27,12 +27,18 @@ impl Group {
             seen,
             ..
         } = *outlook;
-        if !self.is_free(outlook) {
+        let Some(free) = self.is_free(outlook) else {
+            return;
+        };
+        if !free {
             let ends = Boottime::from_nanos(self.known.expires).max(self.not_before);
             self.look_at = Some(ends);
             return;
         }
-        if let Some(until) = self.address_taken_until(outlook) {
+        let Some(taken_until) = self.address_taken_until(outlook) else {
+            return;
+        };
+        if let Some(until) = taken_until {
             // Under another name: whoever has it knows another configuration.
             self.free = None;
             self.look_at = Some(until);
@@ -47,7 +53,7 @@ impl Group {
         }
         if constraints.displaces(index, local, local, seen) {
             // Nobody gives way for what an acceptor that forgot its votes takes for free.
-            self.coming = now >= outlook.votes_from.after(timing.interval * 2);
+            self.coming = now >= outlook.heard.votes_from.after(timing.interval * 2);
             return;
         }
         self.course = Course {
@@ -57,29 +63,28 @@ impl Group {
         self.claim(now, out);
     }
 
-    /// Reads our own acceptor's slot if what it last said may be outdated.
-    fn is_free(&mut self, outlook: &Outlook<'_>) -> bool {
+    /// Looks at our own acceptor's slot if what it last said may be outdated. `None` if it was not read.
+    fn is_free(&mut self, outlook: &Outlook<'_>) -> Option<bool> {
         let Outlook {
             now, timing, local, ..
         } = *outlook;
-        let other = |slot: &Slot, at| slot.live_owner(at).is_some_and(|owner| owner != local);
-        if !other(&self.known, now.after(timing.interval)) {
-            let slot = (outlook.slot)(self.plan.id);
+        if !self.is_known_to_be_taken(local, now.after(timing.interval)) {
+            let slot = self.slot(&outlook.heard)?;
             if slot.promised != self.known.promised {
                 self.make_way(&slot, outlook);
             }
             self.learn(slot);
         }
-        if other(&self.known, now) {
+        if self.is_known_to_be_taken(local, now) {
             (self.free, self.told) = (None, None);
-            return false;
+            return Some(false);
         }
         let since = match self.known.owner {
             0 => now,
             _ => Boottime::from_nanos(self.known.expires).min(now),
         };
         self.free.get_or_insert(Period::since(since));
-        true
+        Some(true)
     }
 
     /// Somebody just got our own acceptor's promise for a lease that is free: let it finish.
@@ -108,7 +113,7 @@ impl Group {
         {
             // Where all start at once none is fit yet, and all acceptors abstain: the best node is to be
             // the first that asks one that votes.
-            free = free.max(outlook.votes_from);
+            free = free.max(outlook.heard.votes_from);
         }
         // An owner that could renew would have.
         let mut passed_over = NodeId(self.known.owner as u16);

@@ -115,7 +115,7 @@ impl Group {
             ..
         } = *outlook;
         self.is_known_to(node, outlook)
-            && (outlook.reported)(index, node).reach == Reach::Whole
+            && outlook.heard.reported(index, node).reach == Reach::Whole
             && self.standing(node, outlook) == Standing::Fit
             && !constraints.displaces(index, node, local, seen)
     }
@@ -123,21 +123,21 @@ impl Group {
     /// The same, but for what other groups have to say: they may come along.
     pub(crate) fn is_open(&self, node: NodeId, outlook: &Outlook<'_>) -> bool {
         let Outlook { view, index, .. } = *outlook;
-        let bar = view.bar(&self.plan, index, node, (outlook.reported)(index, node));
+        let bar = view.bar(&self.plan, index, node, outlook.heard.reported(index, node));
         matches!(bar, None | Some(Bar::Constrained)) && self.is_known_to(node, outlook)
     }
 
     /// Whether `node` has been fit for long enough, and would hear at once that the lease is free.
     fn is_known_to(&self, node: NodeId, outlook: &Outlook<'_>) -> bool {
-        self.hears_of_release(node, outlook) && (outlook.reported)(outlook.index, node).current
+        self.hears_of_release(node, outlook) && outlook.heard.reported(outlook.index, node).current
     }
 
     /// Whether `node` has been fit for a lease, and its acceptor votes for this node: one that abstains would not
     /// hear that the lease is free.
     pub(super) fn hears_of_release(&self, node: NodeId, outlook: &Outlook<'_>) -> bool {
         let Outlook { now, timing, .. } = *outlook;
-        let fit_since = (outlook.fit_since)(node);
-        let acceptor = (outlook.acceptor)(node);
+        let fit_since = outlook.heard.fit_since(node);
+        let acceptor = outlook.heard.acceptor(node);
         fit_since.is_some_and(|since| now.since(since) >= timing.lease)
             && acceptor.is_some_and(|acceptor| self.proposer.has_vote_of(acceptor, now))
     }

@@ -12,18 +12,19 @@ mod contend;
 mod handover;
 mod period;
 mod reach;
+mod slots;
 mod terms;
 
 use heartbeat_common::{
     lease::{Ballot, Slot, Successor},
     time::Boottime,
-    wire::{GroupId, LeaseEntry, NodeId},
+    wire::{LeaseEntry, NodeId},
 };
 use std::time::Duration;
 
 use crate::{
     Timing,
-    cluster::Distance,
+    cluster::Heard,
     placement::{Constraints, Glance, Running, View},
     proposer::{Franchise, Obstacle, Proposer, Term},
     reach::{Condition, Reach},
@@ -32,6 +33,7 @@ use crate::{
 use backoff::Backoff;
 use claim::AddressClaim;
 use period::Period;
+pub(crate) use slots::Interest;
 pub use terms::{Course, GroupCommand, GroupPlan, Note, Reason, Serving};
 
 /// After a hand-over that nobody took up, a group stays where it is for this long; after each further one
@@ -65,24 +67,14 @@ pub(crate) struct Outlook<'a> {
     pub(crate) hangs: bool,
     /// When this node last stood still for too long: the start of the clock if never.
     pub(crate) woke_at: Boottime,
-    /// Since when each peer has been fit without interruption.
-    pub(crate) fit_since: &'a dyn Fn(NodeId) -> Option<Boottime>,
-    /// The number of a peer's acceptor.
-    pub(crate) acceptor: &'a dyn Fn(NodeId) -> Option<usize>,
-    /// What a peer last reported of a group.
-    pub(crate) reported: &'a dyn Fn(usize, NodeId) -> Reported,
+    /// What peers and this node's acceptor say.
+    pub(crate) heard: Heard<'a>,
     pub(crate) constraints: &'a Constraints,
     /// This group's index, and what is seen of all.
     pub(crate) index: usize,
     pub(crate) seen: &'a [Glance],
-    /// How far nodes reach, by group.
-    pub(crate) distances: &'a [Distance],
     /// What is seen of the nodes, and of where groups are.
     pub(crate) view: View<'a>,
-    /// Our own acceptor's slot.
-    pub(crate) slot: &'a dyn Fn(GroupId) -> Slot,
-    /// Until when that acceptor abstains.
-    pub(crate) votes_from: Boottime,
 }
 
 #[derive(Clone, Debug)]
@@ -158,6 +150,8 @@ pub struct Group {
     exhausted: bool,
     /// When to look again before the next tick.
     look_at: Option<Boottime>,
+    /// A slot was not read that the last step would have gone by.
+    lacks_slots: bool,
 }
 
 impl Group {
@@ -207,6 +201,7 @@ impl Group {
             urgent: false,
             exhausted: false,
             look_at: None,
+            lacks_slots: false,
         }
     }
 
@@ -348,20 +343,22 @@ impl Group {
         }
     }
 
-    /// What other groups see of it.
+    /// Takes note of what other groups see of it: all as before if its slot was not read.
     pub(crate) fn glance(
         &mut self,
-        local: NodeId,
-        now: Boottime,
+        index: usize,
+        (local, now): (NodeId, Boottime),
         timing: &Timing,
-        slot: &dyn Fn(GroupId) -> Slot,
-        reported: &dyn Fn(NodeId) -> Reported,
-    ) -> Glance {
+        heard: &Heard<'_>,
+        seen: &mut Glance,
+    ) {
         let owner = match self.serving {
             Serving::Started => Some(local),
             Serving::Stopping => None,
             Serving::Stopped => {
-                let slot = slot(self.plan.id);
+                let Some(slot) = self.slot(heard) else {
+                    return;
+                };
                 let owner = slot.live_owner(now).filter(|owner| *owner != local);
                 self.owned_until = match owner {
                     Some(_) => Boottime::from_nanos(slot.expires),
@@ -386,7 +383,7 @@ impl Group {
             Some(owner) if owner == local && self.runs() => Running::Yes,
             Some(owner) if owner == local => Running::No,
             Some(_) if !self.plan.supervised => Running::Yes,
-            Some(owner) => match reported(owner) {
+            Some(owner) => match heard.reported(index, owner) {
                 Reported { current: false, .. } => Running::Unknown,
                 Reported { said, .. } if said.running => Running::Yes,
                 Reported { .. } => Running::No,
@@ -401,13 +398,13 @@ impl Group {
             self.given_up_at = None;
         }
         let here = self.serving != Serving::Stopped || self.coming;
-        Glance {
+        *seen = Glance {
             owner,
             here: here || !(self.proposer.is_idle() || self.proposer.is_releasing()),
             starting: self.serving == Serving::Started && !self.runs(),
             running,
             leaving: self.leaving.is_some() || self.serving == Serving::Stopping,
-        }
+        };
     }
 
     /// Whether all of it that is to run does.
@@ -519,6 +516,9 @@ impl Group {
         if served && reopens && self.serving == Serving::Started {
             out.push(GroupCommand::Regained(self.course));
         }
+        if self.lacks_slots {
+            self.look_at = Some(outlook.now);
+        }
     }
 
     /// It is served here: is the lease still ours, and should it be?
@@ -581,7 +581,10 @@ impl Group {
     /// Another node gave the lease back: what our own acceptor last said is outdated, and so is what
     /// stood in the way of a claim.
     fn note_release(&mut self, outlook: &Outlook<'_>) {
-        let slot = (outlook.slot)(self.plan.id);
+        let Some(slot) = self.slot(&outlook.heard) else {
+            self.freed = true;
+            return;
+        };
         let ballot = Ballot(slot.ballot);
         if slot.owner == 0 && std::mem::replace(&mut self.noted, ballot) == ballot {
             return;

@@ -59,7 +59,7 @@ impl Group {
         let Some(since) = faulty_since else {
             return false;
         };
-        let said = (outlook.reported)(outlook.index, node);
+        let said = outlook.heard.reported(outlook.index, node);
         let lasted = now.since(since);
         let sure = match heard_on && said.reach == Reach::Whole {
             true => lasted >= vouched(own, timing),

@@ -56,7 +56,7 @@ impl Situation<'_> {
         let burdens = self.layout.burdens();
         let plan = &self.layout.groups[group];
         self.with_view(owners, owners, &burdens, |view| {
-            view.rank(plan, group, &|node| self.reported(group, node))
+            view.rank(plan, group, |node| self.reported(group, node))
         })
     }
 

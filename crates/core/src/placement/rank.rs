@@ -86,7 +86,7 @@ impl View<'_> {
         &self,
         plan: &GroupPlan,
         group: usize,
-        reported: &dyn Fn(NodeId) -> Reported,
+        reported: impl Fn(NodeId) -> Reported,
     ) -> Vec<Ranked> {
         let owner = self.seen.get(group).and_then(|seen| seen.owner);
         let ranked = |node: NodeId| {

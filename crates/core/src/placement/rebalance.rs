@@ -29,20 +29,27 @@ pub enum Calm {
     Yes,
 }
 
+/// The groups that a move may be found among, by their indices.
+pub trait Candidates {
+    fn plan(&self, group: usize) -> &GroupPlan;
+
+    /// Whether a group that is here may be moved at all, alone or behind another.
+    fn is_movable(&self, group: usize) -> bool;
+
+    /// Whether a node has been able to take a group for a while, if all it must follow were there.
+    fn is_open(&self, group: usize, node: NodeId) -> bool;
+}
+
 /// What a node sees of the cluster when it looks for a move.
 #[expect(
     missing_debug_implementations,
     reason = "borrows what it is given for one call"
 )]
-pub struct Scene<'a> {
+pub struct Scene<'a, C> {
     /// [`View::local`] is whose groups may move.
     pub view: View<'a>,
-    pub plan: &'a dyn Fn(usize) -> &'a GroupPlan,
     pub calm: Calm,
-    /// Whether a group that is here may be moved at all, alone or behind another.
-    pub movable: &'a dyn Fn(usize) -> bool,
-    /// Whether a node has been able to take a group for a while, if all it must follow were there.
-    pub open: &'a dyn Fn(usize, NodeId) -> bool,
+    pub groups: &'a C,
 }
 
 /// What one node remembers between its looks.
@@ -65,7 +72,12 @@ impl Rebalancer {
     }
 
     /// Looks at the cluster at `now`, a few times a second: what this node is to hand over, if anything.
-    pub fn look(&mut self, now: Boottime, rules: &Rebalance, scene: &Scene<'_>) -> Option<Move> {
+    pub fn look<C: Candidates>(
+        &mut self,
+        now: Boottime,
+        rules: &Rebalance,
+        scene: &Scene<'_, C>,
+    ) -> Option<Move> {
         let owners = scene.view.seen.iter().map(|seen| seen.owner);
         let mut changed = !owners.clone().eq(self.owners.iter().copied());
         if changed {
@@ -106,7 +118,7 @@ impl Rebalancer {
     }
 }
 
-impl Scene<'_> {
+impl<C: Candidates> Scene<'_, C> {
     /// Whether this node has too much, and more than all others that serve.
     fn has_most(&self, high: u16) -> bool {
         let View {
@@ -136,12 +148,13 @@ impl Scene<'_> {
         let load = u64::from(self.view.node(local)?.load);
         let here = |group: usize| self.view.seen[group].owner == Some(local);
         let mine = || (0..self.view.seen.len()).filter(|group| here(*group));
-        let weight = |group: usize| u64::from((self.plan)(group).weight());
+        let weight = |group: usize| u64::from(self.groups.plan(group).weight());
         let all: u64 = mine().map(weight).sum();
         let middle = u64::from(rules.low + rules.high) / 2;
         let mut best = None;
         for group in mine() {
-            let Some(train) = self.view.train(group, self.movable) else {
+            let movable = |member| self.groups.is_movable(member);
+            let Some(train) = self.view.train(group, movable) else {
                 continue;
             };
             let share = load * train.iter().copied().map(weight).sum::<u64>() / all.max(1);
@@ -153,7 +166,7 @@ impl Scene<'_> {
             for target in targets {
                 let then = u64::from(target.load) + share;
                 let fuller = then.max(load - share);
-                let found = (fuller, (self.plan)(group).id, target.node);
+                let found = (fuller, self.groups.plan(group).id, target.node);
                 let improves = fuller < load && then <= middle;
                 if improves && best.is_none_or(|(best, _)| found < best) {
                     best = Some((found, group));
@@ -166,8 +179,9 @@ impl Scene<'_> {
     /// Whether the whole train may be on `to`, and its head is no worse off there.
     fn may_go(&self, group: usize, train: &[usize], to: NodeId) -> bool {
         let Self { view, .. } = self;
-        let head = (self.plan)(group);
-        let may = |member: &usize| (self.open)(*member, to) && !view.is_kept_away(*member, to);
+        let head = self.groups.plan(group);
+        let may =
+            |member: &usize| self.groups.is_open(*member, to) && !view.is_kept_away(*member, to);
         train.iter().all(may)
             && view.points(head, group, to) >= view.points(head, group, view.local)
             && view.lacks(group, to).is_none()
@@ -199,6 +213,20 @@ mod tests {
         /// A group that does not run where it is.
         idle: Option<usize>,
         calm: Calm,
+    }
+
+    impl Candidates for Case {
+        fn plan(&self, group: usize) -> &GroupPlan {
+            &self.layout.groups[group]
+        }
+
+        fn is_movable(&self, _: usize) -> bool {
+            true
+        }
+
+        fn is_open(&self, _: usize, _: NodeId) -> bool {
+            true
+        }
     }
 
     impl Case {
@@ -248,10 +276,8 @@ mod tests {
                     burdens: &[],
                     local: A,
                 },
-                plan: &|group| &self.layout.groups[group],
                 calm: self.calm,
-                movable: &|_| true,
-                open: &|_, _| true,
+                groups: self,
             };
             let now = Boottime::from_nanos(at * 1_000_000_000);
             let found = rebalancer.look(now, &RULES, &scene);

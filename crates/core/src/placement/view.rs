@@ -149,7 +149,7 @@ impl View<'_> {
     pub(crate) fn train(
         &self,
         group: usize,
-        may_leave: &dyn Fn(usize) -> bool,
+        may_leave: impl Fn(usize) -> bool,
     ) -> Option<Vec<usize>> {
         let is_here = |group: usize| self.seen[group].owner == Some(self.local);
         let mut train = self.constraints.train(group);

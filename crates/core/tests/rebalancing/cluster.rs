@@ -3,9 +3,10 @@
 
 use heartbeat_common::{time::Boottime, wire::NodeId};
 use heartbeat_core::{
+    group::GroupPlan,
     placement::{
         Bar, Glance, Layout, NodeView, Rebalance, Score, View,
-        rebalance::{Calm, Move, Rebalancer, Scene},
+        rebalance::{Calm, Candidates, Move, Rebalancer, Scene},
     },
     report::Reported,
 };
@@ -57,6 +58,30 @@ pub(crate) struct Run {
     moved_at: Vec<Option<u64>>,
     moves: Vec<u64>,
     now: u64,
+}
+
+/// The groups as one node sees them.
+struct Groups<'a> {
+    cluster: &'a Run,
+    view: View<'a>,
+}
+
+impl Candidates for Groups<'_> {
+    fn plan(&self, group: usize) -> &GroupPlan {
+        &self.cluster.layout.groups[group]
+    }
+
+    fn is_movable(&self, group: usize) -> bool {
+        let plan = self.plan(group);
+        plan.rebalance && plan.stickiness.is_finite() && !self.cluster.pinned[group]
+    }
+
+    fn is_open(&self, group: usize, to: NodeId) -> bool {
+        let bar = self
+            .view
+            .bar(self.plan(group), group, to, Reported::default());
+        matches!(bar, None | Some(Bar::Constrained))
+    }
 }
 
 impl Run {
@@ -281,19 +306,13 @@ impl Run {
         let view = self.view(&nodes, &seen, local);
         let scene = Scene {
             view,
-            plan: &|group| &self.layout.groups[group],
             calm: match then.down.contains(&true) {
                 true => Calm::No,
                 false => Calm::Yes,
             },
-            movable: &|group| {
-                let plan = &self.layout.groups[group];
-                plan.rebalance && plan.stickiness.is_finite() && !self.pinned[group]
-            },
-            open: &|group, to| {
-                let plan = &self.layout.groups[group];
-                let bar = view.bar(plan, group, to, Reported::default());
-                matches!(bar, None | Some(Bar::Constrained))
+            groups: &Groups {
+                cluster: self,
+                view,
             },
         };
         let mut rebalancer = self.rebalancers[node].clone();

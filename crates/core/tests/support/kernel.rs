@@ -19,7 +19,7 @@ use heartbeat_common::{
         offset,
     },
 };
-use heartbeat_core::cluster::Slots;
+use heartbeat_core::{Cluster, cluster::ReadSlot};
 
 use super::packets::{Endpoint, Family, KEY, Node};
 
@@ -250,13 +250,23 @@ impl Kernel {
     }
 }
 
-impl Slots for Kernel {
-    fn slot(&self, group: GroupId) -> Slot {
-        let slots = &self.node.tables.slots;
-        slots.get(&group).copied().unwrap_or_default()
+impl Kernel {
+    /// The slots that the core goes by in a step at `now`.
+    pub(crate) fn read_slots(&self, cluster: &Cluster, now: Boottime) -> Vec<ReadSlot> {
+        let leases = cluster.slots_to_read(now, self.votes_from());
+        let read = |lease| ReadSlot {
+            lease,
+            slot: self.slot(lease),
+        };
+        leases.map(read).collect()
     }
 
-    fn votes_from(&self) -> Boottime {
+    pub(crate) fn slot(&self, lease: GroupId) -> Slot {
+        let slots = &self.node.tables.slots;
+        slots.get(&lease).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn votes_from(&self) -> Boottime {
         Boottime::from_nanos(self.abstains_until())
     }
 }

@@ -10,7 +10,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     Cluster, Command,
-    cluster::Moment,
+    cluster::StepInput,
     group::{GroupCommand, Serving},
     membership::Voters,
 };
@@ -317,14 +317,24 @@ impl Machine {
         let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) else {
             return (commands, Vec::new());
         };
-        let moment = Moment {
-            now: Boottime::from_nanos(now),
-            late: Duration::from_nanos(now.saturating_sub(agent.wake_at)),
-            reason_tick: kernel.reason_tick(),
-            rows: kernel.rows(),
-            slots: &*kernel,
-        };
-        agent.cluster.step(&moment, &mut commands);
+        let now = Boottime::from_nanos(now);
+        let mut late = now.since(Boottime::from_nanos(agent.wake_at));
+        loop {
+            let slots = kernel.read_slots(&agent.cluster, now);
+            let input = StepInput {
+                now,
+                late,
+                control_tick_at: kernel.reason_tick(),
+                rows: kernel.rows(),
+                slots: &slots,
+                votes_from: kernel.votes_from(),
+            };
+            agent.cluster.step(&input, &mut commands);
+            if !agent.cluster.lacks_slots() {
+                break;
+            }
+            late = Duration::ZERO;
+        }
         for command in &commands {
             if let Command::Announce(state) = command {
                 kernel.local().state = *state as u8;

@@ -67,7 +67,7 @@ pub fn longest_grant(pins: &Pins) -> Option<Boottime> {
 }
 
 impl LeaseSlots {
-    /// The slot of `group`.
+    /// What the acceptor knows of this lease.
     pub fn slot(&self, group: GroupId) -> Slot {
         // There is none before somebody asked for the lease: an empty one says the same.
         self.map
@@ -75,7 +75,7 @@ impl LeaseSlots {
             .map_or_else(|_| Slot::default(), |row| row.slot)
     }
 
-    /// When the acceptor begins to vote.
+    /// Until when it abstains: the start of the clock if it always voted.
     pub fn votes_from(&self) -> Boottime {
         self.votes_from
     }

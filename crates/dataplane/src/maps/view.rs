@@ -117,6 +117,12 @@ impl PeerRows {
         }
     }
 
+    /// Replaces `rows` with all rows, as they are now.
+    pub fn read(&self, rows: &mut Vec<PeerRow>) {
+        rows.clear();
+        rows.extend((0..self.len()).map(|index| self.row(index)));
+    }
+
     pub fn len(&self) -> usize {
         self.places.len()
     }
@@ -133,10 +139,8 @@ impl PeerRows {
         let rows = (peer * links..(peer + 1) * links).map(|row| self.row(row));
         rows.max_by_key(|row| row.last_reply_at).unwrap_or_default()
     }
-}
 
-impl PeerRows {
-    /// What the kernel knows of the peer and link of this row.
+    /// One row, as it is now.
     ///
     /// # Panics
     /// If there is no such row.

@@ -5,7 +5,6 @@
 //! the instant from which a majority could is known in advance: the guard must close before.
 
 use heartbeat_common::wire::GroupId;
-use heartbeat_core::cluster::Slots as _;
 
 use crate::support::{machine::Machine, truth::Violation, world::World};
 

@@ -1,0 +1,64 @@
+//! Which slots of this node's own acceptor a step goes by.
+//!
+//! The caller reads them just before the step, after it took the time of the step. Nothing that a slot says
+//! opens a guard or counts as a vote: a slot only says when it is worth asking. So a slot that is older
+//! than the step by microseconds costs a request that the acceptors refuse, and never more.
+//!
+//! The names are a prediction by what the last step saw. Where it was wrong, a group that found a slot
+//! missing decides nothing and names all of its slots: see [`Cluster::lacks_slots`].
+
+use heartbeat_common::{lease::Slot, time::Boottime, wire::GroupId};
+
+use super::{Cluster, Intent};
+use crate::group::{Group, Interest};
+
+/// One slot of this node's own acceptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadSlot {
+    pub lease: GroupId,
+    /// The default where nobody has asked for the lease yet.
+    pub slot: Slot,
+}
+
+impl Cluster {
+    /// The leases whose slots the step at `now` goes by. The acceptor abstains until `votes_from`.
+    pub fn slots_to_read(
+        &self,
+        now: Boottime,
+        votes_from: Boottime,
+    ) -> impl Iterator<Item = GroupId> + '_ {
+        let counts = self.policy.strategy.counts_groups();
+        let anew = |group: &Group| group.is_placed_anew(now, votes_from);
+        let all = self.is_time_to_watch(now) || counts && self.groups.iter().any(anew);
+        let groups = self.groups.iter().enumerate();
+        groups.flat_map(move |(index, group)| {
+            let claims = counts && group.is_claiming();
+            group.slots_to_read(Interest {
+                now,
+                timing: &self.timing,
+                local: self.local,
+                is_seen: all || claims || self.constraints.concern(index),
+                may_take: self.may_take_soon(index),
+                settles: !self.membership.is_settled(),
+            })
+        })
+    }
+
+    /// Whether a group could not decide for want of a slot: then one more step at the same time is to
+    /// follow, with the slots that are named now.
+    pub fn lacks_slots(&self) -> bool {
+        self.groups.iter().any(Group::lacks_slots)
+    }
+
+    /// Whether this node would take the group with this index, as far as the last step saw.
+    fn may_take_soon(&self, index: usize) -> bool {
+        let group = &self.groups[index];
+        let (local, seen) = (self.local, &self.seen[..]);
+        let node_may = self.own_bar().is_none() && !self.parts;
+        (node_may || self.intent == Intent::Empty && group.was_let_go())
+            && group.may_be_taken_by(local)
+            && self.constraints.allow(index, local, local, seen)
+            && self.constraints.may_start(index, seen)
+            && self.view().lacks(index, local).is_none()
+    }
+}
