@@ -5,9 +5,9 @@ use heartbeat_common::{
     wire::{NodeId, NodeState},
 };
 
-use super::{Cluster, Command, Distance, Intent, Slots, moves};
+use super::{Cluster, Command, Intent, Slots, moves};
 use crate::{
-    group::{Group, GroupCommand, Outlook, Serving},
+    group::{Group, GroupCommand, GroupContext, LocalNode, Serving},
     peer::Peer,
     placement::{Bar, NodeView, View, keep_room},
     report::Reported,
@@ -107,27 +107,26 @@ impl Cluster {
             let waiting = waiting.map(|(index, group)| (index, &group.plan));
             keep_room(nodes, waiting, constraints, seen, local);
         }
-        let outlook = Outlook {
-            local,
+        let context = GroupContext {
             now,
             timing,
-            // Who is emptied lets go of one at a time.
-            auto_failback: self.auto_failback && self.intent != Intent::Empty,
-            may_take,
-            empties: empties && !self.health.is_fatal(),
-            may_keep: can_keep && !self.hangs,
-            unhealthy: self.health.is_fatal(),
-            hangs: self.hangs,
-            woke_at: self.woke_at,
+            node: LocalNode {
+                // A node that is emptied lets go of one group at a time.
+                auto_failback: self.auto_failback && self.intent != Intent::Empty,
+                may_take,
+                empties: empties && !self.health.is_fatal(),
+                may_keep: can_keep && !self.hangs,
+                unhealthy: self.health.is_fatal(),
+                hangs: self.hangs,
+                woke_at: self.woke_at,
+            },
             fit_since: &|node| peer(node)?.fit_since,
             acceptor: &|node| Some(1 + peers.iter().position(|peer| peer.node == node)?),
             slot: &slot,
             votes_from,
             reported: &reported,
             distances,
-            constraints,
             index: 0,
-            seen,
             view: View {
                 policy,
                 constraints,
@@ -138,15 +137,15 @@ impl Cluster {
             },
         };
         for (index, group) in groups.iter_mut().enumerate() {
-            let outlook = outlook.of(index, nodes);
+            let context = context.of(index, nodes);
             let claimed = group.is_claiming();
-            group.step(&outlook, scratch);
+            group.step(&context, scratch);
             report(index, scratch, out);
             let claims = counts && !claimed && group.is_claiming();
             let free = seen[index].owner.is_none() && group.is_free_anew(now, votes_from);
             let moves = places && (anew(group) || free);
             if (moves || claims)
-                && let Some(to) = group.expected(&outlook)
+                && let Some(to) = group.expected(&context)
                 && seen[index].place(local) != Some(to)
             {
                 // Those that come later in the list go by this.
@@ -158,7 +157,7 @@ impl Cluster {
         }
         let scene = moves::Stage {
             groups,
-            outlook: outlook.of(0, nodes),
+            context: context.of(0, nodes),
         };
         let found = if empties {
             rebalancer.forget();
@@ -178,12 +177,7 @@ impl Cluster {
     }
 }
 
-impl<'a> Outlook<'a> {
-    /// How far nodes reach for the group.
-    pub(crate) fn distance(&self) -> &'a Distance {
-        &self.distances[self.index]
-    }
-
+impl<'a> GroupContext<'a> {
     /// The same for the group with this index.
     pub(super) fn of(self, index: usize, nodes: &'a [NodeView]) -> Self {
         let view = View { nodes, ..self.view };

@@ -10,10 +10,10 @@ use heartbeat_common::{
 
 use super::Cluster;
 use crate::{
-    group::{Group, Outlook, Reason},
+    group::{Group, GroupContext, Reason},
     peer::{Peer, PeerState},
     placement::{
-        Rebalance,
+        Rebalance, View,
         rebalance::{Calm, Move, Rebalancer, Scene},
     },
     ranking,
@@ -63,12 +63,12 @@ impl Cluster {
 /// What is looked at to find a group that should leave.
 pub(super) struct Stage<'a> {
     pub(super) groups: &'a [Group],
-    pub(super) outlook: Outlook<'a>,
+    pub(super) context: GroupContext<'a>,
 }
 
 impl Stage<'_> {
-    fn of(&self, index: usize) -> Outlook<'_> {
-        self.outlook.of(index, self.outlook.view.nodes)
+    fn of(&self, index: usize) -> GroupContext<'_> {
+        self.context.of(index, self.context.view.nodes)
     }
 
     fn is_open(&self, group: usize, node: NodeId) -> bool {
@@ -77,9 +77,9 @@ impl Stage<'_> {
 
     /// Whether a group that is to leave waits for another to stop that cannot.
     pub(super) fn waits_in_vain(&self, group: usize) -> bool {
-        let Outlook {
+        let View {
             constraints, seen, ..
-        } = self.outlook;
+        } = self.context.view;
         let stuck = |other: &usize| self.groups[*other].is_stuck();
         self.groups[group].waits_to_leave()
             && constraints.dependents_here(group, seen).iter().any(stuck)
@@ -87,7 +87,7 @@ impl Stage<'_> {
 
     /// The next group that leaves a node which is emptied, if another can have it now.
     pub(super) fn next_to_leave(&self) -> Option<(usize, Reason)> {
-        let Outlook { now, view, .. } = self.outlook;
+        let GroupContext { now, view, .. } = self.context;
         let leaves = |index: usize| {
             self.groups[index].is_leaving(now, PATIENCE) && !self.waits_in_vain(index)
         };
@@ -123,7 +123,7 @@ impl Stage<'_> {
         calm: Calm,
         rebalancer: &mut Rebalancer,
     ) -> Option<(usize, Reason)> {
-        let Outlook { now, view, .. } = self.outlook;
+        let GroupContext { now, view, .. } = self.context;
         let scene = Scene {
             view,
             plan: &|group| &self.groups[group].plan,

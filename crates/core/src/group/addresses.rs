@@ -10,7 +10,7 @@ use heartbeat_common::{
     wire::{GroupId, LeaseEntry},
 };
 
-use super::{Group, Outlook, Serving, claim::AddressClaim};
+use super::{Group, GroupContext, Serving, address_claim::AddressClaim};
 use crate::{Timing, proposer::Proposer};
 
 /// What becomes of the claims to the addresses.
@@ -41,9 +41,10 @@ impl Group {
         let Some(claim) = self.addresses.get(index) else {
             return self.open_until();
         };
-        match self.serving {
+        match self.serving() {
             Serving::Started => {
-                let both = claim.proposer.lease_end().min(self.proposer.lease_end());
+                let own = self.claim.proposer.lease_end();
+                let both = claim.proposer.lease_end().min(own);
                 both.max(claim.inherited_until)
             }
             Serving::Stopped | Serving::Stopping => Boottime::default(),
@@ -54,7 +55,7 @@ impl Group {
     pub fn lease_end(&self) -> Boottime {
         let ends = self.addresses.iter();
         let ends = ends.map(|claim| claim.proposer.lease_end());
-        ends.fold(self.proposer.lease_end(), Boottime::min)
+        ends.fold(self.claim.proposer.lease_end(), Boottime::min)
     }
 
     /// Until when all of the group is served: the start of the clock where something of it is not.
@@ -65,7 +66,7 @@ impl Group {
 
     /// Whether it neither serves nor asks for anything.
     pub fn is_idle(&self) -> bool {
-        self.serving == Serving::Stopped && self.proposers().all(Proposer::is_idle)
+        self.serving() == Serving::Stopped && self.proposers().all(Proposer::is_idle)
     }
 
     /// Takes note of which addresses are open. Says whether one is again that was not, and that another node may
@@ -82,17 +83,17 @@ impl Group {
     /// All claims, the group's own first.
     pub(crate) fn proposers(&self) -> impl Iterator<Item = &Proposer> {
         let addresses = self.addresses.iter().map(|claim| &claim.proposer);
-        std::iter::once(&self.proposer).chain(addresses)
+        std::iter::once(&self.claim.proposer).chain(addresses)
     }
 
     pub(super) fn proposers_mut(&mut self) -> impl Iterator<Item = &mut Proposer> {
         let addresses = self.addresses.iter_mut().map(|claim| &mut claim.proposer);
-        std::iter::once(&mut self.proposer).chain(addresses)
+        std::iter::once(&mut self.claim.proposer).chain(addresses)
     }
 
     /// What every probe is to ask.
     pub(crate) fn requests(&self) -> impl Iterator<Item = LeaseEntry> {
-        let own = (self.plan.id, &self.proposer);
+        let own = (self.plan.id, &self.claim.proposer);
         let addresses = self
             .addresses
             .iter()
@@ -125,18 +126,18 @@ impl Group {
             claim.begin_step(now);
             // One round for all of them.
             let mut others = self.addresses.iter();
-            self.urgent |= others.all(|claim| !claim.proposer.is_preparing());
+            self.claim.urgent |= others.all(|claim| !claim.proposer.is_preparing());
         }
     }
 
     /// Until when one of the addresses is another node's, as our own acceptor knows, if it is.
-    pub(super) fn address_taken_until(&mut self, outlook: &Outlook<'_>) -> Option<Boottime> {
+    pub(super) fn address_taken_until(&mut self, context: &GroupContext<'_>) -> Option<Boottime> {
         let mut until = None;
         for claim in &mut self.addresses {
-            let slot = (outlook.slot)(claim.id);
+            let slot = (context.slot)(claim.id);
             claim.learn(slot);
-            let owner = slot.live_owner(outlook.now);
-            if owner.is_some_and(|owner| owner != outlook.local) {
+            let owner = slot.live_owner(context.now);
+            if owner.is_some_and(|owner| owner != context.view.local) {
                 until = until.max(Some(Boottime::from_nanos(slot.expires)));
             }
         }
@@ -144,22 +145,22 @@ impl Group {
     }
 
     /// Lets the claims to the addresses follow the group's.
-    pub(super) fn tend_addresses(&mut self, outlook: &Outlook<'_>) {
-        let Outlook { now, timing, .. } = *outlook;
-        let aim = match self.serving {
-            _ if self.proposer.is_holding() => Aim::Hold,
+    pub(super) fn tend_addresses(&mut self, context: &GroupContext<'_>) {
+        let GroupContext { now, timing, .. } = *context;
+        let aim = match self.serving() {
+            _ if self.claim.proposer.is_holding() => Aim::Hold,
             Serving::Stopped => Aim::GiveBack,
             Serving::Started | Serving::Stopping => Aim::Abandon,
         };
-        let stays = self.serving != Serving::Stopping;
+        let stays = self.serving() != Serving::Stopping;
         for claim in &mut self.addresses {
             match aim {
                 Aim::Hold if stays => {
-                    self.urgent |= claim.pursue(outlook);
+                    self.claim.urgent |= claim.pursue(context);
                     self.look_at = self.look_at.into_iter().chain(claim.look_at()).min();
                 }
                 Aim::Hold => {}
-                Aim::GiveBack => claim.give_back(self.successor, now, timing),
+                Aim::GiveBack => claim.give_back(self.departure.successor, now, timing),
                 Aim::Abandon => claim.abandon(),
             }
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use heartbeat_common::{
+    lease::Successor,
     time::Boottime,
     wire::{GroupId, LinkSet, NodeId},
 };
@@ -96,6 +97,16 @@ impl Reason {
     /// Whether it is decided once, and not seen anew at each look.
     pub(super) const fn is_lasting(self) -> bool {
         self.to().is_some()
+    }
+
+    /// Whom the lease is released for, as far as the reason says.
+    pub(super) const fn successor(self) -> Successor {
+        match self {
+            // The group stays there until that node fails, or the operator does not mind any more.
+            Self::Moved { to } | Self::Rebalanced { to } => Successor::chosen(to),
+            Self::FailBack { to } | Self::Drained { to } => Successor::fit(to),
+            _ => Successor(0),
+        }
     }
 
     /// Whom it is for, if that was decided.

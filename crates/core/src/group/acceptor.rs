@@ -1,0 +1,102 @@
+//! What this node's own acceptor says of a group's lease.
+
+use heartbeat_common::{
+    lease::{Ballot, Slot, Successor},
+    time::Boottime,
+    wire::NodeId,
+};
+
+use super::{Group, GroupCommand, GroupContext, Period, Phase};
+use crate::proposer::Obstacle;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Acceptor {
+    /// What it said last.
+    pub(super) known: Slot,
+    /// It heard of a release which was not looked at yet.
+    pub(super) freed: bool,
+    /// The ballot of the release that was looked at last: whoever releases says so again and again.
+    noted: Ballot,
+    /// Since when, as far as it knows, no node has had the lease.
+    pub(super) free: Option<Period>,
+    /// The reason for giving up a claim that was told last in this free period.
+    told: Option<Obstacle>,
+}
+
+impl Acceptor {
+    /// The node that the lease was released for; node 0 is none.
+    pub(super) fn successor(&self) -> NodeId {
+        Successor(self.known.successor).node()
+    }
+
+    /// A node has the lease, or a free period ended in another way.
+    pub(super) fn end_free_period(&mut self) {
+        (self.free, self.told) = (None, None);
+    }
+
+    /// The next claim that is given up is told, whatever was told before.
+    pub(super) fn forget_told(&mut self) {
+        self.told = None;
+    }
+
+    /// Whether a claim that was given up for this reason is to be told.
+    fn is_new(&mut self, obstacle: Obstacle) -> bool {
+        let told = self.told.replace(obstacle);
+        !told.is_some_and(|told| told.is_like(obstacle))
+    }
+}
+
+impl Group {
+    /// Our own acceptor heard that the lease was released.
+    pub(crate) fn freed(&mut self) {
+        self.acceptor.freed = true;
+    }
+
+    /// Takes note of what our own acceptor says.
+    pub(super) fn learn(&mut self, slot: Slot) {
+        self.claim.proposer.saw(Ballot(slot.promised));
+        if slot.owner == 0 {
+            self.claim.proposer.heard_release(Ballot(slot.ballot));
+        }
+        self.acceptor.known = slot;
+    }
+
+    /// Another node gave the lease back: what our own acceptor last said is outdated, and so is what
+    /// stood in the way of a claim.
+    pub(super) fn note_release(&mut self, context: &GroupContext<'_>) {
+        let slot = (context.slot)(self.plan.id);
+        let ballot = Ballot(slot.ballot);
+        if slot.owner == 0 && std::mem::replace(&mut self.acceptor.noted, ballot) == ballot {
+            return;
+        }
+        let known = &self.acceptor.known;
+        if (slot.owner, slot.ballot) != (known.owner, known.ballot) {
+            self.acceptor.end_free_period();
+        }
+        self.learn(slot);
+        let stood_in_the_way = self.claim.asked_at < self.claim.not_before;
+        self.claim.not_before = Boottime::default();
+        if !self.claim.proposer.is_preparing() {
+            return;
+        }
+        let successor = self.acceptor.successor();
+        if successor != context.view.local && successor.0 != 0 {
+            self.claim.proposer.abandon();
+            self.enter(Phase::Waiting);
+        } else if stood_in_the_way {
+            self.claim.ask_at_once(context.now);
+        }
+    }
+
+    /// Says why a claim was given up to a lease that was released for this node, once for each
+    /// reason.
+    pub(super) fn tell_of_given_up_claim(&mut self, local: NodeId, out: &mut Vec<GroupCommand>) {
+        let released_for_us = self.acceptor.known.owner == 0 && self.acceptor.successor() == local;
+        let given_up = self.claim.given_up.take();
+        if let Some(obstacle) = given_up.filter(|_| released_for_us)
+            && self.acceptor.is_new(obstacle)
+        {
+            out.push(GroupCommand::ClaimGivenUp(obstacle));
+        }
+    }
+}
