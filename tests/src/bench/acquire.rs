@@ -20,6 +20,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     cluster::Slots as _,
+    index::Seat,
     proposer::{Ask, Franchise, Proposer, Term},
 };
 use heartbeat_user::dataplane::{LeaseSlots, OwnVote};
@@ -52,8 +53,8 @@ const TERM: Term = Term {
     counted: Duration::from_nanos(59_880_000),
 };
 const VOTERS: usize = 3;
-const OWN: usize = 0;
-const FAR: usize = 1;
+const OWN: Seat = Seat::OWN;
+const FAR: Seat = Seat::of_peer(0);
 /// Lease and round trip take turns.
 const PERIOD: Duration = Duration::from_millis(1);
 /// What takes longer is lost.
@@ -252,7 +253,7 @@ impl Candidate {
     }
 }
 
-fn count(proposer: &mut Proposer, acceptor: usize, event: &VoteEvent) {
+fn count(proposer: &mut Proposer, acceptor: Seat, event: &VoteEvent) {
     for vote in event.entries.iter().take(event.count as usize) {
         if vote.group == GROUP.0 {
             proposer.count(acceptor, vote, left(event));

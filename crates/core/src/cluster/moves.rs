@@ -1,5 +1,5 @@
-//! Groups that leave this node although it could keep them: since an operator empties it, or for others
-//! to have less to do than it has.
+//! Groups that leave this node although it could keep them: since an operator empties it, or for
+//! others to have less to do than it has.
 
 use std::time::Duration;
 
@@ -28,20 +28,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Cluster {
     /// Whether it is time to look at all groups. Says so once.
     pub(super) fn watches(&mut self, now: Boottime) -> bool {
-        let due = now.since(self.watched_at) >= LOOK_EVERY.max(self.timing.interval);
+        let due = now.since(self.placing.watched_at) >= LOOK_EVERY.max(self.timing.interval);
         if due {
-            self.watched_at = now;
+            self.placing.watched_at = now;
         }
         due
     }
 
     /// How sure this node is of what it sees of the others.
     pub(super) fn calm(&self) -> Calm {
-        let able = self.quorate
-            && self.state == NodeState::Active
-            && self.health.is_well()
-            && !self.hangs
-            && self.deaf_since.is_none();
+        let able = self.quorum.quorate
+            && self.own.state == NodeState::Active
+            && self.own.health.is_well()
+            && !self.own.hangs
+            && self.stall.deaf_since.is_none();
         let heard = |peer: &Peer| {
             let state = matches!(peer.state, PeerState::Up | PeerState::Suspect);
             let said = matches!(
@@ -60,15 +60,18 @@ impl Cluster {
     }
 }
 
-/// What is looked at to find a group that should leave.
-pub(super) struct Stage<'a> {
+/// The view by which a group is found that should leave.
+pub(super) struct Departures<'a> {
     pub(super) groups: &'a [Group],
     pub(super) context: GroupContext<'a>,
 }
 
-impl Stage<'_> {
+impl Departures<'_> {
     fn of(&self, index: usize) -> GroupContext<'_> {
-        self.context.of(index, self.context.view.nodes)
+        GroupContext {
+            index,
+            ..self.context
+        }
     }
 
     fn is_open(&self, group: usize, node: NodeId) -> bool {
@@ -100,7 +103,7 @@ impl Stage<'_> {
                 heads.push((view.comes_after_here(index), index));
             }
         }
-        // What others come after goes before them, or they would have to stop twice.
+        // A group that others come after leaves before them, or they would have to stop twice.
         heads.sort_unstable();
         heads.into_iter().find_map(|(_, group)| {
             let train = view.train(group, &|member| self.groups[member].is_at_rest())?;

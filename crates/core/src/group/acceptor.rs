@@ -1,4 +1,4 @@
-//! What this node's own acceptor says of a group's lease.
+//! A group's lease as this node's own acceptor knows it.
 
 use heartbeat_common::{
     lease::{Ballot, Slot, Successor},
@@ -11,13 +11,14 @@ use crate::proposer::Obstacle;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Acceptor {
-    /// What it said last.
+    /// The slot as it was read last.
     pub(super) known: Slot,
-    /// It heard of a release which was not looked at yet.
+    /// The acceptor heard of a release which was not looked at yet.
     pub(super) freed: bool,
-    /// The ballot of the release that was looked at last: whoever releases says so again and again.
+    /// The ballot of the release that was looked at last: a node that releases says so again and
+    /// again.
     noted: Ballot,
-    /// Since when, as far as it knows, no node has had the lease.
+    /// Since when, as far as the acceptor knows, no node has had the lease.
     pub(super) free: Option<Period>,
     /// The reason for giving up a claim that was told last in this free period.
     told: Option<Obstacle>,
@@ -61,10 +62,10 @@ impl Group {
         self.acceptor.known = slot;
     }
 
-    /// Another node gave the lease back: what our own acceptor last said is outdated, and so is what
-    /// stood in the way of a claim.
+    /// Another node gave the lease back: what our own acceptor last said is outdated, and so is
+    /// what stood in the way of a claim.
     pub(super) fn note_release(&mut self, context: &GroupContext<'_>) {
-        let slot = (context.slot)(self.plan.id);
+        let slot = context.sight.slot(self.plan.id);
         let ballot = Ballot(slot.ballot);
         if slot.owner == 0 && std::mem::replace(&mut self.acceptor.noted, ballot) == ballot {
             return;

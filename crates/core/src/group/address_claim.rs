@@ -1,7 +1,7 @@
 //! This node's claim to one address, and when it is asked for out of turn.
 //!
-//! Each round asks for all that is claimed. An obstacle is worth a round of its own only once, at the time at
-//! which it ends: whatever else comes waits for the tick.
+//! Each round asks for all that is claimed. An obstacle is worth a round of its own only once, at
+//! the time at which it ends: whatever else comes waits for the tick.
 
 use heartbeat_common::{
     lease::{Ballot, Slot, Successor},
@@ -15,12 +15,12 @@ use crate::{
     proposer::{Obstacle, Proposer},
 };
 
-/// What a claim waits for.
+/// The event that a claim waits for.
 #[derive(Clone, Copy, Debug)]
 enum Wait {
     /// The tick, which asks again.
     Tick,
-    /// What stands in the way ends then.
+    /// An obstacle, which ends then.
     Obstacle { ends: Boottime },
     /// Another node is ahead: the claim begins anew then.
     Contest { over: Boottime },
@@ -38,7 +38,8 @@ pub(super) struct AddressClaim {
     backoff: Backoff,
     /// The guard that an earlier agent of this node left open for this address.
     pub(super) inherited_until: Boottime,
-    /// Whether traffic of the address could pass at the last step, and the ballot of the lease for that.
+    /// Whether traffic of the address could pass at the last step, and the ballot of the lease for
+    /// that.
     open: bool,
     served_with: Option<Ballot>,
 }
@@ -63,8 +64,8 @@ impl AddressClaim {
         (self.inherited_until, self.open) = (until, true);
     }
 
-    /// Takes note whether traffic of the address can pass now. Says whether it could not at the last step, and
-    /// another node may have announced the address meanwhile.
+    /// Takes note whether traffic of the address can pass now. Says whether it could not at the
+    /// last step, and another node may have announced the address meanwhile.
     pub(super) fn reopens(&mut self, open: bool, now: Boottime) -> bool {
         let held = self
             .proposer
@@ -83,7 +84,8 @@ impl AddressClaim {
         slot.owner == 0 && self.proposer.heard_release(Ballot(slot.ballot))
     }
 
-    /// Something else is asked from now on, or with another ballot: no acceptor has refused that yet.
+    /// Something else is asked from now on, or with another ballot: no acceptor has refused that
+    /// yet.
     pub(super) fn begin_step(&mut self, now: Boottime) {
         self.forget_obstacles();
         self.asked_at = now;
@@ -133,7 +135,7 @@ impl AddressClaim {
             self.forget_obstacles();
             return false;
         }
-        let released = self.learn((context.slot)(self.id));
+        let released = self.learn(context.sight.slot(self.id));
         if self.is_lost(now, timing) {
             self.abandon();
             let over = now.after(self.backoff.lose(timing.interval));
@@ -177,15 +179,15 @@ impl AddressClaim {
         }
     }
 
-    /// Gives it back, if it is held: that goes out with the group's own release, or at the next tick after a
-    /// claim that failed.
+    /// Gives the lease back, if it is held: with the group's own release, or at the next tick after
+    /// a claim that failed.
     pub(super) fn give_back(&mut self, successor: Successor, now: Boottime, timing: &Timing) {
         self.forget_obstacles();
         if self.proposer.is_holding() {
             self.proposer.release(successor);
             self.asked_at = now;
         } else if !self.proposer.is_releasing() || now.since(self.asked_at) > timing.lease {
-            // Who did not hear of the release has forgotten the lease by then.
+            // An acceptor that did not hear of the release has forgotten the lease by then.
             self.proposer.abandon();
         }
     }

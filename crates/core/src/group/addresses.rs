@@ -1,9 +1,10 @@
 //! The leases of a group's addresses: each address has one of its own, beside the group's.
 //!
-//! Two nodes may know one address by groups of different names, while a changed configuration is on its
-//! way to all of them. The groups' leases do not exclude each other, then; those of the address do. So
-//! traffic of an address may pass only while both leases are held. A node asks for an address only once a
-//! majority has promised it the group, so that two candidates for one group never share its leases.
+//! Two nodes may know one address by groups of different names, while a changed configuration is on
+//! its way to all of them. The groups' leases do not exclude each other, then; those of the address
+//! do. So traffic of an address may pass only while both leases are held. A node asks for an
+//! address only once a majority has promised it the group, so that two candidates for one group
+//! never share its leases.
 
 use heartbeat_common::{
     time::Boottime,
@@ -11,9 +12,13 @@ use heartbeat_common::{
 };
 
 use super::{Group, GroupContext, Serving, address_claim::AddressClaim};
-use crate::{Timing, proposer::Proposer};
+use crate::{
+    Timing,
+    index::{AddressIndex, Seat},
+    proposer::Proposer,
+};
 
-/// What becomes of the claims to the addresses.
+/// The fate of the claims to the addresses.
 enum Aim {
     Hold,
     GiveBack,
@@ -35,10 +40,10 @@ pub(super) fn claims(
 }
 
 impl Group {
-    /// Until when traffic of the address with this index in [`super::GroupPlan::addresses`] may pass: the start of
-    /// the clock where it may not.
-    pub fn address_open_until(&self, index: usize) -> Boottime {
-        let Some(claim) = self.addresses.get(index) else {
+    /// Until when traffic of the address with this index in [`super::GroupPlan::addresses`] may
+    /// pass: the start of the clock where it may not.
+    pub fn address_open_until(&self, index: AddressIndex) -> Boottime {
+        let Some(claim) = self.addresses.get(index.0) else {
             return self.open_until();
         };
         match self.serving() {
@@ -60,7 +65,8 @@ impl Group {
 
     /// Until when all of the group is served: the start of the clock where something of it is not.
     pub fn served_until(&self) -> Boottime {
-        let ends = (0..self.addresses.len()).map(|index| self.address_open_until(index));
+        let ends =
+            (0..self.addresses.len()).map(|index| self.address_open_until(AddressIndex(index)));
         ends.fold(self.open_until(), Boottime::min)
     }
 
@@ -69,12 +75,12 @@ impl Group {
         self.serving() == Serving::Stopped && self.proposers().all(Proposer::is_idle)
     }
 
-    /// Takes note of which addresses are open. Says whether one is again that was not, and that another node may
-    /// have announced meanwhile.
+    /// Takes note of which addresses are open. Says whether an address is open again that was
+    /// closed, so that another node may have announced it meanwhile.
     pub(super) fn reopens_an_address(&mut self, now: Boottime) -> bool {
         let mut reopens = false;
         for index in 0..self.addresses.len() {
-            let open = self.address_open_until(index) > now;
+            let open = self.address_open_until(AddressIndex(index)) > now;
             reopens |= self.addresses[index].reopens(open, now);
         }
         reopens
@@ -91,7 +97,7 @@ impl Group {
         std::iter::once(&mut self.claim.proposer).chain(addresses)
     }
 
-    /// What every probe is to ask.
+    /// The requests that every probe is to carry.
     pub(crate) fn requests(&self) -> impl Iterator<Item = LeaseEntry> {
         let own = (self.plan.id, &self.claim.proposer);
         let addresses = self
@@ -109,7 +115,7 @@ impl Group {
     /// Counts the vote of `acceptor` if it is about one of the group's addresses.
     pub(crate) fn count_address(
         &mut self,
-        acceptor: usize,
+        acceptor: Seat,
         vote: &LeaseEntry,
         left: Boottime,
         now: Boottime,
@@ -134,7 +140,7 @@ impl Group {
     pub(super) fn address_taken_until(&mut self, context: &GroupContext<'_>) -> Option<Boottime> {
         let mut until = None;
         for claim in &mut self.addresses {
-            let slot = (context.slot)(claim.id);
+            let slot = context.sight.slot(claim.id);
             claim.learn(slot);
             let owner = slot.live_owner(context.now);
             if owner.is_some_and(|owner| owner != context.view.local) {

@@ -30,8 +30,8 @@ impl Group {
             && view.lacks(index, local).is_none()
     }
 
-    /// Whether this node, which is emptied and takes nothing, let it go for another that cannot have it
-    /// any more, nor can anybody else.
+    /// Whether this node, which is emptied and takes nothing, let it go for another that cannot
+    /// have it any more, nor can anybody else.
     fn takes_back(&self, context: &GroupContext<'_>) -> bool {
         let (let_go, reason) = match self.phase {
             Phase::Stopping(stop) => (true, Some(stop.reason)),
@@ -54,8 +54,9 @@ impl Group {
         context: &GroupContext<'_>,
     ) -> Option<Reason> {
         if self.operator.maintained {
-            // docs/leases.md#rule-6: the lease of a group in maintenance keeps every other node from
-            // serving it, and such a group has nothing that a hanging slow side should look after.
+            // docs/leases.md#rule-6: the lease of a group in maintenance keeps every other node
+            // from serving it, and such a group has nothing that a hanging slow side should look
+            // after.
             None
         } else if !context.node.may_keep {
             Some(Reason::NodeUnfit)
@@ -97,7 +98,7 @@ impl Group {
     /// Whether a peer can own this group, as far as is known.
     pub(super) fn standing(&self, node: NodeId, context: &GroupContext<'_>) -> Standing {
         let GroupContext { view, index, .. } = *context;
-        let reported = (context.reported)(index, node);
+        let reported = context.sight.reported(index, node);
         Standing::of(view.bar(&self.plan, index, node, reported))
     }
 
@@ -106,8 +107,8 @@ impl Group {
         matches!(self.phase, Phase::Claiming { .. })
     }
 
-    /// Whether the group seems about to go from one node to another, so that it matters now how much
-    /// each node has.
+    /// Whether the group seems about to go from one node to another, so that it matters now how
+    /// much each node has.
     pub(crate) fn is_placed_anew(&self, now: Boottime, votes_from: Boottime) -> bool {
         if self.operator.disabled || self.operator.maintained {
             return false;

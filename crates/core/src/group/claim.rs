@@ -5,6 +5,7 @@ use heartbeat_common::{time::Boottime, wire::LeaseEntry};
 use super::{GroupCommand, Period, UNHEARD_PAUSE, backoff::Backoff};
 use crate::{
     Timing,
+    index::Seat,
     proposer::{Obstacle, Proposer},
 };
 
@@ -20,7 +21,7 @@ pub(super) struct GroupClaim {
     pub(super) given_up: Option<Obstacle>,
     /// Something new of the group is to be asked now and not at the next tick.
     pub(super) urgent: bool,
-    /// It was said that there is no higher ballot.
+    /// The command that there is no higher ballot was given.
     exhausted: bool,
 }
 
@@ -40,7 +41,7 @@ impl GroupClaim {
     /// Counts a vote. `free` is the time since when the lease has been free, if it is.
     pub(super) fn count(
         &mut self,
-        (acceptor, vote, left): (usize, &LeaseEntry, Boottime),
+        (acceptor, vote, left): (Seat, &LeaseEntry, Boottime),
         free: Option<Period>,
         now: Boottime,
         timing: &Timing,

@@ -11,8 +11,8 @@ use heartbeat_common::{
 };
 
 use super::{
-    Course, FAILBACK_HOLD, Group, GroupCommand, GroupContext, MAX_FAILBACK_HOLD, Period, Phase,
-    Reason, phase::Tenure,
+    AcquisitionTimeline, FAILBACK_HOLD, Group, GroupCommand, GroupContext, MAX_FAILBACK_HOLD,
+    Period, Phase, Reason, phase::Tenure,
 };
 use crate::{
     placement::{Key, View},
@@ -44,7 +44,7 @@ impl Group {
         } = view;
         if constraints.displaces(index, view.local, view.local, seen) {
             // Nobody gives way for what an acceptor that forgot its votes takes for free.
-            let sure_from = context.votes_from.after(context.timing.interval * 2);
+            let sure_from = context.sight.votes_from.after(context.timing.interval * 2);
             return match now >= sure_from {
                 true => Phase::Displacing,
                 false => Phase::Waiting,
@@ -58,8 +58,8 @@ impl Group {
         }
     }
 
-    /// When the lease may be asked for, as far as is known now: not after `now` if at once, `None` if
-    /// never.
+    /// When the lease may be asked for, as far as is known now: not after `now` if at once, `None`
+    /// if never.
     fn next_chance(&mut self, context: &GroupContext<'_>) -> Option<Boottime> {
         if !self.is_free(context) {
             let ends = Boottime::from_nanos(self.acceptor.known.expires);
@@ -81,7 +81,7 @@ impl Group {
         let local = view.local;
         let other = |slot: &Slot, at| slot.live_owner(at).is_some_and(|owner| owner != local);
         if !other(&self.acceptor.known, now.after(timing.interval)) {
-            let slot = (context.slot)(self.plan.id);
+            let slot = context.sight.slot(self.plan.id);
             if slot.promised != self.acceptor.known.promised {
                 self.make_way(&slot, context);
             }
@@ -121,9 +121,9 @@ impl Group {
         let known = self.acceptor.known;
         let own = self.rank(view.local, context);
         if self.is_outranked(own, context) {
-            // Where all start at once none is fit yet, and all acceptors abstain: the best node is to be
-            // the first that asks one that votes.
-            free = free.max(context.votes_from);
+            // Where all start at once none is fit yet, and all acceptors abstain: the best node is
+            // to be the first that asks one that votes.
+            free = free.max(context.sight.votes_from);
         }
         // An owner that could renew would have.
         let mut passed_over = NodeId(known.owner as u16);
@@ -132,7 +132,8 @@ impl Group {
             if successor == view.local {
                 return Some(free.max(not_before));
             }
-            // It is another's until it would have ended, and who has not taken it by then cannot.
+            // The lease is the successor's until it would have ended. A successor that has not
+            // taken it by then cannot.
             free = free.max(Boottime::from_nanos(known.expires));
             passed_over = successor;
         }
@@ -178,7 +179,7 @@ impl Group {
         }
         let claim = &mut self.claim;
         if claim.asked_at < claim.not_before {
-            // What stands in the way ends soon.
+            // The obstacle ends soon.
             if now >= claim.not_before {
                 claim.ask_at_once(now);
             } else {
@@ -220,26 +221,26 @@ impl Group {
         let pinned = known.owner == 0 && Successor(known.successor) == chosen;
         self.hold_failback(context);
         self.acceptor.end_free_period();
-        let course = Course {
+        let timeline = AcquisitionTimeline {
             free,
             majority: now,
         };
-        out.push(GroupCommand::Start(course));
+        out.push(GroupCommand::Start(timeline));
         Phase::Serving(Tenure {
-            course,
+            timeline,
             pinned,
             ..Tenure::default()
         })
     }
 
-    /// Keeps the group here for a while. Who is better but did not take it may not be there any more,
-    /// or may not hear us: to hand it on at once could go on and on.
+    /// Keeps the group here for a while. Who is better but did not take it may not be there any
+    /// more, or may not hear us: to hand it on at once could go on and on.
     fn hold_failback(&mut self, context: &GroupContext<'_>) {
         let GroupContext { now, timing, .. } = *context;
         let hold = &mut self.failback_hold;
         let handed_over = self.departure.handed_over_at.take();
         hold.length = match handed_over {
-            // Whom it was for did not take it, or did not keep it.
+            // The successor did not take the group, or did not keep it.
             Some(at) if now.since(at) < MAX_FAILBACK_HOLD => {
                 (hold.length * 2).clamp(FAILBACK_HOLD, MAX_FAILBACK_HOLD)
             }

@@ -1,12 +1,12 @@
-//! What a group sees of its node and of the cluster in one step.
+//! A group's view of its node and of the cluster in one step.
 
-use heartbeat_common::{
-    lease::Slot,
-    time::Boottime,
-    wire::{GroupId, NodeId},
+use heartbeat_common::time::Boottime;
+
+use crate::{
+    Timing,
+    cluster::{Distance, Sight},
+    placement::View,
 };
-
-use crate::{Timing, cluster::Distance, placement::View, report::Reported};
 
 #[derive(Clone, Copy)]
 pub(crate) struct GroupContext<'a> {
@@ -15,23 +15,13 @@ pub(crate) struct GroupContext<'a> {
     pub(crate) node: LocalNode,
     /// The index of this group.
     pub(crate) index: usize,
-    /// What is seen of the nodes, and of where groups are.
+    /// The nodes, and where groups are.
     pub(crate) view: View<'a>,
-    /// How far nodes reach, by group.
-    pub(crate) distances: &'a [Distance],
-    /// Since when each peer has been fit without interruption.
-    pub(crate) fit_since: &'a dyn Fn(NodeId) -> Option<Boottime>,
-    /// The number of a peer's acceptor.
-    pub(crate) acceptor: &'a dyn Fn(NodeId) -> Option<usize>,
-    /// What a peer last reported of a group.
-    pub(crate) reported: &'a dyn Fn(usize, NodeId) -> Reported,
-    /// Our own acceptor's slot.
-    pub(crate) slot: &'a dyn Fn(GroupId) -> Slot,
-    /// Until when that acceptor abstains.
-    pub(crate) votes_from: Boottime,
+    /// The peers and our own acceptor.
+    pub(crate) sight: Sight<'a>,
 }
 
-/// What this node may do in one step.
+/// The limits of what this node may do in one step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LocalNode {
     /// Whether groups go back to better nodes.
@@ -53,6 +43,6 @@ pub(crate) struct LocalNode {
 impl<'a> GroupContext<'a> {
     /// How far nodes reach for the group.
     pub(crate) fn distance(&self) -> &'a Distance {
-        &self.distances[self.index]
+        self.sight.distance(self.index)
     }
 }

@@ -1,4 +1,4 @@
-//! What a group is told from outside, and what it remembers from one phase to the next.
+//! Facts that a group is told from outside, and those that it remembers from one phase to the next.
 //!
 //! A fact never changes the phase by itself: the next step decides by it.
 
@@ -7,9 +7,12 @@ use std::time::Duration;
 use heartbeat_common::{lease::Successor, time::Boottime};
 
 use super::{Group, GroupCommand, Note, Reason};
-use crate::reach::{Condition, Reach};
+use crate::{
+    reach::{Condition, Reach},
+    resource::GroupEvent,
+};
 
-/// What the resource manager says of the group's resources on this node.
+/// The group's resources on this node, as the resource manager knows them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Resources {
     /// Nothing of the group runs here that should not: it may be contended for.
@@ -24,7 +27,7 @@ pub(super) struct Resources {
     pub(super) stop_timeout: Duration,
 }
 
-/// What the operator says.
+/// The operator's wishes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Operator {
     /// The group is left alone.
@@ -38,7 +41,7 @@ pub(super) struct Operator {
 pub(super) struct Interfaces {
     /// Whether one of them is broken, as was said last.
     broken: bool,
-    /// What that amounts to.
+    /// The fault that counts: it lasts for some time after it is gone.
     pub(super) condition: Condition,
 }
 
@@ -66,6 +69,21 @@ pub(super) struct FailbackHold {
     pub(super) reach_until: Boottime,
 }
 
+impl Resources {
+    fn note(&mut self, event: GroupEvent) {
+        match event {
+            GroupEvent::Ready => self.ready = true,
+            GroupEvent::Started => self.running = true,
+            // That a stop is confirmed comes by `Group::stopped`, with its time.
+            GroupEvent::Incomplete | GroupEvent::Stopped => self.running = false,
+            GroupEvent::Barred { .. } => self.barred = true,
+            GroupEvent::Fit => self.barred = false,
+            GroupEvent::Blocked { .. } => self.blocked = true,
+            GroupEvent::Unblocked => self.blocked = false,
+        }
+    }
+}
+
 impl Interfaces {
     /// Takes note of what is seen now. Says what counts from now on, if that has changed.
     fn observe(&mut self, now: Boottime) -> Option<Reach> {
@@ -91,10 +109,7 @@ impl Group {
     /// Takes note of what was said of the group.
     pub(crate) fn note(&mut self, note: Note) {
         match note {
-            Note::Ready => self.resources.ready = true,
-            Note::Running(running) => self.resources.running = running,
-            Note::Barred(barred) => self.resources.barred = barred,
-            Note::Blocked(blocked) => self.resources.blocked = blocked,
+            Note::Event(event) => self.resources.note(event),
             Note::StopTimeout(timeout) => self.resources.stop_timeout = timeout,
             Note::Broken(broken) => self.interfaces.broken = broken,
             Note::Maintained(maintained) => self.operator.maintained = maintained,

@@ -53,8 +53,8 @@ impl Group {
         self.leaving().is_some_and(Reason::is_lasting)
     }
 
-    /// Whether the group could be handed over by a decision of this node: it is served and left alone
-    /// by nobody, and it is not on its way already.
+    /// Whether the group could be handed over by a decision of this node: it is served and left
+    /// alone by nobody, and it is not on its way already.
     pub(crate) fn is_at_rest(&self) -> bool {
         let tenure = self.phase.tenure();
         tenure.is_some_and(|tenure| tenure.leaving.is_none()) && !self.is_stuck()
@@ -71,8 +71,8 @@ impl Group {
             && self.runs()
     }
 
-    /// Whether the group is on its way from here to another node that does not have it yet. It is not
-    /// waited for longer than `patience`.
+    /// Whether the group is on its way from here to another node that does not have it yet. It is
+    /// not waited for longer than `patience`.
     pub(crate) fn is_leaving(&self, now: Boottime, patience: Duration) -> bool {
         let gone = |at| now.since(at) < patience && !self.operator.disabled;
         match self.serving() {
@@ -118,7 +118,7 @@ impl Group {
     fn is_settled(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
         let GroupContext { index, view, .. } = *context;
         self.is_known_to(node, context)
-            && (context.reported)(index, node).reach == Reach::Whole
+            && context.sight.reported(index, node).reach == Reach::Whole
             && self.standing(node, context) == Standing::Fit
             && !view
                 .constraints
@@ -128,21 +128,21 @@ impl Group {
     /// The same, but for what other groups have to say: they may come along.
     pub(crate) fn is_open(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
         let GroupContext { view, index, .. } = *context;
-        let bar = view.bar(&self.plan, index, node, (context.reported)(index, node));
+        let bar = view.bar(&self.plan, index, node, context.sight.reported(index, node));
         matches!(bar, None | Some(Bar::Constrained)) && self.is_known_to(node, context)
     }
 
     /// Whether `node` has been fit for long enough, and would hear at once that the lease is free.
     fn is_known_to(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
-        self.hears_of_release(node, context) && (context.reported)(context.index, node).current
+        self.hears_of_release(node, context) && context.sight.reported(context.index, node).current
     }
 
-    /// Whether `node` has been fit for a lease, and its acceptor votes for this node: one that abstains
-    /// would not hear that the lease is free.
+    /// Whether `node` has been fit for a lease, and its acceptor votes for this node: one that
+    /// abstains would not hear that the lease is free.
     pub(super) fn hears_of_release(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
         let GroupContext { now, timing, .. } = *context;
-        let fit_since = (context.fit_since)(node);
-        let acceptor = (context.acceptor)(node);
+        let fit_since = context.sight.fit_since(node);
+        let acceptor = context.sight.acceptor(node);
         fit_since.is_some_and(|since| now.since(since) >= timing.lease)
             && acceptor.is_some_and(|acceptor| self.claim.proposer.has_vote_of(acceptor, now))
     }
@@ -150,21 +150,22 @@ impl Group {
     /// The group is being stopped here: until it has, no other node may start it.
     pub(super) fn await_stop(&mut self, stop: Stop, context: &GroupContext<'_>) -> Stop {
         if context.node.hangs && !self.operator.maintained {
-            // docs/leases.md#rule-6: a slow side that hangs cannot say that the group has stopped. The
-            // guard is closed, and the lease runs out. However long a stop takes otherwise, the lease is
-            // kept until it has ended.
+            // docs/leases.md#rule-6: a slow side that hangs cannot say that the group has stopped.
+            // The guard is closed, and the lease runs out. However long a stop takes otherwise, the
+            // lease is kept until it has ended.
             self.claim.proposer.abandon();
         }
         let successor = self.successor_after(stop, context);
         Stop { successor, ..stop }
     }
 
-    /// The node that the group is for once it has stopped. Stopping takes its time, and the best may be
-    /// another by now, even this node.
+    /// The node that the group is for once it has stopped. Stopping takes its time, and the best
+    /// may be another by now, even this node.
     fn successor_after(&self, stop: Stop, context: &GroupContext<'_>) -> Successor {
         let fit = |to| self.standing(to, context) == Standing::Fit;
         match stop.reason {
-            // A node that lost its lease does not know which nodes are fit, and an operator has decided.
+            // A node that lost its lease does not know which nodes are fit, and an operator has
+            // decided.
             Reason::LeaseLost | Reason::Moved { .. } => stop.successor,
             Reason::Rebalanced { to } | Reason::Drained { to } if fit(to) => stop.successor,
             _ => Successor::fit(self.best(context).unwrap_or_default()),

@@ -1,8 +1,8 @@
 //! One group on one node: when to contend for its lease, when to serve, when to let go.
 //!
-//! The lease decides which node may serve, and only the lease; this module decides which node tries.
-//! Traffic may pass only while a majority's votes are counted on, and a lease must never be released
-//! while something of the group still runs here. The phases are drawn in `phase.rs`.
+//! The lease decides which node may serve, and only the lease; this module decides which node
+//! tries. Traffic may pass only while a majority's votes are counted on, and a lease must never be
+//! released while something of the group still runs here. The phases are drawn in `phase.rs`.
 
 mod acceptor;
 mod address_claim;
@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use crate::{
     Timing,
+    index::Seat,
     proposer::{Franchise, Proposer, Term},
 };
 use acceptor::Acceptor;
@@ -36,15 +37,15 @@ use facts::{Departure, FailbackHold, Interfaces, Operator, Resources};
 use owner::Owner;
 use period::Period;
 use phase::{Phase, Tenure};
-pub use terms::{Course, GroupCommand, GroupPlan, Note, Reason, Serving};
+pub use terms::{AcquisitionTimeline, GroupCommand, GroupPlan, Note, Reason, Serving};
 
-/// After a hand-over that no node took up, a group stays where it is for this long; after each further
-/// one twice as long as after the last.
+/// After a hand-over that no node took up, a group stays where it is for this long; after each
+/// further one twice as long as after the last.
 const FAILBACK_HOLD: Duration = Duration::from_secs(5);
 /// But for no longer than this, and a hand-over that is longer ago is forgotten.
 const MAX_FAILBACK_HOLD: Duration = Duration::from_secs(60);
-/// A node that is expected to take a free group has done so within this time, or never will; and a group
-/// that came to a node this long ago is part of that node's load.
+/// A node that is expected to take a free group has done so within this time, or never will; and a
+/// group that came to a node this long ago is part of that node's load.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
 /// After this time an acceptor is asked again that has not heard of a release yet; each further
 /// time it takes four times as long as all before, until the ticks come more often.
@@ -90,7 +91,8 @@ impl Group {
     }
 
     /// The group is still served here: an earlier agent of this node was granted the lease until
-    /// `until`. It goes on if the lease can be had again before. To be called before the first step.
+    /// `until`. It goes on if the lease can be had again before. To be called before the first
+    /// step.
     pub(crate) fn inherit(&mut self, until: Boottime) {
         self.phase = Phase::Serving(Tenure {
             inherited_until: until,
@@ -146,8 +148,9 @@ impl Group {
         }
     }
 
-    /// Other votes count from now on, and the acceptors have other numbers: see [`Proposer::reseat`].
-    pub(crate) fn reseat(&mut self, seats: &[Option<usize>], franchise: Franchise) {
+    /// Other votes count from now on, and the acceptors have other numbers: see
+    /// [`Proposer::reseat`].
+    pub(crate) fn reseat(&mut self, seats: &[Option<Seat>], franchise: Franchise) {
         self.proposers_mut()
             .for_each(|proposer| proposer.reseat(seats, franchise.clone()));
     }
@@ -161,7 +164,7 @@ impl Group {
     /// Counts the vote of `acceptor` on what a probe asked that left at `left`.
     pub(crate) fn count(
         &mut self,
-        acceptor: usize,
+        acceptor: Seat,
         vote: &LeaseEntry,
         left: Boottime,
         now: Boottime,
@@ -197,7 +200,7 @@ impl Group {
         self.tend_addresses(context);
         let reopens = self.reopens_an_address(context.now);
         if let Some(tenure) = self.phase.tenure().filter(|_| served && reopens) {
-            out.push(GroupCommand::Regained(tenure.course));
+            out.push(GroupCommand::Regained(tenure.timeline));
         }
         self.assert_nothing_is_renewed_by_a_hanging_agent(context);
     }

@@ -1,15 +1,12 @@
-//! Who is seen to serve a group, and what other groups see of it.
+//! The node that is seen to serve a group, and the snapshot of it that other groups go by.
 
-use heartbeat_common::{
-    lease::Slot,
-    time::Boottime,
-    wire::{GroupId, NodeId},
-};
+use heartbeat_common::{time::Boottime, wire::NodeId};
 
 use super::{EXPECTED_WITHIN, Group, Phase, Serving};
 use crate::{
     Timing,
-    placement::{Glance, Running},
+    cluster::Sight,
+    placement::{GroupSnapshot, Running},
     report::{GroupReport, Reported},
 };
 
@@ -36,7 +33,8 @@ impl Owner {
             return;
         }
         if owner != self.node {
-            // Who had it when this node first looked has had it for long, as far as is known.
+            // An owner that was there when this node first looked has been there for long, as far
+            // as is known.
             let known = self.node.is_some() || self.free_from.is_some();
             self.arrived_at = known.then_some(now);
             self.node = owner;
@@ -56,22 +54,22 @@ impl Owner {
 }
 
 impl Group {
-    /// What other groups see of it.
-    pub(crate) fn glance(
+    /// The group as other groups see it.
+    pub(crate) fn snapshot(
         &mut self,
+        index: usize,
         local: NodeId,
         now: Boottime,
         timing: &Timing,
-        slot: &dyn Fn(GroupId) -> Slot,
-        reported: &dyn Fn(NodeId) -> Reported,
-    ) -> Glance {
-        let owner = self.read_owner(local, now, slot);
+        sight: &Sight<'_>,
+    ) -> GroupSnapshot {
+        let owner = self.read_owner(local, now, sight);
         self.owner.observe(owner, now);
         let running = match owner {
             Some(owner) if owner == local && self.runs() => Running::Yes,
             Some(owner) if owner == local => Running::No,
             Some(_) if !self.plan.supervised => Running::Yes,
-            Some(owner) => match reported(owner) {
+            Some(owner) => match sight.reported(index, owner) {
                 Reported { current: false, .. } => Running::Unknown,
                 Reported { said, .. } if said.running => Running::Yes,
                 Reported { .. } => Running::No,
@@ -82,7 +80,7 @@ impl Group {
             self.departure.given_up_at = None;
         }
         let serving = self.serving();
-        Glance {
+        GroupSnapshot {
             owner,
             here: !matches!(self.phase, Phase::Waiting | Phase::Releasing { .. }),
             starting: serving == Serving::Started && !self.runs(),
@@ -92,17 +90,12 @@ impl Group {
     }
 
     /// The owner by what our own acceptor says, or this node where the group is served here.
-    fn read_owner(
-        &mut self,
-        local: NodeId,
-        now: Boottime,
-        slot: &dyn Fn(GroupId) -> Slot,
-    ) -> Option<NodeId> {
+    fn read_owner(&mut self, local: NodeId, now: Boottime, sight: &Sight<'_>) -> Option<NodeId> {
         match self.serving() {
             Serving::Started => Some(local),
             Serving::Stopping => None,
             Serving::Stopped => {
-                let slot = slot(self.plan.id);
+                let slot = sight.slot(self.plan.id);
                 let owner = slot.live_owner(now).filter(|owner| *owner != local);
                 self.owner.until = match owner {
                     Some(_) => Boottime::from_nanos(slot.expires),
@@ -118,7 +111,7 @@ impl Group {
         self.serving() == Serving::Started && (self.resources.running || !self.plan.supervised)
     }
 
-    /// What this node would report of the group.
+    /// The report that this node would make of the group.
     pub(crate) fn reported_here(&self) -> Reported {
         Reported {
             current: true,

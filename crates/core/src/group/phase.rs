@@ -1,34 +1,33 @@
 //! The phases of a group on one node.
 //!
 //! ```text
-//!              the turn has come                 a majority granted it
-//!   waiting ───────────────────────▶ claiming ─────────────────────────▶ serving ◀──┐
-//!    │ ▲ ▲                            │ │  ▲                            │   │ lease  │ granted
-//!    │ │ │  lost, or given up         │ │  │                            │   ▼ ended  │ again
-//!    │ │ └────────────────────────────┘ │  │                            │  lapsed ───┘
-//!    ▼ │ another group has made way     │  │                            │   │
-//!   displacing                          │  │ stopped, prepare unanswered │   │ lease not had again,
-//!      ▲                                │  │                            ▼   ▼ or must leave
-//!      │        given up when granted   │  └───────────────────────── stopping
-//!      │                                ▼                              │ │
-//!   waiting ◀──────────────────── releasing ◀───────────────────────────┘ │
-//!      ▲   all acceptors have heard,      stopped, lease held              │
-//!      │   or have forgotten it                                            │
-//!      └───────────────────────────────────────────────────────────────────┘
-//!                             stopped, lease not held
+//!             turn has come               majority granted
+//!  waiting ────────────────▶ claiming ───────────────────▶ serving ◀────────┐
+//!   │ ▲ ▲                      │ │ ▲                        │   │ lease     │ granted
+//!   │ │ └──── lost, given up ──┘ │ │                        │   ▼ ended     │ again
+//!   │ │                          │ │                        │  lapsed ──────┘
+//!   ▼ │ others made way          │ │                        │   │
+//!  displacing                    │ │                        │   │ not had again in time,
+//!                  given up when │ │ stopped, and still     ▼   ▼ or must leave
+//!                        granted │ └─ asked for ────────── stopping
+//!                                ▼                          │   │
+//!  waiting ◀────────────────── releasing ◀── stopped, lease ┘   │
+//!    ▲   all acceptors heard,                held               │
+//!    │   or have forgotten it                                   │
+//!    └────────────────────────── stopped, lease not held ───────┘
 //! ```
 //!
 //! Votes and time move a group along; only [`Group::stopped`] leads out of *stopping*. Traffic may
 //! pass in *serving* and *lapsed* alone, and in *lapsed* the lease has ended, so that the guard is
-//! closed. What an operator or the resource manager says (maintenance, a stop that failed) is a fact
-//! beside the phase and never changes it at once.
+//! closed. What an operator or the resource manager says (maintenance, a stop that failed) is a
+//! fact beside the phase and never changes it at once.
 
 use heartbeat_common::{
     lease::{Ballot, Successor},
     time::Boottime,
 };
 
-use super::{Course, Group, Period, Reason, Serving};
+use super::{AcquisitionTimeline, Group, Period, Reason, Serving};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Phase {
@@ -53,7 +52,7 @@ pub(super) enum Phase {
 /// The time in which a group is served here.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tenure {
-    pub(super) course: Course,
+    pub(super) timeline: AcquisitionTimeline,
     /// Why the group is about to stop, once nothing here depends on it any more.
     pub(super) leaving: Option<Reason>,
     /// An operator wants the group here, however good other nodes are.
@@ -111,7 +110,7 @@ impl Phase {
     fn may_become(&self, next: &Self) -> bool {
         use Phase::{Claiming, Displacing, Lapsed, Releasing, Serving, Stopping, Waiting};
         match (self, next) {
-            // What runs here is stopped before anything else becomes of it.
+            // A group that runs is stopped before anything else.
             (Serving(_) | Lapsed(..), Serving(_) | Lapsed(..) | Stopping(_)) => true,
             (Serving(_) | Lapsed(..), _) => false,
             // Only a confirmed stop gives the lease back.
@@ -155,5 +154,39 @@ impl Group {
             "{:?} with {proposer:?}",
             self.phase
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // docs/leases.md#rule-4
+    #[test]
+    fn group_that_runs_is_stopped_before_anything_else() {
+        let tenure = Tenure::default();
+        let runs = [
+            Phase::Serving(tenure),
+            Phase::Lapsed(tenure, Period::since(Boottime::default())),
+        ];
+        let since = Boottime::default();
+        for phase in runs {
+            assert!(!phase.may_become(&Phase::Waiting));
+            assert!(!phase.may_become(&Phase::Displacing));
+            assert!(!phase.may_become(&Phase::Claiming { free: since }));
+            assert!(!phase.may_become(&Phase::Releasing { since }));
+        }
+    }
+
+    // docs/leases.md#rule-4
+    #[test]
+    fn group_that_stops_is_not_served_before_it_is_claimed_again() {
+        let stopping = Phase::Stopping(Stop {
+            reason: Reason::LeaseLost,
+            successor: Successor::default(),
+            free: Boottime::default(),
+        });
+        assert!(!stopping.may_become(&Phase::Serving(Tenure::default())));
+        assert_eq!(stopping.serving(), Serving::Stopping);
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a group should leave for a node whose interfaces reach the network of its addresses.
 //!
-//! It stays where no other node reaches further: a move would help nobody.
+//! The group stays where no other node reaches further: a move would help nobody.
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use heartbeat_common::wire::NodeId;
 use super::{Group, GroupContext};
 use crate::{Timing, cluster::Distance, ranking::Standing, reach::Reach};
 
-/// How long a fault has lasted before a group leaves for a node whose heartbeats do not vouch for its interface. The
-/// carriers at the ports of one switch do not go at the same moment.
+/// How long a fault has lasted before a group leaves for a node whose heartbeats do not vouch for
+/// its interface. The carriers at the ports of one switch do not go at the same moment.
 const UNVOUCHED: Duration = Duration::from_millis(250);
 
-/// The same where a node says by heartbeats that it hears others on the link of the addresses: by then it would have
-/// noticed that nobody is there. A fault that is shorter than a lease moves nothing, as where heartbeats have only one
-/// link. A silence is noticed when it has lasted for a timeout already, by all nodes behind the same switch.
+/// The same where a node says by heartbeats that it hears others on the link of the addresses: by
+/// then that node would have noticed that nobody is there. A fault that is shorter than a lease
+/// moves nothing, as where heartbeats have only one link. A silence is noticed when it has lasted
+/// for a timeout already, by all nodes behind the same switch.
 fn vouched(own: Reach, timing: &Timing) -> Duration {
     let Timing {
         lease,
@@ -59,7 +60,7 @@ impl Group {
         let Some(since) = faulty_since else {
             return false;
         };
-        let said = (context.reported)(context.index, node);
+        let said = context.sight.reported(context.index, node);
         let lasted = now.since(since);
         let sure = match heard_on && said.reach == Reach::Whole {
             true => lasted >= vouched(own, timing),

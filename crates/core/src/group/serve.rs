@@ -50,18 +50,18 @@ impl Group {
         self.claim.backoff.win();
         self.acceptor.forget_told();
         let ballot = self.claim.proposer.ask().map(|ask| ask.ballot);
-        // A late renewal under the same ballot means that no acceptor promised a higher one meanwhile,
-        // so ownership never changed.
+        // A late renewal under the same ballot means that no acceptor promised a higher one
+        // meanwhile, so ownership never changed.
         if lapsed.is_some() && ballot != tenure.served_with {
-            tenure.course.majority = now;
-            out.push(GroupCommand::Regained(tenure.course));
+            tenure.timeline.majority = now;
+            out.push(GroupCommand::Regained(tenure.timeline));
         }
         tenure.served_with = ballot;
         tenure
     }
 
-    /// The lease has ended, and with it the guard is closed. A renewal may come through yet, also after
-    /// this node stood still; if none does, what runs is stopped.
+    /// The lease has ended, and with it the guard is closed. A renewal may come through yet, also
+    /// after this node stood still; if none does, what runs is stopped.
     fn lapse(
         &mut self,
         mut tenure: Tenure,
@@ -73,7 +73,7 @@ impl Group {
         // docs/leases.md#rule-4
         debug_assert!(end <= now, "the guard is open in a lapse");
         if lapsed.is_none() {
-            tenure.course.free = now;
+            tenure.timeline.free = now;
         }
         let mut lapsed = lapsed.unwrap_or(Period::since(end));
         let hopes_from = lapsed
@@ -86,8 +86,8 @@ impl Group {
         if !self.claim.proposer.is_holding() {
             self.claim.proposer.abandon();
         }
-        // What it holds yet it gives back once it has stopped: the acceptors may hear a node that
-        // does not hear them, and the others would wait for one more lease.
+        // A lease that is still held is given back after the stop: the acceptors may hear a node
+        // that does not hear them, and the others would wait for one more lease.
         Phase::Stopping(self.stop(tenure, Reason::LeaseLost, out))
     }
 
@@ -107,7 +107,7 @@ impl Group {
         out: &mut Vec<GroupCommand>,
     ) -> Phase {
         let stop = self.stop(tenure, reason, out);
-        // Whom the group is for depends on its being stopped.
+        // The choice of a successor goes by the phase.
         self.enter(Phase::Stopping(stop));
         Phase::Stopping(self.await_stop(stop, context))
     }
@@ -135,7 +135,7 @@ impl Group {
         Stop {
             reason,
             successor: reason.successor(),
-            free: tenure.course.free,
+            free: tenure.timeline.free,
         }
     }
 
