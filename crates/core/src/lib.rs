@@ -7,6 +7,7 @@
 
 pub mod cluster;
 pub mod group;
+pub mod index;
 pub mod link;
 pub mod membership;
 pub mod peer;

@@ -1,4 +1,5 @@
-//! One node's claim to one group's lease: what to ask the acceptors, and what their votes amount to.
+//! One node's claim to one group's lease: what to ask the acceptors, and what their votes amount
+//! to.
 //!
 //! ```text
 //!           prepare             majority promised            majority granted
@@ -7,10 +8,10 @@
 //!    └────────────────────┴─────────────────────────┘
 //! ```
 //!
-//! An owner counts an acceptor's vote from the moment at which the *probe* that asked for it left, and
-//! for a little less than the acceptor does: the lease ends here before it ends there. It must never
-//! count from any later moment, nor for longer than that probe asked for. When to contend is not decided
-//! here.
+//! An owner counts an acceptor's vote from the moment at which the *probe* that asked for it left,
+//! and for a little less than the acceptor does: the lease ends here before it ends there. It must
+//! never count from any later moment, nor for longer than that probe asked for. When to contend is
+//! not decided here.
 
 use std::time::Duration;
 
@@ -20,33 +21,35 @@ use heartbeat_common::{
     wire::{LeaseEntry, NodeId},
 };
 
+use crate::index::Seat;
+
 /// Voters whose votes are sorted without allocating.
 const FEW: usize = 64;
 
 /// How long a lease is to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Term {
-    /// What the acceptors are asked for.
+    /// The duration that the acceptors are asked for.
     pub asked: Duration,
-    /// How long the owner counts on a vote for it.
+    /// For how long the owner counts a vote for it.
     pub counted: Duration,
 }
 
 impl Term {
-    /// Whether a vote that says so many microseconds is for as long a lease as was asked for. An acceptor of an earlier
-    /// release says 0; others never grant so short a one.
+    /// Whether a vote that says so many microseconds is for as long a lease as was asked for. An
+    /// acceptor of an earlier release says 0; others never grant so short a one.
     fn is_met_by(self, micros: u32) -> bool {
         micros == 0 || u128::from(micros) >= self.asked.as_micros()
     }
 }
 
-/// What the probes are to carry about one group.
+/// The request that the probes are to carry about one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ask {
     pub operation: Operation,
     pub ballot: Ballot,
     pub lease: Duration,
-    /// Whom a release is for.
+    /// The node that a release is for.
     pub successor: Successor,
 }
 
@@ -146,13 +149,13 @@ impl Franchise {
     }
 }
 
-/// The claim of one node. Acceptors are numbered from 0.
+/// The claim of one node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proposer {
     local: NodeId,
     franchise: Franchise,
     term: Term,
-    /// What is asked for last, and the ballot from which on it is.
+    /// The last lease before a restart, and the first ballot that asks for it.
     parting: Option<(Ballot, Term)>,
     /// The highest round seen, and at first the one to begin behind.
     round: u64,
@@ -187,10 +190,11 @@ impl Proposer {
         self.franchise = franchise;
     }
 
-    /// Numbers the acceptors anew: number *i* is the one that had the number `seats[i]`, if there was one.
-    pub fn reseat(&mut self, seats: &[Option<usize>], franchise: Franchise) {
-        fn moved<T: Copy + Default>(of: &mut Vec<T>, seats: &[Option<usize>]) {
-            let one = |seat: &Option<usize>| seat.and_then(|seat| of.get(seat).copied());
+    /// Numbers the acceptors anew: number *i* is the one that had the number `seats[i]`, if there
+    /// was one.
+    pub fn reseat(&mut self, seats: &[Option<Seat>], franchise: Franchise) {
+        fn moved<T: Copy + Default>(of: &mut Vec<T>, seats: &[Option<Seat>]) {
+            let one = |seat: &Option<Seat>| seat.and_then(|seat| of.get(seat.0).copied());
             *of = seats
                 .iter()
                 .map(|seat| one(seat).unwrap_or_default())
@@ -217,7 +221,8 @@ impl Proposer {
     }
 
     /// Takes note that the lease with this ballot was released: a refusal for its sake tells only
-    /// that the acceptor has yet to hear of that. It must never count as more than no answer. False if it was known.
+    /// that the acceptor has yet to hear of that. It must never count as more than no answer. False
+    /// if it was known.
     pub fn heard_release(&mut self, ballot: Ballot) -> bool {
         let new = self.released != ballot;
         if new {
@@ -273,8 +278,9 @@ impl Proposer {
         });
     }
 
-    /// Asks for a lease of this length from now on, if there is one: the next agent of this node is to find
-    /// it. The higher ballot tells votes for it from those for a shorter one that are on their way.
+    /// Asks for a lease of this length from now on, if there is one: the next agent of this node is
+    /// to find it. The higher ballot tells votes for it from those for a shorter one that are on
+    /// their way.
     pub fn part(&mut self, term: Term) {
         if matches!(self.phase, Phase::Holding { owned: true, .. })
             && let Some(higher) = self.next_ballot()
@@ -285,7 +291,7 @@ impl Proposer {
         }
     }
 
-    /// What to ask of every acceptor now.
+    /// The request to every acceptor now.
     pub fn ask(&self) -> Option<Ask> {
         let lease = self.parting.map_or(self.term, |(_, term)| term).asked;
         let ask = |operation, ballot, successor| {
@@ -315,12 +321,7 @@ impl Proposer {
     /// Counts the vote of `acceptor` on what a probe asked that left at `left`.
     ///
     /// Returns what stands in the way, if the acceptor said so.
-    pub fn count(
-        &mut self,
-        acceptor: usize,
-        vote: &LeaseEntry,
-        left: Boottime,
-    ) -> Option<Obstacle> {
+    pub fn count(&mut self, acceptor: Seat, vote: &LeaseEntry, left: Boottime) -> Option<Obstacle> {
         let operation = Operation::from_wire(vote.operation)?;
         let said = Ballot(vote.ballot);
         match Vote::from_wire(vote.vote) {
@@ -331,7 +332,7 @@ impl Proposer {
             }
             Vote::Granted => {
                 self.granted(acceptor, operation, vote, left);
-                if let Some(refused) = self.refused.get_mut(acceptor) {
+                if let Some(refused) = self.refused.get_mut(acceptor.0) {
                     *refused = false;
                 }
                 None
@@ -339,13 +340,7 @@ impl Proposer {
         }
     }
 
-    fn granted(
-        &mut self,
-        acceptor: usize,
-        operation: Operation,
-        vote: &LeaseEntry,
-        left: Boottime,
-    ) {
+    fn granted(&mut self, acceptor: Seat, operation: Operation, vote: &LeaseEntry, left: Boottime) {
         let said = Ballot(vote.ballot);
         let majority = self.majority();
         let franchise = &self.franchise;
@@ -357,7 +352,7 @@ impl Proposer {
             Phase::Preparing { ballot, promised }
                 if operation == Operation::Prepare && said == *ballot =>
             {
-                if let Some(promised) = promised.get_mut(acceptor) {
+                if let Some(promised) = promised.get_mut(acceptor.0) {
                     *promised = true;
                 }
                 if franchise.count(promised, |promised| *promised) >= majority {
@@ -370,9 +365,9 @@ impl Proposer {
                     });
                 }
             }
-            // A lower ballot of the same claim counts too. One of an earlier claim must not: the lease
-            // may have been released since. Nor one for a shorter lease than is counted on: the acceptor
-            // gives it to another before that ends.
+            // A lower ballot of the same claim counts too. One of an earlier claim must not: the
+            // lease may have been released since. Nor one for a shorter lease than is counted on:
+            // the acceptor gives it to another before that ends.
             Phase::Holding {
                 first,
                 ballot,
@@ -382,8 +377,11 @@ impl Proposer {
                 && (*first..=*ballot).contains(&said)
                 && term.is_met_by(vote.micros) =>
             {
+                // docs/leases.md#rule-1: a vote counts from the departure of its probe, and for
+                // less than the acceptor grants.
+                debug_assert!(term.counted <= term.asked);
                 let end = left.after(term.counted);
-                if let Some(until) = until.get_mut(acceptor) {
+                if let Some(until) = until.get_mut(acceptor.0) {
                     *until = end.max(*until);
                 }
                 *owned |= franchise.count(until, |end| end.as_nanos() > 0) >= majority;
@@ -391,7 +389,7 @@ impl Proposer {
             Phase::Releasing { ballot, freed, .. }
                 if operation == Operation::Release && said == *ballot =>
             {
-                if let Some(freed) = freed.get_mut(acceptor) {
+                if let Some(freed) = freed.get_mut(acceptor.0) {
                     *freed = true;
                 }
                 if freed.iter().all(|freed| *freed) {
@@ -404,7 +402,7 @@ impl Proposer {
 
     fn meet(
         &mut self,
-        acceptor: usize,
+        acceptor: Seat,
         operation: Operation,
         said: Ballot,
         micros: u32,
@@ -427,7 +425,7 @@ impl Proposer {
         if micros > 0 && self.is_released(said) {
             return Some(Obstacle::Unheard);
         }
-        if let Some(refused) = self.refused.get_mut(acceptor) {
+        if let Some(refused) = self.refused.get_mut(acceptor.0) {
             *refused = true;
         }
         if micros > 0 {
@@ -436,8 +434,9 @@ impl Proposer {
                 remaining: Duration::from_micros(micros.into()),
             });
         }
-        // A few acceptors that missed this lease promised themselves to somebody else. To be heard by
-        // them again the claim only needs a higher ballot: those that granted it refuse the other.
+        // A few acceptors that missed this lease promised themselves to somebody else. To be heard
+        // by them again the claim only needs a higher ballot: those that granted it refuse the
+        // other.
         if matches!(self.phase, Phase::Holding { owned: true, .. })
             && let Some(higher) = self.next_ballot()
             && let Phase::Holding { ballot, .. } = &mut self.phase
@@ -457,8 +456,8 @@ impl Proposer {
         self.franchise.count(&self.refused, |refused| !refused) < self.majority()
     }
 
-    /// When the lease ends: as long as this is in the future this node is the owner, and nobody else
-    /// is. The start of the clock if a majority never granted it.
+    /// When the lease ends: as long as this is in the future this node is the owner, and nobody
+    /// else is. The start of the clock if a majority never granted it.
     pub fn lease_end(&self) -> Boottime {
         self.lease_end_by(&self.franchise)
     }
@@ -495,9 +494,9 @@ impl Proposer {
     }
 
     /// Whether the vote of `acceptor` counts at `now`.
-    pub fn has_vote_of(&self, acceptor: usize, now: Boottime) -> bool {
+    pub fn has_vote_of(&self, acceptor: Seat, now: Boottime) -> bool {
         match &self.phase {
-            Phase::Holding { until, .. } => until.get(acceptor).is_some_and(|until| *until > now),
+            Phase::Holding { until, .. } => until.get(acceptor.0).is_some_and(|until| *until > now),
             _ => false,
         }
     }

@@ -7,7 +7,9 @@ use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, NodeId},
 };
-use heartbeat_core::{cluster::Command, group::GroupCommand, placement::Layout};
+use heartbeat_core::{
+    cluster::Command, group::GroupCommand, index::AddressIndex, placement::Layout,
+};
 use support::{
     MS,
     invariants::{guard_closes_first, no_renewal_storm::NoRenewalStorm, one_owner},
@@ -116,7 +118,7 @@ fn a_group_waits_for_each_of_its_addresses() {
         // Node 3 could have group 0 and the address that is in no other, and has neither.
         assert!(world.servers(0).is_empty());
         let group = &world.cluster(2).expect("an agent").groups()[0];
-        assert_eq!(group.address_open_until(0).as_nanos(), 0);
+        assert_eq!(group.address_open_until(AddressIndex(0)).as_nanos(), 0);
     }
 }
 
@@ -217,8 +219,11 @@ fn an_inherited_guard_opens_no_address_that_comes_later() {
     replan(&mut world, &[OWN, SHARED]);
     run(&mut world, 500 * MS).expect("node 2 alone serves the shared address");
     let group = &world.cluster(0).expect("an agent").groups()[0];
-    assert_eq!(group.address_open_until(0), until);
-    assert_eq!(group.address_open_until(1), Boottime::default());
+    assert_eq!(group.address_open_until(AddressIndex(0)), until);
+    assert_eq!(
+        group.address_open_until(AddressIndex(1)),
+        Boottime::default()
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ use heartbeat_core::{
     cluster::Intent,
     group::{GroupCommand, Note, Reason, Serving},
     placement::{Colocation, Order, Score},
+    resource::GroupEvent,
 };
 use support::{MS, timing, world::World};
 
@@ -224,7 +225,12 @@ fn points_say_where_and_stickiness_that_it_stays() {
 #[test]
 fn a_node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
     let mut world = two_groups(|_| {});
-    note(&mut world, 0, WEB, Note::Barred(true));
+    note(
+        &mut world,
+        0,
+        WEB,
+        Note::Event(GroupEvent::Barred { resource: 0 }),
+    );
     world.run_for(200 * MS);
     assert_eq!(places(&world), [[1], [0]]);
     assert_eq!(course(&world)[0], (0, WEB, Some(Reason::Failed)));
@@ -237,7 +243,12 @@ fn a_node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
 fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
     let mut world = two_groups(|_| {});
     world.errand_takes = 60_000 * MS;
-    note(&mut world, 0, WEB, Note::Blocked(true));
+    note(
+        &mut world,
+        0,
+        WEB,
+        Note::Event(GroupEvent::Blocked { resource: 0 }),
+    );
     world.intend(0, Intent::Standby);
     world.run_for(5_000 * MS);
     assert_eq!(world.servers(WEB), [0; 0], "its guard is closed");

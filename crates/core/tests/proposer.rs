@@ -7,7 +7,10 @@ use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, LeaseEntry, NodeId},
 };
-use heartbeat_core::proposer::{Franchise, Obstacle, Proposer, Term};
+use heartbeat_core::{
+    index::Seat,
+    proposer::{Franchise, Obstacle, Proposer, Term},
+};
 
 const LOCAL: NodeId = NodeId(1);
 const OTHER: NodeId = NodeId(2);
@@ -40,7 +43,7 @@ fn vote(operation: Operation, vote: Vote, ballot: Ballot, micros: u32) -> LeaseE
 fn grant(proposer: &mut Proposer, acceptor: usize, left: Boottime) {
     let ask = proposer.ask().expect("it asks");
     let granted = vote(ask.operation, Vote::Granted, ask.ballot, 0);
-    assert_eq!(proposer.count(acceptor, &granted, left), None);
+    assert_eq!(proposer.count(Seat(acceptor), &granted, left), None);
 }
 
 fn ballot(proposer: &Proposer) -> Ballot {
@@ -131,10 +134,10 @@ fn a_lease_of_acceptors_without_a_vote_is_none() {
 /// The votes move with the acceptors that gave them: one that came has not granted anything.
 #[test]
 fn a_vote_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
-    let seats = [Some(0), Some(2), None];
+    let seats = [Some(Seat(0)), Some(Seat(2)), None];
     let mut claim = owner(3, [0, 1]);
     claim.reseat(&seats, Franchise::of_all(3));
-    let has = |claim: &Proposer| [0, 1, 2].map(|acceptor| claim.has_vote_of(acceptor, NOW));
+    let has = |claim: &Proposer| [0, 1, 2].map(|acceptor| claim.has_vote_of(Seat(acceptor), NOW));
     assert_eq!(has(&claim), [true, false, false]);
     assert_eq!(claim.lease_end(), Boottime::default());
     let mut claim = owner(3, [0, 2]);
@@ -148,7 +151,7 @@ fn a_promise_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
     let mut claim = proposer(3);
     claim.prepare();
     grant(&mut claim, 1, NOW);
-    claim.reseat(&[Some(0), Some(2), None], Franchise::of_all(3));
+    claim.reseat(&[Some(Seat(0)), Some(Seat(2)), None], Franchise::of_all(3));
     grant(&mut claim, 0, NOW);
     assert!(claim.is_preparing(), "who promised has gone");
     grant(&mut claim, 1, NOW);
@@ -167,7 +170,7 @@ fn a_vote_for_an_earlier_claim_does_not_count() {
     for acceptor in 0..3 {
         for operation in [Operation::Accept, Operation::Renew] {
             let late = vote(operation, Vote::Granted, earlier, 0);
-            claim.count(acceptor, &late, NOW);
+            claim.count(Seat(acceptor), &late, NOW);
         }
     }
     assert_eq!(
@@ -182,12 +185,12 @@ fn a_vote_for_a_lower_ballot_of_the_same_claim_counts() {
     let first = ballot(&claim);
     let promised = vote(Operation::Renew, Vote::Refused, Ballot::new(99, OTHER), 0);
     let to = Ballot(promised.ballot);
-    let obstacle = claim.count(2, &promised, NOW);
+    let obstacle = claim.count(Seat(2), &promised, NOW);
     assert_eq!(obstacle, Some(Obstacle::Promise { to }));
     assert!(ballot(&claim) > to, "it goes beyond");
     let late = vote(Operation::Renew, Vote::Granted, first, 0);
     for acceptor in 0..2 {
-        claim.count(acceptor, &late, NOW.after(TERM.counted));
+        claim.count(Seat(acceptor), &late, NOW.after(TERM.counted));
     }
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted * 2));
 }
@@ -204,7 +207,7 @@ fn a_vote_for_the_usual_lease_counts_for_no_longer_one() {
     assert_eq!(claim.ask().map(|ask| ask.lease), Some(LONG.asked));
     let late = vote(Operation::Renew, Vote::Granted, usual, 0);
     for acceptor in 0..3 {
-        claim.count(acceptor, &late, NOW);
+        claim.count(Seat(acceptor), &late, NOW);
     }
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
     grant(&mut claim, 0, NOW);
@@ -253,7 +256,11 @@ fn a_release_is_asked_until_every_acceptor_has_heard_of_it() {
         assert!(claim.is_releasing());
     }
     // An answer to what was asked before is none.
-    claim.count(2, &vote(Operation::Renew, Vote::Granted, owned, 0), NOW);
+    claim.count(
+        Seat(2),
+        &vote(Operation::Renew, Vote::Granted, owned, 0),
+        NOW,
+    );
     assert!(claim.is_releasing());
     grant(&mut claim, 2, NOW);
     assert!(claim.is_idle());
@@ -269,9 +276,9 @@ fn a_refusal_for_a_lease_that_lives_is_an_obstacle() {
         owner: OTHER,
         remaining: Duration::from_micros(1_500),
     });
-    assert_eq!(claim.count(1, &refused, NOW), lease);
+    assert_eq!(claim.count(Seat(1), &refused, NOW), lease);
     assert!(claim.is_contested() && !claim.is_hopeless());
-    assert_eq!(claim.count(2, &refused, NOW), lease);
+    assert_eq!(claim.count(Seat(2), &refused, NOW), lease);
     assert!(claim.is_hopeless());
 }
 
@@ -292,7 +299,7 @@ fn a_refusal_for_a_lease_known_to_be_released_is_as_good_as_no_answer() {
         claim.heard_release(theirs);
         for acceptor in [1, 2] {
             let refused = vote(Operation::Prepare, Vote::Refused, ballot, 1_500);
-            let obstacle = claim.count(acceptor, &refused, NOW);
+            let obstacle = claim.count(Seat(acceptor), &refused, NOW);
             assert_eq!(obstacle == Some(Obstacle::Unheard), unheard, "{obstacle:?}");
         }
         assert_eq!(claim.is_hopeless(), !unheard, "{ballot:?}");
@@ -309,16 +316,17 @@ fn a_refusal_before_the_release_was_heard_of_is_forgotten_with_it() {
     let mut claim = proposer(3);
     claim.prepare();
     let refused = vote(Operation::Prepare, Vote::Refused, theirs, 1_500);
-    claim.count(1, &refused, NOW);
+    claim.count(Seat(1), &refused, NOW);
     assert!(claim.is_contested());
     claim.heard_release(theirs);
     assert!(!claim.is_contested());
-    claim.count(1, &refused, NOW);
-    claim.count(2, &refused, NOW);
+    claim.count(Seat(1), &refused, NOW);
+    claim.count(Seat(2), &refused, NOW);
     assert!(!claim.is_contested() && !claim.is_hopeless());
 }
 
 /// A vote counts from when its probe left, and an older one does not shorten what a newer one gave.
+// docs/leases.md#rule-1
 #[test]
 fn a_vote_counts_from_when_its_probe_left() {
     let mut claim = owner(3, [0, 1]);

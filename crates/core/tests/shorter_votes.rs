@@ -8,7 +8,10 @@ use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, LeaseEntry, NodeId},
 };
-use heartbeat_core::proposer::{Franchise, Proposer, Term};
+use heartbeat_core::{
+    index::Seat,
+    proposer::{Franchise, Proposer, Term},
+};
 
 const A: NodeId = NodeId(1);
 const ASKED: Duration = Duration::from_millis(60);
@@ -25,7 +28,7 @@ fn promised() -> (Proposer, Ballot) {
     let mut claim = Proposer::new(A, Franchise::of_all(3), 7, TERM);
     let ballot = claim.prepare().expect("a higher ballot");
     for acceptor in 0..3 {
-        claim.count(acceptor, &granted(Operation::Prepare, ballot, 0), NOW);
+        claim.count(Seat(acceptor), &granted(Operation::Prepare, ballot, 0), NOW);
     }
     assert_eq!(
         claim.ask().map(|ask| ask.operation),
@@ -49,18 +52,26 @@ fn a_vote_for_a_shorter_lease_counts_for_nothing() {
     for micros in [1, 1_000, MICROS - 1] {
         let (mut claim, ballot) = promised();
         for acceptor in 0..3 {
-            claim.count(acceptor, &granted(Operation::Accept, ballot, micros), NOW);
+            claim.count(
+                Seat(acceptor),
+                &granted(Operation::Accept, ballot, micros),
+                NOW,
+            );
         }
         assert_eq!(claim.lease_end(), Boottime::default(), "{micros} us");
         // Among good ones it is missing.
-        claim.count(0, &granted(Operation::Accept, ballot, MICROS), NOW);
+        claim.count(Seat(0), &granted(Operation::Accept, ballot, MICROS), NOW);
         assert_eq!(claim.lease_end(), Boottime::default(), "{micros} us");
-        claim.count(1, &granted(Operation::Accept, ballot, MICROS), NOW);
+        claim.count(Seat(1), &granted(Operation::Accept, ballot, MICROS), NOW);
         assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
         // Nor does it take away what another vote gave, or make that last.
         let later = NOW.after(TERM.counted / 2);
         for acceptor in 0..3 {
-            claim.count(acceptor, &granted(Operation::Renew, ballot, micros), later);
+            claim.count(
+                Seat(acceptor),
+                &granted(Operation::Renew, ballot, micros),
+                later,
+            );
         }
         assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
     }
@@ -72,7 +83,11 @@ fn a_vote_for_as_long_a_lease_as_was_asked_for_counts() {
     for micros in [0, MICROS, MICROS + 1, u32::MAX] {
         let (mut claim, ballot) = promised();
         for acceptor in 0..2 {
-            claim.count(acceptor, &granted(Operation::Accept, ballot, micros), NOW);
+            claim.count(
+                Seat(acceptor),
+                &granted(Operation::Accept, ballot, micros),
+                NOW,
+            );
         }
         assert_eq!(claim.lease_end(), NOW.after(TERM.counted), "{micros} us");
     }
@@ -86,18 +101,26 @@ fn a_vote_for_the_usual_lease_counts_for_nothing_in_a_longer_one() {
     };
     let (mut claim, ballot) = promised();
     for acceptor in 0..3 {
-        claim.count(acceptor, &granted(Operation::Accept, ballot, MICROS), NOW);
+        claim.count(
+            Seat(acceptor),
+            &granted(Operation::Accept, ballot, MICROS),
+            NOW,
+        );
     }
     claim.part(LONG);
     let higher = claim.ask().expect("a renewal").ballot;
     assert!(higher > ballot);
     for acceptor in 0..3 {
-        claim.count(acceptor, &granted(Operation::Renew, higher, MICROS), NOW);
+        claim.count(
+            Seat(acceptor),
+            &granted(Operation::Renew, higher, MICROS),
+            NOW,
+        );
     }
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
     for acceptor in 0..3 {
         let vote = granted(Operation::Renew, higher, 10 * MICROS);
-        claim.count(acceptor, &vote, NOW);
+        claim.count(Seat(acceptor), &vote, NOW);
     }
     assert_eq!(claim.lease_end(), NOW.after(LONG.counted));
 }
@@ -122,7 +145,7 @@ fn an_acceptor_s_answer_to_what_is_asked_counts() {
             ..entry
         };
         assert_eq!(vote.micros, MICROS);
-        claim.count(acceptor, &vote, NOW);
+        claim.count(Seat(acceptor), &vote, NOW);
     }
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
 }

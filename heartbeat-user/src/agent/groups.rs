@@ -12,14 +12,14 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     report::{self, GroupReport},
-    resource::{Outcome, ResourceState},
+    resource::{GroupEvent, Outcome, ResourceState},
 };
 use heartbeat_sys::files::atomic_file::Writer;
 
 use super::remains::Remains;
 use crate::{
     clock,
-    conductor::{GroupNow, Part, Told, Wish},
+    conductor::{Part, ResourceEvent, Wish},
     config::{Config, Group, Resource, ResourceKind, Role},
     control::protocol::{self, FailedAction, FailingCheck, What},
     decisions::{Book, Decision, Proposal, Subject},
@@ -115,15 +115,15 @@ impl Groups {
     }
 
     /// Takes in what the conductor told, and says what happened.
-    pub(super) fn told(&mut self, told: &Told) -> Option<What> {
-        if let Told::State { part, .. } | Told::Failed { part, .. } = told
+    pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<What> {
+        if let ResourceEvent::State { part, .. } | ResourceEvent::Failed { part, .. } = told
             && self.own[part.group].resources.len() <= part.resource
         {
             // It was told of what the group was before it changed.
             return None;
         }
         match told {
-            Told::State {
+            ResourceEvent::State {
                 part,
                 state,
                 failures,
@@ -144,7 +144,7 @@ impl Groups {
                     state: state.name().to_owned(),
                 })
             }
-            Told::Failed {
+            ResourceEvent::Failed {
                 part,
                 action,
                 outcome,
@@ -175,35 +175,26 @@ impl Groups {
                 self.failures.push_back(failure);
                 Some(what)
             }
-            Told::Group { group, now } => {
-                let own = &mut self.own[*group];
-                match now {
-                    GroupNow::Ready => own.ready = true,
-                    GroupNow::Started => own.running = true,
-                    GroupNow::Incomplete | GroupNow::Stopped => own.running = false,
-                    GroupNow::Barred => own.barred = true,
-                    GroupNow::Fit => own.barred = false,
-                    GroupNow::Blocked => own.blocked = true,
-                    GroupNow::Unblocked => own.blocked = false,
-                }
+            ResourceEvent::Group { group, event } => {
+                self.own[*group].note(*event);
                 let group = &self.config.groups[*group];
-                let told = *now == GroupNow::Ready
+                let told = *event == GroupEvent::Ready
                     || group.resources.iter().all(is_address)
                         && matches!(
-                            now,
-                            GroupNow::Started | GroupNow::Incomplete | GroupNow::Stopped
+                            event,
+                            GroupEvent::Started | GroupEvent::Incomplete | GroupEvent::Stopped
                         );
                 (!told).then(|| What::Group {
                     group: group.name.clone(),
-                    state: now.name().to_owned(),
+                    state: event.name().to_owned(),
                 })
             }
-            Told::Acquired { .. }
-            | Told::Released { .. }
-            | Told::AddressFailed { .. }
-            | Told::PutBack { .. }
-            | Told::Claimed { .. }
-            | Told::Stray { .. } => None,
+            ResourceEvent::Acquired { .. }
+            | ResourceEvent::Released { .. }
+            | ResourceEvent::AddressFailed { .. }
+            | ResourceEvent::PutBack { .. }
+            | ResourceEvent::Claimed { .. }
+            | ResourceEvent::Stray { .. } => None,
         }
     }
 
@@ -549,6 +540,19 @@ impl Groups {
 }
 
 impl Own {
+    /// Takes note of what became of the group here.
+    fn note(&mut self, event: GroupEvent) {
+        match event {
+            GroupEvent::Ready => self.ready = true,
+            GroupEvent::Started => self.running = true,
+            GroupEvent::Incomplete | GroupEvent::Stopped => self.running = false,
+            GroupEvent::Barred { .. } => self.barred = true,
+            GroupEvent::Fit => self.barred = false,
+            GroupEvent::Blocked { .. } => self.blocked = true,
+            GroupEvent::Unblocked => self.blocked = false,
+        }
+    }
+
     fn report(&self, group: &Group) -> protocol::GroupReport {
         // Of most there is nothing to say, and a report has to fit into one answer.
         let resources = group.resources.iter().zip(&self.resources);
@@ -625,12 +629,12 @@ mod tests {
         for (group, plan) in config.groups.iter().enumerate() {
             for resource in 0..plan.resources.len() {
                 let part = Part { group, resource };
-                groups.told(&Told::State {
+                groups.told(&ResourceEvent::State {
                     part,
                     state: ResourceState::Started,
                     failures: 1,
                 });
-                groups.told(&Told::Failed {
+                groups.told(&ResourceEvent::Failed {
                     part,
                     action: Action::Monitor,
                     outcome: Outcome::Exited(ExitCode::GENERIC_ERROR),

@@ -38,7 +38,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
     clock,
-    conductor::{self, Conductor, Ends, Order, Told},
+    conductor::{self, Conductor, Ends, Order, ResourceEvent},
     config::{Config, Group, key::Keys},
     control::server,
     dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
@@ -73,7 +73,7 @@ enum Report {
     },
     /// It is done with.
     Spent(report::Report),
-    Conductor(Told),
+    Conductor(ResourceEvent),
     Interface(News),
 }
 
@@ -424,10 +424,10 @@ impl Sink for Wires {
         match command {
             Command::Group {
                 group,
-                command: GroupCommand::Start(course),
+                command: GroupCommand::Start(timeline),
             } => self.orders.push(Order::Start {
                 group,
-                course,
+                timeline,
                 decided: at,
             }),
             Command::Group {

@@ -55,7 +55,7 @@ use super::{
 use crate::{
     clock,
     complaints::Complaints,
-    conductor::{Order, Part, Told},
+    conductor::{Order, Part, ResourceEvent},
     config::{Config, HookEvent, Role, key::Keys},
     control::{
         protocol::{Ping, Request, Response, What},
@@ -777,10 +777,10 @@ impl<'a> Reason<'a> {
         hooks.fire(HookEvent::Rebalance, &variables);
     }
 
-    fn vip_hooks(&self, told: &Told, hooks: &Hooks) {
+    fn vip_hooks(&self, told: &ResourceEvent, hooks: &Hooks) {
         let (event, vip, at) = match *told {
-            Told::Acquired { vip, announced, .. } => (HookEvent::Takeover, vip, announced),
-            Told::Released { vip, address, .. } => (HookEvent::Release, vip, address),
+            ResourceEvent::Acquired { vip, announced, .. } => (HookEvent::Takeover, vip, announced),
+            ResourceEvent::Released { vip, address, .. } => (HookEvent::Release, vip, address),
             _ => return,
         };
         let vip = &self.config.vips[vip];

@@ -24,7 +24,7 @@ use heartbeat_core::{
 use super::{groups::Groups, loss::Losses, refusals::ethernet, vitals::Vitals};
 use crate::{
     clock,
-    conductor::Told,
+    conductor::ResourceEvent,
     config::{Config, Group, Node, ResourceKind, Role, Vip, key::Keys},
     control::protocol::{self, DownTrace, What},
     dataplane::{Attachment, Dataplane, GuardView, LeaseSlots, LocalView, PeerRows, SocketGuard},
@@ -398,11 +398,13 @@ impl View {
     fn group_command(&self, group: usize, command: GroupCommand) -> What {
         let group = self.config.groups[group].name.clone();
         match command {
-            GroupCommand::Start(course) | GroupCommand::Regained(course) => What::LeaseAcquired {
-                group,
-                free_ns: course.free.as_nanos(),
-                majority_ns: course.majority.as_nanos(),
-            },
+            GroupCommand::Start(timeline) | GroupCommand::Regained(timeline) => {
+                What::LeaseAcquired {
+                    group,
+                    free_ns: timeline.free.as_nanos(),
+                    majority_ns: timeline.majority.as_nanos(),
+                }
+            }
             GroupCommand::Stop(reason) => {
                 let (reason, successor) = match reason {
                     Reason::LeaseLost => ("lease-lost", None),
@@ -501,12 +503,12 @@ impl View {
     }
 
     /// Takes in what the conductor told and says what happened.
-    pub(super) fn told(&mut self, told: &Told) -> Option<What> {
+    pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<What> {
         let name = |vip: usize| self.config.vips[vip].name.clone();
         match told {
-            Told::Acquired {
+            ResourceEvent::Acquired {
                 vip,
-                course,
+                timeline,
                 decided,
                 address,
                 announced,
@@ -517,14 +519,14 @@ impl View {
                 };
                 Some(What::Takeover {
                     vip: name(*vip),
-                    free_ns: course.free.as_nanos(),
-                    majority_ns: course.majority.as_nanos(),
+                    free_ns: timeline.free.as_nanos(),
+                    majority_ns: timeline.majority.as_nanos(),
                     decided_ns: decided.as_nanos(),
                     address_ns: address.as_nanos(),
                     announced_ns: announced.as_nanos(),
                 })
             }
-            Told::Released {
+            ResourceEvent::Released {
                 vip,
                 decided,
                 address,
@@ -536,14 +538,14 @@ impl View {
                     address_ns: address.as_nanos(),
                 })
             }
-            Told::AddressFailed { vip, message } => {
+            ResourceEvent::AddressFailed { vip, message } => {
                 self.vips[*vip].error = Some(message.clone());
                 Some(What::VipError {
                     vip: name(*vip),
                     message: message.clone(),
                 })
             }
-            Told::PutBack {
+            ResourceEvent::PutBack {
                 vip,
                 times,
                 message,
@@ -555,7 +557,7 @@ impl View {
                     message: message.clone(),
                 })
             }
-            Told::Claimed { vip, mac, message } => {
+            ResourceEvent::Claimed { vip, mac, message } => {
                 self.vips[*vip].note(message);
                 Some(What::Claimed {
                     vip: name(*vip),
@@ -563,14 +565,16 @@ impl View {
                     message: message.clone(),
                 })
             }
-            Told::Stray { vip, message } => {
+            ResourceEvent::Stray { vip, message } => {
                 self.vips[*vip].note(message);
                 Some(What::Stray {
                     vip: name(*vip),
                     message: message.clone(),
                 })
             }
-            Told::State { .. } | Told::Failed { .. } | Told::Group { .. } => self.groups.told(told),
+            ResourceEvent::State { .. }
+            | ResourceEvent::Failed { .. }
+            | ResourceEvent::Group { .. } => self.groups.told(told),
         }
     }
 

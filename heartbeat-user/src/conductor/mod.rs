@@ -21,8 +21,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use heartbeat_common::time::Boottime;
 use heartbeat_core::{
-    group::{Course, Note},
-    resource::{Action, Effect, ExitCode, GroupRun, Outcome, ResourcePlan, ResourceState},
+    group::{AcquisitionTimeline, Note},
+    resource::{
+        Action, Effect, ExitCode, GroupEvent, GroupRun, Outcome, ResourcePlan, ResourceState,
+    },
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -38,7 +40,7 @@ use crate::{
 };
 use address::Held;
 use ear::Ear;
-pub use order::{GroupNow, Order, Part, Told, Work};
+pub use order::{Order, Part, ResourceEvent, Work};
 pub use sweep::{remove_guarded, sweep};
 
 /// How long to wait when nothing is due.
@@ -77,7 +79,7 @@ impl Conductor {
         inherited: &[Option<Boottime>],
         wishes: Vec<Wish>,
         (orders, inbox): (Post<Order>, Inbox),
-        ends: Ends<impl FnMut(Told) + Send + 'static>,
+        ends: Ends<impl FnMut(ResourceEvent) + Send + 'static>,
     ) -> Result<Self> {
         let mut netlink = Netlink::open()?;
         let held = address::open(config.served(), &mut netlink)?;
@@ -222,7 +224,7 @@ struct Run {
     stop_owed: bool,
     /// What comes in its place once it has stopped.
     next: Option<Group>,
-    course: Course,
+    timeline: AcquisitionTimeline,
     /// When the last order was decided.
     decided: Boottime,
 }
@@ -244,7 +246,7 @@ impl Run {
             wanted,
             stop_owed: false,
             next: None,
-            course: Course::default(),
+            timeline: AcquisitionTimeline::default(),
             decided: Boottime::default(),
         }
     }
@@ -268,7 +270,7 @@ struct Body<R> {
     number: u64,
 }
 
-impl<R: FnMut(Told)> Body<R> {
+impl<R: FnMut(ResourceEvent)> Body<R> {
     fn run(&mut self, inbox: &Mailbox<Order>) {
         self.reassert();
         for group in 0..self.groups.len() {
@@ -301,7 +303,7 @@ impl<R: FnMut(Told)> Body<R> {
             if self.held[vip].is_held()
                 && let Err(message) = self.remove(vip, now)
             {
-                (self.ends.report)(Told::AddressFailed { vip, message });
+                (self.ends.report)(ResourceEvent::AddressFailed { vip, message });
             }
         }
     }
@@ -319,11 +321,11 @@ impl<R: FnMut(Told)> Body<R> {
             Order::Begin { group, plans } => self.begin(group, plans, now),
             Order::Start {
                 group,
-                course,
+                timeline,
                 decided,
             } => {
                 let run = &mut self.groups[group];
-                (run.course, run.decided) = (course, decided);
+                (run.timeline, run.decided) = (timeline, decided);
                 run.wanted = true;
                 // What has not stopped yet since the group was here before may have been announced
                 // elsewhere.
@@ -476,16 +478,16 @@ impl<R: FnMut(Told)> Body<R> {
     }
 
     fn take_effect(&mut self, group: usize, effect: Effect) {
-        let note = match effect {
+        match effect {
             Effect::Act {
                 resource,
                 action,
                 timeout,
             } => {
                 let part = Part { group, resource };
-                return self.act(part, action, timeout);
+                self.act(part, action, timeout);
             }
-            Effect::Cancel { resource } => return self.cancel(Part { group, resource }),
+            Effect::Cancel { resource } => self.cancel(Part { group, resource }),
             Effect::Failed(failure) => {
                 let part = Part {
                     group,
@@ -496,7 +498,7 @@ impl<R: FnMut(Told)> Body<R> {
                     Outcome::Died => String::new(),
                     _ => self.groups[group].words[failure.resource].clone(),
                 };
-                return (self.ends.report)(Told::Failed {
+                (self.ends.report)(ResourceEvent::Failed {
                     part,
                     action: failure.action,
                     outcome: failure.outcome,
@@ -504,27 +506,16 @@ impl<R: FnMut(Told)> Body<R> {
                     message,
                 });
             }
-            Effect::Ready => Note::Ready,
-            Effect::Stopped => return self.stopped(group),
-            Effect::Started => Note::Running(true),
-            Effect::Incomplete => Note::Running(false),
-            Effect::Leave { .. } => Note::Barred(true),
-            Effect::Fit => Note::Barred(false),
-            Effect::Blocked { .. } => Note::Blocked(true),
-            Effect::Unblocked => Note::Blocked(false),
-        };
+            Effect::Event(GroupEvent::Stopped) => self.stopped(group),
+            Effect::Event(event) => self.say(group, event),
+        }
+    }
+
+    /// Tells the pulse and the control task what becomes of a group.
+    fn say(&mut self, group: usize, event: GroupEvent) {
+        let note = Note::Event(event);
         self.ends.directives.tell(Directive::Note { group, note });
-        let now = match note {
-            Note::Ready => GroupNow::Ready,
-            Note::Running(true) => GroupNow::Started,
-            Note::Running(false) => GroupNow::Incomplete,
-            Note::Barred(true) => GroupNow::Barred,
-            Note::Barred(false) => GroupNow::Fit,
-            Note::Blocked(true) => GroupNow::Blocked,
-            Note::Blocked(false) => GroupNow::Unblocked,
-            _ => return,
-        };
-        (self.ends.report)(Told::Group { group, now });
+        (self.ends.report)(ResourceEvent::Group { group, event });
     }
 
     /// All of a group has stopped.
@@ -546,15 +537,15 @@ impl<R: FnMut(Told)> Body<R> {
         let was_blocked = old.engine.as_ref().is_some_and(GroupRun::is_blocked);
         self.groups[group] = Run {
             maintained: old.maintained,
-            course: old.course,
+            timeline: old.timeline,
             decided: old.decided,
             ..Run::new(next, old.wanted)
         };
         if !was_fit {
-            self.take_effect(group, Effect::Fit);
+            self.say(group, GroupEvent::Fit);
         }
         if was_blocked {
-            self.take_effect(group, Effect::Unblocked);
+            self.say(group, GroupEvent::Unblocked);
         }
         self.prepare(group);
     }
@@ -563,9 +554,9 @@ impl<R: FnMut(Told)> Body<R> {
     fn say_stopped(&mut self, group: usize) {
         self.groups[group].stop_owed = false;
         self.ends.directives.tell(Directive::Stopped { group });
-        (self.ends.report)(Told::Group {
+        (self.ends.report)(ResourceEvent::Group {
             group,
-            now: GroupNow::Stopped,
+            event: GroupEvent::Stopped,
         });
     }
 
@@ -587,9 +578,9 @@ impl<R: FnMut(Told)> Body<R> {
             return;
         };
         let run = &self.groups[part.group];
-        let (course, decided) = (run.course, run.decided);
+        let (timeline, decided) = (run.timeline, run.decided);
         let result = match action {
-            Action::Start => self.add(vip, course, decided),
+            Action::Start => self.add(vip, timeline, decided),
             Action::Stop => self.remove(vip, decided),
             Action::Probe if run.wanted => self.held[vip].adopt(&mut self.netlink),
             Action::Monitor if run.wanted => self.monitor(vip),
@@ -598,7 +589,7 @@ impl<R: FnMut(Told)> Body<R> {
         match result {
             Ok(outcome) => self.done(part, action, outcome, String::new()),
             Err(message) => {
-                (self.ends.report)(Told::AddressFailed {
+                (self.ends.report)(ResourceEvent::AddressFailed {
                     vip,
                     message: message.clone(),
                 });
@@ -617,12 +608,17 @@ impl<R: FnMut(Told)> Body<R> {
         let _ = self.ends.work.send(Work::Cancel { part });
     }
 
-    fn add(&mut self, vip: usize, course: Course, decided: Boottime) -> Result<Outcome, String> {
+    fn add(
+        &mut self,
+        vip: usize,
+        timeline: AcquisitionTimeline,
+        decided: Boottime,
+    ) -> Result<Outcome, String> {
         let added = self.held[vip].add(&mut self.netlink);
         let added = added.map_err(|error| format!("{error:#}"))?;
-        (self.ends.report)(Told::Acquired {
+        (self.ends.report)(ResourceEvent::Acquired {
             vip,
-            course,
+            timeline,
             decided,
             address: added.address,
             announced: added.announced,
@@ -635,7 +631,7 @@ impl<R: FnMut(Told)> Body<R> {
             Ok(was_there) => {
                 if was_there {
                     let address = clock::now();
-                    (self.ends.report)(Told::Released {
+                    (self.ends.report)(ResourceEvent::Released {
                         vip,
                         decided,
                         address,
@@ -661,7 +657,7 @@ impl<R: FnMut(Told)> Body<R> {
             let now = (state, engine.failures(resource));
             if std::mem::replace(&mut run.shown[resource], now) != now {
                 let (state, failures) = now;
-                (self.ends.report)(Told::State {
+                (self.ends.report)(ResourceEvent::State {
                     part,
                     state,
                     failures,
@@ -811,7 +807,7 @@ impl<R: FnMut(Told)> Body<R> {
         let decided = self.groups[part.group].decided;
         match self.remove(vip, decided) {
             Ok(outcome) => self.done(part, Action::Stop, outcome, String::new()),
-            Err(message) => (self.ends.report)(Told::AddressFailed { vip, message }),
+            Err(message) => (self.ends.report)(ResourceEvent::AddressFailed { vip, message }),
         }
     }
 }

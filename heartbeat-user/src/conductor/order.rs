@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use heartbeat_common::time::Boottime;
 use heartbeat_core::{
-    group::Course,
-    resource::{Action, Outcome, ResourcePlan, ResourceState},
+    group::AcquisitionTimeline,
+    resource::{Action, GroupEvent, Outcome, ResourcePlan, ResourceState},
 };
 
 use crate::{
@@ -30,7 +30,7 @@ pub enum Order {
     /// The lease is ours: serve.
     Start {
         group: usize,
-        course: Course,
+        timeline: AcquisitionTimeline,
         decided: Boottime,
     },
     Stop {
@@ -118,13 +118,13 @@ pub enum Work {
     },
 }
 
-/// What happened.
+/// What happened to a resource or an address, for the control task to log and show.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum ResourceEvent {
     /// An address came; `vip` is its index among all.
     Acquired {
         vip: usize,
-        course: Course,
+        timeline: AcquisitionTimeline,
         decided: Boottime,
         address: Boottime,
         announced: Boottime,
@@ -173,38 +173,6 @@ pub enum Told {
     },
     Group {
         group: usize,
-        now: GroupNow,
+        event: GroupEvent,
     },
-}
-
-/// What became of a group on this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GroupNow {
-    /// All of it was looked at, and nothing of it runs that should not.
-    Ready,
-    Started,
-    /// Not all of it runs that should.
-    Incomplete,
-    Stopped,
-    /// It cannot run here for now.
-    Barred,
-    Fit,
-    /// It could not be stopped.
-    Blocked,
-    Unblocked,
-}
-
-impl GroupNow {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Started => "started",
-            Self::Incomplete => "incomplete",
-            Self::Stopped => "stopped",
-            Self::Barred => "barred",
-            Self::Fit => "fit",
-            Self::Blocked => "blocked",
-            Self::Unblocked => "unblocked",
-        }
-    }
 }

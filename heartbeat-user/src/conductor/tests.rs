@@ -32,7 +32,7 @@ fn plan() -> ResourcePlan {
 }
 
 /// Gives an order, and each action that follows the end that `outcome` says; all of them.
-fn play<R: FnMut(Told)>(
+fn play<R: FnMut(ResourceEvent)>(
     body: &mut Body<R>,
     work: &mut UnboundedReceiver<Work>,
     order: Order,
@@ -98,7 +98,7 @@ fn a_blocked_group_that_was_shortened_is_cleaned_up_by_what_is_left_of_it() {
     play(&mut body, &mut work, begin, well);
     let start = Order::Start {
         group: 0,
-        course: Course::default(),
+        timeline: AcquisitionTimeline::default(),
         decided: now,
     };
     play(&mut body, &mut work, start, well);

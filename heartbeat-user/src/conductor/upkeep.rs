@@ -6,7 +6,7 @@
 
 use heartbeat_core::resource::Outcome;
 
-use super::{Body, Part, Told, address::Settled, addresses};
+use super::{Body, Part, ResourceEvent, address::Settled, addresses};
 use crate::{
     clock,
     net::{Changes, Claim},
@@ -26,7 +26,7 @@ enum Right {
     Undecided,
 }
 
-impl<R: FnMut(Told)> Body<R> {
+impl<R: FnMut(ResourceEvent)> Body<R> {
     /// Addresses came and went: looks at those that this may concern.
     pub(super) fn changed(&mut self, changes: &Changes) {
         for vip in 0..self.held.len() {
@@ -82,7 +82,7 @@ impl<R: FnMut(Told)> Body<R> {
         let settled = settled.map_err(|error| format!("could not be put back: {error:#}"))?;
         if let Settled::PutBack(Some(times)) = settled {
             let message = self.lost_words(vip, times);
-            (self.ends.report)(Told::PutBack {
+            (self.ends.report)(ResourceEvent::PutBack {
                 vip,
                 times,
                 message,
@@ -147,7 +147,7 @@ impl<R: FnMut(Told)> Body<R> {
             Err(error) => format!("{address} is here without the lease of its group: {error:#}"),
         };
         if held.backoff.done(now).is_some() {
-            (self.ends.report)(Told::Stray { vip, message });
+            (self.ends.report)(ResourceEvent::Stray { vip, message });
         }
     }
 
@@ -180,7 +180,7 @@ impl<R: FnMut(Told)> Body<R> {
                 held.vip.address, held.vip.interface
             );
             let mac = claim.mac;
-            (self.ends.report)(Told::Claimed { vip, mac, message });
+            (self.ends.report)(ResourceEvent::Claimed { vip, mac, message });
         }
         self.do_what_is_due();
     }

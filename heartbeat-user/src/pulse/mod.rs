@@ -31,6 +31,7 @@ use heartbeat_core::{
     Cluster, Command, Timing,
     cluster::{Member, Plan, ReadSlot, StepInput},
     group::{GroupPlan, Serving},
+    index::AddressIndex,
     membership::Membership,
     placement::{Constraints, Layout},
     report,
@@ -709,7 +710,8 @@ impl<S: Sink> Body<S> {
         // First of all: what is not ours any more is closed before anybody hears of it.
         let mut owned = 0_u8;
         for (index, group) in self.cluster.groups().iter().enumerate() {
-            for (address, vip) in self.guarded[index].iter().enumerate() {
+            let addresses = (0..).map(AddressIndex);
+            for (address, vip) in addresses.zip(&self.guarded[index]) {
                 self.guard.open(*vip, group.address_open_until(address));
             }
             self.guard.serve(index, group.open_until());

@@ -18,7 +18,10 @@ use heartbeat_common::{
     maps::VoteEvent,
     wire::{GroupId, LeaseEntry},
 };
-use heartbeat_core::proposer::{Ask, Franchise, Proposer, Term};
+use heartbeat_core::{
+    index::Seat,
+    proposer::{Ask, Franchise, Proposer, Term},
+};
 use heartbeat_user::dataplane::{LeaseSlots, OwnVote};
 use nix::{
     errno::Errno,
@@ -49,8 +52,8 @@ const TERM: Term = Term {
     counted: Duration::from_nanos(59_880_000),
 };
 const VOTERS: usize = 3;
-const OWN: usize = 0;
-const FAR: usize = 1;
+const OWN: Seat = Seat::OWN;
+const FAR: Seat = Seat::of_peer(0);
 /// Lease and round trip take turns.
 const PERIOD: Duration = Duration::from_millis(1);
 /// What takes longer is lost.
@@ -249,7 +252,7 @@ impl Candidate {
     }
 }
 
-fn count(proposer: &mut Proposer, acceptor: usize, event: &VoteEvent) {
+fn count(proposer: &mut Proposer, acceptor: Seat, event: &VoteEvent) {
     for vote in event.entries.iter().take(event.count as usize) {
         if vote.group == GROUP.0 {
             proposer.count(acceptor, vote, left(event));

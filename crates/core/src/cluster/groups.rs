@@ -5,34 +5,78 @@ use heartbeat_common::{
     wire::{NodeId, NodeState},
 };
 
-use super::{Cluster, Command, Distance, Heard, Intent, StepInput, moves};
+use super::{Cluster, Command, Intent, Sight, StepInput, moves};
 use crate::{
-    group::{Group, GroupCommand, Outlook, Serving},
-    placement::{Bar, NodeView, View, keep_room},
+    Timing,
+    group::{Group, GroupCommand, GroupContext, LocalNode, Serving},
+    placement::{
+        Bar, Constraints, GroupSnapshot, NodeView, Policy, View, keep_room,
+        rebalance::{Calm, Rebalancer},
+    },
 };
 
+/// How much is looked at in one step.
+#[derive(Clone, Copy)]
+struct Scope {
+    /// Whether it is time to look for groups that should move.
+    watches: bool,
+    /// Whether it matters how many groups nodes have.
+    counts: bool,
+    /// Whether some group is placed anew, and this node has to choose.
+    places: bool,
+    /// Whether this node is emptied, and can tell when another can have a group.
+    empties: bool,
+}
+
 impl Cluster {
-    /// What stands against this node, whatever the group.
+    /// The reason why this node can take no group, if there is one.
     pub(super) fn own_bar(&self) -> Option<Bar> {
-        if self.hangs {
+        if self.own.hangs {
             Some(Bar::Stalled)
-        } else if self.deaf_since.is_some() {
+        } else if self.stall.deaf_since.is_some() {
             Some(Bar::Deaf)
         } else {
-            Bar::of_node(self.state, self.health)
+            Bar::of_node(self.own.state, self.own.health)
         }
     }
 
     pub(super) fn view_nodes(&mut self, now: Boottime) {
-        let own = (self.local, self.own_bar(), self.health, self.load);
+        let own = (self.local, self.own_bar(), self.own.health, self.own.load);
         let peers = self.peers.iter().map(|peer| {
             let bar = peer.bar(now, &self.timing);
             (peer.node, bar, peer.said.health, peer.said.load)
         });
         for (node, bar, health, load) in peers.chain([own]) {
-            with_node(&mut self.nodes, node, |view| {
+            with_node(&mut self.placing.nodes, node, |view| {
                 (view.bar, view.health, view.load) = (bar, health, load);
             });
+        }
+    }
+
+    /// Whether an operator empties this node.
+    fn is_emptied(&self) -> bool {
+        self.own.intent == Intent::Empty && self.own.state == NodeState::Draining
+    }
+
+    /// The same, and it can tell when another node can have a group.
+    fn empties(&self) -> bool {
+        let able = self.quorum.quorate && !self.own.hangs && self.stall.deaf_since.is_none();
+        self.is_emptied() && able && !self.own.parts
+    }
+
+    /// The limits of what this node may do now.
+    fn local_node(&self) -> LocalNode {
+        let serves = matches!(self.own.state, NodeState::Active | NodeState::Starting);
+        let unhealthy = self.own.health.is_fatal();
+        LocalNode {
+            // A node that is emptied lets go of one group at a time.
+            auto_failback: self.auto_failback && self.own.intent != Intent::Empty,
+            may_take: self.own_bar().is_none() && !self.own.parts,
+            empties: self.empties() && !unhealthy,
+            may_keep: (serves || self.is_emptied()) && !self.own.hangs,
+            unhealthy,
+            hangs: self.own.hangs,
+            woke_at: self.stall.woke_at,
         }
     }
 
@@ -47,149 +91,171 @@ impl Cluster {
         self.look_at_interfaces(now, out);
         self.measure(now);
         let watches = self.watches(now);
-        let bar = self.own_bar();
-        let empties = self.intent == Intent::Empty && self.state == NodeState::Draining;
-        let can_keep = matches!(self.state, NodeState::Active | NodeState::Starting) || empties;
-        let calm = self.calm();
-        let may_take = bar.is_none() && !self.parts;
-        let able = self.quorate && !self.hangs && self.deaf_since.is_none();
-        let empties = empties && able && !self.parts;
-        let Self {
-            local,
-            timing,
-            peers,
-            groups,
-            constraints,
-            policy,
-            burdens,
-            seen,
-            nodes,
-            scratch,
-            rebalancer,
-            roads,
-            distances,
-            ..
-        } = self;
-        let local = *local;
-        let heard = Heard {
-            peers,
-            roads,
-            distances,
-            slots,
-            votes_from,
-        };
-        let counts = policy.strategy.counts_groups();
-        let anew = |group: &Group| group.is_placed_anew(now, votes_from);
-        // Who takes nothing still chooses for whom the groups are that it lets go.
+        let (node, calm) = (self.local_node(), self.calm());
+        let empties = self.empties();
+        // A node that may not acquire groups must still pick a successor for each group it
+        // releases.
         let serves = |group: &Group| group.serving() != Serving::Stopped;
-        let chooses = bar.is_none() || empties || groups.iter().any(serves);
-        let places = counts && chooses && groups.iter().any(anew);
-        for (index, group) in groups.iter_mut().enumerate() {
-            let claims = counts && group.is_claiming();
-            if watches || places || claims || constraints.concern(index) {
-                group.glance(index, (local, now), timing, &heard, &mut seen[index]);
-            }
-        }
-        if counts || watches {
-            nodes.iter_mut().for_each(NodeView::clear);
-            for (group, seen) in groups.iter().zip(seen.iter()) {
-                if let Some(node) = seen.place(local) {
-                    let claimed = seen.owner.is_none() && !seen.leaving;
-                    with_node(nodes, node, |node| {
-                        if claimed || group.has_just_come(now) {
-                            node.awaits(&group.plan.demand);
-                        } else {
-                            node.has(&group.plan.demand);
-                        }
-                    });
-                }
-            }
-        }
-        if policy.strategy.minds_room() {
-            let waiting = groups.iter().enumerate();
-            let waiting = waiting.filter(|(_, group)| !group.is_disabled());
-            let waiting = waiting.map(|(index, group)| (index, &group.plan));
-            keep_room(nodes, waiting, constraints, seen, local);
-        }
-        let outlook = Outlook {
-            local,
+        let chooses = self.own_bar().is_none() || empties || self.groups.iter().any(serves);
+        let placing = &mut self.placing;
+        let mut step = GroupsStep {
             now,
-            timing,
-            // Who is emptied lets go of one at a time.
-            auto_failback: self.auto_failback && self.intent != Intent::Empty,
-            may_take,
-            empties: empties && !self.health.is_fatal(),
-            may_keep: can_keep && !self.hangs,
-            unhealthy: self.health.is_fatal(),
-            hangs: self.hangs,
-            woke_at: self.woke_at,
-            heard,
-            constraints,
-            index: 0,
-            seen,
-            view: View {
-                policy,
-                constraints,
-                nodes: &[],
-                seen,
-                burdens,
-                local,
+            local: self.local,
+            timing: &self.timing,
+            node,
+            sight: Sight {
+                peers: &self.peers,
+                roads: &self.reach.roads,
+                distances: &self.reach.distances,
+                slots,
+                votes_from,
             },
+            constraints: &placing.constraints,
+            policy: &placing.policy,
+            burdens: &placing.burdens,
+            seen: &mut placing.seen,
+            nodes: &mut placing.nodes,
         };
-        for (index, group) in groups.iter_mut().enumerate() {
-            let outlook = outlook.of(index, nodes);
-            let claimed = group.is_claiming();
-            group.step(&outlook, scratch);
-            report(index, scratch, out);
-            let claims = counts && !claimed && group.is_claiming();
-            let free = seen[index].owner.is_none() && group.is_free_anew(now, votes_from);
-            let moves = places && (anew(group) || free);
-            if (moves || claims)
-                && let Some(to) = group.expected(&outlook)
-                && seen[index].place(local) != Some(to)
-            {
-                // Those that come later in the list go by this.
-                with_node(nodes, to, |node| node.awaits(&burdens[index]));
-            }
-        }
-        if !watches {
-            return;
-        }
-        let scene = moves::Stage {
-            groups,
-            outlook: outlook.of(0, nodes),
+        let groups = &mut self.groups[..];
+        let counts = step.policy.strategy.counts_groups();
+        let anew = |group: &Group| step.is_placed_anew(group);
+        let scope = Scope {
+            watches,
+            counts,
+            places: counts && chooses && groups.iter().any(anew),
+            empties,
         };
-        let found = if empties {
-            rebalancer.forget();
-            scene.next_to_leave()
-        } else if let Some(rules) = &policy.rebalance {
-            scene.next_to_move(rules, calm, rebalancer)
-        } else {
-            None
-        };
-        let stays: Vec<usize> = (0..scene.groups.len())
-            .filter(|group| scene.waits_in_vain(*group))
-            .collect();
-        stays.into_iter().for_each(|group| groups[group].stay());
-        if let Some((group, reason)) = found {
-            groups[group].hand_over(reason);
+        step.see(groups, scope);
+        step.count(groups, scope);
+        step.step(groups, scope, &mut self.scratch, out);
+        if watches {
+            step.let_go(groups, scope, calm, &mut placing.rebalancer);
         }
     }
 }
 
-impl<'a> Outlook<'a> {
-    /// How far nodes reach for the group.
-    pub(crate) fn distance(&self) -> &'a Distance {
-        self.heard.distance(self.index)
+/// All that groups go by in one step.
+struct GroupsStep<'a> {
+    now: Boottime,
+    local: NodeId,
+    timing: &'a Timing,
+    node: LocalNode,
+    sight: Sight<'a>,
+    constraints: &'a Constraints,
+    policy: &'a Policy,
+    burdens: &'a [Vec<u32>],
+    seen: &'a mut [GroupSnapshot],
+    nodes: &'a mut [NodeView],
+}
+
+impl GroupsStep<'_> {
+    /// The view of the group with this index.
+    fn context(&self, index: usize) -> GroupContext<'_> {
+        GroupContext {
+            now: self.now,
+            timing: self.timing,
+            node: self.node,
+            index,
+            sight: self.sight,
+            view: View {
+                policy: self.policy,
+                constraints: self.constraints,
+                nodes: self.nodes,
+                seen: self.seen,
+                burdens: self.burdens,
+                local: self.local,
+            },
+        }
     }
 
-    /// The same for the group with this index.
-    pub(super) fn of(self, index: usize, nodes: &'a [NodeView]) -> Self {
-        let view = View { nodes, ..self.view };
-        Self {
-            index,
-            view,
-            ..self
+    fn is_placed_anew(&self, group: &Group) -> bool {
+        group.is_placed_anew(self.now, self.sight.votes_from)
+    }
+
+    /// Looks where the groups are: all that are of interest now.
+    fn see(&mut self, groups: &mut [Group], scope: Scope) {
+        for (index, group) in groups.iter_mut().enumerate() {
+            let claims = scope.counts && group.is_claiming();
+            if scope.watches || scope.places || claims || self.constraints.concern(index) {
+                let here = (self.local, self.now);
+                let snapshot = group.snapshot(index, here, self.timing, &self.sight);
+                // All is seen as before if the slot was not read.
+                self.seen[index] = snapshot.unwrap_or(self.seen[index]);
+            }
+        }
+    }
+
+    /// Counts what the nodes have, and keeps room where groups have to follow.
+    fn count(&mut self, groups: &[Group], scope: Scope) {
+        if scope.counts || scope.watches {
+            self.nodes.iter_mut().for_each(NodeView::clear);
+            for (group, seen) in groups.iter().zip(self.seen.iter()) {
+                let Some(node) = seen.place(self.local) else {
+                    continue;
+                };
+                let claimed = seen.owner.is_none() && !seen.leaving;
+                let comes = claimed || group.has_just_come(self.now);
+                with_node(self.nodes, node, |node| match comes {
+                    true => node.awaits(&group.plan.demand),
+                    false => node.has(&group.plan.demand),
+                });
+            }
+        }
+        if self.policy.strategy.minds_room() {
+            let waiting = groups.iter().enumerate();
+            let waiting = waiting.filter(|(_, group)| !group.is_disabled());
+            let waiting = waiting.map(|(index, group)| (index, &group.plan));
+            keep_room(self.nodes, waiting, self.constraints, self.seen, self.local);
+        }
+    }
+
+    /// Lets each group decide.
+    fn step(
+        &mut self,
+        groups: &mut [Group],
+        scope: Scope,
+        scratch: &mut Vec<GroupCommand>,
+        out: &mut Vec<Command>,
+    ) {
+        for (index, group) in groups.iter_mut().enumerate() {
+            let claimed = group.is_claiming();
+            let context = self.context(index);
+            group.step(&context, scratch);
+            report(index, scratch, out);
+            let claims = scope.counts && !claimed && group.is_claiming();
+            let free = self.seen[index].owner.is_none()
+                && group.is_free_anew(self.now, self.sight.votes_from);
+            let moves = scope.places && (self.is_placed_anew(group) || free);
+            if (moves || claims)
+                && let Some(to) = group.expected(&context)
+                && self.seen[index].place(self.local) != Some(to)
+            {
+                // Those that come later in the list go by this.
+                with_node(self.nodes, to, |node| node.awaits(&self.burdens[index]));
+            }
+        }
+    }
+
+    /// Decides which group is to leave although this node could keep it.
+    fn let_go(&self, groups: &mut [Group], scope: Scope, calm: Calm, rebalancer: &mut Rebalancer) {
+        let departures = moves::Departures {
+            groups,
+            context: self.context(0),
+        };
+        let found = if scope.empties {
+            rebalancer.forget();
+            departures.next_to_leave()
+        } else if let Some(rules) = &self.policy.rebalance {
+            departures.next_to_move(rules, calm, rebalancer)
+        } else {
+            None
+        };
+        let stays: Vec<usize> = (0..departures.groups.len())
+            .filter(|group| departures.waits_in_vain(*group))
+            .collect();
+        stays.into_iter().for_each(|group| groups[group].stay());
+        if let Some((group, reason)) = found {
+            groups[group].hand_over(reason);
         }
     }
 }

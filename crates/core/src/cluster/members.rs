@@ -5,22 +5,23 @@ use heartbeat_common::time::Boottime;
 use super::{Cluster, Command, Member};
 use crate::{
     group::{Group, Serving},
+    index::Seat,
     membership::{Membership, Voters},
     peer::Peer,
     proposer::{Franchise, Proposer},
 };
 
 impl Cluster {
-    /// Goes on with these peers, in the order of their rows, and with this membership. Those that there were before keep
-    /// what is known of them.
+    /// Goes on with these peers, in the order of their rows, and with this membership. Those that
+    /// there were before keep what is known of them.
     pub fn reform(&mut self, peers: Vec<Member>, links: usize, membership: Membership) {
         let mut old: Vec<Option<Peer>> = self.peers.drain(..).map(Some).collect();
-        let mut seats = vec![Some(0)];
+        let mut seats = vec![Some(Seat::OWN)];
         for (index, member) in peers.into_iter().enumerate() {
             let known =
                 |peer: &Option<Peer>| peer.as_ref().map(|peer| peer.node) == Some(member.node);
             let at = old.iter().position(known);
-            seats.push(at.map(|at| at + 1));
+            seats.push(at.map(Seat::of_peer));
             let new = || Peer::new(member.node, member.witness, 0, links);
             let mut peer = at.and_then(|at| old[at].take()).unwrap_or_else(new);
             peer.first_row = index * links;
@@ -57,9 +58,10 @@ impl Cluster {
         }
     }
 
-    /// To be called when peers or membership have changed: each look counts those who live among them.
+    /// To be called when peers or membership have changed: each look counts those who live among
+    /// them.
     pub(super) fn count_electors(&mut self) {
-        self.electors = self.franchise_of(self.voters()).counts;
+        self.quorum.electors = self.franchise_of(self.voters()).counts;
     }
 
     fn franchise_of(&self, voters: &Voters) -> Franchise {
@@ -71,7 +73,8 @@ impl Cluster {
         }
     }
 
-    /// Claims leases by the list that the acceptor goes by, as soon as that is safe and loses nobody a vote.
+    /// Claims leases by the list that the acceptor goes by, as soon as that is safe and loses
+    /// nobody a vote.
     pub(super) fn settle(&mut self, now: Boottime, out: &mut Vec<Command>) {
         if self.membership.is_settled() {
             return;

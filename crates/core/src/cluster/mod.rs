@@ -5,11 +5,12 @@
 //! [`Command`]s, what is to be asked of the acceptors by [`Cluster::requests`], and until when each
 //! group may be served by [`Group::open_until`].
 
+mod facts;
 mod groups;
-mod heard;
 mod members;
 mod moves;
 mod reach;
+mod sight;
 mod slots;
 mod terms;
 
@@ -18,24 +19,24 @@ use std::time::Duration;
 use heartbeat_common::{
     maps::{PeerRow, VoteEvent},
     time::Boottime,
-    wire::{GroupId, Health, LeaseEntry, LinkId, LinkSet, NodeId, NodeState},
+    wire::{GroupId, Health, LeaseEntry, LinkId, NodeId, NodeState},
 };
 
 use crate::{
     group::{Group, GroupCommand, GroupPlan, Note, Serving},
+    index::Seat,
     link::{Finding, LinkDetector, Silence, last_reply},
     membership::Membership,
     peer::{Peer, PeerState},
-    placement::{
-        Constraints, Glance, Layout, NodeView, Policy, Ranked, View, rebalance::Rebalancer,
-    },
+    placement::{GroupSnapshot, Layout, NodeView, Ranked, View},
     proposer::Proposer,
     ranking::Standing,
     report::{Report, Reported},
     timing::Timing,
 };
-pub(crate) use heard::Heard;
+use facts::{LocalStall, LocalState, Placing, Quorum, Reaches};
 pub(crate) use reach::Distance;
+pub(crate) use sight::Sight;
 pub use slots::ReadSlot;
 pub use terms::{Command, Intent, Member, Plan, StepInput};
 
@@ -46,49 +47,14 @@ pub struct Cluster {
     auto_failback: bool,
     peers: Vec<Peer>,
     membership: Membership,
-    /// By acceptor, this node's first: whether it is one of [`Cluster::voters`].
-    electors: Vec<bool>,
     groups: Vec<Group>,
-    constraints: Constraints,
-    policy: Policy,
-    /// What each group needs with all that follow it.
-    burdens: Vec<Vec<u32>>,
-    /// What is seen of each group: of those that others have to do with at each step, of the rest when
-    /// it matters.
-    seen: Vec<Glance>,
-    /// All nodes in the order of their ids, this one among them.
-    nodes: Vec<NodeView>,
-    /// This node's links whose interfaces are broken.
-    broken: LinkSet,
-    /// How each of its links is.
-    links: Vec<reach::Port>,
-    /// By group: its addresses, and how far the nodes reach for them.
-    roads: Vec<reach::Road>,
-    distances: Vec<Distance>,
-    /// What this node says of its own health and load.
-    health: Health,
-    load: u16,
-    /// When this node last looked for groups that should move.
-    watched_at: Boottime,
-    rebalancer: Rebalancer,
+    own: LocalState,
+    stall: LocalStall,
+    quorum: Quorum,
+    placing: Placing,
+    reach: Reaches,
     /// Where the claims of new groups begin.
     round: u64,
-    intent: Intent,
-    /// This agent is about to end for a restart.
-    parts: bool,
-    quorate: bool,
-    /// Since when without interruption.
-    quorate_since: Option<Boottime>,
-    state: NodeState,
-    deaf_since: Option<Boottime>,
-    deaf_count: u64,
-    /// When the first stall since the last reply from anybody ended.
-    excused_at: Option<Boottime>,
-    heard_at: Option<Boottime>,
-    /// When this node last stood still for too long.
-    woke_at: Boottime,
-    /// Whether the slow side of this agent hangs.
-    hangs: bool,
     /// Commands of one group, for reuse.
     scratch: Vec<GroupCommand>,
 }
@@ -109,43 +75,25 @@ impl Cluster {
             auto_failback,
             incarnation,
         } = plan;
+        let peer = |(index, member): (usize, Member)| {
+            Peer::new(member.node, member.witness, index * links, links)
+        };
         let mut cluster = Self {
             local,
             timing,
             auto_failback,
-            peers: peers
-                .into_iter()
-                .enumerate()
-                .map(|(i, member)| Peer::new(member.node, member.witness, i * links, links))
-                .collect(),
+            peers: peers.into_iter().enumerate().map(peer).collect(),
             membership,
-            electors: Vec::new(),
             groups: Vec::new(),
-            constraints: Constraints::default(),
-            policy: Policy::default(),
-            burdens: Vec::new(),
-            seen: Vec::new(),
-            nodes: Vec::new(),
-            broken: LinkSet::default(),
-            links: vec![reach::Port::default(); links],
-            roads: Vec::new(),
-            distances: Vec::new(),
-            health: Health::default(),
-            load: 0,
-            watched_at: Boottime::default(),
-            rebalancer: Rebalancer::default(),
+            own: LocalState::new(),
+            stall: LocalStall::default(),
+            quorum: Quorum::default(),
+            placing: Placing::default(),
+            reach: Reaches {
+                links: vec![reach::Port::default(); links],
+                ..Reaches::default()
+            },
             round: incarnation.0 >> ROUND_SHIFT,
-            intent: Intent::default(),
-            parts: false,
-            quorate: false,
-            quorate_since: None,
-            state: NodeState::Starting,
-            deaf_since: None,
-            deaf_count: 0,
-            excused_at: None,
-            heard_at: None,
-            woke_at: Boottime::default(),
-            hangs: false,
             scratch: Vec::new(),
         };
         cluster.count_electors();
@@ -160,31 +108,32 @@ impl Cluster {
 
     /// Which checks fail on this node, which it tells its peers too.
     pub fn set_health(&mut self, health: Health) {
-        self.health = health;
+        self.own.health = health;
     }
 
     /// How loaded this node is, per mille, which it tells its peers too.
     pub fn set_load(&mut self, load: u16) {
-        self.load = load;
+        self.own.load = load;
     }
 
-    /// Goes on with this layout instead, with its groups in this order. Those that were there before, by their ids, keep
-    /// what they have. Those that are missing must have stopped here, and hold nothing.
+    /// Goes on with this layout instead, with its groups in this order. Those that were there
+    /// before, by their ids, keep what they have. Those that are missing must have stopped here,
+    /// and hold nothing.
     pub fn replan(&mut self, layout: Layout) {
-        self.burdens = layout.burdens();
+        self.placing.burdens = layout.burdens();
         let everybody = self.peers.iter().map(|peer| peer.node);
         let everybody = everybody.chain([self.local]);
         let view = |node| NodeView::new(node, layout.capacity(node));
-        self.nodes = everybody.map(view).collect();
-        self.nodes.sort_by_key(|view| view.node);
+        self.placing.nodes = everybody.map(view).collect();
+        self.placing.nodes.sort_by_key(|view| view.node);
         let Layout {
             groups: plans,
             constraints,
             policy,
             capacities: _,
         } = layout;
-        self.roads = reach::roads(&plans, &constraints);
-        self.distances = vec![Distance::default(); plans.len()];
+        self.reach.roads = reach::roads(&plans, &constraints);
+        self.reach.distances = vec![Distance::default(); plans.len()];
         let mut old = std::mem::take(&mut self.groups);
         let rounds = old.iter().flat_map(Group::proposers).map(Proposer::round);
         // A group that goes and comes back must not use a ballot again.
@@ -197,10 +146,10 @@ impl Cluster {
             None => Group::new(plan, idle.clone()),
         };
         self.groups = plans.into_iter().map(group).collect();
-        self.seen = vec![Glance::default(); self.groups.len()];
-        (self.constraints, self.policy) = (constraints, policy);
-        self.rebalancer.forget();
-        self.watched_at = Boottime::default();
+        self.placing.seen = vec![GroupSnapshot::default(); self.groups.len()];
+        (self.placing.constraints, self.placing.policy) = (constraints, policy);
+        self.placing.rebalancer.forget();
+        self.placing.watched_at = Boottime::default();
     }
 
     /// An earlier agent of this node serves the group with this index until `until`.
@@ -208,15 +157,17 @@ impl Cluster {
         self.groups[group].inherit(until);
     }
 
-    /// This agent is about to end for a restart: a last lease, of this length, is asked for whatever is
-    /// served, so that the next agent may go on within it. Nothing else is taken any more.
+    /// This agent is about to end for a restart: a last lease, of this length, is asked for
+    /// whatever is served, so that the next agent may go on within it. Nothing else is taken any
+    /// more.
     pub fn part(&mut self, lease: Duration) {
-        self.parts = true;
+        self.own.parts = true;
         let term = self.timing.term(lease);
         self.groups.iter_mut().for_each(|group| group.part(term));
     }
 
-    /// Whether all that is served has a lease that is longer than usual, and nothing is being stopped.
+    /// Whether all that is served has a lease that is longer than usual, and nothing is being
+    /// stopped.
     pub fn has_parted(&self, now: Boottime) -> bool {
         let usual = now.after(self.timing.term(self.timing.lease).counted);
         self.groups.iter().all(|group| match group.serving() {
@@ -239,9 +190,9 @@ impl Cluster {
         } = *input;
         if late > self.timing.slack() {
             self.excuse(now);
-            self.woke_at = now;
+            self.stall.woke_at = now;
         }
-        self.hangs = now.since(input.control_tick_at) > self.timing.agent_stall;
+        self.own.hangs = now.since(input.control_tick_at) > self.timing.agent_stall;
         self.look(now, rows, out);
         self.look_at_links(now, out);
         self.settle(now, out);
@@ -264,85 +215,113 @@ impl Cluster {
         silences.chain(groups).min()
     }
 
+    /// Reads the rows of all peers.
     fn look(&mut self, now: Boottime, rows: &[PeerRow], out: &mut Vec<Command>) {
         let mut stalled = false;
-        for peer in &mut self.peers {
-            let mut silence: Option<Silence> = None;
-            let health = peer.said.health;
-            for index in 0..peer.links.len() {
-                let row = &rows[peer.first_row + index];
-                let from = peer.links[index].state();
-                match peer.links[index].observe(row, now, &self.timing) {
-                    Finding::Silent(found) => {
-                        silence = silence
-                            .filter(|other| other.deadline > found.deadline)
-                            .or(Some(found));
-                    }
-                    Finding::Stalled { late } => {
-                        stalled = true;
-                        if self.deaf_since.replace(now).is_none() {
-                            self.deaf_count += 1;
-                            out.push(Command::BecameDeaf { late });
-                        }
-                    }
-                    Finding::Heard | Finding::Waiting | Finding::Overdue => {}
-                }
-                let to = peer.links[index].state();
-                if from != to {
-                    let link = LinkId(index as u8);
-                    out.push(Command::LinkChanged {
-                        node: peer.node,
-                        link,
-                        from,
-                        to,
-                    });
-                }
-                let heard = last_reply(row);
-                self.links[index].heard_at = heard.max(self.links[index].heard_at);
-                if heard > self.heard_at {
-                    self.heard_at = heard;
-                    self.excused_at = self.excused_at.filter(|excused| heard < Some(*excused));
-                }
-                peer.listen(row);
-            }
-            if peer.said.health != health {
-                out.push(Command::PeerHealth {
-                    node: peer.node,
-                    health: peer.said.health,
-                });
-            }
-            let (from, to) = (peer.state, peer.judge(&self.timing));
-            if from != to {
-                peer.state = to;
-                let silence = silence.filter(|_| to == PeerState::Down);
-                out.push(Command::PeerChanged {
-                    node: peer.node,
-                    from,
-                    to,
-                    silence,
-                });
-            }
+        for index in 0..self.peers.len() {
+            stalled |= self.look_at_peer(index, now, rows, out);
         }
         if stalled {
             self.excuse(now);
-            self.woke_at = now;
+            self.stall.woke_at = now;
         }
     }
 
-    /// A stall explains why nobody was heard: a majority that there was counts for one more timeout.
-    /// It must not bring back one that was lost.
+    /// Says whether a stall of this node explains a silence of the peer.
+    fn look_at_peer(
+        &mut self,
+        index: usize,
+        now: Boottime,
+        rows: &[PeerRow],
+        out: &mut Vec<Command>,
+    ) -> bool {
+        let mut stalled = false;
+        let mut silence: Option<Silence> = None;
+        let health = self.peers[index].said.health;
+        for link in 0..self.peers[index].links.len() {
+            let row = &rows[self.peers[index].first_row + link];
+            match self.look_at_link(index, link, row, now, out) {
+                Finding::Silent(found) => {
+                    silence = silence
+                        .filter(|other| other.deadline > found.deadline)
+                        .or(Some(found));
+                }
+                Finding::Stalled { .. } => stalled = true,
+                Finding::Heard | Finding::Waiting | Finding::Overdue => {}
+            }
+            self.peers[index].listen(row);
+        }
+        let peer = &mut self.peers[index];
+        if peer.said.health != health {
+            out.push(Command::PeerHealth {
+                node: peer.node,
+                health: peer.said.health,
+            });
+        }
+        let (from, to) = (peer.state, peer.judge(&self.timing));
+        if from != to {
+            peer.state = to;
+            let silence = silence.filter(|_| to == PeerState::Down);
+            out.push(Command::PeerChanged {
+                node: peer.node,
+                from,
+                to,
+                silence,
+            });
+        }
+        stalled
+    }
+
+    /// Lets the detector of a peer's link read its row.
+    fn look_at_link(
+        &mut self,
+        index: usize,
+        link: usize,
+        row: &PeerRow,
+        now: Boottime,
+        out: &mut Vec<Command>,
+    ) -> Finding {
+        let peer = &mut self.peers[index];
+        let from = peer.links[link].state();
+        let finding = peer.links[link].observe(row, now, &self.timing);
+        if let Finding::Stalled { late } = finding
+            && self.stall.deaf_since.replace(now).is_none()
+        {
+            self.stall.deaf_count += 1;
+            out.push(Command::BecameDeaf { late });
+        }
+        let to = peer.links[link].state();
+        if from != to {
+            out.push(Command::LinkChanged {
+                node: peer.node,
+                link: LinkId(link as u8),
+                from,
+                to,
+            });
+        }
+        let heard = last_reply(row);
+        let port = &mut self.reach.links[link];
+        port.heard_at = heard.max(port.heard_at);
+        self.stall.hear(heard);
+        finding
+    }
+
+    /// A stall explains why nobody was heard: a majority that there was counts for one more
+    /// timeout. It must not bring back one that was lost.
     fn excuse(&mut self, now: Boottime) {
-        if self.quorate {
-            self.excused_at.get_or_insert(now);
+        if self.quorum.quorate {
+            self.stall.excused_at.get_or_insert(now);
         }
     }
 
     /// Deafness ends with the first reply, or when silence has been counted anew.
     fn hear_again(&mut self, now: Boottime, out: &mut Vec<Command>) {
-        let Some(since) = self.deaf_since else { return };
-        let answered = self.heard_at > Some(since);
+        let Some(since) = self.stall.deaf_since else {
+            return;
+        };
+        let answered = self.stall.heard_at > Some(since);
         if answered || now.since(since) > self.timing.timeout * 2 {
-            self.deaf_since = None;
+            self.stall.deaf_since = None;
             out.push(Command::Hears);
         }
     }
@@ -350,14 +329,15 @@ impl Cluster {
     fn count_quorum(&mut self, now: Boottime, out: &mut Vec<Command>) {
         let alive = self.alive(now);
         let quorate = self.membership.counted().is_some() && alive >= self.needed();
-        if quorate != self.quorate {
-            self.quorate = quorate;
-            self.quorate_since = quorate.then_some(now);
+        if quorate != self.quorum.quorate {
+            self.quorum.quorate = quorate;
+            self.quorum.since = quorate.then_some(now);
             out.push(Command::QuorumChanged { quorate, alive });
         }
     }
 
-    /// Nodes that count for a majority: this one, and peers that are not down and were heard lately.
+    /// Nodes that count for a majority: this one, and peers that are not down and were heard
+    /// lately.
     ///
     /// A node that cannot speak declares nobody down, but it must not count the others either. It
     /// gets one more timeout after a stall, once, to hear from them again.
@@ -368,11 +348,11 @@ impl Cluster {
                 && peer
                     .said
                     .at
-                    .max(self.excused_at)
+                    .max(self.stall.excused_at)
                     .is_some_and(|at| now.since(at) <= patience)
         };
         let lives = std::iter::once(true).chain(self.peers.iter().map(heard));
-        let here = lives.zip(&self.electors);
+        let here = lives.zip(&self.quorum.electors);
         here.filter(|(lives, votes)| *lives && **votes).count()
     }
 
@@ -384,21 +364,22 @@ impl Cluster {
     fn advance_state(&mut self, now: Boottime, out: &mut Vec<Command>) {
         let left_alone = !self.groups.is_empty() && self.groups.iter().all(Group::is_maintained);
         let settled = self
-            .quorate_since
+            .quorum
+            .since
             .is_some_and(|since| now.since(since) >= self.timing.timeout);
-        let state = match (self.intent, self.state) {
+        let state = match (self.own.intent, self.own.state) {
             (Intent::Drain, _) => NodeState::Draining,
-            // The others may hear this node all the same: they must not wait for it to serve, and when
-            // it has its majority back they are to see it first.
-            _ if !self.quorate => NodeState::Starting,
+            // The others may hear this node all the same: they must not wait for it to serve, and
+            // when it has its majority back they are to see it first.
+            _ if !self.quorum.quorate => NodeState::Starting,
             (Intent::Standby, _) => NodeState::Standby,
             (Intent::Empty, _) => NodeState::Draining,
             (Intent::Serve, NodeState::Starting) if !settled => NodeState::Starting,
             (Intent::Serve, _) if left_alone => NodeState::Maintenance,
             (Intent::Serve, _) => NodeState::Active,
         };
-        if state != self.state {
-            self.state = state;
+        if state != self.own.state {
+            self.own.state = state;
             out.push(Command::Announce(state));
         }
     }
@@ -413,10 +394,11 @@ impl Cluster {
         }
     }
 
-    /// Counts the votes that the acceptor with the rows of peer `acceptor` gave, or our own (`None`).
-    /// [`Cluster::step`] is to follow.
+    /// Counts the votes that the acceptor with the rows of peer `acceptor` gave, or our own
+    /// (`None`). [`Cluster::step`] is to follow.
     pub fn count(&mut self, acceptor: Option<usize>, votes: &VoteEvent, now: Boottime) {
-        let acceptor = acceptor.map_or(0, |peer| peer + 1);
+        // docs/leases.md#rule-3: our own vote is what our own kernel says, counted like all others.
+        let acceptor = acceptor.map_or(Seat::OWN, Seat::of_peer);
         let left = Boottime::from_nanos(votes.t1);
         for vote in votes.entries.iter().take(votes.count as usize) {
             let group = GroupId(vote.group);
@@ -430,8 +412,8 @@ impl Cluster {
         }
     }
 
-    /// Our own acceptor heard that the lease of this group, or of an address, was released. [`Cluster::step`] is to
-    /// follow, which reads the slots of addresses itself.
+    /// Our own acceptor heard that the lease of this group, or of an address, was released.
+    /// [`Cluster::step`] is to follow, which reads the slots of addresses itself.
     pub fn freed(&mut self, group: GroupId) {
         if let Some(group) = self.groups.iter_mut().find(|own| own.plan.id == group) {
             group.freed();
@@ -443,7 +425,8 @@ impl Cluster {
         self.groups[group].stopped(now);
     }
 
-    /// The operator wants the group with this index on `to`. Its owner hands it over at the next step.
+    /// The operator wants the group with this index on `to`. Its owner hands it over at the next
+    /// step.
     pub fn move_to(&mut self, group: usize, to: NodeId) {
         self.groups[group].move_to(to, self.local);
     }
@@ -453,8 +436,8 @@ impl Cluster {
         self.groups[group].note(note);
     }
 
-    /// Takes note of what a peer reported: `groups` in the order of ours. Returns what is of no use any more, for a caller
-    /// that must not free memory.
+    /// Takes note of what a peer reported: `groups` in the order of ours. Returns what is of no use
+    /// any more, for a caller that must not free memory.
     pub fn reported(&mut self, node: NodeId, report: Report) -> Report {
         match self.peers.iter_mut().find(|peer| peer.node == node) {
             Some(peer) => std::mem::replace(&mut peer.report, report),
@@ -465,8 +448,8 @@ impl Cluster {
     /// What this node is to do from now on.
     pub fn intend(&mut self, intent: Intent) {
         // Who drains ends: nothing that an operator wants of this node changes that.
-        if self.intent != Intent::Drain {
-            self.intent = intent;
+        if self.own.intent != Intent::Drain {
+            self.own.intent = intent;
         }
     }
 
@@ -491,19 +474,19 @@ impl Cluster {
 
     /// What this node says of itself.
     pub fn state(&self) -> NodeState {
-        self.state
+        self.own.state
     }
 
     pub fn quorate(&self) -> bool {
-        self.quorate
+        self.quorum.quorate
     }
 
     pub fn deaf(&self) -> bool {
-        self.deaf_since.is_some()
+        self.stall.deaf_since.is_some()
     }
 
     pub fn deaf_count(&self) -> u64 {
-        self.deaf_count
+        self.stall.deaf_count
     }
 
     pub fn groups(&self) -> &[Group] {
@@ -512,9 +495,9 @@ impl Cluster {
 
     /// Which nodes are the best for the group with this index, and why, as this node last saw it.
     pub fn ranking(&self, group: usize) -> Vec<Ranked> {
-        let distance = &self.distances[group];
+        let distance = &self.reach.distances[group];
         let reported = |node| match self.peers.iter().find(|peer| peer.node == node) {
-            Some(peer) => peer.reported_with(group, &self.roads[group], distance),
+            Some(peer) => peer.reported_with(group, &self.reach.roads[group], distance),
             None => Reported {
                 cut_off: distance.is_beyond(distance.own),
                 ..Reported::default()
@@ -525,11 +508,11 @@ impl Cluster {
 
     fn view(&self) -> View<'_> {
         View {
-            policy: &self.policy,
-            constraints: &self.constraints,
-            nodes: &self.nodes,
-            seen: &self.seen,
-            burdens: &self.burdens,
+            policy: &self.placing.policy,
+            constraints: &self.placing.constraints,
+            nodes: &self.placing.nodes,
+            seen: &self.placing.seen,
+            burdens: &self.placing.burdens,
             local: self.local,
         }
     }

@@ -1,5 +1,5 @@
-//! Groups that leave this node although it could keep them: since an operator empties it, or for others
-//! to have less to do than it has.
+//! Groups that leave this node although it could keep them: since an operator empties it, or for
+//! others to have less to do than it has.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use heartbeat_common::{
 
 use super::Cluster;
 use crate::{
-    group::{Group, GroupPlan, Outlook, Reason},
+    group::{Group, GroupContext, GroupPlan, Reason},
     peer::{Peer, PeerState},
     placement::{
-        Rebalance,
+        Rebalance, View,
         rebalance::{Calm, Candidates, Move, Rebalancer, Scene},
     },
     ranking,
@@ -28,25 +28,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Cluster {
     /// Whether it is time to look at all groups.
     pub(super) fn is_time_to_watch(&self, now: Boottime) -> bool {
-        now.since(self.watched_at) >= LOOK_EVERY.max(self.timing.interval)
+        now.since(self.placing.watched_at) >= LOOK_EVERY.max(self.timing.interval)
     }
 
     /// Whether it is time to look at all groups. Says so once.
     pub(super) fn watches(&mut self, now: Boottime) -> bool {
         let due = self.is_time_to_watch(now);
         if due {
-            self.watched_at = now;
+            self.placing.watched_at = now;
         }
         due
     }
 
     /// How sure this node is of what it sees of the others.
     pub(super) fn calm(&self) -> Calm {
-        let able = self.quorate
-            && self.state == NodeState::Active
-            && self.health.is_well()
-            && !self.hangs
-            && self.deaf_since.is_none();
+        let able = self.quorum.quorate
+            && self.own.state == NodeState::Active
+            && self.own.health.is_well()
+            && !self.own.hangs
+            && self.stall.deaf_since.is_none();
         let heard = |peer: &Peer| {
             let state = matches!(peer.state, PeerState::Up | PeerState::Suspect);
             let said = matches!(
@@ -65,19 +65,19 @@ impl Cluster {
     }
 }
 
-/// What is looked at to find a group that should leave.
-pub(super) struct Stage<'a> {
+/// The view by which a group is found that should leave.
+pub(super) struct Departures<'a> {
     pub(super) groups: &'a [Group],
-    pub(super) outlook: Outlook<'a>,
+    pub(super) context: GroupContext<'a>,
 }
 
-impl Candidates for Stage<'_> {
+impl Candidates for Departures<'_> {
     fn plan(&self, group: usize) -> &GroupPlan {
         &self.groups[group].plan
     }
 
     fn is_movable(&self, group: usize) -> bool {
-        self.groups[group].may_be_moved(self.outlook.now)
+        self.groups[group].may_be_moved(self.context.now)
     }
 
     fn is_open(&self, group: usize, node: NodeId) -> bool {
@@ -85,16 +85,19 @@ impl Candidates for Stage<'_> {
     }
 }
 
-impl Stage<'_> {
-    fn of(&self, index: usize) -> Outlook<'_> {
-        self.outlook.of(index, self.outlook.view.nodes)
+impl Departures<'_> {
+    fn of(&self, index: usize) -> GroupContext<'_> {
+        GroupContext {
+            index,
+            ..self.context
+        }
     }
 
     /// Whether a group that is to leave waits for another to stop that cannot.
     pub(super) fn waits_in_vain(&self, group: usize) -> bool {
-        let Outlook {
+        let View {
             constraints, seen, ..
-        } = self.outlook;
+        } = self.context.view;
         let stuck = |other: &usize| self.groups[*other].is_stuck();
         self.groups[group].waits_to_leave()
             && constraints.dependents_here(group, seen).iter().any(stuck)
@@ -102,7 +105,7 @@ impl Stage<'_> {
 
     /// The next group that leaves a node which is emptied, if another can have it now.
     pub(super) fn next_to_leave(&self) -> Option<(usize, Reason)> {
-        let Outlook { now, view, .. } = self.outlook;
+        let GroupContext { now, view, .. } = self.context;
         let leaves = |index: usize| {
             self.groups[index].is_leaving(now, PATIENCE) && !self.waits_in_vain(index)
         };
@@ -115,7 +118,7 @@ impl Stage<'_> {
                 heads.push((view.comes_after_here(index), index));
             }
         }
-        // What others come after goes before them, or they would have to stop twice.
+        // A group that others come after leaves before them, or they would have to stop twice.
         heads.sort_unstable();
         heads.into_iter().find_map(|(_, group)| {
             let train = view.train(group, |member| self.groups[member].is_at_rest())?;
@@ -138,7 +141,7 @@ impl Stage<'_> {
         calm: Calm,
         rebalancer: &mut Rebalancer,
     ) -> Option<(usize, Reason)> {
-        let Outlook { now, view, .. } = self.outlook;
+        let GroupContext { now, view, .. } = self.context;
         let scene = Scene {
             view,
             calm,

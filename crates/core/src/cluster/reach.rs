@@ -1,7 +1,8 @@
 //! On which links this node is cut off, and which nodes reach the network of a group's addresses.
 //!
-//! "Cut off" is judged by heartbeats: nobody is heard on a link, while peers are heard on others. Peers say the same
-//! of themselves, so a switch that failed for all of them is told from a port that failed for one.
+//! "Cut off" is judged by heartbeats: nobody is heard on a link, while peers are heard on others.
+//! Peers say the same of themselves, so a switch that failed for all of them is told from a port
+//! that failed for one.
 
 use std::time::Duration;
 
@@ -48,14 +49,15 @@ impl Port {
         self.heard_at.is_none_or(later)
     }
 
-    /// Whether silence here is new, or known already. Where nobody was heard for long, anywhere, those who come do not
-    /// come by all links at the same moment.
+    /// Whether silence here is new, or known already. Where nobody was heard for long, anywhere,
+    /// those who come do not come by all links at the same moment.
     fn was_heard(&self, now: Boottime, timeout: Duration) -> bool {
         self.condition.faulty_since().is_some() || is_fresh(self.heard_at, now, timeout * 2)
     }
 
-    /// Whether nobody has been heard here for long, while somebody was elsewhere: also where no probe leaves, so that
-    /// nobody is found down. After a stall, or a start, replies do not come by all links at the same moment.
+    /// Whether nobody has been heard here for long, while somebody was elsewhere: also where no
+    /// probe leaves, so that nobody is found down. After a stall, or a start, replies do not come
+    /// by all links at the same moment.
     fn lags(&mut self, newest: Option<Boottime>, now: Boottime, timeout: Duration) -> bool {
         let behind = is_fresh(newest, now, timeout) && !is_fresh(self.heard_at, now, timeout * 2);
         self.lags_since = behind.then(|| self.lags_since.unwrap_or(now));
@@ -146,14 +148,15 @@ impl Peer {
 }
 
 impl Cluster {
-    /// The interfaces of these links are missing, switched off or without carrier; those of all others are not.
+    /// The interfaces of these links are missing, switched off or without carrier; those of all
+    /// others are not.
     pub fn set_broken(&mut self, links: LinkSet) {
-        self.broken = links;
+        self.own.broken = links;
     }
 
     /// The links on which this node is cut off, which it tells its peers too.
     pub fn cut_off(&self) -> LinkSet {
-        let links = (0..).map(LinkId).zip(&self.links);
+        let links = (0..).map(LinkId).zip(&self.reach.links);
         let faulty = links.filter(|(_, port)| port.condition.reach() > Reach::Whole);
         faulty.fold(LinkSet::default(), |all, (link, _)| {
             all.and(LinkSet::of(link))
@@ -162,15 +165,20 @@ impl Cluster {
 
     /// Looks at what is heard on each link.
     pub(super) fn look_at_links(&mut self, now: Boottime, out: &mut Vec<Command>) {
-        let newest = self.links.iter().filter_map(|port| port.heard_at).max();
-        for link in (0..self.links.len() as u8).map(LinkId) {
+        let newest = self
+            .reach
+            .links
+            .iter()
+            .filter_map(|port| port.heard_at)
+            .max();
+        for link in (0..self.reach.links.len() as u8).map(LinkId) {
             let found_down = self.is_found_down(link);
             let timeout = self.timing.timeout;
-            let port = &mut self.links[usize::from(link.0)];
+            let port = &mut self.reach.links[usize::from(link.0)];
             let lags = port.lags(newest, now, timeout);
             let elsewhere = port.is_behind(newest, timeout / 2) && is_fresh(newest, now, timeout);
             let fell_silent = found_down && elsewhere && port.was_heard(now, timeout);
-            let seen = match self.broken.has(link) {
+            let seen = match self.own.broken.has(link) {
                 true => Reach::Broken,
                 false if lags || fell_silent => Reach::Silent,
                 false => Reach::Whole,
@@ -206,13 +214,18 @@ impl Cluster {
     /// Compares how far the nodes reach for each group.
     pub(super) fn measure(&mut self, now: Boottime) {
         // A node that hears nobody at all loses its leases, and could release none.
-        let newest = self.links.iter().filter_map(|port| port.heard_at).max();
+        let newest = self
+            .reach
+            .links
+            .iter()
+            .filter_map(|port| port.heard_at)
+            .max();
         let far = is_fresh(newest, now, self.timing.timeout) && self.is_troubled();
         for index in 0..self.groups.len() {
-            self.distances[index] = match far {
+            self.reach.distances[index] = match far {
                 true => self.distance(index),
                 false => Distance {
-                    heard_on: self.roads[index].heard_on,
+                    heard_on: self.reach.roads[index].heard_on,
                     ..Distance::default()
                 },
             };
@@ -223,7 +236,12 @@ impl Cluster {
     fn is_troubled(&self) -> bool {
         let whole = |condition: Condition| condition == Condition::Whole;
         let broken = |peer: &Peer| peer.report.groups.iter().any(|said| said.broken);
-        !self.links.iter().map(|port| port.condition).all(whole)
+        !self
+            .reach
+            .links
+            .iter()
+            .map(|port| port.condition)
+            .all(whole)
             || !self.groups.iter().map(Group::condition).all(whole)
             || self
                 .peers
@@ -232,8 +250,8 @@ impl Cluster {
     }
 
     fn distance(&self, index: usize) -> Distance {
-        let (road, group) = (&self.roads[index], &self.groups[index]);
-        let (own, faulty_since) = road.own(&self.groups, &self.links);
+        let (road, group) = (&self.reach.roads[index], &self.groups[index]);
+        let (own, faulty_since) = road.own(&self.groups, &self.reach.links);
         let view = self.view();
         let able = |node: &NodeId| {
             let peer = self.peers.iter().find(|peer| peer.node == *node);

@@ -27,7 +27,7 @@ impl Cluster {
         now: Boottime,
         votes_from: Boottime,
     ) -> impl Iterator<Item = GroupId> + '_ {
-        let counts = self.policy.strategy.counts_groups();
+        let counts = self.placing.policy.strategy.counts_groups();
         let anew = |group: &Group| group.is_placed_anew(now, votes_from);
         let all = self.is_time_to_watch(now) || counts && self.groups.iter().any(anew);
         let groups = self.groups.iter().enumerate();
@@ -37,7 +37,7 @@ impl Cluster {
                 now,
                 timing: &self.timing,
                 local: self.local,
-                is_seen: all || claims || self.constraints.concern(index),
+                is_seen: all || claims || self.placing.constraints.concern(index),
                 may_take: self.may_take_soon(index),
                 settles: !self.membership.is_settled(),
             })
@@ -53,12 +53,12 @@ impl Cluster {
     /// Whether this node would take the group with this index, as far as the last step saw.
     fn may_take_soon(&self, index: usize) -> bool {
         let group = &self.groups[index];
-        let (local, seen) = (self.local, &self.seen[..]);
-        let node_may = self.own_bar().is_none() && !self.parts;
-        (node_may || self.intent == Intent::Empty && group.was_let_go())
+        let (local, seen) = (self.local, &self.placing.seen[..]);
+        let node_may = self.own_bar().is_none() && !self.own.parts;
+        (node_may || self.own.intent == Intent::Empty && group.was_let_go())
             && group.may_be_taken_by(local)
-            && self.constraints.allow(index, local, local, seen)
-            && self.constraints.may_start(index, seen)
+            && self.placing.constraints.allow(index, local, local, seen)
+            && self.placing.constraints.may_start(index, seen)
             && self.view().lacks(index, local).is_none()
     }
 }

@@ -1,19 +1,24 @@
 //! The leases of a group's addresses: each address has one of its own, beside the group's.
 //!
-//! Two nodes may know one address by groups of different names, while a changed configuration is on its
-//! way to all of them. The groups' leases do not exclude each other, then; those of the address do. So
-//! traffic of an address may pass only while both leases are held. A node asks for an address only once a
-//! majority has promised it the group, so that two candidates for one group never share its leases.
+//! Two nodes may know one address by groups of different names, while a changed configuration is on
+//! its way to all of them. The groups' leases do not exclude each other, then; those of the address
+//! do. So traffic of an address may pass only while both leases are held. A node asks for an
+//! address only once a majority has promised it the group, so that two candidates for one group
+//! never share its leases.
 
 use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, LeaseEntry},
 };
 
-use super::{Group, Outlook, Serving, claim::AddressClaim};
-use crate::{Timing, proposer::Proposer};
+use super::{Group, GroupContext, Serving, address_claim::AddressClaim};
+use crate::{
+    Timing,
+    index::{AddressIndex, Seat},
+    proposer::Proposer,
+};
 
-/// What becomes of the claims to the addresses.
+/// The fate of the claims to the addresses.
 enum Aim {
     Hold,
     GiveBack,
@@ -35,15 +40,16 @@ pub(super) fn claims(
 }
 
 impl Group {
-    /// Until when traffic of the address with this index in [`super::GroupPlan::addresses`] may pass: the start of
-    /// the clock where it may not.
-    pub fn address_open_until(&self, index: usize) -> Boottime {
-        let Some(claim) = self.addresses.get(index) else {
+    /// Until when traffic of the address with this index in [`super::GroupPlan::addresses`] may
+    /// pass: the start of the clock where it may not.
+    pub fn address_open_until(&self, index: AddressIndex) -> Boottime {
+        let Some(claim) = self.addresses.get(index.0) else {
             return self.open_until();
         };
-        match self.serving {
+        match self.serving() {
             Serving::Started => {
-                let both = claim.proposer.lease_end().min(self.proposer.lease_end());
+                let own = self.claim.proposer.lease_end();
+                let both = claim.proposer.lease_end().min(own);
                 both.max(claim.inherited_until)
             }
             Serving::Stopped | Serving::Stopping => Boottime::default(),
@@ -54,26 +60,27 @@ impl Group {
     pub fn lease_end(&self) -> Boottime {
         let ends = self.addresses.iter();
         let ends = ends.map(|claim| claim.proposer.lease_end());
-        ends.fold(self.proposer.lease_end(), Boottime::min)
+        ends.fold(self.claim.proposer.lease_end(), Boottime::min)
     }
 
     /// Until when all of the group is served: the start of the clock where something of it is not.
     pub fn served_until(&self) -> Boottime {
-        let ends = (0..self.addresses.len()).map(|index| self.address_open_until(index));
+        let ends =
+            (0..self.addresses.len()).map(|index| self.address_open_until(AddressIndex(index)));
         ends.fold(self.open_until(), Boottime::min)
     }
 
     /// Whether it neither serves nor asks for anything.
     pub fn is_idle(&self) -> bool {
-        self.serving == Serving::Stopped && self.proposers().all(Proposer::is_idle)
+        self.serving() == Serving::Stopped && self.proposers().all(Proposer::is_idle)
     }
 
-    /// Takes note of which addresses are open. Says whether one is again that was not, and that another node may
-    /// have announced meanwhile.
+    /// Takes note of which addresses are open. Says whether an address is open again that was
+    /// closed, so that another node may have announced it meanwhile.
     pub(super) fn reopens_an_address(&mut self, now: Boottime) -> bool {
         let mut reopens = false;
         for index in 0..self.addresses.len() {
-            let open = self.address_open_until(index) > now;
+            let open = self.address_open_until(AddressIndex(index)) > now;
             reopens |= self.addresses[index].reopens(open, now);
         }
         reopens
@@ -82,17 +89,17 @@ impl Group {
     /// All claims, the group's own first.
     pub(crate) fn proposers(&self) -> impl Iterator<Item = &Proposer> {
         let addresses = self.addresses.iter().map(|claim| &claim.proposer);
-        std::iter::once(&self.proposer).chain(addresses)
+        std::iter::once(&self.claim.proposer).chain(addresses)
     }
 
     pub(super) fn proposers_mut(&mut self) -> impl Iterator<Item = &mut Proposer> {
         let addresses = self.addresses.iter_mut().map(|claim| &mut claim.proposer);
-        std::iter::once(&mut self.proposer).chain(addresses)
+        std::iter::once(&mut self.claim.proposer).chain(addresses)
     }
 
-    /// What every probe is to ask.
+    /// The requests that every probe is to carry.
     pub(crate) fn requests(&self) -> impl Iterator<Item = LeaseEntry> {
-        let own = (self.plan.id, &self.proposer);
+        let own = (self.plan.id, &self.claim.proposer);
         let addresses = self
             .addresses
             .iter()
@@ -108,7 +115,7 @@ impl Group {
     /// Counts the vote of `acceptor` if it is about one of the group's addresses.
     pub(crate) fn count_address(
         &mut self,
-        acceptor: usize,
+        acceptor: Seat,
         vote: &LeaseEntry,
         left: Boottime,
         now: Boottime,
@@ -125,25 +132,25 @@ impl Group {
             claim.begin_step(now);
             // One round for all of them.
             let mut others = self.addresses.iter();
-            self.urgent |= others.all(|claim| !claim.proposer.is_preparing());
+            self.claim.urgent |= others.all(|claim| !claim.proposer.is_preparing());
         }
     }
 
-    /// Until when one of the addresses is another node's, as our own acceptor knows, if it is. `None` if a slot
-    /// was not read.
+    /// Until when one of the addresses is another node's, as our own acceptor knows, if it is. `None`
+    /// if a slot was not read.
     pub(super) fn address_taken_until(
         &mut self,
-        outlook: &Outlook<'_>,
+        context: &GroupContext<'_>,
     ) -> Option<Option<Boottime>> {
         let mut until = None;
         for claim in &mut self.addresses {
-            let Some(slot) = outlook.heard.slot(claim.id) else {
-                self.lacks_slots = true;
+            let Some(slot) = context.sight.slot(claim.id) else {
+                self.acceptor.lacks_slots = true;
                 return None;
             };
             claim.learn(slot);
-            let owner = slot.live_owner(outlook.now);
-            if owner.is_some_and(|owner| owner != outlook.local) {
+            let owner = slot.live_owner(context.now);
+            if owner.is_some_and(|owner| owner != context.view.local) {
                 until = until.max(Some(Boottime::from_nanos(slot.expires)));
             }
         }
@@ -151,24 +158,24 @@ impl Group {
     }
 
     /// Lets the claims to the addresses follow the group's.
-    pub(super) fn tend_addresses(&mut self, outlook: &Outlook<'_>) {
-        let Outlook { now, timing, .. } = *outlook;
-        let aim = match self.serving {
-            _ if self.proposer.is_holding() => Aim::Hold,
+    pub(super) fn tend_addresses(&mut self, context: &GroupContext<'_>) {
+        let GroupContext { now, timing, .. } = *context;
+        let aim = match self.serving() {
+            _ if self.claim.proposer.is_holding() => Aim::Hold,
             Serving::Stopped => Aim::GiveBack,
             Serving::Started | Serving::Stopping => Aim::Abandon,
         };
-        let stays = self.serving != Serving::Stopping;
+        let stays = self.serving() != Serving::Stopping;
         for claim in &mut self.addresses {
             match aim {
                 Aim::Hold if stays => {
-                    let pursued = claim.pursue(outlook);
-                    self.lacks_slots |= pursued.is_none();
-                    self.urgent |= pursued.unwrap_or_default();
+                    let pursued = claim.pursue(context);
+                    self.acceptor.lacks_slots |= pursued.is_none();
+                    self.claim.urgent |= pursued.unwrap_or_default();
                     self.look_at = self.look_at.into_iter().chain(claim.look_at()).min();
                 }
                 Aim::Hold => {}
-                Aim::GiveBack => claim.give_back(self.successor, now, timing),
+                Aim::GiveBack => claim.give_back(self.departure.successor, now, timing),
                 Aim::Abandon => claim.abandon(),
             }
         }

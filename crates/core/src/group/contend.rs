@@ -11,196 +11,252 @@ use heartbeat_common::{
 };
 
 use super::{
-    Course, FAILBACK_HOLD, Group, GroupCommand, MAX_FAILBACK_HOLD, Outlook, Period, Reason, Serving,
+    AcquisitionTimeline, FAILBACK_HOLD, Group, GroupCommand, GroupContext, MAX_FAILBACK_HOLD,
+    Period, Phase, Reason, phase::Tenure,
 };
-use crate::{proposer::Obstacle, ranking::Standing, reach::RECOVERY};
+use crate::{
+    placement::{Key, View},
+    proposer::Obstacle,
+    ranking::Standing,
+    reach::RECOVERY,
+};
 
 impl Group {
     /// Nothing is served here, and nothing is asked: is it this node's turn to try?
-    pub(super) fn contend(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
-        let Outlook {
-            now,
-            timing,
-            local,
-            constraints,
-            index,
-            seen,
-            ..
-        } = *outlook;
-        let Some(free) = self.is_free(outlook) else {
-            return;
-        };
-        if !free {
-            let ends = Boottime::from_nanos(self.known.expires).max(self.not_before);
-            self.look_at = Some(ends);
-            return;
+    pub(super) fn wait(
+        &mut self,
+        context: &GroupContext<'_>,
+        out: &mut Vec<GroupCommand>,
+    ) -> Phase {
+        if !self.may_take(context) {
+            return Phase::Waiting;
         }
-        let Some(taken_until) = self.address_taken_until(outlook) else {
-            return;
+        let GroupContext {
+            now, index, view, ..
+        } = *context;
+        let Some(chance) = self.next_chance(context) else {
+            return self.phase;
         };
-        if let Some(until) = taken_until {
-            // Under another name: whoever has it knows another configuration.
-            self.free = None;
-            self.look_at = Some(until);
-            return;
+        if chance.is_none_or(|at| at > now) {
+            self.look_at = chance;
+            return Phase::Waiting;
         }
-        let Some(turn) = self.turn(outlook) else {
-            return;
-        };
-        if now < turn {
-            self.look_at = Some(turn);
-            return;
-        }
-        if constraints.displaces(index, local, local, seen) {
+        let View {
+            constraints, seen, ..
+        } = view;
+        if constraints.displaces(index, view.local, view.local, seen) {
             // Nobody gives way for what an acceptor that forgot its votes takes for free.
-            self.coming = now >= outlook.heard.votes_from.after(timing.interval * 2);
-            return;
+            let sure_from = context.sight.votes_from.after(context.timing.interval * 2);
+            return match now >= sure_from {
+                true => Phase::Displacing,
+                false => Phase::Waiting,
+            };
         }
-        self.course = Course {
-            free: self.free.map_or(now, |free| free.since),
-            majority: Boottime::default(),
-        };
-        self.claim(now, out);
+        match self.claim.begin(now, out) {
+            true => Phase::Claiming {
+                free: self.acceptor.free.map_or(now, |free| free.since),
+            },
+            false => Phase::Waiting,
+        }
     }
 
-    /// Looks at our own acceptor's slot if what it last said may be outdated. `None` if it was not read.
-    fn is_free(&mut self, outlook: &Outlook<'_>) -> Option<bool> {
-        let Outlook {
-            now, timing, local, ..
-        } = *outlook;
-        if !self.is_known_to_be_taken(local, now.after(timing.interval)) {
-            let slot = self.slot(&outlook.heard)?;
-            if slot.promised != self.known.promised {
-                self.make_way(&slot, outlook);
+    /// When the lease may be asked for, as far as is known now: not after `now` if at once, `None` if
+    /// never. Nothing is known if a slot was not read.
+    fn next_chance(&mut self, context: &GroupContext<'_>) -> Option<Option<Boottime>> {
+        if !self.is_free(context)? {
+            let ends = Boottime::from_nanos(self.acceptor.known.expires);
+            return Some(Some(ends.max(self.claim.not_before)));
+        }
+        if let Some(until) = self.address_taken_until(context)? {
+            // Under another name: whoever has it knows another configuration.
+            self.acceptor.free = None;
+            return Some(Some(until));
+        }
+        Some(self.turn(context))
+    }
+
+    /// Looks at our own acceptor's slot if what it last said may be outdated. `None` if it was not
+    /// read.
+    fn is_free(&mut self, context: &GroupContext<'_>) -> Option<bool> {
+        let GroupContext {
+            now, timing, view, ..
+        } = *context;
+        let local = view.local;
+        if !self
+            .acceptor
+            .knows_other_owner(local, now.after(timing.interval))
+        {
+            let slot = self.slot(&context.sight)?;
+            if slot.promised != self.acceptor.known.promised {
+                self.make_way(&slot, context);
             }
             self.learn(slot);
         }
-        if self.is_known_to_be_taken(local, now) {
-            (self.free, self.told) = (None, None);
+        if self.acceptor.knows_other_owner(local, now) {
+            self.acceptor.end_free_period();
             return Some(false);
         }
-        let since = match self.known.owner {
+        let known = &self.acceptor.known;
+        let since = match known.owner {
             0 => now,
-            _ => Boottime::from_nanos(self.known.expires).min(now),
+            _ => Boottime::from_nanos(known.expires).min(now),
         };
-        self.free.get_or_insert(Period::since(since));
+        self.acceptor.free.get_or_insert(Period::since(since));
         Some(true)
     }
 
     /// Somebody just got our own acceptor's promise for a lease that is free: let it finish.
-    fn make_way(&mut self, slot: &Slot, outlook: &Outlook<'_>) {
+    fn make_way(&mut self, slot: &Slot, context: &GroupContext<'_>) {
         // One more than the ballot is what a release leaves behind.
         let claimed = slot.promised > slot.ballot.saturating_add(1);
-        if claimed && Ballot(slot.promised).node() != outlook.local {
-            let patience = outlook.timing.stagger() * 2;
-            self.not_before = self.not_before.max(outlook.now.after(patience));
+        if claimed && Ballot(slot.promised).node() != context.view.local {
+            let patience = context.timing.stagger() * 2;
+            self.claim.not_before = self.claim.not_before.max(context.now.after(patience));
         }
     }
 
     /// When it is this node's turn. `None` if it has none.
-    fn turn(&mut self, outlook: &Outlook<'_>) -> Option<Boottime> {
-        let Outlook { timing, local, .. } = *outlook;
-        let period = self.free.as_mut()?;
+    fn turn(&mut self, context: &GroupContext<'_>) -> Option<Boottime> {
+        let GroupContext { timing, view, .. } = *context;
+        let not_before = self.claim.not_before;
+        let period = self.acceptor.free.as_mut()?;
         // This node stood still. So may all have, and then the owner only needs another moment.
-        let woken = period.or_woken(outlook.woke_at, timing.interval);
+        let woken = period.or_woken(context.node.woke_at, timing.interval);
         let mut free = period.since;
-        let own = self.rank(local, outlook);
-        if self
-            .plan
-            .ranked
-            .iter()
-            .any(|node| self.rank(*node, outlook) < own)
-        {
+        let known = self.acceptor.known;
+        let own = self.rank(view.local, context);
+        if self.is_outranked(own, context) {
             // Where all start at once none is fit yet, and all acceptors abstain: the best node is to be
             // the first that asks one that votes.
-            free = free.max(outlook.heard.votes_from);
+            free = free.max(context.sight.votes_from);
         }
         // An owner that could renew would have.
-        let mut passed_over = NodeId(self.known.owner as u16);
-        let successor = Successor(self.known.successor).node();
-        if self.known.owner == 0 && successor.0 != 0 {
-            if successor == local {
-                return Some(free.max(self.not_before));
+        let mut passed_over = NodeId(known.owner as u16);
+        let successor = self.acceptor.successor();
+        if known.owner == 0 && successor.0 != 0 {
+            if successor == view.local {
+                return Some(free.max(not_before));
             }
-            // It is another's until it would have ended, and who has not taken it by then cannot.
-            free = free.max(Boottime::from_nanos(self.known.expires));
+            // The lease is the successor's until it would have ended. A successor that has not
+            // taken it by then cannot.
+            free = free.max(Boottime::from_nanos(known.expires));
             passed_over = successor;
         }
-        let mut turn = free.max(self.not_before).max(woken);
-        if self.is_cut_off(outlook) {
+        let mut turn = free.max(not_before).max(woken);
+        if self.is_cut_off(context) {
             // One that reaches further has taken it by then, or cannot.
             turn = turn.max(free.after(timing.lease * 2));
         }
-        let before = self.plan.ranked.iter().filter(|node| {
-            **node != local
-                && **node != passed_over
-                && self.rank(**node, outlook) < own
-                && self.standing(**node, outlook) != Standing::Out
-        });
-        let before = u32::try_from(before.count()).unwrap_or(u32::MAX);
+        let before = self.nodes_before(own, passed_over, context);
         Some(turn.max(free.after(timing.stagger() * before)))
     }
 
-    pub(super) fn claim(&mut self, now: Boottime, out: &mut Vec<GroupCommand>) {
-        if self.proposer.prepare().is_some() {
-            self.ask_at_once(now);
-            self.exhausted = false;
-        } else if !self.exhausted {
-            self.exhausted = true;
-            out.push(GroupCommand::BallotsExhausted);
-        }
+    /// Whether a node of the group's list ranks before this one, whose rank is `own`.
+    fn is_outranked(&self, own: Key, context: &GroupContext<'_>) -> bool {
+        let mut ranked = self.plan.ranked.iter();
+        ranked.any(|node| self.rank(*node, context) < own)
     }
 
-    /// The lease was asked for: was it granted?
-    pub(super) fn follow_claim(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
-        let Outlook { now, timing, .. } = *outlook;
-        if self.lease_end() > now {
-            self.serving = Serving::Started;
-            self.won(outlook);
-            self.course.majority = now;
-            out.push(GroupCommand::Start(self.course));
-            return;
+    /// How many nodes contend before this one, whose rank is `own`.
+    fn nodes_before(&self, own: Key, passed_over: NodeId, context: &GroupContext<'_>) -> u32 {
+        let before = self.plan.ranked.iter().filter(|node| {
+            **node != context.view.local
+                && **node != passed_over
+                && self.rank(**node, context) < own
+                && self.standing(**node, context) != Standing::Out
+        });
+        u32::try_from(before.count()).unwrap_or(u32::MAX)
+    }
+
+    /// The lease was asked for, and had been free since `free`: was it granted?
+    pub(super) fn follow_claim(
+        &mut self,
+        free: Boottime,
+        context: &GroupContext<'_>,
+        out: &mut Vec<GroupCommand>,
+    ) -> Phase {
+        let GroupContext { now, timing, .. } = *context;
+        if !self.may_take(context) {
+            return self.withdraw(now);
         }
-        if self.asked_at < self.not_before {
-            // What stands in the way ends soon.
-            if now >= self.not_before {
-                self.ask_at_once(now);
+        if self.lease_end() > now {
+            return self.win(free, context, out);
+        }
+        let claim = &mut self.claim;
+        if claim.asked_at < claim.not_before {
+            // The obstacle ends soon.
+            if now >= claim.not_before {
+                claim.ask_at_once(now);
             } else {
-                self.look_at = Some(self.not_before);
+                self.look_at = Some(claim.not_before);
             }
         }
-        let contested =
-            self.proposer.is_contested() && now.since(self.asked_at) > timing.interval * 2;
-        let stuck = self.proposer.is_holding() && now.since(self.asked_at) > timing.lease;
+        let asked_for = now.since(claim.asked_at);
+        let contested = claim.proposer.is_contested() && asked_for > timing.interval * 2;
+        let stuck = claim.proposer.is_holding() && asked_for > timing.lease;
         if contested || stuck {
-            self.lose_contest(Obstacle::Silence, now, timing);
+            claim.lose(Obstacle::Silence, now, timing);
+            return Phase::Waiting;
         }
+        Phase::Claiming { free }
     }
 
-    fn won(&mut self, outlook: &Outlook<'_>) {
-        let Outlook {
-            now, timing, local, ..
-        } = *outlook;
-        self.pinned =
-            self.known.owner == 0 && Successor(self.known.successor) == Successor::chosen(local);
-        // Who is better but did not take it may not be there any more, or may not hear us: to hand it
-        // on at once could go on and on.
-        self.failback_from = self.failback_from.max(now.after(timing.lease));
-        let handed_over = self.handed_over_at.take();
-        self.failback_hold = match handed_over {
-            // Whom it was for did not take it, or did not keep it.
+    /// The lease must not be had any more. Nothing runs here, so what was granted is given back.
+    fn withdraw(&mut self, now: Boottime) -> Phase {
+        if self.claim.proposer.is_holding() {
+            self.departure.successor = Successor::default();
+            return self.release(now);
+        }
+        self.claim.proposer.abandon();
+        Phase::Waiting
+    }
+
+    /// A majority granted the leases of the group and of all its addresses.
+    fn win(
+        &mut self,
+        free: Boottime,
+        context: &GroupContext<'_>,
+        out: &mut Vec<GroupCommand>,
+    ) -> Phase {
+        let now = context.now;
+        // docs/leases.md#rule-4: a group is started only while its lease is held.
+        debug_assert!(self.claim.proposer.lease_end() > now);
+        let known = &self.acceptor.known;
+        let chosen = Successor::chosen(context.view.local);
+        let pinned = known.owner == 0 && Successor(known.successor) == chosen;
+        self.hold_failback(context);
+        self.acceptor.end_free_period();
+        let timeline = AcquisitionTimeline {
+            free,
+            majority: now,
+        };
+        out.push(GroupCommand::Start(timeline));
+        Phase::Serving(Tenure {
+            timeline,
+            pinned,
+            ..Tenure::default()
+        })
+    }
+
+    /// Keeps the group here for a while. Who is better but did not take it may not be there any
+    /// more, or may not hear us: to hand it on at once could go on and on.
+    fn hold_failback(&mut self, context: &GroupContext<'_>) {
+        let GroupContext { now, timing, .. } = *context;
+        let hold = &mut self.failback_hold;
+        let handed_over = self.departure.handed_over_at.take();
+        hold.length = match handed_over {
+            // The successor did not take the group, or did not keep it.
             Some(at) if now.since(at) < MAX_FAILBACK_HOLD => {
-                (self.failback_hold * 2).clamp(FAILBACK_HOLD, MAX_FAILBACK_HOLD)
+                (hold.length * 2).clamp(FAILBACK_HOLD, MAX_FAILBACK_HOLD)
             }
             _ => Duration::ZERO,
         };
-        self.failback_from = self.failback_from.max(now.after(self.failback_hold));
+        hold.until = hold.until.max(now.after(timing.lease.max(hold.length)));
         let soon = RECOVERY.max(timing.lease * 4);
         let came_back = handed_over.is_some_and(|at| now.since(at) < soon);
-        if came_back && self.stops_for == Some(Reason::CutOff) {
+        if came_back && self.departure.reason == Some(Reason::CutOff) {
             // The node that seemed to reach further did not take it, or does not.
-            self.stays_until = now.after(self.failback_hold);
+            hold.reach_until = now.after(hold.length);
         }
-        (self.free, self.told) = (None, None);
     }
 }

@@ -1,8 +1,13 @@
-//! How a group leaves this node: for whom, and when it has gone.
+//! How a group leaves this node: for which node, and when it has gone.
+
+use std::time::Duration;
 
 use heartbeat_common::{lease::Successor, time::Boottime, wire::NodeId};
 
-use super::{Group, GroupCommand, Outlook, Reason, Serving};
+use super::{
+    Group, GroupCommand, GroupContext, Phase, Reason, Serving,
+    phase::{Stop, Tenure},
+};
 use crate::{
     placement::Bar,
     ranking::{self, Standing},
@@ -10,202 +15,188 @@ use crate::{
 };
 
 impl Group {
-    /// The operator wants it on `to`.
+    /// The operator wants the group on `to`. Has no effect where the group is not served.
     pub(crate) fn move_to(&mut self, to: NodeId, local: NodeId) {
+        let Some(tenure) = self.phase.tenure_mut() else {
+            return;
+        };
         if to == local {
-            self.pinned = true;
+            tenure.pinned = true;
         } else {
-            self.hand_over(Reason::Moved { to });
+            tenure.leaving = Some(Reason::Moved { to });
         }
     }
 
-    /// It is to leave for the node that `reason` names, if it is served here.
+    /// The group is to leave for the node that `reason` names, if it is served here.
     pub(crate) fn hand_over(&mut self, reason: Reason) {
-        if self.serving == Serving::Started {
-            self.leaving = Some(reason);
+        if let Some(tenure) = self.phase.tenure_mut() {
+            tenure.leaving = Some(reason);
         }
     }
 
-    /// It stays after all, unless an operator wants it elsewhere.
+    /// The group stays after all, unless an operator wants it elsewhere.
     pub(crate) fn stay(&mut self) {
-        if let Some(Reason::Drained { .. } | Reason::Rebalanced { .. }) = self.leaving {
-            self.leaving = None;
+        if let Some(tenure) = self.phase.tenure_mut()
+            && let Some(Reason::Drained { .. } | Reason::Rebalanced { .. }) = tenure.leaving
+        {
+            tenure.leaving = None;
         }
     }
 
-    /// Whether it is to leave, and something that depends on it has yet to stop.
+    /// Why the group is about to stop, if it is served here and only waits for what depends on it.
+    pub(super) fn leaving(&self) -> Option<Reason> {
+        self.phase.tenure()?.leaving
+    }
+
+    /// Whether the group is to leave, and something that depends on it has yet to stop.
     pub(crate) fn waits_to_leave(&self) -> bool {
-        self.serving == Serving::Started && self.leaving.is_some_and(Reason::is_lasting)
+        self.leaving().is_some_and(Reason::is_lasting)
     }
 
-    /// Whether it could be handed over by a decision of this node: it is served and left alone by
-    /// nobody, and it is not on its way already.
+    /// Whether the group could be handed over by a decision of this node: it is served and left
+    /// alone by nobody, and it is not on its way already.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.serving == Serving::Started && self.leaving.is_none() && !self.is_stuck()
+        let tenure = self.phase.tenure();
+        tenure.is_some_and(|tenure| tenure.leaving.is_none()) && !self.is_stuck()
     }
 
-    /// Whether it may go to where there is room.
+    /// Whether the group may go to where there is room.
     pub(crate) fn may_be_moved(&self, now: Boottime) -> bool {
+        let pinned = self.phase.tenure().is_some_and(|tenure| tenure.pinned);
         self.is_at_rest()
             && self.plan.rebalance
             && self.plan.stickiness.is_finite()
-            && !self.pinned
-            && now >= self.failback_from
+            && !pinned
+            && now >= self.failback_hold.until
             && self.runs()
     }
 
-    /// Whether it is on its way from here to another node that does not have it yet. It is not waited
-    /// for longer than `patience`.
-    pub(crate) fn is_leaving(&self, now: Boottime, patience: std::time::Duration) -> bool {
-        let gone = |at| now.since(at) < patience && !self.disabled;
-        match self.serving {
+    /// Whether the group is on its way from here to another node that does not have it yet. It is
+    /// not waited for longer than `patience`.
+    pub(crate) fn is_leaving(&self, now: Boottime, patience: Duration) -> bool {
+        let gone = |at| now.since(at) < patience && !self.operator.disabled;
+        match self.serving() {
             Serving::Started => self.waits_to_leave(),
-            Serving::Stopping => !self.blocked,
-            Serving::Stopped => self.given_up_at.is_some_and(gone),
+            Serving::Stopping => !self.resources.blocked,
+            Serving::Stopped => self.departure.given_up_at.is_some_and(gone),
         }
     }
 
-    /// Stops it, or lets go first what depends on it.
-    pub(super) fn leave(
+    /// Hands the group, whose lease is held, to a better node if there is one.
+    pub(super) fn fail_back(
         &mut self,
-        reason: Reason,
-        outlook: &Outlook<'_>,
+        tenure: Tenure,
+        context: &GroupContext<'_>,
         out: &mut Vec<GroupCommand>,
-    ) {
-        let followed = outlook
-            .constraints
-            .followed_here(outlook.index, outlook.seen);
-        if followed && !outlook.hangs {
-            self.leaving = Some(reason);
-        } else {
-            self.stop(reason, out);
-            self.wait_for_stop(outlook);
+    ) -> Phase {
+        let settled_here = !context.node.auto_failback
+            || tenure.pinned
+            || context.now < self.failback_hold.until
+            || self.operator.maintained
+            || tenure.leaving.is_some();
+        if settled_here {
+            return Phase::Serving(tenure);
+        }
+        match self.better_node(context) {
+            Some(to) => self.leave_in_turn(tenure, Reason::FailBack { to }, context, out),
+            None => Phase::Serving(tenure),
         }
     }
 
-    pub(super) fn fail_back(&mut self, outlook: &Outlook<'_>, out: &mut Vec<GroupCommand>) {
-        let Outlook {
-            now,
-            local,
-            index,
-            view,
-            ..
-        } = *outlook;
-        let settled_here = !outlook.auto_failback || self.pinned || now < self.failback_from;
-        if settled_here || self.maintained || self.leaving.is_some() {
-            return;
-        }
-        let own = view.key(&self.plan, index, local).staying(&self.plan);
+    /// The best of the nodes that are better than this one and have been for long enough.
+    fn better_node(&self, context: &GroupContext<'_>) -> Option<NodeId> {
+        let GroupContext { index, view, .. } = *context;
+        let own = view.key(&self.plan, index, view.local).staying(&self.plan);
         let better = self.plan.ranked.iter().copied().filter(|node| {
             view.is_better(view.key(&self.plan, index, *node), own)
-                && self.is_settled(*node, outlook)
+                && self.is_settled(*node, context)
         });
-        if let Some(to) = ranking::first(better, |node| self.rank(node, outlook)) {
-            self.leave(Reason::FailBack { to }, outlook, out);
-        }
+        ranking::first(better, |node| self.rank(node, context))
     }
 
-    /// Whether a peer has been able to own it for long enough to hand it over there.
-    fn is_settled(&self, node: NodeId, outlook: &Outlook<'_>) -> bool {
-        let Outlook {
-            local,
-            constraints,
-            index,
-            seen,
-            ..
-        } = *outlook;
-        self.is_known_to(node, outlook)
-            && outlook.heard.reported(index, node).reach == Reach::Whole
-            && self.standing(node, outlook) == Standing::Fit
-            && !constraints.displaces(index, node, local, seen)
+    /// Whether a peer has been able to own the group for long enough to hand it over there.
+    fn is_settled(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
+        let GroupContext { index, view, .. } = *context;
+        self.is_known_to(node, context)
+            && context.sight.reported(index, node).reach == Reach::Whole
+            && self.standing(node, context) == Standing::Fit
+            && !view
+                .constraints
+                .displaces(index, node, view.local, view.seen)
     }
 
     /// The same, but for what other groups have to say: they may come along.
-    pub(crate) fn is_open(&self, node: NodeId, outlook: &Outlook<'_>) -> bool {
-        let Outlook { view, index, .. } = *outlook;
-        let bar = view.bar(&self.plan, index, node, outlook.heard.reported(index, node));
-        matches!(bar, None | Some(Bar::Constrained)) && self.is_known_to(node, outlook)
+    pub(crate) fn is_open(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
+        let GroupContext { view, index, .. } = *context;
+        let bar = view.bar(&self.plan, index, node, context.sight.reported(index, node));
+        matches!(bar, None | Some(Bar::Constrained)) && self.is_known_to(node, context)
     }
 
     /// Whether `node` has been fit for long enough, and would hear at once that the lease is free.
-    fn is_known_to(&self, node: NodeId, outlook: &Outlook<'_>) -> bool {
-        self.hears_of_release(node, outlook) && outlook.heard.reported(outlook.index, node).current
+    fn is_known_to(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
+        self.hears_of_release(node, context) && context.sight.reported(context.index, node).current
     }
 
-    /// Whether `node` has been fit for a lease, and its acceptor votes for this node: one that abstains would not
-    /// hear that the lease is free.
-    pub(super) fn hears_of_release(&self, node: NodeId, outlook: &Outlook<'_>) -> bool {
-        let Outlook { now, timing, .. } = *outlook;
-        let fit_since = outlook.heard.fit_since(node);
-        let acceptor = outlook.heard.acceptor(node);
+    /// Whether `node` has been fit for a lease, and its acceptor votes for this node: one that
+    /// abstains would not hear that the lease is free.
+    pub(super) fn hears_of_release(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
+        let GroupContext { now, timing, .. } = *context;
+        let fit_since = context.sight.fit_since(node);
+        let acceptor = context.sight.acceptor(node);
         fit_since.is_some_and(|since| now.since(since) >= timing.lease)
-            && acceptor.is_some_and(|acceptor| self.proposer.has_vote_of(acceptor, now))
+            && acceptor.is_some_and(|acceptor| self.claim.proposer.has_vote_of(acceptor, now))
     }
 
-    pub(super) fn stop(&mut self, reason: Reason, out: &mut Vec<GroupCommand>) {
-        self.successor = match reason {
-            // It stays there until that node fails, or the operator minds no more.
-            Reason::Moved { to } | Reason::Rebalanced { to } => Successor::chosen(to),
-            Reason::FailBack { to } | Reason::Drained { to } => Successor::fit(to),
-            _ => Successor::default(),
-        };
-        self.leaving = None;
-        self.lapsed = None;
-        self.stops_for = Some(reason);
-        self.serving = Serving::Stopping;
-        self.inherited_until = Boottime::default();
-        for claim in &mut self.addresses {
-            claim.inherited_until = Boottime::default();
+    /// The group is being stopped here: until it has, no other node may start it.
+    pub(super) fn await_stop(&mut self, stop: Stop, context: &GroupContext<'_>) -> Stop {
+        if context.node.hangs && !self.operator.maintained {
+            // docs/leases.md#rule-6: a slow side that hangs cannot say that the group has stopped.
+            // The guard is closed, and the lease runs out. However long a stop takes otherwise, the
+            // lease is kept until it has ended.
+            self.claim.proposer.abandon();
         }
-        out.push(GroupCommand::Stop(reason));
+        let successor = self.successor_after(stop, context);
+        Stop { successor, ..stop }
     }
 
-    /// It is being stopped here: until it has, nobody else may start it.
-    pub(super) fn wait_for_stop(&mut self, outlook: &Outlook<'_>) {
-        if outlook.hangs && !self.maintained {
-            // The dead-man: nobody is there who could say that it has stopped. The guard is closed, and the
-            // lease runs out. However long a stop takes otherwise, the lease is kept until it has ended.
-            self.proposer.abandon();
+    /// The node that the group is for once it has stopped. Stopping takes its time, and the best
+    /// may be another by now, even this node.
+    fn successor_after(&self, stop: Stop, context: &GroupContext<'_>) -> Successor {
+        let fit = |to| self.standing(to, context) == Standing::Fit;
+        match stop.reason {
+            // A node that lost its lease does not know which nodes are fit, and an operator has
+            // decided.
+            Reason::LeaseLost | Reason::Moved { .. } => stop.successor,
+            Reason::Rebalanced { to } | Reason::Drained { to } if fit(to) => stop.successor,
+            _ => Successor::fit(self.best(context).unwrap_or_default()),
         }
-        // Stopping takes its time, and the best may be another by now, even this node.
-        let best = || Successor::fit(self.best(outlook).unwrap_or_default());
-        let fit = |to| self.standing(to, outlook) == Standing::Fit;
-        self.successor = match self.stops_for {
-            // A node that lost its lease does not know who is fit, and an operator has decided.
-            Some(Reason::LeaseLost | Reason::Moved { .. }) => return,
-            Some(Reason::Rebalanced { to } | Reason::Drained { to }) if fit(to) => return,
-            _ => best(),
-        };
     }
 
-    /// The best of the nodes that can take it, as far as is known.
-    pub(super) fn best(&self, outlook: &Outlook<'_>) -> Option<NodeId> {
-        let fit = |node: &NodeId| match *node == outlook.local {
-            true => self.may_take(outlook) && !self.is_cut_off(outlook),
-            false => self.standing(*node, outlook) == Standing::Fit,
+    /// The best of the nodes that can take the group, as far as is known.
+    pub(super) fn best(&self, context: &GroupContext<'_>) -> Option<NodeId> {
+        let fit = |node: &NodeId| match *node == context.view.local {
+            true => self.may_take(context) && !self.is_cut_off(context),
+            false => self.standing(*node, context) == Standing::Fit,
         };
         let fit = self.plan.ranked.iter().copied().filter(fit);
-        ranking::first(fit, |node| self.rank(node, outlook))
+        ranking::first(fit, |node| self.rank(node, context))
     }
 
-    /// Who is about to have it, if nobody has it for long or if it leaves here.
-    pub(crate) fn expected(&self, outlook: &Outlook<'_>) -> Option<NodeId> {
-        let successor = match self.serving {
-            Serving::Started => return self.leaving.and_then(Reason::to),
-            Serving::Stopping => self.successor,
-            Serving::Stopped if self.proposer.is_releasing() => self.successor,
-            Serving::Stopped if !self.proposer.is_idle() => return Some(outlook.local),
-            Serving::Stopped if self.known.owner == 0 => Successor(self.known.successor),
-            Serving::Stopped => Successor::default(),
+    /// The node that is about to have the group, if none has it for long or if it leaves here.
+    pub(crate) fn expected(&self, context: &GroupContext<'_>) -> Option<NodeId> {
+        let successor = match self.phase {
+            Phase::Serving(tenure) | Phase::Lapsed(tenure, _) => {
+                return tenure.leaving.and_then(Reason::to);
+            }
+            Phase::Stopping(stop) => stop.successor,
+            Phase::Releasing { .. } => self.departure.successor,
+            Phase::Claiming { .. } => return Some(context.view.local),
+            Phase::Waiting | Phase::Displacing if self.acceptor.known.owner == 0 => {
+                Successor(self.acceptor.known.successor)
+            }
+            Phase::Waiting | Phase::Displacing => Successor::default(),
         };
         let named = Some(successor.node()).filter(|node| node.0 != 0);
-        named.or_else(|| self.best(outlook))
-    }
-
-    pub(super) fn release(&mut self, now: Boottime) {
-        self.proposer.release(self.successor);
-        self.handed_over_at = (self.successor != Successor::default()).then_some(now);
-        self.given_up_at = Some(now);
-        self.ask_at_once(now);
+        named.or_else(|| self.best(context))
     }
 }

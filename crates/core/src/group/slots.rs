@@ -6,8 +6,8 @@ use heartbeat_common::{
     wire::{GroupId, NodeId},
 };
 
-use super::{Group, Serving, claim::AddressClaim};
-use crate::{Timing, cluster::Heard};
+use super::{Group, Serving, address_claim::AddressClaim};
+use crate::{Timing, cluster::Sight};
 
 /// Why the slots of a group may matter in the next step.
 #[derive(Clone, Copy)]
@@ -37,47 +37,47 @@ impl Group {
             may_take,
             settles,
         } = interest;
-        let stopped = self.serving == Serving::Stopped;
+        let stopped = self.serving() == Serving::Stopped;
         let contends = stopped && may_take && self.is_about_to_contend(now, timing);
-        let outdated = || !self.is_known_to_be_taken(local, now.after(timing.interval));
-        let own = stopped && (is_seen || self.freed || contends && outdated());
-        let all =
-            self.lacks_slots || contends && (self.freed || !self.is_known_to_be_taken(local, now));
-        let holding = self.proposer.is_holding();
+        let outdated = || {
+            !self
+                .acceptor
+                .knows_other_owner(local, now.after(timing.interval))
+        };
+        let own = stopped && (is_seen || self.acceptor.freed || contends && outdated());
+        let all = self.acceptor.lacks_slots
+            || contends && (self.acceptor.freed || !self.acceptor.knows_other_owner(local, now));
+        let holding = self.claim.proposer.is_holding();
         let wanted = move |claim: &&AddressClaim| {
             all || holding && (settles || claim.proposer.lease_end() <= now)
         };
-        let own = (own || self.lacks_slots).then_some(self.plan.id);
+        let own = (own || self.acceptor.lacks_slots).then_some(self.plan.id);
         let addresses = self.addresses.iter().filter(wanted);
         own.into_iter().chain(addresses.map(|claim| claim.id))
     }
 
     /// Whether the last step found that a slot was missing.
     pub(crate) fn lacks_slots(&self) -> bool {
-        self.lacks_slots
+        self.acceptor.lacks_slots
     }
 
     /// Begins a step, for which slots were read.
     pub(crate) fn begin_step(&mut self) {
-        self.lacks_slots = false;
+        self.acceptor.lacks_slots = false;
     }
 
     /// The slot of its own lease. A slot that was not read is named for the next step.
-    pub(super) fn slot(&mut self, heard: &Heard<'_>) -> Option<Slot> {
-        let slot = heard.slot(self.plan.id);
-        self.lacks_slots |= slot.is_none();
+    pub(super) fn slot(&mut self, sight: &Sight<'_>) -> Option<Slot> {
+        let slot = sight.slot(self.plan.id);
+        self.acceptor.lacks_slots |= slot.is_none();
         slot
-    }
-
-    /// Whether another node has it at `at`, as far as our own acceptor said last.
-    pub(super) fn is_known_to_be_taken(&self, local: NodeId, at: Boottime) -> bool {
-        let owner = self.known.live_owner(at);
-        owner.is_some_and(|owner| owner != local)
     }
 
     /// Whether nothing is asked, or what is asked is about to be given up.
     fn is_about_to_contend(&self, now: Boottime, timing: &Timing) -> bool {
-        let patient = now.since(self.asked_at) <= timing.lease;
-        self.proposer.is_idle() || self.freed || self.proposer.is_releasing() && !patient
+        let patient = now.since(self.claim.asked_at) <= timing.lease;
+        self.claim.proposer.is_idle()
+            || self.acceptor.freed
+            || self.claim.proposer.is_releasing() && !patient
     }
 }

@@ -1,13 +1,14 @@
-//! What a group is told, and what it tells.
+//! The words between a group and the rest: its plan, notes about it, and its commands.
 
 use std::time::Duration;
 
 use heartbeat_common::{
+    lease::Successor,
     time::Boottime,
     wire::{GroupId, LinkSet, NodeId},
 };
 
-use crate::{placement::Score, proposer::Obstacle};
+use crate::{placement::Score, proposer::Obstacle, resource::GroupEvent};
 
 /// A group as the configuration has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,10 +22,11 @@ pub struct GroupPlan {
     pub locations: Vec<(NodeId, Score)>,
     /// Points for the node that serves it.
     pub stickiness: Score,
-    /// Whether its resources take part: then it contends only once they are said to be ready, and runs
-    /// only once they are said to. Where nobody says anything it always is, and runs once it is served.
+    /// Whether the resource manager takes part: then the group contends only once its resources are
+    /// said to be ready, and runs only once they are said to run. A group without it is always
+    /// ready, and runs once it is served.
     pub supervised: bool,
-    /// What it needs of a node, by kind: see [`crate::placement::Layout::capacities`].
+    /// The room that it needs on a node, by kind: see [`crate::placement::Layout::capacities`].
     pub demand: Vec<u32>,
     /// Whether it may be moved to where there is room.
     pub rebalance: bool,
@@ -35,7 +37,7 @@ pub struct GroupPlan {
 }
 
 impl GroupPlan {
-    /// What the configuration says for and against `node`.
+    /// The points that the configuration gives `node`.
     pub fn location(&self, node: NodeId) -> Score {
         let locations = self.locations.iter();
         locations
@@ -49,14 +51,14 @@ impl GroupPlan {
         self.location(node) == Score::NEVER
     }
 
-    /// How much of its node's load is taken to be its, compared with other groups.
+    /// The part of its node's load that counts as the group's, compared with other groups.
     pub fn weight(&self) -> u32 {
         let mut demand = self.demand.iter().copied();
         demand.find(|demand| *demand > 0).unwrap_or(1)
     }
 }
 
-/// What runs here.
+/// Whether the group runs here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serving {
     Stopped,
@@ -98,7 +100,17 @@ impl Reason {
         self.to().is_some()
     }
 
-    /// Whom it is for, if that was decided.
+    /// The node that the lease is released for, as far as the reason says.
+    pub(super) const fn successor(self) -> Successor {
+        match self {
+            // The group stays there until that node fails, or the operator does not mind any more.
+            Self::Moved { to } | Self::Rebalanced { to } => Successor::chosen(to),
+            Self::FailBack { to } | Self::Drained { to } => Successor::fit(to),
+            _ => Successor(0),
+        }
+    }
+
+    /// The node that the group is for, if one was decided on.
     pub const fn to(self) -> Option<NodeId> {
         match self {
             Self::Moved { to }
@@ -116,20 +128,15 @@ impl Reason {
     }
 }
 
-/// What those who run a group's resources, and operators, say of it.
+/// A fact about a group, from the resource manager, an operator or the interface monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// Nothing of it runs here that should not: it may be contended for.
-    Ready,
-    /// All of it that is to run does, or not.
-    Running(bool),
-    /// Its resources cannot run here for now, or can again.
-    Barred(bool),
-    /// An interface with one of its addresses is missing here, switched off or without carrier; or none is.
+    /// An event of its resources here.
+    Event(GroupEvent),
+    /// An interface with one of its addresses is missing here, switched off or without carrier; or
+    /// none is.
     Broken(bool),
-    /// It failed to stop, and may still run; or that was mended. While it may, nobody else must start it.
-    Blocked(bool),
-    /// It is left alone, or no longer.
+    /// The group is left alone, or no longer.
     Maintained(bool),
     /// The operator wants it to run nowhere, or somewhere again.
     Disabled(bool),
@@ -141,7 +148,7 @@ pub enum Note {
 
 /// How a lease came to this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Course {
+pub struct AcquisitionTimeline {
     /// When the lease was free.
     pub free: Boottime,
     /// When a majority had granted it.
@@ -151,17 +158,17 @@ pub struct Course {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupCommand {
     /// Serve it.
-    Start(Course),
+    Start(AcquisitionTimeline),
     /// Stop all of it, and say so by [`crate::Cluster::stopped`].
     Stop(Reason),
-    /// Its lease had run out, and is had again, with a higher ballot, before anything had to stop. Another node
-    /// may have had it meanwhile, and announced its addresses.
-    Regained(Course),
-    /// Its lease was released for this node, whose claim came to nothing for this reason, and is
-    /// tried again. Told once for each reason while the lease is free.
+    /// Its lease had run out, and was granted again, under a higher ballot, before anything had to
+    /// stop. Another node may have owned it meanwhile, and announced its addresses.
+    Regained(AcquisitionTimeline),
+    /// The lease was released for this node, whose claim failed for this reason and is tried again.
+    /// Told once for each reason while the lease is free.
     ClaimGivenUp(Obstacle),
-    /// Whether it is [`Note::Broken`], as it counts from now on and as the peers are to hear it: a fault counts for
-    /// some time after it is gone.
+    /// Whether the group counts as [`Note::Broken`] from now on, which the peers are told: a fault
+    /// counts for some time after it is gone.
     Broken(bool),
     /// There is no higher ballot left to claim the lease with.
     BallotsExhausted,

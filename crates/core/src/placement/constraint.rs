@@ -45,7 +45,7 @@ pub enum Running {
 
 /// What this node sees of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Glance {
+pub struct GroupSnapshot {
     /// Who serves it.
     pub owner: Option<NodeId>,
     /// Whether it runs here, stops here or is about to come here.
@@ -70,7 +70,13 @@ impl Constraints {
     }
 
     /// Whether `group` may be on `node`, this one (`local`) or another.
-    pub(crate) fn allow(&self, group: usize, node: NodeId, local: NodeId, seen: &[Glance]) -> bool {
+    pub(crate) fn allow(
+        &self,
+        group: usize,
+        node: NodeId,
+        local: NodeId,
+        seen: &[GroupSnapshot],
+    ) -> bool {
         self.colocations
             .iter()
             .filter(|colocation| colocation.group == group)
@@ -97,7 +103,7 @@ impl Constraints {
         group: usize,
         node: NodeId,
         local: NodeId,
-        seen: &[Glance],
+        seen: &[GroupSnapshot],
     ) -> bool {
         self.displaced(group)
             .filter_map(|other| seen.get(other))
@@ -105,7 +111,7 @@ impl Constraints {
     }
 
     /// Points for `node` from the groups that are there.
-    pub(crate) fn advise(&self, group: usize, node: NodeId, seen: &[Glance]) -> Score {
+    pub(crate) fn advise(&self, group: usize, node: NodeId, seen: &[GroupSnapshot]) -> Score {
         self.colocations
             .iter()
             .filter(|colocation| colocation.group == group && colocation.score.is_finite())
@@ -118,7 +124,7 @@ impl Constraints {
     }
 
     /// Whether what comes before `group` is far enough for it to start here.
-    pub(crate) fn may_start(&self, group: usize, seen: &[Glance]) -> bool {
+    pub(crate) fn may_start(&self, group: usize, seen: &[GroupSnapshot]) -> bool {
         self.before(group, seen).all(|(order, first)| {
             if order.mandatory {
                 first.running == Running::Yes && !first.leaving
@@ -129,14 +135,14 @@ impl Constraints {
     }
 
     /// Whether `group` must not go on, since what it comes after does not run, or is about to stop.
-    pub(crate) fn must_stop(&self, group: usize, seen: &[Glance]) -> bool {
+    pub(crate) fn must_stop(&self, group: usize, seen: &[GroupSnapshot]) -> bool {
         self.before(group, seen).any(|(order, first)| {
             order.mandatory && (first.running == Running::No || first.leaving)
         })
     }
 
     /// Whether a group runs here that has to stop before `group` does.
-    pub(crate) fn followed_here(&self, group: usize, seen: &[Glance]) -> bool {
+    pub(crate) fn followed_here(&self, group: usize, seen: &[GroupSnapshot]) -> bool {
         let here = |other: usize| seen.get(other).is_some_and(|other| other.here);
         let follows = |c: &Colocation| c.with == group && c.score == Score::MUST && here(c.group);
         let comes_after = |o: &Order| o.first == group && o.mandatory && here(o.then);
@@ -144,7 +150,7 @@ impl Constraints {
     }
 
     /// All groups here that stop before `group` does, directly or not; itself too if that goes round.
-    pub(crate) fn dependents_here(&self, group: usize, seen: &[Glance]) -> Vec<usize> {
+    pub(crate) fn dependents_here(&self, group: usize, seen: &[GroupSnapshot]) -> Vec<usize> {
         let here = |other: usize| seen.get(other).is_some_and(|other| other.here);
         let (mut found, mut at) = (Vec::new(), 0);
         let mut before = Some(group);
@@ -167,8 +173,8 @@ impl Constraints {
     fn before<'a>(
         &'a self,
         group: usize,
-        seen: &'a [Glance],
-    ) -> impl Iterator<Item = (&'a Order, Glance)> {
+        seen: &'a [GroupSnapshot],
+    ) -> impl Iterator<Item = (&'a Order, GroupSnapshot)> {
         let orders = self.orders.iter().filter(move |order| order.then == group);
         orders.map(|order| (order, seen.get(order.first).copied().unwrap_or_default()))
     }
@@ -205,16 +211,16 @@ mod tests {
         }
     }
 
-    fn seen(db: Glance) -> [Glance; 2] {
-        [Glance::default(), db]
+    fn seen(db: GroupSnapshot) -> [GroupSnapshot; 2] {
+        [GroupSnapshot::default(), db]
     }
 
-    fn on(owner: NodeId) -> Glance {
-        Glance {
+    fn on(owner: NodeId) -> GroupSnapshot {
+        GroupSnapshot {
             owner: Some(owner),
             here: owner == A,
             running: Running::Yes,
-            ..Glance::default()
+            ..GroupSnapshot::default()
         }
     }
 
@@ -223,8 +229,8 @@ mod tests {
         let rules = colocated(Score::MUST);
         assert!(rules.allow(WEB, A, A, &seen(on(A))));
         assert!(!rules.allow(WEB, B, A, &seen(on(A))));
-        assert!(!rules.allow(WEB, A, A, &seen(Glance::default())));
-        let leaving = Glance {
+        assert!(!rules.allow(WEB, A, A, &seen(GroupSnapshot::default())));
+        let leaving = GroupSnapshot {
             leaving: true,
             ..on(A)
         };
@@ -241,10 +247,10 @@ mod tests {
         let rules = colocated(Score::NEVER);
         assert!(!rules.allow(WEB, A, A, &seen(on(A))));
         assert!(rules.allow(WEB, B, A, &seen(on(A))));
-        assert!(rules.allow(WEB, A, A, &seen(Glance::default())));
-        let coming = Glance {
+        assert!(rules.allow(WEB, A, A, &seen(GroupSnapshot::default())));
+        let coming = GroupSnapshot {
             here: true,
-            ..Glance::default()
+            ..GroupSnapshot::default()
         };
         assert!(!rules.allow(WEB, A, A, &seen(coming)));
         assert!(!rules.followed_here(DB, &[on(A), on(A)]));
@@ -269,13 +275,13 @@ mod tests {
     #[test]
     fn a_mandatory_order_starts_after_and_stops_before() {
         let rules = ordered(true);
-        let is = |running| Glance { running, ..on(B) };
+        let is = |running| GroupSnapshot { running, ..on(B) };
         assert!(rules.may_start(WEB, &seen(is(Running::Yes))));
         assert!(!rules.may_start(WEB, &seen(is(Running::Unknown))));
         assert!(rules.must_stop(WEB, &seen(is(Running::No))));
         // What is only not known is no reason to stop.
         assert!(!rules.must_stop(WEB, &seen(is(Running::Unknown))));
-        let leaving = Glance {
+        let leaving = GroupSnapshot {
             leaving: true,
             ..on(A)
         };
@@ -287,13 +293,13 @@ mod tests {
     #[test]
     fn an_advisory_order_only_waits_for_a_start_that_is_under_way_here() {
         let rules = ordered(false);
-        assert!(rules.may_start(WEB, &seen(Glance::default())));
-        let starting = Glance {
+        assert!(rules.may_start(WEB, &seen(GroupSnapshot::default())));
+        let starting = GroupSnapshot {
             starting: true,
             ..on(A)
         };
         assert!(!rules.may_start(WEB, &seen(starting)));
-        assert!(!rules.must_stop(WEB, &seen(Glance::default())));
+        assert!(!rules.must_stop(WEB, &seen(GroupSnapshot::default())));
         assert!(!rules.followed_here(DB, &[on(A), on(A)]));
     }
 }

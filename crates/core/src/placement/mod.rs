@@ -12,7 +12,7 @@ pub mod view;
 pub mod why;
 
 pub use bar::Bar;
-pub use constraint::{Colocation, Constraints, Glance, Order, Running};
+pub use constraint::{Colocation, Constraints, GroupSnapshot, Order, Running};
 pub use layout::Layout;
 pub use policy::{Policy, Rebalance, Strategy};
 pub use rank::{Key, Ranked};

@@ -4,7 +4,7 @@
 
 use heartbeat_common::wire::NodeId;
 
-use super::{Glance, Layout, NodeView, Ranked, Running, View, keep_room};
+use super::{GroupSnapshot, Layout, NodeView, Ranked, Running, View, keep_room};
 use crate::{
     ranking,
     report::{GroupReport, Reported},
@@ -132,7 +132,7 @@ impl Situation<'_> {
                 None => {}
             }
         }
-        let seen: Vec<Glance> = owners.iter().map(|owner| glance(*owner)).collect();
+        let seen: Vec<GroupSnapshot> = owners.iter().map(|owner| snapshot(*owner)).collect();
         let Layout {
             groups,
             constraints,
@@ -155,14 +155,14 @@ impl Situation<'_> {
     }
 }
 
-fn glance(owner: Option<NodeId>) -> Glance {
-    Glance {
+fn snapshot(owner: Option<NodeId>) -> GroupSnapshot {
+    GroupSnapshot {
         owner,
         running: match owner {
             Some(_) => Running::Yes,
             None => Running::No,
         },
-        ..Glance::default()
+        ..GroupSnapshot::default()
     }
 }
 

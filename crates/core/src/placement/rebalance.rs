@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use heartbeat_common::{time::Boottime, wire::NodeId};
 
-use super::{Glance, NodeView, Rebalance, Running, View, rank::LOAD_STEP};
+use super::{GroupSnapshot, NodeView, Rebalance, Running, View, rank::LOAD_STEP};
 use crate::group::GroupPlan;
 
 /// A group that is to be handed over, by its index.
@@ -104,7 +104,7 @@ impl Rebalancer {
 
     /// Whether any group is owned and does not run, for less than `patience`: it stops or starts, and
     /// what its owner is about to release still counts as there.
-    fn is_any_idle(&mut self, now: Boottime, seen: &[Glance], patience: Duration) -> bool {
+    fn is_any_idle(&mut self, now: Boottime, seen: &[GroupSnapshot], patience: Duration) -> bool {
         self.idle_since.resize(seen.len(), None);
         let mut any = false;
         for (since, seen) in self.idle_since.iter_mut().zip(seen) {
@@ -258,13 +258,13 @@ mod tests {
                 ..NodeView::new(node, Vec::new())
             };
             let nodes: Vec<_> = [A, B, C].into_iter().zip(self.loads).map(view).collect();
-            let seen = |(group, owner): (usize, &NodeId)| Glance {
+            let seen = |(group, owner): (usize, &NodeId)| GroupSnapshot {
                 owner: Some(*owner),
                 running: match self.idle == Some(group) {
                     true => Running::No,
                     false => Running::Yes,
                 },
-                ..Glance::default()
+                ..GroupSnapshot::default()
             };
             let seen: Vec<_> = self.owners.iter().enumerate().map(seen).collect();
             let scene = Scene {

@@ -2,7 +2,7 @@
 
 use heartbeat_common::wire::{Health, NodeId};
 
-use super::{Bar, Constraints, Glance, Policy};
+use super::{Bar, Constraints, GroupSnapshot, Policy};
 use crate::{group::GroupPlan, report::Reported};
 
 /// One node of the cluster.
@@ -107,7 +107,7 @@ pub struct View<'a> {
     /// In the order of their ids.
     pub nodes: &'a [NodeView],
     /// By group.
-    pub seen: &'a [Glance],
+    pub seen: &'a [GroupSnapshot],
     /// What each group needs with all that follow it, by group.
     pub burdens: &'a [Vec<u32>],
     /// Who looks: it knows of itself what is about to come and to go. Node 0 is nobody.
@@ -289,7 +289,7 @@ pub(crate) fn keep_room<'a>(
     nodes: &mut [NodeView],
     waiting: impl Iterator<Item = (usize, &'a GroupPlan)>,
     constraints: &Constraints,
-    seen: &[Glance],
+    seen: &[GroupSnapshot],
     local: NodeId,
 ) {
     let place = |group: usize| seen.get(group)?.place(local);
@@ -307,7 +307,7 @@ pub(crate) fn keep_room<'a>(
     }
 }
 
-impl Glance {
+impl GroupSnapshot {
     /// Where the group is, or is about to be: what is under way counts for the node that looks.
     pub(crate) fn place(&self, local: NodeId) -> Option<NodeId> {
         self.owner.or(self.here.then_some(local))

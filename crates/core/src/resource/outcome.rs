@@ -31,8 +31,8 @@ impl fmt::Display for Action {
     }
 }
 
-/// The exit code of a resource agent, as the Open Cluster Framework's resource agent API 1.1 numbers
-/// them (resource-agent-api.md, "Exit status codes").
+/// The exit code of a resource agent, as the Open Cluster Framework's resource agent API 1.1
+/// numbers them (resource-agent-api.md, "Exit status codes").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExitCode(pub u8);
 
@@ -88,8 +88,8 @@ pub enum Outcome {
     Exited(ExitCode),
     /// It took too long and was killed, with all its children.
     TimedOut,
-    /// No end: a start or a stop took too long and was killed, but some of it waits in the kernel and may yet do
-    /// what it was to. The end follows.
+    /// No end: a start or a stop took too long and was killed, but some of it waits in the kernel
+    /// and may yet do what it was to. The end follows.
     Lingers,
     /// Its agent was ended by this signal, not by us.
     Killed(i32),
@@ -123,7 +123,8 @@ impl Outcome {
                     ExitCode::RUNNING_PROMOTED | ExitCode::DEGRADED | ExitCode::DEGRADED_PROMOTED,
                 ),
             ) => Finding::Well,
-            // To stop what does not run must succeed; an agent that reports it instead says no less.
+            // To stop what does not run must succeed; an agent that reports it instead says no
+            // less.
             (Action::Probe | Action::Monitor | Action::Stop, Self::NOT_RUNNING) => {
                 Finding::NotRunning
             }
@@ -139,8 +140,8 @@ impl Outcome {
         matches!(self, Self::NotStarted)
     }
 
-    /// Whether the agent refused to look: that its parameters, its rights or its abilities do not suffice says
-    /// nothing of what runs.
+    /// Whether the agent refused to look: that its parameters, its rights or its abilities do not
+    /// suffice says nothing of what runs.
     pub const fn is_refusal(self) -> bool {
         match self {
             Self::Exited(code) => code.is_hard() && code.0 != ExitCode::NOT_INSTALLED.0,

@@ -4,10 +4,10 @@ use std::{num::NonZeroU32, time::Duration};
 
 use heartbeat_common::time::Boottime;
 
-use super::{Action, run::Failures};
+use super::{Action, failures::Failures};
 
-/// How much longer than its timeout an action may take, before whoever carries it out is taken to hang:
-/// to end what does not end by itself takes some seconds.
+/// How much longer than its timeout an action may take, before whoever carries it out is taken to
+/// hang: to end what does not end by itself takes some seconds.
 const OVERDUE: Duration = Duration::from_secs(10);
 /// What could not be looked at is tried again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -80,16 +80,22 @@ pub(super) enum Known {
     Stuck,
 }
 
+/// An action that was begun and has not ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InFlight {
+    pub(super) action: Action,
+    /// When it counts as one that may never end.
+    overdue_at: Boottime,
+    /// It was killed and does not end.
+    pub(super) lingers: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Resource {
     pub(super) plan: ResourcePlan,
     pub(super) known: Known,
     /// The action that was begun and has not ended.
-    pub(super) in_flight: Option<Action>,
-    /// When that counts as one that may never end.
-    overdue_at: Boottime,
-    /// It was killed and does not end.
-    pub(super) lingers: bool,
+    pub(super) in_flight: Option<InFlight>,
     /// The operator looked at it meanwhile.
     pub(super) cleaned: bool,
     /// It was started, or seen to run or not to be well, and not seen to be stopped since.
@@ -118,8 +124,6 @@ impl Resource {
             plan,
             known: Known::Nothing,
             in_flight: None,
-            overdue_at: Boottime::default(),
-            lingers: false,
             cleaned: false,
             ran: false,
             missing: false,
@@ -134,9 +138,9 @@ impl Resource {
         }
     }
 
-    pub(super) const fn state(&self) -> ResourceState {
-        match (self.in_flight, self.known) {
-            _ if self.lingers => ResourceState::Blocked,
+    pub(super) fn state(&self) -> ResourceState {
+        match (self.action(), self.known) {
+            _ if self.lingers() => ResourceState::Blocked,
             (Some(Action::Start), _) => ResourceState::Starting,
             (Some(Action::Stop), _) => ResourceState::Stopping,
             (_, Known::Nothing) => ResourceState::Unknown,
@@ -147,31 +151,47 @@ impl Resource {
         }
     }
 
+    /// The action that was begun and has not ended.
+    pub(super) fn action(&self) -> Option<Action> {
+        self.in_flight.map(|in_flight| in_flight.action)
+    }
+
+    /// Whether that action was killed and does not end.
+    pub(super) fn lingers(&self) -> bool {
+        self.in_flight.is_some_and(|in_flight| in_flight.lingers)
+    }
+
     /// An action begins.
     pub(super) fn begins(&mut self, action: Action, now: Boottime) {
-        self.in_flight = Some(action);
+        self.in_flight = Some(InFlight {
+            action,
+            overdue_at: now.after(self.plan.timeout(action).saturating_add(OVERDUE)),
+            lingers: false,
+        });
         self.ran |= action == Action::Start;
         self.missing = false;
-        self.overdue_at = now.after(self.plan.timeout(action).saturating_add(OVERDUE));
     }
 
     /// What is in flight was killed, and may never end.
-    pub(super) fn lingers(&mut self, now: Boottime) {
-        self.lingers = true;
-        self.overdue_at = now;
+    pub(super) fn linger(&mut self, now: Boottime) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.lingers = true;
+            in_flight.overdue_at = now;
+        }
     }
 
-    /// When what is in flight counts as a stop that may never end, unless that was said already. `stopping`:
-    /// all of the group is to stop, and waits for starts and probes, too.
+    /// When what is in flight counts as a stop that may never end, unless that was said already.
+    /// `stopping`: all of the group is to stop, and waits for starts and probes, too.
     pub(super) fn overdue_at(&self, stopping: bool) -> Option<Boottime> {
-        let holds_up = match self.in_flight {
-            Some(Action::Stop) => true,
+        let in_flight = self.in_flight?;
+        let holds_up = match in_flight.action {
+            Action::Stop => true,
             // Nothing else begins before it ends.
-            Some(Action::Start) if self.lingers => true,
-            Some(Action::Start | Action::Probe) => stopping,
-            Some(Action::Monitor) | None => false,
+            Action::Start if in_flight.lingers => true,
+            Action::Start | Action::Probe => stopping,
+            Action::Monitor => false,
         };
-        (holds_up && !self.blocked).then_some(self.overdue_at)
+        (holds_up && !self.blocked).then_some(in_flight.overdue_at)
     }
 
     /// When it is to be probed, if it is.
@@ -185,8 +205,8 @@ impl Resource {
         self.known == Known::Nothing && self.unseen_until.is_some()
     }
 
-    /// A probe could not be carried out: what it does is as unknown as before. `barred`: this node is not to
-    /// have the group until it is known.
+    /// A probe could not be carried out: what it does is as unknown as before. `barred`: this node
+    /// is not to have the group until it is known.
     pub(super) fn unseen(&mut self, barred: bool, now: Boottime) {
         self.known = Known::Nothing;
         self.unseen_until = Some(now.after(LOOK_AGAIN));
@@ -266,10 +286,10 @@ impl Resource {
             .map(|interval| now.after(interval));
     }
 
-    /// What was known of it may be outdated: it is to be probed, unless what is being done to it will
-    /// tell, or only the operator may.
+    /// What was known of it may be outdated: it is to be probed, unless what is being done to it
+    /// will tell, or only the operator may.
     pub(super) fn look_anew(&mut self) {
-        match self.in_flight {
+        match self.action() {
             Some(Action::Start | Action::Stop) => {}
             _ if self.known == Known::Stuck => {}
             other => {

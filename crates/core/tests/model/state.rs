@@ -7,7 +7,10 @@ use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, LeaseEntry, NodeId},
 };
-use heartbeat_core::proposer::{Ask, Franchise, Proposer, Term};
+use heartbeat_core::{
+    index::Seat,
+    proposer::{Ask, Franchise, Proposer, Term},
+};
 
 /// Voters. The first [`CANDIDATES`] of them also want the lease, the last is a witness.
 pub(crate) const VOTERS: usize = 3;
@@ -156,7 +159,7 @@ impl Candidate {
             micros: answer.micros,
             ballot: answer.ballot.0,
         };
-        self.proposer.count(answer.acceptor, &vote, left);
+        self.proposer.count(Seat(answer.acceptor), &vote, left);
         self.write_guard();
     }
 

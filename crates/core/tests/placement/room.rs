@@ -5,6 +5,7 @@ use heartbeat_core::{
     cluster::Intent,
     group::Note,
     placement::{Bar, Colocation, Score, Strategy},
+    resource::GroupEvent,
 };
 
 use super::{by, note, places, run, world};
@@ -81,7 +82,14 @@ fn room_is_kept_for_who_must_follow() {
     });
     assert_eq!(places(&world), [vec![0], vec![], vec![0]]);
     // While the follower waits for something else too.
-    (0..3).for_each(|machine| note(&mut world, machine, 2, Note::Barred(true)));
+    (0..3).for_each(|machine| {
+        note(
+            &mut world,
+            machine,
+            2,
+            Note::Event(GroupEvent::Barred { resource: 0 }),
+        );
+    });
     run(&mut world, 1_000);
     assert_eq!(places(&world), [vec![0], vec![], vec![]]);
     (0..3).for_each(|machine| note(&mut world, machine, 2, Note::Disabled(true)));

@@ -5,7 +5,7 @@ use heartbeat_common::{time::Boottime, wire::NodeId};
 use heartbeat_core::{
     group::GroupPlan,
     placement::{
-        Bar, Glance, Layout, NodeView, Rebalance, Score, View,
+        Bar, GroupSnapshot, Layout, NodeView, Rebalance, Score, View,
         rebalance::{Calm, Candidates, Move, Rebalancer, Scene},
     },
     report::Reported,
@@ -136,12 +136,12 @@ impl Run {
         self.past.last_mut().expect("there is always one")
     }
 
-    fn seen(owners: &[Option<NodeId>]) -> Vec<Glance> {
-        let glance = |owner: &Option<NodeId>| Glance {
+    fn seen(owners: &[Option<NodeId>]) -> Vec<GroupSnapshot> {
+        let snapshot = |owner: &Option<NodeId>| GroupSnapshot {
             owner: *owner,
-            ..Glance::default()
+            ..GroupSnapshot::default()
         };
-        owners.iter().map(glance).collect()
+        owners.iter().map(snapshot).collect()
     }
 
     fn nodes(&self, moment: &Moment) -> Vec<NodeView> {
@@ -153,7 +153,12 @@ impl Run {
         moment.loads.iter().enumerate().map(view).collect()
     }
 
-    fn view<'a>(&'a self, nodes: &'a [NodeView], seen: &'a [Glance], local: NodeId) -> View<'a> {
+    fn view<'a>(
+        &'a self,
+        nodes: &'a [NodeView],
+        seen: &'a [GroupSnapshot],
+        local: NodeId,
+    ) -> View<'a> {
         View {
             policy: &self.layout.policy,
             constraints: &self.layout.constraints,

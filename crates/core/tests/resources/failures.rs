@@ -2,22 +2,23 @@
 
 use heartbeat_core::resource::{
     Action::{Monitor, Probe, Start, Stop},
-    Effect::{self, Blocked, Cancel, Fit, Incomplete, Leave, Ready, Started, Stopped, Unblocked},
+    Effect::{self, Cancel},
     Outcome, ResourceState,
 };
 
 use crate::story::{
-    ERROR, NOT_CONFIGURED, NOT_INSTALLED, NOT_RUNNING, OK, Story, monitor, plan, probe, start, stop,
+    ERROR, FIT, INCOMPLETE, NOT_CONFIGURED, NOT_INSTALLED, NOT_RUNNING, OK, READY, STARTED,
+    STOPPED, Story, UNBLOCKED, monitor, plan, probe, says_barred, says_blocked, start, stop,
 };
 
 /// Resource 1 fails and is recovered, with the one behind it.
 fn recover(story: &mut Story) {
     let failed = story.failed(1, Monitor, Outcome::Died);
-    assert_eq!(story.died(1), [failed, Incomplete, stop(2)]);
+    assert_eq!(story.died(1), [failed, INCOMPLETE, stop(2)]);
     assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
     assert_eq!(story.finished(1, Stop, OK), [start(1)]);
     assert_eq!(story.finished(1, Start, OK), [start(2)]);
-    assert_eq!(story.finished(2, Start, OK), [Started]);
+    assert_eq!(story.finished(2, Start, OK), [STARTED]);
 }
 
 #[test]
@@ -30,12 +31,12 @@ fn a_failed_monitor_is_recovered_in_place() {
         // The last is to be stopped first, whatever its monitor does.
         assert_eq!(
             story.finished(1, Monitor, outcome),
-            [failed, Incomplete, Cancel { resource: 2 }, stop(2)]
+            [failed, INCOMPLETE, Cancel { resource: 2 }, stop(2)]
         );
         assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
         assert_eq!(story.finished(1, Stop, OK), [start(1)]);
         assert_eq!(story.finished(1, Start, OK), [start(2)]);
-        assert_eq!(story.finished(2, Start, OK), [Started]);
+        assert_eq!(story.finished(2, Start, OK), [STARTED]);
         assert_eq!(story.run.failures(1), 1);
         assert!(story.run.is_fit());
     }
@@ -46,14 +47,14 @@ fn too_many_failures_make_the_group_leave() {
     let mut story = Story::started();
     recover(&mut story);
     let failed = story.failed(1, Monitor, Outcome::Died);
-    let leave = Leave { resource: 1 };
-    assert_eq!(story.died(1), [failed, Incomplete, leave, stop(2)]);
+    let leave = says_barred(1);
+    assert_eq!(story.died(1), [failed, INCOMPLETE, leave, stop(2)]);
     assert!(story.run.is_banned(1));
     assert_eq!(story.stop(), []);
     assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
     assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
-    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
-    assert_eq!(story.due_in(600), [Fit]);
+    assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
+    assert_eq!(story.due_in(600), [FIT]);
     assert_eq!(story.run.failures(1), 0);
     assert_eq!(story.start(), [start(0)]);
 }
@@ -71,7 +72,7 @@ fn where_no_node_takes_it_what_did_not_fail_goes_on() {
     let failed = story.failed(0, Monitor, Outcome::Died);
     assert_eq!(story.died(0), [failed, stop(0)]);
     assert_eq!(story.finished(0, Stop, OK), []);
-    assert_eq!(story.cleanup(None), [Fit, start(0)]);
+    assert_eq!(story.cleanup(None), [FIT, start(0)]);
 }
 
 #[test]
@@ -86,18 +87,18 @@ fn a_failed_start_is_stopped_and_the_group_leaves_at_once() {
         story.start();
         story.finished(0, Start, OK);
         let failed = story.failed(1, Start, outcome);
-        let leave = Leave { resource: 1 };
+        let leave = says_barred(1);
         let expected = [failed, leave, stop(1)];
         assert_eq!(story.finished(1, Start, outcome), expected);
         assert_eq!(story.states()[1], ResourceState::Stopping);
         assert_eq!(story.stop(), []);
         assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
-        assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+        assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
         // Who starts it nevertheless is told again.
         assert_eq!(story.start(), [leave]);
-        assert_eq!(story.stop(), [Stopped]);
+        assert_eq!(story.stop(), [STOPPED]);
         assert_eq!(story.cleanup(Some(0)), []);
-        assert_eq!(story.cleanup(Some(1)), [Fit]);
+        assert_eq!(story.cleanup(Some(1)), [FIT]);
     }
 }
 
@@ -110,7 +111,7 @@ fn a_hard_failure_makes_the_group_leave_at_once() {
     let failed = story.failed(2, Monitor, NOT_CONFIGURED);
     assert_eq!(
         story.finished(2, Monitor, NOT_CONFIGURED),
-        [failed, Incomplete, Leave { resource: 2 }, stop(2)]
+        [failed, INCOMPLETE, says_barred(2), stop(2)]
     );
 }
 
@@ -124,7 +125,7 @@ fn failures_are_forgotten_when_none_was_added_for_long_enough() {
     for _ in 0..3 {
         story.died(0);
         story.finished(0, Stop, OK);
-        assert_eq!(story.finished(0, Start, OK), [Started]);
+        assert_eq!(story.finished(0, Start, OK), [STARTED]);
         assert_eq!(story.run.failures(0), 1);
         assert_eq!(story.due_in(600), []);
         assert_eq!(story.run.failures(0), 0);
@@ -142,9 +143,9 @@ fn without_a_threshold_or_a_timeout_failures_are_only_counted() {
     story.finished(0, Probe, OK);
     for count in 1..10 {
         let failed = story.failed(0, Monitor, Outcome::Died);
-        assert_eq!(story.died(0), [failed, Incomplete, stop(0)]);
+        assert_eq!(story.died(0), [failed, INCOMPLETE, stop(0)]);
         assert_eq!(story.finished(0, Stop, OK), [start(0)]);
-        assert_eq!(story.finished(0, Start, OK), [Started]);
+        assert_eq!(story.finished(0, Start, OK), [STARTED]);
         assert_eq!(story.run.failures(0), count);
         assert_eq!(story.run.next_deadline(), None);
     }
@@ -160,7 +161,7 @@ fn blocked() -> Story {
     let failed = story.failed(1, Stop, Outcome::TimedOut);
     assert_eq!(
         story.finished(1, Stop, Outcome::TimedOut),
-        [failed, Blocked { resource: 1 }]
+        [failed, says_blocked(1)]
     );
     assert_eq!(story.states()[1], ResourceState::Blocked);
     story
@@ -178,8 +179,8 @@ fn a_failed_stop_blocks_the_group_until_an_operator_cleans_up() {
     assert_eq!(story.run.next_deadline(), None);
     assert_eq!(story.cleanup(Some(1)), [probe(1)]);
     assert!(story.run.is_blocked());
-    assert_eq!(story.finished(1, Probe, NOT_RUNNING), [Unblocked, stop(0)]);
-    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+    assert_eq!(story.finished(1, Probe, NOT_RUNNING), [UNBLOCKED, stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
 }
 
 #[test]
@@ -197,8 +198,8 @@ fn what_still_runs_after_the_cleanup_is_stopped_once_more() {
         assert_eq!(story.finished(1, Stop, ERROR), [failed]);
         assert_eq!(story.cleanup(None), [probe(1)]);
         assert_eq!(story.finished(1, Probe, OK), [stop(1)]);
-        assert_eq!(story.finished(1, Stop, OK), [Unblocked, stop(0)]);
-        assert_eq!(story.finished(0, Stop, OK), [Stopped, start(0)]);
+        assert_eq!(story.finished(1, Stop, OK), [UNBLOCKED, stop(0)]);
+        assert_eq!(story.finished(0, Stop, OK), [STOPPED, start(0)]);
     }
 }
 
@@ -208,12 +209,12 @@ fn a_node_that_cannot_stop_what_it_finds_is_not_ready() {
     story.begin(false);
     assert_eq!(story.probed([OK, OK, NOT_RUNNING]), [stop(1)]);
     let failed = story.failed(1, Stop, ERROR);
-    let blocked = Blocked { resource: 1 };
+    let blocked = says_blocked(1);
     assert_eq!(story.finished(1, Stop, ERROR), [failed, blocked]);
     assert!(!story.run.is_ready());
     story.cleanup(None);
-    assert_eq!(story.finished(1, Probe, NOT_RUNNING), [Unblocked, stop(0)]);
-    assert_eq!(story.finished(0, Stop, OK), [Ready]);
+    assert_eq!(story.finished(1, Probe, NOT_RUNNING), [UNBLOCKED, stop(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [READY]);
 }
 
 #[test]
@@ -222,12 +223,12 @@ fn a_stop_that_fails_during_recovery_blocks_until_the_cleanup_and_then_recovery_
     story.died(1);
     assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
     let failed = story.failed(1, Stop, ERROR);
-    let blocked = Blocked { resource: 1 };
+    let blocked = says_blocked(1);
     assert_eq!(story.finished(1, Stop, ERROR), [failed, blocked]);
     assert_eq!(story.cleanup(None), [probe(1)]);
-    assert_eq!(story.finished(1, Probe, NOT_RUNNING), [Unblocked, start(1)]);
+    assert_eq!(story.finished(1, Probe, NOT_RUNNING), [UNBLOCKED, start(1)]);
     assert_eq!(story.finished(1, Start, OK), [start(2)]);
-    assert_eq!(story.finished(2, Start, OK), [Started]);
+    assert_eq!(story.finished(2, Start, OK), [STARTED]);
 }
 
 #[test]
@@ -235,7 +236,7 @@ fn a_start_that_cannot_be_killed_blocks_until_it_has_ended() {
     let mut story = Story::ready();
     story.start();
     let failed = story.failed(0, Start, Outcome::Lingers);
-    let (leave, blocked) = (Leave { resource: 0 }, Blocked { resource: 0 });
+    let (leave, blocked) = (says_barred(0), says_blocked(0));
     assert_eq!(
         story.finished(0, Start, Outcome::Lingers),
         [failed, blocked, leave]
@@ -243,12 +244,12 @@ fn a_start_that_cannot_be_killed_blocks_until_it_has_ended() {
     assert_eq!(story.states()[0], ResourceState::Blocked);
     // Whatever is asked for: it may still come about.
     assert_eq!(story.stop(), []);
-    assert_eq!(story.cleanup(None), [Fit]);
+    assert_eq!(story.cleanup(None), [FIT]);
     assert_eq!(story.run.next_deadline(), None);
     assert_eq!(story.wake(), []);
     assert!(story.run.is_blocked() && story.run.is_stopping());
     assert_eq!(story.finished(0, Start, Outcome::TimedOut), [stop(0)]);
-    assert_eq!(story.finished(0, Stop, OK), [Unblocked, Stopped]);
+    assert_eq!(story.finished(0, Stop, OK), [UNBLOCKED, STOPPED]);
 }
 
 #[test]
@@ -257,7 +258,7 @@ fn a_stop_that_cannot_be_killed_blocks_until_it_has_ended_and_somebody_cleaned_u
         let mut story = Story::started();
         story.stop();
         let failed = story.failed(2, Stop, Outcome::Lingers);
-        let blocked = Blocked { resource: 2 };
+        let blocked = says_blocked(2);
         assert_eq!(story.finished(2, Stop, Outcome::Lingers), [failed, blocked]);
         if early {
             assert_eq!(story.cleanup(None), []);
@@ -267,7 +268,7 @@ fn a_stop_that_cannot_be_killed_blocks_until_it_has_ended_and_somebody_cleaned_u
             assert_eq!(story.states()[2], ResourceState::Blocked);
             assert_eq!(story.cleanup(None), [probe(2)]);
         }
-        assert_eq!(story.finished(2, Probe, NOT_RUNNING), [Unblocked, stop(1)]);
+        assert_eq!(story.finished(2, Probe, NOT_RUNNING), [UNBLOCKED, stop(1)]);
     }
 }
 
@@ -276,7 +277,7 @@ fn a_blocked_resource_whose_agent_was_removed_is_not_released_by_a_cleanup() {
     let mut story = Story::started();
     story.stop();
     let failed = story.failed(2, Stop, NOT_INSTALLED);
-    let blocked = Blocked { resource: 2 };
+    let blocked = says_blocked(2);
     assert_eq!(story.finished(2, Stop, NOT_INSTALLED), [failed, blocked]);
     assert_eq!(story.cleanup(None), [probe(2)]);
     let missing = story.failed(2, Probe, NOT_INSTALLED);
@@ -284,7 +285,7 @@ fn a_blocked_resource_whose_agent_was_removed_is_not_released_by_a_cleanup() {
     assert!(story.run.is_blocked() && story.run.is_stopping());
     // Once there is somebody to ask again.
     assert_eq!(story.due_in(10), [probe(2)]);
-    assert_eq!(story.finished(2, Probe, NOT_RUNNING), [Unblocked, stop(1)]);
+    assert_eq!(story.finished(2, Probe, NOT_RUNNING), [UNBLOCKED, stop(1)]);
 }
 
 #[test]
@@ -295,7 +296,7 @@ fn a_resource_of_an_inherited_group_whose_agent_was_removed_may_still_run() {
     story.finished(1, Probe, OK);
     let missing = story.failed(2, Probe, NOT_INSTALLED);
     assert_eq!(story.finished(2, Probe, NOT_INSTALLED), [missing]);
-    assert_eq!(story.stop(), [Blocked { resource: 2 }]);
+    assert_eq!(story.stop(), [says_blocked(2)]);
     assert_eq!(story.due_in(10), [probe(2)]);
-    assert_eq!(story.finished(2, Probe, NOT_RUNNING), [Unblocked, stop(1)]);
+    assert_eq!(story.finished(2, Probe, NOT_RUNNING), [UNBLOCKED, stop(1)]);
 }

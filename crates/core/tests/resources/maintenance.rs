@@ -2,11 +2,13 @@
 
 use heartbeat_core::resource::{
     Action::{Monitor, Probe, Start, Stop},
-    Effect::{Blocked, Fit, Incomplete, Leave, Ready, Started, Stopped, Unblocked},
     Outcome, ResourceState,
 };
 
-use crate::story::{ERROR, NOT_RUNNING, OK, Story, monitor, probe, start, stop};
+use crate::story::{
+    ERROR, FIT, INCOMPLETE, NOT_RUNNING, OK, READY, STARTED, STOPPED, Story, UNBLOCKED, monitor,
+    probe, says_barred, says_blocked, start, stop,
+};
 
 #[test]
 fn nothing_is_begun_and_what_still_runs_goes_on_without_a_word() {
@@ -38,8 +40,8 @@ fn what_was_stopped_by_hand_is_started_afterwards_and_is_no_failure() {
     let mut story = Story::started();
     story.maintain(true);
     story.maintain(false);
-    assert_eq!(story.probed([OK, OK, NOT_RUNNING]), [Incomplete, start(2)]);
-    assert_eq!(story.finished(2, Start, OK), [Started]);
+    assert_eq!(story.probed([OK, OK, NOT_RUNNING]), [INCOMPLETE, start(2)]);
+    assert_eq!(story.finished(2, Start, OK), [STARTED]);
     assert_eq!(story.run.failures(2), 0);
 }
 
@@ -61,7 +63,7 @@ fn a_lease_lost_meanwhile_stops_the_group_afterwards() {
     assert_eq!(story.probed([OK, OK, OK]), [stop(2)]);
     story.finished(2, Stop, OK);
     story.finished(1, Stop, OK);
-    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+    assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
 }
 
 #[test]
@@ -72,14 +74,14 @@ fn a_group_told_to_stop_and_to_start_meanwhile_does_both_afterwards() {
     assert_eq!(story.start(), []);
     story.maintain(false);
     assert_eq!(story.probed([OK, NOT_RUNNING, NOT_RUNNING]), [stop(0)]);
-    assert_eq!(story.finished(0, Stop, OK), [Stopped, start(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [STOPPED, start(0)]);
     let mut story = Story::started();
     story.maintain(true);
     story.stop();
     story.start();
     story.maintain(false);
     let nothing = [NOT_RUNNING; 3];
-    assert_eq!(story.probed(nothing), [Stopped, start(0)]);
+    assert_eq!(story.probed(nothing), [STOPPED, start(0)]);
 }
 
 #[test]
@@ -117,7 +119,7 @@ fn a_start_that_outlasts_the_maintenance_tells_by_itself() {
     let failed = story.failed(0, Start, ERROR);
     assert_eq!(
         story.finished(0, Start, ERROR),
-        [failed, Leave { resource: 0 }, stop(0)]
+        [failed, says_barred(0), stop(0)]
     );
 }
 
@@ -150,7 +152,7 @@ fn an_agent_that_begins_in_maintenance_looks_at_nothing_before_its_end() {
         assert_eq!(story.maintain(false), [probe(0), probe(1), probe(2)]);
         let expected = match inherited {
             false => vec![stop(2)],
-            true => vec![Ready, Started],
+            true => vec![READY, STARTED],
         };
         assert_eq!(story.probed([OK, OK, OK]), expected);
     }
@@ -161,7 +163,7 @@ fn what_is_blocked_stays_so_until_the_cleanup() {
     let mut story = Story::started();
     story.stop();
     let failed = story.failed(2, Stop, ERROR);
-    let blocked = Blocked { resource: 2 };
+    let blocked = says_blocked(2);
     assert_eq!(story.finished(2, Stop, ERROR), [failed, blocked]);
     story.maintain(true);
     assert_eq!(story.maintain(false), [probe(0), probe(1)]);
@@ -170,7 +172,7 @@ fn what_is_blocked_stays_so_until_the_cleanup() {
     story.maintain(true);
     assert_eq!(story.cleanup(None), []);
     story.maintain(false);
-    assert_eq!(story.probed([OK, OK, NOT_RUNNING]), [Unblocked, stop(1)]);
+    assert_eq!(story.probed([OK, OK, NOT_RUNNING]), [UNBLOCKED, stop(1)]);
 }
 
 #[test]
@@ -179,8 +181,8 @@ fn a_ban_that_ends_meanwhile_is_said_to_have_afterwards() {
     story.start();
     story.finished(0, Start, ERROR);
     story.stop();
-    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+    assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
     story.maintain(true);
     assert_eq!(story.cleanup(None), []);
-    assert_eq!(story.maintain(false), [probe(0), probe(1), probe(2), Fit]);
+    assert_eq!(story.maintain(false), [probe(0), probe(1), probe(2), FIT]);
 }

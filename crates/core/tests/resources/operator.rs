@@ -2,11 +2,12 @@
 
 use heartbeat_core::resource::{
     Action::{Start, Stop},
-    Effect::{Incomplete, Leave, Started, Stopped},
     ResourceState,
 };
 
-use crate::story::{ERROR, OK, Story, monitor, start, stop};
+use crate::story::{
+    ERROR, INCOMPLETE, OK, STARTED, STOPPED, Story, monitor, says_barred, start, stop,
+};
 
 #[test]
 fn a_resource_that_is_disabled_stops_with_those_behind_it() {
@@ -16,9 +17,9 @@ fn a_resource_that_is_disabled_stops_with_those_behind_it() {
     assert_eq!(story.finished(1, Stop, OK), []);
     assert!(!story.run.is_whole());
     assert_eq!(story.due_in(10), [monitor(0)]);
-    assert_eq!(story.enable(1, true), [Incomplete, start(1)]);
+    assert_eq!(story.enable(1, true), [INCOMPLETE, start(1)]);
     assert_eq!(story.finished(1, Start, OK), [start(2)]);
-    assert_eq!(story.finished(2, Start, OK), [Started]);
+    assert_eq!(story.finished(2, Start, OK), [STARTED]);
     assert!(story.run.is_whole());
 }
 
@@ -27,10 +28,10 @@ fn what_is_disabled_is_not_started_and_the_rest_counts_as_all() {
     let mut story = Story::ready();
     assert_eq!(story.enable(1, false), []);
     assert_eq!(story.start(), [start(0)]);
-    assert_eq!(story.finished(0, Start, OK), [Started]);
+    assert_eq!(story.finished(0, Start, OK), [STARTED]);
     assert_eq!(story.enable(0, false), [stop(0)]);
     assert_eq!(story.finished(0, Stop, OK), []);
-    assert_eq!(story.stop(), [Stopped]);
+    assert_eq!(story.stop(), [STOPPED]);
 }
 
 #[test]
@@ -38,7 +39,7 @@ fn a_resource_disabled_while_it_starts_is_stopped_after_that() {
     let mut story = Story::ready();
     story.start();
     story.finished(0, Start, OK);
-    assert_eq!(story.enable(1, false), [Started]);
+    assert_eq!(story.enable(1, false), [STARTED]);
     let failed = story.failed(1, Start, ERROR);
     assert_eq!(story.finished(1, Start, ERROR), [failed, stop(1)]);
     assert_eq!(story.finished(1, Stop, OK), []);
@@ -49,20 +50,20 @@ fn a_resource_disabled_while_it_starts_is_stopped_after_that() {
 fn a_resource_enabled_again_while_it_stops_is_started_after_that() {
     let mut story = Story::started();
     assert_eq!(story.enable(2, false), [stop(2)]);
-    assert_eq!(story.enable(2, true), [Incomplete]);
+    assert_eq!(story.enable(2, true), [INCOMPLETE]);
     assert_eq!(story.finished(2, Stop, OK), [start(2)]);
-    assert_eq!(story.finished(2, Start, OK), [Started]);
+    assert_eq!(story.finished(2, Start, OK), [STARTED]);
 }
 
 #[test]
 fn a_restart_takes_those_behind_along_and_counts_no_failure() {
     let mut story = Story::started();
-    assert_eq!(story.restart(1), [Incomplete, stop(2)]);
+    assert_eq!(story.restart(1), [INCOMPLETE, stop(2)]);
     assert_eq!(story.restart(1), []);
     assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
     assert_eq!(story.finished(1, Stop, OK), [start(1)]);
     assert_eq!(story.finished(1, Start, OK), [start(2)]);
-    assert_eq!(story.finished(2, Start, OK), [Started]);
+    assert_eq!(story.finished(2, Start, OK), [STARTED]);
     assert_eq!(
         [0, 1, 2].map(|resource| story.run.failures(resource)),
         [0; 3]
@@ -88,7 +89,7 @@ fn a_restart_does_not_outlast_a_stop() {
     story.stop();
     story.finished(2, Stop, OK);
     story.finished(1, Stop, OK);
-    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+    assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
     story.start();
     assert_eq!(story.finished(0, Start, OK), [start(1)]);
 }
@@ -101,7 +102,7 @@ fn a_restart_whose_start_fails_makes_the_group_leave() {
     let failed = story.failed(2, Start, ERROR);
     assert_eq!(
         story.finished(2, Start, ERROR),
-        [failed, Leave { resource: 2 }, stop(2)]
+        [failed, says_barred(2), stop(2)]
     );
     assert_eq!(story.finished(2, Stop, OK), []);
     assert_eq!(

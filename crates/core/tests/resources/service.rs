@@ -2,13 +2,14 @@
 
 use heartbeat_core::resource::{
     Action::{Monitor, Probe, Start, Stop},
-    Effect::{Blocked, Cancel, Fit, Incomplete, Leave, Ready, Started, Stopped, Unblocked},
+    Effect::Cancel,
     ResourceState,
 };
 
 use crate::story::{
-    ERROR, NOT_CONFIGURED, NOT_INSTALLED, NOT_RUNNING, NOT_STARTED, OK, Story, monitor, plan,
-    probe, start, stop,
+    ERROR, FIT, INCOMPLETE, NOT_CONFIGURED, NOT_INSTALLED, NOT_RUNNING, NOT_STARTED, OK, READY,
+    STARTED, STOPPED, Story, UNBLOCKED, monitor, plan, probe, says_barred, says_blocked, start,
+    stop,
 };
 
 #[test]
@@ -18,7 +19,7 @@ fn what_is_found_running_is_stopped_in_reverse_before_the_node_is_ready() {
     assert_eq!(story.probed([OK, NOT_RUNNING, OK]), [stop(2)]);
     assert_eq!(story.finished(2, Stop, OK), [stop(0)]);
     assert!(!story.run.is_ready());
-    assert_eq!(story.finished(0, Stop, OK), [Ready]);
+    assert_eq!(story.finished(0, Stop, OK), [READY]);
 }
 
 #[test]
@@ -30,13 +31,13 @@ fn what_cannot_be_looked_at_is_stopped_and_what_is_not_installed_does_not_run() 
     // A node that lacks it is not to have the group.
     assert_eq!(
         story.finished(0, Probe, NOT_INSTALLED),
-        [missing, Leave { resource: 0 }]
+        [missing, says_barred(0)]
     );
     assert_eq!(story.finished(1, Probe, ERROR), [failed]);
     assert_eq!(story.finished(2, Probe, NOT_RUNNING), [stop(1)]);
     // It is shown, but is no failure of a resource that was to run.
     assert_eq!(story.run.failures(1), 0);
-    assert_eq!(story.finished(1, Stop, OK), [Ready]);
+    assert_eq!(story.finished(1, Stop, OK), [READY]);
 }
 
 #[test]
@@ -45,9 +46,9 @@ fn a_node_that_lacks_it_is_fit_once_it_is_installed_and_cleaned_up() {
     story.begin(false);
     story.finished(0, Probe, NOT_INSTALLED);
     story.finished(1, Probe, NOT_RUNNING);
-    assert_eq!(story.finished(2, Probe, NOT_RUNNING), [Ready]);
+    assert_eq!(story.finished(2, Probe, NOT_RUNNING), [READY]);
     assert!(!story.run.is_fit());
-    assert_eq!(story.cleanup(None), [probe(0), Fit]);
+    assert_eq!(story.cleanup(None), [probe(0), FIT]);
     assert_eq!(story.finished(0, Probe, NOT_RUNNING), []);
     assert!(story.run.is_fit());
     assert_eq!(story.start(), [start(0)]);
@@ -60,10 +61,10 @@ fn what_is_not_installed_has_stopped_unless_it_was_seen_to_run() {
     let failed = story.failed(0, Start, NOT_INSTALLED);
     assert_eq!(
         story.finished(0, Start, NOT_INSTALLED),
-        [failed, Leave { resource: 0 }, stop(0)]
+        [failed, says_barred(0), stop(0)]
     );
     assert_eq!(story.finished(0, Stop, NOT_INSTALLED), []);
-    assert_eq!(story.stop(), [Stopped]);
+    assert_eq!(story.stop(), [STOPPED]);
 
     // Removed while it runs: nobody knows whether it still does.
     let mut story = Story::started();
@@ -71,7 +72,7 @@ fn what_is_not_installed_has_stopped_unless_it_was_seen_to_run() {
     let failed = story.failed(2, Stop, NOT_INSTALLED);
     assert_eq!(
         story.finished(2, Stop, NOT_INSTALLED),
-        [failed, Blocked { resource: 2 }]
+        [failed, says_blocked(2)]
     );
 }
 
@@ -83,17 +84,14 @@ fn what_cannot_be_looked_at_is_no_failed_stop_and_is_tried_again() {
         story.begin(false);
         let failed = story.failed(1, Probe, outcome);
         assert_eq!(story.finished(0, Probe, NOT_RUNNING), []);
-        assert_eq!(
-            story.finished(1, Probe, outcome),
-            [failed, Leave { resource: 1 }]
-        );
+        assert_eq!(story.finished(1, Probe, outcome), [failed, says_barred(1)]);
         assert_eq!(story.finished(2, Probe, NOT_RUNNING), []);
         assert!(!story.run.is_ready() && !story.run.is_blocked());
         assert_eq!(story.due_in(10), [probe(1)]);
         // It was said once.
         assert_eq!(story.finished(1, Probe, outcome), []);
         assert_eq!(story.due_in(10), [probe(1)]);
-        assert_eq!(story.finished(1, Probe, NOT_RUNNING), [Fit, Ready]);
+        assert_eq!(story.finished(1, Probe, NOT_RUNNING), [FIT, READY]);
         assert_eq!(story.run.failures(1), 0);
     }
 }
@@ -106,11 +104,11 @@ fn what_cannot_be_looked_at_is_not_said_to_have_stopped() {
     story.finished(1, Probe, NOT_STARTED);
     assert_eq!(story.finished(2, Probe, OK), []);
     assert!(story.run.is_fit(), "it keeps what it inherited");
-    assert_eq!(story.stop(), [Blocked { resource: 1 }]);
+    assert_eq!(story.stop(), [says_blocked(1)]);
     assert_eq!(story.due_in(10), [probe(1)]);
-    assert_eq!(story.finished(1, Probe, NOT_RUNNING), [Unblocked, stop(2)]);
+    assert_eq!(story.finished(1, Probe, NOT_RUNNING), [UNBLOCKED, stop(2)]);
     assert_eq!(story.finished(2, Stop, OK), [stop(0)]);
-    assert_eq!(story.finished(0, Stop, OK), [Ready, Stopped]);
+    assert_eq!(story.finished(0, Stop, OK), [READY, STOPPED]);
 }
 
 /// Its agent, or whoever runs that, hangs.
@@ -118,12 +116,12 @@ fn what_cannot_be_looked_at_is_not_said_to_have_stopped() {
 fn a_stop_that_does_not_end_blocks_until_it_does() {
     let mut story = Story::started();
     assert_eq!(story.stop(), [stop(2)]);
-    assert_eq!(story.due_in(70), [Blocked { resource: 2 }]);
+    assert_eq!(story.due_in(70), [says_blocked(2)]);
     assert_eq!(story.run.next_deadline(), None);
     assert!(story.run.is_blocked());
-    assert_eq!(story.finished(2, Stop, OK), [Unblocked, stop(1)]);
+    assert_eq!(story.finished(2, Stop, OK), [UNBLOCKED, stop(1)]);
     story.finished(1, Stop, OK);
-    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+    assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
 }
 
 #[test]
@@ -131,17 +129,17 @@ fn a_start_that_does_not_end_blocks_a_stop_of_the_group() {
     let mut story = Story::ready();
     story.start();
     assert_eq!(story.stop(), []);
-    assert_eq!(story.due_in(50), [Blocked { resource: 0 }]);
+    assert_eq!(story.due_in(50), [says_blocked(0)]);
     assert_eq!(story.finished(0, Start, OK), [stop(0)]);
     assert!(story.run.is_blocked(), "it was not seen to have stopped");
-    assert_eq!(story.finished(0, Stop, OK), [Unblocked, Stopped]);
+    assert_eq!(story.finished(0, Stop, OK), [UNBLOCKED, STOPPED]);
 }
 
 #[test]
 fn under_an_inherited_lease_what_runs_goes_on() {
     let mut story = Story::new();
     story.begin(true);
-    assert_eq!(story.probed([OK, OK, OK]), [Ready, Started]);
+    assert_eq!(story.probed([OK, OK, OK]), [READY, STARTED]);
     assert!(story.run.is_whole());
     assert_eq!(story.due_in(10), [monitor(0), monitor(1), monitor(2)]);
 }
@@ -152,10 +150,10 @@ fn under_an_inherited_lease_what_does_not_run_is_started() {
     story.begin(true);
     assert_eq!(
         story.probed([OK, NOT_RUNNING, NOT_RUNNING]),
-        [Ready, start(1)]
+        [READY, start(1)]
     );
     assert_eq!(story.finished(1, Start, OK), [start(2)]);
-    assert_eq!(story.finished(2, Start, OK), [Started]);
+    assert_eq!(story.finished(2, Start, OK), [STARTED]);
 }
 
 #[test]
@@ -165,7 +163,7 @@ fn nothing_is_done_before_all_is_known() {
     assert_eq!(story.finished(2, Probe, OK), []);
     assert_eq!(story.finished(0, Probe, OK), []);
     assert_eq!(story.run.next_deadline(), None);
-    assert_eq!(story.finished(1, Probe, OK), [Ready, Started]);
+    assert_eq!(story.finished(1, Probe, OK), [READY, STARTED]);
 }
 
 /// It may have lost what it needs.
@@ -173,10 +171,10 @@ fn nothing_is_done_before_all_is_known() {
 fn what_runs_behind_one_that_does_not_is_restarted() {
     let mut story = Story::new();
     story.begin(true);
-    assert_eq!(story.probed([OK, NOT_RUNNING, OK]), [Ready, stop(2)]);
+    assert_eq!(story.probed([OK, NOT_RUNNING, OK]), [READY, stop(2)]);
     assert_eq!(story.finished(2, Stop, OK), [start(1)]);
     assert_eq!(story.finished(1, Start, OK), [start(2)]);
-    assert_eq!(story.finished(2, Start, OK), [Started]);
+    assert_eq!(story.finished(2, Start, OK), [STARTED]);
 }
 
 #[test]
@@ -185,7 +183,7 @@ fn an_inherited_lease_lost_while_looking_stops_what_is_found() {
     story.begin(true);
     assert_eq!(story.stop(), []);
     assert_eq!(story.probed([OK, NOT_RUNNING, NOT_RUNNING]), [stop(0)]);
-    assert_eq!(story.finished(0, Stop, OK), [Ready, Stopped]);
+    assert_eq!(story.finished(0, Stop, OK), [READY, STOPPED]);
 }
 
 #[test]
@@ -194,7 +192,7 @@ fn a_start_before_the_node_is_ready_is_remembered() {
     story.begin(false);
     assert_eq!(story.start(), []);
     assert_eq!(story.probed([OK, NOT_RUNNING, NOT_RUNNING]), [stop(0)]);
-    assert_eq!(story.finished(0, Stop, OK), [Ready, start(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [READY, start(0)]);
 }
 
 #[test]
@@ -204,15 +202,15 @@ fn resources_stop_in_reverse() {
     assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
     // Some agents say so instead of "ok".
     assert_eq!(story.finished(1, Stop, NOT_RUNNING), [stop(0)]);
-    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+    assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
     assert_eq!(story.run.next_deadline(), None);
 }
 
 #[test]
 fn a_stop_where_nothing_runs_is_answered_at_once() {
     let mut story = Story::ready();
-    assert_eq!(story.stop(), [Stopped]);
-    assert_eq!(story.stop(), [Stopped]);
+    assert_eq!(story.stop(), [STOPPED]);
+    assert_eq!(story.stop(), [STOPPED]);
 }
 
 #[test]
@@ -229,7 +227,7 @@ fn a_stop_during_a_start_waits_for_its_end_and_stops_that_too() {
         // It was no longer to run: the node stays fit.
         assert_eq!(story.run.failures(1), 0);
         assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
-        assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+        assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
     }
 }
 
@@ -240,7 +238,7 @@ fn a_start_during_a_stop_waits_until_all_has_stopped_and_that_was_said() {
     assert_eq!(story.start(), []);
     assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
     assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
-    assert_eq!(story.finished(0, Stop, OK), [Stopped, start(0)]);
+    assert_eq!(story.finished(0, Stop, OK), [STOPPED, start(0)]);
 }
 
 #[test]
@@ -251,7 +249,7 @@ fn the_last_of_start_and_stop_counts_and_stops_are_answered_once() {
     assert_eq!(story.stop(), []);
     story.finished(2, Stop, OK);
     story.finished(1, Stop, OK);
-    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+    assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
     assert!(!story.run.is_wanted());
 }
 
@@ -280,7 +278,7 @@ fn the_monitor_of_what_is_to_be_stopped_is_cancelled_and_says_nothing() {
         [Cancel { resource: 1 }, stop(1)]
     );
     assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
-    assert_eq!(story.finished(0, Stop, OK), [Stopped]);
+    assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
     assert_eq!(
         [0, 1, 2].map(|resource| story.run.failures(resource)),
         [0; 3]
@@ -293,7 +291,7 @@ fn what_is_not_monitored_needs_no_waking() {
     plan.monitor_interval = None;
     let mut story = Story::with(vec![plan]);
     story.begin(true);
-    assert_eq!(story.finished(0, Probe, OK), [Ready, Started]);
+    assert_eq!(story.finished(0, Probe, OK), [READY, STARTED]);
     assert_eq!(story.run.next_deadline(), None);
 }
 
@@ -335,9 +333,9 @@ fn what_comes_late_or_twice_is_ignored() {
 #[test]
 fn a_group_of_nothing_starts_and_stops() {
     let mut story = Story::with(Vec::new());
-    assert_eq!(story.begin(false), [Ready]);
-    assert_eq!(story.start(), [Started]);
-    assert_eq!(story.stop(), [Stopped]);
+    assert_eq!(story.begin(false), [READY]);
+    assert_eq!(story.start(), [STARTED]);
+    assert_eq!(story.stop(), [STOPPED]);
 }
 
 #[test]
@@ -363,10 +361,10 @@ fn new_times_count_from_now_on_and_touch_nothing() {
 fn what_is_lost_while_serving_is_said_and_so_is_that_it_is_back() {
     let mut story = Story::started();
     let failed = story.failed(2, Monitor, heartbeat_core::resource::Outcome::Died);
-    assert_eq!(story.died(2), [failed, Incomplete, stop(2)]);
+    assert_eq!(story.died(2), [failed, INCOMPLETE, stop(2)]);
     assert!(!story.run.is_started() && !story.run.is_whole());
     assert_eq!(story.died(2), []);
     assert_eq!(story.finished(2, Stop, OK), [start(2)]);
-    assert_eq!(story.finished(2, Start, OK), [Started]);
+    assert_eq!(story.finished(2, Start, OK), [STARTED]);
     assert_eq!(story.run.failures(2), 1);
 }

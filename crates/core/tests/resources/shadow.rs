@@ -4,10 +4,17 @@
 use heartbeat_common::time::Boottime;
 use heartbeat_core::resource::{
     Action::{self, Monitor, Probe, Start, Stop},
-    Effect, ExitCode, Failure, Finding, GroupRun, Outcome, ResourcePlan,
+    Effect, ExitCode, Failure, Finding, GroupEvent, GroupRun, Outcome, ResourcePlan,
 };
 
 pub(crate) type Violation = String;
+
+fn wrong(condition: bool, what: &str) -> Result<(), Violation> {
+    match condition {
+        true => Err(what.to_owned()),
+        false => Ok(()),
+    }
+}
 
 /// What the agents last said of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,10 +265,6 @@ impl Shadow {
 
     /// What must hold for each effect, in the order in which they come.
     pub(crate) fn see(&mut self, effect: Effect) -> Result<(), Violation> {
-        let wrong = |condition: bool, what: &str| match condition {
-            true => Err(what.to_owned()),
-            false => Ok(()),
-        };
         wrong(self.maintenance, "something happens in maintenance")?;
         match effect {
             Effect::Act {
@@ -271,18 +274,26 @@ impl Shadow {
                 let cancelled = self.parts[resource].in_flight.take();
                 wrong(cancelled != Some(Monitor), "no monitor to cancel")?;
             }
-            Effect::Ready => {
+            Effect::Failed(failure) => self.count(failure),
+            Effect::Event(event) => self.see_event(event)?,
+        }
+        Ok(())
+    }
+
+    fn see_event(&mut self, event: GroupEvent) -> Result<(), Violation> {
+        match event {
+            GroupEvent::Ready => {
                 wrong(!self.all_known(), "ready before all is known")?;
                 wrong(self.readies > 0, "ready twice")?;
                 wrong(!self.serves() && !self.all_down(0), "ready too early")?;
                 self.readies += 1;
             }
-            Effect::Stopped => {
+            GroupEvent::Stopped => {
                 wrong(!self.owed, "stopped without having been told to")?;
                 wrong(!self.all_down(0), "stopped, and yet something runs")?;
                 self.owed = false;
             }
-            Effect::Started => {
+            GroupEvent::Started => {
                 let all = (0..self.parts.len())
                     .take_while(|resource| self.parts[*resource].enabled)
                     .all(|resource| self.is_well(resource));
@@ -290,22 +301,21 @@ impl Shadow {
                 wrong(self.started, "started twice")?;
                 self.started = true;
             }
-            Effect::Incomplete => {
+            GroupEvent::Incomplete => {
                 wrong(!self.all_known(), "incomplete before all is known")?;
                 wrong(!self.started, "incomplete without having started")?;
                 self.started = false;
             }
-            Effect::Failed(failure) => self.count(failure),
-            Effect::Leave { resource } => {
+            GroupEvent::Barred { resource } => {
                 wrong(!self.parts[resource].banned, "no reason to leave")?;
                 self.left = true;
             }
-            Effect::Fit => {
+            GroupEvent::Fit => {
                 wrong(!self.left, "fit without having left")?;
                 wrong(self.parts.iter().any(|part| part.banned), "not fit yet")?;
                 self.left = false;
             }
-            Effect::Blocked { resource } => {
+            GroupEvent::Blocked { resource } => {
                 let part = &mut self.parts[resource];
                 let waits =
                     self.owed && (part.unseen || matches!(part.in_flight, Some(Start | Probe)));
@@ -318,7 +328,7 @@ impl Shadow {
                 part.blocked = true;
                 self.blocked = true;
             }
-            Effect::Unblocked => {
+            GroupEvent::Unblocked => {
                 wrong(!self.blocked, "unblocked without having been blocked")?;
                 let is = self.parts.iter().any(|part| part.blocked);
                 wrong(is, "unblocked, and yet it is")?;

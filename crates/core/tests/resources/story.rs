@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use heartbeat_common::time::Boottime;
 use heartbeat_core::resource::{
-    Action, Effect, ExitCode, Failure, GroupRun, Outcome, ResourcePlan, ResourceState,
+    Action, Effect, ExitCode, Failure, GroupEvent, GroupRun, Outcome, ResourcePlan, ResourceState,
 };
 
 pub(crate) const OK: Outcome = Outcome::OK;
@@ -28,6 +28,21 @@ pub(crate) fn plan() -> ResourcePlan {
         migration_threshold: NonZeroU32::new(2),
         failure_timeout: Some(Duration::from_secs(600)),
     }
+}
+
+pub(crate) const READY: Effect = Effect::Event(GroupEvent::Ready);
+pub(crate) const STARTED: Effect = Effect::Event(GroupEvent::Started);
+pub(crate) const INCOMPLETE: Effect = Effect::Event(GroupEvent::Incomplete);
+pub(crate) const STOPPED: Effect = Effect::Event(GroupEvent::Stopped);
+pub(crate) const FIT: Effect = Effect::Event(GroupEvent::Fit);
+pub(crate) const UNBLOCKED: Effect = Effect::Event(GroupEvent::Unblocked);
+
+pub(crate) fn says_barred(resource: usize) -> Effect {
+    Effect::Event(GroupEvent::Barred { resource })
+}
+
+pub(crate) fn says_blocked(resource: usize) -> Effect {
+    Effect::Event(GroupEvent::Blocked { resource })
 }
 
 pub(crate) fn probe(resource: usize) -> Effect {
@@ -77,7 +92,7 @@ impl Story {
         assert_eq!(story.start(), [start(0)]);
         assert_eq!(story.finished(0, Action::Start, OK), [start(1)]);
         assert_eq!(story.finished(1, Action::Start, OK), [start(2)]);
-        assert_eq!(story.finished(2, Action::Start, OK), [Effect::Started]);
+        assert_eq!(story.finished(2, Action::Start, OK), [STARTED]);
         story
     }
 
@@ -87,7 +102,7 @@ impl Story {
         assert_eq!(story.begin(false), [probe(0), probe(1), probe(2)]);
         assert_eq!(
             story.probed([NOT_RUNNING, NOT_RUNNING, NOT_RUNNING]),
-            [Effect::Ready]
+            [READY]
         );
         story
     }

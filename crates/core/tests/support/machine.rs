@@ -12,6 +12,7 @@ use heartbeat_core::{
     Cluster, Command,
     cluster::StepInput,
     group::{GroupCommand, Serving},
+    index::AddressIndex,
     membership::Voters,
 };
 
@@ -353,7 +354,7 @@ impl Machine {
                 // It stands for all of the group's addresses.
                 let addresses = 0..group.plan.addresses.len().max(1);
                 let until = addresses
-                    .map(|address| group.address_open_until(address))
+                    .map(|address| group.address_open_until(AddressIndex(address)))
                     .min();
                 *guard = match until.unwrap_or_default().as_nanos() {
                     0 => 0,

@@ -7,7 +7,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     Command::{self, LinkChanged, PeerChanged},
-    group::{Course, GroupCommand, Reason},
+    group::{AcquisitionTimeline, GroupCommand, Reason},
     link::{LinkState, Silence},
     peer::PeerState,
 };
@@ -110,7 +110,7 @@ pub(crate) fn start(since: u64, free: u64, majority: u64) -> Command {
     let at = |micros| Boottime::from_nanos(since + micros * US);
     Command::Group {
         group: 0,
-        command: GroupCommand::Start(Course {
+        command: GroupCommand::Start(AcquisitionTimeline {
             free: at(free),
             majority: at(majority),
         }),

@@ -1,5 +1,5 @@
-//! One group on one node: begins the actions on its resources, in order, and decides by what becomes
-//! of them.
+//! One group on one node: begins the actions on its resources, in order, and decides by what
+//! becomes of them.
 //!
 //! It never decides where the group is served: it is told to start and to stop, and says when this
 //! node should rather not have it. Whether anything runs it knows from the agents alone.
@@ -30,10 +30,10 @@
 //! 4. If there are none, the first after the kept ones is started, if it is to run.
 //! 5. The kept ones are monitored, unless one is blocked.
 //!
-//! Whoever is started finds all before it running and none after it, and whoever is stopped has none
-//! after it. A resource that runs behind one that does not is stopped first: it may have lost what it
-//! needs. Only what is kept, or is being started next to it, can fail: an agent that fails on a
-//! resource about to be stopped says nothing that counts, for what it needs may be gone.
+//! Whoever is started finds all before it running and none after it, and whoever is stopped has
+//! none after it. A resource that runs behind one that does not is stopped first: it may have lost
+//! what it needs. Only what is kept, or is being started next to it, can fail: an agent that fails
+//! on a resource about to be stopped says nothing that counts, for what it needs may be gone.
 //!
 //! The group, between what it is told and what it says:
 //!
@@ -41,29 +41,25 @@
 //!   begin ─▶ settling ──Ready──▶ idle ──start──▶ serving ──stop──▶ stopping ──Stopped──▶ idle
 //! ```
 //!
-//! A start or a stop that was killed and does not end blocks the group, too: it may yet come about. It is over
-//! when its end is told, which is that of one that timed out.
+//! A start or a stop that was killed and does not end blocks the group, too: it may yet come about.
+//! It is over when its end is told, which is that of one that timed out.
 //!
-//! A stop that has not ended long after its timeout blocks the group, and so does whatever a stop of the
-//! group waits for. It is still waited for, and if it ends well after all the group goes on.
+//! A stop that has not ended long after its timeout blocks the group, and so does whatever a stop
+//! of the group waits for. It is still waited for, and if it ends well after all the group goes on.
 //!
-//! Settling without an inherited lease nothing is to run; with one, all is. A `start` that comes while
-//! the group stops takes effect after `Stopped`. In maintenance all that is told is remembered, and
-//! nothing is said.
+//! Settling without an inherited lease nothing is to run; with one, all is. A `start` that comes
+//! while the group stops takes effect after `Stopped`. In maintenance all that is told is
+//! remembered, and nothing is said.
 
-mod effect;
-mod failures;
 mod reconcile;
 mod results;
 
 use heartbeat_common::time::Boottime;
 
 use super::{
-    Action,
+    Action, Effect,
     state::{Known, Resource, ResourcePlan, ResourceState},
 };
-pub use effect::{Effect, Failure};
-pub(super) use failures::Failures;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -113,8 +109,8 @@ impl GroupRun {
     }
 
     /// The agent begins; nothing but `maintain` and `enable` may come before, and it begins once.
-    /// `inherited`: an earlier agent of this node was granted the lease and it still lives. What runs
-    /// goes on then, what does not is started; otherwise whatever is found running is stopped.
+    /// `inherited`: an earlier agent of this node was granted the lease and it still lives. What
+    /// runs goes on then, what does not is started; otherwise whatever is found running is stopped.
     pub fn begin(&mut self, inherited: bool, now: Boottime, out: &mut Vec<Effect>) {
         if self.phase == Phase::New {
             self.phase = Phase::Settling { inherited };
@@ -133,7 +129,7 @@ impl GroupRun {
     }
 
     /// Stop everything, in reverse. May come at any time, also during a start; a start in flight is
-    /// waited for. Answered by one [`Effect::Stopped`], also if nothing runs.
+    /// waited for. Answered by one [`super::GroupEvent::Stopped`], also if nothing runs.
     pub fn stop(&mut self, now: Boottime, out: &mut Vec<Effect>) {
         self.wanted = false;
         self.stopping = true;
@@ -141,19 +137,19 @@ impl GroupRun {
         self.step(now, out);
     }
 
-    /// Time has come to [`Self::next_deadline`]: a monitor is due, failures no longer count, or an action is
-    /// overdue.
+    /// Time has come to [`Self::next_deadline`]: a monitor is due, failures no longer count, or an
+    /// action is overdue.
     pub fn wake(&mut self, now: Boottime, out: &mut Vec<Effect>) {
         self.step(now, out);
     }
 
-    /// The operator forgets the failures of one resource, or of all, and lets what is blocked be looked
-    /// at: if it does not run the group goes on, and otherwise its stop is tried again.
+    /// The operator forgets the failures of one resource, or of all, and lets what is blocked be
+    /// looked at: if it does not run the group goes on, and otherwise its stop is tried again.
     pub fn cleanup(&mut self, resource: Option<usize>, now: Boottime, out: &mut Vec<Effect>) {
         for (number, of) in self.resources.iter_mut().enumerate() {
             if resource.is_none_or(|resource| resource == number) {
                 of.forget_failures();
-                of.cleaned = of.lingers && of.in_flight == Some(Action::Stop);
+                of.cleaned = of.lingers() && of.action() == Some(Action::Stop);
                 if of.known == Known::Stuck {
                     of.known = Known::Nothing;
                 }
@@ -162,9 +158,9 @@ impl GroupRun {
         self.step(now, out);
     }
 
-    /// While maintenance is on no action begins and nothing is said; what is in flight ends, and its
-    /// result is noted but counts for nothing. As anything may have been done by hand meanwhile, all
-    /// is probed when it ends, but for what is blocked: that waits for `cleanup`.
+    /// While maintenance is on no action begins and nothing is said; what is in flight ends, and
+    /// its result is noted but counts for nothing. As anything may have been done by hand
+    /// meanwhile, all is probed when it ends, but for what is blocked: that waits for `cleanup`.
     pub fn maintain(&mut self, on: bool, now: Boottime, out: &mut Vec<Effect>) {
         if self.maintenance == on {
             return;
@@ -176,7 +172,8 @@ impl GroupRun {
         self.step(now, out);
     }
 
-    /// The operator stops a resource, and with it those after it in the group, or lets them run again.
+    /// The operator stops a resource, and with it those after it in the group, or lets them run
+    /// again.
     pub fn enable(&mut self, resource: usize, enabled: bool, now: Boottime, out: &mut Vec<Effect>) {
         if let Some(resource) = self.resources.get_mut(resource) {
             resource.enabled = enabled;
@@ -193,8 +190,8 @@ impl GroupRun {
         self.step(now, out);
     }
 
-    /// The configuration has new times for a resource, which is not touched. Failures count by the new
-    /// threshold from the next one on.
+    /// The configuration has new times for a resource, which is not touched. Failures count by the
+    /// new threshold from the next one on.
     pub fn replan(
         &mut self,
         resource: usize,
@@ -221,7 +218,7 @@ impl GroupRun {
 
     /// The action on it that was begun and has not ended.
     pub fn in_flight(&self, resource: usize) -> Option<Action> {
-        self.resources[resource].in_flight
+        self.resources[resource].action()
     }
 
     /// How many failures of it count.
@@ -253,12 +250,12 @@ impl GroupRun {
         self.stopping
     }
 
-    /// Whether nothing of it was seen to run, nor started: also what could not be looked at, which is what
-    /// may be wrong with it.
+    /// Whether nothing of it was seen to run, nor started: also what could not be looked at, which
+    /// is what may be wrong with it.
     pub fn is_untouched(&self) -> bool {
         let untouched = |of: &Resource| {
             matches!(of.known, Known::Nothing | Known::Stopped)
-                && matches!(of.in_flight, None | Some(Action::Probe))
+                && matches!(of.action(), None | Some(Action::Probe))
                 && !of.ran
         };
         !self.wanted && !self.stopping && self.resources.iter().all(untouched)

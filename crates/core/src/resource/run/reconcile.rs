@@ -2,9 +2,9 @@
 
 use heartbeat_common::time::Boottime;
 
-use super::{Effect, GroupRun, Phase};
+use super::{GroupRun, Phase};
 use crate::resource::{
-    Action,
+    Action, Effect, GroupEvent,
     state::{Known, Resource},
 };
 
@@ -108,8 +108,8 @@ impl GroupRun {
         }
     }
 
-    /// Says of a stop that it may never end. It is waited for all the same. Nor can a stop be confirmed of
-    /// what cannot be looked at.
+    /// Says of a stop that it may never end. It is waited for all the same. Nor can a stop be
+    /// confirmed of what cannot be looked at.
     fn block_overdue(&mut self, now: Boottime, out: &mut Vec<Effect>) {
         for resource in 0..self.resources.len() {
             let of = &self.resources[resource];
@@ -123,19 +123,19 @@ impl GroupRun {
     pub(super) fn block(&mut self, resource: usize, out: &mut Vec<Effect>) {
         if !std::mem::replace(&mut self.resources[resource].blocked, true) {
             self.said.blocked = true;
-            out.push(Effect::Blocked { resource });
+            out.push(Effect::Event(GroupEvent::Blocked { resource }));
         }
     }
 
     fn announce(&mut self, out: &mut Vec<Effect>) {
         if self.said.blocked && !self.is_blocked() {
             self.said.blocked = false;
-            out.push(Effect::Unblocked);
+            out.push(Effect::Event(GroupEvent::Unblocked));
         }
         if self.said.unfit && self.is_fit() {
             self.said.unfit = false;
             self.said.leave = false;
-            out.push(Effect::Fit);
+            out.push(Effect::Event(GroupEvent::Fit));
         }
         // Before the node is said to be ready to have it.
         if !self.is_to_serve() {
@@ -147,11 +147,11 @@ impl GroupRun {
         let settled = self.is_to_serve() || self.all_stopped();
         if self.phase != Phase::Ready && settled {
             self.phase = Phase::Ready;
-            out.push(Effect::Ready);
+            out.push(Effect::Event(GroupEvent::Ready));
         }
         if self.stopping && self.all_stopped() {
             self.stopping = false;
-            out.push(Effect::Stopped);
+            out.push(Effect::Event(GroupEvent::Stopped));
         }
         self.announce_service(out);
     }
@@ -160,9 +160,9 @@ impl GroupRun {
         let serves = self.is_to_serve();
         let started = serves && self.kept() == self.enabled();
         if started && !self.said.started {
-            out.push(Effect::Started);
+            out.push(Effect::Event(GroupEvent::Started));
         } else if serves && !started && self.said.started {
-            out.push(Effect::Incomplete);
+            out.push(Effect::Event(GroupEvent::Incomplete));
         }
         self.said.started = started;
         if serves {
@@ -174,12 +174,12 @@ impl GroupRun {
         if let Some(resource) = self.first_banned().filter(|_| !self.said.leave) {
             self.said.leave = true;
             self.said.unfit = true;
-            out.push(Effect::Leave { resource });
+            out.push(Effect::Event(GroupEvent::Barred { resource }));
         }
     }
 
     fn start_or_stop(&mut self, now: Boottime, out: &mut Vec<Effect>) {
-        let busy = |of: &Resource| matches!(of.in_flight, Some(Action::Start | Action::Stop));
+        let busy = |of: &Resource| matches!(of.action(), Some(Action::Start | Action::Stop));
         let is_known = !self.has(Known::Nothing) && !self.has(Known::Stuck);
         if !is_known || self.resources.iter().any(busy) {
             return;

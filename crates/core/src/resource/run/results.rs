@@ -2,8 +2,8 @@
 
 use heartbeat_common::time::Boottime;
 
-use super::{Effect, Failure, GroupRun, Phase};
-use crate::resource::{Action, ExitCode, Finding, Outcome, state::Known};
+use super::{GroupRun, Phase};
+use crate::resource::{Action, Effect, ExitCode, Failure, Finding, Outcome, state::Known};
 
 impl GroupRun {
     /// An action has ended, or lingers and ends later. One that is not in flight is ignored.
@@ -19,7 +19,7 @@ impl GroupRun {
         let Some(of) = self.resources.get_mut(resource) else {
             return;
         };
-        if of.in_flight != Some(action) {
+        if of.action() != Some(action) {
             return;
         }
         let failure = Failure {
@@ -29,13 +29,13 @@ impl GroupRun {
             at: now,
         };
         if outcome == Outcome::Lingers && matches!(action, Action::Start | Action::Stop) {
-            of.lingers(now);
+            of.linger(now);
             self.failed(failure, counts, out);
             self.step(now, out);
             return;
         }
+        let said = of.lingers();
         of.in_flight = None;
-        let said = std::mem::take(&mut of.lingers);
         match action {
             Action::Probe => self.probed(failure, out),
             Action::Start => self.start_ended(failure, counts, said, out),
@@ -45,15 +45,16 @@ impl GroupRun {
         self.step(now, out);
     }
 
-    /// A process of the resource was seen to end. May come late or twice: it only counts for what runs
-    /// and is to run.
+    /// A process of the resource was seen to end. May come late or twice: it only counts for what
+    /// runs and is to run.
     pub fn died(&mut self, resource: usize, now: Boottime, out: &mut Vec<Effect>) {
         let counts = self.counts(resource, Action::Monitor);
         let Some(of) = self.resources.get_mut(resource) else {
             return;
         };
-        match (of.in_flight, of.known) {
-            // It may be an earlier process, or one that the agent took for well: a monitor will tell.
+        match (of.action(), of.known) {
+            // It may be an earlier process, or one that the agent took for well: a monitor will
+            // tell.
             (Some(Action::Start | Action::Probe), _) => of.doubted = true,
             (_, Known::Running) => {
                 let failure = Failure {

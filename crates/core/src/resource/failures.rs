@@ -4,10 +4,10 @@ use std::{num::NonZeroU32, time::Duration};
 
 use heartbeat_common::time::Boottime;
 
-use crate::resource::ResourcePlan;
+use super::ResourcePlan;
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::resource) struct Failures {
+pub(super) struct Failures {
     count: u32,
     /// When the last of them happened.
     last: Boottime,
@@ -16,16 +16,16 @@ pub(in crate::resource) struct Failures {
 }
 
 impl Failures {
-    pub(in crate::resource) const fn count(&self) -> u32 {
+    pub(super) const fn count(&self) -> u32 {
         self.count
     }
 
-    pub(in crate::resource) const fn is_banned(&self) -> bool {
+    pub(super) const fn is_banned(&self) -> bool {
         self.banned
     }
 
     /// One more. `fatal`: trying again on this node is of no use.
-    pub(in crate::resource) fn add(&mut self, fatal: bool, plan: &ResourcePlan, now: Boottime) {
+    pub(super) fn add(&mut self, fatal: bool, plan: &ResourcePlan, now: Boottime) {
         if self.end(plan.failure_timeout).is_some_and(|end| end <= now) {
             self.forget();
         }
@@ -35,12 +35,12 @@ impl Failures {
         self.banned |= fatal || plan.migration_threshold.is_some_and(too_many);
     }
 
-    pub(in crate::resource) fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
 
     /// When they are forgotten.
-    pub(in crate::resource) fn end(&self, timeout: Option<Duration>) -> Option<Boottime> {
+    pub(super) fn end(&self, timeout: Option<Duration>) -> Option<Boottime> {
         let timeout = timeout.filter(|_| self.count > 0)?;
         Some(self.last.after(timeout))
     }

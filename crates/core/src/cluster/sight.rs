@@ -7,11 +7,11 @@ use heartbeat_common::{
 };
 
 use super::{Distance, ReadSlot, reach::Road};
-use crate::{peer::Peer, report::Reported};
+use crate::{index::Seat, peer::Peer, report::Reported};
 
 /// The peers as they were seen last, and the acceptor's slots as they were read for this step.
 #[derive(Clone, Copy)]
-pub(crate) struct Heard<'a> {
+pub(crate) struct Sight<'a> {
     pub(super) peers: &'a [Peer],
     /// By group.
     pub(super) roads: &'a [Road],
@@ -22,7 +22,7 @@ pub(crate) struct Heard<'a> {
     pub(crate) votes_from: Boottime,
 }
 
-impl<'a> Heard<'a> {
+impl<'a> Sight<'a> {
     fn peer(&self, node: NodeId) -> Option<&'a Peer> {
         self.peers.iter().find(|peer| peer.node == node)
     }
@@ -38,9 +38,10 @@ impl<'a> Heard<'a> {
         self.peer(node)?.fit_since
     }
 
-    /// The number of a peer's acceptor: this node's own is number 0.
-    pub(crate) fn acceptor(&self, node: NodeId) -> Option<usize> {
-        Some(1 + self.peers.iter().position(|peer| peer.node == node)?)
+    /// The number of a peer's acceptor.
+    pub(crate) fn acceptor(&self, node: NodeId) -> Option<Seat> {
+        let peer = self.peers.iter().position(|peer| peer.node == node)?;
+        Some(Seat::of_peer(peer))
     }
 
     /// What a peer last reported of the group with this index.

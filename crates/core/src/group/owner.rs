@@ -1,0 +1,146 @@
+//! The node that is seen to serve a group, and the snapshot of it that other groups go by.
+
+use heartbeat_common::{time::Boottime, wire::NodeId};
+
+use super::{EXPECTED_WITHIN, Group, Phase, Serving};
+use crate::{
+    Timing,
+    cluster::Sight,
+    placement::{GroupSnapshot, Running},
+    report::{GroupReport, Reported},
+};
+
+/// The owner as this node sees it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Owner {
+    /// The last one that was seen.
+    node: Option<NodeId>,
+    /// When any was last seen.
+    seen_at: Option<Boottime>,
+    /// Until when it owns the group, as far as our own acceptor knows.
+    pub(super) until: Boottime,
+    /// When the group was last seen to come to another node than before.
+    pub(super) arrived_at: Option<Boottime>,
+    /// Since when none has been seen, without interruption.
+    pub(super) free_from: Option<Boottime>,
+}
+
+impl Owner {
+    /// Takes note of who owns the group now.
+    fn observe(&mut self, owner: Option<NodeId>, now: Boottime) {
+        if owner.is_none() {
+            self.free_from.get_or_insert(now);
+            return;
+        }
+        if owner != self.node {
+            // An owner that was there when this node first looked has been there for long, as far
+            // as is known.
+            let known = self.node.is_some() || self.free_from.is_some();
+            self.arrived_at = known.then_some(now);
+            self.node = owner;
+        }
+        self.seen_at = Some(now);
+        self.free_from = None;
+    }
+
+    /// Whether the group may still run where no owner is seen: our own acceptor may have missed a
+    /// renewal.
+    fn running_unseen(&self, now: Boottime, timing: &Timing) -> Running {
+        match self.seen_at {
+            Some(at) if now.since(at) <= timing.lease * 2 => Running::Unknown,
+            _ => Running::No,
+        }
+    }
+}
+
+impl Group {
+    /// The group as other groups see it. `None` if its slot was not read.
+    pub(crate) fn snapshot(
+        &mut self,
+        index: usize,
+        (local, now): (NodeId, Boottime),
+        timing: &Timing,
+        sight: &Sight<'_>,
+    ) -> Option<GroupSnapshot> {
+        let owner = self.read_owner(local, now, sight)?;
+        self.owner.observe(owner, now);
+        let running = match owner {
+            Some(owner) if owner == local && self.runs() => Running::Yes,
+            Some(owner) if owner == local => Running::No,
+            Some(_) if !self.plan.supervised => Running::Yes,
+            Some(owner) => match sight.reported(index, owner) {
+                Reported { current: false, .. } => Running::Unknown,
+                Reported { said, .. } if said.running => Running::Yes,
+                Reported { .. } => Running::No,
+            },
+            None => self.owner.running_unseen(now, timing),
+        };
+        if owner == Some(local) || (owner.is_some() && running == Running::Yes) {
+            self.departure.given_up_at = None;
+        }
+        let serving = self.serving();
+        Some(GroupSnapshot {
+            owner,
+            here: !matches!(self.phase, Phase::Waiting | Phase::Releasing { .. }),
+            starting: serving == Serving::Started && !self.runs(),
+            running,
+            leaving: self.leaving().is_some() || serving == Serving::Stopping,
+        })
+    }
+
+    /// The owner by what our own acceptor says, or this node where the group is served here. `None`
+    /// if the slot was not read.
+    fn read_owner(
+        &mut self,
+        local: NodeId,
+        now: Boottime,
+        sight: &Sight<'_>,
+    ) -> Option<Option<NodeId>> {
+        Some(match self.serving() {
+            Serving::Started => Some(local),
+            Serving::Stopping => None,
+            Serving::Stopped => {
+                let slot = self.slot(sight)?;
+                let owner = slot.live_owner(now).filter(|owner| *owner != local);
+                self.owner.until = match owner {
+                    Some(_) => Boottime::from_nanos(slot.expires),
+                    None => Boottime::default(),
+                };
+                owner
+            }
+        })
+    }
+
+    /// Whether all of the group that is to run here does.
+    pub(super) fn runs(&self) -> bool {
+        self.serving() == Serving::Started && (self.resources.running || !self.plan.supervised)
+    }
+
+    /// The report that this node would make of the group.
+    pub(crate) fn reported_here(&self) -> Reported {
+        Reported {
+            current: true,
+            said: GroupReport {
+                settling: !self.resources.ready,
+                barred: self.resources.barred || self.resources.blocked,
+                ..GroupReport::default()
+            },
+            ..Reported::default()
+        }
+    }
+
+    /// Whether the group came to where it is so lately that the load there does not show it yet.
+    pub(crate) fn has_just_come(&self, now: Boottime) -> bool {
+        let arrived = self.owner.arrived_at;
+        arrived.is_some_and(|at| now.since(at) < EXPECTED_WITHIN)
+    }
+
+    /// Whether no node has been seen to own the group, but not for so long that none will.
+    pub(crate) fn is_free_anew(&self, now: Boottime, votes_from: Boottime) -> bool {
+        let since = self.owner.free_from.map(|since| since.max(votes_from));
+        self.serving() == Serving::Stopped
+            && !self.operator.disabled
+            && !self.operator.maintained
+            && since.is_none_or(|since| now.since(since) < EXPECTED_WITHIN)
+    }
+}

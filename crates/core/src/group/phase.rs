@@ -1,0 +1,192 @@
+//! The phases of a group on one node.
+//!
+//! ```text
+//!             turn has come               majority granted
+//!  waiting ────────────────▶ claiming ───────────────────▶ serving ◀────────┐
+//!   │ ▲ ▲                      │ │ ▲                        │   │ lease     │ granted
+//!   │ │ └──── lost, given up ──┘ │ │                        │   ▼ ended     │ again
+//!   │ │                          │ │                        │  lapsed ──────┘
+//!   ▼ │ others made way          │ │                        │   │
+//!  displacing                    │ │                        │   │ not had again in time,
+//!                  given up when │ │ stopped, and still     ▼   ▼ or must leave
+//!                        granted │ └─ asked for ────────── stopping
+//!                                ▼                          │   │
+//!  waiting ◀────────────────── releasing ◀── stopped, lease ┘   │
+//!    ▲   all acceptors heard,                held               │
+//!    │   or have forgotten it                                   │
+//!    └────────────────────────── stopped, lease not held ───────┘
+//! ```
+//!
+//! Votes and time move a group along; only [`Group::stopped`] leads out of *stopping*. Traffic may
+//! pass in *serving* and *lapsed* alone, and in *lapsed* the lease has ended, so that the guard is
+//! closed. What an operator or the resource manager says (maintenance, a stop that failed) is a
+//! fact beside the phase and never changes it at once.
+
+use heartbeat_common::{
+    lease::{Ballot, Successor},
+    time::Boottime,
+};
+
+use super::{AcquisitionTimeline, Group, Period, Reason, Serving};
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Phase {
+    /// Nothing runs here and nothing is asked: the group is another node's, or it is not the turn
+    /// of this node yet.
+    #[default]
+    Waiting,
+    /// The same, but it is this node's turn: another group has to make way here first.
+    Displacing,
+    /// The lease is asked for. It had been free since `free`.
+    Claiming { free: Boottime },
+    /// The group runs here, or is about to start.
+    Serving(Tenure),
+    /// The group runs here, but its lease has ended: this period began then.
+    Lapsed(Tenure, Period),
+    /// The resources are told to stop, and did not confirm it yet.
+    Stopping(Stop),
+    /// The lease is given back since `since`.
+    Releasing { since: Boottime },
+}
+
+/// The time in which a group is served here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tenure {
+    pub(super) timeline: AcquisitionTimeline,
+    /// Why the group is about to stop, once nothing here depends on it any more.
+    pub(super) leaving: Option<Reason>,
+    /// An operator wants the group here, however good other nodes are.
+    pub(super) pinned: bool,
+    /// The ballot of the lease that the group was last served with.
+    pub(super) served_with: Option<Ballot>,
+    /// Until when an earlier agent of this node left the guard open.
+    pub(super) inherited_until: Boottime,
+}
+
+/// A stop that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    pub(super) reason: Reason,
+    /// The node that the lease is released for.
+    pub(super) successor: Successor,
+    /// Since when the lease had been free when this node last asked for it.
+    pub(super) free: Boottime,
+}
+
+impl Phase {
+    /// The phase of a group that runs here. `lapsed` is the time since its lease ended, if it has.
+    pub(super) fn served(tenure: Tenure, lapsed: Option<Period>) -> Self {
+        match lapsed {
+            None => Self::Serving(tenure),
+            Some(since) => Self::Lapsed(tenure, since),
+        }
+    }
+
+    pub(super) fn serving(&self) -> Serving {
+        match self {
+            Self::Waiting | Self::Displacing | Self::Claiming { .. } | Self::Releasing { .. } => {
+                Serving::Stopped
+            }
+            Self::Serving(_) | Self::Lapsed(..) => Serving::Started,
+            Self::Stopping(_) => Serving::Stopping,
+        }
+    }
+
+    pub(super) fn tenure(&self) -> Option<&Tenure> {
+        match self {
+            Self::Serving(tenure) | Self::Lapsed(tenure, _) => Some(tenure),
+            _ => None,
+        }
+    }
+
+    pub(super) fn tenure_mut(&mut self) -> Option<&mut Tenure> {
+        match self {
+            Self::Serving(tenure) | Self::Lapsed(tenure, _) => Some(tenure),
+            _ => None,
+        }
+    }
+
+    /// Whether a group in this phase may go on in the phase `next`.
+    fn may_become(&self, next: &Self) -> bool {
+        use Phase::{Claiming, Displacing, Lapsed, Releasing, Serving, Stopping, Waiting};
+        match (self, next) {
+            // A group that runs is stopped before anything else.
+            (Serving(_) | Lapsed(..), Serving(_) | Lapsed(..) | Stopping(_)) => true,
+            (Serving(_) | Lapsed(..), _) => false,
+            // Only a confirmed stop gives the lease back.
+            (Stopping(_), Stopping(_) | Releasing { .. } | Claiming { .. } | Waiting) => true,
+            (Stopping(_), _) => false,
+            (Waiting | Displacing, Waiting | Displacing | Claiming { .. }) => true,
+            (Waiting | Displacing, _) => false,
+            (Claiming { .. }, Claiming { .. } | Serving(_) | Releasing { .. } | Waiting) => true,
+            (Claiming { .. }, _) => false,
+            (Releasing { .. }, Releasing { .. } | Waiting) => true,
+            (Releasing { .. }, _) => false,
+        }
+    }
+}
+
+impl Group {
+    /// Goes on in the phase `next`.
+    pub(super) fn enter(&mut self, next: Phase) {
+        // docs/leases.md#rule-4: a group that runs is stopped, and its lease released only then.
+        debug_assert!(
+            self.phase.may_become(&next),
+            "{:?} cannot become {next:?}",
+            self.phase
+        );
+        self.phase = next;
+        self.assert_claim_fits();
+    }
+
+    /// The phase and the claim to the lease say the same.
+    fn assert_claim_fits(&self) {
+        let proposer = &self.claim.proposer;
+        debug_assert!(
+            match self.phase {
+                Phase::Waiting | Phase::Displacing => proposer.is_idle(),
+                Phase::Claiming { .. } => proposer.is_preparing() || proposer.is_holding(),
+                // docs/leases.md#rule-4: nothing that may run is released.
+                Phase::Serving(_) | Phase::Lapsed(..) | Phase::Stopping(_) =>
+                    !proposer.is_releasing(),
+                Phase::Releasing { .. } => proposer.is_releasing(),
+            },
+            "{:?} with {proposer:?}",
+            self.phase
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // docs/leases.md#rule-4
+    #[test]
+    fn group_that_runs_is_stopped_before_anything_else() {
+        let tenure = Tenure::default();
+        let runs = [
+            Phase::Serving(tenure),
+            Phase::Lapsed(tenure, Period::since(Boottime::default())),
+        ];
+        let since = Boottime::default();
+        for phase in runs {
+            assert!(!phase.may_become(&Phase::Waiting));
+            assert!(!phase.may_become(&Phase::Displacing));
+            assert!(!phase.may_become(&Phase::Claiming { free: since }));
+            assert!(!phase.may_become(&Phase::Releasing { since }));
+        }
+    }
+
+    // docs/leases.md#rule-4
+    #[test]
+    fn group_that_stops_is_not_served_before_it_is_claimed_again() {
+        let stopping = Phase::Stopping(Stop {
+            reason: Reason::LeaseLost,
+            successor: Successor::default(),
+            free: Boottime::default(),
+        });
+        assert!(!stopping.may_become(&Phase::Serving(Tenure::default())));
+        assert_eq!(stopping.serving(), Serving::Stopping);
+    }
+}

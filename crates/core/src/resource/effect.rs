@@ -1,0 +1,76 @@
+//! Requests and events of a group's run.
+
+use std::time::Duration;
+
+use heartbeat_common::time::Boottime;
+
+use super::{Action, Outcome};
+
+/// An action that did not do what it was to do, or a process that ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub resource: usize,
+    pub action: Action,
+    pub outcome: Outcome,
+    pub at: Boottime,
+}
+
+/// To be carried out in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Begin this; [`super::GroupRun::finished`] is to follow exactly once.
+    Act {
+        resource: usize,
+        action: Action,
+        timeout: Duration,
+    },
+    /// A monitor that is in flight is to be ended at once: a stop does not wait for it. What
+    /// becomes of it is not asked for any more.
+    Cancel { resource: usize },
+    /// To be recorded and shown.
+    Failed(Failure),
+    /// To be told to [`crate::Cluster`], recorded and shown.
+    Event(GroupEvent),
+}
+
+/// A change of a group's resources on one node. The same event is decided on here, told to the
+/// core of the cluster, logged, and shown to operators by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupEvent {
+    /// Once, after `begin`: all is known, and nothing runs here that should not. The node may
+    /// contend for the lease, or goes on with the one that was inherited.
+    Ready,
+    /// Everything that is to run runs: all resources, or those before the first that is disabled.
+    Started,
+    /// That is over without `stop`: something failed, is restarted, or is to run in addition.
+    /// `Started` follows if it comes to that.
+    Incomplete,
+    /// Answers `stop`: nothing of the group runs any more, and the lease may be released.
+    Stopped,
+    /// This node should give the group up: a start failed, a failure was hard, or this resource
+    /// failed too often. Nothing is started before `Fit`.
+    Barred { resource: usize },
+    /// The failures that made the group leave are forgotten: the node may take it again.
+    Fit,
+    /// A stop failed, or has not ended long after it should have. What runs is not known: the lease
+    /// is to be kept and its guard closed, and no other node may start the group. Nothing is done
+    /// with the group until an operator cleans up, or what is overdue ends well after all.
+    Blocked { resource: usize },
+    /// Every resource that could not be stopped is now known to be.
+    Unblocked,
+}
+
+impl GroupEvent {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Started => "started",
+            Self::Incomplete => "incomplete",
+            Self::Stopped => "stopped",
+            Self::Barred { .. } => "barred",
+            Self::Fit => "fit",
+            Self::Blocked { .. } => "blocked",
+            Self::Unblocked => "unblocked",
+        }
+    }
+}
