@@ -28,6 +28,7 @@ pub mod net;
 pub mod peering;
 pub mod privileges;
 pub mod pulse;
+pub mod record;
 pub mod resources;
 pub mod secrecy;
 pub mod servable;

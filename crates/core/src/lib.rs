@@ -14,6 +14,7 @@ pub mod placement;
 pub mod proposer;
 pub mod ranking;
 pub mod reach;
+pub mod record;
 pub mod report;
 pub mod resource;
 pub mod timing;

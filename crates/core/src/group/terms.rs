@@ -6,11 +6,12 @@ use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, LinkSet, NodeId},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{placement::Score, proposer::Obstacle};
 
 /// A group as the configuration has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupPlan {
     pub id: GroupId,
     /// The ids of the leases of its addresses: see [`crate::group::Group::address_open_until`].
@@ -66,7 +67,7 @@ pub enum Serving {
 }
 
 /// Why a group stops being served here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// A majority could not be had in time.
     LeaseLost,
@@ -117,7 +118,7 @@ impl Reason {
 }
 
 /// What those who run a group's resources, and operators, say of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Note {
     /// Nothing of it runs here that should not: it may be contended for.
     Ready,
@@ -140,7 +141,7 @@ pub enum Note {
 }
 
 /// How a lease came to this node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Course {
     /// When the lease was free.
     pub free: Boottime,
@@ -148,7 +149,7 @@ pub struct Course {
     pub majority: Boottime,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupCommand {
     /// Serve it.
     Start(Course),
