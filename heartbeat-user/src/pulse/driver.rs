@@ -31,7 +31,7 @@ impl Deref for Driver {
 impl Driver {
     pub(super) fn new(plan: Plan, mut tap: Option<Tap>) -> Self {
         if let Some(tap) = &mut tap {
-            tap.entry(&Entry::Start(Cow::Borrowed(&plan)));
+            tap.entry(&Entry::Start(Box::new(Cow::Borrowed(&plan))));
         }
         Self {
             cluster: Cluster::new(plan),

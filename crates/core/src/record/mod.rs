@@ -123,7 +123,7 @@ impl Cluster {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry<'a> {
     /// The first entry of each record: what the core began with.
-    Start(Cow<'a, Plan>),
+    Start(Box<Cow<'a, Plan>>),
     Input(Cow<'a, Input>),
     /// [`Cluster::count`].
     Votes {

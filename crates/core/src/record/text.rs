@@ -20,6 +20,11 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
+    /// When it was decided, in milliseconds.
+    pub fn when(self) -> impl fmt::Display {
+        self.instant(self.at)
+    }
+
     /// The decision without its time.
     pub fn what(self) -> impl fmt::Display + 'a {
         Decision(self)
@@ -103,7 +108,7 @@ impl fmt::Display for Decision<'_> {
             Command::Hears => f.write_str("this node trusts silences again"),
             Command::QuorumChanged { quorate, alive } => {
                 let quorum = if *quorate { "quorum" } else { "no quorum" };
-                write!(f, "{quorum}: {alive} nodes alive")
+                write!(f, "{quorum}: {alive} alive")
             }
             Command::Announce(state) => write!(f, "this node is {}", state.name()),
             Command::Settled { version } => write!(f, "leases go by node list {version}"),
