@@ -281,3 +281,93 @@ impl Tap {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use heartbeat_core::record::{Decoder, Input};
+
+    use super::*;
+
+    fn dir(name: &str) -> PathBuf {
+        let name = format!("heartbeat-record-{name}-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir(&dir).unwrap();
+        dir
+    }
+
+    fn load(load: u16) -> Entry<'static> {
+        Entry::Input(std::borrow::Cow::Owned(Input::Load(load)))
+    }
+
+    fn entries(path: &Path) -> Vec<Entry<'static>> {
+        let bytes = std::fs::read(path).unwrap();
+        let entries = Decoder::new(&bytes).unwrap();
+        entries.collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Records `count` entries, in a file of at most `limit` bytes.
+    fn recorded(path: &Path, limit: u64, count: u16) -> Vec<Entry<'static>> {
+        let target = Target {
+            path: path.to_owned(),
+            limit,
+        };
+        let (mut tap, recorder) = target.create().unwrap().start().unwrap();
+        (0..count).for_each(|number| tap.entry(&load(number)));
+        tap.finish();
+        drop(tap);
+        recorder.finish();
+        entries(path)
+    }
+
+    #[test]
+    fn record_has_all_entries_in_order_and_its_end() {
+        let dir = dir("whole");
+        let path = dir.join("run");
+        let mut expected: Vec<_> = (0..1_000).map(load).collect();
+        expected.push(Entry::End(End::Stopped));
+        assert_eq!(recorded(&path, 1 << 20, 1_000), expected);
+        // One that was there is kept once.
+        assert_eq!(recorded(&path, 1 << 20, 1).len(), 2);
+        assert_eq!(entries(&dir.join("run.old")), expected);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn record_that_is_full_says_so_and_is_no_larger_than_its_limit() {
+        let dir = dir("full");
+        let path = dir.join("run");
+        let found = recorded(&path, 2_000, 10_000);
+        assert_eq!(found.last(), Some(&Entry::End(End::Limit)));
+        assert!(std::fs::metadata(&path).unwrap().len() <= 2_000);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn pulse_that_finds_no_empty_chunk_ends_the_record_and_goes_on() {
+        let shared = Arc::new(Shared {
+            chunk: Mutex::new(Chunk::new()),
+            ended: AtomicBool::new(false),
+        });
+        let mut tap = Tap {
+            encoder: Encoder::default(),
+            chunk: Chunk::new(),
+            over: false,
+            shared: Arc::clone(&shared),
+        };
+        // Nobody writes, and the lock is held by a thread that gets no processor.
+        let held = shared.lock();
+        while !tap.over {
+            tap.entry(&load(7));
+        }
+        let used = tap.chunk.used;
+        tap.entry(&load(8));
+        assert_eq!(tap.chunk.used, used);
+        drop(held);
+        assert!(tap.pass_on());
+        let mut bytes = record::header().to_vec();
+        bytes.extend_from_slice(shared.lock().filled());
+        let last = Decoder::new(&bytes).unwrap().last();
+        assert_eq!(last, Some(Ok(Entry::End(End::Lost))));
+    }
+}

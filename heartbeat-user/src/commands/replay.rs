@@ -217,3 +217,46 @@ impl Run {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use heartbeat_common::wire::NodeState;
+
+    use super::*;
+
+    const AT: Boottime = Boottime::from_nanos(5_000_000);
+
+    #[test]
+    fn difference_shows_both_decisions_and_ends_the_replay() {
+        let mut run = Run::new(false);
+        let (active, standby) = (
+            Command::Announce(NodeState::Active),
+            Command::Announce(NodeState::Standby),
+        );
+        assert_eq!(run.step(AT, &[active], &[active]).unwrap(), None);
+        let later = Boottime::from_nanos(7_500_000);
+        let ending = run.step(later, &[active], &[active, standby]).unwrap();
+        let ending = ending.unwrap();
+        run.summary(&ending).unwrap();
+        let expected = "    0.000 ms  this node is active\n\
+                        \x20   2.500 ms  this node is active\n\
+                        difference after 2 decisions:\n\
+                        recorded     2.500 ms  this node is standby\n\
+                        replayed              nothing\n";
+        assert_eq!(run.text, expected);
+    }
+
+    #[test]
+    fn json_has_one_object_a_line() {
+        let mut run = Run::new(true);
+        let active = Command::Announce(NodeState::Active);
+        run.step(AT, &[active], &[active]).unwrap();
+        run.summary(&Ending::Whole(Some(End::Stopped))).unwrap();
+        let lines = run.text.lines().map(serde_json::from_str);
+        let lines: Vec<serde_json::Value> = lines.collect::<Result<_, _>>().unwrap();
+        assert_eq!(lines[0]["at_ns"], 5_000_000);
+        assert_eq!(lines[0]["text"], "this node is active");
+        assert_eq!(lines[1]["same"], true);
+        assert_eq!(lines.len(), 2);
+    }
+}
