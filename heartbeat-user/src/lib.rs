@@ -20,6 +20,7 @@ pub mod load;
 pub mod logging;
 pub mod peering;
 pub mod pulse;
+pub mod record;
 pub mod resources;
 pub mod servable;
 

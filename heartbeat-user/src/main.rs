@@ -11,12 +11,12 @@ use heartbeat_sys::process::core_dumps;
 use heartbeat_user::{
     agent, clock,
     commands::{
-        check, events, explain, import, keygen, load, mode::Mode, operate, ping, resource, rotate,
-        simulate, status, stop, verify, witness,
+        check, events, explain, import, keygen, load, mode::Mode, operate, ping, replay, resource,
+        rotate, simulate, status, stop, verify, witness,
     },
     config::{self, Config},
     control::protocol::Request,
-    helper, logging,
+    helper, logging, record,
     resources::runs,
 };
 
@@ -40,6 +40,19 @@ enum Command {
         /// Take other XDP programs off the interfaces, if there are any
         #[arg(long)]
         replace: bool,
+        #[command(flatten)]
+        record: RecordArgs,
+    },
+    /// Run the decisions of a recorded agent once more, and compare them with the recorded ones
+    ///
+    /// Prints each decision of the core, with its time since the first. Ends with exit code 1 at the first
+    /// decision that differs. A record is replayed by the release that recorded it.
+    Replay {
+        /// A file that `heartbeat run --record` wrote
+        file: PathBuf,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
     },
     /// Check a configuration and show what it means
     Check {
@@ -301,6 +314,31 @@ struct ConfigArgs {
     node: Option<String>,
 }
 
+#[derive(Debug, Args)]
+struct RecordArgs {
+    /// Record in FILE what the agent goes by and decides, for `heartbeat replay`
+    ///
+    /// The record begins with the agent; a FILE that is there becomes FILE.old. It has no keys in it. It ends
+    /// with the agent, at --record-limit, or where the disk is too slow: the agent never waits for it.
+    #[arg(long = "record", value_name = "FILE")]
+    path: Option<PathBuf>,
+    /// End the record at so many MiB; the agent goes on
+    #[arg(
+        long = "record-limit",
+        value_name = "MIB",
+        default_value_t = 256,
+        requires = "path"
+    )]
+    limit: u32,
+}
+
+impl RecordArgs {
+    fn target(self) -> Option<record::Target> {
+        let limit = u64::from(self.limit) << 20;
+        self.path.map(|path| record::Target { path, limit })
+    }
+}
+
 impl ConfigArgs {
     fn load(&self) -> Result<Config> {
         Ok(Config::load(&self.config, self.node.as_deref())?)
@@ -340,12 +378,18 @@ fn show(error: &clap::Error) -> ExitCode {
 
 fn run(command: Command, began: Boottime) -> Result<ExitCode> {
     match command {
-        Command::Run { config, replace } => {
+        Command::Run {
+            config,
+            replace,
+            record,
+        } => {
+            let record = record.target();
             let ran = config
                 .load()
-                .and_then(|config| agent::run(config, replace, began));
+                .and_then(|config| agent::run(config, replace, record.as_ref(), began));
             ran.inspect_err(|_| agent::pause_after_failed_start(began))?;
         }
+        Command::Replay { file, json } => return replay::run(&file, json),
         Command::Helper { instance } => helper::serve(instance.as_deref())?,
         Command::HelperWatcher { groups } => runs::watch(groups),
         Command::Check { config } => return check::check(&config.config, config.node.as_deref()),

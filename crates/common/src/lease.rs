@@ -23,6 +23,7 @@ use crate::{
 /// A proposal's number: `(round << 16) | node id`, so that no two nodes share one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Ballot(pub u64);
 
 impl Ballot {
@@ -54,6 +55,7 @@ impl Ballot {
 /// Whom a lease is released for: `node id | 1 << 16 if the operator chose it`; 0 is anybody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Successor(pub u32);
 
 impl Successor {
@@ -127,6 +129,7 @@ impl Vote {
 /// What an acceptor remembers about one group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(C)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Slot {
     /// Id of the node that the lease was granted to; 0 if it was released, or never granted.
     pub owner: u32,

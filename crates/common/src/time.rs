@@ -8,6 +8,7 @@ use core::{fmt, time::Duration};
 /// read the same clock, so their instants compare. Instants of two machines do not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Boottime(u64);
 
 impl Boottime {

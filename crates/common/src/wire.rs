@@ -90,16 +90,19 @@ impl Kind {
 /// A node of the cluster, 1 to 65,535.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NodeId(pub u16);
 
 /// One of a node's links, 0 to 7.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LinkId(pub u8);
 
 /// A set of a node's links.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LinkSet(pub u8);
 
 impl LinkSet {
@@ -153,6 +156,7 @@ impl Owned {
 /// A group: what is served as a whole, by the one node that holds its lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupId(pub u16);
 
 /// Which cluster a heartbeat belongs to.
@@ -163,6 +167,7 @@ pub struct ClusterId(pub u32);
 /// One life of an agent: grows at each start of the same node's agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Incarnation(pub u64);
 
 /// Number of a probe within one incarnation, from 1.
@@ -173,6 +178,7 @@ pub struct Sequence(pub u64);
 /// What an agent says it is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum NodeState {
     /// Only a responder is loaded: this host answers but runs no agent.
     #[default]
@@ -227,6 +233,7 @@ impl NodeState {
 /// the node must serve nothing. Where that is not set, all that fail only make the node a worse place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Health(pub u16);
 
 impl Health {
@@ -353,6 +360,7 @@ pub struct Header {
 /// One lease entry: a request in a probe, the acceptor's vote in a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LeaseEntry {
     /// Which group.
     pub group: u16,

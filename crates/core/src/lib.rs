@@ -1,7 +1,58 @@
 //! The decisions of a cluster heartbeat: who is alive, am I deaf, whose lease is it.
 //!
-//! Sans-IO: time and the kernel's rows come in as arguments, commands go out as data. Nothing here
-//! may read a clock, a file, a socket or a map.
+//! Sans-IO: time, rows, slots and votes come in as values, commands go out as data. Nothing here may read
+//! a clock, a file, a socket or a map. So a run can be recorded and replayed: see [`record`].
+//!
+//! Whoever drives the core does this, as the pulse does in `heartbeat-user`:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use heartbeat_common::{lease::Slot, maps::{PeerRow, VoteEvent}, time::Boottime};
+//! # use heartbeat_common::wire::{GroupId, LeaseEntry};
+//! # use heartbeat_core::{Cluster, Command, StepInput, cluster::{Plan, ReadSlot}, record::Input};
+//! # trait Kernel {
+//! #     fn now(&self) -> Boottime;
+//! #     fn wait_until(&mut self, at: Boottime) -> bool;
+//! #     fn next_tick(&self) -> Boottime;
+//! #     fn told(&mut self) -> Option<Input>;
+//! #     fn vote(&mut self) -> Option<(Option<usize>, VoteEvent)>;
+//! #     fn send(&mut self, asks: Vec<LeaseEntry>);
+//! #     fn rows(&self) -> Vec<PeerRow>;
+//! #     fn slot(&self, lease: GroupId) -> Slot;
+//! #     fn votes_from(&self) -> Boottime;
+//! #     fn control_tick_at(&self) -> Boottime;
+//! #     fn guard(&mut self, group: usize, until: Boottime);
+//! #     fn carry_out(&mut self, command: Command);
+//! # }
+//! # fn drive(kernel: &mut impl Kernel, plan: Plan) {
+//! let mut cluster = Cluster::new(plan);
+//! loop {
+//!     let deadline = cluster.next_deadline().unwrap_or(kernel.next_tick());
+//!     let wake_at = deadline.min(kernel.next_tick());
+//!     let is_tick = kernel.wait_until(wake_at); // or until a reply is overdue, or votes have come
+//!     while let Some(input) = kernel.told() {
+//!         cluster.apply(input); // what the agent wants or knows
+//!     }
+//!     while let Some((acceptor, votes)) = kernel.vote() {
+//!         cluster.count(acceptor, &votes, kernel.now());
+//!     }
+//!     if is_tick || cluster.take_urgency() {
+//!         kernel.send(cluster.requests().collect()); // a probe to each peer, and to the own acceptor
+//!     }
+//!     let (now, votes_from) = (kernel.now(), kernel.votes_from());
+//!     let leases = cluster.slots_to_read(now, votes_from);
+//!     let slots: Vec<_> = leases.map(|lease| ReadSlot { lease, slot: kernel.slot(lease) }).collect();
+//!     let (late, control_tick_at) = (now.since(wake_at), kernel.control_tick_at());
+//!     let (rows, mut commands) = (kernel.rows(), Vec::new());
+//!     let input = StepInput { now, late, control_tick_at, rows: &rows, slots: &slots, votes_from };
+//!     cluster.step(&input, &mut commands); // once more where `cluster.lacks_slots()`
+//!     for (index, group) in cluster.groups().iter().enumerate() {
+//!         kernel.guard(index, group.open_until()); // before anybody hears of it
+//!     }
+//!     commands.drain(..).for_each(|command| kernel.carry_out(command));
+//! }
+//! # }
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +66,7 @@ pub mod placement;
 pub mod proposer;
 pub mod ranking;
 pub mod reach;
+pub mod record;
 pub mod report;
 pub mod resource;
 pub mod timing;

@@ -34,10 +34,11 @@ use heartbeat_common::{
     receive::sent_slot,
     time::Boottime,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::timing::Timing;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LinkState {
     /// Neither a reply nor a counted silence yet.
     #[default]
@@ -60,7 +61,7 @@ impl LinkState {
 }
 
 /// How a silence became a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     /// `None` if the peer was never heard.
     pub last_reply: Option<Boottime>,

@@ -23,9 +23,10 @@ use heartbeat_common::{
     time::Boottime,
     wire::{Electorate, NodeId},
 };
+use serde::{Deserialize, Serialize};
 
 /// A list of nodes by whose majority leases are claimed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Voters {
     /// From 1.
     pub version: u16,
@@ -68,7 +69,7 @@ impl Voters {
 }
 
 /// What a node knows of the list that it goes by, and of how far the others are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Membership {
     local: NodeId,
     list: Voters,

@@ -7,6 +7,7 @@ use heartbeat_common::{
     time::Boottime,
     wire::{Electorate, Health, LinkSet, NodeId, NodeState},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     link::{LinkDetector, LinkState, last_reply},
@@ -16,7 +17,7 @@ use crate::{
     timing::Timing,
 };
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PeerState {
     #[default]
     Unknown,

@@ -20,6 +20,7 @@ use heartbeat_common::{
     time::Boottime,
     wire::{LeaseEntry, NodeId},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::index::Seat;
 
@@ -71,7 +72,7 @@ impl Ask {
 }
 
 /// Why an acceptor did not grant what it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Obstacle {
     /// Another node's lease, which lives on for this long there.
     Lease { owner: NodeId, remaining: Duration },

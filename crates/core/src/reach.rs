@@ -6,12 +6,15 @@
 use std::time::Duration;
 
 use heartbeat_common::time::Boottime;
+use serde::{Deserialize, Serialize};
 
 /// A fault is over once it has been away for this long without interruption.
 pub const RECOVERY: Duration = Duration::from_secs(5);
 
 /// Less is better.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Reach {
     #[default]
     Whole,

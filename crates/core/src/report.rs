@@ -1,9 +1,10 @@
 //! What a node tells its peers of its groups, beside who owns them: that travels with the leases.
 
 use crate::reach::Reach;
+use serde::{Deserialize, Serialize};
 
 /// What a node told.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Its number, and that of the agent's life that made it. Heartbeats carry both.
     pub number: u32,
@@ -13,7 +14,7 @@ pub struct Report {
 }
 
 /// What it told of one group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupReport {
     /// It does not know yet what of it runs there, or stops what should not.
     pub settling: bool,

@@ -1,11 +1,12 @@
 //! The durations that the decisions are made by.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::proposer::Term;
 
 /// What the configuration says about time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
     /// Between two probes to the same peer on the same link.
     pub interval: Duration,

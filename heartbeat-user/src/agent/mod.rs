@@ -51,6 +51,7 @@ use crate::{
         mailbox::{Post, mailbox},
         realtime::Urgency,
     },
+    record::{self, Recording},
     resources::{Agents, Places, Watcher},
     servable,
 };
@@ -86,9 +87,14 @@ enum Ending {
     Parted,
 }
 
-/// Runs the agent until it is told to stop. With `replace` XDP programs of others give way; `began` is when its
-/// process did.
-pub fn run(config: Config, replace: bool, began: Boottime) -> Result<()> {
+/// Runs the agent until it is told to stop. With `replace` XDP programs of others give way, and with `record` the
+/// run is recorded; `began` is when its process did.
+pub fn run(
+    config: Config,
+    replace: bool,
+    record: Option<&record::Target>,
+    began: Boottime,
+) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("the agent loads kernel programs and moves addresses: run it as root");
     }
@@ -96,9 +102,10 @@ pub fn run(config: Config, replace: bool, began: Boottime) -> Result<()> {
     privileges::report_missing();
     let keys = Arc::new(Keys::load(&config.key)?);
     let lock = InstanceLock::take(&config.lock(), &config.instance)?;
+    let recording = record.map(record::Target::create).transpose()?;
     // Before there is anything that it could inherit, and before this process gives up its rights.
     helper::start(&config.instance)?;
-    let result = run_locked(Arc::new(config.clone()), &keys, replace, began);
+    let result = run_locked(Arc::new(config.clone()), &keys, replace, (recording, began));
     helper::end();
     // Only then, so that nobody starts while we still take down.
     let _ = fs::remove_file(config.socket());
@@ -113,9 +120,15 @@ struct Birth {
     urgency: Option<Urgency>,
     identity: Identity,
     membership: Membership,
+    recording: Option<Recording>,
 }
 
-fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boottime) -> Result<()> {
+fn run_locked(
+    config: Arc<Config>,
+    keys: &Arc<Keys>,
+    replace: bool,
+    (recording, began): (Option<Recording>, Boottime),
+) -> Result<()> {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
@@ -150,6 +163,7 @@ fn run_locked(config: Arc<Config>, keys: &Arc<Keys>, replace: bool, began: Boott
             urgency,
             identity: Identity { incarnation, nonce },
             membership,
+            recording,
         },
     );
     if let Ok(Ending::Parted) = result {
@@ -184,7 +198,9 @@ fn run_loaded(
         urgency,
         identity,
         membership,
+        recording,
     } = birth;
+    let (tap, recorder) = recording.map(Recording::start).transpose()?.unzip();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("reason")
@@ -241,6 +257,7 @@ fn run_loaded(
             identity,
             membership,
             inherited: &inherited,
+            tap,
         },
         (directives, told),
         sink,
@@ -293,6 +310,9 @@ fn run_loaded(
         }
     };
     writer.finish();
+    if let Some(recorder) = recorder {
+        recorder.finish();
+    }
     if let Ok(Ending::Parted) = result {
         // Actions and hooks that are on their way go on: the next agent looks what became of them.
         std::mem::forget(runtime);

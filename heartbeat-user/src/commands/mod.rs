@@ -12,6 +12,7 @@ mod output;
 pub mod ping;
 mod quantile;
 mod render;
+pub mod replay;
 pub mod resource;
 pub mod rotate;
 pub mod simulate;

@@ -5,6 +5,7 @@
 //! nothing it does each tick allocates in the steady state.
 
 mod directive;
+mod driver;
 pub mod mailbox;
 pub mod realtime;
 mod sender;
@@ -28,12 +29,13 @@ use heartbeat_common::{
     wire::{Electorate, GroupId, Incarnation, LeaseEntry, LinkSet, MAX_LEASES, Owned},
 };
 use heartbeat_core::{
-    Cluster, Command, Timing,
+    Command, Timing,
     cluster::{Member, Plan, ReadSlot, StepInput},
     group::{GroupPlan, Serving},
     index::AddressIndex,
     membership::Membership,
     placement::{Constraints, Layout},
+    record::Input,
     report,
 };
 use nix::sys::{
@@ -42,12 +44,14 @@ use nix::sys::{
     timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
 };
 
+use crate::record::Tap;
 use crate::{
     clock,
     config::{Config, Group, MAX_GROUPS, Resource, ResourceKind, Role, key::Keys},
     dataplane::{Dataplane, GuardView, LeaseSlots, LocalView, OwnVote, PeerRows},
 };
 pub use directive::{Directive, Directives, Inbox};
+use driver::Driver;
 use realtime::{Reservation, Scheduling};
 use sender::{Round, Sender};
 pub use stats::{GroupStats, PulseStats};
@@ -132,6 +136,8 @@ pub struct Beginning<'a> {
     pub membership: Membership,
     /// Of each group until when an earlier run of this node serves it.
     pub inherited: &'a [Option<Boottime>],
+    /// Where the run is recorded, if it is.
+    pub tap: Option<Tap>,
 }
 
 /// A running pulse thread.
@@ -158,17 +164,18 @@ impl Pulse {
             identity: Identity { incarnation, nonce },
             membership,
             inherited,
+            tap,
         } = beginning;
         // As many as there may come to be.
         let stats = Arc::new(PulseStats::new(MAX_GROUPS));
         let electorate = membership.electorate();
-        let mut cluster = Cluster::new(plan(config, membership, incarnation));
+        let mut cluster = Driver::new(plan(config, membership, incarnation), tap);
         for (group, until) in inherited.iter().enumerate() {
-            if let Some(until) = until {
-                cluster.inherit(group, *until);
+            if let Some(until) = *until {
+                cluster.apply(Input::Inherit { group, until });
             }
         }
-        cluster.set_load(UNKNOWN_LOAD);
+        cluster.apply(Input::Load(UNKNOWN_LOAD));
         let (sender, bound) = Sender::open(config, incarnation, nonce, &mut dataplane.senders()?)?;
         let local = dataplane.local()?;
         local.introduce(
@@ -370,7 +377,7 @@ struct Body<S> {
     interval: Duration,
     /// Links to each peer.
     links: usize,
-    cluster: Cluster,
+    cluster: Driver,
     /// As heartbeats say it.
     electorate: Electorate,
     sender: Sender,
@@ -507,6 +514,7 @@ impl<S: Sink> Body<S> {
         while !self.sink.pass_on() {
             std::thread::sleep(RETRY);
         }
+        self.cluster.finish();
     }
 
     fn has_parted(&mut self) -> bool {
@@ -525,39 +533,54 @@ impl<S: Sink> Body<S> {
     fn obey(&mut self) -> bool {
         self.inbox.0.try_take(&mut self.told);
         while let Some(directive) = self.told.pop_front() {
-            match directive {
-                Directive::Stopped { group } => self.cluster.stopped(group, clock::now()),
-                Directive::Move { group, to } => self.cluster.move_to(group, to),
-                Directive::Note { group, note } => self.cluster.note(group, note),
-                Directive::Reported { node, report } => {
-                    self.sink.spent(self.cluster.reported(node, report));
-                }
-                Directive::Broken(links) => self.cluster.set_broken(links),
+            let input = match directive {
+                Directive::Stopped { group } => Input::Stopped {
+                    group,
+                    now: clock::now(),
+                },
+                Directive::Move { group, to } => Input::Move { group, to },
+                Directive::Note { group, note } => Input::Note { group, note },
+                Directive::Reported { node, report } => Input::Reported { node, report },
+                Directive::Broken(links) => Input::Broken(links),
                 Directive::Health(sum) => {
                     self.local.set_health(sum.health, sum.watched);
-                    self.cluster.set_health(sum.health);
+                    Input::Health(sum.health)
                 }
                 Directive::Load(load) => {
                     self.local.set_load(load);
-                    self.cluster.set_load(load);
+                    Input::Load(load)
                 }
-                Directive::Report { number } => self.local.set_report(number),
-                Directive::Replan(new) => self.replan(*new),
-                Directive::Rekey { key, generation } => {
-                    self.own_vote.seal_with(key);
-                    self.local.set_key(key.0);
-                    self.local.set_generation(generation);
-                }
-                Directive::Intend(intent) => self.cluster.intend(intent),
-                Directive::Rebind { link, socket } => self.sender.rebind(link, socket),
+                Directive::Intend(intent) => Input::Intend(intent),
                 Directive::Part(lease) => {
-                    self.cluster.part(lease);
                     self.parting = Some(clock::now().after(self.interval * PARTING_ROUNDS));
+                    Input::Part(lease)
                 }
                 Directive::Stop => return true,
+                other => {
+                    self.obey_beside_core(other);
+                    continue;
+                }
+            };
+            if let Some(spent) = self.cluster.apply(input) {
+                self.sink.spent(spent);
             }
         }
         false
+    }
+
+    /// Carries out what the core has no part in, or not only the core.
+    fn obey_beside_core(&mut self, directive: Directive) {
+        match directive {
+            Directive::Report { number } => self.local.set_report(number),
+            Directive::Replan(new) => self.replan(*new),
+            Directive::Rekey { key, generation } => {
+                self.own_vote.seal_with(key);
+                self.local.set_key(key.0);
+                self.local.set_generation(generation);
+            }
+            Directive::Rebind { link, socket } => self.sender.rebind(link, socket),
+            _ => {}
+        }
     }
 
     /// Goes on with a changed configuration.
@@ -565,14 +588,17 @@ impl<S: Sink> Body<S> {
         if let Some(reform) = new.reform {
             // Before their rows are others'.
             self.take_votes();
-            self.cluster
-                .reform(reform.peers, self.links, reform.membership);
+            self.cluster.apply(Input::Reform {
+                peers: reform.peers,
+                links: self.links,
+                membership: reform.membership,
+            });
             self.sender.turn_to(reform.rounds);
             self.rows = reform.rows;
             self.tell_electorate();
         }
-        self.cluster.replan(new.layout);
-        self.cluster.set_auto_failback(new.auto_failback);
+        self.cluster.apply(Input::Replan(new.layout));
+        self.cluster.apply(Input::AutoFailback(new.auto_failback));
         (self.guarded, self.guard) = (new.guarded, new.guard);
         self.local.set_generation(new.generation);
         let leases = self.guarded.iter().map(|vips| 1 + vips.len()).sum();
@@ -599,7 +625,8 @@ impl<S: Sink> Body<S> {
                 continue;
             };
             if event.row == VoteEvent::FREED {
-                self.cluster.freed(GroupId(event.entries[0].group));
+                self.cluster
+                    .apply(Input::Freed(GroupId(event.entries[0].group)));
             } else {
                 // Who has gone had its say.
                 let number = self.rows.number_at(event.row);

@@ -8,12 +8,13 @@
 //! missing decides nothing and names all of its slots: see [`Cluster::lacks_slots`].
 
 use heartbeat_common::{lease::Slot, time::Boottime, wire::GroupId};
+use serde::{Deserialize, Serialize};
 
 use super::{Cluster, Intent};
 use crate::group::{Group, Interest};
 
 /// One slot of this node's own acceptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadSlot {
     pub lease: GroupId,
     /// The default where nobody has asked for the lease yet.

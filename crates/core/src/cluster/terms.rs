@@ -7,6 +7,7 @@ use heartbeat_common::{
     time::Boottime,
     wire::{Health, Incarnation, LinkId, NodeId, NodeState},
 };
+use serde::{Deserialize, Serialize};
 
 use super::ReadSlot;
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     timing::Timing,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     LinkChanged {
         node: NodeId,
@@ -68,7 +69,7 @@ pub enum Command {
 }
 
 /// A member of the cluster, as the configuration has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     pub node: NodeId,
     /// Whether it only votes: then it needs no agent.
@@ -76,7 +77,7 @@ pub struct Member {
 }
 
 /// What a cluster is made of, as one of its nodes sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub local: NodeId,
     pub timing: Timing,
@@ -110,7 +111,7 @@ pub struct StepInput<'a> {
 }
 
 /// What this node does on purpose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Intent {
     #[default]
     Serve,

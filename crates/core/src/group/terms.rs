@@ -7,11 +7,12 @@ use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, LinkSet, NodeId},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{placement::Score, proposer::Obstacle, resource::GroupEvent};
 
 /// A group as the configuration has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupPlan {
     pub id: GroupId,
     /// The ids of the leases of its addresses: see [`crate::group::Group::address_open_until`].
@@ -68,7 +69,7 @@ pub enum Serving {
 }
 
 /// Why a group stops being served here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// A majority could not be had in time.
     LeaseLost,
@@ -129,7 +130,7 @@ impl Reason {
 }
 
 /// A fact about a group, from the resource manager, an operator or the interface monitor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Note {
     /// An event of its resources here.
     Event(GroupEvent),
@@ -147,7 +148,7 @@ pub enum Note {
 }
 
 /// How a lease came to this node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcquisitionTimeline {
     /// When the lease was free.
     pub free: Boottime,
@@ -155,7 +156,7 @@ pub struct AcquisitionTimeline {
     pub majority: Boottime,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupCommand {
     /// Serve it.
     Start(AcquisitionTimeline),

@@ -5,11 +5,12 @@
 //! group starts later, or has to go again.
 
 use heartbeat_common::wire::NodeId;
+use serde::{Deserialize, Serialize};
 
 use super::Score;
 
 /// Where one group is to be, seen from another. Both are indices of groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Colocation {
     /// The one that follows.
     pub group: usize,
@@ -20,7 +21,7 @@ pub struct Colocation {
 }
 
 /// What must run before what. Both are indices of groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     pub first: usize,
     pub then: usize,
@@ -28,7 +29,7 @@ pub struct Order {
     pub mandatory: bool,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Constraints {
     pub colocations: Vec<Colocation>,
     pub orders: Vec<Order>,

@@ -1,11 +1,12 @@
 //! What the configuration says of groups and of where they go.
 
 use heartbeat_common::wire::NodeId;
+use serde::{Deserialize, Serialize};
 
 use super::{Constraints, Policy, Score};
 use crate::group::GroupPlan;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
     pub groups: Vec<GroupPlan>,
     pub constraints: Constraints,

@@ -1,9 +1,10 @@
 //! What the configuration says about where groups go, beside scores and constraints.
 
+use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
 /// By what a node is chosen among those with the same points.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Strategy {
     /// The order of the group's preference.
     #[default]
@@ -50,7 +51,7 @@ impl fmt::Display for Strategy {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     pub strategy: Strategy,
     /// Points that a node loses for each check that fails and is not fatal.
@@ -70,7 +71,7 @@ impl Default for Policy {
 }
 
 /// Loads are per mille.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rebalance {
     /// A node above this has too much.
     pub high: u16,

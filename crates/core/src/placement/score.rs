@@ -1,9 +1,12 @@
 //! Points for and against a node, as operators of Pacemaker know them.
 
+use serde::{Deserialize, Serialize};
 use std::{fmt, ops::Add};
 
 /// From −1,000,000, "never", to 1,000,000, "must". Never wins: −∞ + ∞ = −∞.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Score(i32);
 
 impl Score {

@@ -1,5 +1,7 @@
 //! Requests and events of a group's run.
 
+use serde::{Deserialize, Serialize};
+
 use std::time::Duration;
 
 use heartbeat_common::time::Boottime;
@@ -35,7 +37,7 @@ pub enum Effect {
 
 /// A change of a group's resources on one node. The same event is decided on here, told to the
 /// core of the cluster, logged, and shown to operators by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupEvent {
     /// Once, after `begin`: all is known, and nothing runs here that should not. The node may
     /// contend for the lease, or goes on with the one that was inherited.

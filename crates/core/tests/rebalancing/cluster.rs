@@ -182,7 +182,7 @@ impl Run {
                     let nodes = self.nodes(self.moment());
                     let view = self.view(&nodes, &seen, NodeId(0));
                     let plan = &self.layout.groups[group];
-                    let ranking = view.rank(plan, group, &|_| Reported::default());
+                    let ranking = view.rank(plan, group, |_| Reported::default());
                     let mut able = ranking.iter().filter(|ranked| {
                         let apart = (0..seen.len()).any(|other| {
                             seen[other].owner == Some(ranked.node)
@@ -403,7 +403,7 @@ impl Run {
         let plan = &self.layout.groups[group];
         let ranking = |local| {
             self.view(&nodes, &seen, local)
-                .rank(plan, group, &|_| Reported::default())
+                .rank(plan, group, |_| Reported::default())
         };
         let first = ranking(NodeId(1));
         match nodes.iter().find(|node| ranking(node.node) != first) {

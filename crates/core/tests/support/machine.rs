@@ -6,20 +6,22 @@ use std::{collections::VecDeque, time::Duration};
 use heartbeat_common::{
     maps::VoteEvent,
     time::Boottime,
-    wire::{Health, Incarnation, LeaseEntry, LinkSet, MAX_LEASES, NodeState, Owned},
+    wire::{GroupId, Health, Incarnation, LeaseEntry, LinkSet, MAX_LEASES, NodeState, Owned},
 };
 use heartbeat_core::{
-    Cluster, Command,
-    cluster::StepInput,
+    Cluster, Command, StepInput,
+    cluster::Plan,
     group::{GroupCommand, Serving},
     index::AddressIndex,
     membership::Voters,
+    record::Input,
 };
 
 use super::{
     clock::Clock,
     kernel::Kernel,
     net::{Path, Sent},
+    record::Record,
 };
 
 /// Frames that the network card holds while the machine stands still.
@@ -28,6 +30,8 @@ const CARD: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Agent {
     pub(crate) cluster: Cluster,
+    /// What it was given and decided, if the world records that.
+    pub(crate) record: Option<Record>,
     /// Which of the machine's agents it is.
     pub(crate) life: u64,
     /// In the simulation's time.
@@ -39,6 +43,31 @@ pub(crate) struct Agent {
     /// When it means to wake, and the number of that plan.
     pub(crate) wake_at: u64,
     pub(crate) plan: u64,
+}
+
+impl Agent {
+    /// Tells the core something.
+    pub(crate) fn apply(&mut self, input: Input) {
+        if let Some(record) = &mut self.record {
+            record.input(&input);
+        }
+        self.cluster.apply(input);
+    }
+
+    fn count(&mut self, acceptor: Option<usize>, votes: &VoteEvent, now: Boottime) {
+        if let Some(record) = &mut self.record {
+            record.votes(acceptor, votes, now);
+        }
+        self.cluster.count(acceptor, votes, now);
+    }
+
+    fn step(&mut self, input: &StepInput<'_>, commands: &mut Vec<Command>) {
+        let before = commands.len();
+        self.cluster.step(input, commands);
+        if let Some(record) = &mut self.record {
+            record.step(input, &commands[before..]);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -149,31 +178,36 @@ impl Machine {
         Incarnation(self.incarnation)
     }
 
-    pub(crate) fn start_agent(&mut self, mut cluster: Cluster, at: u64) {
+    pub(crate) fn start_agent(&mut self, plan: Plan, records: bool, at: u64) {
         let now = self.clock.reads(at);
         self.agents += 1;
+        let record = records.then(|| Record::begin(&plan));
+        let cluster = Cluster::new(plan);
+        let mut agent = Agent {
+            errands: vec![(VecDeque::new(), 0); cluster.groups().len()],
+            cluster,
+            record,
+            life: self.agents,
+            started_at: at,
+            next_tick: now,
+            wake_at: now,
+            plan: 0,
+        };
         if let Some(kernel) = &mut self.kernel {
             kernel.introduce(Incarnation(self.incarnation), NodeState::Starting);
             for group in 0..kernel.guard.len() {
                 // What an earlier agent left behind: it goes on as long as the guard is open.
                 let until = kernel.guard[group];
                 if until > now && kernel.addresses.contains(&group) {
-                    cluster.inherit(group, Boottime::from_nanos(until));
+                    let until = Boottime::from_nanos(until);
+                    agent.apply(Input::Inherit { group, until });
                 } else {
                     kernel.guard[group] = 0;
                     kernel.addresses.remove(&group);
                 }
             }
         }
-        self.agent = Some(Agent {
-            errands: vec![(VecDeque::new(), 0); cluster.groups().len()],
-            cluster,
-            life: self.agents,
-            started_at: at,
-            next_tick: now,
-            wake_at: now,
-            plan: 0,
-        });
+        self.agent = Some(agent);
         self.say_vitals();
     }
 
@@ -197,9 +231,9 @@ impl Machine {
     pub(crate) fn say_vitals(&mut self) {
         let (health, load) = self.vitals;
         if let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) {
-            agent.cluster.set_broken(self.broken);
-            agent.cluster.set_health(health);
-            agent.cluster.set_load(load);
+            agent.apply(Input::Broken(self.broken));
+            agent.apply(Input::Health(health));
+            agent.apply(Input::Load(load));
             let local = kernel.local();
             (local.health, local.load) = (health.0, load);
         }
@@ -263,7 +297,7 @@ impl Machine {
         };
         for entries in asks.chunks(MAX_LEASES) {
             let votes = kernel.ask_own(entries, now);
-            agent.cluster.count(None, &votes, Boottime::from_nanos(now));
+            agent.count(None, &votes, Boottime::from_nanos(now));
         }
     }
 
@@ -295,9 +329,7 @@ impl Machine {
         for (mut votes, _) in kernel.take_votes() {
             if votes.row == VoteEvent::FREED {
                 for entry in &votes.entries[..votes.count as usize] {
-                    agent
-                        .cluster
-                        .freed(heartbeat_common::wire::GroupId(entry.group));
+                    agent.apply(Input::Freed(GroupId(entry.group)));
                 }
                 continue;
             }
@@ -305,9 +337,7 @@ impl Machine {
                 votes.t1 = now;
             }
             let peer = votes.row as usize / links;
-            agent
-                .cluster
-                .count(Some(peer), &votes, Boottime::from_nanos(now));
+            agent.count(Some(peer), &votes, Boottime::from_nanos(now));
         }
     }
 
@@ -330,7 +360,7 @@ impl Machine {
                 slots: &slots,
                 votes_from: kernel.votes_from(),
             };
-            agent.cluster.step(&input, &mut commands);
+            agent.step(&input, &mut commands);
             if !agent.cluster.lacks_slots() {
                 break;
             }
@@ -380,9 +410,10 @@ impl Machine {
         assert!(kernel.addresses.remove(&errand.group), "{errand:?} twice");
         let serving = agent.cluster.groups()[errand.group].serving();
         assert_eq!(serving, Serving::Stopping, "{errand:?}");
-        agent
-            .cluster
-            .stopped(errand.group, Boottime::from_nanos(now));
+        agent.apply(Input::Stopped {
+            group: errand.group,
+            now: Boottime::from_nanos(now),
+        });
     }
 
     /// When the guard of a group closes, in the simulation's time; 0 if it is closed for good.

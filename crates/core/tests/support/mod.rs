@@ -11,6 +11,7 @@ pub(crate) mod kernel;
 pub(crate) mod machine;
 pub(crate) mod net;
 pub(crate) mod observer;
+pub(crate) mod record;
 pub(crate) mod run;
 pub(crate) mod story;
 pub(crate) mod truth;

@@ -11,6 +11,7 @@ use heartbeat_core::{
     group::GroupPlan,
     membership::{Membership, Voters},
     placement::{Constraints, Layout, Policy},
+    record::Input,
 };
 
 use super::{
@@ -92,6 +93,8 @@ pub(crate) struct World {
     /// time.
     pub(crate) clocks_ppm: Option<Vec<i32>>,
     pub(crate) bugs: Bugs,
+    /// Whether what agents are given and decide is recorded.
+    pub(crate) records: bool,
     /// Some agent asked for a longer lease than usual.
     pub(crate) parts: bool,
     pub(crate) events: BTreeMap<(u64, u64), Event>,
@@ -160,6 +163,7 @@ impl World {
             slow_stops: None,
             clocks_ppm: None,
             bugs: Bugs::default(),
+            records: false,
             parts: false,
             events: BTreeMap::new(),
             counter: 0,
@@ -239,7 +243,11 @@ impl World {
         one.list += 1;
         let membership = self.membership_of(machine);
         if let Some(agent) = &mut self.machines[machine].agent {
-            agent.cluster.reform(peers, links, membership);
+            agent.apply(Input::Reform {
+                peers,
+                links,
+                membership,
+            });
         }
         self.say_electorate(machine);
         true
@@ -331,7 +339,7 @@ impl World {
     }
 
     fn start_agent(&mut self, machine: usize) {
-        let cluster = Cluster::new(Plan {
+        let plan = Plan {
             local: NodeId(self.machines[machine].id),
             timing: self.timing,
             membership: self.membership_of(machine),
@@ -345,8 +353,8 @@ impl World {
             },
             auto_failback: self.auto_failback,
             incarnation: self.machines[machine].next_incarnation(WALL + self.now),
-        });
-        self.machines[machine].start_agent(cluster, self.now);
+        };
+        self.machines[machine].start_agent(plan, self.records, self.now);
         self.say_electorate(machine);
         self.plan_wake(machine);
     }
@@ -358,7 +366,7 @@ impl World {
         let Some(agent) = &mut self.machines[machine].agent else {
             return;
         };
-        agent.cluster.part(longest);
+        agent.apply(Input::Part(longest));
         let agent = agent.life;
         self.parts = true;
         self.plan(self.now + after, Event::Follow { machine, agent });
@@ -368,7 +376,7 @@ impl World {
     /// The operator wants a group on a node, and tells the agent of `machine`.
     pub(crate) fn move_to(&mut self, machine: usize, group: usize, to: NodeId) {
         if let Some(agent) = &mut self.machines[machine].agent {
-            agent.cluster.move_to(group, to);
+            agent.apply(Input::Move { group, to });
         }
         self.wake(machine);
     }
@@ -376,7 +384,7 @@ impl World {
     /// The operator tells the agent of `machine` what to do.
     pub(crate) fn intend(&mut self, machine: usize, intent: Intent) {
         if let Some(agent) = &mut self.machines[machine].agent {
-            agent.cluster.intend(intent);
+            agent.apply(Input::Intend(intent));
         }
     }
 

@@ -1,0 +1,96 @@
+//! Calls into the core as bytes. It must not allocate in the steady state: the pulse calls it.
+
+use std::borrow::Cow;
+
+use heartbeat_common::{
+    maps::{PeerRow, VoteEvent},
+    time::Boottime,
+};
+
+use super::{Change, Entry, FRAME_LEN, check};
+use crate::cluster::{Command, StepInput};
+
+/// There is no room for an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// What an encoder remembers between two steps.
+#[derive(Clone, Debug, Default)]
+pub struct Encoder {
+    /// The rows as they were encoded last.
+    rows: Vec<PeerRow>,
+    /// For reuse.
+    changes: Vec<Change>,
+}
+
+/// The words of rows.
+pub(super) fn words(rows: &[PeerRow]) -> &[u64] {
+    bytemuck::cast_slice(rows)
+}
+
+impl Encoder {
+    /// Writes `entry` to the beginning of `room`. Returns how many bytes that took.
+    pub fn entry(entry: &Entry<'_>, room: &mut [u8]) -> Result<usize, Full> {
+        let (head, rest) = room.split_at_mut_checked(FRAME_LEN).ok_or(Full)?;
+        let entry = postcard::to_slice(entry, rest).map_err(|_| Full)?;
+        let len = u32::try_from(entry.len()).map_err(|_| Full)?;
+        head[..4].copy_from_slice(&len.to_le_bytes());
+        head[4..].copy_from_slice(&check(entry).to_le_bytes());
+        Ok(FRAME_LEN + entry.len())
+    }
+
+    /// Writes votes, as [`crate::Cluster::count`] takes them.
+    pub fn votes(
+        acceptor: Option<usize>,
+        votes: &VoteEvent,
+        now: Boottime,
+        room: &mut [u8],
+    ) -> Result<usize, Full> {
+        let count = votes.entries.len().min(votes.count as usize);
+        let entry = Entry::Votes {
+            acceptor,
+            left: Boottime::from_nanos(votes.t1),
+            entries: Cow::Borrowed(&votes.entries[..count]),
+            now,
+        };
+        Self::entry(&entry, room)
+    }
+
+    /// Writes a step and what it decided.
+    pub fn step(
+        &mut self,
+        input: &StepInput<'_>,
+        decided: &[Command],
+        room: &mut [u8],
+    ) -> Result<usize, Full> {
+        self.note_rows(input.rows);
+        let entry = Entry::Step {
+            now: input.now,
+            late: input.late,
+            control_tick_at: input.control_tick_at,
+            votes_from: input.votes_from,
+            rows: input.rows.len(),
+            changes: Cow::Borrowed(&self.changes),
+            slots: Cow::Borrowed(input.slots),
+            decided: Cow::Borrowed(decided),
+        };
+        Self::entry(&entry, room)
+    }
+
+    /// Compares `rows` with those of the last step, and remembers them.
+    fn note_rows(&mut self, rows: &[PeerRow]) {
+        self.rows.resize(rows.len(), PeerRow::default());
+        self.changes.clear();
+        let mut skip = 0;
+        for (old, new) in words(&self.rows).iter().zip(words(rows)) {
+            if old == new {
+                skip += 1;
+            } else {
+                let by = new.wrapping_sub(*old);
+                self.changes.push(Change { skip, by });
+                skip = 0;
+            }
+        }
+        self.rows.copy_from_slice(rows);
+    }
+}

@@ -1,0 +1,193 @@
+//! Decisions as text, one line each: what `heartbeat replay` prints and the traces of the tests are made of.
+
+use std::fmt;
+
+use heartbeat_common::{lease::Ballot, time::Boottime};
+
+use crate::{
+    cluster::Command,
+    group::{AcquisitionTimeline, GroupCommand, Reason},
+    proposer::Obstacle,
+    reach::Reach,
+};
+
+/// A decision at an instant, in milliseconds since another.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    pub since: Boottime,
+    pub at: Boottime,
+    pub command: &'a Command,
+}
+
+impl<'a> Line<'a> {
+    /// When it was decided, in milliseconds.
+    pub fn when(self) -> impl fmt::Display {
+        self.instant(self.at)
+    }
+
+    /// The decision without its time.
+    pub fn what(self) -> impl fmt::Display + 'a {
+        Decision(self)
+    }
+
+    /// An instant that the decision names.
+    fn instant(&self, at: Boottime) -> Millis {
+        Millis(i128::from(at.as_nanos()) - i128::from(self.since.as_nanos()))
+    }
+
+    fn course(&self, course: &AcquisitionTimeline, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (free, majority) = (self.instant(course.free), self.instant(course.majority));
+        write!(f, " (lease free at {free}, majority at {majority})")
+    }
+
+    fn group(&self, command: &GroupCommand, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match command {
+            GroupCommand::Start(course) => {
+                f.write_str("start")?;
+                self.course(course, f)
+            }
+            GroupCommand::Stop(reason) => write!(f, "stop: {}", Why(*reason)),
+            GroupCommand::Regained(course) => {
+                f.write_str("lease held again")?;
+                self.course(course, f)
+            }
+            GroupCommand::ClaimGivenUp(obstacle) => {
+                write!(f, "claim given up: {}", Refusal(*obstacle))
+            }
+            GroupCommand::Broken(true) => f.write_str("an interface of its addresses is broken"),
+            GroupCommand::Broken(false) => f.write_str("its interfaces are whole"),
+            GroupCommand::BallotsExhausted => f.write_str("no higher ballot is left"),
+        }
+    }
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:>12}  {}",
+            self.instant(self.at).to_string(),
+            self.what()
+        )
+    }
+}
+
+/// A decision without its time.
+struct Decision<'a>(Line<'a>);
+
+impl fmt::Display for Decision<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.command {
+            Command::LinkChanged {
+                node,
+                link,
+                from,
+                to,
+            } => {
+                let (from, to) = (from.name(), to.name());
+                write!(f, "node {} link {}: {from} -> {to}", node.0, link.0)
+            }
+            Command::PeerChanged {
+                node,
+                from,
+                to,
+                silence,
+            } => {
+                write!(f, "node {}: {} -> {}", node.0, from.name(), to.name())?;
+                match silence.and_then(|silence| silence.last_reply) {
+                    Some(last) => write!(f, " (last reply at {})", self.0.instant(last)),
+                    None => Ok(()),
+                }
+            }
+            Command::PeerHealth { node, health } => {
+                write!(f, "node {}: {} failing checks", node.0, health.failing())
+            }
+            Command::BecameDeaf { late } => {
+                write!(f, "this node stalled for {late:?}: it trusts no silence")
+            }
+            Command::Hears => f.write_str("this node trusts silences again"),
+            Command::QuorumChanged { quorate, alive } => {
+                let quorum = if *quorate { "quorum" } else { "no quorum" };
+                write!(f, "{quorum}: {alive} alive")
+            }
+            Command::Announce(state) => write!(f, "this node is {}", state.name()),
+            Command::Settled { version } => write!(f, "leases go by node list {version}"),
+            Command::Reach { link, reach } => {
+                write!(f, "link {} is {}", link.0, reach_name(*reach))
+            }
+            Command::Group { group, command } => {
+                write!(f, "group {group}: ")?;
+                self.0.group(command, f)
+            }
+        }
+    }
+}
+
+/// Nanoseconds as milliseconds, to the microsecond.
+struct Millis(i128);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let micros = self.0.unsigned_abs() / 1_000;
+        write!(f, "{sign}{}.{:03} ms", micros / 1_000, micros % 1_000)
+    }
+}
+
+/// Why a group stops.
+struct Why(Reason);
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Reason::LeaseLost => f.write_str("lease lost"),
+            Reason::Moved { to } => write!(f, "moved to node {} by an operator", to.0),
+            Reason::FailBack { to } => write!(f, "back to node {}", to.0),
+            Reason::NodeUnfit => f.write_str("this node may not serve"),
+            Reason::Unhealthy => f.write_str("a check of this node fails"),
+            Reason::Drained { to } => write!(f, "drained to node {}", to.0),
+            Reason::Rebalanced { to } => write!(f, "rebalanced to node {}", to.0),
+            Reason::Failed => f.write_str("its resources failed"),
+            Reason::Disabled => f.write_str("stopped by an operator"),
+            Reason::Constrained => f.write_str("a constraint forbids it"),
+            Reason::CutOff => f.write_str("this node is cut off from the network of its addresses"),
+        }
+    }
+}
+
+/// Why a claim came to nothing.
+struct Refusal(Obstacle);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Obstacle::Lease { owner, remaining } => {
+                write!(
+                    f,
+                    "node {} has the lease for another {remaining:?}",
+                    owner.0
+                )
+            }
+            Obstacle::Unheard => f.write_str("an acceptor has not heard of the release"),
+            Obstacle::Promise { to } => write!(f, "a majority promised it to {}", Number(to)),
+            Obstacle::Silence => f.write_str("too few acceptors answered in time"),
+        }
+    }
+}
+
+struct Number(Ballot);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (round, node) = (self.0.round(), self.0.node());
+        write!(f, "round {round} of node {}", node.0)
+    }
+}
+
+const fn reach_name(reach: Reach) -> &'static str {
+    match reach {
+        Reach::Whole => "whole",
+        Reach::Silent => "silent",
+        Reach::Broken => "broken",
+    }
+}

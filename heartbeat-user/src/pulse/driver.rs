@@ -1,0 +1,79 @@
+//! The core, and the record of what it is given and decides.
+//!
+//! Every call that changes the core goes through here; what only reads it goes to the core itself.
+
+use std::{borrow::Cow, ops::Deref};
+
+use heartbeat_common::{maps::VoteEvent, time::Boottime};
+use heartbeat_core::{
+    Cluster, Command, StepInput,
+    cluster::Plan,
+    record::{Entry, Input},
+    report::Report,
+};
+
+use crate::record::Tap;
+
+#[derive(Debug)]
+pub(super) struct Driver {
+    cluster: Cluster,
+    tap: Option<Tap>,
+}
+
+impl Deref for Driver {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+impl Driver {
+    pub(super) fn new(plan: Plan, mut tap: Option<Tap>) -> Self {
+        if let Some(tap) = &mut tap {
+            tap.entry(&Entry::Start(Box::new(Cow::Borrowed(&plan))));
+        }
+        Self {
+            cluster: Cluster::new(plan),
+            tap,
+        }
+    }
+
+    /// Tells the core something: see [`Cluster::apply`].
+    pub(super) fn apply(&mut self, input: Input) -> Option<Report> {
+        if let Some(tap) = &mut self.tap {
+            tap.entry(&Entry::Input(Cow::Borrowed(&input)));
+        }
+        self.cluster.apply(input)
+    }
+
+    /// Counts votes: see [`Cluster::count`].
+    pub(super) fn count(&mut self, acceptor: Option<usize>, votes: &VoteEvent, now: Boottime) {
+        if let Some(tap) = &mut self.tap {
+            tap.votes(acceptor, votes, now);
+        }
+        self.cluster.count(acceptor, votes, now);
+    }
+
+    /// Lets the core decide. `out` gets what it decided; it is empty before, or has what was decided at
+    /// the same instant.
+    pub(super) fn step(&mut self, input: &StepInput<'_>, out: &mut Vec<Command>) {
+        let before = out.len();
+        self.cluster.step(input, out);
+        if let Some(tap) = &mut self.tap {
+            tap.step(input, &out[before..]);
+        }
+    }
+
+    /// See [`Cluster::take_urgency`]: no decision depends on whether this is called.
+    pub(super) fn take_urgency(&mut self) -> bool {
+        self.cluster.take_urgency()
+    }
+
+    /// The agent ends: the rest of the record is handed in. It may wait.
+    pub(super) fn finish(&mut self) {
+        if let Some(tap) = &mut self.tap {
+            tap.finish();
+        }
+    }
+}
