@@ -1,38 +1,21 @@
-//! The slots that this node's acceptor votes by, and the way its peers' votes take to the agent.
+//! The slots that this node's acceptor votes by, and how the votes of its peers reach the agent.
 //!
-//! Only `heartbeat_common::lease` decides; here is the lock around it.
+//! Only `heartbeat_common::lease` decides; this file has the lock around it.
 
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, bpf_spin_lock},
-    btf_maps::{HashMap, RingBuf},
     helpers::generated::{bpf_spin_lock as lock, bpf_spin_unlock as unlock},
-    macros::btf_map,
 };
 use heartbeat_common::{
     lease::{Answer, Slot},
-    maps::{MAX_GROUPS, VoteEvent},
+    maps::VoteEvent,
     wire::{GroupId, LeaseEntry, MAX_LEASES},
 };
 
-use crate::tables;
-
-const VOTE_BYTES: usize = 256 * 1024;
-
-/// `heartbeat_common::maps::LeaseRow`, as the kernel sees it.
-#[repr(C)]
-pub struct LeaseRow {
-    /// Must stay a field of its own type for the kernel to find it through BTF.
-    pub lock: bpf_spin_lock,
-    pub reserved: u32,
-    pub slot: Slot,
-}
-
-/// A slot is made when the first entry for its group comes along: a witness need not know the groups.
-#[btf_map(name = "leases")]
-static LEASES: HashMap<u32, LeaseRow, MAX_GROUPS> = HashMap::new();
-/// Apart from `events`: however many votes there are, they crowd out no deadline.
-#[btf_map(name = "votes")]
-static VOTES: RingBuf<VoteEvent, VOTE_BYTES> = RingBuf::new();
+use crate::{
+    counters,
+    maps::{LEASES, LeaseRow, VOTES},
+};
 
 /// Runs `decide` on the slot of `group` under its lock. `None` if there is no room for a slot.
 #[inline(always)]
@@ -67,11 +50,12 @@ pub(crate) fn locked(group: GroupId, decide: impl FnOnce(&mut Slot) -> Answer) -
     }
 }
 
-/// Hands the agent what `fill` writes. If the ring is full the votes are lost, as on the wire, and counted.
+/// Hands the agent what `fill` writes. If the ring is full the votes are lost, as on the wire, and
+/// counted.
 #[inline(always)]
 pub(crate) fn tell(fill: impl FnOnce(&mut VoteEvent) -> Option<bool>) {
     let Some(mut event) = VOTES.reserve(0) else {
-        return tables::count_lost_votes();
+        return counters::count_lost_votes();
     };
     let told = fill(event.write(VoteEvent {
         row: 0,

@@ -1,25 +1,18 @@
 //! Tells that a watched process ends, in the context of its own last thread.
 //!
-//! That is when its end begins: it still has its files, and on newer kernels its memory. Every thread that
-//! ends on this host comes by here, so a process that nobody watches must cost no more than one look-up.
+//! That is when its end begins: it still has its files, and on newer kernels its memory. Every thread
+//! that ends on this host runs this code, so a process that nobody watches must cost no more than one
+//! look-up.
 
-use aya_ebpf::{
-    btf_maps::{HashMap, RingBuf},
-    helpers::bpf_get_current_pid_tgid,
-    macros::btf_map,
+use core::{arch::asm, mem::offset_of};
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use heartbeat_common::{exits::ExitEvent, maps::Local};
+
+use crate::{
+    clock,
+    maps::{EXITS, LOCAL, PROCESSES},
 };
-use heartbeat_common::exits::{ExitEvent, MAX_WATCHED, WatchedProcess};
-
-use crate::tables::{add_health, now};
-
-/// Room for the ends of all watched processes at once, each with the ring's own 8 bytes.
-const EXIT_BYTES: usize = 64 * 1024;
-const _: () = assert!(EXIT_BYTES >= MAX_WATCHED * (size_of::<ExitEvent>() + 8));
-
-#[btf_map(name = "processes")]
-static PROCESSES: HashMap<u32, WatchedProcess, MAX_WATCHED> = HashMap::new();
-#[btf_map(name = "exits")]
-static EXITS: RingBuf<ExitEvent, EXIT_BYTES> = RingBuf::new();
 
 /// Whether the current thread is the first one of its process.
 #[inline(always)]
@@ -28,20 +21,20 @@ pub(crate) fn is_leader() -> bool {
     (ids >> 32) as u32 == ids as u32
 }
 
-/// The current process ends: says so if it is watched, once; and at once in every heartbeat from here on, if the
-/// node is not well without it.
+/// Tells that the current process ends, once, if it is watched. If the node is not well without it,
+/// every heartbeat from here on says so as well.
 #[inline(always)]
 pub(crate) fn tell() {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    // SAFETY: the entry may be removed and used anew meanwhile, by an agent that changes its mind: then
-    // the token is another's, which that agent does not go by alone.
+    // SAFETY: an agent that changes its mind may remove the entry and use it anew meanwhile. The token
+    // is another's then, and that agent does not rely on the token alone.
     let Some(watched) = (unsafe { PROCESSES.get(pid) }) else {
         return;
     };
     let (token, health) = (watched.token, watched.health);
-    let at = now();
+    let at = clock::now();
     if PROCESSES.remove(pid).is_err() {
-        // Who removed it did not want to hear any more.
+        // The agent removed it and wants to hear no more.
         return;
     }
     if health != 0 {
@@ -51,5 +44,28 @@ pub(crate) fn tell() {
     if let Some(mut event) = EXITS.reserve(0) {
         event.write(ExitEvent { pid, token, at });
         event.submit(0);
+    }
+}
+
+/// Adds to what the kernel knows of this node's health.
+#[inline(always)]
+fn add_health(health: u32) {
+    // Together with the reserved word behind it: this target has no 32-bit registers.
+    const AT: usize = offset_of!(Local, kernel_health);
+    const _: () = assert!(AT.is_multiple_of(8) && AT + 4 == offset_of!(Local, reserved));
+    let [a, b, c, d] = health.to_ne_bytes();
+    let bits = u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0]);
+    if let Some(local) = LOCAL.get_ptr_mut(0) {
+        // SAFETY: map values live as long as the program, and the word is aligned and within. The agent
+        // takes away what it has seen at the same time, so this has to be one atomic instruction; core
+        // has none for this target.
+        unsafe {
+            asm!(
+                "lock *(u64 *)({word} + 0) |= {bits}",
+                word = in(reg) local.byte_add(AT),
+                bits = in(reg) bits,
+                options(nostack),
+            );
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The guarded addresses in the maps, and the packets that are given to the guard.
+//! How the guard reaches its maps, and the packets that it judges.
 //!
 //! Only `heartbeat_common::guard` decides.
 
@@ -6,29 +6,20 @@ use core::{arch::asm, mem::offset_of};
 
 use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
-    btf_maps::{Array, HashMap},
-    macros::btf_map,
     programs::{SkBuffContext, TcContext},
 };
 use heartbeat_common::{
     guard::{self, Direction, GuardTables, HEADERS_LEN},
-    maps::{Address, GUARD_ROWS, GuardRow, MAX_VIPS},
+    maps::{Address, GuardRow},
     verdict::Action,
 };
 
 use crate::{
     access::Frame,
+    clock,
+    maps::{GUARD, VIPS},
     namespace,
-    tables::{MMAPABLE, now},
 };
-
-/// The agent fills it from row 0 on, and a row before its address is put into `vips`. Those of groups are its own
-/// memory alone.
-#[btf_map(name = "guard")]
-static GUARD: Array<GuardRow, GUARD_ROWS, MMAPABLE> = Array::new();
-/// The row of each guarded address.
-#[btf_map(name = "vips")]
-static VIPS: HashMap<Address, u32, MAX_VIPS> = HashMap::new();
 
 /// The maps as seen from one packet.
 struct KernelGuard {
@@ -44,7 +35,7 @@ impl GuardTables for KernelGuard {
 
     #[inline(always)]
     fn now(&mut self) -> u64 {
-        now()
+        clock::now()
     }
 
     #[inline(always)]

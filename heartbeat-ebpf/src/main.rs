@@ -14,8 +14,11 @@
 
 mod acceptor;
 mod access;
+mod clock;
+mod counters;
 mod exits;
 mod guard;
+mod maps;
 mod namespace;
 mod report;
 mod tables;
@@ -34,16 +37,16 @@ use heartbeat_common::{
 
 use crate::{access::Frame, tables::KernelTables};
 
-/// Takes frames of several buffers as well (`frags`), or drivers refuse it where the MTU is large. All that
-/// it looks at lies in the first.
+/// Takes frames of several buffers as well (`frags`), or drivers refuse it where the MTU is large. All
+/// that it reads lies in the first.
 #[xdp(frags)]
 pub fn responder(ctx: XdpContext) -> u32 {
     let mut frame = Frame::of_xdp(&ctx);
     let ifindex = ctx.ingress_ifindex() as u32;
-    tables::arrived(ifindex);
+    counters::arrived(ifindex);
     let mut tables = KernelTables::on(ifindex);
     let Received { verdict, row } = receive(&mut frame, &mut tables);
-    tables::count(verdict);
+    counters::count(verdict);
     match (verdict, row) {
         (Verdict::Recorded, Some(row)) => watch::arm(row),
         (Verdict::UnknownVersion, _) => report::unknown_version(&ctx),
@@ -59,7 +62,7 @@ pub fn responder(ctx: XdpContext) -> u32 {
 /// For interfaces that carry a virtual IP and no heartbeats.
 #[xdp(frags)]
 pub fn guard_ingress(ctx: XdpContext) -> u32 {
-    tables::arrived(ctx.ingress_ifindex() as u32);
+    counters::arrived(ctx.ingress_ifindex() as u32);
     pass_guard(&Frame::of_xdp(&ctx))
 }
 
@@ -106,7 +109,7 @@ pub fn stamp_probe(ctx: TcContext) -> i32 {
     let Some(verdict) = stamp(&mut frame, &mut tables) else {
         return TC_ACT_UNSPEC;
     };
-    tables::count(verdict);
+    counters::count(verdict);
     match verdict.action() {
         Action::Pass | Action::Transmit => TC_ACT_UNSPEC,
         Action::Drop => TC_ACT_SHOT,

@@ -2,37 +2,22 @@
 //!
 //! The packet path arms a timer once, at the first fresh reply. From then on the timer's own
 //! callback decides: if a reply came meanwhile it sleeps until the new deadline, otherwise it reports
-//! the passed deadline, once, and looks again every timeout. So a packet costs no timer call, and a
-//! reply that comes while the callback runs is never overlooked: the next look finds it, before the
+//! the passed deadline, once, and checks again every timeout. So a packet costs no timer call, and a
+//! reply that comes while the callback runs is never overlooked: the next check finds it, before the
 //! deadline that it sets.
 
-use aya_ebpf::{
-    bindings::bpf_timer,
-    btf_maps::Array,
-    helpers::{bpf_timer_init, bpf_timer_set_callback, bpf_timer_start},
-    macros::btf_map,
-};
 use core::ffi::c_void;
-use heartbeat_common::maps::{DeadlineEvent, MAX_ROWS, PeerRow};
 
-use crate::tables::{EVENTS, now, peer_row};
+use aya_ebpf::helpers::{bpf_timer_init, bpf_timer_set_callback, bpf_timer_start};
+use heartbeat_common::maps::{DeadlineEvent, PeerRow};
+
+use crate::{
+    clock,
+    maps::{CONFIG, EVENTS, WATCH, Watch, peer_row},
+};
 
 /// `CLOCK_BOOTTIME`, include/uapi/linux/time.h.
 const BOOTTIME: u64 = 7;
-
-#[repr(C)]
-pub struct Watch {
-    /// Must stay a field of its own type for the kernel to find it through BTF.
-    pub timer: bpf_timer,
-    /// 1 while the timer runs.
-    pub armed: u32,
-    pub row: u32,
-    /// The last reply whose deadline was reported as passed.
-    pub reported: u64,
-}
-
-#[btf_map(name = "watch")]
-static WATCH: Array<Watch, MAX_ROWS> = Array::new();
 
 /// Starts the timer of `row` if it does not run.
 #[inline(always)]
@@ -71,7 +56,7 @@ extern "C" fn expired(_map: *mut c_void, _key: *mut u32, watch: *mut Watch) -> i
         unsafe { (*watch).armed = 0 };
         return 0;
     };
-    let fired_at = now();
+    let fired_at = clock::now();
     let last_reply_at = row.last_reply_at;
     let deadline_at = last_reply_at + timeout;
     let pause = if deadline_at > fired_at {
@@ -119,8 +104,7 @@ fn report(
 
 #[inline(always)]
 fn timeout_ns() -> Option<u64> {
-    use heartbeat_common::receive::Tables as _;
-    match crate::tables::KernelTables::on(0).config() {
+    match CONFIG.get(0) {
         Some(config) if config.timeout_ns != 0 => Some(config.timeout_ns),
         _ => None,
     }

@@ -8,7 +8,7 @@ use heartbeat_common::{
     lease::{Answer, Operation, Slot, Vote},
     maps::{Address, Config, Key, Link, Local, PeerRow, PeerSlot, VoteEvent},
     packet::{Packet, SlicePacket, Word},
-    receive::Tables,
+    tables::Tables,
     verdict::Verdict,
     wire::GroupId,
 };

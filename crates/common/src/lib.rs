@@ -24,8 +24,11 @@ pub mod receive;
 pub mod replay;
 pub mod siphash;
 pub mod stamp;
+pub mod tables;
 pub mod time;
 pub mod verdict;
 pub mod wire;
 
 mod frame;
+mod liveness;
+mod votes;

@@ -15,44 +15,20 @@
 
 use crate::{
     frame::{self, Heartbeat},
-    lease::{self, Answer, Limits, Operation, Request, Slot, Vote},
-    maps::{Address, Config, Key, Link, Local, PeerRow, PeerSlot, RTT_RING, SENT_RING, VoteEvent},
+    lease::Limits,
+    liveness::describe_local,
+    maps::{Config, Key, PeerSlot, RTT_RING, rtt_slot},
     packet::Packet,
     replay,
-    time::Boottime,
+    tables::Tables,
     verdict::Verdict,
-    wire::{GroupId, Kind, LeaseEntry, MAX_LEASES, NodeId, offset},
+    votes::{abstain, note_votes, vote},
+    wire::{Kind, offset},
 };
 
 /// Index of the loopback interface in every network namespace (`LOOPBACK_IFINDEX`,
 /// include/net/flow.h).
 pub const LOOPBACK: u32 = 1;
-
-/// The maps and the clock, as the per-packet functions see them.
-pub trait Tables {
-    /// Nanoseconds of `CLOCK_BOOTTIME`.
-    fn now(&mut self) -> u64;
-    /// Index of the interface that the packet came in by, or leaves by.
-    fn ifindex(&self) -> u32;
-    fn config(&self) -> Option<&Config>;
-    fn local(&self) -> Option<&Local>;
-    /// The key in `slot`, valid or not.
-    fn key(&self, slot: u32) -> Option<&Key>;
-    /// The link that owns `address` on this node.
-    fn link(&self, address: &Address) -> Option<&Link>;
-    /// The peer that owns `address`.
-    fn peer(&self, address: &Address) -> Option<&PeerSlot>;
-    /// The link whose probes the agent sends by the very socket that the leaving packet is from. `None` if that is no
-    /// socket of the agent, or the packet was not made on this host; only asked about packets that leave.
-    fn sender(&self) -> Option<u32>;
-    fn row(&mut self, row: u32) -> Option<&mut PeerRow>;
-    /// Runs `decide` on the slot of `group` while nobody else can. `None` if there is no slot left.
-    fn lease(&mut self, group: GroupId, decide: impl FnOnce(&mut Slot) -> Answer)
-    -> Option<Answer>;
-    /// Tells the agent of votes: `fill` writes the event and says whether to wake the agent for it, or
-    /// `None` to send none.
-    fn votes(&mut self, fill: impl FnOnce(&mut VoteEvent) -> Option<bool>);
-}
 
 /// What became of a received frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,9 +172,10 @@ fn take<P: Packet, T: Tables>(
     verdict.unwrap_or(Verdict::Truncated)
 }
 
-/// Counts a frame that nobody with the key has sealed to the peer whose address it bears, and by whom it really came.
+/// Counts a frame with a bad tag against the peer whose address it claims, and records the Ethernet
+/// address it came from.
 ///
-/// It changes nothing that a frame of the peer itself would meet: anybody can write its address.
+/// Frames of the peer itself are judged as before: anybody can write its address.
 #[inline(always)]
 fn refuse<P: Packet, T: Tables>(
     packet: &P,
@@ -273,138 +250,6 @@ fn answer<P: Packet, T: Tables>(
     describe_local(packet, local, payload, replied_at)
 }
 
-/// Lets this node's acceptor decide about each lease entry, and writes its votes over the requests.
-#[inline(always)]
-fn vote<P: Packet, T: Tables>(
-    packet: &mut P,
-    tables: &mut T,
-    heartbeat: &Heartbeat,
-    slot: &PeerSlot,
-    limits: Limits,
-    arrived_at: u64,
-) -> Option<()> {
-    // That of the arrival: a lease must not end before its owner's count does, and that began when
-    // the probe left.
-    let now = Boottime::from_nanos(arrived_at);
-    let leases = heartbeat.leases(packet)?;
-    for index in 0..MAX_LEASES {
-        if index == leases {
-            break;
-        }
-        let at = heartbeat.lease(index);
-        let entry = entry(packet, at)?;
-        let asked = Request::read(&entry, NodeId(slot.node), limits, now);
-        let answer = asked.and_then(|request| {
-            tables.lease(GroupId(entry.group), |slot| {
-                lease::decide(slot, &request, now)
-            })
-        });
-        match answer {
-            Some(Answer {
-                vote,
-                micros,
-                ballot,
-            }) => {
-                packet.write(at + 3, vote as u8)?;
-                packet.write(at + 4, micros)?;
-                packet.write(at + 8, ballot)?;
-                let freed = entry.operation == Operation::Release as u8;
-                if freed && vote as u8 == Vote::Granted as u8 {
-                    tell_freed(tables, entry);
-                }
-            }
-            None => packet.write(at + 3, Vote::Abstains as u8)?,
-        }
-    }
-    Some(())
-}
-
-/// Leaves every request without an answer: its sender goes by other voters than this node may.
-#[inline(always)]
-fn abstain<P: Packet>(packet: &mut P, heartbeat: &Heartbeat) -> Option<()> {
-    let leases = heartbeat.leases(packet)?;
-    for index in 0..MAX_LEASES {
-        if index == leases {
-            break;
-        }
-        packet.write(heartbeat.lease(index) + 3, Vote::Abstains as u8)?;
-    }
-    Some(())
-}
-
-#[inline(always)]
-fn entry<P: Packet>(packet: &P, at: usize) -> Option<LeaseEntry> {
-    Some(LeaseEntry {
-        group: packet.read(at)?,
-        operation: packet.read(at + 2)?,
-        vote: packet.read(at + 3)?,
-        micros: packet.read(at + 4)?,
-        ballot: packet.read(at + 8)?,
-    })
-}
-
-/// Wakes the agent for a group that has no owner any more.
-#[inline(always)]
-fn tell_freed<T: Tables>(tables: &mut T, entry: LeaseEntry) {
-    tables.votes(|event| {
-        event.row = VoteEvent::FREED;
-        event.count = 1;
-        event.entries[0] = entry;
-        Some(true)
-    });
-}
-
-/// Tells the agent what the acceptor of `row` answered.
-#[inline(always)]
-fn note_votes<P: Packet, T: Tables>(packet: &P, tables: &mut T, heartbeat: &Heartbeat, row: u32) {
-    let Some(leases) = heartbeat.leases(packet).filter(|leases| *leases > 0) else {
-        return;
-    };
-    tables.votes(|event| {
-        event.row = row;
-        event.count = leases as u32;
-        event.sequence = packet.read(heartbeat.payload + offset::SEQUENCE)?;
-        event.t1 = packet.read(heartbeat.payload + offset::T1)?;
-        let mut wake = false;
-        for index in 0..MAX_LEASES {
-            if index == leases {
-                break;
-            }
-            let vote = entry(packet, heartbeat.lease(index))?;
-            // The owner reads the votes for its renewals when it ticks.
-            wake |= vote.operation != Operation::Renew as u8;
-            event.entries[index] = vote;
-        }
-        Some(wake)
-    });
-}
-
-/// Writes the liveness vector of this node at `now`.
-#[inline(always)]
-pub(crate) fn describe_local<P: Packet>(
-    packet: &mut P,
-    local: &Local,
-    payload: usize,
-    now: u64,
-) -> Option<()> {
-    let liveness = local.liveness(now);
-    packet.write(payload + offset::STATE, liveness.state)?;
-    packet.write(payload + offset::HEALTH, liveness.health)?;
-    packet.write(payload + offset::LOAD, liveness.load)?;
-    packet.write(payload + offset::GROUPS_OWNED, liveness.groups_owned)?;
-    packet.write(
-        payload + offset::CONFIG_GENERATION,
-        liveness.config_generation,
-    )?;
-    packet.write(payload + offset::PULSE_AGE, liveness.pulse_age_us)?;
-    packet.write(payload + offset::REASON_AGE, liveness.reason_age_us)?;
-    packet.write(payload + offset::REPORT, liveness.report)?;
-    let electorate = liveness.electorate;
-    packet.write(payload + offset::CONFIG_VERSION, electorate.version)?;
-    packet.write(payload + offset::COUNTED_VERSION, electorate.counted)?;
-    packet.write(payload + offset::VOTERS, electorate.voters)
-}
-
 /// Records a reply as evidence of life if it is a fresh one to a probe of this incarnation.
 #[inline(always)]
 fn note_reply<P: Packet, T: Tables>(
@@ -464,16 +309,4 @@ fn note_reply<P: Packet, T: Tables>(
         row.last_reply_seq = sequence;
     }
     Some(Verdict::Recorded)
-}
-
-/// Index of probe `sequence` in [`PeerRow::sent_at`].
-#[inline(always)]
-pub const fn sent_slot(sequence: u64) -> usize {
-    sequence as usize % SENT_RING
-}
-
-/// Index of probe `sequence` in [`PeerRow::rtt_ring`].
-#[inline(always)]
-pub const fn rtt_slot(sequence: u64) -> usize {
-    sequence as usize % RTT_RING
 }

@@ -6,23 +6,25 @@
 
 use crate::{
     frame,
-    maps::{Key, PeerRow},
+    liveness::describe_local,
+    maps::{Key, PeerRow, rtt_slot, sent_slot},
     packet::Packet,
-    receive::{Tables, describe_local, rtt_slot, sent_slot},
+    tables::Tables,
     verdict::Verdict,
     wire::{Kind, offset},
 };
 
-/// How far the sequence of a probe may lie beyond that of the last one that left. The agent counts by ones;
-/// a jump near the end of the numbers would be the last that its peers take from it.
+/// How far the sequence of a probe may lie beyond the last one that left. The agent counts by ones. A
+/// jump near the end of the numbers would be the last probe that its peers accept.
 pub const MAX_JUMP: u64 = 1 << 32;
 
 /// Stamps and seals one of our own probes. `None` is "not a heartbeat of this node": it leaves untouched.
 ///
-/// The kernel signs for the agent only, and knows it by its socket: nothing that a frame carries proves who made it,
-/// since every frame can be read on the wire. Whatever else would leave in this node's name to the heartbeat port of a
-/// peer is dropped ([`Verdict::ForeignSocket`]): unsigned, it would look to the peer like a forgery by this node. A probe
-/// of the agent itself is refused if it is of another life, or repeats or jumps its sequence.
+/// The kernel signs for the agent only, and knows it by its socket: nothing that a frame carries proves
+/// its maker, since every frame can be read on the wire. Any other frame in this node's name to the
+/// heartbeat port of a peer is dropped ([`Verdict::ForeignSocket`]): unsigned, it would look to the peer
+/// like a forgery by this node. A probe of the agent itself is refused if it is of another incarnation,
+/// or repeats or jumps its sequence.
 #[inline(always)]
 pub fn stamp<P: Packet, T: Tables>(packet: &mut P, tables: &mut T) -> Option<Verdict> {
     let config = *tables.config()?;
@@ -74,7 +76,8 @@ pub fn stamp<P: Packet, T: Tables>(packet: &mut P, tables: &mut T) -> Option<Ver
     Some(Verdict::Stamped)
 }
 
-/// Records that probe `sequence` leaves at `now`; false if it is not newer than the last, or too far beyond it.
+/// Records that probe `sequence` leaves at `now`. False if it is not newer than the last, or too far
+/// beyond it.
 #[inline(always)]
 fn depart(row: &mut PeerRow, sequence: u64, now: u64) -> bool {
     let last = row.last_probe_seq;

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 
 use heartbeat_common::{
     lease::{Ballot, Limits, Request, Slot, Vote, decide},
-    maps::{Config, Local, RTT_RING},
+    maps::{Config, Local, RTT_RING, rtt_slot},
     packet::SlicePacket,
-    receive::{receive, rtt_slot},
+    receive::receive,
     siphash::SipKey,
     time::Boottime,
     verdict::Verdict,

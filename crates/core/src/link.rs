@@ -30,8 +30,7 @@
 use std::time::Duration;
 
 use heartbeat_common::{
-    maps::{PeerRow, SENT_RING},
-    receive::sent_slot,
+    maps::{PeerRow, SENT_RING, sent_slot},
     time::Boottime,
 };
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,10 @@
 
 mod support;
 
-use heartbeat_common::{maps::PeerRow, receive::sent_slot, time::Boottime};
+use heartbeat_common::{
+    maps::{PeerRow, sent_slot},
+    time::Boottime,
+};
 use heartbeat_core::link::{Finding, LinkDetector, LinkState, Silence};
 use proptest::prelude::*;
 use support::{

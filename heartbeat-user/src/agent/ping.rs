@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use heartbeat_common::{
-    maps::{PeerRow, RTT_RING},
-    receive::rtt_slot,
-};
+use heartbeat_common::maps::{PeerRow, RTT_RING, rtt_slot};
 
 use crate::{clock, control::protocol::PingLink, dataplane::PeerRows};
 

@@ -10,8 +10,8 @@ use heartbeat_common::{
     lease::{Operation, Successor},
     maps::PeerRow,
     wire::{
-        self, HEADER_LEN, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId, Liveness,
-        MAX_LEASES, NodeId, Sequence, offset,
+        self, HEADER_LEN, Header, Incarnation, Kind, LeaseEntry, LinkId, Liveness, MAX_LEASES,
+        NodeId, Sequence, offset,
     },
 };
 use nix::errno::Errno;
@@ -78,8 +78,8 @@ pub(super) struct Sent {
 }
 
 impl Sender {
-    /// Opens the sockets, registers them with `senders` and prepares all probes but for their sequence and their lease
-    /// entries. Returns also the index of the interface that each socket is bound to.
+    /// Opens the sockets, registers them with `senders` and prepares all probes but for their sequence
+    /// and their lease entries. Returns also the index of the interface that each socket is bound to.
     ///
     /// A link whose socket cannot be opened is left without one, unless all are.
     pub(super) fn open(
@@ -171,10 +171,7 @@ impl LinkSender {
             let payload = batch.payload_mut(message);
             payload[offset::SEQUENCE..][..8].copy_from_slice(&sequence.0.to_be_bytes());
             payload[offset::LEASE_COUNT] = entries.len() as u8;
-            let places = payload[offset::LEASES..].chunks_exact_mut(LEASE_LEN);
-            for (place, entry) in places.zip(entries) {
-                place.copy_from_slice(&entry.encode());
-            }
+            LeaseEntry::write_all(entries, payload);
         }
         let report = batch.send(socket);
         sent.errors += report.failed as u64;
@@ -184,8 +181,8 @@ impl LinkSender {
     }
 }
 
-/// Whether one of `entries` releases a lease for `node`. It asks for the lease as soon as it hears
-/// of that, so the acceptors that it asks are to hear of it before.
+/// Whether one of `entries` releases a lease for `node`. The successor asks for the lease as soon as
+/// it hears of the release, so the acceptors that it asks must hear of the release before.
 fn is_successor(node: NodeId, entries: &[LeaseEntry]) -> bool {
     let mut released = entries
         .iter()
@@ -193,8 +190,8 @@ fn is_successor(node: NodeId, entries: &[LeaseEntry]) -> bool {
     released.any(|entry| Successor(entry.micros).node() == node)
 }
 
-/// The sequence of the next probe by this row. `None` if all are spent; a probe with the one in its place, 0, does
-/// not leave.
+/// The sequence of the next probe by this row. `None` if all are spent: the probe then has the
+/// sequence 0, and does not leave.
 fn next(row: &PeerRow) -> Option<Sequence> {
     row.last_probe_seq.checked_add(1).map(Sequence)
 }

@@ -7,8 +7,8 @@ use heartbeat_common::{
     maps::PeerRow,
     time::Boottime,
     wire::{
-        self, Electorate, HEADER_LEN, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId,
-        Liveness, NodeId, Sequence, offset,
+        self, Electorate, HEADER_LEN, Header, Incarnation, Kind, LeaseEntry, LinkId, Liveness,
+        NodeId, Sequence, offset,
     },
 };
 use heartbeat_user::{
@@ -114,10 +114,7 @@ fn carry(batch: &mut ProbeBatch, entries: &[LeaseEntry]) {
     for message in 0..batch.len() {
         let payload = batch.payload_mut(message);
         payload[offset::LEASE_COUNT] = entries.len() as u8;
-        let places = payload[offset::LEASES..].chunks_exact_mut(LEASE_LEN);
-        for (place, entry) in places.zip(entries) {
-            place.copy_from_slice(&entry.encode());
-        }
+        LeaseEntry::write_all(entries, payload);
     }
 }
 

@@ -10,10 +10,7 @@ use std::{
 };
 
 use anyhow::Result;
-use heartbeat_common::{
-    maps::{PeerRow, RTT_RING},
-    receive::{rtt_slot, sent_slot},
-};
+use heartbeat_common::maps::{PeerRow, RTT_RING, rtt_slot, sent_slot};
 use serde::Serialize;
 
 use super::{

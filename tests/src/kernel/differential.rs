@@ -11,8 +11,9 @@ use heartbeat_common::{
     lease::{Operation, Slot, Vote},
     maps::{PeerRow, VoteEvent},
     packet::{Packet, SlicePacket},
-    receive::{Tables, receive},
+    receive::receive,
     stamp::stamp,
+    tables::Tables,
     verdict::{Action, Verdict},
     wire::{self, GroupId, LeaseEntry, offset},
 };

@@ -42,7 +42,13 @@ const FIELDS: [(usize, usize); 23] = [
 ];
 
 /// The same of a lease entry, from its own start.
-const LEASE_FIELDS: [(usize, usize); 5] = [(0, 2), (2, 1), (3, 1), (4, 4), (8, 8)];
+const LEASE_FIELDS: [(usize, usize); 5] = [
+    (offset::lease::GROUP, 2),
+    (offset::lease::OPERATION, 1),
+    (offset::lease::VOTE, 1),
+    (offset::lease::MICROS, 4),
+    (offset::lease::BALLOT, 8),
+];
 
 /// Changes `frame`, which `spec` describes; half of the time not at all.
 pub fn mutate(rng: &mut Rng, world: &World, spec: &FrameSpec, frame: &mut Vec<u8>) {

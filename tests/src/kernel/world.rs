@@ -15,8 +15,8 @@ use heartbeat_common::{
         Address, Config, Key, LAYOUT_VERSION, Link, Local, MAX_GROUPS, MAX_KEYS, PeerRow, PeerSlot,
         VoteEvent,
     },
-    receive::Tables,
     siphash::SipKey,
+    tables::Tables,
     wire::{DEFAULT_PORT, GroupId, NodeState},
 };
 

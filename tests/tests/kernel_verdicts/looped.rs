@@ -6,7 +6,7 @@ use heartbeat_common::{
     lease::{Ballot, Operation, Vote},
     maps::Link,
     verdict::Verdict,
-    wire::{GroupId, LeaseEntry, NodeId},
+    wire::{GroupId, LEASE_LEN, LeaseEntry, NodeId, TAG_LEN, offset},
 };
 use heartbeat_tests::{
     kernel::{
@@ -47,7 +47,7 @@ fn a_node_s_own_vote_is_that_of_its_acceptor() -> Result<()> {
     assert_eq!(kernel.slots()?[&GroupId(GROUP)].owner, u32::from(US));
     assert_eq!(kernel.row(OWN_ROW)?.asked_seq, 1);
     let said = kernel.run(Program::Receive, &probe(PEER, 1)?)?;
-    let vote = said.frame[said.frame.len() - 8 - 16 + 3];
+    let vote = said.frame[said.frame.len() - TAG_LEN - LEASE_LEN + offset::lease::VOTE];
     assert_eq!(vote, Vote::Refused as u8, "one acceptor for all");
     let again = kernel.run(Program::Receive, &probe(US, 1)?)?;
     assert_eq!(again.verdict, Some(Verdict::ReplayedProbe));

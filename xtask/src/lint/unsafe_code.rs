@@ -10,7 +10,7 @@ const HOMES: &[(&str, &str)] = &[
     ("crates/sys/", "what std and nix do not offer of the system"),
     ("crates/dataplane/", "memory that the kernel shares"),
     (
-        "crates/common/src/maps.rs",
+        "crates/common/src/maps/",
         "says that map values are plain data",
     ),
     (

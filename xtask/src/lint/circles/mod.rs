@@ -44,10 +44,6 @@ const KNOWN: &[&[&str]] = &[
         "crates/core/src/resource/state.rs",
     ],
     &[
-        "heartbeat-ebpf/src/acceptor.rs",
-        "heartbeat-ebpf/src/tables.rs",
-    ],
-    &[
         "heartbeat-user/src/agent/members.rs",
         "heartbeat-user/src/agent/reason.rs",
         "heartbeat-user/src/agent/reload.rs",

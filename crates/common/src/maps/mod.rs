@@ -3,9 +3,15 @@
 //! All are plain old data without padding, in host byte order; times are nanoseconds of
 //! `CLOCK_BOOTTIME`. Fields are named to be read in `bpftool map dump`.
 
-use bytemuck::{Pod, Zeroable};
-use core::net::{IpAddr, Ipv6Addr};
+mod address;
+mod peer;
 
+use bytemuck::{Pod, Zeroable};
+
+pub use self::{
+    address::Address,
+    peer::{PeerRow, PeerSlot, RTT_RING, SENT_RING, rtt_slot, sent_slot},
+};
 use crate::{
     siphash::SipKey,
     wire::{Electorate, Health, LeaseEntry, Liveness, MAX_LEASES, MAX_LINKS, Owned},
@@ -19,10 +25,6 @@ pub const MAX_PEERS: usize = 1_024;
 pub const MAX_ROWS: usize = MAX_PEERS * MAX_LINKS;
 /// Keys that are valid at the same time.
 pub const MAX_KEYS: usize = 2;
-/// Probes whose departure a row remembers; a power of two.
-pub const SENT_RING: usize = 16;
-/// Round-trip times that a row remembers; a power of two.
-pub const RTT_RING: usize = 16;
 /// Groups whose leases an acceptor keeps; it abstains on any beyond.
 pub const MAX_GROUPS: usize = 1_024;
 /// Addresses that one node guards.
@@ -33,8 +35,8 @@ pub const ARRIVAL_SLOTS: usize = 64;
 pub const MAX_SERVED: usize = 64;
 /// Rows of the `guard` map: one for each address, and behind them one for each group.
 pub const GUARD_ROWS: usize = MAX_VIPS + MAX_SERVED;
-/// Entries of the `senders` map. The agent has one socket a link, and two for an instant while one takes the place of
-/// the other.
+/// Entries of the `senders` map. The agent has one socket a link, and two for an instant while one
+/// takes the place of the other.
 pub const MAX_SENDERS: usize = 2 * MAX_LINKS;
 /// Directory below which each instance has its pins.
 pub const PIN_ROOT: &str = "/sys/fs/bpf/heartbeat";
@@ -43,45 +45,6 @@ pub const PIN_ROOT: &str = "/sys/fs/bpf/heartbeat";
 #[inline(always)]
 pub const fn arrival_slot(ifindex: u32) -> u32 {
     ifindex % ARRIVAL_SLOTS as u32
-}
-
-/// An IPv6 address, or an IPv4 one as IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
-#[repr(C)]
-pub struct Address {
-    pub bytes: [u8; 16],
-}
-
-impl Address {
-    #[inline(always)]
-    pub const fn v4(address: u32) -> Self {
-        Self::v6(0, 0x0000_ffff_0000_0000 | address as u64)
-    }
-
-    #[inline(always)]
-    pub const fn v6(high: u64, low: u64) -> Self {
-        let [a, b, c, d, e, f, g, h] = high.to_be_bytes();
-        let [i, j, k, l, m, n, o, p] = low.to_be_bytes();
-        Self {
-            bytes: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p],
-        }
-    }
-}
-
-impl From<IpAddr> for Address {
-    fn from(address: IpAddr) -> Self {
-        let v6 = match address {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-            IpAddr::V6(v6) => v6,
-        };
-        Self { bytes: v6.octets() }
-    }
-}
-
-impl From<Address> for IpAddr {
-    fn from(address: Address) -> Self {
-        Ipv6Addr::from(address.bytes).to_canonical()
-    }
 }
 
 /// The one entry of `config`: who this node is. Written by the loader.
@@ -169,8 +132,8 @@ pub struct Local {
     pub key_id: u8,
     /// Number of the latest report that the agent has for its peers; 0 is none.
     pub report: u32,
-    /// A [`Health`] that counts beside `health`: checks whose process has ended, as the kernel has seen and
-    /// the agent perhaps not yet. The kernel only adds to it, the agent only takes away.
+    /// A [`Health`] that counts beside `health`: checks whose process has ended, as the kernel has seen
+    /// and the agent perhaps not yet. The kernel only adds to it, the agent only takes away.
     pub kernel_health: u32,
     pub reserved: u32,
     /// The three fields of an [`Electorate`], which share a word.
@@ -237,107 +200,6 @@ pub struct Link {
     pub link: u32,
 }
 
-/// An entry of `allow`, by a peer's address: which node and link it is, and its row in `peers`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct PeerSlot {
-    pub row: u32,
-    pub node: u16,
-    pub link: u16,
-}
-
-/// A row of `peers`: one link to one peer. Written by the kernel only.
-///
-/// Userspace reads it through mmap while the kernel writes. Each field is one aligned word and so
-/// whole, but fields may be of different packets for an instant: `last_reply_seq` is written last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct PeerRow {
-    /// When the last fresh reply arrived; 0 before the first.
-    pub last_reply_at: u64,
-    /// Newest sequence among the fresh replies.
-    pub last_reply_seq: u64,
-    /// Newest sequence among all valid replies, late ones included.
-    pub reply_seq: u64,
-    /// Replay window below `reply_seq`, see [`crate::replay`].
-    pub reply_window: u64,
-    /// (t4 - t1) - (t3 - t2) of the last fresh reply.
-    pub rtt_ns: u64,
-    /// Fresh replies.
-    pub replies: u64,
-    /// Replies that took longer than the timeout.
-    pub late_replies: u64,
-
-    /// When the last of our probes passed TC egress; 0 before the first.
-    pub last_probe_at: u64,
-    pub last_probe_seq: u64,
-    /// Probes that passed TC egress.
-    pub probes_left: u64,
-
-    /// When the peer's last valid probe arrived: a hint, never evidence.
-    pub last_asked_at: u64,
-    pub asked_incarnation: u64,
-    pub asked_seq: u64,
-    pub asked_window: u64,
-    /// The peer's probes that were answered.
-    pub answered: u64,
-
-    /// When the deadline timer last found the deadline passed.
-    pub deadline_fired_at: u64,
-    /// Times that it did.
-    pub deadlines: u64,
-    /// Deadline events that did not fit in the ring buffer.
-    pub events_lost: u64,
-
-    /// From the last fresh reply: the peer agent's incarnation, 0 without an agent.
-    pub incarnation: u64,
-    pub config_generation: u32,
-    pub pulse_age_us: u32,
-    pub reason_age_us: u32,
-    pub health: u16,
-    pub load: u16,
-    /// An [`Owned`].
-    pub groups_owned: u16,
-    /// A [`crate::wire::NodeState`].
-    pub state: u16,
-    /// Number of the peer's latest report; 0 is none.
-    pub report: u32,
-    /// The three fields of its [`Electorate`].
-    pub voters: u32,
-    pub config_version: u16,
-    pub counted_version: u16,
-
-    /// Frames from this peer's address whose tag was wrong.
-    pub bad_macs: u64,
-    /// The same that named a key which is not there.
-    pub unknown_keys: u64,
-    /// When the last of either arrived; 0 before the first.
-    pub refused_at: u64,
-    /// The Ethernet address that it came from, as a number of 48 bits: of who forged it, or of the last router.
-    pub refused_from: u64,
-
-    /// When probe *n* left, at index *n* modulo [`SENT_RING`].
-    pub sent_at: [u64; SENT_RING],
-    /// Round-trip time of probe *n* in nanoseconds, at index *n* modulo [`RTT_RING`]; 0 if unanswered.
-    pub rtt_ring: [u32; RTT_RING],
-}
-
-impl PeerRow {
-    /// What the peer serves, and where it is cut off.
-    pub const fn owned(&self) -> Owned {
-        Owned(self.groups_owned)
-    }
-
-    /// Whose votes the peer goes by.
-    pub const fn electorate(&self) -> Electorate {
-        Electorate {
-            version: self.config_version,
-            counted: self.counted_version,
-            voters: self.voters,
-        }
-    }
-}
-
 /// What the `events` ring buffer carries: a deadline passed without a fresh reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -371,8 +233,9 @@ impl VoteEvent {
     pub const FREED: u32 = u32::MAX;
 }
 
-/// An entry of `guard`: one address that this node may serve until a certain time, and not after. From row
-/// [`MAX_VIPS`] on the same for one group, without an address: what of it has none is found again by it.
+/// An entry of `guard`: one address that this node may serve until a certain time, and not after.
+///
+/// The rows from [`MAX_VIPS`] on hold the same for one group each, without an address.
 ///
 /// The agent writes `open_until` through mmap, the kernel the counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -449,22 +312,6 @@ mod tests {
         assert_eq!(size_of::<VoteEvent>(), 152);
         assert_eq!(size_of::<GuardRow>(), 48);
         assert_eq!(size_of::<LeaseRow>(), 40);
-    }
-
-    #[test]
-    fn addresses_round_trip() {
-        for text in ["10.1.2.3", "fd00::1:2"] {
-            let ip: IpAddr = text.parse().unwrap();
-            assert_eq!(IpAddr::from(Address::from(ip)), ip);
-        }
-        assert_eq!(
-            Address::v4(0x0a01_0203),
-            Address::from("10.1.2.3".parse::<IpAddr>().unwrap())
-        );
-        assert_eq!(
-            Address::v6(0xfd00_0000_0000_0000, 0x0001_0002),
-            Address::from("fd00::1:2".parse::<IpAddr>().unwrap())
-        );
     }
 
     #[test]

@@ -1,0 +1,29 @@
+//! The liveness vector in a heartbeat: the kernel writes it into replies, and into probes that leave.
+
+use crate::{maps::Local, packet::Packet, wire::offset};
+
+/// Writes the liveness vector of this node at `now`.
+#[inline(always)]
+pub(crate) fn describe_local<P: Packet>(
+    packet: &mut P,
+    local: &Local,
+    payload: usize,
+    now: u64,
+) -> Option<()> {
+    let liveness = local.liveness(now);
+    packet.write(payload + offset::STATE, liveness.state)?;
+    packet.write(payload + offset::HEALTH, liveness.health)?;
+    packet.write(payload + offset::LOAD, liveness.load)?;
+    packet.write(payload + offset::GROUPS_OWNED, liveness.groups_owned)?;
+    packet.write(
+        payload + offset::CONFIG_GENERATION,
+        liveness.config_generation,
+    )?;
+    packet.write(payload + offset::PULSE_AGE, liveness.pulse_age_us)?;
+    packet.write(payload + offset::REASON_AGE, liveness.reason_age_us)?;
+    packet.write(payload + offset::REPORT, liveness.report)?;
+    let electorate = liveness.electorate;
+    packet.write(payload + offset::CONFIG_VERSION, electorate.version)?;
+    packet.write(payload + offset::COUNTED_VERSION, electorate.counted)?;
+    packet.write(payload + offset::VOTERS, electorate.voters)
+}
