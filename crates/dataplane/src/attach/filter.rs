@@ -45,8 +45,24 @@ pub(crate) fn put(
     let filter = of(name, pin);
     let mut netlink = Netlink::open()?;
     let present = netlink.egress_filters(ifindex)?;
+    let is_there = judge(&present, &filter, interface, pin)?;
+    netlink
+        .put_egress_filter(ifindex, &filter, program.fd()?.as_fd(), is_there)
+        .context(
+            "this kernel attaches TC programs by filters only; they need a qdisc `clsact`, not \
+             `ingress`, and the priorities 1 and 2",
+        )
+}
+
+/// Whether one of the filters that are `present` gives way to ours. Refused if it is another's.
+fn judge(
+    present: &[EgressFilter],
+    ours: &EgressFilter,
+    interface: &str,
+    pin: &Path,
+) -> Result<bool> {
     let place =
-        |other: &&EgressFilter| (other.priority, other.handle) == (filter.priority, filter.handle);
+        |other: &&EgressFilter| (other.priority, other.handle) == (ours.priority, ours.handle);
     let present = present.iter().find(place);
     if let Some(other) = present.filter(|other| is_anothers(&other.name, pin)) {
         bail!(
@@ -57,12 +73,7 @@ pub(crate) fn put(
             other.priority,
         );
     }
-    netlink
-        .put_egress_filter(ifindex, &filter, program.fd()?.as_fd(), present.is_some())
-        .context(
-            "this kernel attaches TC programs by filters only; they need a qdisc `clsact`, not \
-             `ingress`, and the priorities 1 and 2",
-        )
+    Ok(present.is_some())
 }
 
 /// Whether a filter is another's than who owns `pin`. What an instance left whose pins are gone is nobody's.
@@ -114,5 +125,30 @@ mod tests {
         assert!(anothers(""));
         // A directory that is there, as the pins of another instance are.
         assert!(anothers("/sys/link_tc_eth0"));
+    }
+
+    #[test]
+    fn filter_in_our_place_gives_way_unless_it_is_anothers() {
+        let pin = Path::new("/sys/fs/bpf/heartbeat/web/link_tc_eth0");
+        let ours = of("stamp_probe", pin);
+        let named = |name: &str| EgressFilter {
+            name: name.to_owned(),
+            ..of("stamp_probe", pin)
+        };
+        let elsewhere = EgressFilter {
+            handle: 1,
+            ..named("other")
+        };
+        let judge = |present: &[EgressFilter]| judge(present, &ours, "eth0", pin);
+        assert!(!judge(&[]).unwrap());
+        assert!(!judge(&[elsewhere]).unwrap());
+        assert!(judge(&[named(&ours.name)]).unwrap());
+        let refused = judge(&[named("other")]).unwrap_err().to_string();
+        assert!(
+            refused.contains(
+                "eth0: the TC filter other has the place of ours (priority 2, handle 0x6862)"
+            ),
+            "{refused}"
+        );
     }
 }

@@ -143,6 +143,28 @@ pub(crate) fn attach(pins: &Pins) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Has the guard reach the sockets, and says whether it does. `unavailable` is why there are no
+/// programs for it, if there are none.
+pub(crate) fn guard(pins: &Pins, unavailable: Option<&str>) -> SocketGuard {
+    let attached = match unavailable {
+        Some(why) => Err(why.to_owned()),
+        None => attach(pins).map_err(|error| format!("{error:#}")),
+    };
+    match attached {
+        Ok(root) => {
+            log::info!("{}: guard attached to the sockets", root.display());
+            SocketGuard::Attached(root)
+        }
+        Err(why) => {
+            log::warn!(
+                "no guard at the sockets: local processes and containers reach an address here for as \
+                 long as it stays, also without the lease: {why}"
+            );
+            SocketGuard::Missing(why)
+        }
+    }
+}
+
 fn attach_one(
     program: &mut CgroupSkb,
     kind: CgroupSkbAttachType,

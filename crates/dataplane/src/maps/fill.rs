@@ -17,24 +17,23 @@ use super::{access::map, row_allocator, senders};
 use crate::{
     pins::origin,
     setup::{Setup, SetupGuard},
-    start::adopted::AdoptedState,
+    start::{adopted::AdoptedState, observe::Observation},
 };
 
-/// Returns when the acceptor begins to vote. `indices` are those of the links' interfaces, `guarded` those of the guards';
-/// none has the index 0, which stands for one that is missing.
+/// Returns when the acceptor begins to vote. `object` is the fingerprint of the programs. An interface
+/// that is missing has the index 0, which none has.
 pub(crate) fn fill(
     ebpf: &mut Ebpf,
     setup: &Setup,
-    adopted: Option<&AdoptedState>,
     object: u64,
     places: &[u32],
-    indices: &[Option<u32>],
-    guarded: &[Option<u32>],
+    seen: &Observation,
 ) -> Result<Boottime> {
+    let adopted = seen.state.as_ref();
     senders::forget(ebpf)?;
     rekey(ebpf, &setup.keys)?;
     let mut links: HashMap<_, Address, maps::Link> = map(ebpf, "links")?.try_into()?;
-    for (link, index) in setup.links.iter().zip(indices) {
+    for (link, index) in setup.links.iter().zip(&seen.links) {
         let value = maps::Link {
             ifindex: index.unwrap_or_default(),
             link: link.id.0.into(),
@@ -42,7 +41,7 @@ pub(crate) fn fill(
         links.insert(Address::from(link.address), value, 0)?;
     }
     row_allocator::allow(ebpf, setup, places)?;
-    fill_guards(ebpf, setup, adopted, guarded)?;
+    fill_guards(ebpf, setup, adopted, &seen.guarded)?;
     fill_groups(ebpf, setup, adopted)?;
     fill_local(ebpf, setup, adopted)?;
     let max_lease_ns = nanos(setup.max_lease)?;
@@ -202,7 +201,7 @@ fn fill_groups(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) -
     for place in 0..MAX_SERVED {
         let row = setup.groups.get(place).map(|group| GuardRow {
             open_until: adopted
-                .and_then(|adopted| adopted.served_until(*group))
+                .and_then(|adopted| adopted.served_until(*group, clock::now()))
                 .map_or(0, Boottime::as_nanos),
             ..group_row(*group)
         });

@@ -12,7 +12,7 @@ use aya::{
 };
 use heartbeat_common::maps::{Address, MAX_ROWS, PeerRow, PeerSlot};
 
-use super::access::map;
+use super::access::{array, map, rows_of};
 use crate::setup::Setup;
 
 /// Nodes that may come while the programs stay, beside those that are there when they are loaded.
@@ -102,6 +102,13 @@ pub(crate) fn read<T: std::borrow::Borrow<MapData>>(
 pub(crate) fn fit(setup: &Setup, there: &Allowed, capacity: usize) -> Result<Vec<u32>> {
     room(setup.rows(), capacity)?;
     Ok(assign(setup, there, capacity)?.unwrap_or_default())
+}
+
+/// Where the peers' rows are to be, beside what the maps have.
+pub(crate) fn place(ebpf: &mut Ebpf, setup: &Setup) -> Result<Vec<u32>> {
+    let capacity = rows_of(array(ebpf, "peers")?)?;
+    let there: HashMap<_, Address, PeerSlot> = map(ebpf, "allow")?.try_into()?;
+    fit(setup, &read(&there)?, capacity)
 }
 
 /// That a map with `capacity` rows has as many as these.

@@ -167,6 +167,13 @@ impl Pins {
         let _ = fs::remove_dir(PIN_ROOT);
         Ok(true)
     }
+
+    /// The same where nobody can do anything about a failure.
+    pub(crate) fn remove_or_tell(&self) {
+        if let Err(error) = self.remove() {
+            log::error!("could not remove the pins: {error:#}; `heartbeat unload` tries again");
+        }
+    }
 }
 
 /// Opens a directory that only root may write to, and refuses any other: whoever else can would

@@ -13,7 +13,6 @@ use heartbeat_common::{
     time::Boottime,
     wire::GroupId,
 };
-use heartbeat_sys::host::clock;
 
 use crate::{
     maps::row_allocator,
@@ -64,7 +63,7 @@ pub(crate) struct AdoptedState {
     /// The guard's rows that are in use, each with its number.
     pub(crate) guards: Vec<(u32, GuardRow)>,
     /// The rows of groups.
-    groups: Vec<GuardRow>,
+    pub(crate) groups: Vec<GuardRow>,
 }
 
 impl AdoptedState {
@@ -117,18 +116,23 @@ impl AdoptedState {
 
     /// Until when `guard` may still be served on the interface with this index: only if that is in the
     /// future. Where it was served elsewhere, or for another group, the lease was for something else.
-    pub(crate) fn open_until(&self, guard: &SetupGuard, ifindex: u32) -> Option<Boottime> {
+    pub(crate) fn open_until(
+        &self,
+        guard: &SetupGuard,
+        ifindex: u32,
+        now: Boottime,
+    ) -> Option<Boottime> {
         let wanted = (Address::from(guard.address.address), ifindex, guard.group.0);
         let same = |row: &GuardRow| (row.address, row.ifindex, row.group) == wanted;
         let (_, row) = self.guards.iter().find(|(_, row)| same(row))?;
-        Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > clock::now())
+        Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > now)
     }
 
     /// Until when `group` may still be served, by the lease that was granted for it: only if that is in the
     /// future.
-    pub(crate) fn served_until(&self, group: GroupId) -> Option<Boottime> {
+    pub(crate) fn served_until(&self, group: GroupId, now: Boottime) -> Option<Boottime> {
         let row = self.groups.iter().find(|row| row.group == group.0)?;
-        Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > clock::now())
+        Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > now)
     }
 }
 
