@@ -75,8 +75,8 @@ impl Scope {
         }
         if !is_initial {
             bail!(
-                "Linux {} does not tell at a socket which network namespace it is in (6.15 does), and this \
-                 agent's is not the host's: run the agent in the host's, or a newer kernel",
+                "Linux {} does not tell at a socket which network namespace it is in (6.15 does), \
+                and this agent's is not the host's: run the agent in the host's, or a newer kernel",
                 kernel::release()
             );
         }
@@ -135,8 +135,8 @@ pub(crate) fn attach(pins: &Pins) -> Result<PathBuf> {
     }
     if !cgroup::is_whole(&path) {
         log::warn!(
-            "{} is not the root of the host's cgroups: the guard at the sockets sees only processes below \
-             it; start the agent outside of a cgroup namespace",
+            "{} is not the root of the host's cgroups: the guard at the sockets sees only \
+            processes below it; start the agent outside of a cgroup namespace",
             path.display()
         );
     }
@@ -157,8 +157,8 @@ pub(crate) fn guard(pins: &Pins, unavailable: Option<&str>) -> SocketGuard {
         }
         Err(why) => {
             log::warn!(
-                "no guard at the sockets: local processes and containers reach an address here for as \
-                 long as it stays, also without the lease: {why}"
+                "no guard at the sockets: local processes and containers reach an address here for \
+                as long as it stays, also without the lease: {why}"
             );
             SocketGuard::Missing(why)
         }
@@ -195,9 +195,10 @@ fn refusal(error: &ProgramError, root: &Path) -> anyhow::Error {
     let root = root.display();
     match errno(error) {
         Some(libc::EPERM) => anyhow!(
-            "the kernel lets no further program onto {root} (EPERM): another is attached there that wants to \
-             be alone, or this process lacks CAP_NET_ADMIN; `bpftool cgroup show {root}` names those that \
-             are there: detach the one whose flags are not `multi`, or have it attached with `multi`"
+            "the kernel lets no further program onto {root} (EPERM): another is attached there \
+            that wants to be alone, or this process lacks CAP_NET_ADMIN; `bpftool cgroup show \
+            {root}` names those that are there: detach the one whose flags are not `multi`, or \
+            have it attached with `multi`"
         ),
         _ => anyhow!("could not attach to {root}: {}", reason(error)),
     }

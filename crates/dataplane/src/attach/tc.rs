@@ -1,5 +1,5 @@
-//! Puts the TC programs onto the egress of an interface: by a pinned link, or by a filter where the kernel
-//! has no such links.
+//! Puts the TC programs onto the egress of an interface: by a pinned link, or by a filter where the
+//! kernel has no such links.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::programs::{
@@ -61,8 +61,9 @@ pub(crate) const fn way(has_links: bool, pinned: bool) -> TcWay {
     }
 }
 
-/// Attaches the TC program `name` to the egress of `interface` for as long as it is pinned; or gives what
-/// the last run attached there the new program, without a packet in between that meets none.
+/// Attaches the TC program `name` to the egress of `interface` for as long as it is pinned; or
+/// gives what the last run attached there the new program, without a packet in between that meets
+/// none.
 pub(crate) fn attach(
     program: &mut SchedClassifier,
     name: &str,

@@ -1,5 +1,5 @@
-//! Puts an XDP program onto an interface: native or in skb mode, in the place of nobody else's unless that
-//! is asked for, and says in words why where it is refused.
+//! Attaches an XDP program to an interface, native or in skb mode. A program of others is replaced
+//! only if the operator asks for that, and a refusal of the kernel is put into words.
 
 use std::{fmt, os::fd::AsFd as _};
 
@@ -35,8 +35,8 @@ pub(crate) struct Wanted {
     pub(crate) replace: bool,
 }
 
-/// Attaches `program` to `interface` and pins the link. A link that an earlier run pinned there goes on
-/// with the new program, without a packet in between that meets none.
+/// Attaches `program` to `interface` and pins the link. A link that an earlier run pinned there
+/// goes on with the new program, without a packet in between that meets none.
 pub(crate) fn attach(
     program: &mut Xdp,
     interface: &str,
@@ -82,8 +82,8 @@ fn fall_back(
     pins: &Pins,
 ) -> Result<Attachment, Refusal> {
     log::warn!(
-        "{interface}: native XDP was refused: {why}; FALLING BACK to skb mode: heartbeats are answered \
-         later and at a higher cost"
+        "{interface}: native XDP was refused: {why}; FALLING BACK to skb mode: heartbeats are \
+        answered later and at a higher cost"
     );
     let attachment = put(program, interface, ifindex, Attached::Skb, wanted, pins)?;
     Ok(Attachment {
@@ -119,8 +119,8 @@ pub(crate) fn move_to_skb(
 /// What becomes of a link that the last run pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Former {
-    /// It gets the new program, and with that all is done. Where its interface has gone, or somebody
-    /// has taken it off, it is unpinned.
+    /// It gets the new program, and with that all is done. Where its interface has gone, or
+    /// somebody has taken it off, it is unpinned.
     Renew(Attached),
     /// It is unpinned: its mode is not wanted any more.
     Unpin(Attached),
@@ -201,11 +201,12 @@ impl Refusal {
     fn into_error(self, interface: &str, mode: XdpMode) -> anyhow::Error {
         match self {
             Self::Occupied(by) => anyhow!(
-                "{interface}: another XDP program is attached already and is left alone: {by}; end what \
-                 it belongs to, choose another interface, or have it replaced with `--replace`"
+                "{interface}: another XDP program is attached already and is left alone: {by}; end \
+                what it belongs to, choose another interface, or have it replaced with `--replace`"
             ),
             Self::Unable(why) if mode == XdpMode::Native => anyhow!(
-                "{interface}: native XDP was refused: {why}; or set mode = \"auto\" to fall back to skb mode"
+                "{interface}: native XDP was refused: {why}; or set mode = \"auto\" to fall back \
+                to skb mode"
             ),
             Self::Unable(why) => {
                 anyhow!("{interface}: could not attach the XDP program: {why}")
@@ -298,17 +299,19 @@ fn in_words(errno: Errno, complaint: Option<&str>) -> String {
     };
     let remedy = match errno {
         Errno::EOPNOTSUPP => {
-            "its driver cannot do it, and a VLAN interface never can: use a card whose driver has native XDP"
+            "its driver cannot do it, and a VLAN interface never can: use a card whose driver has \
+            native XDP"
         }
         Errno::ERANGE | Errno::E2BIG => {
             "its MTU is too large for the driver: lower it (`ip link set … mtu`)"
         }
         Errno::EINVAL => {
-            "the driver does not do it as the interface is set up now: lower the MTU, switch LRO and \
-             hardware GRO off (`ethtool -K`), or use fewer queues (`ethtool -L`)"
+            "the driver does not do it as the interface is set up now: lower the MTU, switch LRO \
+            and hardware GRO off (`ethtool -K`), or use fewer queues (`ethtool -L`)"
         }
         Errno::ENOMEM | Errno::ENOSPC => {
-            "the driver wants free queues, one for each processor: use fewer (`ethtool -L … combined`)"
+            "the driver wants free queues, one for each processor: use fewer (`ethtool -L … \
+            combined`)"
         }
         Errno::EBUSY | Errno::EEXIST => {
             "an interface above or below it (VLAN, bond, bridge) has an XDP program: see `ip link`"

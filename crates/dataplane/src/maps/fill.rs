@@ -20,8 +20,8 @@ use crate::{
     start::{adopted::AdoptedState, observe::Observation},
 };
 
-/// Returns when the acceptor begins to vote. `object` is the fingerprint of the programs. An interface
-/// that is missing has the index 0, which none has.
+/// Returns when the acceptor begins to vote. `object` is the fingerprint of the programs. An
+/// interface that is missing has the index 0, which none has.
 pub(crate) fn fill(
     ebpf: &mut Ebpf,
     setup: &Setup,
@@ -75,8 +75,8 @@ pub(crate) fn rekey(ebpf: &mut Ebpf, new: &[(u8, SipKey)]) -> Result<()> {
     let is = slots(new);
     let changed = (0..).zip(was.iter().zip(&is));
     for (slot, (_, key)) in changed.filter(|(_, (was, is))| was != is) {
-        // Empty in between: the kernel copies a value word by word while packets come, and a mixture of two keys is
-        // none.
+        // Empty in between: the kernel copies a value word by word while packets come, and a
+        // mixture of two keys is none.
         let written = keys.set(slot, Key::default(), 0);
         if let Err(error) = written.and_then(|()| keys.set(slot, *key, 0)) {
             for (slot, key) in (0..).zip(was) {
@@ -109,8 +109,8 @@ pub(crate) fn abstain(ebpf: &mut Ebpf, setup: &Setup) -> Result<Boottime> {
     Ok(votes_from)
 }
 
-/// To its peers an agent that is about to come is the one that went: they are to see nothing of the restart. With another
-/// nonce no answer to that one's probes counts any more.
+/// Keeps advertising the previous agent's liveness until the new agent starts, so that peers do not
+/// notice the restart. The nonce is reset, so that no answer to the previous agent's probes counts.
 fn fill_local(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) -> Result<()> {
     let mut local: Array<_, Local> = map(ebpf, "local")?.try_into()?;
     let left = adopted.map_or_else(|| silent(setup), |adopted| adopted.local);
@@ -129,7 +129,7 @@ fn fill_local(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) ->
     Ok(())
 }
 
-/// What is said where no agent says more: which keys are taken.
+/// The state of a node without an agent, which says only what keys the node takes.
 pub(crate) fn silent(setup: &Setup) -> Local {
     Local {
         config_generation: setup.key_mark,
@@ -196,7 +196,7 @@ fn fill_guards(
     Ok(())
 }
 
-/// Gives each group its row, with what it had in another.
+/// Gives each group its row, with the lease that it had in an earlier row.
 fn fill_groups(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) -> Result<()> {
     for place in 0..MAX_SERVED {
         let row = setup.groups.get(place).map(|group| GuardRow {

@@ -74,9 +74,9 @@ impl Dataplane {
     /// Loads the programs, fills the maps, attaches to all links and guarded interfaces and pins
     /// everything. On failure nothing stays.
     ///
-    /// Where an earlier run of the same instance left its pins, this one goes on with its votes and its
-    /// guard. `sweep` is called before anything changes, with the time until which each guarded address
-    /// may still be served because of it: it removes those that may not be.
+    /// Where an earlier run of the same instance left its pins, this one goes on with its votes and
+    /// its guard. `sweep` is called before anything changes, with the time until which each guarded
+    /// address may still be served because of it: it removes those that may not be.
     pub fn load(
         setup: Setup,
         sweep: impl Fn(&[Option<Boottime>], &[GuardRow]) -> Result<()>,
@@ -121,8 +121,8 @@ impl Dataplane {
         }
     }
 
-    /// Takes these keys from others instead of those so far, from the next packet on: all of them or, on a failure,
-    /// none.
+    /// Takes these keys from others instead of those so far, from the next packet on: all of them
+    /// or, on a failure, none.
     pub fn take_keys(&mut self, keys: &[(u8, SipKey)], mark: u32) -> Result<()> {
         let Self { ebpf, setup, .. } = self;
         fill::rekey(ebpf, keys)?;
@@ -132,8 +132,8 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Guards further addresses, closed, for which what [`Dataplane::guarding`] says is attached; and serves further
-    /// groups.
+    /// Guards further addresses, closed, for which what [`Dataplane::guarding`] says is attached;
+    /// and serves further groups.
     pub fn guard_more(
         &mut self,
         guards: Vec<SetupGuard>,
@@ -159,8 +159,8 @@ impl Dataplane {
         &self.setup.guards
     }
 
-    /// Until when each guarded address may be served already, because an earlier run was granted the
-    /// lease.
+    /// Until when each guarded address may be served already, because an earlier run was granted
+    /// the lease.
     pub fn inherited(&self) -> &[Option<Boottime>] {
         &self.inherited
     }
@@ -175,8 +175,8 @@ impl Dataplane {
         self.verified
     }
 
-    /// How each link's program was attached, in the order of the links; `None` where its interface was
-    /// missing.
+    /// How each link's program was attached, in the order of the links; `None` where its interface
+    /// was missing.
     pub fn attached(&self) -> &[Option<Attachment>] {
         &self.attached
     }
@@ -217,8 +217,8 @@ impl Dataplane {
         row_allocator::room(peers.len() + 1, rows_of(array(&self.ebpf, "peers")?)?)
     }
 
-    /// Answers these peers from now on, and no others; rows of those that were there stay what they are. What was mapped
-    /// before has them by their old numbers.
+    /// Answers these peers from now on, and no others. The rows of peers that stay keep their
+    /// contents; views that were mapped before have them by their old numbers.
     pub fn reform(&mut self, peers: Vec<(NodeId, LinkId, IpAddr)>) -> Result<()> {
         self.has_room(&peers)?;
         self.setup.peers = peers;
@@ -278,8 +278,8 @@ impl Dataplane {
         self.take_ring("votes")
     }
 
-    /// What tells of the end of processes. To be taken once. Nothing of it outlives what is returned but empty
-    /// maps.
+    /// The program that tells of the end of processes. To be taken once. Only empty maps outlive
+    /// what is returned.
     pub fn exit_program(&mut self) -> ExitProgram {
         ExitProgram::attach(&mut self.ebpf)
     }

@@ -99,8 +99,8 @@ pub(crate) fn execute(
     Ok(execution.made)
 }
 
-/// Makes the maps, but for those that are kept and found pinned. `scope` is that of the guard at the
-/// sockets.
+/// Makes the maps, but for those that are kept and found pinned. `scope` is that of the guard at
+/// the sockets.
 fn make_maps(setup: &Setup, pins: &Pins, keep: Keep, scope: Option<&Scope>) -> Result<Ebpf> {
     let entries = u32::try_from(row_allocator::capacity(setup)).context("too many peers")?;
     let cookie = scope.map_or(0, |scope| scope.cookie());
@@ -257,7 +257,8 @@ impl Execution<'_> {
         self.programs.as_mut().context("the programs are gone")
     }
 
-    /// Takes the programs off in reverse, so that the guard goes last, then removes everything else.
+    /// Takes the programs off in reverse, so that the guard goes last, then removes everything
+    /// else.
     fn undo(self) {
         let pins = &self.made.pins;
         for pin in self.used.iter().rev().filter(|pin| pins.path(pin).exists()) {

@@ -1,8 +1,8 @@
 //! What stands where the programs are to go. Nothing changes by looking.
 //!
-//! Two things are not looked at here. Another's XDP program or TC filter in the way is judged at the
-//! moment of attaching: the kernel detaches what was unpinned a moment later, so a look before would
-//! refuse a start that succeeds.
+//! Two things are not looked at here. Another's XDP program or TC filter in the way is judged at
+//! the moment of attaching: the kernel detaches what was unpinned a moment later, so a look before
+//! would refuse a start that succeeds.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Observation {
     pub(crate) now: Boottime,
-    /// The index of each link's interface, and of each guarded address's; `None` where it is missing.
+    /// The index of each link's interface, and of each guarded address's; `None` where it is
+    /// missing.
     pub(crate) links: Vec<Option<u32>>,
     pub(crate) guarded: Vec<Option<u32>>,
     /// The state of an earlier run; `None` if there is none to go on with.

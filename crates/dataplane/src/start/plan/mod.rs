@@ -131,15 +131,16 @@ fn ensure_promises_hold(setup: &Setup, seen: &Observation) -> Result<()> {
     let version = state.map_or(0, |state| state.local.config_version);
     ensure!(
         version <= setup.electorate.version,
-        "this host votes by config_version {version} already, and must not go back to {}\n  give the cluster's \
-         present one, with all of its nodes",
+        "this host votes by config_version {version} already, and must not go back to {}\n  give \
+        the cluster's present one, with all of its nodes",
         setup.electorate.version
     );
     let granted = seen.longest_grant;
     ensure!(
         granted <= seen.now.after(setup.max_lease),
-        "this host's acceptor has granted leases that last longer than max_lease ({} ms), which it would not wait for if it \
-         lost its votes\n  start it again in {} ms, or with the max_lease that it had",
+        "this host's acceptor has granted leases that last longer than max_lease ({} ms), which it \
+        would not wait for if it lost its votes\n  start it again in {} ms, or with the max_lease \
+        that it had",
         setup.max_lease.as_millis(),
         granted.since(seen.now).as_millis()
     );
