@@ -1,4 +1,4 @@
-//! Embeds the kernel programs into the binary. Only copies: compiling them is `cargo xtask build`'s.
+//! Embeds the kernel programs into the binary. It only copies: `cargo xtask build` compiles them.
 //!
 //! They come from the file that `HEARTBEAT_BPF_OBJECT` names, else from `bpf/heartbeat` below the
 //! target directory, where xtask puts them. Without that file the result is empty, so that checking

@@ -1,5 +1,5 @@
-//! The XDP program that has an interface when ours comes: what it is, who holds it, and how it is made
-//! to go if that is wanted.
+//! The XDP program that is on an interface before ours: its name, who holds it, and how it is
+//! detached if the operator wants that.
 
 use std::fmt;
 

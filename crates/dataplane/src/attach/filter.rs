@@ -1,8 +1,9 @@
 //! TC filters instead of links, for kernels without TCX.
 //!
-//! No pin holds a filter: it stays until somebody removes it, however its agent ended. So it bears as its name
-//! the path of the pin that a link would have. By that the next start and `heartbeat unload` know whose
-//! it is, and filters go with the pins. Other programs' filters, and the qdisc that all hang on, are left alone.
+//! A filter stays until somebody removes it, however its agent ended. Therefore a filter's name is
+//! the path of the pin that a link would have. The name tells the next start and `heartbeat unload`
+//! whose filter it is, and filters are removed with the pins. Filters of other programs, and the
+//! qdisc that all filters hang on, are left alone.
 
 use std::{os::fd::AsFd as _, path::Path};
 
@@ -14,7 +15,8 @@ use super::lookup::check_interface;
 use crate::object::kernel::has_tc_links;
 use heartbeat_sys::net::{EgressFilter, Netlink};
 
-/// "hb". With the priority it tells our filter from others': the kernel numbers those that do not choose from 1 on.
+/// "hb". Priority and handle together tell our filter from others': the kernel numbers filters
+/// without a handle from 1 on.
 const HANDLE: u32 = 0x6862;
 
 /// Before all others: one that ends with a verdict keeps those behind it from being asked.
@@ -45,35 +47,47 @@ pub(crate) fn put(
     let filter = of(name, pin);
     let mut netlink = Netlink::open()?;
     let present = netlink.egress_filters(ifindex)?;
-    let place =
-        |other: &&EgressFilter| (other.priority, other.handle) == (filter.priority, filter.handle);
-    let present = present.iter().find(place);
-    if let Some(other) = present.filter(|other| is_anothers(&other.name, pin)) {
-        bail!(
-            "{interface}: the TC filter {} has the place of ours (priority {}, handle {HANDLE:#x}); an \
-             instance that was killed is removed by `heartbeat unload --instance`, see others with `tc \
-             filter show dev {interface} egress`",
-            other.name,
-            other.priority,
-        );
-    }
+    let is_there = judge(&present, &filter, interface, pin)?;
     netlink
-        .put_egress_filter(ifindex, &filter, program.fd()?.as_fd(), present.is_some())
+        .put_egress_filter(ifindex, &filter, program.fd()?.as_fd(), is_there)
         .context(
             "this kernel attaches TC programs by filters only; they need a qdisc `clsact`, not \
              `ingress`, and the priorities 1 and 2",
         )
 }
 
-/// Whether a filter is another's than who owns `pin`. What an instance left whose pins are gone is nobody's.
+/// Whether one of the filters that are `present` gives way to ours. Refused if it is another's.
+fn judge(
+    present: &[EgressFilter],
+    ours: &EgressFilter,
+    interface: &str,
+    pin: &Path,
+) -> Result<bool> {
+    let place =
+        |other: &&EgressFilter| (other.priority, other.handle) == (ours.priority, ours.handle);
+    let present = present.iter().find(place);
+    if let Some(other) = present.filter(|other| is_anothers(&other.name, pin)) {
+        bail!(
+            "{interface}: the TC filter {} has the place of ours (priority {}, handle \
+            {HANDLE:#x}); an instance that was killed is removed by `heartbeat unload --instance`, \
+            see others with `tc filter show dev {interface} egress`",
+            other.name,
+            other.priority,
+        );
+    }
+    Ok(present.is_some())
+}
+
+/// Whether a filter belongs to another owner than `pin` does. A filter of an instance whose pins
+/// are gone belongs to nobody.
 fn is_anothers(name: &str, pin: &Path) -> bool {
     let owner = Path::new(name).parent();
     owner != pin.parent()
         && !owner.is_some_and(|owner| owner.starts_with(PIN_ROOT) && !owner.exists())
 }
 
-/// Removes the filters of the instance that pins to `dir`, but for those that `keep` names, by the name of
-/// the pin. Sees only the interfaces of this network namespace.
+/// Removes the filters of the instance that pins to `dir`, but for those that `keep` names, by the
+/// name of the pin. Sees only the interfaces of this network namespace.
 pub(crate) fn remove_all_but(dir: &Path, keep: impl Fn(&str) -> bool) -> Result<()> {
     if has_tc_links() {
         return Ok(());
@@ -114,5 +128,30 @@ mod tests {
         assert!(anothers(""));
         // A directory that is there, as the pins of another instance are.
         assert!(anothers("/sys/link_tc_eth0"));
+    }
+
+    #[test]
+    fn filter_in_our_place_gives_way_unless_it_is_anothers() {
+        let pin = Path::new("/sys/fs/bpf/heartbeat/web/link_tc_eth0");
+        let ours = of("stamp_probe", pin);
+        let named = |name: &str| EgressFilter {
+            name: name.to_owned(),
+            ..of("stamp_probe", pin)
+        };
+        let elsewhere = EgressFilter {
+            handle: 1,
+            ..named("other")
+        };
+        let judge = |present: &[EgressFilter]| judge(present, &ours, "eth0", pin);
+        assert!(!judge(&[]).unwrap());
+        assert!(!judge(&[elsewhere]).unwrap());
+        assert!(judge(&[named(&ours.name)]).unwrap());
+        let refused = judge(&[named("other")]).unwrap_err().to_string();
+        assert!(
+            refused.contains(
+                "eth0: the TC filter other has the place of ours (priority 2, handle 0x6862)"
+            ),
+            "{refused}"
+        );
     }
 }

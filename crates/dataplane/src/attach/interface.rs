@@ -1,4 +1,4 @@
-//! What belongs onto one interface: the guard, and where heartbeats come the responder and the stamp.
+//! The programs of one interface: the guard, and on a link the responder and the stamp.
 
 use anyhow::Result;
 
@@ -12,7 +12,8 @@ use crate::{
     setup::{Attached, Attachment, XdpMode},
 };
 
-/// Has the guard watch an interface. What comes in on a link the responder guards: there is nothing to attach for that.
+/// Has the guard watch an interface. On a link the responder guards what comes in, so that only the
+/// guard for what leaves is attached.
 pub(crate) fn guard(
     programs: &mut Programs,
     pins: &Pins,
@@ -42,8 +43,8 @@ pub(crate) fn answer(
     xdp::attach(&mut programs.responder, name, wanted, pins)
 }
 
-/// Removes the pins of links that are not on the interface which has this name, and this index, now:
-/// another had the name before.
+/// Removes the pins of links that are on another interface than the one which has this name and
+/// index now: another interface had the name before.
 pub(crate) fn unpin_strangers(interface: &str, ifindex: u32, pins: &Pins) -> Result<()> {
     let names = [
         names::xdp_pin(interface, Attached::Native),

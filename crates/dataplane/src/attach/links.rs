@@ -1,5 +1,5 @@
-//! BPF links as the kernel knows them: which interface one is on, who has it open, and how it is
-//! broken.
+//! BPF links as the kernel knows them: the interface of a link, who has it open, and how it is
+//! detached.
 
 use std::{
     ffi::CString,
@@ -86,8 +86,8 @@ pub(crate) fn detach(id: u32) -> Result<()> {
         .with_context(|| format!("could not detach BPF link {id}"))
 }
 
-/// Takes a pinned link off its interface, at once, and removes the pin. Returns which interface that was, and the
-/// number of the program.
+/// Takes a pinned link off its interface, at once, and removes the pin. Returns which interface
+/// that was, and the number of the program.
 pub(crate) fn take_off(pin: &Path) -> Result<(u32, u32)> {
     let link = open_pin(pin)?;
     let was = (on(&link)?, shown(&link, "prog_id")?);
@@ -140,7 +140,7 @@ fn shown<T: FromStr>(link: &OwnedFd, key: &str) -> Result<T> {
         .with_context(|| format!("the kernel does not tell the {key} of a BPF link"))
 }
 
-/// Removes the pin of a link that is not on the interface with this index: that had the name before.
+/// Removes the pin of a link that is on another interface than the one with this index.
 pub(crate) fn unpin_stranger(pin: &Path, ifindex: u32) -> Result<()> {
     if !pin.exists() {
         return Ok(());

@@ -75,8 +75,8 @@ impl Scope {
         }
         if !is_initial {
             bail!(
-                "Linux {} does not tell at a socket which network namespace it is in (6.15 does), and this \
-                 agent's is not the host's: run the agent in the host's, or a newer kernel",
+                "Linux {} does not tell at a socket which network namespace it is in (6.15 does), \
+                and this agent's is not the host's: run the agent in the host's, or a newer kernel",
                 kernel::release()
             );
         }
@@ -135,12 +135,34 @@ pub(crate) fn attach(pins: &Pins) -> Result<PathBuf> {
     }
     if !cgroup::is_whole(&path) {
         log::warn!(
-            "{} is not the root of the host's cgroups: the guard at the sockets sees only processes below \
-             it; start the agent outside of a cgroup namespace",
+            "{} is not the root of the host's cgroups: the guard at the sockets sees only \
+            processes below it; start the agent outside of a cgroup namespace",
             path.display()
         );
     }
     Ok(path)
+}
+
+/// Has the guard reach the sockets, and says whether it does. `unavailable` is why there are no
+/// programs for it, if there are none.
+pub(crate) fn guard(pins: &Pins, unavailable: Option<&str>) -> SocketGuard {
+    let attached = match unavailable {
+        Some(why) => Err(why.to_owned()),
+        None => attach(pins).map_err(|error| format!("{error:#}")),
+    };
+    match attached {
+        Ok(root) => {
+            log::info!("{}: guard attached to the sockets", root.display());
+            SocketGuard::Attached(root)
+        }
+        Err(why) => {
+            log::warn!(
+                "no guard at the sockets: local processes and containers reach an address here for \
+                as long as it stays, also without the lease: {why}"
+            );
+            SocketGuard::Missing(why)
+        }
+    }
 }
 
 fn attach_one(
@@ -173,9 +195,10 @@ fn refusal(error: &ProgramError, root: &Path) -> anyhow::Error {
     let root = root.display();
     match errno(error) {
         Some(libc::EPERM) => anyhow!(
-            "the kernel lets no further program onto {root} (EPERM): another is attached there that wants to \
-             be alone, or this process lacks CAP_NET_ADMIN; `bpftool cgroup show {root}` names those that \
-             are there: detach the one whose flags are not `multi`, or have it attached with `multi`"
+            "the kernel lets no further program onto {root} (EPERM): another is attached there \
+            that wants to be alone, or this process lacks CAP_NET_ADMIN; `bpftool cgroup show \
+            {root}` names those that are there: detach the one whose flags are not `multi`, or \
+            have it attached with `multi`"
         ),
         _ => anyhow!("could not attach to {root}: {}", reason(error)),
     }

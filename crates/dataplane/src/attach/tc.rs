@@ -1,5 +1,5 @@
-//! Puts the TC programs onto the egress of an interface: by a pinned link, or by a filter where the kernel
-//! has no such links.
+//! Puts the TC programs onto the egress of an interface: by a pinned link, or by a filter where the
+//! kernel has no such links.
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::programs::{
@@ -41,19 +41,52 @@ pub(crate) fn watched(name: &'static str, interface: &str, ifindex: u32, pins: &
     }
 }
 
-/// Attaches the TC program `name` to the egress of `interface` for as long as it is pinned; or gives what
-/// the last run attached there the new program, without a packet in between that meets none.
+/// How a TC program gets onto an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TcWay {
+    /// By a filter: the kernel has no links for it.
+    Filter,
+    /// The link of the last run gets the program.
+    Renew,
+    /// By a link of its own.
+    Attach,
+}
+
+/// `pinned`: whether the last run left a link there.
+pub(crate) const fn way(has_links: bool, pinned: bool) -> TcWay {
+    match (has_links, pinned) {
+        (false, _) => TcWay::Filter,
+        (true, true) => TcWay::Renew,
+        (true, false) => TcWay::Attach,
+    }
+}
+
+/// Attaches the TC program `name` to the egress of `interface` for as long as it is pinned; or
+/// gives what the last run attached there the new program, without a packet in between that meets
+/// none.
 pub(crate) fn attach(
     program: &mut SchedClassifier,
     name: &str,
     interface: &str,
     pins: &Pins,
 ) -> Result<()> {
+    let pinned = pins.path(&tc_pin(name, interface)).exists();
+    attach_by(way(has_tc_links(), pinned), program, name, interface, pins)
+}
+
+/// The same in a way that was chosen.
+pub(crate) fn attach_by(
+    way: TcWay,
+    program: &mut SchedClassifier,
+    name: &str,
+    interface: &str,
+    pins: &Pins,
+) -> Result<()> {
     let pin = pins.path(&tc_pin(name, interface));
-    if !has_tc_links() {
+    if way == TcWay::Filter {
         return filter::put(program, name, interface, &pin);
     }
-    if pin.exists() {
+    if way == TcWay::Renew {
         let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?));
         match link.map(|link| program.attach_to_link(link)) {
             Ok(Ok(id)) => {

@@ -1,8 +1,9 @@
 //! Our XDP programs on interfaces above another.
 //!
-//! The kernel takes no XDP program onto an interface while one above it (VLAN, macvlan, bond, bridge) has one, and
-//! takes them the other way round (`dev_xdp_attach` in net/core/dev.c). So those above, if they are ours, are taken off
-//! for the moment in which the one below is attached. What a node says for an address is guarded meanwhile, as ever.
+//! The kernel refuses an XDP program on an interface while an interface above it (VLAN, macvlan,
+//! bond, bridge) has one; the other order is allowed (`dev_xdp_attach` in net/core/dev.c).
+//! Therefore our programs above are detached for the moment in which the program below is attached.
+//! What leaves for a guarded address stays guarded meanwhile, at TC egress.
 
 use std::path::PathBuf;
 
@@ -57,7 +58,8 @@ pub(crate) fn lift(ifindex: u32, pins: &Pins) -> Result<Vec<Lifted>> {
     Ok(lifted)
 }
 
-/// Puts back what was taken off. What cannot be is told: it is tried again when somebody looks at that interface.
+/// Attaches the programs again that were taken off. A failure is logged; the interface monitor
+/// tries again.
 pub(crate) fn put_back(lifted: Vec<Lifted>, pins: &Pins) {
     for one in lifted {
         if let Err(error) = one.put_back(pins) {
@@ -125,7 +127,8 @@ mod tests {
 
     #[test]
     fn an_interface_is_above_what_it_is_made_of() {
-        // eth0 and eth1 make a bond, on which there is a VLAN, on which there is another; a pair; a bridge of one end.
+        // eth0 and eth1 make a bond, on which there is a VLAN, on which there is another; a pair; a
+        // bridge of one end.
         let all = [
             ("eth0", 1, None, Some(3)),
             ("eth1", 2, None, Some(3)),

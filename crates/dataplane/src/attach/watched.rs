@@ -1,7 +1,7 @@
 //! Programs that the agent has put somewhere, each with a way to see whether it is still there.
 //!
-//! Anybody with the rights can take a program off behind the agent's back, and the kernel announces it only of XDP.
-//! It must not put anything back: that is the follower's.
+//! Anybody with the rights can take a program off, and the kernel announces only the removal of XDP
+//! programs. This module never attaches anything again: the interface monitor does.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,8 @@ pub(crate) struct Watched {
 
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// A pinned link onto the interface with this index. A link that was detached shows the index 0.
+    /// A pinned link onto the interface with this index. A link that was detached shows the index
+    /// 0.
     Link { pin: PathBuf, ifindex: u32 },
     /// A filter on what leaves the interface with this index.
     Filter { filter: EgressFilter, ifindex: u32 },

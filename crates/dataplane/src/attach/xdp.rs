@@ -1,7 +1,7 @@
-//! Puts an XDP program onto an interface: native or in skb mode, in the place of nobody else's unless that
-//! is asked for, and says in words why where it is refused.
+//! Attaches an XDP program to an interface, native or in skb mode. A program of others is replaced
+//! only if the operator asks for that, and a refusal of the kernel is put into words.
 
-use std::os::fd::AsFd as _;
+use std::{fmt, os::fd::AsFd as _};
 
 use anyhow::{Result, anyhow, bail};
 use aya::programs::{
@@ -28,23 +28,35 @@ use crate::{
 };
 
 /// How to attach, as the configuration and the operator want it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) mode: XdpMode,
     /// Whether a program that is there already has to give way.
     pub(crate) replace: bool,
 }
 
-/// Attaches `program` to `interface` and pins the link. A link that an earlier run pinned there goes on
-/// with the new program, without a packet in between that meets none.
+/// Attaches `program` to `interface` and pins the link. A link that an earlier run pinned there
+/// goes on with the new program, without a packet in between that meets none.
 pub(crate) fn attach(
     program: &mut Xdp,
     interface: &str,
     wanted: Wanted,
     pins: &Pins,
 ) -> Result<Attachment> {
+    let former = former(&pinned(interface, pins), wanted.mode);
+    attach_after(&former, program, interface, wanted, pins)
+}
+
+/// The same where it was decided what becomes of the `former` links.
+pub(crate) fn attach_after(
+    former: &[Former],
+    program: &mut Xdp,
+    interface: &str,
+    wanted: Wanted,
+    pins: &Pins,
+) -> Result<Attachment> {
     let ifindex = check_interface(interface)?;
-    if let Some(how) = take_over(program, interface, wanted.mode, pins)? {
+    if let Some(how) = renew(program, interface, former, pins)? {
         let fallback = (how == Attached::Skb && wanted.mode == XdpMode::Auto)
             .then(|| "as the last run left it".to_owned());
         return Ok(Attachment { how, fallback });
@@ -70,8 +82,8 @@ fn fall_back(
     pins: &Pins,
 ) -> Result<Attachment, Refusal> {
     log::warn!(
-        "{interface}: native XDP was refused: {why}; FALLING BACK to skb mode: heartbeats are answered \
-         later and at a higher cost"
+        "{interface}: native XDP was refused: {why}; FALLING BACK to skb mode: heartbeats are \
+        answered later and at a higher cost"
     );
     let attachment = put(program, interface, ifindex, Attached::Skb, wanted, pins)?;
     Ok(Attachment {
@@ -104,36 +116,62 @@ pub(crate) fn move_to_skb(
     })
 }
 
-/// Gives the link of the last run the new program, if there is such a link and it is as it should be.
-fn take_over(
-    program: &mut Xdp,
-    interface: &str,
-    mode: XdpMode,
-    pins: &Pins,
-) -> Result<Option<Attached>> {
+/// What becomes of a link that the last run pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Former {
+    /// It gets the new program, and with that all is done. Where its interface has gone, or
+    /// somebody has taken it off, it is unpinned.
+    Renew(Attached),
+    /// It is unpinned: its mode is not wanted any more.
+    Unpin(Attached),
+}
+
+/// What becomes of the links that are `pinned`, native before skb, where `mode` is wanted.
+pub(crate) fn former(pinned: &[Attached], mode: XdpMode) -> Vec<Former> {
     let allowed: &[Attached] = match mode {
         XdpMode::Auto => &[Attached::Native, Attached::Skb],
         XdpMode::Native => &[Attached::Native],
         XdpMode::Skb => &[Attached::Skb],
     };
-    for how in [Attached::Native, Attached::Skb] {
-        let pin = pins.path(&xdp_pin(interface, how));
-        if !pin.exists() {
-            continue;
+    let mut former = Vec::new();
+    for way in pinned {
+        if !allowed.contains(way) {
+            // A further one is unpinned with all that is not used.
+            former.push(Former::Unpin(*way));
+            break;
         }
+        former.push(Former::Renew(*way));
+    }
+    former
+}
+
+fn pinned(interface: &str, pins: &Pins) -> Vec<Attached> {
+    let mut ways = vec![Attached::Native, Attached::Skb];
+    ways.retain(|way| pins.path(&xdp_pin(interface, *way)).exists());
+    ways
+}
+
+/// Returns how the link is attached that has the new program, if one of the former has.
+fn renew(
+    program: &mut Xdp,
+    interface: &str,
+    former: &[Former],
+    pins: &Pins,
+) -> Result<Option<Attached>> {
+    for one in former {
+        let (Former::Renew(way) | Former::Unpin(way)) = *one;
+        let pin = pins.path(&xdp_pin(interface, way));
         let link = XdpLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?));
-        let replaced = match link {
-            Ok(link) if allowed.contains(&how) => program.attach_to_link(link),
+        let (Former::Renew(_), Ok(link)) = (one, link) else {
             // Not ours, or in a mode that is not wanted any more.
-            _ => return unpin(&pin).map(|()| None),
+            return unpin(&pin).map(|()| None);
         };
-        match replaced {
+        match program.attach_to_link(link) {
             Ok(id) => {
                 // The pin holds it.
                 drop(program.take_link(id)?);
-                return Ok(Some(how));
+                return Ok(Some(way));
             }
-            // Its interface has gone, or somebody has taken it off.
             Err(error) if errno(&error) == Some(libc::ENOLINK) => unpin(&pin)?,
             Err(error) => bail!(
                 "{interface}: could not give the XDP link of the last run the new program: {}",
@@ -163,11 +201,12 @@ impl Refusal {
     fn into_error(self, interface: &str, mode: XdpMode) -> anyhow::Error {
         match self {
             Self::Occupied(by) => anyhow!(
-                "{interface}: another XDP program is attached already and is left alone: {by}; end what \
-                 it belongs to, choose another interface, or have it replaced with `--replace`"
+                "{interface}: another XDP program is attached already and is left alone: {by}; end \
+                what it belongs to, choose another interface, or have it replaced with `--replace`"
             ),
             Self::Unable(why) if mode == XdpMode::Native => anyhow!(
-                "{interface}: native XDP was refused: {why}; or set mode = \"auto\" to fall back to skb mode"
+                "{interface}: native XDP was refused: {why}; or set mode = \"auto\" to fall back \
+                to skb mode"
             ),
             Self::Unable(why) => {
                 anyhow!("{interface}: could not attach the XDP program: {why}")
@@ -190,9 +229,7 @@ fn put(
     if is_taken(&attached)
         && let Some(existing) = ExistingProgram::of(&mut netlink()?, ifindex)?
     {
-        if !wanted.replace {
-            return Err(Refusal::Occupied(existing.to_string()));
-        }
+        judge(&existing, wanted.replace)?;
         existing.evict(&mut netlink()?)?;
         log::warn!("{interface}: REPLACED another XDP program, as `--replace` asks: {existing}");
         attached = program.attach_to_if_index(ifindex, how.mode());
@@ -214,6 +251,14 @@ fn put(
         how,
         fallback: None,
     })
+}
+
+/// That a program which is there already may be evicted.
+fn judge(existing: &impl fmt::Display, replace: bool) -> Result<(), Refusal> {
+    match replace {
+        true => Ok(()),
+        false => Err(Refusal::Occupied(existing.to_string())),
+    }
 }
 
 /// Whether another program is in the way: there, or on an interface above or below it.
@@ -254,17 +299,19 @@ fn in_words(errno: Errno, complaint: Option<&str>) -> String {
     };
     let remedy = match errno {
         Errno::EOPNOTSUPP => {
-            "its driver cannot do it, and a VLAN interface never can: use a card whose driver has native XDP"
+            "its driver cannot do it, and a VLAN interface never can: use a card whose driver has \
+            native XDP"
         }
         Errno::ERANGE | Errno::E2BIG => {
             "its MTU is too large for the driver: lower it (`ip link set … mtu`)"
         }
         Errno::EINVAL => {
-            "the driver does not do it as the interface is set up now: lower the MTU, switch LRO and \
-             hardware GRO off (`ethtool -K`), or use fewer queues (`ethtool -L`)"
+            "the driver does not do it as the interface is set up now: lower the MTU, switch LRO \
+            and hardware GRO off (`ethtool -K`), or use fewer queues (`ethtool -L`)"
         }
         Errno::ENOMEM | Errno::ENOSPC => {
-            "the driver wants free queues, one for each processor: use fewer (`ethtool -L … combined`)"
+            "the driver wants free queues, one for each processor: use fewer (`ethtool -L … \
+            combined`)"
         }
         Errno::EBUSY | Errno::EEXIST => {
             "an interface above or below it (VLAN, bond, bridge) has an XDP program: see `ip link`"
@@ -289,6 +336,13 @@ mod tests {
         let said = in_words(Errno::EOPNOTSUPP, None);
         assert!(said.contains("driver has native XDP"), "{said}");
         assert!(!in_words(Errno::EIO, None).contains(';'));
+    }
+
+    #[test]
+    fn foreign_program_gives_way_only_where_that_is_asked_for() {
+        assert!(judge(&"xdpd", true).is_ok());
+        let refused = judge(&"xdpd", false);
+        assert!(matches!(refused, Err(Refusal::Occupied(by)) if by == "xdpd"));
     }
 
     #[test]

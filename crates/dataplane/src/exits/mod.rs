@@ -1,10 +1,10 @@
-//! Hears at once that a watched process ends: from the kernel program `process_exit`, and from a pidfd of
-//! each.
+//! Tells at once that a watched process ends, by the kernel program `process_exit` and by a pidfd
+//! of each process.
 //!
-//! The program tells when the end begins, a pidfd when all is over. So the pidfd is late where there is
-//! much memory to free, but it stands in wherever the program cannot tell: the kernel refuses it, this
-//! agent has a pid namespace of its own, or the process had begun to end before it was watched. Each end is told
-//! once. Nothing here knows what a process is for, or ends any.
+//! The program tells when the end begins, a pidfd when all is over. So the pidfd is late where
+//! there is much memory to free, but it stands in wherever the program cannot tell: the kernel
+//! refuses it, this agent has a pid namespace of its own, or the process had begun to end before it
+//! was watched. Each end is told once. Nothing here knows what a process is for, or ends any.
 
 use std::{
     collections::BTreeMap,
@@ -61,7 +61,7 @@ pub enum WatchError {
 
 /// A watched process ends. It is not watched any more.
 ///
-/// When this is told it may still be there for a moment: a look at its id finds it, its ports are bound. Before
+/// The process may still be there for a moment: its id is found, its ports are bound. Before
 /// anything is started in its place, wait until it is [`gone`](Self::gone).
 #[derive(Debug)]
 pub struct Exit {
@@ -74,8 +74,8 @@ pub struct Exit {
 }
 
 impl Exit {
-    /// Waits until nothing of the process is left but what its parent has to reap. Can be dropped at any
-    /// await.
+    /// Waits until nothing of the process is left but what its parent has to reap. Can be dropped
+    /// at any await.
     pub async fn gone(&self) {
         poll_fn(|context| self.process.poll_gone(context)).await;
     }
@@ -106,16 +106,16 @@ impl ProcessExits {
         Self::listen(ExitProgram::attach(ebpf))
     }
 
-    /// The program stays attached for as long as this lives. Where there is none, says in the log what is lost, and
-    /// goes on without.
+    /// The program stays attached for as long as this lives. Where there is none, says in the log
+    /// what is lost, and goes on without.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn listen(program: ExitProgram) -> Self {
         let kernel = program.0.and_then(Kernel::listen).inspect_err(|error| {
             log::warn!(
-                "the kernel does not tell when a process ends ({error:#}): going on without; the end \
-                 of a watched process is noticed only when all its memory is freed"
+                "the kernel does not tell when a process ends ({error:#}): going on without; the \
+                end of a watched process is noticed only when all its memory is freed"
             );
         });
         Self {
@@ -137,12 +137,13 @@ impl ProcessExits {
         self.kernel.is_some()
     }
 
-    /// Tells of the end of the process that has the id `pid` now, also if that has begun already. Who
-    /// watches a process twice is told once, of the later `token`.
+    /// Tells of the end of the process that has the id `pid` now, also if that has begun already.
+    /// Who watches a process twice is told once, of the later `token`.
     ///
-    /// `health` is what the end means for the node: the kernel program says so in every heartbeat from the end
-    /// on, before anybody is told here, until [`LocalView::set_health`](crate::LocalView::set_health) takes it
-    /// away. Without the program it is of no effect.
+    /// `health` is what the end means for the node: the kernel program says so in every heartbeat
+    /// from the end on, before anybody is told here, until
+    /// [`LocalView::set_health`](crate::LocalView::set_health) takes it away. Without the program
+    /// it is of no effect.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -156,8 +157,8 @@ impl ProcessExits {
             && let Err(error) = kernel.watch(pid, token, health)
         {
             log::warn!(
-                "the kernel does not watch process {pid} ({error}): its end is noticed only when all \
-                 its memory is freed"
+                "the kernel does not watch process {pid} ({error}): its end is noticed only when \
+                all its memory is freed"
             );
         }
         self.watched.insert(pid, Watched { token, process });
@@ -261,8 +262,8 @@ impl Attached {
             // The tracepoint has fewer arguments than the program reads.
             Err(error) if errno(&error) == Some(libc::EINVAL) => {
                 log::warn!(
-                    "Linux {} does not tell which thread of a process is its last: a watched process \
-                     counts as ended when its first thread ends",
+                    "Linux {} does not tell which thread of a process is its last: a watched \
+                    process counts as ended when its first thread ends",
                     kernel::release()
                 );
                 attach(ebpf, "leader_exit")

@@ -1,7 +1,7 @@
 //! This node's own acceptor, from userspace: its slots, and how it is asked.
 //!
-//! It is asked by running the responder with a frame from this node to itself, so that it decides by
-//! the same code, under the same lock, as for everybody else.
+//! It is asked by running the responder with a frame from this node to itself, so that it decides
+//! by the same code, under the same lock, as for everybody else.
 
 use std::net::IpAddr;
 

@@ -17,24 +17,23 @@ use super::{access::map, row_allocator, senders};
 use crate::{
     pins::origin,
     setup::{Setup, SetupGuard},
-    start::adopted::AdoptedState,
+    start::{adopted::AdoptedState, observe::Observation},
 };
 
-/// Returns when the acceptor begins to vote. `indices` are those of the links' interfaces, `guarded` those of the guards';
-/// none has the index 0, which stands for one that is missing.
+/// Returns when the acceptor begins to vote. `object` is the fingerprint of the programs. An
+/// interface that is missing has the index 0, which none has.
 pub(crate) fn fill(
     ebpf: &mut Ebpf,
     setup: &Setup,
-    adopted: Option<&AdoptedState>,
     object: u64,
     places: &[u32],
-    indices: &[Option<u32>],
-    guarded: &[Option<u32>],
+    seen: &Observation,
 ) -> Result<Boottime> {
+    let adopted = seen.state.as_ref();
     senders::forget(ebpf)?;
     rekey(ebpf, &setup.keys)?;
     let mut links: HashMap<_, Address, maps::Link> = map(ebpf, "links")?.try_into()?;
-    for (link, index) in setup.links.iter().zip(indices) {
+    for (link, index) in setup.links.iter().zip(&seen.links) {
         let value = maps::Link {
             ifindex: index.unwrap_or_default(),
             link: link.id.0.into(),
@@ -42,7 +41,7 @@ pub(crate) fn fill(
         links.insert(Address::from(link.address), value, 0)?;
     }
     row_allocator::allow(ebpf, setup, places)?;
-    fill_guards(ebpf, setup, adopted, guarded)?;
+    fill_guards(ebpf, setup, adopted, &seen.guarded)?;
     fill_groups(ebpf, setup, adopted)?;
     fill_local(ebpf, setup, adopted)?;
     let max_lease_ns = nanos(setup.max_lease)?;
@@ -76,8 +75,8 @@ pub(crate) fn rekey(ebpf: &mut Ebpf, new: &[(u8, SipKey)]) -> Result<()> {
     let is = slots(new);
     let changed = (0..).zip(was.iter().zip(&is));
     for (slot, (_, key)) in changed.filter(|(_, (was, is))| was != is) {
-        // Empty in between: the kernel copies a value word by word while packets come, and a mixture of two keys is
-        // none.
+        // Empty in between: the kernel copies a value word by word while packets come, and a
+        // mixture of two keys is none.
         let written = keys.set(slot, Key::default(), 0);
         if let Err(error) = written.and_then(|()| keys.set(slot, *key, 0)) {
             for (slot, key) in (0..).zip(was) {
@@ -110,8 +109,8 @@ pub(crate) fn abstain(ebpf: &mut Ebpf, setup: &Setup) -> Result<Boottime> {
     Ok(votes_from)
 }
 
-/// To its peers an agent that is about to come is the one that went: they are to see nothing of the restart. With another
-/// nonce no answer to that one's probes counts any more.
+/// Keeps advertising the previous agent's liveness until the new agent starts, so that peers do not
+/// notice the restart. The nonce is reset, so that no answer to the previous agent's probes counts.
 fn fill_local(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) -> Result<()> {
     let mut local: Array<_, Local> = map(ebpf, "local")?.try_into()?;
     let left = adopted.map_or_else(|| silent(setup), |adopted| adopted.local);
@@ -130,7 +129,7 @@ fn fill_local(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) ->
     Ok(())
 }
 
-/// What is said where no agent says more: which keys are taken.
+/// The state of a node without an agent, which says only what keys the node takes.
 pub(crate) fn silent(setup: &Setup) -> Local {
     Local {
         config_generation: setup.key_mark,
@@ -197,12 +196,12 @@ fn fill_guards(
     Ok(())
 }
 
-/// Gives each group its row, with what it had in another.
+/// Gives each group its row, with the lease that it had in an earlier row.
 fn fill_groups(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) -> Result<()> {
     for place in 0..MAX_SERVED {
         let row = setup.groups.get(place).map(|group| GuardRow {
             open_until: adopted
-                .and_then(|adopted| adopted.served_until(*group))
+                .and_then(|adopted| adopted.served_until(*group, clock::now()))
                 .map_or(0, Boottime::as_nanos),
             ..group_row(*group)
         });

@@ -1,7 +1,8 @@
-//! Which row of the `peers` map each peer has, while peers come and go.
+//! The row allocator of the map `peers`, while peers come and go.
 //!
-//! A row is of one link to one peer for as long as that is on the allow-list: with it go the replay window and the
-//! deadline timer. Rows that nobody has any more are given to who comes next, emptied.
+//! A row belongs to one link to one peer for as long as that is on the allow-list, together with
+//! the replay window and the deadline timer in it. A row that is free is emptied, then given to the
+//! next peer that comes.
 
 use std::collections::{self, BTreeSet};
 
@@ -12,7 +13,7 @@ use aya::{
 };
 use heartbeat_common::maps::{Address, MAX_ROWS, PeerRow, PeerSlot};
 
-use super::access::map;
+use super::access::{array, map, rows_of};
 use crate::setup::Setup;
 
 /// Nodes that may come while the programs stay, beside those that are there when they are loaded.
@@ -27,8 +28,8 @@ pub(crate) fn capacity(setup: &Setup) -> usize {
     (setup.rows() + spare).min(MAX_ROWS).max(setup.rows())
 }
 
-/// The place of each of the rows that `setup` needs, in their order, of a map with `capacity` of them. Whoever is `there`
-/// already keeps its place. `None` if there are too few.
+/// The place of each row that `setup` needs, in the order of the rows, in a map with `capacity`
+/// places. A peer that is `there` already keeps its place. `None` if there are too few places.
 pub(crate) fn assign(setup: &Setup, there: &Allowed, capacity: usize) -> Result<Option<Vec<u32>>> {
     let wanted = allowed(setup)?;
     let kept = |(address, slot): &(Address, PeerSlot)| {
@@ -104,11 +105,19 @@ pub(crate) fn fit(setup: &Setup, there: &Allowed, capacity: usize) -> Result<Vec
     Ok(assign(setup, there, capacity)?.unwrap_or_default())
 }
 
+/// Where the peers' rows are to be, beside what the maps have.
+pub(crate) fn place(ebpf: &mut Ebpf, setup: &Setup) -> Result<Vec<u32>> {
+    let capacity = rows_of(array(ebpf, "peers")?)?;
+    let there: HashMap<_, Address, PeerSlot> = map(ebpf, "allow")?.try_into()?;
+    fit(setup, &read(&there)?, capacity)
+}
+
 /// That a map with `capacity` rows has as many as these.
 pub(crate) fn room(rows: usize, capacity: usize) -> Result<()> {
     ensure!(
         rows <= capacity,
-        "the kernel's maps have {capacity} rows, of which {rows} are needed: restart the agent to make larger ones"
+        "the kernel's maps have {capacity} rows, of which {rows} are needed: restart the agent to \
+        make larger ones"
     );
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The map `senders`: which sockets the kernel signs probes of.
 //!
-//! Whoever can write it can have the kernel sign in this node's name: only this module does, for sockets that the agent
-//! has opened itself.
+//! A writer of this map can have the kernel sign in this node's name. Only this module writes it,
+//! for sockets that the agent has opened itself.
 
 use std::collections::BTreeMap;
 
@@ -37,8 +37,9 @@ impl Senders {
         })
     }
 
-    /// Has the kernel sign what leaves by `socket` on `link`, from the next packet on. The socket that was registered
-    /// there last goes on being signed for: whoever sends may still use it, until it is closed.
+    /// Has the kernel sign what leaves by `socket` on `link`, from the next packet on. The socket
+    /// that was registered there last goes on being signed for: whoever sends may still use it,
+    /// until it is closed.
     pub fn register(&mut self, link: LinkId, socket: &ProbeSocket) -> Result<()> {
         let link = u32::from(link.0);
         let latest = self.latest.get(&link).copied();
@@ -55,7 +56,7 @@ impl Senders {
     }
 }
 
-/// Nobody is signed for any more: the sockets of an earlier agent are gone, and a new one has none yet.
+/// Empties the map: the sockets of an earlier agent are gone, and a new one has none yet.
 pub(crate) fn forget(ebpf: &mut Ebpf) -> Result<()> {
     let mut map: HashMap<_, u64, u32> = access::map(ebpf, "senders")?.try_into()?;
     let cookies: Vec<u64> = map.keys().collect::<Result<_, _>>()?;

@@ -24,15 +24,15 @@ pub(crate) fn release() -> String {
 pub(crate) fn tell_what_it_lacks() {
     if KernelVersion::current().is_ok_and(|current| current < OLDEST) {
         log::warn!(
-            "Linux {} is older than 6.1, the oldest that heartbeat is tested with: what it lacks may be \
-             refused when the programs are loaded",
+            "Linux {} is older than 6.1, the oldest that heartbeat is tested with: what it lacks \
+            may be refused when the programs are loaded",
             release()
         );
     }
     if !has_tc_links() {
         log::warn!(
-            "Linux {} has no TCX (6.6): TC filters are used instead; they stay after kill -9 until the \
-             next start or `heartbeat unload`",
+            "Linux {} has no TCX (6.6): TC filters are used instead; they stay after kill -9 until \
+            the next start or `heartbeat unload`",
             release()
         );
     }

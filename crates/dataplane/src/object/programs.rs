@@ -1,5 +1,5 @@
-//! The kernel programs, by their pins: the verifier takes about a second for them, so those that an earlier
-//! run of the same object left are not loaded again.
+//! The kernel programs, by their pins. The verifier takes about a second for all of them, so
+//! programs that an earlier run of the same object left are not loaded again.
 
 use anyhow::{Context as _, Result};
 use aya::{

@@ -99,18 +99,20 @@ fn outlives(mounted: bool) -> Result<()> {
         Verdict::Lasts => Ok(()),
         Verdict::Unknown => {
             log::warn!(
-                "this agent has a pid namespace of its own, so it cannot see whether the BPF file system at \
-                 {BPFFS} is the host's: if it is not, the guard goes when the container ends, and addresses \
-                 stay; let the container share the host's pid namespace to have it checked"
+                "this agent has a pid namespace of its own, so it cannot see whether the BPF file \
+                system at {BPFFS} is the host's: if it is not, the guard goes when the container \
+                ends, and addresses stay; let the container share the host's pid namespace to have \
+                it checked"
             );
             Ok(())
         }
         Verdict::Private => bail!(
-            "the BPF file system at {BPFFS} is private to this mount namespace: when the last process in here \
-             ends, the guard would go with it, and the addresses would stay on their interfaces for two nodes \
-             to serve\n  start heartbeat where the host's is seen: have the host mount it at boot (`mount -t \
-             bpf bpf {BPFFS}`), give a container that one (`--pid host --volume {BPFFS}:{BPFFS}`), and use \
-             `nsenter --net=…` in place of `ip netns exec`"
+            "the BPF file system at {BPFFS} is private to this mount namespace: when the last \
+            process in here ends, the guard would go with it, and the addresses would stay on \
+            their interfaces for two nodes to serve\n  start heartbeat where the host's is seen: \
+            have the host mount it at boot (`mount -t bpf bpf {BPFFS}`), give a container that one \
+            (`--pid host --volume {BPFFS}:{BPFFS}`), and use `nsenter --net=…` in place of `ip \
+            netns exec`"
         ),
     }
 }

@@ -58,8 +58,8 @@ impl Pins {
         MapData::from_pin(&path).with_context(|| format!("could not open {}", path.display()))
     }
 
-    /// Makes the directory, mounts the BPF file system where nobody has yet, and keeps everybody else
-    /// out of it for as long as the claim lives: also an agent whose lock file is elsewhere.
+    /// Makes the directory, mounts the BPF file system where nobody has yet, and keeps everybody
+    /// else out of it for as long as the claim lives: also an agent whose lock file is elsewhere.
     pub fn claim(&self) -> Result<Claim> {
         bpffs::mount_for_good()?;
         self.create()?;
@@ -142,8 +142,8 @@ impl Pins {
         fs::remove_file(&path).with_context(|| format!("could not unpin {}", path.display()))
     }
 
-    /// Removes all pins; links that nothing else holds are detached by it, and filters that stand for them
-    /// removed. False if there were none.
+    /// Removes all pins; links that nothing else holds are detached by it, and filters that stand
+    /// for them removed. False if there were none.
     pub fn remove(&self) -> Result<bool> {
         filter::remove_all_but(&self.dir, |_| false)?;
         let entries = match fs::read_dir(&self.dir) {
@@ -167,6 +167,13 @@ impl Pins {
         let _ = fs::remove_dir(PIN_ROOT);
         Ok(true)
     }
+
+    /// The same where nobody can do anything about a failure.
+    pub(crate) fn remove_or_tell(&self) {
+        if let Err(error) = self.remove() {
+            log::error!("could not remove the pins: {error:#}; `heartbeat unload` tries again");
+        }
+    }
 }
 
 /// Opens a directory that only root may write to, and refuses any other: whoever else can would
@@ -184,9 +191,9 @@ fn open_private(dir: &Path) -> Result<File> {
     let (owner, mode) = (found.uid(), found.mode() & 0o7777);
     ensure!(
         is_private(owner, mode),
-        "{show} belongs to user {owner} and has mode {mode:04o}, so others than root may change what is pinned \
-         there\n  see what is in it, then remove it or correct it: `chown root:root {show}`, `chmod 0700 {show}`; \
-         and mount the BPF file system with mode=0700"
+        "{show} belongs to user {owner} and has mode {mode:04o}, so others than root may change \
+        what is pinned there\n  see what is in it, then remove it or correct it: `chown root:root \
+        {show}`, `chmod 0700 {show}`; and mount the BPF file system with mode=0700"
     );
     Ok(opened)
 }

@@ -3,7 +3,8 @@
 use crate::setup::Attached;
 
 /// The name of an interface as pins have it: the BPF file system refuses dots (`bpf_lookup` in
-/// kernel/bpf/inode.c), which the usual names of VLAN interfaces have. No interface has a colon in its name.
+/// kernel/bpf/inode.c), which the usual names of VLAN interfaces have. No interface has a colon in
+/// its name.
 fn in_pin(interface: &str) -> String {
     interface.replace('.', ":")
 }
@@ -26,7 +27,8 @@ pub(crate) fn tc_pin(name: &str, interface: &str) -> String {
     }
 }
 
-/// The way in which the link with this pin is attached; `None` if its program is not an XDP program.
+/// The way in which the link with this pin is attached; `None` if its program is not an XDP
+/// program.
 pub(crate) fn way_of(pin: &str) -> Option<Attached> {
     let mut ways = [Attached::Native, Attached::Skb].into_iter();
     ways.find(|way| pin.starts_with(&xdp_pin("", *way)))

@@ -24,10 +24,10 @@ pub fn must_be_here(pins: &Pins, what: &str) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "{} was loaded in another network namespace (number {origin}, this one is {here}): its addresses and \
-         their guard are there, and could not be found from here, so nothing was changed\n  {what} in that \
-         namespace: `nsenter --net=/run/netns/NAME heartbeat …`, or `nsenter --net=/proc/PID/ns/net` of a \
-         process there",
+        "{} was loaded in another network namespace (number {origin}, this one is {here}): its \
+        addresses and their guard are there, and could not be found from here, so nothing was \
+        changed\n  {what} in that namespace: `nsenter --net=/run/netns/NAME heartbeat …`, or \
+        `nsenter --net=/proc/PID/ns/net` of a process there",
         pins.dir().display()
     )
 }

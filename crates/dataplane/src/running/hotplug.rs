@@ -1,7 +1,8 @@
 //! Puts the programs onto interfaces that come while the agent runs.
 //!
-//! It works on what is pinned, so that a thread of its own can do it: attaching waits for the kernel's lock of
-//! all network configuration, and nobody else of the agent should.
+//! Hotplug works on pinned programs and maps, so that a thread of its own can do it: attaching
+//! waits for the kernel's lock of all network configuration, and no other thread of the agent
+//! should.
 
 use std::{fmt, net::IpAddr};
 
@@ -84,9 +85,9 @@ impl Hotplug {
         (self.guards, self.guard) = (guards, view);
     }
 
-    /// The guarded addresses of the interface called `name` that are on others than the one with this
-    /// index, which has the name now. While there is one, the guard must not leave the interface that had
-    /// the name before.
+    /// The guarded addresses of the interface called `name` that are on others than the one with
+    /// this index, which has the name now. While there is one, the guard must not leave the
+    /// interface that had the name before.
     pub fn left_behind(
         &self,
         name: &str,
@@ -107,8 +108,8 @@ impl Hotplug {
         Ok(left)
     }
 
-    /// Puts all that belongs there onto an interface, the guard first, and tells the programs which one it
-    /// is. No guarded address may be left behind ([`Hotplug::left_behind`]).
+    /// Puts all that belongs there onto an interface, the guard first, and tells the programs which
+    /// one it is. No guarded address may be left behind ([`Hotplug::left_behind`]).
     pub fn attach(&mut self, name: &str, ifindex: u32) -> Result<Attachment> {
         let pins = &self.pins;
         unpin_strangers(name, ifindex, pins)?;
@@ -144,8 +145,8 @@ impl Hotplug {
         Ok(attachment)
     }
 
-    /// Opens a socket for the probes of the link with this index, on the interface with this one, of which the kernel
-    /// signs what it sends.
+    /// Opens a socket for the probes of the link with this index, on the interface with this one,
+    /// of which the kernel signs what it sends.
     pub fn open_socket(&mut self, link: usize, port: u16, ifindex: u32) -> Result<ProbeSocket> {
         let SetupLink { id, address, .. } =
             self.links.get(link).context("there is no such link")?;
@@ -154,8 +155,8 @@ impl Hotplug {
         Ok(socket)
     }
 
-    /// The TC programs that belong onto an interface and are not there any more, as messages call them. What the kernel
-    /// does not tell of is taken to be there.
+    /// The TC programs that belong onto an interface and are not there any more, as messages call
+    /// them. A program of which the kernel tells nothing counts as there.
     pub fn missing(&self, name: &str, ifindex: u32, netlink: &mut Netlink) -> Vec<&'static str> {
         let stamp = self.mode(name).map(|_| "stamp_probe");
         let guard = (!self.guards.is_empty()).then_some("guard_egress");
@@ -188,8 +189,8 @@ impl Hotplug {
         xdp::move_to_skb(program, interface, why, &self.pins)
     }
 
-    /// How many frames the programs saw that came in by an interface. Others, whose index differs from its by a
-    /// multiple of [`maps::ARRIVAL_SLOTS`], count as well.
+    /// How many frames the programs saw that came in by an interface. Others, whose index differs
+    /// from its by a multiple of [`maps::ARRIVAL_SLOTS`], count as well.
     pub fn arrivals(&self, ifindex: u32) -> Result<u64> {
         let values = self.arrivals.get(&arrival_slot(ifindex), 0)?;
         Ok(values.iter().sum())

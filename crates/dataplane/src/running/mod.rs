@@ -5,13 +5,13 @@ mod hotplug;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use aya::{
-    Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
+    Ebpf,
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
 };
 use heartbeat_common::{
-    maps::{Address, GuardRow, PeerSlot},
+    maps::{Address, GuardRow},
     siphash::{self, SipKey},
     time::Boottime,
     verdict::{self, Verdict},
@@ -24,31 +24,25 @@ pub use hotplug::Hotplug;
 
 use crate::{
     attach::{
-        interface,
         lookup::check_interface,
-        sockets::{self, Scope, SocketGuard, SocketWatch},
-        xdp::Wanted,
+        sockets::{self, SocketGuard, SocketWatch},
     },
     exits::ExitProgram,
     maps::{
-        acceptor::{LeaseSlots, OwnVote, longest_grant},
-        access, fill, row_allocator,
+        acceptor::{LeaseSlots, OwnVote},
+        access::{array, rows_of},
+        fill, row_allocator,
         senders::Senders,
         view::{GuardView, LocalView, PeerRows},
     },
-    object::{
-        self, kernel,
-        programs::{self, Programs},
-    },
-    pins::{
-        Claim, Pins,
-        names::{tc_pin, xdp_pin},
-        origin::must_be_here,
-    },
+    object::{self, kernel, programs},
+    pins::{Claim, Pins, origin::must_be_here},
     setup::{Attachment, Setup, SetupGuard},
     start::{
-        adopted::{self, AdoptedState, BOUND, KEPT, LOGS},
         discovery,
+        execute::{Started, execute},
+        observe::Observation,
+        plan::{Keep, Plan},
     },
 };
 
@@ -80,210 +74,55 @@ impl Dataplane {
     /// Loads the programs, fills the maps, attaches to all links and guarded interfaces and pins
     /// everything. On failure nothing stays.
     ///
-    /// Where an earlier run of the same instance left its pins, this one goes on with its votes and its
-    /// guard. `sweep` is called before anything changes, with the time until which each guarded address
-    /// may still be served because of it: it removes those that may not be.
+    /// Where an earlier run of the same instance left its pins, this one goes on with its votes and
+    /// its guard. `sweep` is called before anything changes, with the time until which each guarded
+    /// address may still be served because of it: it removes those that may not be.
     pub fn load(
         setup: Setup,
         sweep: impl Fn(&[Option<Boottime>], &[GuardRow]) -> Result<()>,
     ) -> Result<Self> {
         clock::must_be_the_kernel_s()?;
-        let links = discovery::links(&setup)?;
-        let guarded = discovery::guarded(&setup);
+        let interfaces = (discovery::links(&setup)?, discovery::guarded(&setup));
         let pins = Pins::of(&setup.instance);
         let claim = pins.claim()?;
         must_be_here(&pins, "start it")?;
         kernel::tell_what_it_lacks();
         let object = programs::fingerprint(object::object()?);
-        let adopted = AdoptedState::read(&pins, &setup, object);
-        let gone_by = adopted
-            .as_ref()
-            .map_or(0, |adopted| adopted.local.config_version);
-        ensure!(
-            gone_by <= setup.electorate.version,
-            "this host votes by config_version {gone_by} already, and must not go back to {}\n  give the cluster's \
-             present one, with all of its nodes",
-            setup.electorate.version
-        );
-        let granted = longest_grant(&pins).unwrap_or_default();
-        ensure!(
-            granted <= clock::now().after(setup.max_lease),
-            "this host's acceptor has granted leases that last longer than max_lease ({} ms), which it would not wait for if it \
-             lost its votes\n  start it again in {} ms, or with the max_lease that it had",
-            setup.max_lease.as_millis(),
-            granted.since(clock::now()).as_millis()
-        );
-        let inherited: Vec<_> = setup
-            .guards
-            .iter()
-            .zip(&guarded)
-            .map(|(guard, index)| adopted.as_ref()?.open_until(guard, (*index)?))
-            .collect();
-        let served = |group: &GroupId| adopted.as_ref()?.served_until(*group);
-        let inherited_groups = setup.groups.iter().map(served).collect();
-        // Also where there is nothing else to go on with.
-        let stale = adopted::guarded(&pins);
-        sweep(&inherited, &stale)?;
-        let same = adopted.as_ref().is_some_and(|adopted| adopted.programs);
-        let bound =
-            |name: &str| BOUND.contains(&name) || name == LOGS.1 || name.starts_with("prog_");
-        let goes_on =
-            |name: &str| KEPT.contains(&name) || name.starts_with("link_") || same && bound(name);
-        pins.remove_all_but(|name| adopted.is_some() && goes_on(name))?;
-        let none = vec![None; inherited.len()];
-        let scope = Scope::find();
-        let ebpf = match open(&setup, &pins, same, scope.as_ref().ok()) {
-            Ok(ebpf) => ebpf,
-            Err(error) => {
-                // The guard goes with the pins, so it stays if what it guards could not be removed.
-                sweep(&none, &stale).and_then(|()| pins.remove())?;
-                return Err(error);
-            }
-        };
-        // From here on dropping it on a failure cleans up.
-        let mut dataplane = Self {
-            ebpf,
-            setup,
-            pins,
-            attached: Vec::new(),
-            inherited,
-            inherited_groups,
-            votes_from: Boottime::default(),
-            places: Vec::new(),
-            verified: !same,
-            no_sockets: scope.err().map(|error| format!("{error:#}")),
-            socket_guard: SocketGuard::Idle,
-            persistent: false,
-            _claim: claim,
-        };
-        if let Err(error) = dataplane.start(adopted.as_ref(), object, &links, &guarded) {
-            if let Err(error) = sweep(&none, &stale) {
-                log::error!("could not remove the addresses of an earlier run: {error:#}");
-                dataplane.persist();
-            }
-            return Err(error);
-        }
-        if adopted.is_some() {
+        let seen = Observation::of(&setup, &pins, object, interfaces)?;
+        let plan = Plan::new(&setup, &seen)?;
+        sweep(&plan.inherited, &seen.stale)?;
+        let none = vec![None; plan.inherited.len()];
+        let sweep_all = || sweep(&none, &seen.stale);
+        let started = execute(&plan, setup, pins, object, &seen, sweep_all)?;
+        if plan.keep != Keep::Nothing {
             log::info!(
                 "went on with the votes and the guard that an earlier run left at {}",
-                dataplane.pins.dir().display()
+                started.pins.dir().display()
             );
         }
-        Ok(dataplane)
+        Ok(Self::of(started, plan, claim))
     }
 
-    fn start(
-        &mut self,
-        adopted: Option<&AdoptedState>,
-        object: u64,
-        links: &[Option<u32>],
-        guarded: &[Option<u32>],
-    ) -> Result<()> {
-        let Self {
-            ebpf, setup, pins, ..
-        } = self;
-        self.places = place(ebpf, setup)?;
-        self.votes_from = fill::fill(ebpf, setup, adopted, object, &self.places, links, guarded)?;
-        if self.verified {
-            programs::load(ebpf, pins)?;
-        } else {
-            self.peer_rows_to_forget()?.forget_replies();
-        }
-        self.load_sockets();
-        self.pin_maps()?;
-        self.attach()?;
-        if adopted.is_none() {
-            // Whatever answered here before has detached by now, and its votes are counted from now.
-            self.votes_from = fill::abstain(&mut self.ebpf, &self.setup)?;
-        }
-        Ok(())
-    }
-
-    /// Without these programs the agent runs all the same.
-    fn load_sockets(&mut self) {
-        if self.no_sockets.is_none()
-            && let Err(error) = sockets::load(&mut self.ebpf, &self.pins)
-        {
-            self.no_sockets = Some(format!("{error:#}"));
+    fn of(started: Started, plan: Plan, claim: Claim) -> Self {
+        Self {
+            ebpf: started.ebpf,
+            setup: started.setup,
+            pins: started.pins,
+            attached: started.attached,
+            inherited: plan.inherited,
+            inherited_groups: plan.inherited_groups,
+            votes_from: started.votes_from,
+            places: started.places,
+            verified: plan.keep != Keep::Programs,
+            no_sockets: started.no_sockets,
+            socket_guard: started.socket_guard,
+            persistent: false,
+            _claim: claim,
         }
     }
 
-    /// Has the guard reach the sockets, if anything is guarded.
-    fn guard_sockets(&mut self) {
-        if self.setup.guards.is_empty() {
-            return;
-        }
-        let attached = match &self.no_sockets {
-            Some(why) => Err(why.clone()),
-            None => sockets::attach(&self.pins).map_err(|error| format!("{error:#}")),
-        };
-        self.socket_guard = match attached {
-            Ok(root) => {
-                log::info!("{}: guard attached to the sockets", root.display());
-                SocketGuard::Attached(root)
-            }
-            Err(why) => {
-                log::warn!(
-                    "no guard at the sockets: local processes and containers reach an address here for as \
-                     long as it stays, also without the lease: {why}"
-                );
-                SocketGuard::Missing(why)
-            }
-        };
-    }
-
-    fn pin_maps(&self) -> Result<()> {
-        // Names with a dot are the object's own data sections.
-        for (name, map) in self.ebpf.maps().filter(|(name, _)| !name.starts_with('.')) {
-            let path = self.pins.path(&name.to_lowercase());
-            // Else the loader has pinned it, or found it pinned.
-            if !path.exists() {
-                map.pin(path)
-                    .with_context(|| format!("could not pin the map `{name}`"))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn attach(&mut self) -> Result<()> {
-        self.guard_sockets();
-        let Self { pins, setup, .. } = self;
-        let mut programs = Programs::open(pins)?;
-        let mut used = Vec::new();
-        if !setup.guards.is_empty() {
-            used.extend(sockets::link_pins());
-        }
-        // The guard first: while anything is exchanged, no address is without it.
-        for name in setup.guarded_interfaces() {
-            if let Ok(index) = check_interface(name) {
-                interface::unpin_strangers(name, index, pins)?;
-                guard_interface(&mut programs, setup, pins, name, &mut used)?;
-            }
-        }
-        for link in &setup.links {
-            let name = &link.interface;
-            // Where it is missing, that was said.
-            let Ok(index) = check_interface(name) else {
-                self.attached.push(None);
-                continue;
-            };
-            interface::unpin_strangers(name, index, pins)?;
-            let wanted = Wanted {
-                mode: link.mode,
-                replace: setup.replace,
-            };
-            let attached = interface::answer(&mut programs, pins, name, wanted)?;
-            log::info!("{name}: responder attached in {} mode", attached.how.name());
-            used.push(tc_pin("stamp_probe", name));
-            used.push(xdp_pin(name, attached.how));
-            self.attached.push(Some(attached));
-        }
-        // What an earlier configuration needed and this one does not.
-        pins.remove_all_but(|name| !name.starts_with("link_") || used.iter().any(|pin| pin == name))
-    }
-
-    /// Takes these keys from others instead of those so far, from the next packet on: all of them or, on a failure,
-    /// none.
+    /// Takes these keys from others instead of those so far, from the next packet on: all of them
+    /// or, on a failure, none.
     pub fn take_keys(&mut self, keys: &[(u8, SipKey)], mark: u32) -> Result<()> {
         let Self { ebpf, setup, .. } = self;
         fill::rekey(ebpf, keys)?;
@@ -293,8 +132,8 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Guards further addresses, closed, for which what [`Dataplane::guarding`] says is attached; and serves further
-    /// groups.
+    /// Guards further addresses, closed, for which what [`Dataplane::guarding`] says is attached;
+    /// and serves further groups.
     pub fn guard_more(
         &mut self,
         guards: Vec<SetupGuard>,
@@ -309,8 +148,8 @@ impl Dataplane {
             fill::guard_more(&mut self.ebpf, &guard, ifindex)?;
             self.setup.guards.push(guard);
         }
-        if self.socket_guard == SocketGuard::Idle {
-            self.guard_sockets();
+        if self.socket_guard == SocketGuard::Idle && !self.setup.guards.is_empty() {
+            self.socket_guard = sockets::guard(&self.pins, self.no_sockets.as_deref());
         }
         Ok(())
     }
@@ -320,8 +159,8 @@ impl Dataplane {
         &self.setup.guards
     }
 
-    /// Until when each guarded address may be served already, because an earlier run was granted the
-    /// lease.
+    /// Until when each guarded address may be served already, because an earlier run was granted
+    /// the lease.
     pub fn inherited(&self) -> &[Option<Boottime>] {
         &self.inherited
     }
@@ -336,8 +175,8 @@ impl Dataplane {
         self.verified
     }
 
-    /// How each link's program was attached, in the order of the links; `None` where its interface was
-    /// missing.
+    /// How each link's program was attached, in the order of the links; `None` where its interface
+    /// was missing.
     pub fn attached(&self) -> &[Option<Attachment>] {
         &self.attached
     }
@@ -368,32 +207,27 @@ impl Dataplane {
 
     /// Can be called any number of times: each is a mapping of its own.
     pub fn peer_rows(&self) -> Result<PeerRows> {
-        let map = self.array("peers")?;
+        let map = array(&self.ebpf, "peers")?;
         PeerRows::map(map.fd(), rows_of(map)?, self.places.clone())
-    }
-
-    fn peer_rows_to_forget(&self) -> Result<PeerRows> {
-        let map = self.array("peers")?;
-        PeerRows::map_writable(map.fd(), rows_of(map)?, self.places.clone())
     }
 
     /// Whether there is room for these peers, in the order of their rows.
     pub fn has_room(&self, peers: &[(NodeId, LinkId, IpAddr)]) -> Result<()> {
         // One for this node itself.
-        row_allocator::room(peers.len() + 1, rows_of(self.array("peers")?)?)
+        row_allocator::room(peers.len() + 1, rows_of(array(&self.ebpf, "peers")?)?)
     }
 
-    /// Answers these peers from now on, and no others; rows of those that were there stay what they are. What was mapped
-    /// before has them by their old numbers.
+    /// Answers these peers from now on, and no others. The rows of peers that stay keep their
+    /// contents; views that were mapped before have them by their old numbers.
     pub fn reform(&mut self, peers: Vec<(NodeId, LinkId, IpAddr)>) -> Result<()> {
         self.has_room(&peers)?;
         self.setup.peers = peers;
-        self.places = place(&mut self.ebpf, &self.setup)?;
+        self.places = row_allocator::place(&mut self.ebpf, &self.setup)?;
         row_allocator::allow(&mut self.ebpf, &self.setup, &self.places)
     }
 
     pub fn local(&self) -> Result<LocalView> {
-        LocalView::map(self.array("local")?.fd())
+        LocalView::map(array(&self.ebpf, "local")?.fd())
     }
 
     /// Says that no agent is there, nor is about to come.
@@ -411,7 +245,7 @@ impl Dataplane {
             anyhow::Ok(index as usize)
         };
         let rows = self.setup.guards.iter().map(row).collect::<Result<_>>()?;
-        GuardView::map(self.array("guard")?.fd(), rows)
+        GuardView::map(array(&self.ebpf, "guard")?.fd(), rows)
     }
 
     /// This node's acceptor, to be read. Can be called any number of times.
@@ -444,8 +278,8 @@ impl Dataplane {
         self.take_ring("votes")
     }
 
-    /// What tells of the end of processes. To be taken once. Nothing of it outlives what is returned but empty
-    /// maps.
+    /// The program that tells of the end of processes. To be taken once. Only empty maps outlive
+    /// what is returned.
     pub fn exit_program(&mut self) -> ExitProgram {
         ExitProgram::attach(&mut self.ebpf)
     }
@@ -492,77 +326,13 @@ impl Dataplane {
     pub fn persist(mut self) {
         self.persistent = true;
     }
-
-    fn array(&self, name: &str) -> Result<&MapData> {
-        match self.ebpf.map(name) {
-            Some(Map::Array(map)) => Ok(map),
-            _ => anyhow::bail!("the object has no array map `{name}`"),
-        }
-    }
 }
 
 impl Drop for Dataplane {
     fn drop(&mut self) {
         // An agent that panics leaves its guard behind: it closes on time.
-        if !self.persistent
-            && !std::thread::panicking()
-            && let Err(error) = self.pins.remove()
-        {
-            log::error!("could not remove the pins: {error:#}; `heartbeat unload` tries again");
+        if !self.persistent && !std::thread::panicking() {
+            self.pins.remove_or_tell();
         }
     }
-}
-
-/// Has the guard watch an interface. The names of its pins go to `used`.
-fn guard_interface(
-    programs: &mut Programs,
-    setup: &Setup,
-    pins: &Pins,
-    name: &str,
-    used: &mut Vec<String>,
-) -> Result<()> {
-    let is_link = setup.is_link(name);
-    let attached = interface::guard(programs, pins, name, is_link, setup.replace)?;
-    used.push(tc_pin("guard_egress", name));
-    if let Some(attached) = attached {
-        log::info!("{name}: guard attached in {} mode", attached.how.name());
-        used.push(xdp_pin(name, attached.how));
-    }
-    Ok(())
-}
-
-/// How many rows an array has.
-fn rows_of(map: &MapData) -> Result<usize> {
-    Ok(map.info()?.max_entries() as usize)
-}
-
-/// Where the peers' rows are to be, beside what the maps have.
-fn place(ebpf: &mut Ebpf, setup: &Setup) -> Result<Vec<u32>> {
-    let capacity = match access::map(ebpf, "peers")? {
-        Map::Array(map) => rows_of(map)?,
-        _ => anyhow::bail!("`peers` is no array map"),
-    };
-    let there: HashMap<_, Address, PeerSlot> = access::map(ebpf, "allow")?.try_into()?;
-    row_allocator::fit(setup, &row_allocator::read(&there)?, capacity)
-}
-
-/// Makes the maps, but for those that are kept and found pinned; `same` are all of the programs'
-/// own. `scope` is that of the guard at the sockets.
-fn open(setup: &Setup, pins: &Pins, same: bool, scope: Option<&Scope>) -> Result<Ebpf> {
-    let entries = u32::try_from(row_allocator::capacity(setup)).context("too many peers")?;
-    let cookie = scope.map_or(0, |scope| scope.cookie());
-    let mut loader = EbpfLoader::new();
-    loader
-        .override_global("NETNS_COOKIE", &cookie, true)
-        .map_max_entries("peers", entries)
-        .map_max_entries("watch", entries)
-        .verifier_log_level(VerifierLogLevel::STATS);
-    let bound = BOUND.map(|name| (name, name)).into_iter().chain([LOGS]);
-    let kept = KEPT.map(|name| (name, name)).into_iter();
-    for (name, pin) in kept.chain(bound.filter(|_| same)) {
-        loader.map_pin_path(name, pins.path(pin));
-    }
-    loader
-        .load(object::object()?)
-        .context("could not create the BPF maps (root, or CAP_BPF and CAP_NET_ADMIN, is needed)")
 }

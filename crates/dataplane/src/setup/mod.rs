@@ -69,7 +69,8 @@ pub struct Setup {
     pub links: Vec<SetupLink>,
     /// Peer, link and address of each row, in the order of the rows.
     pub peers: Vec<(NodeId, LinkId, IpAddr)>,
-    /// The addresses that this node may serve, at most [`MAX_VIPS`](heartbeat_common::maps::MAX_VIPS).
+    /// The addresses that this node may serve, at most
+    /// [`MAX_VIPS`](heartbeat_common::maps::MAX_VIPS).
     pub guards: Vec<SetupGuard>,
     /// Whether XDP programs of others have to give way.
     pub replace: bool,

@@ -1,5 +1,5 @@
-//! What an earlier run of this instance left pinned: the votes of its acceptor and the guard of its
-//! addresses. They bind whoever comes after it.
+//! The adopted state: the votes and the guard that an earlier run of this instance left pinned.
+//! They bind every later run.
 
 use anyhow::Result;
 use aya::{
@@ -13,7 +13,6 @@ use heartbeat_common::{
     time::Boottime,
     wire::GroupId,
 };
-use heartbeat_sys::host::clock;
 
 use crate::{
     maps::row_allocator,
@@ -22,8 +21,8 @@ use crate::{
     setup::{Setup, SetupGuard, SetupLink},
 };
 
-/// The rows of the guard that an earlier run left at `pins`; none if there is none, or one that this
-/// release does not understand.
+/// The rows of the guard that an earlier run left at `pins`; none if there is none, or one that
+/// this release does not understand.
 pub fn guarded(pins: &Pins) -> Vec<GuardRow> {
     rows(pins)
         .map(|rows| rows.into_iter().map(|(_, row)| row).collect())
@@ -59,12 +58,13 @@ pub(crate) struct AdoptedState {
     pub(crate) votes_from: u64,
     /// What the agent said of itself last.
     pub(crate) local: Local,
-    /// Whether the programs can stay: they are of the same object, and have room for these peers and links.
+    /// Whether the programs can stay: they are of the same object, and have room for these peers
+    /// and links.
     pub(crate) programs: bool,
     /// The guard's rows that are in use, each with its number.
     pub(crate) guards: Vec<(u32, GuardRow)>,
     /// The rows of groups.
-    groups: Vec<GuardRow>,
+    pub(crate) groups: Vec<GuardRow>,
 }
 
 impl AdoptedState {
@@ -77,7 +77,8 @@ impl AdoptedState {
             Ok(state) => Some(state),
             Err(error) => {
                 log::warn!(
-                    "what is pinned at {} cannot be taken over: {error:#}; the acceptor begins anew",
+                    "what is pinned at {} cannot be taken over: {error:#}; the acceptor begins \
+                    anew",
                     pins.dir().display()
                 );
                 None
@@ -115,24 +116,31 @@ impl AdoptedState {
         })
     }
 
-    /// Until when `guard` may still be served on the interface with this index: only if that is in the
-    /// future. Where it was served elsewhere, or for another group, the lease was for something else.
-    pub(crate) fn open_until(&self, guard: &SetupGuard, ifindex: u32) -> Option<Boottime> {
+    /// Until when `guard` may still be served on the interface with this index: only if that is in
+    /// the future. Where it was served elsewhere, or for another group, the lease was for something
+    /// else.
+    pub(crate) fn open_until(
+        &self,
+        guard: &SetupGuard,
+        ifindex: u32,
+        now: Boottime,
+    ) -> Option<Boottime> {
         let wanted = (Address::from(guard.address.address), ifindex, guard.group.0);
         let same = |row: &GuardRow| (row.address, row.ifindex, row.group) == wanted;
         let (_, row) = self.guards.iter().find(|(_, row)| same(row))?;
-        Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > clock::now())
+        Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > now)
     }
 
-    /// Until when `group` may still be served, by the lease that was granted for it: only if that is in the
-    /// future.
-    pub(crate) fn served_until(&self, group: GroupId) -> Option<Boottime> {
+    /// Until when `group` may still be served, by the lease that was granted for it: only if that
+    /// is in the future.
+    pub(crate) fn served_until(&self, group: GroupId, now: Boottime) -> Option<Boottime> {
         let row = self.groups.iter().find(|row| row.group == group.0)?;
-        Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > clock::now())
+        Some(Boottime::from_nanos(row.open_until)).filter(|until| *until > now)
     }
 }
 
-/// Whether programs and their maps are all there, and the maps have place for these peers and the same links.
+/// Whether programs and their maps are all there, and the maps have place for these peers and the
+/// same links.
 fn is_same(pins: &Pins, setup: &Setup) -> Result<bool> {
     let programs = programs::NAMES.map(programs::pin);
     let pinned = programs
@@ -177,7 +185,8 @@ mod tests {
     use crate::object;
     use std::collections::BTreeSet;
 
-    /// One that was forgotten would be made anew, and programs that are kept would go on with the old one.
+    /// One that was forgotten would be made anew, and programs that are kept would go on with the
+    /// old one.
     #[test]
     fn every_map_of_programs_that_are_kept_is_kept() {
         // Those of the program that is loaded at every start.

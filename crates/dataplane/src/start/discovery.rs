@@ -17,7 +17,8 @@ pub(crate) fn links(setup: &Setup) -> Result<Vec<Option<u32>>> {
             found
                 .inspect_err(|error| {
                     log::error!(
-                        "link {} is OUT OF USE: {error:#}; going on with the others until it appears",
+                        "link {} is OUT OF USE: {error:#}; going on with the others until it \
+                        appears",
                         link.id.0
                     );
                 })

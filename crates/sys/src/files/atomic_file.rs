@@ -1,7 +1,9 @@
-//! Files that outlive a crash: each is replaced as a whole, so that a crash at any moment leaves the old one or the new.
+//! Atomic files: each is replaced as a whole, so that a crash at any moment leaves the old file or
+//! the new one.
 //!
-//! A disk may take its time, for ever even. While the agent runs, only the thread of a [`Writer`] waits for it: never a
-//! thread that shows others that it lives, never one with a lock that such a thread takes.
+//! A disk may hang for ever. While the agent runs, only the thread of a [`Writer`] waits for the
+//! disk: never a thread that shows others that it lives, never a thread with a lock that such a one
+//! takes.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,8 +17,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::{sync::oneshot, time::timeout};
 
-/// Replaces the file at `path`, or makes it, for nobody but root to read. It is on disk before this returns; on a
-/// failure nothing has changed.
+/// Replaces the file at `path`, or makes it, for nobody but root to read. It is on disk before this
+/// returns; on a failure nothing has changed.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let written = write(&new, bytes).and_then(|()| fs::rename(&new, path));
@@ -47,8 +49,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// One thread that writes, in the order in which it was told to. Each handle is of the same thread, which ends with the
-/// last of them.
+/// One thread that writes, in the order in which it was told to. Each handle is of the same thread,
+/// which ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Writer(Sender<Job>);
 
@@ -66,7 +68,8 @@ impl Writer {
         Ok(Self(jobs))
     }
 
-    /// Has `job` done, after all that was given before. It is done whether anybody waits for it or not.
+    /// Has `job` done, after all that was given before. It is done whether anybody waits for it or
+    /// not.
     pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Written<T> {
         let (done, written) = oneshot::channel();
         // The thread ends after the last handle, and the job may have nobody who waits for it.
@@ -74,7 +77,8 @@ impl Writer {
         Written(written)
     }
 
-    /// Waits until all that was given so far is written, for as long as an agent that ends may wait for its disk.
+    /// Waits until all that was given so far is written, for as long as an agent that ends may wait
+    /// for its disk.
     pub fn finish(&self) {
         let (done, written) = channel();
         drop(self.run(move || done.send(())));
@@ -87,8 +91,8 @@ impl Writer {
 }
 
 impl<T: Send + 'static> Written<Result<T>> {
-    /// Has `follow` done once the job has succeeded, whether anybody waits for it or not. Must be called inside a tokio
-    /// runtime.
+    /// Has `follow` done once the job has succeeded, whether anybody waits for it or not. Must be
+    /// called inside a tokio runtime.
     pub fn then(self, follow: impl FnOnce() + Send + 'static) -> Self {
         let (done, written) = oneshot::channel();
         tokio::spawn(async move {
@@ -107,8 +111,8 @@ impl<T: Send + 'static> Written<Result<T>> {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => anyhow::bail!("the thread that writes the state directory has ended"),
             Err(_) => anyhow::bail!(
-                "the state directory has not taken it within {} s: the disk may be slow, or hang. It takes effect once it \
-                 is written; until then nothing has changed",
+                "the state directory has not taken it within {} s: the disk may be slow, or hang. \
+                It takes effect once it is written; until then nothing has changed",
                 PATIENCE.as_secs()
             ),
         }
@@ -158,8 +162,9 @@ mod tests {
         let new = path.with_extension("new");
         for round in 1..=20 {
             let (mut told, mut tell) = io::pipe().unwrap();
-            // SAFETY: the child writes files and its end of the pipe until it is killed. It allocates nothing, so it needs no
-            // lock that another thread of this process may have held.
+            // SAFETY: the child writes files and its end of the pipe until it is killed. It
+            // allocates nothing, so it needs no lock that another thread of this process may have
+            // held.
             match unsafe { fork() }.unwrap() {
                 ForkResult::Child => loop {
                     for text in &texts {

@@ -49,8 +49,8 @@ fn read(path: &Path) -> Result<u64> {
     }))
 }
 
-/// On a full disk, which must not keep an agent from starting, the new number takes the place of the old one, which has
-/// as many bytes.
+/// On a full disk, which must not keep an agent from starting, the new number takes the place of
+/// the old one, which has as many bytes.
 fn write(path: &Path, incarnation: u64) -> io::Result<()> {
     let text = format!("{incarnation}\n");
     match atomic_file::replace(path, text.as_bytes()) {

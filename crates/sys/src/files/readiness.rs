@@ -9,7 +9,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 /// # Panics
 /// Outside a tokio runtime.
 pub fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives, and the registration
-    // owns it.
+    // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives, and the
+    // registration owns it.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }

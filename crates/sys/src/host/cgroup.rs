@@ -58,8 +58,8 @@ fn choose(mounts: &[Mount], can_be_reached: impl Fn(&Path) -> bool) -> Option<Pa
 fn mount_own() -> Result<()> {
     let failed = || {
         format!(
-            "no cgroup2 file system is mounted, and it could not be mounted at {OWN}; mount it at boot: \
-             `mount -t cgroup2 none /sys/fs/cgroup`, or let systemd do it"
+            "no cgroup2 file system is mounted, and it could not be mounted at {OWN}; mount it at \
+            boot: `mount -t cgroup2 none /sys/fs/cgroup`, or let systemd do it"
         )
     };
     fs::create_dir_all(OWN).with_context(failed)?;

@@ -25,8 +25,9 @@ pub fn now() -> Boottime {
     }
 }
 
-/// Nanoseconds since 1970 as the wall clock has it, which somebody may set at any time, forwards and back. For people to
-/// read, and to begin numbers with that must grow: who takes it for that has to keep the last one, too.
+/// Nanoseconds since 1970 by the wall clock, which somebody may set at any time, forwards and back.
+/// For people to read, and as the beginning of numbers that must grow: such a caller keeps its last
+/// number, too.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is where everybody else has it from"
@@ -36,7 +37,8 @@ pub fn wall() -> u64 {
     since.map_or(0, |since| since.as_nanos() as u64)
 }
 
-/// Fails where [`now`] is not the clock that the kernel programs stamp with: in a time namespace that sets it off.
+/// Fails where [`now`] is not the clock that the kernel programs stamp with: in a time namespace
+/// that sets it off.
 pub fn must_be_the_kernel_s() -> Result<()> {
     let offsets = match fs::read_to_string(OFFSETS) {
         Ok(offsets) => offsets,
@@ -48,8 +50,8 @@ pub fn must_be_the_kernel_s() -> Result<()> {
         .with_context(|| format!("{OFFSETS} is not understood: {offsets}"))?;
     ensure!(
         offset == (0, 0),
-        "this process is in a time namespace whose CLOCK_BOOTTIME is {} s off that of the kernel, which counts \
-         leases by its own ({OFFSETS}): run it outside, or in one without an offset",
+        "this process is in a time namespace whose CLOCK_BOOTTIME is {} s off that of the kernel, \
+        which counts leases by its own ({OFFSETS}): run it outside, or in one without an offset",
         offset.0
     );
     Ok(())

@@ -1,7 +1,7 @@
 //! Tells when an address of this host comes or goes.
 //!
-//! It listens to the kernel's announcements (rtnetlink(7), RTMGRP_IPV4_IFADDR and its like for IPv6) and
-//! changes nothing.
+//! It listens to the kernel's announcements (rtnetlink(7), RTMGRP_IPV4_IFADDR and its like for
+//! IPv6) and changes nothing.
 
 use std::{
     net::IpAddr,

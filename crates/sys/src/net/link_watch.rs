@@ -58,8 +58,8 @@ impl LinkWatch {
         })
     }
 
-    /// Ends when something changes about an interface, or may have; with the index of one that gets its
-    /// carrier back, if that is what changed. Can be dropped at any await.
+    /// Ends when something changes about an interface, or may have; with the index of one that gets
+    /// its carrier back, if that is what changed. Can be dropped at any await.
     pub async fn next(&mut self) -> Result<Option<u32>> {
         // If some announcements were lost, whatever came up among them is announced late.
         let len = self.announcement().await?;

@@ -50,10 +50,11 @@ impl Register {
     }
 }
 
-/// Lets `command` start as a daemon does: in a session of its own, which has no terminal; with ordinary
-/// scheduling, default signals, no exemption from the kernel's search for memory, and no descriptors but the
-/// first three. One that does not register itself is killed when we are: it must not go on starting what another node
-/// is about to start. `entrance` is that of the control group that it is to be in.
+/// Lets `command` start as a daemon does: in a session of its own, which has no terminal; with
+/// ordinary scheduling, default signals, no exemption from the kernel's search for memory, and no
+/// descriptors but the first three. One that does not register itself is killed when we are: it
+/// must not go on starting what another node is about to start. `entrance` is that of the control
+/// group that it is to be in.
 pub fn make_independent(
     command: &mut Command,
     entrance: Option<OwnedFd>,
@@ -70,8 +71,8 @@ pub fn make_independent(
         }
     };
     // SAFETY: runs in the forked child of a process with threads, so it may only make
-    // async-signal-safe calls and must not allocate: these functions make nothing but system calls, on
-    // memory that was there before the fork.
+    // async-signal-safe calls and must not allocate: these functions make nothing but system calls,
+    // on memory that was there before the fork.
     unsafe { command.pre_exec(prepare) };
 }
 
@@ -88,8 +89,8 @@ fn independent() -> io::Result<()> {
         // To be nicer than before is always allowed; the other way needs a right, without which it
         // stays as it was.
         libc::setpriority(libc::PRIO_PROCESS, 0, 0);
-        // std has emptied the mask already. Not by the C library, which refuses the two that it uses
-        // itself; two others the kernel refuses, and they cannot be set.
+        // std has emptied the mask already. Not by the C library, which refuses the two that it
+        // uses itself; two others the kernel refuses, and they cannot be set.
         for signal in 1..=LAST_SIGNAL {
             libc::syscall(
                 libc::SYS_rt_sigaction,
@@ -118,11 +119,12 @@ fn enter_group(entrance: &OwnedFd) {
     unsafe { libc::write(entrance.as_raw_fd(), c"0".as_ptr().cast(), 1) };
 }
 
-/// The agent may be exempt from being killed for want of memory (`OOMScoreAdjust=`). What it runs is not.
+/// The agent may be exempt from being killed for want of memory (`OOMScoreAdjust=`). What it runs
+/// is not.
 fn give_up_exemption() {
     let mut score = [0_u8; 1];
-    // SAFETY: the buffers outlive the calls, and their lengths are given. Whatever fails leaves the score as it is; to
-    // raise it is always allowed.
+    // SAFETY: the buffers outlive the calls, and their lengths are given. Whatever fails leaves the
+    // score as it is; to raise it is always allowed.
     unsafe {
         let file = libc::open(OOM_SCORE_ADJ.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
         if libc::read(file, score.as_mut_ptr().cast(), 1) == 1 && score == *b"-" {

@@ -8,7 +8,8 @@ use nix::sys::prctl;
 pub fn disable() {
     if let Err(error) = prctl::set_dumpable(false) {
         log::warn!(
-            "a core dump of this process would have the cluster's keys ({error}): set its core limit to 0"
+            "a core dump of this process would have the cluster's keys ({error}): set its core \
+            limit to 0"
         );
     }
 }

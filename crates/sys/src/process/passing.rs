@@ -1,5 +1,5 @@
-//! Hands connections through a socket that both ends inherited, so that each question has one of its own and nobody
-//! else can ask (SCM_RIGHTS, unix(7)).
+//! Hands connections through a socket that both ends inherited, so that each question has one of
+//! its own and nobody else can ask (SCM_RIGHTS, unix(7)).
 
 use std::{
     io::{self, IoSlice, IoSliceMut},

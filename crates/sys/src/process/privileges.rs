@@ -1,7 +1,8 @@
 //! What the agent may do, and that it may do no more than that.
 //!
-//! All rights are there at the start: programs are loaded, the helper is started. Then what is not needed any
-//! more is given up for good, by the one thread that there is. `docs/operations.md` has the reasons one by one.
+//! All rights are there at the start, when programs are loaded and the helper is started. Then the
+//! one thread that there is gives up for good what is not needed any more. `docs/operations.md` has
+//! the reasons one by one.
 
 use std::io;
 
@@ -37,7 +38,8 @@ pub const KEPT: [Right; 5] = [
     Right {
         name: "CAP_IPC_LOCK",
         number: 14,
-        lost: "memory may be paged out unless the limit on locked memory (LimitMEMLOCK) is high enough",
+        lost: "memory may be paged out unless the limit on locked memory (LimitMEMLOCK) is high \
+        enough",
     },
     Right {
         name: "CAP_SYS_NICE",
@@ -103,8 +105,9 @@ pub fn report_missing() {
     }
 }
 
-/// Gives up all rights of the calling thread, and of all that it starts from now on, but those in [`KEPT`] that it has;
-/// no program that it runs has more, not even by a set-user-ID bit. What cannot be given up is said in the log.
+/// Gives up all rights of the calling thread, and of all that it starts from now on, but those in
+/// [`KEPT`] that it has; no program that it runs has more, not even by a set-user-ID bit. What
+/// cannot be given up is said in the log.
 pub fn keep_few() {
     let tell = |what: &str, done: io::Result<()>| {
         if let Err(error) = done {

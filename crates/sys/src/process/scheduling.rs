@@ -130,8 +130,8 @@ impl fmt::Display for Refusal {
                  (sched_rt_runtime_us)",
             ),
             Some(libc::EPERM) => f.write_str(
-                "not permitted (CAP_SYS_NICE is missing, or a cpuset, an isolated processor or an affinity \
-                 confines the agent to some processors)",
+                "not permitted (CAP_SYS_NICE is missing, or a cpuset, an isolated processor or an \
+                affinity confines the agent to some processors)",
             ),
             _ => write!(f, "{error}"),
         }

@@ -134,7 +134,8 @@ fn congestion_is_counted_and_bounded() {
     rig.node.run(|| {
         let socket = probe_socket("10.9.0.1");
         setsockopt(&socket, sockopt::SndBuf, &1).unwrap();
-        // Nobody answers ARP for it, so datagrams stay in the neighbour's queue and keep their room.
+        // Nobody answers ARP for it, so datagrams stay in the neighbour's queue and keep their
+        // room.
         let nowhere: SocketAddr = "10.9.0.77:694".parse().unwrap();
         let report = ProbeBatch::new(&[nowhere; 1500], 232).send(&socket);
         assert_eq!(report.sent + report.failed, 1500);

@@ -58,8 +58,8 @@ impl Burst {
         true
     }
 
-    /// Whether the last announcement is one beside which to ask who else has the address: the first, or
-    /// one that comes when all is quiet again.
+    /// Whether the last announcement is one beside which to ask who else has the address: the
+    /// first, or one that comes when all is quiet again.
     pub fn asks(&self) -> bool {
         !matches!(self.next, Step::Burst(index) if index > 1)
     }

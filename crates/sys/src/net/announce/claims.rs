@@ -1,7 +1,7 @@
 //! Hears who else on a link says that an address is theirs.
 //!
-//! What it hears is not authenticated: it may be a reason to announce an address again and to tell of
-//! it, and nothing more. It sees no packets but ARP ones and Neighbor Advertisements.
+//! What it hears is not authenticated: it may be a reason to announce an address again and to tell
+//! of it, and nothing more. It sees no packets but ARP ones and Neighbor Advertisements.
 
 use crate::net::option;
 use anyhow::{Context as _, Result};
@@ -101,7 +101,8 @@ impl Claims {
         let mut frame = [0_u8; ARP_LEN];
         let mut from = super::sockaddr(0);
         let mut len = size_of_val(&from) as libc::socklen_t;
-        // SAFETY: the pointers are to `frame`, `from` and `len`, with their lengths; all outlive the call.
+        // SAFETY: the pointers are to `frame`, `from` and `len`, with their lengths; all outlive
+        // the call.
         let received = Errno::result(unsafe {
             libc::recvfrom(
                 self.arp.as_raw_fd(),
@@ -230,8 +231,8 @@ fn set_filter(socket: &OwnedFd, program: &mut [libc::sock_filter]) -> io::Result
     let mut whole: libc::sock_fprog = unsafe { mem::zeroed() };
     whole.len = u16::try_from(program.len()).map_err(io::Error::other)?;
     whole.filter = program.as_mut_ptr();
-    // SAFETY: the pointers are to `whole` and, in it, to `program`, with their lengths; both outlive the
-    // call, which only reads them.
+    // SAFETY: the pointers are to `whole` and, in it, to `program`, with their lengths; both
+    // outlive the call, which only reads them.
     let result = Errno::result(unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),

@@ -1,13 +1,13 @@
 //! When to announce an address again because somebody else has claimed it (RFC 5227, section 2.4).
 //!
-//! The lease says whose the address is, so it is defended without an end: but never so often that two
-//! hosts which defend the same address would fill the network.
+//! The lease says whose the address is, so it is defended without an end: but never so often that
+//! two hosts which defend the same address would fill the network.
 
 use heartbeat_common::time::Boottime;
 use std::time::Duration;
 
-/// Between two announcements that answer claims: after the first few of a row, which may be the two forms
-/// of one; after some more; and against somebody who goes on and on.
+/// Between two announcements that answer claims: after the first few of a row, which may be the two
+/// forms of one; after some more; and against somebody who goes on and on.
 const PAUSES: [(u32, Duration); 3] = [
     (3, Duration::from_millis(20)),
     (10, Duration::from_millis(200)),

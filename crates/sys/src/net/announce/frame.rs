@@ -42,8 +42,8 @@ pub(super) fn gratuitous_arp(form: Arp, address: Ipv4Addr, mac: Mac) -> [u8; ARP
     frame.done()
 }
 
-/// An unsolicited Neighbor Advertisement (RFC 4861, sections 4.4 and 7.2.6): "`address` is at `mac`,
-/// whatever you knew", to all nodes on the link.
+/// An unsolicited Neighbor Advertisement (RFC 4861, sections 4.4 and 7.2.6): "`address` is at
+/// `mac`, whatever you knew", to all nodes on the link.
 ///
 /// The Router flag is clear: the address is served as a host's.
 pub(super) fn neighbor_advertisement(
@@ -83,16 +83,16 @@ fn neighbor_message(
     frame.done()
 }
 
-/// An ARP probe (RFC 5227, section 2.1.1): "who has `address`?", from nobody, so that no neighbour's
-/// cache changes by it.
+/// An ARP probe (RFC 5227, section 2.1.1): "who has `address`?", from nobody, so that no
+/// neighbour's cache changes by it.
 pub(super) fn arp_probe(address: Ipv4Addr, mac: Mac) -> [u8; ARP_LEN] {
     let mut frame = gratuitous_arp(Arp::Request, address, mac);
     frame[SENDER_ADDRESS].fill(0);
     frame
 }
 
-/// A Neighbor Solicitation (RFC 4861, section 4.3): "who has `address`?", from the node's own `source`.
-/// The answer comes to `source` alone, so that no other neighbour's cache changes by it.
+/// A Neighbor Solicitation (RFC 4861, section 4.3): "who has `address`?", from the node's own
+/// `source`. The answer comes to `source` alone, so that no other neighbour's cache changes by it.
 pub(super) fn neighbor_solicitation(
     address: Ipv6Addr,
     source: Ipv6Addr,

@@ -1,8 +1,8 @@
 //! Telling the neighbours on a link that an address is here now, and hearing who says otherwise.
 //!
-//! An [`Announcer`] only sends, through one packet socket that receives nothing. Frames pass TC egress
-//! like all others. It must never announce anything but what it is asked to: whoever calls it serves the
-//! address.
+//! An [`Announcer`] only sends, through one packet socket that receives nothing. Frames pass TC
+//! egress like all others. It must never announce anything but what it is asked to: whoever calls
+//! it serves the address.
 
 mod burst;
 mod claims;
@@ -50,8 +50,8 @@ impl Announcer {
         Ok(announcer)
     }
 
-    /// Sends both forms of gratuitous ARP, or an unsolicited Neighbor Advertisement. It never waits:
-    /// what does not fit in the interface's queue is an error.
+    /// Sends both forms of gratuitous ARP, or an unsolicited Neighbor Advertisement. It never
+    /// waits: what does not fit in the interface's queue is an error.
     pub fn announce(&self, address: IpAddr) -> anyhow::Result<()> {
         // Asked anew each time: a bond changes its address when it fails over.
         let mac = self.mac()?;

@@ -86,8 +86,9 @@ impl Transport {
         Ok(holders)
     }
 
-    /// Makes an IPv4 address with a route of its own step behind the addresses that are there without
-    /// it: `ours` names those that come and go as it does. `false`: it stands where it should.
+    /// Makes an IPv4 address with a route of its own step behind the addresses that are there
+    /// without it: `ours` names those that come and go as it does. `false`: it stands where it
+    /// should.
     pub(super) fn step_back(
         &mut self,
         ifindex: u32,

@@ -32,7 +32,8 @@ pub struct EgressFilter {
 }
 
 impl Transport {
-    /// Makes the place where filters hang. One that is there already is somebody's, too, and stays as it is.
+    /// Makes the place where filters hang. One that is there already is somebody's, too, and stays
+    /// as it is.
     pub(super) fn add_clsact(&mut self, ifindex: u32) -> Result<(), Failure> {
         let mut message = TcMessage::with_index(ifindex.cast_signed());
         message.header.parent = TcHandle::CLSACT;
@@ -50,8 +51,8 @@ impl Transport {
         }
     }
 
-    /// Puts a filter there, or gives one that is there its new program, without a packet in between that
-    /// meets none.
+    /// Puts a filter there, or gives one that is there its new program, without a packet in between
+    /// that meets none.
     pub(super) fn put_filter(
         &mut self,
         ifindex: u32,
@@ -117,8 +118,8 @@ fn header(ifindex: u32, filter: &EgressFilter) -> TcHeader {
     }
 }
 
-/// Reads only what is used. `None` for what stands for all filters of one priority, and for those of another
-/// kind.
+/// Reads only what is used. `None` for what stands for all filters of one priority, and for those
+/// of another kind.
 fn read_filter(body: &[u8]) -> Result<Option<EgressFilter>, DecodeError> {
     let header = TcHeader::parse(body)?;
     let (mut kind, mut name) = (String::new(), None);

@@ -30,7 +30,8 @@ pub struct Interface {
     pub name: String,
     /// All zero where the interface has no 48-bit hardware address.
     pub mac: [u8; 6],
-    /// What the kernel takes for a wire on which neighbours ask for addresses: `lo`, tunnels and PPP are none.
+    /// What the kernel takes for a wire on which neighbours ask for addresses: `lo`, tunnels and
+    /// PPP are none.
     pub ethernet: bool,
     /// Switched on by the administrator.
     pub up: bool,
@@ -38,8 +39,8 @@ pub struct Interface {
     pub carrier: bool,
     /// Bytes.
     pub mtu: u32,
-    /// The index of what it is on top of, as a VLAN interface is; also that of what it is joined to, as the ends of a
-    /// veth pair are.
+    /// The index of what it is on top of, as a VLAN interface is; also that of what it is joined
+    /// to, as the ends of a veth pair are.
     pub link: Option<u32>,
     /// The index of the bond or bridge that it is part of.
     pub master: Option<u32>,

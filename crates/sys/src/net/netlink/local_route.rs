@@ -1,10 +1,10 @@
 //! Receiving on a new IPv6 address at once.
 //!
 //! The kernel adds an IPv6 address at once, but the route by which packets for it are taken in only
-//! from a work queue (`addrconf_dad_work`), even without duplicate address detection. On a busy host
-//! that is milliseconds later, and until then the address is announced but deaf. So a local route of
-//! our own bridges that time. It expires by itself: whatever becomes of the agent, no route outlives
-//! the address by more than [`EXPIRES_SECONDS`].
+//! from a work queue (`addrconf_dad_work`), even without duplicate address detection. On a busy
+//! host that is milliseconds later, and until then the address is announced but deaf. So a local
+//! route of our own bridges that time. It expires by itself: whatever becomes of the agent, no
+//! route outlives the address by more than [`EXPIRES_SECONDS`].
 
 use super::transport::Transport;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};

@@ -1,8 +1,8 @@
 //! Addresses and interfaces of this host, through rtnetlink.
 //!
-//! One [`Netlink`] is one socket, kept open. A call is a request and its answer: a few microseconds,
-//! unless another process holds the kernel's configuration lock (RTNL), for which every request
-//! waits. It must never touch an address other than the one it was asked about.
+//! One [`Netlink`] is one socket, kept open. A call is a request and its answer: a few
+//! microseconds, unless another process holds the kernel's configuration lock (RTNL), for which
+//! every request waits. It must never touch an address other than the one it was asked about.
 
 mod address;
 mod filter;
@@ -107,8 +107,8 @@ impl Netlink {
         })
     }
 
-    /// The indexes of the interfaces that have `address`, with whatever prefix length. Loopback is left
-    /// out: what an administrator put there (for direct routing) is not announced by anybody.
+    /// The indexes of the interfaces that have `address`, with whatever prefix length. Loopback is
+    /// left out: what an administrator put there (for direct routing) is not announced by anybody.
     pub fn holders(&mut self, address: IpAddr) -> Result<Vec<u32>, NetlinkError> {
         let action = || format!("look for {address} on all interfaces");
         self.transport
@@ -116,8 +116,9 @@ impl Netlink {
             .map_err(|failure| refused(action(), failure))
     }
 
-    /// Takes `address` from all interfaces but `spared`, however they are called now, loopback excepted.
-    /// Goes on after a failure, and returns the first. Else the names of those that had it.
+    /// Takes `address` from all interfaces but `spared`, however they are called now, loopback
+    /// excepted. Goes on after a failure, and returns the first. Else the names of those that had
+    /// it.
     pub fn remove_from_all(
         &mut self,
         address: IpAddr,
@@ -138,10 +139,10 @@ impl Netlink {
         result.map(|()| names)
     }
 
-    /// Has an IPv4 address stand behind the interface's own addresses again, if it had come before one
-    /// of them: after a flush, or where its primary address was removed, it is the primary one, has the
-    /// subnet's route, and would be the source of the node's own connections. `ours` names the addresses
-    /// that are no node's own. It stays reachable meanwhile.
+    /// Has an IPv4 address stand behind the interface's own addresses again, if it had come before
+    /// one of them: after a flush, or where its primary address was removed, it is the primary one,
+    /// has the subnet's route, and would be the source of the node's own connections. `ours` names
+    /// the addresses that are no node's own. It stays reachable meanwhile.
     ///
     /// `false`: it stands where it should.
     pub fn step_back(
@@ -196,8 +197,8 @@ impl Netlink {
         }
     }
 
-    /// The interface that has this index, whatever it is called now, with what it received. `None` if
-    /// there is none any more.
+    /// The interface that has this index, whatever it is called now, with what it received. `None`
+    /// if there is none any more.
     pub fn interface_at(&mut self, index: u32) -> Result<Option<Interface>, NetlinkError> {
         self.transport
             .interface_at(index)
@@ -212,8 +213,8 @@ impl Netlink {
             .map_err(|failure| refused(action(), failure))
     }
 
-    /// Why the kernel does not take `program` at `place` of an interface, in its own words: only rtnetlink
-    /// has them. `None` if it would, or does not say. Nothing stays attached.
+    /// Why the kernel does not take `program` at `place` of an interface, in its own words: only
+    /// rtnetlink has them. `None` if it would, or does not say. Nothing stays attached.
     pub fn xdp_complaint(
         &mut self,
         ifindex: u32,
@@ -248,8 +249,9 @@ impl Netlink {
             .map_err(|failure| refused(action(), failure))
     }
 
-    /// Lets `filter` run `program`. With `replace` it is there already, and no packet in between meets no
-    /// program; without, it must not be there. The qdisc that it hangs on (`clsact`) is made if need be.
+    /// Lets `filter` run `program`. With `replace` it is there already, and no packet in between
+    /// meets no program; without, it must not be there. The qdisc that it hangs on (`clsact`) is
+    /// made if need be.
     pub fn put_egress_filter(
         &mut self,
         ifindex: u32,

@@ -268,7 +268,8 @@ fn outcome(message: &NetlinkBuffer<&[u8]>) -> Result<(), Failure> {
     })
 }
 
-/// The kernel's sentence as part of ours: "Device not found." is lower-cased, "IPv6 is disabled" not.
+/// The kernel's sentence as part of ours: "Device not found." is lower-cased, "IPv6 is disabled"
+/// not.
 fn as_clause(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let text = text.trim_end_matches(['\0', '.']);

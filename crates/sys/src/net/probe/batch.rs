@@ -157,8 +157,8 @@ impl ProbeBatch {
 
     /// Points the headers to the memory as it lies now.
     fn point(&mut self) {
-        // The lengths agree by construction. Empty payloads, which nobody sends, must not panic here;
-        // the kernel refuses their headers.
+        // The lengths agree by construction. Empty payloads, which nobody sends, must not panic
+        // here; the kernel refuses their headers.
         let payloads = self.payloads.chunks_exact_mut(self.room.max(1));
         let parts = payloads.zip(&mut self.destinations).zip(&mut self.vectors);
         for (((payload, destination), vector), place) in parts.zip(&self.places) {

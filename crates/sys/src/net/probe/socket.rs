@@ -13,8 +13,8 @@ use std::{
 const TRAFFIC_CLASS: libc::c_int = 0xc0;
 /// `TC_PRIO_INTERACTIVE`: first band of the default queue; the highest that needs no privilege.
 const PRIORITY: libc::c_int = 6;
-/// Room for a tick's probes to the most peers there can be (about 1.3 KB each as the kernel counts),
-/// while the driver has not sent the last tick's. A limit, not memory set aside.
+/// Room for a tick's probes to the most peers there can be (about 1.3 KB each as the kernel
+/// counts), while the driver has not sent the last tick's. A limit, not memory set aside.
 const SEND_BUFFER: libc::c_int = 4 << 20;
 /// linux/udp.h
 const UDP_NO_CHECK6_TX: libc::c_int = 101;
@@ -27,9 +27,9 @@ const UDP_NO_CHECK6_TX: libc::c_int = 101;
 /// They leave *without a UDP checksum*. TC egress writes time, liveness and tag into the probe and
 /// then the whole checksum; were it left to the network card, the card would add the sum again.
 ///
-/// Nothing is ever received: XDP takes what is ours, and a filter drops the rest before it is queued,
-/// so that junk sent to the port wakes nobody. The socket still owns the port, hence no ICMP "port
-/// unreachable" tells of it, and a second agent on the same address is refused.
+/// Nothing is ever received: XDP takes what is ours, and a filter drops the rest before it is
+/// queued, so that junk sent to the port wakes nobody. The socket still owns the port, hence no
+/// ICMP "port unreachable" tells of it, and a second agent on the same address is refused.
 #[derive(Debug)]
 pub struct ProbeSocket {
     socket: OwnedFd,

@@ -1,0 +1,117 @@
+//! The map `peers`: what the kernel knows of each link to each peer.
+
+use std::{os::fd::AsFd, sync::atomic::Ordering};
+
+use anyhow::Result;
+use heartbeat_common::maps::PeerRow;
+use nix::sys::mman::ProtFlags;
+
+use super::Words;
+
+/// The `peers` map, read-only. A row's number is its position in the setup, wherever the row is in
+/// the map.
+#[derive(Debug)]
+pub struct PeerRows {
+    words: Words,
+    /// Of each row its place in the map.
+    places: Vec<u32>,
+}
+
+const ROW_WORDS: usize = size_of::<PeerRow>() / size_of::<u64>();
+
+impl PeerRows {
+    /// `rows` is how many the map has.
+    pub(crate) fn map(fd: impl AsFd, rows: usize, places: Vec<u32>) -> Result<Self> {
+        Self::map_with(fd, rows, places, ProtFlags::PROT_READ)
+    }
+
+    /// To be changed before any reply is waited for.
+    pub(crate) fn map_writable(fd: impl AsFd, rows: usize, places: Vec<u32>) -> Result<Self> {
+        Self::map_with(
+            fd,
+            rows,
+            places,
+            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+        )
+    }
+
+    fn map_with(
+        fd: impl AsFd,
+        rows: usize,
+        places: Vec<u32>,
+        protection: ProtFlags,
+    ) -> Result<Self> {
+        let words = Words::map(fd, rows * size_of::<PeerRow>(), protection)?;
+        Ok(Self { words, places })
+    }
+
+    /// The number of the row at `place`, where there is one.
+    pub fn number_at(&self, place: u32) -> Option<usize> {
+        // Where nobody ever came or went, that is its place.
+        let same = |number: &usize| self.places.get(*number) == Some(&place);
+        let search = || self.places.iter().position(|other| *other == place);
+        Some(place as usize).filter(same).or_else(search)
+    }
+
+    /// Forgets what an earlier agent asked and was answered: the next one counts its probes from
+    /// the beginning. What the peers asked stays, and with it what the kernel takes for a replay.
+    pub(crate) fn forget_replies(&self) {
+        const ASKED: std::ops::Range<usize> = std::mem::offset_of!(PeerRow, last_asked_at)
+            / size_of::<u64>()
+            ..std::mem::offset_of!(PeerRow, deadline_fired_at) / size_of::<u64>();
+        for row in self.words.get().chunks_exact(ROW_WORDS) {
+            for (index, word) in row.iter().enumerate() {
+                if !ASKED.contains(&index) {
+                    word.store(0, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Replaces `rows` with all rows, as they are now.
+    pub fn read(&self, rows: &mut Vec<PeerRow>) {
+        rows.clear();
+        rows.extend((0..self.len()).map(|index| self.row(index)));
+    }
+
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// What peer number `peer` said last, on whichever of its `links`.
+    ///
+    /// # Panics
+    /// If there is no such peer.
+    pub fn latest(&self, peer: usize, links: usize) -> PeerRow {
+        let rows = (peer * links..(peer + 1) * links).map(|row| self.row(row));
+        rows.max_by_key(|row| row.last_reply_at).unwrap_or_default()
+    }
+
+    /// What the kernel knows of the peer and link of this row.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&self, index: usize) -> PeerRow {
+        let place = self.places[index] as usize;
+        let from = &self.words.get()[place * ROW_WORDS..][..ROW_WORDS];
+        // The kernel writes `last_reply_seq` last. Read twice, it says whether the copy is of one
+        // reply; a reader that is always overtaken gets what is there.
+        const SEQUENCE: usize = std::mem::offset_of!(PeerRow, last_reply_seq) / size_of::<u64>();
+        let mut words = [0u64; ROW_WORDS];
+        for _ in 0..3 {
+            let before = from[SEQUENCE].load(Ordering::Acquire);
+            for (word, source) in words.iter_mut().zip(from) {
+                *word = source.load(Ordering::Relaxed);
+            }
+            std::sync::atomic::fence(Ordering::Acquire);
+            if from[SEQUENCE].load(Ordering::Relaxed) == before {
+                break;
+            }
+        }
+        bytemuck::cast(words)
+    }
+}
