@@ -30,5 +30,6 @@ pub mod resources;
 pub mod secrecy;
 pub mod servable;
 
+// Crates that the agent is made of, under the names by which its own modules and its tests know them.
 pub use heartbeat_config as config;
 pub use heartbeat_import as import;
