@@ -1,7 +1,7 @@
 //! The heartbeat agent: loads the kernel programs, sends probes, judges peers, runs resources.
 //!
-//! `pulse` is the real-time side, `conductor` moves addresses and drives resources, everything else is the
-//! slow side. See `ARCHITECTURE.md`.
+//! `pulse` is the real-time side, `conductor` moves addresses and drives resources, everything else
+//! is the slow side. See `ARCHITECTURE.md`.
 
 pub mod agent;
 pub mod cgroup;
@@ -30,6 +30,6 @@ pub mod resources;
 pub mod secrecy;
 pub mod servable;
 
-// Crates that the agent is made of, under the names by which its own modules and its tests know them.
+// Crates that the agent is made of, under the names by which its modules and tests know them.
 pub use heartbeat_config as config;
 pub use heartbeat_import as import;

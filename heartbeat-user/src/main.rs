@@ -8,8 +8,8 @@ use heartbeat_common::time::Boottime;
 use heartbeat_user::{
     agent, clock,
     commands::{
-        check, events, explain, import, keygen, load, mode::Mode, operate, ping, resource, rotate, simulate,
-        status, stop, verify, witness,
+        check, events, explain, import, keygen, load, mode::Mode, operate, ping, resource, rotate,
+        simulate, status, stop, verify, witness,
     },
     config::{self, Config},
     control::protocol::Request,

@@ -19,8 +19,7 @@ pub use apache::Lookout;
 pub use steps::Steps;
 
 /// As the documentation of `import` shows it.
-const COROSYNC: &str =
-    include_str!("../../../../crates/import/tests/fixtures/tutorial.conf");
+const COROSYNC: &str = include_str!("../../../../crates/import/tests/fixtures/tutorial.conf");
 const CRM: &str = include_str!("../../../../crates/import/tests/fixtures/tutorial.crm");
 pub const GROUP: &str = "web";
 pub const ADDRESS: &str = "webip";
