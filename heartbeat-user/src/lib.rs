@@ -1,7 +1,7 @@
 //! The heartbeat agent: loads the kernel programs, sends probes, judges peers, runs resources.
 //!
-//! `pulse` is the real-time side, `conductor` moves addresses and drives resources, everything else is the
-//! slow side. See `ARCHITECTURE.md`.
+//! `pulse` is the real-time side, `conductor` moves addresses and drives resources, everything else
+//! is the slow side. See `ARCHITECTURE.md`.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ pub mod record;
 pub mod resources;
 pub mod servable;
 
+// Crates that the agent is made of, under the names by which its modules and tests know them.
 pub use heartbeat_config as config;
 pub use heartbeat_dataplane as dataplane;
 pub use heartbeat_import as import;
