@@ -7,10 +7,10 @@
 //!     └───────────  empty chunk  ◀──────────┘
 //! ```
 //!
-//! The pulse must never wait for the disk. It writes into a chunk of its own, and exchanges that for
-//! an empty one where the lock between the two threads is free. Where its chunk is full before that,
-//! an entry is lost, and the record ends there: it could not be replayed beyond. The record also ends
-//! when the file has reached its limit.
+//! The pulse must never wait for the disk. It writes into a chunk of its own, and exchanges that
+//! for an empty one where the lock between the two threads is free. Where its chunk is full before
+//! that, an entry is lost, and the record ends there: it could not be replayed beyond. The record
+//! also ends when the file has reached its limit.
 
 use std::{
     fs::{File, OpenOptions},

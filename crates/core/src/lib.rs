@@ -1,7 +1,8 @@
 //! The decisions of a cluster heartbeat: who is alive, am I deaf, whose lease is it.
 //!
-//! Sans-IO: time, rows, slots and votes come in as values, commands go out as data. Nothing here may read
-//! a clock, a file, a socket or a map. So a run can be recorded and replayed: see [`record`].
+//! Sans-IO: time, rows, slots and votes come in as values, commands go out as data. Nothing here
+//! may read a clock, a file, a socket or a map. So a run can be recorded and replayed: see
+//! [`record`].
 //!
 //! Whoever drives the core does this, as the pulse does in `heartbeat-user`:
 //!
@@ -37,14 +38,15 @@
 //!         cluster.count(acceptor, &votes, kernel.now());
 //!     }
 //!     if is_tick || cluster.take_urgency() {
-//!         kernel.send(cluster.requests().collect()); // a probe to each peer, and to the own acceptor
+//!         kernel.send(cluster.requests().collect()); // to all acceptors
 //!     }
 //!     let (now, votes_from) = (kernel.now(), kernel.votes_from());
 //!     let leases = cluster.slots_to_read(now, votes_from);
-//!     let slots: Vec<_> = leases.map(|lease| ReadSlot { lease, slot: kernel.slot(lease) }).collect();
+//!     let read = |lease| ReadSlot { lease, slot: kernel.slot(lease) };
+//!     let slots: Vec<_> = leases.map(read).collect();
 //!     let (late, control_tick_at) = (now.since(wake_at), kernel.control_tick_at());
-//!     let (rows, mut commands) = (kernel.rows(), Vec::new());
-//!     let input = StepInput { now, late, control_tick_at, rows: &rows, slots: &slots, votes_from };
+//!     let (rows, slots, mut commands) = (&kernel.rows(), &slots, Vec::new());
+//!     let input = StepInput { now, late, control_tick_at, rows, slots, votes_from };
 //!     cluster.step(&input, &mut commands); // once more where `cluster.lacks_slots()`
 //!     for (index, group) in cluster.groups().iter().enumerate() {
 //!         kernel.guard(index, group.open_until()); // before anybody hears of it

@@ -1,8 +1,10 @@
-//! Recorded runs of three nodes as text, told by the same renderer as `heartbeat replay`: interval 10 ms,
-//! timeout 30 ms, lease 60 ms. Each record is replayed first, and must give the recorded decisions.
+//! Recorded runs of three nodes as text, told by the same renderer as `heartbeat replay`: interval
+//! 10 ms, timeout 30 ms, lease 60 ms. Each record is replayed first, and must give the recorded
+//! decisions.
 //!
-//! The traces are compared with `traces/*.txt`; docs/replay.md quotes one of them. Where a change of decisions is intended,
-//! `BLESS=1 cargo test -p heartbeat-core --test traces` writes them anew; read the difference.
+//! The traces are compared with `traces/*.txt`; docs/replay.md quotes one of them. Where a change
+//! of decisions is intended, `BLESS=1 cargo test -p heartbeat-core --test traces` writes them anew;
+//! read the difference.
 
 mod support;
 

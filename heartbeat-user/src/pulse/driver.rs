@@ -55,8 +55,8 @@ impl Driver {
         self.cluster.count(acceptor, votes, now);
     }
 
-    /// Lets the core decide. `out` gets what it decided; it is empty before, or has what was decided at
-    /// the same instant.
+    /// Lets the core decide. `out` gets what it decided; it is empty before, or has what was
+    /// decided at the same instant.
     pub(super) fn step(&mut self, input: &StepInput<'_>, out: &mut Vec<Command>) {
         let before = out.len();
         self.cluster.step(input, out);

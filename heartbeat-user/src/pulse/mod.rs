@@ -44,11 +44,11 @@ use nix::sys::{
     timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
 };
 
-use crate::record::Tap;
 use crate::{
     clock,
     config::{Config, Group, MAX_GROUPS, Resource, ResourceKind, Role, key::Keys},
     dataplane::{Dataplane, GuardView, LeaseSlots, LocalView, OwnVote, PeerRows},
+    record::Tap,
 };
 pub use directive::{Directive, Directives, Inbox};
 use driver::Driver;
@@ -533,44 +533,41 @@ impl<S: Sink> Body<S> {
     fn obey(&mut self) -> bool {
         self.inbox.0.try_take(&mut self.told);
         while let Some(directive) = self.told.pop_front() {
-            let input = match directive {
-                Directive::Stopped { group } => Input::Stopped {
-                    group,
-                    now: clock::now(),
-                },
-                Directive::Move { group, to } => Input::Move { group, to },
-                Directive::Note { group, note } => Input::Note { group, note },
-                Directive::Reported { node, report } => Input::Reported { node, report },
-                Directive::Broken(links) => Input::Broken(links),
-                Directive::Health(sum) => {
-                    self.local.set_health(sum.health, sum.watched);
-                    Input::Health(sum.health)
-                }
-                Directive::Load(load) => {
-                    self.local.set_load(load);
-                    Input::Load(load)
-                }
-                Directive::Intend(intent) => Input::Intend(intent),
-                Directive::Part(lease) => {
-                    self.parting = Some(clock::now().after(self.interval * PARTING_ROUNDS));
-                    Input::Part(lease)
-                }
-                Directive::Stop => return true,
-                other => {
-                    self.obey_beside_core(other);
-                    continue;
-                }
-            };
-            if let Some(spent) = self.cluster.apply(input) {
+            if matches!(directive, Directive::Stop) {
+                return true;
+            }
+            let input = self.obey_beside_core(directive);
+            if let Some(spent) = input.and_then(|input| self.cluster.apply(input)) {
                 self.sink.spent(spent);
             }
         }
         false
     }
 
-    /// Carries out what the core has no part in, or not only the core.
-    fn obey_beside_core(&mut self, directive: Directive) {
+    /// Carries out what the core has no part in. Returns what the core is to be told.
+    fn obey_beside_core(&mut self, directive: Directive) -> Option<Input> {
         match directive {
+            Directive::Stopped { group } => {
+                let now = clock::now();
+                return Some(Input::Stopped { group, now });
+            }
+            Directive::Move { group, to } => return Some(Input::Move { group, to }),
+            Directive::Note { group, note } => return Some(Input::Note { group, note }),
+            Directive::Reported { node, report } => return Some(Input::Reported { node, report }),
+            Directive::Broken(links) => return Some(Input::Broken(links)),
+            Directive::Intend(intent) => return Some(Input::Intend(intent)),
+            Directive::Health(sum) => {
+                self.local.set_health(sum.health, sum.watched);
+                return Some(Input::Health(sum.health));
+            }
+            Directive::Load(load) => {
+                self.local.set_load(load);
+                return Some(Input::Load(load));
+            }
+            Directive::Part(lease) => {
+                self.parting = Some(clock::now().after(self.interval * PARTING_ROUNDS));
+                return Some(Input::Part(lease));
+            }
             Directive::Report { number } => self.local.set_report(number),
             Directive::Replan(new) => self.replan(*new),
             Directive::Rekey { key, generation } => {
@@ -579,8 +576,9 @@ impl<S: Sink> Body<S> {
                 self.local.set_generation(generation);
             }
             Directive::Rebind { link, socket } => self.sender.rebind(link, socket),
-            _ => {}
+            Directive::Stop => {}
         }
+        None
     }
 
     /// Goes on with a changed configuration.

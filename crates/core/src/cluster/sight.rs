@@ -1,4 +1,5 @@
-//! What one step knows of the other nodes and of this node's own acceptor, looked up by node or lease.
+//! What one step knows of the other nodes and of this node's own acceptor, looked up by node or
+//! lease.
 
 use heartbeat_common::{
     lease::Slot,

@@ -1,11 +1,12 @@
 //! Which slots of this node's own acceptor a step goes by.
 //!
-//! The caller reads them just before the step, after it took the time of the step. Nothing that a slot says
-//! opens a guard or counts as a vote: a slot only says when it is worth asking. So a slot that is older
-//! than the step by microseconds costs a request that the acceptors refuse, and never more.
+//! The caller reads them just before the step, after it took the time of the step. Nothing that a
+//! slot says opens a guard or counts as a vote: a slot only says when it is worth asking. So a slot
+//! that is older than the step by microseconds costs a request that the acceptors refuse, and never
+//! more.
 //!
-//! The names are a prediction by what the last step saw. Where it was wrong, a group that found a slot
-//! missing decides nothing and names all of its slots: see [`Cluster::lacks_slots`].
+//! The names are a prediction by what the last step saw. Where it was wrong, a group that found a
+//! slot missing decides nothing and names all of its slots: see [`Cluster::lacks_slots`].
 
 use heartbeat_common::{lease::Slot, time::Boottime, wire::GroupId};
 use serde::{Deserialize, Serialize};
@@ -45,8 +46,8 @@ impl Cluster {
         })
     }
 
-    /// Whether a group could not decide for want of a slot: then one more step at the same time is to
-    /// follow, with the slots that are named now.
+    /// Whether a group could not decide for want of a slot: then one more step at the same time is
+    /// to follow, with the slots that are named now.
     pub fn lacks_slots(&self) -> bool {
         self.groups.iter().any(Group::lacks_slots)
     }

@@ -1,16 +1,17 @@
 //! A run of the core as values: what went in, what was decided, and the same again from a file.
 //!
-//! The caller that records encodes each call into the core with an [`Encoder`]. [`Decoder`] reads the
-//! entries back, and [`Replay`] runs a core over them and compares its decisions with the recorded
-//! ones. Nothing here does I/O. A record has no keys in it: the core is never given one.
+//! The caller that records encodes each call into the core with an [`Encoder`]. [`Decoder`] reads
+//! the entries back, and [`Replay`] runs a core over them and compares its decisions with the
+//! recorded ones. Nothing here does I/O. A record has no keys in it: the core is never given one.
 //!
 //! ```text
 //!   file    MAGIC | version: u16 | frame | frame | …
 //!   frame   length: u32 | check: u32 | entry
 //! ```
 //!
-//! Numbers are little-endian, an entry is encoded by postcard, and `check` is the 32-bit FNV-1a hash of
-//! the entry. Of the kernel's rows an entry has only the words that differ from the step before.
+//! Numbers are little-endian, an entry is encoded by postcard, and `check` is the 32-bit FNV-1a
+//! hash of the entry. Of the kernel's rows an entry has only the words that differ from the step
+//! before.
 
 mod decode;
 mod encode;
@@ -92,8 +93,8 @@ pub enum Input {
 }
 
 impl Cluster {
-    /// Makes the call that `input` stands for. Returns a report that is of no use any more, for a caller
-    /// that must not free memory.
+    /// Makes the call that `input` stands for. Returns a report that is of no use any more, for a
+    /// caller that must not free memory.
     pub fn apply(&mut self, input: Input) -> Option<Report> {
         match input {
             Input::Inherit { group, until } => self.inherit(group, until),

@@ -1,4 +1,5 @@
-//! Decisions as text, one line each: what `heartbeat replay` prints and the traces of the tests are made of.
+//! Decisions as text, one line each: what `heartbeat replay` prints and the traces of the tests are
+//! made of.
 
 use std::fmt;
 
