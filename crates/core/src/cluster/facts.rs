@@ -5,8 +5,11 @@ use heartbeat_common::{
     wire::{Health, LinkSet, NodeState},
 };
 
-use super::{Distance, Intent, reach};
-use crate::placement::{Constraints, GroupSnapshot, NodeView, Policy, rebalance::Rebalancer};
+use super::{Intent, reach};
+use crate::{
+    placement::{Constraints, GroupSnapshot, NodeView, Policy, rebalance::Rebalancer},
+    reach::Distance,
+};
 
 /// This node itself, and what is wanted of it.
 #[derive(Clone, Debug)]

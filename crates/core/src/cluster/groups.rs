@@ -6,61 +6,63 @@ use heartbeat_common::{
     wire::{GroupId, NodeId, NodeState},
 };
 
-use super::{Cluster, Command, Distance, Intent, Slots, moves, reach::Road};
+use super::{Cluster, Command, Intent, Slots, moves, reach::Road};
 use crate::{
     Timing,
-    group::{Group, GroupCommand, GroupContext, LocalNode, Serving},
+    group::{Group, GroupCommand, GroupContext, LocalNode, Serving, Sight},
     index::Seat,
     peer::Peer,
     placement::{
         Bar, Constraints, GroupSnapshot, NodeView, Policy, View, keep_room,
         rebalance::{Calm, Rebalancer},
     },
+    reach::Distance,
     report::Reported,
 };
 
 /// This node's view of the others, and of its own acceptor, in one step.
 #[derive(Clone, Copy)]
-pub(crate) struct Sight<'a> {
+struct ClusterSight<'a> {
     peers: &'a [Peer],
     roads: &'a [Road],
     distances: &'a [Distance],
     slots: &'a dyn Slots,
     /// Until when our own acceptor abstains.
-    pub(crate) votes_from: Boottime,
+    votes_from: Boottime,
 }
 
-impl<'a> Sight<'a> {
+impl<'a> ClusterSight<'a> {
     fn peer(&self, node: NodeId) -> Option<&'a Peer> {
         self.peers.iter().find(|peer| peer.node == node)
     }
+}
 
-    /// The last report of a peer about the group with this index.
-    pub(crate) fn reported(&self, group: usize, node: NodeId) -> Reported {
+impl Sight for ClusterSight<'_> {
+    fn reported(&self, group: usize, node: NodeId) -> Reported {
         match self.peer(node) {
             Some(peer) => peer.reported_with(group, &self.roads[group], &self.distances[group]),
             None => Reported::default(),
         }
     }
 
-    /// Since when a peer has been fit without interruption.
-    pub(crate) fn fit_since(&self, node: NodeId) -> Option<Boottime> {
+    fn fit_since(&self, node: NodeId) -> Option<Boottime> {
         self.peer(node)?.fit_since
     }
 
-    /// The number of a peer's acceptor.
-    pub(crate) fn acceptor(&self, node: NodeId) -> Option<Seat> {
+    fn acceptor(&self, node: NodeId) -> Option<Seat> {
         let peer = self.peers.iter().position(|peer| peer.node == node)?;
         Some(Seat::of_peer(peer))
     }
 
-    /// Our own acceptor's slot.
-    pub(crate) fn slot(&self, group: GroupId) -> Slot {
+    fn slot(&self, group: GroupId) -> Slot {
         self.slots.slot(group)
     }
 
-    /// How far nodes reach for the group with this index.
-    pub(crate) fn distance(&self, group: usize) -> &'a Distance {
+    fn votes_from(&self) -> Boottime {
+        self.votes_from
+    }
+
+    fn distance(&self, group: usize) -> &Distance {
         &self.distances[group]
     }
 }
@@ -146,7 +148,7 @@ impl Cluster {
             local: self.local,
             timing: &self.timing,
             node,
-            sight: Sight {
+            sight: ClusterSight {
                 peers: &self.peers,
                 roads: &self.reach.roads,
                 distances: &self.reach.distances,
@@ -183,7 +185,7 @@ struct GroupsStep<'a> {
     local: NodeId,
     timing: &'a Timing,
     node: LocalNode,
-    sight: Sight<'a>,
+    sight: ClusterSight<'a>,
     constraints: &'a Constraints,
     policy: &'a Policy,
     burdens: &'a [Vec<u32>],
@@ -199,7 +201,7 @@ impl GroupsStep<'_> {
             timing: self.timing,
             node: self.node,
             index,
-            sight: self.sight,
+            sight: &self.sight,
             view: View {
                 policy: self.policy,
                 constraints: self.constraints,

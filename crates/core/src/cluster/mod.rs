@@ -29,12 +29,11 @@ use crate::{
     placement::{GroupSnapshot, Layout, NodeView, Ranked, View},
     proposer::Proposer,
     ranking::Standing,
+    reach::Distance,
     report::{Report, Reported},
     timing::Timing,
 };
 use facts::{LocalStall, LocalState, Placing, Quorum, Reaches};
-pub(crate) use groups::Sight;
-pub(crate) use reach::Distance;
 pub use terms::{Command, Intent, Member, Moment, Plan, Rows, Slots};
 
 #[derive(Clone, Debug)]

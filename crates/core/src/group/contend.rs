@@ -44,7 +44,10 @@ impl Group {
         } = view;
         if constraints.displaces(index, view.local, view.local, seen) {
             // Nobody gives way for what an acceptor that forgot its votes takes for free.
-            let sure_from = context.sight.votes_from.after(context.timing.interval * 2);
+            let sure_from = context
+                .sight
+                .votes_from()
+                .after(context.timing.interval * 2);
             return match now >= sure_from {
                 true => Phase::Displacing,
                 false => Phase::Waiting,
@@ -123,7 +126,7 @@ impl Group {
         if self.is_outranked(own, context) {
             // Where all start at once none is fit yet, and all acceptors abstain: the best node is
             // to be the first that asks one that votes.
-            free = free.max(context.sight.votes_from);
+            free = free.max(context.sight.votes_from());
         }
         // An owner that could renew would have.
         let mut passed_over = NodeId(known.owner as u16);

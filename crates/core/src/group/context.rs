@@ -1,12 +1,33 @@
 //! A group's view of its node and of the cluster in one step.
 
-use heartbeat_common::time::Boottime;
-
-use crate::{
-    Timing,
-    cluster::{Distance, Sight},
-    placement::View,
+use heartbeat_common::{
+    lease::Slot,
+    time::Boottime,
+    wire::{GroupId, NodeId},
 };
+
+use crate::{Timing, index::Seat, placement::View, reach::Distance, report::Reported};
+
+/// The peers and our own acceptor, as this node sees them in one step.
+pub(crate) trait Sight {
+    /// The last report of a peer about the group with this index.
+    fn reported(&self, group: usize, node: NodeId) -> Reported;
+
+    /// Since when a peer has been fit without interruption.
+    fn fit_since(&self, node: NodeId) -> Option<Boottime>;
+
+    /// The number of a peer's acceptor.
+    fn acceptor(&self, node: NodeId) -> Option<Seat>;
+
+    /// Our own acceptor's slot.
+    fn slot(&self, group: GroupId) -> Slot;
+
+    /// Until when our own acceptor abstains.
+    fn votes_from(&self) -> Boottime;
+
+    /// How far nodes reach for the group with this index.
+    fn distance(&self, group: usize) -> &Distance;
+}
 
 #[derive(Clone, Copy)]
 pub(crate) struct GroupContext<'a> {
@@ -18,7 +39,7 @@ pub(crate) struct GroupContext<'a> {
     /// The nodes, and where groups are.
     pub(crate) view: View<'a>,
     /// The peers and our own acceptor.
-    pub(crate) sight: Sight<'a>,
+    pub(crate) sight: &'a dyn Sight,
 }
 
 /// The limits of what this node may do in one step.

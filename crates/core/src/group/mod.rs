@@ -32,7 +32,7 @@ use crate::{
 use acceptor::Acceptor;
 use address_claim::AddressClaim;
 use claim::GroupClaim;
-pub(crate) use context::{GroupContext, LocalNode};
+pub(crate) use context::{GroupContext, LocalNode, Sight};
 use facts::{Departure, FailbackHold, Interfaces, Operator, Resources};
 use owner::Owner;
 use period::Period;

@@ -2,10 +2,9 @@
 
 use heartbeat_common::{time::Boottime, wire::NodeId};
 
-use super::{EXPECTED_WITHIN, Group, Phase, Serving};
+use super::{EXPECTED_WITHIN, Group, Phase, Serving, Sight};
 use crate::{
     Timing,
-    cluster::Sight,
     placement::{GroupSnapshot, Running},
     report::{GroupReport, Reported},
 };
@@ -61,7 +60,7 @@ impl Group {
         local: NodeId,
         now: Boottime,
         timing: &Timing,
-        sight: &Sight<'_>,
+        sight: &dyn Sight,
     ) -> GroupSnapshot {
         let owner = self.read_owner(local, now, sight);
         self.owner.observe(owner, now);
@@ -90,7 +89,7 @@ impl Group {
     }
 
     /// The owner by what our own acceptor says, or this node where the group is served here.
-    fn read_owner(&mut self, local: NodeId, now: Boottime, sight: &Sight<'_>) -> Option<NodeId> {
+    fn read_owner(&mut self, local: NodeId, now: Boottime, sight: &dyn Sight) -> Option<NodeId> {
         match self.serving() {
             Serving::Started => Some(local),
             Serving::Stopping => None,
