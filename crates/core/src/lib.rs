@@ -10,7 +10,7 @@
 //! # use std::time::Duration;
 //! # use heartbeat_common::{lease::Slot, maps::{PeerRow, VoteEvent}, time::Boottime};
 //! # use heartbeat_common::wire::{GroupId, LeaseEntry};
-//! # use heartbeat_core::{Cluster, Command, StepInput, cluster::{Plan, ReadSlot}, record::Input};
+//! # use heartbeat_core::{Cluster, Command, StepInput, ReadSlot, cluster::Plan, record::Input};
 //! # trait Kernel {
 //! #     fn now(&self) -> Boottime;
 //! #     fn wait_until(&mut self, at: Boottime) -> bool;
@@ -71,7 +71,10 @@ pub mod reach;
 pub mod record;
 pub mod report;
 pub mod resource;
+mod road;
+mod sight;
 pub mod timing;
 
 pub use cluster::{Cluster, Command, StepInput};
+pub use sight::ReadSlot;
 pub use timing::Timing;

@@ -89,6 +89,25 @@ impl Condition {
     }
 }
 
+/// How far this node and the others reach for one group, as they were seen last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Distance {
+    /// This node's reach.
+    pub(crate) own: Reach,
+    /// When its fault began, if one is seen now.
+    pub(crate) faulty_since: Option<Boottime>,
+    /// The best reach among the nodes that could have the group otherwise.
+    pub(crate) best: Reach,
+    pub(crate) heard_on: bool,
+}
+
+impl Distance {
+    /// Whether a node with this reach should leave the group to another.
+    pub(crate) fn is_beyond(&self, reach: Reach) -> bool {
+        reach > self.best
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

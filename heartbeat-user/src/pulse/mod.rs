@@ -29,8 +29,8 @@ use heartbeat_common::{
     wire::{Electorate, GroupId, Incarnation, LeaseEntry, LinkSet, MAX_LEASES, Owned},
 };
 use heartbeat_core::{
-    Command, Timing,
-    cluster::{Member, Plan, ReadSlot, StepInput},
+    Command, ReadSlot, Timing,
+    cluster::{Member, Plan, StepInput},
     group::{GroupPlan, Serving},
     index::AddressIndex,
     membership::Membership,

@@ -5,8 +5,12 @@ use heartbeat_common::{
     wire::{Health, LinkSet, NodeState},
 };
 
-use super::{Distance, Intent, reach};
-use crate::placement::{Constraints, GroupSnapshot, NodeView, Policy, rebalance::Rebalancer};
+use super::{Intent, reach};
+use crate::{
+    placement::{Constraints, GroupSnapshot, NodeView, Policy, rebalance::Rebalancer},
+    reach::Distance,
+    road::Road,
+};
 
 /// This node itself, and what is wanted of it.
 #[derive(Clone, Debug)]
@@ -96,6 +100,6 @@ pub(super) struct Reaches {
     /// How each of this node's links is.
     pub(super) links: Vec<reach::Port>,
     /// By group: its addresses, and how far the nodes reach for them.
-    pub(super) roads: Vec<reach::Road>,
+    pub(super) roads: Vec<Road>,
     pub(super) distances: Vec<Distance>,
 }

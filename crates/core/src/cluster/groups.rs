@@ -5,7 +5,7 @@ use heartbeat_common::{
     wire::{NodeId, NodeState},
 };
 
-use super::{Cluster, Command, Intent, Sight, StepInput, moves};
+use super::{Cluster, Command, Intent, StepInput, moves};
 use crate::{
     Timing,
     group::{Group, GroupCommand, GroupContext, LocalNode, Serving},
@@ -13,6 +13,7 @@ use crate::{
         Bar, Constraints, GroupSnapshot, NodeView, Policy, View, keep_room,
         rebalance::{Calm, Rebalancer},
     },
+    sight::Sight,
 };
 
 /// How much is looked at in one step.

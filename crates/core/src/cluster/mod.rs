@@ -10,7 +10,6 @@ mod groups;
 mod members;
 mod moves;
 mod reach;
-mod sight;
 mod slots;
 mod terms;
 
@@ -31,13 +30,12 @@ use crate::{
     placement::{GroupSnapshot, Layout, NodeView, Ranked, View},
     proposer::Proposer,
     ranking::Standing,
+    reach::Distance,
     report::{Report, Reported},
+    road,
     timing::Timing,
 };
 use facts::{LocalStall, LocalState, Placing, Quorum, Reaches};
-pub(crate) use reach::Distance;
-pub(crate) use sight::Sight;
-pub use slots::ReadSlot;
 pub use terms::{Command, Intent, Member, Plan, StepInput};
 
 #[derive(Clone, Debug)]
@@ -132,7 +130,7 @@ impl Cluster {
             policy,
             capacities: _,
         } = layout;
-        self.reach.roads = reach::roads(&plans, &constraints);
+        self.reach.roads = road::roads(&plans, &constraints);
         self.reach.distances = vec![Distance::default(); plans.len()];
         let mut old = std::mem::take(&mut self.groups);
         let rounds = old.iter().flat_map(Group::proposers).map(Proposer::round);

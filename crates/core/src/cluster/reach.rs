@@ -13,24 +13,12 @@ use heartbeat_common::{
 
 use super::{Cluster, Command, groups::report};
 use crate::{
-    group::{Group, GroupPlan},
+    group::Group,
     link::{LinkDetector, LinkState},
     peer::Peer,
-    placement::Constraints,
-    reach::{Condition, Reach},
-    report::Reported,
+    reach::{Condition, Distance, Reach},
+    road::Road,
 };
-
-/// The addresses of a group, and of all groups that must be where it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Road {
-    /// The groups, itself first.
-    members: Vec<usize>,
-    /// The links whose interfaces carry addresses.
-    links: LinkSet,
-    /// Whether all addresses are on such interfaces, so that heartbeats tell whether they work.
-    heard_on: bool,
-}
 
 /// One of this node's links.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,57 +58,7 @@ fn is_fresh(heard: Option<Boottime>, now: Boottime, timeout: Duration) -> bool {
     heard.is_some_and(|at| now.since(at) <= timeout)
 }
 
-/// How far this node and the others reach for one group, as they were seen last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Distance {
-    /// This node's reach.
-    pub(crate) own: Reach,
-    /// When its fault began, if one is seen now.
-    pub(crate) faulty_since: Option<Boottime>,
-    /// The best reach among the nodes that could have the group otherwise.
-    pub(crate) best: Reach,
-    pub(crate) heard_on: bool,
-}
-
-impl Distance {
-    /// Whether a node with this reach should leave the group to another.
-    pub(crate) fn is_beyond(&self, reach: Reach) -> bool {
-        reach > self.best
-    }
-}
-
-/// The roads of all groups.
-pub(super) fn roads(plans: &[GroupPlan], constraints: &Constraints) -> Vec<Road> {
-    let road = |group: usize| {
-        let members = constraints.train(group);
-        let plans = || members.iter().filter_map(|member| plans.get(*member));
-        let links = plans().fold(LinkSet::default(), |all, plan| all.and(plan.links));
-        let heard_on = !plans().any(|plan| plan.beside_links);
-        Road {
-            links,
-            heard_on,
-            members,
-        }
-    };
-    (0..plans.len()).map(road).collect()
-}
-
 impl Road {
-    /// How far a peer reaches, as far as it said.
-    pub(super) fn of_peer(&self, peer: &Peer) -> Reach {
-        let broken = |member: &usize| {
-            let said = peer.report.groups.get(*member);
-            said.is_some_and(|said| said.broken)
-        };
-        if self.members.iter().any(broken) {
-            Reach::Broken
-        } else if self.links.meets(peer.said.cut_off) {
-            Reach::Silent
-        } else {
-            Reach::Whole
-        }
-    }
-
     /// How far this node reaches, and since when it no longer does.
     fn own(&self, groups: &[Group], links: &[Port]) -> (Reach, Option<Boottime>) {
         let members = self.members.iter().filter_map(|member| groups.get(*member));
@@ -132,18 +70,6 @@ impl Road {
             let both = since.into_iter().chain(condition.faulty_since());
             (worst.max(condition.reach()), both.min())
         })
-    }
-}
-
-impl Peer {
-    /// What it says of the group with this index, and how far it reaches for it.
-    pub(super) fn reported_with(&self, group: usize, road: &Road, distance: &Distance) -> Reported {
-        let reach = road.of_peer(self);
-        Reported {
-            reach,
-            cut_off: distance.is_beyond(reach),
-            ..self.reported(group)
-        }
     }
 }
 

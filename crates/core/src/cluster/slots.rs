@@ -8,19 +8,10 @@
 //! The names are a prediction by what the last step saw. Where it was wrong, a group that found a
 //! slot missing decides nothing and names all of its slots: see [`Cluster::lacks_slots`].
 
-use heartbeat_common::{lease::Slot, time::Boottime, wire::GroupId};
-use serde::{Deserialize, Serialize};
+use heartbeat_common::{time::Boottime, wire::GroupId};
 
 use super::{Cluster, Intent};
 use crate::group::{Group, Interest};
-
-/// One slot of this node's own acceptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReadSlot {
-    pub lease: GroupId,
-    /// The default where nobody has asked for the lease yet.
-    pub slot: Slot,
-}
 
 impl Cluster {
     /// The leases whose slots the step at `now` goes by. The acceptor abstains until `votes_from`.

@@ -9,7 +9,6 @@ use heartbeat_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::ReadSlot;
 use crate::{
     group::GroupCommand,
     link::{LinkState, Silence},
@@ -17,6 +16,7 @@ use crate::{
     peer::PeerState,
     placement::Layout,
     reach::Reach,
+    sight::ReadSlot,
     timing::Timing,
 };
 

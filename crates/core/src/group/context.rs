@@ -2,11 +2,7 @@
 
 use heartbeat_common::time::Boottime;
 
-use crate::{
-    Timing,
-    cluster::{Distance, Sight},
-    placement::View,
-};
+use crate::{Timing, placement::View, reach::Distance, sight::Sight};
 
 #[derive(Clone, Copy)]
 pub(crate) struct GroupContext<'a> {

@@ -5,9 +5,9 @@ use heartbeat_common::{time::Boottime, wire::NodeId};
 use super::{EXPECTED_WITHIN, Group, Phase, Serving};
 use crate::{
     Timing,
-    cluster::Sight,
     placement::{GroupSnapshot, Running},
     report::{GroupReport, Reported},
+    sight::Sight,
 };
 
 /// The owner as this node sees it.

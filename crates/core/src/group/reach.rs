@@ -7,7 +7,11 @@ use std::time::Duration;
 use heartbeat_common::wire::NodeId;
 
 use super::{Group, GroupContext};
-use crate::{Timing, cluster::Distance, ranking::Standing, reach::Reach};
+use crate::{
+    Timing,
+    ranking::Standing,
+    reach::{Distance, Reach},
+};
 
 /// How long a fault has lasted before a group leaves for a node whose heartbeats do not vouch for
 /// its interface. The carriers at the ports of one switch do not go at the same moment.

@@ -7,7 +7,7 @@ use heartbeat_common::{
 };
 
 use super::{Group, Serving, address_claim::AddressClaim};
-use crate::{Timing, cluster::Sight};
+use crate::{Timing, sight::Sight};
 
 /// Why the slots of a group may matter in the next step.
 #[derive(Clone, Copy)]

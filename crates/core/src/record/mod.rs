@@ -27,11 +27,12 @@ use heartbeat_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cluster::{Cluster, Command, Intent, Member, Plan, ReadSlot},
+    cluster::{Cluster, Command, Intent, Member, Plan},
     group::Note,
     membership::Membership,
     placement::Layout,
     report::Report,
+    sight::ReadSlot,
 };
 pub use decode::{DecodeError, Decoder};
 pub use encode::{Encoder, Full};

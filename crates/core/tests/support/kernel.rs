@@ -19,7 +19,7 @@ use heartbeat_common::{
         offset,
     },
 };
-use heartbeat_core::{Cluster, cluster::ReadSlot};
+use heartbeat_core::{Cluster, ReadSlot};
 
 use super::packets::{Endpoint, Family, KEY, Node};
 

@@ -7,18 +7,27 @@ use heartbeat_common::{
     wire::{GroupId, NodeId},
 };
 
-use super::{Distance, ReadSlot, reach::Road};
-use crate::{index::Seat, peer::Peer, report::Reported};
+use serde::{Deserialize, Serialize};
+
+use crate::{index::Seat, peer::Peer, reach::Distance, report::Reported, road::Road};
+
+/// One slot of this node's own acceptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadSlot {
+    pub lease: GroupId,
+    /// The default where nobody has asked for the lease yet.
+    pub slot: Slot,
+}
 
 /// The peers as they were seen last, and the acceptor's slots as they were read for this step.
 #[derive(Clone, Copy)]
 pub(crate) struct Sight<'a> {
-    pub(super) peers: &'a [Peer],
+    pub(crate) peers: &'a [Peer],
     /// By group.
-    pub(super) roads: &'a [Road],
+    pub(crate) roads: &'a [Road],
     /// By group.
-    pub(super) distances: &'a [Distance],
-    pub(super) slots: &'a [ReadSlot],
+    pub(crate) distances: &'a [Distance],
+    pub(crate) slots: &'a [ReadSlot],
     /// Until when this node's own acceptor abstains.
     pub(crate) votes_from: Boottime,
 }

@@ -1,0 +1,67 @@
+//! The addresses that a group is reached by, and how far a peer reaches for them.
+
+use heartbeat_common::wire::LinkSet;
+
+use crate::{
+    group::GroupPlan,
+    peer::Peer,
+    placement::Constraints,
+    reach::{Distance, Reach},
+    report::Reported,
+};
+
+/// The addresses of a group, and of all groups that must be where it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Road {
+    /// The groups, itself first.
+    pub(crate) members: Vec<usize>,
+    /// The links whose interfaces carry addresses.
+    pub(crate) links: LinkSet,
+    /// Whether all addresses are on such interfaces, so that heartbeats tell whether they work.
+    pub(crate) heard_on: bool,
+}
+
+/// The roads of all groups.
+pub(crate) fn roads(plans: &[GroupPlan], constraints: &Constraints) -> Vec<Road> {
+    let road = |group: usize| {
+        let members = constraints.train(group);
+        let plans = || members.iter().filter_map(|member| plans.get(*member));
+        let links = plans().fold(LinkSet::default(), |all, plan| all.and(plan.links));
+        let heard_on = !plans().any(|plan| plan.beside_links);
+        Road {
+            links,
+            heard_on,
+            members,
+        }
+    };
+    (0..plans.len()).map(road).collect()
+}
+
+impl Road {
+    /// How far a peer reaches, as far as it said.
+    pub(crate) fn of_peer(&self, peer: &Peer) -> Reach {
+        let broken = |member: &usize| {
+            let said = peer.report.groups.get(*member);
+            said.is_some_and(|said| said.broken)
+        };
+        if self.members.iter().any(broken) {
+            Reach::Broken
+        } else if self.links.meets(peer.said.cut_off) {
+            Reach::Silent
+        } else {
+            Reach::Whole
+        }
+    }
+}
+
+impl Peer {
+    /// What it says of the group with this index, and how far it reaches for it.
+    pub(crate) fn reported_with(&self, group: usize, road: &Road, distance: &Distance) -> Reported {
+        let reach = road.of_peer(self);
+        Reported {
+            reach,
+            cut_off: distance.is_beyond(reach),
+            ..self.reported(group)
+        }
+    }
+}
