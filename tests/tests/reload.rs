@@ -147,15 +147,16 @@ fn only_what_changed_is_touched() -> Result<()> {
             for node in MEMBERS {
                 let done = said(cluster, node, &["reload"])?;
                 ensure!(done == "reloaded: group third added\n", "{done}");
+                // Had both learnt of it at once, the first to have probed it would have taken it.
+                stage.wait_deeds(
+                    mark,
+                    &["one", "two", "other", "third-one"],
+                    &["a third-one start"],
+                )?;
             }
             wait_runs(cluster, "third", "a")?;
             let third_client = client_of(103)?;
             wait_served(&third_client, "a", SOON)?;
-            stage.wait_deeds(
-                mark,
-                &["one", "two", "other", "third-one"],
-                &["a third-one start"],
-            )?;
             let done = said(cluster, "b", &["move", "third", "b"])?;
             ensure!(done.starts_with("third moved from a to b"), "{done}");
             wait_served(&third_client, "b", SOON)?;

@@ -1,6 +1,12 @@
 //! Disks and files that do not answer: the agent waits for them where nobody waits for it.
 
-use std::{fs, time::Duration};
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use heartbeat_tests::{
@@ -100,6 +106,21 @@ fn owner_whose_disk_hangs_serves_on_and_confirms_nothing_that_is_not_written() -
     })
 }
 
+/// The writing end of a named pipe, once somebody waits for what it has to say.
+fn open_once_read(pipe: &Path) -> Result<File> {
+    let mut writer = None;
+    wait_until(SOON, "the file is being read", || {
+        let opened = File::options()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(pipe);
+        // ENXIO: nobody reads it.
+        writer = opened.ok();
+        Ok(writer.is_some())
+    })?;
+    writer.context("nobody reads it")
+}
+
 #[test]
 fn reload_of_a_file_that_does_not_answer_stops_nothing() -> Result<()> {
     if !rig_runs("reload_of_a_file_that_does_not_answer_stops_nothing") {
@@ -112,15 +133,14 @@ fn reload_of_a_file_that_does_not_answer_stops_nothing() -> Result<()> {
         fs::remove_file(&config)?;
         mkfifo(&config, Mode::S_IRUSR | Mode::S_IWUSR)?;
         cluster.node_mut("a")?.agent()?.signal(Signal::SIGHUP)?;
-        wait_until(SOON, "the reload is under way", || {
-            match cluster.node("a")?.control.ask(&Request::Reload)? {
-                Response::Error { message } => Ok(message.contains("a reload is under way for")),
-                other => bail!("{other:?}"),
-            }
-        })?;
+        let mut writer = open_once_read(&config)?;
+        match cluster.node("a")?.control.ask(&Request::Reload)? {
+            Response::Error { message } if message.contains("a reload is under way for") => {}
+            other => bail!("{other:?}"),
+        }
         serves_on(cluster)?;
-        // The reader has it now.
-        fs::write(&config, &text)?;
+        writer.write_all(&text)?;
+        drop(writer);
         wait_until(SOON, "the reload has ended", || {
             Ok(cluster
                 .node("a")?

@@ -103,6 +103,23 @@ pub fn wait_all_active(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Waits until all nodes that run have probed the resources of a group: those that need not serve it
+/// may do so late.
+fn wait_probed(cluster: &Cluster, stage: &Stage, name: &str) -> Result<()> {
+    let status = cluster.node("a")?.control.status()?;
+    let calls = stage.calls()?;
+    for resource in &group_in(&status, name)?.resources {
+        // Of an address, or of what others start, the stage hears nothing.
+        if !calls.iter().any(|call| call.resource == resource.name) {
+            continue;
+        }
+        for node in awake(cluster) {
+            stage.wait_call(0, &node, &resource.name, "probe")?;
+        }
+    }
+    Ok(())
+}
+
 /// Plays `story` with the cluster of `stage` and its groups `extra`, once each of `groups` runs on node a.
 pub fn perform(
     stage: &Stage,
@@ -116,6 +133,7 @@ pub fn perform(
             wait_all_active(cluster)?;
             for group in groups {
                 wait_runs(cluster, group, "a")?;
+                wait_probed(cluster, stage, group)?;
             }
             story(cluster)
         };
