@@ -11,8 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     link::{LinkDetector, LinkState, last_reply},
-    placement::Bar,
-    ranking::Standing,
     report::{Report, Reported},
     timing::Timing,
 };
@@ -87,7 +85,7 @@ pub struct Said {
     /// Whose votes it goes by.
     pub electorate: Electorate,
     /// When its agent last ticked, or a little before that.
-    ticked_at: Boottime,
+    pub(crate) ticked_at: Boottime,
     pulse_age: Duration,
     reason_age: Duration,
 }
@@ -193,19 +191,6 @@ impl Peer {
         } else {
             PeerState::Down
         }
-    }
-
-    /// Whether it could own a group at `now`, as far as is known.
-    pub fn standing(&self, now: Boottime, timing: &Timing) -> Standing {
-        Standing::of(self.bar(now, timing))
-    }
-
-    /// Why it can take no group at `now`, if it cannot.
-    pub fn bar(&self, now: Boottime, timing: &Timing) -> Option<Bar> {
-        let bar = Bar::of_peer(self.state, self.said.state, self.said.health);
-        // It may be called stalled much later, but it has lost all leases that it had.
-        let lapsed = || now.since(self.said.ticked_at) >= timing.lease;
-        bar.or_else(|| lapsed().then_some(Bar::Stalled))
     }
 
     fn agent_is_stalled(&self, timing: &Timing) -> bool {

@@ -3,9 +3,9 @@
 //!
 //! Views may differ, and then two nodes contend at once: that costs time, never safety.
 
-use heartbeat_common::wire::NodeId;
+use heartbeat_common::{time::Boottime, wire::NodeId};
 
-use crate::placement::Bar;
+use crate::{Timing, peer::Peer, placement::Bar};
 
 /// Whether a node can own, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,13 @@ impl Standing {
             Some(Bar::Unknown) => Self::Open,
             Some(_) => Self::Out,
         }
+    }
+}
+
+impl Peer {
+    /// Whether it could own a group at `now`, as far as is known.
+    pub fn standing(&self, now: Boottime, timing: &Timing) -> Standing {
+        Standing::of(self.bar(now, timing))
     }
 }
 

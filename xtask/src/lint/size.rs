@@ -14,52 +14,20 @@ const MAX_LINES: usize = 70;
 /// Stands on a line of its own beside the item, with a colon and the reason.
 const ALLOW: &str = "// lint: allow ";
 
-/// Those that are too large today: file and name. One that has shrunk must go.
-const KNOWN: &[(&str, &str)] = &[
-    ("crates/core/src/cluster/groups.rs", "step_groups"),
-    ("crates/core/src/cluster/mod.rs", "Cluster"),
-    ("crates/core/src/group/mod.rs", "Group"),
-    ("crates/core/src/group/mod.rs", "Outlook"),
-    ("crates/core/src/resource/state.rs", "Resource"),
-];
-
 /// A struct or function that is larger than it should be.
 #[derive(Debug)]
 struct Large {
-    name: String,
     line: usize,
     what: String,
 }
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
-    judge(tree, KNOWN)
-}
-
-fn judge(tree: &Tree, known: &[(&str, &str)]) -> Vec<Finding> {
-    let mut left = known.to_vec();
-    let mut findings = Vec::new();
-    for source in tree.under(FOLDER) {
-        for large in large(source) {
-            let is_it = |(path, name): &(&str, &str)| {
-                source.path.as_os_str() == *path && large.name == *name
-            };
-            if known.iter().any(is_it) {
-                left.retain(|known| !is_it(known));
-            } else {
-                findings.push(source.finding(large.line, large.what));
-            }
-        }
-    }
-    findings.extend(left.iter().map(gone));
-    findings
-}
-
-fn gone((path, name): &(&str, &str)) -> Finding {
-    Finding {
-        path: file!().into(),
-        line: 1,
-        what: format!("{name} of {path} is not too large any more: delete its entry of KNOWN"),
-    }
+    let sources = tree.under(FOLDER);
+    let findings = |source: &Source| {
+        let finding = |large: Large| source.finding(large.line, large.what);
+        large(source).into_iter().map(finding).collect::<Vec<_>>()
+    };
+    sources.flat_map(findings).collect()
 }
 
 fn large(source: &Source) -> Vec<Large> {
@@ -100,7 +68,6 @@ fn wide_struct(tokens: &[TokenTree], at: usize) -> Option<Large> {
              missing, or write `{ALLOW}{fields} fields: REASON` above it"
         ),
         line: line(&tokens[at]),
-        name,
     })
 }
 
@@ -118,7 +85,6 @@ fn long_function(tokens: &[TokenTree], at: usize) -> Option<Large> {
              `{ALLOW}{lines} lines: REASON` above it"
         ),
         line: start,
-        name,
     })
 }
 
@@ -172,7 +138,7 @@ mod tests {
     }
 
     fn found(text: &str) -> Vec<(usize, String)> {
-        let findings = judge(&tree(&[(PATH, text)]), &[]);
+        let findings = check(&tree(&[(PATH, text)]));
         let brief = |finding: Finding| {
             let what = finding.what.split_once(':').unwrap().0.to_owned();
             (finding.line, what)
@@ -214,14 +180,6 @@ mod tests {
         let tests = format!("#[cfg(test)]\nmod tests {{\n{}\n}}\n", long("", 99));
         assert_eq!(found(&tests), []);
         let other = wide("", 20);
-        assert_eq!(judge(&tree(&[("crates/b/src/a.rs", &other)]), &[]), []);
-    }
-
-    #[test]
-    fn known_one_passes_until_it_is_gone() {
-        let known = [(PATH, "Wide"), (PATH, "long")];
-        let wide = wide("", 16);
-        let found = judge(&tree(&[(PATH, &wide)]), &known);
-        assert_eq!(found, [gone(&(PATH, "long"))]);
+        assert_eq!(check(&tree(&[("crates/b/src/a.rs", &other)])), []);
     }
 }

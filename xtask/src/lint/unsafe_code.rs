@@ -25,38 +25,6 @@ const HOMES: &[(&str, &str)] = &[
 
 /// The places that have it besides, with where it comes from. An entry without `unsafe` must go.
 const ELSEWHERE: &[(&str, &str)] = &[
-    (
-        "heartbeat-user/src/agent/reason.rs",
-        "system calls; belongs into crates/sys",
-    ),
-    (
-        "heartbeat-user/src/dataplane/",
-        "shared memory; becomes crates/dataplane",
-    ),
-    (
-        "heartbeat-user/src/durable.rs",
-        "system calls; belongs into crates/sys",
-    ),
-    (
-        "heartbeat-user/src/helper/",
-        "system calls; belongs into crates/sys",
-    ),
-    (
-        "heartbeat-user/src/net/",
-        "sockets; belongs into crates/sys",
-    ),
-    (
-        "heartbeat-user/src/privileges.rs",
-        "capabilities; belongs into crates/sys",
-    ),
-    (
-        "heartbeat-user/src/pulse/realtime.rs",
-        "scheduling; belongs into crates/sys",
-    ),
-    (
-        "heartbeat-user/src/resources/sys.rs",
-        "process handling; belongs into crates/sys",
-    ),
     ("heartbeat-user/tests/", "rigs of these tests"),
     ("xtask/src/root.rs", "geteuid"),
 ];

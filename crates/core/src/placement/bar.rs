@@ -2,9 +2,15 @@
 
 use std::fmt;
 
-use heartbeat_common::wire::{Health, NodeState};
+use heartbeat_common::{
+    time::Boottime,
+    wire::{Health, NodeState},
+};
 
-use crate::peer::PeerState;
+use crate::{
+    Timing,
+    peer::{Peer, PeerState},
+};
 
 /// Why a node cannot have a group, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,6 +95,16 @@ impl Bar {
             Self::Constrained => "kept away by another group",
             Self::NoRoom(_) => "no room",
         }
+    }
+}
+
+impl Peer {
+    /// Why it can take no group at `now`, if it cannot.
+    pub fn bar(&self, now: Boottime, timing: &Timing) -> Option<Bar> {
+        let bar = Bar::of_peer(self.state, self.said.state, self.said.health);
+        // It may be called stalled much later, but it has lost all leases that it had.
+        let lapsed = || now.since(self.said.ticked_at) >= timing.lease;
+        bar.or_else(|| lapsed().then_some(Bar::Stalled))
     }
 }
 

@@ -7,10 +7,12 @@
 pub mod effect;
 mod failures;
 pub mod outcome;
+mod plan;
 pub mod run;
 pub mod state;
 
 pub use effect::{Effect, Failure, GroupEvent};
 pub use outcome::{Action, ExitCode, Finding, Outcome};
+pub use plan::ResourcePlan;
 pub use run::GroupRun;
-pub use state::{ResourcePlan, ResourceState};
+pub use state::ResourceState;

@@ -1,42 +1,16 @@
 //! One resource of a group on this node: how it is to be treated, and what is known of it.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use heartbeat_common::time::Boottime;
 
-use super::{Action, failures::Failures};
+use super::{Action, ResourcePlan, failures::Failures};
 
 /// How much longer than its timeout an action may take, before whoever carries it out is taken to
 /// hang: to end what does not end by itself takes some seconds.
 const OVERDUE: Duration = Duration::from_secs(10);
 /// What could not be looked at is tried again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-
-/// How a resource is to be treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResourcePlan {
-    pub start_timeout: Duration,
-    pub stop_timeout: Duration,
-    /// Also that of the probe.
-    pub monitor_timeout: Duration,
-    /// From the end of a start or a monitor to the next monitor. Without one it is not monitored.
-    pub monitor_interval: Option<Duration>,
-    /// The group is to leave the node at this many failures. Without one no number is too many.
-    pub migration_threshold: Option<NonZeroU32>,
-    /// Failures are forgotten when none was added for this long. Without one they count until an
-    /// operator cleans up.
-    pub failure_timeout: Option<Duration>,
-}
-
-impl ResourcePlan {
-    pub const fn timeout(&self, action: Action) -> Duration {
-        match action {
-            Action::Start => self.start_timeout,
-            Action::Stop => self.stop_timeout,
-            Action::Probe | Action::Monitor => self.monitor_timeout,
-        }
-    }
-}
 
 /// What a resource does on this node, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -29,58 +29,10 @@ use super::source::{Finding, Source, Tree, read};
 /// has lost some of its files may stay.
 const KNOWN: &[&[&str]] = &[
     &[
-        "crates/core/src/cluster/groups.rs",
-        "crates/core/src/cluster/moves.rs",
-        "crates/core/src/cluster/reach.rs",
-        "crates/core/src/group/mod.rs",
-    ],
-    &[
-        "crates/core/src/peer.rs",
-        "crates/core/src/placement/bar.rs",
-        "crates/core/src/ranking.rs",
-    ],
-    &[
-        "crates/core/src/resource/run/failures.rs",
-        "crates/core/src/resource/state.rs",
-    ],
-    &[
         "heartbeat-user/src/agent/members.rs",
         "heartbeat-user/src/agent/reason.rs",
         "heartbeat-user/src/agent/reload.rs",
         "heartbeat-user/src/agent/starved.rs",
-    ],
-    &[
-        "heartbeat-user/src/config/command.rs",
-        "heartbeat-user/src/config/hook.rs",
-        "heartbeat-user/src/config/sections.rs",
-        "heartbeat-user/src/config/types.rs",
-        "heartbeat-user/src/config/utilization.rs",
-        "heartbeat-user/src/config/values.rs",
-    ],
-    &[
-        "heartbeat-user/src/config/constraints/mod.rs",
-        "heartbeat-user/src/config/groups/mod.rs",
-        "heartbeat-user/src/config/groups/rank.rs",
-        "heartbeat-user/src/config/resolve.rs",
-    ],
-    &[
-        "heartbeat-user/src/dataplane/above.rs",
-        "heartbeat-user/src/dataplane/attach.rs",
-        "heartbeat-user/src/dataplane/bpffs.rs",
-        "heartbeat-user/src/dataplane/egress.rs",
-        "heartbeat-user/src/dataplane/exits.rs",
-        "heartbeat-user/src/dataplane/filter.rs",
-        "heartbeat-user/src/dataplane/kernel.rs",
-        "heartbeat-user/src/dataplane/occupant.rs",
-        "heartbeat-user/src/dataplane/pins.rs",
-        "heartbeat-user/src/dataplane/programs.rs",
-        "heartbeat-user/src/dataplane/xdp.rs",
-    ],
-    &[
-        "heartbeat-user/src/dataplane/fill.rs",
-        "heartbeat-user/src/dataplane/heritage.rs",
-        "heartbeat-user/src/dataplane/places.rs",
-        "heartbeat-user/src/dataplane/senders.rs",
     ],
     &[
         "heartbeat-user/src/health/aside.rs",
@@ -100,12 +52,6 @@ const KNOWN: &[&[&str]] = &[
         "heartbeat-user/src/health/interface.rs",
         "heartbeat-user/src/health/process/mod.rs",
         "heartbeat-user/src/health/runner.rs",
-    ],
-    &[
-        "heartbeat-user/src/import/translate/exclusive.rs",
-        "heartbeat-user/src/import/translate/group.rs",
-        "heartbeat-user/src/import/translate/resource.rs",
-        "heartbeat-user/src/import/translate/units.rs",
     ],
 ];
 

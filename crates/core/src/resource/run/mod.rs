@@ -57,8 +57,8 @@ mod results;
 use heartbeat_common::time::Boottime;
 
 use super::{
-    Action, Effect,
-    state::{Known, Resource, ResourcePlan, ResourceState},
+    Action, Effect, ResourcePlan,
+    state::{Known, Resource, ResourceState},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
