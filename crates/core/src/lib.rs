@@ -6,26 +6,7 @@
 //!
 //! Whoever drives the core does this, as the pulse does in `heartbeat-user`:
 //!
-//! ```
-//! # use std::time::Duration;
-//! # use heartbeat_common::{lease::Slot, maps::{PeerRow, VoteEvent}, time::Boottime};
-//! # use heartbeat_common::wire::{GroupId, LeaseEntry};
-//! # use heartbeat_core::{Cluster, Command, StepInput, ReadSlot, cluster::Plan, record::Input};
-//! # trait Kernel {
-//! #     fn now(&self) -> Boottime;
-//! #     fn wait_until(&mut self, at: Boottime) -> bool;
-//! #     fn next_tick(&self) -> Boottime;
-//! #     fn told(&mut self) -> Option<Input>;
-//! #     fn vote(&mut self) -> Option<(Option<usize>, VoteEvent)>;
-//! #     fn send(&mut self, asks: Vec<LeaseEntry>);
-//! #     fn rows(&self) -> Vec<PeerRow>;
-//! #     fn slot(&self, lease: GroupId) -> Slot;
-//! #     fn votes_from(&self) -> Boottime;
-//! #     fn control_tick_at(&self) -> Boottime;
-//! #     fn guard(&mut self, group: usize, until: Boottime);
-//! #     fn carry_out(&mut self, command: Command);
-//! # }
-//! # fn drive(kernel: &mut impl Kernel, plan: Plan) {
+//! ```text
 //! let mut cluster = Cluster::new(plan);
 //! loop {
 //!     let deadline = cluster.next_deadline().unwrap_or(kernel.next_tick());
@@ -42,18 +23,29 @@
 //!     }
 //!     let (now, votes_from) = (kernel.now(), kernel.votes_from());
 //!     let leases = cluster.slots_to_read(now, votes_from);
-//!     let read = |lease| ReadSlot { lease, slot: kernel.slot(lease) };
+//!     let read = |lease| ReadSlot {
+//!         lease,
+//!         slot: kernel.slot(lease),
+//!     };
 //!     let slots: Vec<_> = leases.map(read).collect();
 //!     let (late, control_tick_at) = (now.since(wake_at), kernel.control_tick_at());
 //!     let (rows, slots, mut commands) = (&kernel.rows(), &slots, Vec::new());
-//!     let input = StepInput { now, late, control_tick_at, rows, slots, votes_from };
+//!     let input = StepInput {
+//!         now,
+//!         late,
+//!         control_tick_at,
+//!         rows,
+//!         slots,
+//!         votes_from,
+//!     };
 //!     cluster.step(&input, &mut commands); // once more where `cluster.lacks_slots()`
 //!     for (index, group) in cluster.groups().iter().enumerate() {
 //!         kernel.guard(index, group.open_until()); // before anybody hears of it
 //!     }
-//!     commands.drain(..).for_each(|command| kernel.carry_out(command));
+//!     for command in commands.drain(..) {
+//!         kernel.carry_out(command);
+//!     }
 //! }
-//! # }
 //! ```
 
 #![forbid(unsafe_code)]
