@@ -22,7 +22,7 @@ use heartbeat_tests::{
     e2e::{
         Chronicle, MILLISECOND, SOON,
         books::wait_served,
-        scene::{node_in, options, play, wait_holder, wait_status},
+        scene::{node_in, options, play, wait_holder, wait_logged, wait_status},
     },
     netns::Namespace,
     skip::rig_runs,
@@ -204,8 +204,9 @@ fn tc_programs_that_are_taken_off_come_back_and_are_told_of() -> Result<()> {
             let detach = ["link", "detach", "pinned", &pin];
             cluster.node(node)?.tool("bpftool", detach)?;
             wait_turn(&mut chronicle, cluster, node, ("hb0", "attached", name))?;
-            let log = cluster.node(node)?.logged()?;
-            ensure!(log.contains("WARN") && log.contains(name), "{log}");
+            for part in ["WARN", name] {
+                wait_logged(cluster.node(node)?, part)?;
+            }
         }
         cluster.wait_well(SOON, "a")
     })

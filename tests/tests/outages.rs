@@ -12,7 +12,7 @@ use heartbeat_tests::{
     e2e::{
         Chronicle, MILLISECOND, SOON,
         books::{longest_silence, wait_served},
-        scene::{node_in, options, play, wait_holder, wait_status},
+        scene::{node_in, options, play, wait_holder, wait_logged, wait_status},
     },
     skip::rig_runs,
     wait::observe,
@@ -117,7 +117,7 @@ fn an_interface_that_is_switched_off_is_left_and_told_of() -> Result<()> {
         };
         chronicle.wait(cluster, "a", SOON, "hb0 has no carrier", told)?;
         let a = cluster.node("a")?;
-        ensure!(a.logged()?.contains("WARN"), "{}", a.logged()?);
+        wait_logged(a, "WARN")?;
         let shown = a.heartbeat(&["status"])?.success()?;
         ensure!(shown.contains("NO CARRIER for"), "{shown}");
         ensure!(
@@ -231,8 +231,7 @@ fn a_node_without_any_link_knows_nothing_of_the_others() -> Result<()> {
         }
         let shown = c.heartbeat(&["explain", "service"])?.success()?;
         ensure!(shown.contains("no quorum"), "{shown}");
-        let log = c.logged()?;
-        ensure!(log.contains("DOWN: it is switched off"), "{log}");
+        wait_logged(c, "DOWN: it is switched off")?;
         c.ns.set_up("hb0", true)?;
         cluster.wait_well(SOON, "a")
     })

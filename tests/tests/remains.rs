@@ -9,7 +9,7 @@ use heartbeat_tests::{
         Stage,
         groups::{group_in, perform, said, wait_agent},
         lines::has_lines,
-        scene::wait_status,
+        scene::{wait_logged, wait_status},
         stage::{actor, group, vip},
     },
     skip::rig_runs,
@@ -48,11 +48,7 @@ fn remains(test: &str, fault: Fault, cause: &str) -> Result<()> {
                 "  ! it may still run on a ({cause} for * s): nothing is known to stop it there"
             );
             has_lines(&said(cluster, "b", &["explain", "web"])?, &[&line])?;
-            let log = cluster.node("b")?.logged()?;
-            ensure!(
-                log.contains("web may run on there"),
-                "the log does not tell"
-            );
+            wait_logged(cluster.node("b")?, "web may run on there")?;
             // The kernel of a keeps an address silent.
             let status = cluster.node("b")?.control.status()?;
             ensure!(group_in(&status, "address")?.remains.is_empty());

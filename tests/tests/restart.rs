@@ -12,7 +12,7 @@ use heartbeat_tests::{
         Chronicle, MILLISECOND, SOON, Stage,
         books::{servers, wait_served},
         groups::{perform, said, tried, wait_agent, wait_all_active, wait_runs},
-        scene::{node_in, play, wait_holder},
+        scene::{node_in, play, wait_holder, wait_logged},
         stage::{actor, group, vip},
         standstill::Standstills,
         traces, variant,
@@ -202,11 +202,7 @@ fn an_agent_that_ends_for_a_restart_or_an_upgrade_is_missed_by_nobody() -> Resul
             part(cluster, OWNER)?;
             cluster.start_agent(OWNER)?;
             watch.end(cluster, "SIGUSR2")?;
-            let logged = cluster.node(OWNER)?.logged()?;
-            ensure!(
-                logged.contains("ms without an agent; this one took"),
-                "{logged}"
-            );
+            wait_logged(cluster.node(OWNER)?, "ms without an agent; this one took")?;
 
             let watch = Watch::begin(cluster, &stage, &["b"])?;
             let links = traces::pinned(cluster.node(OWNER)?)?;

@@ -166,6 +166,14 @@ pub fn start_first_by(cluster: &mut Cluster, script: &str) -> Result<()> {
     cluster.wait_well(SOON, first)
 }
 
+/// Waits until the agent's log has this: what it tells elsewhere too is written by a thread of its
+/// own, a little later.
+pub fn wait_logged(node: &Node, part: &str) -> Result<()> {
+    wait_until(SOON, &format!("`{part}` in the log"), || {
+        Ok(node.logged()?.contains(part))
+    })
+}
+
 /// Waits until the agent of `node` gives a status, and it is as `wanted`.
 pub fn wait_status(node: &Node, what: &str, wanted: impl Fn(&Status) -> bool) -> Result<()> {
     let mut last = None;
