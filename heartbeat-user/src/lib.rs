@@ -19,6 +19,7 @@ pub mod hooks;
 pub mod load;
 pub mod logging;
 pub mod peering;
+pub mod process;
 pub mod pulse;
 pub mod record;
 pub mod resources;

@@ -3,11 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use super::{Verdict, aside::Aside, http, tcp};
-use crate::{
-    config::HttpTarget,
-    helper,
-    resources::{Done, process::Program},
-};
+use crate::{config::HttpTarget, helper, process::Program, resources::Done};
 
 /// A look that is being had.
 pub(super) type Looking = Pin<Box<dyn Future<Output = Verdict> + Send>>;

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{HealthCheck, HealthKind},
-    resources::process::Program,
+    process::Program,
 };
 
 /// However short an interval is: others want to do something, too.
