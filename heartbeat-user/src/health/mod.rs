@@ -14,6 +14,7 @@ mod board;
 mod disk;
 mod http;
 mod interface;
+mod kinds;
 mod look;
 mod process;
 mod runner;
@@ -184,7 +185,7 @@ impl Checks {
         let go = self.end(stopped);
         for runner in begin {
             let ticket = runner.ticket;
-            let work = runner.run(&self.means, &self.disks);
+            let work = kinds::run(runner, &self.means, &self.disks);
             let mut go = go.clone();
             let task = tokio::spawn(async move {
                 // An error means that the runtime ends.

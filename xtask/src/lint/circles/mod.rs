@@ -83,11 +83,6 @@ const KNOWN: &[&[&str]] = &[
         "heartbeat-user/src/dataplane/senders.rs",
     ],
     &[
-        "heartbeat-user/src/health/interface.rs",
-        "heartbeat-user/src/health/process/mod.rs",
-        "heartbeat-user/src/health/runner.rs",
-    ],
-    &[
         "heartbeat-user/src/import/translate/exclusive.rs",
         "heartbeat-user/src/import/translate/group.rs",
         "heartbeat-user/src/import/translate/resource.rs",
