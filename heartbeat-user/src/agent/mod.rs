@@ -1,24 +1,20 @@
-//! The agent: starts the planes in order, lets the slow side run, takes everything down again.
+//! The agent: starts the planes in order, lets the control task run, takes everything down again.
 
+mod control_task;
 mod exchange;
 mod groups;
 mod journal;
 mod lock;
 mod loss;
-mod members;
 mod operate;
 mod outages;
 mod overdue;
 mod parting;
 mod performers;
 mod ping;
-mod reason;
 mod refusals;
-mod rekey;
-mod reload;
 mod remains;
 pub(crate) mod setup;
-mod starved;
 mod strangers;
 mod supervisor;
 mod terms;
@@ -36,6 +32,7 @@ use heartbeat_core::{
 use heartbeat_sys::files::{atomic_file::Writer, incarnation};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use self::{control_task::ControlTask, groups::Groups};
 use crate::{
     clock,
     conductor::{self, Conductor, Ends, Order, ResourceEvent},
@@ -55,7 +52,6 @@ use crate::{
     resources::{Agents, Places, Watcher},
     servable,
 };
-use groups::Groups;
 pub use lock::InstanceLock;
 pub use supervisor::pause_after_failed_start;
 
@@ -289,10 +285,10 @@ fn run_loaded(
         pulse,
         conductor,
     };
-    let reason = {
+    let task = {
         let _inside = runtime.enter();
         let (config, keys) = (Arc::clone(config), Arc::clone(keys));
-        reason::Reason::new(
+        ControlTask::new(
             config,
             keys,
             dataplane,
@@ -302,8 +298,8 @@ fn run_loaded(
             intent,
         )
     };
-    let result = match reason {
-        Ok(reason) => runtime.block_on(reason.run(listener, (pulse_inbox, inbox), threads, began)),
+    let result = match task {
+        Ok(task) => runtime.block_on(task.run(listener, (pulse_inbox, inbox), threads, began)),
         Err(error) => {
             threads.stop();
             Err(error)

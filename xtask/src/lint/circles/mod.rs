@@ -44,12 +44,6 @@ const KNOWN: &[&[&str]] = &[
         "crates/core/src/resource/state.rs",
     ],
     &[
-        "heartbeat-user/src/agent/members.rs",
-        "heartbeat-user/src/agent/reason.rs",
-        "heartbeat-user/src/agent/reload.rs",
-        "heartbeat-user/src/agent/starved.rs",
-    ],
-    &[
         "heartbeat-user/src/config/command.rs",
         "heartbeat-user/src/config/hook.rs",
         "heartbeat-user/src/config/sections.rs",
