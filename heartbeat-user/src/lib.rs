@@ -18,6 +18,7 @@ pub mod helper;
 pub mod hooks;
 pub mod load;
 pub mod logging;
+pub mod messages;
 pub mod peering;
 pub mod process;
 pub mod pulse;

@@ -21,7 +21,7 @@ mod runner;
 mod standing;
 mod tcp;
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use heartbeat_common::{time::Boottime, wire::Health};
 use tokio::{sync::watch, task::JoinHandle};
@@ -39,6 +39,9 @@ use crate::{
 
 /// What one look has found: good or bad, and a word on it.
 pub(crate) type Verdict = Result<String, String>;
+
+/// One look under way.
+type Looking = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
 /// What the checks are made with.
 #[derive(Clone, Debug)]

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Verdict,
+    Looking, Verdict,
     board::Board,
-    look::{Eye, KILLING, Looking},
+    look::{Eye, KILLING},
 };
 use crate::config::{HealthCheck, HealthKind};
 

@@ -7,11 +7,11 @@ use super::ControlTask;
 use crate::{
     agent::view,
     clock,
-    conductor::ResourceEvent,
     config::HookEvent,
     control::protocol::What,
     health::Turn,
     hooks::{Ended, Hooks, Variables},
+    messages::ResourceEvent,
 };
 
 impl ControlTask<'_> {

@@ -46,7 +46,7 @@ use self::{
     starved::{Found, Search},
 };
 use super::{
-    Ending, Report, Threads,
+    Ending, Threads,
     exchange::{Exchange, Fetched},
     groups::Groups,
     journal::Journal,
@@ -63,14 +63,13 @@ use super::{
 use crate::{
     clock,
     complaints::Complaints,
-    conductor::{Order, Part},
     config::{Config, key::Keys},
     control::{
         protocol::{Request, Response, What},
         server,
     },
     dataplane::{Dataplane, LocalView},
-    follow::{Bell, Turn as Interface},
+    follow::Bell,
     health::{Checks, Notice},
     helper,
     hooks::Hooks,
@@ -78,10 +77,11 @@ use crate::{
         Meter, Reading,
         late::{self, Host},
     },
+    messages::{Directive, InterfaceChange, Part, Report, ResourceCommand},
     net::LinkWatch,
     peering,
     pulse::{
-        Directive, Directives, GroupStats, Identity,
+        Directives, GroupStats, Identity,
         mailbox::{Mailbox, Post},
     },
 };
@@ -105,7 +105,7 @@ pub(super) struct ControlTask<'a> {
     journal: Journal,
     kernel_log: Option<EbpfLogger<&'static dyn Log>>,
     directives: Directives,
-    orders: Post<Order>,
+    orders: Post<ResourceCommand>,
     checks: Checks,
     /// The notices of the health checks.
     notices: UnboundedReceiver<Notice>,
@@ -610,7 +610,8 @@ impl<'a> ControlTask<'a> {
             if old.maintained != wanted.maintained {
                 let on = wanted.maintained;
                 note(Note::Maintained(on));
-                self.orders.send(Order::Maintain { group: index, on });
+                self.orders
+                    .send(ResourceCommand::Maintain { group: index, on });
                 let how = if on {
                     "left alone"
                 } else {
@@ -637,7 +638,7 @@ impl<'a> ControlTask<'a> {
                     resource,
                 };
                 let enabled = !is;
-                self.orders.send(Order::Enable { part, enabled });
+                self.orders.send(ResourceCommand::Enable { part, enabled });
                 let how = if enabled { "may run" } else { "is not to run" };
                 words.push(format!("resource {} {how}", group.resources[resource].name));
             }
@@ -691,7 +692,7 @@ impl<'a> ControlTask<'a> {
                     self.rebalance_hooks(group, to, at, hooks);
                 }
             }
-            Report::Conductor(told) => {
+            Report::Resource(told) => {
                 let what = view::lock(&self.view).told(&told);
                 if let Some(what) = what {
                     self.note(clock::now(), what);
@@ -742,7 +743,7 @@ impl<'a> ControlTask<'a> {
             Ok(up) => {
                 self.follower.look();
                 if up.is_some() {
-                    self.orders.send(Order::Reassert);
+                    self.orders.send(ResourceCommand::Reassert);
                 }
             }
             Err(error) => {
@@ -779,7 +780,7 @@ fn holds_up(group: &str) -> String {
 
 /// Whether an interface with this state is of no use.
 fn is_outage(state: &str) -> bool {
-    let turns = [Interface::Missing, Interface::Lost];
+    let turns = [InterfaceChange::Missing, InterfaceChange::Lost];
     turns.iter().any(|turn| turn.name() == state) || state == view::SILENT
 }
 

@@ -15,7 +15,7 @@ use crate::{
     clock,
     config::key::{self, Keys},
     control::protocol::What,
-    pulse::Directive,
+    messages::Directive,
 };
 
 type Key = (u8, SipKey);

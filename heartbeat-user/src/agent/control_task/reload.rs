@@ -20,14 +20,14 @@ use super::{Applied, ControlTask, members::Reformed};
 use crate::{
     agent::{operate::Operator, setup, view},
     clock,
-    conductor::Order,
     config::{Change, Config, Group, key::Keys},
     control::protocol::Response,
     dataplane::{GuardView, SetupGuard},
     electorate,
     hooks::{Ended, Hooks},
     load::Meter,
-    pulse::{Directive, Replan},
+    messages::{Directive, ResourceCommand},
+    pulse::Replan,
     servable,
 };
 
@@ -343,7 +343,7 @@ impl ControlTask<'_> {
         // The pulse first: the conductor has something to say of a new group at once, and the pulse
         // wants none started before that.
         self.directives.tell(Directive::Replan(Box::new(replan)));
-        self.orders.send(Order::Replan {
+        self.orders.send(ResourceCommand::Replan {
             vips: merged.served().to_vec(),
             groups: merged.served_groups().to_vec(),
         });

@@ -9,9 +9,9 @@ use super::ControlTask;
 use crate::{
     agent::view,
     clock,
-    conductor::Order,
     control::protocol::{self, What},
     load::culprit,
+    messages::ResourceCommand,
 };
 
 /// From one search to the next: each reads the times of all tasks of the host.
@@ -66,7 +66,7 @@ impl ControlTask<'_> {
                 pause.as_millis(),
                 self.config.agent_stall.as_millis()
             );
-            self.orders.send(Order::Reassert);
+            self.orders.send(ResourceCommand::Reassert);
         }
         self.search.begin(pause, clock::now());
     }
