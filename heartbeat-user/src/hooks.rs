@@ -11,7 +11,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use crate::{
     config::{Hook, HookEvent},
     helper,
-    resources::process::{self, Program, SAFE_PATH},
+    process::{self, Program, SAFE_PATH},
 };
 
 /// Events that may wait for one hook; more are dropped, and reported.

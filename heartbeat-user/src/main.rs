@@ -16,8 +16,9 @@ use heartbeat_user::{
     },
     config::{self, Config},
     control::protocol::Request,
-    helper, logging, record,
-    resources::runs,
+    helper, logging,
+    process::runs,
+    record,
 };
 
 /// Cluster heartbeat answered in the kernel: detects dead nodes and moves virtual addresses within

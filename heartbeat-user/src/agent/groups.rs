@@ -19,10 +19,11 @@ use heartbeat_sys::files::atomic_file::Writer;
 use super::remains::Remains;
 use crate::{
     clock,
-    conductor::{Part, ResourceEvent, Wish},
+    conductor::Wish,
     config::{Config, Group, Resource, ResourceKind, Role},
     control::protocol::{self, FailedAction, FailingCheck, What},
     decisions::{Book, Decision, Proposal, Subject},
+    messages::{Part, ResourceEvent},
     peering,
 };
 

@@ -1,24 +1,20 @@
-//! The agent: starts the planes in order, lets the slow side run, takes everything down again.
+//! The agent: starts the planes in order, lets the control task run, takes everything down again.
 
+mod control_task;
 mod exchange;
 mod groups;
 mod journal;
 mod lock;
 mod loss;
-mod members;
 mod operate;
 mod outages;
 mod overdue;
 mod parting;
 mod performers;
 mod ping;
-mod reason;
 mod refusals;
-mod rekey;
-mod reload;
 mod remains;
 pub(crate) mod setup;
-mod starved;
 mod strangers;
 mod supervisor;
 mod terms;
@@ -36,18 +32,21 @@ use heartbeat_core::{
 use heartbeat_sys::files::{atomic_file::Writer, incarnation};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use self::{control_task::ControlTask, groups::Groups};
 use crate::{
     clock,
-    conductor::{self, Conductor, Ends, Order, ResourceEvent},
+    conductor::{self, Conductor, Ends},
     config::{Config, Group, key::Keys},
     control::server,
     dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
     electorate,
-    follow::{self, Follower, News},
+    follow::{self, Follower},
     health::{Checks, Means, Notice},
-    helper, logging, privileges,
+    helper, logging,
+    messages::{Directive, Report, ResourceCommand},
+    privileges,
     pulse::{
-        Beginning, Directive, Directives, Identity, Pulse, Sink,
+        Beginning, Directives, Identity, Pulse, Sink,
         mailbox::{Post, mailbox},
         realtime::Urgency,
     },
@@ -55,28 +54,8 @@ use crate::{
     resources::{Agents, Places, Watcher},
     servable,
 };
-use groups::Groups;
 pub use lock::InstanceLock;
 pub use supervisor::pause_after_failed_start;
-
-/// What the real-time threads tell the slow side.
-#[derive(Debug)]
-enum Report {
-    Command(Boottime, Command),
-    SendFailed {
-        at: Boottime,
-        errors: u64,
-        error: Option<nix::Error>,
-    },
-    OwnVoteFailed {
-        at: Boottime,
-        error: anyhow::Error,
-    },
-    /// It is done with.
-    Spent(report::Report),
-    Conductor(ResourceEvent),
-    Interface(News),
-}
 
 /// How an agent ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +66,8 @@ enum Ending {
     Parted,
 }
 
-/// Runs the agent until it is told to stop. With `replace` XDP programs of others give way, and with `record` the
-/// run is recorded; `began` is when its process did.
+/// Runs the agent until it is told to stop. With `replace` XDP programs of others give way, and
+/// with `record` the run is recorded; `began` is when its process did.
 pub fn run(
     config: Config,
     replace: bool,
@@ -221,7 +200,7 @@ fn run_loaded(
     let ends = Ends {
         directives: directives.clone(),
         work,
-        report: move |told| drop(told_reports.send(Report::Conductor(told))),
+        report: move |told| drop(told_reports.send(Report::Resource(told))),
     };
     let writer = Writer::start()?;
     let groups = Groups::open(Arc::clone(config), identity.incarnation, writer.clone());
@@ -242,7 +221,8 @@ fn run_loaded(
     let (news, follow_orders) = (reports.clone(), orders.clone());
     drop(reports);
     let sink = Wires::new(orders, pulse_reports);
-    // Before anything is decided: what an operator wanted, and that nothing is known of the health yet.
+    // Before anything is decided: what an operator wanted, and that nothing is known of the health
+    // yet.
     let intent = operate::remembered(config, groups.lost_decisions());
     directives.tell(Directive::Intend(intent));
     let checks = {
@@ -289,10 +269,10 @@ fn run_loaded(
         pulse,
         conductor,
     };
-    let reason = {
+    let task = {
         let _inside = runtime.enter();
         let (config, keys) = (Arc::clone(config), Arc::clone(keys));
-        reason::Reason::new(
+        ControlTask::new(
             config,
             keys,
             dataplane,
@@ -302,8 +282,8 @@ fn run_loaded(
             intent,
         )
     };
-    let result = match reason {
-        Ok(reason) => runtime.block_on(reason.run(listener, (pulse_inbox, inbox), threads, began)),
+    let result = match task {
+        Ok(task) => runtime.block_on(task.run(listener, (pulse_inbox, inbox), threads, began)),
         Err(error) => {
             threads.stop();
             Err(error)
@@ -340,8 +320,8 @@ fn start_checks(
     (checks, notices)
 }
 
-/// Until when each group may be served already, because an earlier run of this node was granted its lease,
-/// if all of its addresses were left open, too.
+/// Until when each group may be served already, because an earlier run of this node was granted its
+/// lease, if all of its addresses were left open, too.
 fn inherited_groups(config: &Config, dataplane: &Dataplane) -> Vec<Option<Boottime>> {
     let now = clock::now();
     let of = |(group, until): (&Group, &Option<Boottime>)| {
@@ -366,7 +346,8 @@ struct Threads {
 const DRAIN: Duration = Duration::from_secs(2);
 
 impl Threads {
-    /// Begins to hand over what is served. Returns until when to wait for what may never begin to stop.
+    /// Begins to hand over what is served. Returns until when to wait for what may never begin to
+    /// stop.
     fn drain(&self) -> Boottime {
         self.pulse
             .directives()
@@ -374,19 +355,21 @@ impl Threads {
         clock::now().after(DRAIN + self.pulse.stats.stop_timeout())
     }
 
-    /// Whether what is served has stopped, as far as it does. What is stopping is waited for however long it
-    /// takes: with the end of this agent its lease ends, and another node would start what may still run here.
+    /// Whether what is served has stopped, as far as it does. What is stopping is waited for
+    /// however long it takes: with the end of this agent its lease ends, and another node would
+    /// start what may still run here.
     fn is_drained(&self, until: Boottime) -> bool {
         let stats = &self.pulse.stats;
         let in_vain = clock::now() >= until && stats.stopping().next().is_none();
         stats.has_stopped() || in_vain || !self.pulse.is_running()
     }
 
-    /// Stops and hands over what is still served, then removes all addresses. The pulse ends before the
-    /// conductor: without it nobody orders anything any more.
+    /// Stops and hands over what is still served, then removes all addresses. The pulse ends before
+    /// the conductor: without it nobody orders anything any more.
     ///
-    /// Who blocks in this shows the pulse no life, and after `agent_stall` that gives up what has not stopped
-    /// yet: drain first. Where the agent fails and cannot, it waits as long as a stop may take, and no longer.
+    /// Who blocks in this shows the pulse no life, and after `agent_stall` that gives up what has
+    /// not stopped yet: drain first. Where the agent fails and cannot, it waits as long as a stop
+    /// may take, and no longer.
     fn stop(self) {
         let until = self.drain();
         while !self.is_drained(until) && clock::now() < until {
@@ -400,7 +383,7 @@ impl Threads {
 
 /// Takes the core's commands to those who carry them out.
 struct Wires {
-    orders: Outbox<Order>,
+    orders: Outbox<ResourceCommand>,
     reports: Outbox<Report>,
 }
 
@@ -424,7 +407,7 @@ impl<T> Outbox<T> {
 }
 
 impl Wires {
-    fn new(orders: Post<Order>, reports: Post<Report>) -> Self {
+    fn new(orders: Post<ResourceCommand>, reports: Post<Report>) -> Self {
         Self {
             orders: Outbox::new(orders),
             reports: Outbox::new(reports),
@@ -445,7 +428,7 @@ impl Sink for Wires {
             Command::Group {
                 group,
                 command: GroupCommand::Start(timeline),
-            } => self.orders.push(Order::Start {
+            } => self.orders.push(ResourceCommand::Start {
                 group,
                 timeline,
                 decided: at,
@@ -453,12 +436,14 @@ impl Sink for Wires {
             Command::Group {
                 group,
                 command: GroupCommand::Stop(_),
-            } => self.orders.push(Order::Stop { group, decided: at }),
+            } => self
+                .orders
+                .push(ResourceCommand::Stop { group, decided: at }),
             // Neighbours may have learnt of another meanwhile.
             Command::Group {
                 command: GroupCommand::Regained(_),
                 ..
-            } => self.orders.push(Order::Reassert),
+            } => self.orders.push(ResourceCommand::Reassert),
             _ => {}
         }
         self.reports.push(Report::Command(at, command));

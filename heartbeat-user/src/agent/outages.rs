@@ -8,7 +8,7 @@ use heartbeat_core::group::Note;
 use crate::{
     config::{Config, Group},
     follow::Signal,
-    pulse::Directive,
+    messages::Directive,
 };
 
 /// What is known of interfaces, and what the pulse was told of it.

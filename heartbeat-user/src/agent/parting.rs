@@ -9,7 +9,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 use heartbeat_common::time::Boottime;
 
 use super::{Ending, Threads};
-use crate::{clock, pulse::Directive};
+use crate::{clock, messages::Directive};
 
 /// How the agent comes to its end.
 #[derive(Clone, Copy, Debug)]

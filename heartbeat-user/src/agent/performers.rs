@@ -9,8 +9,9 @@ use tokio::{
 };
 
 use crate::{
-    conductor::{Order, Part, Work, address_plan},
+    conductor::address_plan,
     config::{Resource, ResourceKind},
+    messages::{ActionRequest, Part, ResourceCommand},
     pulse::mailbox::Post,
     resources::Agents,
 };
@@ -18,8 +19,8 @@ use crate::{
 /// Until nobody gives work any more. What still runs then ends with its task, and so with the agent.
 pub(super) async fn perform(
     agents: Agents,
-    orders: Post<Order>,
-    mut work: UnboundedReceiver<Work>,
+    orders: Post<ResourceCommand>,
+    mut work: UnboundedReceiver<ActionRequest>,
 ) {
     let mut performers = Performers {
         agents: Arc::new(agents),
@@ -45,7 +46,7 @@ pub(super) async fn perform(
 struct Performers {
     agents: Arc<Agents>,
     /// The conductor fails to hear only when it has ended.
-    orders: Post<Order>,
+    orders: Post<ResourceCommand>,
     tasks: JoinSet<()>,
     acts: HashMap<Part, Act>,
     watches: HashMap<Part, AbortHandle>,
@@ -59,19 +60,19 @@ struct Act {
 }
 
 impl Performers {
-    fn take(&mut self, work: Work) {
+    fn take(&mut self, work: ActionRequest) {
         let (agents, orders) = (Arc::clone(&self.agents), self.orders.clone());
         match work {
-            Work::Prepare { group, resources } => {
+            ActionRequest::Prepare { group, resources } => {
                 self.tasks.spawn(async move {
                     let mut plans = Vec::new();
                     for resource in &resources {
                         plans.push(plan(&agents, resource).await);
                     }
-                    orders.send(Order::Begin { group, plans });
+                    orders.send(ResourceCommand::Begin { group, plans });
                 });
             }
-            Work::Act {
+            ActionRequest::Act {
                 part,
                 number,
                 resource,
@@ -81,7 +82,7 @@ impl Performers {
                 let task = self.tasks.spawn(async move {
                     let done = agents.act(&resource, action, timeout).await;
                     let tell = |outcome, message| {
-                        orders.send(Order::Done {
+                        orders.send(ResourceCommand::Done {
                             part,
                             number,
                             action,
@@ -107,19 +108,19 @@ impl Performers {
                 self.acts.insert(part, act);
             }
             // What it runs ends with the task.
-            Work::Cancel { part } => {
+            ActionRequest::Cancel { part } => {
                 if let Some(act) = self.acts.remove(&part) {
                     act.task.abort();
                 }
             }
-            Work::Watch { part, resource } => {
+            ActionRequest::Watch { part, resource } => {
                 if let Some(old) = self.watches.remove(&part) {
                     old.abort();
                 }
                 if let Some(resource) = resource {
                     let watch = self.tasks.spawn(async move {
                         agents.ended(&resource).await;
-                        orders.send(Order::Ended { part });
+                        orders.send(ResourceCommand::Ended { part });
                     });
                     self.watches.insert(part, watch);
                 }
@@ -139,7 +140,7 @@ impl Performers {
         log::error!("a task that handles a resource panicked: {error}");
         // Somebody waits for its word.
         if let Some((part, act)) = act {
-            self.orders.send(Order::Done {
+            self.orders.send(ResourceCommand::Done {
                 part,
                 number: act.number,
                 action: act.action,

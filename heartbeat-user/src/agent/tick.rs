@@ -1,8 +1,9 @@
 //! The tick by which the pulse, and by it the peers, see that the slow side of this agent lives.
 //!
-//! It is a thread of its own: work that takes the reason task long, or a call that keeps a worker
-//! of tokio's waiting, must not look as if the agent hung. Once the reason task has made no progress for half of
-//! `agent_stall`, the tick shows when it last did: after `agent_stall` in all it counts as hung.
+//! It is a thread of its own: work that takes the control task long, or a call that keeps a worker
+//! of tokio's waiting, must not look as if the agent hung. Once the control task has made no
+//! progress for half of `agent_stall`, the tick shows when it last did: after `agent_stall` in all
+//! it counts as hung.
 
 use std::{
     sync::{
@@ -25,7 +26,7 @@ const LONGEST: Duration = Duration::from_millis(50);
 /// less.
 pub(super) const STARVED: Duration = Duration::from_millis(500);
 
-/// When the reason task last went on. The ticks end with it.
+/// When the control task last went on. The ticks end with it.
 #[derive(Debug)]
 pub(super) struct Progress(Arc<AtomicU64>);
 
@@ -40,8 +41,8 @@ pub(super) fn period(agent_stall: Duration) -> Duration {
     (agent_stall / 8).clamp(Duration::from_millis(1), LONGEST)
 }
 
-/// Ticks from now on. Each time for which this thread stood still for longer than [`STARVED`] goes to
-/// `pauses`.
+/// Ticks from now on. Each time for which this thread stood still for longer than [`STARVED`] goes
+/// to `pauses`.
 pub(super) fn start(
     local: LocalView,
     agent_stall: Duration,
@@ -76,7 +77,8 @@ fn tick(
     }
 }
 
-/// When the slow side last lived, as the pulse and the peers are to see it at `now`: it last `went_on` then.
+/// When the slow side last lived, as the pulse and the peers are to see it at `now`: it last
+/// `went_on` then.
 fn shown(went_on: Boottime, now: Boottime, agent_stall: Duration) -> Boottime {
     match now.since(went_on) <= agent_stall / 2 {
         true => now,

@@ -24,12 +24,12 @@ use heartbeat_core::{
 use super::{groups::Groups, loss::Losses, refusals::ethernet, vitals::Vitals};
 use crate::{
     clock,
-    conductor::ResourceEvent,
     config::{Config, Group, Node, ResourceKind, Role, Vip, key::Keys},
     control::protocol::{self, DownTrace, What},
     dataplane::{Attachment, Dataplane, GuardView, LeaseSlots, LocalView, PeerRows, SocketGuard},
-    follow::{News, SOCKETS, Signal},
+    follow::{SOCKETS, Signal},
     load::late::Host,
+    messages::{InterfaceEvent, ResourceEvent},
     pulse::{
         PulseStats,
         realtime::{Granted, Scheduling},
@@ -475,14 +475,14 @@ impl View {
     }
 
     /// Takes in what became of an interface and says what happened.
-    pub(super) fn interface(&mut self, news: News) -> What {
+    pub(super) fn interface(&mut self, news: InterfaceEvent) -> What {
         if news.interface == SOCKETS {
             self.socket_guard = Some(protocol::SocketGuard {
                 attached: news.problem.is_none(),
                 problem: news.problem,
             });
             return What::SocketGuard {
-                state: news.turn.name().to_owned(),
+                state: news.change.name().to_owned(),
                 message: news.message,
             };
         }
@@ -497,7 +497,7 @@ impl View {
         self.interfaces.insert(news.interface.clone(), view);
         What::Interface {
             interface: news.interface,
-            state: news.turn.name().to_owned(),
+            state: news.change.name().to_owned(),
             message: news.message,
         }
     }

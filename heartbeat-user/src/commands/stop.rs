@@ -12,7 +12,7 @@ use crate::{
         protocol::{Group, Request, Response},
     },
     dataplane::Pins,
-    resources::watch::{Process, process_end},
+    process::{Process, process_end},
 };
 
 /// How long a stop may take. Resources have their own limits, which are mostly shorter.

@@ -1,7 +1,7 @@
 //! The addresses of this node's groups: adds, announces, watches and removes them.
 //!
-//! Whose they are is decided elsewhere, and the guard of the kernel drops their traffic where they are
-//! nobody's.
+//! Whose they are is decided elsewhere, and the guard of the kernel drops their traffic where they
+//! are nobody's.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -42,7 +42,8 @@ pub(super) struct Held {
     /// When to ask who else has it.
     ask_at: Option<Boottime>,
     retry_at: Option<Boottime>,
-    /// Somebody else removes it, or adds it without its lease: how fast that is undone, and when next.
+    /// Somebody else removes it, or adds it without its lease: how fast that is undone, and when
+    /// next.
     pub(super) backoff: Backoff,
     pub(super) restore_at: Option<Boottime>,
     /// Why it could not leave a former interface, as it was told last.
@@ -122,8 +123,8 @@ impl Held {
         }
     }
 
-    /// The same; if it is, an earlier run of this node added it and it is still served: it is announced
-    /// anew.
+    /// The same; if it is, an earlier run of this node added it and it is still served: it is
+    /// announced anew.
     pub(super) fn adopt(&mut self, netlink: &mut Netlink) -> Result<Outcome, String> {
         let outcome = self.look(netlink)?;
         self.wanted = outcome == Outcome::OK;
@@ -161,8 +162,8 @@ impl Held {
         Ok(Added { address, announced })
     }
 
-    /// Looks whether it is there, as it should be, and puts it back where somebody removed it. `ours`
-    /// names the addresses that are no node's own.
+    /// Looks whether it is there, as it should be, and puts it back where somebody removed it.
+    /// `ours` names the addresses that are no node's own.
     pub(super) fn settle(
         &mut self,
         now: Boottime,
@@ -232,8 +233,8 @@ impl Held {
         self.lacked
     }
 
-    /// Goes on with the interface that has the name now, and puts the address there if it is served. Its
-    /// guard must be there already.
+    /// Goes on with the interface that has the name now, and puts the address there if it is
+    /// served. Its guard must be there already.
     pub(super) fn follow(&mut self, netlink: &mut Netlink) -> Result<()> {
         self.place = Place::find(&self.vip.interface, netlink)?;
         self.complaint = None;
@@ -244,8 +245,9 @@ impl Held {
         Ok(())
     }
 
-    /// Takes it from all interfaces but the one with the index `arrived`, which has the name now: the
-    /// guard of the former one is about to leave. Nothing is put anywhere before [`Held::follow`].
+    /// Takes it from all interfaces but the one with the index `arrived`, which has the name now:
+    /// the guard of the former one is about to leave. Nothing is put anywhere before
+    /// [`Held::follow`].
     pub(super) fn vacate(&mut self, arrived: u32, netlink: &mut Netlink) {
         self.place = None;
         self.hush();
@@ -276,8 +278,8 @@ impl Held {
         Ok(std::mem::take(&mut self.on_interface) || removed)
     }
 
-    /// Takes it from all interfaces but `spared`: the interface that had it may be called otherwise now,
-    /// and somebody may have put it onto another.
+    /// Takes it from all interfaces but `spared`: the interface that had it may be called otherwise
+    /// now, and somebody may have put it onto another.
     fn take_away(&self, spared: Option<u32>, netlink: &mut Netlink) -> Result<bool> {
         let address = self.vip.address.address;
         let own = self.interface().filter(|index| spared != Some(*index));
@@ -307,8 +309,8 @@ impl Held {
         self.told = None;
     }
 
-    /// Begins the announcements anew, as after a takeover, if it is held. An IPv6 address may have gone
-    /// when its interface was set down.
+    /// Begins the announcements anew, as after a takeover, if it is held. An IPv6 address may have
+    /// gone when its interface was set down.
     pub(super) fn reassert(&mut self, netlink: &mut Netlink) {
         if !self.on_interface || !self.wanted {
             return;
@@ -320,10 +322,11 @@ impl Held {
         self.burst = Some(Burst::new(clock::now()));
     }
 
-    /// Somebody else says that it is theirs. `None`: that is nothing to defend it against. Else whether
-    /// it is to be told, since it is the first for a while.
+    /// Somebody else says that it is theirs. `None`: that is nothing to defend it against. Else
+    /// whether it is to be told, since it is the first for a while.
     ///
-    /// Some routers answer for all addresses of a network (local proxy ARP): they are told of seldom.
+    /// Some routers answer for all addresses of a network (local proxy ARP): they are told of
+    /// seldom.
     pub(super) fn claimed(&mut self, claim: &Claim, netlink: &mut Netlink) -> Option<bool> {
         let served = self.wanted && self.on_interface && self.burst.is_some();
         if !served || self.interface() != Some(claim.interface) {

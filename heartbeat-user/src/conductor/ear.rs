@@ -1,7 +1,8 @@
-//! Hears what happens to addresses: one thread that waits for the kernel's announcements, and for others
-//! on the link who say that an address is theirs.
+//! Hears what happens to addresses: one thread that waits for the kernel's announcements, and for
+//! others on the link who say that an address is theirs.
 //!
-//! It decides nothing: what it hears becomes an [`Order`], and the conductor looks for itself.
+//! It decides nothing: what it hears becomes an [`ResourceCommand`], and the conductor looks for
+//! itself.
 
 use std::{
     net::IpAddr,
@@ -19,8 +20,8 @@ use nix::{
     unistd::pipe2,
 };
 
-use super::Order;
 use crate::{
+    messages::ResourceCommand,
     net::{AddressWatch, Claims},
     pulse::{mailbox::Post, realtime},
 };
@@ -40,10 +41,10 @@ pub(super) struct Ear {
 }
 
 impl Ear {
-    /// Listens in the network namespace of the calling thread, with a real-time `priority` if that is
-    /// given and allowed. `addresses` are those whose claims are of interest.
+    /// Listens in the network namespace of the calling thread, with a real-time `priority` if that
+    /// is given and allowed. `addresses` are those whose claims are of interest.
     pub(super) fn start(
-        orders: Post<Order>,
+        orders: Post<ResourceCommand>,
         addresses: &[IpAddr],
         priority: Option<u8>,
     ) -> Result<Self> {
@@ -104,7 +105,7 @@ struct Body {
     watch: AddressWatch,
     claims: Option<Arc<Claims>>,
     woken: OwnedFd,
-    orders: Post<Order>,
+    orders: Post<ResourceCommand>,
 }
 
 /// What there is to read.
@@ -148,7 +149,7 @@ impl Body {
         if ready.changes {
             let mut changes = self.watch.changes(BATCH)?;
             changes.lost |= lost;
-            self.orders.send(Order::Changed(changes));
+            self.orders.send(ResourceCommand::Changed(changes));
         }
         if let (true, Some(claims)) = (ready.claims, &self.claims) {
             let mut heard = claims.heard(BATCH);
@@ -156,7 +157,7 @@ impl Body {
             heard.sort_by_key(|claim| (claim.address, claim.interface));
             heard.dedup_by_key(|claim| (claim.address, claim.interface));
             for claim in heard {
-                self.orders.send(Order::Claimed(claim));
+                self.orders.send(ResourceCommand::Claimed(claim));
             }
             std::thread::sleep(PAUSE);
         }

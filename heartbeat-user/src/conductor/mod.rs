@@ -1,13 +1,13 @@
 //! Runs what this node serves: one thread that drives the resources of all groups.
 //!
-//! It moves addresses itself, so that neither the pulse waits for the kernel's network configuration nor
-//! an address for a busy tokio. All other resources it leaves to those who may wait: it says what is to
-//! be done ([`Work`]) and is told what became of it. What is next is decided by the core.
+//! It moves addresses itself, so that neither the pulse waits for the kernel's network
+//! configuration nor an address for a busy tokio. All other resources it leaves to those who may
+//! wait: it says what is to be done ([`ActionRequest`]) and is told what became of it. What is next
+//! is decided by the core.
 
 mod address;
 mod backoff;
 mod ear;
-mod order;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -31,16 +31,16 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::{
     clock,
     config::{Config, Group, Resource, ResourceKind, Vip},
+    messages::{ActionRequest, Directive, Part, ResourceCommand, ResourceEvent},
     net::Netlink,
     pulse::{
-        Directive, Directives,
+        Directives,
         mailbox::{Mailbox, Post, mailbox},
         realtime,
     },
 };
 use address::Held;
 use ear::Ear;
-pub use order::{Order, Part, ResourceEvent, Work};
 pub use sweep::{remove_guarded, sweep};
 
 /// How long to wait when nothing is due.
@@ -49,7 +49,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// The running thread.
 #[derive(Debug)]
 pub struct Conductor {
-    orders: Post<Order>,
+    orders: Post<ResourceCommand>,
     thread: JoinHandle<()>,
 }
 
@@ -57,28 +57,29 @@ pub struct Conductor {
 #[derive(Debug)]
 pub struct Ends<R> {
     pub directives: Directives,
-    pub work: UnboundedSender<Work>,
+    pub work: UnboundedSender<ActionRequest>,
     /// Called on the conductor's thread: it must not block.
     pub report: R,
 }
 
 /// A way to give orders, to be had before the conductor is.
 #[derive(Debug)]
-pub struct Inbox(Mailbox<Order>);
+pub struct Inbox(Mailbox<ResourceCommand>);
 
-pub fn inbox() -> Result<(Post<Order>, Inbox)> {
+pub fn inbox() -> Result<(Post<ResourceCommand>, Inbox)> {
     let (orders, mailbox) = mailbox()?;
     Ok((orders, Inbox(mailbox)))
 }
 
 impl Conductor {
-    /// Starts with the groups that an earlier run was granted and that may still be served (`inherited`,
-    /// one for each group), and with what operators want of them (`wishes`, the same).
+    /// Starts with the groups that an earlier run was granted and that may still be served
+    /// (`inherited`, one for each group), and with what operators want of them (`wishes`, the
+    /// same).
     pub fn start(
         config: &Config,
         inherited: &[Option<Boottime>],
         wishes: Vec<Wish>,
-        (orders, inbox): (Post<Order>, Inbox),
+        (orders, inbox): (Post<ResourceCommand>, Inbox),
         ends: Ends<impl FnMut(ResourceEvent) + Send + 'static>,
     ) -> Result<Self> {
         let mut netlink = Netlink::open()?;
@@ -123,7 +124,7 @@ impl Conductor {
     }
 
     /// A handle for those who decide.
-    pub fn orders(&self) -> Post<Order> {
+    pub fn orders(&self) -> Post<ResourceCommand> {
         self.orders.clone()
     }
 
@@ -131,18 +132,18 @@ impl Conductor {
         !self.thread.is_finished()
     }
 
-    /// Removes all addresses and waits. The pulse must have been stopped before, so that no order comes
-    /// after.
+    /// Removes all addresses and waits. The pulse must have been stopped before, so that no order
+    /// comes after.
     pub fn stop(self) {
-        self.end(Order::Quit);
+        self.end(ResourceCommand::Quit);
     }
 
     /// Leaves all as it is for the next agent, and waits for the end.
     pub fn leave(self) {
-        self.end(Order::Leave);
+        self.end(ResourceCommand::Leave);
     }
 
-    fn end(self, order: Order) {
+    fn end(self, order: ResourceCommand) {
         // If the thread has ended it is joined at once.
         self.orders.send(order);
         if self.thread.join().is_err() {
@@ -266,12 +267,12 @@ struct Body<R> {
     ends: Ends<R>,
     effects: VecDeque<(usize, Effect)>,
     scratch: Vec<Effect>,
-    /// Of the last [`Work::Act`].
+    /// Of the last [`ActionRequest::Act`].
     number: u64,
 }
 
 impl<R: FnMut(ResourceEvent)> Body<R> {
-    fn run(&mut self, inbox: &Mailbox<Order>) {
+    fn run(&mut self, inbox: &Mailbox<ResourceCommand>) {
         self.reassert();
         for group in 0..self.groups.len() {
             self.prepare(group);
@@ -280,8 +281,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         let mut orders = VecDeque::new();
         loop {
             match orders.pop_front() {
-                Some(Order::Leave) => return,
-                Some(Order::Quit) => break,
+                Some(ResourceCommand::Leave) => return,
+                Some(ResourceCommand::Quit) => break,
                 Some(order) => self.obey(order),
                 None => {
                     let due = self.due_at();
@@ -315,11 +316,11 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             .min()
     }
 
-    fn obey(&mut self, order: Order) {
+    fn obey(&mut self, order: ResourceCommand) {
         let now = clock::now();
         match order {
-            Order::Begin { group, plans } => self.begin(group, plans, now),
-            Order::Start {
+            ResourceCommand::Begin { group, plans } => self.begin(group, plans, now),
+            ResourceCommand::Start {
                 group,
                 timeline,
                 decided,
@@ -332,7 +333,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 self.each_address(group, Held::reassert);
                 self.drive(group, |engine, out| engine.start(now, out));
             }
-            Order::Stop { group, decided } => {
+            ResourceCommand::Stop { group, decided } => {
                 let run = &mut self.groups[group];
                 run.decided = decided;
                 run.wanted = false;
@@ -340,7 +341,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 self.each_address(group, |held, _| held.hush());
                 self.drive(group, |engine, out| engine.stop(now, out));
             }
-            Order::Done {
+            ResourceCommand::Done {
                 part,
                 number,
                 action,
@@ -353,19 +354,20 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                     self.done(part, action, outcome, message);
                 }
             }
-            Order::Ended {
+            ResourceCommand::Ended {
                 part: Part { group, resource },
             } => self.drive(group, |engine, out| engine.died(resource, now, out)),
-            Order::Cleanup { group, resource } => {
-                // The number is that in what is to come in its place: whichever it was, it is to make way.
+            ResourceCommand::Cleanup { group, resource } => {
+                // The number is that in what is to come in its place: whichever it was, it is to
+                // make way.
                 let resource = resource.filter(|_| self.groups[group].next.is_none());
                 self.drive(group, |engine, out| engine.cleanup(resource, now, out));
             }
-            Order::Maintain { group, on } => {
+            ResourceCommand::Maintain { group, on } => {
                 self.groups[group].maintained = on;
                 self.drive(group, |engine, out| engine.maintain(on, now, out));
             }
-            Order::Enable {
+            ResourceCommand::Enable {
                 part: Part { group, resource },
                 enabled,
             } => {
@@ -376,16 +378,16 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                     engine.enable(resource, enabled, now, out);
                 });
             }
-            Order::Restart {
+            ResourceCommand::Restart {
                 part: Part { group, resource },
             } => self.drive(group, |engine, out| engine.restart(resource, now, out)),
-            Order::Replan { vips, groups } => self.replan(&vips, groups),
-            Order::Follow { interface } => self.follow(&interface),
-            Order::Vacate { interface, arrived } => self.vacate(&interface, arrived),
-            Order::Changed(changes) => self.changed(&changes),
-            Order::Claimed(claim) => self.claimed(&claim),
-            Order::Reassert => self.reassert(),
-            Order::Quit | Order::Leave => {}
+            ResourceCommand::Replan { vips, groups } => self.replan(&vips, groups),
+            ResourceCommand::Follow { interface } => self.follow(&interface),
+            ResourceCommand::Vacate { interface, arrived } => self.vacate(&interface, arrived),
+            ResourceCommand::Changed(changes) => self.changed(&changes),
+            ResourceCommand::Claimed(claim) => self.claimed(&claim),
+            ResourceCommand::Reassert => self.reassert(),
+            ResourceCommand::Quit | ResourceCommand::Leave => {}
         }
     }
 
@@ -404,7 +406,10 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         if run.kinds.contains(&Kind::Other) {
             let resources = run.resources.clone();
             // It fails only when the agent ends.
-            let _ = self.ends.work.send(Work::Prepare { group, resources });
+            let _ = self
+                .ends
+                .work
+                .send(ActionRequest::Prepare { group, resources });
         } else {
             let resources = run.resources.iter();
             let plans = resources.map(|resource| address_plan(resource)).collect();
@@ -568,7 +573,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             let run = &mut self.groups[part.group];
             run.asked[part.resource] = Some(number);
             let resource = Arc::clone(&run.resources[part.resource]);
-            let _ = self.ends.work.send(Work::Act {
+            let _ = self.ends.work.send(ActionRequest::Act {
                 part,
                 number,
                 resource,
@@ -593,8 +598,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                     vip,
                     message: message.clone(),
                 });
-                // Its guard is closed, so nobody is harmed while it is tried again: until it is gone the
-                // stop has not ended.
+                // Its guard is closed, so nobody is harmed while it is tried again: until it is
+                // gone the stop has not ended.
                 if action != Action::Stop {
                     let outcome = Outcome::Exited(ExitCode::GENERIC_ERROR);
                     self.done(part, action, outcome, message);
@@ -605,7 +610,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     fn cancel(&mut self, part: Part) {
         self.groups[part.group].asked[part.resource] = None;
-        let _ = self.ends.work.send(Work::Cancel { part });
+        let _ = self.ends.work.send(ActionRequest::Cancel { part });
     }
 
     fn add(
@@ -647,8 +652,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     fn show(&mut self, group: usize) {
         let run = &mut self.groups[group];
         let Some(engine) = &run.engine else { return };
-        // What has come to an end comes before what begins because of that: the event log tells it in the
-        // order in which it happened.
+        // What has come to an end comes before what begins because of that: the event log tells it
+        // in the order in which it happened.
         let (begun, ended): (Vec<_>, Vec<_>) =
             (0..run.kinds.len()).partition(|resource| begins(engine.state(*resource)));
         for resource in ended.into_iter().chain(begun) {
@@ -666,7 +671,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             let watch = state == ResourceState::Started && run.kinds[resource] == Kind::Other;
             if std::mem::replace(&mut run.watched[resource], watch) != watch {
                 let resource = watch.then(|| Arc::clone(&run.resources[resource]));
-                let _ = self.ends.work.send(Work::Watch { part, resource });
+                let _ = self.ends.work.send(ActionRequest::Watch { part, resource });
             }
         }
     }

@@ -15,8 +15,8 @@ use crate::{config::Config, net::Netlink};
 /// An address on the interface with this index.
 type Place = (u32, IpAddr);
 
-/// Removes the addresses that an earlier run left on the interfaces, but for those that may still be
-/// served (`inherited`, one for each VIP). `stale` is what it guarded, wherever that was.
+/// Removes the addresses that an earlier run left on the interfaces, but for those that may still
+/// be served (`inherited`, one for each VIP). `stale` is what it guarded, wherever that was.
 ///
 /// Goes on after a failure, and returns the first: what it could not remove needs a guard.
 pub fn sweep(config: &Config, inherited: &[Option<Boottime>], stale: &[GuardRow]) -> Result<()> {

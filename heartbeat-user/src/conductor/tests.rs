@@ -34,15 +34,15 @@ fn plan() -> ResourcePlan {
 /// Gives an order, and each action that follows the end that `outcome` says; all of them.
 fn play<R: FnMut(ResourceEvent)>(
     body: &mut Body<R>,
-    work: &mut UnboundedReceiver<Work>,
-    order: Order,
+    work: &mut UnboundedReceiver<ActionRequest>,
+    order: ResourceCommand,
     outcome: impl Fn(usize, Action) -> Outcome,
 ) -> Vec<(usize, Action)> {
     let mut acts = Vec::new();
     body.obey(order);
     body.carry_out();
     while let Ok(next) = work.try_recv() {
-        if let Work::Act {
+        if let ActionRequest::Act {
             part,
             number,
             action,
@@ -50,7 +50,7 @@ fn play<R: FnMut(ResourceEvent)>(
         } = next
         {
             acts.push((part.resource, action));
-            body.obey(Order::Done {
+            body.obey(ResourceCommand::Done {
                 part,
                 number,
                 action,
@@ -91,25 +91,25 @@ fn a_blocked_group_that_was_shortened_is_cleaned_up_by_what_is_left_of_it() {
         (_, action) => well(0, action),
     };
     let now = clock::now();
-    let begin = Order::Begin {
+    let begin = ResourceCommand::Begin {
         group: 0,
         plans: vec![plan(); 2],
     };
     play(&mut body, &mut work, begin, well);
-    let start = Order::Start {
+    let start = ResourceCommand::Start {
         group: 0,
         timeline: AcquisitionTimeline::default(),
         decided: now,
     };
     play(&mut body, &mut work, start, well);
     // Number 1 has to stop for that, and does not.
-    let shorter = Order::Replan {
+    let shorter = ResourceCommand::Replan {
         vips: Vec::new(),
         groups: vec![group(&["one"])],
     };
     let acts = play(&mut body, &mut work, shorter, stubborn);
     assert_eq!(acts, [(1, Action::Stop)]);
-    let cleanup = Order::Cleanup {
+    let cleanup = ResourceCommand::Cleanup {
         group: 0,
         resource: Some(0),
     };

@@ -1,14 +1,16 @@
-//! Keeps the addresses where they belong, whatever others do to them: puts back what somebody removed,
-//! removes what somebody added without its lease, and answers who claims one that is served here.
+//! Keeps the addresses where they belong, whatever others do to them: puts back what somebody
+//! removed, removes what somebody added without its lease, and answers who claims one that is
+//! served here.
 //!
 //! It never puts an address anywhere but for a group that this node serves, and leaves groups in
 //! maintenance alone.
 
 use heartbeat_core::resource::Outcome;
 
-use super::{Body, Part, ResourceEvent, address::Settled, addresses};
+use super::{Body, address::Settled, addresses};
 use crate::{
     clock,
+    messages::{Part, ResourceEvent},
     net::{Changes, Claim},
 };
 

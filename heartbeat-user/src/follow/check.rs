@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use heartbeat_common::time::Boottime;
 
-/// Frames between two looks that say something: fewer may still be on their way, and are waited for.
+/// Frames between two looks that say something: fewer may still be on their way, and are waited
+/// for.
 const ENOUGH: u64 = 8;
-/// Looks that must find so many frames, and none seen. Some drivers count late what came before the program
-/// was there.
+/// Looks that must find so many frames, and none seen. Some drivers count late what came before the
+/// program was there.
 const LOOKS: u32 = 3;
 /// Between two looks, at least.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -27,15 +28,16 @@ pub(super) enum Finding {
 pub(super) struct SelfCheck {
     /// Frames that the program had seen at first.
     seen: Option<u64>,
-    /// Frames that the interface had received at the last look that found enough, and when that was.
+    /// Frames that the interface had received at the last look that found enough, and when that
+    /// was.
     last: Option<(u64, Boottime)>,
     suspicious: u32,
     finding: Finding,
 }
 
 impl SelfCheck {
-    /// The interface has `received`, and the program has `seen`, so many frames at `now`; the first was read
-    /// first.
+    /// The interface has `received`, and the program has `seen`, so many frames at `now`; the first
+    /// was read first.
     pub(super) fn look(&mut self, received: u64, seen: u64, now: Boottime) -> Finding {
         let before = *self.seen.get_or_insert(seen);
         if seen != before {

@@ -1,11 +1,11 @@
-//! Follows this host's interfaces: one thread that notices when one goes, comes (also with another index),
-//! is renamed, or does not run the programs, and does what follows from it.
+//! Follows this host's interfaces: one thread that notices when one goes, comes (also with another
+//! index), is renamed, or does not run the programs, and does what follows from it.
 //!
-//! It attaches programs and opens sockets, which may take its time; the pulse is handed what is ready. It
-//! decides nothing about peers, leases and groups.
+//! It attaches programs and opens sockets, which may take its time; the pulse is handed what is
+//! ready. It decides nothing about peers, leases and groups.
 //!
-//! An interface is known by its name. While nobody has the name, what had it is used all the same: it was
-//! renamed. Routes need no following: each probe asks the kernel's routing table anew.
+//! An interface is known by its name. While nobody has the name, what had it is used all the same:
+//! it was renamed. Routes need no following: each probe asks the kernel's routing table anew.
 
 mod check;
 mod port;
@@ -21,17 +21,18 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    conductor::Order,
     config::Config,
-    dataplane::{Attachment, Dataplane, GuardView, Hotplug, SetupGuard},
+    dataplane::{Dataplane, GuardView, Hotplug, SetupGuard},
+    messages::{Directive, InterfaceEvent, MonitorCommand, ResourceCommand},
     net::Netlink,
-    pulse::{Directive, Directives, mailbox::Post},
+    pulse::{Directives, mailbox::Post},
 };
 use port::Port;
 pub use signal::Signal;
 use sockets::Sockets;
 
-/// Between two looks when nothing is announced: announcements may be lost, and of TC programs there are none.
+/// Between two looks when nothing is announced: announcements may be lost, and of TC programs there
+/// are none.
 const CALM: Duration = Duration::from_millis(500);
 /// The same while something is awaited: an address, or a sign that a program runs.
 const BRISK: Duration = Duration::from_millis(100);
@@ -42,63 +43,6 @@ const HASTY: Duration = Duration::from_millis(1);
 /// name.
 pub const SOCKETS: &str = "all/sockets";
 
-/// What happened to an interface, or to [`SOCKETS`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct News {
-    pub interface: String,
-    pub turn: Turn,
-    /// In words.
-    pub message: String,
-    /// How the programs are attached now, if they are.
-    pub attachment: Option<Attachment>,
-    /// What is wrong now.
-    pub problem: Option<String>,
-    /// Whether anything can be sent and received there.
-    pub signal: Signal,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// There is none of the name.
-    Missing,
-    Renamed,
-    /// It is there, and the programs are on it.
-    Attached,
-    /// It is there, and the programs could not be put on it, or the sockets not opened.
-    Failed,
-    /// The XDP program is attached and does not run.
-    NotRunning,
-    /// It does, after it did not.
-    Running,
-    /// It has lost its carrier, or was switched off.
-    Lost,
-    /// It is switched on and has its carrier again.
-    Back,
-}
-
-impl Turn {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Renamed => "renamed",
-            Self::Attached => "attached",
-            Self::Failed => "failed",
-            Self::NotRunning => "not-running",
-            Self::Running => "running",
-            Self::Lost => "lost",
-            Self::Back => "back",
-        }
-    }
-}
-
-enum Word {
-    /// Something changed about some interface.
-    Look,
-    /// Other addresses are guarded from here on.
-    Guard(Vec<SetupGuard>, GuardView),
-    Stop,
-}
-
 /// The running thread.
 #[derive(Debug)]
 pub struct Follower {
@@ -108,20 +52,20 @@ pub struct Follower {
 
 /// A handle for those who see something change.
 #[derive(Clone, Debug)]
-pub struct Bell(Sender<Word>);
+pub struct Bell(Sender<MonitorCommand>);
 
 impl Bell {
     /// Something changed about some interface.
     pub fn look(&self) {
-        self.say(Word::Look);
+        self.say(MonitorCommand::Look);
     }
 
     /// Goes on with other guarded addresses, whose rows `view` has.
     pub fn guard(&self, guards: Vec<SetupGuard>, view: GuardView) {
-        self.say(Word::Guard(guards, view));
+        self.say(MonitorCommand::Guard(guards, view));
     }
 
-    fn say(&self, word: Word) {
+    fn say(&self, word: MonitorCommand) {
         // It fails when the agent ends.
         let _ = self.0.send(word);
     }
@@ -131,19 +75,19 @@ impl Bell {
 #[derive(Debug)]
 pub struct Ends<R> {
     pub directives: Directives,
-    pub orders: Post<Order>,
+    pub orders: Post<ResourceCommand>,
     /// Called on the follower's thread.
     pub report: R,
 }
 
 impl Follower {
-    /// Starts with what `dataplane` found and attached. `bound` is the index of the interface that each
-    /// link's socket is bound to, if there is one.
+    /// Starts with what `dataplane` found and attached. `bound` is the index of the interface that
+    /// each link's socket is bound to, if there is one.
     pub fn start(
         config: &Config,
         dataplane: &Dataplane,
         bound: Vec<Option<u32>>,
-        ends: Ends<impl FnMut(News) + Send + 'static>,
+        ends: Ends<impl FnMut(InterfaceEvent) + Send + 'static>,
     ) -> Result<Self> {
         let hotplug = Hotplug::open(dataplane)?;
         let mut netlink = Netlink::open()?;
@@ -184,7 +128,7 @@ impl Follower {
 
     /// Ends the thread and waits for it: nothing is attached any more after that.
     pub fn stop(self) {
-        self.words.say(Word::Stop);
+        self.words.say(MonitorCommand::Stop);
         if self.thread.join().is_err() {
             log::error!("the thread that follows the interfaces had panicked");
         }
@@ -205,8 +149,8 @@ struct Body<R> {
     ends: Ends<R>,
 }
 
-impl<R: FnMut(News)> Body<R> {
-    fn run(&mut self, inbox: &Receiver<Word>) {
+impl<R: FnMut(InterfaceEvent)> Body<R> {
+    fn run(&mut self, inbox: &Receiver<MonitorCommand>) {
         self.unbound = vec![None; self.bound.len()];
         for port in &mut self.ports {
             let lost = port.listen(&mut self.netlink);
@@ -224,9 +168,9 @@ impl<R: FnMut(News)> Body<R> {
             let mut word = inbox.recv_timeout(patience);
             loop {
                 match word {
-                    Ok(Word::Look) | Err(RecvTimeoutError::Timeout) => {}
-                    Ok(Word::Guard(guards, view)) => self.guard(guards, view),
-                    Ok(Word::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(MonitorCommand::Look) | Err(RecvTimeoutError::Timeout) => {}
+                    Ok(MonitorCommand::Guard(guards, view)) => self.guard(guards, view),
+                    Ok(MonitorCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 }
                 // One look answers all that was announced by now.
                 match inbox.try_recv() {
@@ -269,7 +213,7 @@ impl<R: FnMut(News)> Body<R> {
             if look.arrived {
                 // The guard is there: its addresses may come back.
                 let interface = look.news.interface.clone();
-                self.ends.orders.send(Order::Follow { interface });
+                self.ends.orders.send(ResourceCommand::Follow { interface });
             }
             (self.ends.report)(look.news);
             if let Some(news) = port.listen(&mut self.netlink).filter(|_| look.arrived) {

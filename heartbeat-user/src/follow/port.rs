@@ -1,7 +1,7 @@
 //! One interface that links or addresses are on, as it was found last.
 
 use super::{
-    News, Signal, Turn,
+    Signal,
     check::{Finding, SelfCheck},
 };
 use std::time::Duration;
@@ -10,8 +10,8 @@ use heartbeat_common::time::Boottime;
 
 use crate::{
     clock,
-    conductor::Order,
     dataplane::{Attached, Attachment, Hotplug, XdpMode},
+    messages::{InterfaceChange, InterfaceEvent, ResourceCommand},
     net::{Interface, Netlink},
 };
 
@@ -29,12 +29,12 @@ pub(super) struct Port {
     check: SelfCheck,
     /// As it was told last.
     signal: Signal,
-    /// What is wrong, as it was told last, and the turn that it was told as.
-    problem: Option<(Turn, String)>,
+    /// The fault that was told last, and the change as which it was told.
+    problem: Option<(InterfaceChange, String)>,
     /// Addresses have to leave the interface that had the name before.
     departure: Option<Departure>,
     /// What the conductor is to do, not given yet.
-    order: Option<Order>,
+    order: Option<ResourceCommand>,
 }
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ struct Departure {
 
 /// What a look brought.
 pub(super) struct Look {
-    pub(super) news: News,
+    pub(super) news: InterfaceEvent,
     /// The programs are on an interface that they were not on before.
     pub(super) arrived: bool,
 }
@@ -86,12 +86,12 @@ impl Port {
     }
 
     /// What the conductor is to do before this goes on.
-    pub(super) fn order(&mut self) -> Option<Order> {
+    pub(super) fn order(&mut self) -> Option<ResourceCommand> {
         self.order.take()
     }
 
     /// What there is to tell at first.
-    pub(super) fn introduce(&mut self) -> Option<News> {
+    pub(super) fn introduce(&mut self) -> Option<InterfaceEvent> {
         match self.index {
             Some(_) => None,
             None => Some(self.missing()),
@@ -99,7 +99,7 @@ impl Port {
     }
 
     /// Looks whether anything can be sent and received there. `None` if that is as it was.
-    pub(super) fn listen(&mut self, netlink: &mut Netlink) -> Option<News> {
+    pub(super) fn listen(&mut self, netlink: &mut Netlink) -> Option<InterfaceEvent> {
         let found = match self.index {
             Some(index) => netlink.interface_at(index),
             None => Ok(None),
@@ -109,11 +109,11 @@ impl Port {
         let before = std::mem::replace(&mut self.signal, signal);
         // One that is missing is told of by itself.
         let told = signal == before || signal == Signal::Missing;
-        let turn = match signal.is_up() {
-            true => Turn::Back,
-            false => Turn::Lost,
+        let change = match signal.is_up() {
+            true => InterfaceChange::Back,
+            false => InterfaceChange::Lost,
         };
-        (!told).then(|| self.news(turn, signal.words().to_owned()))
+        (!told).then(|| self.news(change, signal.words().to_owned()))
     }
 
     /// Looks what became of it, and does what follows from it. `None` if there is nothing to tell.
@@ -142,24 +142,24 @@ impl Port {
         }
     }
 
-    /// The other interface that had got the name is gone before the guard was on it: the addresses that
-    /// were to leave for it may go back.
+    /// The other interface that had got the name is gone before the guard was on it: the addresses
+    /// that were to leave for it may go back.
     fn calls_back(&mut self) {
         if self.departure.take().is_some() {
             let interface = self.name.clone();
-            self.order = Some(Order::Follow { interface });
+            self.order = Some(ResourceCommand::Follow { interface });
         }
     }
 
-    fn missing(&mut self) -> News {
+    fn missing(&mut self) -> InterfaceEvent {
         self.departure = None;
         let what = "there is no such interface: nothing is sent or served there until it appears";
-        self.problem = Some((Turn::Missing, what.to_owned()));
-        self.news(Turn::Missing, what.to_owned())
+        self.problem = Some((InterfaceChange::Missing, what.to_owned()));
+        self.news(InterfaceChange::Missing, what.to_owned())
     }
 
-    /// Puts the programs onto an interface that has just got the name, once no address is left on the one
-    /// that had it before: they leave that.
+    /// Puts the programs onto an interface that has just got the name, once no address is left on
+    /// the one that had it before: they leave that.
     fn arrives(
         &mut self,
         found: &Interface,
@@ -182,13 +182,13 @@ impl Port {
             }
             Err(error) => {
                 let what = format!("it is there, and cannot be used: {error:#}");
-                self.tell(Turn::Failed, what).map(quiet)
+                self.tell(InterfaceChange::Failed, what).map(quiet)
             }
         }
     }
 
-    /// Has the addresses leave that are left on the interface which had the name before. The guard stays
-    /// there meanwhile, for as long as that takes.
+    /// Has the addresses leave that are left on the interface which had the name before. The guard
+    /// stays there meanwhile, for as long as that takes.
     fn waits<L: std::fmt::Debug>(
         &mut self,
         found: &Interface,
@@ -202,7 +202,7 @@ impl Port {
         let ordered = departure.ordered_at;
         if ordered.is_none_or(|at| now.since(at) >= ORDER_AGAIN) {
             departure.ordered_at = Some(now);
-            self.order = Some(Order::Vacate {
+            self.order = Some(ResourceCommand::Vacate {
                 interface: self.name.clone(),
                 arrived: found.index,
             });
@@ -221,7 +221,7 @@ impl Port {
              remove it (`ip address del`)",
             found.index
         );
-        let news = self.tell(Turn::Failed, what)?;
+        let news = self.tell(InterfaceChange::Failed, what)?;
         log::error!("{}: {}", self.name, news.message);
         Some(quiet(news))
     }
@@ -258,13 +258,13 @@ impl Port {
                 gone.join(" and ")
             );
             self.attachment = None;
-            return self.tell(Turn::Failed, what).map(quiet);
+            return self.tell(InterfaceChange::Failed, what).map(quiet);
         }
         let what = format!(
             "it is called {} now; used all the same, until there is another {}",
             found.name, self.name
         );
-        self.tell(Turn::Renamed, what).map(quiet)
+        self.tell(InterfaceChange::Renamed, what).map(quiet)
     }
 
     /// It is where it was. Are the programs, and do they run?
@@ -277,7 +277,7 @@ impl Port {
         if self
             .problem
             .as_ref()
-            .is_some_and(|(turn, _)| *turn == Turn::Renamed)
+            .is_some_and(|(change, _)| *change == InterfaceChange::Renamed)
         {
             let what = "it has its name again".to_owned();
             return Some(quiet(self.solved(what)));
@@ -286,13 +286,13 @@ impl Port {
         let was_dead = self
             .problem
             .as_ref()
-            .is_some_and(|(turn, _)| *turn == Turn::NotRunning);
+            .is_some_and(|(change, _)| *change == InterfaceChange::NotRunning);
         match self.check.look(found.received, seen, clock::now()) {
             Finding::Unknown => None,
             Finding::Runs if was_dead => {
                 self.problem = None;
                 let what = "the XDP program runs".to_owned();
-                Some(quiet(self.news(Turn::Running, what)))
+                Some(quiet(self.news(InterfaceChange::Running, what)))
             }
             Finding::Runs => None,
             Finding::DoesNotRun => self.does_not_run(hotplug).map(quiet),
@@ -320,12 +320,12 @@ impl Port {
                     "somebody has taken {gone} off, and it could not be put back: {error:#}"
                 );
                 self.attachment = None;
-                self.tell(Turn::Failed, what).map(quiet)
+                self.tell(InterfaceChange::Failed, what).map(quiet)
             }
         }
     }
 
-    fn does_not_run(&mut self, hotplug: &mut Hotplug) -> Option<News> {
+    fn does_not_run(&mut self, hotplug: &mut Hotplug) -> Option<InterfaceEvent> {
         let mode = self
             .attachment
             .as_ref()
@@ -343,7 +343,7 @@ impl Port {
                 "{what}; set mode = \"auto\" or \"skb\" in [[link]], or see what the driver lacks \
                  (virtio-net: mrg_rxbuf)"
             );
-            return self.tell(Turn::NotRunning, remedy);
+            return self.tell(InterfaceChange::NotRunning, remedy);
         }
         match hotplug.move_to_skb(&self.name, &what) {
             Ok(attachment) => {
@@ -351,42 +351,42 @@ impl Port {
                 log::warn!("{}: {said}", self.name);
                 Some(self.attached(attachment, said))
             }
-            Err(error) => self.tell(Turn::NotRunning, format!("{what}; {error:#}")),
+            Err(error) => self.tell(InterfaceChange::NotRunning, format!("{what}; {error:#}")),
         }
     }
 
-    fn attached(&mut self, attachment: Attachment, what: String) -> News {
+    fn attached(&mut self, attachment: Attachment, what: String) -> InterfaceEvent {
         self.attachment = Some(attachment);
         self.problem = None;
         self.check = SelfCheck::default();
-        self.news(Turn::Attached, what)
+        self.news(InterfaceChange::Attached, what)
     }
 
     /// What was wrong is no longer.
-    pub(super) fn solved(&mut self, what: String) -> News {
+    pub(super) fn solved(&mut self, what: String) -> InterfaceEvent {
         self.problem = None;
-        self.news(Turn::Attached, what)
+        self.news(InterfaceChange::Attached, what)
     }
 
-    pub(super) fn unsolved(&mut self, what: String) -> News {
-        self.problem = Some((Turn::Failed, what.clone()));
-        self.news(Turn::Failed, what)
+    pub(super) fn unsolved(&mut self, what: String) -> InterfaceEvent {
+        self.problem = Some((InterfaceChange::Failed, what.clone()));
+        self.news(InterfaceChange::Failed, what)
     }
 
     /// Tells of a problem, unless that is what was told last.
-    fn tell(&mut self, turn: Turn, what: String) -> Option<News> {
-        let problem = (turn, what);
+    fn tell(&mut self, change: InterfaceChange, what: String) -> Option<InterfaceEvent> {
+        let problem = (change, what);
         if self.problem.as_ref() == Some(&problem) {
             return None;
         }
         self.problem = Some(problem.clone());
-        Some(self.news(turn, problem.1))
+        Some(self.news(change, problem.1))
     }
 
-    fn news(&self, turn: Turn, message: String) -> News {
-        News {
+    fn news(&self, change: InterfaceChange, message: String) -> InterfaceEvent {
+        InterfaceEvent {
             interface: self.name.clone(),
-            turn,
+            change,
             message,
             attachment: self.attachment.clone(),
             problem: self.problem.as_ref().map(|(_, problem)| problem.clone()),
@@ -399,7 +399,7 @@ fn how(attachment: &Attachment) -> String {
     format!("the programs attached, in {} mode", attachment.how.name())
 }
 
-fn quiet(news: News) -> Look {
+fn quiet(news: InterfaceEvent) -> Look {
     Look {
         news,
         arrived: false,

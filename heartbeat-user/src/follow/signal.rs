@@ -4,7 +4,8 @@ use crate::net::Interface;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Signal {
-    /// Switched on, with a carrier. Whether it is `dormant`, or does not say more (`unknown`), makes no difference.
+    /// Switched on, with a carrier. Whether it is `dormant`, or does not say more (`unknown`),
+    /// makes no difference.
     #[default]
     Up,
     /// Switched on, without a carrier: its own, or that of the interface below it.

@@ -1,7 +1,8 @@
 //! The guard at the sockets, as it was found last.
 
-use super::{News, SOCKETS, Signal, Turn};
+use super::{SOCKETS, Signal};
 use crate::dataplane::{Dataplane, SocketGuard, SocketWatch};
+use crate::messages::{InterfaceChange, InterfaceEvent};
 
 pub(super) struct Sockets {
     watch: SocketWatch,
@@ -15,28 +16,32 @@ impl Sockets {
     }
 
     /// Puts the guard back if somebody has taken it off. `None` if there is nothing to tell.
-    pub(super) fn look(&mut self) -> Option<News> {
+    pub(super) fn look(&mut self) -> Option<InterfaceEvent> {
         let was = self.watch.state().clone();
         match self.watch.look()? {
             SocketGuard::Attached(_) if matches!(was, SocketGuard::Attached(_)) => {
                 let what = "somebody had taken it off; now it is attached again";
                 log::warn!("guard at the sockets: {what}");
-                Some(news(Turn::Attached, what.to_owned(), None))
+                Some(news(InterfaceChange::Attached, what.to_owned(), None))
             }
             SocketGuard::Attached(root) => {
                 let what = format!("it is attached to {}", root.display());
-                Some(news(Turn::Attached, what, None))
+                Some(news(InterfaceChange::Attached, what, None))
             }
-            SocketGuard::Missing(why) => Some(news(Turn::Failed, why.clone(), Some(why.clone()))),
+            SocketGuard::Missing(why) => Some(news(
+                InterfaceChange::Failed,
+                why.clone(),
+                Some(why.clone()),
+            )),
             SocketGuard::Idle => None,
         }
     }
 }
 
-fn news(turn: Turn, message: String, problem: Option<String>) -> News {
-    News {
+fn news(change: InterfaceChange, message: String, problem: Option<String>) -> InterfaceEvent {
+    InterfaceEvent {
         interface: SOCKETS.to_owned(),
-        turn,
+        change,
         message,
         attachment: None,
         problem,

@@ -16,7 +16,7 @@ use std::{
 use heartbeat_common::wire::Health;
 use tokio::sync::oneshot;
 
-use super::{Verdict, look::Looking};
+use super::{Looking, Verdict};
 
 type Question = Box<dyn FnOnce() + Send>;
 

@@ -1,16 +1,9 @@
 //! The looks that need nothing but to be had again and again.
 
-use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use super::{Verdict, aside::Aside, http, tcp};
-use crate::{
-    config::HttpTarget,
-    helper,
-    resources::{Done, process::Program},
-};
-
-/// A look that is being had.
-pub(super) type Looking = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+use super::{Looking, Verdict, aside::Aside, http, tcp};
+use crate::{config::HttpTarget, helper, process::Program, resources::Done};
 
 /// What killing a program and its children takes at most, unless it cannot be done.
 pub(super) const KILLING: Duration = Duration::from_secs(2);

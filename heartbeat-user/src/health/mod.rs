@@ -1,25 +1,27 @@
 //! The health of this node: checks that fate-share with its leases.
 //!
-//! Each check looks again and again, by itself: one that hangs holds up neither the others nor the runtime. What
-//! the looks amount to is summed up to the [`Health`] that rides in the heartbeats. What follows from it, for
-//! leases and placement, is for others to say.
+//! Each check looks again and again, by itself: one that hangs holds up neither the others nor the
+//! runtime. What the looks amount to is summed up to the [`Health`] that rides in the heartbeats.
+//! What follows from it, for leases and placement, is for others to say.
 //!
-//! A check of which nothing is known yet counts as failing if it is fatal, so that a node that starts unwell
-//! takes nothing before the first look has ended; where checks are exchanged at a reload it counts as well,
-//! since a node that serves is not to be doubted for being asked one question more.
+//! A check of which nothing is known yet counts as failing if it is fatal, so that a node that
+//! starts unwell takes nothing before the first look has ended; where checks are exchanged at a
+//! reload it counts as well, since a node that serves is not to be doubted for being asked one
+//! question more.
 
 mod aside;
 mod board;
-pub(crate) mod disk;
+mod disk;
 mod http;
 mod interface;
+mod kinds;
 mod look;
 mod process;
 mod runner;
 mod standing;
 mod tcp;
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use heartbeat_common::{time::Boottime, wire::Health};
 use tokio::{sync::watch, task::JoinHandle};
@@ -38,6 +40,9 @@ use crate::{
 /// What one look has found: good or bad, and a word on it.
 pub(crate) type Verdict = Result<String, String>;
 
+/// One look under way.
+type Looking = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+
 /// What the checks are made with.
 #[derive(Clone, Debug)]
 pub struct Means {
@@ -45,15 +50,16 @@ pub struct Means {
     pub watcher: Watcher,
     /// D-Bus address of systemd; the system bus if not given.
     pub bus: Option<String>,
-    /// In the name of the file that a disk check writes: nobody else who writes there may have the same.
+    /// In the name of the file that a disk check writes: nobody else who writes there may have the
+    /// same.
     pub mark: String,
 }
 
 /// What is told, as it happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// It is this from here on. Told at the start, too; and again with nothing changed, where the kernel may
-    /// have said what is not so. So each is to be gone by, not only the latest.
+    /// It is this from here on. Told at the start, too; and again with nothing changed, where the
+    /// kernel may have said what is not so. So each is to be gone by, not only the latest.
     Sum(Sum),
     /// A check has failed, or is well again.
     Turn(Turn),
@@ -63,8 +69,8 @@ pub enum Notice {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
     pub health: Health,
-    /// The checks whose process the kernel watches: what it says of any other is to be taken back, see
-    /// [`LocalView::set_health`](crate::dataplane::LocalView::set_health).
+    /// The checks whose process the kernel watches: what it says of any other is to be taken back,
+    /// see [`LocalView::set_health`](crate::dataplane::LocalView::set_health).
     pub watched: Health,
 }
 
@@ -107,9 +113,9 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Starts to look. `tell` is called from the tasks of the runtime and from here: it must neither wait nor
-    /// call back. Of `list` the first [`Health::MAX_CHECKS`] are heeded, which are all that the configuration
-    /// allows.
+    /// Starts to look. `tell` is called from the tasks of the runtime and from here: it must
+    /// neither wait nor call back. Of `list` the first [`Health::MAX_CHECKS`] are heeded, which are
+    /// all that the configuration allows.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -129,8 +135,8 @@ impl Checks {
         checks
     }
 
-    /// Goes on with other checks. One that is the same goes on as it is; one of the same name keeps its state
-    /// until it has another; a new one counts as well until it has a verdict.
+    /// Goes on with other checks. One that is the same goes on as it is; one of the same name keeps
+    /// its state until it has another; a new one counts as well until it has a verdict.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -182,7 +188,7 @@ impl Checks {
         let go = self.end(stopped);
         for runner in begin {
             let ticket = runner.ticket;
-            let work = runner.run(&self.means, &self.disks);
+            let work = kinds::run(runner, &self.means, &self.disks);
             let mut go = go.clone();
             let task = tokio::spawn(async move {
                 // An error means that the runtime ends.
@@ -194,8 +200,9 @@ impl Checks {
         self.disks.prune();
     }
 
-    /// Ends these tasks, and says when nothing is left of them: only then may others watch processes for checks
-    /// with their numbers, since until then the kernel may say something in their name.
+    /// Ends these tasks, and says when nothing is left of them: only then may others watch
+    /// processes for checks with their numbers, since until then the kernel may say something in
+    /// their name.
     fn end(&self, tasks: Vec<(u64, JoinHandle<()>)>) -> watch::Receiver<bool> {
         let (gone, go) = watch::channel(tasks.is_empty());
         for (_, task) in &tasks {

@@ -1,23 +1,17 @@
-//! One check, again and again.
+//! One check, run again and again, whatever its kind.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Means, Verdict,
+    Looking, Verdict,
     board::Board,
-    disk::Disks,
-    interface,
-    look::{Eye, Looking},
-    process,
+    look::{Eye, KILLING},
 };
-use crate::{
-    config::{HealthCheck, HealthKind},
-    resources::process::Program,
-};
+use crate::config::{HealthCheck, HealthKind};
 
-/// However short an interval is: others want to do something, too.
+/// The shortest pause between two runs, whatever the interval: other tasks need the processor, too.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
 /// A check that runs.
@@ -30,40 +24,17 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// Never ends. Can be dropped at any await; a program that runs then is killed.
-    pub(super) fn run(
-        self,
-        means: &Means,
-        disks: &Disks,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let means = means.clone();
-        let disks = disks.clone();
-        async move {
-            let eye = match &self.check.kind {
-                HealthKind::Process(name) => return process::run(&self, name, means).await,
-                HealthKind::Interface(name) => return interface::run(&self, name).await,
-                HealthKind::Exec(line) => Eye::Exec(Program::of(line), self.check.timeout),
-                HealthKind::Tcp(address) => Eye::Tcp(*address),
-                HealthKind::Http(target) => Eye::Http(target.clone()),
-                HealthKind::Disk(directory) => Eye::Disk {
-                    thread: disks.thread(directory),
-                    directory: directory.clone(),
-                    mark: means.mark,
-                },
-            };
-            self.repeat(eye).await;
-        }
-    }
-
-    async fn repeat(&self, eye: Eye) {
+    /// Checks by `eye`, again and again. Never ends.
+    pub(super) async fn repeat(&self, eye: Eye) {
         loop {
             self.judge(eye.look(), eye.may_hang()).await;
             self.pause().await;
         }
     }
 
-    /// Counts the end of a look, or that it takes too long. One that `may_hang` is waited for even then, and
-    /// counted as bad again after each interval: there is never a second one beside it.
+    /// Counts the result of a check, or that it takes too long. A check that `may_hang` is waited
+    /// for even then, and counted as bad again after each interval: there is never a second one
+    /// beside it.
     async fn judge(&self, mut looking: Looking, may_hang: bool) {
         let began = Instant::now();
         let limit = self.check.timeout;
@@ -79,10 +50,10 @@ impl Runner {
         }
     }
 
-    /// What a look that keeps its limit by itself may take beyond it.
+    /// The time beyond its limit that a check may take which keeps the limit by itself.
     fn slack(&self) -> Duration {
         match self.check.kind {
-            HealthKind::Exec(_) => super::look::KILLING,
+            HealthKind::Exec(_) => KILLING,
             _ => Duration::ZERO,
         }
     }

@@ -22,27 +22,25 @@ use super::{
 };
 use crate::{
     logging,
-    resources::{
-        process::{Ended, Lingers, Program, Registration},
-        watch::Process,
-    },
+    process::{Ended, Lingers, Process, Program, Registration},
 };
 
-/// This very program, also if another has been installed in its place.
+/// The running program, also if another has been installed in its place.
 const OURSELVES: &str = "/proc/self/exe";
-/// What `heartbeat helper` is.
+/// The subcommand of the helper.
 pub(super) const SUBCOMMAND: &str = "helper";
-/// Until it is tried again to hand over a connection.
+/// The time until the client tries again to hand over a connection.
 const TRY_AGAIN: Duration = Duration::from_millis(1);
 /// From the moment that the helper closes its files to its end, at most.
 const PARTING: Duration = Duration::from_millis(50);
-/// How long the helper may take to kill what it runs, and to end.
+/// The time that the helper has to kill its programs and to end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Client {
     process: Mutex<Child>,
-    /// Connections go through this to the helper. `None` once it is told to end.
+    /// The socket through which connections go to the helper. `None` once the helper is told to
+    /// end.
     door: Mutex<Option<OwnedFd>>,
 }
 
@@ -65,7 +63,7 @@ impl Client {
     }
 
     pub(super) fn end(&self) {
-        // It ends when it hears that we have closed our end.
+        // The helper ends when it sees that this end is closed.
         drop(lock(&self.door).take());
         let mut process = lock(&self.process);
         let until = Instant::now() + FAREWELL;
@@ -148,7 +146,7 @@ impl Client {
         answer.map_err(|error| error.to_string())?.disk()
     }
 
-    /// Who drops the future closes the connection.
+    /// Dropping the future closes the connection.
     async fn ask(&self, question: &Question) -> io::Result<Answer> {
         let question = pack(question)?;
         let mut connection = self.connect().await?;
@@ -208,7 +206,8 @@ impl Client {
         .map_err(|error| self.gone_or(error))
     }
 
-    /// The connection ends without an answer only with the helper itself, or if that cannot take it.
+    /// A connection ends without an answer only if the helper ends, or if it cannot take the
+    /// connection.
     fn gone_or(&self, error: io::Error) -> io::Error {
         use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
         match error.kind() {
@@ -220,7 +219,8 @@ impl Client {
         }
     }
 
-    /// Whether the helper has ended, or was told to. It closes its files a moment before it counts as ended.
+    /// Whether the helper has ended, or was told to. The helper closes its files a moment before it
+    /// counts as ended.
     fn is_leaving(&self) -> bool {
         let until = Instant::now() + PARTING;
         loop {
@@ -235,16 +235,17 @@ impl Client {
         }
     }
 
-    /// Nothing can be stopped or looked after without the helper, and we have given up the right to start another. So
-    /// this process ends as if it had been killed: everything stays for its next start, or the lease ends.
+    /// Ends this process. Nothing can be stopped or looked after without the helper, and the agent
+    /// has given up the right to start another. The end is that of a kill: everything stays for the
+    /// next start, or the lease ends.
     fn lost(&self) -> io::Error {
-        // Unless that is what was asked for.
+        // The helper was told to end.
         match lock(&self.door).as_ref() {
             None => return ending(),
             Some(_) => log::error!(
-                "the helper process, which runs resource agents and hooks, has ended: it was killed, or failed as the \
-                 log above says. Nothing can be looked after without it: this agent ends at once and leaves all in \
-                 place; start it again"
+                "the helper process, which runs resource agents and hooks, has ended: it was \
+                 killed, or failed as the log above says. Nothing can be looked after without it: \
+                 this agent ends at once and leaves all in place; start it again"
             ),
         }
         logging::finish();

@@ -1,5 +1,5 @@
-//! What the agent asks and the helper answers: JSON behind its length, in a connection of its own for each
-//! question.
+//! The protocol of agent and helper: questions and answers as JSON behind its length. Each question
+//! has a connection of its own.
 
 use std::{
     io, os::unix::process::ExitStatusExt, path::PathBuf, process::ExitStatus, time::Duration,
@@ -8,21 +8,19 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::resources::{
-    process::{Ended, Lingers, Program, Registration},
-    watch::{Process, StartTime},
-};
+use crate::process::{Ended, Lingers, Process, Program, Registration, StartTime};
 
-/// No message is longer. The longest is the meta-data of a resource agent, with every byte escaped.
+/// The greatest length of a message. The longest is the meta-data of a resource agent, with every
+/// byte escaped.
 pub(super) const MOST_BYTES: usize = 16 << 20;
 /// The length that goes before a message.
 pub(super) const HEADER: usize = 4;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Question {
-    /// [`Answer::Ended`]. Who closes the connection has the program killed.
+    /// [`Answer::Ended`]. Closing the connection kills the program.
     Run { program: Program, limit: Duration },
-    /// [`Answer::Launched`], and [`Answer::Exited`] when it has ended.
+    /// [`Answer::Launched`], and [`Answer::Exited`] when the program has ended.
     Launch {
         program: Program,
         registration: Registration,
@@ -40,7 +38,7 @@ pub(super) enum Question {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     Ended {
-        /// As waitpid(2) has it; absent if it took too long.
+        /// The status of waitpid(2); absent if the program took too long.
         status: Option<i32>,
         stdout: String,
         stderr: String,
@@ -61,15 +59,15 @@ pub(super) enum Answer {
         pid: Option<i32>,
     },
     Disk(Result<String, String>),
-    /// Whatever it was, it could not be done.
+    /// The answer to any question that failed.
     Failed {
-        /// The system's number for it, if it has one.
+        /// The system's number of the error, if it has one.
         code: Option<i32>,
         message: String,
     },
 }
 
-/// A [`Process`].
+/// A [`Process`] in a message.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Named {
     pid: i32,
@@ -119,7 +117,7 @@ impl From<io::Error> for Answer {
 }
 
 impl Answer {
-    /// What is said if it is not what was asked for.
+    /// The error that this answer means to a caller that asked for another.
     fn unfit(self) -> io::Error {
         match self {
             Self::Failed {
@@ -132,7 +130,7 @@ impl Answer {
         }
     }
 
-    /// `gone`: what waits for the end if it lingers.
+    /// `gone` makes what waits for the end, if some process lingers.
     pub(super) fn ended(self, gone: impl FnOnce() -> Lingers) -> io::Result<Ended> {
         match self {
             Self::Ended {
@@ -200,7 +198,7 @@ pub(super) fn signal(number: i32) -> io::Result<Signal> {
     Ok(Signal::try_from(number)?)
 }
 
-/// With its length before it.
+/// The message with its length before it.
 pub(super) fn pack(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut packed = vec![0; HEADER];
     serde_json::to_writer(&mut packed, message)?;

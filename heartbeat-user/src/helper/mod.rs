@@ -1,17 +1,27 @@
-//! The helper: a process beside the agent that keeps the rights which the agent gives up, and does for it what needs
-//! them.
+//! The helper: a process beside the agent that keeps the rights which the agent gives up, and
+//! executes what needs them.
 //!
-//! Resource agents, hooks and checks are programs of the operator that may need whatever root may do; the agent, which
-//! talks to the network, needs little. So the agent starts the helper first, gives up its rights, and asks from then on:
-//! every program is started here. Where there is no helper (one-shot commands, tests) the same is done in
-//! the process itself.
+//! Resource agents, hooks and checks are programs of the operator that may need whatever root may
+//! do; the agent, which talks to the network, needs little. So the agent starts the helper first,
+//! gives up its rights, and asks from then on: the helper starts every program. Where there is no
+//! helper (one-shot commands, tests) the process executes the same by itself.
 //!
-//! The two live and die together. The kernel kills the helper, and what it runs on somebody's behalf, when
-//! the agent ends, so that nothing goes on starting what another node is about to start; services stay. An
-//! agent that loses its helper could neither look after anything nor start another, so it ends at once, as if
-//! killed: its next start goes on from there.
+//! ```text
+//!   resources, health,    functions of     client ── Question ──▶ server
+//!   load, hooks        ─▶ this module  ─▶         ◀── Answer ────   │
+//!                              │ no helper           (message.rs)   │
+//!                              ╰────────────▶ process, disk ◀───────╯
+//! ```
+//!
+//! The helper knows neither resources nor checks, and takes no name from them.
+//!
+//! The two live and die together. The kernel kills the helper and the runs under way when the agent
+//! ends, so that this node starts nothing that another node is about to start; services stay. An
+//! agent that loses its helper could neither look after anything nor start another. So it ends at
+//! once, as if killed, and its next start goes on from there.
 
 mod client;
+mod disk;
 mod message;
 mod server;
 
@@ -27,29 +37,22 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use nix::{sys::signal::Signal, unistd::Pid};
 
-use crate::{
-    health::disk,
-    resources::{
-        process::{self, Ended, Program, Registration},
-        signal_group,
-        watch::{self, Process},
-    },
-};
-use client::Client;
+use self::client::Client;
+use crate::process::{self, Ended, Process, Program, Registration, signal_group};
 pub use server::serve;
 
-/// As the logger, there is one in a process, if any.
+/// The client of this process. Like the logger, there is at most one.
 static HELPER: OnceLock<Client> = OnceLock::new();
 
-/// Starts the helper of this process. From here on it is asked. To be called once, with all rights, before
-/// there are other threads.
+/// Starts the helper of this process, which is asked from here on. To be called once, with all
+/// rights, before there are other threads.
 pub fn start(instance: &str) -> Result<()> {
     let client = Client::start(instance).context("could not start the helper process")?;
     ensure!(HELPER.set(client).is_ok(), "there is a helper already");
     Ok(())
 }
 
-/// Ends it, with the programs that it runs on somebody's behalf, and waits for that.
+/// Ends the helper with the programs under way, and waits for their end.
 pub fn end() {
     if let Some(helper) = HELPER.get() {
         helper.end();
@@ -71,10 +74,10 @@ pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
     }
 }
 
-/// A program that goes on when all of us end.
+/// A program that goes on when agent and helper end.
 pub struct Launched {
     pub pid: Option<u32>,
-    /// Of its own, however long that takes. It may be dropped.
+    /// The end of the program, however long that takes. The future may be dropped.
     pub end: Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + Send>>,
 }
 
@@ -100,7 +103,7 @@ pub async fn launch(program: &Program, registration: &Registration) -> io::Resul
     }
 }
 
-/// See [`signal_group`].
+/// Signals the process group that `leader` led.
 pub async fn signal(leader: Process, signal: Signal) -> io::Result<()> {
     match HELPER.get() {
         Some(helper) => helper.signal(leader, signal).await,
@@ -111,7 +114,7 @@ pub async fn signal(leader: Process, signal: Signal) -> io::Result<()> {
     }
 }
 
-/// See [`runs::clear`].
+/// See [`process::runs::clear`].
 pub async fn clear(resource: &str) -> io::Result<()> {
     match HELPER.get() {
         Some(helper) => helper.clear(resource).await,
@@ -120,11 +123,11 @@ pub async fn clear(resource: &str) -> io::Result<()> {
     }
 }
 
-/// See [`watch::read_pidfile`]. Blocks, as reading a file does.
+/// See [`process::read_pidfile`]. Blocks, as reading a file does.
 pub fn read_pidfile(path: &Path) -> io::Result<Option<Pid>> {
     match HELPER.get() {
         Some(helper) => helper.read_pidfile(path),
-        None => watch::read_pidfile(path),
+        None => process::read_pidfile(path),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The helper's end: does what it is asked, each thing in a task of its own.
+//! The helper's end of the protocol: executes each question in a task of its own.
 
 use std::{
     io::{self, stdin},
@@ -22,15 +22,15 @@ use tokio::{
     task::{JoinSet, spawn_blocking},
 };
 
+use super::disk;
 use super::message::{self, Answer, HEADER, Question};
 use crate::{
     complaints::Complaints,
-    health::disk,
     logging,
-    resources::{process, runs, signal_group, watch},
+    process::{self, runs, signal_group},
 };
 
-/// To tell it from the agent where processes are listed; the kernel keeps 15 bytes.
+/// The name of the helper in lists of processes. The kernel keeps 15 bytes.
 const NAME: &std::ffi::CStr = c"heartbeat-help";
 
 /// Serves the agent, which holds the other end of standard input, until it ends.
@@ -42,7 +42,7 @@ pub fn serve(instance: Option<&str>) -> Result<()> {
         bail!("`heartbeat run` starts its helper by itself: there is nothing to do for you here");
     }
     logging::hurry();
-    // What is run here is not to outlive the agent by a moment, however busy the machine is. Should the agent have
+    // No program may outlive the agent by a moment, however busy the machine is. If the agent has
     // ended already, standard input is at its end.
     set_pdeathsig(signal::Signal::SIGKILL).context("could not ask to end with the agent")?;
     let _ = set_name(NAME);
@@ -54,13 +54,14 @@ pub fn serve(instance: Option<&str>) -> Result<()> {
         .build()
         .context("could not start the tokio runtime")?;
     let result = runtime.block_on(answer_all());
-    // A look at a disk that hangs is nobody's any more.
+    // Nobody waits any more for the check of a disk that hangs.
     runtime.shutdown_background();
     result
 }
 
 async fn answer_all() -> Result<()> {
-    // Who asks processes by their name to end means the agent, which ends in order and needs this one for it.
+    // A signal that was sent by process name means the agent. The agent ends in order, and needs
+    // this process for that.
     let kinds = [
         SignalKind::terminate(),
         SignalKind::interrupt(),
@@ -86,11 +87,11 @@ async fn answer_all() -> Result<()> {
                     // Dropping the tasks kills what they run.
                     Ok(None) => return Ok(()),
                     Err(Errno::EAGAIN) => ready.clear_ready(),
-                    // The connection is closed by that, and who asked is told. The agent needs this process for more
-                    // than the one question.
+                    // The kernel has closed the connection, so the client learns of it. The agent
+                    // needs this process for more than the one question.
                     Err(Errno::ENOBUFS) => complaints.warn((), || {
-                        "could not take a question of the agent: this process has as many files open as it may; \
-                         raise the limit (LimitNOFILE)".to_owned()
+                        "could not take a question of the agent: this process has as many files \
+                         open as it may; raise the limit (LimitNOFILE)".to_owned()
                     }),
                     Err(error) => bail!("the agent's socket failed: {error}"),
                 }
@@ -104,11 +105,11 @@ async fn answer_all() -> Result<()> {
     }
 }
 
-/// Who asked may be gone at any time.
+/// Answers one question. The client may close the connection at any time.
 async fn answer(mut connection: UnixStream) {
     let question = match read(&mut connection).await {
         Ok(question) => question,
-        // The agent thought better of it.
+        // The agent has dropped the question.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
         Err(error) => {
             log::error!("a question of the agent could not be read: {error}");
@@ -149,7 +150,7 @@ async fn answer(mut connection: UnixStream) {
             Err(error) => error.into(),
         },
         Question::Pidfile { path } => {
-            match beside(move || watch::read_pidfile(&path))
+            match beside(move || process::read_pidfile(&path))
                 .await
                 .and_then(|read| read)
             {
@@ -169,7 +170,7 @@ async fn answer(mut connection: UnixStream) {
     say(&mut connection, &answer).await;
 }
 
-/// Says how a program ended; and if it lingers, when it is gone.
+/// Tells how a program ended; and when its last process is gone, if some linger.
 async fn say_end(mut connection: UnixStream, ended: io::Result<process::Ended>) {
     let lingers = ended.as_ref().ok().and_then(|ended| ended.lingers.clone());
     say(&mut connection, &ended.into()).await;
@@ -180,7 +181,7 @@ async fn say_end(mut connection: UnixStream, ended: io::Result<process::Ended>) 
     }
 }
 
-/// In another thread: it may hang.
+/// Does `work` in another thread, since it may hang.
 async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     spawn_blocking(work).await.map_err(io::Error::other)
 }
@@ -200,7 +201,7 @@ async fn say(connection: &mut UnixStream, answer: &Answer) {
     }
 }
 
-/// Ends when the other end is closed; nothing else comes from there.
+/// Ends when the client closes the connection. A client sends nothing after its question.
 async fn closed(connection: &mut UnixStream) {
     let mut byte = [0];
     let _ = connection.read(&mut byte).await;

@@ -8,7 +8,7 @@ use super::{Source, pressure::Pressures, run_queue};
 use crate::{
     config::LoadSource,
     helper,
-    resources::process::{Ended, Program},
+    process::{Ended, Program},
 };
 
 /// What a command may print; a number needs less.

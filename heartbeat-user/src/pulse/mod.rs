@@ -8,6 +8,7 @@ mod directive;
 mod driver;
 pub mod mailbox;
 pub mod realtime;
+mod replan;
 mod sender;
 mod stats;
 
@@ -48,64 +49,15 @@ use crate::{
     clock,
     config::{Config, Group, MAX_GROUPS, Resource, ResourceKind, Role, key::Keys},
     dataplane::{Dataplane, GuardView, LeaseSlots, LocalView, OwnVote, PeerRows},
+    messages::Directive,
     record::Tap,
 };
-pub use directive::{Directive, Directives, Inbox};
+pub use directive::{Directives, Inbox};
 use driver::Driver;
 use realtime::{Reservation, Scheduling};
-use sender::{Round, Sender};
+pub use replan::{Reform, Replan};
+use sender::Sender;
 pub use stats::{GroupStats, PulseStats};
-
-/// A configuration that changed while the agent runs. Groups and addresses that there were keep their
-/// places.
-#[derive(Debug)]
-pub struct Replan {
-    layout: Layout,
-    auto_failback: bool,
-    guarded: Vec<Vec<usize>>,
-    guard: GuardView,
-    generation: u32,
-    reform: Option<Reform>,
-}
-
-/// Other peers than before.
-#[derive(Debug)]
-pub struct Reform {
-    peers: Vec<Member>,
-    membership: Membership,
-    rounds: Vec<Round>,
-    rows: PeerRows,
-}
-
-impl Reform {
-    /// The peers of `config`, with their rows, for the agent that `identity` says.
-    pub fn new(
-        config: &Config,
-        membership: Membership,
-        identity: Identity,
-        rows: PeerRows,
-    ) -> Self {
-        Self {
-            peers: config.peers().map(member).collect(),
-            membership,
-            rounds: Round::all(config, identity.incarnation, identity.nonce),
-            rows,
-        }
-    }
-}
-
-impl Replan {
-    pub fn new(config: &Config, keys: &Keys, guard: GuardView, reform: Option<Reform>) -> Self {
-        Self {
-            reform,
-            layout: layout(config),
-            auto_failback: config.auto_failback,
-            guarded: config.served_groups().iter().map(addresses).collect(),
-            guard,
-            generation: config.digest(keys.active.1),
-        }
-    }
-}
 
 /// Who gets the core's commands. Called on the pulse thread: it must not block, nor take a lock that another thread may
 /// hold.

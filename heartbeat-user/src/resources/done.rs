@@ -4,7 +4,7 @@ use std::{io, os::unix::process::ExitStatusExt as _, path::Path, time::Duration}
 
 use heartbeat_core::resource::{ExitCode, Outcome};
 
-use super::process::{Ended, Lingers};
+use crate::process::{Ended, Lingers};
 
 /// What `ocf_exit_reason` of resource-agents puts before the reason.
 const REASON: &str = "ocf-exit-reason:";
@@ -94,7 +94,8 @@ fn outcome(ended: &Ended) -> Outcome {
 
 /// The reasons that the agent gave, else the last lines of its errors, else of its output.
 fn last_words(ended: &Ended) -> String {
-    // resource-agents' own shell says in general, and last, what an agent has said in particular before.
+    // resource-agents' own shell says in general, and last, what an agent has said in particular
+    // before.
     let reasons = ended.stderr.lines();
     let reasons = reasons.filter_map(|line| line.trim_start().strip_prefix(REASON));
     let mut reasons: Vec<_> = reasons.map(shortened).collect();

@@ -1,6 +1,6 @@
 //! Lets many wait for the ends of processes that the kernel program tells.
 //!
-//! Several may wait for the same process. What its end means for the node is what it means to any of them.
+//! Several may wait for the same process. Its end means for the node what it means to any of them.
 
 use std::{
     collections::HashMap,
@@ -11,8 +11,10 @@ use std::{
 use heartbeat_common::wire::Health;
 use tokio::sync::{mpsc, oneshot};
 
-use super::watch::{self, Process};
-use crate::dataplane::{Exit, ProcessExits, WatchError};
+use crate::{
+    dataplane::{Exit, ProcessExits, WatchError},
+    process::{Process, process_end},
+};
 
 /// A handle for those who wait. The task behind it ends with the last of them.
 #[derive(Clone, Debug)]
@@ -74,13 +76,13 @@ impl Watcher {
         let _ = settled.await;
     }
 
-    /// Ends when nothing is left of `process` but what its parent has to reap. Fails only if the kernel lets
-    /// it not be watched.
+    /// Ends when nothing is left of `process` but what its parent has to reap. Fails only if the
+    /// kernel lets it not be watched.
     pub(super) async fn end(&self, process: Process) -> std::io::Result<()> {
         let mut end = self.ask(process, Health::default(), Until::Gone);
         match std::future::poll_fn(|context| end.poll(context)).await {
             Ok(()) => Ok(()),
-            Err(Unwatched) => watch::process_end(process).await,
+            Err(Unwatched) => process_end(process).await,
         }
     }
 
@@ -208,7 +210,8 @@ impl Service {
             waiters: vec![waiter],
         };
         match self.exits.watch(pid, watched.token, watched.health) {
-            // From here on the number stays that of the process behind it: is it the one that is meant?
+            // From here on the number stays that of the process behind it: is it the one that is
+            // meant?
             Ok(()) if process.lives() => {
                 self.watched.insert(pid, watched);
             }

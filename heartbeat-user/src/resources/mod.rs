@@ -2,16 +2,13 @@
 //!
 //! Decides nothing: which action, when, and what follows from its end is for others to say.
 
-mod control_group;
 mod done;
 mod exec;
 mod exits;
 pub mod ocf;
-pub mod process;
-pub mod runs;
+mod pidfile;
 pub(crate) mod systemd;
 mod timeouts;
-pub mod watch;
 
 use std::{
     collections::HashSet,
@@ -23,7 +20,6 @@ use std::{
 
 use heartbeat_core::resource::{Action, Finding, Outcome};
 
-pub(crate) use self::exec::group::signal as signal_group;
 pub use self::{
     done::Done,
     exits::{End, Unwatched, Watcher},
@@ -98,7 +94,8 @@ impl Agents {
 
     /// Does `action`, for at most `timeout` and what killing takes.
     ///
-    /// Dropping the future kills the agent that runs; a unit's job and an exec resource's program go on.
+    /// Dropping the future kills the agent that runs; a unit's job and an exec resource's program
+    /// go on.
     pub async fn act(&self, resource: &Resource, action: Action, timeout: Duration) -> Done {
         let began = Instant::now();
         if action == Action::Start && self.failed().remove(&resource.name) {
@@ -149,8 +146,8 @@ impl Agents {
         Timeouts::of(resource, advice)
     }
 
-    /// Ends when a process of the running `resource` has ended; never if none is known. To be asked after its
-    /// start.
+    /// Ends when a process of the running `resource` has ended; never if none is known. To be asked
+    /// after its start.
     pub async fn ended(&self, resource: &Resource) {
         let own = async {
             match &resource.kind {
@@ -164,7 +161,7 @@ impl Agents {
         let named = async {
             match &resource.pidfile {
                 Some(file) => {
-                    let end = watch::pidfile_end(file.clone(), self.watcher.as_ref());
+                    let end = pidfile::end_of(file.clone(), self.watcher.as_ref());
                     unless_unwatchable(resource, end).await;
                 }
                 None => std::future::pending().await,
@@ -177,7 +174,8 @@ impl Agents {
         self.failed().insert(resource.name.clone());
     }
 
-    /// What is wrong with the configuration of `resource`, as far as can be seen without starting it. Empty is good.
+    /// What is wrong with the configuration of `resource`, as far as can be seen without starting
+    /// it. Empty is good.
     pub async fn validate(&self, resource: &Resource) -> Vec<String> {
         match &resource.kind {
             ResourceKind::Ocf(agent) => self.library.validate(resource, agent).await,

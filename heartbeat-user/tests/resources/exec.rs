@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use heartbeat_core::resource::{Action, ExitCode, Outcome};
 use heartbeat_user::{
     config::{Exec, ResourceKind},
-    resources::watch::{Process, process_end},
+    process::{Process, process_end},
 };
 use nix::sys::signal::{Signal, kill};
 

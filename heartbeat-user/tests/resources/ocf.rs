@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use heartbeat_core::resource::{Action, ExitCode, Outcome};
-use heartbeat_user::resources::{INTERVAL, TIMEOUT, Timeouts, process::SAFE_PATH};
+use heartbeat_user::{
+    process::SAFE_PATH,
+    resources::{INTERVAL, TIMEOUT, Timeouts},
+};
 
 use crate::support::{Host, PATIENCE, ocf};
 

@@ -6,10 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use heartbeat_user::resources::{
-    process::{self, LAST_WORDS, Program},
-    watch::process_end,
-};
+use heartbeat_user::process::{self, LAST_WORDS, Program, process_end};
 
 use crate::support::{Host, PATIENCE, gone};
 

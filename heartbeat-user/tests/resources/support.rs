@@ -11,10 +11,8 @@ use std::{
 use heartbeat_core::resource::Action;
 use heartbeat_user::{
     config::{Exec, Ocf, Resource, ResourceKind},
-    resources::{
-        Agents, Done, Places,
-        watch::{Process, read_pidfile},
-    },
+    process::{Process, read_pidfile},
+    resources::{Agents, Done, Places},
 };
 use nix::{
     sys::signal::{Signal, kill},

@@ -26,10 +26,10 @@ use tokio::{sync::Notify, time::sleep};
 use super::view::{self, Shared};
 use crate::{
     clock,
-    conductor::Order,
     config::{Config, Group, Node, ResourceKind, Role, key::Keys},
     control::protocol::{self, Request, Response},
     dataplane::{LeaseSlots, PeerRows},
+    messages::ResourceCommand,
     peering,
     pulse::{Directives, PulseStats, mailbox::Post},
 };
@@ -56,7 +56,7 @@ pub(super) struct Operator {
     pub(super) config: Arc<Config>,
     pub(super) keys: Arc<Keys>,
     pub(super) directives: Directives,
-    pub(super) orders: Post<Order>,
+    pub(super) orders: Post<ResourceCommand>,
     pub(super) view: Shared,
     /// Rings when something was decided.
     pub(super) decided: Arc<Notify>,

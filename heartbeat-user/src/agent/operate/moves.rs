@@ -13,7 +13,7 @@ use crate::{
     clock,
     config::Node,
     control::protocol::{self, Request, Response},
-    pulse::Directive,
+    messages::Directive,
 };
 
 impl Operator {

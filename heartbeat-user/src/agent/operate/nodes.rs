@@ -19,7 +19,7 @@ use crate::{
     config::{Config, Node, Role},
     control::protocol::{Request, Response},
     decisions::Book,
-    pulse::Directive,
+    messages::Directive,
 };
 
 const STANDBY: &str = "standby";

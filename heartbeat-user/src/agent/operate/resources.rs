@@ -9,10 +9,10 @@ use tokio::time::sleep;
 use super::{Operator, Origin, PATIENCE, SLOW_POLL, done, view};
 use crate::{
     clock,
-    conductor::{Order, Part},
     config::Group,
     control::protocol::{self, Request, Response},
     decisions::Subject,
+    messages::{Part, ResourceCommand},
 };
 
 impl Operator {
@@ -70,7 +70,8 @@ impl Operator {
         view::lock(&self.view).groups.forget(parts);
         for Part { group, resource } in parts.iter().copied() {
             let resource = Some(resource);
-            self.orders.send(Order::Cleanup { group, resource });
+            self.orders
+                .send(ResourceCommand::Cleanup { group, resource });
         }
         self.decided.notify_one();
     }
@@ -154,7 +155,7 @@ impl Operator {
             if view::lock(&self.view).groups.is_maintained(group) {
                 bail!("group {} is in maintenance", group.name);
             }
-            self.orders.send(Order::Restart { part });
+            self.orders.send(ResourceCommand::Restart { part });
             if origin == Origin::Peer {
                 return done(format!("{name} is being restarted"));
             }

@@ -9,10 +9,8 @@ use std::{
 use nix::unistd::Pid;
 
 use crate::{
-    config::ProcessName,
-    health::aside::Aside,
-    helper,
-    resources::{systemd::Systemd, watch::Process},
+    config::ProcessName, health::aside::Aside, helper, process::Process,
+    resources::systemd::Systemd,
 };
 
 /// The name of a process is cut to this many bytes (`TASK_COMM_LEN` without the final zero).

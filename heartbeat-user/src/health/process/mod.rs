@@ -17,7 +17,8 @@ use self::find::Finder;
 use super::{Means, runner::Runner};
 use crate::{
     config::{Meaning, ProcessName},
-    resources::{End, Watcher, watch::Process},
+    process::Process,
+    resources::{End, Watcher},
 };
 
 /// More processes of one name than this are looked at only: each that is watched takes a file descriptor.

@@ -1,9 +1,8 @@
-//! Resources that are plain commands: three of them, or one program that runs as long as the resource
-//! does.
+//! Resources that are plain commands: three of them, or one program that runs as long as the
+//! resource does.
 //!
 //! Such a program lives on when the agent ends, however that happens; `record` finds it again.
 
-pub(super) mod group;
 mod record;
 
 use std::{
@@ -16,14 +15,11 @@ use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use self::record::Record;
-use super::{
-    done::Done,
-    process::Program,
-    watch::{self, Process},
-};
+use super::done::Done;
 use crate::{
     config::{Exec, Resource},
     helper,
+    process::{self, Process, Program},
 };
 
 /// A program that ends this soon did not start.
@@ -85,14 +81,15 @@ impl Services {
     /// Ends when the program that runs has ended; never if none was started.
     pub(super) async fn ended(&self, resource: &Resource) -> std::io::Result<()> {
         match Record::new(&self.dir, &resource.name).read() {
-            Ok(Some(process)) => watch::process_end(process).await,
+            Ok(Some(process)) => process::process_end(process).await,
             Ok(None) => std::future::pending().await,
             Err(error) => Err(error),
         }
     }
 }
 
-/// What is said of a resource of which a program is not there: nothing of it could be started, or stopped.
+/// What is said of a resource of which a program is not there: nothing of it could be started, or
+/// stopped.
 fn missing(exec: &Exec) -> Option<Done> {
     let program = super::programs(exec).find(|program| !program.exists())?;
     let message = format!("there is no {}", program.display());
@@ -180,7 +177,7 @@ async fn monitor(record: &Record, check: Option<Program>, limit: Duration) -> Do
             None => Done::at_once(Outcome::OK, ""),
         };
     }
-    if group::members(process).is_empty() {
+    if process::members(process).is_empty() {
         Done::at_once(
             Outcome::NOT_RUNNING,
             format!("process {} has ended", process.pid),
@@ -225,11 +222,11 @@ async fn end_group(process: Process, signal: Signal, until: Instant) -> bool {
         log::warn!("could not signal process group {}: {error}", process.pid);
     }
     let end = async {
-        let watched = watch::process_end(process).await;
+        let watched = process::process_end(process).await;
         if watched.is_err() {
-            group::gone(|| process.lives()).await;
+            process::gone(|| process.lives()).await;
         }
-        group::gone(|| !group::members(process).is_empty()).await;
+        process::gone(|| !process::members(process).is_empty()).await;
     };
     timeout_at(until, end).await.is_ok()
 }

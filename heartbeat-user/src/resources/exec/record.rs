@@ -1,8 +1,9 @@
 //! Remembers which process is the service, beyond the agent's own end.
 //!
-//! The record is a file with two lines: the boot that it is of, and the process's /proc/PID/stat, which holds its
-//! number and when it started. The process writes the second itself, before it becomes the program: there
-//! is no moment at which the agent could be killed and leave a service that nobody knows.
+//! The record is a file with two lines: the boot that it is of, and the process's /proc/PID/stat,
+//! which holds its number and when it started. The process writes the second itself, before it
+//! becomes the program: there is no moment at which the agent could be killed and leave a service
+//! that nobody knows.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -13,10 +14,9 @@ use std::{
 
 use heartbeat_core::resource::ExitCode;
 
-use crate::resources::{
-    done::Done,
-    process::Registration,
-    watch::{Process, Stat},
+use crate::{
+    process::{Process, Registration, Stat},
+    resources::done::Done,
 };
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -38,7 +38,8 @@ impl Record {
         &self.path
     }
 
-    /// The process that was started last, whether it lives or not. `None` if that was stopped, or in an earlier boot.
+    /// The process that was started last, whether it lives or not. `None` if that was stopped, or
+    /// in an earlier boot.
     pub(super) fn read(&self) -> io::Result<Option<Process>> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,

@@ -25,12 +25,12 @@ use self::{
 };
 use super::{
     done::Done,
-    process::Program,
     timeouts::{self, Advice},
 };
 use crate::{
     config::{Ocf, Resource},
     helper,
+    process::Program,
 };
 
 /// Where Debian and others have their agents.

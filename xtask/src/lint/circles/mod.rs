@@ -25,36 +25,6 @@ use self::{
 };
 use super::source::{Finding, Source, Tree, read};
 
-/// The circles that there are today, each by its files. One that is gone must go here, too; one that
-/// has lost some of its files may stay.
-const KNOWN: &[&[&str]] = &[
-    &[
-        "heartbeat-user/src/agent/members.rs",
-        "heartbeat-user/src/agent/reason.rs",
-        "heartbeat-user/src/agent/reload.rs",
-        "heartbeat-user/src/agent/starved.rs",
-    ],
-    &[
-        "heartbeat-user/src/health/aside.rs",
-        "heartbeat-user/src/health/disk.rs",
-        "heartbeat-user/src/health/look.rs",
-        "heartbeat-user/src/helper/client.rs",
-        "heartbeat-user/src/helper/message.rs",
-        "heartbeat-user/src/helper/mod.rs",
-        "heartbeat-user/src/resources/done.rs",
-        "heartbeat-user/src/resources/exec/group.rs",
-        "heartbeat-user/src/resources/exits.rs",
-        "heartbeat-user/src/resources/process.rs",
-        "heartbeat-user/src/resources/runs.rs",
-        "heartbeat-user/src/resources/watch.rs",
-    ],
-    &[
-        "heartbeat-user/src/health/interface.rs",
-        "heartbeat-user/src/health/process/mod.rs",
-        "heartbeat-user/src/health/runner.rs",
-    ],
-];
-
 /// Where one file takes a name from another, by both.
 type Arrows = BTreeMap<(PathBuf, PathBuf), Arrow>;
 
@@ -66,45 +36,24 @@ struct Arrow {
 }
 
 pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>> {
-    Ok(judge(tree, &roots(tree)?, KNOWN))
+    Ok(judge(tree, &roots(tree)?))
 }
 
-fn judge(tree: &Tree, roots: &[PathBuf], known: &[&[&str]]) -> Vec<Finding> {
+fn judge(tree: &Tree, roots: &[PathBuf]) -> Vec<Finding> {
     let files = tree
         .sources
         .iter()
         .map(|source| (source.path.as_path(), source));
     let files: HashMap<&Path, &Source> = files.collect();
-    let mut left = known.to_vec();
-    let mut findings = Vec::new();
-    for root in roots {
+    let findings = |root: &PathBuf| {
         let arrows = arrows(&Modules::read(root, &files));
-        for circle in circles(&arrows) {
-            let is_it = |known: &&[&str]| circle.iter().all(|file| is_listed(known, file));
-            if known.iter().any(&is_it) {
-                left.retain(|known| !is_it(known));
-            } else {
-                findings.push(describe(&circle, &arrows));
-            }
-        }
-    }
-    findings.extend(left.into_iter().map(gone));
-    findings
-}
-
-fn is_listed(known: &[&str], file: &Path) -> bool {
-    known.iter().any(|known| file.as_os_str() == *known)
-}
-
-fn gone(known: &[&str]) -> Finding {
-    Finding {
-        path: file!().into(),
-        line: 1,
-        what: format!(
-            "the circle of {} is gone: delete it from KNOWN",
-            known.join(", ")
-        ),
-    }
+        let describe = |circle| describe(&circle, &arrows);
+        circles(&arrows)
+            .into_iter()
+            .map(describe)
+            .collect::<Vec<_>>()
+    };
+    roots.iter().flat_map(findings).collect()
 }
 
 /// The files that crates begin with: those that cargo finds by itself, and those that a manifest
@@ -260,8 +209,8 @@ mod tests {
     use super::*;
     use crate::lint::source::made_up::{shown, tree};
 
-    fn found(files: &[(&str, &str)], known: &[&[&str]]) -> Vec<String> {
-        shown(&judge(&tree(files), &["src/lib.rs".into()], known))
+    fn found(files: &[(&str, &str)]) -> Vec<String> {
+        shown(&judge(&tree(files), &["src/lib.rs".into()]))
     }
 
     const LIB: (&str, &str) = ("src/lib.rs", "mod a;\nmod b;\npub use a::A;");
@@ -279,14 +228,14 @@ mod tests {
         let expected = "src/a.rs:1: a circle of 2 files: move what two of them share into a file \
                         that imports neither\n  src/a.rs:1 takes B from src/b.rs\n  \
                         src/b.rs:4 takes crate::A::new from src/a.rs";
-        assert_eq!(found(&CIRCLE, &[]), [expected]);
+        assert_eq!(found(&CIRCLE), [expected]);
     }
 
     #[test]
     fn child_may_take_from_a_parent_that_uses_it() {
         let lib = ("src/lib.rs", "mod a;\nstruct Shared;\nfn f(_: a::A) {}");
         let child = ("src/a.rs", "use crate::Shared;\npub struct A(Shared);");
-        assert!(found(&[lib, child], &[]).is_empty());
+        assert!(found(&[lib, child]).is_empty());
     }
 
     #[test]
@@ -295,19 +244,19 @@ mod tests {
         let child = ("src/a/b.rs", "use crate::c::C;\npub struct B(C);");
         let c = ("src/c.rs", "use crate::a::A;\npub struct C;");
         let declares = ("src/a/mod.rs", "mod b;\npub use b::B;\npub struct A;");
-        assert!(found(&[lib, declares, child, c], &[]).is_empty());
+        assert!(found(&[lib, declares, child, c]).is_empty());
         let uses = (
             "src/a/mod.rs",
             "mod b;\npub use b::B;\npub struct A;\nfn f(_: B) {}",
         );
-        assert_eq!(found(&[lib, uses, child, c], &[]).len(), 1);
+        assert_eq!(found(&[lib, uses, child, c]).len(), 1);
     }
 
     #[test]
     fn parent_that_calls_a_child_that_takes_nothing_is_in_no_circle() {
         let lib = ("src/lib.rs", "mod a;\nmod b;\nfn f() { a::g() }");
         let child = ("src/a.rs", "use super::b::B;\npub(crate) fn g() {}");
-        assert!(found(&[lib, child, ("src/b.rs", "struct B;")], &[]).is_empty());
+        assert!(found(&[lib, child, ("src/b.rs", "struct B;")]).is_empty());
     }
 
     #[test]
@@ -317,14 +266,6 @@ mod tests {
             "src/b.rs",
             "pub struct B;\n#[cfg(test)]\nmod tests {\nuse crate::A;\n}",
         );
-        assert!(found(&[LIB, a, b], &[]).is_empty());
-    }
-
-    #[test]
-    fn known_circle_passes_until_it_is_gone() {
-        let known: &[&str] = &["src/a.rs", "src/b.rs", "src/c.rs"];
-        assert!(found(&CIRCLE, &[known]).is_empty());
-        let none = found(&[LIB], &[known]);
-        assert_eq!(none, shown(&[gone(known)]));
+        assert!(found(&[LIB, a, b]).is_empty());
     }
 }

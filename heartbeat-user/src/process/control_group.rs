@@ -1,7 +1,7 @@
 //! Control groups of the unified hierarchy: groups of processes that are ended as a whole.
 //!
-//! A process cannot leave its group by itself, and its children are born into it: what a program started is known
-//! however it was started.
+//! A process cannot leave its group by itself, and its children are born into it. So the processes
+//! of a program are known, however it started them.
 
 use std::{
     fs::{self, File, OpenOptions},

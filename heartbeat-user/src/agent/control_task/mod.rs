@@ -1,5 +1,12 @@
-//! The reason plane: one tokio task that keeps the view, the journal and the hooks, answers the
+//! The control task: one tokio task that keeps the view, the journal and the hooks, answers the
 //! control socket, and shows the pulse that it is alive.
+
+mod hooks;
+mod members;
+mod rekey;
+mod reload;
+mod requests;
+mod starved;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use aya_log::EbpfLogger;
 use heartbeat_common::{
     time::Boottime,
@@ -29,24 +36,25 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{
         mpsc::{self, UnboundedReceiver},
-        oneshot, watch,
+        watch,
     },
     time::MissedTickBehavior,
 };
 
+use self::{
+    reload::{Asker, Steps, UnderWay},
+    starved::{Found, Search},
+};
 use super::{
-    Ending, Report, Threads,
+    Ending, Threads,
     exchange::{Exchange, Fetched},
     groups::Groups,
     journal::Journal,
-    operate::{Operator, Origin, refused_witness},
+    operate::Operator,
     outages::Outages,
     overdue::Overdue,
     parting::{self, Departure, Reply},
-    ping,
     refusals::Refusals,
-    reload::{Asker, Steps, UnderWay},
-    starved::{Found, Search},
     strangers::Strangers,
     supervisor::Supervisor,
     tick,
@@ -55,86 +63,86 @@ use super::{
 use crate::{
     clock,
     complaints::Complaints,
-    conductor::{Order, Part, ResourceEvent},
-    config::{Config, HookEvent, Role, key::Keys},
+    config::{Config, key::Keys},
     control::{
-        protocol::{Ping, Request, Response, What},
+        protocol::{Request, Response, What},
         server,
     },
     dataplane::{Dataplane, LocalView},
-    follow::{Bell, Turn as Interface},
-    health::{Checks, Notice, Turn},
+    follow::Bell,
+    health::{Checks, Notice},
     helper,
-    hooks::{Ended, Hooks, Variables},
+    hooks::Hooks,
     load::{
         Meter, Reading,
         late::{self, Host},
     },
-    logging,
+    messages::{Directive, InterfaceChange, Part, Report, ResourceCommand},
     net::LinkWatch,
-    peering::{self, PeerAsked},
+    peering,
     pulse::{
-        Directive, Directives, GroupStats, Identity,
+        Directives, GroupStats, Identity,
         mailbox::{Mailbox, Post},
     },
 };
 
-pub(super) struct Reason<'a> {
-    /// As it was read last.
-    pub(super) file: Arc<Config>,
-    /// The same, with all that the agent had since its start in its place.
-    pub(super) config: Arc<Config>,
-    pub(super) dataplane: &'a mut Dataplane,
-    pub(super) identity: Identity,
-    pub(super) local: LocalView,
-    pub(super) operator: Arc<Operator>,
-    /// Where the channel between agents finds the keys, and the peers.
-    pub(super) keys: watch::Sender<Arc<Keys>>,
-    pub(super) peers: watch::Sender<Arc<Config>>,
+/// The task with all that it keeps.
+pub(super) struct ControlTask<'a> {
+    /// The configuration as it was read last.
+    file: Arc<Config>,
+    /// The same configuration, with everything in the place that it had at the start of the agent.
+    config: Arc<Config>,
+    dataplane: &'a mut Dataplane,
+    identity: Identity,
+    local: LocalView,
+    operator: Arc<Operator>,
+    /// The keys and the peers, for the channel between agents.
+    keys: watch::Sender<Arc<Keys>>,
+    peers: watch::Sender<Arc<Config>>,
     link_watch: Option<LinkWatch>,
-    pub(super) follower: Bell,
-    pub(super) view: Shared,
+    follower: Bell,
+    view: Shared,
     journal: Journal,
     kernel_log: Option<EbpfLogger<&'static dyn Log>>,
-    pub(super) directives: Directives,
-    pub(super) orders: Post<Order>,
-    pub(super) checks: Checks,
-    /// What the health checks tell.
+    directives: Directives,
+    orders: Post<ResourceCommand>,
+    checks: Checks,
+    /// The notices of the health checks.
     notices: UnboundedReceiver<Notice>,
-    pub(super) meter: Meter,
-    /// What hooks were told of each peer last.
+    meter: Meter,
+    /// The state of each peer that hooks were told last.
     hooked: HashMap<NodeId, PeerState>,
-    pub(super) exchange: Exchange,
-    pub(super) refusals: Refusals,
+    exchange: Exchange,
+    refusals: Refusals,
     strangers: Strangers,
     complaints: Complaints<Shortage>,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
-    /// What was carried out of what operators decided.
-    pub(super) applied: Vec<Applied>,
-    pub(super) supervisor: Supervisor,
-    /// The reload that is under way, if one is, and what is done for it beside this task.
-    pub(super) reload: Option<UnderWay>,
-    pub(super) steps: Steps,
-    pub(super) search: Search,
-    /// Why this side got no processor, as far as was found out.
+    /// The decisions of operators that were passed on, by group.
+    applied: Vec<Applied>,
+    supervisor: Supervisor,
+    /// The reload that is under way, if one is, and the steps that threads take for it.
+    reload: Option<UnderWay>,
+    steps: Steps,
+    search: Search,
+    /// The causes that were found of pauses without a processor.
     explained: UnboundedReceiver<Found>,
     outages: Outages,
     overdue: Overdue,
-    /// Whether no probe has left yet, as far as this side knows.
+    /// Whether no probe has left yet, as far as this task knows.
     starting: bool,
 }
 
-/// What the pulse may lack again and again.
+/// A lack of the pulse that may come again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Shortage {
     Sending,
     OwnVote,
 }
 
-/// What operators want of a group, as far as it was passed on.
+/// The decisions of operators on a group that were passed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Applied {
+struct Applied {
     maintained: bool,
     stopped: bool,
     resources_stopped: Vec<bool>,
@@ -191,7 +199,7 @@ impl Signals {
     }
 }
 
-impl<'a> Reason<'a> {
+impl<'a> ControlTask<'a> {
     pub(super) fn new(
         config: Arc<Config>,
         keys: Arc<Keys>,
@@ -302,8 +310,8 @@ impl<'a> Reason<'a> {
         })
     }
 
-    /// Until a signal asks to stop, or the pulse dies. Then stops the threads, and lets the hooks that
-    /// follow from it run.
+    /// Until a signal asks to stop, or the pulse dies. Then stops the threads, and lets the hooks
+    /// that follow from it run.
     pub(super) async fn run(
         mut self,
         listener: UnixListener,
@@ -438,8 +446,8 @@ impl<'a> Reason<'a> {
         result
     }
 
-    /// Begins to stop, or to `keep` all as it is for the next agent. All goes on meanwhile: resources take their
-    /// time, and peers must not take this side for stalled.
+    /// Begins to stop, or to `keep` all as it is for the next agent. All goes on meanwhile:
+    /// resources take their time, and peers must not take this side for stalled.
     fn depart(
         &mut self,
         keep: bool,
@@ -582,7 +590,7 @@ impl<'a> Reason<'a> {
     }
 
     /// Has carried out what operators decided, here or elsewhere.
-    pub(super) fn apply_decisions(&mut self) {
+    fn apply_decisions(&mut self) {
         let view = view::lock(&self.view);
         let mut words = Vec::new();
         self.applied
@@ -602,7 +610,8 @@ impl<'a> Reason<'a> {
             if old.maintained != wanted.maintained {
                 let on = wanted.maintained;
                 note(Note::Maintained(on));
-                self.orders.send(Order::Maintain { group: index, on });
+                self.orders
+                    .send(ResourceCommand::Maintain { group: index, on });
                 let how = if on {
                     "left alone"
                 } else {
@@ -629,7 +638,7 @@ impl<'a> Reason<'a> {
                     resource,
                 };
                 let enabled = !is;
-                self.orders.send(Order::Enable { part, enabled });
+                self.orders.send(ResourceCommand::Enable { part, enabled });
                 let how = if enabled { "may run" } else { "is not to run" };
                 words.push(format!("resource {} {how}", group.resources[resource].name));
             }
@@ -642,7 +651,7 @@ impl<'a> Reason<'a> {
     }
 
     /// Lets the peers know what is new here.
-    pub(super) fn publish(&self) {
+    fn publish(&self) {
         if let Some(number) = view::lock(&self.view).groups.publish() {
             self.directives.tell(Directive::Report { number });
         }
@@ -683,7 +692,7 @@ impl<'a> Reason<'a> {
                     self.rebalance_hooks(group, to, at, hooks);
                 }
             }
-            Report::Conductor(told) => {
+            Report::Resource(told) => {
                 let what = view::lock(&self.view).told(&told);
                 if let Some(what) = what {
                     self.note(clock::now(), what);
@@ -721,214 +730,20 @@ impl<'a> Reason<'a> {
     }
 
     /// Tells the pulse which links and groups suffer from their interfaces.
-    pub(super) fn tell_outages(&mut self) {
+    fn tell_outages(&mut self) {
         for news in self.outages.news(&self.config) {
             self.directives.tell(news);
         }
     }
 
-    fn peer_hooks(&mut self, node: NodeId, to: PeerState, at: Boottime, hooks: &Hooks) {
-        use PeerState::{AgentStalled, Down, Draining, Suspect, Unhealthy, Up};
-        if to == Suspect {
-            // It is nothing yet, and what follows is told against what was before.
-            return;
-        }
-        let from = self.hooked.insert(node, to).unwrap_or_default();
-        if from == to {
-            return;
-        }
-        let gone = matches!(from, Down | AgentStalled);
-        let events: &[HookEvent] = match (from, to) {
-            (_, Down) if !gone => &[HookEvent::PeerDown],
-            (_, AgentStalled) if !gone => &[HookEvent::PeerDown, HookEvent::PeerStalled],
-            (_, AgentStalled) => &[HookEvent::PeerStalled],
-            (_, Unhealthy) => &[HookEvent::PeerUnhealthy],
-            (_, Draining) => &[HookEvent::PeerDraining],
-            (_, Up) => &[HookEvent::PeerUp],
-            _ => return,
-        };
-        let mut variables = self.common_variables(at);
-        let name = self.config.node(node).map(|node| node.name.clone());
-        variables.push(("HEARTBEAT_PEER", name.unwrap_or_default()));
-        variables.push(("HEARTBEAT_PEER_STATE", to.name().to_owned()));
-        let (load, failing) = view::lock(&self.view).said(node);
-        variables.push(("HEARTBEAT_PEER_LOAD", load.to_string()));
-        variables.push(("HEARTBEAT_PEER_FAILING", failing.join(",")));
-        for event in events {
-            hooks.fire(*event, &variables);
-        }
-    }
-
-    fn health_hooks(&self, turn: &Turn, hooks: &Hooks) {
-        let mut variables = self.common_variables(clock::now());
-        let state = if turn.well { "well" } else { "failing" };
-        variables.push(("HEARTBEAT_CHECK", turn.name.clone()));
-        variables.push(("HEARTBEAT_CHECK_STATE", state.to_owned()));
-        variables.push(("HEARTBEAT_CHECK_FAILURE", turn.meaning.to_string()));
-        variables.push(("HEARTBEAT_MESSAGE", turn.message.clone()));
-        hooks.fire(HookEvent::Health, &variables);
-    }
-
-    fn rebalance_hooks(&self, group: usize, to: NodeId, at: Boottime, hooks: &Hooks) {
-        let mut variables = self.common_variables(at);
-        let to = self.config.node(to).map(|node| node.name.clone());
-        variables.push(("HEARTBEAT_GROUP", self.config.groups[group].name.clone()));
-        variables.push(("HEARTBEAT_TO", to.unwrap_or_default()));
-        hooks.fire(HookEvent::Rebalance, &variables);
-    }
-
-    fn vip_hooks(&self, told: &ResourceEvent, hooks: &Hooks) {
-        let (event, vip, at) = match *told {
-            ResourceEvent::Acquired { vip, announced, .. } => (HookEvent::Takeover, vip, announced),
-            ResourceEvent::Released { vip, address, .. } => (HookEvent::Release, vip, address),
-            _ => return,
-        };
-        let vip = &self.config.vips[vip];
-        let mut variables = self.common_variables(at);
-        variables.push(("HEARTBEAT_VIP", vip.name.clone()));
-        variables.push(("HEARTBEAT_ADDRESS", vip.address.to_string()));
-        variables.push(("HEARTBEAT_INTERFACE", vip.interface.clone()));
-        hooks.fire(event, &variables);
-    }
-
-    fn common_variables(&self, at: Boottime) -> Variables {
-        vec![
-            ("HEARTBEAT_CLUSTER", self.config.cluster.clone()),
-            ("HEARTBEAT_INSTANCE", self.config.instance.clone()),
-            ("HEARTBEAT_NODE", self.config.local().name.clone()),
-            ("HEARTBEAT_AT_NS", at.as_nanos().to_string()),
-            (
-                "HEARTBEAT_LOAD",
-                view::lock(&self.view)
-                    .vitals
-                    .load()
-                    .unwrap_or_default()
-                    .to_string(),
-            ),
-        ]
-    }
-
-    fn hook_ended(&mut self, ended: Ended) {
-        let Ended {
-            on,
-            exec,
-            status,
-            message,
-        } = ended;
-        let on = on.as_str().to_owned();
-        self.note(
-            clock::now(),
-            What::Hook {
-                on,
-                exec,
-                status,
-                message,
-            },
-        );
-    }
-
-    fn answer(&self, request: Request, answer: oneshot::Sender<Response>) {
-        let response = match request {
-            Request::Status => {
-                let checks = self.checks.snapshot();
-                let mut view = view::lock(&self.view);
-                view.vitals.checked(checks);
-                view.status(self.dataplane)
-                    .map(|status| Response::Status(Box::new(status)))
-            }
-            Request::Report => Ok(self.report_for_peers()),
-            // They need more than there is here.
-            Request::Reload | Request::Stop { .. } => {
-                Err(anyhow!("{request:?} is carried out elsewhere"))
-            }
-            Request::Move { .. }
-            | Request::Unmove { .. }
-            | Request::Standby { .. }
-            | Request::Online { .. }
-            | Request::Drain { .. }
-            | Request::Cleanup { .. }
-            | Request::Maintenance { .. }
-            | Request::Enable { .. }
-            | Request::Restart { .. } => {
-                let operator = Arc::clone(&self.operator);
-                tokio::spawn(async move {
-                    let response = operator.carry_out(request, Origin::Local).await;
-                    let _ = answer.send(response);
-                });
-                return;
-            }
-            Request::Events { after } => Ok(Response::Events(self.journal.since(after))),
-            Request::Ping { node, count } => match self.ping(&node, count, answer) {
-                Ok(()) => return,
-                Err((answer, error)) => {
-                    let _ = answer.send(Response::Error {
-                        message: format!("{error:#}"),
-                    });
-                    return;
-                }
-            },
-        };
-        let response = response.unwrap_or_else(|error| Response::Error {
-            message: format!("{error:#}"),
-        });
-        // The client may have gone.
-        let _ = answer.send(response);
-    }
-
-    /// Carries out what the operator of another node wants of this one.
-    fn answer_peer(&mut self, asked: PeerAsked) {
-        let PeerAsked {
-            from,
-            payload,
-            answer,
-        } = asked;
-        if answer.is_closed() {
-            // It was told that there is no answer, and must not be surprised.
-            return;
-        }
-        let request = serde_json::from_slice::<Request>(&payload);
-        if matches!(request, Ok(Request::Report)) {
-            if let Ok(report) = serde_json::to_vec(&self.report_for_peers()) {
-                let _ = answer.send(report);
-            }
-            return;
-        }
-        let node = self.config.node(from);
-        let name = node.map_or("?", |node| &node.name);
-        if node.is_none_or(|node| node.role == Role::Witness) {
-            log::warn!("node {name}, a witness, asks for a command, which is refused");
-            let refused = serde_json::to_vec(&refused_witness(name));
-            let _ = refused.map(|refused| answer.send(refused));
-            return;
-        }
-        let operator = Arc::clone(&self.operator);
-        log::info!("node {name} asks: {}", logging::one_line(&payload));
-        tokio::spawn(async move {
-            let response = match request {
-                Ok(request) => operator.carry_out(request, Origin::Peer).await,
-                Err(error) => Response::Error {
-                    message: format!("the request is not understood by this release: {error}"),
-                },
-            };
-            if let Ok(response) = serde_json::to_vec(&response) {
-                let _ = answer.send(response);
-            }
-        });
-    }
-
-    fn report_for_peers(&self) -> Response {
-        let view = view::lock(&self.view);
-        Response::Report(Box::new(view.groups.published().clone()))
-    }
-
-    /// Something changed about an interface. Neighbours behind one that was away may have missed where our
-    /// addresses are.
+    /// Something changed about an interface. Neighbours behind one that was away may have missed
+    /// where our addresses are.
     fn link_changed(&mut self, change: Result<Option<u32>>) {
         match change {
             Ok(up) => {
                 self.follower.look();
                 if up.is_some() {
-                    self.orders.send(Order::Reassert);
+                    self.orders.send(ResourceCommand::Reassert);
                 }
             }
             Err(error) => {
@@ -938,58 +753,7 @@ impl<'a> Reason<'a> {
         }
     }
 
-    /// Starts a task that answers later.
-    fn ping(
-        &self,
-        node: &str,
-        count: u32,
-        answer: oneshot::Sender<Response>,
-    ) -> Result<(), (oneshot::Sender<Response>, anyhow::Error)> {
-        let prepared = (|| {
-            let names = || {
-                self.config
-                    .nodes
-                    .iter()
-                    .map(|node| node.name.as_str())
-                    .collect::<Vec<_>>()
-            };
-            let Some(peer) = self.config.peers().position(|peer| peer.name == node) else {
-                if self.config.local().name == node {
-                    bail!("`{node}` is this node: ping another");
-                }
-                bail!(
-                    "no node is called `{node}`; there are {}",
-                    names().join(", ")
-                );
-            };
-            if count == 0 || count > ping::MAX_COUNT {
-                bail!(
-                    "cannot take {count} samples: ask for 1 to {}",
-                    ping::MAX_COUNT
-                );
-            }
-            let rows = self.dataplane.peer_rows()?;
-            let addresses = self.config.peers().nth(peer).map(|peer| &peer.addresses);
-            let addresses = addresses
-                .into_iter()
-                .flatten()
-                .map(ToString::to_string)
-                .collect();
-            Ok((rows, peer * self.config.links.len(), addresses))
-        })();
-        let (rows, first_row, addresses) = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => return Err((answer, error)),
-        };
-        let (node, interval) = (node.to_owned(), self.config.interval);
-        tokio::spawn(async move {
-            let links = ping::ping(rows, first_row, addresses, count, interval).await;
-            let _ = answer.send(Response::Ping(Ping { node, links }));
-        });
-        Ok(())
-    }
-
-    pub(super) fn note(&mut self, at: Boottime, what: What) {
+    fn note(&mut self, at: Boottime, what: What) {
         // Where a peer has one link, what becomes of the peer says it already.
         let level = match &what {
             What::Link { .. } if self.config.links.len() == 1 => Level::Debug,
@@ -1006,7 +770,7 @@ impl<'a> Reason<'a> {
 }
 
 /// Why the agent does not end.
-pub(super) fn holds_up(group: &str) -> String {
+fn holds_up(group: &str) -> String {
     format!(
         "the agent does not end yet: group {group} could not be stopped, and may still run here. With this \
          agent its lease would end, and another node would start it. Stop it by hand, then `heartbeat cleanup \
@@ -1016,7 +780,7 @@ pub(super) fn holds_up(group: &str) -> String {
 
 /// Whether an interface with this state is of no use.
 fn is_outage(state: &str) -> bool {
-    let turns = [Interface::Missing, Interface::Lost];
+    let turns = [InterfaceChange::Missing, InterfaceChange::Lost];
     turns.iter().any(|turn| turn.name() == state) || state == view::SILENT
 }
 

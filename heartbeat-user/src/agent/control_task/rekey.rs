@@ -1,25 +1,26 @@
 //! Takes over other keys while the agent runs, without losing a heartbeat.
 //!
-//! That needs two things of the new keys. The one that is in use must be among them, since answers to what it sealed
-//! are under way. And no peer may be known not to keep up: one that does not take the key that is to seal from now
-//! on, or still seals with one that goes.
+//! That needs two things of the new keys. The one that is in use must be among them, since answers
+//! to what it sealed are under way. And no peer may be known not to keep up: one that does not take
+//! the key that is to seal from now on, or still seals with one that goes.
 
 use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use heartbeat_common::siphash::SipKey;
 
-use super::{operate::Operator, reason::Reason, view};
+use super::ControlTask;
 use crate::{
+    agent::{operate::Operator, view},
     clock,
     config::key::{self, Keys},
     control::protocol::What,
-    pulse::Directive,
+    messages::Directive,
 };
 
 type Key = (u8, SipKey);
 
-impl Reason<'_> {
+impl ControlTask<'_> {
     /// The keys that the file has now, if they are others than those in use and can follow them.
     pub(super) fn changed_keys(&self, new: Keys) -> Result<Option<Arc<Keys>>> {
         let old = &self.operator.keys;
@@ -72,7 +73,8 @@ fn follows(old: &Keys, new: &Keys) -> Result<()> {
     Ok(())
 }
 
-/// That a peer which takes the keys with this mark, and seals with the one of that id, understands and is understood.
+/// That a peer which takes the keys with this mark, and seals with the one of that id, understands
+/// and is understood.
 fn keeps_up(old: &Keys, new: &Keys, mark: u32, seals: Option<u8>) -> Result<()> {
     if new.active != old.active
         && !takes(

@@ -5,18 +5,19 @@ use std::time::Duration;
 use heartbeat_common::time::Boottime;
 use tokio::{sync::mpsc::UnboundedSender, task::spawn_blocking};
 
-use super::{reason::Reason, view};
+use super::ControlTask;
 use crate::{
+    agent::view,
     clock,
-    conductor::Order,
     control::protocol::{self, What},
     load::culprit,
+    messages::ResourceCommand,
 };
 
 /// From one search to the next: each reads the times of all tasks of the host.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// A pause, and what was found to be its cause.
+/// A pause, and its cause as far as one was found.
 #[derive(Debug)]
 pub(super) struct Found {
     at: Boottime,
@@ -55,8 +56,8 @@ impl Search {
     }
 }
 
-impl Reason<'_> {
-    /// The slow side got no processor for `pause`.
+impl ControlTask<'_> {
+    /// The control task got no processor for `pause`.
     pub(super) fn stood_still(&mut self, pause: Duration) {
         if pause > self.config.agent_stall {
             log::warn!(
@@ -65,12 +66,12 @@ impl Reason<'_> {
                 pause.as_millis(),
                 self.config.agent_stall.as_millis()
             );
-            self.orders.send(Order::Reassert);
+            self.orders.send(ResourceCommand::Reassert);
         }
         self.search.begin(pause, clock::now());
     }
 
-    /// It is known why.
+    /// Tells the cause of a pause, once the search for it has ended.
     pub(super) fn explain_pause(&mut self, found: Found) {
         let Found {
             at,

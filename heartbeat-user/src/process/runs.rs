@@ -1,16 +1,17 @@
-//! What belongs to one run of a program: a control group for it, so that all that it started can be ended, and a
-//! watcher that ends it if this process cannot any more.
+//! The bounds of one run of a program: a control group, by which all its processes can be ended,
+//! and a watcher that ends them if this process cannot any more.
 //!
 //! ```text
 //!   MOUNT/heartbeat/INSTANCE/            removed when nothing lives in it
-//!       resource.NAME/                   what runs of a resource: daemons that a start left, and the runs on their way
+//!       resource.NAME/                   of a resource: daemons that a start left, runs under way
 //!           1/  2/                       one for each run
 //!       others/                          checks, hooks
 //! ```
 //!
-//! A run that took too long, was cancelled, or whose helper died is killed with all that it started. One that ended by
-//! itself leaves its daemons alone: they stay in the group in which they were born, and so are known. Where there is
-//! no unified hierarchy the process group, and after the helper's death the session, has to do.
+//! A run that took too long, was cancelled, or whose helper died is killed with all its processes.
+//! A run that ended by itself leaves its daemons alone: they stay in the group in which they were
+//! born, and so are known. Without the unified hierarchy the process group takes the group's place,
+//! and after the helper's death the session.
 
 use std::{
     collections::BTreeSet,
@@ -32,7 +33,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{control_group::Group, watch::Stat};
+use super::{control_group::Group, handle::Stat};
 use crate::cgroup;
 
 /// All control groups of this program are below this one.
@@ -61,7 +62,8 @@ struct Watched {
     watcher: Child,
 }
 
-/// From here on each run has a control group and is watched. To be called once in the helper of an agent.
+/// Gives each run from here on a control group and a watcher. To be called once, in the helper of
+/// an agent.
 pub fn begin(instance: &str) -> io::Result<()> {
     // Where the table of mounts cannot be read there is none, as far as this helper knows.
     let mount = cgroup::find().ok().flatten();
@@ -70,8 +72,8 @@ pub fn begin(instance: &str) -> io::Result<()> {
         let made = Group::make(path);
         let refused = |error: &io::Error| {
             log::warn!(
-                "could not make a control group below {}: {error}; of a run that is killed, processes that left its \
-                 session stay",
+                "could not make a control group below {}: {error}; of a run that is killed, \
+                 processes that left its session stay",
                 mount.display()
             );
         };
@@ -254,7 +256,7 @@ impl Drop for Run {
     }
 }
 
-/// What is left of a run that was killed. Its first process must not have been reaped yet.
+/// The processes that are left of a run that was killed. The first must not have been reaped yet.
 pub(super) struct Remains {
     group: Option<Group>,
     leader: Pid,
@@ -285,8 +287,8 @@ impl Remains {
     }
 }
 
-/// Kills what a dead service left: all that was started for a resource and still lives. Blocks until it is gone, for
-/// some seconds at most.
+/// Kills the processes that a dead service left: all that were started for a resource and still
+/// live. Blocks until they are gone, for some seconds at most.
 pub fn clear(resource: &str) {
     let home = RUNS.get().and_then(|runs| runs.home(Some(resource)));
     let Some(home) = home.filter(Group::is_populated) else {
@@ -312,10 +314,11 @@ fn wait_gone(there: impl Fn() -> bool) -> bool {
     true
 }
 
-/// The watcher: hears on standard input what is on its way, and kills that when the helper is gone. Also when all of
-/// the agent is killed on a busy machine, the kernel ends only the first process of each run by itself.
+/// The watcher: reads from standard input which runs are under way, and kills them when the helper
+/// is gone. When all of the agent is killed on a busy machine, the kernel ends only the first
+/// process of each run by itself.
 pub fn watch(base: Option<PathBuf>) {
-    // Who ends processes by their name means the agent, and this one ends after that.
+    // A signal that was sent by process name means the agent; this process ends after the agent.
     let _ = SigSet::all().thread_block();
     let _ = nix::sys::prctl::set_name(c"heartbeat-watch");
     let mut marks = BTreeSet::new();

@@ -1,7 +1,7 @@
 //! Takes over a list of nodes that changed, while the agent runs: one node more or less.
 //!
-//! Peers that stay keep their rows, and with them what the kernel knows of them. Whose votes count changes later, when the
-//! others have the new list too: `heartbeat_core::membership` decides that.
+//! Peers that stay keep their rows, and with them what the kernel knows of them. Whose votes count
+//! changes later, when the others have the new list too: `heartbeat_core::membership` decides that.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use anyhow::{Result, ensure};
 use heartbeat_common::{maps::PeerRow, wire::NodeId};
 use heartbeat_core::membership::Membership;
 
-use super::{
-    operate::Operator,
-    reason::Reason,
-    refusals::Refusals,
-    setup,
-    view::{self, View},
-};
+use super::ControlTask;
 use crate::{
+    agent::{
+        operate::Operator,
+        refusals::Refusals,
+        setup,
+        view::{self, View},
+    },
     config::{Config, Node},
     dataplane::PeerRows,
     electorate,
@@ -31,8 +31,9 @@ pub(super) struct Reformed {
     pub(super) rows: [PeerRows; 3],
 }
 
-impl Reason<'_> {
-    /// What this node goes by if the nodes become those of `new` now, which loses no vote and no lease: else it is refused.
+impl ControlTask<'_> {
+    /// What this node goes by if the nodes become those of `new` now, which loses no vote and no
+    /// lease: else it is refused.
     pub(super) fn may_reform(&self, new: &Config) -> Result<Membership> {
         let version = self.config.version;
         let view = view::lock(&self.view);
@@ -86,7 +87,8 @@ impl Reason<'_> {
         Ok(electorate::change(new, Some(self.config.voters())))
     }
 
-    /// Whether this node missed a change: others go by a later list, and know that its own is or was in force.
+    /// Whether this node missed a change: others go by a later list, and know that its own is or
+    /// was in force.
     fn is_late(&self, new: &Config, view: &View) -> bool {
         let own = self.config.version;
         let said = self.local.read().electorate();
@@ -141,7 +143,8 @@ impl Reason<'_> {
 }
 
 impl View {
-    /// Whether a node lives that goes by a later list than this one's, and claims by list `version` or a later one.
+    /// Whether a node lives that goes by a later list than this one's, and claims by list `version`
+    /// or a later one.
     fn others_claim_by(&self, version: u16) -> bool {
         let own = self.config().version;
         let ahead = |row: PeerRow| row.config_version > own && row.counted_version >= version;

@@ -1,6 +1,7 @@
-//! Takes over a changed configuration, and other keys, while the agent runs, without touching what did not change.
+//! Takes over a changed configuration, and other keys, while the agent runs, without touching what
+//! did not change.
 //!
-//! All or nothing: a file that is bad, or that changes what only a restart can, changes nothing.
+//! All or nothing: a bad file changes nothing, and neither does a change that needs a restart.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -15,40 +16,37 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::{
-    members::Reformed,
-    operate::Operator,
-    reason::{Applied, Reason},
-    setup, view,
-};
+use super::{Applied, ControlTask, members::Reformed};
 use crate::{
+    agent::{operate::Operator, setup, view},
     clock,
-    conductor::Order,
     config::{Change, Config, Group, key::Keys},
     control::protocol::Response,
     dataplane::{GuardView, SetupGuard},
     electorate,
     hooks::{Ended, Hooks},
     load::Meter,
-    pulse::{Directive, Replan},
+    messages::{Directive, ResourceCommand},
+    pulse::Replan,
     servable,
 };
 
 /// A reload that is under way.
 ///
 /// ```text
-/// asked -> read the files (a thread) -> plan (reason task) -> prepare (a thread) -> take over (reason task) -> answered
+/// asked -> read the files (a thread) -> plan (control task) -> prepare (a thread)
+///       -> take over (control task) -> answered
 /// ```
 ///
-/// A file system may hang, and so may a card to which the guard is attached: the reason task waits for neither, and
-/// everything goes on by the old configuration meanwhile.
+/// A file system may hang, and so may a card to which the guard is attached: the control task waits
+/// for neither, and everything goes on by the old configuration meanwhile.
 #[derive(Debug)]
 pub(super) struct UnderWay {
     since: Boottime,
     asker: Asker,
 }
 
-/// Who wants to know what came of it.
+/// The receiver of the result.
 #[derive(Debug)]
 pub(super) enum Asker {
     Client(oneshot::Sender<Response>),
@@ -70,7 +68,7 @@ impl Asker {
     }
 }
 
-/// What a thread that may wait has done.
+/// A step that a thread which may wait has taken.
 #[derive(Debug)]
 pub(super) enum Step {
     Read(Result<Box<Files>>),
@@ -147,7 +145,7 @@ fn half_way(version: u16, error: &anyhow::Error) -> anyhow::Error {
     )
 }
 
-impl Reason<'_> {
+impl ControlTask<'_> {
     /// Begins to take over the file as it is now. `asker` is told what came of it.
     pub(super) fn reload(&mut self, asker: Asker) {
         if let Some(under_way) = &self.reload {
@@ -246,8 +244,8 @@ impl Reason<'_> {
         let writer = self.operator.writer.clone();
         self.steps.beside(move || {
             let prepared = guarding.attach().and_then(|()| {
-                // Before the list changes, since it may fail; what follows it does not, but for want of memory. There is
-                // no way back but forward.
+                // Before the list changes, since it may fail; what follows it does not, but for
+                // want of memory. There is no way back but forward.
                 let Some(membership) = plan.membership.clone() else {
                     return Ok(());
                 };
@@ -342,10 +340,10 @@ impl Reason<'_> {
             config: Arc::clone(&merged),
             ..Operator::clone(&self.operator)
         });
-        // The pulse first: the conductor has something to say of a new group at once, and the pulse wants
-        // none started before that.
+        // The pulse first: the conductor has something to say of a new group at once, and the pulse
+        // wants none started before that.
         self.directives.tell(Directive::Replan(Box::new(replan)));
-        self.orders.send(Order::Replan {
+        self.orders.send(ResourceCommand::Replan {
             vips: merged.served().to_vec(),
             groups: merged.served_groups().to_vec(),
         });

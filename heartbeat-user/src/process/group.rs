@@ -1,4 +1,4 @@
-//! Who is left of a process group, and how they are told to end.
+//! The processes that are left of a process group, and the signal that ends them.
 
 use std::{fs, time::Duration};
 
@@ -8,15 +8,15 @@ use nix::{
 };
 use tokio::time::sleep;
 
-use crate::resources::watch::{Process, Stat};
+use super::handle::{Process, Stat};
 
 /// The kernel does not tell when a group's last process ends.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const CHECK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The live processes of the group that `leader` led, itself included.
 ///
 /// Its number is not given to another process while they live. If one has it, the group is gone.
-pub(super) fn members(leader: Process) -> Vec<Pid> {
+pub(crate) fn members(leader: Process) -> Vec<Pid> {
     if Stat::of(leader.pid).is_some_and(|stat| stat.process != leader) {
         return Vec::new();
     }
@@ -35,16 +35,16 @@ pub(super) fn members(leader: Process) -> Vec<Pid> {
 /// Signals all of the group that `leader` led.
 pub(crate) fn signal(leader: Process, signal: Signal) {
     if leader.lives() || !members(leader).is_empty() {
-        // The number is its own for as long as one of them lives.
+        // No other group gets the number while one of the members lives.
         let _ = killpg(leader.pid, signal);
-        // One that was stopped would not hear it.
+        // A stopped process would not hear the signal.
         let _ = killpg(leader.pid, Signal::SIGCONT);
     }
 }
 
 /// Ends when `there` no longer holds.
-pub(super) async fn gone(there: impl Fn() -> bool) {
+pub(crate) async fn gone(there: impl Fn() -> bool) {
     while there() {
-        sleep(LOOK_AGAIN).await;
+        sleep(CHECK_AGAIN).await;
     }
 }

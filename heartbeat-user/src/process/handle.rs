@@ -1,23 +1,12 @@
-//! Notices at once that a process ends, whoever started it.
-//!
-//! A process is its number and when it started: the kernel gives a number again.
+//! A process that is never mistaken for a later one: its number and when it started, since the
+//! kernel gives a number again.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, io, path::Path};
 
 use heartbeat_sys::process::pidfd::Pidfd;
 use nix::unistd::Pid;
 
-use super::exits::Watcher;
-use crate::helper;
-
-/// How long to wait before a pidfile that names no process is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// When a process started, in the clock ticks since boot that /proc/PID/stat counts.
+/// The start of a process, in the clock ticks since boot that /proc/PID/stat counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StartTime(pub u64);
 
@@ -28,23 +17,24 @@ pub struct Process {
     pub started: StartTime,
 }
 
-/// What /proc/PID/stat says of a process (proc_pid_stat(5)).
+/// The fields of /proc/PID/stat that are needed here (proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
+pub(crate) struct Stat {
     pub process: Process,
-    /// It has ended, and its parent has not asked how.
+    /// The process has ended, and its parent has not reaped it.
     pub zombie: bool,
     pub group: Pid,
     pub session: Pid,
 }
 
 impl Stat {
-    pub(super) fn of(pid: Pid) -> Option<Self> {
+    pub(crate) fn of(pid: Pid) -> Option<Self> {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// The second field is the program's name in brackets, which may itself hold brackets and blanks.
-    pub(super) fn parse(line: &str) -> Option<Self> {
+    /// The second field is the program's name in brackets, which may hold brackets and blanks
+    /// itself.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let (head, rest) = line.rsplit_once(") ")?;
         let pid = head.split_once(' ')?.0.parse().ok()?;
         let fields: Vec<_> = rest.split_ascii_whitespace().collect();
@@ -71,19 +61,20 @@ impl Process {
             .map(|stat| stat.process)
     }
 
+    /// Whether this very process lives.
     pub fn lives(self) -> bool {
         Self::find(self.pid) == Some(self)
     }
 }
 
-/// Ends when `process` has ended. Fails only if the kernel lets it not be watched.
+/// Ends when `process` has ended. Fails only if the kernel does not let it be watched.
 pub async fn process_end(process: Process) -> io::Result<()> {
     let fd = match Pidfd::open(process.pid) {
         Ok(fd) => fd,
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
         Err(error) => return Err(error),
     };
-    // Only now: what is behind the descriptor stays the same process.
+    // The check comes after the open: the descriptor stays with the same process.
     if !process.lives() {
         return Ok(());
     }
@@ -97,41 +88,15 @@ pub fn read_pidfile(path: &Path) -> io::Result<Option<Pid>> {
     Ok(number.filter(|number| *number > 0).map(Pid::from_raw))
 }
 
-/// Ends when the process that the file names has ended, and the file names no other that lives.
-///
-/// Waits for a file that is not there yet: daemons write theirs when they please.
-pub async fn pidfile_end(path: PathBuf, watcher: Option<&Watcher>) -> io::Result<()> {
-    let mut process = loop {
-        match named(path.clone()).await {
-            Some(process) => break process,
-            None => tokio::time::sleep(LOOK_AGAIN).await,
-        }
-    };
-    loop {
-        match watcher {
-            Some(watcher) => watcher.end(process).await?,
-            None => process_end(process).await?,
-        }
-        match named(path.clone()).await {
-            Some(other) if other != process => process = other,
-            _ => return Ok(()),
-        }
-    }
-}
-
-/// The process that a pidfile names, if that lives. Its disk may hang.
-async fn named(path: PathBuf) -> Option<Process> {
-    let read = tokio::task::spawn_blocking(move || helper::read_pidfile(&path));
-    read.await.ok()?.ok()?.and_then(Process::find)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::{Child, Command};
+    use std::{
+        process::{Child, Command},
+        time::Duration,
+    };
 
     const PATIENCE: Duration = Duration::from_secs(20);
-    const A_WHILE: Duration = Duration::from_millis(200);
 
     fn sleeper() -> (Child, Process) {
         let child = Command::new("sleep").arg("600").spawn().unwrap();
@@ -194,30 +159,6 @@ mod tests {
             started: StartTime(1),
         };
         process_end(gone).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_pidfile_is_waited_for_and_followed() {
-        let path = std::env::temp_dir().join(format!("heartbeat-pidfile-{}", std::process::id()));
-        let mut watching = Box::pin(pidfile_end(path.clone(), None));
-        // A look at what is not there yet.
-        let early = tokio::time::timeout(A_WHILE, &mut watching).await;
-        assert!(early.is_err(), "{early:?} before there is a file");
-        let (first, one) = sleeper();
-        let (second, other) = sleeper();
-        fs::write(&path, format!("{}\nmore\n", one.pid)).unwrap();
-        assert_eq!(read_pidfile(&path).unwrap(), Some(one.pid));
-        let early = tokio::time::timeout(LOOK_AGAIN + A_WHILE, &mut watching).await;
-        assert!(early.is_err(), "{early:?} while the first lives");
-        // The daemon was started anew: the file names another by the time that the first has ended.
-        fs::write(&path, format!("{}\n", other.pid)).unwrap();
-        end(first);
-        let early = tokio::time::timeout(A_WHILE, &mut watching).await;
-        assert!(early.is_err(), "{early:?} while the second lives");
-        end(second);
-        let watched = tokio::time::timeout(PATIENCE, watching).await;
-        fs::remove_file(&path).unwrap();
-        watched.expect("the end is noticed").unwrap();
     }
 
     #[test]

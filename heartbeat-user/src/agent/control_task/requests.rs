@@ -1,0 +1,165 @@
+//! Answers requests: of the control socket, and of other agents.
+
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow, bail};
+use tokio::sync::oneshot;
+
+use super::ControlTask;
+use crate::{
+    agent::{
+        operate::{Origin, refused_witness},
+        ping, view,
+    },
+    config::Role,
+    control::protocol::{Ping, Request, Response},
+    logging,
+    peering::PeerAsked,
+};
+
+impl ControlTask<'_> {
+    pub(super) fn answer(&self, request: Request, answer: oneshot::Sender<Response>) {
+        let response = match request {
+            Request::Status => {
+                let checks = self.checks.snapshot();
+                let mut view = view::lock(&self.view);
+                view.vitals.checked(checks);
+                view.status(self.dataplane)
+                    .map(|status| Response::Status(Box::new(status)))
+            }
+            Request::Report => Ok(self.report_for_peers()),
+            // They need more than there is here.
+            Request::Reload | Request::Stop { .. } => {
+                Err(anyhow!("{request:?} is carried out elsewhere"))
+            }
+            Request::Move { .. }
+            | Request::Unmove { .. }
+            | Request::Standby { .. }
+            | Request::Online { .. }
+            | Request::Drain { .. }
+            | Request::Cleanup { .. }
+            | Request::Maintenance { .. }
+            | Request::Enable { .. }
+            | Request::Restart { .. } => {
+                let operator = Arc::clone(&self.operator);
+                tokio::spawn(async move {
+                    let response = operator.carry_out(request, Origin::Local).await;
+                    let _ = answer.send(response);
+                });
+                return;
+            }
+            Request::Events { after } => Ok(Response::Events(self.journal.since(after))),
+            Request::Ping { node, count } => match self.ping(&node, count, answer) {
+                Ok(()) => return,
+                Err((answer, error)) => {
+                    let _ = answer.send(Response::Error {
+                        message: format!("{error:#}"),
+                    });
+                    return;
+                }
+            },
+        };
+        let response = response.unwrap_or_else(|error| Response::Error {
+            message: format!("{error:#}"),
+        });
+        // The client may have gone.
+        let _ = answer.send(response);
+    }
+
+    /// Carries out what the operator of another node wants of this one.
+    pub(super) fn answer_peer(&mut self, asked: PeerAsked) {
+        let PeerAsked {
+            from,
+            payload,
+            answer,
+        } = asked;
+        if answer.is_closed() {
+            // It was told that there is no answer, and must not be surprised.
+            return;
+        }
+        let request = serde_json::from_slice::<Request>(&payload);
+        if matches!(request, Ok(Request::Report)) {
+            if let Ok(report) = serde_json::to_vec(&self.report_for_peers()) {
+                let _ = answer.send(report);
+            }
+            return;
+        }
+        let node = self.config.node(from);
+        let name = node.map_or("?", |node| &node.name);
+        if node.is_none_or(|node| node.role == Role::Witness) {
+            log::warn!("node {name}, a witness, asks for a command, which is refused");
+            let refused = serde_json::to_vec(&refused_witness(name));
+            let _ = refused.map(|refused| answer.send(refused));
+            return;
+        }
+        let operator = Arc::clone(&self.operator);
+        log::info!("node {name} asks: {}", logging::one_line(&payload));
+        tokio::spawn(async move {
+            let response = match request {
+                Ok(request) => operator.carry_out(request, Origin::Peer).await,
+                Err(error) => Response::Error {
+                    message: format!("the request is not understood by this release: {error}"),
+                },
+            };
+            if let Ok(response) = serde_json::to_vec(&response) {
+                let _ = answer.send(response);
+            }
+        });
+    }
+
+    fn report_for_peers(&self) -> Response {
+        let view = view::lock(&self.view);
+        Response::Report(Box::new(view.groups.published().clone()))
+    }
+
+    /// Starts a task that answers later.
+    fn ping(
+        &self,
+        node: &str,
+        count: u32,
+        answer: oneshot::Sender<Response>,
+    ) -> Result<(), (oneshot::Sender<Response>, anyhow::Error)> {
+        let prepared = (|| {
+            let names = || {
+                self.config
+                    .nodes
+                    .iter()
+                    .map(|node| node.name.as_str())
+                    .collect::<Vec<_>>()
+            };
+            let Some(peer) = self.config.peers().position(|peer| peer.name == node) else {
+                if self.config.local().name == node {
+                    bail!("`{node}` is this node: ping another");
+                }
+                bail!(
+                    "no node is called `{node}`; there are {}",
+                    names().join(", ")
+                );
+            };
+            if count == 0 || count > ping::MAX_COUNT {
+                bail!(
+                    "cannot take {count} samples: ask for 1 to {}",
+                    ping::MAX_COUNT
+                );
+            }
+            let rows = self.dataplane.peer_rows()?;
+            let addresses = self.config.peers().nth(peer).map(|peer| &peer.addresses);
+            let addresses = addresses
+                .into_iter()
+                .flatten()
+                .map(ToString::to_string)
+                .collect();
+            Ok((rows, peer * self.config.links.len(), addresses))
+        })();
+        let (rows, first_row, addresses) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Err((answer, error)),
+        };
+        let (node, interval) = (node.to_owned(), self.config.interval);
+        tokio::spawn(async move {
+            let links = ping::ping(rows, first_row, addresses, count, interval).await;
+            let _ = answer.send(Response::Ping(Ping { node, links }));
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,31 @@
+//! The kinds of checks, and what runs each. This file stands above all kinds; no kind takes a name
+//! from here.
+
+use super::{Means, disk::Disks, interface, look::Eye, process, runner::Runner};
+use crate::{config::HealthKind, process::Program};
+
+/// Runs a check by its kind. Never ends. Can be dropped at any await; a program that runs then is
+/// killed.
+pub(super) fn run(
+    runner: Runner,
+    means: &Means,
+    disks: &Disks,
+) -> impl Future<Output = ()> + Send + 'static {
+    let means = means.clone();
+    let disks = disks.clone();
+    async move {
+        let eye = match &runner.check.kind {
+            HealthKind::Process(name) => return process::run(&runner, name, means).await,
+            HealthKind::Interface(name) => return interface::run(&runner, name).await,
+            HealthKind::Exec(line) => Eye::Exec(Program::of(line), runner.check.timeout),
+            HealthKind::Tcp(address) => Eye::Tcp(*address),
+            HealthKind::Http(target) => Eye::Http(target.clone()),
+            HealthKind::Disk(directory) => Eye::Disk {
+                thread: disks.thread(directory),
+                directory: directory.clone(),
+                mark: means.mark,
+            },
+        };
+        runner.repeat(eye).await;
+    }
+}

@@ -1,0 +1,224 @@
+//! Runs one program to its end, without a shell, and never longer than it may.
+//!
+//! The program gets nothing of the agent: no environment, terminal, descriptors, priority or signal
+//! settings but the given ones. All processes that it started end with it when it takes too long,
+//! or when nobody waits any more. Daemons that it leaves behind otherwise stay. This file knows
+//! nothing of the meaning of an exit code.
+//!
+//! The agent asks its [`helper`](crate::helper) for a run, and the helper calls this file.
+
+use std::{
+    io,
+    process::Stdio,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use heartbeat_sys::process::{child, pidfd::Pidfd};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use super::{
+    ended::{Ended, Lingers},
+    program::{Program, Registration},
+    runs::{Remains, Run},
+};
+
+/// From SIGTERM to SIGKILL.
+const GRACE: Duration = Duration::from_millis(500);
+/// From SIGKILL to the end. A process that sleeps in the kernel and cannot be woken is not waited
+/// for any longer.
+const KILLED: Duration = Duration::from_secs(1);
+/// From the end of a program to the end of its output. The program's own output is there already;
+/// only a child of it can keep the pipe open.
+const DRAIN: Duration = Duration::from_millis(20);
+
+/// The program as a command in a session of its own, with its standard streams closed. The caller
+/// may open some.
+fn spawnable(
+    program: &Program,
+    run: &Run,
+    register: Option<child::Register>,
+) -> std::process::Command {
+    let mut command = std::process::Command::new(&program.path);
+    command
+        .args(&program.args)
+        .env_clear()
+        .envs(
+            program
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        )
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    child::make_independent(&mut command, run.entrance(), register);
+    command
+}
+
+/// Starts a program that goes on when its parent ends, and registers itself.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn launch(program: &Program, registration: &Registration) -> io::Result<Child> {
+    let register =
+        child::Register::open(&registration.from, &registration.to).map_err(|error| {
+            let file = registration.from.display();
+            io::Error::other(format!("could not open {file} to register it: {error}"))
+        })?;
+    let run = Run::of_service(program.resource.as_deref());
+    Command::from(spawnable(program, &run, Some(register))).spawn()
+}
+
+/// Runs `program` to its end, or kills it after `limit` with all that it started. Fails if it could
+/// not be started. A program that cannot be killed is not waited for.
+///
+/// Dropping the future kills all of it at once.
+pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
+    let began = Instant::now();
+    let mut run = Run::new(program.resource.as_deref());
+    let mut command = spawnable(program, &run, None);
+    if program.keep > 0 {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    }
+    let mut child = Command::from(command).spawn()?;
+    let mut stdout = Stream::new(child.stdout.take(), program.keep);
+    let mut stderr = Stream::new(child.stderr.take(), program.keep);
+    // It leads its session and so its group: they share their number.
+    let leader = child.id().and_then(|id| i32::try_from(id).ok());
+    let leader = Pid::from_raw(leader.ok_or_else(|| io::Error::other("it has no process id"))?);
+    let group = Group(Some(leader));
+    run.started(leader);
+    let remains = run.remains(leader);
+    // Tells of the end without reaping, so that the number stays the group's until we are done with
+    // it.
+    let end = Pidfd::open(leader)?;
+    let in_time = tokio::select! {
+        ended = timeout(limit, end.ended()) => ended.is_ok(),
+        never = async {
+            tokio::join!(stdout.read(), stderr.read());
+            std::future::pending().await
+        } => never,
+    };
+    if in_time {
+        group.leave();
+        run.ended();
+    } else {
+        let _ = killpg(leader, Signal::SIGTERM);
+        let _ = timeout(GRACE, end.ended()).await;
+        drop((group, run));
+    }
+    let _ = timeout(DRAIN, async { tokio::join!(stdout.read(), stderr.read()) }).await;
+    let (mut stdout, mut stderr) = (stdout.kept(), stderr.kept());
+    let (status, lingers) = match in_time {
+        true => (Some(child.wait().await?), None),
+        false => {
+            let remaining = reap(child, end, remains).await;
+            if let Some((process, _)) = &remaining {
+                (stdout, stderr) = (String::new(), unkillable(*process));
+            }
+            (None, remaining.map(|(_, lingers)| lingers))
+        }
+    };
+    Ok(Ended {
+        status,
+        stdout,
+        stderr,
+        took: began.elapsed(),
+        lingers,
+    })
+}
+
+/// Waits for the end of all that was killed, and reaps it. If something does not end, it is reaped
+/// later, and the answer is one of its processes and how to learn of the end.
+async fn reap(mut child: Child, end: Pidfd, remains: Remains) -> Option<(Pid, Lingers)> {
+    let remains = Arc::new(remains);
+    let rest = Arc::clone(&remains);
+    let mut reaped = tokio::spawn(async move {
+        let _ = end.ended().await;
+        rest.gone().await;
+        let _ = child.wait().await;
+    });
+    if timeout(KILLED, &mut reaped).await.is_ok() {
+        return None;
+    }
+    let lingers = Lingers::until(async {
+        // It fails only when this process ends.
+        if reaped.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
+    Some((remains.process(), lingers))
+}
+
+fn unkillable(process: Pid) -> String {
+    format!(
+        "killed, but process {process} does not end: it waits in the kernel for a disk or a file \
+         system that does not answer"
+    )
+}
+
+/// The process group of a program that runs. Dropping it ends the group.
+///
+/// Its leader must not have been waited for yet: then the number cannot be another's.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+/// What a program says on one of its streams.
+struct Stream<R> {
+    /// `None` after its end.
+    from: Option<R>,
+    keep: usize,
+    said: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Stream<R> {
+    fn new(from: Option<R>, keep: usize) -> Self {
+        Self {
+            from,
+            keep,
+            said: Vec::new(),
+        }
+    }
+
+    /// Reads to the end. Cancel-safe: what was read is kept.
+    async fn read(&mut self) {
+        let mut buffer = [0; 4096];
+        while let Some(from) = &mut self.from {
+            match from.read(&mut buffer).await {
+                Ok(0) | Err(_) => self.from = None,
+                Ok(count) => {
+                    self.said.extend_from_slice(&buffer[..count]);
+                    let excess = self.said.len().saturating_sub(self.keep);
+                    self.said.drain(..excess);
+                }
+            }
+        }
+    }
+
+    fn kept(&self) -> String {
+        String::from_utf8_lossy(&self.said).into_owned()
+    }
+}
