@@ -31,7 +31,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     Command, ReadSlot, Timing,
-    cluster::{Member, Plan, StepInput},
+    cluster::{MAX_STEPS, Member, Plan, StepInput},
     group::{GroupPlan, Serving},
     index::AddressIndex,
     membership::Membership,
@@ -680,7 +680,10 @@ impl<S: Sink> Body<S> {
     fn decide(&mut self, late: Duration) {
         let now = clock::now();
         self.step(now, late);
-        if self.cluster.lacks_slots() {
+        for _ in 1..MAX_STEPS {
+            if !self.cluster.lacks_slots() {
+                break;
+            }
             self.step(now, Duration::ZERO);
         }
         self.tell_electorate();

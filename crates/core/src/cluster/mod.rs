@@ -36,6 +36,7 @@ use crate::{
     timing::Timing,
 };
 use facts::{LocalStall, LocalState, Placing, Quorum, Reaches};
+pub use slots::MAX_STEPS;
 pub use terms::{Command, Intent, Member, Plan, StepInput};
 
 #[derive(Clone, Debug)]
@@ -411,7 +412,7 @@ impl Cluster {
     }
 
     /// Our own acceptor heard that the lease of this group, or of an address, was released.
-    /// [`Cluster::step`] is to follow, which reads the slots of addresses itself.
+    /// [`Cluster::step`] is to follow.
     pub fn freed(&mut self, group: GroupId) {
         if let Some(group) = self.groups.iter_mut().find(|own| own.plan.id == group) {
             group.freed();

@@ -10,7 +10,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     Cluster, Command, StepInput,
-    cluster::Plan,
+    cluster::{MAX_STEPS, Plan},
     group::{GroupCommand, Serving},
     index::AddressIndex,
     membership::Voters,
@@ -350,7 +350,7 @@ impl Machine {
         };
         let now = Boottime::from_nanos(now);
         let mut late = now.since(Boottime::from_nanos(agent.wake_at));
-        loop {
+        for _ in 0..MAX_STEPS {
             let slots = kernel.read_slots(&agent.cluster, now);
             let input = StepInput {
                 now,
