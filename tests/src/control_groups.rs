@@ -15,17 +15,31 @@ const ROOTS: [&str; 2] = [
 pub(crate) fn remove(wanted: impl Fn(&str) -> bool) -> bool {
     let mut gone = true;
     for root in ROOTS.map(Path::new) {
-        let is_wanted = |group: &PathBuf| {
-            let name = group.file_name().and_then(|name| name.to_str());
-            name.is_some_and(&wanted)
-        };
-        for group in below(root).iter().filter(|group| is_wanted(group)) {
-            gone &= remove_if_empty(group);
+        for group in instances(root, &wanted) {
+            gone &= remove_if_empty(&group);
         }
         // Others may still have theirs.
         let _ = fs::remove_dir(root);
     }
     gone
+}
+
+/// Kills all processes in those of the instances whose names are `wanted`.
+pub(crate) fn kill(wanted: impl Fn(&str) -> bool) {
+    for root in ROOTS.map(Path::new) {
+        for group in instances(root, &wanted) {
+            // One that is gone has none.
+            let _ = fs::write(group.join("cgroup.kill"), "1");
+        }
+    }
+}
+
+fn instances(root: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let is_wanted = |group: &PathBuf| {
+        let name = group.file_name().and_then(|name| name.to_str());
+        name.is_some_and(&wanted)
+    };
+    below(root).into_iter().filter(is_wanted).collect()
 }
 
 fn below(group: &Path) -> Vec<PathBuf> {

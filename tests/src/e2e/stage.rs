@@ -223,11 +223,16 @@ impl Drop for Stage {
             }
         }
         let own = format!("hbrig-{}-", std::process::id());
-        let _ = wait_until(
-            Duration::from_secs(1),
+        // A daemon of an earlier start has no number there any more.
+        control_groups::kill(|name| name.starts_with(&own));
+        let left = wait_until(
+            SOON,
             "the control groups of this program are removed",
             || Ok(control_groups::remove(|name| name.starts_with(&own))),
         );
+        if let Err(error) = left {
+            eprintln!("{error:#}");
+        }
     }
 }
 
