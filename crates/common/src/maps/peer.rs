@@ -1,4 +1,4 @@
-//! What the kernel knows of one link to one peer.
+//! The kernel's knowledge of one link to one peer.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -107,7 +107,7 @@ pub struct PeerRow {
 }
 
 impl PeerRow {
-    /// What the peer serves, and where it is cut off.
+    /// The number of groups that the peer serves, and the links on which it is cut off.
     pub const fn owned(&self) -> Owned {
         Owned(self.groups_owned)
     }

@@ -1,4 +1,4 @@
-//! What nodes, links, groups and probes are told apart by.
+//! The names of nodes, links, groups, probes and lives in a frame.
 
 use super::MAX_LINKS;
 
@@ -8,7 +8,7 @@ use super::MAX_LINKS;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NodeId(pub u16);
 
-/// One of a node's links, 0 to 7.
+/// The number of a node's link, 0 to 7.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -79,7 +79,7 @@ pub struct GroupId(pub u16);
 #[repr(transparent)]
 pub struct ClusterId(pub u32);
 
-/// One life of an agent: grows at each start of the same node's agent.
+/// The number of an agent's life: each start of the same node's agent has a larger one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
