@@ -45,11 +45,12 @@ use heartbeat_core::{
     cluster::Intent,
     group::{AcquisitionTimeline, Note},
     report,
-    resource::{Action, GroupEvent, Outcome, ResourcePlan, ResourceState},
+    resource::{Action, GroupState, Outcome, ResourcePlan, ResourceState},
 };
 
 use crate::{
     config::{Group, Resource, Vip},
+    control::protocol::VipEvent,
     dataplane::{Attachment, GuardView, SetupGuard},
     follow::Signal,
     health::Sum,
@@ -211,37 +212,8 @@ pub enum ActionRequest {
 /// An event of a resource or an address, for the control task to log and show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourceEvent {
-    /// An address came; `vip` is its index among all.
-    Acquired {
-        vip: usize,
-        timeline: AcquisitionTimeline,
-        decided: Boottime,
-        address: Boottime,
-        announced: Boottime,
-    },
-    /// An address went.
-    Released {
-        vip: usize,
-        decided: Boottime,
-        address: Boottime,
-    },
-    /// An address that is served here was removed by another program, `times` times in a row, and
-    /// was put back.
-    PutBack {
-        vip: usize,
-        times: u32,
-        message: String,
-    },
-    /// Another host claims an address that is served here.
-    Claimed {
-        vip: usize,
-        mac: [u8; 6],
-        message: String,
-    },
-    /// An address was on an interface without its lease.
-    Stray { vip: usize, message: String },
-    /// An address could not be added or removed.
-    AddressFailed { vip: usize, message: String },
+    /// An event of an address; `vip` is its index among all.
+    Vip { vip: usize, event: VipEvent },
     /// A resource is in another state.
     State {
         part: Part,
@@ -256,8 +228,8 @@ pub enum ResourceEvent {
         at: Boottime,
         message: String,
     },
-    /// An event of a group as a whole.
-    Group { group: usize, event: GroupEvent },
+    /// A change of a group as a whole.
+    Group { group: usize, state: GroupState },
 }
 
 /// An event of an interface, or of [`SOCKETS`](crate::follow::SOCKETS).

@@ -17,7 +17,7 @@ use heartbeat_tests::{
     sys::boottime,
     wait_until,
 };
-use heartbeat_user::control::protocol::{Event, Status, What};
+use heartbeat_user::control::protocol::{Event, GroupEvent, Status};
 
 /// Those that are there all the time; the first serves the client, the second another address.
 const FOUNDERS: [&str; 3] = ["a", "b", "c"];
@@ -180,8 +180,8 @@ fn nodes_come_and_go_and_nobody_notices() -> Result<()> {
             chronicle.listen(cluster, node)?;
             let lease = |event: &&Event| {
                 matches!(
-                    event.what,
-                    What::LeaseAcquired { .. } | What::LeaseGivenUp { .. }
+                    event.what.of_group(),
+                    Some(GroupEvent::LeaseAcquired { .. } | GroupEvent::LeaseGivenUp(_))
                 )
             };
             let told: Vec<_> = chronicle.told_by(node).filter(lease).collect();

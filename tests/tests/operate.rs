@@ -15,7 +15,7 @@ use heartbeat_tests::{
     wait::observe,
     wait_until,
 };
-use heartbeat_user::control::protocol::{Status, Vip, What};
+use heartbeat_user::control::protocol::{GroupEvent, Reason, Status, Vip};
 
 /// What `heartbeat WORDS` says on `node`, if it does well.
 fn said(cluster: &Cluster, node: &str, words: &[&str]) -> Result<String> {
@@ -68,8 +68,8 @@ fn a_service_moves_from_any_node_to_any_node_and_stays_there() -> Result<()> {
             trial.note(gap);
             trial.listen(cluster)?;
             let told = trial.chronicle.told_by(from).any(|event| {
-                matches!(&event.what, What::LeaseGivenUp { reason, successor, .. }
-                    if reason == "moved" && successor.as_deref() == Some(to))
+                matches!(event.what.of_group(), Some(GroupEvent::LeaseGivenUp(Reason::Moved { to: node }))
+                    if node == to)
             });
             ensure!(told, "{from} told of no move: {:#?}", trial.chronicle);
         }

@@ -18,7 +18,7 @@ use heartbeat_tests::{
     wait_until,
     workdir::WorkDir,
 };
-use heartbeat_user::control::protocol::{Event, Ping, Status, What};
+use heartbeat_user::control::protocol::{Event, EventKind, Ping, Status};
 use nix::sys::signal::Signal;
 
 /// Runs a command that is about no node.
@@ -131,7 +131,7 @@ fn status_repeats_and_ends_when_nobody_reads_it() -> Result<()> {
             Program::start(Some(&a.ns), a.command(&["events", "--json", "--follow"])?)?;
         let first: Event = serde_json::from_str(&follow.line(1, SOON)?)?;
         ensure!(
-            first.number == 1 && first.what == What::Started,
+            first.number == 1 && first.what == EventKind::Started,
             "{first:?}"
         );
 

@@ -7,9 +7,7 @@ use heartbeat_common::{
     time::Boottime,
     wire::{GroupId, NodeId},
 };
-use heartbeat_core::{
-    cluster::Command, group::GroupCommand, index::AddressIndex, placement::Layout,
-};
+use heartbeat_core::{cluster::Command, group::GroupEvent, index::AddressIndex, placement::Layout};
 use support::{
     MS,
     invariants::{guard_closes_first, no_renewal_storm::NoRenewalStorm, one_owner},
@@ -236,7 +234,7 @@ fn an_address_whose_lease_comes_late_is_announced_when_it_comes() {
             matches!(
                 entry.command,
                 Command::Group {
-                    command: GroupCommand::Regained(_),
+                    event: GroupEvent::LeaseAcquired { regained: true, .. },
                     ..
                 }
             )

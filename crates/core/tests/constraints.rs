@@ -10,9 +10,9 @@ use heartbeat_common::{
 use heartbeat_core::{
     Command,
     cluster::Intent,
-    group::{GroupCommand, Note, Reason, Serving},
+    group::{GroupEvent, Note, Reason, Serving},
     placement::{Colocation, Order, Score},
-    resource::GroupEvent,
+    resource::GroupState,
 };
 use support::{MS, timing, world::World};
 
@@ -50,13 +50,15 @@ fn places(world: &World) -> [Vec<usize>; 2] {
 /// or nothing if it starts.
 fn course(world: &World) -> Vec<(usize, usize, Option<Reason>)> {
     let course = world.log.iter().filter_map(|entry| match entry.command {
-        Command::Group { group, command } => match command {
-            GroupCommand::Start(_) => Some((entry.machine, group, None)),
-            GroupCommand::Stop(reason) => Some((entry.machine, group, Some(reason))),
-            GroupCommand::Regained(_)
-            | GroupCommand::ClaimGivenUp(_)
-            | GroupCommand::BallotsExhausted
-            | GroupCommand::Broken(_) => None,
+        Command::Group { group, event } => match event {
+            GroupEvent::LeaseAcquired {
+                regained: false, ..
+            } => Some((entry.machine, group, None)),
+            GroupEvent::LeaseGivenUp(reason) => Some((entry.machine, group, Some(reason))),
+            GroupEvent::LeaseAcquired { regained: true, .. }
+            | GroupEvent::ClaimGivenUp(_)
+            | GroupEvent::BallotsExhausted
+            | GroupEvent::State(_) => None,
         },
         _ => None,
     });
@@ -229,7 +231,7 @@ fn a_node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
         &mut world,
         0,
         WEB,
-        Note::Event(GroupEvent::Barred { resource: 0 }),
+        Note::State(GroupState::Barred { resource: 0 }),
     );
     world.run_for(200 * MS);
     assert_eq!(places(&world), [[1], [0]]);
@@ -247,7 +249,7 @@ fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
         &mut world,
         0,
         WEB,
-        Note::Event(GroupEvent::Blocked { resource: 0 }),
+        Note::State(GroupState::Blocked { resource: 0 }),
     );
     world.intend(0, Intent::Standby);
     world.run_for(5_000 * MS);

@@ -13,7 +13,7 @@ use heartbeat_core::{
     group::Note,
     placement::{Colocation, Layout, Order, Rebalance, Score, Strategy},
     report::{GroupReport, Report},
-    resource::GroupEvent,
+    resource::GroupState,
 };
 use support::{MS, TIMINGS, US, invariants::one_owner, net::Rng, ns, timing, world::World};
 
@@ -134,7 +134,7 @@ fn say_that_all_are_ready(rng: &mut Rng, world: &mut World) {
     for machine in &mut world.machines {
         for group in 0..groups {
             if let Some(agent) = machine.agent.as_mut().filter(|_| rng.per_mille(300)) {
-                let ready = Note::Event(GroupEvent::Ready);
+                let ready = Note::State(GroupState::Ready);
                 agent.cluster.note(group, ready);
             }
         }
@@ -156,15 +156,15 @@ fn note(rng: &mut Rng) -> Note {
     let on = rng.per_mille(300);
     let resource = 0;
     match rng.below(9) {
-        0 => Note::Event(rng.pick(&[GroupEvent::Started, GroupEvent::Incomplete])),
-        1 => Note::Event(rng.pick(&[GroupEvent::Barred { resource }, GroupEvent::Fit])),
-        2 => Note::Event(rng.pick(&[GroupEvent::Blocked { resource }, GroupEvent::Unblocked])),
-        3 => Note::Broken(on),
+        0 => Note::State(rng.pick(&[GroupState::Started, GroupState::Incomplete])),
+        1 => Note::State(rng.pick(&[GroupState::Barred { resource }, GroupState::Fit])),
+        2 => Note::State(rng.pick(&[GroupState::Blocked { resource }, GroupState::Unblocked])),
+        3 => Note::State(GroupState::of_interfaces(on)),
         4 => Note::Maintained(on),
         5 => Note::Disabled(on),
         6 => Note::Unpinned,
         7 => Note::StopTimeout(Duration::from_millis(rng.below(100))),
-        _ => Note::Event(GroupEvent::Ready),
+        _ => Note::State(GroupState::Ready),
     }
 }
 

@@ -11,8 +11,9 @@ use heartbeat_common::{
     wire::{Incarnation, NodeId},
 };
 use heartbeat_core::{
+    group::GroupEvent,
     report::{self, GroupReport},
-    resource::{GroupEvent, Outcome, ResourceState},
+    resource::{GroupState, Outcome, ResourceState},
 };
 use heartbeat_sys::files::atomic_file::Writer;
 
@@ -21,7 +22,7 @@ use crate::{
     clock,
     conductor::Wish,
     config::{Config, Group, Resource, ResourceKind, Role},
-    control::protocol::{self, FailedAction, FailingCheck, What},
+    control::protocol::{self, EventKind, FailedAction, FailingCheck},
     decisions::{Book, Decision, Proposal, Subject},
     messages::{Part, ResourceEvent},
     peering,
@@ -116,7 +117,7 @@ impl Groups {
     }
 
     /// Takes in what the conductor told, and says what happened.
-    pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<What> {
+    pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<EventKind> {
         if let ResourceEvent::State { part, .. } | ResourceEvent::Failed { part, .. } = told
             && self.own[part.group].resources.len() <= part.resource
         {
@@ -140,7 +141,7 @@ impl Groups {
                 // Of addresses there are events of their own.
                 let told = is_address(self.resource(*part))
                     && !matches!(state, ResourceState::Failed | ResourceState::Blocked);
-                (!quiet && !first && !told).then(|| What::Resource {
+                (!quiet && !first && !told).then(|| EventKind::Resource {
                     resource: self.resource(*part).name.clone(),
                     state: state.name().to_owned(),
                 })
@@ -164,7 +165,7 @@ impl Groups {
                     at_unix_ns: wall(*at),
                     message: message.chars().take(WORDS_KEPT).collect(),
                 };
-                let what = What::ResourceFailed {
+                let what = EventKind::ResourceFailed {
                     resource: failure.resource.clone(),
                     action: failure.action.clone(),
                     outcome: failure.outcome.clone(),
@@ -176,26 +177,41 @@ impl Groups {
                 self.failures.push_back(failure);
                 Some(what)
             }
-            ResourceEvent::Group { group, event } => {
-                self.own[*group].note(*event);
-                let group = &self.config.groups[*group];
-                let told = *event == GroupEvent::Ready
-                    || group.resources.iter().all(is_address)
-                        && matches!(
-                            event,
-                            GroupEvent::Started | GroupEvent::Incomplete | GroupEvent::Stopped
-                        );
-                (!told).then(|| What::Group {
-                    group: group.name.clone(),
-                    state: event.name().to_owned(),
-                })
+            ResourceEvent::Group { group, state } => self.changed(*group, *state),
+            ResourceEvent::Vip { .. } => None,
+        }
+    }
+
+    /// Takes in a change of a group here, and says what happened.
+    pub(super) fn changed(&mut self, index: usize, state: GroupState) -> Option<EventKind> {
+        self.own[index].note(state);
+        let group = &self.config.groups[index];
+        // Of addresses there are events of their own.
+        let quiet = match state {
+            GroupState::Ready => true,
+            GroupState::Started | GroupState::Incomplete | GroupState::Stopped => {
+                group.resources.iter().all(is_address)
             }
-            ResourceEvent::Acquired { .. }
-            | ResourceEvent::Released { .. }
-            | ResourceEvent::AddressFailed { .. }
-            | ResourceEvent::PutBack { .. }
-            | ResourceEvent::Claimed { .. }
-            | ResourceEvent::Stray { .. } => None,
+            _ => false,
+        };
+        (!quiet).then(|| self.named(index, GroupEvent::State(state)))
+    }
+
+    /// An event of a group here, with names in the place of numbers.
+    pub(super) fn named(&self, index: usize, event: GroupEvent) -> EventKind {
+        let group = &self.config.groups[index];
+        let node = |node: NodeId| {
+            let node = self.config.node(node);
+            node.map_or_else(String::new, |node| node.name.clone())
+        };
+        let resource = |resource: usize| {
+            // It may be of what the group was before it changed.
+            let resource = group.resources.get(resource);
+            resource.map_or_else(String::new, |resource| resource.name.clone())
+        };
+        EventKind::Group {
+            group: group.name.clone(),
+            event: event.named(node, resource),
         }
     }
 
@@ -219,11 +235,6 @@ impl Groups {
         let resources = report.into_iter().flat_map(|report| report.resources);
         let left = resources.filter(|said| !matches!(said.state.as_str(), "stopped" | "unknown"));
         left.map(|said| said.name).collect()
-    }
-
-    /// An interface with one of the addresses of the group with this index is broken, or none is any more.
-    pub(super) fn set_broken(&mut self, group: usize, broken: bool) {
-        self.own[group].broken = broken;
     }
 
     fn resource(&self, part: Part) -> &Resource {
@@ -542,15 +553,17 @@ impl Groups {
 
 impl Own {
     /// Takes note of what became of the group here.
-    fn note(&mut self, event: GroupEvent) {
-        match event {
-            GroupEvent::Ready => self.ready = true,
-            GroupEvent::Started => self.running = true,
-            GroupEvent::Incomplete | GroupEvent::Stopped => self.running = false,
-            GroupEvent::Barred { .. } => self.barred = true,
-            GroupEvent::Fit => self.barred = false,
-            GroupEvent::Blocked { .. } => self.blocked = true,
-            GroupEvent::Unblocked => self.blocked = false,
+    fn note(&mut self, state: GroupState) {
+        match state {
+            GroupState::Ready => self.ready = true,
+            GroupState::Started => self.running = true,
+            GroupState::Incomplete | GroupState::Stopped => self.running = false,
+            GroupState::Barred { .. } => self.barred = true,
+            GroupState::Fit => self.barred = false,
+            GroupState::Blocked { .. } => self.blocked = true,
+            GroupState::Unblocked => self.blocked = false,
+            GroupState::Broken => self.broken = true,
+            GroupState::Mended => self.broken = false,
         }
     }
 

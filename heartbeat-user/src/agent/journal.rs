@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use heartbeat_common::time::Boottime;
 
-use crate::control::protocol::{Event, Events, What};
+use crate::control::protocol::{Event, EventKind, Events};
 
 const KEPT: usize = 4096;
 
@@ -15,7 +15,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn add(&mut self, at: Boottime, what: What) {
+    pub(super) fn add(&mut self, at: Boottime, what: EventKind) {
         if self.events.len() == KEPT {
             self.events.pop_front();
         }
@@ -58,7 +58,7 @@ mod tests {
             }
         );
         for i in 0..KEPT as u64 + 10 {
-            journal.add(Boottime::from_nanos(i), What::Started);
+            journal.add(Boottime::from_nanos(i), EventKind::Started);
         }
         let all = journal.since(0);
         assert_eq!((all.lost, all.events.len()), (10, KEPT));

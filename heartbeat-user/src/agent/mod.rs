@@ -26,9 +26,7 @@ use std::{collections::VecDeque, fs, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::time::Boottime;
-use heartbeat_core::{
-    Command, cluster::Intent, group::GroupCommand, membership::Membership, report,
-};
+use heartbeat_core::{Command, cluster::Intent, group::GroupEvent, membership::Membership, report};
 use heartbeat_sys::files::{atomic_file::Writer, incarnation};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -427,7 +425,11 @@ impl Sink for Wires {
         match command {
             Command::Group {
                 group,
-                command: GroupCommand::Start(timeline),
+                event:
+                    GroupEvent::LeaseAcquired {
+                        timeline,
+                        regained: false,
+                    },
             } => self.orders.push(ResourceCommand::Start {
                 group,
                 timeline,
@@ -435,13 +437,13 @@ impl Sink for Wires {
             }),
             Command::Group {
                 group,
-                command: GroupCommand::Stop(_),
+                event: GroupEvent::LeaseGivenUp(_),
             } => self
                 .orders
                 .push(ResourceCommand::Stop { group, decided: at }),
             // Neighbours may have learnt of another meanwhile.
             Command::Group {
-                command: GroupCommand::Regained(_),
+                event: GroupEvent::LeaseAcquired { regained: true, .. },
                 ..
             } => self.orders.push(ResourceCommand::Reassert),
             _ => {}

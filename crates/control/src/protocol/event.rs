@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::keys::Keys;
+use super::{
+    group_event::{GroupEventFields, NamedGroupEvent, VipEvent},
+    keys::Keys,
+};
 
 /// The answer to a request for events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,13 +22,13 @@ pub struct Event {
     pub number: u64,
     pub at_ns: u64,
     #[serde(flatten)]
-    pub what: What,
+    pub what: EventKind,
 }
 
 /// The kinds of events, each with its particulars.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub enum What {
+pub enum EventKind {
     /// The agent's first and last event.
     Started,
     Stopping,
@@ -61,52 +64,6 @@ pub enum What {
         quorate: bool,
         alive: usize,
     },
-    /// This node has acquired the lease of a group.
-    LeaseAcquired {
-        group: String,
-        /// When the lease was free.
-        free_ns: u64,
-        /// When a majority had granted the lease.
-        majority_ns: u64,
-    },
-    /// This node stops serving a group: `lease-lost`, `moved`, `fail-back`, `rebalanced`,
-    /// `drained`, `node-unfit`, `unhealthy`, `failed`, `stopped` (by an operator) or `constraint`.
-    LeaseGivenUp {
-        group: String,
-        reason: String,
-        /// The node that the lease is released for; absent if there is none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        successor: Option<String>,
-    },
-    /// The lease of a group was released for this node, whose claim came to nothing, and is tried
-    /// again: `lease` (that of another node lives at too many acceptors), `promise` (another node
-    /// claims it with a higher ballot) or `silence` (too few acceptors granted it in time).
-    ClaimGivenUp {
-        group: String,
-        reason: String,
-        /// The node whose lease or claim stood in the way.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        by: Option<String>,
-        /// How long that node's lease lives on.
-        remaining_us: u64,
-    },
-    /// No ballot is left to claim the lease with.
-    BallotsExhausted {
-        group: String,
-    },
-    /// This node has taken over an address; `at_ns` is the announcement.
-    Takeover {
-        vip: String,
-        /// When the lease was free, and when a majority had granted it.
-        #[serde(default)]
-        free_ns: u64,
-        #[serde(default)]
-        majority_ns: u64,
-        /// When the guard was opened.
-        decided_ns: u64,
-        address_ns: u64,
-        announced_ns: u64,
-    },
     /// An interface of a link or an address is `missing`, `renamed`, `attached` (again), `failed`,
     /// `not-running` or `running`; `lost` (its carrier, or it is switched off) or `back`; `silent`
     /// (nobody is heard there, but elsewhere) or `well` again.
@@ -120,35 +77,6 @@ pub enum What {
         state: String,
         message: String,
     },
-    /// This node has released an address.
-    Release {
-        vip: String,
-        decided_ns: u64,
-        address_ns: u64,
-    },
-    /// Another process had removed an address that is served here, and the agent put it back.
-    /// `times` counts the removals in a row.
-    PutBack {
-        vip: String,
-        times: u32,
-        message: String,
-    },
-    /// Another host, with this Ethernet address, claims an address that is served here.
-    Claimed {
-        vip: String,
-        mac: String,
-        message: String,
-    },
-    /// An address was on this node without the lease of its group.
-    Stray {
-        vip: String,
-        message: String,
-    },
-    /// Adding or removing an address failed.
-    VipError {
-        vip: String,
-        message: String,
-    },
     /// A resource is `started`, `stopped`, ...: see [`super::Resource::state`].
     Resource {
         resource: String,
@@ -160,12 +88,6 @@ pub enum What {
         action: String,
         outcome: String,
         message: String,
-    },
-    /// A group is `started`, `incomplete`, `stopped`, `barred`, `fit`, `blocked`, `unblocked`,
-    /// `broken` (an interface with one of its addresses) or `mended` here.
-    Group {
-        group: String,
-        state: String,
     },
     /// A health check of this node failed, or is well again.
     Health {
@@ -209,6 +131,38 @@ pub enum What {
         status: Option<i32>,
         message: String,
     },
+    /// An event of a group on this node.
+    #[serde(untagged)]
+    Group {
+        group: String,
+        #[serde(flatten, with = "GroupEventFields")]
+        event: NamedGroupEvent,
+    },
+    /// An event of a virtual address on this node.
+    #[serde(untagged)]
+    Vip {
+        vip: String,
+        #[serde(flatten)]
+        event: VipEvent,
+    },
+}
+
+impl EventKind {
+    /// The event of a group, if it is one.
+    pub const fn of_group(&self) -> Option<&NamedGroupEvent> {
+        match self {
+            Self::Group { event, .. } => Some(event),
+            _ => None,
+        }
+    }
+
+    /// The event of a virtual address, if it is one.
+    pub const fn of_vip(&self) -> Option<&VipEvent> {
+        match self {
+            Self::Vip { event, .. } => Some(event),
+            _ => None,
+        }
+    }
 }
 
 /// The steps from the last reply of a peer to the decision that it is down.

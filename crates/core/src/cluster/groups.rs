@@ -8,7 +8,7 @@ use heartbeat_common::{
 use super::{Cluster, Command, Intent, StepInput, moves};
 use crate::{
     Timing,
-    group::{Group, GroupCommand, GroupContext, LocalNode, Serving},
+    group::{Group, GroupContext, GroupEvent, LocalNode, Serving},
     placement::{
         Bar, Constraints, GroupSnapshot, NodeView, Policy, View, keep_room,
         rebalance::{Calm, Rebalancer},
@@ -215,7 +215,7 @@ impl GroupsStep<'_> {
         &mut self,
         groups: &mut [Group],
         scope: Scope,
-        scratch: &mut Vec<GroupCommand>,
+        scratch: &mut Vec<GroupEvent>,
         out: &mut Vec<Command>,
     ) {
         for (index, group) in groups.iter_mut().enumerate() {
@@ -268,7 +268,7 @@ fn with_node(nodes: &mut [NodeView], node: NodeId, change: impl FnOnce(&mut Node
     }
 }
 
-pub(super) fn report(group: usize, commands: &mut Vec<GroupCommand>, out: &mut Vec<Command>) {
-    let report = |command| Command::Group { group, command };
-    out.extend(commands.drain(..).map(report));
+pub(super) fn report(group: usize, events: &mut Vec<GroupEvent>, out: &mut Vec<Command>) {
+    let report = |event| Command::Group { group, event };
+    out.extend(events.drain(..).map(report));
 }

@@ -10,7 +10,7 @@ use heartbeat_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    group::GroupCommand,
+    group::GroupEvent,
     link::{LinkState, Silence},
     membership::Membership,
     peer::PeerState,
@@ -61,10 +61,10 @@ pub enum Command {
         link: LinkId,
         reach: Reach,
     },
-    /// What the group with this index is to do.
+    /// An event of the group with this index, which the caller is to act on.
     Group {
         group: usize,
-        command: GroupCommand,
+        event: GroupEvent,
     },
 }
 

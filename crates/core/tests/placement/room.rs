@@ -5,7 +5,7 @@ use heartbeat_core::{
     cluster::Intent,
     group::Note,
     placement::{Bar, Colocation, Score, Strategy},
-    resource::GroupEvent,
+    resource::GroupState,
 };
 
 use super::{by, note, places, run, world};
@@ -87,7 +87,7 @@ fn room_is_kept_for_who_must_follow() {
             &mut world,
             machine,
             2,
-            Note::Event(GroupEvent::Barred { resource: 0 }),
+            Note::State(GroupState::Barred { resource: 0 }),
         );
     });
     run(&mut world, 1_000);

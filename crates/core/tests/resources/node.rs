@@ -6,7 +6,7 @@ use std::{num::NonZeroU32, time::Duration};
 use heartbeat_common::time::Boottime;
 use heartbeat_core::resource::{
     Action::{self, Monitor, Probe, Start, Stop},
-    Effect, ExitCode, GroupEvent, GroupRun, Outcome, ResourcePlan,
+    Effect, ExitCode, GroupRun, GroupState, Outcome, ResourcePlan,
 };
 
 use crate::shadow::{Heard, Shadow, Violation};
@@ -129,10 +129,10 @@ impl Node {
                 action: Stop,
                 ..
             } if running(resource + 1) => Err(format!("{resource} is stopped before another")),
-            Effect::Event(GroupEvent::Stopped) if running(0) => {
+            Effect::State(GroupState::Stopped) if running(0) => {
                 Err("stopped, and something really runs".into())
             }
-            Effect::Event(GroupEvent::Ready) if running(0) && !self.shadow.wanted => {
+            Effect::State(GroupState::Ready) if running(0) && !self.shadow.wanted => {
                 Err("ready, and something really runs".into())
             }
             _ => Ok(()),

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use heartbeat_common::time::Boottime;
 use heartbeat_core::resource::{
-    Action, Effect, ExitCode, Failure, GroupEvent, GroupRun, Outcome, ResourcePlan, ResourceState,
+    Action, Effect, ExitCode, Failure, GroupRun, GroupState, Outcome, ResourcePlan, ResourceState,
 };
 
 pub(crate) const OK: Outcome = Outcome::OK;
@@ -30,19 +30,19 @@ pub(crate) fn plan() -> ResourcePlan {
     }
 }
 
-pub(crate) const READY: Effect = Effect::Event(GroupEvent::Ready);
-pub(crate) const STARTED: Effect = Effect::Event(GroupEvent::Started);
-pub(crate) const INCOMPLETE: Effect = Effect::Event(GroupEvent::Incomplete);
-pub(crate) const STOPPED: Effect = Effect::Event(GroupEvent::Stopped);
-pub(crate) const FIT: Effect = Effect::Event(GroupEvent::Fit);
-pub(crate) const UNBLOCKED: Effect = Effect::Event(GroupEvent::Unblocked);
+pub(crate) const READY: Effect = Effect::State(GroupState::Ready);
+pub(crate) const STARTED: Effect = Effect::State(GroupState::Started);
+pub(crate) const INCOMPLETE: Effect = Effect::State(GroupState::Incomplete);
+pub(crate) const STOPPED: Effect = Effect::State(GroupState::Stopped);
+pub(crate) const FIT: Effect = Effect::State(GroupState::Fit);
+pub(crate) const UNBLOCKED: Effect = Effect::State(GroupState::Unblocked);
 
 pub(crate) fn says_barred(resource: usize) -> Effect {
-    Effect::Event(GroupEvent::Barred { resource })
+    Effect::State(GroupState::Barred { resource })
 }
 
 pub(crate) fn says_blocked(resource: usize) -> Effect {
-    Effect::Event(GroupEvent::Blocked { resource })
+    Effect::State(GroupState::Blocked { resource })
 }
 
 pub(crate) fn probe(resource: usize) -> Effect {

@@ -7,7 +7,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     Command::{self, LinkChanged, PeerChanged},
-    group::{AcquisitionTimeline, GroupCommand, Reason},
+    group::{AcquisitionTimeline, GroupEvent, Reason},
     link::{LinkState, Silence},
     peer::PeerState,
 };
@@ -110,17 +110,20 @@ pub(crate) fn start(since: u64, free: u64, majority: u64) -> Command {
     let at = |micros| Boottime::from_nanos(since + micros * US);
     Command::Group {
         group: 0,
-        command: GroupCommand::Start(AcquisitionTimeline {
-            free: at(free),
-            majority: at(majority),
-        }),
+        event: GroupEvent::LeaseAcquired {
+            timeline: AcquisitionTimeline {
+                free: at(free),
+                majority: at(majority),
+            },
+            regained: false,
+        },
     }
 }
 
 pub(crate) fn stop(reason: Reason) -> Command {
     Command::Group {
         group: 0,
-        command: GroupCommand::Stop(reason),
+        event: GroupEvent::LeaseGivenUp(reason),
     }
 }
 

@@ -25,7 +25,7 @@ use heartbeat_common::{
 use heartbeat_core::{
     Command,
     cluster::Intent,
-    group::{GroupCommand, Note, Reason as Why},
+    group::{GroupEvent, Note, Reason as Why},
     peer::PeerState,
 };
 use heartbeat_sys::files::{atomic_file::Writer, readiness::readable};
@@ -65,7 +65,7 @@ use crate::{
     complaints::Complaints,
     config::{Config, key::Keys},
     control::{
-        protocol::{Request, Response, What},
+        protocol::{EventKind, Request, Response, VipEvent},
         server,
     },
     dataplane::{Dataplane, LocalView},
@@ -353,7 +353,7 @@ impl<'a> ControlTask<'a> {
         };
         let mut beat = tokio::time::interval(tick::period(agent_stall));
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        self.note(clock::now(), What::Started);
+        self.note(clock::now(), EventKind::Started);
         let decided = Arc::clone(&self.operator.decided);
         let mut host = late::Watch::new();
         self.apply_decisions();
@@ -429,7 +429,7 @@ impl<'a> ControlTask<'a> {
         }
         if departure.is_none() {
             self.supervisor.stopping();
-            self.note(clock::now(), What::Stopping);
+            self.note(clock::now(), EventKind::Stopping);
         }
         drop(ended_sender);
         serving.abort();
@@ -456,14 +456,14 @@ impl<'a> ControlTask<'a> {
     ) -> Response {
         let text = match Reply::of(*departure, keep) {
             Reply::Wait => {
-                self.note(clock::now(), What::Parting);
+                self.note(clock::now(), EventKind::Parting);
                 self.say_what_holds_up();
                 *departure = Some(threads.next(Departure::Waiting, self.config.max_lease));
                 "ending, and leaving all as it is"
             }
             Reply::Drain => {
                 self.supervisor.stopping();
-                self.note(clock::now(), What::Stopping);
+                self.note(clock::now(), EventKind::Stopping);
                 self.say_what_holds_up();
                 *departure = Some(Departure::Draining(threads.drain()));
                 "stopping, and handing over what is served"
@@ -555,7 +555,7 @@ impl<'a> ControlTask<'a> {
         }
         if let Notice::Turn(turn) = notice {
             self.health_hooks(&turn, hooks);
-            let what = What::Health {
+            let what = EventKind::Health {
                 check: turn.name,
                 failure: turn.meaning.to_string(),
                 well: turn.well,
@@ -645,7 +645,7 @@ impl<'a> ControlTask<'a> {
         }
         drop(view);
         for what in words {
-            self.note(clock::now(), What::Decided { what });
+            self.note(clock::now(), EventKind::Decided { what });
         }
         self.publish();
     }
@@ -672,7 +672,7 @@ impl<'a> ControlTask<'a> {
                     self.note(at, what);
                 }
                 if let Command::Group {
-                    command: GroupCommand::Broken(_),
+                    event: GroupEvent::State(_),
                     ..
                 } = command
                 {
@@ -686,7 +686,7 @@ impl<'a> ControlTask<'a> {
                 }
                 if let Command::Group {
                     group,
-                    command: GroupCommand::Stop(Why::Rebalanced { to }),
+                    event: GroupEvent::LeaseGivenUp(Why::Rebalanced { to }),
                 } = command
                 {
                     self.rebalance_hooks(group, to, at, hooks);
@@ -753,15 +753,16 @@ impl<'a> ControlTask<'a> {
         }
     }
 
-    fn note(&mut self, at: Boottime, what: What) {
+    fn note(&mut self, at: Boottime, what: EventKind) {
         // Where a peer has one link, what becomes of the peer says it already.
         let level = match &what {
-            What::Link { .. } if self.config.links.len() == 1 => Level::Debug,
-            What::Starved { .. }
-            | What::PutBack { .. }
-            | What::Claimed { .. }
-            | What::Stray { .. } => Level::Warn,
-            What::Interface { state, .. } if is_outage(state) => Level::Warn,
+            EventKind::Link { .. } if self.config.links.len() == 1 => Level::Debug,
+            EventKind::Starved { .. }
+            | EventKind::Vip {
+                event: VipEvent::PutBack { .. } | VipEvent::Claimed { .. } | VipEvent::Stray { .. },
+                ..
+            } => Level::Warn,
+            EventKind::Interface { state, .. } if is_outage(state) => Level::Warn,
             _ => Level::Info,
         };
         log::log!(level, "{what}");

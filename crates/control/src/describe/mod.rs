@@ -1,10 +1,13 @@
 //! Events in words, for the log and for `heartbeat events`.
 
+mod group;
+
 use std::fmt;
 
-use super::protocol::{DownTrace, What};
+use self::group::Told;
+use super::protocol::{DownTrace, EventKind};
 
-impl fmt::Display for What {
+impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started => f.write_str("agent started"),
@@ -56,66 +59,6 @@ impl fmt::Display for What {
                 quorate: false,
                 alive,
             } => write!(f, "quorum LOST: {alive} nodes alive"),
-            Self::LeaseAcquired {
-                group,
-                free_ns,
-                majority_ns,
-            } => write!(
-                f,
-                "group {group}: lease acquired, {} after it was free",
-                Micros(*free_ns, *majority_ns)
-            ),
-            Self::LeaseGivenUp {
-                group,
-                reason,
-                successor,
-            } => {
-                write!(f, "group {group}: stops being served here ({reason}")?;
-                if let Some(successor) = successor {
-                    write!(f, ", for {successor}")?;
-                }
-                f.write_str(")")
-            }
-            Self::ClaimGivenUp {
-                group,
-                reason,
-                by,
-                remaining_us,
-            } => {
-                let by = by.as_deref().unwrap_or("another node");
-                write!(f, "group {group}: claim given up for now: ")?;
-                match reason.as_str() {
-                    "lease" => write!(f, "the lease of {by} lives on for {remaining_us} us"),
-                    "promise" => write!(f, "{by} claims it with a higher ballot"),
-                    _ => f.write_str("too few acceptors granted it in time"),
-                }
-            }
-            Self::BallotsExhausted { group } => write!(
-                f,
-                "group {group}: its ballots are used up: some node has claimed it with a clock or a \
-                 release that is far off; restart all agents and responders of the cluster"
-            ),
-            Self::Takeover {
-                vip,
-                decided_ns,
-                address_ns,
-                announced_ns,
-                ..
-            } => write!(
-                f,
-                "vip {vip}: taken over; address up {} after the decision, announced {}",
-                Micros(*decided_ns, *address_ns),
-                Micros(*decided_ns, *announced_ns)
-            ),
-            Self::Release {
-                vip,
-                decided_ns,
-                address_ns,
-            } => write!(
-                f,
-                "vip {vip}: released; address gone {} after the decision",
-                Micros(*decided_ns, *address_ns)
-            ),
             Self::Resource { resource, state } => write!(f, "resource {resource} is {state}"),
             Self::ResourceFailed {
                 resource,
@@ -129,30 +72,6 @@ impl fmt::Display for What {
                     None => Ok(()),
                 }
             }
-            Self::Group { group, state } => match state.as_str() {
-                "started" => write!(f, "group {group}: all of it runs"),
-                "incomplete" => write!(f, "group {group}: not all of it runs"),
-                "stopped" => write!(f, "group {group}: all of it has stopped"),
-                "barred" => write!(
-                    f,
-                    "group {group}: cannot run here for now; `heartbeat cleanup` forgets its failures"
-                ),
-                "fit" => write!(f, "group {group}: may run here again"),
-                "blocked" => write!(
-                    f,
-                    "group {group}: BLOCKED: it could not be stopped, and may still run; stop it by hand, \
-                     then `heartbeat cleanup`"
-                ),
-                "broken" => write!(
-                    f,
-                    "group {group}: an interface of its addresses is missing, down or without carrier here"
-                ),
-                "mended" => write!(
-                    f,
-                    "group {group}: the interfaces of its addresses work again here"
-                ),
-                _ => write!(f, "group {group}: {state}"),
-            },
             Self::Health {
                 check,
                 well: true,
@@ -199,10 +118,8 @@ impl fmt::Display for What {
                 "config_version {version} is in force: leases are claimed by a majority of its nodes"
             ),
             Self::Keys(keys) => write!(f, "the cluster's keys changed: {keys}"),
-            Self::PutBack { vip, message, .. }
-            | Self::Claimed { vip, message, .. }
-            | Self::Stray { vip, message }
-            | Self::VipError { vip, message } => write!(f, "vip {vip}: {message}"),
+            Self::Group { group, event } => write!(f, "group {group}: {}", Told(event)),
+            Self::Vip { vip, event } => write!(f, "vip {vip}: {event}"),
             Self::Hook {
                 on, exec, message, ..
             } => write!(f, "hook {exec} on {on}: {message}"),
