@@ -43,6 +43,9 @@ enum Command {
         replace: bool,
         #[command(flatten)]
         record: RecordArgs,
+        /// Begin each line of the log with seconds since boot in the place of the date and time (UTC)
+        #[arg(long)]
+        boottime: bool,
     },
     /// Run the decisions of a recorded agent once more, and compare them with the recorded ones
     ///
@@ -60,7 +63,7 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Write a configuration from one of Corosync and Pacemaker
+    /// Convert a Corosync/Pacemaker configuration
     Import(import::Import),
     /// Make a cluster key, or replace it while the cluster runs
     Keygen {
@@ -97,6 +100,9 @@ enum Command {
         /// Go on with the events to come
         #[arg(long, short)]
         follow: bool,
+        /// Show seconds since boot in the place of the date and time (UTC)
+        #[arg(long, conflicts_with = "json")]
+        boottime: bool,
     },
     /// Measure round-trip times to a node, from kernel to kernel
     Ping {
@@ -114,21 +120,21 @@ enum Command {
     },
     /// Hand a group over to a node, where it stays until that fails
     Move {
-        /// Name of the group: that of its vip
+        /// Group (or VIP) name
         group: String,
         /// Name of the node
         to: String,
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Let a node serve nothing, also after a restart, until `online`
+    /// Put a node on standby: move everything away (persistent)
     Standby {
         /// Name of the node; this one, if absent
         name: Option<String>,
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Let a node on standby serve again
+    /// Take a node off standby: it may serve again
     Online {
         /// Name of the node; this one, if absent
         name: Option<String>,
@@ -152,7 +158,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Let a group that was moved go wherever it is best again
+    /// End the pin of a moved group: placement decides again
     Unmove {
         /// Name of the group
         group: String,
@@ -166,7 +172,7 @@ enum Command {
     },
     /// Forget the failures of a resource, or of all, so that it may run again
     Cleanup(Cleanup),
-    /// Leave everything, or one group, alone: nothing is started, stopped or monitored
+    /// Turn maintenance mode on or off: nothing is started, stopped or monitored
     Maintenance {
         #[arg(value_enum)]
         state: OnOff,
@@ -187,7 +193,7 @@ enum Command {
         /// Hand over what is served and take everything down: what happens without a flag, too
         #[arg(long, conflicts_with = "keep")]
         release: bool,
-        /// For a restart: leave programs, addresses and resources in place, with the longest lease that there is
+        /// For a restart: leave programs, addresses and resources in place, with leases extended to max_lease
         #[arg(long)]
         keep: bool,
     },
@@ -383,7 +389,11 @@ fn run(command: Command, began: Boottime) -> Result<ExitCode> {
             config,
             replace,
             record,
+            boottime,
         } => {
+            if boottime {
+                logging::show_boottime();
+            }
             let record = record.target();
             let ran = config
                 .load()
@@ -414,8 +424,9 @@ fn run(command: Command, began: Boottime) -> Result<ExitCode> {
             config,
             json,
             follow,
+            boottime,
         } => {
-            events::run(&config.load()?.socket(), json, follow)?;
+            events::run(&config.load()?.socket(), json, follow, boottime)?;
         }
         Command::Ping {
             peer,

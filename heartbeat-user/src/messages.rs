@@ -103,12 +103,11 @@ pub(crate) enum Report {
     Command(Boottime, Command),
     /// A round of probes had errors, after one without.
     SendFailed {
-        at: Boottime,
         errors: u64,
         error: Option<nix::Error>,
     },
     /// The node's own acceptor could not be asked, after it could.
-    OwnVoteFailed { at: Boottime, error: anyhow::Error },
+    OwnVoteFailed { error: anyhow::Error },
     /// A report of a peer that the pulse needs no longer, for another thread to free.
     Spent(report::Report),
     /// An event of a resource or an address.

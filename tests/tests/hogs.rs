@@ -112,7 +112,7 @@ fn starved_agent_names_the_task_that_ran_instead() -> Result<()> {
             "{shown}"
         );
         let log = a.logged()?;
-        ensure!(log.contains("this agent got no processor for"), "{log}");
+        ensure!(log.contains("agent got no CPU for"), "{log}");
         Ok(())
     })
 }

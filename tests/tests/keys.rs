@@ -78,7 +78,7 @@ fn take_over(cluster: &Cluster, node: &str) -> Result<()> {
     }
     if node != WITNESS {
         let done = said(cluster, node, &["reload"])?;
-        ensure!(done.starts_with("reloaded: key "), "{done}");
+        ensure!(done.starts_with("reloaded: sending with key "), "{done}");
         return Ok(());
     }
     let w = cluster.node(WITNESS)?;

@@ -189,7 +189,7 @@ fn a_killed_agent_leaves_all_that_the_kernel_has_to_the_next() -> Result<()> {
         }
         ensure!(
             a.logged()?
-                .contains("went on with the votes and the guard that an earlier run left"),
+                .contains("took over leases and guard of the previous agent"),
             "{}",
             a.logged()?
         );

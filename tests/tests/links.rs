@@ -278,7 +278,7 @@ fn links_may_be_on_top_of_each_other_in_whatever_order() -> Result<()> {
         wait_all_links(cluster, "b")?;
         let a = cluster.node_mut("a")?;
         let log = a.logged()?;
-        ensure!(log.contains("went on with the votes"), "{log}");
+        ensure!(log.contains("took over leases and guard"), "{log}");
         ensure!(a.stop()?, "the agent of a failed");
         ensure!(!a.pins.path().exists(), "it left pins");
         let shown = a.tool("ip", ["link"])?;

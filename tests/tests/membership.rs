@@ -260,7 +260,7 @@ fn a_node_two_changes_behind_gets_no_vote_and_is_told() -> Result<()> {
                 said(cluster, node, &["reload"])?;
             }
             for node in running.iter().chain([&comes]) {
-                let what = format!("config_version {version} is in force");
+                let what = format!("config_version {version} in force");
                 wait_status(cluster.node(node)?, &what, |status| {
                     status.counted_version == Some(version)
                 })?;

@@ -52,9 +52,9 @@ fn status_shows_the_cluster_in_good_days() -> Result<()> {
                 "  * Node a (id 1, this node): online, load * %",
                 "    * link 0: 10.77.0.1       hb0, native XDP",
                 "  * Node b (id 2): online, load * %",
-                "    * link 0: 10.77.0.2       up, rtt * us, * probes, * unanswered, 0 late",
+                "    * link 0: 10.77.0.2       up, rtt * µs, * probes, * unanswered, 0 late",
                 "  * Node c (id 3): online, load * %",
-                "    * link 0: 10.77.0.3       up, rtt * us, * probes, * unanswered, 0 late",
+                "    * link 0: 10.77.0.3       up, rtt * µs, * probes, * unanswered, 0 late",
                 "",
                 "Resource List:",
                 "  * service (10.77.0.100/24 on hb0): Started a",
@@ -220,7 +220,7 @@ fn ping_measures_from_kernel_to_kernel() -> Result<()> {
             &a.heartbeat(&["ping", "c", "--count", "20"])?.success()?,
             &[
                 "--- c link 0 (10.77.0.3), kernel to kernel ---",
-                "* probes left, * answered, *% unanswered",
+                "* probes sent, * answered, * % loss",
                 "rtt min/p50/p90/p99/max = * / * / * / * / * (20 samples)",
             ],
         )?;
@@ -241,7 +241,7 @@ fn ping_measures_from_kernel_to_kernel() -> Result<()> {
         has_lines(
             &silent.out,
             &[
-                "* probes left, 0 answered, 100.0% unanswered",
+                "* probes sent, 0 answered, 100.0 % loss",
                 "rtt min/p50/p90/p99/max = - / - / - / - / - (0 samples)",
             ],
         )
@@ -263,8 +263,8 @@ fn events_tell_the_story() -> Result<()> {
             &a.heartbeat(&["events"])?.success()?,
             &[
                 "[*] agent started",
-                "[*] group service: lease acquired, * us after it was free",
-                "[*] vip service: taken over; address up * us after the decision, announced * us",
+                "*T*Z group service: lease acquired * after it became free",
+                "*T*Z vip service: taken over; address added (*) and announced (*)",
                 "[*] node b: link 0 is down (was *)",
                 "[*] node b is down (was *): silent for * us, noticed * us after the deadline",
             ],

@@ -133,9 +133,9 @@ impl Exchange {
                     let (name, port) = (self.config.node(node), self.config.port);
                     let name = name.map_or("", |node| &node.name);
                     log::warn!(
-                        "the agent of node {name} (id {}) does not answer on TCP port {port}, though its heartbeats \
-                         arrive: does a firewall keep that port closed between the nodes? What runs there is not \
-                         known, and commands do not reach it: {error:#}",
+                        "no status report from node {name} (id {}), whose heartbeats arrive: TCP port {port} is \
+                         closed (agent not running, or a firewall between the nodes); commands do not reach it, and \
+                         the state of its resources is unknown: {error:#}",
                         node.0
                     );
                 }

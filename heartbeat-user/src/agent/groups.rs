@@ -19,13 +19,12 @@ use heartbeat_sys::files::atomic_file::Writer;
 
 use super::remains::Remains;
 use crate::{
-    clock,
     conductor::Wish,
     config::{Config, Group, Resource, ResourceKind, Role},
     control::protocol::{self, EventKind, FailedAction, FailingCheck},
     decisions::{Book, Decision, Proposal, Subject},
     messages::{Part, ResourceEvent},
-    peering,
+    peering, when,
 };
 
 /// Failed actions that are remembered, and how much of each one's last words: all of them travel in one
@@ -153,6 +152,7 @@ impl Groups {
                 at,
                 message,
             } => {
+                let at_unix_ns = when::unix_ns(*at);
                 let failure = FailedAction {
                     node: self.config.local().name.clone(),
                     resource: self.resource(*part).name.clone(),
@@ -162,7 +162,8 @@ impl Groups {
                         Outcome::Exited(code) => Some(code.0),
                         _ => None,
                     },
-                    at_unix_ns: wall(*at),
+                    at_unix_ns,
+                    at: when::rfc3339(at_unix_ns).to_string(),
                     message: message.chars().take(WORDS_KEPT).collect(),
                 };
                 let what = EventKind::ResourceFailed {
@@ -437,6 +438,25 @@ impl Groups {
         self.maintenance() || self.book.get(&subject).unwrap_or(group.maintenance)
     }
 
+    /// The decision by which a group is in maintenance, or is not any more; none if that is as the
+    /// configuration has it.
+    pub(super) fn maintenance_by(&self, group: &Group) -> Option<(Subject, NodeId)> {
+        let of = |subject: Subject| {
+            let decision = self.book.decision(&subject)?;
+            Some((decision, subject))
+        };
+        let own = of(Subject::GroupMaintenance(group.name.clone()));
+        let latest = own.into_iter().chain(of(Subject::Maintenance)).max()?;
+        Some((latest.1, NodeId(latest.0.by)))
+    }
+
+    /// The node that a decision was made on.
+    pub(super) fn decided_on(&self, subject: &Subject) -> Option<NodeId> {
+        self.book
+            .decision(subject)
+            .map(|decision| NodeId(decision.by))
+    }
+
     pub(super) fn is_stopped(&self, group: &Group) -> bool {
         let subject = Subject::GroupStopped(group.name.clone());
         self.book.get(&subject).unwrap_or(false)
@@ -599,17 +619,12 @@ fn is_address(resource: &Resource) -> bool {
     matches!(resource.kind, ResourceKind::Vip(_))
 }
 
-/// The wall-clock time of an instant, in nanoseconds since 1970.
-fn wall(at: Boottime) -> u64 {
-    let ago = clock::now().since(at).as_nanos() as u64;
-    clock::wall().saturating_sub(ago)
-}
-
 #[cfg(test)]
 mod tests {
     use heartbeat_core::resource::{Action, ExitCode};
 
     use super::*;
+    use crate::clock;
 
     /// As many groups as there may be, each with some resources.
     fn many(dir: &std::path::Path) -> Config {

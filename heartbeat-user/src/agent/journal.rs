@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use heartbeat_common::time::Boottime;
 
-use crate::control::protocol::{Event, EventKind, Events};
+use crate::{
+    control::protocol::{Event, EventKind, Events},
+    when,
+};
 
 const KEPT: usize = 4096;
 
@@ -23,6 +26,7 @@ impl Journal {
         self.events.push_back(Event {
             number: self.last,
             at_ns: at.as_nanos(),
+            at_unix_ns: Some(when::unix_ns(at)),
             what,
         });
     }

@@ -455,11 +455,11 @@ impl Sink for Wires {
         self.reports.push(Report::Spent(report));
     }
 
-    fn send_failed(&mut self, at: Boottime, error: Option<nix::Error>, errors: u64) {
-        self.reports.push(Report::SendFailed { at, errors, error });
+    fn send_failed(&mut self, error: Option<nix::Error>, errors: u64) {
+        self.reports.push(Report::SendFailed { errors, error });
     }
 
-    fn own_vote_failed(&mut self, at: Boottime, error: anyhow::Error) {
-        self.reports.push(Report::OwnVoteFailed { at, error });
+    fn own_vote_failed(&mut self, error: anyhow::Error) {
+        self.reports.push(Report::OwnVoteFailed { error });
     }
 }

@@ -8,8 +8,10 @@ use std::{
 };
 
 use heartbeat_common::{
+    lease::Ballot,
     maps::PeerRow,
     time::Boottime,
+    units::Short,
     wire::{GroupId, Health, LinkId, LinkSet, NodeId, NodeState},
 };
 use heartbeat_core::{
@@ -356,8 +358,8 @@ impl View {
                 Some(EventKind::Deaf {
                     deaf: true,
                     reason: format!(
-                        "this node looked {} us too late ({})",
-                        late.as_micros(),
+                        "pulse {} late ({})",
+                        Short(late),
                         self.vitals
                             .lateness(late, self.stats.missed_ticks.load(Relaxed))
                     ),
@@ -369,10 +371,7 @@ impl View {
                 self.deaf_for += lasted;
                 Some(EventKind::Deaf {
                     deaf: false,
-                    reason: format!(
-                        "probes leave and are listened for again, after {} ms",
-                        lasted.as_millis()
-                    ),
+                    reason: format!("it lasted {}", Short(lasted)),
                 })
             }
             Command::QuorumChanged { quorate, alive } => {
@@ -400,14 +399,14 @@ impl View {
             Reach::Broken => return None,
             Reach::Silent => (
                 SILENT,
-                "no node is heard on it, while nodes are heard on other links: see the cable, the switch port \
-                 and the VLAN; addresses on it go to a node that is not cut off"
+                "no replies from any node, while other links work: check the cable, the switch port and the \
+                 VLAN; its addresses move to a node that is not cut off"
                     .to_owned(),
             ),
             Reach::Whole => (
                 "well",
                 format!(
-                    "it has been well for {} s: addresses may be served there again",
+                    "working for {} s: addresses may be served there again",
                     RECOVERY.as_secs()
                 ),
             ),
@@ -840,8 +839,8 @@ impl View {
         let groups = self.groups.lost_sight(node, now, owns);
         if !groups.is_empty() {
             log::warn!(
-                "node {}: {}, so nothing is known to stop what runs there: {} may run on there beside the node that \
-                 takes over",
+                "node {}: {}: {} may run on there beside the node that takes over, since no agent is known to \
+                 stop it",
                 self.name(node),
                 self.why_unknown(node),
                 groups.join(", ")
@@ -872,6 +871,8 @@ impl View {
             owner,
             lease: slot.live_owner(now).map(|_| protocol::Lease {
                 ballot: slot.ballot,
+                ballot_round: Ballot(slot.ballot).round(),
+                ballot_node: Ballot(slot.ballot).node().0,
                 remaining_ns: slot.expires.saturating_sub(now.as_nanos()),
             }),
             votes: (owner == Some(local)).then_some(votes),

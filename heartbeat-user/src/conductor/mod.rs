@@ -98,7 +98,7 @@ impl Conductor {
         let ear = Ear::start(orders.clone(), &addresses(&held), priority)
             .inspect_err(|error| {
                 log::error!(
-                    "an address that somebody removes is put back late, when it is looked at: {error:#}"
+                    "removed addresses are put back late, at the next monitor: {error:#}"
                 );
             })
             .ok();

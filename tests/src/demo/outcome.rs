@@ -280,6 +280,7 @@ mod tests {
         let event = |to: &str| Event {
             number: 1,
             at_ns: 5,
+            at_unix_ns: None,
             what: EventKind::Peer {
                 node: "a".to_owned(),
                 from: "up".to_owned(),

@@ -5,9 +5,7 @@
 //! owners. It judges what was seen, and must never estimate.
 
 use heartbeat_common::time::Boottime;
-use heartbeat_user::control::protocol::{
-    Event, EventKind, GroupEvent,
-};
+use heartbeat_user::control::protocol::{Event, EventKind, GroupEvent};
 
 use crate::client::Answer;
 
@@ -135,6 +133,7 @@ mod tests {
         let event = |what| Event {
             number: 1,
             at_ns: 130,
+            at_unix_ns: None,
             what,
         };
         let timeline = AcquisitionTimeline {

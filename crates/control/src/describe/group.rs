@@ -2,13 +2,13 @@
 
 use std::fmt;
 
+use heartbeat_common::units::Short;
 use heartbeat_core::{
     group::{GroupEvent, Reason},
     proposer::Obstacle,
     resource::GroupState,
 };
 
-use super::Micros;
 use crate::protocol::{NamedGroupEvent, VipEvent};
 
 /// An event of a group, without the group's name.
@@ -17,79 +17,89 @@ pub(super) struct Told<'a>(pub(super) &'a NamedGroupEvent);
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            GroupEvent::LeaseAcquired { timeline, .. } => write!(
-                f,
-                "lease acquired, {} after it was free",
-                Micros(timeline.free.as_nanos(), timeline.majority.as_nanos())
-            ),
-            GroupEvent::LeaseGivenUp(reason) => {
-                write!(f, "stops being served here ({}", why(reason))?;
-                if let Some(successor) = reason.clone().to() {
-                    write!(f, ", for {successor}")?;
+            GroupEvent::LeaseAcquired { timeline, regained } => {
+                let after = Short(timeline.majority.since(timeline.free));
+                match regained {
+                    false => write!(f, "lease acquired {after} after it became free"),
+                    true => write!(
+                        f,
+                        "lease regained {after} after it ran out; another node may have held it \
+                         meanwhile"
+                    ),
                 }
-                f.write_str(")")
+            }
+            GroupEvent::LeaseGivenUp(reason) => {
+                write!(f, "stopping here ({})", Why(reason))
             }
             GroupEvent::ClaimGivenUp(obstacle) => {
-                f.write_str("claim given up for now: ")?;
+                f.write_str("claim postponed: ")?;
                 match obstacle {
-                    Obstacle::Lease { owner, remaining } => write!(
-                        f,
-                        "the lease of {owner} lives on for {} us",
-                        remaining.as_micros()
-                    ),
+                    Obstacle::Lease { owner, remaining } => {
+                        write!(f, "lease of {owner} lasts another {}", Short(*remaining))
+                    }
                     Obstacle::Promise { to, .. } => {
                         write!(f, "{to} claims it with a higher ballot")
                     }
                     Obstacle::Unheard | Obstacle::Silence => {
-                        f.write_str("too few acceptors granted it in time")
+                        f.write_str("too few nodes granted it in time")
                     }
                 }
             }
             GroupEvent::BallotsExhausted => f.write_str(
-                "its ballots are used up: some node has claimed it with a clock or a release that is far \
-                 off; restart all agents and responders of the cluster",
+                "ballots exhausted: a node claimed the lease with a clock or a release that is far off; \
+                 restart all agents and responders of the cluster",
             ),
-            GroupEvent::State(state) => f.write_str(state_in_words(state)),
+            GroupEvent::State(state) => fmt_state(state, f),
         }
     }
 }
 
-const fn why(reason: &Reason<String>) -> &'static str {
-    match reason {
-        Reason::LeaseLost => "lease-lost",
-        Reason::Moved { .. } => "moved",
-        Reason::FailBack { .. } => "fail-back",
-        Reason::NodeUnfit => "node-unfit",
-        Reason::Unhealthy => "unhealthy",
-        Reason::Drained { .. } => "drained",
-        Reason::Rebalanced { .. } => "rebalanced",
-        Reason::Failed => "failed",
-        Reason::Disabled => "stopped",
-        Reason::Constrained => "constraint",
-        Reason::CutOff => "cut-off",
+/// Why a group stops here.
+struct Why<'a>(&'a Reason<String>);
+
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Reason::Moved { to } => return write!(f, "moved to {to} by an operator"),
+            Reason::FailBack { to } => return write!(f, "failing back to {to}"),
+            Reason::Rebalanced { to } => return write!(f, "rebalanced to {to}"),
+            Reason::Drained { to } => return write!(f, "drained to {to}"),
+            Reason::LeaseLost => "lease lost: no majority renewed it in time",
+            Reason::NodeUnfit => "this node is on standby, stopping, or stalled",
+            Reason::Unhealthy => "a fatal health check fails on this node",
+            Reason::Failed => "resources failed on this node",
+            Reason::Disabled => "stopped by an operator",
+            Reason::Removed => "removed from the configuration",
+            Reason::Constrained => "a constraint forbids it here",
+            Reason::CutOff => "this node does not reach the network of its addresses",
+        })
     }
 }
 
-const fn state_in_words(state: &GroupState<String>) -> &'static str {
-    match state {
+fn fmt_state(state: &GroupState<String>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(match state {
+        GroupState::Barred { resource } => {
+            return write!(
+                f,
+                "banned from this node after failures of {resource}; `heartbeat cleanup` clears them"
+            );
+        }
+        GroupState::Blocked { resource } => {
+            return write!(
+                f,
+                "BLOCKED: {resource} could not be stopped and may still run; stop it by hand, then \
+                 `heartbeat cleanup`"
+            );
+        }
         GroupState::Ready => "ready",
-        GroupState::Started => "all of it runs",
-        GroupState::Incomplete => "not all of it runs",
-        GroupState::Stopped => "all of it has stopped",
-        GroupState::Barred { .. } => {
-            "cannot run here for now; `heartbeat cleanup` forgets its failures"
-        }
-        GroupState::Fit => "may run here again",
-        GroupState::Blocked { .. } => {
-            "BLOCKED: it could not be stopped, and may still run; stop it by hand, then \
-             `heartbeat cleanup`"
-        }
-        GroupState::Unblocked => "unblocked",
-        GroupState::Broken => {
-            "an interface of its addresses is missing, down or without carrier here"
-        }
-        GroupState::Mended => "the interfaces of its addresses work again here",
-    }
+        GroupState::Started => "started",
+        GroupState::Incomplete => "degraded",
+        GroupState::Stopped => "stopped",
+        GroupState::Fit => "no longer banned from this node",
+        GroupState::Unblocked => "no longer blocked",
+        GroupState::Broken => "an interface of its addresses is missing, down or without carrier",
+        GroupState::Mended => "the interfaces of its addresses are working again",
+    })
 }
 
 impl fmt::Display for VipEvent {
@@ -100,20 +110,21 @@ impl fmt::Display for VipEvent {
                 address_ns,
                 announced_ns,
                 ..
-            } => write!(
-                f,
-                "taken over; address up {} after the decision, announced {}",
-                Micros(*decided_ns, *address_ns),
-                Micros(*decided_ns, *announced_ns)
-            ),
+            } => {
+                let after = |at: u64| Short::nanos(at.saturating_sub(*decided_ns));
+                let (added, announced) = (after(*address_ns), after(*announced_ns));
+                write!(
+                    f,
+                    "taken over; address added ({added}) and announced ({announced})"
+                )
+            }
             Self::Release {
                 decided_ns,
                 address_ns,
-            } => write!(
-                f,
-                "released; address gone {} after the decision",
-                Micros(*decided_ns, *address_ns)
-            ),
+            } => {
+                let took = Short::nanos(address_ns.saturating_sub(*decided_ns));
+                write!(f, "released; address removed ({took})")
+            }
             Self::PutBack { message, .. }
             | Self::Claimed { message, .. }
             | Self::Stray { message }

@@ -4,6 +4,8 @@ mod group;
 
 use std::fmt;
 
+use heartbeat_common::units::Short;
+
 use self::group::Told;
 use super::protocol::{DownTrace, EventKind};
 
@@ -12,7 +14,9 @@ impl fmt::Display for EventKind {
         match self {
             Self::Started => f.write_str("agent started"),
             Self::Stopping => f.write_str("agent stopping"),
-            Self::Parting => f.write_str("agent ending for a restart"),
+            Self::Parting => f.write_str(
+                "agent stopping for a restart: programs, addresses and resources stay in place",
+            ),
             Self::Link {
                 node,
                 link,
@@ -27,39 +31,31 @@ impl fmt::Display for EventKind {
             Self::SocketGuard { message, .. } => write!(f, "guard at the sockets: {message}"),
             Self::Peer {
                 node,
-                from,
-                to,
-                trace,
-            } => {
-                write!(f, "node {node} is {to} (was {from})")?;
-                trace
-                    .as_ref()
-                    .map_or(Ok(()), |trace| write!(f, ": {trace}"))
+                trace: Some(trace),
+                ..
+            } => write!(f, "node {node} is DOWN: {trace}"),
+            Self::Peer { node, from, to, .. } => {
+                let to = if to == "down" { "DOWN" } else { to };
+                write!(f, "node {node} is {to} (was {from})")
             }
-            Self::Deaf { deaf: true, reason } => {
-                write!(
-                    f,
-                    "this node is deaf and declares nobody down for now: {reason}"
-                )
-            }
+            Self::Deaf { deaf: true, reason } => write!(
+                f,
+                "local stall: {reason}; no node is declared down until it is over"
+            ),
             Self::Deaf {
                 deaf: false,
                 reason,
-            } => write!(f, "this node hears again: {reason}"),
+            } => write!(f, "local stall over: {reason}"),
             Self::Starved { pause_ns, reason } => write!(
                 f,
-                "this agent got no processor for {} ms: {reason}",
-                pause_ns / 1_000_000
+                "agent got no CPU for {}: {reason}",
+                Short::nanos(*pause_ns)
             ),
-            Self::Quorum {
-                quorate: true,
-                alive,
-            } => write!(f, "quorum gained: {alive} nodes alive"),
-            Self::Quorum {
-                quorate: false,
-                alive,
-            } => write!(f, "quorum LOST: {alive} nodes alive"),
-            Self::Resource { resource, state } => write!(f, "resource {resource} is {state}"),
+            Self::Quorum { quorate, alive } => {
+                let (what, s) = (if *quorate { "gained" } else { "LOST" }, plural(*alive));
+                write!(f, "quorum {what}: {alive} node{s} alive")
+            }
+            Self::Resource { resource, state } => write!(f, "resource {resource}: {state}"),
             Self::ResourceFailed {
                 resource,
                 action,
@@ -77,31 +73,30 @@ impl fmt::Display for EventKind {
                 well: true,
                 message,
                 ..
-            } => write!(f, "health check {check} is well: {message}"),
+            } => write!(f, "health check {check} OK: {message}"),
             Self::Health {
                 check,
                 failure,
                 message,
                 ..
-            } => write!(f, "health check {check} FAILS ({failure}): {message}"),
+            } => write!(f, "health check {check} FAILED ({failure}): {message}"),
             Self::PeerHealth { node, failing, .. } if failing.is_empty() => {
-                write!(f, "node {node}: all its health checks are well")
+                write!(f, "node {node}: all health checks OK")
             }
             Self::PeerHealth {
                 node,
                 failing,
                 fatal,
-            } => write!(
-                f,
-                "node {node}: health check {} fails{}",
-                failing.join(", "),
-                if *fatal {
-                    ": it is to serve nothing"
-                } else {
-                    ""
-                }
-            ),
-            Self::Decided { what } => write!(f, "decided by an operator: {what}"),
+            } => {
+                let failing = failing.join(", ");
+                let so = if *fatal { " (fatal)" } else { "" };
+                write!(f, "node {node}: health checks failed: {failing}{so}")
+            }
+            Self::Decided {
+                node: Some(node),
+                what,
+            } => write!(f, "operator on node {node}: {what}"),
+            Self::Decided { node: None, what } => write!(f, "operator: {what}"),
             Self::Refused {
                 node,
                 link,
@@ -110,46 +105,46 @@ impl fmt::Display for EventKind {
                 from,
             } => write!(
                 f,
-                "node {node}: link {link}: dropped {bad_macs} heartbeats with a wrong tag and {unknown_keys} under an \
-                 unknown key, the last from {from}: do the keys differ, or is somebody forging them?"
+                "node {node}: link {link}: {}: key files differ, or somebody forges heartbeats",
+                rejected(*bad_macs, *unknown_keys, from)
             ),
             Self::ConfigVersion { version } => write!(
                 f,
-                "config_version {version} is in force: leases are claimed by a majority of its nodes"
+                "config_version {version} in force: a lease needs a majority of its nodes"
             ),
-            Self::Keys(keys) => write!(f, "the cluster's keys changed: {keys}"),
-            Self::Group { group, event } => write!(f, "group {group}: {}", Told(event)),
-            Self::Vip { vip, event } => write!(f, "vip {vip}: {event}"),
+            Self::Keys(keys) => write!(f, "keys changed: {keys}"),
             Self::Hook {
                 on, exec, message, ..
             } => write!(f, "hook {exec} on {on}: {message}"),
+            Self::Group { group, event } => write!(f, "group {group}: {}", Told(event)),
+            Self::Vip { vip, event } => write!(f, "vip {vip}: {event}"),
         }
     }
+}
+
+/// Heartbeats from a peer's address that no key of this node had sealed, in words.
+pub fn rejected(bad_macs: u64, unknown_keys: u64, from: &str) -> String {
+    format!(
+        "{unknown_keys} heartbeats rejected (unknown key), {bad_macs} rejected (bad authentication \
+         tag); last sender {from}"
+    )
+}
+
+const fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 impl fmt::Display for DownTrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.last_reply_ns == 0 {
-            return f.write_str("it never answered");
+            return f.write_str("never answered");
         }
+        let since = |at: u64| Short::nanos(at.saturating_sub(self.last_reply_ns));
         write!(
             f,
-            "silent for {}",
-            Micros(self.last_reply_ns, self.awake_ns)
-        )?;
-        write!(
-            f,
-            ", noticed {} after the deadline",
-            Micros(self.deadline_ns, self.awake_ns)
+            "no reply for {} (timeout {})",
+            since(self.awake_ns),
+            since(self.deadline_ns)
         )
-    }
-}
-
-/// The time from the first to the second instant, both in nanoseconds.
-struct Micros(u64, u64);
-
-impl fmt::Display for Micros {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} us", self.1.saturating_sub(self.0) / 1_000)
     }
 }

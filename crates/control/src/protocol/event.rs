@@ -15,12 +15,16 @@ pub struct Events {
     pub events: Vec<Event>,
 }
 
-/// An event. All times are nanoseconds of `CLOCK_BOOTTIME`.
+/// An event. Times are nanoseconds of `CLOCK_BOOTTIME` unless they say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The event's number: 1, 2, 3, ...
     pub number: u64,
     pub at_ns: u64,
+    /// The same by the wall clock, as it was set when the event was noted: nanoseconds since 1970,
+    /// in a string, since readers of JSON round numbers of that size.
+    #[serde(default, with = "in_a_string", skip_serializing_if = "Option::is_none")]
+    pub at_unix_ns: Option<u64>,
     #[serde(flatten)]
     pub what: EventKind,
 }
@@ -106,6 +110,9 @@ pub enum EventKind {
     },
     /// An operator decided something for the cluster, on this node or another.
     Decided {
+        /// The node that it was decided on; absent if it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
         what: String,
     },
     /// Heartbeats arrived from a peer's address that no key of this node had sealed. The numbers
@@ -162,6 +169,28 @@ impl EventKind {
             Self::Vip { event, .. } => Some(event),
             _ => None,
         }
+    }
+}
+
+/// A number as a string.
+mod in_a_string {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(
+        number: &Option<u64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match number {
+            Some(number) => serializer.collect_str(number),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<u64>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Some).map_err(D::Error::custom)
     }
 }
 

@@ -65,6 +65,7 @@ enum ReasonFields {
     Failed,
     #[serde(rename = "stopped")]
     Disabled,
+    Removed,
     #[serde(rename = "constraint")]
     Constrained,
     CutOff,

@@ -68,6 +68,8 @@ pub enum Reason<N = NodeId> {
     Failed,
     /// The operator wants it to run nowhere.
     Disabled,
+    /// The configuration has the group no longer.
+    Removed,
     /// Another group forbids it to be here, or to run at all.
     Constrained,
     /// This node's interfaces do not reach the network of its addresses, and another node's do.
@@ -104,6 +106,7 @@ impl<N> Reason<N> {
             | Self::Unhealthy
             | Self::Failed
             | Self::Disabled
+            | Self::Removed
             | Self::Constrained
             | Self::CutOff => None,
         }
@@ -121,6 +124,7 @@ impl<N> Reason<N> {
             Self::Rebalanced { to } => Reason::Rebalanced { to: name(to) },
             Self::Failed => Reason::Failed,
             Self::Disabled => Reason::Disabled,
+            Self::Removed => Reason::Removed,
             Self::Constrained => Reason::Constrained,
             Self::CutOff => Reason::CutOff,
         }

@@ -154,6 +154,7 @@ impl fmt::Display for Why {
             Reason::Rebalanced { to } => write!(f, "rebalanced to node {}", to.0),
             Reason::Failed => f.write_str("its resources failed"),
             Reason::Disabled => f.write_str("stopped by an operator"),
+            Reason::Removed => f.write_str("removed from the configuration"),
             Reason::Constrained => f.write_str("a constraint forbids it"),
             Reason::CutOff => f.write_str("this node is cut off from the network of its addresses"),
         }

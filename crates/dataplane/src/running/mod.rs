@@ -96,7 +96,7 @@ impl Dataplane {
         let started = execute(&plan, setup, pins, object, &seen, sweep_all)?;
         if plan.keep != Keep::Nothing {
             log::info!(
-                "went on with the votes and the guard that an earlier run left at {}",
+                "took over leases and guard of the previous agent ({})",
                 started.pins.dir().display()
             );
         }

@@ -1,5 +1,6 @@
 //! Asks the kernel for punctuality: real-time scheduling and memory that is never paged out.
 
+use heartbeat_common::units::Short;
 use std::{fmt, io, time::Duration};
 
 /// The policies before which a thread is run, from the strongest on.
@@ -143,9 +144,9 @@ impl fmt::Display for Scheduling {
         match self {
             Self::Deadline { runtime, period } => write!(
                 f,
-                "SCHED_DEADLINE, {} us of each {} us",
-                runtime.as_micros(),
-                period.as_micros()
+                "SCHED_DEADLINE, {} of each {}",
+                Short(*runtime),
+                Short(*period)
             ),
             Self::Fifo(priority) => write!(f, "SCHED_FIFO {priority}"),
             Self::Ordinary => f.write_str("ordinary scheduling"),

@@ -19,6 +19,7 @@ use anyhow::{Result, anyhow};
 use aya_log::EbpfLogger;
 use heartbeat_common::{
     time::Boottime,
+    units::Short,
     verdict::Verdict,
     wire::{Incarnation, NodeId},
 };
@@ -29,7 +30,7 @@ use heartbeat_core::{
     peer::PeerState,
 };
 use heartbeat_sys::files::{atomic_file::Writer, readiness::readable};
-use log::{Level, Log};
+use log::Log;
 use tokio::{
     io::unix::AsyncFd,
     net::UnixListener,
@@ -65,10 +66,12 @@ use crate::{
     complaints::Complaints,
     config::{Config, key::Keys},
     control::{
-        protocol::{EventKind, Request, Response, VipEvent},
+        protocol::{EventKind, Request, Response},
         server,
+        severity::Severity,
     },
     dataplane::{Dataplane, LocalView},
+    decisions::Subject,
     follow::Bell,
     health::{Checks, Notice},
     helper,
@@ -77,7 +80,8 @@ use crate::{
         Meter, Reading,
         late::{self, Host},
     },
-    messages::{Directive, InterfaceChange, Part, Report, ResourceCommand},
+    logging,
+    messages::{Directive, Part, Report, ResourceCommand},
     net::LinkWatch,
     peering,
     pulse::{
@@ -263,14 +267,14 @@ impl<'a> ControlTask<'a> {
         let link_watch = LinkWatch::open()
             .inspect_err(|error| {
                 log::warn!(
-                    "addresses will not be announced anew when a link comes back, and changes of links \
-                     are noticed late: {error:#}"
+                    "link changes are noticed late, and addresses are not announced again when a link \
+                     comes back: {error:#}"
                 );
             })
             .ok();
         let kernel_log = EbpfLogger::init(dataplane.ebpf_mut())
             .inspect_err(|error| {
-                log::warn!("what the kernel programs log will not be seen: {error}");
+                log::warn!("log of the kernel programs is not available: {error}");
             })
             .ok();
         Ok(Self {
@@ -459,18 +463,18 @@ impl<'a> ControlTask<'a> {
                 self.note(clock::now(), EventKind::Parting);
                 self.say_what_holds_up();
                 *departure = Some(threads.next(Departure::Waiting, self.config.max_lease));
-                "ending, and leaving all as it is"
+                "stopping for a restart: programs, addresses and resources stay in place"
             }
             Reply::Drain => {
                 self.supervisor.stopping();
                 self.note(clock::now(), EventKind::Stopping);
                 self.say_what_holds_up();
                 *departure = Some(Departure::Draining(threads.drain()));
-                "stopping, and handing over what is served"
+                "stopping: the groups here are handed over"
             }
-            Reply::None => "it is ending already",
+            Reply::None => "the agent is stopping already",
             Reply::Refused(why) => {
-                log::warn!("a request to end otherwise comes too late: {why}");
+                log::warn!("rejected a request to stop in another way: {why}");
                 return Response::Error {
                     message: why.to_owned(),
                 };
@@ -496,12 +500,7 @@ impl<'a> ControlTask<'a> {
     fn say_start(&mut self, threads: &Threads, began: Boottime) {
         if let Some(took) = parting::start_took(threads, began) {
             self.starting = false;
-            let micros = took.as_micros();
-            log::info!(
-                "the first probe left {}.{} ms after the start",
-                micros / 1_000,
-                micros % 1_000 / 100
-            );
+            log::info!("sending heartbeats (start took {})", Short(took));
         }
     }
 
@@ -511,6 +510,7 @@ impl<'a> ControlTask<'a> {
         if let Some(kernel_log) = &mut self.kernel_log {
             kernel_log.flush();
         }
+        logging::tell_suppressed();
         {
             let view = view::lock(&self.view);
             self.exchange.look(|peer| view.groups.known(peer));
@@ -592,7 +592,16 @@ impl<'a> ControlTask<'a> {
     /// Has carried out what operators decided, here or elsewhere.
     fn apply_decisions(&mut self) {
         let view = view::lock(&self.view);
-        let mut words = Vec::new();
+        let mut told = Vec::new();
+        let mut tell = |by: Option<NodeId>, what: String| {
+            let node = by.and_then(|by| self.config.node(by));
+            let node = node.map(|node| node.name.clone());
+            let decided = EventKind::Decided { node, what };
+            // One for all groups is told once.
+            if !told.contains(&decided) {
+                told.push(decided);
+            }
+        };
         self.applied
             .resize_with(self.config.served_groups().len(), Applied::default);
         for (index, group) in self.config.served_groups().iter().enumerate() {
@@ -612,21 +621,18 @@ impl<'a> ControlTask<'a> {
                 note(Note::Maintained(on));
                 self.orders
                     .send(ResourceCommand::Maintain { group: index, on });
-                let how = if on {
-                    "left alone"
-                } else {
-                    "looked after again"
+                let (by, of) = match view.groups.maintenance_by(group) {
+                    Some((Subject::Maintenance, by)) => (Some(by), "all groups".to_owned()),
+                    by => (by.map(|(_, by)| by), format!("group {}", group.name)),
                 };
-                words.push(format!("group {} is {how}", group.name));
+                let on = if on { "on" } else { "off" };
+                tell(by, format!("maintenance mode {on} for {of}"));
             }
             if old.stopped != wanted.stopped {
                 note(Note::Disabled(wanted.stopped));
-                let how = if wanted.stopped {
-                    "is not to run"
-                } else {
-                    "may run"
-                };
-                words.push(format!("group {} {how}", group.name));
+                let subject = Subject::GroupStopped(group.name.clone());
+                let by = view.groups.decided_on(&subject);
+                tell(by, resource_command(!wanted.stopped, &group.name));
             }
             for (resource, is) in wanted.resources_stopped.iter().enumerate() {
                 let was = old.resources_stopped.get(resource).copied();
@@ -639,13 +645,16 @@ impl<'a> ControlTask<'a> {
                 };
                 let enabled = !is;
                 self.orders.send(ResourceCommand::Enable { part, enabled });
-                let how = if enabled { "may run" } else { "is not to run" };
-                words.push(format!("resource {} {how}", group.resources[resource].name));
+                let name = &group.resources[resource].name;
+                let by = view
+                    .groups
+                    .decided_on(&Subject::ResourceStopped(name.clone()));
+                tell(by, resource_command(enabled, name));
             }
         }
         drop(view);
-        for what in words {
-            self.note(clock::now(), EventKind::Decided { what });
+        for decided in told {
+            self.note(clock::now(), decided);
         }
         self.publish();
     }
@@ -707,13 +716,12 @@ impl<'a> ControlTask<'a> {
                 self.note(clock::now(), what);
             }
             Report::Spent(report) => drop(report),
-            Report::OwnVoteFailed { at, error } => self.complaints.warn(Shortage::OwnVote, || {
+            Report::OwnVoteFailed { error } => self.complaints.warn(Shortage::OwnVote, || {
                 format!(
-                    "at {at}: this node's own acceptor could not be asked, so only the others' votes \
-                     count: {error:#}"
+                    "own acceptor does not answer, so only the votes of other nodes count: {error:#}"
                 )
             }),
-            Report::SendFailed { at, errors, error } => {
+            Report::SendFailed { errors, error } => {
                 self.complaints.warn(Shortage::Sending, || {
                     let why = match error {
                         None => "no reason given".to_owned(),
@@ -723,7 +731,7 @@ impl<'a> ControlTask<'a> {
                         }
                         Some(error) => error.to_string(),
                     };
-                    format!("at {at}: {errors} probes could not be sent: {why}")
+                    format!("{errors} probes could not be sent: {why}")
                 });
             }
         }
@@ -747,27 +755,27 @@ impl<'a> ControlTask<'a> {
                 }
             }
             Err(error) => {
-                log::warn!("changes of links are noticed late from here on: {error:#}");
+                log::warn!("link changes are noticed late from here on: {error:#}");
                 self.link_watch = None;
             }
         }
     }
 
     fn note(&mut self, at: Boottime, what: EventKind) {
-        // Where a peer has one link, what becomes of the peer says it already.
-        let level = match &what {
-            EventKind::Link { .. } if self.config.links.len() == 1 => Level::Debug,
-            EventKind::Starved { .. }
-            | EventKind::Vip {
-                event: VipEvent::PutBack { .. } | VipEvent::Claimed { .. } | VipEvent::Stray { .. },
-                ..
-            } => Level::Warn,
-            EventKind::Interface { state, .. } if is_outage(state) => Level::Warn,
-            _ => Level::Info,
+        let severity = match &what {
+            // Where a peer has one link, what becomes of the peer says it already.
+            EventKind::Link { .. } if self.config.links.len() == 1 => Severity::Debug,
+            what => what.severity(),
         };
-        log::log!(level, "{what}");
+        logging::event(severity, &what);
         self.journal.add(at, what);
     }
+}
+
+/// The command that starts or stops a group or a resource.
+fn resource_command(start: bool, name: &str) -> String {
+    let verb = if start { "start" } else { "stop" };
+    format!("resource {verb} {name}")
 }
 
 /// Why the agent does not end.
@@ -777,12 +785,6 @@ fn holds_up(group: &str) -> String {
          agent its lease would end, and another node would start it. Stop it by hand, then `heartbeat cleanup \
          {group}`; to let go of it all the same, kill the agent (SIGKILL)"
     )
-}
-
-/// Whether an interface with this state is of no use.
-fn is_outage(state: &str) -> bool {
-    let turns = [InterfaceChange::Missing, InterfaceChange::Lost];
-    turns.iter().any(|turn| turn.name() == state) || state == view::SILENT
 }
 
 /// Waits for a link to change; for ever where none is watched.

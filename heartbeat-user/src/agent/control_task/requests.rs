@@ -87,13 +87,22 @@ impl ControlTask<'_> {
         let node = self.config.node(from);
         let name = node.map_or("?", |node| &node.name);
         if node.is_none_or(|node| node.role == Role::Witness) {
-            log::warn!("node {name}, a witness, asks for a command, which is refused");
+            log::warn!("rejected a command from node {name}: it is a witness");
             let refused = serde_json::to_vec(&refused_witness(name));
             let _ = refused.map(|refused| answer.send(refused));
             return;
         }
         let operator = Arc::clone(&self.operator);
-        log::info!("node {name} asks: {}", logging::one_line(&payload));
+        match &request {
+            Ok(command) => {
+                let command = logging::one_line(command.to_string().as_bytes());
+                logging::notice!("command from node {name}: {command}");
+            }
+            Err(_) => log::warn!(
+                "unknown command from node {name}: {}",
+                logging::one_line(&payload)
+            ),
+        }
         tokio::spawn(async move {
             let response = match request {
                 Ok(request) => operator.carry_out(request, Origin::Peer).await,

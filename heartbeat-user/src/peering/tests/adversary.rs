@@ -119,7 +119,7 @@ async fn a_recorded_exchange_is_worthless() {
     });
     let shown = answer.unwrap_err().to_string();
     assert!(
-        shown.contains("its answer was not taken: the tag is wrong"),
+        shown.contains("its answer was not taken: bad authentication tag"),
         "{shown}"
     );
 }
