@@ -11,6 +11,7 @@ use super::{
     bad::{Case, assert_said},
     complaint, parse,
 };
+use heartbeat_core::index::GroupIndex;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -54,7 +55,9 @@ fn a_file_without_them_gets_the_defaults() {
     assert_eq!(config.load, Load::default());
     assert_eq!(config.placement, Policy::default());
     assert!(config.utilization.is_empty());
-    assert!(config.groups[0].rebalance && config.groups[0].demand.is_empty());
+    assert!(
+        config.groups[GroupIndex(0)].rebalance && config.groups[GroupIndex(0)].demand.is_empty()
+    );
     let rebalance = parse(&format!("{GOOD}[rebalance]\n")).unwrap().placement;
     let default = Rebalance {
         high: 800,

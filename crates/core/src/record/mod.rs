@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cluster::{Cluster, Command, Intent, Member, Plan},
     group::Note,
+    index::{GroupIndex, PeerIndex},
     membership::Membership,
     placement::Layout,
     report::Report,
@@ -60,15 +61,15 @@ pub fn header() -> [u8; HEADER_LEN] {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// [`Cluster::inherit`].
-    Inherit { group: usize, until: Boottime },
+    Inherit { group: GroupIndex, until: Boottime },
     /// [`Cluster::freed`].
     Freed(GroupId),
     /// [`Cluster::stopped`].
-    Stopped { group: usize, now: Boottime },
+    Stopped { group: GroupIndex, now: Boottime },
     /// [`Cluster::move_to`].
-    Move { group: usize, to: NodeId },
+    Move { group: GroupIndex, to: NodeId },
     /// [`Cluster::note`].
-    Note { group: usize, note: Note },
+    Note { group: GroupIndex, note: Note },
     /// [`Cluster::reported`].
     Reported { node: NodeId, report: Report },
     /// [`Cluster::set_broken`].
@@ -129,7 +130,7 @@ pub enum Entry<'a> {
     Input(Cow<'a, Input>),
     /// [`Cluster::count`].
     Votes {
-        acceptor: Option<usize>,
+        acceptor: Option<PeerIndex>,
         /// When the probe left that asked for these votes.
         left: Boottime,
         entries: Cow<'a, [LeaseEntry]>,

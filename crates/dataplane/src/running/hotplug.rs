@@ -8,7 +8,10 @@ use std::{fmt, net::IpAddr};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
-use heartbeat_common::maps::{self, Address, arrival_slot};
+use heartbeat_common::{
+    maps::{self, Address, arrival_slot},
+    wire::LinkId,
+};
 use heartbeat_sys::net::{Netlink, NetlinkError, ProbeSocket};
 
 use super::Dataplane;
@@ -147,9 +150,11 @@ impl Hotplug {
 
     /// Opens a socket for the probes of the link with this index, on the interface with this one,
     /// of which the kernel signs what it sends.
-    pub fn open_socket(&mut self, link: usize, port: u16, ifindex: u32) -> Result<ProbeSocket> {
-        let SetupLink { id, address, .. } =
-            self.links.get(link).context("there is no such link")?;
+    pub fn open_socket(&mut self, link: LinkId, port: u16, ifindex: u32) -> Result<ProbeSocket> {
+        let SetupLink { id, address, .. } = self
+            .links
+            .get(usize::from(link.0))
+            .context("there is no such link")?;
         let socket = ProbeSocket::open(*address, port, ifindex)?;
         self.senders.register(*id, &socket)?;
         Ok(socket)
