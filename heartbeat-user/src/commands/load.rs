@@ -66,7 +66,7 @@ pub fn load(
             setup
                 .links
                 .iter_mut()
-                .for_each(|link| link.mode = setup::mode(mode));
+                .for_each(|link| link.mode = mode);
         }
         (setup, config.lock())
     };
@@ -151,7 +151,7 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
             id: LinkId(0),
             interface: interface.to_owned(),
             address,
-            mode: setup::mode(mode),
+            mode,
         }],
         peers: Vec::new(),
         guards: Vec::new(),
