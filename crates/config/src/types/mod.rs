@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+pub use heartbeat_common::xdp_mode::XdpMode;
 use heartbeat_common::{
     maps::{MAX_SERVED, PIN_ROOT},
     prefix::Prefix,
@@ -382,33 +383,4 @@ pub struct Vip {
     pub address: Prefix,
     /// The interface for the address on the local node.
     pub interface: String,
-}
-
-/// How the XDP program is attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum XdpMode {
-    /// Native, or the generic hook where the driver has no native one.
-    #[default]
-    Auto,
-    Native,
-    /// The generic hook.
-    Skb,
-}
-
-impl XdpMode {
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Native, Self::Skb];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Native => "native",
-            Self::Skb => "skb",
-        }
-    }
-}
-
-impl fmt::Display for XdpMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }

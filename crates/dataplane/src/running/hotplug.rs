@@ -18,8 +18,7 @@ use super::Dataplane;
 use crate::{
     attach::{
         interface::{self, unpin_strangers},
-        tc,
-        xdp::{self, Wanted},
+        tc, xdp,
     },
     maps::{senders::Senders, view::GuardView},
     object::programs::Programs,
@@ -122,13 +121,7 @@ impl Hotplug {
             false => interface::guard(&mut self.programs, pins, name, mode.is_some(), false)?,
         };
         let attachment = match mode {
-            Some(mode) => {
-                let wanted = Wanted {
-                    mode,
-                    replace: false,
-                };
-                interface::answer(&mut self.programs, pins, name, wanted)?
-            }
+            Some(mode) => interface::answer(&mut self.programs, pins, name, mode)?,
             // Its address is guarded, and no heartbeat comes that way.
             None => guarded.context("nothing belongs there")?,
         };
