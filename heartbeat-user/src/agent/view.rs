@@ -667,6 +667,16 @@ impl View {
         }
     }
 
+    /// The node called `name`, as the status shows it.
+    pub(super) fn node_named(&self, name: &str, now: Boottime) -> Option<protocol::Node> {
+        let node = self.config.nodes.iter().find(|node| node.name == name)?;
+        Some(self.node(node, now))
+    }
+
+    pub(super) fn is_quorate(&self) -> bool {
+        self.quorate
+    }
+
     fn node(&self, node: &Node, now: Boottime) -> protocol::Node {
         let peer = self.peers.position(|peer| peer.node == node.id);
         let links = node.addresses.iter().zip(&node.interfaces).enumerate();

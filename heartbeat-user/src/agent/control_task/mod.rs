@@ -49,6 +49,7 @@ use self::{
 };
 use super::{
     Ending, Threads,
+    agent_check::AgentCheck,
     exchange::{Exchange, Fetched},
     groups::Groups,
     journal::Journal,
@@ -112,6 +113,7 @@ pub(super) struct ControlTask<'a> {
     /// The notices of the health checks.
     notices: UnboundedReceiver<Notice>,
     meter: Meter,
+    agent_check: AgentCheck,
     /// The state of each peer that hooks were told last.
     hooked: HashMap<NodeId, PeerState>,
     exchange: Exchange,
@@ -294,6 +296,7 @@ impl<'a> ControlTask<'a> {
             checks,
             notices,
             meter,
+            agent_check: AgentCheck::default(),
             hooked: HashMap::new(),
             exchange,
             refusals,
@@ -358,6 +361,8 @@ impl<'a> ControlTask<'a> {
         self.note(clock::now(), What::Started);
         let decided = Arc::clone(&self.operator.decided);
         let mut host = late::Watch::new();
+        self.agent_check
+            .listen(self.config.load.agent_check, &self.view);
         self.apply_decisions();
         let mut departure: Option<Departure> = None;
         let result = loop {

@@ -363,6 +363,7 @@ impl ControlTask<'_> {
         }
         if changes.contains(&Change::Load) {
             self.meter = Meter::new(config.load.clone());
+            self.agent_check.listen(config.load.agent_check, &self.view);
         }
         if changes.contains(&Change::Hooks) {
             let old = std::mem::replace(hooks, Hooks::start(&config.hooks, ended.clone()));

@@ -186,6 +186,9 @@ fn vitals(out: &mut String, config: &Config) -> fmt::Result {
         Show(load.interval),
         Show(load.half_life)
     )?;
+    if let Some(address) = load.agent_check {
+        writeln!(out, "  weights  for HAProxy's agent checks on {address}")?;
+    }
     let room = amounts(", this node has ", config.capacities(config.local()));
     let Policy {
         strategy,
