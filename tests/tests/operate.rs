@@ -88,6 +88,21 @@ fn a_service_moves_from_any_node_to_any_node_and_stays_there() -> Result<()> {
         ensure!(done == "service may go wherever it is best\n", "{done}");
         wait_served(&trial.client, "a", SOON)?;
         wait_holder(cluster, Some("a"))?;
+        // What is so already is no failure.
+        for words in [
+            ["unmove", "service"].as_slice(),
+            &["standby", "c"],
+            &["online", "c"],
+            &["maintenance", "on"],
+            &["maintenance", "off"],
+            &["resource", "start", "service"],
+            &["cleanup"],
+            &["reload"],
+        ] {
+            for asked in ["b", "a"] {
+                said(cluster, asked, words)?;
+            }
+        }
         trial.finish(cluster).map(drop)
     })
 }

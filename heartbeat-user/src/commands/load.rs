@@ -163,7 +163,7 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
 
 /// Detaches and unpins `instance`; if none is named, the default one, or else the only one there is.
 pub fn unload(instance: Option<&str>) -> Result<()> {
-    let loaded = pins::instances();
+    let loaded = pins::instances()?;
     let instance = match (instance, loaded.as_slice()) {
         (Some(name), _) => name.to_owned(),
         (None, []) => {

@@ -7,7 +7,7 @@ pub(crate) mod origin;
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
-    io,
+    io::{self, ErrorKind},
     os::unix::fs::{
         DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
     },
@@ -89,7 +89,7 @@ impl Pins {
         // may have put things into is not made our own; that is refused when it is opened.
         let private = |dir: &Path| -> io::Result<bool> {
             match fs::DirBuilder::new().mode(0o700).create(dir) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
             let there = fs::symlink_metadata(dir)?;
@@ -107,7 +107,7 @@ impl Pins {
         };
         let gone = |result: &io::Result<()>| {
             let kind = result.as_ref().map_err(io::Error::kind);
-            kind == Err(io::ErrorKind::NotFound)
+            kind == Err(ErrorKind::NotFound)
         };
         let made = (0..CREATE_TRIES)
             .map(|_| make())
@@ -148,7 +148,7 @@ impl Pins {
         filter::remove_all_but(&self.dir, |_| false)?;
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => {
                 return Err(error)
                     .with_context(|| format!("could not read {}", self.dir.display()));
@@ -209,14 +209,19 @@ pub struct Claim {
 }
 
 /// The instances that have pins on this host.
-pub fn instances() -> Vec<String> {
-    let Ok(entries) = fs::read_dir(PIN_ROOT) else {
-        return Vec::new();
+pub fn instances() -> Result<Vec<String>> {
+    let entries = match fs::read_dir(PIN_ROOT) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            bail!("could not read {PIN_ROOT}: {error}\n  only root may see what is loaded: run as root")
+        }
+        Err(error) => return Err(error).context(format!("could not read {PIN_ROOT}")),
     };
     let mut names: Vec<String> = entries
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     names.sort();
-    names
+    Ok(names)
 }
