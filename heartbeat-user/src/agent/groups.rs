@@ -39,6 +39,8 @@ pub(super) struct Groups {
     failures: VecDeque<FailedAction>,
     /// This node's health checks that fail.
     failing: Vec<FailingCheck>,
+    /// The nodes whose heartbeats this node refuses.
+    refused: Vec<protocol::RefusedNode>,
     /// This node's keys.
     keys: Option<protocol::Keys>,
     peers: HashMap<NodeId, protocol::Report>,
@@ -73,6 +75,7 @@ impl Groups {
             own: own.collect(),
             failures: VecDeque::new(),
             failing: Vec::new(),
+            refused: Vec::new(),
             keys: None,
             peers: HashMap::new(),
             unanswered: HashMap::new(),
@@ -244,6 +247,7 @@ impl Groups {
             keys: self.keys.clone(),
             failures: self.failures.iter().cloned().collect(),
             decisions: self.book.all(),
+            refused: self.refused.clone(),
         };
         while !report.failures.is_empty() && is_too_long(&report) {
             report.failures.remove(0);
@@ -267,6 +271,23 @@ impl Groups {
             ..check
         };
         self.failing = failing.into_iter().map(cut).collect();
+    }
+
+    /// This node refuses the heartbeats of these nodes.
+    pub(super) fn refuse(&mut self, refused: Vec<protocol::RefusedNode>) {
+        self.refused = refused;
+    }
+
+    /// The nodes that refuse the heartbeats of `node`, as far as is known, without this one.
+    pub(super) fn refusing(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let peers = self.peers.iter();
+        let refusing = peers.filter(move |(_, report)| report.heard_of_refused(node.0).is_some());
+        refusing.map(|(peer, _)| *peer)
+    }
+
+    /// Whether this node refuses the heartbeats of `node`.
+    pub(super) fn refuses(&self, node: NodeId) -> bool {
+        self.refused.iter().any(|refused| refused.node == node.0)
     }
 
     /// This node has these keys.

@@ -8,6 +8,7 @@ mod lock;
 mod loss;
 mod operate;
 mod outages;
+mod outdated;
 mod overdue;
 mod parting;
 mod performers;

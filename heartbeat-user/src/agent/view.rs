@@ -746,6 +746,7 @@ impl View {
             key: keys.and_then(|(_, seals)| seals),
             same_keys: keys.map(|(mark, _)| mark == self.keys.mark()),
             unanswered_ns: self.unanswered(node.id, now),
+            refused_by: self.refused_by(node.id),
             groups,
             load: match peer {
                 None => self.vitals.load(),
@@ -758,6 +759,27 @@ impl View {
             reason_age_us: row.map(|row| row.reason_age_us),
             links: links.collect(),
         }
+    }
+
+    /// The nodes that refuse the heartbeats of `node` as outdated, as far as is known.
+    fn refused_by(&self, node: NodeId) -> Vec<String> {
+        let lives = |by: &NodeId| *by != node && self.lives_or_asks(*by);
+        let others = self.groups.refusing(node).filter(lives);
+        let local = self.config.local().id;
+        let own = self.groups.refuses(node).then_some(local);
+        let mut all: Vec<NodeId> = others.chain(own).collect();
+        all.sort_unstable();
+        all.into_iter().map(|by| self.name(by)).collect()
+    }
+
+    /// Whether a peer answers, or at least asks.
+    fn lives_or_asks(&self, node: NodeId) -> bool {
+        let asks = |peer: usize| {
+            let row = self.latest(peer);
+            clock::now().since(Boottime::from_nanos(row.last_asked_at)) < self.config.timeout * 2
+        };
+        let peer = self.peers.iter().position(|peer| peer.node == node);
+        self.lives(node) || peer.is_some_and(asks)
     }
 
     /// Why nothing passes by one of this node's own links, if nothing does.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::wire::{ClusterId, LinkId, NodeId};
 
-use super::output;
+use super::{count::Count, output};
 use crate::{
     agent::{InstanceLock, setup},
     clock, conductor,
@@ -75,9 +75,9 @@ pub fn load(
     setup.replace = replace;
     leave(setup, &lock_path, |left| {
         format!(
-            "{interface}: responder loaded in {} mode, answers {} peers; pinned at {}\n",
+            "{interface}: responder loaded in {} mode, answers {}; pinned at {}\n",
             left.mode,
-            left.peers,
+            Count(left.peers, "peer"),
             left.pins.display()
         )
     })

@@ -31,6 +31,10 @@ pub struct Node {
     /// announce a new report; absent where it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unanswered_ns: Option<u64>,
+    /// The nodes that refuse this one's heartbeats, since they are of an older incarnation than was
+    /// heard before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_by: Vec<String>,
     /// Number of groups that the node serves.
     #[serde(default)]
     pub groups: u16,

@@ -3,6 +3,7 @@
 
 mod hooks;
 mod members;
+mod outdated;
 mod rekey;
 mod reload;
 mod requests;
@@ -52,6 +53,7 @@ use super::{
     journal::Journal,
     operate::Operator,
     outages::Outages,
+    outdated::Outdated,
     overdue::Overdue,
     parting::{self, Departure, Reply},
     refusals::Refusals,
@@ -115,6 +117,7 @@ pub(super) struct ControlTask<'a> {
     exchange: Exchange,
     refusals: Refusals,
     strangers: Strangers,
+    outdated: Outdated,
     complaints: Complaints<Shortage>,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
@@ -296,6 +299,7 @@ impl<'a> ControlTask<'a> {
             exchange,
             refusals,
             strangers: Strangers::default(),
+            outdated: Outdated::default(),
             complaints: Complaints::default(),
             fetched,
             applied,
@@ -518,6 +522,7 @@ impl<'a> ControlTask<'a> {
         for refused in self.refusals.look(&self.config, now) {
             self.note(now, refused);
         }
+        self.look_for_outdated(now);
         let dataplane = &self.dataplane;
         self.strangers
             .look(now, || dataplane.count(Verdict::ForeignSocket));
@@ -582,6 +587,7 @@ impl<'a> ControlTask<'a> {
             view::lock(&self.view).groups.unanswered(node, clock::now());
             return;
         };
+        self.told_of_refusals(node, &report);
         let (report, decided) = view::lock(&self.view).groups.reported(node, report);
         self.directives.tell(Directive::Reported { node, report });
         if decided {
@@ -757,7 +763,8 @@ impl<'a> ControlTask<'a> {
         // Where a peer has one link, what becomes of the peer says it already.
         let level = match &what {
             What::Link { .. } if self.config.links.len() == 1 => Level::Debug,
-            What::Starved { .. }
+            What::Outdated { .. }
+            | What::Starved { .. }
             | What::PutBack { .. }
             | What::Claimed { .. }
             | What::Stray { .. } => Level::Warn,

@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::commands::count::Count;
 use crate::config::{
     Config, Exec, Group, HealthKind, LoadSource, Node, Policy, ProcessName, Resource, ResourceKind,
     Role, duration::Show,
@@ -33,10 +34,10 @@ fn cluster(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "{}: ok", config.path.display())?;
     writeln!(
         out,
-        "  cluster  {} (id {:#010x}), {} nodes, instance {}{}",
+        "  cluster  {} (id {:#010x}), {}, instance {}{}",
         config.cluster,
         config.cluster_id.0,
-        config.nodes.len(),
+        Count(config.nodes.len(), "node"),
         config.instance,
         maintenance(config.maintenance)
     )?;
