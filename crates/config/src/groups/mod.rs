@@ -42,7 +42,7 @@ pub(super) struct Read<'a> {
 
 pub(super) fn read<'a>(
     top: &Section<'a>,
-    auto_failback: bool,
+    auto_failback: Option<bool>,
     links: &[Link],
     nodes: &[Node],
     local: usize,
@@ -75,16 +75,18 @@ pub(super) fn read<'a>(
         let resources: Vec<Resource> = resources.collect();
         draft.doubles.warn_if_idle(&draft.section, &resources);
         let group = Group {
-            resources,
             rank: rank::read(&draft.section, nodes),
             name: or_complained(draft.name),
             id,
             locations: Vec::new(),
-            stickiness: draft.stickiness,
+            stickiness: draft
+                .stickiness
+                .unwrap_or_else(|| builtin_stickiness(&resources)),
             demand: Vec::new(),
             rebalance: draft.rebalance,
             maintenance: draft.maintenance,
             accepts_double_run: draft.doubles.accepted,
+            resources,
         };
         (group, draft.demand)
     };
@@ -96,12 +98,22 @@ pub(super) fn read<'a>(
     }
 }
 
+/// How a group sticks where the file does not say it. Addresses alone go back within milliseconds,
+/// and anything else is stopped and started for it.
+fn builtin_stickiness(resources: &[Resource]) -> Score {
+    let is_address = |resource: &Resource| matches!(resource.kind, ResourceKind::Vip(_));
+    match resources.iter().all(is_address) {
+        true => Score::ZERO,
+        false => Score::STAYS,
+    }
+}
+
 /// A group as read.
 struct GroupDraft<'a> {
     section: Section<'a>,
     is_vip: bool,
     name: Option<At<String>>,
-    stickiness: Score,
+    stickiness: Option<Score>,
     demand: Stated<'a>,
     rebalance: bool,
     maintenance: bool,

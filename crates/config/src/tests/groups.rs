@@ -93,7 +93,13 @@ fn without_failback_groups_stick_unless_they_say_otherwise() {
         groups.map(|group| group.stickiness).collect::<Vec<_>>()
     };
     let (zero, must) = (Score::ZERO, Score::MUST);
-    assert_eq!(stickiness(&with_groups("", "")), [zero; 3]);
+    // An address alone goes back, and what has to be stopped for it stays.
+    assert_eq!(
+        stickiness(&with_groups("", "")),
+        [zero, Score::STAYS, Score::STAYS]
+    );
+    let back = with_groups("name = \"web\"\n", "name = \"web\"\nauto_failback = true\n");
+    assert_eq!(stickiness(&back), [zero; 3]);
     let loose = with_groups("name = \"web\"", "name = \"web\"\nstickiness = 7");
     let stays = loose.replacen("\"web\"\n", "\"web\"\nauto_failback = false\n", 1);
     assert_eq!(stickiness(&stays), [must, Score::new(7), must]);
