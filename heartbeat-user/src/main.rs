@@ -16,7 +16,7 @@ use heartbeat_user::{
     agent, clock,
     commands::{
         check, events, explain, import, keygen, load, mode::Mode, operate, ping, replay, resource,
-        rotate, simulate, status, stop, verify, witness,
+        rotate, simulate, status, stop, verify, wait, witness,
     },
     config::{self, Config},
     control::protocol::Request,
@@ -116,6 +116,9 @@ enum Command {
     Standby {
         /// Name of the node; this one, if absent
         name: Option<String>,
+        /// Also if no other node can take what it serves
+        #[arg(long)]
+        force: bool,
     },
     /// Let a node on standby serve again
     Online {
@@ -164,7 +167,12 @@ enum Command {
         /// For a restart: leave programs, addresses and resources in place, with the longest lease that there is
         #[arg(long)]
         keep: bool,
+        /// Also if the votes of the other nodes make no majority, so that nothing is served
+        #[arg(long, conflicts_with = "keep")]
+        force: bool,
     },
+    /// Wait until nodes vote, a group runs, or all is well; fails at the timeout
+    Wait(wait::Wait),
     /// Let the resource agents on this host validate their parameters
     Verify,
     /// Show where groups would go if nodes failed; changes nothing
@@ -259,7 +267,6 @@ enum OnOff {
     On,
     Off,
 }
-
 
 #[derive(Debug, Args)]
 struct ConfigArgs {
@@ -383,7 +390,12 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
         }
         Command::Explain { group, json } => explain::run(&config.load()?, &group, json)?,
         Command::Resource { command } => run_resource(command, config)?,
-        Command::Stop { release: _, keep } => stop::run(&config.load()?, keep)?,
+        Command::Stop {
+            release: _,
+            keep,
+            force,
+        } => stop::run(&config.load()?, keep, force)?,
+        Command::Wait(wait) => wait.run(&config.socket()?)?,
         Command::Verify => return verify::run(&config.load()?),
         Command::Simulate { fail, json } => simulate::run(&config.load()?, &fail, json)?,
         Command::Load {
@@ -417,8 +429,9 @@ fn request(command: Command, config: &ConfigArgs) -> Result<Request> {
     Ok(match command {
         Command::Move { group, to } => Request::Move { group, node: to },
         Command::Unmove { group } => Request::Unmove { group },
-        Command::Standby { name } => Request::Standby {
+        Command::Standby { name, force } => Request::Standby {
             node: config.node(name)?,
+            force,
         },
         Command::Online { name } => Request::Online {
             node: config.node(name)?,

@@ -299,8 +299,11 @@ fn without_an_agent_the_commands_say_how_to_start_one() -> Result<()> {
             let said = a.heartbeat(&["stop"])?.success()?;
             ensure!(said.starts_with("already stopped"), "{said}");
         }
-        a.heartbeat(&["stop", "--keep"])?
-            .refusal(&["no agent", "nothing of one is in place", "`heartbeat run`"])?;
+        a.heartbeat(&["stop", "--keep"])?.refusal(&[
+            "no agent",
+            "nothing of one is in place",
+            "`heartbeat run`",
+        ])?;
         Ok(())
     })
 }

@@ -336,7 +336,9 @@ fn node_whose_incarnation_is_older_than_heard_is_told_and_cured_by_a_restart() -
         return Ok(());
     }
     play(heartbeat_tests::e2e::scene::options(), |cluster| {
-        let file = cluster.node("b")?.dir().join("state/incarnation");
+        let instance = cluster.node("b")?.control.status()?.instance;
+        let state = cluster.node("b")?.dir().join("state").join(instance);
+        let file = state.join("incarnation");
         let last: u64 = fs::read_to_string(&file)?.trim().parse()?;
         // Its clock was wrong for one life, and right again when its state was lost.
         cluster.node_mut("b")?.stop()?;

@@ -76,7 +76,8 @@ fn command_of_a_user_without_rights_says_to_run_it_as_root() -> Result<()> {
     let files = Files::new()?;
     let (private, public) = (files.path("private.toml"), files.path("public.toml"));
     let key = files.path("new-key");
-    let witness = "witness --iface lo --key KEY --cluster web --id 3 --peer 1=192.0.2.1 --peer 2=192.0.2.2";
+    let witness =
+        "witness --iface lo --key KEY --cluster web --id 3 --peer 1=192.0.2.1 --peer 2=192.0.2.2";
     let rows = [
         ("status", private.as_str()),
         ("events", &private),
@@ -99,9 +100,7 @@ fn command_of_a_user_without_rights_says_to_run_it_as_root() -> Result<()> {
             arguments.extend(["--config", config]);
         }
         let ended = Program::run(None, files.command(&arguments), SOON)?;
-        ended
-            .refusal(&["as root"])
-            .with_context(|| words.clone())?;
+        ended.refusal(&["as root"]).with_context(|| words.clone())?;
         for misleading in ["heartbeat keygen", "write it", "nothing is loaded"] {
             ensure!(!ended.err.contains(misleading), "{words}: {ended:#?}");
         }

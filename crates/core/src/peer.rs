@@ -142,6 +142,24 @@ impl Peer {
         }
     }
 
+    /// Whether its agent runs, and is not known to have the group with this index in its
+    /// configuration.
+    pub(crate) fn lacks(&self, group: usize) -> bool {
+        use PeerState::{Draining, Suspect, Unhealthy, Up};
+        let Self { said, report, .. } = self;
+        let runs = matches!(self.state, Up | Suspect | Unhealthy | Draining) && !self.witness;
+        let of_group = report.groups.get(group);
+        let has = match said.report {
+            // It has nothing to say.
+            0 => of_group.is_none_or(|said| !said.unknown),
+            number => {
+                (report.number, report.incarnation) == (number, said.incarnation)
+                    && of_group.is_some_and(|said| !said.unknown)
+            }
+        };
+        runs && !has
+    }
+
     /// Takes note of what the newest reply said.
     pub fn listen(&mut self, row: &PeerRow) {
         let at = last_reply(row);

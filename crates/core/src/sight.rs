@@ -54,6 +54,11 @@ impl<'a> Sight<'a> {
         Some(Seat::of_peer(peer))
     }
 
+    /// Whether a peer runs without this group in its configuration, as far as is known.
+    pub(crate) fn lacks(&self, group: usize, node: NodeId) -> bool {
+        self.peer(node).is_some_and(|peer| peer.lacks(group))
+    }
+
     /// What a peer last reported of the group with this index.
     pub(crate) fn reported(&self, group: usize, node: NodeId) -> Reported {
         match self.peer(node) {

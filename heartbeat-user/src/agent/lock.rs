@@ -36,7 +36,12 @@ impl InstanceLock {
                 .recursive(true)
                 .mode(0o755)
                 .create(dir)
-                .map_err(|error| denied(error, format!("could not make the directory {}", dir.display())))?;
+                .map_err(|error| {
+                    denied(
+                        error,
+                        format!("could not make the directory {}", dir.display()),
+                    )
+                })?;
         }
         let file = OpenOptions::new()
             .read(true)
@@ -45,7 +50,12 @@ impl InstanceLock {
             .truncate(false)
             .mode(0o600)
             .open(path)
-            .map_err(|error| denied(error, format!("could not open the lock file {}", path.display())))?;
+            .map_err(|error| {
+                denied(
+                    error,
+                    format!("could not open the lock file {}", path.display()),
+                )
+            })?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             // Its last holder removed it after we had opened it: whoever comes next makes another.
             Ok(file) if !is_at(&file, path) => Self::take(path, instance),

@@ -55,9 +55,8 @@ impl Outdated {
     /// Takes in what a look found.
     fn take(&mut self, found: BTreeMap<NodeId, u64>) -> Option<Vec<NodeId>> {
         let before = std::mem::replace(&mut self.seen, found);
-        let again = |(node, heard): (&NodeId, &u64)| {
-            before.contains_key(node).then_some((*node, *heard))
-        };
+        let again =
+            |(node, heard): (&NodeId, &u64)| before.contains_key(node).then_some((*node, *heard));
         let refused: BTreeMap<_, _> = self.seen.iter().filter_map(again).collect();
         if refused == self.refused {
             return None;
@@ -98,7 +97,8 @@ pub(super) fn to_exceed(own: u64, heard: u64) -> Option<u64> {
 
 /// The incarnation that was heard of the peer of this row, where what it says now is older.
 fn refused(row: &PeerRow, now: Boottime) -> Option<u64> {
-    let answers = row.last_reply_at != 0 && now.since(Boottime::from_nanos(row.last_reply_at)) < LOOK;
+    let answers =
+        row.last_reply_at != 0 && now.since(Boottime::from_nanos(row.last_reply_at)) < LOOK;
     (answers && row.incarnation != 0 && row.incarnation < row.asked_incarnation)
         .then_some(row.asked_incarnation)
 }

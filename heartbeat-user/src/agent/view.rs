@@ -21,7 +21,14 @@ use heartbeat_core::{
     reach::{RECOVERY, Reach},
 };
 
-use super::{groups::Groups, loss::Losses, refusals::ethernet, vitals::Vitals};
+use super::{
+    abstentions::{self, Abstentions},
+    groups::Groups,
+    loss::Losses,
+    operate::Voter,
+    refusals::ethernet,
+    vitals::Vitals,
+};
 use crate::{
     clock,
     config::{Config, Group, Node, ResourceKind, Role, Vip, key::Keys},
@@ -56,6 +63,7 @@ pub(super) struct View {
     interfaces: BTreeMap<String, InterfaceView>,
     socket_guard: Option<protocol::SocketGuard>,
     losses: Losses,
+    abstentions: Abstentions,
     deaf_since: Option<Boottime>,
     /// For how long it was deaf before.
     deaf_for: Duration,
@@ -177,6 +185,7 @@ impl View {
             interfaces: interfaces.collect(),
             socket_guard: socket_guard(dataplane.socket_guard()),
             losses: Losses::default(),
+            abstentions: Abstentions::default(),
             peers: peers.collect(),
             vips: vips.collect(),
             groups,
@@ -336,6 +345,10 @@ impl View {
             } => {
                 if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) {
                     peer.state = to;
+                }
+                // One that was never silent here may have voted all along.
+                if to.is_alive() && from == PeerState::Down {
+                    self.abstentions.appeared(node, clock::now());
                 }
                 if matches!(to, PeerState::Down | PeerState::AgentStalled) {
                     self.lost_sight(node, clock::now());
@@ -747,6 +760,7 @@ impl View {
             same_keys: keys.map(|(mark, _)| mark == self.keys.mark()),
             unanswered_ns: self.unanswered(node.id, now),
             refused_by: self.refused_by(node.id),
+            abstains: self.abstention(node.id, now),
             groups,
             load: match peer {
                 None => self.vitals.load(),
@@ -759,6 +773,38 @@ impl View {
             reason_age_us: row.map(|row| row.reason_age_us),
             links: links.collect(),
         }
+    }
+
+    /// For how long this node's acceptor abstains yet.
+    pub(super) fn own_abstention(&self, now: Boottime) -> Option<protocol::Abstention> {
+        abstentions::abstention(self.slots.votes_from(), false, now)
+    }
+
+    /// For how long the acceptor of a node that answers abstains yet.
+    fn abstention(&self, node: NodeId, now: Boottime) -> Option<protocol::Abstention> {
+        if node == self.config.local().id {
+            return self.own_abstention(now);
+        }
+        let known = self.abstentions.of(node, self.config.max_lease, now);
+        known.filter(|_| self.lives(node))
+    }
+
+    /// The report of a peer, which came just now, says for how long it abstains yet.
+    pub(super) fn abstains(&mut self, node: NodeId, for_ns: u64) {
+        let left = Duration::from_nanos(for_ns).min(self.config.max_lease);
+        self.abstentions.told(node, left, clock::now());
+    }
+
+    /// All nodes, as far as their votes are concerned.
+    pub(super) fn voters(&self, now: Boottime) -> Vec<Voter> {
+        let local = self.config.local().id;
+        let voter = |node: &Node| Voter {
+            node: node.id,
+            name: node.name.clone(),
+            lives: node.id == local || self.lives(node.id),
+            abstains: self.abstention(node.id, now),
+        };
+        self.config.nodes.iter().map(voter).collect()
     }
 
     /// The nodes that refuse the heartbeats of `node` as outdated, as far as is known.
@@ -923,8 +969,15 @@ impl View {
                 .map(|(node, since)| self.remains(node, since, now))
                 .collect(),
             cut_off: self.cut_off(group, &described.cut_off),
+            lacking: self.lacking(group),
             ..described
         }
+    }
+
+    /// The nodes with an agent whose configurations do not have the group, as far as is known.
+    fn lacking(&self, group: &Group) -> Vec<String> {
+        let lacking = self.groups.lacking(group, |node| self.is_awake(node));
+        lacking.into_iter().map(|node| self.name(node)).collect()
     }
 
     fn remains(&self, node: NodeId, since: Boottime, now: Boottime) -> protocol::Remains {

@@ -21,4 +21,5 @@ mod situation;
 pub mod status;
 pub mod stop;
 pub mod verify;
+pub mod wait;
 pub mod witness;

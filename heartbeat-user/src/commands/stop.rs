@@ -84,14 +84,15 @@ fn without_agent(config: &Config, keep: bool) -> Result<()> {
     output::print(text).map(drop)
 }
 
-/// Lets the agent hand over what it serves, or `keep` all for the next one. Fails if it is not gone in the
+/// Lets the agent hand over what it serves, or `keep` all for the next one; with `force` also if too few votes
+/// are left. Fails if it is not gone in the
 /// end, or has not left what it should have.
-pub fn run(config: &Config, keep: bool) -> Result<()> {
+pub fn run(config: &Config, keep: bool, force: bool) -> Result<()> {
     let Some(mut client) = Client::find(&config.socket())? else {
         return without_agent(config, keep);
     };
     let agent = agent(&client)?;
-    match client.ask(&Request::Stop { keep }, Duration::ZERO)? {
+    match client.ask(&Request::Stop { keep, force }, Duration::ZERO)? {
         Response::Done { .. } => {}
         other => bail!("the agent answered something else: {other:?}"),
     }

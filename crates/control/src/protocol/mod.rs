@@ -13,9 +13,7 @@ mod status;
 pub use event::{DownTrace, Event, Events, What};
 pub use group::{Group, Guard, Lease, Notice, Remains, Resource, Vip, Votes};
 pub use keys::Keys;
-pub use node::{Link, Node, Outage, PeerLink};
-pub use report::{
-    FailedAction, FailingCheck, GroupReport, RefusedNode, Report, ResourceReport,
-};
+pub use node::{Abstention, Link, Node, Outage, PeerLink};
+pub use report::{FailedAction, FailingCheck, GroupReport, RefusedNode, Report, ResourceReport};
 pub use request::{Ping, PingLink, Request, Response};
 pub use status::{Check, Load, Pulse, Quorum, SocketGuard, Starved, Status};

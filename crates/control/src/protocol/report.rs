@@ -38,6 +38,9 @@ pub struct Report {
     pub keys: Option<Keys>,
     pub failures: Vec<FailedAction>,
     pub decisions: Decisions,
+    /// For how long the node's acceptor abstains yet, when the report is sent.
+    #[serde(default)]
+    pub abstains_ns: u64,
     /// The nodes whose heartbeats are refused there, since they are of an older incarnation than
     /// was heard before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -388,8 +388,12 @@ impl<'a> ControlTask<'a> {
                     // The client may have gone.
                     match request {
                         Request::Reload => self.reload(Asker::Client(answer)),
-                        Request::Stop { keep } => {
-                            let _ = answer.send(self.depart(keep, &threads, &mut departure));
+                        Request::Stop { keep, force } => {
+                            let refused = self.refuse_to_stop(keep || force || departure.is_some());
+                            let _ = answer.send(match refused {
+                                Some(message) => Response::Error { message },
+                                None => self.depart(keep, &threads, &mut departure),
+                            });
                         }
                         request => self.answer(request, answer),
                     }
@@ -405,6 +409,9 @@ impl<'a> ControlTask<'a> {
                 change = changed(&mut self.link_watch) => self.link_changed(change),
                 Some(ended) = ended.recv() => self.hook_ended(ended),
                 _ = signals.terminate.recv() => {
+                    if let Some(why) = self.refuse_to_stop(departure.is_some()) {
+                        log::warn!("stopping by a signal all the same: {why}");
+                    }
                     self.depart(false, &threads, &mut departure);
                 }
                 _ = signals.interrupt.recv() => {
@@ -448,6 +455,14 @@ impl<'a> ControlTask<'a> {
             self.hook_ended(ended);
         }
         result
+    }
+
+    /// Why this node should not stop: too few votes would be left. Not asked where it `may`.
+    fn refuse_to_stop(&self, may: bool) -> Option<String> {
+        match may {
+            true => None,
+            false => self.operator.why_not_to_stop(),
+        }
     }
 
     /// Begins to stop, or to `keep` all as it is for the next agent. All goes on meanwhile:
@@ -588,6 +603,7 @@ impl<'a> ControlTask<'a> {
             return;
         };
         self.told_of_refusals(node, &report);
+        view::lock(&self.view).abstains(node, report.abstains_ns);
         let (report, decided) = view::lock(&self.view).groups.reported(node, report);
         self.directives.tell(Directive::Reported { node, report });
         if decided {

@@ -7,6 +7,7 @@
 mod moves;
 mod nodes;
 mod resources;
+mod votes;
 
 use std::{
     sync::{Arc, Mutex},
@@ -22,6 +23,7 @@ use heartbeat_common::{
 use heartbeat_sys::files::atomic_file::Writer;
 pub(super) use nodes::remembered;
 use tokio::{sync::Notify, time::sleep};
+pub(super) use votes::Voter;
 
 use super::view::{self, Shared};
 use crate::{
@@ -89,7 +91,7 @@ impl Operator {
         let result = match &request {
             Request::Move { group, node } => self.move_group(group, node, &request, origin).await,
             Request::Unmove { group } => self.unmove(group, &request, origin).await,
-            Request::Standby { node } => self.turn(node, true, &request, origin).await,
+            Request::Standby { node, force } => self.stand_by(node, *force, &request, origin).await,
             Request::Online { node } => self.turn(node, false, &request, origin).await,
             Request::Drain { node } => self.drain(node, &request, origin).await,
             Request::Cleanup { resource, node } => {

@@ -332,6 +332,13 @@ impl Page {
             let text = self.paint(Colour::Bad, &text);
             self.line(&format!("    * {text}"));
         }
+        if let Some(abstention) = node.abstains.filter(|_| node.state != "down") {
+            let text = self.paint(
+                Colour::Warning,
+                &format!("{abstention}, and its vote is missing meanwhile"),
+            );
+            self.line(&format!("    * {text}"));
+        }
         if !node.refused_by.is_empty() {
             let text = format!(
                 "its heartbeats are refused by {}: they are of an older incarnation than was heard before, since its \
