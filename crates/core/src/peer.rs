@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     link::{LinkDetector, LinkState, last_reply},
-    report::{Report, Reported},
+    report::{GroupReport, Report, Reported},
     timing::Timing,
 };
 
@@ -143,18 +143,19 @@ impl Peer {
     }
 
     /// Whether its agent runs, and is not known to have the group with this index in its
-    /// configuration.
+    /// configuration and to know what of it runs there.
     pub(crate) fn lacks(&self, group: usize) -> bool {
         use PeerState::{Draining, Suspect, Unhealthy, Up};
         let Self { said, report, .. } = self;
         let runs = matches!(self.state, Up | Suspect | Unhealthy | Draining) && !self.witness;
         let of_group = report.groups.get(group);
+        let ready = |said: &GroupReport| !said.unknown && !said.settling;
         let has = match said.report {
             // It has nothing to say.
-            0 => of_group.is_none_or(|said| !said.unknown),
+            0 => of_group.is_none_or(ready),
             number => {
                 (report.number, report.incarnation) == (number, said.incarnation)
-                    && of_group.is_some_and(|said| !said.unknown)
+                    && of_group.is_some_and(ready)
             }
         };
         runs && !has

@@ -54,7 +54,7 @@ impl<'a> Sight<'a> {
         Some(Seat::of_peer(peer))
     }
 
-    /// Whether a peer runs without this group in its configuration, as far as is known.
+    /// Whether a peer runs and is not known to be ready for this group: see [`Peer::lacks`].
     pub(crate) fn lacks(&self, group: usize, node: NodeId) -> bool {
         self.peer(node).is_some_and(|peer| peer.lacks(group))
     }

@@ -59,8 +59,17 @@ impl Story {
 
     /// A node is told whether another has the new group.
     fn tell(&mut self, machine: usize, other: usize, has: bool) {
+        let said = GroupReport {
+            unknown: !has,
+            ..GroupReport::default()
+        };
+        self.tell_of(machine, other, said);
+    }
+
+    /// A node is told what another says of the new group.
+    fn tell_of(&mut self, machine: usize, other: usize, said: GroupReport) {
         let mut groups = vec![GroupReport::default(); self.layout.groups.len()];
-        groups[NEW].unknown = !has;
+        groups[NEW] = said;
         let report = Report {
             groups,
             ..Report::default()
@@ -135,4 +144,27 @@ fn group_that_all_had_once_is_taken_over_whatever_others_have() {
     story.world.crash(2);
     story.world.run_for(SOON);
     assert_eq!(story.servers(), [1]);
+}
+
+#[test]
+fn new_group_waits_for_a_node_that_does_not_know_yet_what_runs_there() {
+    let mut story = Story::begin();
+    for machine in 0..3 {
+        story.reload(machine, &[0, 1, 2]);
+    }
+    let settling = GroupReport {
+        settling: true,
+        ..GroupReport::default()
+    };
+    for machine in [1, 2] {
+        story.tell_of(machine, 0, settling);
+    }
+    story.tell_of(0, 1, settling);
+    story.world.run_for(SOON);
+    assert_eq!(story.servers(), [] as [usize; 0]);
+    for (machine, other) in [(1, 0), (2, 0), (0, 1)] {
+        story.tell(machine, other, true);
+    }
+    story.world.run_for(SOON);
+    assert_eq!(story.servers(), [2]);
 }

@@ -23,6 +23,7 @@ mod terms;
 mod tick;
 mod view;
 mod vitals;
+mod voters;
 
 use std::{collections::VecDeque, fs, sync::Arc, thread, time::Duration};
 

@@ -25,9 +25,9 @@ use super::{
     abstentions::{self, Abstentions},
     groups::Groups,
     loss::Losses,
-    operate::Voter,
     refusals::ethernet,
     vitals::Vitals,
+    voters::Voter,
 };
 use crate::{
     clock,

@@ -2,8 +2,8 @@
 //!
 //! Nodes take a changed configuration over one after the other. The first of them could start a new
 //! group at once, and would hand it over to a better node a moment later. So a new group is claimed
-//! once all nodes that could serve it and run have it in their configurations. This only waits: who
-//! may serve is decided by leases as before.
+//! once all nodes that could serve it and run have it in their configurations and know what of it
+//! runs there. This only waits: who may serve is decided by leases as before.
 
 use std::time::Duration;
 

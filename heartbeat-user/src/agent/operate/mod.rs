@@ -7,7 +7,6 @@
 mod moves;
 mod nodes;
 mod resources;
-mod votes;
 
 use std::{
     sync::{Arc, Mutex},
@@ -23,7 +22,6 @@ use heartbeat_common::{
 use heartbeat_sys::files::atomic_file::Writer;
 pub(super) use nodes::remembered;
 use tokio::{sync::Notify, time::sleep};
-pub(super) use votes::Voter;
 
 use super::view::{self, Shared};
 use crate::{

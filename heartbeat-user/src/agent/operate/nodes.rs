@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::{LONG_PATIENCE, Operator, Origin, PATIENCE, POLL, SLOW_POLL, done, said, view};
 use crate::{
+    agent::voters,
     clock,
     config::{Config, Node, Role},
     control::protocol::{Request, Response},
@@ -52,6 +53,12 @@ impl Operator {
             );
         }
         self.turn(node, true, request, origin).await
+    }
+
+    /// Why this node must not stop, if it must not.
+    pub(in crate::agent) fn why_not_to_stop(&self) -> Option<String> {
+        let voters = view::lock(&self.view).voters(clock::now());
+        voters::loss(&voters, self.config.local().id)
     }
 
     /// Why another member can take no group at all, if it cannot. One that starts is about to.

@@ -7,18 +7,17 @@ use std::fmt::Write as _;
 
 use heartbeat_common::wire::NodeId;
 
-use super::{Operator, view};
-use crate::{clock, control::protocol::Abstention};
+use crate::control::protocol::Abstention;
 
 /// A node of the list, as far as its vote is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::agent) struct Voter {
-    pub(in crate::agent) node: NodeId,
-    pub(in crate::agent) name: String,
+pub(super) struct Voter {
+    pub(super) node: NodeId,
+    pub(super) name: String,
     /// Whether its kernel answers.
-    pub(in crate::agent) lives: bool,
+    pub(super) lives: bool,
     /// For how long its acceptor abstains yet, if it does.
-    pub(in crate::agent) abstains: Option<Abstention>,
+    pub(super) abstains: Option<Abstention>,
 }
 
 impl Voter {
@@ -37,17 +36,9 @@ impl Voter {
     }
 }
 
-impl Operator {
-    /// Why this node must not stop, if the votes that are left would not make a majority and those
-    /// that there are now do.
-    pub(in crate::agent) fn why_not_to_stop(&self) -> Option<String> {
-        let voters = view::lock(&self.view).voters(clock::now());
-        loss(&voters, self.config.local().id)
-    }
-}
-
-/// Why `leaving` must not stop, if it must not.
-fn loss(voters: &[Voter], leaving: NodeId) -> Option<String> {
+/// Why `leaving` must not stop: the votes that would be left make no majority, and those that there
+/// are now do.
+pub(super) fn loss(voters: &[Voter], leaving: NodeId) -> Option<String> {
     let needed = voters.len() / 2 + 1;
     let votes = |voter: &&Voter| voter.votes();
     let left = voters.iter().filter(|voter| voter.node != leaving);
