@@ -51,11 +51,11 @@ impl fmt::Display for What {
             Self::Quorum {
                 quorate: true,
                 alive,
-            } => write!(f, "quorum gained: {alive} nodes alive"),
+            } => write!(f, "quorum gained: {}", Alive(*alive)),
             Self::Quorum {
                 quorate: false,
                 alive,
-            } => write!(f, "quorum LOST: {alive} nodes alive"),
+            } => write!(f, "quorum LOST: {}", Alive(*alive)),
             Self::LeaseAcquired {
                 group,
                 free_ns,
@@ -194,6 +194,12 @@ impl fmt::Display for What {
                 "node {node}: link {link}: dropped {bad_macs} heartbeats with a wrong tag and {unknown_keys} under an \
                  unknown key, the last from {from}: do the keys differ, or is somebody forging them?"
             ),
+            Self::Outdated { node, by } => write!(
+                f,
+                "node {node}: its heartbeats are refused by {by}, since they are of an older incarnation than was \
+                 heard before: its clock was set back, and its state directory is lost; set its clock right and \
+                 restart the agent there"
+            ),
             Self::ConfigVersion { version } => write!(
                 f,
                 "config_version {version} is in force: leases are claimed by a majority of its nodes"
@@ -225,6 +231,16 @@ impl fmt::Display for DownTrace {
             ", noticed {} after the deadline",
             Micros(self.deadline_ns, self.awake_ns)
         )
+    }
+}
+
+/// How many nodes are alive.
+struct Alive(usize);
+
+impl fmt::Display for Alive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} node{plural} alive", self.0)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     index::GroupIndex,
     index_vec::IndexVec,
     link::{LinkDetector, LinkState, last_reply},
-    report::{Report, Reported},
+    report::{GroupReport, Report, Reported},
     timing::Timing,
 };
 
@@ -142,6 +142,25 @@ impl Peer {
             said: report.groups.get(group).copied().unwrap_or_default(),
             ..Reported::default()
         }
+    }
+
+    /// Whether its agent runs, and is not known to have the group with this index in its
+    /// configuration and to know what of it runs there.
+    pub(crate) fn lacks(&self, group: GroupIndex) -> bool {
+        use PeerState::{Draining, Suspect, Unhealthy, Up};
+        let Self { said, report, .. } = self;
+        let runs = matches!(self.state, Up | Suspect | Unhealthy | Draining) && !self.witness;
+        let of_group = report.groups.get(group);
+        let ready = |said: &GroupReport| !said.unknown && !said.settling;
+        let has = match said.report {
+            // It has nothing to say.
+            0 => of_group.is_none_or(ready),
+            number => {
+                (report.number, report.incarnation) == (number, said.incarnation)
+                    && of_group.is_some_and(ready)
+            }
+        };
+        runs && !has
     }
 
     /// Takes note of what the newest reply said.

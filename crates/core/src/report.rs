@@ -24,6 +24,8 @@ pub struct GroupReport {
     pub running: bool,
     /// An interface with one of its addresses is missing, switched off or without carrier there.
     pub broken: bool,
+    /// The node's configuration does not have the group.
+    pub unknown: bool,
 }
 
 /// The same, as it stands now.

@@ -61,6 +61,11 @@ impl<'a> Sight<'a> {
         Some(Seat::of_peer(peer))
     }
 
+    /// Whether a peer runs and is not known to be ready for this group: see [`Peer::lacks`].
+    pub(crate) fn lacks(&self, group: GroupIndex, node: NodeId) -> bool {
+        self.peer(node).is_some_and(|peer| peer.lacks(group))
+    }
+
     /// What a peer last reported of the group with this index.
     pub(crate) fn reported(&self, group: GroupIndex, node: NodeId) -> Reported {
         match self.peer(node) {

@@ -228,6 +228,7 @@ fn report(rng: &mut Rng, world: &mut World, machine: usize) {
         barred: rng.per_mille(100),
         running: rng.per_mille(700),
         broken: rng.per_mille(100),
+        unknown: rng.per_mille(100),
     };
     let groups = world.groups.iter().map(|_| said(rng)).collect();
     if let Some(agent) = &mut world.machines[machine].agent {

@@ -169,6 +169,8 @@ mod tests {
             key: None,
             same_keys: None,
             unanswered_ns: None,
+            refused_by: Vec::new(),
+            abstains: None,
             groups: 0,
             load,
             health: 0,

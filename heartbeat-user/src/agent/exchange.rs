@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow, bail};
 use heartbeat_common::{time::Boottime, wire::NodeId};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::outdated;
 use crate::{
     clock,
     config::{Config, key::Keys},
@@ -17,6 +18,8 @@ use crate::{
 
 /// How long to wait before a peer that could not be asked is asked again.
 const RETRY: Duration = Duration::from_millis(250);
+/// How often a peer is asked that asks this node and answers it not.
+const DOUBT: Duration = Duration::from_secs(2);
 /// How long a peer may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Peers that are asked at the same time: each takes a connection, and after a start all have news.
@@ -42,6 +45,8 @@ struct Peer {
     node: NodeId,
     asking: bool,
     not_before: Boottime,
+    /// When it was last asked although no answer of it announced a report.
+    doubted_at: Boottime,
     /// Whether the last attempt failed: that is said once.
     failing: bool,
 }
@@ -52,6 +57,7 @@ impl Peer {
             node,
             asking: false,
             not_before: Boottime::default(),
+            doubted_at: Boottime::default(),
             failing: false,
         }
     }
@@ -98,11 +104,15 @@ impl Exchange {
         let has_news = |index: usize| {
             let (row, peer) = (self.rows.latest(index, links), &self.peers[index]);
             let news = row.report != 0 && (row.report, row.incarnation) != known(peer.node);
-            news && now >= peer.not_before
+            // It may refuse this node's heartbeats: only its report can say so.
+            let doubts = now.since(peer.doubted_at) >= DOUBT
+                && outdated::asks_and_answers_not(&row, &self.config, now);
+            (news || doubts) && now >= peer.not_before
         };
         for index in turns(&self.peers, self.first, has_news) {
             let peer = &mut self.peers[index];
             peer.asking = true;
+            peer.doubted_at = now;
             self.first = index + 1;
             let (config, keys) = (Arc::clone(&self.config), Arc::clone(&self.keys));
             let (node, fetched) = (peer.node, self.fetched.clone());

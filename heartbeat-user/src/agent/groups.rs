@@ -41,6 +41,8 @@ pub(super) struct Groups {
     failures: VecDeque<FailedAction>,
     /// This node's health checks that fail.
     failing: Vec<FailingCheck>,
+    /// The nodes whose heartbeats this node refuses.
+    refused: Vec<protocol::RefusedNode>,
     /// This node's keys.
     keys: Option<protocol::Keys>,
     peers: HashMap<NodeId, protocol::Report>,
@@ -75,6 +77,7 @@ impl Groups {
             own: own.collect(),
             failures: VecDeque::new(),
             failing: Vec::new(),
+            refused: Vec::new(),
             keys: None,
             peers: HashMap::new(),
             unanswered: HashMap::new(),
@@ -247,6 +250,9 @@ impl Groups {
             keys: self.keys.clone(),
             failures: self.failures.iter().cloned().collect(),
             decisions: self.book.all(),
+            refused: self.refused.clone(),
+            // Whoever sends it knows.
+            abstains_ns: 0,
         };
         while !report.failures.is_empty() && is_too_long(&report) {
             report.failures.remove(0);
@@ -270,6 +276,23 @@ impl Groups {
             ..check
         };
         self.failing = failing.into_iter().map(cut).collect();
+    }
+
+    /// This node refuses the heartbeats of these nodes.
+    pub(super) fn refuse(&mut self, refused: Vec<protocol::RefusedNode>) {
+        self.refused = refused;
+    }
+
+    /// The nodes that refuse the heartbeats of `node`, as far as is known, without this one.
+    pub(super) fn refusing(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let peers = self.peers.iter();
+        let refusing = peers.filter(move |(_, report)| report.heard_of_refused(node.0).is_some());
+        refusing.map(|(peer, _)| *peer)
+    }
+
+    /// Whether this node refuses the heartbeats of `node`.
+    pub(super) fn refuses(&self, node: NodeId) -> bool {
+        self.refused.iter().any(|refused| refused.node == node.0)
     }
 
     /// This node has these keys.
@@ -313,20 +336,7 @@ impl Groups {
             .node(peer)
             .is_none_or(|node| node.role == Role::Witness);
         let decided = !witness && self.book.merge(&report.decisions);
-        let of = |group: &Group| {
-            let said = report.group(&group.name);
-            said.map_or_else(GroupReport::default, |said| GroupReport {
-                settling: said.settling,
-                barred: said.barred || said.blocked,
-                running: said.running,
-                broken: said.broken,
-            })
-        };
-        let told = report::Report {
-            number: report.number,
-            incarnation: report.incarnation,
-            groups: self.config.groups.iter().map(of).collect(),
-        };
+        let told = self.for_core(&report);
         self.remains.returned(peer, |group| {
             let said = report.group(group);
             said.is_some_and(|said| !said.settling)
@@ -334,6 +344,46 @@ impl Groups {
         self.unanswered.remove(&peer);
         self.peers.insert(peer, report);
         (told, decided)
+    }
+
+    /// What the core is to know of all that peers reported: its groups are others than before.
+    pub(super) fn retold(&self) -> Vec<(NodeId, report::Report)> {
+        let peers = self.peers.iter();
+        peers
+            .map(|(peer, report)| (*peer, self.for_core(report)))
+            .collect()
+    }
+
+    /// The nodes that have not reported this group, of those that `count`.
+    pub(super) fn lacking(&self, group: &Group, counts: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
+        let lacks = |node: &&NodeId| {
+            let report = self.peers.get(node);
+            counts(**node) && report.is_some_and(|report| report.group(&group.name).is_none())
+        };
+        group.rank.iter().filter(lacks).copied().collect()
+    }
+
+    /// What a report says of the groups here.
+    fn for_core(&self, report: &protocol::Report) -> report::Report {
+        let of = |group: &Group| {
+            let said = report.group(&group.name);
+            let absent = GroupReport {
+                unknown: true,
+                ..GroupReport::default()
+            };
+            said.map_or(absent, |said| GroupReport {
+                unknown: false,
+                settling: said.settling,
+                barred: said.barred || said.blocked,
+                running: said.running,
+                broken: said.broken,
+            })
+        };
+        report::Report {
+            number: report.number,
+            incarnation: report.incarnation,
+            groups: self.config.groups.iter().map(of).collect(),
+        }
     }
 
     /// A peer that has something new could not be asked for it.
@@ -537,6 +587,7 @@ impl Groups {
             cut_off: with(|said| said.broken).collect(),
             blocked: with(|said| said.blocked).next(),
             unreported: false,
+            lacking: Vec::new(),
             remains: Vec::new(),
             resources: resources.collect(),
         }

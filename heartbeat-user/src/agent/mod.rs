@@ -1,5 +1,6 @@
 //! The agent: starts the planes in order, lets the control task run, takes everything down again.
 
+mod abstentions;
 mod agent_check;
 mod control_task;
 mod exchange;
@@ -9,6 +10,7 @@ mod lock;
 mod loss;
 mod operate;
 mod outages;
+mod outdated;
 mod overdue;
 mod parting;
 mod performers;
@@ -22,6 +24,7 @@ mod terms;
 mod tick;
 mod view;
 mod vitals;
+mod voters;
 
 use std::{collections::VecDeque, fs, sync::Arc, thread, time::Duration};
 

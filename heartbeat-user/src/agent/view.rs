@@ -23,7 +23,14 @@ use heartbeat_core::{
     reach::{RECOVERY, Reach},
 };
 
-use super::{groups::Groups, loss::Losses, refusals::ethernet, vitals::Vitals};
+use super::{
+    abstentions::{self, Abstentions},
+    groups::Groups,
+    loss::Losses,
+    refusals::ethernet,
+    vitals::Vitals,
+    voters::Voter,
+};
 use crate::{
     clock,
     config::{Config, Group, Node, ResourceKind, Role, Vip, key::Keys},
@@ -58,6 +65,7 @@ pub(super) struct View {
     interfaces: BTreeMap<String, InterfaceView>,
     socket_guard: Option<protocol::SocketGuard>,
     losses: Losses,
+    abstentions: Abstentions,
     deaf_since: Option<Boottime>,
     /// For how long it was deaf before.
     deaf_for: Duration,
@@ -179,6 +187,7 @@ impl View {
             interfaces: interfaces.collect(),
             socket_guard: socket_guard(dataplane.socket_guard()),
             losses: Losses::default(),
+            abstentions: Abstentions::default(),
             peers: peers.collect(),
             vips: vips.collect(),
             groups,
@@ -338,6 +347,10 @@ impl View {
             } => {
                 if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) {
                     peer.state = to;
+                }
+                // One that was never silent here may have voted all along.
+                if to.is_alive() && from == PeerState::Down {
+                    self.abstentions.appeared(node, clock::now());
                 }
                 if matches!(to, PeerState::Down | PeerState::AgentStalled) {
                     self.lost_sight(node, clock::now());
@@ -758,6 +771,8 @@ impl View {
             key: keys.and_then(|(_, seals)| seals),
             same_keys: keys.map(|(mark, _)| mark == self.keys.mark()),
             unanswered_ns: self.unanswered(node.id, now),
+            refused_by: self.refused_by(node.id),
+            abstains: self.abstention(node.id, now),
             groups,
             load: match peer {
                 None => self.vitals.load(),
@@ -770,6 +785,59 @@ impl View {
             reason_age_us: row.map(|row| row.reason_age_us),
             links: links.collect(),
         }
+    }
+
+    /// For how long this node's acceptor abstains yet.
+    pub(super) fn own_abstention(&self, now: Boottime) -> Option<protocol::Abstention> {
+        abstentions::abstention(self.slots.votes_from(), false, now)
+    }
+
+    /// For how long the acceptor of a node that answers abstains yet.
+    fn abstention(&self, node: NodeId, now: Boottime) -> Option<protocol::Abstention> {
+        if node == self.config.local().id {
+            return self.own_abstention(now);
+        }
+        let known = self.abstentions.of(node, self.config.max_lease, now);
+        known.filter(|_| self.lives(node))
+    }
+
+    /// The report of a peer, which came just now, says for how long it abstains yet.
+    pub(super) fn abstains(&mut self, node: NodeId, for_ns: u64) {
+        let left = Duration::from_nanos(for_ns).min(self.config.max_lease);
+        self.abstentions.told(node, left, clock::now());
+    }
+
+    /// All nodes, as far as their votes are concerned.
+    pub(super) fn voters(&self, now: Boottime) -> Vec<Voter> {
+        let local = self.config.local().id;
+        let voter = |node: &Node| Voter {
+            node: node.id,
+            name: node.name.clone(),
+            lives: node.id == local || self.lives(node.id),
+            abstains: self.abstention(node.id, now),
+        };
+        self.config.nodes.iter().map(voter).collect()
+    }
+
+    /// The nodes that refuse the heartbeats of `node` as outdated, as far as is known.
+    fn refused_by(&self, node: NodeId) -> Vec<String> {
+        let lives = |by: &NodeId| *by != node && self.lives_or_asks(*by);
+        let others = self.groups.refusing(node).filter(lives);
+        let local = self.config.local().id;
+        let own = self.groups.refuses(node).then_some(local);
+        let mut all: Vec<NodeId> = others.chain(own).collect();
+        all.sort_unstable();
+        all.into_iter().map(|by| self.name(by)).collect()
+    }
+
+    /// Whether a peer answers, or at least asks.
+    fn lives_or_asks(&self, node: NodeId) -> bool {
+        let asks = |peer: PeerIndex| {
+            let row = self.latest(peer);
+            clock::now().since(Boottime::from_nanos(row.last_asked_at)) < self.config.timeout * 2
+        };
+        let peer = self.peers.position(|peer| peer.node == node);
+        self.lives(node) || peer.is_some_and(asks)
     }
 
     /// Why nothing passes by one of this node's own links, if nothing does.
@@ -914,8 +982,15 @@ impl View {
                 .map(|(node, since)| self.remains(node, since, now))
                 .collect(),
             cut_off: self.cut_off(group, &described.cut_off),
+            lacking: self.lacking(group),
             ..described
         }
+    }
+
+    /// The nodes with an agent whose configurations do not have the group, as far as is known.
+    fn lacking(&self, group: &Group) -> Vec<String> {
+        let lacking = self.groups.lacking(group, |node| self.is_awake(node));
+        lacking.into_iter().map(|node| self.name(node)).collect()
     }
 
     fn remains(&self, node: NodeId, since: Boottime, now: Boottime) -> protocol::Remains {

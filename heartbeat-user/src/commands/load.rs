@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::wire::{ClusterId, LinkId, NodeId};
 
-use super::output;
+use super::{count::Count, output};
 use crate::{
     agent::{InstanceLock, setup},
     clock, conductor,
@@ -72,9 +72,9 @@ pub fn load(
     setup.replace = replace;
     leave(setup, &lock_path, |left| {
         format!(
-            "{interface}: responder loaded in {} mode, answers {} peers; pinned at {}\n",
+            "{interface}: responder loaded in {} mode, answers {}; pinned at {}\n",
             left.mode,
-            left.peers,
+            Count(left.peers, "peer"),
             left.pins.display()
         )
     })
@@ -160,7 +160,7 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
 
 /// Detaches and unpins `instance`; if none is named, the default one, or else the only one there is.
 pub fn unload(instance: Option<&str>) -> Result<()> {
-    let loaded = pins::instances();
+    let loaded = pins::instances()?;
     let instance = match (instance, loaded.as_slice()) {
         (Some(name), _) => name.to_owned(),
         (None, []) => {

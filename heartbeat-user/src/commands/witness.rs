@@ -11,7 +11,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::membership::Voters;
 
-use super::{load, mode::Mode};
+use super::{count::Count, load, mode::Mode};
 use crate::{
     config::{DEFAULT_INSTANCE, DEFAULT_MAX_LEASE, duration::Show, flags, key},
     dataplane::{Setup, SetupLink},
@@ -73,13 +73,13 @@ impl Witness {
         let setup = self.setup(&keys, address);
         load::leave(setup, &load::lock_of(&self.instance), |left| {
             format!(
-                "{}: witness {} of cluster {} loaded on {address} in {} mode, answers {} peers, \
+                "{}: witness {} of cluster {} loaded on {address} in {} mode, answers {}, \
                  votes {}; pinned at {}\n",
                 self.iface,
                 self.id,
                 self.cluster,
                 left.mode,
-                left.peers,
+                Count(left.peers, "peer"),
                 when(left.abstains),
                 left.pins.display()
             )

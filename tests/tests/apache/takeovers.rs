@@ -108,7 +108,7 @@ fn the_tutorial_is_served_by_one_node_whatever_happens_to_nodes() -> Result<()> 
         return Ok(());
     }
     // It stays where it is when the other comes back: each fault then costs one takeover.
-    let sticky = tutorial()?.replacen("[[group]]\n", "[[group]]\nstickiness = \"inf\"\n", 1);
+    let sticky = tutorial()?.replacen("stickiness = 0\n", "stickiness = \"inf\"\n", 1);
     play(sticky, |cluster| {
         it_is_there(cluster)?;
         planned(cluster)?;

@@ -46,7 +46,7 @@ pub(super) struct Read<'a> {
 
 pub(super) fn read<'a>(
     top: &Section<'a>,
-    auto_failback: bool,
+    auto_failback: Option<bool>,
     links: &[Link],
     nodes: &[Node],
     local: usize,
@@ -79,16 +79,18 @@ pub(super) fn read<'a>(
         let resources: IndexVec<ResourceIndex, Resource> = resources.collect();
         draft.doubles.warn_if_idle(&draft.section, &resources);
         let group = Group {
-            resources,
             rank: rank::read(&draft.section, nodes),
             name: or_complained(draft.name),
             id,
             locations: Vec::new(),
-            stickiness: draft.stickiness,
+            stickiness: draft
+                .stickiness
+                .unwrap_or_else(|| builtin_stickiness(&resources)),
             demand: Vec::new(),
             rebalance: draft.rebalance,
             maintenance: draft.maintenance,
             accepts_double_run: draft.doubles.accepted,
+            resources,
         };
         (group, draft.demand)
     };
@@ -100,12 +102,22 @@ pub(super) fn read<'a>(
     }
 }
 
+/// How a group sticks where the file does not say it. Addresses alone go back within milliseconds,
+/// and anything else is stopped and started for it.
+fn builtin_stickiness(resources: &[Resource]) -> Score {
+    let is_address = |resource: &Resource| matches!(resource.kind, ResourceKind::Vip(_));
+    match resources.iter().all(is_address) {
+        true => Score::ZERO,
+        false => Score::STAYS,
+    }
+}
+
 /// A group as read.
 struct GroupDraft<'a> {
     section: Section<'a>,
     is_vip: bool,
     name: Option<At<String>>,
-    stickiness: Score,
+    stickiness: Option<Score>,
     demand: Stated<'a>,
     rebalance: bool,
     maintenance: bool,

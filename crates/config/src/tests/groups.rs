@@ -24,7 +24,7 @@ fn groups_are_what_the_file_says_and_vips_are_groups() {
     let web = config.group_named("web").unwrap();
     assert_eq!(web.id, group_id("web"));
     assert_eq!(web.rank, [NodeId(2), NodeId(1), NodeId(3)]);
-    assert_eq!((web.stickiness, web.maintenance), (Score::ZERO, false));
+    assert_eq!((web.stickiness, web.maintenance), (Score::STAYS, false));
 
     let [ip, apache, worker] = web.resources.as_ref() else {
         panic!("{web:?}");
@@ -105,7 +105,14 @@ fn without_failback_groups_stick_unless_they_say_otherwise() {
         groups.map(|group| group.stickiness).collect::<Vec<_>>()
     };
     let (zero, must) = (Score::ZERO, Score::MUST);
-    assert_eq!(stickiness(&with_groups("", "")), [zero; 3]);
+    // An address alone goes back, and what has to be stopped for it stays.
+    assert_eq!(
+        stickiness(&with_groups("", "")),
+        [zero, Score::STAYS, Score::STAYS]
+    );
+    let back = with_groups("", "");
+    let back = back.replacen("\"web\"\n", "\"web\"\nauto_failback = true\n", 1);
+    assert_eq!(stickiness(&back), [zero; 3]);
     let loose = with_groups("name = \"web\"", "name = \"web\"\nstickiness = 7");
     let stays = loose.replacen("\"web\"\n", "\"web\"\nauto_failback = false\n", 1);
     assert_eq!(stickiness(&stays), [must, Score::new(7), must]);

@@ -22,9 +22,8 @@ impl fmt::Display for Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error(
-        "reading the configuration {}: {cause}\n  \
-         write it (docs/heartbeat.toml.example shows all of it), or name another file",
-        path.display()
+        "reading the configuration {}: {cause}\n  {}",
+        path.display(), read_remedy(cause.kind())
     )]
     // The cause is part of the message, so it is no `source`: it would be printed twice.
     Read { path: PathBuf, cause: io::Error },
@@ -43,6 +42,18 @@ pub enum ConfigError {
     /// All problems, in the order of the file.
     #[error("{}", Lines(.0))]
     Invalid(Vec<Problem>),
+}
+
+/// What an operator does about a configuration that cannot be read.
+fn read_remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::PermissionDenied => "run as root, or name another file with --config",
+        io::ErrorKind::NotFound => {
+            "copy it from another node, or write it (docs/heartbeat.toml.example shows all of it), or name \
+             another file with --config"
+        }
+        _ => "name another file with --config",
+    }
 }
 
 impl ConfigError {
@@ -66,5 +77,24 @@ impl fmt::Display for Lines<'_> {
             write!(f, "{newline}{problem}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreadable_configuration_has_the_remedy_of_its_cause() {
+        for (kind, has, lacks) in [
+            (io::ErrorKind::PermissionDenied, "run as root", "write it"),
+            (io::ErrorKind::NotFound, "copy it from another node", "root"),
+            (io::ErrorKind::IsADirectory, "--config", "write it"),
+        ] {
+            let cause = io::Error::from(kind);
+            let path = PathBuf::from("/etc/heartbeat/heartbeat.toml");
+            let said = ConfigError::Read { path, cause }.to_string();
+            assert!(said.contains(has) && !said.contains(lacks), "{said}");
+        }
     }
 }

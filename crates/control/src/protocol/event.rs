@@ -186,6 +186,12 @@ pub enum What {
     Decided {
         what: String,
     },
+    /// The heartbeats of `node` are refused `by` another, since they are of an older incarnation
+    /// than was heard before: both of these nodes tell it.
+    Outdated {
+        node: String,
+        by: String,
+    },
     /// Heartbeats arrived from a peer's address that no key of this node had sealed. The numbers
     /// count since the last such event; the last heartbeat came `from` this Ethernet address.
     Refused {

@@ -95,6 +95,8 @@ impl Cluster {
         };
         cluster.count_electors();
         cluster.replan(layout);
+        // The groups of the first plan are nobody's news, as far as this node can know.
+        cluster.groups.iter_mut().for_each(Group::end_introduction);
         cluster
     }
 
@@ -140,7 +142,7 @@ impl Cluster {
         let idle = Proposer::new(self.local, franchise, self.round, term);
         let group = |plan: GroupPlan| match old.iter().position(|old| old.plan.id == plan.id) {
             Some(at) => old.swap_remove(at).replanned(plan, &idle),
-            None => Group::new(plan, idle.clone()),
+            None => Group::new(plan, idle.clone()).introduced(),
         };
         self.groups = plans.into_iter().map(group).collect();
         self.placing.seen = vec![GroupSnapshot::default(); self.groups.len()].into();

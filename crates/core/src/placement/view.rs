@@ -216,7 +216,9 @@ impl View<'_> {
             Some(Bar::Banned)
         } else if said.barred {
             Some(Bar::Barred)
-        } else if current && said.settling {
+        } else if current && (said.settling || said.unknown) {
+            // One that does not have the group can take it no more than one that does not know yet
+            // what of it runs there.
             Some(Bar::Settling)
         } else if cut_off {
             Some(Bar::CutOff)

@@ -131,7 +131,10 @@ fn instances(link: Option<u32>) -> Vec<String> {
             info.is_some_and(|info| info.id() == link)
         })
     };
-    let instances = pins::instances().into_iter().filter(has);
+    let instances = pins::instances()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(has);
     instances
         .map(|name| format!("instance `{name}` of heartbeat"))
         .collect()

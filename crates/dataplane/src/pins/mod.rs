@@ -7,11 +7,12 @@ pub(crate) mod names;
 pub(crate) mod origin;
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use aya::maps::MapData;
 use heartbeat_common::maps::PIN_ROOT;
 
@@ -78,7 +79,7 @@ impl Pins {
         filter::remove_all_but(&self.dir, |_| false)?;
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => {
                 return Err(error)
                     .with_context(|| format!("could not read {}", self.dir.display()));
@@ -114,14 +115,21 @@ impl Pins {
 }
 
 /// The instances that have pins on this host.
-pub fn instances() -> Vec<String> {
-    let Ok(entries) = fs::read_dir(PIN_ROOT) else {
-        return Vec::new();
+pub fn instances() -> Result<Vec<String>> {
+    let entries = match fs::read_dir(PIN_ROOT) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            bail!(
+                "could not read {PIN_ROOT}: {error}\n  only root may see what is loaded: run as root"
+            )
+        }
+        Err(error) => return Err(error).context(format!("could not read {PIN_ROOT}")),
     };
     let mut names: Vec<String> = entries
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     names.sort();
-    names
+    Ok(names)
 }

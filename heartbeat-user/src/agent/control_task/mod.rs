@@ -3,6 +3,7 @@
 
 mod hooks;
 mod members;
+mod outdated;
 mod rekey;
 mod reload;
 mod requests;
@@ -55,6 +56,7 @@ use super::{
     journal::Journal,
     operate::Operator,
     outages::Outages,
+    outdated::Outdated,
     overdue::Overdue,
     parting::{self, Departure, Reply},
     refusals::Refusals,
@@ -119,6 +121,7 @@ pub(super) struct ControlTask<'a> {
     exchange: Exchange,
     refusals: Refusals,
     strangers: Strangers,
+    outdated: Outdated,
     complaints: Complaints<Shortage>,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
@@ -301,6 +304,7 @@ impl<'a> ControlTask<'a> {
             exchange,
             refusals,
             strangers: Strangers::default(),
+            outdated: Outdated::default(),
             complaints: Complaints::default(),
             fetched,
             applied,
@@ -391,8 +395,12 @@ impl<'a> ControlTask<'a> {
                     // The client may have gone.
                     match request {
                         Request::Reload => self.reload(Asker::Client(answer)),
-                        Request::Stop { keep } => {
-                            let _ = answer.send(self.depart(keep, &threads, &mut departure));
+                        Request::Stop { keep, force } => {
+                            let refused = self.refuse_to_stop(keep || force || departure.is_some());
+                            let _ = answer.send(match refused {
+                                Some(message) => Response::Error { message },
+                                None => self.depart(keep, &threads, &mut departure),
+                            });
                         }
                         request => self.answer(request, answer),
                     }
@@ -408,6 +416,9 @@ impl<'a> ControlTask<'a> {
                 change = changed(&mut self.link_watch) => self.link_changed(change),
                 Some(ended) = ended.recv() => self.hook_ended(ended),
                 _ = signals.terminate.recv() => {
+                    if let Some(why) = self.refuse_to_stop(departure.is_some()) {
+                        log::warn!("stopping by a signal all the same: {why}");
+                    }
                     self.depart(false, &threads, &mut departure);
                 }
                 _ = signals.interrupt.recv() => {
@@ -451,6 +462,14 @@ impl<'a> ControlTask<'a> {
             self.hook_ended(ended);
         }
         result
+    }
+
+    /// Why this node should not stop: too few votes would be left. Not asked where it `may`.
+    fn refuse_to_stop(&self, may: bool) -> Option<String> {
+        match may {
+            true => None,
+            false => self.operator.why_not_to_stop(),
+        }
     }
 
     /// Begins to stop, or to `keep` all as it is for the next agent. All goes on meanwhile:
@@ -525,6 +544,7 @@ impl<'a> ControlTask<'a> {
         for refused in self.refusals.look(&self.config, now) {
             self.note(now, refused);
         }
+        self.look_for_outdated(now);
         let dataplane = &self.dataplane;
         self.strangers
             .look(now, || dataplane.count(Verdict::ForeignSocket));
@@ -589,6 +609,8 @@ impl<'a> ControlTask<'a> {
             view::lock(&self.view).groups.unanswered(node, clock::now());
             return;
         };
+        self.told_of_refusals(node, &report);
+        view::lock(&self.view).abstains(node, report.abstains_ns);
         let (report, decided) = view::lock(&self.view).groups.reported(node, report);
         self.directives.tell(Directive::Reported { node, report });
         if decided {
@@ -764,7 +786,8 @@ impl<'a> ControlTask<'a> {
         // Where a peer has one link, what becomes of the peer says it already.
         let level = match &what {
             What::Link { .. } if self.config.links.len() == 1 => Level::Debug,
-            What::Starved { .. }
+            What::Outdated { .. }
+            | What::Starved { .. }
             | What::PutBack { .. }
             | What::Claimed { .. }
             | What::Stray { .. } => Level::Warn,

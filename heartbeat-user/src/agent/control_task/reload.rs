@@ -343,6 +343,9 @@ impl ControlTask<'_> {
         // The pulse first: the conductor has something to say of a new group at once, and the pulse
         // wants none started before that.
         self.directives.tell(Directive::Replan(Box::new(replan)));
+        for (node, report) in view::lock(&self.view).groups.retold() {
+            self.directives.tell(Directive::Reported { node, report });
+        }
         self.orders.send(ResourceCommand::Replan {
             vips: merged.served().clone(),
             groups: merged.served_groups().clone(),

@@ -11,8 +11,9 @@ use crate::{
         operate::{Origin, refused_witness},
         ping, view,
     },
+    clock,
     config::Role,
-    control::protocol::{Ping, Request, Response},
+    control::protocol::{Ping, Report, Request, Response},
     logging,
     peering::PeerAsked,
 };
@@ -109,7 +110,13 @@ impl ControlTask<'_> {
 
     fn report_for_peers(&self) -> Response {
         let view = view::lock(&self.view);
-        Response::Report(Box::new(view.groups.published().clone()))
+        let report = Report {
+            abstains_ns: view
+                .own_abstention(clock::now())
+                .map_or(0, |own| own.for_ns),
+            ..view.groups.published().clone()
+        };
+        Response::Report(Box::new(report))
     }
 
     /// Starts a task that answers later.

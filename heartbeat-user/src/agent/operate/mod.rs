@@ -90,7 +90,7 @@ impl Operator {
         let result = match &request {
             Request::Move { group, node } => self.move_group(group, node, &request, origin).await,
             Request::Unmove { group } => self.unmove(group, &request, origin).await,
-            Request::Standby { node } => self.turn(node, true, &request, origin).await,
+            Request::Standby { node, force } => self.stand_by(node, *force, &request, origin).await,
             Request::Online { node } => self.turn(node, false, &request, origin).await,
             Request::Drain { node } => self.drain(node, &request, origin).await,
             Request::Cleanup { resource, node } => {

@@ -3,6 +3,9 @@
 
 use std::fmt::{self, Write as _};
 
+use heartbeat_core::placement::Score;
+
+use crate::commands::count::Count;
 use crate::config::{
     Config, Exec, Group, HealthKind, LoadSource, Node, Policy, ProcessName, Resource, ResourceKind,
     Role, duration::Show,
@@ -34,10 +37,10 @@ fn cluster(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "{}: ok", config.path.display())?;
     writeln!(
         out,
-        "  cluster  {} (id {:#010x}), {} nodes, instance {}{}",
+        "  cluster  {} (id {:#010x}), {}, instance {}{}",
         config.cluster,
         config.cluster_id.0,
-        config.nodes.len(),
+        Count(config.nodes.len(), "node"),
         config.instance,
         maintenance(config.maintenance)
     )?;
@@ -66,7 +69,7 @@ fn cluster(out: &mut String, config: &Config) -> fmt::Result {
         Show(config.lease),
         Show(config.max_lease),
         config.drift_ppm,
-        if config.auto_failback { "on" } else { "off" }
+        failback(config)
     )?;
     for link in config.local_links() {
         writeln!(
@@ -76,6 +79,23 @@ fn cluster(out: &mut String, config: &Config) -> fmt::Result {
         )?;
     }
     Ok(())
+}
+
+/// Which groups go back to a better-ranked node.
+fn failback(config: &Config) -> &'static str {
+    let mut groups = config.groups.iter();
+    match groups.all(|group| group.stickiness >= Score::STAYS) {
+        _ if !config.auto_failback => "off",
+        true if !config.groups.is_empty() => "off",
+        _ if config
+            .groups
+            .iter()
+            .all(|group| group.stickiness < Score::STAYS) =>
+        {
+            "on"
+        }
+        _ => "on for groups that do not stick",
+    }
 }
 
 fn served(out: &mut String, config: &Config) -> fmt::Result {

@@ -332,6 +332,22 @@ impl Page {
             let text = self.paint(Colour::Bad, &text);
             self.line(&format!("    * {text}"));
         }
+        if let Some(abstention) = node.abstains.filter(|_| node.state != "down") {
+            let text = self.paint(
+                Colour::Warning,
+                &format!("{abstention}, and its vote is missing meanwhile"),
+            );
+            self.line(&format!("    * {text}"));
+        }
+        if !node.refused_by.is_empty() {
+            let text = format!(
+                "its heartbeats are refused by {}: they are of an older incarnation than was heard before, since its \
+                 clock was set back and its state directory is lost; set its clock right and restart its agent",
+                node.refused_by.join(", ")
+            );
+            let text = self.paint(Colour::Bad, &text);
+            self.line(&format!("    * {text}"));
+        }
         for link in &node.links {
             let text = self.link(link, status);
             self.line(&format!(
