@@ -14,11 +14,17 @@ pub(super) fn split(model: &mut Model) {
                 chain: Chain::Sets(vec![set]),
                 lifetime: colocation.lifetime.clone(),
                 guessed: false,
-                attrs: Attrs::default(),
+                attrs: colocation.attrs.clone(),
             });
         }
         if is_left(&colocation.chain) {
             colocations.push(colocation);
+        } else if let Some(score) = colocation.score {
+            let text = format!(
+                "score {score} of colocation {} ({}): its set says another, which counts",
+                colocation.id, colocation.place
+            );
+            model.notes.push((text, colocation.place));
         }
     }
     model.colocations = colocations;

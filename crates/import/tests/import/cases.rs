@@ -202,6 +202,10 @@ fn sets_say_their_own_score_and_kind_and_the_higher_score_counts() {
     let (text, _) = become_of("sets.xml");
     has(&text, "group = \"q\"\nwith = \"p\"\nscore = \"-inf\"\n");
     has_not(&text, "score = 300");
+    has(
+        &text,
+        "score 300 of colocation far (sets.xml:5): its set says another, which counts",
+    );
     has(&text, "first = \"q\"\nthen = \"s\"\nkind = \"advisory\"\n");
     assert_eq!(
         text.matches("params = { state = \"/tmp/high\" }").count(),
@@ -296,6 +300,23 @@ fn lines_typed_into_a_shell_are_read_and_the_rest_is_told() {
     }
     assert_eq!(group(&config, "web").resources.len(), 2);
     assert_eq!(config.nodes.len(), 3);
+}
+
+#[test]
+fn a_command_that_is_given_twice_counts_once() {
+    let text = "pcs resource create a Dummy --group g\npcs resource create a Dummy --group g\n\
+                crm configure group g a\n";
+    let inputs = Inputs {
+        corosync: None,
+        resources: input("twice.sh", text),
+    };
+    let text = flat(&import(&inputs, &Options::default()).expect("no error").text);
+    has(
+        &text,
+        "# not translated: command pcs resource create a (twice.sh:2): the name a is taken since line 1",
+    );
+    has(&text, "(twice.sh:3): the name g is taken since line 1");
+    assert_eq!(text.matches("[[group.resource]]").count(), 1, "{text}");
 }
 
 /// Each element and attribute that the schema does not have, or that the reader does not take, is
