@@ -49,7 +49,7 @@ fn accepted(imported: &Imported) -> Config {
         text = text.replace(&placeholder, &format!("192.0.2.{number}"));
     }
     text = text.replace("\"ADDRESS\"", "\"192.0.2.19\"");
-    // MERGE: until a vip may leave out its length.
+    // The length of its network, which the operator knows.
     text = text.replace("\"192.0.2.40\"", "\"192.0.2.40/24\"");
     match Config::parse(&text, Path::new("imported.toml"), Some("alpha"), "alpha") {
         Ok(config) => config,
