@@ -98,8 +98,8 @@ fn an_address_without_prefix_becomes_a_vip_and_says_what_is_dropped() {
             &format!("# not translated: parameter {dropped} of addr"),
         );
     }
-    let resources = &group(&config, "web").resources;
-    assert!(matches!(resources[0].kind, ResourceKind::Vip(_)));
+    let first = group(&config, "web").resources.iter().next();
+    assert!(first.is_some_and(|first| matches!(first.kind, ResourceKind::Vip(_))));
 }
 
 #[test]
@@ -221,8 +221,8 @@ fn what_check_refuses_is_brought_within_its_limits_and_told() {
         &text,
         "type = \"exec\"\nstart = [\"/srv/app/init/old\", \"start\"]\n",
     );
-    let old = &group(&config, "old").resources[0];
-    assert!(matches!(old.kind, ResourceKind::Exec(_)));
+    let old = group(&config, "old").resources.iter().next();
+    assert!(old.is_some_and(|old| matches!(old.kind, ResourceKind::Exec(_))));
     has(
         &text,
         "start_timeout = \"60min\"\nstop_timeout = \"60min\"\n",
