@@ -259,6 +259,8 @@ impl State<'_> {
                     |old, new| old + new,
                 );
             }
+            // With no pair left there was nobody to say it of.
+            self.out.rest.extend(extra);
         }
         for pair in sequence {
             let Some(Between { what, comments }) = between.remove(&pair) else {
@@ -323,6 +325,8 @@ impl State<'_> {
                     |old, new| old || new,
                 );
             }
+            // With no pair left there was nobody to say it of.
+            self.out.rest.extend(extra);
         }
         for pair in sequence {
             let Some(Between { what, comments }) = between.remove(&pair) else {

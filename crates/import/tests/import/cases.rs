@@ -366,7 +366,7 @@ fn what_is_strange_in_xml_is_named_wherever_it_stands() {
                 tried += 1;
             }
         }
-        assert!(tried > 12, "{tried}");
+        assert!(tried >= 12, "{tried}");
     }
 }
 
