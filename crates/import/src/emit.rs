@@ -84,6 +84,8 @@ pub(super) enum Comment {
     Decision(Remark),
     /// What is translated as its author may have meant it.
     Guess(Remark),
+    /// What is translated, and kept from being served, since it lacks what it depends on.
+    Held(Remark),
     /// A field that is written, but commented out.
     Off(&'static str, Value),
 }
@@ -112,6 +114,7 @@ pub(super) enum Value {
     Flag(bool),
     List(Vec<String>),
     Table(Vec<(String, String)>),
+    Amounts(Vec<(String, u32)>),
 }
 
 impl From<Score> for Value {
@@ -154,6 +157,13 @@ impl fmt::Display for Value {
                 let pairs: Vec<String> = pairs
                     .iter()
                     .map(|(name, value)| format!("{} = {}", key(name), quoted(value)))
+                    .collect();
+                write!(f, "{{ {} }}", pairs.join(", "))
+            }
+            Self::Amounts(pairs) => {
+                let pairs: Vec<String> = pairs
+                    .iter()
+                    .map(|(name, amount)| format!("{} = {amount}", key(name)))
                     .collect();
                 write!(f, "{{ {} }}", pairs.join(", "))
             }
@@ -255,6 +265,13 @@ impl Document {
         })
     }
 
+    pub(super) fn held(&self) -> impl Iterator<Item = &Remark> {
+        self.comments().filter_map(|comment| match comment {
+            Comment::Held(remark) => Some(remark),
+            _ => None,
+        })
+    }
+
     fn comments(&self) -> impl Iterator<Item = &Comment> {
         self.blocks.iter().flat_map(Block::all_comments)
     }
@@ -263,9 +280,10 @@ impl Document {
     pub(super) fn places(&self) -> BTreeSet<Place> {
         self.comments()
             .flat_map(|comment| match comment {
-                Comment::Remark(remark) | Comment::Decision(remark) | Comment::Guess(remark) => {
-                    remark.places.clone()
-                }
+                Comment::Remark(remark)
+                | Comment::Decision(remark)
+                | Comment::Guess(remark)
+                | Comment::Held(remark) => remark.places.clone(),
                 Comment::Note(_, places) => places.clone(),
                 Comment::Off(..) => Vec::new(),
             })
@@ -329,6 +347,7 @@ impl fmt::Display for Comment {
             Self::Remark(remark) => wrap(f, "# not translated: ", "#   ", &remark.to_string()),
             Self::Decision(remark) => wrap(f, "# to be decided: ", "#   ", &remark.to_string()),
             Self::Guess(remark) => wrap(f, "# guessed: ", "#   ", &remark.to_string()),
+            Self::Held(remark) => wrap(f, "# in maintenance: ", "#   ", &remark.to_string()),
             Self::Off(key, value) => writeln!(f, "#{key} = {value}"),
         }
     }

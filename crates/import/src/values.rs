@@ -155,6 +155,37 @@ pub(super) fn usable_name(text: &str) -> String {
     }
 }
 
+/// Whether `text` names an interface, as the kernel and our configuration have it.
+pub(super) fn is_interface(text: &str) -> bool {
+    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    !text.is_empty() && text.len() < 16 && ![".", ".."].contains(&text) && !text.contains(bad)
+}
+
+/// Whether `text` may be the provider or the name of an OCF agent.
+pub(super) fn is_agent(text: &str) -> bool {
+    !text.is_empty() && usable_name(text) == text && !text.starts_with('.')
+}
+
+/// Whether `text` may be a parameter of an OCF agent.
+pub(super) fn is_parameter(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    !text.is_empty() && text.bytes().all(allowed)
+}
+
+/// Whether `text` names a unit of systemd, with its suffix (systemd.unit(5)).
+pub(super) fn is_unit(text: &str) -> bool {
+    const MAX_UNIT: usize = 255;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    let stem = text.rsplit_once('.').map_or(text, |(stem, _)| stem);
+    let instance = !stem.starts_with('@') && !stem.ends_with('@');
+    !stem.is_empty() && instance && text.len() <= MAX_UNIT && text.bytes().all(allowed)
+}
+
+/// Whether `text` is the absolute path of a program.
+pub(super) fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.ends_with('/') && !text.contains(char::is_control)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,18 @@ pub(super) fn print(text: &str) -> Result<bool> {
     }
 }
 
+/// How many columns a table may take: those of the terminal, or of `COLUMNS`.
+pub(super) fn width() -> usize {
+    const USUAL: usize = 100;
+    let told = std::env::var("COLUMNS").ok();
+    let told = told.and_then(|columns| columns.parse().ok());
+    let terminal = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    terminal
+        .or(told)
+        .filter(|width| *width > 0)
+        .unwrap_or(USUAL)
+}
+
 /// A time on the wall clock, given in nanoseconds since 1970: 2026-11-25T17:03:00Z.
 pub(super) fn utc(unix_ns: u64) -> String {
     let at = UNIX_EPOCH + Duration::from_nanos(unix_ns);

@@ -228,7 +228,10 @@ impl Reader<'_> {
             opaque.push((format!("id-ref={other}"), here.clone()));
         }
         let rule = children(set).any(|child| child.has_tag_name("rule"));
-        for pair in children(set) {
+        // All others are strays.
+        for pair in
+            children(set).filter(|child| ["nvpair", "rule"].contains(&child.tag_name().name()))
+        {
             // What another statement says is told of where it is used.
             let place = match self.place(pair) {
                 place if place.statement == here.statement => place,

@@ -52,7 +52,18 @@ const KNOWN: [(&str, &[&str], &[&str]); 19] = {
 };
 /// What the reader takes of a rule of a constraint, or tells of as a whole.
 const RULES: [(&str, &[&str], &[&str]); 3] = [
-    ("rule", &["*"], &["*"]),
+    (
+        "rule",
+        &[
+            "id",
+            "id-ref",
+            "score",
+            "score-attribute",
+            "boolean-op",
+            "role",
+        ],
+        &["expression", "date_expression", "rule"],
+    ),
     (
         "expression",
         &[
@@ -97,7 +108,10 @@ impl Reader<'_> {
             model.strays.push(Stray { subject, place });
         };
         for attribute in element.attributes() {
-            let taken = attributes.contains(&"*") || attributes.contains(&attribute.name());
+            // The reader of locations tells of what is strange in their own rules.
+            let own = name == "rule" && element.parent_element().is_some_and(is_statement);
+            let all = own || attributes.contains(&"*");
+            let taken = all || attributes.contains(&attribute.name());
             if !taken {
                 let (key, value) = (attribute.name(), attribute.value());
                 stray(format!("{key}={value} of <{name}> in {within}"), element);

@@ -116,7 +116,8 @@ impl Command<'_> {
     pub(super) fn property(&mut self, words: &mut Words<'_>) -> Result<bool, ImportError> {
         if words.next_if("unset") {
             while let Some(word) = words.next() {
-                self.model.properties.take(&word.text);
+                let unset = self.model.properties.take(&word.text);
+                self.replaced(unset);
             }
             self.note("what it unsets is left out");
             return Ok(true);
@@ -133,8 +134,27 @@ impl Command<'_> {
                 "an attribute is name=value",
             ));
         }
+        for attr in &found.0 {
+            let before = self.model.properties.take(&attr.name);
+            self.replaced(before);
+        }
+        if found.0.iter().all(|attr| attr.value.is_empty()) {
+            self.note("what it unsets is left out");
+        }
         update(&mut self.model.properties, found);
         Ok(true)
+    }
+
+    /// Says of what an earlier command set that this one replaces it.
+    fn replaced(&mut self, before: Option<Attr>) {
+        let here = self.place();
+        self.model.notes.extend(before.map(|attr| {
+            let text = format!(
+                "property {}={} ({}): another value ({here})",
+                attr.name, attr.value, attr.place
+            );
+            (text, attr.place)
+        }));
     }
 
     /// `node attribute|utilization NODE k=v …`, `node standby|maintenance NODE …`.

@@ -1,6 +1,6 @@
 //! Reads commands of `pcs`. Each adds to what is there, or changes it, as the command would.
 //!
-//! `resources`, `constraints` and `cluster` read the commands that are taken apart. What acts at
+//! `resources`, `changes`, `constraints` and `cluster` read the commands that are taken apart. What acts at
 //! once, or has no counterpart, is kept by name.
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
     words::Words,
 };
 
+mod changes;
 mod cluster;
 mod constraints;
 mod resources;

@@ -6,7 +6,7 @@ use crate::{
     input::Input,
     model::{Model, Other, Statement},
     pcs,
-    place::Place,
+    place::{ImportError, Place},
     tokens::{Line, Word},
 };
 
@@ -100,20 +100,57 @@ impl Reader {
     }
 
     fn pcs_command(&mut self, line: &Line) {
-        let known = self.model.statements.len();
-        if let Err(error) = pcs::read(&mut self.model, line) {
-            self.model.statements.truncate(known);
-            self.refuse(line, &error.message, &error.remedy);
-        }
+        self.statement_of(line, pcs::read);
     }
 
     /// One statement of the crm shell.
     fn crm(&mut self, line: &Line) {
+        self.statement_of(line, crm::read);
+    }
+
+    fn statement_of(
+        &mut self,
+        line: &Line,
+        read: fn(&mut Model, &Line) -> Result<(), ImportError>,
+    ) {
         let known = self.model.statements.len();
-        if let Err(error) = crm::read(&mut self.model, line) {
+        let refused = match read(&mut self.model, line) {
+            Err(error) => Some((error.message, error.remedy)),
+            Ok(()) => self.taken(line.place.statement),
+        };
+        if let Some((reason, remedy)) = refused {
             self.model.statements.truncate(known);
-            self.refuse(line, &error.message, &error.remedy);
+            self.refuse(line, &reason, &remedy);
         }
+    }
+
+    /// Takes back what the statement with this number made under a name that is not free: a
+    /// command that is given twice fails.
+    fn taken(&mut self, statement: usize) -> Option<(String, String)> {
+        let model = &mut self.model;
+        let (own, others): (Vec<_>, Vec<_>) = model
+            .ids()
+            .partition(|(_, place)| place.statement == statement);
+        let mut own_ids: Vec<&str> = own.iter().map(|(id, _)| *id).collect();
+        own_ids.sort_unstable();
+        let twice = own_ids.windows(2).find(|two| two[0] == two[1]);
+        let taken = own_ids
+            .iter()
+            .find_map(|id| others.iter().find(|(other, _)| other == id))
+            .or_else(|| {
+                own.iter()
+                    .find(|(id, _)| twice.is_some_and(|two| two[0] == *id))
+            })?;
+        let reason = format!("the name {} is taken since line {}", taken.0, taken.1.line);
+        let is_other = |place: &Place| place.statement != statement;
+        model.primitives.retain(|known| is_other(&known.place));
+        model.templates.retain(|known| is_other(&known.place));
+        model.groups.retain(|known| is_other(&known.place));
+        model.clones.retain(|known| is_other(&known.place));
+        Some((
+            reason,
+            "the first counts; choose another name if both are meant".to_owned(),
+        ))
     }
 
     /// Notes that nothing comes of `line`.

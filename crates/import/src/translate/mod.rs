@@ -1,10 +1,12 @@
 //! Decides what becomes of what was read. Each part makes its tables with the comments that say
 //! where they came from, and a remark for all that they leave out.
 
+mod amounts;
 mod constraints;
 mod corosync;
 mod dates;
 mod defaults;
+mod everywhere;
 mod exclusive;
 mod group;
 mod links;
@@ -16,6 +18,7 @@ mod operations;
 mod others;
 mod pairs;
 mod properties;
+mod reach;
 mod remarks;
 mod resource;
 mod sets;
@@ -56,25 +59,37 @@ pub(super) fn translate(
     let corosync = corosync.or(setup);
     let properties = properties::translate(&mut model);
     let defaults = defaults::translate(&mut model);
-    let nodes = nodes::resolve(corosync.as_ref(), &mut model);
+    let amounts = amounts::Amounts::read(properties.strategy.as_ref(), &model);
+    let nodes = nodes::resolve(corosync.as_ref(), &mut model, &amounts);
     let links = links::translate(corosync.as_ref(), &nodes, &model, options);
     let colocations = pairs::colocations(&model);
     let orders = pairs::orders(&model);
-    let mut plan = units::plan(&model);
+    let everywhere = everywhere::find(&model, &colocations, &orders);
+    let mut plan = units::plan(&model, &everywhere);
     plan.tie(&model, &colocations, &orders);
     let (name, cluster) = cluster(corosync.as_ref(), &properties, &defaults);
     let mut blocks = vec![intro(files), cluster, defaults.block(&properties.comments)];
+    blocks.extend(amounts.block());
     blocks.extend(links);
     blocks.extend(nodes.blocks());
     blocks.extend(nodes::witness(corosync.as_ref(), &nodes, &name));
-    let constraints = constraints::translate(&model, &plan, &colocations, &orders);
+    let constraints = constraints::translate(&model, &plan, &everywhere, &colocations, &orders);
     rest.append(&mut plan.comments);
     let mut notes = constraints.within;
-    blocks.extend(group::blocks(&model, &plan, &defaults, options, &mut notes));
+    blocks.extend(group::blocks(
+        &model,
+        &plan,
+        &defaults,
+        (options, &amounts),
+        &mut notes,
+        &constraints.held,
+    ));
+    blocks.extend(everywhere.blocks.iter().cloned());
     blocks.extend(locations::translate(
         &model,
         &plan,
         &nodes,
+        &everywhere,
         properties.opt_in.as_ref(),
     ));
     blocks.extend(constraints.blocks);

@@ -5,7 +5,7 @@ use heartbeat_core::placement::Score;
 use super::remarks::left_over;
 use crate::{
     emit::{Comment, Remark},
-    model::{Chain, Colocation, Condition, Member, Model, Order, Set},
+    model::{Attrs, Chain, Colocation, Condition, Member, Model, Order, Set},
     place::Place,
     values,
 };
@@ -20,6 +20,16 @@ pub(super) struct Ready<T> {
     pub(super) comments: Vec<Comment>,
 }
 
+/// A constraint that cannot be translated.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) remark: Remark,
+    /// On what it says that no constraint says.
+    pub(super) strange: Vec<Comment>,
+    /// What must not be without something else, by this constraint: the two of them.
+    pub(super) depends: Vec<(String, String)>,
+}
+
 /// What an order wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
@@ -30,22 +40,64 @@ pub(super) struct Kind {
 /// Why a constraint cannot be translated, and what to do.
 type Refusal = (String, &'static str);
 
+/// Remarks on attributes that are refused with no constraint, since none has them.
+fn strange(owner: &str, attrs: &Attrs) -> Vec<Comment> {
+    let mut attrs = attrs.clone();
+    for known in ["node-attribute", "symmetrical", "kind", "score"] {
+        attrs.take(known);
+    }
+    left_over("attribute", owner, attrs).collect()
+}
+
 /// The colocations of `model`, in its order.
-pub(super) fn colocations(model: &Model) -> Vec<Result<Ready<Score>, Remark>> {
+pub(super) fn colocations(model: &Model) -> Vec<Result<Ready<Score>, Refused>> {
     let ready = |colocation: &Colocation| {
         colocation_of(colocation).map_err(|(reason, remedy)| {
             let subject = format!("colocation {}", colocation.id);
-            Remark::new(&colocation.place, subject, reason, remedy)
+            let score = colocation.score.as_deref();
+            let elsewhere = colocation.attrs.get("node-attribute").is_some();
+            let firm = score.is_none_or(|score| values::score(score) == Some(Score::MUST));
+            Refused {
+                strange: strange(&subject, &colocation.attrs),
+                remark: Remark::new(&colocation.place, subject, reason, remedy),
+                depends: if firm && !elsewhere && colocation.lifetime.is_none() {
+                    colocation_pairs(&colocation.chain, false)
+                } else {
+                    Vec::new()
+                },
+            }
         })
     };
     model.colocations.iter().map(ready).collect()
 }
 
 /// The orders of `model`, in its order.
-pub(super) fn orders(model: &Model) -> Vec<Result<Ready<Kind>, Remark>> {
+pub(super) fn orders(model: &Model) -> Vec<Result<Ready<Kind>, Refused>> {
     let ready = |order: &Order| {
         order_of(order).map_err(|(reason, remedy)| {
-            Remark::new(&order.place, format!("order {}", order.id), reason, remedy)
+            let subject = format!("order {}", order.id);
+            let firm = match order.kind.as_deref() {
+                None => true,
+                Some(kind) if kind.eq_ignore_ascii_case("mandatory") => true,
+                Some(kind) => values::score(kind).is_some_and(|score| score != Score::ZERO),
+            };
+            let starts = |id: &String| {
+                let members = order.chain.members();
+                let member = members.iter().find(|member| member.id == *id);
+                let action = member.and_then(|member| member.qualifier.as_deref());
+                action.is_none_or(|action| ["start", "started"].contains(&action))
+            };
+            let pairs = order_pairs(&order.chain).into_iter();
+            let pairs = pairs.filter(|(_, then)| starts(then));
+            Refused {
+                strange: strange(&subject, &order.attrs),
+                remark: Remark::new(&order.place, subject, reason, remedy),
+                depends: if firm && order.lifetime.is_none() {
+                    pairs.map(|(first, then)| (then, first)).collect()
+                } else {
+                    Vec::new()
+                },
+            }
         })
     };
     model.orders.iter().map(ready).collect()
@@ -349,7 +401,6 @@ fn across(from: &[Member], to: &[Member]) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Attrs;
 
     fn set(names: &str, sequential: bool) -> Set {
         let member = |id: &str| Member {

@@ -14,11 +14,17 @@ pub(super) fn split(model: &mut Model) {
                 chain: Chain::Sets(vec![set]),
                 lifetime: colocation.lifetime.clone(),
                 guessed: false,
-                attrs: Attrs::default(),
+                attrs: colocation.attrs.clone(),
             });
         }
         if is_left(&colocation.chain) {
             colocations.push(colocation);
+        } else if let Some(score) = colocation.score {
+            let text = format!(
+                "score {score} of colocation {} ({}): its set says another, which counts",
+                colocation.id, colocation.place
+            );
+            model.notes.push((text, colocation.place));
         }
     }
     model.colocations = colocations;
@@ -51,11 +57,8 @@ fn own(chain: &mut Chain, names: &[&str]) -> Vec<(Set, String)> {
     for set in sets {
         let said = names.iter().find_map(|name| set.attrs.take(name));
         if let Some(said) = said {
-            let alone = Set {
-                attrs: Attrs::default(),
-                ..set.clone()
-            };
-            found.push((alone, said.value));
+            found.push((set.clone(), said.value));
+            set.attrs = Attrs::default();
             set.within = false;
         }
     }
@@ -65,9 +68,7 @@ fn own(chain: &mut Chain, names: &[&str]) -> Vec<(Set, String)> {
 /// Whether the chain still says anything.
 fn is_left(chain: &Chain) -> bool {
     match chain {
-        Chain::Sets(sets) => {
-            sets.len() > 1 || sets.iter().any(|set| set.within || !set.attrs.0.is_empty())
-        }
+        Chain::Sets(sets) => sets.len() > 1 || sets.iter().any(|set| set.within),
         Chain::Named | Chain::Pair(..) => true,
     }
 }

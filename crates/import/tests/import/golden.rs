@@ -53,6 +53,8 @@ pub(super) fn well_formed(imported: &Imported) {
         "location",
         "colocation",
         "order",
+        "health",
+        "placement",
     ];
     for name in table.get_ref().keys() {
         assert!(known.contains(&&**name.get_ref()), "{name:?}");

@@ -219,6 +219,53 @@ const WORDS: [&str; 40] = [
     "\n",
 ];
 
+const SHELL: [&str; 44] = [
+    "pcs",
+    "crm",
+    "configure",
+    "resource",
+    "create",
+    "constraint",
+    "location",
+    "colocation",
+    "order",
+    "add",
+    "with",
+    "then",
+    "prefers",
+    "avoids",
+    "rule",
+    "set",
+    "setoptions",
+    "group",
+    "clone",
+    "promotable",
+    "primitive",
+    "Dummy",
+    "IPaddr2",
+    "systemd:x",
+    "a",
+    "b",
+    "c",
+    "--group",
+    "op",
+    "monitor",
+    "meta",
+    "update",
+    "delete",
+    "cluster",
+    "setup",
+    "property",
+    "node",
+    "interval=10",
+    "score=5",
+    "x='y z'",
+    "&&",
+    "\n",
+    "\n$ pcs resource",
+    "\n# sudo crm configure",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
@@ -240,6 +287,17 @@ proptest! {
         if let Some(imported) = both("", &text, true) {
             accounted(&imported, "", &[]);
         }
+    }
+
+    /// A text of a shell is never refused, and each of its statements is told of.
+    #[test]
+    fn no_soup_of_a_shell_is_refused_or_forgotten(
+        words in prop::collection::vec(0..SHELL.len(), 1..60),
+    ) {
+        let words: Vec<&str> = words.into_iter().map(|word| SHELL[word]).collect();
+        let text = format!("crm configure node n\npcs {}", words.join(" "));
+        let imported = both("", &text, false).expect("nothing is an error");
+        accounted(&imported, "", &[(1, 1)]);
     }
 
     /// Lines of the fixtures left out, doubled and moved.

@@ -70,7 +70,7 @@ fn nodes() {
         "maintenance=on of node a",
     );
     says("node a zeal=1", "attribute zeal=1 of node a");
-    says("node a utilization cpu=1", "utilization cpu=1 of a");
+    says("node a utilization cpu=1", "utilization cpu=1 of node a");
     says("node a:remote", "a node of type remote is no member");
 }
 

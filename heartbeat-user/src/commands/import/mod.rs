@@ -17,14 +17,16 @@ use clap::Args;
 use super::output;
 use crate::import::{Imported, Input, Inputs, Options, import};
 
+mod explain;
+
 /// What to import, and where to.
 #[derive(Clone, Debug, Args)]
 pub struct Import {
     /// Nodes and networks: corosync.conf
     #[arg(long, value_name = "FILE", required_unless_present_any = ["crm", "cib"])]
     corosync: Option<PathBuf>,
-    /// Resources: what `crm configure show` prints, or cib.xml
-    #[arg(long, value_name = "FILE")]
+    /// Resources: what `crm configure show` prints, commands of crm or pcs as typed into a shell, or cib.xml
+    #[arg(long, visible_alias = "pcs", value_name = "FILE")]
     crm: Option<PathBuf>,
     /// Resources: cib.xml, as `cibadmin --query` prints it
     #[arg(long, value_name = "FILE", conflicts_with = "crm")]
@@ -44,6 +46,12 @@ pub struct Import {
     /// Replace a file that is there
     #[arg(long, requires = "output")]
     force: bool,
+    /// Print what became of each statement, and why, instead of the configuration
+    #[arg(long)]
+    explain: bool,
+    /// With --explain: print one JSON array
+    #[arg(long, requires = "explain")]
+    json: bool,
 }
 
 impl Import {
@@ -64,11 +72,18 @@ impl Import {
             now: Some(SystemTime::now()),
         };
         let imported = import(&inputs, &options)?;
-        match &self.output {
-            Some(path) => write(path, &imported.text, self.force)?,
-            None => {
-                output::print(&imported.text)?;
-            }
+        if let Some(path) = &self.output {
+            write(path, &imported.text, self.force)?;
+        }
+        if self.explain {
+            let text = if self.json {
+                explain::json(&imported.rows)
+            } else {
+                explain::table(&imported.rows, output::width())
+            };
+            output::print(&text)?;
+        } else if self.output.is_none() {
+            output::print(&imported.text)?;
         }
         // The configuration is written even if nobody reads this.
         let _ = io::stderr().write_all(summary(&imported, self.output.as_deref()).as_bytes());
@@ -166,6 +181,15 @@ fn summary(imported: &Imported, output: Option<&Path>) -> String {
     for guess in &imported.guesses {
         let _ = writeln!(text, "  {}: {}", guess.what(), guess.reason);
     }
+    if !imported.held.is_empty() {
+        let _ = writeln!(
+            text,
+            "in maintenance, so served nowhere until you have seen to what it depends on:"
+        );
+    }
+    for held in &imported.held {
+        let _ = writeln!(text, "  {}", held.what());
+    }
     if !imported.decisions.is_empty() {
         let _ = writeln!(
             text,
@@ -217,6 +241,8 @@ mod tests {
             builtin_vip: false,
             output: Some(output),
             force: false,
+            explain: false,
+            json: false,
         }
     }
 
