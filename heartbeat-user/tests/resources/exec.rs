@@ -273,7 +273,7 @@ async fn program_runs_with_all_that_its_resource_says() {
     }
     let host = Host::new();
     let daemon = nix::unistd::User::from_name("daemon").unwrap().unwrap();
-    let script = "echo \"$(id -u) $(pwd) $HOME $GREETING $(ulimit -n)\"; echo again >/dev/stderr
+    let script = "echo \"$(id -u) $(pwd) $HOME $GREETING $(ulimit -n)\"; echo again >>/dev/stderr
         exec sleep 600";
     let mut thing = service(&host.script("run", script), None);
     thing.execution = Execution {

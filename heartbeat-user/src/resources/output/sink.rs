@@ -32,7 +32,7 @@ impl Sink {
         }
     }
 
-    fn journal(path: &Path) -> io::Result<Self> {
+    pub(super) fn journal(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         // Whoever does not take a line loses it.
         socket.set_nonblocking(true)?;
