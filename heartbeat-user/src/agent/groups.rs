@@ -11,6 +11,8 @@ use heartbeat_common::{
     wire::{Incarnation, NodeId},
 };
 use heartbeat_core::{
+    index::{GroupIndex, ResourceIndex},
+    index_vec::{ByGroup, IndexVec},
     report::{self, GroupReport},
     resource::{GroupEvent, Outcome, ResourceState},
 };
@@ -35,7 +37,7 @@ const WORDS_KEPT: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Groups {
     config: Arc<Config>,
-    own: Vec<Own>,
+    own: ByGroup<Own>,
     failures: VecDeque<FailedAction>,
     /// This node's health checks that fail.
     failing: Vec<FailingCheck>,
@@ -60,13 +62,13 @@ struct Own {
     blocked: bool,
     /// Whether one of its interfaces is, as the core says.
     broken: bool,
-    resources: Vec<(Option<ResourceState>, u32)>,
+    resources: IndexVec<ResourceIndex, (Option<ResourceState>, u32)>,
 }
 
 impl Groups {
     pub(super) fn open(config: Arc<Config>, incarnation: Incarnation, writer: Writer) -> Self {
         let own = config.groups.iter().map(|group| Own {
-            resources: vec![(None, 0); group.resources.len()],
+            resources: vec![(None, 0); group.resources.len()].into(),
             ..Own::default()
         });
         Self {
@@ -95,14 +97,16 @@ impl Groups {
     pub(super) fn replan(&mut self, config: Arc<Config>) {
         self.own.resize_with(config.groups.len(), Own::default);
         for (own, group) in self.own.iter_mut().zip(&config.groups) {
-            own.resources.resize(group.resources.len(), (None, 0));
+            own.resources
+                .resize_with(group.resources.len(), || (None, 0));
         }
         self.peers.retain(|node, _| config.node(*node).is_some());
         // What is new begins with a clean record. What could not be stopped is still to be seen to.
         let kept: HashSet<&str> = resources(&config)
             .filter(|(_, resource)| {
                 let before = resources(&self.config).find(|(_, old)| old.name == resource.name);
-                let blocked = |group: usize| self.own.get(group).is_some_and(|own| own.blocked);
+                let blocked =
+                    |group: GroupIndex| self.own.get(group).is_some_and(|own| own.blocked);
                 before.is_some_and(|(group, old)| old.is_same(resource) || blocked(group))
             })
             .map(|(_, resource)| resource.name.as_str())
@@ -126,7 +130,7 @@ impl Groups {
         // It may be told of what the group was before it changed.
         match told {
             ResourceEvent::State { part, .. }
-                if self.own[part.group].resources.len() <= part.resource =>
+                if self.own[part.group].resources.len() <= part.resource.0 =>
             {
                 return None;
             }
@@ -222,7 +226,7 @@ impl Groups {
     }
 
     /// The resources of a group that have not stopped on a node, as far as is known.
-    pub(super) fn left_at(&self, node: NodeId, index: usize) -> Vec<String> {
+    pub(super) fn left_at(&self, node: NodeId, index: GroupIndex) -> Vec<String> {
         let group = &self.config.groups[index];
         let report = match node == self.config.local().id {
             true => self.own.get(index).map(|own| own.report(group)),
@@ -237,7 +241,7 @@ impl Groups {
     }
 
     /// An interface with one of the addresses of the group with this index is broken, or none is any more.
-    pub(super) fn set_broken(&mut self, group: usize, broken: bool) {
+    pub(super) fn set_broken(&mut self, group: GroupIndex, broken: bool) {
         self.own[group].broken = broken;
     }
 
@@ -452,7 +456,7 @@ impl Groups {
     }
 
     /// What operators want of the groups that this node may serve.
-    pub(super) fn wishes(&self) -> Vec<Wish> {
+    pub(super) fn wishes(&self) -> ByGroup<Wish> {
         let wish = |group: &Group| Wish {
             maintained: self.is_maintained(group),
             enabled: group
@@ -487,7 +491,7 @@ impl Groups {
     /// not there any more (`lives`) counts for nothing.
     pub(super) fn describe(
         &self,
-        index: usize,
+        index: GroupIndex,
         owner: Option<NodeId>,
         lives: impl Fn(NodeId) -> bool,
         name: impl Fn(NodeId) -> String,
@@ -594,8 +598,8 @@ impl Own {
 }
 
 /// All resources, each with the index of its group, but those of groups that were removed.
-fn resources(config: &Config) -> impl Iterator<Item = (usize, &Resource)> {
-    let groups = config.groups.iter().enumerate();
+fn resources(config: &Config) -> impl Iterator<Item = (GroupIndex, &Resource)> {
+    let groups = config.groups.iter_enumerated();
     let groups = groups.filter(|(_, group)| !group.is_removed());
     groups.flat_map(|(index, group)| group.resources.iter().map(move |one| (index, one)))
 }
@@ -655,8 +659,8 @@ mod tests {
             Incarnation(7),
             Writer::start().expect("a thread"),
         );
-        for (group, plan) in config.groups.iter().enumerate() {
-            for resource in 0..plan.resources.len() {
+        for (group, plan) in config.groups.iter_enumerated() {
+            for resource in plan.resources.indices() {
                 let part = Part { group, resource };
                 groups.told(&ResourceEvent::State {
                     part,
@@ -710,8 +714,8 @@ mod tests {
         );
         let failed = |resource: &str| ResourceEvent::Failed {
             part: Part {
-                group: 0,
-                resource: 0,
+                group: GroupIndex(0),
+                resource: ResourceIndex(0),
             },
             resource: resource.to_owned(),
             action: Action::Stop,
@@ -746,7 +750,7 @@ mod tests {
         groups.replan(few(&dir, "user = \"daemon\"", "stop_timeout = \"3s\""));
         assert_eq!(names(&groups), ["two"]);
         // What could not be stopped may still run as it was.
-        groups.own[1].blocked = true;
+        groups.own[GroupIndex(1)].blocked = true;
         groups.replan(few(&dir, "", "user = \"daemon\""));
         assert_eq!(names(&groups), ["two"]);
     }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use heartbeat_common::siphash::SipKey;
+use heartbeat_core::index::{GroupIndex, ResourceIndex};
 
 use super::{
-    super::{Change, Execution, Limit, LimitKind, Resource, ResourceChange, StopSignal},
+    super::{Change, Config, Execution, Limit, LimitKind, Resource, ResourceChange, StopSignal},
     GROUPS,
     bad::{Case, assert_said},
     parse, with_groups,
@@ -75,7 +76,7 @@ fn agent_gets_an_environment_beside_its_parameters() {
         "name = \"apache\"\n",
         "name = \"apache\"\nenvironment = { LANG = \"C\" }\n",
     );
-    let apache = &parse(&text).unwrap().groups[1].resources[1];
+    let apache = &parse(&text).unwrap().groups[GroupIndex(1)].resources[ResourceIndex(1)];
     assert_eq!(apache.execution.environment, [pair("LANG", "C")]);
 }
 
@@ -217,8 +218,10 @@ fn each_setting_of_execution_changes_digest_and_replaces_the_resource() {
         };
         let replaced = ResourceChange::Replaced("worker".to_owned());
         assert_eq!(change.resources, [replaced], "{setting}");
-        let (was, is) = (&old.groups[1].resources[2], &new.groups[1].resources[2]);
-        assert!(!was.is_same(is), "{setting}");
+        let worker =
+            |config: &Config| config.groups[GroupIndex(1)].resources[ResourceIndex(2)].clone();
+        let (was, is) = (worker(&old), worker(&new));
+        assert!(!was.is_same(&is), "{setting}");
     }
     let count = digests.len();
     digests.sort_unstable();

@@ -4,6 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Result, bail};
 use heartbeat_common::{time::Boottime, wire::NodeId};
+use heartbeat_core::index::GroupIndex;
 use tokio::time::sleep;
 
 use super::{
@@ -22,7 +23,7 @@ const QUIET: Duration = Duration::from_secs(2);
 
 /// A group that is waited for.
 struct Waited {
-    group: usize,
+    group: GroupIndex,
     result: Option<Settled>,
     /// What was seen last, and since when.
     seen: String,
@@ -120,8 +121,8 @@ impl Operator {
         before: &HashSet<Mark>,
     ) -> (Vec<String>, Vec<String>, Vec<String>) {
         let groups = parts.iter().map(|part| part.group);
-        let is_there = |group: &usize| !self.config.groups[*group].is_removed();
-        let mut groups: Vec<usize> = groups.filter(is_there).collect();
+        let is_there = |group: &GroupIndex| !self.config.groups[*group].is_removed();
+        let mut groups: Vec<GroupIndex> = groups.filter(is_there).collect();
         groups.dedup();
         let begun = clock::now();
         let waited = |group| Waited {
