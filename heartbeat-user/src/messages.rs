@@ -152,8 +152,8 @@ pub enum ResourceCommand {
         outcome: Outcome,
         message: String,
     },
-    /// A process of a resource was seen to end.
-    Ended { part: Part },
+    /// A process of a resource was seen to end; `message` says what is known of that.
+    Ended { part: Part, message: String },
     /// Forget the failures of a resource, or of all in the group, and probe anew.
     Cleanup {
         group: GroupIndex,
@@ -255,10 +255,13 @@ pub enum ResourceEvent {
         part: Part,
         state: ResourceState,
         failures: u32,
+        /// What there is to say of how it came to that; mostly nothing.
+        note: String,
     },
-    /// An action failed.
+    /// An action failed on the resource of this name, which the configuration may not have any more.
     Failed {
         part: Part,
+        resource: String,
         action: Action,
         outcome: Outcome,
         at: Boottime,

@@ -231,7 +231,7 @@ fn resource(old: (&Config, &Resource), new: (&Config, &Resource)) -> Option<Reso
             let essence = |vip: &Vip| (vip.address, vip.interface.clone());
             old.0.vips.get(*was).map(essence) == new.0.vips.get(*is).map(essence)
         }
-        (was, is) => was == is,
+        (was, is) => was == is && old.1.execution == new.1.execution,
     };
     let name = new.1.name.clone();
     let same_rest = || {

@@ -13,7 +13,7 @@ use siphasher::sip::SipHasher24;
 use super::{
     exclusive,
     key::Keys,
-    types::{Config, Exec, Group, Ocf, Policy, Rebalance, Resource, ResourceKind},
+    types::{Config, Exec, Execution, Group, Ocf, Policy, Rebalance, Resource, ResourceKind},
 };
 use heartbeat_core::index::GroupIndex;
 
@@ -149,6 +149,7 @@ impl Config {
             failure_timeout,
             pidfile,
             exclusive,
+            execution,
         } = resource;
         let times = [
             start_timeout,
@@ -162,7 +163,8 @@ impl Config {
         let stated = exclusive::by_table(kind).is_some() != *exclusive;
         let stated = said("otherwise exclusive", stated);
         let kind = self.kind(kind);
-        format!("{name:?} {kind} {times:?} {migration_threshold} {pidfile:?}{stated}")
+        let execution = self::execution(execution);
+        format!("{name:?} {kind} {times:?} {migration_threshold} {pidfile:?}{stated}{execution}")
     }
 
     fn kind(&self, kind: &ResourceKind) -> String {
@@ -188,6 +190,27 @@ impl Config {
             }
         }
     }
+}
+
+/// What a resource's programs run with, if that is not the default: nodes of a release that does not
+/// know these settings yet agree as long as nobody uses them.
+fn execution(execution: &Execution) -> String {
+    let Execution {
+        user,
+        group,
+        environment,
+        directory,
+        stop_signal,
+        limits,
+    } = execution;
+    if execution.is_default() {
+        return String::new();
+    }
+    let limits = limits
+        .iter()
+        .map(|limit| (limit.kind.as_str(), limit.value));
+    let limits: Vec<_> = limits.collect();
+    format!(" as {user:?} {group:?} {environment:?} {directory:?} {stop_signal} {limits:?}")
 }
 
 /// `what` if it holds. Nothing else says that it does not: nodes of a release that does not know it

@@ -55,9 +55,10 @@ pub use report::shown;
 pub use sections::DEFAULT_RUN;
 pub use timing::DEFAULT_MAX_LEASE;
 pub use types::{
-    Colocation, Config, ConfigError, Exec, Group, HealthCheck, HealthKind, Hook, HookEvent,
-    HttpTarget, Link, Load, LoadSource, LocalLink, MAX_GROUPS, Meaning, Node, Ocf, Order, Policy,
-    Problem, ProcessName, Rebalance, Resource, ResourceKind, Role, Strategy, Vip, XdpMode,
+    Colocation, Config, ConfigError, Exec, Execution, Group, HealthCheck, HealthKind, Hook,
+    HookEvent, HttpTarget, Limit, LimitKind, Link, Load, LoadSource, LocalLink, MAX_GROUPS,
+    Meaning, Node, Ocf, Order, Policy, Problem, ProcessName, Rebalance, Resource, ResourceKind,
+    Role, StopSignal, Strategy, Vip, XdpMode,
 };
 
 use read::Section;

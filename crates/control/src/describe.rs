@@ -116,7 +116,17 @@ impl fmt::Display for What {
                 "vip {vip}: released; address gone {} after the decision",
                 Micros(*decided_ns, *address_ns)
             ),
-            Self::Resource { resource, state } => write!(f, "resource {resource} is {state}"),
+            Self::Resource {
+                resource,
+                state,
+                note,
+            } => {
+                write!(f, "resource {resource} is {state}")?;
+                match note.as_str() {
+                    "" => Ok(()),
+                    note => write!(f, " ({note})"),
+                }
+            }
             Self::ResourceFailed {
                 resource,
                 action,
@@ -124,9 +134,10 @@ impl fmt::Display for What {
                 message,
             } => {
                 write!(f, "resource {resource}: {action} FAILED: {outcome}")?;
-                match message.lines().last() {
-                    Some(last) => write!(f, ": {last}"),
-                    None => Ok(()),
+                let lines: Vec<_> = message.lines().collect();
+                match lines.as_slice() {
+                    [] => Ok(()),
+                    lines => write!(f, ": {}", lines.join(" / ")),
                 }
             }
             Self::Group { group, state } => match state.as_str() {

@@ -32,7 +32,7 @@ use crate::{
 /// Failed actions that are remembered, and how much of each one's last words: all of them travel in one
 /// report.
 const FAILURES_KEPT: usize = 32;
-const WORDS_KEPT: usize = 512;
+const WORDS_KEPT: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Groups {
@@ -104,12 +104,19 @@ impl Groups {
                 .resize_with(group.resources.len(), || (None, 0));
         }
         self.peers.retain(|node, _| config.node(*node).is_some());
-        let resources = config.groups.iter().filter(|group| !group.is_removed());
-        let resources = resources.flat_map(|group| &group.resources);
-        let names: HashSet<&str> = resources.map(|resource| resource.name.as_str()).collect();
+        // What is new begins with a clean record. What could not be stopped is still to be seen to.
+        let kept: HashSet<&str> = resources(&config)
+            .filter(|(_, resource)| {
+                let before = resources(&self.config).find(|(_, old)| old.name == resource.name);
+                let blocked =
+                    |group: GroupIndex| self.own.get(group).is_some_and(|own| own.blocked);
+                before.is_some_and(|(group, old)| old.is_same(resource) || blocked(group))
+            })
+            .map(|(_, resource)| resource.name.as_str())
+            .collect();
         self.failures
-            .retain(|failure| names.contains(failure.resource.as_str()));
-        drop(names);
+            .retain(|failure| kept.contains(failure.resource.as_str()));
+        drop(kept);
         self.unanswered
             .retain(|node, _| config.node(*node).is_some());
         let kept = |name: &str| {
@@ -123,17 +130,24 @@ impl Groups {
 
     /// Takes in what the conductor told, and says what happened.
     pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<What> {
-        if let ResourceEvent::State { part, .. } | ResourceEvent::Failed { part, .. } = told
-            && self.own[part.group].resources.len() <= part.resource.0
-        {
-            // It was told of what the group was before it changed.
-            return None;
+        // It may be told of what the group was before it changed.
+        match told {
+            ResourceEvent::State { part, .. }
+                if self.own[part.group].resources.len() <= part.resource.0 =>
+            {
+                return None;
+            }
+            ResourceEvent::Failed { resource, .. } if !is_configured(&self.config, resource) => {
+                return None;
+            }
+            _ => {}
         }
         match told {
             ResourceEvent::State {
                 part,
                 state,
                 failures,
+                note,
             } => {
                 let own = &mut self.own[part.group].resources[part.resource];
                 let before = std::mem::replace(own, (Some(*state), *failures));
@@ -149,10 +163,12 @@ impl Groups {
                 (!quiet && !first && !told).then(|| What::Resource {
                     resource: self.resource(*part).name.clone(),
                     state: state.name().to_owned(),
+                    note: note.clone(),
                 })
             }
             ResourceEvent::Failed {
-                part,
+                part: _,
+                resource,
                 action,
                 outcome,
                 at,
@@ -160,7 +176,7 @@ impl Groups {
             } => {
                 let failure = FailedAction {
                     node: self.config.local().name.clone(),
-                    resource: self.resource(*part).name.clone(),
+                    resource: resource.clone(),
                     action: action.name().to_owned(),
                     outcome: outcome.to_string(),
                     code: match outcome {
@@ -513,7 +529,9 @@ impl Groups {
     }
 
     pub(super) fn failures(&self) -> Vec<FailedAction> {
+        // A peer may not have heard yet that a resource is gone.
         let others = self.peers.values().flat_map(|report| &report.failures);
+        let others = others.filter(|failure| is_configured(&self.config, &failure.resource));
         let mut all: Vec<_> = self.failures.iter().chain(others).cloned().collect();
         all.sort_by_key(|failure| failure.at_unix_ns);
         all
@@ -630,6 +648,17 @@ impl Own {
     }
 }
 
+/// All resources, each with the index of its group, but those of groups that were removed.
+fn resources(config: &Config) -> impl Iterator<Item = (GroupIndex, &Resource)> {
+    let groups = config.groups.iter_enumerated();
+    let groups = groups.filter(|(_, group)| !group.is_removed());
+    groups.flat_map(|(index, group)| group.resources.iter().map(move |one| (index, one)))
+}
+
+fn is_configured(config: &Config, resource: &str) -> bool {
+    resources(config).any(|(_, one)| one.name == resource)
+}
+
 /// Whether it does not fit into an answer to a peer, with some room for what is around it.
 fn is_too_long(report: &protocol::Report) -> bool {
     let text = serde_json::to_vec(report);
@@ -688,9 +717,11 @@ mod tests {
                     part,
                     state: ResourceState::Started,
                     failures: 1,
+                    note: String::new(),
                 });
                 groups.told(&ResourceEvent::Failed {
                     part,
+                    resource: config.groups[group].resources[resource].name.clone(),
                     action: Action::Monitor,
                     outcome: Outcome::Exited(ExitCode::GENERIC_ERROR),
                     at: clock::now(),
@@ -705,5 +736,73 @@ mod tests {
         assert_eq!(groups.published().groups[63].resources.len(), 6);
         assert!(!groups.published().failures.is_empty());
         assert_eq!(groups.publish(), None, "nothing is new");
+    }
+
+    /// Two groups with a program each.
+    fn few(dir: &std::path::Path, one: &str, two: &str) -> Arc<Config> {
+        let mut text = format!("[cluster]\nname = \"x\"\n[paths]\nstate = {dir:?}\n");
+        text += "[[link]]\ninterface = \"eth0\"\n";
+        for id in 1..=3 {
+            text +=
+                &format!("[[node]]\nname = \"n{id}\"\nid = {id}\naddresses = [\"10.0.0.{id}\"]\n");
+        }
+        for (name, more) in [("one", one), ("two", two)] {
+            text +=
+                &format!("[[group]]\nname = \"{name}s\"\n[[group.resource]]\nname = \"{name}\"\n");
+            text += &format!("type = \"exec\"\nrun = [\"/bin/true\"]\n{more}\n");
+        }
+        let config = Config::parse(&text, "x.toml".as_ref(), Some("n1"), "n1");
+        Arc::new(config.expect("a good configuration"))
+    }
+
+    #[test]
+    fn failures_go_with_a_resource_that_is_changed_or_gone() {
+        let dir = std::env::temp_dir().join(format!("heartbeat-failures-{}", std::process::id()));
+        let mut groups = Groups::open(
+            few(&dir, "", ""),
+            Incarnation(7),
+            Writer::start().expect("a thread"),
+        );
+        let failed = |resource: &str| ResourceEvent::Failed {
+            part: Part {
+                group: GroupIndex(0),
+                resource: ResourceIndex(0),
+            },
+            resource: resource.to_owned(),
+            action: Action::Stop,
+            outcome: Outcome::TimedOut,
+            at: clock::now(),
+            message: String::new(),
+        };
+        let names = |groups: &Groups| -> Vec<String> {
+            let failures = groups.failures();
+            failures
+                .into_iter()
+                .map(|failure| failure.resource)
+                .collect()
+        };
+        for resource in ["one", "two"] {
+            assert!(groups.told(&failed(resource)).is_some());
+        }
+        // Told late, of what was there before.
+        assert_eq!(groups.told(&failed("three")), None);
+        assert_eq!(names(&groups), ["one", "two"]);
+        // A peer that still has what is gone here.
+        let other = protocol::Report {
+            failures: vec![FailedAction {
+                resource: "three".to_owned(),
+                ..groups.failures()[0].clone()
+            }],
+            ..protocol::Report::default()
+        };
+        groups.reported(NodeId(2), other);
+        assert_eq!(names(&groups), ["one", "two"]);
+        // Other times change nothing; another user makes another resource of it.
+        groups.replan(few(&dir, "user = \"daemon\"", "stop_timeout = \"3s\""));
+        assert_eq!(names(&groups), ["two"]);
+        // What could not be stopped may still run as it was.
+        groups.own[GroupIndex(1)].blocked = true;
+        groups.replan(few(&dir, "", "user = \"daemon\""));
+        assert_eq!(names(&groups), ["two"]);
     }
 }

@@ -55,7 +55,7 @@ use crate::{
         realtime::Urgency,
     },
     record::{self, Recording},
-    resources::{Agents, Places, Watcher},
+    resources::{Agents, Forwarder, Places, Watcher},
     servable,
 };
 pub use lock::InstanceLock;
@@ -220,6 +220,7 @@ fn run_loaded(
         bus: places.bus.clone(),
         mark: format!("{}-{}-{}", config.cluster, config.instance, places.node),
     };
+    let forwarder = forward_output(&places);
     let agents = Agents::new(places).with_watcher(watcher);
     runtime.spawn(performers::perform(agents, orders.clone(), work_inbox));
     let (news, follow_orders) = (reports.clone(), orders.clone());
@@ -294,6 +295,9 @@ fn run_loaded(
         }
     };
     writer.finish();
+    if let Some(forwarder) = forwarder {
+        forwarder.finish();
+    }
     if let Some(recorder) = recorder {
         recorder.finish();
     }
@@ -305,6 +309,18 @@ fn run_loaded(
     // A look at the host that hangs must not keep the agent from ending.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// Begins to forward what programs of resources write. Without that they run all the same.
+fn forward_output(places: &Places) -> Option<Forwarder> {
+    Forwarder::start(&places.output)
+        .inspect_err(|error| {
+            log::error!(
+                "what programs of resources write stays in {}: {error}",
+                places.output.display()
+            );
+        })
+        .ok()
 }
 
 /// What the checks amount to goes to the pulse at once, all that they tell to the slow side.

@@ -122,8 +122,8 @@ impl Performers {
                 }
                 if let Some(resource) = resource {
                     let watch = self.tasks.spawn(async move {
-                        agents.ended(&resource).await;
-                        orders.send(ResourceCommand::Ended { part });
+                        let message = agents.ended(&resource).await;
+                        orders.send(ResourceCommand::Ended { part, message });
                     });
                     self.watches.insert(part, watch);
                 }

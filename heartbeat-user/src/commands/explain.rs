@@ -14,7 +14,7 @@ use heartbeat_core::{
 
 use crate::{
     config::Config,
-    control::protocol::{Remains, Status},
+    control::protocol::{FailedAction, Remains, Status},
 };
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -29,6 +29,9 @@ struct Explanation {
     /// Where it may run beside its owner.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remains: Vec<Remains>,
+    /// Actions on its resources that failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failures: Vec<FailedAction>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -113,6 +116,15 @@ fn explain(config: &Config, status: &Status, group: GroupIndex) -> Explanation {
         remains: seen
             .shown(group)
             .map_or_else(Vec::new, |shown| shown.remains.clone()),
+        failures: status
+            .failures
+            .iter()
+            .filter(|failure| {
+                let mut resources = config.groups[group].resources.iter();
+                resources.any(|resource| resource.name == failure.resource)
+            })
+            .cloned()
+            .collect(),
     }
 }
 
@@ -152,6 +164,20 @@ fn render(found: &Explanation, status: &Status) -> String {
             "  * {}: {verdict}, {} points: {why}",
             place.node, place.points
         );
+    }
+    for failure in &found.failures {
+        let _ = writeln!(
+            text,
+            "  ! {} {} on {}: {}, at {}",
+            failure.resource,
+            failure.action,
+            failure.node,
+            failure.outcome,
+            output::utc(failure.at_unix_ns)
+        );
+        for line in failure.message.lines() {
+            let _ = writeln!(text, "      {line}");
+        }
     }
     text
 }

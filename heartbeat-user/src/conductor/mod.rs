@@ -32,7 +32,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     clock,
-    config::{Config, Group, Resource, ResourceKind, Vip},
+    config::{Config, Exec, Group, Resource, ResourceKind, Vip},
     messages::{ActionRequest, Directive, Part, ResourceCommand, ResourceEvent},
     net::Netlink,
     pulse::{
@@ -159,6 +159,15 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks at an address.
 const ADDRESS_INTERVAL: Duration = Duration::from_secs(10);
 
+/// What there is to say of how a resource came to a state: that its program had to be killed.
+fn note(resource: &Resource, words: &Words, state: ResourceState) -> String {
+    let is_service = matches!(resource.kind, ResourceKind::Exec(Exec::Service { .. }));
+    match state == ResourceState::Stopped && is_service {
+        true => words.of(Action::Stop, Outcome::OK),
+        false => String::new(),
+    }
+}
+
 /// Whether a resource in this state has something to do.
 fn begins(state: ResourceState) -> bool {
     matches!(state, ResourceState::Starting | ResourceState::Stopping)
@@ -209,8 +218,8 @@ struct Run {
     /// Once it is known how its resources are to be handled.
     engine: Option<GroupRun>,
     kinds: IndexVec<ResourceIndex, Kind>,
-    /// What each resource's last action said.
-    words: IndexVec<ResourceIndex, String>,
+    /// What was said last of each resource.
+    words: IndexVec<ResourceIndex, Words>,
     /// The number of the action that each waits for, if others carry it out.
     asked: IndexVec<ResourceIndex, Option<u64>>,
     /// What was told of each resource.
@@ -239,7 +248,7 @@ impl Run {
             kinds: group.resources.iter().map(Kind::of).collect(),
             resources: group.resources.iter().cloned().map(Arc::new).collect(),
             engine: None,
-            words: vec![String::new(); count].into(),
+            words: vec![Words::default(); count].into(),
             asked: vec![None; count].into(),
             shown: vec![(ResourceState::Unknown, 0); count].into(),
             watched: vec![false; count].into(),
@@ -251,6 +260,26 @@ impl Run {
             next: None,
             timeline: AcquisitionTimeline::default(),
             decided: Boottime::default(),
+        }
+    }
+}
+
+/// What was said last of a resource, and of what: a failure is never told in the words of another
+/// action.
+#[derive(Clone, Debug, Default)]
+struct Words {
+    /// `None` of a process that ended.
+    action: Option<Action>,
+    text: String,
+}
+
+impl Words {
+    /// What there is to say of an action that came to this outcome.
+    fn of(&self, action: Action, outcome: Outcome) -> String {
+        let wanted = (outcome != Outcome::Died).then_some(action);
+        match self.action == wanted {
+            true => self.text.clone(),
+            false => String::new(),
         }
     }
 }
@@ -358,7 +387,16 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             }
             ResourceCommand::Ended {
                 part: Part { group, resource },
-            } => self.drive(group, |engine, out| engine.died(resource, now, out)),
+                message,
+            } => {
+                if let Some(words) = self.groups[group].words.get_mut(resource) {
+                    *words = Words {
+                        action: None,
+                        text: message,
+                    };
+                }
+                self.drive(group, |engine, out| engine.died(resource, now, out));
+            }
             ResourceCommand::Cleanup { group, resource } => {
                 // The number is that in what is to come in its place: whichever it was, it is to
                 // make way.
@@ -473,7 +511,10 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         let Some(words) = self.groups[group].words.get_mut(resource) else {
             return;
         };
-        *words = message;
+        *words = Words {
+            action: Some(action),
+            text: message,
+        };
         if outcome != Outcome::Lingers {
             self.groups[group].asked[resource] = None;
         }
@@ -505,13 +546,11 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                     group,
                     resource: failure.resource,
                 };
-                let message = match failure.outcome {
-                    // No action of it has said anything.
-                    Outcome::Died => String::new(),
-                    _ => self.groups[group].words[failure.resource].clone(),
-                };
+                let run = &self.groups[group];
+                let message = run.words[failure.resource].of(failure.action, failure.outcome);
                 (self.ends.report)(ResourceEvent::Failed {
                     part,
+                    resource: run.resources[failure.resource].name.clone(),
                     action: failure.action,
                     outcome: failure.outcome,
                     at: failure.at,
@@ -675,6 +714,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                     part,
                     state,
                     failures,
+                    note: note(&run.resources[resource], &run.words[resource], state),
                 });
             }
             let watch = state == ResourceState::Started && run.kinds[resource] == Kind::Other;

@@ -67,6 +67,94 @@ fn play<R: FnMut(ResourceEvent)>(
     acts
 }
 
+fn body<R: FnMut(ResourceEvent)>(resources: &[&str], ends: Ends<R>) -> Body<R> {
+    Body {
+        ear: None,
+        netlink: Netlink::open().expect("a socket"),
+        held: IndexVec::new(),
+        groups: [Run::new(&group(resources), false)].into(),
+        ends,
+        effects: VecDeque::new(),
+        scratch: Vec::new(),
+        number: 0,
+    }
+}
+
+#[test]
+fn failure_is_told_in_the_words_of_its_own_action() {
+    let (directives, _inbox) = Directives::new().expect("a mailbox");
+    let (sender, mut work) = unbounded_channel();
+    let (told, failures) = std::sync::mpsc::channel();
+    let ends = Ends {
+        directives,
+        work: sender,
+        report: move |event| {
+            if let ResourceEvent::Failed {
+                resource,
+                action,
+                message,
+                ..
+            } = event
+            {
+                let _ = told.send((resource, action, message));
+            }
+        },
+    };
+    let mut body = body(&["one"], ends);
+    let well = |_: ResourceIndex, action| match action {
+        Action::Probe => Outcome::NOT_RUNNING,
+        _ => Outcome::OK,
+    };
+    let begin = ResourceCommand::Begin {
+        group: GroupIndex(0),
+        plans: vec![plan()].into(),
+    };
+    play(&mut body, &mut work, begin, well);
+    let start = || ResourceCommand::Start {
+        group: GroupIndex(0),
+        timeline: AcquisitionTimeline::default(),
+        decided: clock::now(),
+    };
+    play(&mut body, &mut work, start(), well);
+    let ended = |message: &str| ResourceCommand::Ended {
+        part: Part {
+            group: GroupIndex(0),
+            resource: ResourceIndex(0),
+        },
+        message: message.to_owned(),
+    };
+    // What the start said is not what the end of the process says.
+    body.groups[GroupIndex(0)].words[ResourceIndex(0)].text = "runs as process 7".to_owned();
+    let acts = play(&mut body, &mut work, ended(""), well);
+    assert_eq!(
+        acts,
+        [
+            (ResourceIndex(0), Action::Stop),
+            (ResourceIndex(0), Action::Start)
+        ]
+    );
+    let one = || "one".to_owned();
+    assert_eq!(
+        failures.try_recv(),
+        Ok((one(), Action::Monitor, String::new()))
+    );
+    play(&mut body, &mut work, ended("disk full"), well);
+    let failure = (one(), Action::Monitor, "disk full".to_owned());
+    assert_eq!(failures.try_recv(), Ok(failure));
+    assert!(failures.try_recv().is_err());
+}
+
+#[test]
+fn words_of_another_action_are_not_taken() {
+    let words = Words {
+        action: Some(Action::Start),
+        text: "no space".to_owned(),
+    };
+    assert_eq!(words.of(Action::Start, Outcome::TimedOut), "no space");
+    assert_eq!(words.of(Action::Stop, Outcome::TimedOut), "");
+    assert_eq!(words.of(Action::Start, Outcome::Died), "");
+}
+
 #[test]
 fn a_blocked_group_that_was_shortened_is_cleaned_up_by_what_is_left_of_it() {
     let (directives, _inbox) = Directives::new().expect("a mailbox");
@@ -76,16 +164,7 @@ fn a_blocked_group_that_was_shortened_is_cleaned_up_by_what_is_left_of_it() {
         work: sender,
         report: |_| {},
     };
-    let mut body = Body {
-        ear: None,
-        netlink: Netlink::open().expect("a socket"),
-        held: IndexVec::new(),
-        groups: [Run::new(&group(&["one", "two"]), false)].into(),
-        ends,
-        effects: VecDeque::new(),
-        scratch: Vec::new(),
-        number: 0,
-    };
+    let mut body = body(&["one", "two"], ends);
     let well = |_: ResourceIndex, action| match action {
         Action::Probe => Outcome::NOT_RUNNING,
         _ => Outcome::OK,

@@ -8,18 +8,23 @@ const MAX_SHOWN: usize = 500;
 
 /// `bytes` on one line, with escapes in the place of control characters and of what is no UTF-8, and not too much of it.
 pub fn one_line(bytes: &[u8]) -> String {
+    one_line_of(bytes, MAX_SHOWN)
+}
+
+/// The same, with up to `most` characters.
+pub fn one_line_of(bytes: &[u8], most: usize) -> String {
     // One that is cut in the middle of a character is shown up to there.
-    let enough = bytes.get(..4 * MAX_SHOWN).unwrap_or(bytes);
+    let enough = bytes.get(..4 * most).unwrap_or(bytes);
     let text = String::from_utf8_lossy(enough);
     let mut shown = String::new();
-    for character in text.chars().take(MAX_SHOWN) {
+    for character in text.chars().take(most) {
         if is_harmless(character) {
             shown.push(character);
         } else {
             shown.extend(character.escape_default());
         }
     }
-    if enough.len() < bytes.len() || text.chars().nth(MAX_SHOWN).is_some() {
+    if enough.len() < bytes.len() || text.chars().nth(most).is_some() {
         shown.push('…');
     }
     shown

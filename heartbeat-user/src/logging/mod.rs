@@ -19,7 +19,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::errno::Errno;
 
 use crate::clock;
-pub use foreign::one_line;
+pub use foreign::{one_line, one_line_of};
 use queue::Queue;
 use stream::Stream;
 
@@ -47,6 +47,11 @@ pub fn start() {
     if log::set_boxed_logger(Box::new(StandardError)).is_ok() {
         log::set_max_level(level.unwrap_or(LevelFilter::Info));
     }
+}
+
+/// Whether journald reads the log.
+pub fn is_journal() -> bool {
+    *JOURNAL
 }
 
 /// From here on nobody waits for a line longer than a moment.

@@ -2,6 +2,7 @@
 //! best for it. What must hold between groups by the constraints is for `constraints` to say.
 
 mod address;
+mod execution;
 mod kind;
 mod params;
 mod policy;

@@ -5,6 +5,7 @@ mod constraints;
 mod difference;
 mod digest;
 mod exclusive;
+mod execution;
 mod groups;
 mod limits;
 mod mutations;

@@ -21,10 +21,12 @@ use heartbeat_core::{
     placement::Score,
 };
 
+mod execution;
 mod hook;
 mod problem;
 mod vitals;
 
+pub use execution::{Execution, Limit, LimitKind, StopSignal};
 pub use hook::{Hook, HookEvent};
 pub use problem::{ConfigError, Problem};
 pub use vitals::{
@@ -185,6 +187,11 @@ impl Config {
         self.run.join(format!("{}.lock", self.instance))
     }
 
+    /// Directory of what programs of resources write.
+    pub fn output_dir(&self) -> PathBuf {
+        self.run.join(format!("{}.output", self.instance))
+    }
+
     /// Directory of the files that must outlive a restart.
     pub fn state_dir(&self) -> PathBuf {
         self.state.join(&self.instance)
@@ -309,6 +316,8 @@ pub struct Resource {
     pub pidfile: Option<PathBuf>,
     /// Whether two nodes that run it at a time do harm.
     pub exclusive: bool,
+    /// What its programs run with. Only exec resources have all of it, OCF agents an environment.
+    pub execution: Execution,
 }
 
 /// The type of a resource, with the fields of that type.
@@ -326,7 +335,7 @@ impl Resource {
     /// Whether `other` is the same resource, perhaps with other times: nothing need stop for the
     /// change.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.name == other.name && self.kind == other.kind
+        self.name == other.name && self.kind == other.kind && self.execution == other.execution
     }
 }
 
@@ -355,7 +364,8 @@ pub struct Ocf {
 /// Commands without a shell, each a program by its absolute path and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exec {
-    /// A program that runs for as long as the resource does. SIGTERM asks it to end.
+    /// A program that runs for as long as the resource does. [`Execution::stop_signal`] asks it to
+    /// end.
     Service {
         run: Vec<String>,
         /// A program that exits with 0 if the resource is well; without one a live process is

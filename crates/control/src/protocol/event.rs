@@ -153,6 +153,9 @@ pub enum What {
     Resource {
         resource: String,
         state: String,
+        /// That its program had to be killed, or empty.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        note: String,
     },
     /// An action on a resource failed.
     ResourceFailed {

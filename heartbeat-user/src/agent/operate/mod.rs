@@ -4,9 +4,11 @@
 //! one. The node that was asked then watches what becomes of it, and answers when it has been carried out
 //! or has failed. This only asks: the core decides.
 
+mod cleanup;
 mod moves;
 mod nodes;
 mod resources;
+mod settled;
 
 use std::{
     sync::{Arc, Mutex},

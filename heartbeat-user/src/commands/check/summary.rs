@@ -139,11 +139,18 @@ fn what(config: &Config, resource: &Resource) -> String {
             format!("ocf:{}:{}{given}{params}", ocf.provider, ocf.agent)
         }
         ResourceKind::Systemd(unit) => format!("systemd:{unit}"),
-        ResourceKind::Exec(Exec::Service { run, .. }) => format!("exec, runs {}", program(run)),
+        ResourceKind::Exec(Exec::Service { run, .. }) => {
+            format!("exec, runs {}{}", program(run), user(resource))
+        }
         ResourceKind::Exec(Exec::Commands { start, .. }) => {
-            format!("exec, started by {}", program(start))
+            format!("exec, started by {}{}", program(start), user(resource))
         }
     }
+}
+
+fn user(resource: &Resource) -> String {
+    let user = resource.execution.user.as_ref();
+    user.map_or_else(String::new, |user| format!(" as {user}"))
 }
 
 /// Arguments may be secret, too.

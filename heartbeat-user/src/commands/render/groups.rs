@@ -205,8 +205,8 @@ impl Page {
             let what = self.paint(Colour::Bad, &what);
             let at = output::utc(failure.at_unix_ns);
             self.line(&format!("  * {what}, at {at}"));
-            if let Some(last) = failure.message.lines().last() {
-                self.line(&format!("    {last}"));
+            for line in failure.message.lines() {
+                self.line(&format!("    {line}"));
             }
         }
     }
