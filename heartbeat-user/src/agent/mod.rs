@@ -1,5 +1,6 @@
 //! The agent: starts the planes in order, lets the control task run, takes everything down again.
 
+mod confine;
 mod control_task;
 mod exchange;
 mod groups;
@@ -37,7 +38,7 @@ use crate::{
     clock,
     conductor::{self, Conductor, Ends},
     config::{Config, Group, key::Keys},
-    control::server,
+    control::{protocol, server},
     dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
     electorate,
     follow::{self, Follower},
@@ -48,7 +49,7 @@ use crate::{
     pulse::{
         Beginning, Directives, Identity, Pulse, Sink,
         mailbox::{Post, mailbox},
-        realtime::Urgency,
+        realtime::{Granter, Urgency},
     },
     record::{self, Recording},
     resources::{Agents, Places, Watcher},
@@ -100,6 +101,8 @@ struct Birth {
     identity: Identity,
     membership: Membership,
     recording: Option<Recording>,
+    confinement: protocol::Confinement,
+    granter: Granter,
 }
 
 fn run_locked(
@@ -129,8 +132,11 @@ fn run_locked(
         conductor::sweep(&config, inherited, stale)
     })?;
     let exits = dataplane.exit_program();
-    // Before there are other threads: all that come have what this one has.
+    // Before there are other threads: all that come have what this one has, and no more.
     privileges::keep_few();
+    let confinement = confine::confine(&config);
+    let granter = Granter::start().context("could not start the thread of the real-time rights")?;
+    privileges::give_up_scheduling();
     logging::write_aside();
     let result = run_loaded(
         &config,
@@ -143,6 +149,8 @@ fn run_locked(
             identity: Identity { incarnation, nonce },
             membership,
             recording,
+            confinement,
+            granter,
         },
     );
     if let Ok(Ending::Parted) = result {
@@ -178,6 +186,8 @@ fn run_loaded(
         identity,
         membership,
         recording,
+        confinement,
+        granter,
     } = birth;
     let (tap, recorder) = recording.map(Recording::start).transpose()?.unzip();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -205,7 +215,14 @@ fn run_loaded(
     let writer = Writer::start()?;
     let groups = Groups::open(Arc::clone(config), identity.incarnation, writer.clone());
     let channel = (orders.clone(), orders_inbox);
-    let conductor = Conductor::start(config, &inherited, groups.wishes(), channel, ends)?;
+    let conductor = Conductor::start(
+        config,
+        granter.clone(),
+        &inherited,
+        groups.wishes(),
+        channel,
+        ends,
+    )?;
     let watcher = {
         let _inside = runtime.enter();
         Watcher::start(ProcessExits::listen(exits))
@@ -238,6 +255,7 @@ fn run_loaded(
             membership,
             inherited: &inherited,
             tap,
+            granter,
         },
         (directives, told),
         sink,
@@ -279,7 +297,7 @@ fn run_loaded(
             &threads,
             (groups, writer.clone()),
             checks,
-            intent,
+            (intent, confinement),
         )
     };
     let result = match task {

@@ -55,6 +55,7 @@ pub(super) struct View {
     /// Those of the links, by name.
     interfaces: BTreeMap<String, InterfaceView>,
     socket_guard: Option<protocol::SocketGuard>,
+    confinement: protocol::Confinement,
     losses: Losses,
     deaf_since: Option<Boottime>,
     /// For how long it was deaf before.
@@ -156,6 +157,7 @@ impl View {
         stats: Arc<PulseStats>,
         dataplane: &Dataplane,
         mut groups: Groups,
+        confinement: protocol::Confinement,
     ) -> anyhow::Result<Self> {
         groups.rekey(described(&keys));
         let links = config.links.len();
@@ -176,6 +178,7 @@ impl View {
         Ok(Self {
             interfaces: interfaces.collect(),
             socket_guard: socket_guard(dataplane.socket_guard()),
+            confinement,
             losses: Losses::default(),
             peers: peers.collect(),
             vips: vips.collect(),
@@ -630,6 +633,7 @@ impl View {
                 .map(|(name, n)| (name.to_owned(), n))
                 .collect(),
             socket_guard: self.socket_guard.clone(),
+            confinement: Some(self.confinement.clone()),
         })
     }
 

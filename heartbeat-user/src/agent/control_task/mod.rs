@@ -65,7 +65,7 @@ use crate::{
     complaints::Complaints,
     config::{Config, key::Keys},
     control::{
-        protocol::{Request, Response, What},
+        protocol::{Confinement, Request, Response, What},
         server,
     },
     dataplane::{Dataplane, LocalView},
@@ -207,7 +207,7 @@ impl<'a> ControlTask<'a> {
         threads: &Threads,
         (groups, writer): (Groups, Writer),
         (checks, notices): (Checks, UnboundedReceiver<Notice>),
-        intent: Intent,
+        (intent, confinement): (Intent, Confinement),
     ) -> Result<Self> {
         let Threads {
             pulse, conductor, ..
@@ -226,6 +226,7 @@ impl<'a> ControlTask<'a> {
             Arc::clone(&stats),
             dataplane,
             groups,
+            confinement,
         )?;
         let view = Shared::new(view.into());
         let (fetched_sender, fetched) = mpsc::unbounded_channel();
