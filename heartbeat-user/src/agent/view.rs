@@ -634,6 +634,9 @@ impl View {
                 .collect(),
             socket_guard: self.socket_guard.clone(),
             confinement: Some(self.confinement.clone()),
+            // The control task counts them.
+            witness_commands: 0,
+            decisions_lost: self.groups.lost_decisions().is_some(),
         })
     }
 

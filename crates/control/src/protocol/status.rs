@@ -71,6 +71,12 @@ pub struct Status {
     /// What the kernel keeps this agent from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confinement: Option<Confinement>,
+    /// Commands of witnesses that this agent refused.
+    #[serde(default)]
+    pub witness_commands: u64,
+    /// Whether the file of operators' decisions was damaged when this agent started.
+    #[serde(default)]
+    pub decisions_lost: bool,
 }
 
 /// What the kernel keeps the agent from, beside its missing capabilities.

@@ -116,6 +116,8 @@ pub(super) struct ControlTask<'a> {
     refusals: Refusals,
     strangers: Strangers,
     complaints: Complaints<Shortage>,
+    /// Commands of witnesses that were refused.
+    witness_commands: u64,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
     /// The decisions of operators that were passed on, by group.
@@ -133,11 +135,13 @@ pub(super) struct ControlTask<'a> {
     starting: bool,
 }
 
-/// A lack of the pulse that may come again and again.
+/// A lack that may show again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Shortage {
     Sending,
     OwnVote,
+    /// A witness gives commands.
+    Trust,
 }
 
 /// The decisions of operators on a group that were passed on.
@@ -298,6 +302,7 @@ impl<'a> ControlTask<'a> {
             refusals,
             strangers: Strangers::default(),
             complaints: Complaints::default(),
+            witness_commands: 0,
             fetched,
             applied,
             supervisor: Supervisor::of_environment(),
