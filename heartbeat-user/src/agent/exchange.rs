@@ -11,7 +11,7 @@ use super::outdated;
 use crate::{
     clock,
     config::{Config, key::Keys},
-    control::protocol::{Report, Request, Response},
+    control::protocol::{FailedAction, Report, Request, Response},
     dataplane::PeerRows,
     logging, peering,
 };
@@ -176,15 +176,88 @@ async fn fetch(config: &Config, keys: &Keys, node: NodeId) -> Result<Box<Report>
         anyhow!("its answer is not understood: {error}")
     })?;
     match answer {
-        Response::Report(report) => Ok(report),
+        Response::Report(report) => Ok(Box::new(cleaned(*report))),
         Response::Error { message } => bail!(logging::one_line(message.as_bytes())),
         _ => bail!("it answered something else"),
     }
 }
 
+/// A peer's words, without what a log or a terminal would take for an order. They are shown on this
+/// node, and by programs that read its status.
+fn cleaned(mut report: Report) -> Report {
+    let line = |text: &mut String| *text = logging::one_line(text.as_bytes());
+    let lines = |text: &mut String| *text = logging::clean(text);
+    for group in &mut report.groups {
+        line(&mut group.name);
+        for resource in &mut group.resources {
+            line(&mut resource.name);
+            line(&mut resource.state);
+        }
+    }
+    for check in &mut report.failing {
+        line(&mut check.name);
+        lines(&mut check.message);
+    }
+    for failure in &mut report.failures {
+        let FailedAction {
+            node,
+            resource,
+            action,
+            outcome,
+            message,
+            ..
+        } = failure;
+        [node, resource, action, outcome].into_iter().for_each(line);
+        lines(message);
+    }
+    report
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::protocol::{FailingCheck, GroupReport, ResourceReport};
+
+    #[test]
+    fn report_of_a_peer_has_no_control_characters_left() {
+        let bad = || "a\x1b[2J\n<0>b\r".to_owned();
+        let report = Report {
+            groups: vec![GroupReport {
+                name: bad(),
+                resources: vec![ResourceReport {
+                    name: bad(),
+                    state: bad(),
+                    failures: 1,
+                }],
+                ..GroupReport::default()
+            }],
+            failing: vec![FailingCheck {
+                name: bad(),
+                message: bad(),
+            }],
+            failures: vec![FailedAction {
+                node: bad(),
+                resource: bad(),
+                action: bad(),
+                outcome: bad(),
+                code: None,
+                at_unix_ns: 0,
+                message: bad(),
+            }],
+            ..Report::default()
+        };
+        // serde escapes what is left: each control character as `\\u00XX`, `\\r` or `\\n`.
+        let before = serde_json::to_string(&report).unwrap();
+        assert_eq!(before.matches("\\u001b").count(), 10);
+        let text = serde_json::to_string(&cleaned(report)).unwrap();
+        assert!(
+            !text.contains("\\u001b") && !text.contains("\"\\r"),
+            "{text}"
+        );
+        // The two messages may have several lines.
+        assert_eq!(text.matches("\\n<0>b").count(), 10);
+        assert_eq!(text.matches("\\\\n<0>b").count(), 8, "{text}");
+    }
 
     #[test]
     fn few_are_asked_at_once_and_all_get_their_turn() {

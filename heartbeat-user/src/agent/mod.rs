@@ -2,6 +2,7 @@
 
 mod abstentions;
 mod agent_check;
+mod confine;
 mod control_task;
 mod exchange;
 mod groups;
@@ -41,7 +42,7 @@ use crate::{
     clock,
     conductor::{self, Conductor, Ends},
     config::{Config, Group, key::Keys},
-    control::server,
+    control::{protocol, server},
     dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
     electorate,
     follow::{self, Follower},
@@ -52,7 +53,7 @@ use crate::{
     pulse::{
         Beginning, Directives, Identity, Pulse, Sink,
         mailbox::{Post, mailbox},
-        realtime::Urgency,
+        realtime::{Granter, Urgency},
     },
     record::{self, Recording},
     resources::{Agents, Forwarder, Places, Watcher},
@@ -104,6 +105,8 @@ struct Birth {
     identity: Identity,
     membership: Membership,
     recording: Option<Recording>,
+    confinement: protocol::Confinement,
+    granter: Granter,
 }
 
 fn run_locked(
@@ -133,8 +136,11 @@ fn run_locked(
         conductor::sweep(&config, inherited, stale)
     })?;
     let exits = dataplane.exit_program();
-    // Before there are other threads: all that come have what this one has.
+    // Before there are other threads: all that come have what this one has, and no more.
     privileges::keep_few();
+    let confinement = confine::confine(&config);
+    let granter = Granter::start().context("could not start the thread of the real-time rights")?;
+    privileges::give_up_scheduling();
     logging::write_aside();
     let result = run_loaded(
         &config,
@@ -147,6 +153,8 @@ fn run_locked(
             identity: Identity { incarnation, nonce },
             membership,
             recording,
+            confinement,
+            granter,
         },
     );
     if let Ok(Ending::Parted) = result {
@@ -182,6 +190,8 @@ fn run_loaded(
         identity,
         membership,
         recording,
+        confinement,
+        granter,
     } = birth;
     let (tap, recorder) = recording.map(Recording::start).transpose()?.unzip();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -209,7 +219,14 @@ fn run_loaded(
     let writer = Writer::start()?;
     let groups = Groups::open(Arc::clone(config), identity.incarnation, writer.clone());
     let channel = (orders.clone(), orders_inbox);
-    let conductor = Conductor::start(config, &inherited, groups.wishes(), channel, ends)?;
+    let conductor = Conductor::start(
+        config,
+        granter.clone(),
+        &inherited,
+        groups.wishes(),
+        channel,
+        ends,
+    )?;
     let watcher = {
         let _inside = runtime.enter();
         Watcher::start(ProcessExits::listen(exits))
@@ -243,6 +260,7 @@ fn run_loaded(
             membership,
             inherited: &inherited,
             tap,
+            granter,
         },
         (directives, told),
         sink,
@@ -284,7 +302,7 @@ fn run_loaded(
             &threads,
             (groups, writer.clone()),
             checks,
-            intent,
+            (intent, confinement),
         )
     };
     let result = match task {

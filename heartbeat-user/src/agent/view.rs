@@ -64,6 +64,7 @@ pub(super) struct View {
     /// Those of the links, by name.
     interfaces: BTreeMap<String, InterfaceView>,
     socket_guard: Option<protocol::SocketGuard>,
+    confinement: protocol::Confinement,
     losses: Losses,
     abstentions: Abstentions,
     deaf_since: Option<Boottime>,
@@ -166,6 +167,7 @@ impl View {
         stats: Arc<PulseStats>,
         dataplane: &Dataplane,
         mut groups: Groups,
+        confinement: protocol::Confinement,
     ) -> anyhow::Result<Self> {
         groups.rekey(described(&keys));
         let links = config.links.len();
@@ -186,6 +188,7 @@ impl View {
         Ok(Self {
             interfaces: interfaces.collect(),
             socket_guard: socket_guard(dataplane.socket_guard()),
+            confinement,
             losses: Losses::default(),
             abstentions: Abstentions::default(),
             peers: peers.collect(),
@@ -644,6 +647,10 @@ impl View {
                 .map(|(name, n)| (name.to_owned(), n))
                 .collect(),
             socket_guard: self.socket_guard.clone(),
+            confinement: Some(self.confinement.clone()),
+            // The control task counts them.
+            witness_commands: 0,
+            decisions_lost: self.groups.lost_decisions().is_some(),
         })
     }
 

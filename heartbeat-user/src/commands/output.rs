@@ -7,8 +7,17 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// Writes `text`. A reader that has gone away is no error: `Ok(false)`.
+use crate::logging;
+
+/// Clears the terminal.
+pub(super) const CLEAR: &str = "\x1b[H\x1b[2J";
+/// The orders to a terminal that commands give: this one, and colours.
+const ORDERS: [&str; 5] = [CLEAR, "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"];
+
+/// Writes `text`, in which a peer or a resource agent may have a word, without any other order to
+/// the terminal. A reader that has gone away is no error: `Ok(false)`.
 pub(super) fn print(text: &str) -> Result<bool> {
+    let text = logging::page(text, if colours() { &ORDERS } else { &[] });
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),

@@ -38,7 +38,7 @@ use crate::{
     pulse::{
         Directives,
         mailbox::{Mailbox, Post, mailbox},
-        realtime,
+        realtime::{self, Granter},
     },
 };
 use address::Held;
@@ -76,9 +76,10 @@ pub fn inbox() -> Result<(Post<ResourceCommand>, Inbox)> {
 impl Conductor {
     /// Starts with the groups that an earlier run was granted and that may still be served
     /// (`inherited`, one for each group), and with what operators want of them (`wishes`, the
-    /// same).
+    /// same). `granter` makes its threads real-time ones.
     pub fn start(
         config: &Config,
+        granter: Granter,
         inherited: &[Option<Boottime>],
         wishes: ByGroup<Wish>,
         (orders, inbox): (Post<ResourceCommand>, Inbox),
@@ -96,7 +97,12 @@ impl Conductor {
         let priority = config.realtime_priority;
         let priority = priority.map(|priority| priority.saturating_sub(1).max(1));
         let reservation = realtime::of_conductor(config.interval);
-        let ear = Ear::start(orders.clone(), &addresses(&held), priority)
+        let ear = Ear::start(
+            orders.clone(),
+            &addresses(&held),
+            priority,
+            granter.clone(),
+        )
             .inspect_err(|error| {
                 log::error!(
                     "an address that somebody removes is put back late, when it is looked at: {error:#}"
@@ -117,8 +123,9 @@ impl Conductor {
             .name("conductor".to_owned())
             .spawn(move || {
                 if let Some(priority) = priority {
-                    realtime::ask(reservation, priority);
+                    granter.ask(reservation, priority);
                 }
+                drop(granter);
                 body.run(&inbox.0);
             })
             .context("could not start the thread that runs the resources")?;

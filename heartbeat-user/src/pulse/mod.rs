@@ -55,7 +55,7 @@ use crate::{
 };
 pub use directive::{Directives, Inbox};
 use driver::Driver;
-use realtime::{Reservation, Scheduling};
+use realtime::{Granter, Reservation, Scheduling};
 pub use replan::{Reform, Replan};
 use sender::Sender;
 pub use stats::{GroupStats, PulseStats};
@@ -91,6 +91,8 @@ pub struct Beginning<'a> {
     pub inherited: &'a [Option<Boottime>],
     /// Where the run is recorded, if it is.
     pub tap: Option<Tap>,
+    /// What makes its thread a real-time one.
+    pub granter: Granter,
 }
 
 /// A running pulse thread.
@@ -118,6 +120,7 @@ impl Pulse {
             membership,
             inherited,
             tap,
+            granter,
         } = beginning;
         // As many as there may come to be.
         let stats = Arc::new(PulseStats::new(MAX_GROUPS));
@@ -190,13 +193,13 @@ impl Pulse {
             .name("pulse".to_owned())
             .spawn(move || {
                 if let Some((reservation, priority)) = wanted {
-                    body.ask_for_punctuality(reservation, priority);
+                    body.ask_for_punctuality(&granter, reservation, priority);
                 }
-                drop(asked);
+                drop((asked, granter));
                 body.run();
             })
             .context("could not start the pulse thread")?;
-        // Until the thread has asked: the right to ask may be given up after this.
+        // Until the thread has asked: what the status says of it is known then.
         let _ = answered.recv();
         Ok(Self {
             directives,
@@ -383,8 +386,8 @@ impl<S: Sink> Body<S> {
         add(self.inbox.0.as_fd(), BELL)
     }
 
-    fn ask_for_punctuality(&mut self, reservation: Reservation, priority: u8) {
-        let granted = realtime::ask(reservation, priority);
+    fn ask_for_punctuality(&mut self, granter: &Granter, reservation: Reservation, priority: u8) {
+        let granted = granter.ask(reservation, priority);
         match granted.scheduling {
             Scheduling::Deadline { runtime, .. } => self.reserved = runtime,
             Scheduling::Fifo(_) => log::warn!(
@@ -403,7 +406,7 @@ impl<S: Sink> Body<S> {
             Ok(()) => self.stats.memory_locked.store(true, Relaxed),
             Err(error) => log::warn!(
                 "locking memory was refused ({error}): going on without; the agent may wait for \
-                 swapped pages (CAP_IPC_LOCK is needed)"
+                 swapped pages (CAP_IPC_LOCK is needed, or LimitMEMLOCK=infinity)"
             ),
         }
     }

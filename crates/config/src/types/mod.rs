@@ -192,6 +192,11 @@ impl Config {
         self.run.join(format!("{}.output", self.instance))
     }
 
+    /// The directories that the agent writes to: `[paths]`.
+    pub fn written_to(&self) -> [&Path; 2] {
+        [&self.run, &self.state]
+    }
+
     /// Directory of the files that must outlive a restart.
     pub fn state_dir(&self) -> PathBuf {
         self.state.join(&self.instance)

@@ -27,18 +27,9 @@ pub enum ConfigError {
     )]
     // The cause is part of the message, so it is no `source`: it would be printed twice.
     Read { path: PathBuf, cause: io::Error },
-    #[error(
-        "the configuration {} has mode {mode:04o}, so that others may write it, and the programs in it run as \
-         root\n  run `chmod go-w {}`, and see who wrote it",
-        path.display(), path.display()
-    )]
-    Writable { path: PathBuf, mode: u32 },
-    #[error(
-        "the configuration {} belongs to user {owner}, and the programs in it run as root\n  \
-         run `chown root {}`, and see who wrote it",
-        path.display(), path.display()
-    )]
-    Owner { path: PathBuf, owner: u32 },
+    /// Others than root may change the file, or a directory above it.
+    #[error("{0}")]
+    Unguarded(Problem),
     /// All problems, in the order of the file.
     #[error("{}", Lines(.0))]
     Invalid(Vec<Problem>),
@@ -60,9 +51,7 @@ impl ConfigError {
     /// One text for each problem.
     pub fn each(&self) -> Vec<String> {
         match self {
-            Self::Read { .. } | Self::Writable { .. } | Self::Owner { .. } => {
-                vec![self.to_string()]
-            }
+            Self::Read { .. } | Self::Unguarded(_) => vec![self.to_string()],
             Self::Invalid(problems) => problems.iter().map(ToString::to_string).collect(),
         }
     }

@@ -70,7 +70,7 @@ use crate::{
     complaints::Complaints,
     config::{Config, key::Keys},
     control::{
-        protocol::{Request, Response, What},
+        protocol::{Confinement, Request, Response, What},
         server,
     },
     dataplane::{Dataplane, LocalView},
@@ -123,6 +123,8 @@ pub(super) struct ControlTask<'a> {
     strangers: Strangers,
     outdated: Outdated,
     complaints: Complaints<Shortage>,
+    /// Commands of witnesses that were refused.
+    witness_commands: u64,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
     /// The decisions of operators that were passed on, by group.
@@ -140,11 +142,13 @@ pub(super) struct ControlTask<'a> {
     starting: bool,
 }
 
-/// A lack of the pulse that may come again and again.
+/// A lack that may show again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Shortage {
     Sending,
     OwnVote,
+    /// A witness gives commands.
+    Trust,
 }
 
 /// The decisions of operators on a group that were passed on.
@@ -214,7 +218,7 @@ impl<'a> ControlTask<'a> {
         threads: &Threads,
         (groups, writer): (Groups, Writer),
         (checks, notices): (Checks, UnboundedReceiver<Notice>),
-        intent: Intent,
+        (intent, confinement): (Intent, Confinement),
     ) -> Result<Self> {
         let Threads {
             pulse, conductor, ..
@@ -233,6 +237,7 @@ impl<'a> ControlTask<'a> {
             Arc::clone(&stats),
             dataplane,
             groups,
+            confinement,
         )?;
         let view = Shared::new(view.into());
         let (fetched_sender, fetched) = mpsc::unbounded_channel();
@@ -306,6 +311,7 @@ impl<'a> ControlTask<'a> {
             strangers: Strangers::default(),
             outdated: Outdated::default(),
             complaints: Complaints::default(),
+            witness_commands: 0,
             fetched,
             applied,
             supervisor: Supervisor::of_environment(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow, bail};
 use tokio::sync::oneshot;
 
-use super::ControlTask;
+use super::{ControlTask, Shortage};
 use crate::{
     agent::{
         operate::{Origin, refused_witness},
@@ -13,7 +13,7 @@ use crate::{
     },
     clock,
     config::Role,
-    control::protocol::{Ping, Report, Request, Response},
+    control::protocol::{Ping, Report, Request, Response, Status},
     logging,
     peering::PeerAsked,
 };
@@ -25,8 +25,12 @@ impl ControlTask<'_> {
                 let checks = self.checks.snapshot();
                 let mut view = view::lock(&self.view);
                 view.vitals.checked(checks);
-                view.status(self.dataplane)
-                    .map(|status| Response::Status(Box::new(status)))
+                view.status(self.dataplane).map(|status| {
+                    Response::Status(Box::new(Status {
+                        witness_commands: self.witness_commands,
+                        ..status
+                    }))
+                })
             }
             Request::Report => Ok(self.report_for_peers()),
             // They need more than there is here.
@@ -88,7 +92,13 @@ impl ControlTask<'_> {
         let node = self.config.node(from);
         let name = node.map_or("?", |node| &node.name);
         if node.is_none_or(|node| node.role == Role::Witness) {
-            log::warn!("node {name}, a witness, asks for a command, which is refused");
+            self.witness_commands += 1;
+            self.complaints.warn(Shortage::Trust, || {
+                format!(
+                    "node {name}, a witness, gives a command, which is refused: nobody does that by mistake; has \
+                     somebody broken into it? All nodes have the same key"
+                )
+            });
             let refused = serde_json::to_vec(&refused_witness(name));
             let _ = refused.map(|refused| answer.send(refused));
             return;

@@ -31,6 +31,7 @@ use crate::{
     config::{Config, Group, Node, ResourceKind, Role, key::Keys},
     control::protocol::{self, Request, Response},
     dataplane::{LeaseSlots, PeerRows},
+    logging,
     messages::ResourceCommand,
     peering,
     pulse::{Directives, PulseStats, mailbox::Post},
@@ -182,8 +183,17 @@ impl Operator {
         let answer = peering::ask(&self.config, &self.keys, node, &payload, peering::PATIENCE)
             .await
             .with_context(|| format!("could not ask node {name}"))?;
-        serde_json::from_slice(&answer)
-            .with_context(|| format!("the answer of node {name} is not understood"))
+        let answer = serde_json::from_slice(&answer)
+            .with_context(|| format!("the answer of node {name} is not understood"))?;
+        Ok(match answer {
+            Response::Done { text } => Response::Done {
+                text: logging::clean(&text),
+            },
+            Response::Error { message } => Response::Error {
+                message: logging::clean(&message),
+            },
+            other => bail!("node {name} answered something else: {other:?}"),
+        })
     }
 
     /// Who serves it, as this node's acceptor knows.

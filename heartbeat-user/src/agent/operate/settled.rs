@@ -120,6 +120,7 @@ mod tests {
 
     fn group(owner: Option<&str>, running: bool, state: &str) -> protocol::Group {
         protocol::Group {
+            lacking: Vec::new(),
             name: "web".to_owned(),
             id: 1,
             owner: owner.map(str::to_owned),

@@ -98,6 +98,7 @@ impl Page {
         self.config_version(status);
         self.keys(status);
         self.socket_guard(status);
+        self.security(status);
         if status.maintenance {
             let text = "no resource is started, stopped or monitored";
             let text = self.paint(Colour::Warning, text);
@@ -213,6 +214,28 @@ impl Page {
         if let Some(why) = guard.and_then(|guard| guard.problem.as_ref()) {
             let missing = self.paint(Colour::Bad, "MISSING");
             self.item("Socket guard", &format!("{missing}: {why}"));
+        }
+    }
+
+    /// What the kernel does not keep the agent from, and what only an operator can judge.
+    fn security(&mut self, status: &Status) {
+        let missing = status.confinement.iter();
+        for why in missing.flat_map(|confinement| &confinement.missing) {
+            let missing = self.paint(Colour::Warning, "MISSING");
+            self.item("Confinement", &format!("{missing}: {why}"));
+        }
+        if status.witness_commands > 0 {
+            let text = format!("{} commands of witnesses REFUSED", status.witness_commands);
+            let text = self.paint(Colour::Bad, &text);
+            self.item("Commands", &text);
+        }
+        if status.decisions_lost {
+            let lost = self.paint(Colour::Bad, "LOST");
+            let text = format!(
+                "{lost}: their file was damaged, so this node began on standby; compare with another \
+                 node, then `heartbeat online` here"
+            );
+            self.item("Decisions", &text);
         }
     }
 
