@@ -619,7 +619,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         timeline: AcquisitionTimeline,
         decided: Boottime,
     ) -> Result<Outcome, String> {
-        let added = self.held[vip].add(&mut self.netlink);
+        let ours = addresses(&self.held);
+        let added = self.held[vip].add(&ours, &mut self.netlink);
         let added = added.map_err(|error| format!("{error:#}"))?;
         (self.ends.report)(ResourceEvent::Acquired {
             vip,
@@ -678,8 +679,9 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     /// What changed of a group is stopped as it was, and started as it is now.
     fn replan(&mut self, vips: &[Vip], groups: Vec<Group>) {
+        let ours: Vec<IpAddr> = vips.iter().map(|vip| vip.address.address).collect();
         for vip in &vips[self.held.len().min(vips.len())..] {
-            match Held::new(vip, &mut self.netlink) {
+            match Held::new(vip, &ours, &mut self.netlink) {
                 Ok(held) => self.held.push(held),
                 Err(error) => {
                     // The interface was there a moment ago.
@@ -750,6 +752,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     /// Goes on with the interface that is called so now: puts back what is served there.
     fn follow(&mut self, interface: &str) {
+        let ours = addresses(&self.held);
         for group in 0..self.groups.len() {
             for resource in 0..self.groups[group].kinds.len() {
                 let Kind::Address(vip) = self.groups[group].kinds[resource] else {
@@ -759,7 +762,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                     continue;
                 }
                 let lacked = self.held[vip].lacked();
-                if let Err(error) = self.held[vip].follow(&mut self.netlink) {
+                if let Err(error) = self.held[vip].follow(&ours, &mut self.netlink) {
                     log::error!("vip {}: {error:#}", self.held[vip].vip.name);
                 }
                 if lacked {

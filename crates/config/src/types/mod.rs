@@ -9,7 +9,7 @@ use std::{
 
 use heartbeat_common::{
     maps::{MAX_SERVED, PIN_ROOT},
-    prefix::Prefix,
+    prefix::ServedAddress,
     wire::{ClusterId, GroupId, LinkId, NodeId},
 };
 pub use heartbeat_core::placement::{Colocation, Order};
@@ -372,7 +372,7 @@ pub struct Vip {
     pub group: GroupId,
     /// Id of the address's own lease, made of the address: the same whatever the group's name.
     pub lease: GroupId,
-    pub address: Prefix,
+    pub address: ServedAddress,
     /// The interface for the address on the local node.
     pub interface: String,
 }
