@@ -60,7 +60,7 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Write a configuration from one of Corosync and Pacemaker
+    /// Convert a Corosync/Pacemaker configuration
     Import(import::Import),
     /// Make a cluster key, or replace it while the cluster runs
     Keygen {

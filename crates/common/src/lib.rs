@@ -28,6 +28,8 @@ pub mod tables;
 pub mod time;
 pub mod verdict;
 pub mod wire;
+#[cfg(not(target_arch = "bpf"))]
+pub mod xdp_mode;
 
 mod frame;
 mod liveness;

@@ -15,6 +15,7 @@ use super::{
     key::Keys,
     types::{Config, Exec, Group, Ocf, Policy, Rebalance, Resource, ResourceKind},
 };
+use heartbeat_core::index::GroupIndex;
 
 impl Config {
     /// Equal on nodes whose configurations agree, and as good as never on others. Not 0.
@@ -49,7 +50,7 @@ impl Config {
         }));
         let groups = self.groups.iter().filter(|group| !group.is_removed());
         lines.extend(groups.map(|group| self.group(group)));
-        let name = |group: usize| self.groups.get(group).map(|group| group.name.as_str());
+        let name = |group: GroupIndex| self.groups.get(group).map(|group| group.name.as_str());
         lines.extend(self.colocations.iter().map(|one| {
             let (group, with) = (name(one.group), name(one.with));
             format!("colocation {group:?} {with:?} {}", one.score.points())

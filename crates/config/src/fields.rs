@@ -172,6 +172,8 @@ pub(super) const HALF_LIFE: Field = Field::new(
     "half_life",
     r#"half_life = "5s": a number with its unit, in quotes"#,
 );
+pub(super) const AGENT_CHECK: Field =
+    Field::new("agent_check", r#"agent_check = "127.0.0.1:6949""#);
 
 pub(super) const STRATEGY: Field = Field::new("strategy", r#"strategy = "least-loaded""#);
 pub(super) const DEGRADED_POINTS: Field = Field::new("degraded_points", "degraded_points = 100");

@@ -5,11 +5,13 @@ use std::time::Duration;
 use heartbeat_common::{
     maps::PeerRow,
     time::Boottime,
-    wire::{Electorate, Health, LinkSet, NodeId, NodeState},
+    wire::{Electorate, Health, LinkId, LinkSet, NodeId, NodeState},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    index::GroupIndex,
+    index_vec::IndexVec,
     link::{LinkDetector, LinkState, last_reply},
     report::{Report, Reported},
     timing::Timing,
@@ -95,7 +97,7 @@ pub struct Peer {
     pub node: NodeId,
     /// Index of the peer's first row; one row a link.
     pub first_row: usize,
-    pub links: Vec<LinkDetector>,
+    pub links: IndexVec<LinkId, LinkDetector>,
     pub state: PeerState,
     pub said: Said,
     /// Since when it could own a group, without interruption.
@@ -113,7 +115,7 @@ impl Peer {
             witness,
             fit_since: None,
             first_row,
-            links: vec![LinkDetector::default(); links],
+            links: vec![LinkDetector::default(); links].into(),
             state: PeerState::default(),
             said: Said::default(),
             report: Report::default(),
@@ -126,7 +128,7 @@ impl Peer {
     }
 
     /// What it says of the group with this index.
-    pub(crate) fn reported(&self, group: usize) -> Reported {
+    pub(crate) fn reported(&self, group: GroupIndex) -> Reported {
         let Self { said, report, .. } = self;
         if said.report == 0 {
             // It has nothing to say.

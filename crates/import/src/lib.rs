@@ -14,9 +14,13 @@ mod crm;
 mod emit;
 mod input;
 mod model;
+mod pcs;
 mod place;
+mod shell;
+mod tokens;
 mod translate;
 mod values;
+mod words;
 
 pub use emit::{Counts, Remark};
 pub use input::{Input, Inputs, Options};
@@ -34,6 +38,8 @@ pub struct Imported {
     pub remarks: Vec<Remark>,
     /// What was translated, and is refused until the operator has decided.
     pub decisions: Vec<Remark>,
+    /// What was translated as its author may have meant it.
+    pub guesses: Vec<Remark>,
 }
 
 /// Translates `inputs`. Fails only if one of them cannot be read as what it is.
@@ -57,10 +63,11 @@ pub fn import(inputs: &Inputs, options: &Options) -> Result<Imported, ImportErro
         counts: document.counts(),
         remarks: document.remarks().cloned().collect(),
         decisions: document.decisions().cloned().collect(),
+        guesses: document.guesses().cloned().collect(),
     })
 }
 
-/// Tells the two syntaxes apart by their first character: XML has no other than `<`.
+/// Tells the syntaxes apart: XML begins with `<`, a shell's text has calls of `crm` or `pcs`.
 fn read_resources(input: &Input) -> Result<Model, ImportError> {
     let begins = input
         .text
@@ -69,6 +76,8 @@ fn read_resources(input: &Input) -> Result<Model, ImportError> {
         .starts_with('<');
     if begins {
         cib::parse(input)
+    } else if shell::is_one(&input.text) {
+        Ok(shell::parse(input))
     } else {
         crm::parse(input)
     }

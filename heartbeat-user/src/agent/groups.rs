@@ -11,6 +11,8 @@ use heartbeat_common::{
     wire::{Incarnation, NodeId},
 };
 use heartbeat_core::{
+    index::{GroupIndex, ResourceIndex},
+    index_vec::{ByGroup, IndexVec},
     report::{self, GroupReport},
     resource::{GroupEvent, Outcome, ResourceState},
 };
@@ -35,7 +37,7 @@ const WORDS_KEPT: usize = 512;
 #[derive(Debug)]
 pub(super) struct Groups {
     config: Arc<Config>,
-    own: Vec<Own>,
+    own: ByGroup<Own>,
     failures: VecDeque<FailedAction>,
     /// This node's health checks that fail.
     failing: Vec<FailingCheck>,
@@ -60,13 +62,13 @@ struct Own {
     blocked: bool,
     /// Whether one of its interfaces is, as the core says.
     broken: bool,
-    resources: Vec<(Option<ResourceState>, u32)>,
+    resources: IndexVec<ResourceIndex, (Option<ResourceState>, u32)>,
 }
 
 impl Groups {
     pub(super) fn open(config: Arc<Config>, incarnation: Incarnation, writer: Writer) -> Self {
         let own = config.groups.iter().map(|group| Own {
-            resources: vec![(None, 0); group.resources.len()],
+            resources: vec![(None, 0); group.resources.len()].into(),
             ..Own::default()
         });
         Self {
@@ -95,7 +97,8 @@ impl Groups {
     pub(super) fn replan(&mut self, config: Arc<Config>) {
         self.own.resize_with(config.groups.len(), Own::default);
         for (own, group) in self.own.iter_mut().zip(&config.groups) {
-            own.resources.resize(group.resources.len(), (None, 0));
+            own.resources
+                .resize_with(group.resources.len(), || (None, 0));
         }
         self.peers.retain(|node, _| config.node(*node).is_some());
         let resources = config.groups.iter().filter(|group| !group.is_removed());
@@ -118,7 +121,7 @@ impl Groups {
     /// Takes in what the conductor told, and says what happened.
     pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<What> {
         if let ResourceEvent::State { part, .. } | ResourceEvent::Failed { part, .. } = told
-            && self.own[part.group].resources.len() <= part.resource
+            && self.own[part.group].resources.len() <= part.resource.0
         {
             // It was told of what the group was before it changed.
             return None;
@@ -207,7 +210,7 @@ impl Groups {
     }
 
     /// The resources of a group that have not stopped on a node, as far as is known.
-    pub(super) fn left_at(&self, node: NodeId, index: usize) -> Vec<String> {
+    pub(super) fn left_at(&self, node: NodeId, index: GroupIndex) -> Vec<String> {
         let group = &self.config.groups[index];
         let report = match node == self.config.local().id {
             true => self.own.get(index).map(|own| own.report(group)),
@@ -222,7 +225,7 @@ impl Groups {
     }
 
     /// An interface with one of the addresses of the group with this index is broken, or none is any more.
-    pub(super) fn set_broken(&mut self, group: usize, broken: bool) {
+    pub(super) fn set_broken(&mut self, group: GroupIndex, broken: bool) {
         self.own[group].broken = broken;
     }
 
@@ -437,7 +440,7 @@ impl Groups {
     }
 
     /// What operators want of the groups that this node may serve.
-    pub(super) fn wishes(&self) -> Vec<Wish> {
+    pub(super) fn wishes(&self) -> ByGroup<Wish> {
         let wish = |group: &Group| Wish {
             maintained: self.is_maintained(group),
             enabled: group
@@ -470,7 +473,7 @@ impl Groups {
     /// not there any more (`lives`) counts for nothing.
     pub(super) fn describe(
         &self,
-        index: usize,
+        index: GroupIndex,
         owner: Option<NodeId>,
         lives: impl Fn(NodeId) -> bool,
         name: impl Fn(NodeId) -> String,
@@ -627,8 +630,8 @@ mod tests {
             Incarnation(7),
             Writer::start().expect("a thread"),
         );
-        for (group, plan) in config.groups.iter().enumerate() {
-            for resource in 0..plan.resources.len() {
+        for (group, plan) in config.groups.iter_enumerated() {
+            for resource in plan.resources.indices() {
                 let part = Part { group, resource };
                 groups.told(&ResourceEvent::State {
                     part,

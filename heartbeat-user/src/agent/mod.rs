@@ -1,5 +1,6 @@
 //! The agent: starts the planes in order, lets the control task run, takes everything down again.
 
+mod agent_check;
 mod control_task;
 mod exchange;
 mod groups;

@@ -15,6 +15,8 @@ use heartbeat_common::{
 use heartbeat_core::{
     Command,
     group::{GroupCommand, Reason},
+    index::{GroupIndex, PeerIndex, VipIndex},
+    index_vec::IndexVec,
     link::{LinkState, Silence},
     peer::PeerState,
     proposer::Obstacle,
@@ -50,8 +52,8 @@ pub(super) struct View {
     started: Boottime,
     state: NodeState,
     quorate: bool,
-    peers: Vec<PeerView>,
-    vips: Vec<VipView>,
+    peers: IndexVec<PeerIndex, PeerView>,
+    vips: IndexVec<VipIndex, VipView>,
     /// Those of the links, by name.
     interfaces: BTreeMap<String, InterfaceView>,
     socket_guard: Option<protocol::SocketGuard>,
@@ -78,7 +80,7 @@ const JUST_BEFORE: Duration = Duration::from_secs(5);
 struct PeerView {
     node: NodeId,
     state: PeerState,
-    links: Vec<LinkState>,
+    links: IndexVec<LinkId, LinkState>,
 }
 
 impl PeerView {
@@ -86,7 +88,7 @@ impl PeerView {
         Self {
             node,
             state: PeerState::default(),
-            links: vec![LinkState::default(); links],
+            links: vec![LinkState::default(); links].into(),
         }
     }
 }
@@ -212,7 +214,7 @@ impl View {
 
     /// Peers have come or gone; `config` has them, and `rows` their rows.
     fn reform(&mut self, config: &Config, rows: PeerRows) {
-        let mut old = std::mem::take(&mut self.peers);
+        let mut old = std::mem::take(&mut self.peers).into_vec();
         let peer = |node| match old.iter().position(|peer| peer.node == node) {
             Some(at) => old.swap_remove(at),
             None => PeerView::new(node, config.links.len()),
@@ -249,7 +251,7 @@ impl View {
     /// The mark of the keys that a node takes and, if an agent says it, the id of the one that it seals with; as
     /// far as is known now.
     pub(super) fn keys_of(&self, node: NodeId) -> Option<(u32, Option<u8>)> {
-        let Some(peer) = self.peers.iter().position(|peer| peer.node == node) else {
+        let Some(peer) = self.peers.position(|peer| peer.node == node) else {
             return Some((self.keys.mark(), Some(self.keys.active.0)));
         };
         let row = self.latest(peer);
@@ -289,8 +291,8 @@ impl View {
     }
 
     /// What peer number `peer` said last.
-    pub(super) fn latest(&self, peer: usize) -> PeerRow {
-        self.rows.latest(peer, self.config.links.len())
+    pub(super) fn latest(&self, peer: PeerIndex) -> PeerRow {
+        self.rows.latest(peer.0, self.config.links.len())
     }
 
     /// What this node says of itself.
@@ -300,7 +302,7 @@ impl View {
 
     /// A peer's load, and the checks that fail there.
     pub(super) fn said(&self, node: NodeId) -> (u16, Vec<String>) {
-        let Some(peer) = self.peers.iter().position(|peer| peer.node == node) else {
+        let Some(peer) = self.peers.position(|peer| peer.node == node) else {
             return (0, Vec::new());
         };
         let row = self.latest(peer);
@@ -317,7 +319,7 @@ impl View {
                 to,
             } => {
                 if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node)
-                    && let Some(state) = peer.links.get_mut(usize::from(link.0))
+                    && let Some(state) = peer.links.get_mut(link)
                 {
                     *state = to;
                 }
@@ -395,7 +397,7 @@ impl View {
         }
     }
 
-    fn group_command(&self, group: usize, command: GroupCommand) -> What {
+    fn group_command(&self, group: GroupIndex, command: GroupCommand) -> What {
         let group = self.config.groups[group].name.clone();
         match command {
             GroupCommand::Start(timeline) | GroupCommand::Regained(timeline) => {
@@ -504,7 +506,7 @@ impl View {
 
     /// Takes in what the conductor told and says what happened.
     pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<What> {
-        let name = |vip: usize| self.config.vips[vip].name.clone();
+        let name = |vip: VipIndex| self.config.vips[vip].name.clone();
         match told {
             ResourceEvent::Acquired {
                 vip,
@@ -619,8 +621,7 @@ impl View {
             keys: Some(described(&self.keys)),
             groups: config
                 .groups
-                .iter()
-                .enumerate()
+                .iter_enumerated()
                 .filter(|(_, group)| !group.is_removed())
                 .map(|(index, group)| self.group(index, group, now))
                 .collect(),
@@ -666,15 +667,26 @@ impl View {
         }
     }
 
+    /// The node called `name`, as the status shows it.
+    pub(super) fn node_named(&self, name: &str, now: Boottime) -> Option<protocol::Node> {
+        let node = self.config.nodes.iter().find(|node| node.name == name)?;
+        Some(self.node(node, now))
+    }
+
+    pub(super) fn is_quorate(&self) -> bool {
+        self.quorate
+    }
+
     fn node(&self, node: &Node, now: Boottime) -> protocol::Node {
-        let peer = self.peers.iter().position(|peer| peer.node == node.id);
+        let peer = self.peers.position(|peer| peer.node == node.id);
         let links = node.addresses.iter().zip(&node.interfaces).enumerate();
         let links = links.map(|(index, (address, interface))| {
+            let link = LinkId(index as u8);
             let own = self.interfaces.get(interface).filter(|_| peer.is_none());
-            let outage = self.outage_of_link(index, now);
+            let outage = self.outage_of_link(link, now);
             let attachment = own.and_then(|own| own.attachment.as_ref());
             protocol::Link {
-                link: index as u8,
+                link: link.0,
                 interface: interface.clone(),
                 address: address.to_string(),
                 xdp_mode: attachment.map(|now| now.how.name().to_owned()),
@@ -683,10 +695,10 @@ impl View {
                 // What the link was before is not known to be so any more.
                 state: peer.map(|peer| match outage {
                     Some(_) => LinkState::Unknown.name().to_owned(),
-                    None => self.peers[peer].links[index].name().to_owned(),
+                    None => self.peers[peer].links[link].name().to_owned(),
                 }),
                 own_outage: outage,
-                peer: peer.map(|peer| self.peer_link(peer, index, now)),
+                peer: peer.map(|peer| self.peer_link(peer, link, now)),
             }
         });
         let row = peer.map(|peer| self.latest(peer));
@@ -761,8 +773,8 @@ impl View {
     }
 
     /// Why nothing passes by one of this node's own links, if nothing does.
-    fn outage_of_link(&self, link: usize, now: Boottime) -> Option<protocol::Outage> {
-        let own = self.config.local_links().nth(link)?;
+    fn outage_of_link(&self, link: LinkId, now: Boottime) -> Option<protocol::Outage> {
+        let own = self.config.local_links().nth(link.0.into())?;
         let view = self.interfaces.get(own.interface)?;
         (!view.signal.is_up()).then(|| protocol::Outage {
             signal: view.signal.name().to_owned(),
@@ -772,14 +784,15 @@ impl View {
 
     /// Whether nothing passes by any of this node's own links: then nothing is known of the peers.
     fn is_alone(&self, now: Boottime) -> bool {
-        (0..self.config.links.len()).all(|link| self.outage_of_link(link, now).is_some())
+        let mut links = (0..self.config.links.len() as u8).map(LinkId);
+        links.all(|link| self.outage_of_link(link, now).is_some())
     }
 
     /// The nodes that do not reach the network of a group's addresses, as far as is known.
     pub(super) fn cut_off(&self, group: &Group, broken: &[String]) -> Vec<String> {
         let links = self.links_of(group);
         let silent = |node: &NodeId| {
-            let peer = self.peers.iter().position(|peer| peer.node == *node);
+            let peer = self.peers.position(|peer| peer.node == *node);
             let owned = match peer {
                 Some(peer) if self.peers[peer].state.is_alive() => self.latest(peer).owned(),
                 Some(_) => return false,
@@ -795,7 +808,7 @@ impl View {
 
     /// The links whose interfaces carry a group's addresses.
     fn links_of(&self, group: &Group) -> LinkSet {
-        let vips = self.config.vips.iter().enumerate();
+        let vips = self.config.vips.iter_enumerated();
         let vips = vips.filter(|(index, _)| group.has_address(*index));
         let interfaces: Vec<&str> = vips.map(|(_, vip)| vip.interface.as_str()).collect();
         let links = self.config.local_links();
@@ -813,15 +826,15 @@ impl View {
             None => format!("check {number}"),
         });
         let own: Vec<String> = own.collect();
-        let peer = self.peers.iter().position(|peer| peer.node == node);
+        let peer = self.peers.position(|peer| peer.node == node);
         let differs = peer.is_some_and(|peer| self.digest_of(&self.latest(peer)) != self.digest());
         // Who may have other checks than we tells their names only in its report, which comes later.
         let said = self.groups.failing(node).filter(|_| differs);
         said.filter(|said| said.len() == own.len()).unwrap_or(own)
     }
 
-    fn peer_link(&self, peer: usize, link: usize, now: Boottime) -> protocol::PeerLink {
-        let number = peer * self.config.links.len() + link;
+    fn peer_link(&self, peer: PeerIndex, link: LinkId, now: Boottime) -> protocol::PeerLink {
+        let number = peer.0 * self.config.links.len() + usize::from(link.0);
         let row = self.rows.row(number);
         let last_reply = (row.last_reply_at != 0).then(|| Boottime::from_nanos(row.last_reply_at));
         protocol::PeerLink {
@@ -840,20 +853,20 @@ impl View {
     }
 
     fn vips(&self, now: Boottime) -> Vec<protocol::Vip> {
-        let is_used = |vip: usize| {
+        let is_used = |vip: VipIndex| {
             let groups = self.config.groups.iter();
             let mut kept = groups.filter(|group| !group.is_removed());
             kept.any(|group| group.has_address(vip))
         };
-        let vips = self.config.vips.iter().enumerate();
+        let vips = self.config.vips.iter_enumerated();
         vips.filter(|(index, _)| is_used(*index))
             .map(|(index, vip)| self.vip(index, vip, now))
             .collect()
     }
 
-    fn vip(&self, index: usize, vip: &Vip, now: Boottime) -> protocol::Vip {
+    fn vip(&self, index: VipIndex, vip: &Vip, now: Boottime) -> protocol::Vip {
         let claim = self.claim(vip.group, now);
-        let guard = self.guard.row(index).unwrap_or_default();
+        let guard = self.guard.row(index.0).unwrap_or_default();
         protocol::Vip {
             name: vip.name.clone(),
             address: vip.address.to_string(),
@@ -873,7 +886,7 @@ impl View {
         }
     }
 
-    fn group(&self, index: usize, group: &Group, now: Boottime) -> protocol::Group {
+    fn group(&self, index: GroupIndex, group: &Group, now: Boottime) -> protocol::Group {
         let claim = self.claim(group.id, now);
         let lives = |node| {
             let peer = self.peers.iter().find(|peer| peer.node == node);
@@ -915,7 +928,7 @@ impl View {
 
     /// Why nobody knows what runs on a peer.
     fn why_unknown(&self, node: NodeId) -> &'static str {
-        let peer = self.peers.iter().position(|peer| peer.node == node);
+        let peer = self.peers.position(|peer| peer.node == node);
         match peer.map(|peer| (self.peers[peer].state, self.latest(peer).state)) {
             None | Some((PeerState::Down | PeerState::Unknown, _)) => "unreachable",
             Some((PeerState::AgentStalled, state)) if state == NodeState::Responder as u16 => {
@@ -959,7 +972,7 @@ impl View {
         let slot = self.slots.slot(group);
         // It may have been renewed since: a lease is never said to last for longer than it does.
         let now = now.max(clock::now());
-        let index = self.config.groups.iter().position(|own| own.id == group);
+        let index = self.config.groups.position(|own| own.id == group);
         let stats = index.and_then(|index| self.stats.groups.get(index));
         let open_until = stats.map_or(0, |stats| stats.open_until.load(Relaxed));
         let local = self.config.local().id;

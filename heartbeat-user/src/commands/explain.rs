@@ -7,7 +7,10 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::{output, situation::Seen, status};
-use heartbeat_core::placement::{Bar, Why};
+use heartbeat_core::{
+    index::GroupIndex,
+    placement::{Bar, Why},
+};
 
 use crate::{
     config::Config,
@@ -42,7 +45,7 @@ struct Place {
 
 /// Prints how the group called `name` is placed.
 pub fn run(config: &Config, name: &str, json: bool) -> Result<()> {
-    let Some(group) = config.groups.iter().position(|group| group.name == name) else {
+    let Some(group) = config.groups.position(|group| group.name == name) else {
         let known: Vec<_> = config
             .groups
             .iter()
@@ -63,7 +66,7 @@ pub fn run(config: &Config, name: &str, json: bool) -> Result<()> {
     output::print(&text).map(drop)
 }
 
-fn explain(config: &Config, status: &Status, group: usize) -> Explanation {
+fn explain(config: &Config, status: &Status, group: GroupIndex) -> Explanation {
     let seen = Seen::new(config, status, &[]);
     let place = |ranked: heartbeat_core::placement::Ranked| {
         let node = config.node(ranked.node)?;

@@ -8,6 +8,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use anyhow::{Context as _, anyhow};
@@ -31,8 +32,11 @@ pub struct Import {
     /// Interface of a link, once for each link: corosync.conf does not name them
     #[arg(long, value_name = "NAME")]
     interface: Vec<String>,
-    /// Make built-in vips of IPaddr2 resources: only those are guarded by the kernel
+    /// Keep IPaddr2 resources as agents, whose addresses the kernel does not guard; else they become vips
     #[arg(long)]
+    keep_agents: bool,
+    /// What is done anyway: it was not once
+    #[arg(long, hide = true, conflicts_with = "keep_agents")]
     builtin_vip: bool,
     /// Where to write the configuration; standard output, if absent
     #[arg(long, short, value_name = "FILE")]
@@ -56,7 +60,8 @@ impl Import {
         };
         let options = Options {
             interfaces: self.interface.clone(),
-            builtin_vip: self.builtin_vip,
+            keep_agents: self.keep_agents,
+            now: Some(SystemTime::now()),
         };
         let imported = import(&inputs, &options)?;
         match &self.output {
@@ -155,6 +160,12 @@ fn summary(imported: &Imported, output: Option<&Path>) -> String {
     for remark in &imported.remarks {
         let _ = writeln!(text, "  {}", remark.what());
     }
+    if !imported.guesses.is_empty() {
+        let _ = writeln!(text, "guessed, so see whether it is meant:");
+    }
+    for guess in &imported.guesses {
+        let _ = writeln!(text, "  {}: {}", guess.what(), guess.reason);
+    }
     if !imported.decisions.is_empty() {
         let _ = writeln!(
             text,
@@ -202,6 +213,7 @@ mod tests {
             crm: Some(crm),
             cib: None,
             interface: Vec::new(),
+            keep_agents: false,
             builtin_vip: false,
             output: Some(output),
             force: false,

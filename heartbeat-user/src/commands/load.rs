@@ -63,10 +63,7 @@ pub fn load(
             );
         }
         if let Some(mode) = mode {
-            setup
-                .links
-                .iter_mut()
-                .for_each(|link| link.mode = setup::mode(mode));
+            setup.links.iter_mut().for_each(|link| link.mode = mode);
         }
         (setup, config.lock())
     };
@@ -151,7 +148,7 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
             id: LinkId(0),
             interface: interface.to_owned(),
             address,
-            mode: setup::mode(mode),
+            mode,
         }],
         peers: Vec::new(),
         guards: Vec::new(),
@@ -183,9 +180,9 @@ pub fn unload(instance: Option<&str>) -> Result<()> {
     let pins = Pins::of(&instance);
     // Its lock may be elsewhere, where its configuration says.
     let claim = match pins.dir().exists() {
-        true => Some(pins.claim_what_is_there().context(format!(
-            "an agent runs as instance `{instance}`: stop it, and it unloads itself"
-        ))?),
+        true => Some(pins.claim_what_is_there()?.with_context(|| {
+            format!("an agent runs as instance `{instance}`: stop it, and it unloads itself")
+        })?),
         false => None,
     };
     dataplane::must_be_here(&pins, "unload it")?;

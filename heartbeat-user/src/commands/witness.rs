@@ -13,7 +13,6 @@ use heartbeat_core::membership::Voters;
 
 use super::{load, mode::Mode};
 use crate::{
-    agent::setup,
     config::{DEFAULT_INSTANCE, DEFAULT_MAX_LEASE, duration::Show, flags, key},
     dataplane::{Setup, SetupLink},
     net::{IpPrefix, Netlink},
@@ -207,7 +206,7 @@ impl Witness {
                 id: link,
                 interface: self.iface.clone(),
                 address,
-                mode: setup::mode(self.mode.0),
+                mode: self.mode.0,
             }],
             peers: peers
                 .map(|(node, address)| (*node, link, *address))

@@ -9,7 +9,11 @@ mod rank;
 mod resource;
 
 use heartbeat_common::wire::GroupId;
-use heartbeat_core::placement::Score;
+use heartbeat_core::{
+    index::{ResourceIndex, VipIndex},
+    index_vec::{ByGroup, IndexVec},
+    placement::Score,
+};
 
 #[cfg(test)]
 pub(super) use self::address::lease_id;
@@ -33,11 +37,11 @@ use super::{
 /// All that is served.
 pub(super) struct Read<'a> {
     /// First those of the `[[vip]]`s.
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: ByGroup<Group>,
     /// What each of them says of its demand.
     pub(super) demands: Vec<Stated<'a>>,
     /// The addresses of all of them.
-    pub(super) vips: Vec<Vip>,
+    pub(super) vips: IndexVec<VipIndex, Vip>,
 }
 
 pub(super) fn read<'a>(
@@ -72,7 +76,7 @@ pub(super) fn read<'a>(
             }
             finish(resource, id, (&mut addresses, &mut names), &draft.doubles)
         });
-        let resources: Vec<Resource> = resources.collect();
+        let resources: IndexVec<ResourceIndex, Resource> = resources.collect();
         draft.doubles.warn_if_idle(&draft.section, &resources);
         let group = Group {
             resources,
@@ -88,9 +92,9 @@ pub(super) fn read<'a>(
         };
         (group, draft.demand)
     };
-    let (groups, demands) = drafts.into_iter().map(group).unzip();
+    let (groups, demands): (Vec<_>, _) = drafts.into_iter().map(group).unzip();
     Read {
-        groups,
+        groups: groups.into(),
         demands,
         vips: addresses.into_vips(),
     }

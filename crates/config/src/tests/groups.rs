@@ -3,7 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use heartbeat_common::wire::NodeId;
-use heartbeat_core::placement::Score;
+use heartbeat_core::{
+    index::{GroupIndex, ResourceIndex, VipIndex},
+    placement::Score,
+};
 
 use super::{
     super::{Exec, Ocf, Resource, ResourceKind},
@@ -23,13 +26,13 @@ fn groups_are_what_the_file_says_and_vips_are_groups() {
     assert_eq!(web.rank, [NodeId(2), NodeId(1), NodeId(3)]);
     assert_eq!((web.stickiness, web.maintenance), (Score::ZERO, false));
 
-    let [ip, apache, worker] = &web.resources[..] else {
+    let [ip, apache, worker] = web.resources.as_ref() else {
         panic!("{web:?}");
     };
-    assert_eq!(ip.kind, ResourceKind::Vip(1));
-    assert_eq!(config.vips[1].name, "webip");
-    assert_eq!(config.vips[1].group, web.id);
-    assert_eq!(config.vips[1].interface, "eth1");
+    assert_eq!(ip.kind, ResourceKind::Vip(VipIndex(1)));
+    assert_eq!(config.vips[VipIndex(1)].name, "webip");
+    assert_eq!(config.vips[VipIndex(1)].group, web.id);
+    assert_eq!(config.vips[VipIndex(1)].interface, "eth1");
     let param = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let ocf = Ocf {
         provider: "heartbeat".to_owned(),
@@ -46,11 +49,17 @@ fn groups_are_what_the_file_says_and_vips_are_groups() {
     let service = Exec::Service { run, check: None };
     assert_eq!(worker.kind, ResourceKind::Exec(service));
     let unit = ResourceKind::Systemd("haproxy.service".to_owned());
-    assert_eq!(config.group_named("db").unwrap().resources[0].kind, unit);
+    assert_eq!(
+        config.group_named("db").unwrap().resources[ResourceIndex(0)].kind,
+        unit
+    );
 
     let site = config.group_named("site").unwrap();
-    assert_eq!(site.resources[0].name, "site");
-    assert_eq!(site.resources[0].kind, ResourceKind::Vip(0));
+    assert_eq!(site.resources[ResourceIndex(0)].name, "site");
+    assert_eq!(
+        site.resources[ResourceIndex(0)].kind,
+        ResourceKind::Vip(VipIndex(0))
+    );
 }
 
 #[test]
@@ -58,7 +67,10 @@ fn a_file_needs_no_vip_to_have_groups() {
     let vip = "[[vip]]\nname = \"site\"\naddress = \"10.0.0.100/24\"\nprefer = [\"c\"]\n";
     let config = parse(&(with(vip, "") + GROUPS)).unwrap();
     assert_eq!((config.groups.len(), config.vips.len()), (2, 1));
-    assert_eq!(config.groups[0].resources[0].kind, ResourceKind::Vip(0));
+    assert_eq!(
+        config.groups[GroupIndex(0)].resources[ResourceIndex(0)].kind,
+        ResourceKind::Vip(VipIndex(0))
+    );
 }
 
 #[test]
@@ -159,7 +171,7 @@ fn a_resource_can_say_all_that_there_is() {
         check: words(&["/c"]),
     };
     assert_eq!(
-        config.groups[1].resources[2].kind,
+        config.groups[GroupIndex(1)].resources[ResourceIndex(2)].kind,
         ResourceKind::Exec(commands)
     );
 }

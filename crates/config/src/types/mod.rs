@@ -7,13 +7,19 @@ use std::{
     time::Duration,
 };
 
+pub use heartbeat_common::xdp_mode::XdpMode;
 use heartbeat_common::{
     maps::{MAX_SERVED, PIN_ROOT},
     prefix::ServedAddress,
     wire::{ClusterId, GroupId, LinkId, NodeId},
 };
 pub use heartbeat_core::placement::{Colocation, Order};
-use heartbeat_core::{membership::Voters, placement::Score};
+use heartbeat_core::{
+    index::{ResourceIndex, VipIndex},
+    index_vec::{ByGroup, IndexVec},
+    membership::Voters,
+    placement::Score,
+};
 
 mod hook;
 mod problem;
@@ -67,9 +73,9 @@ pub struct Config {
     /// prefer.
     pub nodes: Vec<Node>,
     /// The groups, each under a lease of its own: first the [[vip]]s, then the [[group]]s.
-    pub groups: Vec<Group>,
+    pub groups: ByGroup<Group>,
     /// The addresses of all groups, in the order of the groups and of their resources.
-    pub vips: Vec<Vip>,
+    pub vips: IndexVec<VipIndex, Vip>,
     pub colocations: Vec<Colocation>,
     pub orders: Vec<Order>,
     /// Whether the whole cluster is in maintenance: agents leave all resources alone.
@@ -112,10 +118,11 @@ impl Config {
     }
 
     /// The addresses that the local node may serve: all of them, or none on a witness.
-    pub fn served(&self) -> &[Vip] {
+    pub fn served(&self) -> &IndexVec<VipIndex, Vip> {
+        static NONE: IndexVec<VipIndex, Vip> = IndexVec::new();
         match self.local().role {
             Role::Member => &self.vips,
-            Role::Witness => &[],
+            Role::Witness => &NONE,
         }
     }
 
@@ -128,10 +135,11 @@ impl Config {
     }
 
     /// The groups that the local node may serve: all of them, or none on a witness.
-    pub fn served_groups(&self) -> &[Group] {
+    pub fn served_groups(&self) -> &ByGroup<Group> {
+        static NONE: ByGroup<Group> = IndexVec::new();
         match self.local().role {
             Role::Member => &self.groups,
-            Role::Witness => &[],
+            Role::Witness => &NONE,
         }
     }
 
@@ -251,7 +259,7 @@ pub struct Group {
     pub id: GroupId,
     /// Started in this order, stopped in reverse. At least one; the names are unique in the
     /// cluster.
-    pub resources: Vec<Resource>,
+    pub resources: IndexVec<ResourceIndex, Resource>,
     /// The members, best first.
     pub rank: Vec<NodeId>,
     /// Points for and against nodes, at most one entry a node.
@@ -270,7 +278,7 @@ pub struct Group {
 
 impl Group {
     /// Whether the address with this index is one of the group's resources.
-    pub fn has_address(&self, vip: usize) -> bool {
+    pub fn has_address(&self, vip: VipIndex) -> bool {
         let mut resources = self.resources.iter();
         resources.any(|resource| resource.kind == ResourceKind::Vip(vip))
     }
@@ -307,7 +315,7 @@ pub struct Resource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourceKind {
     /// The address with this index in [`Config::vips`].
-    Vip(usize),
+    Vip(VipIndex),
     Ocf(Ocf),
     /// A unit of systemd, with its suffix: `nginx.service`.
     Systemd(String),
@@ -375,33 +383,4 @@ pub struct Vip {
     pub address: ServedAddress,
     /// The interface for the address on the local node.
     pub interface: String,
-}
-
-/// How the XDP program is attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum XdpMode {
-    /// Native, or the generic hook where the driver has no native one.
-    #[default]
-    Auto,
-    Native,
-    /// The generic hook.
-    Skb,
-}
-
-impl XdpMode {
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Native, Self::Skb];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Native => "native",
-            Self::Skb => "skb",
-        }
-    }
-}
-
-impl fmt::Display for XdpMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }

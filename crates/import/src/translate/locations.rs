@@ -183,6 +183,9 @@ fn judged(
             by_hand,
         )
     })?;
+    if let Condition::Settled(false, why) = &preference.condition {
+        return Err((format!("it is void: {why}"), "nothing is to be done"));
+    }
     let mut strangers = Vec::new();
     named(&preference.condition, &mut strangers);
     strangers.retain(|name| !nodes.knows(name));
@@ -210,7 +213,8 @@ fn holds(condition: &Condition, node: &str) -> bool {
         Condition::IsNot(name) => name != node,
         Condition::All(terms) => terms.iter().all(|term| holds(term, node)),
         Condition::Any(terms) => terms.iter().any(|term| holds(term, node)),
-        Condition::Opaque(_) => false,
+        Condition::Settled(is, _) => *is,
+        Condition::Opaque(_) | Condition::Date(..) => false,
     }
 }
 
@@ -221,14 +225,14 @@ fn named<'a>(condition: &'a Condition, names: &mut Vec<&'a str>) {
         Condition::All(terms) | Condition::Any(terms) => {
             terms.iter().for_each(|term| named(term, names));
         }
-        Condition::Opaque(_) => {}
+        Condition::Opaque(_) | Condition::Date(..) | Condition::Settled(..) => {}
     }
 }
 
 fn opaque(condition: &Condition) -> Option<&str> {
     match condition {
-        Condition::Is(_) | Condition::IsNot(_) => None,
+        Condition::Is(_) | Condition::IsNot(_) | Condition::Settled(..) => None,
         Condition::All(terms) | Condition::Any(terms) => terms.iter().find_map(opaque),
-        Condition::Opaque(text) => Some(text),
+        Condition::Opaque(text) | Condition::Date(_, _, text) => Some(text),
     }
 }

@@ -113,6 +113,11 @@ pub(super) fn asides(owner: &str, settings: &Settings) -> Vec<Comment> {
             Remark::new(place, format!("{text} of {owner}"), reason, remedy).into()
         })
         .collect();
+    comments.extend(settings.doubles.iter().map(|attr| {
+        let subject = format!("{}={} of {owner}", attr.name, attr.value);
+        let reason = "it stands twice, and the set with the higher score or the first counts";
+        Remark::new(&attr.place, subject, reason, "choose one").into()
+    }));
     comments.extend(left_over(
         "utilization",
         owner,

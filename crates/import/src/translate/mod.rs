@@ -3,12 +3,14 @@
 
 mod constraints;
 mod corosync;
+mod dates;
 mod defaults;
 mod exclusive;
 mod group;
 mod links;
 mod locations;
 mod meta;
+mod named;
 mod nodes;
 mod operations;
 mod others;
@@ -16,13 +18,14 @@ mod pairs;
 mod properties;
 mod remarks;
 mod resource;
+mod sets;
 mod templates;
 mod units;
 mod vip;
 
 use super::{
     corosync::Section,
-    emit::{Block, Comment, Document, Value},
+    emit::{Block, Comment, Document, Remark, Value},
     input::Options,
     model::Model,
 };
@@ -35,6 +38,22 @@ pub(super) fn translate(
     options: &Options,
 ) -> Document {
     let mut rest = templates::resolve(&mut model);
+    named::resolve(&mut model);
+    dates::settle(&mut model, options.now);
+    sets::split(&mut model);
+    let setup = model.cluster.take();
+    if let (Some(_), Some(said)) = (&corosync, &setup) {
+        rest.push(
+            Remark::new(
+                &said.place,
+                "what `pcs cluster setup` says of nodes and networks",
+                "corosync.conf is given too, and counts",
+                "see whether the two agree",
+            )
+            .into(),
+        );
+    }
+    let corosync = corosync.or(setup);
     let properties = properties::translate(&mut model);
     let defaults = defaults::translate(&mut model);
     let nodes = nodes::resolve(corosync.as_ref(), &mut model);
@@ -61,6 +80,7 @@ pub(super) fn translate(
     blocks.extend(constraints.blocks);
     rest.extend(constraints.rest);
     rest.extend(others::translate(&model));
+    rest.extend(others::strays(&model));
     blocks.push(Block {
         comments: rest,
         ..Block::default()

@@ -83,11 +83,7 @@ pub(super) fn translate(
         }
         reader.rest(op, attrs);
     }
-    if interval.is_none() {
-        reader.comments.push(Comment::general(
-            "Pacemaker does not monitor it, so neither does heartbeat; remove monitor_interval, and it is looked at every 10 s",
-        ));
-    }
+    let off = interval.is_none() && primitive.ops.iter().any(is_off);
     block.comments.append(&mut reader.comments);
     if let Some(level) = level {
         block.field("check_level", Value::Number(level.into()));
@@ -102,8 +98,15 @@ pub(super) fn translate(
     }
     match interval {
         Some(interval) => block.field("monitor_interval", interval),
-        None => block.field("monitor_interval", "never"),
+        None if off => block.field("monitor_interval", "never"),
+        // As often as the agent's meta-data says, or as our own default.
+        None => {}
     }
+}
+
+/// Whether `op` is a monitor that was switched off on purpose.
+fn is_off(op: &Op) -> bool {
+    op.name == "monitor" && op.attrs.get("enabled").and_then(values::truth) == Some(false)
 }
 
 /// Reads the operations of one resource, and remarks.

@@ -174,9 +174,9 @@ pub(super) fn block(
 /// The fields of an OCF agent of the type `of`, or of the `vip` in its place.
 fn agent(primitive: &Primitive, of: &str, params: Attrs, options: &Options, block: &mut Block) {
     if primitive.agent.as_ref().is_some_and(vip::is_address) {
-        if !options.builtin_vip {
+        if options.keep_agents {
             block.comments.push(Comment::general(
-                "an agent's address is not guarded: only that of a built-in vip is kept by the kernel from being served without the lease; `--builtin-vip` makes it one",
+                "an agent's address is not guarded: only that of a built-in vip is kept by the kernel from being served without the lease; without `--keep-agents` it becomes one",
             ));
         } else {
             match vip::fields(&params) {

@@ -13,14 +13,15 @@ const CONF: &str = include_str!("../fixtures/knet.conf");
 const OLD_CONF: &str = include_str!("../fixtures/oldstyle.conf");
 const XML: &str = include_str!("../fixtures/cluster.xml");
 
-fn both(corosync: &str, resources: &str, builtin_vip: bool) -> Option<Imported> {
+fn both(corosync: &str, resources: &str, keep_agents: bool) -> Option<Imported> {
     let inputs = Inputs {
         corosync: input("conf", corosync),
         resources: input("crm", resources),
     };
     let options = Options {
         interfaces: Vec::new(),
-        builtin_vip,
+        keep_agents,
+        ..Options::default()
     };
     match import(&inputs, &options) {
         Ok(imported) => Some(imported),
@@ -116,8 +117,8 @@ fn every_statement_of_the_fixtures_is_told_of() {
         (CONF, OLD_CRM),
         (OLD_CONF, CRM),
     ] {
-        for builtin_vip in [false, true] {
-            let imported = both(conf, crm, builtin_vip).expect("good fixtures");
+        for keep_agents in [false, true] {
+            let imported = both(conf, crm, keep_agents).expect("good fixtures");
             accounted(&imported, conf, &statements(crm));
         }
     }

@@ -26,6 +26,8 @@ use heartbeat_core::{
     Command,
     cluster::Intent,
     group::{GroupCommand, Note, Reason as Why},
+    index::{GroupIndex, ResourceIndex},
+    index_vec::{ByGroup, IndexVec},
     peer::PeerState,
 };
 use heartbeat_sys::files::{atomic_file::Writer, readiness::readable};
@@ -47,6 +49,7 @@ use self::{
 };
 use super::{
     Ending, Threads,
+    agent_check::AgentCheck,
     exchange::{Exchange, Fetched},
     groups::Groups,
     journal::Journal,
@@ -110,6 +113,7 @@ pub(super) struct ControlTask<'a> {
     /// The notices of the health checks.
     notices: UnboundedReceiver<Notice>,
     meter: Meter,
+    agent_check: AgentCheck,
     /// The state of each peer that hooks were told last.
     hooked: HashMap<NodeId, PeerState>,
     exchange: Exchange,
@@ -119,7 +123,7 @@ pub(super) struct ControlTask<'a> {
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
     /// The decisions of operators that were passed on, by group.
-    applied: Vec<Applied>,
+    applied: ByGroup<Applied>,
     supervisor: Supervisor,
     /// The reload that is under way, if one is, and the steps that threads take for it.
     reload: Option<UnderWay>,
@@ -145,7 +149,7 @@ enum Shortage {
 struct Applied {
     maintained: bool,
     stopped: bool,
-    resources_stopped: Vec<bool>,
+    resources_stopped: IndexVec<ResourceIndex, bool>,
 }
 
 /// The reports of the pulse as they come.
@@ -238,7 +242,7 @@ impl<'a> ControlTask<'a> {
         );
         let groups = config.served_groups().iter();
         let applied = groups.map(|group| Applied {
-            resources_stopped: vec![false; group.resources.len()],
+            resources_stopped: vec![false; group.resources.len()].into(),
             ..Applied::default()
         });
         let applied = applied.collect();
@@ -292,6 +296,7 @@ impl<'a> ControlTask<'a> {
             checks,
             notices,
             meter,
+            agent_check: AgentCheck::default(),
             hooked: HashMap::new(),
             exchange,
             refusals,
@@ -356,6 +361,8 @@ impl<'a> ControlTask<'a> {
         self.note(clock::now(), What::Started);
         let decided = Arc::clone(&self.operator.decided);
         let mut host = late::Watch::new();
+        self.agent_check
+            .listen(self.config.load.agent_check, &self.view);
         self.apply_decisions();
         let mut departure: Option<Departure> = None;
         let result = loop {
@@ -521,7 +528,7 @@ impl<'a> ControlTask<'a> {
         let dataplane = &self.dataplane;
         self.strangers
             .look(now, || dataplane.count(Verdict::ForeignSocket));
-        let name = |group: usize| self.config.groups[group].name.clone();
+        let name = |group: GroupIndex| self.config.groups[group].name.clone();
         self.overdue.look(now, &self.operator.stats, name);
         self.tell_supervisor(now);
     }
@@ -595,7 +602,7 @@ impl<'a> ControlTask<'a> {
         let mut words = Vec::new();
         self.applied
             .resize_with(self.config.served_groups().len(), Applied::default);
-        for (index, group) in self.config.served_groups().iter().enumerate() {
+        for (index, group) in self.config.served_groups().iter_enumerated() {
             let wanted = Applied {
                 maintained: view.groups.is_maintained(group),
                 stopped: view.groups.is_stopped(group),
@@ -628,7 +635,7 @@ impl<'a> ControlTask<'a> {
                 };
                 words.push(format!("group {} {how}", group.name));
             }
-            for (resource, is) in wanted.resources_stopped.iter().enumerate() {
+            for (resource, is) in wanted.resources_stopped.iter_enumerated() {
                 let was = old.resources_stopped.get(resource).copied();
                 if was.unwrap_or_default() == *is {
                     continue;

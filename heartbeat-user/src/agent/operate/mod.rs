@@ -33,6 +33,7 @@ use crate::{
     peering,
     pulse::{Directives, PulseStats, mailbox::Post},
 };
+use heartbeat_core::index::GroupIndex;
 
 /// How long a node may take to carry out a request, beside what its leases make it take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -109,7 +110,7 @@ impl Operator {
     /// Waits until what is known of a group is as `test` wants it.
     async fn watch<T>(
         &self,
-        index: usize,
+        index: GroupIndex,
         patience: Duration,
         mut test: impl FnMut(&protocol::Group) -> Option<T>,
     ) -> Result<T> {
@@ -136,7 +137,7 @@ impl Operator {
         }
     }
 
-    fn describe(&self, index: usize) -> protocol::Group {
+    fn describe(&self, index: GroupIndex) -> protocol::Group {
         let owner = self.owner(&self.config.groups[index]);
         let view = view::lock(&self.view);
         let lives = |node| self.latest(node).is_some();
@@ -188,15 +189,18 @@ impl Operator {
         self.slots.slot(group.id).live_owner(clock::now())
     }
 
-    fn group(&self, name: &str) -> Result<usize> {
+    fn group(&self, name: &str) -> Result<GroupIndex> {
         let groups = || self.config.groups.iter().map(|group| group.name.as_str());
-        groups().position(|group| group == name).with_context(|| {
-            let known: Vec<&str> = groups().collect();
-            format!(
-                "no group is called `{name}`; there are {}",
-                known.join(", ")
-            )
-        })
+        self.config
+            .groups
+            .position(|group| group.name == name)
+            .with_context(|| {
+                let known: Vec<&str> = groups().collect();
+                format!(
+                    "no group is called `{name}`; there are {}",
+                    known.join(", ")
+                )
+            })
     }
 
     fn node(&self, name: &str) -> Result<&Node> {

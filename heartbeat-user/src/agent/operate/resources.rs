@@ -168,7 +168,7 @@ impl Operator {
         // Its report may be one behind.
         sleep(SLOW_POLL * 20).await;
         self.watch(part.group, patience, |now| {
-            let state = now.resources.get(part.resource);
+            let state = now.resources.get(part.resource.0);
             let runs = state.is_some_and(|resource| resource.state == "started");
             (runs && now.running).then_some(())
         })
@@ -234,22 +234,19 @@ impl Operator {
     }
 
     fn parts(&self) -> Vec<Part> {
-        let groups = self.config.served_groups().iter().enumerate();
+        let groups = self.config.served_groups().iter_enumerated();
         groups
             .flat_map(|(group, plan)| {
-                (0..plan.resources.len()).map(move |resource| Part { group, resource })
+                plan.resources
+                    .indices()
+                    .map(move |resource| Part { group, resource })
             })
             .collect()
     }
 
     /// What is called so: a group with all that is in it, or a resource.
     fn parts_of(&self, name: &str) -> Result<Vec<Part>> {
-        match self
-            .config
-            .groups
-            .iter()
-            .position(|group| group.name == name)
-        {
+        match self.config.groups.position(|group| group.name == name) {
             Some(group) => Ok(self
                 .parts()
                 .into_iter()
@@ -260,9 +257,9 @@ impl Operator {
     }
 
     fn part(&self, name: &str) -> Result<Part> {
-        let groups = self.config.groups.iter().enumerate();
+        let groups = self.config.groups.iter_enumerated();
         let found = groups.flat_map(|(group, plan)| {
-            let resources = plan.resources.iter().enumerate();
+            let resources = plan.resources.iter_enumerated();
             resources.map(move |(resource, plan)| (Part { group, resource }, plan.name.as_str()))
         });
         let all: Vec<_> = found.collect();

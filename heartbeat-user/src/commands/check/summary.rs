@@ -7,6 +7,7 @@ use crate::config::{
     Config, Exec, Group, HealthKind, LoadSource, Node, Policy, ProcessName, Resource, ResourceKind,
     Role, duration::Show,
 };
+use heartbeat_core::index::GroupIndex;
 
 pub(super) fn summary(config: &Config) -> String {
     let mut out = String::new();
@@ -131,7 +132,7 @@ fn program(command: &[String]) -> &str {
 }
 
 fn constraints(out: &mut String, config: &Config) -> fmt::Result {
-    let name = |group: usize| config.groups.get(group).map_or("", |group| &group.name);
+    let name = |group: GroupIndex| config.groups.get(group).map_or("", |group| &group.name);
     for Group {
         name, locations, ..
     } in &config.groups
@@ -185,6 +186,9 @@ fn vitals(out: &mut String, config: &Config) -> fmt::Result {
         Show(load.interval),
         Show(load.half_life)
     )?;
+    if let Some(address) = load.agent_check {
+        writeln!(out, "  weights  for HAProxy's agent checks on {address}")?;
+    }
     let room = amounts(", this node has ", config.capacities(config.local()));
     let Policy {
         strategy,

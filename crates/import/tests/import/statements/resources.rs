@@ -6,7 +6,7 @@ use super::{TWO, flat, input, says, says_not, translated};
 
 #[test]
 fn classes_of_agents() {
-    says("primitive x IPaddr2", "type = \"ocf:heartbeat:IPaddr2\"");
+    says("primitive x IPaddr", "type = \"ocf:heartbeat:IPaddr\"");
     says(
         "primitive x heartbeat:IPaddr2",
         "type = \"ocf:heartbeat:IPaddr2\"",
@@ -129,10 +129,10 @@ fn operations() {
         "primitive x Dummy op stop timeout=60 interval=0",
         "stop_timeout = \"1min\"",
     );
-    says("primitive x Dummy", "monitor_interval = \"never\"");
-    says(
+    says_not("primitive x Dummy", "monitor_interval");
+    says_not(
         "primitive x Dummy op monitor interval=0",
-        "monitor_interval = \"never\"",
+        "monitor_interval =",
     );
     says(
         "primitive x Dummy op monitor interval=5 enabled=false",
@@ -322,11 +322,11 @@ fn builtin(params: &str) -> String {
         corosync: None,
         resources: input("crm", &format!("primitive ip IPaddr2 params {params}\n")),
     };
-    let options = Options {
-        interfaces: Vec::new(),
-        builtin_vip: true,
-    };
-    flat(&import(&inputs, &options).expect("a good input").text)
+    flat(
+        &import(&inputs, &Options::default())
+            .expect("a good input")
+            .text,
+    )
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn an_address_becomes_a_builtin_vip_if_that_can_do_the_same() {
         "{same}"
     );
     let six = builtin("ip=fd00::9 cidr_netmask=64");
-    assert!(six.contains("address = \"fd00::9/64\"\nmonitor"), "{six}");
+    assert!(six.contains("address = \"fd00::9/64\"\n"), "{six}");
     let dotted = builtin("ip=10.0.0.9 cidr_netmask=255.255.254.0");
     assert!(dotted.contains("address = \"10.0.0.9/23\""), "{dotted}");
     for (params, why) in [
