@@ -12,7 +12,7 @@ use heartbeat_tests::{
     e2e::{
         Chronicle, GRACE, MILLISECOND, SOON,
         books::{longest_silence, wait_served},
-        scene::{node_in, options, play, wait_holder, wait_status},
+        scene::{node_in, options, play, wait_holder, wait_logged, wait_status},
     },
     netns::Namespace,
     skip::rig_runs,
@@ -51,6 +51,18 @@ fn places(cluster: &Cluster, node: &str) -> Result<Vec<String>> {
     // An address bears the name in its label, with a number where the interface has several.
     let name = |label: String| label.split(':').next().map(str::to_owned);
     Ok(own.filter_map(|(label, _)| name(label)).collect())
+}
+
+/// The prefix lengths with which `node` has the address.
+fn lengths(cluster: &Cluster, node: &str) -> Result<Vec<u8>> {
+    let all = cluster
+        .node(node)?
+        .ns
+        .enter(|| Ok(Netlink::open()?.all_addresses()?))?;
+    let own = all
+        .iter()
+        .filter(|(_, prefix)| prefix.address == cluster.vip());
+    Ok(own.map(|(_, prefix)| prefix.len).collect())
 }
 
 /// Lets node a alone have the address, so that it stays there whatever happens to its interface.
@@ -267,7 +279,16 @@ fn an_interface_that_was_in_another_namespace_gets_its_address_again() -> Result
         return Ok(());
     }
     for family in Family::ALL {
-        play(with(family), |cluster| {
+        // The length is that of the interface's network, which goes and comes with the interface.
+        let vip = format!(
+            "[[vip]]\nname = \"service\"\naddress = \"{}\"\n",
+            family.vip()
+        );
+        let options = Options {
+            groups: Some(vip),
+            ..with(family)
+        };
+        play(options, |cluster| {
             // Whoever moves an interface by hand takes his time.
             bind_to_a(cluster)?;
             let client = cluster.client(MILLISECOND)?;
@@ -285,13 +306,47 @@ fn an_interface_that_was_in_another_namespace_gets_its_address_again() -> Result
             let ns = &cluster.node("a")?.ns;
             elsewhere.enter(|| ns.take("hb0", "hb0"))?;
             ns.set_up("hb0", true)?;
-            ns.add_address("hb0", family.address(0, 1), family.prefix_len())?;
+            // By the length that it had.
             wait_place(cluster, "a", "hb0")?;
+            ns.add_address("hb0", family.address(0, 1), family.prefix_len())?;
             wait_served(&client, "a", SOON)?;
-            answered_by(cluster, "a", "hb0")
+            answered_by(cluster, "a", "hb0")?;
+            ensure!(lengths(cluster, "a")? == [family.prefix_len()]);
+            network_that_appears_late(cluster, &client, &elsewhere, family)
         })?;
     }
     Ok(())
+}
+
+/// An agent that never knew the network of its interface serves as soon as the network appears.
+fn network_that_appears_late(
+    cluster: &mut Cluster,
+    client: &Client,
+    elsewhere: &Namespace,
+    family: Family,
+) -> Result<()> {
+    ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
+    let a = cluster.node("a")?;
+    a.tool("ip", ["address", "flush", "dev", "hb0", "scope", "global"])?;
+    for command in ["check", "run"] {
+        let lacks = "has no prefix length, and no network of \"hb0\" holds it";
+        a.heartbeat(&[command])?.refusal(&[lacks])?;
+    }
+    a.ns.enter(|| elsewhere.take("hb0", "hb0"))?;
+    cluster.start_agent("a")?;
+    let a = cluster.node("a")?;
+    wait_until(SOON, "the agent runs without hb0", || {
+        Ok(a.control.status().is_ok())
+    })?;
+    elsewhere.enter(|| a.ns.take("hb0", "hb0"))?;
+    a.ns.set_up("hb0", true)?;
+    wait_logged(a, "hb0 has no network that holds it")?;
+    ensure!(places(cluster, "a")?.is_empty(), "it guessed a length");
+    a.ns.add_address("hb0", family.address(0, 1), family.prefix_len())?;
+    wait_place(cluster, "a", "hb0")?;
+    ensure!(lengths(cluster, "a")? == [family.prefix_len()]);
+    wait_served(client, "a", SOON)?;
+    no_failures(cluster)
 }
 
 #[test]

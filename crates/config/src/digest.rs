@@ -170,10 +170,16 @@ impl Config {
     fn kind(&self, kind: &ResourceKind) -> String {
         match kind {
             ResourceKind::Vip(index) => {
-                // The interface is this node's own affair.
+                // The interface is this node's own affair, and so is what a length that is not
+                // written comes to there.
                 let address = self.vips.get(*index).map(|vip| vip.address);
-                let address: Option<(IpAddr, u8)> = address.map(|vip| (vip.address, vip.len));
-                format!("vip {address:?}")
+                let bare: Option<IpAddr> = address.map(|vip| vip.address);
+                let full: Option<(IpAddr, u8)> =
+                    address.and_then(|vip| Some((vip.address, vip.len?)));
+                match full {
+                    Some(_) => format!("vip {full:?}"),
+                    None => format!("vip {bare:?}"),
+                }
             }
             ResourceKind::Ocf(Ocf {
                 provider,

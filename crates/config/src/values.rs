@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use heartbeat_common::prefix::Prefix;
+use heartbeat_common::prefix::{Prefix, ServedAddress};
 
 use super::{
     duration,
@@ -189,27 +189,23 @@ pub(super) fn address(text: &str) -> Result<IpAddr, Invalid> {
     Ok(address)
 }
 
-/// A virtual address with its prefix length.
-pub(super) fn prefix(text: &str) -> Result<Prefix, Invalid> {
-    let prefix: Prefix = text.parse().map_err(|error| {
+/// A virtual address, with its prefix length or without.
+pub(super) fn served_address(text: &str) -> Result<ServedAddress, Invalid> {
+    let served: ServedAddress = text.parse().map_err(|error| {
         Invalid::new(
             format!(": {error}"),
-            "write a free address and the length of its subnet, as in \"10.0.0.100/24\"",
+            "write a free address, with the length of its subnet or without, as in \"10.0.0.100/24\"",
         )
     })?;
-    not_mapped(prefix.address)?;
-    if let IpAddr::V4(v4) = prefix.address
-        && prefix.len < 31
-    {
-        let host = u32::from(v4) & (u32::MAX >> prefix.len);
-        if host == 0 || host == u32::MAX >> prefix.len {
-            return Err(Invalid::new(
-                " is the subnet's own or its broadcast address",
-                "write an address between the two",
-            ));
-        }
+    let ServedAddress { address, len } = served;
+    not_mapped(address)?;
+    if len.is_some_and(|len| !Prefix { address, len }.is_host()) {
+        return Err(Invalid::new(
+            " is the subnet's own or its broadcast address",
+            "write an address between the two",
+        ));
     }
-    Ok(prefix)
+    Ok(served)
 }
 
 /// The kernel's maps hold IPv4 addresses in mapped form: one address must not have two spellings.

@@ -672,7 +672,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         timeline: AcquisitionTimeline,
         decided: Boottime,
     ) -> Result<Outcome, String> {
-        let added = self.held[vip].add(&mut self.netlink);
+        let ours = addresses(&self.held);
+        let added = self.held[vip].add(&ours, &mut self.netlink);
         let added = added.map_err(|error| format!("{error:#}"))?;
         (self.ends.report)(ResourceEvent::Acquired {
             vip,
@@ -734,8 +735,9 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     /// What changed of a group is stopped as it was, and started as it is now.
     fn replan(&mut self, vips: &IndexVec<VipIndex, Vip>, groups: ByGroup<Group>) {
+        let ours: Vec<IpAddr> = vips.iter().map(|vip| vip.address.address).collect();
         for vip in vips.iter().skip(self.held.len()) {
-            match Held::new(vip, &mut self.netlink) {
+            match Held::new(vip, &ours, &mut self.netlink) {
                 Ok(held) => self.held.push(held),
                 Err(error) => {
                     // The interface was there a moment ago.
@@ -806,6 +808,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     /// Goes on with the interface that is called so now: puts back what is served there.
     fn follow(&mut self, interface: &str) {
+        let ours = addresses(&self.held);
         for group in self.groups.indices() {
             for resource in self.groups[group].kinds.indices() {
                 let Kind::Address(vip) = self.groups[group].kinds[resource] else {
@@ -815,7 +818,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                     continue;
                 }
                 let lacked = self.held[vip].lacked();
-                if let Err(error) = self.held[vip].follow(&mut self.netlink) {
+                if let Err(error) = self.held[vip].follow(&ours, &mut self.netlink) {
                     log::error!("vip {}: {error:#}", self.held[vip].vip.name);
                 }
                 if lacked {

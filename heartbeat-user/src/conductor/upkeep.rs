@@ -44,10 +44,24 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 changes.lost || list.any(|change| change.address == address && !change.gone);
             if concerned {
                 self.settle(vip);
+                self.supplied(vip);
             }
             if appeared {
                 self.expel(vip);
             }
+        }
+    }
+
+    /// Has an address tried again whose start failed for want of a network that is there by now.
+    fn supplied(&mut self, vip: VipIndex) {
+        let ours = addresses(&self.held);
+        if !self.held[vip].lacks_no_more(&ours, &mut self.netlink) {
+            return;
+        }
+        if let Some(Part { group, resource }) = self.part_of(vip) {
+            // It failed for want of that, and for nothing else.
+            let (now, resource) = (clock::now(), Some(resource));
+            self.drive(group, |engine, out| engine.cleanup(resource, now, out));
         }
     }
 

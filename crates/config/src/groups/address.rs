@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use heartbeat_common::{maps::MAX_VIPS, prefix::Prefix, wire::GroupId};
+use heartbeat_common::{maps::MAX_VIPS, prefix::ServedAddress, wire::GroupId};
 
 use crate::{
     cluster::fnv1a,
@@ -45,7 +45,7 @@ impl<'a> Addresses<'a> {
         section: &Section<'_>,
         name: &str,
         (group, ids): (GroupId, &mut Uses<GroupId>),
-        At { value: address, at }: At<Prefix>,
+        At { value: address, at }: At<ServedAddress>,
         interface: Option<String>,
     ) -> VipIndex {
         let ip = address.address;

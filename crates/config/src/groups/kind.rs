@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use heartbeat_common::prefix::Prefix;
+use heartbeat_common::prefix::ServedAddress;
 
 use super::{execution, params};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 pub(super) enum Kind {
     /// An address, if it is a good one, and its interface: to be compared with the rest.
     Vip {
-        address: Option<At<Prefix>>,
+        address: Option<At<ServedAddress>>,
         interface: Option<String>,
     },
     /// Needs nothing but itself.
@@ -144,7 +144,7 @@ pub(super) fn read(section: &Section<'_>) -> Typed {
 pub(super) fn vip(section: &Section<'_>) -> Kind {
     use fields::{ADDRESS, INTERFACE};
     Kind::Vip {
-        address: section.required(&ADDRESS, values::prefix),
+        address: section.required(&ADDRESS, values::served_address),
         interface: section
             .text(&INTERFACE, values::interface)
             .map(|interface| interface.value),

@@ -353,6 +353,8 @@ fn an_address_has_a_lease_of_its_own_whatever_its_group_is_called() {
     // Whatever its prefix.
     let wider = with_groups("10.0.0.101/24", "10.0.0.101/16");
     assert_eq!(lease(&wider).0, lease_of_one);
+    let bare = with_groups("10.0.0.101/24", "10.0.0.101");
+    assert_eq!(lease(&bare).0, lease_of_one);
 }
 
 #[test]

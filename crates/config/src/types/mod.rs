@@ -10,7 +10,7 @@ use std::{
 pub use heartbeat_common::xdp_mode::XdpMode;
 use heartbeat_common::{
     maps::{MAX_SERVED, PIN_ROOT},
-    prefix::Prefix,
+    prefix::ServedAddress,
     wire::{ClusterId, GroupId, LinkId, NodeId},
 };
 pub use heartbeat_core::placement::{Colocation, Order};
@@ -395,7 +395,7 @@ pub struct Vip {
     pub group: GroupId,
     /// Id of the address's own lease, made of the address: the same whatever the group's name.
     pub lease: GroupId,
-    pub address: Prefix,
+    pub address: ServedAddress,
     /// The interface for the address on the local node.
     pub interface: String,
 }

@@ -6,7 +6,7 @@ use std::{net::IpAddr, time::Duration};
 
 use aya::programs::xdp::XdpMode as Attach;
 use heartbeat_common::{
-    prefix::Prefix,
+    prefix::ServedAddress,
     siphash::SipKey,
     wire::{ClusterId, Electorate, GroupId, LinkId, NodeId},
 };
@@ -84,7 +84,7 @@ pub struct SetupLink {
 #[derive(Clone, Debug)]
 pub struct SetupGuard {
     pub group: GroupId,
-    pub address: Prefix,
+    pub address: ServedAddress,
     pub interface: String,
 }
 

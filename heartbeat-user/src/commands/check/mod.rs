@@ -73,6 +73,7 @@ fn examine(path: &Path, node: Option<&str>) -> Findings {
     };
     let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     warnings.extend(host::warnings(&config));
+    warnings.extend(servable::oddities(&config));
     let keys = Keys::load(&config.key).err();
     let keys = keys.map(|error| error.to_string()).into_iter();
     let errors = servable::complaints(&config).into_iter().chain(keys);
