@@ -19,6 +19,7 @@ pub mod hooks;
 pub mod load;
 pub mod logging;
 pub mod messages;
+pub mod networks;
 pub mod peering;
 pub mod process;
 pub mod pulse;

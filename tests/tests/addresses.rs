@@ -12,7 +12,7 @@ use heartbeat_tests::{
     e2e::{
         Chronicle, GRACE, MILLISECOND, SOON,
         books::{longest_silence, wait_served},
-        scene::{node_in, options, play, wait_holder, wait_status},
+        scene::{node_in, options, play, wait_holder, wait_logged, wait_status},
     },
     netns::Namespace,
     skip::rig_runs,
@@ -51,6 +51,18 @@ fn places(cluster: &Cluster, node: &str) -> Result<Vec<String>> {
     // An address bears the name in its label, with a number where the interface has several.
     let name = |label: String| label.split(':').next().map(str::to_owned);
     Ok(own.filter_map(|(label, _)| name(label)).collect())
+}
+
+/// The prefix lengths with which `node` has the address.
+fn lengths(cluster: &Cluster, node: &str) -> Result<Vec<u8>> {
+    let all = cluster
+        .node(node)?
+        .ns
+        .enter(|| Ok(Netlink::open()?.all_addresses()?))?;
+    let own = all
+        .iter()
+        .filter(|(_, prefix)| prefix.address == cluster.vip());
+    Ok(own.map(|(_, prefix)| prefix.len).collect())
 }
 
 /// Lets node a alone have the address, so that it stays there whatever happens to its interface.
@@ -212,7 +224,10 @@ fn a_renamed_interface_keeps_no_address_when_another_gets_its_name() -> Result<(
             // The next one, while the first is still there.
             usurp(cluster, "a", "older0")?;
             wait_place(cluster, "a", "hb0")?;
-            let said = cluster.node("a")?.heartbeat(&["standby", "a"])?.success()?;
+            let said = cluster
+                .node("a")?
+                .heartbeat(&["standby", "a", "--force"])?
+                .success()?;
             ensure!(said.contains("serves nothing"), "{said}");
             wait_holder(cluster, None)?;
             online(cluster, "b")?;
@@ -264,7 +279,16 @@ fn an_interface_that_was_in_another_namespace_gets_its_address_again() -> Result
         return Ok(());
     }
     for family in Family::ALL {
-        play(with(family), |cluster| {
+        // The length is that of the interface's network, which goes and comes with the interface.
+        let vip = format!(
+            "[[vip]]\nname = \"service\"\naddress = \"{}\"\n",
+            family.vip()
+        );
+        let options = Options {
+            groups: Some(vip),
+            ..with(family)
+        };
+        play(options, |cluster| {
             // Whoever moves an interface by hand takes his time.
             bind_to_a(cluster)?;
             let client = cluster.client(MILLISECOND)?;
@@ -282,13 +306,47 @@ fn an_interface_that_was_in_another_namespace_gets_its_address_again() -> Result
             let ns = &cluster.node("a")?.ns;
             elsewhere.enter(|| ns.take("hb0", "hb0"))?;
             ns.set_up("hb0", true)?;
-            ns.add_address("hb0", family.address(0, 1), family.prefix_len())?;
+            // By the length that it had.
             wait_place(cluster, "a", "hb0")?;
+            ns.add_address("hb0", family.address(0, 1), family.prefix_len())?;
             wait_served(&client, "a", SOON)?;
-            answered_by(cluster, "a", "hb0")
+            answered_by(cluster, "a", "hb0")?;
+            ensure!(lengths(cluster, "a")? == [family.prefix_len()]);
+            network_that_appears_late(cluster, &client, &elsewhere, family)
         })?;
     }
     Ok(())
+}
+
+/// An agent that never knew the network of its interface serves as soon as the network appears.
+fn network_that_appears_late(
+    cluster: &mut Cluster,
+    client: &Client,
+    elsewhere: &Namespace,
+    family: Family,
+) -> Result<()> {
+    ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
+    let a = cluster.node("a")?;
+    a.tool("ip", ["address", "flush", "dev", "hb0", "scope", "global"])?;
+    for command in ["check", "run"] {
+        let lacks = "has no prefix length, and no network of \"hb0\" holds it";
+        a.heartbeat(&[command])?.refusal(&[lacks])?;
+    }
+    a.ns.enter(|| elsewhere.take("hb0", "hb0"))?;
+    cluster.start_agent("a")?;
+    let a = cluster.node("a")?;
+    wait_until(SOON, "the agent runs without hb0", || {
+        Ok(a.control.status().is_ok())
+    })?;
+    elsewhere.enter(|| a.ns.take("hb0", "hb0"))?;
+    a.ns.set_up("hb0", true)?;
+    wait_logged(a, "hb0 has no network that holds it")?;
+    ensure!(places(cluster, "a")?.is_empty(), "it guessed a length");
+    a.ns.add_address("hb0", family.address(0, 1), family.prefix_len())?;
+    wait_place(cluster, "a", "hb0")?;
+    ensure!(lengths(cluster, "a")? == [family.prefix_len()]);
+    wait_served(client, "a", SOON)?;
+    no_failures(cluster)
 }
 
 #[test]
@@ -312,7 +370,10 @@ fn names_of_guarded_interfaces_may_be_swapped() -> Result<()> {
             let well = own.links.iter().all(|link| link.xdp_mode.is_some());
             Ok(well && places(cluster, "a")? == ["hb0"])
         })?;
-        cluster.node("a")?.heartbeat(&["standby", "a"])?.success()?;
+        cluster
+            .node("a")?
+            .heartbeat(&["standby", "a", "--force"])?
+            .success()?;
         wait_holder(cluster, Some("b"))
     })
 }
@@ -385,7 +446,10 @@ fn an_address_that_somebody_removes_is_back_at_once_and_counts_no_failure() -> R
             // Not where the node does not serve it any more.
             let removed = removals(cluster, "a")?;
             online(cluster, "b")?;
-            cluster.node("a")?.heartbeat(&["standby", "a"])?.success()?;
+            cluster
+                .node("a")?
+                .heartbeat(&["standby", "a", "--force"])?
+                .success()?;
             wait_holder(cluster, Some("b"))?;
             wait_served(&client, "b", SOON)?;
             wait_holder(cluster, Some("b"))?;
@@ -538,7 +602,10 @@ fn a_host_that_has_the_address_already_is_told_at_the_takeover() -> Result<()> {
             ns.add_address("st0", cluster.vip(), family.prefix_len())?;
             let theirs = mac(&ns, "st0")?.map(|byte| format!("{byte:02x}")).join(":");
             let mut chronicle = Chronicle::begin(cluster)?;
-            cluster.node("a")?.heartbeat(&["standby", "a"])?.success()?;
+            cluster
+                .node("a")?
+                .heartbeat(&["standby", "a", "--force"])?
+                .success()?;
             let told = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::Claimed { mac, .. }) if *mac == theirs);
             chronicle.wait(cluster, "b", SOON, "another host has the address", told)?;
             let took = chronicle

@@ -29,6 +29,8 @@ pub mod time;
 pub mod units;
 pub mod verdict;
 pub mod wire;
+#[cfg(not(target_arch = "bpf"))]
+pub mod xdp_mode;
 
 mod frame;
 mod liveness;

@@ -3,13 +3,13 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use heartbeat_common::prefix::Prefix;
+use heartbeat_common::prefix::{Prefix, ServedAddress};
 
 use super::{
     duration,
     read::Invalid,
     report::nearest,
-    types::{HookEvent, Meaning, Role, Strategy, XdpMode},
+    types::{HookEvent, Meaning, Role, StopSignal, Strategy, XdpMode},
 };
 
 /// Longest name of a cluster, node or virtual address.
@@ -72,6 +72,33 @@ pub(super) fn absolute_path(text: &str) -> Result<PathBuf, Invalid> {
             "begin it with `/`",
         ))
     }
+}
+
+/// The name of a user or a group. Numbers are refused: two hosts may give one to two users.
+pub(super) fn account(text: &str) -> Result<String, Invalid> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-$".contains(&byte);
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    if text.is_empty() || text.starts_with('-') || !text.bytes().all(allowed) || is_number {
+        return Err(Invalid::new(
+            " is not the name of a user or a group",
+            "write the name as `getent passwd` or `getent group` shows it; numbers are not taken",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of a signal that can ask a program to end, with or without `SIG`.
+pub(super) fn stop_signal(text: &str) -> Result<StopSignal, Invalid> {
+    let wanted = text.to_ascii_uppercase();
+    let wanted = wanted.strip_prefix("SIG").unwrap_or(&wanted);
+    let is_it = |signal: &StopSignal| signal.as_str().strip_prefix("SIG") == Some(wanted);
+    StopSignal::ALL.into_iter().find(is_it).ok_or_else(|| {
+        one_of(
+            "no signal that asks a program to end",
+            text,
+            &StopSignal::ALL.map(StopSignal::as_str),
+        )
+    })
 }
 
 /// A path to the key, which people take for the key itself.
@@ -162,27 +189,23 @@ pub(super) fn address(text: &str) -> Result<IpAddr, Invalid> {
     Ok(address)
 }
 
-/// A virtual address with its prefix length.
-pub(super) fn prefix(text: &str) -> Result<Prefix, Invalid> {
-    let prefix: Prefix = text.parse().map_err(|error| {
+/// A virtual address, with its prefix length or without.
+pub(super) fn served_address(text: &str) -> Result<ServedAddress, Invalid> {
+    let served: ServedAddress = text.parse().map_err(|error| {
         Invalid::new(
             format!(": {error}"),
-            "write a free address and the length of its subnet, as in \"10.0.0.100/24\"",
+            "write a free address, with the length of its subnet or without, as in \"10.0.0.100/24\"",
         )
     })?;
-    not_mapped(prefix.address)?;
-    if let IpAddr::V4(v4) = prefix.address
-        && prefix.len < 31
-    {
-        let host = u32::from(v4) & (u32::MAX >> prefix.len);
-        if host == 0 || host == u32::MAX >> prefix.len {
-            return Err(Invalid::new(
-                " is the subnet's own or its broadcast address",
-                "write an address between the two",
-            ));
-        }
+    let ServedAddress { address, len } = served;
+    not_mapped(address)?;
+    if len.is_some_and(|len| !Prefix { address, len }.is_host()) {
+        return Err(Invalid::new(
+            " is the subnet's own or its broadcast address",
+            "write an address between the two",
+        ));
     }
-    Ok(prefix)
+    Ok(served)
 }
 
 /// The kernel's maps hold IPv4 addresses in mapped form: one address must not have two spellings.

@@ -63,7 +63,9 @@ impl EventKind {
             Self::Link { .. } | Self::Resource { .. } => Severity::Info,
             Self::Peer { to, .. } => peer(to),
             Self::Deaf { deaf, .. } => fault(*deaf),
-            Self::Starved { .. } | Self::Refused { .. } => Severity::Warning,
+            Self::Starved { .. } | Self::Refused { .. } | Self::Outdated { .. } => {
+                Severity::Warning
+            }
             Self::Quorum { quorate: false, .. } => Severity::Error,
             Self::Quorum { quorate: true, .. } => Severity::Notice,
             Self::Interface { state, .. } | Self::SocketGuard { state, .. } => fault(matches!(
@@ -95,6 +97,7 @@ impl EventKind {
             Self::Link { node, .. }
             | Self::Peer { node, .. }
             | Self::PeerHealth { node, .. }
+            | Self::Outdated { node, .. }
             | Self::Refused { node, .. } => node,
             Self::Interface { interface, .. } => interface,
             Self::Resource { resource, .. } | Self::ResourceFailed { resource, .. } => resource,
@@ -158,6 +161,7 @@ impl EventKind {
             Self::Health { .. } => "health",
             Self::PeerHealth { .. } => "peer-health",
             Self::Decided { .. } => "decided",
+            Self::Outdated { .. } => "outdated",
             Self::Refused { .. } => "refused",
             Self::ConfigVersion { .. } => "config-version",
             Self::Keys(_) => "keys",

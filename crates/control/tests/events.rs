@@ -290,9 +290,14 @@ const EVENTS: &[(&str, Severity, &str)] = &[
         "resource apache: started",
     ),
     (
+        r#""event":"resource","resource":"apache","state":"stopped","note":"why""#,
+        Info,
+        "resource apache: stopped (why)",
+    ),
+    (
         r#""event":"resource-failed","resource":"apache","action":"monitor","outcome":"not running (7)","message":"first\nlast""#,
         Warning,
-        "resource apache: monitor FAILED: not running (7): last",
+        "resource apache: monitor FAILED: not running (7): first / last",
     ),
     (
         r#""event":"resource-failed","resource":"apache","action":"start","outcome":"timed out","message":"""#,
@@ -338,6 +343,12 @@ const EVENTS: &[(&str, Severity, &str)] = &[
         r#""event":"decided","node":"a","what":"resource stop db""#,
         Notice,
         "operator on node a: resource stop db",
+    ),
+    (
+        r#""event":"outdated","node":"b","by":"c""#,
+        Warning,
+        "node b: heartbeats rejected by c (older incarnation than heard before): its clock was \
+         set back and its state directory was lost; set the clock and restart its agent",
     ),
     (
         r#""event":"refused","node":"b","link":0,"bad_macs":0,"unknown_keys":49,"from":"02:00:00:00:00:01""#,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use heartbeat_common::{
     maps::PeerRow,
     time::Boottime,
-    wire::{Health, NodeId, NodeState},
+    wire::{Health, LinkId, NodeId, NodeState},
 };
 use heartbeat_core::{
     peer::{Peer, PeerState},
@@ -115,7 +115,7 @@ fn whose_agent_has_not_ticked_for_a_lease_owns_nothing_though_it_is_up() {
             ..answered(NodeState::Active, pulse_age_us, 0)
         };
         let mut peer = Peer::new(NodeId(2), false, 0, 1);
-        peer.links[0].observe(&row, Boottime::from_nanos(START + 2 * MS), &timing);
+        peer.links[LinkId(0)].observe(&row, Boottime::from_nanos(START + 2 * MS), &timing);
         peer.listen(&row);
         peer.state = peer.judge(&timing);
         assert_eq!(peer.state, PeerState::Up);
@@ -135,7 +135,7 @@ fn a_witness_does_without_an_agent() {
     let mut witness = Peer::new(NodeId(2), true, 0, 1);
     let row = answered(NodeState::Responder, u32::MAX, u32::MAX);
     let timing = timing(10, 30);
-    witness.links[0].observe(&row, Boottime::from_nanos(START + 2 * MS), &timing);
+    witness.links[LinkId(0)].observe(&row, Boottime::from_nanos(START + 2 * MS), &timing);
     witness.listen(&row);
     assert_eq!(witness.judge(&timing), PeerState::Up);
 }

@@ -12,13 +12,19 @@ mod cib;
 mod corosync;
 mod crm;
 mod emit;
+mod explain;
 mod input;
 mod model;
+mod pcs;
 mod place;
+mod shell;
+mod tokens;
 mod translate;
 mod values;
+mod words;
 
 pub use emit::{Counts, Remark};
+pub use explain::Row;
 pub use input::{Input, Inputs, Options};
 pub use place::{ImportError, Place};
 
@@ -30,10 +36,16 @@ use model::Model;
 pub struct Imported {
     pub text: String,
     pub counts: Counts,
+    /// What became of each statement, in the order of the input.
+    pub rows: Vec<Row>,
     /// What was not translated, in the order of the text.
     pub remarks: Vec<Remark>,
     /// What was translated, and is refused until the operator has decided.
     pub decisions: Vec<Remark>,
+    /// What was translated as its author may have meant it.
+    pub guesses: Vec<Remark>,
+    /// What is translated, and not served until the operator has seen to what it depends on.
+    pub held: Vec<Remark>,
 }
 
 /// Translates `inputs`. Fails only if one of them cannot be read as what it is.
@@ -55,12 +67,15 @@ pub fn import(inputs: &Inputs, options: &Options) -> Result<Imported, ImportErro
     Ok(Imported {
         text: document.to_string(),
         counts: document.counts(),
+        rows: explain::rows(&document, &statements),
         remarks: document.remarks().cloned().collect(),
         decisions: document.decisions().cloned().collect(),
+        guesses: document.guesses().cloned().collect(),
+        held: document.held().cloned().collect(),
     })
 }
 
-/// Tells the two syntaxes apart by their first character: XML has no other than `<`.
+/// Tells the syntaxes apart: XML begins with `<`, a shell's text has calls of `crm` or `pcs`.
 fn read_resources(input: &Input) -> Result<Model, ImportError> {
     let begins = input
         .text
@@ -69,6 +84,8 @@ fn read_resources(input: &Input) -> Result<Model, ImportError> {
         .starts_with('<');
     if begins {
         cib::parse(input)
+    } else if shell::is_one(&input.text) {
+        Ok(shell::parse(input))
     } else {
         crm::parse(input)
     }

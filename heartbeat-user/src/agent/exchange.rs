@@ -7,16 +7,19 @@ use anyhow::{Result, anyhow, bail};
 use heartbeat_common::{time::Boottime, wire::NodeId};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::outdated;
 use crate::{
     clock,
     config::{Config, key::Keys},
-    control::protocol::{Report, Request, Response},
+    control::protocol::{FailedAction, Report, Request, Response},
     dataplane::PeerRows,
     logging, peering,
 };
 
 /// How long to wait before a peer that could not be asked is asked again.
 const RETRY: Duration = Duration::from_millis(250);
+/// How often a peer is asked that asks this node and answers it not.
+const DOUBT: Duration = Duration::from_secs(2);
 /// How long a peer may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Peers that are asked at the same time: each takes a connection, and after a start all have news.
@@ -42,6 +45,8 @@ struct Peer {
     node: NodeId,
     asking: bool,
     not_before: Boottime,
+    /// When it was last asked although no answer of it announced a report.
+    doubted_at: Boottime,
     /// Whether the last attempt failed: that is said once.
     failing: bool,
 }
@@ -52,6 +57,7 @@ impl Peer {
             node,
             asking: false,
             not_before: Boottime::default(),
+            doubted_at: Boottime::default(),
             failing: false,
         }
     }
@@ -98,11 +104,15 @@ impl Exchange {
         let has_news = |index: usize| {
             let (row, peer) = (self.rows.latest(index, links), &self.peers[index]);
             let news = row.report != 0 && (row.report, row.incarnation) != known(peer.node);
-            news && now >= peer.not_before
+            // It may refuse this node's heartbeats: only its report can say so.
+            let doubts = now.since(peer.doubted_at) >= DOUBT
+                && outdated::asks_and_answers_not(&row, &self.config, now);
+            (news || doubts) && now >= peer.not_before
         };
         for index in turns(&self.peers, self.first, has_news) {
             let peer = &mut self.peers[index];
             peer.asking = true;
+            peer.doubted_at = now;
             self.first = index + 1;
             let (config, keys) = (Arc::clone(&self.config), Arc::clone(&self.keys));
             let (node, fetched) = (peer.node, self.fetched.clone());
@@ -166,15 +176,91 @@ async fn fetch(config: &Config, keys: &Keys, node: NodeId) -> Result<Box<Report>
         anyhow!("its answer is not understood: {error}")
     })?;
     match answer {
-        Response::Report(report) => Ok(report),
+        Response::Report(report) => Ok(Box::new(cleaned(*report))),
         Response::Error { message } => bail!(logging::one_line(message.as_bytes())),
         _ => bail!("it answered something else"),
     }
 }
 
+/// A peer's words, without what a log or a terminal would take for an order. They are shown on this
+/// node, and by programs that read its status.
+fn cleaned(mut report: Report) -> Report {
+    let line = |text: &mut String| *text = logging::one_line(text.as_bytes());
+    let lines = |text: &mut String| *text = logging::clean(text);
+    for group in &mut report.groups {
+        line(&mut group.name);
+        for resource in &mut group.resources {
+            line(&mut resource.name);
+            line(&mut resource.state);
+        }
+    }
+    for check in &mut report.failing {
+        line(&mut check.name);
+        lines(&mut check.message);
+    }
+    for failure in &mut report.failures {
+        let FailedAction {
+            node,
+            resource,
+            action,
+            outcome,
+            at,
+            message,
+            ..
+        } = failure;
+        let texts = [node, resource, action, outcome, at];
+        texts.into_iter().for_each(line);
+        lines(message);
+    }
+    report
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::protocol::{FailingCheck, GroupReport, ResourceReport};
+
+    #[test]
+    fn report_of_a_peer_has_no_control_characters_left() {
+        let bad = || "a\x1b[2J\n<0>b\r".to_owned();
+        let report = Report {
+            groups: vec![GroupReport {
+                name: bad(),
+                resources: vec![ResourceReport {
+                    name: bad(),
+                    state: bad(),
+                    failures: 1,
+                }],
+                ..GroupReport::default()
+            }],
+            failing: vec![FailingCheck {
+                name: bad(),
+                message: bad(),
+            }],
+            failures: vec![FailedAction {
+                node: bad(),
+                resource: bad(),
+                action: bad(),
+                outcome: bad(),
+                code: None,
+                at_unix_ns: 0,
+                at: bad(),
+                message: bad(),
+            }],
+            ..Report::default()
+        };
+        // serde escapes what is left: each control character as `\\u00XX`, `\\r` or `\\n`.
+        let before = serde_json::to_string(&report).unwrap();
+        assert_eq!(before.matches("\\u001b").count(), 11);
+        let text = serde_json::to_string(&cleaned(report)).unwrap();
+        assert!(
+            !text.contains("\\u001b") && !text.contains("\"\\r"),
+            "{text}"
+        );
+        // The two messages may have several lines.
+        assert_eq!(text.matches("\\n<0>b").count(), 11);
+        assert_eq!(text.matches("\\\\n<0>b").count(), 9, "{text}");
+    }
 
     #[test]
     fn few_are_asked_at_once_and_all_get_their_turn() {

@@ -1,5 +1,8 @@
 //! The agent: starts the planes in order, lets the control task run, takes everything down again.
 
+mod abstentions;
+mod agent_check;
+mod confine;
 mod control_task;
 mod exchange;
 mod groups;
@@ -8,6 +11,7 @@ mod lock;
 mod loss;
 mod operate;
 mod outages;
+mod outdated;
 mod overdue;
 mod parting;
 mod performers;
@@ -21,6 +25,7 @@ mod terms;
 mod tick;
 mod view;
 mod vitals;
+mod voters;
 
 use std::{collections::VecDeque, fs, sync::Arc, thread, time::Duration};
 
@@ -35,7 +40,7 @@ use crate::{
     clock,
     conductor::{self, Conductor, Ends},
     config::{Config, Group, key::Keys},
-    control::server,
+    control::{protocol, server},
     dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
     electorate,
     follow::{self, Follower},
@@ -46,10 +51,10 @@ use crate::{
     pulse::{
         Beginning, Directives, Identity, Pulse, Sink,
         mailbox::{Post, mailbox},
-        realtime::Urgency,
+        realtime::{Granter, Urgency},
     },
     record::{self, Recording},
-    resources::{Agents, Places, Watcher},
+    resources::{Agents, Forwarder, Places, Watcher},
     servable,
 };
 pub use lock::InstanceLock;
@@ -98,6 +103,8 @@ struct Birth {
     identity: Identity,
     membership: Membership,
     recording: Option<Recording>,
+    confinement: protocol::Confinement,
+    granter: Granter,
 }
 
 fn run_locked(
@@ -127,8 +134,11 @@ fn run_locked(
         conductor::sweep(&config, inherited, stale)
     })?;
     let exits = dataplane.exit_program();
-    // Before there are other threads: all that come have what this one has.
+    // Before there are other threads: all that come have what this one has, and no more.
     privileges::keep_few();
+    let confinement = confine::confine(&config);
+    let granter = Granter::start().context("could not start the thread of the real-time rights")?;
+    privileges::give_up_scheduling();
     logging::write_aside();
     let result = run_loaded(
         &config,
@@ -141,6 +151,8 @@ fn run_locked(
             identity: Identity { incarnation, nonce },
             membership,
             recording,
+            confinement,
+            granter,
         },
     );
     if let Ok(Ending::Parted) = result {
@@ -176,6 +188,8 @@ fn run_loaded(
         identity,
         membership,
         recording,
+        confinement,
+        granter,
     } = birth;
     let (tap, recorder) = recording.map(Recording::start).transpose()?.unzip();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -203,7 +217,14 @@ fn run_loaded(
     let writer = Writer::start()?;
     let groups = Groups::open(Arc::clone(config), identity.incarnation, writer.clone());
     let channel = (orders.clone(), orders_inbox);
-    let conductor = Conductor::start(config, &inherited, groups.wishes(), channel, ends)?;
+    let conductor = Conductor::start(
+        config,
+        granter.clone(),
+        &inherited,
+        groups.wishes(),
+        channel,
+        ends,
+    )?;
     let watcher = {
         let _inside = runtime.enter();
         Watcher::start(ProcessExits::listen(exits))
@@ -214,6 +235,7 @@ fn run_loaded(
         bus: places.bus.clone(),
         mark: format!("{}-{}-{}", config.cluster, config.instance, places.node),
     };
+    let forwarder = forward_output(&places);
     let agents = Agents::new(places).with_watcher(watcher);
     runtime.spawn(performers::perform(agents, orders.clone(), work_inbox));
     let (news, follow_orders) = (reports.clone(), orders.clone());
@@ -236,6 +258,7 @@ fn run_loaded(
             membership,
             inherited: &inherited,
             tap,
+            granter,
         },
         (directives, told),
         sink,
@@ -277,7 +300,7 @@ fn run_loaded(
             &threads,
             (groups, writer.clone()),
             checks,
-            intent,
+            (intent, confinement),
         )
     };
     let result = match task {
@@ -288,6 +311,9 @@ fn run_loaded(
         }
     };
     writer.finish();
+    if let Some(forwarder) = forwarder {
+        forwarder.finish();
+    }
     if let Some(recorder) = recorder {
         recorder.finish();
     }
@@ -299,6 +325,18 @@ fn run_loaded(
     // A look at the host that hangs must not keep the agent from ending.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// Begins to forward what programs of resources write. Without that they run all the same.
+fn forward_output(places: &Places) -> Option<Forwarder> {
+    Forwarder::start(&places.output)
+        .inspect_err(|error| {
+            log::error!(
+                "what programs of resources write stays in {}: {error}",
+                places.output.display()
+            );
+        })
+        .ok()
 }
 
 /// What the checks amount to goes to the pulse at once, all that they tell to the slow side.

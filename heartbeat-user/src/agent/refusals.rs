@@ -47,6 +47,11 @@ impl Refusals {
         }
     }
 
+    /// The rows of the peers.
+    pub(super) fn rows(&self) -> &PeerRows {
+        &self.rows
+    }
+
     /// What there is to tell at `now`. Most calls do not even look.
     pub(super) fn look(&mut self, config: &Arc<Config>, now: Boottime) -> Vec<EventKind> {
         if now.since(self.looked) < LOOK {

@@ -10,14 +10,15 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use heartbeat_common::time::Boottime;
-use heartbeat_core::resource::Outcome;
+use heartbeat_core::{index::VipIndex, index_vec::IndexVec, resource::Outcome};
 use nix::errno::Errno;
 
 use super::backoff::Backoff;
 use crate::{
     clock,
     config::Vip,
-    net::{Announcer, Burst, Claim, Defence, Netlink},
+    net::{Announcer, Burst, Claim, Defence, IpPrefix as Prefix, Netlink},
+    networks,
 };
 
 /// How long to wait before an address that could not be removed is tried again.
@@ -31,8 +32,11 @@ pub(super) struct Held {
     pub(super) vip: Vip,
     /// `None` while there is no interface of that name.
     place: Option<Place>,
+    /// The address with its prefix length, once that is known: one that the configuration leaves out
+    /// is that of the interface's own network, or was when the interface last had such a network.
+    prefix: Option<Prefix>,
     wanted: bool,
-    /// It could not be added, because its interface was missing.
+    /// It could not be added, because its interface or the network there was missing.
     lacked: bool,
     on_interface: bool,
     burst: Option<Burst>,
@@ -91,9 +95,11 @@ pub(super) struct Added {
 }
 
 impl Held {
-    pub(super) fn new(vip: &Vip, netlink: &mut Netlink) -> Result<Self> {
-        let held = Self {
+    /// `ours` names the addresses that are no node's own.
+    pub(super) fn new(vip: &Vip, ours: &[IpAddr], netlink: &mut Netlink) -> Result<Self> {
+        let mut held = Self {
             place: Place::find(&vip.interface, netlink)?,
+            prefix: None,
             vip: vip.clone(),
             wanted: false,
             lacked: false,
@@ -107,6 +113,7 @@ impl Held {
             restore_at: None,
             complaint: None,
         };
+        held.measure(ours, netlink);
         let there = held.is_there(netlink)?;
         Ok(Self {
             on_interface: there,
@@ -150,10 +157,11 @@ impl Held {
         self.on_interface
     }
 
-    /// Adds and announces it.
-    pub(super) fn add(&mut self, netlink: &mut Netlink) -> Result<Added> {
+    /// Adds and announces it. `ours` names the addresses that are no node's own.
+    pub(super) fn add(&mut self, ours: &[IpAddr], netlink: &mut Netlink) -> Result<Added> {
         self.wanted = true;
         self.retry_at = None;
+        self.measure(ours, netlink);
         self.put(netlink)?;
         let address = clock::now();
         self.on_interface = true;
@@ -174,11 +182,12 @@ impl Held {
             return Ok(Settled::NoPlace);
         };
         if self.is_there(netlink)? {
-            if netlink.step_back(place.index, self.vip.address, ours)? {
+            if let Some(prefix) = self.prefix
+                && netlink.step_back(place.index, prefix, ours)?
+            {
                 log::info!(
-                    "vip {}: {} stands behind {}'s own address again",
+                    "vip {}: {prefix} stands behind {}'s own address again",
                     self.vip.name,
-                    self.vip.address,
                     self.vip.interface
                 );
             }
@@ -189,6 +198,7 @@ impl Held {
             self.restore_at = Some(due);
             return Ok(Settled::Later);
         }
+        self.measure(ours, netlink);
         self.put(netlink)?;
         self.on_interface = true;
         self.announce_anew(clock::now());
@@ -218,8 +228,15 @@ impl Held {
                 self.vip.interface
             )
         })?;
+        let prefix = self.prefix.with_context(|| {
+            format!(
+                "{} has no prefix length, and {} has no network that holds it: it is added when one \
+                 appears; give the node an address of that network, or write the length",
+                self.vip.address, self.vip.interface
+            )
+        })?;
         // If it is there already, that is as good.
-        match netlink.add_address(place.index, self.vip.address) {
+        match netlink.add_address(place.index, prefix) {
             Err(error) if error.errno() == Some(Errno::ENODEV) => Err(error.into()),
             result => {
                 self.lacked = false;
@@ -228,15 +245,44 @@ impl Held {
         }
     }
 
-    /// Whether it could not be added for want of its interface.
+    /// Whether it could not be added for want of its interface, or of a network there.
     pub(super) fn lacked(&self) -> bool {
         self.lacked
     }
 
+    /// Whether what it [`lacked`](Held::lacked) is there by now, which holds once.
+    pub(super) fn lacks_no_more(&mut self, ours: &[IpAddr], netlink: &mut Netlink) -> bool {
+        if !self.lacked || self.place.is_none() {
+            return false;
+        }
+        self.measure(ours, netlink);
+        self.lacked = self.prefix.is_none();
+        !self.lacked
+    }
+
+    /// Finds the prefix length by the networks that the interface has now. Where it has none that
+    /// holds the address, what was known goes on to count: a node may lose its own address, and the
+    /// served one with it, which is put back at once.
+    fn measure(&mut self, ours: &[IpAddr], netlink: &mut Netlink) {
+        let present = match &self.place {
+            // What is written needs no interface.
+            Some(place) if self.vip.address.len.is_none() => netlink.addresses(place.index),
+            _ => Ok(Vec::new()),
+        };
+        match present {
+            Ok(present) => {
+                let found = networks::prefix(self.vip.address, &present, ours);
+                self.prefix = found.or(self.prefix);
+            }
+            Err(error) => log::debug!("vip {}: {error}", self.vip.name),
+        }
+    }
+
     /// Goes on with the interface that has the name now, and puts the address there if it is
     /// served. Its guard must be there already.
-    pub(super) fn follow(&mut self, netlink: &mut Netlink) -> Result<()> {
+    pub(super) fn follow(&mut self, ours: &[IpAddr], netlink: &mut Netlink) -> Result<()> {
         self.place = Place::find(&self.vip.interface, netlink)?;
+        self.measure(ours, netlink);
         self.complaint = None;
         // It may have come back to the former one meanwhile, which has no guard any more.
         self.take_away(self.interface(), netlink)?;
@@ -444,7 +490,9 @@ fn link_local(interface: u32, netlink: &mut Netlink) -> Option<Ipv6Addr> {
 }
 
 /// Opens all of `vips`.
-pub(super) fn open(vips: &[Vip], netlink: &mut Netlink) -> Result<Vec<Held>> {
-    let held = |vip: &Vip| Held::new(vip, netlink).with_context(|| format!("vip {}", vip.name));
+pub(super) fn open(vips: &[Vip], netlink: &mut Netlink) -> Result<IndexVec<VipIndex, Held>> {
+    let ours: Vec<IpAddr> = vips.iter().map(|vip| vip.address.address).collect();
+    let held =
+        |vip: &Vip| Held::new(vip, &ours, netlink).with_context(|| format!("vip {}", vip.name));
     vips.iter().map(held).collect()
 }

@@ -62,7 +62,9 @@ async fn changed(announcements: &mut Option<LinkWatch>) {
     if let Some(watch) = announcements {
         match watch.changed().await {
             Ok(()) => return,
-            Err(error) => log::warn!("link changes are no longer reported by the kernel: {error:#}"),
+            Err(error) => {
+                log::warn!("link changes are no longer reported by the kernel: {error:#}")
+            }
         }
     }
     *announcements = None;

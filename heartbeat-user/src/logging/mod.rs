@@ -24,7 +24,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::errno::Errno;
 
 use crate::{clock, when};
-pub use foreign::one_line;
+pub use foreign::{clean, one_line, one_line_of, page};
 use queue::Queue;
 use stream::Stream;
 use throttle::{Summary, Throttle};
@@ -100,6 +100,11 @@ pub fn tell_suppressed() {
     said.into_iter().for_each(write_summary);
 }
 
+/// Whether journald reads the log.
+pub fn is_journal() -> bool {
+    *JOURNAL
+}
+
 /// From here on nobody waits for a line longer than a moment.
 pub fn hurry() {
     direct().hurry();
@@ -127,7 +132,7 @@ pub fn finish() {
 
 /// Writes a line that is no part of the log, such as the last words of a command.
 pub fn say(line: &str) {
-    emit(format!("{line}\n"));
+    emit(foreign::record(line, "") + "\n");
 }
 
 fn emit(line: String) {
@@ -193,9 +198,10 @@ fn write_summary((severity, text): Summary) {
 
 fn line(severity: Severity, message: Arguments<'_>) -> String {
     if *JOURNAL {
-        return format!("<{}>{message}\n", severity.priority());
+        let priority = format!("<{}>", severity.priority());
+        return foreign::record(&message.to_string(), &priority) + "\n";
     }
-    let name = severity.name();
+    let (message, name) = (foreign::record(&message.to_string(), ""), severity.name());
     if BOOTTIME.load(Relaxed) {
         format!("[{}] {name:<6} {message}\n", clock::now())
     } else {

@@ -21,6 +21,7 @@ use crate::{
     dataplane::{PeerRows, Senders},
     net::{Netlink, ProbeBatch, ProbeSocket},
 };
+use heartbeat_core::index_vec::IndexVec;
 
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -87,7 +88,7 @@ impl Sender {
         incarnation: Incarnation,
         nonce: u64,
         senders: &mut Senders,
-    ) -> Result<(Self, Vec<Option<u32>>)> {
+    ) -> Result<(Self, IndexVec<LinkId, Option<u32>>)> {
         let mut netlink = Netlink::open()?;
         let mut open = |link: LocalLink<'_>| {
             let index = netlink.interface(link.interface)?.index;
@@ -127,8 +128,8 @@ impl Sender {
     }
 
     /// Sends by another socket on a link from here on.
-    pub(super) fn rebind(&mut self, link: usize, socket: ProbeSocket) {
-        if let Some(link) = self.links.get_mut(link) {
+    pub(super) fn rebind(&mut self, link: LinkId, socket: ProbeSocket) {
+        if let Some(link) = self.links.get_mut(usize::from(link.0)) {
             link.socket = Some(socket);
         }
     }

@@ -76,9 +76,9 @@ impl Guarded {
         let guards = GUARDED.iter().enumerate();
         let guards = guards.map(|(index, (address, interface))| SetupGuard {
             group: GroupId(index as u16),
-            address: heartbeat_common::prefix::Prefix {
+            address: heartbeat_common::prefix::ServedAddress {
                 address: *address,
-                len: PREFIX_LEN,
+                len: Some(PREFIX_LEN),
             },
             interface: (*interface).to_owned(),
         });

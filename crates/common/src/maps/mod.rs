@@ -251,6 +251,7 @@ pub struct GuardRow {
     /// Where the agent puts the address.
     pub ifindex: u32,
     pub group: u16,
+    /// 0 where the configuration leaves it to the interface's network.
     pub prefix_len: u16,
 }
 

@@ -60,6 +60,14 @@ fn the_same_file_has_the_same_digest_on_all_nodes() {
 }
 
 #[test]
+fn address_without_a_prefix_length_has_the_same_digest_whatever_its_interface() {
+    let bare = whole().replace("10.0.0.100/24\"", "10.0.0.100\"");
+    let elsewhere = bare.replace("10.0.0.100\"", "10.0.0.100\"\ninterface = \"dummy0\"");
+    assert_ne!(bare, elsewhere);
+    assert_eq!(digest(&bare), digest(&elsewhere));
+}
+
+#[test]
 fn what_is_a_nodes_own_affair_does_not_matter() {
     let text = whole();
     let same = digest(&text);
@@ -69,7 +77,7 @@ fn what_is_a_nodes_own_affair_does_not_matter() {
         cluster("node = \"c\""),
         cluster("instance = \"second\""),
         cluster("key = \"/root/key\""),
-        cluster("auto_failback = true\nport = 694\nlease = \"60ms\""),
+        cluster("port = 694\nlease = \"60ms\""),
         text.replacen("\"eth1\"", "\"bond0\"", 1),
         text.replacen("\"eth1\"", "\"eth1\"\nmode = \"skb\"", 1),
         text.replacen("/24\"", "/24\"\ninterface = \"dummy0\"", 1),
@@ -153,6 +161,8 @@ fn what_must_be_the_same_matters() {
                 "",
             ),
         text.replace("10.0.0.100/24", "10.0.0.100/25"),
+        text.replace("10.0.0.100/24", "10.0.0.100"),
+        text.replace("10.0.0.100/24", "10.0.0.99"),
         text.replace("10.0.0.101", "10.0.0.102"),
         text.replace("\"worker\"", "\"slave\""),
         text.replace("prefer = [\"c\"]", "prefer = [\"b\"]"),

@@ -55,7 +55,17 @@ impl fmt::Display for EventKind {
                 let (what, s) = (if *quorate { "gained" } else { "LOST" }, plural(*alive));
                 write!(f, "quorum {what}: {alive} node{s} alive")
             }
-            Self::Resource { resource, state } => write!(f, "resource {resource}: {state}"),
+            Self::Resource {
+                resource,
+                state,
+                note,
+            } => {
+                write!(f, "resource {resource}: {state}")?;
+                match note.as_str() {
+                    "" => Ok(()),
+                    note => write!(f, " ({note})"),
+                }
+            }
             Self::ResourceFailed {
                 resource,
                 action,
@@ -63,9 +73,10 @@ impl fmt::Display for EventKind {
                 message,
             } => {
                 write!(f, "resource {resource}: {action} FAILED: {outcome}")?;
-                match message.lines().last() {
-                    Some(last) => write!(f, ": {last}"),
-                    None => Ok(()),
+                let lines: Vec<_> = message.lines().collect();
+                match lines.as_slice() {
+                    [] => Ok(()),
+                    lines => write!(f, ": {}", lines.join(" / ")),
                 }
             }
             Self::Health {
@@ -107,6 +118,11 @@ impl fmt::Display for EventKind {
                 f,
                 "node {node}: link {link}: {}: key files differ, or somebody forges heartbeats",
                 rejected(*bad_macs, *unknown_keys, from)
+            ),
+            Self::Outdated { node, by } => write!(
+                f,
+                "node {node}: heartbeats rejected by {by} (older incarnation than heard before): its clock was set \
+                 back and its state directory was lost; set the clock and restart its agent"
             ),
             Self::ConfigVersion { version } => write!(
                 f,

@@ -85,6 +85,9 @@ pub enum EventKind {
     Resource {
         resource: String,
         state: String,
+        /// That its program had to be killed, or empty.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        note: String,
     },
     /// An action on a resource failed.
     ResourceFailed {
@@ -114,6 +117,12 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         node: Option<String>,
         what: String,
+    },
+    /// The heartbeats of `node` are refused `by` another, since they are of an older incarnation
+    /// than was heard before: both of these nodes tell it.
+    Outdated {
+        node: String,
+        by: String,
     },
     /// Heartbeats arrived from a peer's address that no key of this node had sealed. The numbers
     /// count since the last such event; the last heartbeat came `from` this Ethernet address.

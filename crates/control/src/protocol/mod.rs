@@ -17,7 +17,7 @@ pub use group_event::{NamedGroupEvent, VipEvent};
 /// Parts of a [`NamedGroupEvent`], for readers.
 pub use heartbeat_core::group::{AcquisitionTimeline, GroupEvent, Reason};
 pub use keys::Keys;
-pub use node::{Link, Node, Outage, PeerLink};
-pub use report::{FailedAction, FailingCheck, GroupReport, Report, ResourceReport};
+pub use node::{Abstention, Link, Node, Outage, PeerLink};
+pub use report::{FailedAction, FailingCheck, GroupReport, RefusedNode, Report, ResourceReport};
 pub use request::{Ping, PingLink, Request, Response};
-pub use status::{Check, Load, Pulse, Quorum, SocketGuard, Starved, Status};
+pub use status::{Check, Confinement, Load, Pulse, Quorum, SocketGuard, Starved, Status};

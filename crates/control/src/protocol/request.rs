@@ -26,9 +26,12 @@ pub enum Request {
         group: String,
         node: String,
     },
-    /// Lets `node` serve nothing until it is online again.
+    /// Lets `node` serve nothing until it is online again; with `force` also if no other node can
+    /// serve instead.
     Standby {
         node: String,
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
     },
     Online {
         node: String,
@@ -66,13 +69,19 @@ pub enum Request {
     /// Has the agent read its configuration file again.
     Reload,
     /// Ends the agent. It hands its groups over, or with `keep` leaves all in place for the next
-    /// agent of this node.
+    /// agent of this node. With `force` it ends also if too few votes are left for a majority.
     Stop {
         #[serde(default)]
         keep: bool,
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
     },
     /// Asks for the agent's report; the agents of its peers ask so.
     Report,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Request {
@@ -92,12 +101,15 @@ impl fmt::Display for Request {
             let name = name.as_deref();
             name.map_or_else(String::new, |name| format!(" {name}"))
         };
+        let flag = |is: bool, flag: &'static str| if is { flag } else { "" };
         match self {
             Self::Status => f.write_str("status"),
             Self::Events { .. } => f.write_str("events"),
             Self::Ping { node, .. } => write!(f, "ping {node}"),
             Self::Move { group, node } => write!(f, "move {group} {node}"),
-            Self::Standby { node } => write!(f, "standby {node}"),
+            Self::Standby { node, force } => {
+                write!(f, "standby {node}{}", flag(*force, " --force"))
+            }
             Self::Online { node } => write!(f, "online {node}"),
             Self::Drain { node } => write!(f, "drain {node}"),
             Self::Unmove { group } => write!(f, "unmove {group}"),
@@ -118,8 +130,10 @@ impl fmt::Display for Request {
             }
             Self::Restart { resource } => write!(f, "resource restart {resource}"),
             Self::Reload => f.write_str("reload"),
-            Self::Stop { keep: true } => f.write_str("stop --keep"),
-            Self::Stop { keep: false } => f.write_str("stop"),
+            Self::Stop { keep, force } => {
+                let (keep, force) = (flag(*keep, " --keep"), flag(*force, " --force"));
+                write!(f, "stop{keep}{force}")
+            }
             Self::Report => f.write_str("report"),
         }
     }

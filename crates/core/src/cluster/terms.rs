@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     group::GroupEvent,
+    index::GroupIndex,
     link::{LinkState, Silence},
     membership::Membership,
     peer::PeerState,
@@ -63,7 +64,7 @@ pub enum Command {
     },
     /// An event of the group with this index, which the caller is to act on.
     Group {
-        group: usize,
+        group: GroupIndex,
         event: GroupEvent,
     },
 }

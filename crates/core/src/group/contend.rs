@@ -24,7 +24,7 @@ use crate::{
 impl Group {
     /// Nothing is served here, and nothing is asked: is it this node's turn to try?
     pub(super) fn wait(&mut self, context: &GroupContext<'_>, out: &mut Vec<GroupEvent>) -> Phase {
-        if !self.may_take(context) {
+        if !self.may_take(context) || self.awaits_others(context) {
             return Phase::Waiting;
         }
         let GroupContext {

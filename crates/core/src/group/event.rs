@@ -7,11 +7,11 @@
 use heartbeat_common::{lease::Successor, time::Boottime, wire::NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::{proposer::Obstacle, resource::GroupState};
+use crate::{index::ResourceIndex, proposer::Obstacle, resource::GroupState};
 
 /// An event of a group. `N` is what a node is known by, `R` what a resource of the group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum GroupEvent<N = NodeId, R = usize> {
+pub enum GroupEvent<N = NodeId, R = ResourceIndex> {
     /// This node has acquired the lease, and is to serve the group.
     LeaseAcquired {
         timeline: AcquisitionTimeline,

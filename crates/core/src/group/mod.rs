@@ -15,6 +15,7 @@ mod context;
 mod event;
 mod facts;
 mod handover;
+mod introduction;
 mod owner;
 mod period;
 mod phase;
@@ -37,6 +38,8 @@ use claim::GroupClaim;
 pub(crate) use context::{GroupContext, LocalNode};
 pub use event::{AcquisitionTimeline, GroupEvent, Reason};
 use facts::{Departure, FailbackHold, Interfaces, Operator, Resources};
+pub use introduction::INTRODUCTION;
+use introduction::Introduction;
 use owner::Owner;
 use period::Period;
 use phase::{Phase, Tenure};
@@ -69,6 +72,7 @@ pub struct Group {
     owner: Owner,
     departure: Departure,
     failback_hold: FailbackHold,
+    introduction: Introduction,
     /// When to look again before the next tick.
     look_at: Option<Boottime>,
 }
@@ -90,6 +94,7 @@ impl Group {
             owner: Owner::default(),
             departure: Departure::default(),
             failback_hold: FailbackHold::default(),
+            introduction: Introduction::default(),
             look_at: None,
         }
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use heartbeat_common::time::Boottime;
 
 use super::{Action, Outcome};
+use crate::index::ResourceIndex;
 
 /// An action that did not do what it was to do, or a process that ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    pub resource: usize,
+    pub resource: ResourceIndex,
     pub action: Action,
     pub outcome: Outcome,
     pub at: Boottime,
@@ -22,13 +23,13 @@ pub struct Failure {
 pub enum Effect {
     /// Begin this; [`super::GroupRun::finished`] is to follow exactly once.
     Act {
-        resource: usize,
+        resource: ResourceIndex,
         action: Action,
         timeout: Duration,
     },
     /// A monitor that is in flight is to be ended at once: a stop does not wait for it. What
     /// becomes of it is not asked for any more.
-    Cancel { resource: usize },
+    Cancel { resource: ResourceIndex },
     /// To be recorded and shown.
     Failed(Failure),
     /// To be told to [`crate::Cluster`], recorded and shown.
@@ -39,7 +40,7 @@ pub enum Effect {
 /// value is decided on here, told to the core of the cluster, logged, and shown to operators by its
 /// name. `R` is what a resource of the group is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum GroupState<R = usize> {
+pub enum GroupState<R = ResourceIndex> {
     /// Once, after `begin`: all is known, and nothing runs here that should not. The node may
     /// contend for the lease, or goes on with the one that was inherited.
     Ready,

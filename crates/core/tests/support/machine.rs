@@ -12,7 +12,7 @@ use heartbeat_core::{
     Cluster, Command, StepInput,
     cluster::{MAX_STEPS, Plan},
     group::{GroupEvent, Serving},
-    index::AddressIndex,
+    index::{AddressIndex, GroupIndex, PeerIndex},
     membership::Voters,
     record::Input,
 };
@@ -54,7 +54,7 @@ impl Agent {
         self.cluster.apply(input);
     }
 
-    fn count(&mut self, acceptor: Option<usize>, votes: &VoteEvent, now: Boottime) {
+    fn count(&mut self, acceptor: Option<PeerIndex>, votes: &VoteEvent, now: Boottime) {
         if let Some(record) = &mut self.record {
             record.votes(acceptor, votes, now);
         }
@@ -131,7 +131,10 @@ impl Errand {
             | GroupEvent::BallotsExhausted
             | GroupEvent::State(_) => return None,
         };
-        Some(Self { group, add })
+        Some(Self {
+            group: group.0,
+            add,
+        })
     }
 }
 
@@ -202,7 +205,10 @@ impl Machine {
                 let until = kernel.guard[group];
                 if until > now && kernel.addresses.contains(&group) {
                     let until = Boottime::from_nanos(until);
-                    agent.apply(Input::Inherit { group, until });
+                    agent.apply(Input::Inherit {
+                        group: GroupIndex(group),
+                        until,
+                    });
                 } else {
                     kernel.guard[group] = 0;
                     kernel.addresses.remove(&group);
@@ -339,7 +345,7 @@ impl Machine {
                 votes.t1 = now;
             }
             let peer = votes.row as usize / links;
-            agent.count(Some(peer), &votes, Boottime::from_nanos(now));
+            agent.count(Some(PeerIndex(peer)), &votes, Boottime::from_nanos(now));
         }
     }
 
@@ -410,10 +416,10 @@ impl Machine {
             return;
         }
         assert!(kernel.addresses.remove(&errand.group), "{errand:?} twice");
-        let serving = agent.cluster.groups()[errand.group].serving();
+        let serving = agent.cluster.groups()[GroupIndex(errand.group)].serving();
         assert_eq!(serving, Serving::Stopping, "{errand:?}");
         agent.apply(Input::Stopped {
-            group: errand.group,
+            group: GroupIndex(errand.group),
             now: Boottime::from_nanos(now),
         });
     }

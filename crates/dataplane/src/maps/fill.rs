@@ -187,7 +187,7 @@ fn fill_guards(
             open_until,
             ifindex,
             group: guard.group.0,
-            prefix_len: guard.address.len.into(),
+            prefix_len: guard.address.len.map_or(0, u16::from),
             ..old.map_or_else(GuardRow::default, |(_, row)| *row)
         };
         guard_rows(ebpf)?.set(index, row, 0)?;
@@ -238,7 +238,7 @@ pub(crate) fn guard_more(ebpf: &mut Ebpf, guard: &SetupGuard, ifindex: u32) -> R
         address,
         ifindex,
         group: guard.group.0,
-        prefix_len: guard.address.len.into(),
+        prefix_len: guard.address.len.map_or(0, u16::from),
         ..GuardRow::default()
     };
     guard_rows(ebpf)?.set(index, row, 0)?;

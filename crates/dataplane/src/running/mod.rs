@@ -36,11 +36,11 @@ use crate::{
         view::{GuardView, LocalView, PeerRows},
     },
     object::{self, kernel, programs},
-    pins::{Claim, Pins, origin::must_be_here},
+    pins::{Pins, directory::Claim},
     setup::{Attachment, Setup, SetupGuard},
     start::{
         discovery,
-        execute::{Started, execute},
+        execute::{Means, Started, execute},
         observe::Observation,
         plan::{Keep, Plan},
     },
@@ -75,7 +75,7 @@ impl Dataplane {
     /// everything. On failure nothing stays.
     ///
     /// Where an earlier run of the same instance left its pins, this one goes on with its votes and
-    /// its guard. `sweep` is called before anything changes, with the time until which each guarded
+    /// its guard. `sweep` is called before the pins change, with the time until which each guarded
     /// address may still be served because of it: it removes those that may not be.
     pub fn load(
         setup: Setup,
@@ -84,38 +84,39 @@ impl Dataplane {
         clock::must_be_the_kernel_s()?;
         let interfaces = (discovery::links(&setup)?, discovery::guarded(&setup));
         let pins = Pins::of(&setup.instance);
-        let claim = pins.claim()?;
-        must_be_here(&pins, "start it")?;
-        kernel::tell_what_it_lacks();
         let object = programs::fingerprint(object::object()?);
-        let seen = Observation::of(&setup, &pins, object, interfaces)?;
+        let (seen, claim) = Observation::of(&setup, &pins, object, interfaces)?;
         let plan = Plan::new(&setup, &seen)?;
-        sweep(&plan.inherited, &seen.stale)?;
-        let none = vec![None; plan.inherited.len()];
-        let sweep_all = || sweep(&none, &seen.stale);
-        let started = execute(&plan, setup, pins, object, &seen, sweep_all)?;
+        kernel::tell_what_it_lacks();
+        let means = Means {
+            object,
+            pins,
+            claim,
+            sweep: &sweep,
+        };
+        let started = execute(&plan, setup, &seen, means)?;
         if plan.keep != Keep::Nothing {
             log::info!(
                 "took over leases and guard of the previous agent ({})",
-                started.pins.dir().display()
+                started.made.pins.dir().display()
             );
         }
-        Ok(Self::of(started, plan, claim))
+        Ok(Self::of(started, plan))
     }
 
-    fn of(started: Started, plan: Plan, claim: Claim) -> Self {
+    fn of(Started { ebpf, claim, made }: Started, plan: Plan) -> Self {
         Self {
-            ebpf: started.ebpf,
-            setup: started.setup,
-            pins: started.pins,
-            attached: started.attached,
+            ebpf,
+            setup: made.setup,
+            pins: made.pins,
+            attached: made.attached,
             inherited: plan.inherited,
             inherited_groups: plan.inherited_groups,
-            votes_from: started.votes_from,
-            places: started.places,
+            votes_from: made.votes_from,
+            places: made.places,
             verified: plan.keep != Keep::Programs,
-            no_sockets: started.no_sockets,
-            socket_guard: started.socket_guard,
+            no_sockets: made.no_sockets,
+            socket_guard: made.socket_guard,
             persistent: false,
             _claim: claim,
         }

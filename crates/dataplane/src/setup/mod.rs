@@ -6,20 +6,12 @@ use std::{net::IpAddr, time::Duration};
 
 use aya::programs::xdp::XdpMode as Attach;
 use heartbeat_common::{
-    prefix::Prefix,
+    prefix::ServedAddress,
     siphash::SipKey,
     wire::{ClusterId, Electorate, GroupId, LinkId, NodeId},
 };
 
-/// How an XDP program is to be attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum XdpMode {
-    /// Native, or in skb mode where the driver has no native XDP.
-    #[default]
-    Auto,
-    Native,
-    Skb,
-}
+pub use heartbeat_common::xdp_mode::XdpMode;
 
 /// How a program ended up on its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +84,7 @@ pub struct SetupLink {
 #[derive(Clone, Debug)]
 pub struct SetupGuard {
     pub group: GroupId,
-    pub address: Prefix,
+    pub address: ServedAddress,
     pub interface: String,
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use heartbeat_common::{maps::PeerRow, wire::NodeId};
-use heartbeat_core::membership::Membership;
+use heartbeat_core::{index::PeerIndex, membership::Membership};
 
 use super::ControlTask;
 use crate::{
@@ -149,14 +149,14 @@ impl View {
         let own = self.config().version;
         let ahead = |row: PeerRow| row.config_version > own && row.counted_version >= version;
         let mut peers = self.config().peers().enumerate();
-        peers.any(|(number, peer)| self.lives(peer.id) && ahead(self.latest(number)))
+        peers.any(|(number, peer)| self.lives(peer.id) && ahead(self.latest(PeerIndex(number))))
     }
 
     /// The nodes that live and do not go by this node's list yet.
     fn behind(&self) -> Vec<String> {
         let own = self.config().version;
         let behind = |(number, peer): &(usize, &Node)| {
-            let said = self.latest(*number);
+            let said = self.latest(PeerIndex(*number));
             let (version, counted) = (said.config_version, said.counted_version);
             // Where there is no agent nothing is claimed.
             let joining = version == own && said.incarnation != 0 && counted < own;
@@ -172,6 +172,8 @@ impl View {
     /// Whether a peer lives and says that it serves something.
     fn serves(&self, node: NodeId) -> bool {
         let peer = self.config().peers().position(|peer| peer.id == node);
-        peer.is_some_and(|peer| self.lives(node) && self.latest(peer).owned().groups() > 0)
+        peer.is_some_and(|peer| {
+            self.lives(node) && self.latest(PeerIndex(peer)).owned().groups() > 0
+        })
     }
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow, bail};
 use tokio::sync::oneshot;
 
-use super::ControlTask;
+use super::{ControlTask, Shortage};
 use crate::{
     agent::{
         operate::{Origin, refused_witness},
         ping, view,
     },
+    clock,
     config::Role,
-    control::protocol::{Ping, Request, Response},
+    control::protocol::{Ping, Report, Request, Response, Status},
     logging,
     peering::PeerAsked,
 };
@@ -24,8 +25,12 @@ impl ControlTask<'_> {
                 let checks = self.checks.snapshot();
                 let mut view = view::lock(&self.view);
                 view.vitals.checked(checks);
-                view.status(self.dataplane)
-                    .map(|status| Response::Status(Box::new(status)))
+                view.status(self.dataplane).map(|status| {
+                    Response::Status(Box::new(Status {
+                        witness_commands: self.witness_commands,
+                        ..status
+                    }))
+                })
             }
             Request::Report => Ok(self.report_for_peers()),
             // They need more than there is here.
@@ -87,7 +92,13 @@ impl ControlTask<'_> {
         let node = self.config.node(from);
         let name = node.map_or("?", |node| &node.name);
         if node.is_none_or(|node| node.role == Role::Witness) {
-            log::warn!("rejected a command from node {name}: it is a witness");
+            self.witness_commands += 1;
+            self.complaints.warn(Shortage::Trust, || {
+                format!(
+                    "rejected a command from node {name}: it is a witness, and a witness never gives one by \
+                     mistake; has somebody broken into it? All nodes have the same key"
+                )
+            });
             let refused = serde_json::to_vec(&refused_witness(name));
             let _ = refused.map(|refused| answer.send(refused));
             return;
@@ -118,7 +129,13 @@ impl ControlTask<'_> {
 
     fn report_for_peers(&self) -> Response {
         let view = view::lock(&self.view);
-        Response::Report(Box::new(view.groups.published().clone()))
+        let report = Report {
+            abstains_ns: view
+                .own_abstention(clock::now())
+                .map_or(0, |own| own.for_ns),
+            ..view.groups.published().clone()
+        };
+        Response::Report(Box::new(report))
     }
 
     /// Starts a task that answers later.

@@ -73,6 +73,7 @@ fn examine(path: &Path, node: Option<&str>) -> Findings {
     };
     let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     warnings.extend(host::warnings(&config));
+    warnings.extend(servable::oddities(&config));
     let keys = Keys::load(&config.key).err();
     let keys = keys.map(|error| error.to_string()).into_iter();
     let errors = servable::complaints(&config).into_iter().chain(keys);
@@ -233,7 +234,7 @@ then = "db"
             "\n  group    web: rank a, b, c, stickiness INFINITY, id ",
             ", in maintenance\n           apache: ocf:heartbeat:apache, params password, user\n",
             "\n           worker: exec, runs /bin/true\n",
-            "\n  group    db: rank a, b, c, stickiness 0, id ",
+            "\n  group    db: rank a, b, c, stickiness 999999, id ",
             "\n           store: systemd:haproxy.service\n",
             "\n           cache: exec, started by /bin/true\n",
             "\n  location web on b: -5\n",

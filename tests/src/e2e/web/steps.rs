@@ -49,11 +49,9 @@ impl Steps {
             .with_context(|| format!("{successor} tells of no address: {chronicle:#?}"))?;
         let apache = events()
             .find_map(|event| match &event.what {
-                EventKind::Resource { resource, state }
-                    if resource == SERVER && state == "started" =>
-                {
-                    Some(after(event.at_ns))
-                }
+                EventKind::Resource {
+                    resource, state, ..
+                } if resource == SERVER && state == "started" => Some(after(event.at_ns)),
                 _ => None,
             })
             .with_context(|| format!("{successor} tells of no Apache: {chronicle:#?}"))?;
@@ -104,7 +102,9 @@ pub fn order_kept(chronicle: &Chronicle, node: &str) -> Result<usize> {
         match &event.what {
             // Another agent, which has to look first.
             EventKind::Started => (address, server) = (None, None),
-            EventKind::Resource { resource, state } if resource == ADDRESS => {
+            EventKind::Resource {
+                resource, state, ..
+            } if resource == ADDRESS => {
                 let early = state == "stopping" && server.is_some_and(|state| state != "stopped");
                 ensure!(
                     !early,
@@ -113,7 +113,9 @@ pub fn order_kept(chronicle: &Chronicle, node: &str) -> Result<usize> {
                 address = Some(state.as_str());
                 seen += 1;
             }
-            EventKind::Resource { resource, state } if resource == SERVER => {
+            EventKind::Resource {
+                resource, state, ..
+            } if resource == SERVER => {
                 let early = state == "starting" && address.is_some_and(|state| state != "started");
                 ensure!(
                     !early,

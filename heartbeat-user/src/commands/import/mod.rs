@@ -8,6 +8,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use anyhow::{Context as _, anyhow};
@@ -16,14 +17,16 @@ use clap::Args;
 use super::output;
 use crate::import::{Imported, Input, Inputs, Options, import};
 
+mod explain;
+
 /// What to import, and where to.
 #[derive(Clone, Debug, Args)]
 pub struct Import {
     /// Nodes and networks: corosync.conf
     #[arg(long, value_name = "FILE", required_unless_present_any = ["crm", "cib"])]
     corosync: Option<PathBuf>,
-    /// Resources: what `crm configure show` prints, or cib.xml
-    #[arg(long, value_name = "FILE")]
+    /// Resources: what `crm configure show` prints, commands of crm or pcs as typed into a shell, or cib.xml
+    #[arg(long, visible_alias = "pcs", value_name = "FILE")]
     crm: Option<PathBuf>,
     /// Resources: cib.xml, as `cibadmin --query` prints it
     #[arg(long, value_name = "FILE", conflicts_with = "crm")]
@@ -31,8 +34,11 @@ pub struct Import {
     /// Interface of a link, once for each link: corosync.conf does not name them
     #[arg(long, value_name = "NAME")]
     interface: Vec<String>,
-    /// Make built-in vips of IPaddr2 resources: only those are guarded by the kernel
+    /// Keep IPaddr2 resources as agents, whose addresses the kernel does not guard; else they become vips
     #[arg(long)]
+    keep_agents: bool,
+    /// What is done anyway: it was not once
+    #[arg(long, hide = true, conflicts_with = "keep_agents")]
     builtin_vip: bool,
     /// Where to write the configuration; standard output, if absent
     #[arg(long, short, value_name = "FILE")]
@@ -40,6 +46,12 @@ pub struct Import {
     /// Replace a file that is there
     #[arg(long, requires = "output")]
     force: bool,
+    /// Print what became of each statement, and why, instead of the configuration
+    #[arg(long)]
+    explain: bool,
+    /// With --explain: print one JSON array
+    #[arg(long, requires = "explain")]
+    json: bool,
 }
 
 impl Import {
@@ -56,14 +68,22 @@ impl Import {
         };
         let options = Options {
             interfaces: self.interface.clone(),
-            builtin_vip: self.builtin_vip,
+            keep_agents: self.keep_agents,
+            now: Some(SystemTime::now()),
         };
         let imported = import(&inputs, &options)?;
-        match &self.output {
-            Some(path) => write(path, &imported.text, self.force)?,
-            None => {
-                output::print(&imported.text)?;
-            }
+        if let Some(path) = &self.output {
+            write(path, &imported.text, self.force)?;
+        }
+        if self.explain {
+            let text = if self.json {
+                explain::json(&imported.rows)
+            } else {
+                explain::table(&imported.rows, output::width())
+            };
+            output::print(&text)?;
+        } else if self.output.is_none() {
+            output::print(&imported.text)?;
         }
         // The configuration is written even if nobody reads this.
         let _ = io::stderr().write_all(summary(&imported, self.output.as_deref()).as_bytes());
@@ -155,6 +175,21 @@ fn summary(imported: &Imported, output: Option<&Path>) -> String {
     for remark in &imported.remarks {
         let _ = writeln!(text, "  {}", remark.what());
     }
+    if !imported.guesses.is_empty() {
+        let _ = writeln!(text, "guessed, so see whether it is meant:");
+    }
+    for guess in &imported.guesses {
+        let _ = writeln!(text, "  {}: {}", guess.what(), guess.reason);
+    }
+    if !imported.held.is_empty() {
+        let _ = writeln!(
+            text,
+            "in maintenance, so served nowhere until you have seen to what it depends on:"
+        );
+    }
+    for held in &imported.held {
+        let _ = writeln!(text, "  {}", held.what());
+    }
     if !imported.decisions.is_empty() {
         let _ = writeln!(
             text,
@@ -202,9 +237,12 @@ mod tests {
             crm: Some(crm),
             cib: None,
             interface: Vec::new(),
+            keep_agents: false,
             builtin_vip: false,
             output: Some(output),
             force: false,
+            explain: false,
+            json: false,
         }
     }
 
