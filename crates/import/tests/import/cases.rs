@@ -49,8 +49,6 @@ fn accepted(imported: &Imported) -> Config {
         text = text.replace(&placeholder, &format!("192.0.2.{number}"));
     }
     text = text.replace("\"ADDRESS\"", "\"192.0.2.19\"");
-    // The length of its network, which the operator knows.
-    text = text.replace("\"192.0.2.40\"", "\"192.0.2.40/24\"");
     match Config::parse(&text, Path::new("imported.toml"), Some("alpha"), "alpha") {
         Ok(config) => config,
         Err(error) => panic!("{error}\n{text}"),
