@@ -225,7 +225,7 @@ mod tests {
             ),
             (
                 status(&file, [well, (None, None)]),
-                "node c: cannot be asked",
+                "node c: sends no report",
             ),
         ];
         for (status, expected) in cases {
