@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+pub use heartbeat_common::index::{GroupIndex, PeerIndex, RowNumber, VipIndex};
 use heartbeat_common::wire::{LinkId, MAX_LINKS};
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,20 @@ use serde::{Deserialize, Serialize};
 pub trait Number: Copy {
     fn from_usize(number: usize) -> Self;
     fn as_usize(self) -> usize;
+}
+
+macro_rules! number {
+    ($($name:ident)+) => {$(
+        impl Number for $name {
+            fn from_usize(number: usize) -> Self {
+                Self(number)
+            }
+
+            fn as_usize(self) -> usize {
+                self.0
+            }
+        }
+    )+};
 }
 
 macro_rules! numbers {
@@ -30,15 +45,7 @@ macro_rules! numbers {
         )]
         pub struct $name(pub usize);
 
-        impl Number for $name {
-            fn from_usize(number: usize) -> Self {
-                Self(number)
-            }
-
-            fn as_usize(self) -> usize {
-                self.0
-            }
-        }
+        number!($name);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,19 +59,15 @@ numbers! {
     /// The number of an acceptor: 0 is this node's own, those of the peers follow in the order of
     /// their rows.
     Seat
-    /// The number of a peer: all nodes but this one, in the order of their rows.
-    PeerIndex
-    /// The number of a group in the layout: see [`crate::placement::Layout::groups`].
-    GroupIndex
     /// The number of a kind of what groups demand and nodes have.
     KindIndex
     /// The number of a resource in its group, in the order in which they start.
     ResourceIndex
-    /// The number of an address among those of all groups.
-    VipIndex
     /// The number of an address in its group: see [`crate::group::GroupPlan::addresses`].
     AddressIndex
 }
+
+number!(PeerIndex GroupIndex VipIndex RowNumber);
 
 impl Number for LinkId {
     fn from_usize(number: usize) -> Self {

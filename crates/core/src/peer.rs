@@ -10,7 +10,7 @@ use heartbeat_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    index::GroupIndex,
+    index::{GroupIndex, RowNumber},
     index_vec::IndexVec,
     link::{LinkDetector, LinkState, last_reply},
     report::{GroupReport, Report, Reported},
@@ -95,8 +95,8 @@ pub struct Said {
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub node: NodeId,
-    /// Index of the peer's first row; one row a link.
-    pub first_row: usize,
+    /// The peer's first row; one row a link.
+    pub first_row: RowNumber,
     pub links: IndexVec<LinkId, LinkDetector>,
     pub state: PeerState,
     pub said: Said,
@@ -109,7 +109,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new(node: NodeId, witness: bool, first_row: usize, links: usize) -> Self {
+    pub fn new(node: NodeId, witness: bool, first_row: RowNumber, links: usize) -> Self {
         Self {
             node,
             witness,

@@ -9,7 +9,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use heartbeat_common::{maps::PeerRow, time::Boottime, wire::NodeId};
+use heartbeat_common::{
+    index::RowNumber,
+    maps::PeerRow,
+    time::Boottime,
+    wire::{LinkId, NodeId},
+};
 
 use crate::{config::Config, control::protocol::RefusedNode, dataplane::PeerRows};
 
@@ -44,8 +49,10 @@ impl Outdated {
         }
         self.looked = now;
         let links = config.links.len();
-        let found = config.peers().enumerate().filter_map(|(index, peer)| {
-            let mut rows = (index * links..(index + 1) * links).map(|row| rows.row(row));
+        let found = config.peers_enumerated().filter_map(|(index, peer)| {
+            let first = RowNumber::first_of(index, links);
+            let links = (0..).map(LinkId).take(links);
+            let mut rows = links.map(|link| rows.row(first.on(link)));
             let heard = rows.find_map(|row| refused(&row, now))?;
             Some((peer.id, heard))
         });

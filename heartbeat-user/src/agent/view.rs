@@ -17,7 +17,7 @@ use heartbeat_common::{
 use heartbeat_core::{
     Command,
     group::GroupEvent,
-    index::{GroupIndex, PeerIndex, VipIndex},
+    index::{GroupIndex, PeerIndex, RowNumber, VipIndex},
     index_vec::IndexVec,
     link::{LinkState, Silence},
     peer::PeerState,
@@ -303,9 +303,9 @@ impl View {
         peer.is_some_and(|peer| peer.state.is_alive())
     }
 
-    /// What peer number `peer` said last.
+    /// What `peer` said last.
     pub(super) fn latest(&self, peer: PeerIndex) -> PeerRow {
-        self.rows.latest(peer.0, self.config.links.len())
+        self.rows.latest(peer, self.config.links.len())
     }
 
     /// What this node says of itself.
@@ -549,7 +549,7 @@ impl View {
 
     fn pulse(&self, now: Boottime, votes_lost: u64) -> protocol::Pulse {
         let stats = &self.stats;
-        let rows = 0..self.rows.len();
+        let rows = self.rows.numbers();
         let deaf = self
             .deaf_since
             .map_or(Duration::ZERO, |since| now.since(since));
@@ -802,7 +802,7 @@ impl View {
     }
 
     fn peer_link(&self, peer: PeerIndex, link: LinkId, now: Boottime) -> protocol::PeerLink {
-        let number = peer.0 * self.config.links.len() + usize::from(link.0);
+        let number = RowNumber::first_of(peer, self.config.links.len()).on(link);
         let row = self.rows.row(number);
         let last_reply = (row.last_reply_at != 0).then(|| Boottime::from_nanos(row.last_reply_at));
         protocol::PeerLink {
@@ -834,7 +834,7 @@ impl View {
 
     fn vip(&self, index: VipIndex, vip: &Vip, now: Boottime) -> protocol::Vip {
         let claim = self.claim(vip.group, now);
-        let guard = self.guard.row(index.0).unwrap_or_default();
+        let guard = self.guard.row(index).unwrap_or_default();
         protocol::Vip {
             name: vip.name.clone(),
             address: vip.address.to_string(),

@@ -33,7 +33,7 @@ use heartbeat_core::{
     Command, ReadSlot, Timing,
     cluster::{MAX_STEPS, Member, Plan, StepInput},
     group::{GroupPlan, Serving},
-    index::{AddressIndex, GroupIndex, PeerIndex, VipIndex},
+    index::{AddressIndex, GroupIndex, VipIndex},
     index_vec::{ByGroup, IndexVec},
     membership::Membership,
     placement::{Constraints, Layout},
@@ -459,9 +459,9 @@ impl<S: Sink> Body<S> {
                 return;
             }
         }
-        for (group, vips) in self.guarded.iter().enumerate() {
+        for (group, vips) in self.guarded.iter_enumerated() {
             for vip in vips {
-                self.guard.open(vip.0, Boottime::default());
+                self.guard.open(*vip, Boottime::default());
             }
             self.guard.serve(group, Boottime::default());
         }
@@ -581,15 +581,15 @@ impl<S: Sink> Body<S> {
             let Ok(event) = bytemuck::try_pod_read_unaligned::<VoteEvent>(&item) else {
                 continue;
             };
-            if event.row == VoteEvent::FREED {
-                self.cluster
-                    .apply(Input::Freed(GroupId(event.entries[0].group)));
-            } else {
-                // Who has gone had its say.
-                let number = self.rows.number_at(event.row);
-                if let Some(peer) = number.map(|number| number / self.links.max(1)) {
-                    self.cluster.count(Some(PeerIndex(peer)), &event, now);
-                }
+            let Some(place) = event.acceptor() else {
+                let group = GroupId(event.entries[0].group);
+                self.cluster.apply(Input::Freed(group));
+                continue;
+            };
+            // Who has gone had its say.
+            if let Some(number) = self.rows.number_at(place) {
+                let peer = number.peer(self.links);
+                self.cluster.count(Some(peer), &event, now);
             }
         }
     }
@@ -699,9 +699,9 @@ impl<S: Sink> Body<S> {
         for (index, group) in self.cluster.groups().iter_enumerated() {
             let addresses = (0..).map(AddressIndex);
             for (address, vip) in addresses.zip(&self.guarded[index]) {
-                self.guard.open(vip.0, group.address_open_until(address));
+                self.guard.open(*vip, group.address_open_until(address));
             }
-            self.guard.serve(index.0, group.open_until());
+            self.guard.serve(index, group.open_until());
             self.stats.groups[index].note(group, now);
             owned += u8::from(group.serving() == Serving::Started);
         }

@@ -21,7 +21,10 @@ use crate::{
     dataplane::{PeerRows, Senders},
     net::{Netlink, ProbeBatch, ProbeSocket},
 };
-use heartbeat_core::index_vec::IndexVec;
+use heartbeat_core::{
+    index::{PeerIndex, RowNumber},
+    index_vec::IndexVec,
+};
 
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -40,7 +43,7 @@ struct LinkSender {
 pub(super) struct Round {
     batch: ProbeBatch,
     /// Row of each message's peer.
-    rows: Vec<usize>,
+    rows: Vec<RowNumber>,
     /// The peer of each message.
     peers: Vec<NodeId>,
 }
@@ -63,7 +66,9 @@ impl Round {
                     header.encode(start);
                 }
             }
-            let rows = (0..peers.len()).map(|peer| peer * count + index).collect();
+            let rows = (0..peers.len()).map(PeerIndex);
+            let rows = rows.map(|peer| RowNumber::first_of(peer, count).on(link.id));
+            let rows = rows.collect();
             let peers = peers.into_iter().map(|(node, _)| node).collect();
             Self { batch, rows, peers }
         };

@@ -229,7 +229,7 @@ impl Candidate {
     fn take_votes(&mut self) {
         while let Some(event) = self.votes.next() {
             // Our own acceptor's word that a lease was released.
-            if event.row != VoteEvent::FREED {
+            if event.acceptor().is_some() {
                 count(&mut self.proposer, FAR, &event);
             }
         }

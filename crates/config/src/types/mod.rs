@@ -15,7 +15,7 @@ use heartbeat_common::{
 };
 pub use heartbeat_core::placement::{Colocation, Order};
 use heartbeat_core::{
-    index::{ResourceIndex, VipIndex},
+    index::{PeerIndex, ResourceIndex, VipIndex},
     index_vec::{ByGroup, IndexVec},
     membership::Voters,
     placement::Score,
@@ -107,6 +107,17 @@ impl Config {
     pub fn peers(&self) -> impl Iterator<Item = &Node> {
         let local = self.local().id;
         self.nodes.iter().filter(move |node| node.id != local)
+    }
+
+    /// The peers in the same order, each with its number.
+    pub fn peers_enumerated(&self) -> impl Iterator<Item = (PeerIndex, &Node)> {
+        (0..).map(PeerIndex).zip(self.peers())
+    }
+
+    /// The number of the peer with this id. `None` if no peer has it.
+    pub fn peer_index(&self, node: NodeId) -> Option<PeerIndex> {
+        let mut peers = self.peers_enumerated();
+        peers.find_map(|(index, peer)| (peer.id == node).then_some(index))
     }
 
     /// The nodes that may serve, in the order of the file. All nodes vote.

@@ -5,7 +5,7 @@ use heartbeat_common::time::Boottime;
 use super::{Cluster, Command, Member};
 use crate::{
     group::{Group, Serving},
-    index::{PeerIndex, Seat},
+    index::{PeerIndex, RowNumber, Seat},
     index_vec::IndexVec,
     membership::{Membership, Voters},
     peer::Peer,
@@ -14,9 +14,10 @@ use crate::{
 
 /// Peers of which nothing is known yet, each with a row for each link.
 pub(super) fn peers(members: Vec<Member>, links: usize) -> IndexVec<PeerIndex, Peer> {
-    let members = members.into_iter().enumerate();
-    let peers = members
-        .map(|(number, Member { node, witness })| Peer::new(node, witness, number * links, links));
+    let members = (0..).map(PeerIndex).zip(members);
+    let peers = members.map(|(index, Member { node, witness })| {
+        Peer::new(node, witness, RowNumber::first_of(index, links), links)
+    });
     peers.collect()
 }
 

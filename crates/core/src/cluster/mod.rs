@@ -238,7 +238,7 @@ impl Cluster {
         let mut silence: Option<Silence> = None;
         let health = self.peers[index].said.health;
         for link in self.peers[index].links.indices() {
-            let row = &rows[self.peers[index].first_row + usize::from(link.0)];
+            let row = &rows[self.peers[index].first_row.on(link).0];
             match self.look_at_link(index, link, row, now, out) {
                 Finding::Silent(found) => {
                     silence = silence

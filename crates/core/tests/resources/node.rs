@@ -194,7 +194,7 @@ impl Node {
                     return Ok(());
                 }
                 self.tell(|run, now, out| {
-                    run.finished(ResourceIndex(of), action, outcome, now, out)
+                    run.finished(ResourceIndex(of), action, outcome, now, out);
                 })
             }
             Input::Die(of, noticed) => {
@@ -240,7 +240,7 @@ impl Node {
                 let outcome = Outcome::Lingers;
                 self.shadow.finished(resource, action, outcome, self.now);
                 return self.tell(|run, now, out| {
-                    run.finished(ResourceIndex(resource), action, outcome, now, out)
+                    run.finished(ResourceIndex(resource), action, outcome, now, out);
                 });
             }
             Some(Outcome::Lingers) => Luck {

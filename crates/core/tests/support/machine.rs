@@ -4,6 +4,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use heartbeat_common::{
+    index::{RowNumber, RowPlace},
     maps::VoteEvent,
     time::Boottime,
     wire::{GroupId, Health, Incarnation, LeaseEntry, LinkSet, MAX_LEASES, NodeState, Owned},
@@ -335,17 +336,18 @@ impl Machine {
             return;
         };
         for (mut votes, _) in kernel.take_votes() {
-            if votes.row == VoteEvent::FREED {
+            let Some(RowPlace(place)) = votes.acceptor() else {
                 for entry in &votes.entries[..votes.count as usize] {
                     agent.apply(Input::Freed(GroupId(entry.group)));
                 }
                 continue;
-            }
+            };
             if counts_from_arrival {
                 votes.t1 = now;
             }
-            let peer = votes.row as usize / links;
-            agent.count(Some(PeerIndex(peer)), &votes, Boottime::from_nanos(now));
+            // This kernel keeps each row in the place of its number.
+            let peer = RowNumber(place as usize).peer(links);
+            agent.count(Some(peer), &votes, Boottime::from_nanos(now));
         }
     }
 

@@ -9,6 +9,7 @@ use std::{fmt, net::IpAddr};
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
 use heartbeat_common::{
+    index::VipIndex,
     maps::{self, Address, arrival_slot},
     wire::LinkId,
 };
@@ -133,9 +134,9 @@ impl Hotplug {
             self.link_map
                 .insert(Address::from(link.address), value, 0)?;
         }
-        for (index, guard) in self.guards.iter().enumerate() {
+        for (vip, guard) in (0..).map(VipIndex).zip(&self.guards) {
             if guard.interface == name {
-                self.guard.set_interface(index, ifindex);
+                self.guard.set_interface(vip, ifindex);
             }
         }
         Ok(attachment)

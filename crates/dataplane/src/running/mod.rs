@@ -11,6 +11,7 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
 };
 use heartbeat_common::{
+    index::{GroupIndex, RowPlace},
     maps::{Address, GuardRow},
     siphash::{self, SipKey},
     time::Boottime,
@@ -31,7 +32,9 @@ use crate::{
     maps::{
         acceptor::{LeaseSlots, OwnVote},
         access::{array, rows_of},
-        fill, row_allocator,
+        fill,
+        guard_place::GuardPlace,
+        row_allocator,
         senders::Senders,
         view::{GuardView, LocalView, PeerRows},
     },
@@ -60,7 +63,7 @@ pub struct Dataplane {
     inherited_groups: Vec<Option<Boottime>>,
     votes_from: Boottime,
     /// Of each row of a peer its place in the map.
-    places: Vec<u32>,
+    places: Vec<RowPlace>,
     verified: bool,
     /// Why there are no programs for the guard at the sockets.
     no_sockets: Option<String>,
@@ -141,7 +144,8 @@ impl Dataplane {
         groups: impl IntoIterator<Item = GroupId>,
     ) -> Result<()> {
         for group in groups {
-            fill::serve_more(&mut self.ebpf, self.setup.groups.len(), group)?;
+            let index = GroupIndex(self.setup.groups.len());
+            fill::serve_more(&mut self.ebpf, index, group)?;
             self.setup.groups.push(group);
         }
         for guard in guards {
@@ -241,12 +245,13 @@ impl Dataplane {
     pub fn guard(&self) -> Result<GuardView> {
         let map = self.ebpf.map("vips").context("the map `vips` is gone")?;
         let vips: HashMap<_, Address, u32> = map.try_into()?;
-        let row = |guard: &SetupGuard| {
-            let index = vips.get(&Address::from(guard.address.address), 0)?;
-            anyhow::Ok(index as usize)
+        let place = |guard: &SetupGuard| {
+            let place = vips.get(&Address::from(guard.address.address), 0)?;
+            anyhow::Ok(GuardPlace(place))
         };
-        let rows = self.setup.guards.iter().map(row).collect::<Result<_>>()?;
-        GuardView::map(array(&self.ebpf, "guard")?.fd(), rows)
+        let places = self.setup.guards.iter().map(place);
+        let places = places.collect::<Result<_>>()?;
+        GuardView::map(array(&self.ebpf, "guard")?.fd(), places)
     }
 
     /// This node's acceptor, to be read. Can be called any number of times.

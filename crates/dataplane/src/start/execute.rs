@@ -6,7 +6,7 @@
 
 use anyhow::{Context as _, Result};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
-use heartbeat_common::{maps::GuardRow, time::Boottime};
+use heartbeat_common::{index::RowPlace, maps::GuardRow, time::Boottime};
 
 use super::{
     observe::Observation,
@@ -69,7 +69,7 @@ pub(crate) struct Made {
     /// When the acceptor votes; in the past if it does already.
     pub(crate) votes_from: Boottime,
     /// Of each row of a peer its place in the map.
-    pub(crate) places: Vec<u32>,
+    pub(crate) places: Vec<RowPlace>,
     /// Why there are no programs for the guard at the sockets.
     pub(crate) no_sockets: Option<String>,
     pub(crate) socket_guard: SocketGuard,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
+use heartbeat_core::index::RowNumber;
 use tokio::sync::oneshot;
 
 use super::{ControlTask, Shortage};
@@ -153,7 +154,8 @@ impl ControlTask<'_> {
                     .map(|node| node.name.as_str())
                     .collect::<Vec<_>>()
             };
-            let Some(peer) = self.config.peers().position(|peer| peer.name == node) else {
+            let mut peers = self.config.peers_enumerated();
+            let Some((index, peer)) = peers.find(|(_, peer)| peer.name == node) else {
                 if self.config.local().name == node {
                     bail!("`{node}` is this node: ping another");
                 }
@@ -169,13 +171,9 @@ impl ControlTask<'_> {
                 );
             }
             let rows = self.dataplane.peer_rows()?;
-            let addresses = self.config.peers().nth(peer).map(|peer| &peer.addresses);
-            let addresses = addresses
-                .into_iter()
-                .flatten()
-                .map(ToString::to_string)
-                .collect();
-            Ok((rows, peer * self.config.links.len(), addresses))
+            let first_row = RowNumber::first_of(index, self.config.links.len());
+            let addresses = peer.addresses.iter().map(ToString::to_string);
+            Ok((rows, first_row, addresses.collect()))
         })();
         let (rows, first_row, addresses) = match prepared {
             Ok(prepared) => prepared,

@@ -166,7 +166,7 @@ impl Operator {
     /// What a peer's kernel said last, if that was just now.
     fn latest(&self, node: NodeId) -> Option<PeerRow> {
         let links = self.config.links.len();
-        let peer = self.config.peers().position(|peer| peer.id == node)?;
+        let peer = self.config.peer_index(node)?;
         let recent = self.config.timeout * 2;
         let row = self.rows.latest(peer, links);
         let age = clock::now().since(Boottime::from_nanos(row.last_reply_at));

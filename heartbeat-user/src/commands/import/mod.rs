@@ -8,14 +8,17 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::output;
-use crate::import::{Imported, Input, Inputs, Options, import};
+use crate::{
+    clock,
+    import::{Imported, Input, Inputs, Options, import},
+};
 
 mod explain;
 
@@ -69,7 +72,7 @@ impl Import {
         let options = Options {
             interfaces: self.interface.clone(),
             keep_agents: self.keep_agents,
-            now: Some(SystemTime::now()),
+            now: Some(UNIX_EPOCH + Duration::from_nanos(clock::wall())),
         };
         let imported = import(&inputs, &options)?;
         if let Some(path) = &self.output {

@@ -13,6 +13,7 @@ use heartbeat_common::{
 use super::{super::adopted::AdoptedState, *};
 use crate::{
     attach::sockets::Scope,
+    maps::guard_place::GuardPlace,
     setup::{SetupGuard, SetupLink},
 };
 
@@ -111,7 +112,7 @@ fn state(programs: bool) -> AdoptedState {
             ..Local::default()
         },
         programs,
-        guards: vec![(0, open(Some(IpAddr::from([10, 1, 0, 9]))))],
+        guards: vec![(GuardPlace(0), open(Some(IpAddr::from([10, 1, 0, 9]))))],
         groups: vec![open(None)],
     }
 }
