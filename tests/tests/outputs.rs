@@ -51,11 +51,11 @@ fn reload(cluster: &Cluster, from: &str, to: &str) -> Result<()> {
 /// The last turn of the server on `node` that its agent has logged.
 fn turn(cluster: &Cluster, node: &str) -> Result<u64> {
     let log = cluster.node(node)?.logged()?;
-    let turns = log.lines().filter_map(|line| {
+    let mut turns = log.lines().filter_map(|line| {
         let (_, turn) = line.split_once("resource db: turn ")?;
         turn.parse().ok()
     });
-    Ok(turns.last().unwrap_or(0))
+    Ok(turns.next_back().unwrap_or(0))
 }
 
 fn times(cluster: &Cluster, node: &str, part: &str) -> Result<usize> {

@@ -93,7 +93,7 @@ impl Command<'_> {
         for id in ids {
             let attr = implied(self, name, value);
             self.change(&id, words, |settings| {
-                update(&mut settings.meta, Attrs(vec![attr]))
+                update(&mut settings.meta, Attrs(vec![attr]));
             })?;
         }
         Ok(())
@@ -203,9 +203,9 @@ impl Command<'_> {
         self.model
             .groups
             .retain(|group| !group.members.is_empty() && !gone(&group.id));
-        self.model.clones.retain(|clone| {
-            !gone(&clone.id) && !clone.child.as_ref().is_some_and(|child| gone(child))
-        });
+        self.model
+            .clones
+            .retain(|clone| !gone(&clone.id) && !clone.child.as_ref().is_some_and(&gone));
         let here = self.place();
         for (id, place) in places {
             let text = format!("resource {id} ({place}): removed again ({here})");

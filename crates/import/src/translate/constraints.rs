@@ -33,8 +33,8 @@ pub(super) fn translate(
     model: &Model,
     plan: &Plan,
     everywhere: &Everywhere,
-    colocations: &[Result<Ready<Score>, Refused>],
-    orders: &[Result<Ready<Kind>, Refused>],
+    colocations: &[Result<Ready<Score>, Box<Refused>>],
+    orders: &[Result<Ready<Kind>, Box<Refused>>],
 ) -> Translated {
     let mut translated = Translated::default();
     let mut state = State {
@@ -64,7 +64,7 @@ struct State<'a> {
 
 impl State<'_> {
     /// Says which constraints made a unit of several resources.
-    fn ties(&mut self, colocations: &[Result<Ready<Score>, Refused>]) {
+    fn ties(&mut self, colocations: &[Result<Ready<Score>, Box<Refused>>]) {
         for (index, unit) in self.plan.groups() {
             for (colocation, order) in &unit.ties {
                 let (together, ordered) = (
@@ -192,7 +192,7 @@ impl State<'_> {
         }
     }
 
-    fn colocations(&mut self, colocations: &[Result<Ready<Score>, Refused>]) {
+    fn colocations(&mut self, colocations: &[Result<Ready<Score>, Box<Refused>>]) {
         let mut between: BTreeMap<Pair, Between<Score>> = BTreeMap::new();
         let mut sequence: Vec<Pair> = Vec::new();
         // Those that attract come first: the others can be turned round.
@@ -275,7 +275,7 @@ impl State<'_> {
         }
     }
 
-    fn orders(&mut self, orders: &[Result<Ready<Kind>, Refused>]) {
+    fn orders(&mut self, orders: &[Result<Ready<Kind>, Box<Refused>>]) {
         let mut between: BTreeMap<Pair, Between<bool>> = BTreeMap::new();
         let mut sequence: Vec<Pair> = Vec::new();
         for (index, ready) in orders.iter().enumerate() {

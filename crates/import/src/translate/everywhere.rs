@@ -59,8 +59,8 @@ struct Watched<'a> {
     group: Option<&'a crate::model::Group>,
 }
 
-type Colocations = [Result<Ready<Score>, Refused>];
-type Orders = [Result<Ready<Kind>, Refused>];
+type Colocations = [Result<Ready<Score>, Box<Refused>>];
+type Orders = [Result<Ready<Kind>, Box<Refused>>];
 
 pub(super) fn find(model: &Model, colocations: &Colocations, orders: &Orders) -> Everywhere {
     let mut everywhere = Everywhere::default();

@@ -50,14 +50,14 @@ fn strange(owner: &str, attrs: &Attrs) -> Vec<Comment> {
 }
 
 /// The colocations of `model`, in its order.
-pub(super) fn colocations(model: &Model) -> Vec<Result<Ready<Score>, Refused>> {
+pub(super) fn colocations(model: &Model) -> Vec<Result<Ready<Score>, Box<Refused>>> {
     let ready = |colocation: &Colocation| {
         colocation_of(colocation).map_err(|(reason, remedy)| {
             let subject = format!("colocation {}", colocation.id);
             let score = colocation.score.as_deref();
             let elsewhere = colocation.attrs.get("node-attribute").is_some();
             let firm = score.is_none_or(|score| values::score(score) == Some(Score::MUST));
-            Refused {
+            Box::new(Refused {
                 strange: strange(&subject, &colocation.attrs),
                 remark: Remark::new(&colocation.place, subject, reason, remedy),
                 depends: if firm && !elsewhere && colocation.lifetime.is_none() {
@@ -65,14 +65,14 @@ pub(super) fn colocations(model: &Model) -> Vec<Result<Ready<Score>, Refused>> {
                 } else {
                     Vec::new()
                 },
-            }
+            })
         })
     };
     model.colocations.iter().map(ready).collect()
 }
 
 /// The orders of `model`, in its order.
-pub(super) fn orders(model: &Model) -> Vec<Result<Ready<Kind>, Refused>> {
+pub(super) fn orders(model: &Model) -> Vec<Result<Ready<Kind>, Box<Refused>>> {
     let ready = |order: &Order| {
         order_of(order).map_err(|(reason, remedy)| {
             let subject = format!("order {}", order.id);
@@ -89,7 +89,7 @@ pub(super) fn orders(model: &Model) -> Vec<Result<Ready<Kind>, Refused>> {
             };
             let pairs = order_pairs(&order.chain).into_iter();
             let pairs = pairs.filter(|(_, then)| starts(then));
-            Refused {
+            Box::new(Refused {
                 strange: strange(&subject, &order.attrs),
                 remark: Remark::new(&order.place, subject, reason, remedy),
                 depends: if firm && order.lifetime.is_none() {
@@ -97,7 +97,7 @@ pub(super) fn orders(model: &Model) -> Vec<Result<Ready<Kind>, Refused>> {
                 } else {
                     Vec::new()
                 },
-            }
+            })
         })
     };
     model.orders.iter().map(ready).collect()

@@ -221,8 +221,8 @@ pub(super) fn plan(model: &Model, everywhere: &Everywhere) -> Plan {
     plan
 }
 
-type Colocations = [Result<Ready<Score>, Refused>];
-type Orders = [Result<Ready<Kind>, Refused>];
+type Colocations = [Result<Ready<Score>, Box<Refused>>];
+type Orders = [Result<Ready<Kind>, Box<Refused>>];
 
 impl Plan {
     /// Joins what a mandatory colocation and a mandatory order tie, until nothing is left to join.

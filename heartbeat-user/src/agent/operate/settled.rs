@@ -49,7 +49,7 @@ pub(super) fn judge(
     let name = &group.name;
     let again = |on: Option<&str>| {
         let of = |failure: &&FailedAction| on.is_none_or(|node| failure.node == node);
-        fresh.iter().filter(of).next_back().map(words)
+        fresh.iter().rfind(of).map(words)
     };
     if group.maintenance {
         return Some(Settled::Well(format!("{name} is left alone (maintenance)")));
