@@ -262,11 +262,11 @@ fn events_tell_the_story() -> Result<()> {
         has_lines(
             &a.heartbeat(&["events"])?.success()?,
             &[
-                "[*] agent started",
+                "*T*Z agent started",
                 "*T*Z group service: lease acquired * after it became free",
                 "*T*Z vip service: taken over; address added (*) and announced (*)",
-                "[*] node b: link 0 is down (was *)",
-                "[*] node b is down (was *): silent for * us, noticed * us after the deadline",
+                "*T*Z node b: link 0 is down (was *)",
+                "*T*Z node b is DOWN: no reply for * (timeout *)",
             ],
         )?;
         let json = a.heartbeat(&["events", "--json"])?.success()?;

@@ -94,6 +94,14 @@ macro_rules! notice {
 }
 pub(crate) use notice;
 
+/// Writes a line of a resource's program. Such lines are alike, and as many as the program writes.
+pub fn forward(resource: &str, text: &str) {
+    let severity = Severity::Info;
+    if Level::Info <= log::max_level() && !is_too_slight(severity) {
+        emit(line(severity, format_args!("resource {resource}: {text}")));
+    }
+}
+
 /// Says how many lines were suppressed in times that are over by now. To be called now and then.
 pub fn tell_suppressed() {
     let said = throttle().overdue(clock::now(), false);
@@ -176,7 +184,7 @@ fn throttle() -> MutexGuard<'static, Throttle> {
 /// Writes `text` if it is grave enough, and unless too much that is alike was written lately. Its
 /// subject is what is before its first colon unless one is given.
 fn admit(origin: throttle::Origin, subject: Option<&str>, severity: Severity, text: &str) {
-    if LEAST.get().is_some_and(|least| severity > *least) {
+    if is_too_slight(severity) {
         return;
     }
     // Whoever asks for everything gets everything.
@@ -190,6 +198,10 @@ fn admit(origin: throttle::Origin, subject: Option<&str>, severity: Severity, te
         }
     }
     emit(line(severity, format_args!("{text}")));
+}
+
+fn is_too_slight(severity: Severity) -> bool {
+    LEAST.get().is_some_and(|least| severity > *least)
 }
 
 fn write_summary((severity, text): Summary) {
