@@ -56,10 +56,7 @@ fn a_service_moves_from_any_node_to_any_node_and_stays_there() -> Result<()> {
         ] {
             let at = boottime();
             let done = said(cluster, asked, &["move", "service", to])?;
-            has_lines(
-                &done,
-                &[&format!("service moved from {from} to {to} in *")],
-            )?;
+            has_lines(&done, &[&format!("service moved from {from} to {to} in *")])?;
             let order = format!(": move service {to}");
             wait_until(SOON, "the log says who asked", || {
                 let log = cluster.node(asked)?.logged()?;
