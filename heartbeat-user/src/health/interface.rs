@@ -63,7 +63,7 @@ async fn changed(announcements: &mut Option<LinkWatch>) {
         match watch.changed().await {
             Ok(()) => return,
             Err(error) => {
-                log::warn!("link changes are no longer reported by the kernel: {error:#}")
+                log::warn!("link changes are no longer reported by the kernel: {error:#}");
             }
         }
     }
