@@ -69,7 +69,7 @@ fn lengths(cluster: &Cluster, node: &str) -> Result<Vec<u8>> {
 fn bind_to_a(cluster: &Cluster) -> Result<()> {
     for other in ["b", "c"] {
         let node = cluster.node(other)?;
-        node.heartbeat(&["standby", other])?.success()?;
+        node.heartbeat(&["standby", other, "--force"])?.success()?;
         wait_status(cluster.node("a")?, "it knows that", |status| {
             node_in(status, other).is_ok_and(|node| node.agent == "standby")
         })?;
