@@ -60,7 +60,7 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Write a configuration from one of Corosync and Pacemaker
+    /// Write a configuration from one of Corosync and Pacemaker, or of keepalived
     Import(import::Import),
     /// Make a cluster key, or replace it while the cluster runs
     Keygen {

@@ -1,6 +1,8 @@
-//! `heartbeat import`: reads the configuration of a Corosync and Pacemaker cluster and writes ours.
+//! `heartbeat import`: reads the configuration of a Corosync and Pacemaker cluster, or of keepalived,
+//! and writes ours.
 //!
-//! Text in, text out: `corosync`, `crm` and `cib` read, `translate` decides, `emit` writes. Nothing
+//! Text in, text out: `corosync`, `crm` and `cib` read, `translate` decides, `emit` writes;
+//! `keepalived` reads and decides for itself. Nothing
 //! here opens a file, resolves a name or asks the network. Nothing that was read is dropped in
 //! silence: what has no counterpart ends in a comment that says why, and what to do.
 
@@ -13,6 +15,7 @@ mod corosync;
 mod crm;
 mod emit;
 mod input;
+mod keepalived;
 mod model;
 mod place;
 mod translate;
@@ -20,6 +23,7 @@ mod values;
 
 pub use emit::{Counts, Remark};
 pub use input::{Input, Inputs, Options};
+pub use keepalived::NodeFile;
 pub use place::{ImportError, Place};
 
 use emit::Document;
@@ -52,12 +56,24 @@ pub fn import(inputs: &Inputs, options: &Options) -> Result<Imported, ImportErro
         .collect();
     let mut document = translate::translate(&files, corosync, model, options);
     account_for(&mut document, &statements);
-    Ok(Imported {
+    Ok(imported(&document))
+}
+
+/// Translates the files of keepalived, one for each node. Fails only if one of them cannot be read as
+/// what it is.
+pub fn import_keepalived(files: &[NodeFile]) -> Result<Imported, ImportError> {
+    let (mut document, statements) = keepalived::translate(files)?;
+    account_for(&mut document, &statements);
+    Ok(imported(&document))
+}
+
+fn imported(document: &Document) -> Imported {
+    Imported {
         text: document.to_string(),
         counts: document.counts(),
         remarks: document.remarks().cloned().collect(),
         decisions: document.decisions().cloned().collect(),
-    })
+    }
 }
 
 /// Tells the two syntaxes apart by their first character: XML has no other than `<`.

@@ -1,4 +1,5 @@
-//! `heartbeat import`: writes a configuration of ours from one of Corosync and Pacemaker.
+//! `heartbeat import`: writes a configuration of ours from one of Corosync and Pacemaker, or of
+//! keepalived.
 //!
 //! Reads the files that it is given and nothing else, and never replaces a file unless told to.
 
@@ -14,13 +15,13 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::output;
-use crate::import::{Imported, Input, Inputs, Options, import};
+use crate::import::{Imported, Input, Inputs, NodeFile, Options, import, import_keepalived};
 
 /// What to import, and where to.
 #[derive(Clone, Debug, Args)]
 pub struct Import {
     /// Nodes and networks: corosync.conf
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["crm", "cib"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["crm", "cib", "keepalived"])]
     corosync: Option<PathBuf>,
     /// Resources: what `crm configure show` prints, or cib.xml
     #[arg(long, value_name = "FILE")]
@@ -34,6 +35,13 @@ pub struct Import {
     /// Make built-in vips of IPaddr2 resources: only those are guarded by the kernel
     #[arg(long)]
     builtin_vip: bool,
+    /// keepalived.conf of a node, once for each node, with the node's name before it
+    #[arg(
+        long,
+        value_name = "[NODE=]FILE",
+        conflicts_with_all = ["corosync", "crm", "cib", "interface", "builtin_vip"]
+    )]
+    keepalived: Vec<String>,
     /// Where to write the configuration; standard output, if absent
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -45,6 +53,25 @@ pub struct Import {
 impl Import {
     /// Writes the configuration, and to standard error what came of the input.
     pub fn run(&self) -> anyhow::Result<()> {
+        let imported = match self.keepalived.as_slice() {
+            [] => self.pacemaker()?,
+            files => {
+                let files = files.iter().map(|file| node_file(file));
+                import_keepalived(&files.collect::<anyhow::Result<Vec<_>>>()?)?
+            }
+        };
+        match &self.output {
+            Some(path) => write(path, &imported.text, self.force)?,
+            None => {
+                output::print(&imported.text)?;
+            }
+        }
+        // The configuration is written even if nobody reads this.
+        let _ = io::stderr().write_all(summary(&imported, self.output.as_deref()).as_bytes());
+        Ok(())
+    }
+
+    fn pacemaker(&self) -> anyhow::Result<Imported> {
         let inputs = Inputs {
             corosync: self.corosync.as_deref().map(read).transpose()?,
             resources: self
@@ -58,17 +85,20 @@ impl Import {
             interfaces: self.interface.clone(),
             builtin_vip: self.builtin_vip,
         };
-        let imported = import(&inputs, &options)?;
-        match &self.output {
-            Some(path) => write(path, &imported.text, self.force)?,
-            None => {
-                output::print(&imported.text)?;
-            }
-        }
-        // The configuration is written even if nobody reads this.
-        let _ = io::stderr().write_all(summary(&imported, self.output.as_deref()).as_bytes());
-        Ok(())
+        Ok(import(&inputs, &options)?)
     }
+}
+
+/// `FILE`, or `NODE=FILE`.
+fn node_file(text: &str) -> anyhow::Result<NodeFile> {
+    let (node, path) = match text.split_once('=') {
+        Some((node, path)) if !node.is_empty() && !node.contains('/') => (Some(node), path),
+        _ => (None, text),
+    };
+    Ok(NodeFile {
+        node: node.map(str::to_owned),
+        input: read(Path::new(path))?,
+    })
 }
 
 fn read(path: &Path) -> anyhow::Result<Input> {
@@ -203,6 +233,7 @@ mod tests {
             cib: None,
             interface: Vec::new(),
             builtin_vip: false,
+            keepalived: Vec::new(),
             output: Some(output),
             force: false,
         }
@@ -235,6 +266,28 @@ mod tests {
                 .contains("name = \"y\"")
         );
         assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn node_name_stands_before_the_file() {
+        let scratch = Scratch::new("keepalived");
+        let text = b"vrrp_instance V {\ninterface eth9\nvirtual_ipaddress {\n10.0.0.9/24\n}\n}\n";
+        let [one, other] = ["k", "a=b"].map(|name| scratch.file(name, text).display().to_string());
+        let output = scratch.0.join("heartbeat.toml");
+        let import = Import {
+            crm: None,
+            keepalived: vec![format!("web1={one}"), other],
+            ..flags(PathBuf::new(), output.clone())
+        };
+        import.run().unwrap();
+        let written = fs::read_to_string(&output).unwrap();
+        for part in [
+            "name = \"web1\"",
+            "name = \"node2\"",
+            "interface = \"eth9\"",
+        ] {
+            assert!(written.contains(part), "{part} in {written}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod errors;
 mod golden;
+mod keepalived;
 mod mutations;
 mod statements;
 

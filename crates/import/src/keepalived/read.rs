@@ -1,0 +1,353 @@
+//! What one node's file says, keyword by keyword. What is not taken is kept with the reason why.
+
+use std::net::IpAddr;
+
+use super::{
+    notify::Notify,
+    syntax::{Item, Word},
+    track::Tracked,
+    why::{Left, Why},
+};
+use crate::{input::Input, place::Place};
+
+/// A text, and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    pub(super) text: String,
+    pub(super) place: Place,
+}
+
+impl Said {
+    fn value(item: &Item) -> Option<Self> {
+        Some(Self {
+            text: item.value()?.to_owned(),
+            place: item.place.clone(),
+        })
+    }
+
+    fn keyword(item: &Item) -> Self {
+        Self {
+            text: item.keyword().to_owned(),
+            place: item.place.clone(),
+        }
+    }
+}
+
+/// One file.
+#[derive(Debug, Default)]
+pub(super) struct Site {
+    /// The node's name, if the caller says it.
+    pub(super) name: Option<String>,
+    pub(super) router: Option<Said>,
+    pub(super) instances: Vec<Instance>,
+    pub(super) bundles: Vec<Bundle>,
+    /// `vrrp_script` and `vrrp_track_process`.
+    pub(super) checks: Vec<Item>,
+    pub(super) lefts: Vec<Left>,
+}
+
+/// What instances and sync groups have in common.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Common {
+    pub(super) tracked: Vec<Tracked>,
+    pub(super) notify: Vec<Notify>,
+}
+
+/// A `vrrp_instance`.
+#[derive(Clone, Debug)]
+pub(super) struct Instance {
+    pub(super) name: String,
+    pub(super) place: Place,
+    pub(super) interface: Option<Said>,
+    pub(super) priority: Option<Said>,
+    /// The state with which it begins.
+    pub(super) state: Option<Said>,
+    /// The node's own address.
+    pub(super) source: Option<Said>,
+    pub(super) peers: Vec<Said>,
+    pub(super) addresses: Vec<Address>,
+    pub(super) nopreempt: Option<Said>,
+    pub(super) common: Common,
+}
+
+/// A line of `virtual_ipaddress`, or of `virtual_ipaddress_excluded`.
+#[derive(Clone, Debug)]
+pub(super) struct Address {
+    pub(super) ip: IpAddr,
+    /// Without one keepalived adds the address alone.
+    pub(super) len: Option<u8>,
+    pub(super) device: Option<String>,
+    pub(super) place: Place,
+    /// Of the block that the line stands in.
+    pub(super) block: Place,
+    pub(super) excluded: bool,
+}
+
+/// A `vrrp_sync_group`.
+#[derive(Clone, Debug)]
+pub(super) struct Bundle {
+    pub(super) name: String,
+    pub(super) place: Place,
+    pub(super) members: Vec<Said>,
+    pub(super) common: Common,
+}
+
+/// What `items`, of the file `input` of the node `name`, say.
+pub(super) fn site(name: Option<&str>, items: &[Item]) -> Site {
+    let mut site = Site {
+        name: name.map(str::to_owned),
+        ..Site::default()
+    };
+    for item in items {
+        if let Some(why) = aside(item) {
+            site.lefts.push(Left::new("", item, why));
+            continue;
+        }
+        match item.keyword() {
+            "global_defs" | "global_definitions" => globals(&mut site, item),
+            "vrrp_instance" => instance(&mut site, item),
+            "vrrp_sync_group" => bundle(&mut site, item),
+            "vrrp_script" | "vrrp_track_process" => site.checks.push(item.clone()),
+            _ => site.lefts.push(Left::by_keyword("", item)),
+        }
+    }
+    site
+}
+
+/// Why an item is left out whatever its keyword.
+pub(super) fn aside(item: &Item) -> Option<Why> {
+    let keyword = item.keyword();
+    let include = [
+        "include", "includer", "includem", "includew", "includeb", "includea",
+    ];
+    if include.contains(&keyword) {
+        Some(Why::Included)
+    } else if keyword.starts_with('@') {
+        Some(Why::Conditional)
+    } else if keyword.starts_with('$') || keyword.starts_with('~') {
+        Some(Why::Parameter)
+    } else {
+        None
+    }
+}
+
+fn globals(site: &mut Site, block: &Item) {
+    let mut empty = true;
+    for item in block.items() {
+        empty = false;
+        match (item.keyword(), Said::value(item)) {
+            ("router_id", Some(said)) if site.router.is_none() => site.router = Some(said),
+            _ => {
+                let why = aside(item).unwrap_or_else(|| Why::of(item.keyword()));
+                site.lefts.push(Left::new("global_defs", item, why));
+            }
+        }
+    }
+    if empty {
+        site.lefts.push(Left::new("", block, Why::Daemon));
+    }
+}
+
+fn instance(site: &mut Site, block: &Item) {
+    let name = block.value().unwrap_or("instance").to_owned();
+    let owner = format!("vrrp_instance {name}");
+    let mut instance = Instance {
+        name,
+        place: block.place.clone(),
+        interface: None,
+        priority: None,
+        state: None,
+        source: None,
+        peers: Vec::new(),
+        addresses: Vec::new(),
+        nopreempt: None,
+        common: Common::default(),
+    };
+    for item in block.items() {
+        setting(&mut instance, item, &owner, &mut site.lefts);
+    }
+    site.instances.push(instance);
+}
+
+fn setting(instance: &mut Instance, item: &Item, owner: &str, lefts: &mut Vec<Left>) {
+    let said = Said::value(item);
+    if let Some(why) = aside(item) {
+        lefts.push(Left::new(owner, item, why));
+        return;
+    }
+    let slot = match item.keyword() {
+        "interface" => Some(&mut instance.interface),
+        "priority" => Some(&mut instance.priority),
+        "unicast_src_ip" | "mcast_src_ip" => Some(&mut instance.source),
+        "nopreempt" => Some(&mut instance.nopreempt),
+        _ => None,
+    };
+    if let Some(slot) = slot {
+        let said = match item.keyword() {
+            "nopreempt" => Some(Said::keyword(item)),
+            _ => said,
+        };
+        match (&slot, said) {
+            (None, said @ Some(_)) => *slot = said,
+            _ => lefts.push(Left::new(owner, item, Why::Twice)),
+        }
+        return;
+    }
+    match (item.keyword(), said) {
+        ("state", Some(said)) => {
+            instance.state = Some(said);
+            lefts.push(Left::by_keyword(owner, item));
+        }
+        ("unicast_peer", _) => peers(instance, item, owner, lefts),
+        ("virtual_ipaddress" | "virtual_ipaddress_excluded", _) => {
+            for line in item.items() {
+                instance.addresses.extend(address(line, item, owner, lefts));
+            }
+            if item.items().is_empty() {
+                lefts.push(Left::new(owner, item, Why::Option));
+            }
+        }
+        _ if common(&mut instance.common, item, owner, lefts) => {}
+        _ => lefts.push(Left::by_keyword(owner, item)),
+    }
+}
+
+fn peers(instance: &mut Instance, item: &Item, owner: &str, lefts: &mut Vec<Left>) {
+    for peer in item.items() {
+        match aside(peer) {
+            Some(why) => lefts.push(Left::new(owner, peer, why)),
+            None => instance.peers.push(Said::keyword(peer)),
+        }
+        for word in peer.words.iter().skip(1) {
+            let subject = format!("{} of peer {}", word.text, peer.keyword());
+            lefts.push(Left::word(owner, subject, &peer.place, Why::Vrrp));
+        }
+    }
+    if item.items().is_empty() {
+        lefts.push(Left::new(owner, item, Why::Vrrp));
+    }
+}
+
+/// Takes what instances and sync groups have in common. `false`: it is something else.
+fn common(common: &mut Common, item: &Item, owner: &str, lefts: &mut Vec<Left>) -> bool {
+    if let Some(kind) = Tracked::kind(item.keyword()) {
+        for line in item.items() {
+            match aside(line) {
+                Some(why) => lefts.push(Left::new(owner, line, why)),
+                None => common.tracked.push(Tracked::read(kind, line)),
+            }
+        }
+        if item.items().is_empty() {
+            lefts.push(Left::new(owner, item, Why::Tracker));
+        }
+        return true;
+    }
+    match Notify::read(item) {
+        Some(notify) => {
+            for user in item.words.iter().skip(2) {
+                let subject = format!("user {} of {}", user.text, item.keyword());
+                lefts.push(Left::word(owner, subject, &item.place, Why::Users));
+            }
+            common.notify.push(notify);
+            true
+        }
+        None => false,
+    }
+}
+
+/// `192.168.200.17/24 dev eth1 label eth1:1`
+fn address(line: &Item, block: &Item, owner: &str, lefts: &mut Vec<Left>) -> Option<Address> {
+    if let Some(why) = aside(line) {
+        lefts.push(Left::new(owner, line, why));
+        return None;
+    }
+    let (ip, len) = match line.keyword().split_once('/') {
+        Some((ip, len)) => (ip, Some(len)),
+        None => (line.keyword(), None),
+    };
+    let ip: Option<IpAddr> = ip.parse().ok();
+    let longest = if ip.is_some_and(|ip| ip.is_ipv6()) {
+        128
+    } else {
+        32
+    };
+    let usable = |len: &str| len.parse().ok().filter(|len| (1..=longest).contains(len));
+    let len: Option<Option<u8>> = len.map(usable);
+    let (Some(ip), false) = (ip, len == Some(None)) else {
+        let subject = format!("{}, which is no address,", line.text());
+        lefts.push(Left::word(owner, subject, &line.place, Why::Unknown));
+        return None;
+    };
+    let device = device(&line.words, line, owner, lefts);
+    Some(Address {
+        ip,
+        len: len.flatten(),
+        device,
+        place: line.place.clone(),
+        block: block.place.clone(),
+        excluded: block.keyword().ends_with("_excluded"),
+    })
+}
+
+/// The interface that an address names; all its other options are left out.
+fn device(words: &[Word], line: &Item, owner: &str, lefts: &mut Vec<Left>) -> Option<String> {
+    // Those that have a word behind them.
+    let two = [
+        "brd",
+        "broadcast",
+        "scope",
+        "label",
+        "peer",
+        "track_group",
+        "preferred_lft",
+    ];
+    let mut device = None;
+    let mut rest = words.iter().skip(1).map(|word| word.text.as_str());
+    while let Some(option) = rest.next() {
+        let left = match option {
+            "dev" => {
+                device = rest.next().map(str::to_owned);
+                continue;
+            }
+            option if two.contains(&option) => {
+                format!("{option} {}", rest.next().unwrap_or_default())
+            }
+            option => option.to_owned(),
+        };
+        let subject = format!("{left} of address {}", words[0].text);
+        lefts.push(Left::word(owner, subject, &line.place, Why::Option));
+    }
+    device
+}
+
+fn bundle(site: &mut Site, block: &Item) {
+    let name = block.value().unwrap_or("group").to_owned();
+    let owner = format!("vrrp_sync_group {name}");
+    let mut bundle = Bundle {
+        name,
+        place: block.place.clone(),
+        members: Vec::new(),
+        common: Common::default(),
+    };
+    for item in block.items() {
+        let left = aside(item).map(|why| Left::new(&owner, item, why));
+        if let Some(left) = left {
+            site.lefts.push(left);
+        } else if item.keyword() == "group" {
+            bundle
+                .members
+                .extend(item.items().iter().map(Said::keyword));
+        } else if !common(&mut bundle.common, item, &owner, &mut site.lefts) {
+            site.lefts.push(Left::by_keyword(&owner, item));
+        }
+    }
+    site.bundles.push(bundle);
+}
+
+/// The node's name and the text of its file.
+#[derive(Clone, Debug)]
+pub struct NodeFile {
+    /// The name, where several files are given: the host's.
+    pub node: Option<String>,
+    pub input: Input,
+}
