@@ -37,9 +37,9 @@ fn run(corosync: Option<Input>, resources: Option<Input>) {
         corosync,
         resources,
     };
-    for builtin_vip in [false, true] {
+    for keep_agents in [false, true] {
         let options = Options {
-            builtin_vip,
+            keep_agents,
             ..Options::default()
         };
         match import(&inputs, &options) {

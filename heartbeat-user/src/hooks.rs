@@ -11,7 +11,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use crate::{
     config::{Hook, HookEvent},
     helper,
-    process::{self, Program, SAFE_PATH},
+    process::{self, Program, SAFE_PATH, Setting},
 };
 
 /// Events that may wait for one hook; more are dropped, and reported.
@@ -115,6 +115,7 @@ async fn run(hook: &Hook, on: HookEvent, variables: Variables) -> Ended {
         environment,
         keep: 0,
         resource: None,
+        setting: Setting::default(),
     };
     let (status, message) = match helper::run(&program, hook.timeout).await {
         Err(error) => (None, format!("could not start: {error}")),

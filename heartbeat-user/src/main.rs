@@ -2,9 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use heartbeat_common::time::Boottime;
 use heartbeat_sys::process::core_dumps;
@@ -12,7 +16,7 @@ use heartbeat_user::{
     agent, clock,
     commands::{
         check, events, explain, import, keygen, load, mode::Mode, operate, ping, replay, resource,
-        rotate, simulate, status, stop, verify, witness,
+        rotate, simulate, status, stop, verify, wait, witness,
     },
     config::{self, Config},
     control::protocol::Request,
@@ -28,6 +32,8 @@ use heartbeat_user::{
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -36,8 +42,6 @@ enum Command {
     ///
     /// SIGTERM and SIGINT end it as `stop` does, SIGUSR2 as `stop --keep`; SIGHUP is `reload`.
     Run {
-        #[command(flatten)]
-        config: ConfigArgs,
         /// Take other XDP programs off the interfaces, if there are any
         #[arg(long)]
         replace: bool,
@@ -56,11 +60,8 @@ enum Command {
         json: bool,
     },
     /// Check a configuration and show what it means
-    Check {
-        #[command(flatten)]
-        config: ConfigArgs,
-    },
-    /// Write a configuration from one of Corosync and Pacemaker, or of keepalived
+    Check,
+    /// Convert a configuration of Corosync and Pacemaker, or of keepalived
     Import(import::Import),
     /// Make a cluster key, or replace it while the cluster runs
     Keygen {
@@ -73,13 +74,9 @@ enum Command {
         /// Take the next step of replacing the key in the configuration's key file, and say what to do now
         #[arg(long, conflicts_with = "output")]
         rotate: bool,
-        #[command(flatten)]
-        config: ConfigArgs,
     },
     /// Show nodes, links, quorum and addresses as the local agent sees them
     Status {
-        #[command(flatten)]
-        config: ConfigArgs,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -89,8 +86,6 @@ enum Command {
     },
     /// Show what happened lately
     Events {
-        #[command(flatten)]
-        config: ConfigArgs,
         /// Print one JSON object a line
         #[arg(long)]
         json: bool,
@@ -103,8 +98,6 @@ enum Command {
         /// Name of the node
         #[arg(value_name = "NODE")]
         peer: String,
-        #[command(flatten)]
-        config: ConfigArgs,
         /// Round-trip times to collect on each link
         #[arg(long, short, default_value_t = 100)]
         count: u32,
@@ -118,36 +111,29 @@ enum Command {
         group: String,
         /// Name of the node
         to: String,
-        #[command(flatten)]
-        config: ConfigArgs,
     },
     /// Let a node serve nothing, also after a restart, until `online`
     Standby {
         /// Name of the node; this one, if absent
         name: Option<String>,
-        #[command(flatten)]
-        config: ConfigArgs,
+        /// Also if no other node can take what it serves
+        #[arg(long)]
+        force: bool,
     },
     /// Let a node on standby serve again
     Online {
         /// Name of the node; this one, if absent
         name: Option<String>,
-        #[command(flatten)]
-        config: ConfigArgs,
     },
     /// Hand over what a node serves, one group after the other, then put it on standby
     Drain {
         /// Name of the node; this one, if absent
         name: Option<String>,
-        #[command(flatten)]
-        config: ConfigArgs,
     },
     /// Show which nodes could have a group, in which order, and why
     Explain {
         /// Name of the group
         group: String,
-        #[command(flatten)]
-        config: ConfigArgs,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -156,8 +142,6 @@ enum Command {
     Unmove {
         /// Name of the group
         group: String,
-        #[command(flatten)]
-        config: ConfigArgs,
     },
     /// Show, stop, start and restart resources
     Resource {
@@ -172,37 +156,30 @@ enum Command {
         state: OnOff,
         /// Name of the group; all groups, if absent
         group: Option<String>,
-        #[command(flatten)]
-        config: ConfigArgs,
     },
     /// Take over what changed in the configuration, without touching the rest
-    Reload {
-        #[command(flatten)]
-        config: ConfigArgs,
-    },
+    Reload,
     /// End the local agent and wait until it is gone
     Stop {
-        #[command(flatten)]
-        config: ConfigArgs,
         /// Hand over what is served and take everything down: what happens without a flag, too
         #[arg(long, conflicts_with = "keep")]
         release: bool,
         /// For a restart: leave programs, addresses and resources in place, with the longest lease that there is
         #[arg(long)]
         keep: bool,
+        /// Also if the votes of the other nodes make no majority, so that nothing is served
+        #[arg(long, conflicts_with = "keep")]
+        force: bool,
     },
+    /// Wait until nodes vote, a group runs, or all is well; fails at the timeout
+    Wait(wait::Wait),
     /// Let the resource agents on this host validate their parameters
-    Verify {
-        #[command(flatten)]
-        config: ConfigArgs,
-    },
+    Verify,
     /// Show where groups would go if nodes failed; changes nothing
     Simulate {
         /// A node that fails; may be repeated
         #[arg(long, value_name = "NODE")]
         fail: Vec<String>,
-        #[command(flatten)]
-        config: ConfigArgs,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -212,8 +189,6 @@ enum Command {
         /// Interface to answer on
         #[arg(long, short)]
         iface: String,
-        #[command(flatten)]
-        config: ConfigArgs,
         /// How to attach; the configuration's way if absent
         #[arg(long)]
         mode: Option<Mode>,
@@ -247,8 +222,6 @@ enum Command {
 enum ResourceCommand {
     /// Print a line for each resource
     List {
-        #[command(flatten)]
-        config: ConfigArgs,
         /// Print one JSON array
         #[arg(long)]
         json: bool,
@@ -257,8 +230,6 @@ enum ResourceCommand {
     Show {
         /// Name of the resource
         name: String,
-        #[command(flatten)]
-        config: ConfigArgs,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -267,22 +238,16 @@ enum ResourceCommand {
     Start {
         /// Name of the resource or the group
         name: String,
-        #[command(flatten)]
-        config: ConfigArgs,
     },
     /// Stop a resource and what follows it in its group, or a whole group, until `start`
     Stop {
         /// Name of the resource or the group
         name: String,
-        #[command(flatten)]
-        config: ConfigArgs,
     },
     /// Stop and start a resource where it runs
     Restart {
         /// Name of the resource
         name: String,
-        #[command(flatten)]
-        config: ConfigArgs,
     },
     /// Forget the failures of a resource, or of all, so that it may run again
     Cleanup(Cleanup),
@@ -295,8 +260,6 @@ struct Cleanup {
     /// Only on this node
     #[arg(long = "on", value_name = "NODE")]
     on: Option<String>,
-    #[command(flatten)]
-    config: ConfigArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -307,11 +270,11 @@ enum OnOff {
 
 #[derive(Debug, Args)]
 struct ConfigArgs {
-    /// The configuration
-    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH, env = "HEARTBEAT_CONFIG")]
-    config: PathBuf,
+    /// The configuration; /etc/heartbeat/heartbeat.toml, if absent
+    #[arg(long, global = true, value_name = "FILE", env = "HEARTBEAT_CONFIG")]
+    config: Option<PathBuf>,
     /// Name of the local node, instead of the configuration's or the host's
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME")]
     node: Option<String>,
 }
 
@@ -341,8 +304,26 @@ impl RecordArgs {
 }
 
 impl ConfigArgs {
+    fn path(&self) -> &Path {
+        self.config
+            .as_deref()
+            .unwrap_or(Path::new(config::DEFAULT_PATH))
+    }
+
     fn load(&self) -> Result<Config> {
-        Ok(Config::load(&self.config, self.node.as_deref())?)
+        Ok(Config::load(self.path(), self.node.as_deref())?)
+    }
+
+    fn socket(&self) -> Result<PathBuf> {
+        Ok(self.load()?.socket())
+    }
+
+    /// The node that is named, else the local one.
+    fn node(&self, name: Option<String>) -> Result<String> {
+        match name {
+            Some(name) => Ok(name),
+            None => Ok(self.load()?.local().name.clone()),
+        }
     }
 }
 
@@ -354,7 +335,7 @@ fn main() -> ExitCode {
     };
     logging::start();
     core_dumps::disable();
-    let code = run(cli.command, began).unwrap_or_else(|error| {
+    let code = run(cli.command, &cli.config, began).unwrap_or_else(|error| {
         // Standard error may be closed; the exit code says it too.
         logging::say(&format!("heartbeat: {error:#}"));
         ExitCode::FAILURE
@@ -377,13 +358,9 @@ fn show(error: &clap::Error) -> ExitCode {
     }
 }
 
-fn run(command: Command, began: Boottime) -> Result<ExitCode> {
+fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCode> {
     match command {
-        Command::Run {
-            config,
-            replace,
-            record,
-        } => {
+        Command::Run { replace, record } => {
             let record = record.target();
             let ran = config
                 .load()
@@ -393,142 +370,141 @@ fn run(command: Command, began: Boottime) -> Result<ExitCode> {
         Command::Replay { file, json } => return replay::run(&file, json),
         Command::Helper { instance } => helper::serve(instance.as_deref())?,
         Command::HelperWatcher { groups } => runs::watch(groups),
-        Command::Check { config } => return check::check(&config.config, config.node.as_deref()),
+        Command::Check => return check::check(config.path(), config.node.as_deref()),
         Command::Import(flags) => flags.run()?,
         Command::Keygen {
             force,
             rotate: true,
-            config,
             ..
         } => rotate::rotate(&config.load()?, force)?,
         Command::Keygen { output, force, .. } => keygen::keygen(&output, force)?,
-        Command::Status {
-            config,
-            json,
-            watch,
-        } => {
+        Command::Status { json, watch } => {
             let pause = watch.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.1, 3_600.0)));
-            status::run(&config.load()?.socket(), json, pause)?;
+            status::run(&config.socket()?, json, pause)?;
         }
-        Command::Events {
-            config,
-            json,
-            follow,
-        } => {
-            events::run(&config.load()?.socket(), json, follow)?;
-        }
-        Command::Ping {
-            peer,
-            config,
-            count,
-            json,
-        } => {
-            if !ping::run(&config.load()?.socket(), &peer, count, json)? {
+        Command::Events { json, follow } => events::run(&config.socket()?, json, follow)?,
+        Command::Ping { peer, count, json } => {
+            if !ping::run(&config.socket()?, &peer, count, json)? {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Move { group, to, config } => {
-            let request = Request::Move { group, node: to };
-            operate::run(&config.load()?.socket(), &request)?;
-        }
-        Command::Standby { name, config } => {
-            let config = config.load()?;
-            let node = name.unwrap_or_else(|| config.local().name.clone());
-            operate::run(&config.socket(), &Request::Standby { node })?;
-        }
-        Command::Online { name, config } => {
-            let config = config.load()?;
-            let node = name.unwrap_or_else(|| config.local().name.clone());
-            operate::run(&config.socket(), &Request::Online { node })?;
-        }
-        Command::Drain { name, config } => {
-            let config = config.load()?;
-            let node = name.unwrap_or_else(|| config.local().name.clone());
-            operate::run(&config.socket(), &Request::Drain { node })?;
-        }
-        Command::Explain {
-            group,
-            config,
-            json,
-        } => explain::run(&config.load()?, &group, json)?,
-        Command::Unmove { group, config } => {
-            operate::run(&config.load()?.socket(), &Request::Unmove { group })?;
-        }
-        Command::Resource { command } => run_resource(command)?,
-        Command::Cleanup(cleanup) => cleanup.run()?,
-        Command::Maintenance {
-            state,
-            group,
-            config,
-        } => {
-            let on = state == OnOff::On;
-            operate::run(
-                &config.load()?.socket(),
-                &Request::Maintenance { on, group },
-            )?;
-        }
-        Command::Reload { config } => {
-            operate::run(&config.load()?.socket(), &Request::Reload)?;
-        }
+        Command::Explain { group, json } => explain::run(&config.load()?, &group, json)?,
+        Command::Resource { command } => run_resource(command, config)?,
         Command::Stop {
-            config,
             release: _,
             keep,
-        } => stop::run(&config.load()?, keep)?,
-        Command::Verify { config } => return verify::run(&config.load()?),
-        Command::Simulate { fail, config, json } => {
-            simulate::run(&config.load()?, &fail, json)?;
-        }
+            force,
+        } => stop::run(&config.load()?, keep, force)?,
+        Command::Wait(wait) => wait.run(&config.socket()?)?,
+        Command::Verify => return verify::run(&config.load()?),
+        Command::Simulate { fail, json } => simulate::run(&config.load()?, &fail, json)?,
         Command::Load {
             iface,
-            config,
             mode,
             replace,
         } => {
-            let (path, node) = (&config.config, config.node.as_deref());
+            let (path, node) = (config.path(), config.node.as_deref());
             load::load(path, node, &iface, mode.map(|Mode(mode)| mode), replace)?;
         }
         Command::Witness(flags) => flags.load()?,
-        Command::Unload { instance } => load::unload(instance.as_deref())?,
+        Command::Unload { instance } => {
+            let instance = match (instance, &config.config) {
+                (None, Some(_)) => Some(config.load()?.instance),
+                (instance, _) => instance,
+            };
+            load::unload(instance.as_deref())?;
+        }
+        command => ask(&request(command, config)?, config)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_resource(command: ResourceCommand) -> Result<()> {
-    let enable = |name: String, config: &ConfigArgs, enabled| {
-        operate::run(&config.load()?.socket(), &Request::Enable { name, enabled })
+/// Has the agent carry out what an operator asks.
+fn ask(request: &Request, config: &ConfigArgs) -> Result<()> {
+    operate::run(&config.socket()?, request)
+}
+
+/// What a command that changes something asks of the agent.
+fn request(command: Command, config: &ConfigArgs) -> Result<Request> {
+    Ok(match command {
+        Command::Move { group, to } => Request::Move { group, node: to },
+        Command::Unmove { group } => Request::Unmove { group },
+        Command::Standby { name, force } => Request::Standby {
+            node: config.node(name)?,
+            force,
+        },
+        Command::Online { name } => Request::Online {
+            node: config.node(name)?,
+        },
+        Command::Drain { name } => Request::Drain {
+            node: config.node(name)?,
+        },
+        Command::Cleanup(cleanup) => cleanup.request(),
+        Command::Maintenance { state, group } => Request::Maintenance {
+            on: state == OnOff::On,
+            group,
+        },
+        Command::Reload => Request::Reload,
+        other => bail!("{other:?} asks nothing of the agent"),
+    })
+}
+
+fn run_resource(command: ResourceCommand, config: &ConfigArgs) -> Result<()> {
+    let request = match command {
+        ResourceCommand::List { json } => return resource::list(&config.socket()?, json),
+        ResourceCommand::Show { name, json } => {
+            return resource::show(&config.socket()?, &name, json);
+        }
+        ResourceCommand::Start { name } => Request::Enable {
+            name,
+            enabled: true,
+        },
+        ResourceCommand::Stop { name } => Request::Enable {
+            name,
+            enabled: false,
+        },
+        ResourceCommand::Restart { name } => Request::Restart { resource: name },
+        ResourceCommand::Cleanup(cleanup) => cleanup.request(),
     };
-    match command {
-        ResourceCommand::List { config, json } => resource::list(&config.load()?.socket(), json),
-        ResourceCommand::Show { name, config, json } => {
-            resource::show(&config.load()?.socket(), &name, json)
-        }
-        ResourceCommand::Start { name, config } => enable(name, &config, true),
-        ResourceCommand::Stop { name, config } => enable(name, &config, false),
-        ResourceCommand::Restart { name, config } => {
-            let request = Request::Restart { resource: name };
-            operate::run(&config.load()?.socket(), &request)
-        }
-        ResourceCommand::Cleanup(cleanup) => cleanup.run(),
-    }
+    ask(&request, config)
 }
 
 impl Cleanup {
-    fn run(self) -> Result<()> {
-        let request = Request::Cleanup {
+    fn request(self) -> Request {
+        Request::Cleanup {
             resource: self.name,
             node: self.on,
-        };
-        operate::run(&self.config.load()?.socket(), &request)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use clap::CommandFactory as _;
 
     #[test]
     fn definition_is_consistent() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn configuration_is_named_before_the_command_or_behind_it() {
+        for line in [
+            "heartbeat --config /x --node a status --json",
+            "heartbeat status --json --config /x --node a",
+            "heartbeat --node a resource --config /x list",
+        ] {
+            let Cli { config, .. } = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(config.path(), Path::new("/x"), "{line}");
+            assert_eq!(config.node.as_deref(), Some("a"), "{line}");
+        }
+        assert_eq!(
+            Cli::try_parse_from(["heartbeat", "status"])
+                .unwrap()
+                .config
+                .path(),
+            Path::new(config::DEFAULT_PATH)
+        );
     }
 }

@@ -38,12 +38,14 @@ use std::{sync::Arc, time::Duration};
 use heartbeat_common::{
     siphash::SipKey,
     time::Boottime,
-    wire::{LinkSet, NodeId},
+    wire::{LinkId, LinkSet, NodeId},
 };
 use heartbeat_core::{
     Command,
     cluster::Intent,
     group::{AcquisitionTimeline, Note},
+    index::{GroupIndex, ResourceIndex, VipIndex},
+    index_vec::{ByGroup, IndexVec},
     report,
     resource::{Action, GroupEvent, Outcome, ResourcePlan, ResourceState},
 };
@@ -61,11 +63,11 @@ use crate::{
 #[derive(Debug)]
 pub enum Directive {
     /// All of the group with this index has stopped here.
-    Stopped { group: usize },
+    Stopped { group: GroupIndex },
     /// An operator wants the group with this index on `to`.
-    Move { group: usize, to: NodeId },
+    Move { group: GroupIndex, to: NodeId },
     /// A fact about the group with this index.
-    Note { group: usize, note: Note },
+    Note { group: GroupIndex, note: Note },
     /// The interfaces of these links are missing, switched off or without carrier.
     Broken(LinkSet),
     /// A peer reported.
@@ -87,7 +89,7 @@ pub enum Directive {
     /// The intent of the operator for this node.
     Intend(Intent),
     /// A socket for the probes of a link, from here on.
-    Rebind { link: usize, socket: ProbeSocket },
+    Rebind { link: LinkId, socket: ProbeSocket },
     /// Get a last lease of this length for every group that is served, and end. The next agent goes
     /// on with them.
     Part(Duration),
@@ -119,8 +121,8 @@ pub(crate) enum Report {
 /// A resource by its place: the index of its group, and its own index in that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Part {
-    pub group: usize,
-    pub resource: usize,
+    pub group: GroupIndex,
+    pub resource: ResourceIndex,
 }
 
 /// A message to the resource manager.
@@ -128,17 +130,20 @@ pub struct Part {
 pub enum ResourceCommand {
     /// The plans of a group's resources are known: probe what runs.
     Begin {
-        group: usize,
-        plans: Vec<ResourcePlan>,
+        group: GroupIndex,
+        plans: IndexVec<ResourceIndex, ResourcePlan>,
     },
     /// This node holds the lease of the group: start.
     Start {
-        group: usize,
+        group: GroupIndex,
         timeline: AcquisitionTimeline,
         decided: Boottime,
     },
     /// The group is to stop.
-    Stop { group: usize, decided: Boottime },
+    Stop {
+        group: GroupIndex,
+        decided: Boottime,
+    },
     /// The result of an [`ActionRequest`].
     Done {
         part: Part,
@@ -147,22 +152,25 @@ pub enum ResourceCommand {
         outcome: Outcome,
         message: String,
     },
-    /// A process of a resource was seen to end.
-    Ended { part: Part },
+    /// A process of a resource was seen to end; `message` says what is known of that.
+    Ended { part: Part, message: String },
     /// Forget the failures of a resource, or of all in the group, and probe anew.
     Cleanup {
-        group: usize,
-        resource: Option<usize>,
+        group: GroupIndex,
+        resource: Option<ResourceIndex>,
     },
     /// Leave the group alone, or look after it again.
-    Maintain { group: usize, on: bool },
+    Maintain { group: GroupIndex, on: bool },
     /// The resource may run, or not.
     Enable { part: Part, enabled: bool },
     /// Restart the resource.
     Restart { part: Part },
     /// The configuration has changed. These are all addresses and groups, the earlier ones in their
     /// places.
-    Replan { vips: Vec<Vip>, groups: Vec<Group> },
+    Replan {
+        vips: IndexVec<VipIndex, Vip>,
+        groups: ByGroup<Group>,
+    },
     /// Another interface has this name now, and is guarded: addresses that are served go there.
     Follow { interface: String },
     /// Another interface, with the index `arrived`, has this name now, and the guard is about to
@@ -185,8 +193,8 @@ pub enum ResourceCommand {
 pub enum ActionRequest {
     /// Make the plans of a group's resources. The answer is [`ResourceCommand::Begin`].
     Prepare {
-        group: usize,
-        resources: Vec<Arc<Resource>>,
+        group: GroupIndex,
+        resources: IndexVec<ResourceIndex, Arc<Resource>>,
     },
     /// Do `action`. The answer is [`ResourceCommand::Done`] with the same number, twice if the
     /// action lingers.
@@ -213,7 +221,7 @@ pub enum ActionRequest {
 pub enum ResourceEvent {
     /// An address came; `vip` is its index among all.
     Acquired {
-        vip: usize,
+        vip: VipIndex,
         timeline: AcquisitionTimeline,
         decided: Boottime,
         address: Boottime,
@@ -221,43 +229,49 @@ pub enum ResourceEvent {
     },
     /// An address went.
     Released {
-        vip: usize,
+        vip: VipIndex,
         decided: Boottime,
         address: Boottime,
     },
     /// An address that is served here was removed by another program, `times` times in a row, and
     /// was put back.
     PutBack {
-        vip: usize,
+        vip: VipIndex,
         times: u32,
         message: String,
     },
     /// Another host claims an address that is served here.
     Claimed {
-        vip: usize,
+        vip: VipIndex,
         mac: [u8; 6],
         message: String,
     },
     /// An address was on an interface without its lease.
-    Stray { vip: usize, message: String },
+    Stray { vip: VipIndex, message: String },
     /// An address could not be added or removed.
-    AddressFailed { vip: usize, message: String },
+    AddressFailed { vip: VipIndex, message: String },
     /// A resource is in another state.
     State {
         part: Part,
         state: ResourceState,
         failures: u32,
+        /// What there is to say of how it came to that; mostly nothing.
+        note: String,
     },
-    /// An action failed.
+    /// An action failed on the resource of this name, which the configuration may not have any more.
     Failed {
         part: Part,
+        resource: String,
         action: Action,
         outcome: Outcome,
         at: Boottime,
         message: String,
     },
     /// An event of a group as a whole.
-    Group { group: usize, event: GroupEvent },
+    Group {
+        group: GroupIndex,
+        event: GroupEvent,
+    },
 }
 
 /// An event of an interface, or of [`SOCKETS`](crate::follow::SOCKETS).

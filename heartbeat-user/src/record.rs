@@ -30,6 +30,7 @@ use anyhow::{Context as _, Result};
 use heartbeat_common::{maps::VoteEvent, time::Boottime};
 use heartbeat_core::{
     Command, StepInput,
+    index::PeerIndex,
     record::{self, Encoder, End, Entry, Full},
 };
 
@@ -224,7 +225,7 @@ impl Tap {
     }
 
     /// Records votes.
-    pub fn votes(&mut self, acceptor: Option<usize>, votes: &VoteEvent, now: Boottime) {
+    pub fn votes(&mut self, acceptor: Option<PeerIndex>, votes: &VoteEvent, now: Boottime) {
         self.put(|_, room| Encoder::votes(acceptor, votes, now, room));
     }
 

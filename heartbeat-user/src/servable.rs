@@ -125,6 +125,8 @@ pub fn ensure(config: &Config) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use heartbeat_core::index::VipIndex;
+
     use super::*;
 
     fn config(vips: &str) -> Config {
@@ -147,7 +149,10 @@ mod tests {
             ethernet: true,
             addresses,
         };
-        let (vip, ours) = (&config.vips[0], [config.vips[0].address.address]);
+        let (vip, ours) = (
+            &config.vips[VipIndex(0)],
+            [config.vips[VipIndex(0)].address.address],
+        );
         [complaint(vip, &found, &ours), oddity(vip, &found, &ours)]
     }
 

@@ -18,6 +18,7 @@ pub mod interrupt;
 pub mod kernel;
 pub mod netns;
 pub mod node;
+pub mod page;
 pub mod relay;
 pub mod service;
 pub mod skip;

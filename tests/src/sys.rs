@@ -53,6 +53,23 @@ fn schedule(policy: i32, priority: i32) -> bool {
     unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) == 0 }
 }
 
+/// The version of Landlock that the kernel offers; nothing where it has none
+/// (landlock_create_ruleset(2)).
+pub fn landlock() -> Option<u32> {
+    const VERSION: libc::c_uint = 1;
+    let [no_rules, no_size]: [libc::size_t; 2] = [0; 2];
+    // SAFETY: with this flag the kernel reads nothing, and answers with a number.
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            no_rules,
+            no_size,
+            VERSION,
+        )
+    };
+    u32::try_from(version).ok()
+}
+
 /// Ticks on an absolute clock: a late tick does not delay those after it.
 #[derive(Debug)]
 pub struct Ticker {

@@ -87,6 +87,12 @@ impl Pins {
         }
     }
 
+    /// The name of the instance.
+    pub fn instance(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// The directory, which exists while pins do.
     pub fn path(&self) -> &Path {
         &self.path

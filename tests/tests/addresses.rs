@@ -224,7 +224,10 @@ fn a_renamed_interface_keeps_no_address_when_another_gets_its_name() -> Result<(
             // The next one, while the first is still there.
             usurp(cluster, "a", "older0")?;
             wait_place(cluster, "a", "hb0")?;
-            let said = cluster.node("a")?.heartbeat(&["standby", "a"])?.success()?;
+            let said = cluster
+                .node("a")?
+                .heartbeat(&["standby", "a", "--force"])?
+                .success()?;
             ensure!(said.contains("serves nothing"), "{said}");
             wait_holder(cluster, None)?;
             online(cluster, "b")?;
@@ -375,7 +378,10 @@ fn names_of_guarded_interfaces_may_be_swapped() -> Result<()> {
             let well = own.links.iter().all(|link| link.xdp_mode.is_some());
             Ok(well && places(cluster, "a")? == ["hb0"])
         })?;
-        cluster.node("a")?.heartbeat(&["standby", "a"])?.success()?;
+        cluster
+            .node("a")?
+            .heartbeat(&["standby", "a", "--force"])?
+            .success()?;
         wait_holder(cluster, Some("b"))
     })
 }
@@ -448,7 +454,10 @@ fn an_address_that_somebody_removes_is_back_at_once_and_counts_no_failure() -> R
             // Not where the node does not serve it any more.
             let removed = removals(cluster, "a")?;
             online(cluster, "b")?;
-            cluster.node("a")?.heartbeat(&["standby", "a"])?.success()?;
+            cluster
+                .node("a")?
+                .heartbeat(&["standby", "a", "--force"])?
+                .success()?;
             wait_holder(cluster, Some("b"))?;
             wait_served(&client, "b", SOON)?;
             wait_holder(cluster, Some("b"))?;
@@ -601,7 +610,10 @@ fn a_host_that_has_the_address_already_is_told_at_the_takeover() -> Result<()> {
             ns.add_address("st0", cluster.vip(), family.prefix_len())?;
             let theirs = mac(&ns, "st0")?.map(|byte| format!("{byte:02x}")).join(":");
             let mut chronicle = Chronicle::begin(cluster)?;
-            cluster.node("a")?.heartbeat(&["standby", "a"])?.success()?;
+            cluster
+                .node("a")?
+                .heartbeat(&["standby", "a", "--force"])?
+                .success()?;
             let told = |what: &What| matches!(what, What::Claimed { mac, .. } if *mac == theirs);
             chronicle.wait(cluster, "b", SOON, "another host has the address", told)?;
             let took = chronicle.told_by("b").find_map(|event| match event.what {

@@ -265,6 +265,12 @@ impl BpfDirectory {
         format!("mount --bind {} /sys/fs/bpf\n", self.0.display())
     }
 
+    /// What is in it of instances.
+    fn entries(&self) -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(self.0.join("heartbeat"))?;
+        entries.map(|entry| Ok(entry?.path())).collect()
+    }
+
     /// Runs `script` in a mount namespace of its own, and in what other namespaces `more` says.
     fn in_private(&self, more: &[&str], script: &str) -> Command {
         let mut command = Command::new("unshare");
@@ -276,7 +282,9 @@ impl BpfDirectory {
 
 impl Drop for BpfDirectory {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(self.0.join("heartbeat/default"));
+        for entry in self.entries().unwrap_or_default() {
+            let _ = fs::remove_file(&entry).or_else(|_| fs::remove_dir(&entry));
+        }
         let _ = fs::remove_dir(self.0.join("heartbeat"));
         if let Err(error) = fs::remove_dir(&self.0) {
             eprintln!("cannot remove {}: {error}", self.0.display());
@@ -340,25 +348,74 @@ fn a_pin_directory_of_somebody_else_is_refused() -> Result<()> {
     Cluster::play(options(), |cluster| {
         let a = cluster.node("a")?;
         let before = Network::of(Some(&a.ns))?;
-        for (make, said) in [
-            ("chown 65534 /sys/fs/bpf/heartbeat", "belongs to user 65534"),
-            ("chmod 0777 /sys/fs/bpf/heartbeat", "has mode 0777"),
-            ("chmod 0720 /sys/fs/bpf/heartbeat", "has mode 0720"),
+        let instance = instance(a)?;
+        let run = format!("run --config {}", a.config().display());
+        let unload = format!("unload --instance {instance}");
+        let of_nobody = format!(
+            "mkdir /sys/fs/bpf/heartbeat/{instance}; \
+             chown 65534 /sys/fs/bpf/heartbeat/{instance}"
+        );
+        let named = format!("/sys/fs/bpf/heartbeat/{instance} belongs to user 65534");
+        let changed = "others than root may change what is pinned there";
+        for (make, command, said, left) in [
             (
-                "mkdir /sys/fs/bpf/heartbeat/default; chown 65534 /sys/fs/bpf/heartbeat/default",
-                "/sys/fs/bpf/heartbeat/default belongs to user 65534",
+                "chown 65534 /sys/fs/bpf/heartbeat",
+                "load --iface hb0",
+                ["belongs to user 65534", changed],
+                0,
+            ),
+            (
+                "chmod 0777 /sys/fs/bpf/heartbeat",
+                "load --iface hb0",
+                ["has mode 0777", changed],
+                0,
+            ),
+            (
+                "chmod 0720 /sys/fs/bpf/heartbeat",
+                "load --iface hb0",
+                ["has mode 0720", changed],
+                0,
+            ),
+            (
+                of_nobody.as_str(),
+                run.as_str(),
+                [named.as_str(), changed],
+                1,
+            ),
+            (
+                of_nobody.as_str(),
+                unload.as_str(),
+                [named.as_str(), changed],
+                1,
+            ),
+            (
+                "ln -s /sys/fs/bpf /sys/fs/bpf/heartbeat/default",
+                "load --iface hb0",
+                ["/default is a symbolic link", "remove it: `rm "],
+                1,
+            ),
+            (
+                "chmod 0777 /sys/fs/bpf",
+                "load --iface hb0",
+                [
+                    "/sys/fs/bpf belongs to user 0 and has mode 0777",
+                    "move the pins away",
+                ],
+                0,
             ),
         ] {
             let place = BpfDirectory::new()?;
             let script = format!(
                 "{OWN_FILES}{}mkdir -m 0755 /sys/fs/bpf/heartbeat; {make}\n\
-                 exec \"$HEARTBEAT_BIN\" load --iface hb0",
+                 exec \"$HEARTBEAT_BIN\" {command}",
                 place.bind()
             );
             Program::run(Some(&a.ns), place.in_private(&[], &script), SOON)?
-                .refusal(&[said, "others than root may change what is pinned there"])
-                .context(make)?;
+                .refusal(&said)
+                .context(make.to_owned())?;
             nothing_left(a, &before)?;
+            let entries = place.entries()?;
+            ensure!(entries.len() == left, "{make}: {entries:?}");
         }
         Ok(())
     })
@@ -427,6 +484,9 @@ fn a_responder_needs_no_configuration() -> Result<()> {
     const SCRIPT: &str = r#"
         "$HEARTBEAT_BIN" load --iface hb0
         bpftool net show | grep -o 'driver id'
+        "$HEARTBEAT_BIN" load --iface hb0 --mode skb
+        "$HEARTBEAT_BIN" load --iface hb0 --mode native
+        bpftool net show | grep -o 'driver id'
         ls /sys/fs/bpf/heartbeat
         "$HEARTBEAT_BIN" unload
         # The kernel detaches what was unpinned a moment later.
@@ -446,9 +506,17 @@ fn a_responder_needs_no_configuration() -> Result<()> {
             "{ended:#?}"
         );
         let said = ended.success()?;
-        let expected = "hb0: responder loaded in native mode, answers 0 peers; \
-            pinned at /sys/fs/bpf/heartbeat/default\ndriver id\ndefault\n\
-            instance `default` unloaded\nnothing is loaded\n";
+        let loaded = |mode: &str| {
+            format!(
+                "hb0: responder loaded in {mode} mode, answers 0 peers; pinned at \
+                 /sys/fs/bpf/heartbeat/default\n"
+            )
+        };
+        let (native, skb) = (loaded("native"), loaded("skb"));
+        let expected = format!(
+            "{native}driver id\n{skb}{native}driver id\ndefault\ninstance `default` unloaded\n\
+             nothing is loaded\n"
+        );
         ensure!(said == expected, "{said}");
         Ok(())
     })

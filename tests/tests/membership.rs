@@ -271,6 +271,13 @@ fn a_node_two_changes_behind_gets_no_vote_and_is_told() -> Result<()> {
             node_in(status, "c")
                 .is_ok_and(|node| node.state == "up" && node.config_version == Some(1))
         })?;
+        // That it is heard does not mean that it has heard the others.
+        wait_status(cluster.node("c")?, "a and b are up", |status| {
+            ["a", "b"].iter().all(|peer| {
+                node_in(status, peer)
+                    .is_ok_and(|node| node.state == "up" && node.config_version == Some(3))
+            })
+        })?;
         has_lines(
             &said(cluster, "a", &["status"])?,
             &["  * Config version: 3; c has 1"],

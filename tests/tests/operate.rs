@@ -1,5 +1,7 @@
 //! An operator moves the service and takes nodes out and back, from whichever node is at hand.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
     Cluster, Fault, Options,
@@ -16,6 +18,8 @@ use heartbeat_tests::{
     wait_until,
 };
 use heartbeat_user::control::protocol::{Status, Vip, What};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What `heartbeat WORDS` says on `node`, if it does well.
 fn said(cluster: &Cluster, node: &str, words: &[&str]) -> Result<String> {
@@ -88,6 +92,21 @@ fn a_service_moves_from_any_node_to_any_node_and_stays_there() -> Result<()> {
         ensure!(done == "service may go wherever it is best\n", "{done}");
         wait_served(&trial.client, "a", SOON)?;
         wait_holder(cluster, Some("a"))?;
+        // What is so already is no failure.
+        for words in [
+            ["unmove", "service"].as_slice(),
+            &["standby", "c"],
+            &["online", "c"],
+            &["maintenance", "on"],
+            &["maintenance", "off"],
+            &["resource", "start", "service"],
+            &["cleanup"],
+            &["reload"],
+        ] {
+            for asked in ["b", "a"] {
+                said(cluster, asked, words)?;
+            }
+        }
         trial.finish(cluster).map(drop)
     })
 }
@@ -222,8 +241,8 @@ fn the_status_tells_who_may_serve_and_for_how_long() -> Result<()> {
         return Ok(());
     }
     let long = Options {
-        lease: std::time::Duration::from_secs(1),
-        max_lease: std::time::Duration::from_secs(1),
+        lease: Duration::from_secs(1),
+        max_lease: Duration::from_secs(1),
         ..options()
     };
     play(long, |cluster| {
@@ -298,5 +317,84 @@ fn without_an_agent_or_a_word_the_commands_say_what_is_missing() -> Result<()> {
             "{short:#?}"
         );
         Ok(())
+    })
+}
+
+/// Ends the agent of `node` by `heartbeat stop FLAGS`, which does well.
+fn stop(cluster: &mut Cluster, node: &str, flags: &[&str]) -> Result<()> {
+    let done = said(cluster, node, &[&["stop"][..], flags].concat())?;
+    ensure!(done == "stopped\n", "{done}");
+    let node = cluster.node_mut(node)?;
+    let status = node.agent()?.wait(SOON)?;
+    ensure!(status.success(), "the agent ended with {status}");
+    node.forget_agent();
+    Ok(())
+}
+
+#[test]
+fn stop_and_standby_that_would_end_the_service_take_force() -> Result<()> {
+    if !rig_runs("stop_and_standby_that_would_end_the_service_take_force") {
+        return Ok(());
+    }
+    // Long enough to ask for a stop while an acceptor abstains.
+    let options = Options {
+        max_lease: 8 * SECOND,
+        ..options()
+    };
+    play(options, |cluster| {
+        let tried =
+            |cluster: &Cluster, node: &str, words: &[&str]| cluster.node(node)?.heartbeat(words);
+        // The last node that can serve.
+        for node in ["b", "c"] {
+            said(cluster, "a", &["standby", node])?;
+        }
+        tried(cluster, "a", &["standby"])?.refusal(&[
+            "no other node can take",
+            "b is standby; c is standby",
+            "--force",
+        ])?;
+        tried(cluster, "b", &["standby", "a"])?.refusal(&["no other node can take"])?;
+        ensure!(cluster.holders()? == ["a"], "it does not serve any more");
+        said(cluster, "b", &["standby", "a", "--force"])?;
+        wait_holder(cluster, None)?;
+        for node in ["a", "b", "c"] {
+            said(cluster, "a", &["online", node])?;
+        }
+        said(cluster, "a", &["wait", "--stable", "service", "--on", "a"])?;
+
+        // A vote that the majority needs.
+        stop(cluster, "c", &[])?;
+        wait_status(cluster.node("b")?, "c is down", |status| {
+            node_in(status, "c").is_ok_and(|c| c.state == "down")
+        })?;
+        let why = [
+            "without b 1 of 3 nodes would vote, 2 are needed",
+            "`heartbeat wait --votes 3`",
+            "--force",
+        ];
+        tried(cluster, "b", &["stop"])?.refusal(&[&why[..], &["c is down"][..]].concat())?;
+        tried(cluster, "a", &["wait", "--votes", "3", "--timeout", "0.2"])?
+            .refusal(&["not within 0.2 s: c is down"])?;
+        cluster.start_agent("c")?;
+        let c = |status: &Status| node_in(status, "c").map(|c| c.abstains);
+        wait_status(cluster.node("b")?, "c abstains", |status| {
+            c(status).is_ok_and(|abstains| abstains.is_some_and(|left| !left.at_most))
+        })?;
+        has_lines(
+            &said(cluster, "b", &["status"])?,
+            &["    * abstains for * ms, and its vote is missing meanwhile"],
+        )?;
+        tried(cluster, "b", &["stop"])?.refusal(&[&why[..], &["c abstains for "][..]].concat())?;
+        said(cluster, "b", &["wait", "--votes", "3"])?;
+        wait_status(cluster.node("b")?, "c votes", |status| {
+            c(status).is_ok_and(|abstains| abstains.is_none())
+        })?;
+        stop(cluster, "b", &[])?;
+        ensure!(cluster.holders()? == ["a"], "nobody serves");
+        wait_status(cluster.node("a")?, "b is down", |status| {
+            node_in(status, "b").is_ok_and(|b| b.state == "down")
+        })?;
+        tried(cluster, "a", &["stop"])?.refusal(&["b is down"])?;
+        stop(cluster, "a", &["--force"])
     })
 }

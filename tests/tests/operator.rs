@@ -294,6 +294,16 @@ fn without_an_agent_the_commands_say_how_to_start_one() -> Result<()> {
             let ended = a.heartbeat(command)?;
             ended.refusal(&["no agent runs", "`heartbeat run`", ".sock"])?;
         }
+        // What is to end has ended.
+        for _ in 0..2 {
+            let said = a.heartbeat(&["stop"])?.success()?;
+            ensure!(said.starts_with("already stopped"), "{said}");
+        }
+        a.heartbeat(&["stop", "--keep"])?.refusal(&[
+            "no agent",
+            "nothing of one is in place",
+            "`heartbeat run`",
+        ])?;
         Ok(())
     })
 }

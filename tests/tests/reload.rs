@@ -16,6 +16,7 @@ use heartbeat_tests::{
     },
     skip::rig_runs,
     sys::boottime,
+    wait::observe,
     wait_until,
 };
 use nix::sys::signal::Signal;
@@ -27,6 +28,8 @@ const NEW: &str = "params = { role = \"new\" }";
 const ADDED: &str = "# more";
 /// For how long a client of what is not touched may wait for an answer.
 const UNTOUCHED: Duration = Duration::from_millis(200);
+/// Enough for any node to take a group that it may have.
+const LEASES: Duration = Duration::from_secs(2);
 const MEMBERS: [&str; 2] = ["a", "b"];
 
 /// Two groups, each an address with actors behind it.
@@ -144,16 +147,25 @@ fn only_what_changed_is_touched() -> Result<()> {
             // A new group, with an address that nobody knew.
             reconfigure(cluster, ADDED, &format!("{ADDED}\n{}", third()))?;
             let (mark, at) = (stage.mark()?, boottime());
-            for node in MEMBERS {
+            let all = ["one", "two", "other", "third-one"];
+            // The node that is not to have it learns of it first, and waits for the other.
+            for node in ["b", "a"] {
                 let done = said(cluster, node, &["reload"])?;
                 ensure!(done == "reloaded: group third added\n", "{done}");
-                // Had both learnt of it at once, the first to have probed it would have taken it.
-                stage.wait_deeds(
-                    mark,
-                    &["one", "two", "other", "third-one"],
-                    &["a third-one start"],
-                )?;
+                if node == "b" {
+                    wait_status(cluster.node(node)?, "a lacks the group", |status| {
+                        group_in(status, "third").is_ok_and(|third| third.lacking == ["a"])
+                    })?;
+                    let line = "  * third   (group): Stopped (not in the configuration of a)";
+                    has_lines(&said(cluster, node, &["status"])?, &[line])?;
+                    observe(LEASES, || {
+                        let deeds = stage.deeds(mark, &all)?;
+                        ensure!(deeds.is_empty(), "{deeds:?}");
+                        Ok(())
+                    })?;
+                }
             }
+            stage.wait_deeds(mark, &all, &["a third-one start"])?;
             wait_runs(cluster, "third", "a")?;
             let third_client = client_of(103)?;
             wait_served(&third_client, "a", SOON)?;

@@ -142,7 +142,7 @@ fn a_start_that_cannot_be_killed_is_not_started_elsewhere() -> Result<()> {
             group.blocked.as_deref() == Some("a")
         })?;
         // Nobody can know better.
-        said(cluster, "b", &["cleanup", "web"])?;
+        tried(cluster, "b", &["cleanup", "web"])?.refusal(&["web is still blocked on a"])?;
         observe(Duration::from_secs(1), || {
             ensure!(!stage.runs("b", "one"), "it was started beside the first");
             Ok(())

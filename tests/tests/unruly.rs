@@ -125,16 +125,19 @@ fn a_stop_that_hangs_blocks_the_group_until_an_operator_mends_it() -> Result<()>
         })?;
         stage.quiet(mark, "b", &[])?;
 
-        // A cleanup alone changes nothing: the stop is tried again, and hangs again.
+        // A cleanup alone changes nothing: the stop is tried again, hangs again, and that is told.
         let before = stage.mark()?;
-        said(cluster, "b", &["cleanup", "two"])?;
+        tried(cluster, "b", &["cleanup", "two"])?.refusal(&[
+            "web is still blocked on a: stop of two on a failed again: timed out: not done after",
+        ])?;
         stage.wait_call(before, "a", "two", "stop")?;
         wait_killed(&stage)?;
         wait_group(cluster, "web", "is blocked again", |group| {
             group.blocked.as_deref() == Some("a")
         })?;
         stage.let_be("a", "two", "stop")?;
-        said(cluster, "b", &["cleanup", "two"])?;
+        let done = said(cluster, "b", &["cleanup", "two"])?;
+        has_lines(&done, &["cleaned up `two` on a, b", "  web runs on *"])?;
         wait_group(cluster, "web", "goes on", |group| group.blocked.is_none())?;
         wait_until(SOON, "it runs again", || {
             Ok(cluster

@@ -64,7 +64,8 @@ pub(crate) fn build_program(
 /// Runs a `cargo build` or `cargo test --no-run`. Messages go to standard error, progress only to a
 /// terminal.
 pub(crate) fn build(cargo: &mut Command) -> Result<Vec<Program>> {
-    cargo.arg("--message-format=json-render-diagnostics");
+    // By the committed lock files: what was tested is what is built.
+    cargo.args(["--locked", "--message-format=json-render-diagnostics"]);
     if !process::watched() {
         cargo.arg("--quiet");
     }

@@ -7,11 +7,15 @@ use anyhow::Result;
 use crate::{
     cargo::{self, Profile},
     cli::Mode,
+    haproxy,
     objects::{self, Objects},
     root,
     setup::{self, Report},
     workspace::Workspace,
 };
+
+/// The scenario of the demo that runs a real Apache and a real HAProxy.
+const ARTICLE: &str = "article";
 
 /// All that a user runs.
 #[derive(Debug)]
@@ -83,9 +87,15 @@ pub(crate) fn heartbeat(workspace: &Workspace, command: &str, args: Vec<OsString
 /// A program of package `heartbeat-tests` as root, in place of this process.
 pub(crate) fn rig(workspace: &Workspace, name: &str, args: &[OsString]) -> Result<()> {
     setup::rig_tools(Report::Changes)?;
+    let mut environment = Vec::new();
+    if args.iter().any(|arg| arg == ARTICLE) {
+        setup::resource_tools(Report::Changes)?;
+        environment.push(haproxy::variable(workspace, Report::Changes)?);
+    }
     let built = Built::new(workspace, Profile::Release)?;
     let path = cargo::build_program(workspace, "heartbeat-tests", name, Profile::Release)?;
-    let mut program = root::command(path, &built.environment())?;
+    environment.extend(built.environment());
+    let mut program = root::command(path, &environment)?;
     program.args(args);
     match root::exec(program)? {}
 }

@@ -7,6 +7,7 @@ mod apt;
 mod cargo;
 mod cli;
 mod fuzz;
+mod haproxy;
 mod launch;
 mod lint;
 mod objects;
@@ -16,6 +17,7 @@ mod setup;
 mod tally;
 mod test;
 mod toolchain;
+mod unpacked;
 mod vm;
 mod workspace;
 
@@ -48,6 +50,7 @@ fn run(task: Task) -> Result<ExitCode> {
             if test {
                 setup::rig_tools(Report::Everything)?;
                 setup::resource_tools(Report::Everything)?;
+                haproxy::provide(&workspace, Report::Everything)?;
             }
             if vm {
                 vm::setup(&workspace, Report::Everything)?;

@@ -18,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     cargo::{self, Profile, Program},
     cli::TestOptions,
+    haproxy,
     launch::Built,
     objects, root,
     setup::{self, Report},
@@ -89,12 +90,14 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
         setup::rig_tools(Report::Changes)?;
         let heartbeat = agent(workspace, options, &programs)?;
         let built = Built { objects, heartbeat };
+        let mut environment = built.environment().to_vec();
+        environment.push(haproxy::variable(workspace, Report::Changes)?);
         let (kernel, namespaces): (Vec<_>, Vec<_>) = rig
             .into_iter()
             .partition(|program| KERNEL.iter().any(|name| program.name.starts_with(name)));
         for (subject, programs) in [(Subject::Kernel, kernel), (Subject::Namespaces, namespaces)] {
             spent.push(subject.timed(|| {
-                tally += as_root(options, &programs, &built)?;
+                tally += as_root(options, &programs, &environment)?;
                 Ok(())
             })?);
         }
@@ -236,10 +239,15 @@ fn as_user(options: &TestOptions, program: &Program) -> Result<Tally> {
     Ok(tally)
 }
 
-fn as_root(options: &TestOptions, programs: &[&Program], built: &Built) -> Result<Tally> {
+/// Runs `programs` as root; `environment` has the paths of what they test and run.
+fn as_root(
+    options: &TestOptions,
+    programs: &[&Program],
+    environment: &[(&'static str, OsString)],
+) -> Result<Tally> {
     let command = |program: &Program| -> Result<Command> {
         let directory = program.directory();
-        let mut environment = built.environment().to_vec();
+        let mut environment = environment.to_vec();
         environment.push(("CARGO_MANIFEST_DIR", directory.into()));
         environment.extend(lengths(options));
         let mut test = root::command(&program.path, &environment)?;

@@ -15,6 +15,8 @@ extern crate alloc;
 pub mod checksum;
 pub mod exits;
 pub mod guard;
+#[cfg(not(target_arch = "bpf"))]
+pub mod index;
 pub mod lease;
 pub mod maps;
 pub mod packet;
@@ -28,6 +30,8 @@ pub mod tables;
 pub mod time;
 pub mod verdict;
 pub mod wire;
+#[cfg(not(target_arch = "bpf"))]
+pub mod xdp_mode;
 
 mod frame;
 mod liveness;

@@ -26,7 +26,8 @@ pub(super) struct Cluster {
     pub(super) port: u16,
     pub(super) version: u16,
     pub(super) timing: Timing,
-    pub(super) auto_failback: bool,
+    /// As the file says it, if it does.
+    pub(super) auto_failback: Option<bool>,
     pub(super) maintenance: bool,
 }
 
@@ -83,7 +84,7 @@ pub(super) fn read(top: &Section<'_>) -> Option<Cluster> {
         timing: timing::read(&section),
         auto_failback: section
             .boolean(&AUTO_FAILBACK)
-            .is_none_or(|failback| failback.value),
+            .map(|failback| failback.value),
         maintenance: section
             .boolean(&MAINTENANCE)
             .is_some_and(|maintenance| maintenance.value),

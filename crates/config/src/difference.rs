@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::types::{Config, Group, Node, Resource, ResourceKind, Strategy, Vip};
+use heartbeat_core::index::GroupIndex;
 
 /// One thing in which two configurations differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,7 +231,7 @@ fn resource(old: (&Config, &Resource), new: (&Config, &Resource)) -> Option<Reso
             let essence = |vip: &Vip| (vip.address, vip.interface.clone());
             old.0.vips.get(*was).map(essence) == new.0.vips.get(*is).map(essence)
         }
-        (was, is) => was == is,
+        (was, is) => was == is && old.1.execution == new.1.execution,
     };
     let name = new.1.name.clone();
     let same_rest = || {
@@ -251,7 +252,7 @@ fn resource(old: (&Config, &Resource), new: (&Config, &Resource)) -> Option<Reso
 
 /// All constraints, by the names of what they are between.
 fn constraints(config: &Config) -> Vec<String> {
-    let name = |group: usize| config.groups.get(group).map(|group| group.name.as_str());
+    let name = |group: GroupIndex| config.groups.get(group).map(|group| group.name.as_str());
     let locations = config.groups.iter().flat_map(|group| {
         let location = |(node, score): &(_, _)| format!("{} {node:?} {score:?}", group.name);
         group.locations.iter().map(location)

@@ -13,8 +13,9 @@ use siphasher::sip::SipHasher24;
 use super::{
     exclusive,
     key::Keys,
-    types::{Config, Exec, Group, Ocf, Policy, Rebalance, Resource, ResourceKind},
+    types::{Config, Exec, Execution, Group, Ocf, Policy, Rebalance, Resource, ResourceKind},
 };
+use heartbeat_core::index::GroupIndex;
 
 impl Config {
     /// Equal on nodes whose configurations agree, and as good as never on others. Not 0.
@@ -49,7 +50,7 @@ impl Config {
         }));
         let groups = self.groups.iter().filter(|group| !group.is_removed());
         lines.extend(groups.map(|group| self.group(group)));
-        let name = |group: usize| self.groups.get(group).map(|group| group.name.as_str());
+        let name = |group: GroupIndex| self.groups.get(group).map(|group| group.name.as_str());
         lines.extend(self.colocations.iter().map(|one| {
             let (group, with) = (name(one.group), name(one.with));
             format!("colocation {group:?} {with:?} {}", one.score.points())
@@ -148,6 +149,7 @@ impl Config {
             failure_timeout,
             pidfile,
             exclusive,
+            execution,
         } = resource;
         let times = [
             start_timeout,
@@ -161,7 +163,8 @@ impl Config {
         let stated = exclusive::by_table(kind).is_some() != *exclusive;
         let stated = said("otherwise exclusive", stated);
         let kind = self.kind(kind);
-        format!("{name:?} {kind} {times:?} {migration_threshold} {pidfile:?}{stated}")
+        let execution = self::execution(execution);
+        format!("{name:?} {kind} {times:?} {migration_threshold} {pidfile:?}{stated}{execution}")
     }
 
     fn kind(&self, kind: &ResourceKind) -> String {
@@ -193,6 +196,27 @@ impl Config {
             }
         }
     }
+}
+
+/// What a resource's programs run with, if that is not the default: nodes of a release that does not
+/// know these settings yet agree as long as nobody uses them.
+fn execution(execution: &Execution) -> String {
+    let Execution {
+        user,
+        group,
+        environment,
+        directory,
+        stop_signal,
+        limits,
+    } = execution;
+    if execution.is_default() {
+        return String::new();
+    }
+    let limits = limits
+        .iter()
+        .map(|limit| (limit.kind.as_str(), limit.value));
+    let limits: Vec<_> = limits.collect();
+    format!(" as {user:?} {group:?} {environment:?} {directory:?} {stop_signal} {limits:?}")
 }
 
 /// `what` if it holds. Nothing else says that it does not: nodes of a release that does not know it

@@ -382,6 +382,8 @@ fn mounts_shared(arguments: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use heartbeat_core::index::VipIndex;
+
     use super::*;
 
     fn agent(agent: &str, params: &[(&str, &str)]) -> Option<Harm> {
@@ -585,6 +587,6 @@ mod tests {
         assert_eq!(program("/bin/mount -t nfs server:/x /srv"), None);
         assert_eq!(program("/bin/mount --bind /x /srv"), None);
         assert_eq!(program("/bin/mount -o bind /x /srv"), None);
-        assert_eq!(by_table(&ResourceKind::Vip(0)), None);
+        assert_eq!(by_table(&ResourceKind::Vip(VipIndex(0))), None);
     }
 }

@@ -116,6 +116,20 @@ pub(super) const PARAMS: Field = Field::list(
     "parameter",
     r#"params = { ip = "10.0.0.100", nic = "eth1" }"#,
 );
+pub(super) const USER: Field = Field::new("user", r#"user = "postgres""#);
+pub(super) const RUN_GROUP: Field = Field::new("group", r#"group = "postgres""#);
+pub(super) const ENVIRONMENT: Field = Field::list(
+    "environment",
+    "variable",
+    r#"environment = { PGDATA = "/srv/pg", LANG = "C.UTF-8" }"#,
+);
+pub(super) const DIRECTORY: Field = Field::new("directory", r#"directory = "/srv/pg""#);
+pub(super) const STOP_SIGNAL: Field = Field::new("stop_signal", r#"stop_signal = "SIGINT""#);
+pub(super) const LIMITS: Field = Field::list(
+    "limits",
+    "limit",
+    r#"limits = { nofile = 65536, core = "unlimited" }"#,
+);
 pub(super) const CHECK_LEVEL: Field = Field::new("check_level", "check_level = 10");
 pub(super) const PROGRAM: Field = Field::new("run", r#"run = ["/usr/local/bin/worker"]"#);
 pub(super) const START: Field = Field::new("start", r#"start = ["/usr/local/bin/db", "start"]"#);
@@ -172,6 +186,8 @@ pub(super) const HALF_LIFE: Field = Field::new(
     "half_life",
     r#"half_life = "5s": a number with its unit, in quotes"#,
 );
+pub(super) const AGENT_CHECK: Field =
+    Field::new("agent_check", r#"agent_check = "127.0.0.1:6949""#);
 
 pub(super) const STRATEGY: Field = Field::new("strategy", r#"strategy = "least-loaded""#);
 pub(super) const DEGRADED_POINTS: Field = Field::new("degraded_points", "degraded_points = 100");

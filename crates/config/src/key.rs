@@ -45,9 +45,8 @@ pub struct Keys {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error(
-        "reading the key file {}: {cause}\n  \
-         make one with `heartbeat keygen`, or copy it from another node",
-        path.display()
+        "reading the key file {}: {cause}\n  {}",
+        path.display(), key_remedy(cause.kind())
     )]
     // The cause is part of the message, so it is no `source`: it would be printed twice.
     Read { path: PathBuf, cause: io::Error },
@@ -73,6 +72,19 @@ pub enum KeyError {
         what: &'static str,
         remedy: &'static str,
     },
+}
+
+/// What an operator does about a key file that cannot be read. A second key would split a cluster
+/// that has one already, so a new one is named last.
+fn key_remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::PermissionDenied => "only root may read it: run as root",
+        io::ErrorKind::NotFound => {
+            "copy it from another node; only for the first node of a new cluster make one, with \
+             `heartbeat keygen`"
+        }
+        _ => "copy it from another node, where it can be read",
+    }
 }
 
 impl Keys {
@@ -363,11 +375,10 @@ mod tests {
             );
         }
         fs::remove_file(&path).unwrap();
+        let missing = Keys::load(&path).unwrap_err().to_string();
         assert!(
-            Keys::load(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("heartbeat keygen")
+            missing.find("copy it from another node") < missing.find("`heartbeat keygen`"),
+            "{missing}"
         );
         assert!(
             Keys::load(Path::new("/"))
@@ -375,6 +386,19 @@ mod tests {
                 .to_string()
                 .contains("not a regular file")
         );
+    }
+
+    #[test]
+    fn unreadable_key_of_a_cluster_that_has_one_is_never_to_be_made_anew() {
+        for (kind, remedy) in [
+            (io::ErrorKind::PermissionDenied, "run as root"),
+            (io::ErrorKind::Other, "copy it from another node"),
+        ] {
+            let cause = io::Error::from(kind);
+            let path = PathBuf::from("/etc/heartbeat/key");
+            let said = KeyError::Read { path, cause }.to_string();
+            assert!(said.contains(remedy) && !said.contains("keygen"), "{said}");
+        }
     }
 
     proptest! {

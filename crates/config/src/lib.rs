@@ -9,9 +9,8 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    fs::{File, Metadata},
+    fs::File,
     io::{self, Read as _},
-    os::unix::fs::MetadataExt as _,
     path::Path,
     str,
 };
@@ -29,6 +28,7 @@ pub mod exclusive;
 mod fields;
 pub mod flags;
 mod groups;
+mod guarded;
 mod health;
 mod hook;
 pub mod key;
@@ -55,9 +55,10 @@ pub use report::shown;
 pub use sections::DEFAULT_RUN;
 pub use timing::DEFAULT_MAX_LEASE;
 pub use types::{
-    Colocation, Config, ConfigError, Exec, Group, HealthCheck, HealthKind, Hook, HookEvent,
-    HttpTarget, Link, Load, LoadSource, LocalLink, MAX_GROUPS, Meaning, Node, Ocf, Order, Policy,
-    Problem, ProcessName, Rebalance, Resource, ResourceKind, Role, Strategy, Vip, XdpMode,
+    Colocation, Config, ConfigError, Exec, Execution, Group, HealthCheck, HealthKind, Hook,
+    HookEvent, HttpTarget, Limit, LimitKind, Link, Load, LoadSource, LocalLink, MAX_GROUPS,
+    Meaning, Node, Ocf, Order, Policy, Problem, ProcessName, Rebalance, Resource, ResourceKind,
+    Role, StopSignal, Strategy, Vip, XdpMode,
 };
 
 use read::Section;
@@ -67,24 +68,29 @@ use resolve::Identity;
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/heartbeat/heartbeat.toml";
 
-/// Permission bits that a configuration file must not have.
-const OTHERS_WRITE: u32 = 0o022;
-
 impl Config {
     /// Reads the configuration at `path`. The local node is `node_override`, else what the file
-    /// says, else the one with this host's name.
+    /// says, else the one with this host's name. For root a file that others may change is an
+    /// error, for any other user a warning: no program of it runs then.
     pub fn load(path: &Path, node_override: Option<&str>) -> Result<Self, ConfigError> {
         let read = |cause| ConfigError::Read {
             path: path.to_owned(),
             cause,
         };
         let mut file = File::open(path).map_err(read)?;
-        guarded(&file.metadata().map_err(read)?, path)?;
+        let unguarded = guarded::ensure_guarded(&file.metadata().map_err(read)?, path).err();
+        if geteuid().is_root()
+            && let Some(problem) = unguarded
+        {
+            return Err(ConfigError::Unguarded(problem));
+        }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(read)?;
         let hostname = nix::unistd::gethostname().map_err(|errno| read(io::Error::from(errno)))?;
         let text = str::from_utf8(&bytes).map_err(|error| not_utf8(path, &bytes, error))?;
-        Self::parse(text, path, node_override, &hostname.to_string_lossy())
+        let mut config = Self::parse(text, path, node_override, &hostname.to_string_lossy())?;
+        config.warnings.extend(unguarded);
+        Ok(config)
     }
 
     /// Reads the configuration in `text`, on a host named `hostname`. `path` is for messages.
@@ -114,23 +120,6 @@ fn read_document(
 ) -> Config {
     let top = Section::new(findings, String::new(), 0, document.get_ref(), &fields::TOP);
     resolve::config(findings, &top, Identity { node, hostname })
-}
-
-/// Refuses a file that others than its owner, or another owner than root and this user, may write:
-/// it names programs that run as root.
-fn guarded(metadata: &Metadata, path: &Path) -> Result<(), ConfigError> {
-    let path = || path.to_owned();
-    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
-    if metadata.is_file() && mode & OTHERS_WRITE != 0 {
-        return Err(ConfigError::Writable { path: path(), mode });
-    }
-    if owner != 0 && owner != geteuid().as_raw() {
-        return Err(ConfigError::Owner {
-            path: path(),
-            owner,
-        });
-    }
-    Ok(())
 }
 
 fn not_utf8(path: &Path, bytes: &[u8], error: str::Utf8Error) -> ConfigError {

@@ -1,6 +1,6 @@
 //! `[load]`: where the number comes from that says how much a node has to do.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{
     command, fields,
@@ -19,8 +19,15 @@ const OWNED: [(Field, &[&str]); 2] = [
 ];
 
 pub(super) fn read(top: &Section<'_>) -> Load {
-    use fields::{CGROUP, COMMAND, HALF_LIFE, LOAD, LOAD_INTERVAL, SOURCE};
-    let known = [SOURCE, COMMAND, CGROUP, LOAD_INTERVAL, HALF_LIFE];
+    use fields::{AGENT_CHECK, CGROUP, COMMAND, HALF_LIFE, LOAD, LOAD_INTERVAL, SOURCE};
+    let known = [
+        SOURCE,
+        COMMAND,
+        CGROUP,
+        LOAD_INTERVAL,
+        HALF_LIFE,
+        AGENT_CHECK,
+    ];
     let default = Load::default();
     let Some(section) = top.table(&LOAD, &known) else {
         return default;
@@ -32,7 +39,24 @@ pub(super) fn read(top: &Section<'_>) -> Load {
         source: source(&section).unwrap_or_default(),
         interval: interval.map_or(default.interval, |interval| interval.value),
         half_life: half_life.map_or(default.half_life, |half_life| half_life.value),
+        agent_check: section
+            .text(&AGENT_CHECK, listener)
+            .map(|address| address.value),
     }
+}
+
+/// The address and port on which the agent listens.
+fn listener(text: &str) -> Result<SocketAddr, Invalid> {
+    let address: Result<SocketAddr, _> = text.parse();
+    address
+        .ok()
+        .filter(|address| address.port() != 0)
+        .ok_or_else(|| {
+            Invalid::new(
+                " is not an IP address with a port",
+                "write it as in 127.0.0.1:6949 or [::1]:6949",
+            )
+        })
 }
 
 fn source(section: &Section<'_>) -> Option<LoadSource> {

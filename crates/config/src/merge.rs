@@ -4,6 +4,10 @@
 use heartbeat_common::maps::MAX_VIPS;
 
 use super::types::{Config, Group, MAX_GROUPS, ResourceKind, Vip};
+use heartbeat_core::{
+    index::{GroupIndex, VipIndex},
+    index_vec::{ByGroup, IndexVec},
+};
 
 impl Group {
     /// Whether the group is gone from the configuration, and so runs nowhere.
@@ -21,7 +25,7 @@ impl Config {
         // Kinds may have come or gone: what groups demand is in the order of the new ones.
         let kinds = new.utilization.len();
         let removed = |group| removed(group, kinds);
-        let mut groups: Vec<Group> = self.groups.iter().map(removed).collect();
+        let mut groups: ByGroup<Group> = self.groups.iter().map(removed).collect();
         for group in &new.groups {
             let mut group = group.clone();
             for resource in &mut group.resources {
@@ -44,9 +48,9 @@ impl Config {
                 MAX_VIPS
             ));
         }
-        let at = |index: usize| {
+        let at = |index: GroupIndex| {
             let id = new.groups[index].id;
-            let place = groups.iter().position(|group| group.id == id);
+            let place = groups.position(|group| group.id == id);
             place.unwrap_or(index)
         };
         let mut colocations = new.colocations.clone();
@@ -77,19 +81,17 @@ fn removed(group: &Group, kinds: usize) -> Group {
 }
 
 /// The place of an address, a new one if it has none.
-fn place(vips: &mut Vec<Vip>, vip: &Vip) -> Result<usize, String> {
-    match vips
-        .iter()
-        .position(|old| old.address.address == vip.address.address)
-    {
+fn place(vips: &mut IndexVec<VipIndex, Vip>, vip: &Vip) -> Result<VipIndex, String> {
+    match vips.position(|old| old.address.address == vip.address.address) {
         Some(index) if vips[index] == *vip => Ok(index),
         Some(_) => Err(format!(
             "address {} has another group, name, prefix or interface",
             vip.address.address
         )),
         None => {
+            let index = vips.next_index();
             vips.push(vip.clone());
-            Ok(vips.len() - 1)
+            Ok(index)
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
     let local = cluster
         .as_ref()
         .map_or(0, |cluster| local(findings, cluster, &nodes, who));
-    let auto_failback = cluster.as_ref().is_none_or(|cluster| cluster.auto_failback);
+    let auto_failback = cluster.as_ref().and_then(|cluster| cluster.auto_failback);
     let groups::Read {
         mut groups,
         demands,
@@ -76,7 +76,7 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
         lease: cluster.timing.lease,
         max_lease: cluster.timing.max_lease,
         drift_ppm: cluster.timing.drift_ppm,
-        auto_failback: cluster.auto_failback,
+        auto_failback: auto_failback.unwrap_or(true),
         realtime_priority,
         links,
         nodes,

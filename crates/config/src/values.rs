@@ -9,7 +9,7 @@ use super::{
     duration,
     read::Invalid,
     report::nearest,
-    types::{HookEvent, Meaning, Role, Strategy, XdpMode},
+    types::{HookEvent, Meaning, Role, StopSignal, Strategy, XdpMode},
 };
 
 /// Longest name of a cluster, node or virtual address.
@@ -72,6 +72,33 @@ pub(super) fn absolute_path(text: &str) -> Result<PathBuf, Invalid> {
             "begin it with `/`",
         ))
     }
+}
+
+/// The name of a user or a group. Numbers are refused: two hosts may give one to two users.
+pub(super) fn account(text: &str) -> Result<String, Invalid> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-$".contains(&byte);
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    if text.is_empty() || text.starts_with('-') || !text.bytes().all(allowed) || is_number {
+        return Err(Invalid::new(
+            " is not the name of a user or a group",
+            "write the name as `getent passwd` or `getent group` shows it; numbers are not taken",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of a signal that can ask a program to end, with or without `SIG`.
+pub(super) fn stop_signal(text: &str) -> Result<StopSignal, Invalid> {
+    let wanted = text.to_ascii_uppercase();
+    let wanted = wanted.strip_prefix("SIG").unwrap_or(&wanted);
+    let is_it = |signal: &StopSignal| signal.as_str().strip_prefix("SIG") == Some(wanted);
+    StopSignal::ALL.into_iter().find(is_it).ok_or_else(|| {
+        one_of(
+            "no signal that asks a program to end",
+            text,
+            &StopSignal::ALL.map(StopSignal::as_str),
+        )
+    })
 }
 
 /// A path to the key, which people take for the key itself.

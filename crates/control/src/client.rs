@@ -1,13 +1,13 @@
 //! A command's end of the control socket.
 
 use std::{
-    io::{BufRead as _, BufReader, ErrorKind, Write as _},
+    io::{self, BufRead as _, BufReader, ErrorKind, Write as _},
     os::unix::net::UnixStream,
     path::Path,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nix::{
     sys::socket::{getsockopt, sockopt::PeerCredentials},
     unistd::Pid,
@@ -27,25 +27,21 @@ pub struct Client {
 impl Client {
     /// Connects to the agent at `socket`.
     pub fn connect(socket: &Path) -> Result<Self> {
-        let stream = match UnixStream::connect(socket) {
-            Ok(stream) => stream,
-            Err(error) => {
-                let remedy = match error.kind() {
-                    ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                        "no agent runs: start it with `heartbeat run`, or name its configuration with --config"
-                    }
-                    ErrorKind::PermissionDenied => "only root may ask the agent: run as root",
-                    _ => "is the agent well?",
-                };
-                bail!(
-                    "could not connect to the agent at {}: {error}\n  {remedy}",
-                    socket.display()
-                );
-            }
-        };
-        Ok(Self {
-            stream: BufReader::new(stream),
-        })
+        Self::try_connect(socket).map_err(|error| refused(socket, &error))
+    }
+
+    /// Connects to the agent at `socket`, if one runs.
+    pub fn find(socket: &Path) -> Result<Option<Self>> {
+        match Self::try_connect(socket) {
+            Ok(client) => Ok(Some(client)),
+            Err(error) if is_absence(error.kind()) => Ok(None),
+            Err(error) => Err(refused(socket, &error)),
+        }
+    }
+
+    fn try_connect(socket: &Path) -> io::Result<Self> {
+        let stream = BufReader::new(UnixStream::connect(socket)?);
+        Ok(Self { stream })
     }
 
     /// Number of the agent's process when it opened the socket, as this PID namespace has it; 0
@@ -80,4 +76,23 @@ impl Client {
             response => Ok(response),
         }
     }
+}
+
+/// Whether such an error means that no agent listens.
+fn is_absence(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+}
+
+fn refused(socket: &Path, error: &io::Error) -> anyhow::Error {
+    let remedy = match error.kind() {
+        kind if is_absence(kind) => {
+            "no agent runs: start it with `heartbeat run`, or name its configuration with --config"
+        }
+        ErrorKind::PermissionDenied => "only root may ask the agent: run as root",
+        _ => "is the agent well?",
+    };
+    anyhow!(
+        "could not connect to the agent at {}: {error}\n  {remedy}",
+        socket.display()
+    )
 }

@@ -51,11 +51,11 @@ impl fmt::Display for What {
             Self::Quorum {
                 quorate: true,
                 alive,
-            } => write!(f, "quorum gained: {alive} nodes alive"),
+            } => write!(f, "quorum gained: {}", Alive(*alive)),
             Self::Quorum {
                 quorate: false,
                 alive,
-            } => write!(f, "quorum LOST: {alive} nodes alive"),
+            } => write!(f, "quorum LOST: {}", Alive(*alive)),
             Self::LeaseAcquired {
                 group,
                 free_ns,
@@ -116,7 +116,17 @@ impl fmt::Display for What {
                 "vip {vip}: released; address gone {} after the decision",
                 Micros(*decided_ns, *address_ns)
             ),
-            Self::Resource { resource, state } => write!(f, "resource {resource} is {state}"),
+            Self::Resource {
+                resource,
+                state,
+                note,
+            } => {
+                write!(f, "resource {resource} is {state}")?;
+                match note.as_str() {
+                    "" => Ok(()),
+                    note => write!(f, " ({note})"),
+                }
+            }
             Self::ResourceFailed {
                 resource,
                 action,
@@ -124,9 +134,10 @@ impl fmt::Display for What {
                 message,
             } => {
                 write!(f, "resource {resource}: {action} FAILED: {outcome}")?;
-                match message.lines().last() {
-                    Some(last) => write!(f, ": {last}"),
-                    None => Ok(()),
+                let lines: Vec<_> = message.lines().collect();
+                match lines.as_slice() {
+                    [] => Ok(()),
+                    lines => write!(f, ": {}", lines.join(" / ")),
                 }
             }
             Self::Group { group, state } => match state.as_str() {
@@ -194,6 +205,12 @@ impl fmt::Display for What {
                 "node {node}: link {link}: dropped {bad_macs} heartbeats with a wrong tag and {unknown_keys} under an \
                  unknown key, the last from {from}: do the keys differ, or is somebody forging them?"
             ),
+            Self::Outdated { node, by } => write!(
+                f,
+                "node {node}: its heartbeats are refused by {by}, since they are of an older incarnation than was \
+                 heard before: its clock was set back, and its state directory is lost; set its clock right and \
+                 restart the agent there"
+            ),
             Self::ConfigVersion { version } => write!(
                 f,
                 "config_version {version} is in force: leases are claimed by a majority of its nodes"
@@ -225,6 +242,16 @@ impl fmt::Display for DownTrace {
             ", noticed {} after the deadline",
             Micros(self.deadline_ns, self.awake_ns)
         )
+    }
+}
+
+/// How many nodes are alive.
+struct Alive(usize);
+
+impl fmt::Display for Alive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} node{plural} alive", self.0)
     }
 }
 

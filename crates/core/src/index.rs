@@ -1,21 +1,91 @@
 //! The numbers of things that are counted from 0, each with a type of its own, so that a number of
 //! one kind is never taken for one of another.
 
-/// The number of an acceptor: 0 is this node's own, those of the peers follow in the order of their
-/// rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Seat(pub usize);
+use std::fmt;
+
+pub use heartbeat_common::index::{GroupIndex, PeerIndex, RowNumber, VipIndex};
+use heartbeat_common::wire::{LinkId, MAX_LINKS};
+use serde::{Deserialize, Serialize};
+
+/// The number of a thing among those of its kind.
+pub trait Number: Copy {
+    fn from_usize(number: usize) -> Self;
+    fn as_usize(self) -> usize;
+}
+
+macro_rules! number {
+    ($($name:ident)+) => {$(
+        impl Number for $name {
+            fn from_usize(number: usize) -> Self {
+                Self(number)
+            }
+
+            fn as_usize(self) -> usize {
+                self.0
+            }
+        }
+    )+};
+}
+
+macro_rules! numbers {
+    ($($(#[$meta:meta])* $name:ident)+) => {$(
+        $(#[$meta])*
+        #[derive(
+            Clone,
+            Copy,
+            Debug,
+            Default,
+            PartialEq,
+            Eq,
+            PartialOrd,
+            Ord,
+            Hash,
+            Serialize,
+            Deserialize,
+        )]
+        pub struct $name(pub usize);
+
+        number!($name);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )+};
+}
+
+numbers! {
+    /// The number of an acceptor: 0 is this node's own, those of the peers follow in the order of
+    /// their rows.
+    Seat
+    /// The number of a kind of what groups demand and nodes have.
+    KindIndex
+    /// The number of a resource in its group, in the order in which they start.
+    ResourceIndex
+    /// The number of an address in its group: see [`crate::group::GroupPlan::addresses`].
+    AddressIndex
+}
+
+number!(PeerIndex GroupIndex VipIndex RowNumber);
+
+impl Number for LinkId {
+    fn from_usize(number: usize) -> Self {
+        debug_assert!(number < MAX_LINKS);
+        Self(number as u8)
+    }
+
+    fn as_usize(self) -> usize {
+        self.0.into()
+    }
+}
 
 impl Seat {
     /// This node's own acceptor.
     pub const OWN: Self = Self(0);
 
     /// The acceptor of the peer with this number.
-    pub const fn of_peer(peer: usize) -> Self {
-        Self(peer + 1)
+    pub const fn of_peer(peer: PeerIndex) -> Self {
+        Self(peer.0 + 1)
     }
 }
-
-/// The number of an address in its group: see [`crate::group::GroupPlan::addresses`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AddressIndex(pub usize);

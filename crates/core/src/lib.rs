@@ -39,7 +39,7 @@
 //!         votes_from,
 //!     };
 //!     cluster.step(&input, &mut commands); // once more where `cluster.lacks_slots()`
-//!     for (index, group) in cluster.groups().iter().enumerate() {
+//!     for (index, group) in cluster.groups().iter_enumerated() {
 //!         kernel.guard(index, group.open_until()); // before anybody hears of it
 //!     }
 //!     for command in commands.drain(..) {
@@ -53,6 +53,7 @@
 pub mod cluster;
 pub mod group;
 pub mod index;
+pub mod index_vec;
 pub mod link;
 pub mod membership;
 pub mod peer;

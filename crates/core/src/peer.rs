@@ -5,13 +5,15 @@ use std::time::Duration;
 use heartbeat_common::{
     maps::PeerRow,
     time::Boottime,
-    wire::{Electorate, Health, LinkSet, NodeId, NodeState},
+    wire::{Electorate, Health, LinkId, LinkSet, NodeId, NodeState},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    index::{GroupIndex, RowNumber},
+    index_vec::IndexVec,
     link::{LinkDetector, LinkState, last_reply},
-    report::{Report, Reported},
+    report::{GroupReport, Report, Reported},
     timing::Timing,
 };
 
@@ -93,9 +95,9 @@ pub struct Said {
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub node: NodeId,
-    /// Index of the peer's first row; one row a link.
-    pub first_row: usize,
-    pub links: Vec<LinkDetector>,
+    /// The peer's first row; one row a link.
+    pub first_row: RowNumber,
+    pub links: IndexVec<LinkId, LinkDetector>,
     pub state: PeerState,
     pub said: Said,
     /// Since when it could own a group, without interruption.
@@ -107,13 +109,13 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new(node: NodeId, witness: bool, first_row: usize, links: usize) -> Self {
+    pub fn new(node: NodeId, witness: bool, first_row: RowNumber, links: usize) -> Self {
         Self {
             node,
             witness,
             fit_since: None,
             first_row,
-            links: vec![LinkDetector::default(); links],
+            links: vec![LinkDetector::default(); links].into(),
             state: PeerState::default(),
             said: Said::default(),
             report: Report::default(),
@@ -126,7 +128,7 @@ impl Peer {
     }
 
     /// What it says of the group with this index.
-    pub(crate) fn reported(&self, group: usize) -> Reported {
+    pub(crate) fn reported(&self, group: GroupIndex) -> Reported {
         let Self { said, report, .. } = self;
         if said.report == 0 {
             // It has nothing to say.
@@ -140,6 +142,25 @@ impl Peer {
             said: report.groups.get(group).copied().unwrap_or_default(),
             ..Reported::default()
         }
+    }
+
+    /// Whether its agent runs, and is not known to have the group with this index in its
+    /// configuration and to know what of it runs there.
+    pub(crate) fn lacks(&self, group: GroupIndex) -> bool {
+        use PeerState::{Draining, Suspect, Unhealthy, Up};
+        let Self { said, report, .. } = self;
+        let runs = matches!(self.state, Up | Suspect | Unhealthy | Draining) && !self.witness;
+        let of_group = report.groups.get(group);
+        let ready = |said: &GroupReport| !said.unknown && !said.settling;
+        let has = match said.report {
+            // It has nothing to say.
+            0 => of_group.is_none_or(ready),
+            number => {
+                (report.number, report.incarnation) == (number, said.incarnation)
+                    && of_group.is_some_and(ready)
+            }
+        };
+        runs && !has
     }
 
     /// Takes note of what the newest reply said.

@@ -1,6 +1,6 @@
 //! What a node tells its peers of its groups, beside who owns them: that travels with the leases.
 
-use crate::reach::Reach;
+use crate::{index_vec::ByGroup, reach::Reach};
 use serde::{Deserialize, Serialize};
 
 /// What a node told.
@@ -10,7 +10,7 @@ pub struct Report {
     pub number: u32,
     pub incarnation: u64,
     /// In the order of the groups here. Of those that are missing at the end it said nothing.
-    pub groups: Vec<GroupReport>,
+    pub groups: ByGroup<GroupReport>,
 }
 
 /// What it told of one group.
@@ -24,6 +24,8 @@ pub struct GroupReport {
     pub running: bool,
     /// An interface with one of its addresses is missing, switched off or without carrier there.
     pub broken: bool,
+    /// The node's configuration does not have the group.
+    pub unknown: bool,
 }
 
 /// The same, as it stands now.

@@ -4,6 +4,8 @@ use heartbeat_common::wire::LinkSet;
 
 use crate::{
     group::GroupPlan,
+    index::GroupIndex,
+    index_vec::ByGroup,
     peer::Peer,
     placement::Constraints,
     reach::{Distance, Reach},
@@ -14,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Road {
     /// The groups, itself first.
-    pub(crate) members: Vec<usize>,
+    pub(crate) members: Vec<GroupIndex>,
     /// The links whose interfaces carry addresses.
     pub(crate) links: LinkSet,
     /// Whether all addresses are on such interfaces, so that heartbeats tell whether they work.
@@ -22,8 +24,8 @@ pub(crate) struct Road {
 }
 
 /// The roads of all groups.
-pub(crate) fn roads(plans: &[GroupPlan], constraints: &Constraints) -> Vec<Road> {
-    let road = |group: usize| {
+pub(crate) fn roads(plans: &ByGroup<GroupPlan>, constraints: &Constraints) -> ByGroup<Road> {
+    let road = |group: GroupIndex| {
         let members = constraints.train(group);
         let plans = || members.iter().filter_map(|member| plans.get(*member));
         let links = plans().fold(LinkSet::default(), |all, plan| all.and(plan.links));
@@ -34,13 +36,13 @@ pub(crate) fn roads(plans: &[GroupPlan], constraints: &Constraints) -> Vec<Road>
             members,
         }
     };
-    (0..plans.len()).map(road).collect()
+    plans.indices().map(road).collect()
 }
 
 impl Road {
     /// How far a peer reaches, as far as it said.
     pub(crate) fn of_peer(&self, peer: &Peer) -> Reach {
-        let broken = |member: &usize| {
+        let broken = |member: &GroupIndex| {
             let said = peer.report.groups.get(*member);
             said.is_some_and(|said| said.broken)
         };
@@ -56,7 +58,12 @@ impl Road {
 
 impl Peer {
     /// What it says of the group with this index, and how far it reaches for it.
-    pub(crate) fn reported_with(&self, group: usize, road: &Road, distance: &Distance) -> Reported {
+    pub(crate) fn reported_with(
+        &self,
+        group: GroupIndex,
+        road: &Road,
+        distance: &Distance,
+    ) -> Reported {
         let reach = road.of_peer(self);
         Reported {
             reach,

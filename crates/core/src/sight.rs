@@ -9,7 +9,14 @@ use heartbeat_common::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{index::Seat, peer::Peer, reach::Distance, report::Reported, road::Road};
+use crate::{
+    index::{GroupIndex, PeerIndex, Seat},
+    index_vec::{ByGroup, IndexVec},
+    peer::Peer,
+    reach::Distance,
+    report::Reported,
+    road::Road,
+};
 
 /// One slot of this node's own acceptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,11 +29,11 @@ pub struct ReadSlot {
 /// The peers as they were seen last, and the acceptor's slots as they were read for this step.
 #[derive(Clone, Copy)]
 pub(crate) struct Sight<'a> {
-    pub(crate) peers: &'a [Peer],
+    pub(crate) peers: &'a IndexVec<PeerIndex, Peer>,
     /// By group.
-    pub(crate) roads: &'a [Road],
+    pub(crate) roads: &'a ByGroup<Road>,
     /// By group.
-    pub(crate) distances: &'a [Distance],
+    pub(crate) distances: &'a ByGroup<Distance>,
     pub(crate) slots: &'a [ReadSlot],
     /// Until when this node's own acceptor abstains.
     pub(crate) votes_from: Boottime,
@@ -50,12 +57,17 @@ impl<'a> Sight<'a> {
 
     /// The number of a peer's acceptor.
     pub(crate) fn acceptor(&self, node: NodeId) -> Option<Seat> {
-        let peer = self.peers.iter().position(|peer| peer.node == node)?;
+        let peer = self.peers.position(|peer| peer.node == node)?;
         Some(Seat::of_peer(peer))
     }
 
+    /// Whether a peer runs and is not known to be ready for this group: see [`Peer::lacks`].
+    pub(crate) fn lacks(&self, group: GroupIndex, node: NodeId) -> bool {
+        self.peer(node).is_some_and(|peer| peer.lacks(group))
+    }
+
     /// What a peer last reported of the group with this index.
-    pub(crate) fn reported(&self, group: usize, node: NodeId) -> Reported {
+    pub(crate) fn reported(&self, group: GroupIndex, node: NodeId) -> Reported {
         match self.peer(node) {
             Some(peer) => peer.reported_with(group, &self.roads[group], &self.distances[group]),
             None => Reported::default(),
@@ -63,7 +75,7 @@ impl<'a> Sight<'a> {
     }
 
     /// How far nodes reach for the group with this index.
-    pub(crate) fn distance(&self, group: usize) -> &'a Distance {
+    pub(crate) fn distance(&self, group: GroupIndex) -> &'a Distance {
         &self.distances[group]
     }
 }

@@ -8,7 +8,10 @@ use heartbeat_common::{
     wire::{GroupId, NodeId},
 };
 use heartbeat_core::{
-    cluster::Command, group::GroupCommand, index::AddressIndex, placement::Layout,
+    cluster::Command,
+    group::GroupCommand,
+    index::{AddressIndex, GroupIndex},
+    placement::Layout,
 };
 use support::{
     MS,
@@ -117,7 +120,7 @@ fn a_group_waits_for_each_of_its_addresses() {
     if other == [1] {
         // Node 3 could have group 0 and the address that is in no other, and has neither.
         assert!(world.servers(0).is_empty());
-        let group = &world.cluster(2).expect("an agent").groups()[0];
+        let group = &world.cluster(2).expect("an agent").groups()[GroupIndex(0)];
         assert_eq!(group.address_open_until(AddressIndex(0)).as_nanos(), 0);
     }
 }
@@ -189,7 +192,7 @@ fn a_release_that_is_repeated_is_answered_by_one_round() {
 fn replan(world: &mut World, addresses: &[GroupId]) {
     world.groups[0].addresses = addresses.to_vec();
     let layout = Layout {
-        groups: world.groups.clone(),
+        groups: world.groups.clone().into(),
         ..Layout::default()
     };
     let agent = world.machines[0].agent.as_mut();
@@ -215,10 +218,13 @@ fn an_inherited_guard_opens_no_address_that_comes_later() {
     // As after a restart in place: the former agent left the guard of the group open for long.
     let until = Boottime::from_nanos(u64::MAX / 2);
     let agent = world.machines[0].agent.as_mut();
-    agent.expect("it lives").cluster.inherit(0, until);
+    agent
+        .expect("it lives")
+        .cluster
+        .inherit(GroupIndex(0), until);
     replan(&mut world, &[OWN, SHARED]);
     run(&mut world, 500 * MS).expect("node 2 alone serves the shared address");
-    let group = &world.cluster(0).expect("an agent").groups()[0];
+    let group = &world.cluster(0).expect("an agent").groups()[GroupIndex(0)];
     assert_eq!(group.address_open_until(AddressIndex(0)), until);
     assert_eq!(
         group.address_open_until(AddressIndex(1)),

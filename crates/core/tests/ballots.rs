@@ -5,6 +5,7 @@ mod support;
 use heartbeat_common::{lease::Ballot, wire::NodeId};
 use heartbeat_core::{
     group::{Note, Serving},
+    index::GroupIndex,
     placement::Layout,
 };
 use support::{MS, story::settled, world::World};
@@ -52,21 +53,21 @@ fn a_group_that_goes_and_comes_back_uses_no_ballot_again() {
         let last = ballot(&world, 0);
         let agent = world.machines[0].agent.as_mut();
         let cluster = &mut agent.expect("its agent lives").cluster;
-        cluster.note(0, Note::Disabled(true));
+        cluster.note(GroupIndex(0), Note::Disabled(true));
         world.run_for(30 * MS);
         let agent = world.machines[0].agent.as_mut();
         let cluster = &mut agent.expect("its agent lives").cluster;
-        let group = &cluster.groups()[0];
+        let group = &cluster.groups()[GroupIndex(0)];
         assert_eq!(group.serving(), Serving::Stopped);
         assert!(group.proposer().is_idle());
         let layout = Layout {
-            groups: vec![group.plan.clone()],
+            groups: [group.plan.clone()].into(),
             ..Layout::default()
         };
         cluster.replan(Layout::default());
         assert!(cluster.groups().is_empty());
         cluster.replan(layout);
-        let round = cluster.groups()[0].proposer().round();
+        let round = cluster.groups()[GroupIndex(0)].proposer().round();
         assert!(round >= last.round(), "{round}, {last:?}");
         world.run_for(300 * MS);
         let [server] = world.servers(0)[..] else {

@@ -11,13 +11,14 @@ use heartbeat_core::{
     Command,
     cluster::Intent,
     group::{GroupCommand, Note, Reason, Serving},
+    index::{GroupIndex, ResourceIndex},
     placement::{Colocation, Order, Score},
     resource::GroupEvent,
 };
 use support::{MS, timing, world::World};
 
-const WEB: usize = 0;
-const DB: usize = 1;
+const WEB: GroupIndex = GroupIndex(0);
+const DB: GroupIndex = GroupIndex(1);
 
 /// Two groups, each at home on node 1, then 2, then 3.
 fn two_groups(arrange: impl FnOnce(&mut World)) -> World {
@@ -43,12 +44,12 @@ fn tied(score: Score) -> World {
 
 /// Where both are: machines by index.
 fn places(world: &World) -> [Vec<usize>; 2] {
-    [world.servers(WEB), world.servers(DB)]
+    [world.servers(WEB.0), world.servers(DB.0)]
 }
 
 /// What all machines were told about groups since the log was taken last: machine, group, why it stops
 /// or nothing if it starts.
-fn course(world: &World) -> Vec<(usize, usize, Option<Reason>)> {
+fn course(world: &World) -> Vec<(usize, GroupIndex, Option<Reason>)> {
     let course = world.log.iter().filter_map(|entry| match entry.command {
         Command::Group { group, command } => match command {
             GroupCommand::Start(_) => Some((entry.machine, group, None)),
@@ -63,7 +64,7 @@ fn course(world: &World) -> Vec<(usize, usize, Option<Reason>)> {
     course.collect()
 }
 
-fn note(world: &mut World, machine: usize, group: usize, note: Note) {
+fn note(world: &mut World, machine: usize, group: GroupIndex, note: Note) {
     if let Some(agent) = &mut world.machines[machine].agent {
         agent.cluster.note(group, note);
     }
@@ -74,7 +75,7 @@ fn note(world: &mut World, machine: usize, group: usize, note: Note) {
 fn a_follower_goes_where_its_leader_goes_and_stops_before_it() {
     let mut world = tied(Score::MUST);
     assert_eq!(places(&world), [[0], [0]]);
-    world.move_to(0, DB, NodeId(3));
+    world.move_to(0, DB.0, NodeId(3));
     world.run_for(500 * MS);
     assert_eq!(places(&world), [[2], [2]]);
     assert_eq!(
@@ -192,16 +193,16 @@ fn the_second_starts_after_the_first_and_stops_before_it() {
             (0, DB, Some(Reason::NodeUnfit)),
         ]
     );
-    assert_eq!(world.servers(DB), [1]);
+    assert_eq!(world.servers(DB.0), [1]);
 }
 
 #[test]
 fn points_say_where_and_stickiness_that_it_stays() {
     let scored = |stickiness| {
         two_groups(|world| {
-            world.groups[WEB].locations = vec![(NodeId(3), Score::new(10))];
-            world.groups[WEB].stickiness = stickiness;
-            world.groups[DB].locations = vec![(NodeId(1), Score::NEVER)];
+            world.groups[WEB.0].locations = vec![(NodeId(3), Score::new(10))];
+            world.groups[WEB.0].stickiness = stickiness;
+            world.groups[DB.0].locations = vec![(NodeId(1), Score::NEVER)];
         })
     };
     let mut world = scored(Score::new(9));
@@ -229,7 +230,9 @@ fn a_node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
         &mut world,
         0,
         WEB,
-        Note::Event(GroupEvent::Barred { resource: 0 }),
+        Note::Event(GroupEvent::Barred {
+            resource: ResourceIndex(0),
+        }),
     );
     world.run_for(200 * MS);
     assert_eq!(places(&world), [[1], [0]]);
@@ -247,11 +250,13 @@ fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
         &mut world,
         0,
         WEB,
-        Note::Event(GroupEvent::Blocked { resource: 0 }),
+        Note::Event(GroupEvent::Blocked {
+            resource: ResourceIndex(0),
+        }),
     );
     world.intend(0, Intent::Standby);
     world.run_for(5_000 * MS);
-    assert_eq!(world.servers(WEB), [0; 0], "its guard is closed");
+    assert_eq!(world.servers(WEB.0), [0; 0], "its guard is closed");
     let started = |group| {
         let course = course(&world);
         course
@@ -263,7 +268,7 @@ fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
         !started(DB),
         "nor what takes long to stop: patience never ends in letting go"
     );
-    assert_eq!(world.servers(DB), [0; 0], "its guard is closed, too");
+    assert_eq!(world.servers(DB.0), [0; 0], "its guard is closed, too");
 }
 
 /// A word that comes late, or twice.

@@ -6,7 +6,12 @@ use heartbeat_common::{
     maps::{PeerRow, VoteEvent},
     time::Boottime,
 };
-use heartbeat_core::{Cluster, Command, ReadSlot, StepInput, cluster::Plan, record::Input};
+use heartbeat_core::{
+    Cluster, Command, ReadSlot, StepInput,
+    cluster::Plan,
+    index::{GroupIndex, PeerIndex},
+    record::Input,
+};
 
 /// What stands around the core: the kernel, the network and the rest of the agent.
 trait Kernel {
@@ -14,13 +19,13 @@ trait Kernel {
     fn wait_until(&mut self, at: Boottime) -> bool;
     fn next_tick(&self) -> Boottime;
     fn told(&mut self) -> Option<Input>;
-    fn vote(&mut self) -> Option<(Option<usize>, VoteEvent)>;
+    fn vote(&mut self) -> Option<(Option<PeerIndex>, VoteEvent)>;
     fn send(&mut self, asks: Vec<LeaseEntry>);
     fn rows(&self) -> Vec<PeerRow>;
     fn slot(&self, lease: GroupId) -> Slot;
     fn votes_from(&self) -> Boottime;
     fn control_tick_at(&self) -> Boottime;
-    fn guard(&mut self, group: usize, until: Boottime);
+    fn guard(&mut self, group: GroupIndex, until: Boottime);
     fn carry_out(&mut self, command: Command);
 }
 
@@ -58,7 +63,7 @@ fn drive(kernel: &mut impl Kernel, plan: Plan) {
             votes_from,
         };
         cluster.step(&input, &mut commands); // once more where `cluster.lacks_slots()`
-        for (index, group) in cluster.groups().iter().enumerate() {
+        for (index, group) in cluster.groups().iter_enumerated() {
             kernel.guard(index, group.open_until()); // before anybody hears of it
         }
         for command in commands.drain(..) {

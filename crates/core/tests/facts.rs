@@ -11,6 +11,7 @@ use heartbeat_common::wire::{Health, LinkSet, NodeId};
 use heartbeat_core::{
     cluster::Intent,
     group::Note,
+    index::{GroupIndex, ResourceIndex},
     placement::{Colocation, Layout, Order, Rebalance, Score, Strategy},
     report::{GroupReport, Report},
     resource::GroupEvent,
@@ -117,12 +118,16 @@ fn constrain(rng: &mut Rng, world: &mut World) {
     let with = (group + 1) % groups;
     if rng.per_mille(500) {
         let score = rng.pick(&[Score::MUST, Score::NEVER, Score::new(20)]);
-        let colocation = Colocation { group, with, score };
+        let colocation = Colocation {
+            group: GroupIndex(group),
+            with: GroupIndex(with),
+            score,
+        };
         world.constraints.colocations.push(colocation);
     } else {
         world.constraints.orders.push(Order {
-            first: group,
-            then: with,
+            first: GroupIndex(group),
+            then: GroupIndex(with),
             mandatory: rng.per_mille(700),
         });
     }
@@ -135,7 +140,7 @@ fn say_that_all_are_ready(rng: &mut Rng, world: &mut World) {
         for group in 0..groups {
             if let Some(agent) = machine.agent.as_mut().filter(|_| rng.per_mille(300)) {
                 let ready = Note::Event(GroupEvent::Ready);
-                agent.cluster.note(group, ready);
+                agent.cluster.note(GroupIndex(group), ready);
             }
         }
     }
@@ -147,7 +152,7 @@ fn say(rng: &mut Rng, world: &mut World) {
     let note = note(rng);
     for machine in &mut world.machines {
         if let Some(agent) = machine.agent.as_mut().filter(|_| rng.per_mille(600)) {
-            agent.cluster.note(group, note);
+            agent.cluster.note(GroupIndex(group), note);
         }
     }
 }
@@ -157,8 +162,18 @@ fn note(rng: &mut Rng) -> Note {
     let resource = 0;
     match rng.below(9) {
         0 => Note::Event(rng.pick(&[GroupEvent::Started, GroupEvent::Incomplete])),
-        1 => Note::Event(rng.pick(&[GroupEvent::Barred { resource }, GroupEvent::Fit])),
-        2 => Note::Event(rng.pick(&[GroupEvent::Blocked { resource }, GroupEvent::Unblocked])),
+        1 => Note::Event(rng.pick(&[
+            GroupEvent::Barred {
+                resource: ResourceIndex(resource),
+            },
+            GroupEvent::Fit,
+        ])),
+        2 => Note::Event(rng.pick(&[
+            GroupEvent::Blocked {
+                resource: ResourceIndex(resource),
+            },
+            GroupEvent::Unblocked,
+        ])),
         3 => Note::Broken(on),
         4 => Note::Maintained(on),
         5 => Note::Disabled(on),
@@ -194,7 +209,7 @@ fn replan(rng: &mut Rng, world: &mut World, machine: usize) {
         group.ranked.rotate_left(by);
     }
     let layout = Layout {
-        groups: world.groups.clone(),
+        groups: world.groups.clone().into(),
         constraints: world.constraints.clone(),
         policy: world.policy.clone(),
         capacities: world.capacities.clone(),
@@ -213,6 +228,7 @@ fn report(rng: &mut Rng, world: &mut World, machine: usize) {
         barred: rng.per_mille(100),
         running: rng.per_mille(700),
         broken: rng.per_mille(100),
+        unknown: rng.per_mille(100),
     };
     let groups = world.groups.iter().map(|_| said(rng)).collect();
     if let Some(agent) = &mut world.machines[machine].agent {

@@ -12,6 +12,7 @@ use heartbeat_core::{
     Command::{self, Announce, QuorumChanged},
     cluster::Intent,
     group::{GroupCommand, Note, Reason},
+    index::GroupIndex,
 };
 use support::{
     MS, START, US,
@@ -193,7 +194,7 @@ fn an_agent_that_parts_renews_what_begins_to_stop_until_it_has() {
     let parting = agent(&mut world, 0);
     assert!(parting.is_stopping());
     assert!(!parting.has_parted(now));
-    assert!(parting.groups()[0].proposer().lease_end() > now);
+    assert!(parting.groups()[GroupIndex(0)].proposer().lease_end() > now);
     world.run_for(30 * MS);
     let now = Boottime::from_nanos(world.now);
     assert_eq!(world.servers(0), [1]);
@@ -240,7 +241,7 @@ fn an_inherited_guard_ends_with_the_lease_that_is_handed_over() {
 fn a_group_that_is_served_is_not_released_when_it_is_said_to_have_stopped() {
     let mut world = settled(1);
     let now = Boottime::from_nanos(world.now);
-    agent(&mut world, 0).stopped(0, now);
+    agent(&mut world, 0).stopped(GroupIndex(0), now);
     for _ in 0..20 {
         world.run_for(10 * MS);
         assert_eq!(world.servers(0), [0]);
@@ -249,23 +250,27 @@ fn a_group_that_is_served_is_not_released_when_it_is_said_to_have_stopped() {
     world.move_to(0, 0, NodeId(2));
     world.run_for(100 * MS);
     let now = Boottime::from_nanos(world.now);
-    agent(&mut world, 0).stopped(0, now);
+    agent(&mut world, 0).stopped(GroupIndex(0), now);
     world.run_for(100 * MS);
     assert_eq!(world.servers(0), [1]);
     world.move_to(1, 0, NodeId(1));
     world.run_for(100 * MS);
     let now = Boottime::from_nanos(world.now);
-    agent(&mut world, 0).stopped(0, now);
+    agent(&mut world, 0).stopped(GroupIndex(0), now);
     world.run_for(100 * MS);
     assert_eq!(world.servers(0), [0]);
-    assert!(agent(&mut world, 0).groups()[0].proposer().is_holding());
+    assert!(
+        agent(&mut world, 0).groups()[GroupIndex(0)]
+            .proposer()
+            .is_holding()
+    );
 }
 
 /// What is left alone is not stopped, lease or not: the guard closes, and that is all.
 #[test]
 fn a_maintained_group_is_not_stopped_when_its_lease_has_run_out() {
     let mut world = settled(1);
-    (0..3).for_each(|node| agent(&mut world, node).note(0, Note::Maintained(true)));
+    (0..3).for_each(|node| agent(&mut world, node).note(GroupIndex(0), Note::Maintained(true)));
     world.cut(&[0], &[1, 2]);
     world.run_for(500 * MS);
     assert!(world.servers(0).is_empty());
@@ -275,7 +280,7 @@ fn a_maintained_group_is_not_stopped_when_its_lease_has_run_out() {
     };
     assert!(runs(&world), "nobody stopped it");
     assert_eq!(groups_since(&world, 1, SINCE), []);
-    agent(&mut world, 0).note(0, Note::Maintained(false));
+    agent(&mut world, 0).note(GroupIndex(0), Note::Maintained(false));
     world.run_for(50 * MS);
     assert!(!runs(&world));
     let stopped = groups_since(&world, 1, SINCE);
@@ -417,7 +422,7 @@ fn a_node_whose_slow_side_hangs_loses_the_group() {
 fn maintain(world: &mut World, on: bool) {
     for machine in 0..3 {
         if let Some(agent) = &mut world.machines[machine].agent {
-            agent.cluster.note(0, Note::Maintained(on));
+            agent.cluster.note(GroupIndex(0), Note::Maintained(on));
         }
         world.wake(machine);
     }

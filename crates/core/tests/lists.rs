@@ -11,6 +11,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     Cluster, Command,
+    index::GroupIndex,
     membership::{Membership, Voters},
 };
 use support::{MS, US, timing, world::World};
@@ -117,10 +118,10 @@ fn a_settled_list_decides_on_every_group() {
     let now = Boottime::from_nanos(world.now);
     for machine in 0..3 {
         assert_eq!(settled(&world, machine), [2]);
-        let proposer = agent(&world, machine).groups()[0].proposer();
+        let proposer = agent(&world, machine).groups()[GroupIndex(0)].proposer();
         assert_eq!(proposer.majority(), 3);
     }
-    let proposer = agent(&world, 0).groups()[0].proposer();
+    let proposer = agent(&world, 0).groups()[GroupIndex(0)].proposer();
     assert_eq!(proposer.votes(now), 4, "node 4 has a vote");
     // Two of four are no majority.
     world.cut(&[0, 1], &[2, 3]);
@@ -150,5 +151,10 @@ fn a_list_by_which_a_served_lease_would_be_lost_waits_for_one_more_vote() {
         assert_eq!(world.servers(0), [0]);
     }
     assert_eq!(settled(&world, 0), [2]);
-    assert_eq!(agent(&world, 0).groups()[0].proposer().majority(), 3);
+    assert_eq!(
+        agent(&world, 0).groups()[GroupIndex(0)]
+            .proposer()
+            .majority(),
+        3
+    );
 }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use heartbeat_core::group::Note;
+use heartbeat_core::{group::Note, index::GroupIndex};
 use support::{MS, net::Rng, story::settled, world::World};
 
 /// Ways in which things go.
@@ -14,7 +14,7 @@ const TURNS: usize = 12;
 /// Tells one node whether the group is left alone, as a decision reaches one after the other.
 fn maintain(world: &mut World, machine: usize, on: bool) {
     if let Some(agent) = &mut world.machines[machine].agent {
-        agent.cluster.note(0, Note::Maintained(on));
+        agent.cluster.note(GroupIndex(0), Note::Maintained(on));
     }
     world.wake(machine);
 }

@@ -5,9 +5,10 @@ mod support;
 use std::time::Duration;
 
 use heartbeat_common::{
+    index::RowNumber,
     maps::PeerRow,
     time::Boottime,
-    wire::{Health, NodeId, NodeState},
+    wire::{Health, LinkId, NodeId, NodeState},
 };
 use heartbeat_core::{
     peer::{Peer, PeerState},
@@ -32,7 +33,7 @@ fn answered(state: NodeState, pulse_age_us: u32, reason_age_us: u32) -> PeerRow 
 /// The state of a peer with these rows, one a link, a moment after the reply.
 fn judge(rows: &[PeerRow]) -> PeerState {
     let timing = timing(10, 30);
-    let mut peer = Peer::new(NodeId(2), false, 0, rows.len());
+    let mut peer = Peer::new(NodeId(2), false, RowNumber(0), rows.len());
     for (link, row) in peer.links.iter_mut().zip(rows) {
         link.observe(row, Boottime::from_nanos(START + 2 * MS), &timing);
     }
@@ -99,7 +100,7 @@ fn a_reply_tells_health_load_and_groups() {
         groups_owned: 7,
         ..answered(NodeState::Active, 0, 0)
     };
-    let mut peer = Peer::new(NodeId(2), false, 0, 1);
+    let mut peer = Peer::new(NodeId(2), false, RowNumber(0), 1);
     peer.listen(&row);
     assert!(peer.said.health.fails(1) && !peer.said.health.is_fatal());
     assert_eq!((peer.said.load, peer.said.groups_owned), (430, 7));
@@ -114,8 +115,8 @@ fn whose_agent_has_not_ticked_for_a_lease_owns_nothing_though_it_is_up() {
             rtt_ns,
             ..answered(NodeState::Active, pulse_age_us, 0)
         };
-        let mut peer = Peer::new(NodeId(2), false, 0, 1);
-        peer.links[0].observe(&row, Boottime::from_nanos(START + 2 * MS), &timing);
+        let mut peer = Peer::new(NodeId(2), false, RowNumber(0), 1);
+        peer.links[LinkId(0)].observe(&row, Boottime::from_nanos(START + 2 * MS), &timing);
         peer.listen(&row);
         peer.state = peer.judge(&timing);
         assert_eq!(peer.state, PeerState::Up);
@@ -132,10 +133,10 @@ fn whose_agent_has_not_ticked_for_a_lease_owns_nothing_though_it_is_up() {
 
 #[test]
 fn a_witness_does_without_an_agent() {
-    let mut witness = Peer::new(NodeId(2), true, 0, 1);
+    let mut witness = Peer::new(NodeId(2), true, RowNumber(0), 1);
     let row = answered(NodeState::Responder, u32::MAX, u32::MAX);
     let timing = timing(10, 30);
-    witness.links[0].observe(&row, Boottime::from_nanos(START + 2 * MS), &timing);
+    witness.links[LinkId(0)].observe(&row, Boottime::from_nanos(START + 2 * MS), &timing);
     witness.listen(&row);
     assert_eq!(witness.judge(&timing), PeerState::Up);
 }
@@ -167,7 +168,7 @@ fn the_newest_reply_is_what_a_peer_said() {
         ..answered(NodeState::Draining, 5, 0)
     };
     for rows in [[old, newer], [newer, old]] {
-        let mut peer = Peer::new(NodeId(2), false, 0, 2);
+        let mut peer = Peer::new(NodeId(2), false, RowNumber(0), 2);
         rows.iter().for_each(|row| peer.listen(row));
         assert_eq!(peer.said.state, NodeState::Draining);
         assert_eq!(

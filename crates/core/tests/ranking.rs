@@ -3,6 +3,8 @@
 use heartbeat_common::wire::{GroupId, Health, NodeId};
 use heartbeat_core::{
     group::GroupPlan,
+    index::GroupIndex,
+    index_vec::ByGroup,
     placement::{
         Bar, Colocation, Constraints, Layout, NodeView, Policy, Ranked, Score, Strategy, Why,
         predict::Situation,
@@ -15,12 +17,12 @@ use proptest::{prelude::*, sample::Index};
 struct Case {
     layout: Layout,
     nodes: Vec<NodeView>,
-    owners: Vec<Option<NodeId>>,
-    barred: Vec<(usize, NodeId)>,
+    owners: ByGroup<Option<NodeId>>,
+    barred: Vec<(GroupIndex, NodeId)>,
 }
 
 impl Case {
-    fn rank(&self, group: usize) -> Vec<Ranked> {
+    fn rank(&self, group: GroupIndex) -> Vec<Ranked> {
         let situation = Situation {
             layout: &self.layout,
             nodes: &self.nodes,
@@ -32,21 +34,21 @@ impl Case {
         situation.rank(group, &self.owners)
     }
 
-    fn demand(&self, group: usize, kind: usize) -> i64 {
+    fn demand(&self, group: GroupIndex, kind: usize) -> i64 {
         let demand = self.layout.groups[group].demand.get(kind);
         demand.copied().unwrap_or(0).into()
     }
 
     /// What the groups on `node` need but `coming`.
-    fn used(&self, node: NodeId, kind: usize, coming: usize) -> i64 {
-        let all = 0..self.owners.len();
+    fn used(&self, node: NodeId, kind: usize, coming: GroupIndex) -> i64 {
+        let all = self.owners.indices();
         let there = all.filter(|group| *group != coming && self.owners[*group] == Some(node));
         there.map(|group| self.demand(group, kind)).sum()
     }
 
     /// What is free on `node` once `coming` comes there: the groups there that must not be with it
     /// give way, and all that follow those.
-    fn given_way(&self, node: NodeId, kind: usize, coming: usize) -> i64 {
+    fn given_way(&self, node: NodeId, kind: usize, coming: GroupIndex) -> i64 {
         let Constraints { colocations, .. } = &self.layout.constraints;
         let gives_way = colocations.iter().filter(|rule| {
             rule.score == Score::NEVER
@@ -54,7 +56,7 @@ impl Case {
                 && self.owners[rule.group] == Some(node)
         });
         let trains = gives_way.flat_map(|rule| self.layout.constraints.train(rule.group));
-        let all: std::collections::BTreeSet<usize> = trains.collect();
+        let all: std::collections::BTreeSet<GroupIndex> = trains.collect();
         all.iter().map(|group| self.demand(*group, kind)).sum()
     }
 }
@@ -109,7 +111,8 @@ fn case() -> impl Strategy_<Value = Case> {
         let views: Vec<_> = (0..usize::from(nodes)).map(node_view).collect();
         let plans: Vec<_> = (0..groups).map(|index| group(index, nodes)).collect();
         let owner = prop::option::of((1..=nodes).prop_map(NodeId));
-        let colocation = (0..groups, 0..groups, score());
+        let any_group = || (0..groups).prop_map(GroupIndex);
+        let colocation = (any_group(), any_group(), score());
         let capacity = prop::collection::vec(prop::option::of(0..10_u32), 0..3);
         (
             views,
@@ -118,7 +121,7 @@ fn case() -> impl Strategy_<Value = Case> {
             prop::collection::vec(colocation, 0..4),
             prop::collection::vec(capacity, usize::from(nodes)),
             prop::sample::select(Strategy::ALL.to_vec()),
-            prop::collection::vec((0..groups, (1..=nodes).prop_map(NodeId)), 0..2),
+            prop::collection::vec((any_group(), (1..=nodes).prop_map(NodeId)), 0..2),
         )
             .prop_map(
                 |(mut nodes, groups, owners, colocations, capacities, strategy, barred)| {
@@ -130,7 +133,7 @@ fn case() -> impl Strategy_<Value = Case> {
                     let ids = nodes.iter().map(|view| view.node);
                     let layout = Layout {
                         capacities: ids.zip(capacities).collect(),
-                        groups,
+                        groups: groups.into(),
                         constraints: Constraints {
                             colocations: colocations
                                 .map(|(group, with, score)| Colocation { group, with, score })
@@ -145,7 +148,7 @@ fn case() -> impl Strategy_<Value = Case> {
                     Case {
                         layout,
                         nodes,
-                        owners,
+                        owners: owners.into(),
                         barred,
                     }
                 },
@@ -157,7 +160,11 @@ fn case() -> impl Strategy_<Value = Case> {
 /// free twice.
 #[test]
 fn groups_that_give_way_free_their_room_once() {
-    let colocation = |group, with, score| Colocation { group, with, score };
+    let colocation = |group, with, score| Colocation {
+        group: GroupIndex(group),
+        with: GroupIndex(with),
+        score,
+    };
     let group = |index: u16, demand: u32| GroupPlan {
         id: GroupId(index),
         ranked: vec![NodeId(1)],
@@ -167,7 +174,7 @@ fn groups_that_give_way_free_their_room_once() {
     for (demand, fits) in [(3, true), (4, false), (5, false)] {
         let case = Case {
             layout: Layout {
-                groups: vec![group(1, 1), group(2, 2), group(3, 3), group(4, demand)],
+                groups: [group(1, 1), group(2, 2), group(3, 3), group(4, demand)].into(),
                 constraints: Constraints {
                     colocations: vec![
                         colocation(0, 3, Score::NEVER),
@@ -184,10 +191,10 @@ fn groups_that_give_way_free_their_room_once() {
                 capacities: vec![(NodeId(1), vec![Some(6)])],
             },
             nodes: vec![NodeView::new(NodeId(1), vec![Some(6)])],
-            owners: vec![Some(NodeId(1)), Some(NodeId(1)), Some(NodeId(1)), None],
+            owners: [Some(NodeId(1)), Some(NodeId(1)), Some(NodeId(1)), None].into(),
             barred: Vec::new(),
         };
-        let [ranked] = &case.rank(3)[..] else {
+        let [ranked] = &case.rank(GroupIndex(3))[..] else {
             panic!("one node");
         };
         assert_eq!(ranked.bar.is_none(), fits, "{demand}: {ranked:?}");
@@ -197,7 +204,7 @@ fn groups_that_give_way_free_their_room_once() {
 proptest! {
     #[test]
     fn all_nodes_have_a_place_each_and_who_cannot_comes_last(case in case()) {
-        for group in 0..case.owners.len() {
+        for group in case.owners.indices() {
             let ranking = case.rank(group);
             let mut nodes: Vec<_> = ranking.iter().map(|ranked| ranked.node).collect();
             nodes.sort();
@@ -222,7 +229,7 @@ proptest! {
             let count = other.nodes.len();
             other.nodes.swap(a.index(count), b.index(count));
         }
-        for group in 0..case.owners.len() {
+        for group in case.owners.indices() {
             prop_assert_eq!(case.rank(group), other.rank(group));
         }
     }
@@ -240,14 +247,14 @@ proptest! {
             one.load = one.load / 100 * 100;
             other.load = one.load + within;
         }
-        for group in 0..case.owners.len() {
+        for group in case.owners.indices() {
             prop_assert_eq!(order(&case, group), order(&other, group));
         }
     }
 
     #[test]
     fn who_is_able_breaks_no_rule(case in case()) {
-        for group in 0..case.owners.len() {
+        for group in case.owners.indices() {
             let plan = &case.layout.groups[group];
             let ranking = case.rank(group);
             for Ranked { node, .. } in ranking.iter().filter(|ranked| ranked.bar.is_none()) {
@@ -278,7 +285,7 @@ proptest! {
     #[test]
     fn preference_goes_by_points_and_then_by_place(mut case in case()) {
         case.layout.policy.strategy = Strategy::Preferred;
-        for group in 0..case.owners.len() {
+        for group in case.owners.indices() {
             let plan = &case.layout.groups[group];
             let able: Vec<_> = case.rank(group).into_iter().filter(|r| r.bar.is_none()).collect();
             for pair in able.windows(2) {
@@ -303,7 +310,7 @@ proptest! {
             movable: &|_| false,
         };
         let then = situation.settle(&case.owners);
-        for (group, owner) in then.iter().enumerate() {
+        for (group, owner) in then.iter_enumerated() {
             let plan = &case.layout.groups[group];
             prop_assert!(owner.is_none_or(|at| plan.ranked.contains(&at) && !plan.is_banned(at)));
         }

@@ -8,6 +8,7 @@ use heartbeat_common::wire::{GroupId, LinkId, LinkSet, NodeId};
 use heartbeat_core::{
     Command,
     group::{GroupCommand, GroupPlan, Note, Reason},
+    index::GroupIndex,
     placement::{Bar, Colocation, Score},
     reach::RECOVERY,
     report::{GroupReport, Report},
@@ -56,10 +57,11 @@ fn stops(world: &World, node: u16, since: u64) -> Vec<Reason> {
 fn report_broken(world: &mut World, machine: usize) {
     let node = NodeId(world.machines[machine].id);
     let report = Report {
-        groups: vec![GroupReport {
+        groups: [GroupReport {
             broken: true,
             ..GroupReport::default()
-        }],
+        }]
+        .into(),
         ..Report::default()
     };
     for other in world.machines.iter_mut().filter(|other| other.id != node.0) {
@@ -227,7 +229,10 @@ fn a_node_that_is_cut_off_takes_nothing_that_another_can_take() {
     world.unplug(1, FRONT, true);
     world.run_for(300 * MS);
     for machine in 0..3 {
-        let ranking = world.cluster(machine).expect("it lives").ranking(0);
+        let ranking = world
+            .cluster(machine)
+            .expect("it lives")
+            .ranking(GroupIndex(0));
         let cut_off = ranking.iter().find(|ranked| ranked.node == NodeId(2));
         assert_eq!(cut_off.and_then(|ranked| ranked.bar), Some(Bar::CutOff));
     }
@@ -272,7 +277,7 @@ fn a_group_whose_interface_carries_no_heartbeats_leaves_where_that_is_broken() {
     let since = world.now;
     let note = |world: &mut World, broken| {
         let agent = world.machines[0].agent.as_mut().expect("it runs");
-        agent.cluster.note(0, Note::Broken(broken));
+        agent.cluster.note(GroupIndex(0), Note::Broken(broken));
     };
     note(&mut world, true);
     world.run_for(50 * MS);
@@ -295,8 +300,8 @@ fn a_group_without_addresses_comes_along_with_the_one_that_it_must_follow() {
         });
         world.groups[0].links = LinkSet::default();
         world.constraints.colocations.push(Colocation {
-            group: 1,
-            with: 0,
+            group: GroupIndex(1),
+            with: GroupIndex(0),
             score: Score::MUST,
         });
     });

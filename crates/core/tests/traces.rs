@@ -16,6 +16,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     Command,
+    index::GroupIndex,
     record::{DecodeError, Decoder, Entry, Input, Outcome, Replay, VERSION, text::Line},
 };
 use support::{MS, START, net::Path, story::LATENCY, timing, world::World};
@@ -195,7 +196,10 @@ fn entry_about_what_does_not_exist_is_refused() {
     let mut entries = Decoder::new(record(&world, 0)).expect("it is a record");
     let start = entries.next().expect("it has a start").expect("whole");
     let to = NodeId(2);
-    let wrong = Entry::Input(Cow::Owned(Input::Move { group: 7, to }));
+    let wrong = Entry::Input(Cow::Owned(Input::Move {
+        group: GroupIndex(7),
+        to,
+    }));
     assert!(Replay::default().apply(wrong.clone()).is_err());
     let mut replay = Replay::default();
     assert_eq!(replay.apply(start.clone()), Ok(Outcome::Nothing));

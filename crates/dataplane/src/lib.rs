@@ -18,7 +18,7 @@ pub use maps::{
     senders::Senders,
     view::{GuardView, LocalView, PeerRows},
 };
-pub use pins::{Claim, Pins, origin::must_be_here};
+pub use pins::{Pins, directory::Claim, origin::must_be_here};
 pub use running::{Dataplane, Guarding, Hotplug};
 pub use setup::{Attached, Attachment, Setup, SetupGuard, SetupLink, XdpMode};
 pub use start::adopted::guarded;

@@ -26,7 +26,7 @@ pub(super) struct Entry {
 }
 
 impl Section {
-    fn new(name: &str, place: Place) -> Self {
+    pub(super) fn new(name: &str, place: Place) -> Self {
         Self {
             name: name.to_owned(),
             place,

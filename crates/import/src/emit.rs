@@ -63,7 +63,7 @@ pub(super) fn listed(places: &[Place]) -> String {
     let mut last: Option<&Place> = None;
     for place in places {
         match last {
-            Some(before) if before == place => {}
+            Some(before) if (&before.file, before.line) == (&place.file, place.line) => {}
             Some(before) if before.file == place.file => {
                 out.push_str(&format!(", {}", place.line));
             }
@@ -82,6 +82,10 @@ pub(super) enum Comment {
     Remark(Remark),
     /// What is translated, and refused until the operator decides.
     Decision(Remark),
+    /// What is translated as its author may have meant it.
+    Guess(Remark),
+    /// What is translated, and kept from being served, since it lacks what it depends on.
+    Held(Remark),
     /// A field that is written, but commented out.
     Off(&'static str, Value),
 }
@@ -110,6 +114,7 @@ pub(super) enum Value {
     Flag(bool),
     List(Vec<String>),
     Table(Vec<(String, String)>),
+    Amounts(Vec<(String, u32)>),
 }
 
 impl From<Score> for Value {
@@ -152,6 +157,13 @@ impl fmt::Display for Value {
                 let pairs: Vec<String> = pairs
                     .iter()
                     .map(|(name, value)| format!("{} = {}", key(name), quoted(value)))
+                    .collect();
+                write!(f, "{{ {} }}", pairs.join(", "))
+            }
+            Self::Amounts(pairs) => {
+                let pairs: Vec<String> = pairs
+                    .iter()
+                    .map(|(name, amount)| format!("{} = {amount}", key(name)))
                     .collect();
                 write!(f, "{{ {} }}", pairs.join(", "))
             }
@@ -235,14 +247,28 @@ impl Document {
     pub(super) fn remarks(&self) -> impl Iterator<Item = &Remark> {
         self.comments().filter_map(|comment| match comment {
             Comment::Remark(remark) => Some(remark),
-            Comment::Note(..) | Comment::Decision(_) | Comment::Off(..) => None,
+            _ => None,
         })
     }
 
     pub(super) fn decisions(&self) -> impl Iterator<Item = &Remark> {
         self.comments().filter_map(|comment| match comment {
             Comment::Decision(remark) => Some(remark),
-            Comment::Note(..) | Comment::Remark(_) | Comment::Off(..) => None,
+            _ => None,
+        })
+    }
+
+    pub(super) fn guesses(&self) -> impl Iterator<Item = &Remark> {
+        self.comments().filter_map(|comment| match comment {
+            Comment::Guess(remark) => Some(remark),
+            _ => None,
+        })
+    }
+
+    pub(super) fn held(&self) -> impl Iterator<Item = &Remark> {
+        self.comments().filter_map(|comment| match comment {
+            Comment::Held(remark) => Some(remark),
+            _ => None,
         })
     }
 
@@ -254,7 +280,10 @@ impl Document {
     pub(super) fn places(&self) -> BTreeSet<Place> {
         self.comments()
             .flat_map(|comment| match comment {
-                Comment::Remark(remark) | Comment::Decision(remark) => remark.places.clone(),
+                Comment::Remark(remark)
+                | Comment::Decision(remark)
+                | Comment::Guess(remark)
+                | Comment::Held(remark) => remark.places.clone(),
                 Comment::Note(_, places) => places.clone(),
                 Comment::Off(..) => Vec::new(),
             })
@@ -317,6 +346,8 @@ impl fmt::Display for Comment {
             Self::Note(text, _) => wrap(f, "# ", "# ", text),
             Self::Remark(remark) => wrap(f, "# not translated: ", "#   ", &remark.to_string()),
             Self::Decision(remark) => wrap(f, "# to be decided: ", "#   ", &remark.to_string()),
+            Self::Guess(remark) => wrap(f, "# guessed: ", "#   ", &remark.to_string()),
+            Self::Held(remark) => wrap(f, "# in maintenance: ", "#   ", &remark.to_string()),
             Self::Off(key, value) => writeln!(f, "#{key} = {value}"),
         }
     }

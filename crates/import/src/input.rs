@@ -1,6 +1,6 @@
 //! What a caller gives the importer: the files' texts, and how to translate them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use super::place::Place;
 
@@ -18,6 +18,7 @@ impl Input {
         Place {
             file: Arc::from(self.name.as_str()),
             line,
+            statement: 0,
         }
     }
 }
@@ -35,6 +36,8 @@ pub struct Inputs {
 pub struct Options {
     /// The links' interfaces, in the links' order: the input does not name them.
     pub interfaces: Vec<String>,
-    /// Whether IPaddr2 becomes the built-in `vip`.
-    pub builtin_vip: bool,
+    /// Whether IPaddr2 stays the agent that it is, and does not become the built-in `vip`.
+    pub keep_agents: bool,
+    /// By which it is told what has ended; without it, nothing has.
+    pub now: Option<SystemTime>,
 }

@@ -2,8 +2,7 @@
 //! and writes ours.
 //!
 //! Text in, text out: `corosync`, `crm` and `cib` read, `translate` decides, `emit` writes;
-//! `keepalived` reads and decides for itself. Nothing
-//! here opens a file, resolves a name or asks the network. Nothing that was read is dropped in
+//! `keepalived` reads and decides for itself. Nothing here opens a file, resolves a name or asks the network. Nothing that was read is dropped in
 //! silence: what has no counterpart ends in a comment that says why, and what to do.
 
 #![forbid(unsafe_code)]
@@ -14,14 +13,20 @@ mod cib;
 mod corosync;
 mod crm;
 mod emit;
+mod explain;
 mod input;
 mod keepalived;
 mod model;
+mod pcs;
 mod place;
+mod shell;
+mod tokens;
 mod translate;
 mod values;
+mod words;
 
 pub use emit::{Counts, Remark};
+pub use explain::Row;
 pub use input::{Input, Inputs, Options};
 pub use keepalived::NodeFile;
 pub use place::{ImportError, Place};
@@ -34,10 +39,16 @@ use model::Model;
 pub struct Imported {
     pub text: String,
     pub counts: Counts,
+    /// What became of each statement, in the order of the input.
+    pub rows: Vec<Row>,
     /// What was not translated, in the order of the text.
     pub remarks: Vec<Remark>,
     /// What was translated, and is refused until the operator has decided.
     pub decisions: Vec<Remark>,
+    /// What was translated as its author may have meant it.
+    pub guesses: Vec<Remark>,
+    /// What is translated, and not served until the operator has seen to what it depends on.
+    pub held: Vec<Remark>,
 }
 
 /// Translates `inputs`. Fails only if one of them cannot be read as what it is.
@@ -56,27 +67,31 @@ pub fn import(inputs: &Inputs, options: &Options) -> Result<Imported, ImportErro
         .collect();
     let mut document = translate::translate(&files, corosync, model, options);
     account_for(&mut document, &statements);
-    Ok(imported(&document))
+    Ok(imported(&document, &statements))
 }
 
 /// Translates the files of keepalived, one for each node. Fails only if one of them cannot be read as
 /// what it is.
 pub fn import_keepalived(files: &[NodeFile]) -> Result<Imported, ImportError> {
-    let (mut document, statements) = keepalived::translate(files)?;
-    account_for(&mut document, &statements);
-    Ok(imported(&document))
+    let translated = keepalived::translate(files)?;
+    let mut document = translated.document;
+    account_for(&mut document, &translated.settings);
+    Ok(imported(&document, &translated.statements))
 }
 
-fn imported(document: &Document) -> Imported {
+fn imported(document: &Document, statements: &[model::Statement]) -> Imported {
     Imported {
         text: document.to_string(),
         counts: document.counts(),
+        rows: explain::rows(document, statements),
         remarks: document.remarks().cloned().collect(),
         decisions: document.decisions().cloned().collect(),
+        guesses: document.guesses().cloned().collect(),
+        held: document.held().cloned().collect(),
     }
 }
 
-/// Tells the two syntaxes apart by their first character: XML has no other than `<`.
+/// Tells the syntaxes apart: XML begins with `<`, a shell's text has calls of `crm` or `pcs`.
 fn read_resources(input: &Input) -> Result<Model, ImportError> {
     let begins = input
         .text
@@ -85,6 +100,8 @@ fn read_resources(input: &Input) -> Result<Model, ImportError> {
         .starts_with('<');
     if begins {
         cib::parse(input)
+    } else if shell::is_one(&input.text) {
+        Ok(shell::parse(input))
     } else {
         crm::parse(input)
     }

@@ -1,7 +1,9 @@
 //! What a Pacemaker configuration says, whichever syntax it was written in. Texts are kept as they
 //! stand: what they mean is for `translate` to say.
 
-use super::place::Place;
+use heartbeat_core::placement::Score;
+
+use super::{corosync::Section, place::Place};
 
 /// All that was read.
 #[derive(Debug, Default)]
@@ -22,21 +24,33 @@ pub(super) struct Model {
     /// Monitors that stand apart from their resource: its id, and the operation.
     pub(super) monitors: Vec<(String, Op)>,
     pub(super) others: Vec<Other>,
+    /// What stands in a statement and is none of its known parts.
+    pub(super) strays: Vec<Stray>,
+    /// What commands changed of what others made, and where.
+    pub(super) notes: Vec<(String, Place)>,
+    /// What corosync.conf would say.
+    pub(super) cluster: Option<Section>,
+}
+
+/// A part of a statement that nothing comes of.
+#[derive(Debug)]
+pub(super) struct Stray {
+    pub(super) subject: String,
+    pub(super) place: Place,
 }
 
 /// One statement of the crm shell, or one element of the CIB that is as much.
 #[derive(Clone, Debug)]
 pub(super) struct Statement {
     pub(super) place: Place,
-    /// The last of its lines.
-    pub(super) last: usize,
     /// Its keyword and its name.
     pub(super) what: String,
 }
 
 impl Statement {
+    /// Whether `place` is in it. A line may hold several statements, and a statement several lines.
     pub(super) fn holds(&self, place: &Place) -> bool {
-        self.place.file == place.file && (self.place.line..=self.last).contains(&place.line)
+        self.place.file == place.file && self.place.statement == place.statement
     }
 }
 
@@ -46,6 +60,22 @@ pub(super) struct Other {
     pub(super) keyword: String,
     pub(super) id: String,
     pub(super) place: Place,
+    /// Where it goes on.
+    pub(super) also: Vec<Place>,
+    /// Why nothing comes of it, and what to do, where the keyword does not tell.
+    pub(super) why: Option<(String, String)>,
+}
+
+impl Other {
+    pub(super) fn new(keyword: &str, id: impl Into<String>, place: Place) -> Self {
+        Self {
+            keyword: keyword.to_owned(),
+            id: id.into(),
+            place,
+            also: Vec::new(),
+            why: None,
+        }
+    }
 }
 
 impl Model {
@@ -137,6 +167,27 @@ pub(super) struct Settings {
     pub(super) utilization: Attrs,
     /// Sets of the above that depend on rules or refer to others: what they are, and where.
     pub(super) opaque: Vec<(String, Place)>,
+    /// Settings that stand twice, of which another counts.
+    pub(super) doubles: Vec<Attr>,
+}
+
+impl Settings {
+    /// Fills a list from sets with scores: the set with the highest score counts, of equals the
+    /// first.
+    pub(super) fn fill(
+        &mut self,
+        list: fn(&mut Self) -> &mut Attrs,
+        mut sets: Vec<(Score, Attrs)>,
+    ) {
+        sets.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+        for attr in sets.into_iter().flat_map(|(_, attrs)| attrs.0) {
+            if list(self).get(&attr.name).is_some() {
+                self.doubles.push(attr);
+            } else {
+                list(self).0.push(attr);
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -162,6 +213,7 @@ pub(super) struct Clone {
     pub(super) kind: String,
     pub(super) place: Place,
     pub(super) child: Option<String>,
+    pub(super) settings: Settings,
 }
 
 /// A resource in a constraint.
@@ -177,13 +229,19 @@ pub(super) struct Set {
     pub(super) members: Vec<Member>,
     /// Whether the members depend on each other, in their order.
     pub(super) sequential: bool,
+    /// Whether this constraint is also about what the members are to each other.
+    pub(super) within: bool,
     /// Whether all of them must be there.
     pub(super) require_all: bool,
+    /// What it says besides: a score or a kind of its own.
+    pub(super) attrs: Attrs,
 }
 
 /// What a constraint holds together.
 #[derive(Clone, Debug)]
 pub(super) enum Chain {
+    /// Nothing: only the constraint's name says what it is about.
+    Named,
     Pair(Member, Member),
     Sets(Vec<Set>),
 }
@@ -191,6 +249,7 @@ pub(super) enum Chain {
 impl Chain {
     pub(super) fn members(&self) -> Vec<&Member> {
         match self {
+            Self::Named => Vec::new(),
             Self::Pair(first, second) => vec![first, second],
             Self::Sets(sets) => sets.iter().flat_map(|set| &set.members).collect(),
         }
@@ -204,6 +263,10 @@ pub(super) struct Colocation {
     pub(super) score: Option<String>,
     /// In a pair the first follows the second.
     pub(super) chain: Chain,
+    /// When it holds, if not always.
+    pub(super) lifetime: Option<Condition>,
+    /// Whether the members are guessed from the name.
+    pub(super) guessed: bool,
     pub(super) attrs: Attrs,
 }
 
@@ -215,6 +278,10 @@ pub(super) struct Order {
     pub(super) kind: Option<String>,
     /// In a pair the first goes before the second.
     pub(super) chain: Chain,
+    /// When it holds, if not always.
+    pub(super) lifetime: Option<Condition>,
+    /// Whether the members are guessed from the name.
+    pub(super) guessed: bool,
     pub(super) attrs: Attrs,
 }
 
@@ -243,6 +310,10 @@ pub(super) enum Condition {
     IsNot(String),
     All(Vec<Condition>),
     Any(Vec<Condition>),
+    /// From the first time on, before the second, with what was written.
+    Date(Option<String>, Option<String>, String),
+    /// What is true or false for good, such as a date that has passed: which, and why.
+    Settled(bool, String),
     /// Anything that depends on more than the node's name, as it was written.
     Opaque(String),
 }

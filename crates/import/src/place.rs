@@ -10,6 +10,8 @@ pub struct Place {
     pub file: Arc<str>,
     /// From 1.
     pub line: usize,
+    /// Which statement of the file it belongs to; 0 is none. Several may stand on one line.
+    pub statement: usize,
 }
 
 impl fmt::Display for Place {

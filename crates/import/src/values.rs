@@ -84,6 +84,51 @@ fn number(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, rest))
 }
 
+/// `2019-06-01`, `20190601`, with a time behind it or not, as the time since 1970. A zone is not
+/// looked at.
+pub(super) fn date(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let (day, time) = match text.find(['T', ' ']) {
+        Some(at) => (&text[..at], text[at + 1..].trim()),
+        None => (text, ""),
+    };
+    let digits: String = day.chars().filter(|c| *c != '-').collect();
+    if digits.len() != 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let year: u64 = digits[..4].parse().ok()?;
+    let month: u64 = digits[4..6]
+        .parse()
+        .ok()
+        .filter(|month| (1..=12).contains(month))?;
+    let day: u64 = digits[6..]
+        .parse()
+        .ok()
+        .filter(|day| (1..=31).contains(day))?;
+    // Days from 1970 on, with years that begin in March (Hinnant, "chrono-compatible date").
+    let year = if month <= 2 {
+        year.checked_sub(1)?
+    } else {
+        year
+    };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days =
+        (365 * year + year / 4 + year / 400 + day_of_year).checked_sub(year / 100 + 719_468)?;
+    let clock = time
+        .split(['Z', '+', '-', ' ', '.'])
+        .next()
+        .unwrap_or_default();
+    let mut seconds = 0;
+    for (part, unit) in clock
+        .split(':')
+        .filter(|part| !part.is_empty())
+        .zip([3_600, 60, 1])
+    {
+        seconds += part.parse::<u64>().ok().filter(|number| *number < 100)? * unit;
+    }
+    Some(Duration::from_secs(days * 86_400 + seconds))
+}
+
 /// What Pacemaker takes for true and false, in any case.
 pub(super) fn truth(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
@@ -108,6 +153,37 @@ pub(super) fn usable_name(text: &str) -> String {
     } else {
         name
     }
+}
+
+/// Whether `text` names an interface, as the kernel and our configuration have it.
+pub(super) fn is_interface(text: &str) -> bool {
+    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    !text.is_empty() && text.len() < 16 && ![".", ".."].contains(&text) && !text.contains(bad)
+}
+
+/// Whether `text` may be the provider or the name of an OCF agent.
+pub(super) fn is_agent(text: &str) -> bool {
+    !text.is_empty() && usable_name(text) == text && !text.starts_with('.')
+}
+
+/// Whether `text` may be a parameter of an OCF agent.
+pub(super) fn is_parameter(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    !text.is_empty() && text.bytes().all(allowed)
+}
+
+/// Whether `text` names a unit of systemd, with its suffix (systemd.unit(5)).
+pub(super) fn is_unit(text: &str) -> bool {
+    const MAX_UNIT: usize = 255;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    let stem = text.rsplit_once('.').map_or(text, |(stem, _)| stem);
+    let instance = !stem.starts_with('@') && !stem.ends_with('@');
+    !stem.is_empty() && instance && text.len() <= MAX_UNIT && text.bytes().all(allowed)
+}
+
+/// Whether `text` is the absolute path of a program.
+pub(super) fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.ends_with('/') && !text.contains(char::is_control)
 }
 
 #[cfg(test)]
@@ -153,6 +229,31 @@ mod tests {
             "", "s", "-1", "INFINITY", "1.5s", "P", "PT", "PT3", "P1Y", "PTS", "3 days",
         ] {
             assert_eq!(time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_are_days_since_1970_and_may_have_a_time() {
+        for (text, seconds) in [
+            ("1970-01-01", 0),
+            ("1970-03-01", 59 * 86_400),
+            ("20000229", 951_782_400),
+            ("2019-06-01", 1_559_347_200),
+            ("2019-06-01 12:30:05Z", 1_559_392_205),
+            ("2019-06-01T12:30+02:00", 1_559_392_200),
+        ] {
+            assert_eq!(date(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "2019",
+            "2019-13-01",
+            "1960-01-01",
+            "2019-W22",
+            "soon",
+            "2019-06-01 x",
+        ] {
+            assert_eq!(date(text), None, "{text}");
         }
     }
 

@@ -11,6 +11,8 @@ use heartbeat_common::{
     wire::{Incarnation, NodeId},
 };
 use heartbeat_core::{
+    index::{GroupIndex, ResourceIndex},
+    index_vec::{ByGroup, IndexVec},
     report::{self, GroupReport},
     resource::{GroupEvent, Outcome, ResourceState},
 };
@@ -30,15 +32,17 @@ use crate::{
 /// Failed actions that are remembered, and how much of each one's last words: all of them travel in one
 /// report.
 const FAILURES_KEPT: usize = 32;
-const WORDS_KEPT: usize = 512;
+const WORDS_KEPT: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Groups {
     config: Arc<Config>,
-    own: Vec<Own>,
+    own: ByGroup<Own>,
     failures: VecDeque<FailedAction>,
     /// This node's health checks that fail.
     failing: Vec<FailingCheck>,
+    /// The nodes whose heartbeats this node refuses.
+    refused: Vec<protocol::RefusedNode>,
     /// This node's keys.
     keys: Option<protocol::Keys>,
     peers: HashMap<NodeId, protocol::Report>,
@@ -60,19 +64,20 @@ struct Own {
     blocked: bool,
     /// Whether one of its interfaces is, as the core says.
     broken: bool,
-    resources: Vec<(Option<ResourceState>, u32)>,
+    resources: IndexVec<ResourceIndex, (Option<ResourceState>, u32)>,
 }
 
 impl Groups {
     pub(super) fn open(config: Arc<Config>, incarnation: Incarnation, writer: Writer) -> Self {
         let own = config.groups.iter().map(|group| Own {
-            resources: vec![(None, 0); group.resources.len()],
+            resources: vec![(None, 0); group.resources.len()].into(),
             ..Own::default()
         });
         Self {
             own: own.collect(),
             failures: VecDeque::new(),
             failing: Vec::new(),
+            refused: Vec::new(),
             keys: None,
             peers: HashMap::new(),
             unanswered: HashMap::new(),
@@ -95,15 +100,23 @@ impl Groups {
     pub(super) fn replan(&mut self, config: Arc<Config>) {
         self.own.resize_with(config.groups.len(), Own::default);
         for (own, group) in self.own.iter_mut().zip(&config.groups) {
-            own.resources.resize(group.resources.len(), (None, 0));
+            own.resources
+                .resize_with(group.resources.len(), || (None, 0));
         }
         self.peers.retain(|node, _| config.node(*node).is_some());
-        let resources = config.groups.iter().filter(|group| !group.is_removed());
-        let resources = resources.flat_map(|group| &group.resources);
-        let names: HashSet<&str> = resources.map(|resource| resource.name.as_str()).collect();
+        // What is new begins with a clean record. What could not be stopped is still to be seen to.
+        let kept: HashSet<&str> = resources(&config)
+            .filter(|(_, resource)| {
+                let before = resources(&self.config).find(|(_, old)| old.name == resource.name);
+                let blocked =
+                    |group: GroupIndex| self.own.get(group).is_some_and(|own| own.blocked);
+                before.is_some_and(|(group, old)| old.is_same(resource) || blocked(group))
+            })
+            .map(|(_, resource)| resource.name.as_str())
+            .collect();
         self.failures
-            .retain(|failure| names.contains(failure.resource.as_str()));
-        drop(names);
+            .retain(|failure| kept.contains(failure.resource.as_str()));
+        drop(kept);
         self.unanswered
             .retain(|node, _| config.node(*node).is_some());
         let kept = |name: &str| {
@@ -117,17 +130,24 @@ impl Groups {
 
     /// Takes in what the conductor told, and says what happened.
     pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<What> {
-        if let ResourceEvent::State { part, .. } | ResourceEvent::Failed { part, .. } = told
-            && self.own[part.group].resources.len() <= part.resource
-        {
-            // It was told of what the group was before it changed.
-            return None;
+        // It may be told of what the group was before it changed.
+        match told {
+            ResourceEvent::State { part, .. }
+                if self.own[part.group].resources.len() <= part.resource.0 =>
+            {
+                return None;
+            }
+            ResourceEvent::Failed { resource, .. } if !is_configured(&self.config, resource) => {
+                return None;
+            }
+            _ => {}
         }
         match told {
             ResourceEvent::State {
                 part,
                 state,
                 failures,
+                note,
             } => {
                 let own = &mut self.own[part.group].resources[part.resource];
                 let before = std::mem::replace(own, (Some(*state), *failures));
@@ -143,10 +163,12 @@ impl Groups {
                 (!quiet && !first && !told).then(|| What::Resource {
                     resource: self.resource(*part).name.clone(),
                     state: state.name().to_owned(),
+                    note: note.clone(),
                 })
             }
             ResourceEvent::Failed {
-                part,
+                part: _,
+                resource,
                 action,
                 outcome,
                 at,
@@ -154,7 +176,7 @@ impl Groups {
             } => {
                 let failure = FailedAction {
                     node: self.config.local().name.clone(),
-                    resource: self.resource(*part).name.clone(),
+                    resource: resource.clone(),
                     action: action.name().to_owned(),
                     outcome: outcome.to_string(),
                     code: match outcome {
@@ -207,7 +229,7 @@ impl Groups {
     }
 
     /// The resources of a group that have not stopped on a node, as far as is known.
-    pub(super) fn left_at(&self, node: NodeId, index: usize) -> Vec<String> {
+    pub(super) fn left_at(&self, node: NodeId, index: GroupIndex) -> Vec<String> {
         let group = &self.config.groups[index];
         let report = match node == self.config.local().id {
             true => self.own.get(index).map(|own| own.report(group)),
@@ -222,7 +244,7 @@ impl Groups {
     }
 
     /// An interface with one of the addresses of the group with this index is broken, or none is any more.
-    pub(super) fn set_broken(&mut self, group: usize, broken: bool) {
+    pub(super) fn set_broken(&mut self, group: GroupIndex, broken: bool) {
         self.own[group].broken = broken;
     }
 
@@ -244,6 +266,9 @@ impl Groups {
             keys: self.keys.clone(),
             failures: self.failures.iter().cloned().collect(),
             decisions: self.book.all(),
+            refused: self.refused.clone(),
+            // Whoever sends it knows.
+            abstains_ns: 0,
         };
         while !report.failures.is_empty() && is_too_long(&report) {
             report.failures.remove(0);
@@ -267,6 +292,23 @@ impl Groups {
             ..check
         };
         self.failing = failing.into_iter().map(cut).collect();
+    }
+
+    /// This node refuses the heartbeats of these nodes.
+    pub(super) fn refuse(&mut self, refused: Vec<protocol::RefusedNode>) {
+        self.refused = refused;
+    }
+
+    /// The nodes that refuse the heartbeats of `node`, as far as is known, without this one.
+    pub(super) fn refusing(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        let peers = self.peers.iter();
+        let refusing = peers.filter(move |(_, report)| report.heard_of_refused(node.0).is_some());
+        refusing.map(|(peer, _)| *peer)
+    }
+
+    /// Whether this node refuses the heartbeats of `node`.
+    pub(super) fn refuses(&self, node: NodeId) -> bool {
+        self.refused.iter().any(|refused| refused.node == node.0)
     }
 
     /// This node has these keys.
@@ -310,20 +352,7 @@ impl Groups {
             .node(peer)
             .is_none_or(|node| node.role == Role::Witness);
         let decided = !witness && self.book.merge(&report.decisions);
-        let of = |group: &Group| {
-            let said = report.group(&group.name);
-            said.map_or_else(GroupReport::default, |said| GroupReport {
-                settling: said.settling,
-                barred: said.barred || said.blocked,
-                running: said.running,
-                broken: said.broken,
-            })
-        };
-        let told = report::Report {
-            number: report.number,
-            incarnation: report.incarnation,
-            groups: self.config.groups.iter().map(of).collect(),
-        };
+        let told = self.for_core(&report);
         self.remains.returned(peer, |group| {
             let said = report.group(group);
             said.is_some_and(|said| !said.settling)
@@ -331,6 +360,46 @@ impl Groups {
         self.unanswered.remove(&peer);
         self.peers.insert(peer, report);
         (told, decided)
+    }
+
+    /// What the core is to know of all that peers reported: its groups are others than before.
+    pub(super) fn retold(&self) -> Vec<(NodeId, report::Report)> {
+        let peers = self.peers.iter();
+        peers
+            .map(|(peer, report)| (*peer, self.for_core(report)))
+            .collect()
+    }
+
+    /// The nodes that have not reported this group, of those that `count`.
+    pub(super) fn lacking(&self, group: &Group, counts: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
+        let lacks = |node: &&NodeId| {
+            let report = self.peers.get(node);
+            counts(**node) && report.is_some_and(|report| report.group(&group.name).is_none())
+        };
+        group.rank.iter().filter(lacks).copied().collect()
+    }
+
+    /// What a report says of the groups here.
+    fn for_core(&self, report: &protocol::Report) -> report::Report {
+        let of = |group: &Group| {
+            let said = report.group(&group.name);
+            let absent = GroupReport {
+                unknown: true,
+                ..GroupReport::default()
+            };
+            said.map_or(absent, |said| GroupReport {
+                unknown: false,
+                settling: said.settling,
+                barred: said.barred || said.blocked,
+                running: said.running,
+                broken: said.broken,
+            })
+        };
+        report::Report {
+            number: report.number,
+            incarnation: report.incarnation,
+            groups: self.config.groups.iter().map(of).collect(),
+        }
     }
 
     /// A peer that has something new could not be asked for it.
@@ -437,7 +506,7 @@ impl Groups {
     }
 
     /// What operators want of the groups that this node may serve.
-    pub(super) fn wishes(&self) -> Vec<Wish> {
+    pub(super) fn wishes(&self) -> ByGroup<Wish> {
         let wish = |group: &Group| Wish {
             maintained: self.is_maintained(group),
             enabled: group
@@ -460,7 +529,9 @@ impl Groups {
     }
 
     pub(super) fn failures(&self) -> Vec<FailedAction> {
+        // A peer may not have heard yet that a resource is gone.
         let others = self.peers.values().flat_map(|report| &report.failures);
+        let others = others.filter(|failure| is_configured(&self.config, &failure.resource));
         let mut all: Vec<_> = self.failures.iter().chain(others).cloned().collect();
         all.sort_by_key(|failure| failure.at_unix_ns);
         all
@@ -470,7 +541,7 @@ impl Groups {
     /// not there any more (`lives`) counts for nothing.
     pub(super) fn describe(
         &self,
-        index: usize,
+        index: GroupIndex,
         owner: Option<NodeId>,
         lives: impl Fn(NodeId) -> bool,
         name: impl Fn(NodeId) -> String,
@@ -534,6 +605,7 @@ impl Groups {
             cut_off: with(|said| said.broken).collect(),
             blocked: with(|said| said.blocked).next(),
             unreported: false,
+            lacking: Vec::new(),
             remains: Vec::new(),
             resources: resources.collect(),
         }
@@ -574,6 +646,17 @@ impl Own {
                 .collect(),
         }
     }
+}
+
+/// All resources, each with the index of its group, but those of groups that were removed.
+fn resources(config: &Config) -> impl Iterator<Item = (GroupIndex, &Resource)> {
+    let groups = config.groups.iter_enumerated();
+    let groups = groups.filter(|(_, group)| !group.is_removed());
+    groups.flat_map(|(index, group)| group.resources.iter().map(move |one| (index, one)))
+}
+
+fn is_configured(config: &Config, resource: &str) -> bool {
+    resources(config).any(|(_, one)| one.name == resource)
 }
 
 /// Whether it does not fit into an answer to a peer, with some room for what is around it.
@@ -627,16 +710,18 @@ mod tests {
             Incarnation(7),
             Writer::start().expect("a thread"),
         );
-        for (group, plan) in config.groups.iter().enumerate() {
-            for resource in 0..plan.resources.len() {
+        for (group, plan) in config.groups.iter_enumerated() {
+            for resource in plan.resources.indices() {
                 let part = Part { group, resource };
                 groups.told(&ResourceEvent::State {
                     part,
                     state: ResourceState::Started,
                     failures: 1,
+                    note: String::new(),
                 });
                 groups.told(&ResourceEvent::Failed {
                     part,
+                    resource: config.groups[group].resources[resource].name.clone(),
                     action: Action::Monitor,
                     outcome: Outcome::Exited(ExitCode::GENERIC_ERROR),
                     at: clock::now(),
@@ -651,5 +736,73 @@ mod tests {
         assert_eq!(groups.published().groups[63].resources.len(), 6);
         assert!(!groups.published().failures.is_empty());
         assert_eq!(groups.publish(), None, "nothing is new");
+    }
+
+    /// Two groups with a program each.
+    fn few(dir: &std::path::Path, one: &str, two: &str) -> Arc<Config> {
+        let mut text = format!("[cluster]\nname = \"x\"\n[paths]\nstate = {dir:?}\n");
+        text += "[[link]]\ninterface = \"eth0\"\n";
+        for id in 1..=3 {
+            text +=
+                &format!("[[node]]\nname = \"n{id}\"\nid = {id}\naddresses = [\"10.0.0.{id}\"]\n");
+        }
+        for (name, more) in [("one", one), ("two", two)] {
+            text +=
+                &format!("[[group]]\nname = \"{name}s\"\n[[group.resource]]\nname = \"{name}\"\n");
+            text += &format!("type = \"exec\"\nrun = [\"/bin/true\"]\n{more}\n");
+        }
+        let config = Config::parse(&text, "x.toml".as_ref(), Some("n1"), "n1");
+        Arc::new(config.expect("a good configuration"))
+    }
+
+    #[test]
+    fn failures_go_with_a_resource_that_is_changed_or_gone() {
+        let dir = std::env::temp_dir().join(format!("heartbeat-failures-{}", std::process::id()));
+        let mut groups = Groups::open(
+            few(&dir, "", ""),
+            Incarnation(7),
+            Writer::start().expect("a thread"),
+        );
+        let failed = |resource: &str| ResourceEvent::Failed {
+            part: Part {
+                group: GroupIndex(0),
+                resource: ResourceIndex(0),
+            },
+            resource: resource.to_owned(),
+            action: Action::Stop,
+            outcome: Outcome::TimedOut,
+            at: clock::now(),
+            message: String::new(),
+        };
+        let names = |groups: &Groups| -> Vec<String> {
+            let failures = groups.failures();
+            failures
+                .into_iter()
+                .map(|failure| failure.resource)
+                .collect()
+        };
+        for resource in ["one", "two"] {
+            assert!(groups.told(&failed(resource)).is_some());
+        }
+        // Told late, of what was there before.
+        assert_eq!(groups.told(&failed("three")), None);
+        assert_eq!(names(&groups), ["one", "two"]);
+        // A peer that still has what is gone here.
+        let other = protocol::Report {
+            failures: vec![FailedAction {
+                resource: "three".to_owned(),
+                ..groups.failures()[0].clone()
+            }],
+            ..protocol::Report::default()
+        };
+        groups.reported(NodeId(2), other);
+        assert_eq!(names(&groups), ["one", "two"]);
+        // Other times change nothing; another user makes another resource of it.
+        groups.replan(few(&dir, "user = \"daemon\"", "stop_timeout = \"3s\""));
+        assert_eq!(names(&groups), ["two"]);
+        // What could not be stopped may still run as it was.
+        groups.own[GroupIndex(1)].blocked = true;
+        groups.replan(few(&dir, "", "user = \"daemon\""));
+        assert_eq!(names(&groups), ["two"]);
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{Read as _, Seek as _, Write as _},
+    io::{self, ErrorKind, Read as _, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nix::fcntl::{Flock, FlockArg};
 
 /// Held for as long as it lives; the kernel lets go of it when the process dies. The file goes when
@@ -19,6 +19,16 @@ pub struct InstanceLock {
 }
 
 impl InstanceLock {
+    /// The process that holds the lock at `path`, if one does. It may hold it before it answers, and
+    /// after it has ceased to.
+    pub fn holder(path: &Path) -> Option<String> {
+        let file = OpenOptions::new().read(true).open(path).ok()?;
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Err((mut file, nix::Error::EWOULDBLOCK)) => Some(read_holder(&mut file)),
+            _ => None,
+        }
+    }
+
     /// Takes the lock at `path`, or says who holds it.
     pub fn take(path: &Path, instance: &str) -> Result<Self> {
         if let Some(dir) = path.parent() {
@@ -26,7 +36,12 @@ impl InstanceLock {
                 .recursive(true)
                 .mode(0o755)
                 .create(dir)
-                .with_context(|| format!("could not make the directory {}", dir.display()))?;
+                .map_err(|error| {
+                    denied(
+                        error,
+                        format!("could not make the directory {}", dir.display()),
+                    )
+                })?;
         }
         let file = OpenOptions::new()
             .read(true)
@@ -35,7 +50,12 @@ impl InstanceLock {
             .truncate(false)
             .mode(0o600)
             .open(path)
-            .with_context(|| format!("could not open the lock file {}", path.display()))?;
+            .map_err(|error| {
+                denied(
+                    error,
+                    format!("could not open the lock file {}", path.display()),
+                )
+            })?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             // Its last holder removed it after we had opened it: whoever comes next makes another.
             Ok(file) if !is_at(&file, path) => Self::take(path, instance),
@@ -51,16 +71,10 @@ impl InstanceLock {
                 })
             }
             Err((mut file, nix::Error::EWOULDBLOCK)) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
                 bail!(
                     "instance `{instance}` is in use by process {}: stop it first, or give this one \
                      another `instance` in [cluster]",
-                    if holder.trim().is_empty() {
-                        "unknown"
-                    } else {
-                        holder.trim()
-                    }
+                    read_holder(&mut file)
                 )
             }
             Err((_, error)) => {
@@ -73,6 +87,24 @@ impl InstanceLock {
 impl Drop for InstanceLock {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The process that wrote its number into its lock file.
+fn read_holder(file: &mut File) -> String {
+    let mut holder = String::new();
+    let _ = file.read_to_string(&mut holder);
+    match holder.trim() {
+        "" => "unknown".to_owned(),
+        holder => holder.to_owned(),
+    }
+}
+
+/// A failure to make something, with its remedy where only root may.
+fn denied(error: io::Error, what: String) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::PermissionDenied => anyhow!("{what}: {error}\n  run as root"),
+        _ => anyhow::Error::new(error).context(what),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use heartbeat_common::{maps::PeerRow, time::Boottime};
+use heartbeat_core::{index::RowNumber, index_vec::IndexVec};
 
 use crate::dataplane::PeerRows;
 
@@ -40,8 +41,8 @@ impl Count {
 /// Two looks at all rows: the older is what the present is measured against.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
-    older: Vec<Count>,
-    newer: Vec<Count>,
+    older: IndexVec<RowNumber, Count>,
+    newer: IndexVec<RowNumber, Count>,
     turned_at: Option<Boottime>,
 }
 
@@ -51,13 +52,13 @@ impl Losses {
         if self.turned_at.is_none_or(|at| now.since(at) >= HALF) {
             self.turned_at = Some(now);
             // The last row is this node's own.
-            let counts = (0..rows.len()).map(|row| Count::of(&rows.row(row)));
+            let counts = rows.numbers().map(|row| Count::of(&rows.row(row)));
             self.older = std::mem::replace(&mut self.newer, counts.collect());
         }
     }
 
     /// That of the row with this number.
-    pub(super) fn of(&self, number: usize, row: &PeerRow) -> Option<u16> {
+    pub(super) fn of(&self, number: RowNumber, row: &PeerRow) -> Option<u16> {
         let before = self.older.get(number).copied().unwrap_or_default();
         Count::of(row).loss_since(before)
     }

@@ -1,5 +1,8 @@
 //! The agent: starts the planes in order, lets the control task run, takes everything down again.
 
+mod abstentions;
+mod agent_check;
+mod confine;
 mod control_task;
 mod exchange;
 mod groups;
@@ -8,6 +11,7 @@ mod lock;
 mod loss;
 mod operate;
 mod outages;
+mod outdated;
 mod overdue;
 mod parting;
 mod performers;
@@ -21,6 +25,7 @@ mod terms;
 mod tick;
 mod view;
 mod vitals;
+mod voters;
 
 use std::{collections::VecDeque, fs, sync::Arc, thread, time::Duration};
 
@@ -37,7 +42,7 @@ use crate::{
     clock,
     conductor::{self, Conductor, Ends},
     config::{Config, Group, key::Keys},
-    control::server,
+    control::{protocol, server},
     dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
     electorate,
     follow::{self, Follower},
@@ -48,10 +53,10 @@ use crate::{
     pulse::{
         Beginning, Directives, Identity, Pulse, Sink,
         mailbox::{Post, mailbox},
-        realtime::Urgency,
+        realtime::{Granter, Urgency},
     },
     record::{self, Recording},
-    resources::{Agents, Places, Watcher},
+    resources::{Agents, Forwarder, Places, Watcher},
     servable,
 };
 pub use lock::InstanceLock;
@@ -100,6 +105,8 @@ struct Birth {
     identity: Identity,
     membership: Membership,
     recording: Option<Recording>,
+    confinement: protocol::Confinement,
+    granter: Granter,
 }
 
 fn run_locked(
@@ -129,8 +136,11 @@ fn run_locked(
         conductor::sweep(&config, inherited, stale, urgency.is_none())
     })?;
     let exits = dataplane.exit_program();
-    // Before there are other threads: all that come have what this one has.
+    // Before there are other threads: all that come have what this one has, and no more.
     privileges::keep_few();
+    let confinement = confine::confine(&config);
+    let granter = Granter::start().context("could not start the thread of the real-time rights")?;
+    privileges::give_up_scheduling();
     logging::write_aside();
     let result = run_loaded(
         &config,
@@ -143,6 +153,8 @@ fn run_locked(
             identity: Identity { incarnation, nonce },
             membership,
             recording,
+            confinement,
+            granter,
         },
     );
     if let Ok(Ending::Parted) = result {
@@ -178,6 +190,8 @@ fn run_loaded(
         identity,
         membership,
         recording,
+        confinement,
+        granter,
     } = birth;
     let (tap, recorder) = recording.map(Recording::start).transpose()?.unzip();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -205,7 +219,14 @@ fn run_loaded(
     let writer = Writer::start()?;
     let groups = Groups::open(Arc::clone(config), identity.incarnation, writer.clone());
     let channel = (orders.clone(), orders_inbox);
-    let conductor = Conductor::start(config, &inherited, groups.wishes(), channel, ends)?;
+    let conductor = Conductor::start(
+        config,
+        granter.clone(),
+        &inherited,
+        groups.wishes(),
+        channel,
+        ends,
+    )?;
     let watcher = {
         let _inside = runtime.enter();
         Watcher::start(ProcessExits::listen(exits))
@@ -216,6 +237,7 @@ fn run_loaded(
         bus: places.bus.clone(),
         mark: format!("{}-{}-{}", config.cluster, config.instance, places.node),
     };
+    let forwarder = forward_output(&places);
     let agents = Agents::new(places).with_watcher(watcher);
     runtime.spawn(performers::perform(agents, orders.clone(), work_inbox));
     let (news, follow_orders) = (reports.clone(), orders.clone());
@@ -238,6 +260,7 @@ fn run_loaded(
             membership,
             inherited: &inherited,
             tap,
+            granter,
         },
         (directives, told),
         sink,
@@ -279,7 +302,7 @@ fn run_loaded(
             &threads,
             (groups, writer.clone()),
             checks,
-            intent,
+            (intent, confinement),
         )
     };
     let result = match task {
@@ -290,6 +313,9 @@ fn run_loaded(
         }
     };
     writer.finish();
+    if let Some(forwarder) = forwarder {
+        forwarder.finish();
+    }
     if let Some(recorder) = recorder {
         recorder.finish();
     }
@@ -301,6 +327,18 @@ fn run_loaded(
     // A look at the host that hangs must not keep the agent from ending.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// Begins to forward what programs of resources write. Without that they run all the same.
+fn forward_output(places: &Places) -> Option<Forwarder> {
+    Forwarder::start(&places.output)
+        .inspect_err(|error| {
+            log::error!(
+                "what programs of resources write stays in {}: {error}",
+                places.output.display()
+            );
+        })
+        .ok()
 }
 
 /// What the checks amount to goes to the pulse at once, all that they tell to the slow side.

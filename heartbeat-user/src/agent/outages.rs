@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use heartbeat_common::wire::LinkSet;
-use heartbeat_core::group::Note;
+use heartbeat_core::{group::Note, index_vec::ByGroup};
 
 use crate::{
     config::{Config, Group},
@@ -18,7 +18,7 @@ pub(super) struct Outages {
     broken: BTreeMap<String, Signal>,
     links: LinkSet,
     /// By group.
-    groups: Vec<bool>,
+    groups: ByGroup<bool>,
 }
 
 impl Outages {
@@ -38,8 +38,8 @@ impl Outages {
             news.push(Directive::Broken(links));
         }
         let groups = config.served_groups();
-        self.groups.resize(groups.len(), false);
-        for (index, group) in groups.iter().enumerate() {
+        self.groups.resize_with(groups.len(), || false);
+        for (index, group) in groups.iter_enumerated() {
             let broken = self.is_broken(config, group);
             if std::mem::replace(&mut self.groups[index], broken) != broken {
                 let note = Note::Broken(broken);
@@ -58,7 +58,7 @@ impl Outages {
     }
 
     fn is_broken(&self, config: &Config, group: &Group) -> bool {
-        let vips = config.vips.iter().enumerate();
+        let vips = config.vips.iter_enumerated();
         let mut vips = vips.filter(|(vip, _)| group.has_address(*vip));
         vips.any(|(_, vip)| self.broken.contains_key(&vip.interface))
     }

@@ -6,13 +6,14 @@ use std::{collections::HashMap, sync::atomic::Ordering::Relaxed, time::Duration}
 use heartbeat_common::time::Boottime;
 
 use crate::pulse::PulseStats;
+use heartbeat_core::index::GroupIndex;
 
 /// How much longer than its timeout a stop may take before that is told.
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// Since when groups are to stop, and whether it was told that they do not.
 #[derive(Debug, Default)]
-pub(super) struct Overdue(HashMap<usize, (Boottime, bool)>);
+pub(super) struct Overdue(HashMap<GroupIndex, (Boottime, bool)>);
 
 impl Overdue {
     /// Says of each group whose stop is overdue that it is, once.
@@ -20,10 +21,10 @@ impl Overdue {
         &mut self,
         now: Boottime,
         stats: &PulseStats,
-        name: impl Fn(usize) -> String,
+        name: impl Fn(GroupIndex) -> String,
     ) {
         // Of what is stuck it is known.
-        let silent = |group: &usize| !stats.groups[*group].stuck.load(Relaxed);
+        let silent = |group: &GroupIndex| !stats.groups[*group].stuck.load(Relaxed);
         let stopping = stats.stopping().filter(silent).map(|group| {
             let limit = stats.groups[group].stop_timeout.load(Relaxed);
             (group, Duration::from_nanos(limit))
@@ -39,7 +40,11 @@ impl Overdue {
     }
 
     /// Which of those that are to stop, each with its timeout, are newly overdue, and for how long they were to stop.
-    fn due(&mut self, now: Boottime, stopping: &[(usize, Duration)]) -> Vec<(usize, Duration)> {
+    fn due(
+        &mut self,
+        now: Boottime,
+        stopping: &[(GroupIndex, Duration)],
+    ) -> Vec<(GroupIndex, Duration)> {
         self.0
             .retain(|group, _| stopping.iter().any(|(stops, _)| stops == group));
         let mut due = Vec::new();
@@ -63,14 +68,23 @@ mod tests {
         let at = |seconds: u64| Boottime::default().after(Duration::from_secs(100 + seconds));
         let limit = Duration::from_secs(20);
         let mut overdue = Overdue::default();
-        assert_eq!(overdue.due(at(0), &[(3, limit)]), []);
-        assert_eq!(overdue.due(at(30), &[(3, limit), (4, limit)]), []);
-        let told = [(3, Duration::from_secs(31))];
-        assert_eq!(overdue.due(at(31), &[(3, limit), (4, limit)]), told);
-        assert_eq!(overdue.due(at(32), &[(3, limit), (4, limit)]), []);
+        assert_eq!(overdue.due(at(0), &[(GroupIndex(3), limit)]), []);
+        assert_eq!(
+            overdue.due(at(30), &[(GroupIndex(3), limit), (GroupIndex(4), limit)]),
+            []
+        );
+        let told = [(GroupIndex(3), Duration::from_secs(31))];
+        assert_eq!(
+            overdue.due(at(31), &[(GroupIndex(3), limit), (GroupIndex(4), limit)]),
+            told
+        );
+        assert_eq!(
+            overdue.due(at(32), &[(GroupIndex(3), limit), (GroupIndex(4), limit)]),
+            []
+        );
         // It has stopped, and is to stop again later.
         assert_eq!(overdue.due(at(40), &[]), []);
-        assert_eq!(overdue.due(at(100), &[(3, limit)]), []);
-        assert_eq!(overdue.due(at(131), &[(3, limit)]), told);
+        assert_eq!(overdue.due(at(100), &[(GroupIndex(3), limit)]), []);
+        assert_eq!(overdue.due(at(131), &[(GroupIndex(3), limit)]), told);
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
-use heartbeat_core::resource::{Action, Outcome, ResourcePlan};
+use heartbeat_core::{
+    index_vec::IndexVec,
+    resource::{Action, Outcome, ResourcePlan},
+};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     task::{AbortHandle, Id, JoinError, JoinSet},
@@ -65,7 +68,7 @@ impl Performers {
         match work {
             ActionRequest::Prepare { group, resources } => {
                 self.tasks.spawn(async move {
-                    let mut plans = Vec::new();
+                    let mut plans = IndexVec::new();
                     for resource in &resources {
                         plans.push(plan(&agents, resource).await);
                     }
@@ -119,8 +122,8 @@ impl Performers {
                 }
                 if let Some(resource) = resource {
                     let watch = self.tasks.spawn(async move {
-                        agents.ended(&resource).await;
-                        orders.send(ResourceCommand::Ended { part });
+                        let message = agents.ended(&resource).await;
+                        orders.send(ResourceCommand::Ended { part, message });
                     });
                     self.watches.insert(part, watch);
                 }

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use heartbeat_common::maps::{PeerRow, RTT_RING, rtt_slot};
+use heartbeat_common::{
+    index::RowNumber,
+    maps::{PeerRow, RTT_RING, rtt_slot},
+    wire::LinkId,
+};
+use heartbeat_core::index_vec::IndexVec;
 
 use crate::{clock, control::protocol::PingLink, dataplane::PeerRows};
 
@@ -44,13 +49,15 @@ impl Sampler {
 /// most for twice as long as they should take, and a second.
 pub(super) async fn ping(
     rows: PeerRows,
-    first_row: usize,
+    first_row: RowNumber,
     addresses: Vec<String>,
     count: u32,
     interval: Duration,
 ) -> Vec<PingLink> {
-    let row = |index: usize| rows.row(first_row + index);
-    let mut samplers: Vec<Sampler> = (0..addresses.len()).map(|i| Sampler::new(row(i))).collect();
+    let row = |link: LinkId| rows.row(first_row.on(link));
+    let links = (0..).map(LinkId).zip(&addresses);
+    let mut samplers: IndexVec<LinkId, Sampler> =
+        links.map(|(link, _)| Sampler::new(row(link))).collect();
     let until = clock::now().after(interval * count * 2 + Duration::from_secs(1));
     let count = count as usize;
     // Several looks per turn of the ring, so that none is missed.
@@ -58,15 +65,15 @@ pub(super) async fn ping(
         .clamp(Duration::from_millis(1), Duration::from_millis(100));
     while clock::now() < until && samplers.iter().any(|sampler| sampler.rtt_ns.len() < count) {
         tokio::time::sleep(pause).await;
-        for (index, sampler) in samplers.iter_mut().enumerate() {
-            sampler.look(&row(index), count);
+        for (link, sampler) in samplers.iter_mut_enumerated() {
+            sampler.look(&row(link), count);
         }
     }
-    let links = samplers.into_iter().zip(addresses).enumerate();
-    let links = links.map(|(index, (sampler, address))| {
-        let last = row(index);
+    let links = samplers.into_iter_enumerated().zip(addresses);
+    let links = links.map(|((link, sampler), address)| {
+        let last = row(link);
         PingLink {
-            link: index as u8,
+            link: link.0,
             address,
             probes: last.probes_left - sampler.first.probes_left,
             replies: last.replies - sampler.first.replies,

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use heartbeat_common::{maps::PeerRow, time::Boottime};
+use heartbeat_core::{index::RowNumber, index_vec::IndexVec};
 
 use crate::{config::Config, control::protocol::What, dataplane::PeerRows};
 
@@ -18,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct Refusals {
     rows: PeerRows,
     looked: Boottime,
-    told: Vec<Told>,
+    told: IndexVec<RowNumber, Told>,
 }
 
 /// What was told of a row, and when.
@@ -32,7 +33,7 @@ struct Told {
 impl Refusals {
     /// Tells of what comes from now on.
     pub(super) fn new(rows: PeerRows) -> Self {
-        let so_far = |row: usize| {
+        let so_far = |row: RowNumber| {
             let row = rows.row(row);
             Told {
                 bad_macs: row.bad_macs,
@@ -42,9 +43,14 @@ impl Refusals {
         };
         Self {
             looked: Boottime::default(),
-            told: (0..rows.len()).map(so_far).collect(),
+            told: rows.numbers().map(so_far).collect(),
             rows,
         }
+    }
+
+    /// The rows of the peers.
+    pub(super) fn rows(&self) -> &PeerRows {
+        &self.rows
     }
 
     /// What there is to tell at `now`. Most calls do not even look.
@@ -55,16 +61,16 @@ impl Refusals {
         self.looked = now;
         let links = config.links.len();
         let mut news = Vec::new();
-        for (index, peer) in config.peers().enumerate() {
-            for link in 0..links {
-                let row = index * links + link;
+        for (index, peer) in config.peers_enumerated() {
+            for link in config.links.iter().map(|link| link.id) {
+                let row = RowNumber::first_of(index, links).on(link);
                 let (was, is) = (&mut self.told[row], self.rows.row(row));
                 let Some((bad_macs, unknown_keys)) = was.tell(&is, now) else {
                     continue;
                 };
                 news.push(What::Refused {
                     node: peer.name.clone(),
-                    link: link as u8,
+                    link: link.0,
                     bad_macs,
                     unknown_keys,
                     from: ethernet(is.refused_from),

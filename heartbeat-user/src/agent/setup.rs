@@ -8,8 +8,8 @@ use heartbeat_common::{
 };
 
 use crate::{
-    config::{self, Config, Vip, key::Keys},
-    dataplane::{Setup, SetupGuard, SetupLink, XdpMode},
+    config::{Config, Vip, key::Keys},
+    dataplane::{Setup, SetupGuard, SetupLink},
 };
 
 /// The local node's setup, which leaves XDP programs of others where they are.
@@ -18,7 +18,7 @@ pub(crate) fn of(config: &Config, keys: &Keys) -> Setup {
         id: link.id,
         interface: link.interface.to_owned(),
         address: link.address,
-        mode: mode(link.mode),
+        mode: link.mode,
     });
     let guards = config.served().iter().map(guard);
     Setup {
@@ -63,14 +63,5 @@ pub(crate) fn guard(vip: &Vip) -> SetupGuard {
         group: vip.group,
         address: vip.address,
         interface: vip.interface.clone(),
-    }
-}
-
-/// The dataplane's mode for the configuration's.
-pub(crate) const fn mode(mode: config::XdpMode) -> XdpMode {
-    match mode {
-        config::XdpMode::Auto => XdpMode::Auto,
-        config::XdpMode::Native => XdpMode::Native,
-        config::XdpMode::Skb => XdpMode::Skb,
     }
 }

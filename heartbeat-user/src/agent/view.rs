@@ -15,13 +15,22 @@ use heartbeat_common::{
 use heartbeat_core::{
     Command,
     group::{GroupCommand, Reason},
+    index::{GroupIndex, PeerIndex, RowNumber, VipIndex},
+    index_vec::IndexVec,
     link::{LinkState, Silence},
     peer::PeerState,
     proposer::Obstacle,
     reach::{RECOVERY, Reach},
 };
 
-use super::{groups::Groups, loss::Losses, refusals::ethernet, vitals::Vitals};
+use super::{
+    abstentions::{self, Abstentions},
+    groups::Groups,
+    loss::Losses,
+    refusals::ethernet,
+    vitals::Vitals,
+    voters::Voter,
+};
 use crate::{
     clock,
     config::{Config, Group, Node, ResourceKind, Role, Vip, key::Keys},
@@ -50,12 +59,14 @@ pub(super) struct View {
     started: Boottime,
     state: NodeState,
     quorate: bool,
-    peers: Vec<PeerView>,
-    vips: Vec<VipView>,
+    peers: IndexVec<PeerIndex, PeerView>,
+    vips: IndexVec<VipIndex, VipView>,
     /// Those of the links, by name.
     interfaces: BTreeMap<String, InterfaceView>,
     socket_guard: Option<protocol::SocketGuard>,
+    confinement: protocol::Confinement,
     losses: Losses,
+    abstentions: Abstentions,
     deaf_since: Option<Boottime>,
     /// For how long it was deaf before.
     deaf_for: Duration,
@@ -78,7 +89,7 @@ const JUST_BEFORE: Duration = Duration::from_secs(5);
 struct PeerView {
     node: NodeId,
     state: PeerState,
-    links: Vec<LinkState>,
+    links: IndexVec<LinkId, LinkState>,
 }
 
 impl PeerView {
@@ -86,7 +97,7 @@ impl PeerView {
         Self {
             node,
             state: PeerState::default(),
-            links: vec![LinkState::default(); links],
+            links: vec![LinkState::default(); links].into(),
         }
     }
 }
@@ -156,6 +167,7 @@ impl View {
         stats: Arc<PulseStats>,
         dataplane: &Dataplane,
         mut groups: Groups,
+        confinement: protocol::Confinement,
     ) -> anyhow::Result<Self> {
         groups.rekey(described(&keys));
         let links = config.links.len();
@@ -176,7 +188,9 @@ impl View {
         Ok(Self {
             interfaces: interfaces.collect(),
             socket_guard: socket_guard(dataplane.socket_guard()),
+            confinement,
             losses: Losses::default(),
+            abstentions: Abstentions::default(),
             peers: peers.collect(),
             vips: vips.collect(),
             groups,
@@ -212,7 +226,7 @@ impl View {
 
     /// Peers have come or gone; `config` has them, and `rows` their rows.
     fn reform(&mut self, config: &Config, rows: PeerRows) {
-        let mut old = std::mem::take(&mut self.peers);
+        let mut old = std::mem::take(&mut self.peers).into_vec();
         let peer = |node| match old.iter().position(|peer| peer.node == node) {
             Some(at) => old.swap_remove(at),
             None => PeerView::new(node, config.links.len()),
@@ -249,7 +263,7 @@ impl View {
     /// The mark of the keys that a node takes and, if an agent says it, the id of the one that it seals with; as
     /// far as is known now.
     pub(super) fn keys_of(&self, node: NodeId) -> Option<(u32, Option<u8>)> {
-        let Some(peer) = self.peers.iter().position(|peer| peer.node == node) else {
+        let Some(peer) = self.peers.position(|peer| peer.node == node) else {
             return Some((self.keys.mark(), Some(self.keys.active.0)));
         };
         let row = self.latest(peer);
@@ -288,8 +302,8 @@ impl View {
         peer.is_some_and(|peer| peer.state.is_alive())
     }
 
-    /// What peer number `peer` said last.
-    pub(super) fn latest(&self, peer: usize) -> PeerRow {
+    /// What `peer` said last.
+    pub(super) fn latest(&self, peer: PeerIndex) -> PeerRow {
         self.rows.latest(peer, self.config.links.len())
     }
 
@@ -300,7 +314,7 @@ impl View {
 
     /// A peer's load, and the checks that fail there.
     pub(super) fn said(&self, node: NodeId) -> (u16, Vec<String>) {
-        let Some(peer) = self.peers.iter().position(|peer| peer.node == node) else {
+        let Some(peer) = self.peers.position(|peer| peer.node == node) else {
             return (0, Vec::new());
         };
         let row = self.latest(peer);
@@ -317,7 +331,7 @@ impl View {
                 to,
             } => {
                 if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node)
-                    && let Some(state) = peer.links.get_mut(usize::from(link.0))
+                    && let Some(state) = peer.links.get_mut(link)
                 {
                     *state = to;
                 }
@@ -336,6 +350,10 @@ impl View {
             } => {
                 if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) {
                     peer.state = to;
+                }
+                // One that was never silent here may have voted all along.
+                if to.is_alive() && from == PeerState::Down {
+                    self.abstentions.appeared(node, clock::now());
                 }
                 if matches!(to, PeerState::Down | PeerState::AgentStalled) {
                     self.lost_sight(node, clock::now());
@@ -395,7 +413,7 @@ impl View {
         }
     }
 
-    fn group_command(&self, group: usize, command: GroupCommand) -> What {
+    fn group_command(&self, group: GroupIndex, command: GroupCommand) -> What {
         let group = self.config.groups[group].name.clone();
         match command {
             GroupCommand::Start(timeline) | GroupCommand::Regained(timeline) => {
@@ -504,7 +522,7 @@ impl View {
 
     /// Takes in what the conductor told and says what happened.
     pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<What> {
-        let name = |vip: usize| self.config.vips[vip].name.clone();
+        let name = |vip: VipIndex| self.config.vips[vip].name.clone();
         match told {
             ResourceEvent::Acquired {
                 vip,
@@ -619,8 +637,7 @@ impl View {
             keys: Some(described(&self.keys)),
             groups: config
                 .groups
-                .iter()
-                .enumerate()
+                .iter_enumerated()
                 .filter(|(_, group)| !group.is_removed())
                 .map(|(index, group)| self.group(index, group, now))
                 .collect(),
@@ -630,12 +647,16 @@ impl View {
                 .map(|(name, n)| (name.to_owned(), n))
                 .collect(),
             socket_guard: self.socket_guard.clone(),
+            confinement: Some(self.confinement.clone()),
+            // The control task counts them.
+            witness_commands: 0,
+            decisions_lost: self.groups.lost_decisions().is_some(),
         })
     }
 
     fn pulse(&self, now: Boottime, votes_lost: u64) -> protocol::Pulse {
         let stats = &self.stats;
-        let rows = 0..self.rows.len();
+        let rows = self.rows.numbers();
         let deaf = self
             .deaf_since
             .map_or(Duration::ZERO, |since| now.since(since));
@@ -666,15 +687,26 @@ impl View {
         }
     }
 
+    /// The node called `name`, as the status shows it.
+    pub(super) fn node_named(&self, name: &str, now: Boottime) -> Option<protocol::Node> {
+        let node = self.config.nodes.iter().find(|node| node.name == name)?;
+        Some(self.node(node, now))
+    }
+
+    pub(super) fn is_quorate(&self) -> bool {
+        self.quorate
+    }
+
     fn node(&self, node: &Node, now: Boottime) -> protocol::Node {
-        let peer = self.peers.iter().position(|peer| peer.node == node.id);
+        let peer = self.peers.position(|peer| peer.node == node.id);
         let links = node.addresses.iter().zip(&node.interfaces).enumerate();
         let links = links.map(|(index, (address, interface))| {
+            let link = LinkId(index as u8);
             let own = self.interfaces.get(interface).filter(|_| peer.is_none());
-            let outage = self.outage_of_link(index, now);
+            let outage = self.outage_of_link(link, now);
             let attachment = own.and_then(|own| own.attachment.as_ref());
             protocol::Link {
-                link: index as u8,
+                link: link.0,
                 interface: interface.clone(),
                 address: address.to_string(),
                 xdp_mode: attachment.map(|now| now.how.name().to_owned()),
@@ -683,10 +715,10 @@ impl View {
                 // What the link was before is not known to be so any more.
                 state: peer.map(|peer| match outage {
                     Some(_) => LinkState::Unknown.name().to_owned(),
-                    None => self.peers[peer].links[index].name().to_owned(),
+                    None => self.peers[peer].links[link].name().to_owned(),
                 }),
                 own_outage: outage,
-                peer: peer.map(|peer| self.peer_link(peer, index, now)),
+                peer: peer.map(|peer| self.peer_link(peer, link, now)),
             }
         });
         let row = peer.map(|peer| self.latest(peer));
@@ -746,6 +778,8 @@ impl View {
             key: keys.and_then(|(_, seals)| seals),
             same_keys: keys.map(|(mark, _)| mark == self.keys.mark()),
             unanswered_ns: self.unanswered(node.id, now),
+            refused_by: self.refused_by(node.id),
+            abstains: self.abstention(node.id, now),
             groups,
             load: match peer {
                 None => self.vitals.load(),
@@ -760,9 +794,62 @@ impl View {
         }
     }
 
+    /// For how long this node's acceptor abstains yet.
+    pub(super) fn own_abstention(&self, now: Boottime) -> Option<protocol::Abstention> {
+        abstentions::abstention(self.slots.votes_from(), false, now)
+    }
+
+    /// For how long the acceptor of a node that answers abstains yet.
+    fn abstention(&self, node: NodeId, now: Boottime) -> Option<protocol::Abstention> {
+        if node == self.config.local().id {
+            return self.own_abstention(now);
+        }
+        let known = self.abstentions.of(node, self.config.max_lease, now);
+        known.filter(|_| self.lives(node))
+    }
+
+    /// The report of a peer, which came just now, says for how long it abstains yet.
+    pub(super) fn abstains(&mut self, node: NodeId, for_ns: u64) {
+        let left = Duration::from_nanos(for_ns).min(self.config.max_lease);
+        self.abstentions.told(node, left, clock::now());
+    }
+
+    /// All nodes, as far as their votes are concerned.
+    pub(super) fn voters(&self, now: Boottime) -> Vec<Voter> {
+        let local = self.config.local().id;
+        let voter = |node: &Node| Voter {
+            node: node.id,
+            name: node.name.clone(),
+            lives: node.id == local || self.lives(node.id),
+            abstains: self.abstention(node.id, now),
+        };
+        self.config.nodes.iter().map(voter).collect()
+    }
+
+    /// The nodes that refuse the heartbeats of `node` as outdated, as far as is known.
+    fn refused_by(&self, node: NodeId) -> Vec<String> {
+        let lives = |by: &NodeId| *by != node && self.lives_or_asks(*by);
+        let others = self.groups.refusing(node).filter(lives);
+        let local = self.config.local().id;
+        let own = self.groups.refuses(node).then_some(local);
+        let mut all: Vec<NodeId> = others.chain(own).collect();
+        all.sort_unstable();
+        all.into_iter().map(|by| self.name(by)).collect()
+    }
+
+    /// Whether a peer answers, or at least asks.
+    fn lives_or_asks(&self, node: NodeId) -> bool {
+        let asks = |peer: PeerIndex| {
+            let row = self.latest(peer);
+            clock::now().since(Boottime::from_nanos(row.last_asked_at)) < self.config.timeout * 2
+        };
+        let peer = self.peers.position(|peer| peer.node == node);
+        self.lives(node) || peer.is_some_and(asks)
+    }
+
     /// Why nothing passes by one of this node's own links, if nothing does.
-    fn outage_of_link(&self, link: usize, now: Boottime) -> Option<protocol::Outage> {
-        let own = self.config.local_links().nth(link)?;
+    fn outage_of_link(&self, link: LinkId, now: Boottime) -> Option<protocol::Outage> {
+        let own = self.config.local_links().nth(link.0.into())?;
         let view = self.interfaces.get(own.interface)?;
         (!view.signal.is_up()).then(|| protocol::Outage {
             signal: view.signal.name().to_owned(),
@@ -772,14 +859,15 @@ impl View {
 
     /// Whether nothing passes by any of this node's own links: then nothing is known of the peers.
     fn is_alone(&self, now: Boottime) -> bool {
-        (0..self.config.links.len()).all(|link| self.outage_of_link(link, now).is_some())
+        let mut links = (0..self.config.links.len() as u8).map(LinkId);
+        links.all(|link| self.outage_of_link(link, now).is_some())
     }
 
     /// The nodes that do not reach the network of a group's addresses, as far as is known.
     pub(super) fn cut_off(&self, group: &Group, broken: &[String]) -> Vec<String> {
         let links = self.links_of(group);
         let silent = |node: &NodeId| {
-            let peer = self.peers.iter().position(|peer| peer.node == *node);
+            let peer = self.peers.position(|peer| peer.node == *node);
             let owned = match peer {
                 Some(peer) if self.peers[peer].state.is_alive() => self.latest(peer).owned(),
                 Some(_) => return false,
@@ -795,7 +883,7 @@ impl View {
 
     /// The links whose interfaces carry a group's addresses.
     fn links_of(&self, group: &Group) -> LinkSet {
-        let vips = self.config.vips.iter().enumerate();
+        let vips = self.config.vips.iter_enumerated();
         let vips = vips.filter(|(index, _)| group.has_address(*index));
         let interfaces: Vec<&str> = vips.map(|(_, vip)| vip.interface.as_str()).collect();
         let links = self.config.local_links();
@@ -813,15 +901,15 @@ impl View {
             None => format!("check {number}"),
         });
         let own: Vec<String> = own.collect();
-        let peer = self.peers.iter().position(|peer| peer.node == node);
+        let peer = self.peers.position(|peer| peer.node == node);
         let differs = peer.is_some_and(|peer| self.digest_of(&self.latest(peer)) != self.digest());
         // Who may have other checks than we tells their names only in its report, which comes later.
         let said = self.groups.failing(node).filter(|_| differs);
         said.filter(|said| said.len() == own.len()).unwrap_or(own)
     }
 
-    fn peer_link(&self, peer: usize, link: usize, now: Boottime) -> protocol::PeerLink {
-        let number = peer * self.config.links.len() + link;
+    fn peer_link(&self, peer: PeerIndex, link: LinkId, now: Boottime) -> protocol::PeerLink {
+        let number = RowNumber::first_of(peer, self.config.links.len()).on(link);
         let row = self.rows.row(number);
         let last_reply = (row.last_reply_at != 0).then(|| Boottime::from_nanos(row.last_reply_at));
         protocol::PeerLink {
@@ -840,18 +928,18 @@ impl View {
     }
 
     fn vips(&self, now: Boottime) -> Vec<protocol::Vip> {
-        let is_used = |vip: usize| {
+        let is_used = |vip: VipIndex| {
             let groups = self.config.groups.iter();
             let mut kept = groups.filter(|group| !group.is_removed());
             kept.any(|group| group.has_address(vip))
         };
-        let vips = self.config.vips.iter().enumerate();
+        let vips = self.config.vips.iter_enumerated();
         vips.filter(|(index, _)| is_used(*index))
             .map(|(index, vip)| self.vip(index, vip, now))
             .collect()
     }
 
-    fn vip(&self, index: usize, vip: &Vip, now: Boottime) -> protocol::Vip {
+    fn vip(&self, index: VipIndex, vip: &Vip, now: Boottime) -> protocol::Vip {
         let claim = self.claim(vip.group, now);
         let guard = self.guard.row(index).unwrap_or_default();
         protocol::Vip {
@@ -873,7 +961,7 @@ impl View {
         }
     }
 
-    fn group(&self, index: usize, group: &Group, now: Boottime) -> protocol::Group {
+    fn group(&self, index: GroupIndex, group: &Group, now: Boottime) -> protocol::Group {
         let claim = self.claim(group.id, now);
         let lives = |node| {
             let peer = self.peers.iter().find(|peer| peer.node == node);
@@ -901,8 +989,15 @@ impl View {
                 .map(|(node, since)| self.remains(node, since, now))
                 .collect(),
             cut_off: self.cut_off(group, &described.cut_off),
+            lacking: self.lacking(group),
             ..described
         }
+    }
+
+    /// The nodes with an agent whose configurations do not have the group, as far as is known.
+    fn lacking(&self, group: &Group) -> Vec<String> {
+        let lacking = self.groups.lacking(group, |node| self.is_awake(node));
+        lacking.into_iter().map(|node| self.name(node)).collect()
     }
 
     fn remains(&self, node: NodeId, since: Boottime, now: Boottime) -> protocol::Remains {
@@ -915,7 +1010,7 @@ impl View {
 
     /// Why nobody knows what runs on a peer.
     fn why_unknown(&self, node: NodeId) -> &'static str {
-        let peer = self.peers.iter().position(|peer| peer.node == node);
+        let peer = self.peers.position(|peer| peer.node == node);
         match peer.map(|peer| (self.peers[peer].state, self.latest(peer).state)) {
             None | Some((PeerState::Down | PeerState::Unknown, _)) => "unreachable",
             Some((PeerState::AgentStalled, state)) if state == NodeState::Responder as u16 => {
@@ -959,7 +1054,7 @@ impl View {
         let slot = self.slots.slot(group);
         // It may have been renewed since: a lease is never said to last for longer than it does.
         let now = now.max(clock::now());
-        let index = self.config.groups.iter().position(|own| own.id == group);
+        let index = self.config.groups.position(|own| own.id == group);
         let stats = index.and_then(|index| self.stats.groups.get(index));
         let open_until = stats.map_or(0, |stats| stats.open_until.load(Relaxed));
         let local = self.config.local().id;

@@ -7,11 +7,14 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::{output, situation::Seen, status};
-use heartbeat_core::placement::{Bar, Why};
+use heartbeat_core::{
+    index::GroupIndex,
+    placement::{Bar, Why},
+};
 
 use crate::{
     config::Config,
-    control::protocol::{Remains, Status},
+    control::protocol::{FailedAction, Remains, Status},
 };
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +29,9 @@ struct Explanation {
     /// Where it may run beside its owner.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remains: Vec<Remains>,
+    /// Actions on its resources that failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failures: Vec<FailedAction>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -42,7 +48,7 @@ struct Place {
 
 /// Prints how the group called `name` is placed.
 pub fn run(config: &Config, name: &str, json: bool) -> Result<()> {
-    let Some(group) = config.groups.iter().position(|group| group.name == name) else {
+    let Some(group) = config.groups.position(|group| group.name == name) else {
         let known: Vec<_> = config
             .groups
             .iter()
@@ -63,7 +69,7 @@ pub fn run(config: &Config, name: &str, json: bool) -> Result<()> {
     output::print(&text).map(drop)
 }
 
-fn explain(config: &Config, status: &Status, group: usize) -> Explanation {
+fn explain(config: &Config, status: &Status, group: GroupIndex) -> Explanation {
     let seen = Seen::new(config, status, &[]);
     let place = |ranked: heartbeat_core::placement::Ranked| {
         let node = config.node(ranked.node)?;
@@ -110,6 +116,15 @@ fn explain(config: &Config, status: &Status, group: usize) -> Explanation {
         remains: seen
             .shown(group)
             .map_or_else(Vec::new, |shown| shown.remains.clone()),
+        failures: status
+            .failures
+            .iter()
+            .filter(|failure| {
+                let mut resources = config.groups[group].resources.iter();
+                resources.any(|resource| resource.name == failure.resource)
+            })
+            .cloned()
+            .collect(),
     }
 }
 
@@ -149,6 +164,20 @@ fn render(found: &Explanation, status: &Status) -> String {
             "  * {}: {verdict}, {} points: {why}",
             place.node, place.points
         );
+    }
+    for failure in &found.failures {
+        let _ = writeln!(
+            text,
+            "  ! {} {} on {}: {}, at {}",
+            failure.resource,
+            failure.action,
+            failure.node,
+            failure.outcome,
+            output::utc(failure.at_unix_ns)
+        );
+        for line in failure.message.lines() {
+            let _ = writeln!(text, "      {line}");
+        }
     }
     text
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::wire::{ClusterId, LinkId, NodeId};
 
-use super::output;
+use super::{count::Count, output};
 use crate::{
     agent::{InstanceLock, setup},
     clock, conductor,
@@ -63,10 +63,7 @@ pub fn load(
             );
         }
         if let Some(mode) = mode {
-            setup
-                .links
-                .iter_mut()
-                .for_each(|link| link.mode = setup::mode(mode));
+            setup.links.iter_mut().for_each(|link| link.mode = mode);
         }
         (setup, config.lock())
     };
@@ -75,9 +72,9 @@ pub fn load(
     setup.replace = replace;
     leave(setup, &lock_path, |left| {
         format!(
-            "{interface}: responder loaded in {} mode, answers {} peers; pinned at {}\n",
+            "{interface}: responder loaded in {} mode, answers {}; pinned at {}\n",
             left.mode,
-            left.peers,
+            Count(left.peers, "peer"),
             left.pins.display()
         )
     })
@@ -151,7 +148,7 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
             id: LinkId(0),
             interface: interface.to_owned(),
             address,
-            mode: setup::mode(mode),
+            mode,
         }],
         peers: Vec::new(),
         guards: Vec::new(),
@@ -163,7 +160,7 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
 
 /// Detaches and unpins `instance`; if none is named, the default one, or else the only one there is.
 pub fn unload(instance: Option<&str>) -> Result<()> {
-    let loaded = pins::instances();
+    let loaded = pins::instances()?;
     let instance = match (instance, loaded.as_slice()) {
         (Some(name), _) => name.to_owned(),
         (None, []) => {
@@ -183,9 +180,9 @@ pub fn unload(instance: Option<&str>) -> Result<()> {
     let pins = Pins::of(&instance);
     // Its lock may be elsewhere, where its configuration says.
     let claim = match pins.dir().exists() {
-        true => Some(pins.claim_what_is_there().context(format!(
-            "an agent runs as instance `{instance}`: stop it, and it unloads itself"
-        ))?),
+        true => Some(pins.claim_what_is_there()?.with_context(|| {
+            format!("an agent runs as instance `{instance}`: stop it, and it unloads itself")
+        })?),
         false => None,
     };
     dataplane::must_be_here(&pins, "unload it")?;

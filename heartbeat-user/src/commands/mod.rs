@@ -1,6 +1,7 @@
 //! The subcommands of `heartbeat`: each checks its arguments, does one thing and says what it did.
 
 pub mod check;
+mod count;
 pub mod events;
 pub mod explain;
 pub mod import;
@@ -20,4 +21,5 @@ mod situation;
 pub mod status;
 pub mod stop;
 pub mod verify;
+pub mod wait;
 pub mod witness;

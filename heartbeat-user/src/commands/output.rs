@@ -7,14 +7,35 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// Writes `text`. A reader that has gone away is no error: `Ok(false)`.
+use crate::logging;
+
+/// Clears the terminal.
+pub(super) const CLEAR: &str = "\x1b[H\x1b[2J";
+/// The orders to a terminal that commands give: this one, and colours.
+const ORDERS: [&str; 5] = [CLEAR, "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"];
+
+/// Writes `text`, in which a peer or a resource agent may have a word, without any other order to
+/// the terminal. A reader that has gone away is no error: `Ok(false)`.
 pub(super) fn print(text: &str) -> Result<bool> {
+    let text = logging::page(text, if colours() { &ORDERS } else { &[] });
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error).context("could not write to standard output"),
     }
+}
+
+/// How many columns a table may take: those of the terminal, or of `COLUMNS`.
+pub(super) fn width() -> usize {
+    const USUAL: usize = 100;
+    let told = std::env::var("COLUMNS").ok();
+    let told = told.and_then(|columns| columns.parse().ok());
+    let terminal = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    terminal
+        .or(told)
+        .filter(|width| *width > 0)
+        .unwrap_or(USUAL)
 }
 
 /// A time on the wall clock, given in nanoseconds since 1970: 2026-11-25T17:03:00Z.

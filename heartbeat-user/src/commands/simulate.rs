@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use heartbeat_common::wire::NodeId;
 use serde::Serialize;
 
-use super::{output, situation::Seen, status};
+use super::{count::Count, output, situation::Seen, status};
 use crate::{config::Config, control::protocol::Status};
 
 /// What would become of a group.
@@ -78,7 +78,8 @@ fn render(found: &Simulation) -> String {
     let quorum = if alive >= needed { "with" } else { "WITHOUT" };
     let _ = writeln!(
         text,
-        "{failed}: {alive} nodes alive, {needed} needed: {quorum} quorum"
+        "{failed}: {} alive, {needed} needed: {quorum} quorum",
+        Count(alive, "node")
     );
     for group in &found.groups {
         let what = match (&group.from, &group.to) {

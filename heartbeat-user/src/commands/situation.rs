@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use heartbeat_common::wire::{Health, NodeId, NodeState};
 use heartbeat_core::{
+    index::GroupIndex,
+    index_vec::ByGroup,
     peer::PeerState,
     placement::{Bar, Layout, NodeView, Ranked, predict::Situation},
 };
@@ -20,7 +22,7 @@ pub(super) struct Seen<'a> {
     status: &'a Status,
     layout: Layout,
     nodes: Vec<NodeView>,
-    pub(super) owners: Vec<Option<NodeId>>,
+    pub(super) owners: ByGroup<Option<NodeId>>,
     /// Voters that live.
     pub(super) alive: usize,
 }
@@ -71,21 +73,21 @@ impl<'a> Seen<'a> {
     }
 
     /// Where all groups are in the end.
-    pub(super) fn settle(&self) -> Vec<Option<NodeId>> {
+    pub(super) fn settle(&self) -> ByGroup<Option<NodeId>> {
         self.situated(|situation| situation.settle(&self.owners))
     }
 
     /// The nodes for one group, the best first; all that are down come last.
-    pub(super) fn rank(&self, group: usize) -> Vec<Ranked> {
+    pub(super) fn rank(&self, group: GroupIndex) -> Vec<Ranked> {
         self.situated(|situation| situation.rank(group, &self.owners))
     }
 
-    pub(super) fn shown(&self, group: usize) -> Option<&'a Group> {
+    pub(super) fn shown(&self, group: GroupIndex) -> Option<&'a Group> {
         shown_in(self.status, &self.config.groups[group].name)
     }
 
     /// Whether a node is cut off from a group's addresses, and another that lives is not.
-    fn is_cut_off(&self, group: usize, node: NodeId) -> bool {
+    fn is_cut_off(&self, group: GroupIndex, node: NodeId) -> bool {
         let cut_off = |node: NodeId| {
             let shown = self.shown(group).zip(self.config.node(node));
             shown.is_some_and(|(shown, node)| shown.cut_off.contains(&node.name))

@@ -28,7 +28,7 @@ pub fn run(socket: &Path, json: bool, watch: Option<Duration>) -> Result<()> {
             render::status(&status, output::colours())
         };
         let clear = if watch.is_some() && !json && output::colours() {
-            "\x1b[H\x1b[2J"
+            output::CLEAR
         } else {
             ""
         };

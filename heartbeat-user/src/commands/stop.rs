@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::output;
 use crate::{
+    agent::InstanceLock,
     config::Config,
     control::{
         client::Client,
@@ -44,12 +45,54 @@ fn agent(client: &Client) -> Result<Process> {
     })
 }
 
-/// Lets the agent hand over what it serves, or `keep` all for the next one. Fails if it is not gone in the
+/// Whether an agent of this instance left its programs in place.
+fn is_pinned(pins: &Pins) -> Result<bool> {
+    let dir = pins.dir();
+    dir.try_exists().with_context(|| {
+        format!(
+            "could not see whether anything is pinned at {}: run as root",
+            dir.display()
+        )
+    })
+}
+
+/// What a stop amounts to where no agent answers: success, if all is as the stop would leave it.
+fn without_agent(config: &Config, keep: bool) -> Result<()> {
+    if let Some(holder) = InstanceLock::holder(&config.lock()) {
+        bail!(
+            "instance `{}` is in use by process {holder}, which does not answer: an agent that starts or ends; \
+             try again",
+            config.instance
+        );
+    }
+    let pins = Pins::of(&config.instance);
+    let text = match (keep, is_pinned(&pins)?) {
+        (false, false) => "already stopped: no agent runs\n",
+        (true, true) => "already ended: no agent runs, and all is left in place for the next one\n",
+        (true, false) => bail!(
+            "no agent of instance `{}` runs, and nothing of one is in place that could be kept: start it with \
+             `heartbeat run`",
+            config.instance
+        ),
+        (false, true) => bail!(
+            "no agent of instance `{}` runs, but the programs of the last one are still pinned at {}: remove \
+             them with `heartbeat unload`, or start the agent again",
+            config.instance,
+            pins.dir().display()
+        ),
+    };
+    output::print(text).map(drop)
+}
+
+/// Lets the agent hand over what it serves, or `keep` all for the next one; with `force` also if too few votes
+/// are left. Fails if it is not gone in the
 /// end, or has not left what it should have.
-pub fn run(config: &Config, keep: bool) -> Result<()> {
-    let mut client = Client::connect(&config.socket())?;
+pub fn run(config: &Config, keep: bool, force: bool) -> Result<()> {
+    let Some(mut client) = Client::find(&config.socket())? else {
+        return without_agent(config, keep);
+    };
     let agent = agent(&client)?;
-    match client.ask(&Request::Stop { keep }, Duration::ZERO)? {
+    match client.ask(&Request::Stop { keep, force }, Duration::ZERO)? {
         Response::Done { .. } => {}
         other => bail!("the agent answered something else: {other:?}"),
     }
@@ -81,7 +124,7 @@ pub fn run(config: &Config, keep: bool) -> Result<()> {
         ),
     }
     let pins = Pins::of(&config.instance);
-    match (keep, pins.dir().exists()) {
+    match (keep, is_pinned(&pins)?) {
         (true, false) => bail!(
             "the agent has ended, but nothing is pinned at {}: it stopped, and did not end for a restart; see its log",
             pins.dir().display()

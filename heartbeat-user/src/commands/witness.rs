@@ -11,9 +11,8 @@ use heartbeat_common::{
 };
 use heartbeat_core::membership::Voters;
 
-use super::{load, mode::Mode};
+use super::{count::Count, load, mode::Mode};
 use crate::{
-    agent::setup,
     config::{DEFAULT_INSTANCE, DEFAULT_MAX_LEASE, duration::Show, flags, key},
     dataplane::{Setup, SetupLink},
     net::{IpPrefix, Netlink},
@@ -74,13 +73,13 @@ impl Witness {
         let setup = self.setup(&keys, address);
         load::leave(setup, &load::lock_of(&self.instance), |left| {
             format!(
-                "{}: witness {} of cluster {} loaded on {address} in {} mode, answers {} peers, \
+                "{}: witness {} of cluster {} loaded on {address} in {} mode, answers {}, \
                  votes {}; pinned at {}\n",
                 self.iface,
                 self.id,
                 self.cluster,
                 left.mode,
-                left.peers,
+                Count(left.peers, "peer"),
                 when(left.abstains),
                 left.pins.display()
             )
@@ -207,7 +206,7 @@ impl Witness {
                 id: link,
                 interface: self.iface.clone(),
                 address,
-                mode: setup::mode(self.mode.0),
+                mode: self.mode.0,
             }],
             peers: peers
                 .map(|(node, address)| (*node, link, *address))

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use heartbeat_common::time::Boottime;
-use heartbeat_core::resource::Outcome;
+use heartbeat_core::{index::VipIndex, index_vec::IndexVec, resource::Outcome};
 use nix::errno::Errno;
 
 use super::backoff::Backoff;
@@ -487,7 +487,7 @@ fn link_local(interface: u32, netlink: &mut Netlink) -> Option<Ipv6Addr> {
 }
 
 /// Opens all of `vips`.
-pub(super) fn open(vips: &[Vip], netlink: &mut Netlink) -> Result<Vec<Held>> {
+pub(super) fn open(vips: &[Vip], netlink: &mut Netlink) -> Result<IndexVec<VipIndex, Held>> {
     let ours: Vec<IpAddr> = vips.iter().map(|vip| vip.address.address).collect();
     let held =
         |vip: &Vip| Held::new(vip, &ours, netlink).with_context(|| format!("vip {}", vip.name));

@@ -23,7 +23,7 @@ use nix::{
 use crate::{
     messages::ResourceCommand,
     net::{AddressWatch, Claims},
-    pulse::{mailbox::Post, realtime},
+    pulse::{mailbox::Post, realtime::Granter},
 };
 
 /// Datagrams and packets that are read at a time.
@@ -47,6 +47,7 @@ impl Ear {
         orders: Post<ResourceCommand>,
         addresses: &[IpAddr],
         priority: Option<u8>,
+        granter: Granter,
     ) -> Result<Self> {
         let watch = AddressWatch::open()?;
         let claims = Claims::open()
@@ -67,8 +68,9 @@ impl Ear {
             .spawn(move || {
                 if let Some(priority) = priority {
                     // If it is refused the pulse has said so already.
-                    let _ = realtime::set_fifo(priority);
+                    let _ = granter.fifo(priority);
                 }
+                drop(granter);
                 body.run();
             })
             .context("could not start the thread that watches the addresses")?;

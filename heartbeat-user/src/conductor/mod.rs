@@ -22,6 +22,8 @@ use anyhow::{Context as _, Result};
 use heartbeat_common::time::Boottime;
 use heartbeat_core::{
     group::{AcquisitionTimeline, Note},
+    index::{GroupIndex, ResourceIndex, VipIndex},
+    index_vec::{ByGroup, IndexVec},
     resource::{
         Action, Effect, ExitCode, GroupEvent, GroupRun, Outcome, ResourcePlan, ResourceState,
     },
@@ -30,13 +32,13 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     clock,
-    config::{Config, Group, Resource, ResourceKind, Vip},
+    config::{Config, Exec, Group, Resource, ResourceKind, Vip},
     messages::{ActionRequest, Directive, Part, ResourceCommand, ResourceEvent},
     net::Netlink,
     pulse::{
         Directives,
         mailbox::{Mailbox, Post, mailbox},
-        realtime,
+        realtime::{self, Granter},
     },
 };
 use address::Held;
@@ -74,11 +76,12 @@ pub fn inbox() -> Result<(Post<ResourceCommand>, Inbox)> {
 impl Conductor {
     /// Starts with the groups that an earlier run was granted and that may still be served
     /// (`inherited`, one for each group), and with what operators want of them (`wishes`, the
-    /// same).
+    /// same). `granter` makes its threads real-time ones.
     pub fn start(
         config: &Config,
+        granter: Granter,
         inherited: &[Option<Boottime>],
-        wishes: Vec<Wish>,
+        wishes: ByGroup<Wish>,
         (orders, inbox): (Post<ResourceCommand>, Inbox),
         ends: Ends<impl FnMut(ResourceEvent) + Send + 'static>,
     ) -> Result<Self> {
@@ -94,7 +97,12 @@ impl Conductor {
         let priority = config.realtime_priority;
         let priority = priority.map(|priority| priority.saturating_sub(1).max(1));
         let reservation = realtime::of_conductor(config.interval);
-        let ear = Ear::start(orders.clone(), &addresses(&held), priority)
+        let ear = Ear::start(
+            orders.clone(),
+            &addresses(&held),
+            priority,
+            granter.clone(),
+        )
             .inspect_err(|error| {
                 log::error!(
                     "an address that somebody removes is put back late, when it is looked at: {error:#}"
@@ -115,8 +123,9 @@ impl Conductor {
             .name("conductor".to_owned())
             .spawn(move || {
                 if let Some(priority) = priority {
-                    realtime::ask(reservation, priority);
+                    granter.ask(reservation, priority);
                 }
+                drop(granter);
                 body.run(&inbox.0);
             })
             .context("could not start the thread that runs the resources")?;
@@ -157,6 +166,15 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks at an address.
 const ADDRESS_INTERVAL: Duration = Duration::from_secs(10);
 
+/// What there is to say of how a resource came to a state: that its program had to be killed.
+fn note(resource: &Resource, words: &Words, state: ResourceState) -> String {
+    let is_service = matches!(resource.kind, ResourceKind::Exec(Exec::Service { .. }));
+    match state == ResourceState::Stopped && is_service {
+        true => words.of(Action::Stop, Outcome::OK),
+        false => String::new(),
+    }
+}
+
 /// Whether a resource in this state has something to do.
 fn begins(state: ResourceState) -> bool {
     matches!(state, ResourceState::Starting | ResourceState::Stopping)
@@ -181,14 +199,14 @@ pub struct Wish {
     /// It is left alone.
     pub maintained: bool,
     /// Of each resource, whether it may run.
-    pub enabled: Vec<bool>,
+    pub enabled: IndexVec<ResourceIndex, bool>,
 }
 
 /// Who carries a resource's actions out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// We: the address with this index.
-    Address(usize),
+    Address(VipIndex),
     Other,
 }
 
@@ -203,19 +221,19 @@ impl Kind {
 
 /// One group.
 struct Run {
-    resources: Vec<Arc<Resource>>,
+    resources: IndexVec<ResourceIndex, Arc<Resource>>,
     /// Once it is known how its resources are to be handled.
     engine: Option<GroupRun>,
-    kinds: Vec<Kind>,
-    /// What each resource's last action said.
-    words: Vec<String>,
+    kinds: IndexVec<ResourceIndex, Kind>,
+    /// What was said last of each resource.
+    words: IndexVec<ResourceIndex, Words>,
     /// The number of the action that each waits for, if others carry it out.
-    asked: Vec<Option<u64>>,
+    asked: IndexVec<ResourceIndex, Option<u64>>,
     /// What was told of each resource.
-    shown: Vec<(ResourceState, u32)>,
-    watched: Vec<bool>,
+    shown: IndexVec<ResourceIndex, (ResourceState, u32)>,
+    watched: IndexVec<ResourceIndex, bool>,
     /// What the operator wants of it.
-    enabled: Vec<bool>,
+    enabled: IndexVec<ResourceIndex, bool>,
     maintained: bool,
     /// The configuration does not have it any more.
     removed: bool,
@@ -237,11 +255,11 @@ impl Run {
             kinds: group.resources.iter().map(Kind::of).collect(),
             resources: group.resources.iter().cloned().map(Arc::new).collect(),
             engine: None,
-            words: vec![String::new(); count],
-            asked: vec![None; count],
-            shown: vec![(ResourceState::Unknown, 0); count],
-            watched: vec![false; count],
-            enabled: vec![true; count],
+            words: vec![Words::default(); count].into(),
+            asked: vec![None; count].into(),
+            shown: vec![(ResourceState::Unknown, 0); count].into(),
+            watched: vec![false; count].into(),
+            enabled: vec![true; count].into(),
             maintained: false,
             removed: group.is_removed(),
             wanted,
@@ -249,6 +267,26 @@ impl Run {
             next: None,
             timeline: AcquisitionTimeline::default(),
             decided: Boottime::default(),
+        }
+    }
+}
+
+/// What was said last of a resource, and of what: a failure is never told in the words of another
+/// action.
+#[derive(Clone, Debug, Default)]
+struct Words {
+    /// `None` of a process that ended.
+    action: Option<Action>,
+    text: String,
+}
+
+impl Words {
+    /// What there is to say of an action that came to this outcome.
+    fn of(&self, action: Action, outcome: Outcome) -> String {
+        let wanted = (outcome != Outcome::Died).then_some(action);
+        match self.action == wanted {
+            true => self.text.clone(),
+            false => String::new(),
         }
     }
 }
@@ -262,10 +300,10 @@ struct Body<R> {
     /// What happens to the addresses is heard by this for as long as the thread runs.
     ear: Option<Ear>,
     netlink: Netlink,
-    held: Vec<Held>,
-    groups: Vec<Run>,
+    held: IndexVec<VipIndex, Held>,
+    groups: ByGroup<Run>,
     ends: Ends<R>,
-    effects: VecDeque<(usize, Effect)>,
+    effects: VecDeque<(GroupIndex, Effect)>,
     scratch: Vec<Effect>,
     /// Of the last [`ActionRequest::Act`].
     number: u64,
@@ -274,7 +312,7 @@ struct Body<R> {
 impl<R: FnMut(ResourceEvent)> Body<R> {
     fn run(&mut self, inbox: &Mailbox<ResourceCommand>) {
         self.reassert();
-        for group in 0..self.groups.len() {
+        for group in self.groups.indices() {
             self.prepare(group);
         }
         self.carry_out();
@@ -300,7 +338,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         // Nothing that is removed from here on comes back.
         self.ear = None;
         let now = clock::now();
-        for vip in 0..self.held.len() {
+        for vip in self.held.indices() {
             if self.held[vip].is_held()
                 && let Err(message) = self.remove(vip, now)
             {
@@ -356,7 +394,16 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             }
             ResourceCommand::Ended {
                 part: Part { group, resource },
-            } => self.drive(group, |engine, out| engine.died(resource, now, out)),
+                message,
+            } => {
+                if let Some(words) = self.groups[group].words.get_mut(resource) {
+                    *words = Words {
+                        action: None,
+                        text: message,
+                    };
+                }
+                self.drive(group, |engine, out| engine.died(resource, now, out));
+            }
             ResourceCommand::Cleanup { group, resource } => {
                 // The number is that in what is to come in its place: whichever it was, it is to
                 // make way.
@@ -392,7 +439,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     /// Does something to each address of a group.
-    fn each_address(&mut self, group: usize, act: impl Fn(&mut Held, &mut Netlink)) {
+    fn each_address(&mut self, group: GroupIndex, act: impl Fn(&mut Held, &mut Netlink)) {
         for kind in &self.groups[group].kinds {
             if let Kind::Address(vip) = kind {
                 act(&mut self.held[*vip], &mut self.netlink);
@@ -401,7 +448,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     /// Finds out how a group's resources are to be handled, and begins.
-    fn prepare(&mut self, group: usize) {
+    fn prepare(&mut self, group: GroupIndex) {
         let run = &self.groups[group];
         if run.kinds.contains(&Kind::Other) {
             let resources = run.resources.clone();
@@ -417,7 +464,12 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    fn begin(&mut self, group: usize, plans: Vec<ResourcePlan>, now: Boottime) {
+    fn begin(
+        &mut self,
+        group: GroupIndex,
+        plans: IndexVec<ResourceIndex, ResourcePlan>,
+        now: Boottime,
+    ) {
         let run = &mut self.groups[group];
         if plans.len() != run.resources.len() {
             // It was asked for before the group changed.
@@ -426,7 +478,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         let note = Note::StopTimeout(plans.iter().map(|plan| plan.stop_timeout).sum());
         self.ends.directives.tell(Directive::Note { group, note });
         if run.engine.is_some() {
-            for (resource, plan) in plans.into_iter().enumerate() {
+            for (resource, plan) in plans.into_iter_enumerated() {
                 self.drive(group, |engine, out| engine.replan(resource, plan, now, out));
             }
             return;
@@ -434,7 +486,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         let mut engine = GroupRun::new(plans);
         let out = &mut self.scratch;
         engine.maintain(run.maintained, now, out);
-        for (resource, enabled) in run.enabled.iter().enumerate() {
+        for (resource, enabled) in run.enabled.iter_enumerated() {
             engine.enable(resource, *enabled, now, out);
         }
         engine.begin(run.wanted, now, out);
@@ -447,14 +499,14 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     /// Lets the engine of a group think, if there is one yet; what follows is done by
     /// [`Body::carry_out`].
-    fn drive(&mut self, group: usize, think: impl FnOnce(&mut GroupRun, &mut Vec<Effect>)) {
+    fn drive(&mut self, group: GroupIndex, think: impl FnOnce(&mut GroupRun, &mut Vec<Effect>)) {
         if let Some(engine) = &mut self.groups[group].engine {
             think(engine, &mut self.scratch);
             self.note_effects(group);
         }
     }
 
-    fn note_effects(&mut self, group: usize) {
+    fn note_effects(&mut self, group: GroupIndex) {
         self.effects
             .extend(self.scratch.drain(..).map(|effect| (group, effect)));
         self.show(group);
@@ -466,7 +518,10 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         let Some(words) = self.groups[group].words.get_mut(resource) else {
             return;
         };
-        *words = message;
+        *words = Words {
+            action: Some(action),
+            text: message,
+        };
         if outcome != Outcome::Lingers {
             self.groups[group].asked[resource] = None;
         }
@@ -482,7 +537,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    fn take_effect(&mut self, group: usize, effect: Effect) {
+    fn take_effect(&mut self, group: GroupIndex, effect: Effect) {
         match effect {
             Effect::Act {
                 resource,
@@ -498,13 +553,11 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                     group,
                     resource: failure.resource,
                 };
-                let message = match failure.outcome {
-                    // No action of it has said anything.
-                    Outcome::Died => String::new(),
-                    _ => self.groups[group].words[failure.resource].clone(),
-                };
+                let run = &self.groups[group];
+                let message = run.words[failure.resource].of(failure.action, failure.outcome);
                 (self.ends.report)(ResourceEvent::Failed {
                     part,
+                    resource: run.resources[failure.resource].name.clone(),
                     action: failure.action,
                     outcome: failure.outcome,
                     at: failure.at,
@@ -517,14 +570,14 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     /// Tells the pulse and the control task what becomes of a group.
-    fn say(&mut self, group: usize, event: GroupEvent) {
+    fn say(&mut self, group: GroupIndex, event: GroupEvent) {
         let note = Note::Event(event);
         self.ends.directives.tell(Directive::Note { group, note });
         (self.ends.report)(ResourceEvent::Group { group, event });
     }
 
     /// All of a group has stopped.
-    fn stopped(&mut self, group: usize) {
+    fn stopped(&mut self, group: GroupIndex) {
         if let Some(next) = self.groups[group].next.take() {
             let stop_owed = self.groups[group].stop_owed;
             self.replace(group, &next);
@@ -536,7 +589,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     /// A group that runs nothing here begins anew, with what it is now and a clean record.
-    fn replace(&mut self, group: usize, next: &Group) {
+    fn replace(&mut self, group: GroupIndex, next: &Group) {
         let old = &self.groups[group];
         let was_fit = old.engine.as_ref().is_none_or(GroupRun::is_fit);
         let was_blocked = old.engine.as_ref().is_some_and(GroupRun::is_blocked);
@@ -556,7 +609,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     /// Not by way of the slow side: it may hang, and the lease is to be given up then.
-    fn say_stopped(&mut self, group: usize) {
+    fn say_stopped(&mut self, group: GroupIndex) {
         self.groups[group].stop_owed = false;
         self.ends.directives.tell(Directive::Stopped { group });
         (self.ends.report)(ResourceEvent::Group {
@@ -615,7 +668,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     fn add(
         &mut self,
-        vip: usize,
+        vip: VipIndex,
         timeline: AcquisitionTimeline,
         decided: Boottime,
     ) -> Result<Outcome, String> {
@@ -632,7 +685,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         Ok(Outcome::OK)
     }
 
-    fn remove(&mut self, vip: usize, decided: Boottime) -> Result<Outcome, String> {
+    fn remove(&mut self, vip: VipIndex, decided: Boottime) -> Result<Outcome, String> {
         match self.held[vip].remove(&mut self.netlink) {
             Ok(was_there) => {
                 if was_there {
@@ -650,13 +703,15 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     /// Tells what changed of a group's resources, and has those watched that run.
-    fn show(&mut self, group: usize) {
+    fn show(&mut self, group: GroupIndex) {
         let run = &mut self.groups[group];
         let Some(engine) = &run.engine else { return };
         // What has come to an end comes before what begins because of that: the event log tells it
         // in the order in which it happened.
-        let (begun, ended): (Vec<_>, Vec<_>) =
-            (0..run.kinds.len()).partition(|resource| begins(engine.state(*resource)));
+        let (begun, ended): (Vec<_>, Vec<_>) = run
+            .kinds
+            .indices()
+            .partition(|resource| begins(engine.state(*resource)));
         for resource in ended.into_iter().chain(begun) {
             let part = Part { group, resource };
             let state = engine.state(resource);
@@ -667,6 +722,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                     part,
                     state,
                     failures,
+                    note: note(&run.resources[resource], &run.words[resource], state),
                 });
             }
             let watch = state == ResourceState::Started && run.kinds[resource] == Kind::Other;
@@ -678,9 +734,9 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     /// What changed of a group is stopped as it was, and started as it is now.
-    fn replan(&mut self, vips: &[Vip], groups: Vec<Group>) {
+    fn replan(&mut self, vips: &IndexVec<VipIndex, Vip>, groups: ByGroup<Group>) {
         let ours: Vec<IpAddr> = vips.iter().map(|vip| vip.address.address).collect();
-        for vip in &vips[self.held.len().min(vips.len())..] {
+        for vip in vips.iter().skip(self.held.len()) {
             match Held::new(vip, &ours, &mut self.netlink) {
                 Ok(held) => self.held.push(held),
                 Err(error) => {
@@ -696,7 +752,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         if let Some(ear) = &self.ear {
             ear.listen_for(&addresses(&self.held));
         }
-        for (index, group) in groups.into_iter().enumerate() {
+        for (index, group) in groups.into_iter_enumerated() {
             let Some(run) = self.groups.get_mut(index) else {
                 self.groups.push(Run::new(&group, false));
                 self.prepare(index);
@@ -739,7 +795,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     fn reassert(&mut self) {
-        for group in 0..self.groups.len() {
+        for group in self.groups.indices() {
             // The guard of one that is to stop is closed, and lets nothing out.
             match &self.groups[group] {
                 run if !run.wanted => {}
@@ -753,8 +809,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     /// Goes on with the interface that is called so now: puts back what is served there.
     fn follow(&mut self, interface: &str) {
         let ours = addresses(&self.held);
-        for group in 0..self.groups.len() {
-            for resource in 0..self.groups[group].kinds.len() {
+        for group in self.groups.indices() {
+            for resource in self.groups[group].kinds.indices() {
                 let Kind::Address(vip) = self.groups[group].kinds[resource] else {
                     continue;
                 };
@@ -778,7 +834,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     fn do_what_is_due(&mut self) {
         let now = clock::now();
-        for vip in 0..self.held.len() {
+        for vip in self.held.indices() {
             self.held[vip].poll(now, &mut self.netlink);
             if self.held[vip].must_retry(now) {
                 self.retry(vip);
@@ -789,7 +845,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 self.expel(vip);
             }
         }
-        for group in 0..self.groups.len() {
+        for group in self.groups.indices() {
             let engine = self.groups[group].engine.as_ref();
             let due = engine.and_then(GroupRun::next_deadline);
             if due.is_some_and(|at| at <= now) {
@@ -799,16 +855,16 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     /// The resource that an address is.
-    fn part_of(&self, vip: usize) -> Option<Part> {
+    fn part_of(&self, vip: VipIndex) -> Option<Part> {
         let address = Kind::Address(vip);
-        self.groups.iter().enumerate().find_map(|(group, run)| {
-            let resource = run.kinds.iter().position(|kind| *kind == address)?;
+        self.groups.iter_enumerated().find_map(|(group, run)| {
+            let resource = run.kinds.position(|kind| *kind == address)?;
             Some(Part { group, resource })
         })
     }
 
     /// Tries once more to remove an address.
-    fn retry(&mut self, vip: usize) {
+    fn retry(&mut self, vip: VipIndex) {
         let Some(part) = self.part_of(vip) else {
             return;
         };

@@ -5,7 +5,7 @@
 //! It never puts an address anywhere but for a group that this node serves, and leaves groups in
 //! maintenance alone.
 
-use heartbeat_core::resource::Outcome;
+use heartbeat_core::{index::VipIndex, resource::Outcome};
 
 use super::{Body, address::Settled, addresses};
 use crate::{
@@ -31,7 +31,7 @@ enum Right {
 impl<R: FnMut(ResourceEvent)> Body<R> {
     /// Addresses came and went: looks at those that this may concern.
     pub(super) fn changed(&mut self, changes: &Changes) {
-        for vip in 0..self.held.len() {
+        for vip in self.held.indices() {
             let held = &self.held[vip];
             let (address, place) = (held.vip.address.address, held.interface());
             let mut list = changes.list.iter();
@@ -53,7 +53,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     /// Has an address tried again whose start failed for want of a network that is there by now.
-    fn supplied(&mut self, vip: usize) {
+    fn supplied(&mut self, vip: VipIndex) {
         let ours = addresses(&self.held);
         if !self.held[vip].lacks_no_more(&ours, &mut self.netlink) {
             return;
@@ -65,7 +65,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    fn right(&self, vip: usize) -> Right {
+    fn right(&self, vip: VipIndex) -> Right {
         let Some(Part { group, .. }) = self.part_of(vip) else {
             return Right::Undecided;
         };
@@ -83,7 +83,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     /// Puts an address back that is served here and not there. No failure of the resource: that is
     /// for what its monitor finds.
-    pub(super) fn settle(&mut self, vip: usize) {
+    pub(super) fn settle(&mut self, vip: VipIndex) {
         if self.right(vip) == Right::Served
             && let Err(message) = self.try_settle(vip)
         {
@@ -91,7 +91,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    fn try_settle(&mut self, vip: usize) -> Result<Settled, String> {
+    fn try_settle(&mut self, vip: VipIndex) -> Result<Settled, String> {
         let ours = addresses(&self.held);
         let now = clock::now();
         let settled = self.held[vip].settle(now, &ours, &mut self.netlink);
@@ -107,7 +107,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         Ok(settled)
     }
 
-    fn lost_words(&self, vip: usize, times: u32) -> String {
+    fn lost_words(&self, vip: VipIndex, times: u32) -> String {
         let vip = &self.held[vip].vip;
         let (address, interface) = (vip.address, &vip.interface);
         let once = format!(
@@ -124,7 +124,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     /// A monitor looks at an address that is to be served.
-    pub(super) fn monitor(&mut self, vip: usize) -> Result<Outcome, String> {
+    pub(super) fn monitor(&mut self, vip: VipIndex) -> Result<Outcome, String> {
         let outcome = self.held[vip].look(&mut self.netlink)?;
         if outcome == Outcome::OK || self.right(vip) != Right::Served {
             return Ok(outcome);
@@ -140,7 +140,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     }
 
     /// Removes an address that is on this node without its lease.
-    pub(super) fn expel(&mut self, vip: usize) {
+    pub(super) fn expel(&mut self, vip: VipIndex) {
         if self.right(vip) != Right::None {
             return;
         }
@@ -169,7 +169,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     /// Another interface is called `interface` now: takes its addresses off the former one.
     pub(super) fn vacate(&mut self, interface: &str, arrived: u32) {
-        for vip in 0..self.held.len() {
+        for vip in self.held.indices() {
             if self.held[vip].vip.interface != interface {
                 continue;
             }
@@ -179,11 +179,11 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     /// Another host says that an address is its own: tells the neighbours better, and the operator.
     pub(super) fn claimed(&mut self, claim: &Claim) {
-        let mut held = self.held.iter_mut().enumerate();
-        let Some((vip, held)) = held.find(|(_, held)| held.vip.address.address == claim.address)
-        else {
+        let is_it = |held: &super::address::Held| held.vip.address.address == claim.address;
+        let Some(vip) = self.held.position(is_it) else {
             return;
         };
+        let held = &mut self.held[vip];
         let Some(first) = held.claimed(claim, &mut self.netlink) else {
             return;
         };

@@ -111,11 +111,19 @@ async fn serve_client(stream: UnixStream, asked: &mpsc::Sender<Asked>) -> Result
     }
 }
 
-/// A caller as the log names it: who, and which process of theirs.
+/// A caller as the log names it: who, and which process of theirs, by number and by name. The name
+/// is whatever the process says it is.
 fn name(caller: UCred) -> String {
     let uid = caller.uid();
-    match caller.pid() {
-        Some(pid) => format!("uid {uid} (process {pid})"),
+    // None, or 0, where the caller is in another PID namespace.
+    match caller.pid().filter(|pid| *pid > 0) {
+        Some(pid) => match fs::read(format!("/proc/{pid}/comm")) {
+            Ok(comm) => format!(
+                "uid {uid} (process {pid}, {})",
+                logging::one_line(comm.trim_ascii_end())
+            ),
+            Err(_) => format!("uid {uid} (process {pid})"),
+        },
         None => format!("uid {uid}"),
     }
 }
@@ -128,5 +136,34 @@ async fn ask(request: Request, asked: &mpsc::Sender<Asked>) -> Response {
     match asked.send((request, sender)).await {
         Ok(()) => answer.await.unwrap_or_else(|_| gone()),
         Err(_) => gone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn caller_is_named_by_user_process_and_the_name_that_it_gives_itself() {
+        let name_of = || async {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let caller = ours.peer_cred().unwrap();
+            drop(theirs);
+            name(caller)
+        };
+        let pid = std::process::id();
+        let uid = nix::unistd::getuid();
+        let named = name_of().await;
+        assert!(
+            named.starts_with(&format!("uid {uid} (process {pid}, ")),
+            "{named}"
+        );
+        // That of the first thread, which the file is about.
+        fs::write(format!("/proc/{pid}/comm"), "a\n<0>\x1b[2J").unwrap();
+        let named = name_of().await;
+        assert_eq!(
+            named,
+            format!("uid {uid} (process {pid}, a\\n<0>\\u{{1b}}[2J)")
+        );
     }
 }

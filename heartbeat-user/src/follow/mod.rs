@@ -19,6 +19,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use heartbeat_common::wire::LinkId;
 
 use crate::{
     config::Config,
@@ -27,6 +28,7 @@ use crate::{
     net::Netlink,
     pulse::{Directives, mailbox::Post},
 };
+use heartbeat_core::index_vec::IndexVec;
 use port::Port;
 pub use signal::Signal;
 use sockets::Sockets;
@@ -86,7 +88,7 @@ impl Follower {
     pub fn start(
         config: &Config,
         dataplane: &Dataplane,
-        bound: Vec<Option<u32>>,
+        bound: IndexVec<LinkId, Option<u32>>,
         ends: Ends<impl FnMut(InterfaceEvent) + Send + 'static>,
     ) -> Result<Self> {
         let hotplug = Hotplug::open(dataplane)?;
@@ -108,7 +110,7 @@ impl Follower {
             sockets: Sockets::of(dataplane),
             ports,
             bound,
-            unbound: Vec::new(),
+            unbound: IndexVec::new(),
             ends,
         };
         let (words, inbox) = channel();
@@ -143,15 +145,15 @@ struct Body<R> {
     sockets: Sockets,
     ports: Vec<Port>,
     /// By link: index of the interface that its socket is bound to.
-    bound: Vec<Option<u32>>,
+    bound: IndexVec<LinkId, Option<u32>>,
     /// By link: why it has no socket where it should, as it was told last.
-    unbound: Vec<Option<String>>,
+    unbound: IndexVec<LinkId, Option<String>>,
     ends: Ends<R>,
 }
 
 impl<R: FnMut(InterfaceEvent)> Body<R> {
     fn run(&mut self, inbox: &Receiver<MonitorCommand>) {
-        self.unbound = vec![None; self.bound.len()];
+        self.unbound = vec![None; self.bound.len()].into();
         for port in &mut self.ports {
             let lost = port.listen(&mut self.netlink);
             for news in lost.into_iter().chain(port.introduce()) {
@@ -223,14 +225,14 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
         if let Some(news) = self.sockets.look() {
             (self.ends.report)(news);
         }
-        for link in 0..self.bound.len() {
+        for link in self.bound.indices() {
             self.bind(link);
         }
     }
 
     /// Gives a link a socket on the interface that it is on now.
-    fn bind(&mut self, link: usize) {
-        let interface = &self.hotplug.links()[link].interface;
+    fn bind(&mut self, link: LinkId) {
+        let interface = &self.hotplug.links()[usize::from(link.0)].interface;
         let Some(port) = self.ports.iter_mut().find(|port| port.is(interface)) else {
             return;
         };
@@ -247,11 +249,11 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
                     .directives
                     .tell(Directive::Rebind { link, socket });
                 if self.unbound[link].take().is_some() {
-                    (self.ends.report)(port.solved(format!("link {link} sends again")));
+                    (self.ends.report)(port.solved(format!("link {} sends again", link.0)));
                 }
             }
             Err(error) => {
-                let why = format!("link {link} cannot send: {error:#}");
+                let why = format!("link {} cannot send: {error:#}", link.0);
                 if self.unbound[link].as_ref() != Some(&why) {
                     (self.ends.report)(port.unsolved(why.clone()));
                     self.unbound[link] = Some(why);

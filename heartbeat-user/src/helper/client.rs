@@ -107,10 +107,12 @@ impl Client {
         &'static self,
         program: &Program,
         registration: &Registration,
+        output: &Path,
     ) -> io::Result<Launched> {
         let question = Question::Launch {
             program: program.clone(),
             registration: registration.clone(),
+            output: output.to_owned(),
         };
         let mut connection = self.connect().await?;
         connection.write_all(&pack(&question)?).await?;

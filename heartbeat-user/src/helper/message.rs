@@ -24,6 +24,8 @@ pub(super) enum Question {
     Launch {
         program: Program,
         registration: Registration,
+        /// Where the program writes to.
+        output: PathBuf,
     },
     /// [`Answer::Signalled`]
     Signal { leader: Named, signal: i32 },

@@ -90,11 +90,15 @@ impl std::fmt::Debug for Launched {
 }
 
 /// See [`process::launch`].
-pub async fn launch(program: &Program, registration: &Registration) -> io::Result<Launched> {
+pub async fn launch(
+    program: &Program,
+    registration: &Registration,
+    output: &Path,
+) -> io::Result<Launched> {
     match HELPER.get() {
-        Some(helper) => helper.launch(program, registration).await,
+        Some(helper) => helper.launch(program, registration, output).await,
         None => {
-            let mut child = process::launch(program, registration)?;
+            let mut child = process::launch(program, registration, output).await?;
             Ok(Launched {
                 pid: child.id(),
                 end: Box::pin(async move { child.wait().await }),

@@ -126,7 +126,8 @@ async fn answer(mut connection: UnixStream) {
         Question::Launch {
             program,
             registration,
-        } => match process::launch(&program, &registration) {
+            output,
+        } => match process::launch(&program, &registration, &output).await {
             Ok(mut child) => {
                 say(&mut connection, &Answer::Launched { pid: child.id() }).await;
                 match child.wait().await {

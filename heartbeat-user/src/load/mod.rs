@@ -93,6 +93,7 @@ impl Meter {
             source,
             interval,
             half_life,
+            agent_check: _,
         } = load;
         let look = Look::new(source, interval);
         Self {

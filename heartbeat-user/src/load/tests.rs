@@ -14,6 +14,7 @@ fn meter(source: LoadSource, interval: Duration) -> Meter {
         source,
         interval,
         half_life: Duration::ZERO,
+        agent_check: None,
     })
 }
 

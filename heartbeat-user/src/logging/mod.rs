@@ -19,7 +19,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::errno::Errno;
 
 use crate::clock;
-pub use foreign::one_line;
+pub use foreign::{clean, one_line, one_line_of, page};
 use queue::Queue;
 use stream::Stream;
 
@@ -49,6 +49,11 @@ pub fn start() {
     }
 }
 
+/// Whether journald reads the log.
+pub fn is_journal() -> bool {
+    *JOURNAL
+}
+
 /// From here on nobody waits for a line longer than a moment.
 pub fn hurry() {
     direct().hurry();
@@ -74,7 +79,7 @@ pub fn finish() {
 
 /// Writes a line that is no part of the log, such as the last words of a command.
 pub fn say(line: &str) {
-    emit(format!("{line}\n"));
+    emit(foreign::record(line, "") + "\n");
 }
 
 fn emit(line: String) {
@@ -103,8 +108,10 @@ impl Log for StandardError {
 
 fn line(level: Level, message: Arguments<'_>) -> String {
     if *JOURNAL {
-        format!("<{}>{message}\n", priority(level))
+        let priority = format!("<{}>", priority(level));
+        foreign::record(&message.to_string(), &priority) + "\n"
     } else {
+        let message = foreign::record(&message.to_string(), "");
         format!("[{}] {level:<5} {message}\n", clock::now())
     }
 }

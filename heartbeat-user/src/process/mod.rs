@@ -7,15 +7,18 @@ mod control_group;
 mod ended;
 mod group;
 mod handle;
+mod output;
 mod program;
 mod run;
 pub mod runs;
+mod setting;
 
 pub use self::{
     ended::{Ended, Lingers},
     handle::{Process, StartTime, process_end, read_pidfile},
     program::{LAST_WORDS, Program, Registration, SAFE_PATH},
     run::{launch, run},
+    setting::Setting,
 };
 pub(crate) use self::{
     group::signal as signal_group,

@@ -4,6 +4,8 @@ use std::{ffi::OsString, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::setting::Setting;
+
 /// The search path of every program that is run without one of the operator's.
 pub const SAFE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -21,6 +23,7 @@ pub struct Program {
     pub keep: usize,
     /// The resource that the program runs for, if any.
     pub resource: Option<String>,
+    pub setting: Setting,
 }
 
 impl Program {
@@ -35,6 +38,7 @@ impl Program {
             ],
             keep: LAST_WORDS,
             resource: None,
+            setting: Setting::default(),
         }
     }
 

@@ -9,6 +9,7 @@
 
 use std::{
     io,
+    path::Path,
     process::Stdio,
     sync::Arc,
     time::{Duration, Instant},
@@ -27,8 +28,10 @@ use tokio::{
 
 use super::{
     ended::{Ended, Lingers},
+    output,
     program::{Program, Registration},
     runs::{Remains, Run},
+    setting::Resolved,
 };
 
 /// From SIGTERM to SIGKILL.
@@ -44,39 +47,52 @@ const DRAIN: Duration = Duration::from_millis(20);
 /// may open some.
 fn spawnable(
     program: &Program,
+    resolved: Resolved,
     run: &Run,
     register: Option<child::Register>,
 ) -> std::process::Command {
     let mut command = std::process::Command::new(&program.path);
+    let directory = program.setting.directory.as_deref();
     command
         .args(&program.args)
         .env_clear()
+        .envs(resolved.environment)
+        // The program's own variables override those.
         .envs(
             program
                 .environment
                 .iter()
                 .map(|(name, value)| (name, value)),
         )
-        .current_dir("/")
+        .current_dir(directory.unwrap_or(Path::new("/")))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    child::make_independent(&mut command, run.entrance(), register);
+    child::make_independent(&mut command, run.entrance(), register, resolved.confines);
     command
 }
 
-/// Starts a program that goes on when its parent ends, and registers itself.
+/// Starts a program that goes on when its parent ends, and registers itself. It writes to a new file
+/// at `output`.
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn launch(program: &Program, registration: &Registration) -> io::Result<Child> {
+pub async fn launch(
+    program: &Program,
+    registration: &Registration,
+    output: &Path,
+) -> io::Result<Child> {
+    let resolved = program.setting.resolve().await?;
     let register =
         child::Register::open(&registration.from, &registration.to).map_err(|error| {
             let file = registration.from.display();
             io::Error::other(format!("could not open {file} to register it: {error}"))
         })?;
     let run = Run::of_service(program.resource.as_deref());
-    Command::from(spawnable(program, &run, Some(register))).spawn()
+    let owner = resolved.owner();
+    let mut command = spawnable(program, resolved, &run, Some(register));
+    output::attach(&mut command, output, owner);
+    Command::from(command).spawn().map_err(child::spawn_error)
 }
 
 /// Runs `program` to its end, or kills it after `limit` with all that it started. Fails if it could
@@ -85,12 +101,13 @@ pub fn launch(program: &Program, registration: &Registration) -> io::Result<Chil
 /// Dropping the future kills all of it at once.
 pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
     let began = Instant::now();
+    let resolved = program.setting.resolve().await?;
     let mut run = Run::new(program.resource.as_deref());
-    let mut command = spawnable(program, &run, None);
+    let mut command = spawnable(program, resolved, &run, None);
     if program.keep > 0 {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
-    let mut child = Command::from(command).spawn()?;
+    let mut child = Command::from(command).spawn().map_err(child::spawn_error)?;
     let mut stdout = Stream::new(child.stdout.take(), program.keep);
     let mut stderr = Stream::new(child.stderr.take(), program.keep);
     // It leads its session and so its group: they share their number.
@@ -118,13 +135,13 @@ pub async fn run(program: &Program, limit: Duration) -> io::Result<Ended> {
         drop((group, run));
     }
     let _ = timeout(DRAIN, async { tokio::join!(stdout.read(), stderr.read()) }).await;
-    let (mut stdout, mut stderr) = (stdout.kept(), stderr.kept());
+    let (stdout, mut stderr) = (stdout.kept(), stderr.kept());
     let (status, lingers) = match in_time {
         true => (Some(child.wait().await?), None),
         false => {
             let remaining = reap(child, end, remains).await;
             if let Some((process, _)) = &remaining {
-                (stdout, stderr) = (String::new(), unkillable(*process));
+                stderr += &format!("\n{}", unkillable(*process));
             }
             (None, remaining.map(|(_, lingers)| lingers))
         }

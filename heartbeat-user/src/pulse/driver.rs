@@ -8,6 +8,7 @@ use heartbeat_common::{maps::VoteEvent, time::Boottime};
 use heartbeat_core::{
     Cluster, Command, StepInput,
     cluster::Plan,
+    index::PeerIndex,
     record::{Entry, Input},
     report::Report,
 };
@@ -48,7 +49,7 @@ impl Driver {
     }
 
     /// Counts votes: see [`Cluster::count`].
-    pub(super) fn count(&mut self, acceptor: Option<usize>, votes: &VoteEvent, now: Boottime) {
+    pub(super) fn count(&mut self, acceptor: Option<PeerIndex>, votes: &VoteEvent, now: Boottime) {
         if let Some(tap) = &mut self.tap {
             tap.votes(acceptor, votes, now);
         }

@@ -27,13 +27,14 @@ use heartbeat_common::{
     lease::Operation,
     maps::{PeerRow, VoteEvent},
     time::Boottime,
-    wire::{Electorate, GroupId, Incarnation, LeaseEntry, LinkSet, MAX_LEASES, Owned},
+    wire::{Electorate, GroupId, Incarnation, LeaseEntry, LinkId, LinkSet, MAX_LEASES, Owned},
 };
 use heartbeat_core::{
     Command, ReadSlot, Timing,
     cluster::{MAX_STEPS, Member, Plan, StepInput},
     group::{GroupPlan, Serving},
-    index::AddressIndex,
+    index::{AddressIndex, GroupIndex, VipIndex},
+    index_vec::{ByGroup, IndexVec},
     membership::Membership,
     placement::{Constraints, Layout},
     record::Input,
@@ -54,7 +55,7 @@ use crate::{
 };
 pub use directive::{Directives, Inbox};
 use driver::Driver;
-use realtime::{Reservation, Scheduling};
+use realtime::{Granter, Reservation, Scheduling};
 pub use replan::{Reform, Replan};
 use sender::Sender;
 pub use stats::{GroupStats, PulseStats};
@@ -90,6 +91,8 @@ pub struct Beginning<'a> {
     pub inherited: &'a [Option<Boottime>],
     /// Where the run is recorded, if it is.
     pub tap: Option<Tap>,
+    /// What makes its thread a real-time one.
+    pub granter: Granter,
 }
 
 /// A running pulse thread.
@@ -99,7 +102,7 @@ pub struct Pulse {
     thread: JoinHandle<()>,
     pub stats: Arc<PulseStats>,
     /// By link: index of the interface that its socket was bound to at the start, if there was one.
-    pub bound: Vec<Option<u32>>,
+    pub bound: IndexVec<LinkId, Option<u32>>,
 }
 
 impl Pulse {
@@ -117,6 +120,7 @@ impl Pulse {
             membership,
             inherited,
             tap,
+            granter,
         } = beginning;
         // As many as there may come to be.
         let stats = Arc::new(PulseStats::new(MAX_GROUPS));
@@ -124,7 +128,10 @@ impl Pulse {
         let mut cluster = Driver::new(plan(config, membership, incarnation), tap);
         for (group, until) in inherited.iter().enumerate() {
             if let Some(until) = *until {
-                cluster.apply(Input::Inherit { group, until });
+                cluster.apply(Input::Inherit {
+                    group: GroupIndex(group),
+                    until,
+                });
             }
         }
         cluster.apply(Input::Load(UNKNOWN_LOAD));
@@ -186,13 +193,13 @@ impl Pulse {
             .name("pulse".to_owned())
             .spawn(move || {
                 if let Some((reservation, priority)) = wanted {
-                    body.ask_for_punctuality(reservation, priority);
+                    body.ask_for_punctuality(&granter, reservation, priority);
                 }
-                drop(asked);
+                drop((asked, granter));
                 body.run();
             })
             .context("could not start the pulse thread")?;
-        // Until the thread has asked: the right to ask may be given up after this.
+        // Until the thread has asked: what the status says of it is known then.
         let _ = answered.recv();
         Ok(Self {
             directives,
@@ -276,7 +283,7 @@ pub fn whole_layout(config: &Config) -> Layout {
 /// A group as the core is to see it.
 fn group_plan(config: &Config, group: &Group) -> GroupPlan {
     let vips = addresses(group).into_iter();
-    let link_of = |vip: usize| {
+    let link_of = |vip: VipIndex| {
         let interface = config.vips.get(vip).map(|vip| vip.interface.as_str());
         let mut links = config.local_links();
         links.find(|link| Some(link.interface) == interface)
@@ -302,7 +309,7 @@ fn group_plan(config: &Config, group: &Group) -> GroupPlan {
 }
 
 /// The addresses of a group, by their indices, in the order of its plan.
-fn addresses(group: &Group) -> Vec<usize> {
+fn addresses(group: &Group) -> Vec<VipIndex> {
     let resources = group.resources.iter();
     let address = |resource: &Resource| match resource.kind {
         ResourceKind::Vip(vip) => Some(vip),
@@ -341,7 +348,7 @@ struct Body<S> {
     read_slots: Vec<ReadSlot>,
     guard: GuardView,
     /// The addresses of each group.
-    guarded: Vec<Vec<usize>>,
+    guarded: ByGroup<Vec<VipIndex>>,
     events: RingBuf<MapData>,
     votes: RingBuf<MapData>,
     timer: TimerFd,
@@ -379,8 +386,8 @@ impl<S: Sink> Body<S> {
         add(self.inbox.0.as_fd(), BELL)
     }
 
-    fn ask_for_punctuality(&mut self, reservation: Reservation, priority: u8) {
-        let granted = realtime::ask(reservation, priority);
+    fn ask_for_punctuality(&mut self, granter: &Granter, reservation: Reservation, priority: u8) {
+        let granted = granter.ask(reservation, priority);
         match granted.scheduling {
             Scheduling::Deadline { runtime, .. } => self.reserved = runtime,
             Scheduling::Fifo(_) => log::warn!(
@@ -399,7 +406,7 @@ impl<S: Sink> Body<S> {
             Ok(()) => self.stats.memory_locked.store(true, Relaxed),
             Err(error) => log::warn!(
                 "locking memory was refused ({error}): going on without; the agent may wait for \
-                 swapped pages (CAP_IPC_LOCK is needed)"
+                 swapped pages (CAP_IPC_LOCK is needed, or LimitMEMLOCK=infinity)"
             ),
         }
     }
@@ -452,7 +459,7 @@ impl<S: Sink> Body<S> {
                 return;
             }
         }
-        for (group, vips) in self.guarded.iter().enumerate() {
+        for (group, vips) in self.guarded.iter_enumerated() {
             for vip in vips {
                 self.guard.open(*vip, Boottime::default());
             }
@@ -574,15 +581,15 @@ impl<S: Sink> Body<S> {
             let Ok(event) = bytemuck::try_pod_read_unaligned::<VoteEvent>(&item) else {
                 continue;
             };
-            if event.row == VoteEvent::FREED {
-                self.cluster
-                    .apply(Input::Freed(GroupId(event.entries[0].group)));
-            } else {
-                // Who has gone had its say.
-                let number = self.rows.number_at(event.row);
-                if let Some(peer) = number.map(|number| number / self.links.max(1)) {
-                    self.cluster.count(Some(peer), &event, now);
-                }
+            let Some(place) = event.acceptor() else {
+                let group = GroupId(event.entries[0].group);
+                self.cluster.apply(Input::Freed(group));
+                continue;
+            };
+            // Who has gone had its say.
+            if let Some(number) = self.rows.number_at(place) {
+                let peer = number.peer(self.links);
+                self.cluster.count(Some(peer), &event, now);
             }
         }
     }
@@ -689,7 +696,7 @@ impl<S: Sink> Body<S> {
         self.tell_electorate();
         // First of all: what is not ours any more is closed before anybody hears of it.
         let mut owned = 0_u8;
-        for (index, group) in self.cluster.groups().iter().enumerate() {
+        for (index, group) in self.cluster.groups().iter_enumerated() {
             let addresses = (0..).map(AddressIndex);
             for (address, vip) in addresses.zip(&self.guarded[index]) {
                 self.guard.open(*vip, group.address_open_until(address));

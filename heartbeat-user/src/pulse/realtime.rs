@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 pub use heartbeat_sys::process::scheduling::{
-    Granted, Refusal, Reservation, Scheduling, Urgency, ask, lock_memory, set_fifo,
+    Granted, Granter, Refusal, Reservation, Scheduling, Urgency, lock_memory,
 };
 
 /// Part of a period that the pulse reserves. Its round of probes takes a few per cent of an

@@ -1,6 +1,8 @@
 //! Another configuration, or other peers, for a pulse that goes on.
 
-use heartbeat_core::{cluster::Member, membership::Membership, placement::Layout};
+use heartbeat_core::{
+    cluster::Member, index::VipIndex, index_vec::ByGroup, membership::Membership, placement::Layout,
+};
 
 use super::{Identity, addresses, layout, member, sender::Round};
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
 pub struct Replan {
     pub(super) layout: Layout,
     pub(super) auto_failback: bool,
-    pub(super) guarded: Vec<Vec<usize>>,
+    pub(super) guarded: ByGroup<Vec<VipIndex>>,
     pub(super) guard: GuardView,
     pub(super) generation: u32,
     pub(super) reform: Option<Reform>,

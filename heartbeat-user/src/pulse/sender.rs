@@ -21,6 +21,10 @@ use crate::{
     dataplane::{PeerRows, Senders},
     net::{Netlink, ProbeBatch, ProbeSocket},
 };
+use heartbeat_core::{
+    index::{PeerIndex, RowNumber},
+    index_vec::IndexVec,
+};
 
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -39,7 +43,7 @@ struct LinkSender {
 pub(super) struct Round {
     batch: ProbeBatch,
     /// Row of each message's peer.
-    rows: Vec<usize>,
+    rows: Vec<RowNumber>,
     /// The peer of each message.
     peers: Vec<NodeId>,
 }
@@ -62,7 +66,9 @@ impl Round {
                     header.encode(start);
                 }
             }
-            let rows = (0..peers.len()).map(|peer| peer * count + index).collect();
+            let rows = (0..peers.len()).map(PeerIndex);
+            let rows = rows.map(|peer| RowNumber::first_of(peer, count).on(link.id));
+            let rows = rows.collect();
             let peers = peers.into_iter().map(|(node, _)| node).collect();
             Self { batch, rows, peers }
         };
@@ -87,7 +93,7 @@ impl Sender {
         incarnation: Incarnation,
         nonce: u64,
         senders: &mut Senders,
-    ) -> Result<(Self, Vec<Option<u32>>)> {
+    ) -> Result<(Self, IndexVec<LinkId, Option<u32>>)> {
         let mut netlink = Netlink::open()?;
         let mut open = |link: LocalLink<'_>| {
             let index = netlink.interface(link.interface)?.index;
@@ -127,8 +133,8 @@ impl Sender {
     }
 
     /// Sends by another socket on a link from here on.
-    pub(super) fn rebind(&mut self, link: usize, socket: ProbeSocket) {
-        if let Some(link) = self.links.get_mut(link) {
+    pub(super) fn rebind(&mut self, link: LinkId, socket: ProbeSocket) {
+        if let Some(link) = self.links.get_mut(usize::from(link.0)) {
             link.socket = Some(socket);
         }
     }

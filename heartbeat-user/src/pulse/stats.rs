@@ -9,7 +9,11 @@ use std::{
 };
 
 use heartbeat_common::time::Boottime;
-use heartbeat_core::group::{Group, Serving};
+use heartbeat_core::{
+    group::{Group, Serving},
+    index::GroupIndex,
+    index_vec::ByGroup,
+};
 
 use super::realtime::Granted;
 
@@ -35,7 +39,7 @@ pub struct PulseStats {
     /// Nodes of which a majority is needed.
     pub voters: AtomicU64,
     /// In the order of the configuration.
-    pub groups: Vec<GroupStats>,
+    pub groups: ByGroup<GroupStats>,
 }
 
 /// One group, as this node's claim to it stands.
@@ -105,9 +109,9 @@ impl PulseStats {
     }
 
     /// The groups that are to stop and have not.
-    pub fn stopping(&self) -> impl Iterator<Item = usize> {
-        let groups = self.groups.iter().enumerate();
-        let stopping = |(_, group): &(usize, &GroupStats)| group.stopping.load(Relaxed);
+    pub fn stopping(&self) -> impl Iterator<Item = GroupIndex> {
+        let groups = self.groups.iter_enumerated();
+        let stopping = |(_, group): &(GroupIndex, &GroupStats)| group.stopping.load(Relaxed);
         groups.filter(stopping).map(|(index, _)| index)
     }
 

@@ -1,6 +1,6 @@
 //! What became of an action, in a form that status and log can show.
 
-use std::{io, os::unix::process::ExitStatusExt as _, path::Path, time::Duration};
+use std::{fmt, io, os::unix::process::ExitStatusExt as _, path::Path, time::Duration};
 
 use heartbeat_core::resource::{ExitCode, Outcome};
 
@@ -42,7 +42,7 @@ impl Done {
     pub(crate) fn of(ended: &Ended) -> Self {
         Self {
             outcome: outcome(ended),
-            message: last_words(ended),
+            message: message(ended),
             took: ended.took,
             lingers: ended.lingers.clone(),
         }
@@ -92,6 +92,31 @@ fn outcome(ended: &Ended) -> Outcome {
     }
 }
 
+/// A duration as messages show it: `20 s`, `0.3 s`.
+pub(super) struct Seconds(pub(super) Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.subsec_millis() {
+            0 => write!(f, "{} s", self.0.as_secs()),
+            _ => write!(f, "{:.1} s", self.0.as_secs_f64()),
+        }
+    }
+}
+
+/// The last words of a program, behind the fact that it was killed if it was.
+fn message(ended: &Ended) -> String {
+    let said = last_words(ended);
+    match (ended.status, said.is_empty()) {
+        (Some(_), _) => said,
+        (None, true) => format!("not done after {:.1} s: killed", ended.took.as_secs_f64()),
+        (None, false) => format!(
+            "not done after {:.1} s: killed; it wrote last:\n{said}",
+            ended.took.as_secs_f64()
+        ),
+    }
+}
+
 /// The reasons that the agent gave, else the last lines of its errors, else of its output.
 fn last_words(ended: &Ended) -> String {
     // resource-agents' own shell says in general, and last, what an agent has said in particular
@@ -100,7 +125,8 @@ fn last_words(ended: &Ended) -> String {
     let reasons = reasons.filter_map(|line| line.trim_start().strip_prefix(REASON));
     let mut reasons: Vec<_> = reasons.map(shortened).collect();
     reasons.dedup();
-    if !reasons.is_empty() {
+    // Of what cannot be killed the last line tells.
+    if !reasons.is_empty() && ended.lingers.is_none() {
         let first = reasons.len().saturating_sub(MOST_LINES);
         return reasons[first..].join("\n");
     }

@@ -6,6 +6,7 @@ mod done;
 mod exec;
 mod exits;
 pub mod ocf;
+mod output;
 mod pidfile;
 pub(crate) mod systemd;
 mod timeouts;
@@ -23,6 +24,7 @@ use heartbeat_core::resource::{Action, Finding, Outcome};
 pub use self::{
     done::Done,
     exits::{End, Unwatched, Watcher},
+    output::Forwarder,
     timeouts::{INTERVAL, TIMEOUT, Timeouts},
 };
 use self::{exec::Services, ocf::Library, systemd::Systemd, timeouts::Advice};
@@ -34,6 +36,9 @@ use crate::{
 /// Names another directory than [`ocf::ROOT`], as the framework has it.
 const OCF_ROOT: &str = "OCF_ROOT";
 
+/// A stop that takes so long is told.
+const SLOW_STOP: Duration = Duration::from_secs(1);
+
 /// Where agents and their like are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
@@ -42,6 +47,8 @@ pub struct Places {
     pub scratch: PathBuf,
     /// Directory of what must outlive the agent.
     pub state: PathBuf,
+    /// Directory of what programs of resources write.
+    pub output: PathBuf,
     /// D-Bus address of systemd; the system bus if not given.
     pub bus: Option<String>,
     /// The local node's name.
@@ -56,6 +63,7 @@ impl Places {
             ocf_root: root.unwrap_or_else(|| OsString::from(ocf::ROOT)).into(),
             scratch: ocf::SCRATCH.into(),
             state: config.state_dir(),
+            output: config.output_dir(),
             bus: None,
             node: config.local().name.clone(),
         }
@@ -77,7 +85,7 @@ impl Agents {
     pub fn new(places: Places) -> Self {
         Self {
             library: Library::new(places.ocf_root, places.scratch, places.node),
-            services: Services::new(&places.state),
+            services: Services::new(&places.state, &places.output),
             systemd: Systemd { bus: places.bus },
             watcher: None,
             failed: Mutex::default(),
@@ -116,6 +124,9 @@ impl Agents {
             took: began.elapsed(),
             ..done
         };
+        if action == Action::Stop {
+            tell_stop(resource, &done);
+        }
         match action {
             Action::Start | Action::Stop => done,
             Action::Probe | Action::Monitor => done.of_look(),
@@ -146,14 +157,17 @@ impl Agents {
         Timeouts::of(resource, advice)
     }
 
-    /// Ends when a process of the running `resource` has ended; never if none is known. To be asked
-    /// after its start.
-    pub async fn ended(&self, resource: &Resource) {
+    /// Ends when a process of the running `resource` has ended, with what there is to say of that;
+    /// never if none is known. To be asked after its start.
+    pub async fn ended(&self, resource: &Resource) -> String {
         let own = async {
             match &resource.kind {
-                ResourceKind::Systemd(unit) => self.systemd.ended(unit).await,
+                ResourceKind::Systemd(unit) => {
+                    self.systemd.ended(unit).await;
+                    String::new()
+                }
                 ResourceKind::Exec(_) => {
-                    unless_unwatchable(resource, self.services.ended(resource)).await;
+                    unless_unwatchable(resource, self.services.ended(resource)).await
                 }
                 ResourceKind::Ocf(_) | ResourceKind::Vip(_) => std::future::pending().await,
             }
@@ -163,15 +177,17 @@ impl Agents {
                 Some(file) => {
                     let end = pidfile::end_of(file.clone(), self.watcher.as_ref());
                     unless_unwatchable(resource, end).await;
+                    String::new()
                 }
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            () = own => {}
-            () = named => {}
-        }
+        let message = tokio::select! {
+            message = own => message,
+            message = named => message,
+        };
         self.failed().insert(resource.name.clone());
+        message
     }
 
     /// What is wrong with the parameters of `resource` by its agent's meta-data. Empty is good, or no
@@ -196,13 +212,36 @@ impl Agents {
 }
 
 /// A process that cannot be watched is left to the monitors.
-async fn unless_unwatchable(resource: &Resource, end: impl Future<Output = std::io::Result<()>>) {
-    if let Err(error) = end.await {
-        log::warn!(
-            "cannot watch the process of {}, which is monitored only: {error}",
-            resource.name
-        );
-        std::future::pending::<()>().await;
+async fn unless_unwatchable<T>(
+    resource: &Resource,
+    end: impl Future<Output = std::io::Result<T>>,
+) -> T {
+    match end.await {
+        Ok(said) => said,
+        Err(error) => {
+            log::warn!(
+                "cannot watch the process of {}, which is monitored only: {error}",
+                resource.name
+            );
+            std::future::pending().await
+        }
+    }
+}
+
+/// Says how long a stop took if it was long, and whether the program was killed.
+fn tell_stop(resource: &Resource, done: &Done) {
+    let name = &resource.name;
+    let took = done.took.as_secs_f64();
+    if done.outcome != Outcome::OK {
+        return;
+    }
+    match (&resource.kind, done.message.as_str()) {
+        (ResourceKind::Exec(Exec::Service { .. }), killed) if !killed.is_empty() => log::warn!(
+            "resource {name}: {killed}; the stop took {took:.1} s; if the program ends on another \
+             signal, name it in stop_signal"
+        ),
+        _ if done.took >= SLOW_STOP => log::info!("resource {name}: the stop took {took:.1} s"),
+        _ => {}
     }
 }
 

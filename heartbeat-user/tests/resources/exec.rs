@@ -4,12 +4,12 @@ use std::{fs, time::Duration};
 
 use heartbeat_core::resource::{Action, ExitCode, Outcome};
 use heartbeat_user::{
-    config::{Exec, ResourceKind},
+    config::{Exec, Execution, Limit, LimitKind, ResourceKind, StopSignal},
     process::{Process, process_end},
 };
 use nix::sys::signal::{Signal, kill};
 
-use crate::support::{Host, PATIENCE, gone, resource, service};
+use crate::support::{Host, PATIENCE, eventually, gone, resource, service};
 
 const RUNS: &str = "note leader $$; exec sleep 600";
 const ERROR: Outcome = Outcome::Exited(ExitCode::GENERIC_ERROR);
@@ -84,7 +84,10 @@ async fn one_that_does_not_listen_is_killed_and_that_is_a_stop() {
         .act(&thing, Action::Stop, Duration::from_millis(300))
         .await;
     assert_eq!(stopped.outcome, Outcome::OK);
-    assert!(stopped.message.contains("killed"), "{}", stopped.message);
+    assert_eq!(
+        stopped.message,
+        "did not stop within 0.3 s after SIGTERM: killed"
+    );
     assert!(!leader.lives() && !child.lives());
     gone(leader).await;
 }
@@ -228,4 +231,142 @@ async fn three_commands_have_no_codes_but_the_checks_seven() {
     );
     fs::write(host.path("broken"), "").unwrap();
     assert_eq!(outcome(Action::Monitor).await, ERROR);
+}
+
+#[tokio::test]
+async fn program_that_refuses_to_start_is_told_in_its_own_words() {
+    let host = Host::new();
+    let script = "echo '\"root\" execution of the server is not permitted.' >&2
+        echo 'Start it under an unprivileged user.'; exit 1";
+    let thing = service(&host.script("run", script), None);
+    let started = host.act(&thing, Action::Start).await;
+    assert_eq!(started.outcome, ERROR);
+    let lines: Vec<_> = started.message.lines().collect();
+    assert!(
+        lines[0].ends_with("ended at once (exit status: 1); it wrote last:"),
+        "{lines:?}"
+    );
+    assert_eq!(
+        lines[1..],
+        [
+            "\"root\" execution of the server is not permitted.",
+            "Start it under an unprivileged user."
+        ]
+    );
+    // One that says nothing may have gone to the background.
+    let silent = service(&host.script("silent", "exit 0"), None);
+    let started = host.act(&silent, Action::Start).await;
+    assert!(
+        started
+            .message
+            .contains("needs `start`, `stop` and `check`"),
+        "{}",
+        started.message
+    );
+}
+
+#[tokio::test]
+async fn program_runs_with_all_that_its_resource_says() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can start programs of other users");
+        return;
+    }
+    let host = Host::new();
+    let daemon = nix::unistd::User::from_name("daemon").unwrap().unwrap();
+    let script = "echo \"$(id -u) $(pwd) $HOME $GREETING $(ulimit -n)\"; echo again >>/dev/stderr
+        exec sleep 600";
+    let mut thing = service(&host.script("run", script), None);
+    thing.execution = Execution {
+        user: Some("daemon".to_owned()),
+        environment: vec![("GREETING".to_owned(), "hello".to_owned())],
+        directory: Some("/usr".into()),
+        limits: vec![Limit {
+            kind: LimitKind::Nofile,
+            value: Some(77),
+        }],
+        ..Execution::default()
+    };
+    let started = host.act(&thing, Action::Start).await;
+    assert_eq!(started.outcome, Outcome::OK, "{}", started.message);
+    let home = daemon.dir.display();
+    let wanted = format!("{} /usr {home} hello 77\nagain\n", daemon.uid);
+    eventually("its output", || {
+        (host.read("output/thing.log") == wanted).then_some(())
+    })
+    .await;
+    // Its check and the commands of others run as the same.
+    thing.kind = ResourceKind::Exec(Exec::Commands {
+        start: vec![host.script("start", "id -un >&2; exit 1")],
+        stop: vec!["/bin/true".to_owned()],
+        check: vec!["/bin/true".to_owned()],
+    });
+    let failed = host.act(&thing, Action::Start).await;
+    assert_eq!(failed.message, "exited with status 1: daemon");
+    thing.kind = service("/bin/true", None).kind;
+    assert_eq!(host.act(&thing, Action::Stop).await.outcome, Outcome::OK);
+}
+
+#[tokio::test]
+async fn program_of_an_unknown_user_is_not_run() {
+    let host = Host::new();
+    let mut thing = service(&host.script("run", RUNS), None);
+    thing.execution.user = Some("hb-nobody".to_owned());
+    let started = host.act(&thing, Action::Start).await;
+    assert_eq!(started.outcome, Outcome::NotStarted);
+    assert!(
+        started
+            .message
+            .contains("this host has no user hb-nobody: create it"),
+        "{}",
+        started.message
+    );
+}
+
+#[tokio::test]
+async fn stop_signal_ends_a_program_that_ignores_sigterm() {
+    let host = Host::new();
+    let script = "trap '' TERM; trap 'echo bye; exit 0' INT; note leader $$
+        while :; do sleep 0.05; done";
+    let mut thing = service(&host.script("run", script), None);
+    thing.execution.stop_signal = StopSignal::Int;
+    host.act(&thing, Action::Start).await;
+    let leader = host.noted("leader").await;
+    let stopped = host.act(&thing, Action::Stop).await;
+    assert_eq!((stopped.outcome, &*stopped.message), (Outcome::OK, ""));
+    gone(leader).await;
+    assert_eq!(host.read("output/thing.log"), "bye\n");
+}
+
+#[tokio::test]
+async fn end_of_a_program_is_told_with_its_status_and_last_lines() {
+    let host = Host::new();
+    let thing = service(
+        &host.script("run", "echo 'disk is full'; note leader $$; sleep 600"),
+        None,
+    );
+    host.act(&thing, Action::Start).await;
+    let leader = host.noted("leader").await;
+    let later = host.restarted();
+    kill(leader.pid, Signal::SIGKILL).unwrap();
+    let ended = tokio::time::timeout(PATIENCE, host.agents.ended(&thing));
+    let message = ended.await.expect("noticed");
+    let pid = leader.pid;
+    assert_eq!(
+        message,
+        format!("process {pid} has ended (signal: 9 (SIGKILL)); it wrote last:\ndisk is full")
+    );
+    // Another agent was not its parent, and reads the same file.
+    let seen = later.act(&thing, Action::Monitor, PATIENCE).await;
+    assert!(
+        seen.message.contains(&format!("process {pid} has ended"))
+            && seen.message.ends_with("it wrote last:\ndisk is full"),
+        "{}",
+        seen.message
+    );
+    assert_eq!(host.act(&thing, Action::Stop).await.outcome, Outcome::OK);
+    // The next run has a file of its own.
+    let quiet = service(&host.script("run", RUNS), None);
+    host.act(&quiet, Action::Start).await;
+    assert_eq!(host.read("output/thing.log"), "");
+    assert_eq!(host.act(&quiet, Action::Stop).await.outcome, Outcome::OK);
 }

@@ -106,7 +106,12 @@ async fn one_that_hangs_has_timed_out() {
             .act(&resource, action, Duration::from_millis(700))
             .await;
         assert_eq!(done.outcome, Outcome::TimedOut, "{action}");
-        assert_eq!(done.message, "waiting");
+        let (killed, said) = done.message.split_once('\n').unwrap();
+        assert!(
+            killed.starts_with("not done after ") && killed.contains(" s: killed"),
+            "{killed}"
+        );
+        assert_eq!(said, "waiting");
         assert!(done.took < PATIENCE / 2, "{:?}", done.took);
     }
 }
@@ -248,4 +253,15 @@ async fn the_end_of_the_process_in_the_pidfile_is_noticed() {
     let watched = host.agents.ended(&resource);
     let both = tokio::time::timeout(PATIENCE, async { tokio::join!(end, watched) });
     both.await.expect("noticed");
+}
+
+#[tokio::test]
+async fn agent_gets_the_operators_variables_and_its_own_before_those() {
+    let host = Host::new();
+    let script = "echo \"$PGHOST $OCF_RESOURCE_INSTANCE $PATH\" >&2; exit 1";
+    let mut resource = ocf(host.agent("environment", script));
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    resource.execution.environment = vec![pair("PATH", "/opt/bin:/bin"), pair("PGHOST", "/srv")];
+    let done = host.act(&resource, Action::Start).await;
+    assert_eq!(done.message, "/srv thing /opt/bin:/bin");
 }

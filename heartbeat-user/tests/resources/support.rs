@@ -10,7 +10,7 @@ use std::{
 
 use heartbeat_core::resource::Action;
 use heartbeat_user::{
-    config::{Exec, Ocf, Resource, ResourceKind},
+    config::{Exec, Execution, Ocf, Resource, ResourceKind},
     process::{Process, read_pidfile},
     resources::{Agents, Done, Places},
 };
@@ -127,6 +127,7 @@ fn places(dir: &Path, root: &Path) -> Places {
         ocf_root: root.to_owned(),
         scratch: dir.join("scratch"),
         state: dir.join("state"),
+        output: dir.join("output"),
         bus: None,
         node: "here".to_owned(),
     }
@@ -177,6 +178,7 @@ pub(crate) fn resource(kind: ResourceKind) -> Resource {
         failure_timeout: None,
         pidfile: None,
         exclusive: false,
+        execution: Execution::default(),
     }
 }
 

@@ -19,7 +19,7 @@ use heartbeat_common::{
     wire::{GroupId, LeaseEntry},
 };
 use heartbeat_core::{
-    index::Seat,
+    index::{PeerIndex, Seat},
     proposer::{Ask, Franchise, Proposer, Term},
 };
 use heartbeat_user::dataplane::{LeaseSlots, OwnVote};
@@ -53,7 +53,7 @@ const TERM: Term = Term {
 };
 const VOTERS: usize = 3;
 const OWN: Seat = Seat::OWN;
-const FAR: Seat = Seat::of_peer(0);
+const FAR: Seat = Seat::of_peer(PeerIndex(0));
 /// Lease and round trip take turns.
 const PERIOD: Duration = Duration::from_millis(1);
 /// What takes longer is lost.
@@ -229,7 +229,7 @@ impl Candidate {
     fn take_votes(&mut self) {
         while let Some(event) = self.votes.next() {
             // Our own acceptor's word that a lease was released.
-            if event.row != VoteEvent::FREED {
+            if event.acceptor().is_some() {
                 count(&mut self.proposer, FAR, &event);
             }
         }

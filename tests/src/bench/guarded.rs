@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::maps::Array;
 use heartbeat_common::{
+    index::VipIndex,
     maps::{Address, GuardRow},
     time::Boottime,
     wire::{GroupId, LinkId},
@@ -111,8 +112,8 @@ impl Guarded {
     /// Lets traffic of the guarded addresses pass, or none.
     pub(super) fn open(&self, open: bool) {
         let until = Boottime::from_nanos(if open { u64::MAX } else { 0 });
-        for index in 0..GUARDED.len() {
-            self.guard.open(index, until);
+        for vip in (0..GUARDED.len()).map(VipIndex) {
+            self.guard.open(vip, until);
         }
     }
 
@@ -127,7 +128,10 @@ impl Guarded {
         } else {
             Address::default()
         };
-        let now = self.guard.row(0).context("the first VIP has no row")?;
+        let now = self
+            .guard
+            .row(VipIndex(0))
+            .context("the first VIP has no row")?;
         let row = GuardRow { address, ..now };
         let map = self.plane.ebpf_mut().map_mut("guard");
         let mut rows: Array<_, GuardRow> = map.context("there is no map `guard`")?.try_into()?;
@@ -138,7 +142,7 @@ impl Guarded {
 
     /// Packets that the guard has dropped.
     pub(super) fn dropped(&self) -> u64 {
-        let rows = (0..GUARDED.len()).filter_map(|index| self.guard.row(index));
+        let rows = (0..GUARDED.len()).filter_map(|vip| self.guard.row(VipIndex(vip)));
         rows.map(|row| row.dropped_in + row.dropped_out).sum()
     }
 }

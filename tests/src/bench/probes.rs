@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::{
+    index::RowNumber,
     maps::PeerRow,
     time::Boottime,
     wire::{
@@ -105,7 +106,7 @@ impl Prober {
     }
 
     pub(super) fn row(&self) -> PeerRow {
-        self.rows.row(0)
+        self.rows.row(RowNumber(0))
     }
 }
 
@@ -120,7 +121,7 @@ fn carry(batch: &mut ProbeBatch, entries: &[LeaseEntry]) {
 
 /// Sends a batch, in sequence after the last probe that left, and returns its last sequence.
 fn send(batch: &mut ProbeBatch, socket: &ProbeSocket, rows: &PeerRows) -> Result<u64> {
-    let mut sequence = rows.row(0).last_probe_seq;
+    let mut sequence = rows.row(RowNumber(0)).last_probe_seq;
     for message in 0..batch.len() {
         sequence += 1;
         batch.payload_mut(message)[offset::SEQUENCE..offset::SEQUENCE + 8]
@@ -130,7 +131,7 @@ fn send(batch: &mut ProbeBatch, socket: &ProbeSocket, rows: &PeerRows) -> Result
         return Err(error).context("a probe could not be sent");
     }
     // Stamped by TC within the system call: there is nothing to wait for.
-    let left = rows.row(0).last_probe_seq;
+    let left = rows.row(RowNumber(0)).last_probe_seq;
     if left != sequence {
         bail!("probe {sequence} did not pass the TC stamp: the last that did is {left}");
     }

@@ -124,7 +124,7 @@ impl Tally {
     /// Takes all votes that have come. They must be taken often, or the ring has no room for more.
     pub(super) fn take(&mut self, votes: &mut Votes, meant: Vote) {
         while let Some(event) = votes.next() {
-            if event.row == VoteEvent::FREED {
+            if event.acceptor().is_none() {
                 continue;
             }
             for entry in event.entries.iter().take(event.count as usize) {

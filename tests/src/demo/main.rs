@@ -4,6 +4,7 @@
 //! virtual address every 250 us while the owner dies; the demo shows what happened when.
 //! `cargo xtask demo` builds everything and runs this as root.
 
+mod article;
 mod outcome;
 mod output;
 mod run;
@@ -36,7 +37,8 @@ pub(crate) struct Arguments {
     /// How the owner dies
     #[arg(long, value_enum, default_value_t = Fault::Cut)]
     fault: Fault,
-    /// Show another story instead: nobody dies, but a node is of less use than it looks
+    /// Show another story instead: that of docs/start/article.md, or one in which nobody dies but a
+    /// node is of less use than it looks
     #[arg(long, value_enum, conflicts_with_all = ["fault", "runs"])]
     scenario: Option<Scenario>,
     /// How often, each time with a fresh cluster
@@ -61,7 +63,11 @@ fn main() -> ExitCode {
 /// Does all runs; true if each ended with a takeover, and the address never had two owners.
 fn show(arguments: &Arguments, out: &Output) -> Result<bool> {
     if let Some(scenario) = arguments.scenario {
-        return scenario::show(scenario, arguments, out).map(|()| true);
+        let shown = match scenario {
+            Scenario::Article => article::show(arguments, out),
+            scenario => scenario::show(scenario, arguments, out),
+        };
+        return shown.map(|()| true);
     }
     let mut outcomes = Vec::new();
     for number in 1..=arguments.runs {

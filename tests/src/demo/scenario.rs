@@ -27,6 +27,8 @@ use crate::{Arguments, output::Output};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
+    /// The cluster of many articles, imported and run: an address, an Apache, a status
+    Article,
     /// A node has too much to do, and one of its groups goes to a node with room
     Overload,
     /// The owner's agent stands still while its kernel answers
@@ -64,6 +66,7 @@ struct Line {
 impl Scenario {
     const fn name(self) -> &'static str {
         match self {
+            Self::Article => "article",
             Self::Overload => "overload",
             Self::Zombie => "zombie",
             Self::Process => "process",
@@ -72,6 +75,7 @@ impl Scenario {
 
     const fn title(self) -> &'static str {
         match self {
+            Self::Article => "the cluster of many articles",
             Self::Overload => "node a gets more to do than its processors can",
             Self::Zombie => {
                 "the agent of node a stands still for a second, its kernel goes on answering"
@@ -83,7 +87,7 @@ impl Scenario {
     /// TOML of what this story needs.
     fn settings(self, pattern: Option<&str>) -> Result<String> {
         Ok(match self {
-            Self::Zombie => String::new(),
+            Self::Article | Self::Zombie => String::new(),
             Self::Process => "\n[[health]]\nname = \"worker\"\ntype = \"process\"\n\
                               pidfile = \"%DIR%/worker.pid\"\ninterval = \"200ms\"\nrise = 1\n"
                 .to_owned(),
@@ -168,6 +172,7 @@ fn play(
     let at = boottime();
     let mut spinners = Vec::new();
     match scenario {
+        Scenario::Article => bail!("the article has a story of its own"),
         Scenario::Zombie => cluster.inject("a", Fault::Stop)?,
         Scenario::Process => drop(workers.remove(0)),
         Scenario::Overload => {

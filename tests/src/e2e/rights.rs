@@ -14,6 +14,8 @@ pub struct Rights {
     pub ambient: u64,
     /// No program gives it new ones.
     pub sealed: bool,
+    /// 2 if its system calls are filtered, 0 if not (proc_pid_status(5)).
+    pub seccomp: u64,
 }
 
 impl Rights {
@@ -32,6 +34,7 @@ impl Rights {
             bounding: set("CapBnd")?,
             ambient: set("CapAmb")?,
             sealed: field("NoNewPrivs")? == "1",
+            seccomp: field("Seccomp")?.parse()?,
         })
     }
 

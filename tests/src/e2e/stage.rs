@@ -256,7 +256,12 @@ fn program(path: &Path, text: &str) -> Result<()> {
 /// A `[[group]]` of `resources`.
 pub fn group(name: &str, settings: &str, resources: &[String]) -> String {
     let resources = resources.concat();
-    format!("\n[[group]]\nname = \"{name}\"\n{settings}\n{resources}")
+    // Stories wait for groups to go back to the first node.
+    let back = match settings.contains("stickiness") {
+        true => "",
+        false => "stickiness = 0\n",
+    };
+    format!("\n[[group]]\nname = \"{name}\"\n{back}{settings}\n{resources}")
 }
 
 /// An actor that is looked at each `interval`.

@@ -105,7 +105,14 @@ impl Trouble {
             }
             Self::Standby { node } => {
                 let name = (*node).to_owned();
-                ask(cluster, node, &Request::Standby { node: name })?;
+                ask(
+                    cluster,
+                    node,
+                    &Request::Standby {
+                        node: name,
+                        force: true,
+                    },
+                )?;
             }
             Self::Pressure => return Ok(Some(Spinners::start(2)?)),
             Self::Flood { node } => flood(cluster, node)?,

@@ -87,7 +87,7 @@ fn wait_server(
             let mut told = trial.chronicle.told_by(node);
             Ok(told.any(|event| {
                 let late = Boottime::from_nanos(event.at_ns) >= since;
-                late && matches!(&event.what, What::Resource { resource, state }
+                late && matches!(&event.what, What::Resource { resource, state, .. }
                 if resource == SERVER && state == wanted)
             }))
         },
@@ -108,7 +108,7 @@ fn the_tutorial_is_served_by_one_node_whatever_happens_to_nodes() -> Result<()> 
         return Ok(());
     }
     // It stays where it is when the other comes back: each fault then costs one takeover.
-    let sticky = tutorial()?.replacen("[[group]]\n", "[[group]]\nstickiness = \"inf\"\n", 1);
+    let sticky = tutorial()?.replacen("stickiness = 0\n", "stickiness = \"inf\"\n", 1);
     play(sticky, |cluster| {
         it_is_there(cluster)?;
         planned(cluster)?;

@@ -7,6 +7,7 @@ mod circles;
 mod rules;
 mod size;
 mod source;
+mod supply;
 mod unsafe_code;
 
 use std::process::ExitCode;
@@ -23,7 +24,8 @@ use crate::{
 
 type Step = (&'static str, fn(&Workspace) -> Result<()>);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
+    ("crates that all of it depends on", supply::check),
     ("format of the user crates", format_user),
     ("format of the kernel programs", format_bpf),
     ("format of the fuzz targets", format_fuzz),
@@ -102,7 +104,7 @@ fn format_fuzz(workspace: &Workspace) -> Result<()> {
 fn clippy_user(workspace: &Workspace) -> Result<()> {
     has_component(workspace, "clippy", "clippy")?;
     let mut clippy = cargo::command(workspace);
-    clippy.args(["clippy", "--workspace", "--all-targets"]);
+    clippy.args(["clippy", "--locked", "--workspace", "--all-targets"]);
     if !process::watched() {
         clippy.arg("--quiet");
     }
@@ -115,6 +117,7 @@ fn clippy_bpf(workspace: &Workspace) -> Result<()> {
     // By its own path: `cargo clippy` would take rustup's, of another release.
     let program = setup::clippy(&toolchain.compiler)?;
     let mut clippy = toolchain.cargo(&program, "clippy", workspace);
+    clippy.arg("--locked");
     if !process::watched() {
         clippy.arg("--quiet");
     }
@@ -125,7 +128,7 @@ fn clippy_bpf(workspace: &Workspace) -> Result<()> {
 fn clippy_fuzz(workspace: &Workspace) -> Result<()> {
     let mut clippy = cargo::command(workspace);
     clippy
-        .args(["clippy", "--manifest-path"])
+        .args(["clippy", "--locked", "--manifest-path"])
         .arg(workspace.fuzz_manifest())
         .arg("--target-dir")
         .arg(workspace.target())

@@ -8,7 +8,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{apt::Apt, process, setup::Report, workspace::Workspace};
+use crate::{
+    apt::Apt,
+    process,
+    setup::Report,
+    unpacked::{self, Store},
+    workspace::Workspace,
+};
 
 /// Kernels by the beginning of their release, and the packages that may depend on the latest of it.
 const KERNELS: [(&str, &[&str]); 2] = [
@@ -48,10 +54,7 @@ pub(super) enum Qemu {
 
 /// Downloads what is not there yet.
 pub(super) fn provide(workspace: &Workspace, report: Report) -> Result<Packages> {
-    let mut store = Store {
-        apt: Apt::find(),
-        directory: workspace.vm(),
-    };
+    let mut store = Store::new(workspace.vm());
     let mut kernels = Vec::new();
     for (series, metapackages) in KERNELS {
         let unpacked = store.ensure(series, |apt| Ok(vec![latest(apt, series, metapackages)?]))?;
@@ -73,48 +76,6 @@ pub(super) fn provide(workspace: &Workspace, report: Report) -> Result<Packages>
         busybox: busybox.join("bin/busybox"),
         qemu,
     })
-}
-
-/// Unpacked packages, a directory for each purpose.
-struct Store {
-    apt: Option<Apt>,
-    directory: PathBuf,
-}
-
-impl Store {
-    /// The directory `name`, with what the packages hold that `choose` names.
-    fn ensure(
-        &mut self,
-        name: &str,
-        choose: impl FnOnce(&mut Apt) -> Result<Vec<String>>,
-    ) -> Result<PathBuf> {
-        let unpacked = self.directory.join(name);
-        if unpacked.exists() {
-            return Ok(unpacked);
-        }
-        let apt = self.apt.as_mut();
-        let apt =
-            apt.context("the tests in QEMU take Debian's packages: this system has no apt")?;
-        let packages = choose(apt)?;
-        // It has its name only once all of it is there.
-        let partial = self.directory.join("partial");
-        if partial.exists() {
-            fs::remove_dir_all(&partial)?;
-        }
-        let archives = partial.join("archives");
-        fs::create_dir_all(&archives)
-            .with_context(|| format!("could not create {}", archives.display()))?;
-        apt.download(&packages, &archives)?;
-        let root = partial.join("root");
-        for archive in fs::read_dir(&archives)? {
-            let archive = archive?.path();
-            process::run(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&root))?;
-        }
-        fs::rename(&root, &unpacked)
-            .with_context(|| format!("could not make {}", unpacked.display()))?;
-        fs::remove_dir_all(&partial)?;
-        Ok(unpacked)
-    }
 }
 
 impl Kernel {
@@ -158,8 +119,7 @@ impl Qemu {
         let mut command = Command::new("timeout");
         command.arg(limit).arg(self.path());
         if let Self::Unpacked(root) = self {
-            let directories = ["usr/lib", "lib"];
-            let libraries = directories.map(|lib| root.join(lib).join("x86_64-linux-gnu"));
+            let libraries = unpacked::libraries(root);
             command.env("QEMU_MODULE_DIR", libraries[0].join("qemu"));
             // Fails for a path with a colon, and then so does QEMU, which says what it does not find.
             if let Ok(paths) = env::join_paths(&libraries) {

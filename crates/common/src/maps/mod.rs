@@ -231,6 +231,15 @@ impl VoteEvent {
     /// In place of a row: our own acceptor freed the lease of the group in the first entry, at the word
     /// of whoever owned it.
     pub const FREED: u32 = u32::MAX;
+
+    /// The place in `peers` of the acceptor's row. `None` if our own acceptor freed a lease.
+    #[cfg(not(target_arch = "bpf"))]
+    pub const fn acceptor(&self) -> Option<crate::index::RowPlace> {
+        match self.row {
+            Self::FREED => None,
+            row => Some(crate::index::RowPlace(row)),
+        }
+    }
 }
 
 /// An entry of `guard`: one address that this node may serve until a certain time, and not after.

@@ -1,6 +1,6 @@
 //! What is said of constraints that cannot all be kept: which they are, and where.
 
-use heartbeat_core::placement::Score;
+use heartbeat_core::{index::GroupIndex, placement::Score};
 
 use super::{
     graph::{Constraints, Contradiction},
@@ -31,7 +31,7 @@ pub(super) fn refuse(
         .filter(|location| location.score == Score::NEVER)
         .filter_map(|location| {
             let member = members.iter().position(|node| *node == location.node)?;
-            Some((location.group, member))
+            Some((location.group.0, member))
         });
     let found = Constraints {
         groups: names.groups.len(),
@@ -97,7 +97,7 @@ impl All<'_> {
                 "location",
                 self.nowhere(groups),
                 places(self.locations, |location| {
-                    location.score == Score::NEVER && groups.contains(&location.group)
+                    location.score == Score::NEVER && groups.contains(&location.group.0)
                 }),
             ),
         }
@@ -105,13 +105,14 @@ impl All<'_> {
 
     fn apart(&self, path: &[usize]) -> (&'static str, String, Vec<usize>) {
         let ends = [path.first(), path.last()].map(|end| end.copied().unwrap_or_default());
-        let is_end = |group: &usize| ends.contains(group);
+        let is_end = |group: GroupIndex| ends.contains(&group.0);
         let places = places(self.colocations, |one| match one.score {
             Score::MUST => {
-                let step = |pair: &[usize]| pair.contains(&one.group) && pair.contains(&one.with);
+                let step =
+                    |pair: &[usize]| pair.contains(&one.group.0) && pair.contains(&one.with.0);
                 path.windows(2).any(step)
             }
-            Score::NEVER => is_end(&one.group) && is_end(&one.with),
+            Score::NEVER => is_end(one.group) && is_end(one.with),
             _ => false,
         });
         let message = format!(
@@ -147,7 +148,7 @@ impl All<'_> {
     }
 
     fn name(&self, group: usize) -> &str {
-        &self.names.groups[group].name
+        &self.names.groups[GroupIndex(group)].name
     }
 }
 
@@ -161,9 +162,9 @@ fn places<T>(placed: &[Placed<T>], are: impl Fn(&T) -> bool) -> Vec<usize> {
 }
 
 /// Whether `to` is next to `from` in the cycle.
-fn follow(cycle: &[usize], from: usize, to: usize) -> bool {
+fn follow(cycle: &[usize], from: GroupIndex, to: GroupIndex) -> bool {
     let next = cycle.iter().cycle().skip(1);
-    cycle.iter().zip(next).any(|pair| pair == (&from, &to))
+    cycle.iter().zip(next).any(|pair| pair == (&from.0, &to.0))
 }
 
 fn listed(lines: &[usize]) -> String {

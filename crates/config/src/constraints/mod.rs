@@ -5,7 +5,7 @@ mod contradict;
 mod graph;
 mod names;
 
-use heartbeat_core::placement::Score;
+use heartbeat_core::{index_vec::ByGroup, placement::Score};
 
 use super::{
     fields,
@@ -21,7 +21,7 @@ use names::{Location, Names, Placed};
 /// Adds the locations to the `groups`, and returns what holds between these.
 pub(super) fn read(
     top: &Section<'_>,
-    groups: &mut [Group],
+    groups: &mut ByGroup<Group>,
     nodes: &[Node],
 ) -> (Vec<Colocation>, Vec<Order>) {
     let names = Names { groups, nodes };

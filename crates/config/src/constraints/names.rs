@@ -1,6 +1,6 @@
 //! Constraints as read, and the groups and nodes that they name.
 
-use heartbeat_core::placement::Score;
+use heartbeat_core::{index::GroupIndex, index_vec::ByGroup, placement::Score};
 
 use crate::{
     fields,
@@ -20,8 +20,7 @@ pub(super) struct Placed<T> {
 /// Points for or against a node.
 #[derive(Clone, Copy)]
 pub(super) struct Location {
-    /// Index of the group.
-    pub(super) group: usize,
+    pub(super) group: GroupIndex,
     /// Index of the node.
     pub(super) node: usize,
     pub(super) score: Score,
@@ -29,17 +28,18 @@ pub(super) struct Location {
 
 /// The groups and nodes that constraints can name.
 pub(super) struct Names<'a> {
-    pub(super) groups: &'a [Group],
+    pub(super) groups: &'a ByGroup<Group>,
     pub(super) nodes: &'a [Node],
 }
 
 impl Names<'_> {
-    /// Index of the group that `field` names.
-    pub(super) fn group(&self, section: &Section<'_>, field: &Field) -> Option<At<usize>> {
+    /// The group that `field` names.
+    pub(super) fn group(&self, section: &Section<'_>, field: &Field) -> Option<At<GroupIndex>> {
         let At { value, at } = section.required(field, values::name)?;
         let names = self.groups.iter().map(|group| group.name.as_str());
         let index = index(section, field, &value, at, names.collect(), "group")?;
-        Some(At { value: index, at })
+        let value = GroupIndex(index);
+        Some(At { value, at })
     }
 
     /// Index of the node that a location names, which must be able to serve.
@@ -67,12 +67,12 @@ impl Names<'_> {
         &self,
         section: &Section<'_>,
         fields: [&Field; 2],
-        pairs: &mut Uses<(usize, usize)>,
-    ) -> Option<(usize, usize)> {
+        pairs: &mut Uses<(GroupIndex, GroupIndex)>,
+    ) -> Option<(GroupIndex, GroupIndex)> {
         let [one, other] = fields.map(|field| self.group(section, field));
         let (one, other) = (one?, other?);
         let [one_field, other_field] = fields.map(|field| field.name);
-        let name = |index: usize| quoted(&self.groups[index].name);
+        let name = |index: GroupIndex| quoted(&self.groups[index].name);
         if one.value == other.value {
             section.problem(
                 other.at,

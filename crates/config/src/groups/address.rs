@@ -11,6 +11,7 @@ use crate::{
     types::{Link, Node, Vip},
     uses::Uses,
 };
+use heartbeat_core::{index::VipIndex, index_vec::IndexVec};
 
 /// The addresses of all groups.
 pub(super) struct Addresses<'a> {
@@ -19,7 +20,7 @@ pub(super) struct Addresses<'a> {
     /// The nodes' own addresses, and the names of their nodes.
     owners: HashMap<IpAddr, &'a str>,
     uses: Uses<IpAddr>,
-    vips: Vec<Vip>,
+    vips: IndexVec<VipIndex, Vip>,
 }
 
 impl<'a> Addresses<'a> {
@@ -34,7 +35,7 @@ impl<'a> Addresses<'a> {
             local: nodes.get(local),
             owners: nodes.iter().flat_map(own).collect(),
             uses: Uses::new(),
-            vips: Vec::new(),
+            vips: IndexVec::new(),
         }
     }
 
@@ -46,7 +47,7 @@ impl<'a> Addresses<'a> {
         (group, ids): (GroupId, &mut Uses<GroupId>),
         At { value: address, at }: At<ServedAddress>,
         interface: Option<String>,
-    ) -> usize {
+    ) -> VipIndex {
         let ip = address.address;
         let fresh = self.uses.once(
             ip,
@@ -68,8 +69,8 @@ impl<'a> Addresses<'a> {
                 "a VIP moves between nodes: choose an address that no node has",
             );
         }
-        let index = self.vips.len();
-        if index == MAX_VIPS {
+        let index = self.vips.next_index();
+        if self.vips.len() == MAX_VIPS {
             section.problem(
                 at,
                 format!("this is one more than the {MAX_VIPS} addresses that can be guarded"),
@@ -87,7 +88,7 @@ impl<'a> Addresses<'a> {
         index
     }
 
-    pub(super) fn into_vips(self) -> Vec<Vip> {
+    pub(super) fn into_vips(self) -> IndexVec<VipIndex, Vip> {
         self.vips
     }
 

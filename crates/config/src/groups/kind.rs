@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use heartbeat_common::prefix::ServedAddress;
 
-use super::params;
+use super::{execution, params};
 use crate::{
     command::{self, command},
     fields,
     read::{At, Field, Invalid, Section},
     report::nearest,
-    types::{Exec, Ocf, ResourceKind},
+    types::{Exec, Execution, Ocf, ResourceKind},
     values,
 };
 
@@ -64,9 +64,10 @@ impl Type {
 }
 
 /// The fields that not every resource has.
-const OWNED: [(Field, &[Class]); 10] = {
+const OWNED: [(Field, &[Class]); 16] = {
     use fields::{
-        ADDRESS, CHECK, CHECK_LEVEL, EXCLUSIVE, INTERFACE, PARAMS, PIDFILE, PROGRAM, START, STOP,
+        ADDRESS, CHECK, CHECK_LEVEL, DIRECTORY, ENVIRONMENT, EXCLUSIVE, INTERFACE, LIMITS, PARAMS,
+        PIDFILE, PROGRAM, RUN_GROUP, START, STOP, STOP_SIGNAL, USER,
     };
     [
         (ADDRESS, &[Class::Vip]),
@@ -79,13 +80,28 @@ const OWNED: [(Field, &[Class]); 10] = {
         (START, &[Class::Exec]),
         (STOP, &[Class::Exec]),
         (CHECK, &[Class::Exec]),
+        (USER, &[Class::Exec]),
+        (RUN_GROUP, &[Class::Exec]),
+        (ENVIRONMENT, &[Class::Ocf, Class::Exec]),
+        (DIRECTORY, &[Class::Exec]),
+        (STOP_SIGNAL, &[Class::Exec]),
+        (LIMITS, &[Class::Exec]),
     ]
 };
 
-/// The kind of the resource in `section`, and its pidfile. `None` if, after a complaint, bad.
-pub(super) fn read(section: &Section<'_>) -> (Option<Kind>, Option<PathBuf>) {
+/// What a resource's table says by its type.
+#[derive(Default)]
+pub(super) struct Typed {
+    /// `None` if, after a complaint, bad.
+    pub(super) kind: Option<Kind>,
+    pub(super) pidfile: Option<PathBuf>,
+    pub(super) execution: Execution,
+}
+
+/// What the resource in `section` is.
+pub(super) fn read(section: &Section<'_>) -> Typed {
     let Some(At { value: kind, .. }) = section.required(&fields::TYPE, parse) else {
-        return (None, None);
+        return Typed::default();
     };
     let class = kind.class();
     section.refuse_strangers(&OWNED, &class, |field, owners| {
@@ -113,7 +129,15 @@ pub(super) fn read(section: &Section<'_>) -> (Option<Kind>, Option<PathBuf>) {
         Type::Systemd(unit) => Some(Kind::Whole(ResourceKind::Systemd(unit))),
         Type::Exec => exec(section).map(|exec| Kind::Whole(ResourceKind::Exec(exec))),
     };
-    (kind, pidfile.map(|pidfile| pidfile.value))
+    Typed {
+        kind,
+        pidfile: pidfile.map(|pidfile| pidfile.value),
+        execution: match class {
+            Class::Exec => execution::read(section),
+            Class::Ocf => execution::of_agent(section),
+            Class::Vip | Class::Systemd => Execution::default(),
+        },
+    }
 }
 
 /// Also of a `[[vip]]`, which has the same two fields.

@@ -2,6 +2,7 @@
 //! best for it. What must hold between groups by the constraints is for `constraints` to say.
 
 mod address;
+mod execution;
 mod kind;
 mod params;
 mod policy;
@@ -9,7 +10,11 @@ mod rank;
 mod resource;
 
 use heartbeat_common::wire::GroupId;
-use heartbeat_core::placement::Score;
+use heartbeat_core::{
+    index::{ResourceIndex, VipIndex},
+    index_vec::{ByGroup, IndexVec},
+    placement::Score,
+};
 
 #[cfg(test)]
 pub(super) use self::address::lease_id;
@@ -33,16 +38,16 @@ use super::{
 /// All that is served.
 pub(super) struct Read<'a> {
     /// First those of the `[[vip]]`s.
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: ByGroup<Group>,
     /// What each of them says of its demand.
     pub(super) demands: Vec<Stated<'a>>,
     /// The addresses of all of them.
-    pub(super) vips: Vec<Vip>,
+    pub(super) vips: IndexVec<VipIndex, Vip>,
 }
 
 pub(super) fn read<'a>(
     top: &Section<'a>,
-    auto_failback: bool,
+    auto_failback: Option<bool>,
     links: &[Link],
     nodes: &[Node],
     local: usize,
@@ -72,27 +77,39 @@ pub(super) fn read<'a>(
             }
             finish(resource, id, (&mut addresses, &mut names), &draft.doubles)
         });
-        let resources: Vec<Resource> = resources.collect();
+        let resources: IndexVec<ResourceIndex, Resource> = resources.collect();
         draft.doubles.warn_if_idle(&draft.section, &resources);
         let group = Group {
-            resources,
             rank: rank::read(&draft.section, nodes),
             name: or_complained(draft.name),
             id,
             locations: Vec::new(),
-            stickiness: draft.stickiness,
+            stickiness: draft
+                .stickiness
+                .unwrap_or_else(|| builtin_stickiness(&resources)),
             demand: Vec::new(),
             rebalance: draft.rebalance,
             maintenance: draft.maintenance,
             accepts_double_run: draft.doubles.accepted,
+            resources,
         };
         (group, draft.demand)
     };
-    let (groups, demands) = drafts.into_iter().map(group).unzip();
+    let (groups, demands): (Vec<_>, _) = drafts.into_iter().map(group).unzip();
     Read {
-        groups,
+        groups: groups.into(),
         demands,
         vips: addresses.into_vips(),
+    }
+}
+
+/// How a group sticks where the file does not say it. Addresses alone go back within milliseconds,
+/// and anything else is stopped and started for it.
+fn builtin_stickiness(resources: &[Resource]) -> Score {
+    let is_address = |resource: &Resource| matches!(resource.kind, ResourceKind::Vip(_));
+    match resources.iter().all(is_address) {
+        true => Score::ZERO,
+        false => Score::STAYS,
     }
 }
 
@@ -101,7 +118,7 @@ struct GroupDraft<'a> {
     section: Section<'a>,
     is_vip: bool,
     name: Option<At<String>>,
-    stickiness: Score,
+    stickiness: Option<Score>,
     demand: Stated<'a>,
     rebalance: bool,
     maintenance: bool,

@@ -1,34 +1,47 @@
-//! Parameters of OCF agents. Never says the value of one: it may be a password.
+//! Tables of names with texts: parameters of OCF agents, variables of an environment. Never says the
+//! value of one: it may be a password.
 
 use toml::de::DeValue;
 
 use crate::{
     fields::PARAMS,
-    read::Section,
+    read::{Field, Section},
     report::{quoted, type_name},
 };
 
 /// `params`: each name with its value as the agent will see it, sorted by name.
 pub(super) fn read(section: &Section<'_>) -> Vec<(String, String)> {
-    let Some(value) = section.get(&PARAMS) else {
+    table(section, &PARAMS, |name| match is_name(name) {
+        true => Ok(()),
+        false => Err((
+            " is not a usable name",
+            "use letters, digits, `_` and `-`, as the agent's meta-data name it",
+        )),
+    })
+}
+
+/// The table in `field`: each name with its value as a program will see it, sorted by name. `judge`
+/// says what is wrong with a name, and what to do.
+pub(super) fn table(
+    section: &Section<'_>,
+    field: &Field,
+    judge: impl Fn(&str) -> Result<(), (&'static str, &'static str)>,
+) -> Vec<(String, String)> {
+    let Some(value) = section.get(field) else {
         return Vec::new();
     };
     let DeValue::Table(table) = value.get_ref() else {
-        section.wrong_type::<()>(&PARAMS, value, "a table");
+        section.wrong_type::<()>(field, value, "a table");
         return Vec::new();
     };
     let mut params = Vec::with_capacity(table.len());
     for (key, value) in table.iter() {
         let name: &str = key.get_ref();
         let complain = |at: usize, what: &str, remedy: &str| {
-            section.problem(at, format!("parameter {}{what}", quoted(name)), remedy);
+            section.problem(at, format!("{} {}{what}", field.noun, quoted(name)), remedy);
         };
-        if !is_name(name) {
-            complain(
-                key.span().start,
-                " is not a usable name",
-                "use letters, digits, `_` and `-`, as the agent's meta-data name it",
-            );
+        if let Err((what, remedy)) = judge(name) {
+            complain(key.span().start, what, remedy);
         }
         match text(value.get_ref()) {
             Ok(value) => params.push((name.to_owned(), value)),
@@ -47,7 +60,7 @@ fn is_name(name: &str) -> bool {
 
 /// The value as text, or what is wrong with it and what to do.
 fn text(value: &DeValue<'_>) -> Result<String, (String, &'static str)> {
-    const QUOTE: &str = "write it in quotes, as the agent is to see it";
+    const QUOTE: &str = "write it in quotes, as the program is to see it";
     match value {
         DeValue::String(text) if text.contains('\0') => Err((
             " holds a NUL".to_owned(),
@@ -55,7 +68,7 @@ fn text(value: &DeValue<'_>) -> Result<String, (String, &'static str)> {
         )),
         DeValue::String(text) => Ok(text.to_string()),
         DeValue::Boolean(value) => Ok(value.to_string()),
-        // Whether the agent wants 0o640 or 416 is not ours to guess.
+        // Whether the program wants 0o640 or 416 is not ours to guess.
         DeValue::Integer(number) if number.radix() != 10 => {
             Err((" is a number, but not in decimal".to_owned(), QUOTE))
         }

@@ -15,7 +15,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What a group has unless it says otherwise.
 #[derive(Clone, Copy)]
 pub(super) struct Policy {
-    pub(super) stickiness: Score,
+    /// What the file says of it, if it does.
+    pub(super) stickiness: Option<Score>,
     pub(super) recovery: Recovery,
 }
 
@@ -29,14 +30,10 @@ pub(super) struct Recovery {
 
 impl Policy {
     /// `[defaults]`. A cluster without failback is one of groups that stick.
-    pub(super) fn defaults(top: &Section<'_>, auto_failback: bool) -> Self {
+    pub(super) fn defaults(top: &Section<'_>, auto_failback: Option<bool>) -> Self {
         use fields::{DEFAULTS, FAILURE_TIMEOUT, MIGRATION_THRESHOLD, STICKINESS};
         let builtin = Self {
-            stickiness: if auto_failback {
-                Score::ZERO
-            } else {
-                Score::MUST
-            },
+            stickiness: auto_failback.map(|back| if back { Score::ZERO } else { Score::MUST }),
             recovery: Recovery {
                 migration_threshold: 3,
                 failure_timeout: Some(600 * SECOND),
@@ -47,13 +44,14 @@ impl Policy {
             return builtin;
         };
         let defaults = builtin.refined(&section);
-        if !auto_failback && defaults.stickiness != Score::MUST {
+        if auto_failback == Some(false)
+            && let Some(stickiness) = defaults.stickiness.filter(|other| *other != Score::MUST)
+        {
             section.problem(
                 section.at_field(&STICKINESS),
                 format!(
-                    "stickiness {} contradicts auto_failback = false, which is the same as \
-                     stickiness = \"inf\"",
-                    defaults.stickiness
+                    "stickiness {stickiness} contradicts auto_failback = false, which is the same as \
+                     stickiness = \"inf\""
                 ),
                 "keep one of the two",
             );
@@ -65,7 +63,7 @@ impl Policy {
     pub(super) fn refined(self, section: &Section<'_>) -> Self {
         Self {
             stickiness: scores::score(section, &fields::STICKINESS, Score::ZERO)
-                .map_or(self.stickiness, |stickiness| stickiness.value),
+                .map_or(self.stickiness, |stickiness| Some(stickiness.value)),
             recovery: self.recovery.refined(section),
         }
     }

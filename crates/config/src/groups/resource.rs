@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    kind::{self, Kind},
+    kind::{self, Kind, Typed},
     policy::Recovery,
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     fields,
     read::{At, Section, or_complained},
     report::quoted,
-    types::{Resource, ResourceKind},
+    types::{Execution, Resource, ResourceKind},
     values,
 };
 
@@ -27,6 +27,7 @@ pub(super) struct Draft<'a> {
     times: Times,
     recovery: Recovery,
     pidfile: Option<PathBuf>,
+    execution: Execution,
     /// What it says of that itself.
     exclusive: Option<bool>,
 }
@@ -42,9 +43,10 @@ struct Times {
 /// The resources of `group`, whose they recover like.
 pub(super) fn read<'a>(group: &Section<'a>, above: Recovery) -> Vec<Draft<'a>> {
     use fields::{
-        ADDRESS, CHECK, CHECK_LEVEL, EXCLUSIVE, FAILURE_TIMEOUT, INTERFACE, MIGRATION_THRESHOLD,
-        MONITOR_INTERVAL, MONITOR_TIMEOUT, PARAMS, PIDFILE, PROGRAM, RESOURCE, RESOURCE_NAME,
-        START, START_TIMEOUT, STOP, STOP_TIMEOUT, TYPE,
+        ADDRESS, CHECK, CHECK_LEVEL, DIRECTORY, ENVIRONMENT, EXCLUSIVE, FAILURE_TIMEOUT, INTERFACE,
+        LIMITS, MIGRATION_THRESHOLD, MONITOR_INTERVAL, MONITOR_TIMEOUT, PARAMS, PIDFILE, PROGRAM,
+        RESOURCE, RESOURCE_NAME, RUN_GROUP, START, START_TIMEOUT, STOP, STOP_SIGNAL, STOP_TIMEOUT,
+        TYPE, USER,
     };
     if group.lacks(&RESOURCE) {
         group.missing(&RESOURCE);
@@ -68,19 +70,30 @@ pub(super) fn read<'a>(group: &Section<'a>, above: Recovery) -> Vec<Draft<'a>> {
         START,
         STOP,
         CHECK,
+        USER,
+        RUN_GROUP,
+        ENVIRONMENT,
+        DIRECTORY,
+        STOP_SIGNAL,
+        LIMITS,
     ];
     let label = |index: usize, name: Option<&str>| match name {
         Some(name) => format!("resource {}", quoted(name)),
         None => format!("resource number {} of {}", index + 1, group.label()),
     };
     let resource = |section: Section<'a>| {
-        let (kind, pidfile) = kind::read(&section);
+        let Typed {
+            kind,
+            pidfile,
+            execution,
+        } = kind::read(&section);
         Draft {
             name: section.required(&RESOURCE_NAME, values::name),
             kind,
             times: times(&section),
             recovery: above.refined(&section),
             pidfile,
+            execution,
             exclusive: stated(&section),
             section,
         }
@@ -102,6 +115,7 @@ impl<'a> Draft<'a> {
             times: Times::default(),
             recovery: above,
             pidfile: None,
+            execution: Execution::default(),
             exclusive: None,
         }
     }
@@ -132,6 +146,7 @@ impl<'a> Draft<'a> {
             failure_timeout: self.recovery.failure_timeout,
             pidfile: self.pidfile,
             exclusive: harm.is_some(),
+            execution: self.execution,
         }
     }
 

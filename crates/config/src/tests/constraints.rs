@@ -1,7 +1,7 @@
 //! Constraints: what they mean, and how those that cannot all be kept are named.
 
 use heartbeat_common::wire::NodeId;
-use heartbeat_core::placement::Score;
+use heartbeat_core::{index::GroupIndex, placement::Score};
 
 use super::{
     super::{Colocation, Config, Order},
@@ -64,9 +64,9 @@ fn constraints_are_what_the_file_says() {
     assert_eq!(
         config.colocations,
         [
-            colocation(1, 2, Score::NEVER),
-            colocation(3, 1, Score::MUST),
-            colocation(4, 1, Score::new(-7)),
+            colocation(GroupIndex(1), GroupIndex(2), Score::NEVER),
+            colocation(GroupIndex(3), GroupIndex(1), Score::MUST),
+            colocation(GroupIndex(4), GroupIndex(1), Score::new(-7)),
         ]
     );
     let order = |first, then, mandatory| Order {
@@ -74,7 +74,13 @@ fn constraints_are_what_the_file_says() {
         then,
         mandatory,
     };
-    assert_eq!(config.orders, [order(2, 1, true), order(4, 1, false)]);
+    assert_eq!(
+        config.orders,
+        [
+            order(GroupIndex(2), GroupIndex(1), true),
+            order(GroupIndex(4), GroupIndex(1), false)
+        ]
+    );
 }
 
 #[test]

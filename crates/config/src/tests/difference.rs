@@ -41,7 +41,7 @@ fn group(settings: bool, resources: &[ResourceChange], reordered: bool) -> [Chan
 fn a_file_that_says_the_same_changes_nothing() {
     assert_eq!(changes("", ""), []);
     assert_eq!(changes("[cluster]", "# a comment\n[cluster]"), []);
-    let explicit = "name = \"web\"\nport = 694\nauto_failback = true";
+    let explicit = "name = \"web\"\nport = 694\nlease = \"60ms\"";
     assert_eq!(changes("name = \"web\"", explicit), []);
 }
 

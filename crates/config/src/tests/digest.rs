@@ -77,7 +77,7 @@ fn what_is_a_nodes_own_affair_does_not_matter() {
         cluster("node = \"c\""),
         cluster("instance = \"second\""),
         cluster("key = \"/root/key\""),
-        cluster("auto_failback = true\nport = 694\nlease = \"60ms\""),
+        cluster("port = 694\nlease = \"60ms\""),
         text.replacen("\"eth1\"", "\"bond0\"", 1),
         text.replacen("\"eth1\"", "\"eth1\"\nmode = \"skb\"", 1),
         text.replacen("/24\"", "/24\"\ninterface = \"dummy0\"", 1),

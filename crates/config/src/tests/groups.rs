@@ -3,7 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use heartbeat_common::wire::NodeId;
-use heartbeat_core::placement::Score;
+use heartbeat_core::{
+    index::{GroupIndex, ResourceIndex, VipIndex},
+    placement::Score,
+};
 
 use super::{
     super::{Exec, Ocf, Resource, ResourceKind},
@@ -21,15 +24,15 @@ fn groups_are_what_the_file_says_and_vips_are_groups() {
     let web = config.group_named("web").unwrap();
     assert_eq!(web.id, group_id("web"));
     assert_eq!(web.rank, [NodeId(2), NodeId(1), NodeId(3)]);
-    assert_eq!((web.stickiness, web.maintenance), (Score::ZERO, false));
+    assert_eq!((web.stickiness, web.maintenance), (Score::STAYS, false));
 
-    let [ip, apache, worker] = &web.resources[..] else {
+    let [ip, apache, worker] = web.resources.as_ref() else {
         panic!("{web:?}");
     };
-    assert_eq!(ip.kind, ResourceKind::Vip(1));
-    assert_eq!(config.vips[1].name, "webip");
-    assert_eq!(config.vips[1].group, web.id);
-    assert_eq!(config.vips[1].interface, "eth1");
+    assert_eq!(ip.kind, ResourceKind::Vip(VipIndex(1)));
+    assert_eq!(config.vips[VipIndex(1)].name, "webip");
+    assert_eq!(config.vips[VipIndex(1)].group, web.id);
+    assert_eq!(config.vips[VipIndex(1)].interface, "eth1");
     let param = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let ocf = Ocf {
         provider: "heartbeat".to_owned(),
@@ -46,11 +49,17 @@ fn groups_are_what_the_file_says_and_vips_are_groups() {
     let service = Exec::Service { run, check: None };
     assert_eq!(worker.kind, ResourceKind::Exec(service));
     let unit = ResourceKind::Systemd("haproxy.service".to_owned());
-    assert_eq!(config.group_named("db").unwrap().resources[0].kind, unit);
+    assert_eq!(
+        config.group_named("db").unwrap().resources[ResourceIndex(0)].kind,
+        unit
+    );
 
     let site = config.group_named("site").unwrap();
-    assert_eq!(site.resources[0].name, "site");
-    assert_eq!(site.resources[0].kind, ResourceKind::Vip(0));
+    assert_eq!(site.resources[ResourceIndex(0)].name, "site");
+    assert_eq!(
+        site.resources[ResourceIndex(0)].kind,
+        ResourceKind::Vip(VipIndex(0))
+    );
 }
 
 #[test]
@@ -58,7 +67,10 @@ fn a_file_needs_no_vip_to_have_groups() {
     let vip = "[[vip]]\nname = \"site\"\naddress = \"10.0.0.100/24\"\nprefer = [\"c\"]\n";
     let config = parse(&(with(vip, "") + GROUPS)).unwrap();
     assert_eq!((config.groups.len(), config.vips.len()), (2, 1));
-    assert_eq!(config.groups[0].resources[0].kind, ResourceKind::Vip(0));
+    assert_eq!(
+        config.groups[GroupIndex(0)].resources[ResourceIndex(0)].kind,
+        ResourceKind::Vip(VipIndex(0))
+    );
 }
 
 #[test]
@@ -93,7 +105,14 @@ fn without_failback_groups_stick_unless_they_say_otherwise() {
         groups.map(|group| group.stickiness).collect::<Vec<_>>()
     };
     let (zero, must) = (Score::ZERO, Score::MUST);
-    assert_eq!(stickiness(&with_groups("", "")), [zero; 3]);
+    // An address alone goes back, and what has to be stopped for it stays.
+    assert_eq!(
+        stickiness(&with_groups("", "")),
+        [zero, Score::STAYS, Score::STAYS]
+    );
+    let back = with_groups("", "");
+    let back = back.replacen("\"web\"\n", "\"web\"\nauto_failback = true\n", 1);
+    assert_eq!(stickiness(&back), [zero; 3]);
     let loose = with_groups("name = \"web\"", "name = \"web\"\nstickiness = 7");
     let stays = loose.replacen("\"web\"\n", "\"web\"\nauto_failback = false\n", 1);
     assert_eq!(stickiness(&stays), [must, Score::new(7), must]);
@@ -159,7 +178,7 @@ fn a_resource_can_say_all_that_there_is() {
         check: words(&["/c"]),
     };
     assert_eq!(
-        config.groups[1].resources[2].kind,
+        config.groups[GroupIndex(1)].resources[ResourceIndex(2)].kind,
         ResourceKind::Exec(commands)
     );
 }

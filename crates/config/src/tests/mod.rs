@@ -5,6 +5,7 @@ mod constraints;
 mod difference;
 mod digest;
 mod exclusive;
+mod execution;
 mod groups;
 mod limits;
 mod mutations;
@@ -20,6 +21,7 @@ use super::{
     cluster::cluster_id,
     groups::{group_id, lease_id},
 };
+use heartbeat_core::index::{GroupIndex, VipIndex};
 
 const EXAMPLE: &str = include_str!("../../../../docs/heartbeat.toml.example");
 
@@ -138,13 +140,19 @@ fn the_example_is_valid_and_means_what_it_says() {
         config.peers().map(|peer| peer.id.0).collect::<Vec<_>>(),
         [1, 2]
     );
-    assert_eq!(config.groups[0].rank, [NodeId(2), NodeId(1), NodeId(3)]);
+    assert_eq!(
+        config.groups[GroupIndex(0)].rank,
+        [NodeId(2), NodeId(1), NodeId(3)]
+    );
     let groups: Vec<_> = config.groups.iter().map(|group| &*group.name).collect();
     assert_eq!(groups, ["site", "site-v6", "db", "web"]);
     let vips: Vec<_> = config.vips.iter().map(|vip| &*vip.name).collect();
     assert_eq!(vips, ["site", "site-v6", "db-ip"]);
     assert_eq!(
-        (&*config.vips[0].interface, &*config.vips[1].interface),
+        (
+            &*config.vips[VipIndex(0)].interface,
+            &*config.vips[VipIndex(1)].interface
+        ),
         ("ens3", "ens4")
     );
     assert_eq!(config.hooks[0].on, [HookEvent::PeerDown, HookEvent::PeerUp]);
@@ -192,8 +200,11 @@ fn a_short_file_gets_the_defaults() {
     assert_eq!(config.state_dir(), Path::new("/var/lib/heartbeat/default"));
     assert_eq!(config.pin_dir(), Path::new("/sys/fs/bpf/heartbeat/default"));
     assert_eq!(config.hooks[0].timeout, Duration::from_secs(10));
-    assert_eq!(config.groups[0].rank, [NodeId(3), NodeId(1), NodeId(2)]);
-    assert_eq!(config.vips[0].group, group_id("site"));
+    assert_eq!(
+        config.groups[GroupIndex(0)].rank,
+        [NodeId(3), NodeId(1), NodeId(2)]
+    );
+    assert_eq!(config.vips[VipIndex(0)].group, group_id("site"));
     assert_eq!(config.node(NodeId(3)), config.node_named("c"));
     assert_eq!(
         (config.members().count(), config.witnesses().count()),
@@ -253,7 +264,7 @@ fn a_witness_votes_and_ranks_nowhere() {
     assert_eq!(config.warnings, []);
     let roles: Vec<_> = config.nodes.iter().map(|node| node.role).collect();
     assert_eq!(roles, [Role::Witness, Role::Member, Role::Member]);
-    assert_eq!(config.groups[0].rank, [NodeId(3), NodeId(2)]);
+    assert_eq!(config.groups[GroupIndex(0)].rank, [NodeId(3), NodeId(2)]);
     let named: Vec<_> = config.witnesses().map(|node| node.name.as_str()).collect();
     assert_eq!(named, ["a"]);
     assert_eq!(config.peers().count(), 2);

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::{super::ConfigError, EXAMPLE, parse, with};
+use heartbeat_core::index::GroupIndex;
 
 /// Whether what is said of `text` points into it.
 fn points_into(text: &str) -> Result<(), TestCaseError> {
@@ -81,7 +82,7 @@ proptest! {
         let witness = "[[node]]\nname = \"w\"\nid = 4\nrole = \"witness\"\naddresses = [\"10.0.0.4\"]\n";
         let text = with("[\"c\"]", &format!("{prefer:?}")) + witness;
         let config = parse(&text).unwrap();
-        let rank = &config.groups[0].rank;
+        let rank = &config.groups[GroupIndex(0)].rank;
         let named: Vec<_> = rank.iter().map(|id| config.node(*id).unwrap().name.as_str()).collect();
         prop_assert_eq!(&named[..prefer.len()], &prefer[..]);
         let mut all = named.clone();

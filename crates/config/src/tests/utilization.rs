@@ -1,6 +1,7 @@
 //! What nodes have, what groups need, and what does not fit.
 
 use super::{GOOD, GROUPS, complaint, parse};
+use heartbeat_core::index::GroupIndex;
 
 /// `GOOD` and `GROUPS`, with what nodes a and b have and the group db needs.
 fn utilization(a: &str, b: &str, db: &str) -> String {
@@ -37,7 +38,10 @@ fn amounts_are_counted_by_kind() {
             &[None, None][..]
         ]
     );
-    let (site, db) = (&config.groups[0], config.group_named("db").unwrap());
+    let (site, db) = (
+        &config.groups[GroupIndex(0)],
+        config.group_named("db").unwrap(),
+    );
     assert_eq!((&site.demand[..], site.rebalance), (&[0, 0][..], true));
     assert_eq!((&db.demand[..], db.rebalance), (&[0, 2][..], false));
     let a: Vec<_> = config.capacities(&config.nodes[0]).collect();
@@ -45,7 +49,7 @@ fn amounts_are_counted_by_kind() {
     assert_eq!(config.demands(db).collect::<Vec<_>>(), [("memory", 2)]);
     let vip = text.replace("/24\"\n\n", "/24\"\ndemand = { cpu = 1 }\n");
     let config = parse(&vip).unwrap();
-    assert_eq!(config.groups[0].demand, [1, 0]);
+    assert_eq!(config.groups[GroupIndex(0)].demand, [1, 0]);
 }
 
 #[test]

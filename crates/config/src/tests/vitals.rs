@@ -11,6 +11,7 @@ use super::{
     bad::{Case, assert_said},
     complaint, parse,
 };
+use heartbeat_core::index::GroupIndex;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -32,6 +33,7 @@ failure = "degraded"
 source = "cgroup"
 cgroup = "/sys/fs/cgroup/web.slice"
 half_life = "0s"
+agent_check = "[::1]:6949"
 [placement]
 strategy = "least-loaded"
 degraded_points = 0
@@ -54,7 +56,9 @@ fn a_file_without_them_gets_the_defaults() {
     assert_eq!(config.load, Load::default());
     assert_eq!(config.placement, Policy::default());
     assert!(config.utilization.is_empty());
-    assert!(config.groups[0].rebalance && config.groups[0].demand.is_empty());
+    assert!(
+        config.groups[GroupIndex(0)].rebalance && config.groups[GroupIndex(0)].demand.is_empty()
+    );
     let rebalance = parse(&format!("{GOOD}[rebalance]\n")).unwrap().placement;
     let default = Rebalance {
         high: 800,
@@ -96,6 +100,7 @@ fn what_the_file_says_is_taken() {
         source: LoadSource::Cgroup(PathBuf::from("/sys/fs/cgroup/web.slice")),
         interval: SECOND,
         half_life: Duration::ZERO,
+        agent_check: Some("[::1]:6949".parse().unwrap()),
     };
     assert_eq!(config.load, load);
     let rebalance = Rebalance {
@@ -201,15 +206,17 @@ const BAD: &[Case] = &[
     ("cgroup = \"/sys/fs/cgroup/web.slice\"", "cgroup = \"web.slice\"", &["cgroup \"web.slice\" is not an absolute path"]),
     ("source = \"cgroup\"\ncgroup = \"/sys/fs/cgroup/web.slice\"", "source = \"command\"\ncommand = []", &["command is empty"]),
     ("half_life = \"0s\"", "half_life = \"11min\"", &["half_life \"11min\" is above 10min"]),
+    ("\"[::1]:6949\"", "\"localhost:6949\"", &["hb.toml:41:15: [load]: agent_check \"localhost:6949\" is not an IP address with a port\n  write it as in 127.0.0.1:6949 or [::1]:6949"]),
+    ("\"[::1]:6949\"", "\"[::1]:0\"", &["agent_check \"[::1]:0\" is not an IP address with a port"]),
     ("half_life = \"0s\"", "interval = \"2min\"", &["interval \"2min\" is above 1min"]),
-    ("\"least-loaded\"", "\"least-load\"", &["hb.toml:42:12: [placement]: strategy \"least-load\" is no strategy\n  did you mean \"least-loaded\"?"]),
+    ("\"least-loaded\"", "\"least-load\"", &["hb.toml:43:12: [placement]: strategy \"least-load\" is no strategy\n  did you mean \"least-loaded\"?"]),
     ("\"least-loaded\"", "\"random\"", &["use one of preferred, least-loaded, spread, utilization"]),
     ("degraded_points = 0", "degraded_points = 1000001", &["degraded_points 1000001 is not from 0 to 1000000"]),
-    ("low = 600", "low = 601", &["hb.toml:46:7: [rebalance]: low 601 is not 100 below high 700: a group that moves would soon have to go again\n  write low = 600 or less, or raise high"]),
-    ("high = 700\nlow = 600", "high = 599", &["hb.toml:45:8: [rebalance]: low 500 is not 100 below high 599"]),
+    ("low = 600", "low = 601", &["hb.toml:47:7: [rebalance]: low 601 is not 100 below high 700: a group that moves would soon have to go again\n  write low = 600 or less, or raise high"]),
+    ("high = 700\nlow = 600", "high = 599", &["hb.toml:46:8: [rebalance]: low 500 is not 100 below high 599"]),
     ("high = 700", "high = 1001", &["high 1001 is not from 100 to 1000"]),
     ("low = 600", "low = 901", &["low 901 is not from 0 to 900"]),
-    ("hold = \"1s\"", "hold = \"999ms\"", &["hb.toml:47:8: [rebalance]: hold 999ms is below the interval of [load], 1s: a single look would decide\n  write hold = \"1s\" or more"]),
+    ("hold = \"1s\"", "hold = \"999ms\"", &["hb.toml:48:8: [rebalance]: hold 999ms is below the interval of [load], 1s: a single look would decide\n  write hold = \"1s\" or more"]),
     ("hold = \"1s\"", "hold = \"61min\"", &["hold \"61min\" is above 60min"]),
     ("cooldown = \"0s\"", "cooldown = \"1441min\"", &["cooldown \"1441min\" is above 1440min"]),
     ("[rebalance]", "[rebalnce]", &["unknown field `rebalnce`\n  did you mean `rebalance`?"]),

@@ -7,18 +7,26 @@ use std::{
     time::Duration,
 };
 
+pub use heartbeat_common::xdp_mode::XdpMode;
 use heartbeat_common::{
     maps::{MAX_SERVED, PIN_ROOT},
     prefix::ServedAddress,
     wire::{ClusterId, GroupId, LinkId, NodeId},
 };
 pub use heartbeat_core::placement::{Colocation, Order};
-use heartbeat_core::{membership::Voters, placement::Score};
+use heartbeat_core::{
+    index::{PeerIndex, ResourceIndex, VipIndex},
+    index_vec::{ByGroup, IndexVec},
+    membership::Voters,
+    placement::Score,
+};
 
+mod execution;
 mod hook;
 mod problem;
 mod vitals;
 
+pub use execution::{Execution, Limit, LimitKind, StopSignal};
 pub use hook::{Hook, HookEvent};
 pub use problem::{ConfigError, Problem};
 pub use vitals::{
@@ -67,9 +75,9 @@ pub struct Config {
     /// prefer.
     pub nodes: Vec<Node>,
     /// The groups, each under a lease of its own: first the [[vip]]s, then the [[group]]s.
-    pub groups: Vec<Group>,
+    pub groups: ByGroup<Group>,
     /// The addresses of all groups, in the order of the groups and of their resources.
-    pub vips: Vec<Vip>,
+    pub vips: IndexVec<VipIndex, Vip>,
     pub colocations: Vec<Colocation>,
     pub orders: Vec<Order>,
     /// Whether the whole cluster is in maintenance: agents leave all resources alone.
@@ -101,6 +109,17 @@ impl Config {
         self.nodes.iter().filter(move |node| node.id != local)
     }
 
+    /// The peers in the same order, each with its number.
+    pub fn peers_enumerated(&self) -> impl Iterator<Item = (PeerIndex, &Node)> {
+        (0..).map(PeerIndex).zip(self.peers())
+    }
+
+    /// The number of the peer with this id. `None` if no peer has it.
+    pub fn peer_index(&self, node: NodeId) -> Option<PeerIndex> {
+        let mut peers = self.peers_enumerated();
+        peers.find_map(|(index, peer)| (peer.id == node).then_some(index))
+    }
+
     /// The nodes that may serve, in the order of the file. All nodes vote.
     pub fn members(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| node.role == Role::Member)
@@ -112,10 +131,11 @@ impl Config {
     }
 
     /// The addresses that the local node may serve: all of them, or none on a witness.
-    pub fn served(&self) -> &[Vip] {
+    pub fn served(&self) -> &IndexVec<VipIndex, Vip> {
+        static NONE: IndexVec<VipIndex, Vip> = IndexVec::new();
         match self.local().role {
             Role::Member => &self.vips,
-            Role::Witness => &[],
+            Role::Witness => &NONE,
         }
     }
 
@@ -128,10 +148,11 @@ impl Config {
     }
 
     /// The groups that the local node may serve: all of them, or none on a witness.
-    pub fn served_groups(&self) -> &[Group] {
+    pub fn served_groups(&self) -> &ByGroup<Group> {
+        static NONE: ByGroup<Group> = IndexVec::new();
         match self.local().role {
             Role::Member => &self.groups,
-            Role::Witness => &[],
+            Role::Witness => &NONE,
         }
     }
 
@@ -175,6 +196,16 @@ impl Config {
     /// The lock that keeps out a second agent of this instance.
     pub fn lock(&self) -> PathBuf {
         self.run.join(format!("{}.lock", self.instance))
+    }
+
+    /// Directory of what programs of resources write.
+    pub fn output_dir(&self) -> PathBuf {
+        self.run.join(format!("{}.output", self.instance))
+    }
+
+    /// The directories that the agent writes to: `[paths]`.
+    pub fn written_to(&self) -> [&Path; 2] {
+        [&self.run, &self.state]
     }
 
     /// Directory of the files that must outlive a restart.
@@ -251,7 +282,7 @@ pub struct Group {
     pub id: GroupId,
     /// Started in this order, stopped in reverse. At least one; the names are unique in the
     /// cluster.
-    pub resources: Vec<Resource>,
+    pub resources: IndexVec<ResourceIndex, Resource>,
     /// The members, best first.
     pub rank: Vec<NodeId>,
     /// Points for and against nodes, at most one entry a node.
@@ -270,7 +301,7 @@ pub struct Group {
 
 impl Group {
     /// Whether the address with this index is one of the group's resources.
-    pub fn has_address(&self, vip: usize) -> bool {
+    pub fn has_address(&self, vip: VipIndex) -> bool {
         let mut resources = self.resources.iter();
         resources.any(|resource| resource.kind == ResourceKind::Vip(vip))
     }
@@ -301,13 +332,15 @@ pub struct Resource {
     pub pidfile: Option<PathBuf>,
     /// Whether two nodes that run it at a time do harm.
     pub exclusive: bool,
+    /// What its programs run with. Only exec resources have all of it, OCF agents an environment.
+    pub execution: Execution,
 }
 
 /// The type of a resource, with the fields of that type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourceKind {
     /// The address with this index in [`Config::vips`].
-    Vip(usize),
+    Vip(VipIndex),
     Ocf(Ocf),
     /// A unit of systemd, with its suffix: `nginx.service`.
     Systemd(String),
@@ -318,7 +351,7 @@ impl Resource {
     /// Whether `other` is the same resource, perhaps with other times: nothing need stop for the
     /// change.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.name == other.name && self.kind == other.kind
+        self.name == other.name && self.kind == other.kind && self.execution == other.execution
     }
 }
 
@@ -347,7 +380,8 @@ pub struct Ocf {
 /// Commands without a shell, each a program by its absolute path and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exec {
-    /// A program that runs for as long as the resource does. SIGTERM asks it to end.
+    /// A program that runs for as long as the resource does. [`Execution::stop_signal`] asks it to
+    /// end.
     Service {
         run: Vec<String>,
         /// A program that exits with 0 if the resource is well; without one a live process is
@@ -375,33 +409,4 @@ pub struct Vip {
     pub address: ServedAddress,
     /// The interface for the address on the local node.
     pub interface: String,
-}
-
-/// How the XDP program is attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum XdpMode {
-    /// Native, or the generic hook where the driver has no native one.
-    #[default]
-    Auto,
-    Native,
-    /// The generic hook.
-    Skb,
-}
-
-impl XdpMode {
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Native, Self::Skb];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Native => "native",
-            Self::Skb => "skb",
-        }
-    }
-}
-
-impl fmt::Display for XdpMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }

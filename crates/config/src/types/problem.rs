@@ -22,36 +22,36 @@ impl fmt::Display for Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error(
-        "reading the configuration {}: {cause}\n  \
-         write it (docs/heartbeat.toml.example shows all of it), or name another file",
-        path.display()
+        "reading the configuration {}: {cause}\n  {}",
+        path.display(), read_remedy(cause.kind())
     )]
     // The cause is part of the message, so it is no `source`: it would be printed twice.
     Read { path: PathBuf, cause: io::Error },
-    #[error(
-        "the configuration {} has mode {mode:04o}, so that others may write it, and the programs in it run as \
-         root\n  run `chmod go-w {}`, and see who wrote it",
-        path.display(), path.display()
-    )]
-    Writable { path: PathBuf, mode: u32 },
-    #[error(
-        "the configuration {} belongs to user {owner}, and the programs in it run as root\n  \
-         run `chown root {}`, and see who wrote it",
-        path.display(), path.display()
-    )]
-    Owner { path: PathBuf, owner: u32 },
+    /// Others than root may change the file, or a directory above it.
+    #[error("{0}")]
+    Unguarded(Problem),
     /// All problems, in the order of the file.
     #[error("{}", Lines(.0))]
     Invalid(Vec<Problem>),
+}
+
+/// What an operator does about a configuration that cannot be read.
+fn read_remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::PermissionDenied => "run as root, or name another file with --config",
+        io::ErrorKind::NotFound => {
+            "copy it from another node, or write it (docs/heartbeat.toml.example shows all of it), or name \
+             another file with --config"
+        }
+        _ => "name another file with --config",
+    }
 }
 
 impl ConfigError {
     /// One text for each problem.
     pub fn each(&self) -> Vec<String> {
         match self {
-            Self::Read { .. } | Self::Writable { .. } | Self::Owner { .. } => {
-                vec![self.to_string()]
-            }
+            Self::Read { .. } | Self::Unguarded(_) => vec![self.to_string()],
             Self::Invalid(problems) => problems.iter().map(ToString::to_string).collect(),
         }
     }
@@ -66,5 +66,24 @@ impl fmt::Display for Lines<'_> {
             write!(f, "{newline}{problem}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreadable_configuration_has_the_remedy_of_its_cause() {
+        for (kind, has, lacks) in [
+            (io::ErrorKind::PermissionDenied, "run as root", "write it"),
+            (io::ErrorKind::NotFound, "copy it from another node", "root"),
+            (io::ErrorKind::IsADirectory, "--config", "write it"),
+        ] {
+            let cause = io::Error::from(kind);
+            let path = PathBuf::from("/etc/heartbeat/heartbeat.toml");
+            let said = ConfigError::Read { path, cause }.to_string();
+            assert!(said.contains(has) && !said.contains(lacks), "{said}");
+        }
     }
 }

@@ -110,6 +110,8 @@ pub struct Load {
     pub interval: Duration,
     /// The time after which a change counts by half.
     pub half_life: Duration,
+    /// The listener that tells HAProxy the weights of the nodes.
+    pub agent_check: Option<SocketAddr>,
 }
 
 impl Default for Load {
@@ -118,6 +120,7 @@ impl Default for Load {
             source: LoadSource::default(),
             interval: Duration::from_secs(1),
             half_life: Duration::from_secs(5),
+            agent_check: None,
         }
     }
 }

@@ -153,6 +153,9 @@ pub enum What {
     Resource {
         resource: String,
         state: String,
+        /// That its program had to be killed, or empty.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        note: String,
     },
     /// An action on a resource failed.
     ResourceFailed {
@@ -185,6 +188,12 @@ pub enum What {
     /// An operator decided something for the cluster, on this node or another.
     Decided {
         what: String,
+    },
+    /// The heartbeats of `node` are refused `by` another, since they are of an older incarnation
+    /// than was heard before: both of these nodes tell it.
+    Outdated {
+        node: String,
+        by: String,
     },
     /// Heartbeats arrived from a peer's address that no key of this node had sealed. The numbers
     /// count since the last such event; the last heartbeat came `from` this Ethernet address.

@@ -37,6 +37,10 @@ pub struct Group {
     /// there.
     #[serde(default)]
     pub unreported: bool,
+    /// The nodes whose configurations do not have the group yet: one that a reload brought is
+    /// claimed once all have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacking: Vec<String>,
     /// The nodes on which the group may run beside its owner, since no agent stops it there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remains: Vec<Remains>,

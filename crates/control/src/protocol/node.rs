@@ -1,5 +1,7 @@
 //! A node of the cluster and the links to it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A node, as its heartbeats and its report describe it.
@@ -31,6 +33,13 @@ pub struct Node {
     /// announce a new report; absent where it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unanswered_ns: Option<u64>,
+    /// The nodes that refuse this one's heartbeats, since they are of an older incarnation than was
+    /// heard before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_by: Vec<String>,
+    /// For how long the node's acceptor abstains yet; absent where it votes or does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abstains: Option<Abstention>,
     /// Number of groups that the node serves.
     #[serde(default)]
     pub groups: u16,
@@ -54,6 +63,25 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_age_us: Option<u32>,
     pub links: Vec<Link>,
+}
+
+/// The rest of a time in which an acceptor gives no vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abstention {
+    pub for_ns: u64,
+    /// Whether it may also vote already: it has not told.
+    pub at_most: bool,
+}
+
+impl fmt::Display for Abstention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.at_most {
+            "may abstain"
+        } else {
+            "abstains"
+        };
+        write!(f, "{how} for {} ms", self.for_ns.div_ceil(1_000_000))
+    }
 }
 
 /// One link of a node.

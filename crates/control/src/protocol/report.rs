@@ -38,9 +38,32 @@ pub struct Report {
     pub keys: Option<Keys>,
     pub failures: Vec<FailedAction>,
     pub decisions: Decisions,
+    /// For how long the node's acceptor abstains yet, when the report is sent.
+    #[serde(default)]
+    pub abstains_ns: u64,
+    /// The nodes whose heartbeats are refused there, since they are of an older incarnation than
+    /// was heard before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedNode>,
+}
+
+/// A node whose heartbeats another one refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedNode {
+    /// Its id.
+    pub node: u16,
+    /// The greatest incarnation that was heard of it.
+    pub heard: u64,
 }
 
 impl Report {
+    /// The incarnation that was heard of `node`, whose heartbeats are refused there now.
+    pub fn heard_of_refused(&self, node: u16) -> Option<u64> {
+        let mut refused = self.refused.iter();
+        let found = refused.find(|refused| refused.node == node)?;
+        Some(found.heard)
+    }
+
     /// The part about the group with this name.
     pub fn group(&self, name: &str) -> Option<&GroupReport> {
         self.groups.iter().find(|group| group.name == name)

@@ -24,9 +24,12 @@ pub enum Request {
         group: String,
         node: String,
     },
-    /// Lets `node` serve nothing until it is online again.
+    /// Lets `node` serve nothing until it is online again; with `force` also if no other node can
+    /// serve instead.
     Standby {
         node: String,
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
     },
     Online {
         node: String,
@@ -64,13 +67,19 @@ pub enum Request {
     /// Has the agent read its configuration file again.
     Reload,
     /// Ends the agent. It hands its groups over, or with `keep` leaves all in place for the next
-    /// agent of this node.
+    /// agent of this node. With `force` it ends also if too few votes are left for a majority.
     Stop {
         #[serde(default)]
         keep: bool,
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
     },
     /// Asks for the agent's report; the agents of its peers ask so.
     Report,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Request {

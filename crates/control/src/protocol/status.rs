@@ -68,6 +68,29 @@ pub struct Status {
     /// The guard at the sockets; absent where no address is guarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket_guard: Option<SocketGuard>,
+    /// What the kernel keeps this agent from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Confinement>,
+    /// Commands of witnesses that this agent refused.
+    #[serde(default)]
+    pub witness_commands: u64,
+    /// Whether the file of operators' decisions was damaged when this agent started.
+    #[serde(default)]
+    pub decisions_lost: bool,
+}
+
+/// What the kernel keeps the agent from, beside its missing capabilities.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Whether the system calls are denied that the agent never makes.
+    pub seccomp: bool,
+    /// The version of Landlock by which writes are denied outside the agent's directories; absent
+    /// where they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landlock: Option<u32>,
+    /// Why one of them is not in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// The guard that local processes and containers meet.

@@ -2,11 +2,12 @@
 
 use heartbeat_common::{
     time::Boottime,
-    wire::{Health, LinkSet, NodeState},
+    wire::{Health, LinkId, LinkSet, NodeState},
 };
 
 use super::{Intent, reach};
 use crate::{
+    index_vec::{ByGroup, IndexVec},
     placement::{Constraints, GroupSnapshot, NodeView, Policy, rebalance::Rebalancer},
     reach::Distance,
     road::Road,
@@ -83,10 +84,10 @@ pub(super) struct Placing {
     pub(super) constraints: Constraints,
     pub(super) policy: Policy,
     /// The needs of each group with all that follow it.
-    pub(super) burdens: Vec<Vec<u32>>,
+    pub(super) burdens: ByGroup<Vec<u32>>,
     /// A snapshot of each group: of those that others have to do with at each step, of the rest
     /// when it matters.
-    pub(super) seen: Vec<GroupSnapshot>,
+    pub(super) seen: ByGroup<GroupSnapshot>,
     /// All nodes in the order of their ids, this one among them.
     pub(super) nodes: Vec<NodeView>,
     /// When this node last looked for groups that should move.
@@ -98,8 +99,8 @@ pub(super) struct Placing {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reaches {
     /// How each of this node's links is.
-    pub(super) links: Vec<reach::Port>,
+    pub(super) links: IndexVec<LinkId, reach::Port>,
     /// By group: its addresses, and how far the nodes reach for them.
-    pub(super) roads: Vec<Road>,
-    pub(super) distances: Vec<Distance>,
+    pub(super) roads: ByGroup<Road>,
+    pub(super) distances: ByGroup<Distance>,
 }

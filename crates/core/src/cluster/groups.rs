@@ -9,6 +9,8 @@ use super::{Cluster, Command, Intent, StepInput, moves};
 use crate::{
     Timing,
     group::{Group, GroupCommand, GroupContext, LocalNode, Serving},
+    index::GroupIndex,
+    index_vec::ByGroup,
     placement::{
         Bar, Constraints, GroupSnapshot, NodeView, Policy, View, keep_room,
         rebalance::{Calm, Rebalancer},
@@ -117,7 +119,7 @@ impl Cluster {
             seen: &mut placing.seen,
             nodes: &mut placing.nodes,
         };
-        let groups = &mut self.groups[..];
+        let groups = &mut self.groups;
         let counts = step.policy.strategy.counts_groups();
         let anew = |group: &Group| step.is_placed_anew(group);
         let scope = Scope {
@@ -144,14 +146,14 @@ struct GroupsStep<'a> {
     sight: Sight<'a>,
     constraints: &'a Constraints,
     policy: &'a Policy,
-    burdens: &'a [Vec<u32>],
-    seen: &'a mut [GroupSnapshot],
+    burdens: &'a ByGroup<Vec<u32>>,
+    seen: &'a mut ByGroup<GroupSnapshot>,
     nodes: &'a mut [NodeView],
 }
 
 impl GroupsStep<'_> {
     /// The view of the group with this index.
-    fn context(&self, index: usize) -> GroupContext<'_> {
+    fn context(&self, index: GroupIndex) -> GroupContext<'_> {
         GroupContext {
             now: self.now,
             timing: self.timing,
@@ -174,8 +176,8 @@ impl GroupsStep<'_> {
     }
 
     /// Looks where the groups are: all that are of interest now.
-    fn see(&mut self, groups: &mut [Group], scope: Scope) {
-        for (index, group) in groups.iter_mut().enumerate() {
+    fn see(&mut self, groups: &mut ByGroup<Group>, scope: Scope) {
+        for (index, group) in groups.iter_mut_enumerated() {
             let claims = scope.counts && group.is_claiming();
             if scope.watches || scope.places || claims || self.constraints.concern(index) {
                 let here = (self.local, self.now);
@@ -187,7 +189,7 @@ impl GroupsStep<'_> {
     }
 
     /// Counts what the nodes have, and keeps room where groups have to follow.
-    fn count(&mut self, groups: &[Group], scope: Scope) {
+    fn count(&mut self, groups: &ByGroup<Group>, scope: Scope) {
         if scope.counts || scope.watches {
             self.nodes.iter_mut().for_each(NodeView::clear);
             for (group, seen) in groups.iter().zip(self.seen.iter()) {
@@ -203,7 +205,7 @@ impl GroupsStep<'_> {
             }
         }
         if self.policy.strategy.minds_room() {
-            let waiting = groups.iter().enumerate();
+            let waiting = groups.iter_enumerated();
             let waiting = waiting.filter(|(_, group)| !group.is_disabled());
             let waiting = waiting.map(|(index, group)| (index, &group.plan));
             keep_room(self.nodes, waiting, self.constraints, self.seen, self.local);
@@ -213,12 +215,12 @@ impl GroupsStep<'_> {
     /// Lets each group decide.
     fn step(
         &mut self,
-        groups: &mut [Group],
+        groups: &mut ByGroup<Group>,
         scope: Scope,
         scratch: &mut Vec<GroupCommand>,
         out: &mut Vec<Command>,
     ) {
-        for (index, group) in groups.iter_mut().enumerate() {
+        for (index, group) in groups.iter_mut_enumerated() {
             let claimed = group.is_claiming();
             let context = self.context(index);
             group.step(&context, scratch);
@@ -238,10 +240,16 @@ impl GroupsStep<'_> {
     }
 
     /// Decides which group is to leave although this node could keep it.
-    fn let_go(&self, groups: &mut [Group], scope: Scope, calm: Calm, rebalancer: &mut Rebalancer) {
+    fn let_go(
+        &self,
+        groups: &mut ByGroup<Group>,
+        scope: Scope,
+        calm: Calm,
+        rebalancer: &mut Rebalancer,
+    ) {
         let departures = moves::Departures {
             groups,
-            context: self.context(0),
+            context: self.context(GroupIndex(0)),
         };
         let found = if scope.empties {
             rebalancer.forget();
@@ -251,7 +259,9 @@ impl GroupsStep<'_> {
         } else {
             None
         };
-        let stays: Vec<usize> = (0..departures.groups.len())
+        let stays: Vec<GroupIndex> = departures
+            .groups
+            .indices()
             .filter(|group| departures.waits_in_vain(*group))
             .collect();
         stays.into_iter().for_each(|group| groups[group].stay());
@@ -268,7 +278,7 @@ fn with_node(nodes: &mut [NodeView], node: NodeId, change: impl FnOnce(&mut Node
     }
 }
 
-pub(super) fn report(group: usize, commands: &mut Vec<GroupCommand>, out: &mut Vec<Command>) {
+pub(super) fn report(group: GroupIndex, commands: &mut Vec<GroupCommand>, out: &mut Vec<Command>) {
     let report = |command| Command::Group { group, command };
     out.extend(commands.drain(..).map(report));
 }

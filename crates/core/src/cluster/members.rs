@@ -5,27 +5,37 @@ use heartbeat_common::time::Boottime;
 use super::{Cluster, Command, Member};
 use crate::{
     group::{Group, Serving},
-    index::Seat,
+    index::{PeerIndex, RowNumber, Seat},
+    index_vec::IndexVec,
     membership::{Membership, Voters},
     peer::Peer,
     proposer::{Franchise, Proposer},
 };
 
+/// Peers of which nothing is known yet, each with a row for each link.
+pub(super) fn peers(members: Vec<Member>, links: usize) -> IndexVec<PeerIndex, Peer> {
+    let members = (0..).map(PeerIndex).zip(members);
+    let peers = members.map(|(index, Member { node, witness })| {
+        Peer::new(node, witness, RowNumber::first_of(index, links), links)
+    });
+    peers.collect()
+}
+
 impl Cluster {
     /// Goes on with these peers, in the order of their rows, and with this membership. Those that
     /// there were before keep what is known of them.
     pub fn reform(&mut self, peers: Vec<Member>, links: usize, membership: Membership) {
-        let mut old: Vec<Option<Peer>> = self.peers.drain(..).map(Some).collect();
+        let new = self::peers(peers, links);
+        let mut old = std::mem::replace(&mut self.peers, new);
         let mut seats = vec![Some(Seat::OWN)];
-        for (index, member) in peers.into_iter().enumerate() {
-            let known =
-                |peer: &Option<Peer>| peer.as_ref().map(|peer| peer.node) == Some(member.node);
-            let at = old.iter().position(known);
+        for peer in &mut self.peers {
+            let at = old.position(|old| old.node == peer.node);
             seats.push(at.map(Seat::of_peer));
-            let new = || Peer::new(member.node, member.witness, 0, links);
-            let mut peer = at.and_then(|at| old[at].take()).unwrap_or_else(new);
-            peer.first_row = index * links;
-            self.peers.push(peer);
+            if let Some(at) = at {
+                let first_row = peer.first_row;
+                std::mem::swap(peer, &mut old[at]);
+                peer.first_row = first_row;
+            }
         }
         self.membership = membership;
         self.count_electors();

@@ -23,7 +23,8 @@ use heartbeat_common::{
 
 use crate::{
     group::{Group, GroupCommand, GroupPlan, Note, Serving},
-    index::Seat,
+    index::{GroupIndex, PeerIndex, Seat},
+    index_vec::{ByGroup, IndexVec},
     link::{Finding, LinkDetector, Silence, last_reply},
     membership::Membership,
     peer::{Peer, PeerState},
@@ -44,9 +45,9 @@ pub struct Cluster {
     local: NodeId,
     timing: Timing,
     auto_failback: bool,
-    peers: Vec<Peer>,
+    peers: IndexVec<PeerIndex, Peer>,
     membership: Membership,
-    groups: Vec<Group>,
+    groups: ByGroup<Group>,
     own: LocalState,
     stall: LocalStall,
     quorum: Quorum,
@@ -74,22 +75,19 @@ impl Cluster {
             auto_failback,
             incarnation,
         } = plan;
-        let peer = |(index, member): (usize, Member)| {
-            Peer::new(member.node, member.witness, index * links, links)
-        };
         let mut cluster = Self {
             local,
             timing,
             auto_failback,
-            peers: peers.into_iter().enumerate().map(peer).collect(),
+            peers: members::peers(peers, links),
             membership,
-            groups: Vec::new(),
+            groups: ByGroup::default(),
             own: LocalState::new(),
             stall: LocalStall::default(),
             quorum: Quorum::default(),
             placing: Placing::default(),
             reach: Reaches {
-                links: vec![reach::Port::default(); links],
+                links: vec![reach::Port::default(); links].into(),
                 ..Reaches::default()
             },
             round: incarnation.0 >> ROUND_SHIFT,
@@ -97,6 +95,8 @@ impl Cluster {
         };
         cluster.count_electors();
         cluster.replan(layout);
+        // The groups of the first plan are nobody's news, as far as this node can know.
+        cluster.groups.iter_mut().for_each(Group::end_introduction);
         cluster
     }
 
@@ -132,8 +132,8 @@ impl Cluster {
             capacities: _,
         } = layout;
         self.reach.roads = road::roads(&plans, &constraints);
-        self.reach.distances = vec![Distance::default(); plans.len()];
-        let mut old = std::mem::take(&mut self.groups);
+        self.reach.distances = vec![Distance::default(); plans.len()].into();
+        let mut old = std::mem::take(&mut self.groups).into_vec();
         let rounds = old.iter().flat_map(Group::proposers).map(Proposer::round);
         // A group that goes and comes back must not use a ballot again.
         self.round = rounds.fold(self.round, u64::max);
@@ -142,17 +142,17 @@ impl Cluster {
         let idle = Proposer::new(self.local, franchise, self.round, term);
         let group = |plan: GroupPlan| match old.iter().position(|old| old.plan.id == plan.id) {
             Some(at) => old.swap_remove(at).replanned(plan, &idle),
-            None => Group::new(plan, idle.clone()),
+            None => Group::new(plan, idle.clone()).introduced(),
         };
         self.groups = plans.into_iter().map(group).collect();
-        self.placing.seen = vec![GroupSnapshot::default(); self.groups.len()];
+        self.placing.seen = vec![GroupSnapshot::default(); self.groups.len()].into();
         (self.placing.constraints, self.placing.policy) = (constraints, policy);
         self.placing.rebalancer.forget();
         self.placing.watched_at = Boottime::default();
     }
 
     /// An earlier agent of this node serves the group with this index until `until`.
-    pub fn inherit(&mut self, group: usize, until: Boottime) {
+    pub fn inherit(&mut self, group: GroupIndex, until: Boottime) {
         self.groups[group].inherit(until);
     }
 
@@ -217,7 +217,7 @@ impl Cluster {
     /// Reads the rows of all peers.
     fn look(&mut self, now: Boottime, rows: &[PeerRow], out: &mut Vec<Command>) {
         let mut stalled = false;
-        for index in 0..self.peers.len() {
+        for index in self.peers.indices() {
             stalled |= self.look_at_peer(index, now, rows, out);
         }
         if stalled {
@@ -229,7 +229,7 @@ impl Cluster {
     /// Says whether a stall of this node explains a silence of the peer.
     fn look_at_peer(
         &mut self,
-        index: usize,
+        index: PeerIndex,
         now: Boottime,
         rows: &[PeerRow],
         out: &mut Vec<Command>,
@@ -237,8 +237,8 @@ impl Cluster {
         let mut stalled = false;
         let mut silence: Option<Silence> = None;
         let health = self.peers[index].said.health;
-        for link in 0..self.peers[index].links.len() {
-            let row = &rows[self.peers[index].first_row + link];
+        for link in self.peers[index].links.indices() {
+            let row = &rows[self.peers[index].first_row.on(link).0];
             match self.look_at_link(index, link, row, now, out) {
                 Finding::Silent(found) => {
                     silence = silence
@@ -274,8 +274,8 @@ impl Cluster {
     /// Lets the detector of a peer's link read its row.
     fn look_at_link(
         &mut self,
-        index: usize,
-        link: usize,
+        index: PeerIndex,
+        link: LinkId,
         row: &PeerRow,
         now: Boottime,
         out: &mut Vec<Command>,
@@ -293,7 +293,7 @@ impl Cluster {
         if from != to {
             out.push(Command::LinkChanged {
                 node: peer.node,
-                link: LinkId(link as u8),
+                link,
                 from,
                 to,
             });
@@ -395,7 +395,7 @@ impl Cluster {
 
     /// Counts the votes that the acceptor with the rows of peer `acceptor` gave, or our own
     /// (`None`). [`Cluster::step`] is to follow.
-    pub fn count(&mut self, acceptor: Option<usize>, votes: &VoteEvent, now: Boottime) {
+    pub fn count(&mut self, acceptor: Option<PeerIndex>, votes: &VoteEvent, now: Boottime) {
         // docs/leases.md#rule-3: our own vote is what our own kernel says, counted like all others.
         let acceptor = acceptor.map_or(Seat::OWN, Seat::of_peer);
         let left = Boottime::from_nanos(votes.t1);
@@ -420,18 +420,18 @@ impl Cluster {
     }
 
     /// All of the group with this index has stopped on this node.
-    pub fn stopped(&mut self, group: usize, now: Boottime) {
+    pub fn stopped(&mut self, group: GroupIndex, now: Boottime) {
         self.groups[group].stopped(now);
     }
 
     /// The operator wants the group with this index on `to`. Its owner hands it over at the next
     /// step.
-    pub fn move_to(&mut self, group: usize, to: NodeId) {
+    pub fn move_to(&mut self, group: GroupIndex, to: NodeId) {
         self.groups[group].move_to(to, self.local);
     }
 
     /// Takes note of what is said of the group with this index.
-    pub fn note(&mut self, group: usize, note: Note) {
+    pub fn note(&mut self, group: GroupIndex, note: Note) {
         self.groups[group].note(note);
     }
 
@@ -467,7 +467,7 @@ impl Cluster {
         self.local
     }
 
-    pub fn peers(&self) -> &[Peer] {
+    pub fn peers(&self) -> &IndexVec<PeerIndex, Peer> {
         &self.peers
     }
 
@@ -488,12 +488,12 @@ impl Cluster {
         self.stall.deaf_count
     }
 
-    pub fn groups(&self) -> &[Group] {
+    pub fn groups(&self) -> &ByGroup<Group> {
         &self.groups
     }
 
     /// Which nodes are the best for the group with this index, and why, as this node last saw it.
-    pub fn ranking(&self, group: usize) -> Vec<Ranked> {
+    pub fn ranking(&self, group: GroupIndex) -> Vec<Ranked> {
         let distance = &self.reach.distances[group];
         let reported = |node| match self.peers.iter().find(|peer| peer.node == node) {
             Some(peer) => peer.reported_with(group, &self.reach.roads[group], distance),

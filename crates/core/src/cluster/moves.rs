@@ -11,6 +11,8 @@ use heartbeat_common::{
 use super::Cluster;
 use crate::{
     group::{Group, GroupContext, GroupPlan, Reason},
+    index::GroupIndex,
+    index_vec::ByGroup,
     peer::{Peer, PeerState},
     placement::{
         Rebalance, View,
@@ -67,26 +69,26 @@ impl Cluster {
 
 /// The view by which a group is found that should leave.
 pub(super) struct Departures<'a> {
-    pub(super) groups: &'a [Group],
+    pub(super) groups: &'a ByGroup<Group>,
     pub(super) context: GroupContext<'a>,
 }
 
 impl Candidates for Departures<'_> {
-    fn plan(&self, group: usize) -> &GroupPlan {
+    fn plan(&self, group: GroupIndex) -> &GroupPlan {
         &self.groups[group].plan
     }
 
-    fn is_movable(&self, group: usize) -> bool {
+    fn is_movable(&self, group: GroupIndex) -> bool {
         self.groups[group].may_be_moved(self.context.now)
     }
 
-    fn is_open(&self, group: usize, node: NodeId) -> bool {
+    fn is_open(&self, group: GroupIndex, node: NodeId) -> bool {
         self.groups[group].is_open(node, &self.of(group))
     }
 }
 
 impl Departures<'_> {
-    fn of(&self, index: usize) -> GroupContext<'_> {
+    fn of(&self, index: GroupIndex) -> GroupContext<'_> {
         GroupContext {
             index,
             ..self.context
@@ -94,26 +96,26 @@ impl Departures<'_> {
     }
 
     /// Whether a group that is to leave waits for another to stop that cannot.
-    pub(super) fn waits_in_vain(&self, group: usize) -> bool {
+    pub(super) fn waits_in_vain(&self, group: GroupIndex) -> bool {
         let View {
             constraints, seen, ..
         } = self.context.view;
-        let stuck = |other: &usize| self.groups[*other].is_stuck();
+        let stuck = |other: &GroupIndex| self.groups[*other].is_stuck();
         self.groups[group].waits_to_leave()
             && constraints.dependents_here(group, seen).iter().any(stuck)
     }
 
     /// The next group that leaves a node which is emptied, if another can have it now.
-    pub(super) fn next_to_leave(&self) -> Option<(usize, Reason)> {
+    pub(super) fn next_to_leave(&self) -> Option<(GroupIndex, Reason)> {
         let GroupContext { now, view, .. } = self.context;
-        let leaves = |index: usize| {
+        let leaves = |index: GroupIndex| {
             self.groups[index].is_leaving(now, PATIENCE) && !self.waits_in_vain(index)
         };
-        if (0..self.groups.len()).any(leaves) {
+        if self.groups.indices().any(leaves) {
             return None;
         }
-        let mut heads: Vec<(bool, usize)> = Vec::new();
-        for (index, group) in self.groups.iter().enumerate() {
+        let mut heads: Vec<(bool, GroupIndex)> = Vec::new();
+        for (index, group) in self.groups.iter_enumerated() {
             if group.is_at_rest() {
                 heads.push((view.comes_after_here(index), index));
             }
@@ -123,8 +125,9 @@ impl Departures<'_> {
         heads.into_iter().find_map(|(_, group)| {
             let train = view.train(group, |member| self.groups[member].is_at_rest())?;
             let takes = |to: &NodeId| {
-                let takes =
-                    |member: &usize| self.is_open(*member, *to) && !view.is_kept_away(*member, *to);
+                let takes = |member: &GroupIndex| {
+                    self.is_open(*member, *to) && !view.is_kept_away(*member, *to)
+                };
                 train.iter().all(takes)
             };
             let plan = &self.groups[group].plan;
@@ -140,7 +143,7 @@ impl Departures<'_> {
         rules: &Rebalance,
         calm: Calm,
         rebalancer: &mut Rebalancer,
-    ) -> Option<(usize, Reason)> {
+    ) -> Option<(GroupIndex, Reason)> {
         let GroupContext { now, view, .. } = self.context;
         let scene = Scene {
             view,

@@ -14,6 +14,8 @@ use heartbeat_common::{
 use super::{Cluster, Command, groups::report};
 use crate::{
     group::Group,
+    index::GroupIndex,
+    index_vec::{ByGroup, IndexVec},
     link::{LinkDetector, LinkState},
     peer::Peer,
     reach::{Condition, Distance, Reach},
@@ -60,10 +62,14 @@ fn is_fresh(heard: Option<Boottime>, now: Boottime, timeout: Duration) -> bool {
 
 impl Road {
     /// How far this node reaches, and since when it no longer does.
-    fn own(&self, groups: &[Group], links: &[Port]) -> (Reach, Option<Boottime>) {
+    fn own(
+        &self,
+        groups: &ByGroup<Group>,
+        links: &IndexVec<LinkId, Port>,
+    ) -> (Reach, Option<Boottime>) {
         let members = self.members.iter().filter_map(|member| groups.get(*member));
         let members = members.map(Group::condition);
-        let links = (0..).map(LinkId).zip(links);
+        let links = links.iter_enumerated();
         let links = links.filter(|(link, _)| self.links.has(*link));
         let all = members.chain(links.map(|(_, port)| port.condition));
         all.fold((Reach::Whole, None), |(worst, since), condition| {
@@ -82,7 +88,7 @@ impl Cluster {
 
     /// The links on which this node is cut off, which it tells its peers too.
     pub fn cut_off(&self) -> LinkSet {
-        let links = (0..).map(LinkId).zip(&self.reach.links);
+        let links = self.reach.links.iter_enumerated();
         let faulty = links.filter(|(_, port)| port.condition.reach() > Reach::Whole);
         faulty.fold(LinkSet::default(), |all, (link, _)| {
             all.and(LinkSet::of(link))
@@ -97,10 +103,10 @@ impl Cluster {
             .iter()
             .filter_map(|port| port.heard_at)
             .max();
-        for link in (0..self.reach.links.len() as u8).map(LinkId) {
+        for link in self.reach.links.indices() {
             let found_down = self.is_found_down(link);
             let timeout = self.timing.timeout;
-            let port = &mut self.reach.links[usize::from(link.0)];
+            let port = &mut self.reach.links[link];
             let lags = port.lags(newest, now, timeout);
             let elsewhere = port.is_behind(newest, timeout / 2) && is_fresh(newest, now, timeout);
             let fell_silent = found_down && elsewhere && port.was_heard(now, timeout);
@@ -121,7 +127,7 @@ impl Cluster {
     /// Whether every peer that was heard on a link is found down there.
     fn is_found_down(&self, link: LinkId) -> bool {
         let links = self.peers.iter();
-        let links = links.filter_map(|peer| peer.links.get(usize::from(link.0)));
+        let links = links.filter_map(|peer| peer.links.get(link));
         let mut states = links
             .map(LinkDetector::state)
             .filter(|state| *state != LinkState::Unknown)
@@ -131,7 +137,7 @@ impl Cluster {
 
     /// Looks at the interfaces of the groups' addresses.
     pub(super) fn look_at_interfaces(&mut self, now: Boottime, out: &mut Vec<Command>) {
-        for (index, group) in self.groups.iter_mut().enumerate() {
+        for (index, group) in self.groups.iter_mut_enumerated() {
             group.look_at_interfaces(now, &mut self.scratch);
             report(index, &mut self.scratch, out);
         }
@@ -147,7 +153,7 @@ impl Cluster {
             .filter_map(|port| port.heard_at)
             .max();
         let far = is_fresh(newest, now, self.timing.timeout) && self.is_troubled();
-        for index in 0..self.groups.len() {
+        for index in self.groups.indices() {
             self.reach.distances[index] = match far {
                 true => self.distance(index),
                 false => Distance {
@@ -175,7 +181,7 @@ impl Cluster {
                 .any(|peer| !peer.said.cut_off.is_empty() || broken(peer))
     }
 
-    fn distance(&self, index: usize) -> Distance {
+    fn distance(&self, index: GroupIndex) -> Distance {
         let (road, group) = (&self.reach.roads[index], &self.groups[index]);
         let (own, faulty_since) = road.own(&self.groups, &self.reach.links);
         let view = self.view();

@@ -12,7 +12,10 @@
 use heartbeat_common::{time::Boottime, wire::GroupId};
 
 use super::{Cluster, Intent};
-use crate::group::{Group, Interest};
+use crate::{
+    group::{Group, Interest},
+    index::GroupIndex,
+};
 
 /// The steps at one instant, at most. Two have been enough in all simulations.
 pub const MAX_STEPS: usize = 4;
@@ -27,7 +30,7 @@ impl Cluster {
         let counts = self.placing.policy.strategy.counts_groups();
         let anew = |group: &Group| group.is_placed_anew(now, votes_from);
         let all = self.is_time_to_watch(now) || counts && self.groups.iter().any(anew);
-        let groups = self.groups.iter().enumerate();
+        let groups = self.groups.iter_enumerated();
         groups.flat_map(move |(index, group)| {
             let claims = counts && group.is_claiming();
             group.slots_to_read(Interest {
@@ -48,9 +51,9 @@ impl Cluster {
     }
 
     /// Whether this node would take the group with this index, as far as the last step saw.
-    fn may_take_soon(&self, index: usize) -> bool {
+    fn may_take_soon(&self, index: GroupIndex) -> bool {
         let group = &self.groups[index];
-        let (local, seen) = (self.local, &self.placing.seen[..]);
+        let (local, seen) = (self.local, &self.placing.seen);
         let node_may = self.own_bar().is_none() && !self.own.parts;
         (node_may || self.own.intent == Intent::Empty && group.was_let_go())
             && group.may_be_taken_by(local)

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     group::GroupCommand,
+    index::GroupIndex,
     link::{LinkState, Silence},
     membership::Membership,
     peer::PeerState,
@@ -63,7 +64,7 @@ pub enum Command {
     },
     /// What the group with this index is to do.
     Group {
-        group: usize,
+        group: GroupIndex,
         command: GroupCommand,
     },
 }

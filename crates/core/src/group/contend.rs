@@ -28,7 +28,7 @@ impl Group {
         context: &GroupContext<'_>,
         out: &mut Vec<GroupCommand>,
     ) -> Phase {
-        if !self.may_take(context) {
+        if !self.may_take(context) || self.awaits_others(context) {
             return Phase::Waiting;
         }
         let GroupContext {

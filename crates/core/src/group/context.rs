@@ -2,7 +2,7 @@
 
 use heartbeat_common::time::Boottime;
 
-use crate::{Timing, placement::View, reach::Distance, sight::Sight};
+use crate::{Timing, index::GroupIndex, placement::View, reach::Distance, sight::Sight};
 
 #[derive(Clone, Copy)]
 pub(crate) struct GroupContext<'a> {
@@ -10,7 +10,7 @@ pub(crate) struct GroupContext<'a> {
     pub(crate) timing: &'a Timing,
     pub(crate) node: LocalNode,
     /// The index of this group.
-    pub(crate) index: usize,
+    pub(crate) index: GroupIndex,
     /// The nodes, and where groups are.
     pub(crate) view: View<'a>,
     /// The peers and our own acceptor.

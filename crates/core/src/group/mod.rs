@@ -14,6 +14,7 @@ mod contend;
 mod context;
 mod facts;
 mod handover;
+mod introduction;
 mod owner;
 mod period;
 mod phase;
@@ -35,6 +36,8 @@ use address_claim::AddressClaim;
 use claim::GroupClaim;
 pub(crate) use context::{GroupContext, LocalNode};
 use facts::{Departure, FailbackHold, Interfaces, Operator, Resources};
+pub use introduction::INTRODUCTION;
+use introduction::Introduction;
 use owner::Owner;
 use period::Period;
 use phase::{Phase, Tenure};
@@ -67,6 +70,7 @@ pub struct Group {
     owner: Owner,
     departure: Departure,
     failback_hold: FailbackHold,
+    introduction: Introduction,
     /// When to look again before the next tick.
     look_at: Option<Boottime>,
 }
@@ -88,6 +92,7 @@ impl Group {
             owner: Owner::default(),
             departure: Departure::default(),
             failback_hold: FailbackHold::default(),
+            introduction: Introduction::default(),
             look_at: None,
         }
     }

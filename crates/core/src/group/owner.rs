@@ -5,6 +5,7 @@ use heartbeat_common::{time::Boottime, wire::NodeId};
 use super::{EXPECTED_WITHIN, Group, Phase, Serving};
 use crate::{
     Timing,
+    index::GroupIndex,
     placement::{GroupSnapshot, Running},
     report::{GroupReport, Reported},
     sight::Sight,
@@ -57,7 +58,7 @@ impl Group {
     /// The group as other groups see it. `None` if its slot was not read.
     pub(crate) fn snapshot(
         &mut self,
-        index: usize,
+        index: GroupIndex,
         (local, now): (NodeId, Boottime),
         timing: &Timing,
         sight: &Sight<'_>,

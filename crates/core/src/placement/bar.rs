@@ -9,6 +9,7 @@ use heartbeat_common::{
 
 use crate::{
     Timing,
+    index::KindIndex,
     peer::{Peer, PeerState},
 };
 
@@ -44,7 +45,7 @@ pub enum Bar {
     /// Another group forbids it.
     Constrained,
     /// Too little is left of what the group needs of this kind.
-    NoRoom(usize),
+    NoRoom(KindIndex),
 }
 
 impl Bar {

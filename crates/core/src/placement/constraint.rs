@@ -8,14 +8,15 @@ use heartbeat_common::wire::NodeId;
 use serde::{Deserialize, Serialize};
 
 use super::Score;
+use crate::{index::GroupIndex, index_vec::ByGroup};
 
 /// Where one group is to be, seen from another. Both are indices of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Colocation {
     /// The one that follows.
-    pub group: usize,
+    pub group: GroupIndex,
     /// The one that it follows, or keeps away from.
-    pub with: usize,
+    pub with: GroupIndex,
     /// [`Score::MUST`] and [`Score::NEVER`] are binding, all others are advice.
     pub score: Score,
 }
@@ -23,8 +24,8 @@ pub struct Colocation {
 /// What must run before what. Both are indices of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    pub first: usize,
-    pub then: usize,
+    pub first: GroupIndex,
+    pub then: GroupIndex,
     /// If not, it only matters where both are about to start.
     pub mandatory: bool,
 }
@@ -64,7 +65,7 @@ impl Constraints {
     }
 
     /// Whether `group` has to do with any other.
-    pub fn concern(&self, group: usize) -> bool {
+    pub fn concern(&self, group: GroupIndex) -> bool {
         let colocated = |c: &Colocation| c.group == group || c.with == group;
         let ordered = |o: &Order| o.first == group || o.then == group;
         self.colocations.iter().any(colocated) || self.orders.iter().any(ordered)
@@ -73,10 +74,10 @@ impl Constraints {
     /// Whether `group` may be on `node`, this one (`local`) or another.
     pub(crate) fn allow(
         &self,
-        group: usize,
+        group: GroupIndex,
         node: NodeId,
         local: NodeId,
-        seen: &[GroupSnapshot],
+        seen: &ByGroup<GroupSnapshot>,
     ) -> bool {
         self.colocations
             .iter()
@@ -92,7 +93,7 @@ impl Constraints {
     }
 
     /// The groups that give way to `group`, wherever they are.
-    pub(crate) fn displaced(&self, group: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn displaced(&self, group: GroupIndex) -> impl Iterator<Item = GroupIndex> {
         let gives_way = move |c: &&Colocation| c.with == group && c.score == Score::NEVER;
         let giving = self.colocations.iter().filter(gives_way);
         giving.map(|colocation| colocation.group)
@@ -101,10 +102,10 @@ impl Constraints {
     /// Whether a group is on `node` that has to give way if `group` comes there.
     pub(crate) fn displaces(
         &self,
-        group: usize,
+        group: GroupIndex,
         node: NodeId,
         local: NodeId,
-        seen: &[GroupSnapshot],
+        seen: &ByGroup<GroupSnapshot>,
     ) -> bool {
         self.displaced(group)
             .filter_map(|other| seen.get(other))
@@ -112,7 +113,12 @@ impl Constraints {
     }
 
     /// Points for `node` from the groups that are there.
-    pub(crate) fn advise(&self, group: usize, node: NodeId, seen: &[GroupSnapshot]) -> Score {
+    pub(crate) fn advise(
+        &self,
+        group: GroupIndex,
+        node: NodeId,
+        seen: &ByGroup<GroupSnapshot>,
+    ) -> Score {
         self.colocations
             .iter()
             .filter(|colocation| colocation.group == group && colocation.score.is_finite())
@@ -125,7 +131,7 @@ impl Constraints {
     }
 
     /// Whether what comes before `group` is far enough for it to start here.
-    pub(crate) fn may_start(&self, group: usize, seen: &[GroupSnapshot]) -> bool {
+    pub(crate) fn may_start(&self, group: GroupIndex, seen: &ByGroup<GroupSnapshot>) -> bool {
         self.before(group, seen).all(|(order, first)| {
             if order.mandatory {
                 first.running == Running::Yes && !first.leaving
@@ -136,23 +142,27 @@ impl Constraints {
     }
 
     /// Whether `group` must not go on, since what it comes after does not run, or is about to stop.
-    pub(crate) fn must_stop(&self, group: usize, seen: &[GroupSnapshot]) -> bool {
+    pub(crate) fn must_stop(&self, group: GroupIndex, seen: &ByGroup<GroupSnapshot>) -> bool {
         self.before(group, seen).any(|(order, first)| {
             order.mandatory && (first.running == Running::No || first.leaving)
         })
     }
 
     /// Whether a group runs here that has to stop before `group` does.
-    pub(crate) fn followed_here(&self, group: usize, seen: &[GroupSnapshot]) -> bool {
-        let here = |other: usize| seen.get(other).is_some_and(|other| other.here);
+    pub(crate) fn followed_here(&self, group: GroupIndex, seen: &ByGroup<GroupSnapshot>) -> bool {
+        let here = |other: GroupIndex| seen.get(other).is_some_and(|other| other.here);
         let follows = |c: &Colocation| c.with == group && c.score == Score::MUST && here(c.group);
         let comes_after = |o: &Order| o.first == group && o.mandatory && here(o.then);
         self.colocations.iter().any(follows) || self.orders.iter().any(comes_after)
     }
 
     /// All groups here that stop before `group` does, directly or not; itself too if that goes round.
-    pub(crate) fn dependents_here(&self, group: usize, seen: &[GroupSnapshot]) -> Vec<usize> {
-        let here = |other: usize| seen.get(other).is_some_and(|other| other.here);
+    pub(crate) fn dependents_here(
+        &self,
+        group: GroupIndex,
+        seen: &ByGroup<GroupSnapshot>,
+    ) -> Vec<GroupIndex> {
+        let here = |other: GroupIndex| seen.get(other).is_some_and(|other| other.here);
         let (mut found, mut at) = (Vec::new(), 0);
         let mut before = Some(group);
         while let Some(then) = before {
@@ -173,8 +183,8 @@ impl Constraints {
 
     fn before<'a>(
         &'a self,
-        group: usize,
-        seen: &'a [GroupSnapshot],
+        group: GroupIndex,
+        seen: &'a ByGroup<GroupSnapshot>,
     ) -> impl Iterator<Item = (&'a Order, GroupSnapshot)> {
         let orders = self.orders.iter().filter(move |order| order.then == group);
         orders.map(|order| (order, seen.get(order.first).copied().unwrap_or_default()))
@@ -187,8 +197,8 @@ mod tests {
 
     const A: NodeId = NodeId(1);
     const B: NodeId = NodeId(2);
-    const WEB: usize = 0;
-    const DB: usize = 1;
+    const WEB: GroupIndex = GroupIndex(0);
+    const DB: GroupIndex = GroupIndex(1);
 
     fn colocated(score: Score) -> Constraints {
         Constraints {
@@ -212,8 +222,8 @@ mod tests {
         }
     }
 
-    fn seen(db: GroupSnapshot) -> [GroupSnapshot; 2] {
-        [GroupSnapshot::default(), db]
+    fn seen(db: GroupSnapshot) -> ByGroup<GroupSnapshot> {
+        [GroupSnapshot::default(), db].into()
     }
 
     fn on(owner: NodeId) -> GroupSnapshot {
@@ -238,9 +248,9 @@ mod tests {
         assert!(!rules.allow(WEB, A, A, &seen(leaving)));
         // The leader may be anywhere.
         assert!(rules.allow(DB, B, A, &seen(on(A))));
-        assert!(rules.followed_here(DB, &[on(A), on(A)]));
-        assert!(!rules.followed_here(DB, &[on(B), on(A)]));
-        assert!(!rules.followed_here(WEB, &[on(A), on(A)]));
+        assert!(rules.followed_here(DB, &[on(A), on(A)].into()));
+        assert!(!rules.followed_here(DB, &[on(B), on(A)].into()));
+        assert!(!rules.followed_here(WEB, &[on(A), on(A)].into()));
     }
 
     #[test]
@@ -254,11 +264,11 @@ mod tests {
             ..GroupSnapshot::default()
         };
         assert!(!rules.allow(WEB, A, A, &seen(coming)));
-        assert!(!rules.followed_here(DB, &[on(A), on(A)]));
-        assert!(rules.displaces(DB, A, A, &[on(A), on(B)]));
-        assert!(rules.displaces(DB, A, A, &[coming, on(B)]));
-        assert!(!rules.displaces(DB, B, A, &[on(A), on(B)]));
-        assert!(!rules.displaces(WEB, B, A, &[on(A), on(B)]));
+        assert!(!rules.followed_here(DB, &[on(A), on(A)].into()));
+        assert!(rules.displaces(DB, A, A, &[on(A), on(B)].into()));
+        assert!(rules.displaces(DB, A, A, &[coming, on(B)].into()));
+        assert!(!rules.displaces(DB, B, A, &[on(A), on(B)].into()));
+        assert!(!rules.displaces(WEB, B, A, &[on(A), on(B)].into()));
     }
 
     #[test]
@@ -288,7 +298,7 @@ mod tests {
         };
         assert!(!rules.may_start(WEB, &seen(leaving)));
         assert!(rules.must_stop(WEB, &seen(leaving)));
-        assert!(rules.followed_here(DB, &[on(A), on(A)]));
+        assert!(rules.followed_here(DB, &[on(A), on(A)].into()));
     }
 
     #[test]
@@ -301,6 +311,6 @@ mod tests {
         };
         assert!(!rules.may_start(WEB, &seen(starting)));
         assert!(!rules.must_stop(WEB, &seen(GroupSnapshot::default())));
-        assert!(!rules.followed_here(DB, &[on(A), on(A)]));
+        assert!(!rules.followed_here(DB, &[on(A), on(A)].into()));
     }
 }

@@ -4,11 +4,11 @@ use heartbeat_common::wire::NodeId;
 use serde::{Deserialize, Serialize};
 
 use super::{Constraints, Policy, Score};
-use crate::group::GroupPlan;
+use crate::{group::GroupPlan, index::GroupIndex, index_vec::ByGroup};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
-    pub groups: Vec<GroupPlan>,
+    pub groups: ByGroup<GroupPlan>,
     pub constraints: Constraints,
     pub policy: Policy,
     /// How much each node has, by kind: a node or a kind that is missing, or `None`, has no limit.
@@ -25,14 +25,14 @@ impl Layout {
     }
 
     /// What a node needs for each group and for all that follow it there, by kind.
-    pub fn burdens(&self) -> Vec<Vec<u32>> {
+    pub fn burdens(&self) -> ByGroup<Vec<u32>> {
         burdens(&self.groups, &self.constraints)
     }
 }
 
 /// What each group brings along with all that follow it, by kind.
-pub fn burdens(groups: &[GroupPlan], constraints: &Constraints) -> Vec<Vec<u32>> {
-    let burden = |group: usize| {
+pub fn burdens(groups: &ByGroup<GroupPlan>, constraints: &Constraints) -> ByGroup<Vec<u32>> {
+    let burden = |group: GroupIndex| {
         let mut sum: Vec<u32> = Vec::new();
         for member in constraints.train(group) {
             let demand = groups.get(member).map_or(&[][..], |plan| &plan.demand);
@@ -43,12 +43,12 @@ pub fn burdens(groups: &[GroupPlan], constraints: &Constraints) -> Vec<Vec<u32>>
         }
         sum
     };
-    (0..groups.len()).map(burden).collect()
+    groups.indices().map(burden).collect()
 }
 
 impl Constraints {
     /// A group and all that must be where it is, directly or not; itself first.
-    pub fn train(&self, group: usize) -> Vec<usize> {
+    pub fn train(&self, group: GroupIndex) -> Vec<GroupIndex> {
         let mut train = vec![group];
         let mut at = 0;
         while let Some(leader) = train.get(at).copied() {
@@ -64,7 +64,7 @@ impl Constraints {
     }
 
     /// The groups that `group` must be together with.
-    pub fn leaders(&self, group: usize) -> impl Iterator<Item = usize> {
+    pub fn leaders(&self, group: GroupIndex) -> impl Iterator<Item = GroupIndex> {
         let follows = move |colocation: &&super::Colocation| {
             colocation.group == group && colocation.score == Score::MUST
         };
@@ -73,7 +73,7 @@ impl Constraints {
     }
 
     /// Whether two groups keep apart, one way or the other.
-    pub fn keep_apart(&self, one: usize, other: usize) -> bool {
+    pub fn keep_apart(&self, one: GroupIndex, other: GroupIndex) -> bool {
         self.colocations.iter().any(|colocation| {
             let pair = (colocation.group, colocation.with);
             colocation.score == Score::NEVER && (pair == (one, other) || pair == (other, one))
@@ -96,32 +96,38 @@ mod tests {
         let constraints = Constraints {
             // A ring at the end: contradictions must not go on for ever.
             colocations: vec![
-                follows(1, 0),
-                follows(2, 1),
-                follows(4, 3),
-                follows(3, 4),
+                follows(GroupIndex(1), GroupIndex(0)),
+                follows(GroupIndex(2), GroupIndex(1)),
+                follows(GroupIndex(4), GroupIndex(3)),
+                follows(GroupIndex(3), GroupIndex(4)),
                 Colocation {
-                    group: 0,
-                    with: 3,
+                    group: GroupIndex(0),
+                    with: GroupIndex(3),
                     score: Score::NEVER,
                 },
             ],
             orders: Vec::new(),
         };
-        assert_eq!(constraints.train(0), [0, 1, 2]);
-        assert_eq!(constraints.train(2), [2]);
-        assert_eq!(constraints.train(3), [3, 4]);
-        assert_eq!(constraints.leaders(2).collect::<Vec<_>>(), [1]);
-        assert!(constraints.keep_apart(3, 0) && constraints.keep_apart(0, 3));
-        assert!(!constraints.keep_apart(1, 0));
+        assert_eq!(constraints.train(GroupIndex(0)), [0, 1, 2].map(GroupIndex));
+        assert_eq!(constraints.train(GroupIndex(2)), [GroupIndex(2)]);
+        assert_eq!(constraints.train(GroupIndex(3)), [3, 4].map(GroupIndex));
+        assert_eq!(
+            constraints.leaders(GroupIndex(2)).collect::<Vec<_>>(),
+            [GroupIndex(1)]
+        );
+        assert!(
+            constraints.keep_apart(GroupIndex(3), GroupIndex(0))
+                && constraints.keep_apart(GroupIndex(0), GroupIndex(3))
+        );
+        assert!(!constraints.keep_apart(GroupIndex(1), GroupIndex(0)));
         let needs = |demand: &[u32]| GroupPlan {
             demand: demand.to_vec(),
             ..GroupPlan::default()
         };
-        let groups = [needs(&[2]), needs(&[1, 5]), needs(&[])];
+        let groups = ByGroup::from([needs(&[2]), needs(&[1, 5]), needs(&[])]);
         assert_eq!(
             burdens(&groups, &constraints),
-            [vec![3, 5], vec![1, 5], vec![]]
+            [vec![3, 5], vec![1, 5], vec![]].into()
         );
     }
 }

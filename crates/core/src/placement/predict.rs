@@ -6,6 +6,8 @@ use heartbeat_common::wire::NodeId;
 
 use super::{GroupSnapshot, Layout, NodeView, Ranked, Running, View, keep_room};
 use crate::{
+    index::GroupIndex,
+    index_vec::ByGroup,
     ranking,
     report::{GroupReport, Reported},
 };
@@ -24,24 +26,24 @@ pub struct Situation<'a> {
     /// that are missing are down. What groups they have follows from the owners.
     pub nodes: &'a [NodeView],
     /// Whether a group (by its index) cannot run on a node that others can run on: it failed there.
-    pub barred: &'a dyn Fn(usize, NodeId) -> bool,
+    pub barred: &'a dyn Fn(GroupIndex, NodeId) -> bool,
     /// Whether a group (by its index) would be cut off from its network on a node, and would not be on another.
-    pub cut_off: &'a dyn Fn(usize, NodeId) -> bool,
+    pub cut_off: &'a dyn Fn(GroupIndex, NodeId) -> bool,
     /// Whether a group may run at all: it may not where an operator stopped it.
-    pub stopped: &'a dyn Fn(usize) -> bool,
+    pub stopped: &'a dyn Fn(GroupIndex) -> bool,
     /// Whether a group may be moved for a better place: it may not where an operator put it somewhere.
-    pub movable: &'a dyn Fn(usize) -> bool,
+    pub movable: &'a dyn Fn(GroupIndex) -> bool,
 }
 
 impl Situation<'_> {
     /// Where each group is in the end, if it begins where `owners` says.
-    pub fn settle(&self, owners: &[Option<NodeId>]) -> Vec<Option<NodeId>> {
+    pub fn settle(&self, owners: &ByGroup<Option<NodeId>>) -> ByGroup<Option<NodeId>> {
         let burdens = self.layout.burdens();
-        let (from, mut owners) = (owners, owners.to_vec());
+        let (from, mut owners) = (owners, owners.clone());
         // Each round places at least one group for good; contradictions that go round are cut off.
         for _ in 0..=self.layout.groups.len() * 2 {
             let before = owners.clone();
-            for group in 0..self.layout.groups.len() {
+            for group in self.layout.groups.indices() {
                 owners[group] = self.place(group, from, &owners, &burdens);
             }
             if owners == before {
@@ -52,7 +54,7 @@ impl Situation<'_> {
     }
 
     /// Which nodes are the best for one group while all groups are where `owners` says, and why.
-    pub fn rank(&self, group: usize, owners: &[Option<NodeId>]) -> Vec<Ranked> {
+    pub fn rank(&self, group: GroupIndex, owners: &ByGroup<Option<NodeId>>) -> Vec<Ranked> {
         let burdens = self.layout.burdens();
         let plan = &self.layout.groups[group];
         self.with_view(owners, owners, &burdens, |view| {
@@ -63,10 +65,10 @@ impl Situation<'_> {
     /// Where one group goes while all others stay.
     fn place(
         &self,
-        group: usize,
-        from: &[Option<NodeId>],
-        owners: &[Option<NodeId>],
-        burdens: &[Vec<u32>],
+        group: GroupIndex,
+        from: &ByGroup<Option<NodeId>>,
+        owners: &ByGroup<Option<NodeId>>,
+        burdens: &ByGroup<Vec<u32>>,
     ) -> Option<NodeId> {
         let plan = &self.layout.groups[group];
         self.with_view(from, owners, burdens, |view| {
@@ -101,7 +103,7 @@ impl Situation<'_> {
         })
     }
 
-    fn reported(&self, group: usize, node: NodeId) -> Reported {
+    fn reported(&self, group: GroupIndex, node: NodeId) -> Reported {
         Reported {
             current: true,
             said: GroupReport {
@@ -116,9 +118,9 @@ impl Situation<'_> {
     /// What is not where it was `from` the beginning has no part in its node's load yet.
     fn with_view<R>(
         &self,
-        from: &[Option<NodeId>],
-        owners: &[Option<NodeId>],
-        burdens: &[Vec<u32>],
+        from: &ByGroup<Option<NodeId>>,
+        owners: &ByGroup<Option<NodeId>>,
+        burdens: &ByGroup<Vec<u32>>,
         look: impl FnOnce(&View<'_>) -> R,
     ) -> R {
         let mut nodes = self.nodes.to_vec();
@@ -132,7 +134,7 @@ impl Situation<'_> {
                 None => {}
             }
         }
-        let seen: Vec<GroupSnapshot> = owners.iter().map(|owner| snapshot(*owner)).collect();
+        let seen: ByGroup<GroupSnapshot> = owners.iter().map(|owner| snapshot(*owner)).collect();
         let Layout {
             groups,
             constraints,
@@ -140,7 +142,7 @@ impl Situation<'_> {
             ..
         } = self.layout;
         if policy.strategy.minds_room() {
-            let waiting = groups.iter().enumerate();
+            let waiting = groups.iter_enumerated();
             let waiting = waiting.filter(|(group, _)| !(self.stopped)(*group));
             keep_room(&mut nodes, waiting, constraints, &seen, NOWHERE);
         }
@@ -193,7 +195,7 @@ mod tests {
         owners: &[Option<NodeId>],
     ) -> Vec<Option<NodeId>> {
         let layout = Layout {
-            groups: plans.to_vec(),
+            groups: plans.to_vec().into(),
             constraints: constraints.clone(),
             ..Layout::default()
         };
@@ -221,12 +223,13 @@ mod tests {
             stopped: &|_| false,
             movable: &|_| true,
         }
-        .settle(owners)
+        .settle(&owners.to_vec().into())
+        .into_vec()
     }
 
     fn by(strategy: Strategy, groups: Vec<GroupPlan>) -> Layout {
         Layout {
-            groups,
+            groups: groups.into(),
             policy: Policy {
                 strategy,
                 ..Policy::default()
@@ -274,8 +277,8 @@ mod tests {
         }
         room.capacities = vec![(A, vec![Some(4)]), (B, vec![Some(1)]), (C, vec![Some(1)])];
         room.constraints.colocations = vec![Colocation {
-            group: 2,
-            with: 0,
+            group: GroupIndex(2),
+            with: GroupIndex(0),
             score: Score::MUST,
         }];
         let owners = settle_all(&room, &[], &[], &[None; 3]);
@@ -317,13 +320,13 @@ mod tests {
     fn followers_follow_and_those_that_come_after_wait() {
         let constraints = Constraints {
             colocations: vec![Colocation {
-                group: 0,
-                with: 1,
+                group: GroupIndex(0),
+                with: GroupIndex(1),
                 score: Score::MUST,
             }],
             orders: vec![Order {
-                first: 1,
-                then: 0,
+                first: GroupIndex(1),
+                then: GroupIndex(0),
                 mandatory: true,
             }],
         };
@@ -349,7 +352,10 @@ mod tests {
             score: Score::NEVER,
         };
         let constraints = Constraints {
-            colocations: vec![apart(0, 1), apart(1, 0)],
+            colocations: vec![
+                apart(GroupIndex(0), GroupIndex(1)),
+                apart(GroupIndex(1), GroupIndex(0)),
+            ],
             orders: Vec::new(),
         };
         let owners = settle(&[plan(1), plan(2)], &constraints, &[B, C], &[None, None]);

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use heartbeat_common::wire::NodeId;
 
 use super::{Bar, Score, Strategy, View, Why, view::Left};
-use crate::{group::GroupPlan, report::Reported};
+use crate::{group::GroupPlan, index::GroupIndex, report::Reported};
 
 /// Loads within so many per mille count as the same: views that differ by a little are to agree.
 pub(super) const LOAD_STEP: u16 = 100;
@@ -53,7 +53,7 @@ pub struct Ranked {
 impl View<'_> {
     /// How good `node` is for the group with this plan and index, whether or not it can have it, and
     /// whether or not it has it: see [`Key::staying`].
-    pub fn key(&self, plan: &GroupPlan, group: usize, node: NodeId) -> Key {
+    pub fn key(&self, plan: &GroupPlan, group: GroupIndex, node: NodeId) -> Key {
         let points = self.points(plan, group, node);
         let place = plan.ranked.iter().position(|ranked| *ranked == node);
         Key {
@@ -65,7 +65,7 @@ impl View<'_> {
     }
 
     /// Points for `node`, without stickiness.
-    pub fn points(&self, plan: &GroupPlan, group: usize, node: NodeId) -> Score {
+    pub fn points(&self, plan: &GroupPlan, group: GroupIndex, node: NodeId) -> Score {
         let advised = self.constraints.advise(group, node, self.seen);
         plan.location(node) + advised + self.failing(node).0
     }
@@ -85,7 +85,7 @@ impl View<'_> {
     pub fn rank(
         &self,
         plan: &GroupPlan,
-        group: usize,
+        group: GroupIndex,
         reported: impl Fn(NodeId) -> Reported,
     ) -> Vec<Ranked> {
         let owner = self.seen.get(group).and_then(|seen| seen.owner);
@@ -112,7 +112,7 @@ impl View<'_> {
         all
     }
 
-    fn stickiness(&self, plan: &GroupPlan, group: usize, node: NodeId) -> Score {
+    fn stickiness(&self, plan: &GroupPlan, group: GroupIndex, node: NodeId) -> Score {
         match self.seen.get(group) {
             Some(seen) if seen.owner == Some(node) => plan.stickiness,
             _ => Score::ZERO,
@@ -128,13 +128,13 @@ impl View<'_> {
     }
 
     /// How many other groups `node` has or is to get.
-    fn others(&self, group: usize, node: NodeId) -> u32 {
+    fn others(&self, group: GroupIndex, node: NodeId) -> u32 {
         let has = self.node(node).map_or(0, |view| view.groups + view.coming);
         has.saturating_sub(u32::from(self.is_there(group, node)))
     }
 
     /// What the strategy counts against `node`: all of the same points go by this.
-    fn strain(&self, group: usize, node: NodeId) -> (u32, u32) {
+    fn strain(&self, group: GroupIndex, node: NodeId) -> (u32, u32) {
         match self.policy.strategy {
             Strategy::Preferred => (0, 0),
             Strategy::LeastLoaded => {
@@ -157,7 +157,7 @@ impl View<'_> {
         }
     }
 
-    fn why(&self, plan: &GroupPlan, group: usize, node: NodeId, bar: Option<Bar>) -> Vec<Why> {
+    fn why(&self, plan: &GroupPlan, group: GroupIndex, node: NodeId, bar: Option<Bar>) -> Vec<Why> {
         let mut why: Vec<Why> = bar.map(Why::Bar).into_iter().collect();
         let mut points = |score, why_so: Why| {
             if score != Score::ZERO {

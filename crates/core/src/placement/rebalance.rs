@@ -10,12 +10,12 @@ use std::time::Duration;
 use heartbeat_common::{time::Boottime, wire::NodeId};
 
 use super::{GroupSnapshot, NodeView, Rebalance, Running, View, rank::LOAD_STEP};
-use crate::group::GroupPlan;
+use crate::{group::GroupPlan, index::GroupIndex, index_vec::ByGroup};
 
 /// A group that is to be handed over, by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Move {
-    pub group: usize,
+    pub group: GroupIndex,
     pub to: NodeId,
 }
 
@@ -31,13 +31,13 @@ pub enum Calm {
 
 /// The groups that a move may be found among, by their indices.
 pub trait Candidates {
-    fn plan(&self, group: usize) -> &GroupPlan;
+    fn plan(&self, group: GroupIndex) -> &GroupPlan;
 
     /// Whether a group that is here may be moved at all, alone or behind another.
-    fn is_movable(&self, group: usize) -> bool;
+    fn is_movable(&self, group: GroupIndex) -> bool;
 
     /// Whether a node has been able to take a group for a while, if all it must follow were there.
-    fn is_open(&self, group: usize, node: NodeId) -> bool;
+    fn is_open(&self, group: GroupIndex, node: NodeId) -> bool;
 }
 
 /// What a node sees of the cluster when it looks for a move.
@@ -104,7 +104,12 @@ impl Rebalancer {
 
     /// Whether any group is owned and does not run, for less than `patience`: it stops or starts, and
     /// what its owner is about to release still counts as there.
-    fn is_any_idle(&mut self, now: Boottime, seen: &[GroupSnapshot], patience: Duration) -> bool {
+    fn is_any_idle(
+        &mut self,
+        now: Boottime,
+        seen: &ByGroup<GroupSnapshot>,
+        patience: Duration,
+    ) -> bool {
         self.idle_since.resize(seen.len(), None);
         let mut any = false;
         for (since, seen) in self.idle_since.iter_mut().zip(seen) {
@@ -146,9 +151,9 @@ impl<C: Candidates> Scene<'_, C> {
             return None;
         }
         let load = u64::from(self.view.node(local)?.load);
-        let here = |group: usize| self.view.seen[group].owner == Some(local);
-        let mine = || (0..self.view.seen.len()).filter(|group| here(*group));
-        let weight = |group: usize| u64::from(self.groups.plan(group).weight());
+        let here = |group: GroupIndex| self.view.seen[group].owner == Some(local);
+        let mine = || self.view.seen.indices().filter(|group| here(*group));
+        let weight = |group: GroupIndex| u64::from(self.groups.plan(group).weight());
         let all: u64 = mine().map(weight).sum();
         let middle = u64::from(rules.low + rules.high) / 2;
         let mut best = None;
@@ -177,11 +182,12 @@ impl<C: Candidates> Scene<'_, C> {
     }
 
     /// Whether the whole train may be on `to`, and its head is no worse off there.
-    fn may_go(&self, group: usize, train: &[usize], to: NodeId) -> bool {
+    fn may_go(&self, group: GroupIndex, train: &[GroupIndex], to: NodeId) -> bool {
         let Self { view, .. } = self;
         let head = self.groups.plan(group);
-        let may =
-            |member: &usize| self.groups.is_open(*member, to) && !view.is_kept_away(*member, to);
+        let may = |member: &GroupIndex| {
+            self.groups.is_open(*member, to) && !view.is_kept_away(*member, to)
+        };
         train.iter().all(may)
             && view.points(head, group, to) >= view.points(head, group, view.local)
             && view.lacks(group, to).is_none()
@@ -209,22 +215,22 @@ mod tests {
     struct Case {
         layout: Layout,
         loads: [u16; 3],
-        owners: Vec<NodeId>,
+        owners: ByGroup<NodeId>,
         /// A group that does not run where it is.
-        idle: Option<usize>,
+        idle: Option<GroupIndex>,
         calm: Calm,
     }
 
     impl Candidates for Case {
-        fn plan(&self, group: usize) -> &GroupPlan {
+        fn plan(&self, group: GroupIndex) -> &GroupPlan {
             &self.layout.groups[group]
         }
 
-        fn is_movable(&self, _: usize) -> bool {
+        fn is_movable(&self, _: GroupIndex) -> bool {
             true
         }
 
-        fn is_open(&self, _: usize, _: NodeId) -> bool {
+        fn is_open(&self, _: GroupIndex, _: NodeId) -> bool {
             true
         }
     }
@@ -246,19 +252,19 @@ mod tests {
                     capacities: Vec::new(),
                 },
                 loads,
-                owners: vec![A; weights.len()],
+                owners: vec![A; weights.len()].into(),
                 idle: None,
                 calm: Calm::Yes,
             }
         }
 
-        fn look(&self, rebalancer: &mut Rebalancer, at: u64) -> Option<(usize, NodeId)> {
+        fn look(&self, rebalancer: &mut Rebalancer, at: u64) -> Option<(GroupIndex, NodeId)> {
             let view = |(node, load): (NodeId, u16)| NodeView {
                 load,
                 ..NodeView::new(node, Vec::new())
             };
             let nodes: Vec<_> = [A, B, C].into_iter().zip(self.loads).map(view).collect();
-            let seen = |(group, owner): (usize, &NodeId)| GroupSnapshot {
+            let seen = |(group, owner): (GroupIndex, &NodeId)| GroupSnapshot {
                 owner: Some(*owner),
                 running: match self.idle == Some(group) {
                     true => Running::No,
@@ -266,14 +272,14 @@ mod tests {
                 },
                 ..GroupSnapshot::default()
             };
-            let seen: Vec<_> = self.owners.iter().enumerate().map(seen).collect();
+            let seen: ByGroup<_> = self.owners.iter_enumerated().map(seen).collect();
             let scene = Scene {
                 view: View {
                     policy: &self.layout.policy,
                     constraints: &self.layout.constraints,
                     nodes: &nodes,
                     seen: &seen,
-                    burdens: &[],
+                    burdens: &ByGroup::default(),
                     local: A,
                 },
                 calm: self.calm,
@@ -285,7 +291,7 @@ mod tests {
         }
 
         /// What moves once all has been the same for long enough.
-        fn choice(&self) -> Option<(usize, NodeId)> {
+        fn choice(&self) -> Option<(GroupIndex, NodeId)> {
             let mut rebalancer = Rebalancer::default();
             self.look(&mut rebalancer, 1);
             self.look(&mut rebalancer, 1_000)
@@ -297,32 +303,35 @@ mod tests {
         // Shares of 100, 400, 400: 900 and 100 become 500 and 500.
         assert_eq!(
             Case::new([900, 500, 100], &[1, 4, 4]).choice(),
-            Some((1, C))
+            Some((GroupIndex(1), C))
         );
         assert_eq!(
             Case::new([900, 100, 100], &[1, 4, 4]).choice(),
-            Some((1, B))
+            Some((GroupIndex(1), B))
         );
         // 400 more would be too much for it.
         assert_eq!(
             Case::new([900, 500, 300], &[1, 4, 4]).choice(),
-            Some((0, C))
+            Some((GroupIndex(0), C))
         );
         assert_eq!(Case::new([900, 500, 100], &[1]).choice(), None);
         assert_eq!(Case::new([900, 401, 401], &[1, 4, 4]).choice(), None);
         assert_eq!(Case::new([799, 0, 0], &[1, 4, 4]).choice(), None);
         assert_eq!(Case::new([810, 950, 0], &[1, 4, 4]).choice(), None);
         // About the same load: the lower id acts.
-        assert_eq!(Case::new([810, 890, 0], &[1, 4, 4]).choice(), Some((1, C)));
+        assert_eq!(
+            Case::new([810, 890, 0], &[1, 4, 4]).choice(),
+            Some((GroupIndex(1), C))
+        );
     }
 
     #[test]
     fn a_worse_place_is_no_place() {
         let mut case = Case::new([900, 500, 100], &[1, 4, 4]);
-        case.layout.groups[1].locations = vec![(A, Score::new(1))];
-        assert_eq!(case.choice(), Some((2, C)));
-        case.layout.groups[2].locations = vec![(C, Score::new(-1))];
-        assert_eq!(case.choice(), Some((0, C)));
+        case.layout.groups[GroupIndex(1)].locations = vec![(A, Score::new(1))];
+        assert_eq!(case.choice(), Some((GroupIndex(2), C)));
+        case.layout.groups[GroupIndex(2)].locations = vec![(C, Score::new(-1))];
+        assert_eq!(case.choice(), Some((GroupIndex(0), C)));
     }
 
     #[test]
@@ -331,9 +340,9 @@ mod tests {
         let rebalancer = &mut Rebalancer::default();
         assert_eq!(case.look(rebalancer, 1), None);
         // It stops at another node, which has its lease until it has.
-        case.owners[0] = B;
+        case.owners[GroupIndex(0)] = B;
         assert_eq!(case.look(rebalancer, 2), None);
-        case.idle = Some(0);
+        case.idle = Some(GroupIndex(0));
         assert_eq!(case.look(rebalancer, 35), None);
         assert_eq!(case.look(rebalancer, 50), None);
         case.idle = None;
@@ -341,7 +350,7 @@ mod tests {
         assert_eq!(case.look(rebalancer, 79), None);
         assert!(case.look(&mut rebalancer.clone(), 80).is_some());
         // One that never runs again is not waited for for ever.
-        case.idle = Some(0);
+        case.idle = Some(GroupIndex(0));
         for at in 80..149 {
             assert_eq!(case.look(rebalancer, at), None);
         }
@@ -356,7 +365,10 @@ mod tests {
         // Long enough too full, but too soon after the start.
         assert_eq!(case.look(rebalancer, 30), None);
         let undecided = rebalancer.clone();
-        assert_eq!(case.look(&mut undecided.clone(), 31), Some((1, C)));
+        assert_eq!(
+            case.look(&mut undecided.clone(), 31),
+            Some((GroupIndex(1), C))
+        );
         // A moment of less, of doubt, or of a change somewhere.
         case.loads[0] = 700;
         assert_eq!(case.look(rebalancer, 31), None);
@@ -366,12 +378,15 @@ mod tests {
         case.calm = Calm::Hardly;
         assert_eq!(case.look(rebalancer, 42), None);
         case.calm = Calm::Yes;
-        assert_eq!(case.look(&mut rebalancer.clone(), 42), Some((1, C)));
+        assert_eq!(
+            case.look(&mut rebalancer.clone(), 42),
+            Some((GroupIndex(1), C))
+        );
         case.calm = Calm::No;
         assert_eq!(case.look(rebalancer, 43), None);
         case.calm = Calm::Yes;
         assert_eq!(case.look(rebalancer, 44), None);
-        case.owners[0] = B;
+        case.owners[GroupIndex(0)] = B;
         assert_eq!(case.look(rebalancer, 60), None);
         assert_eq!(case.look(rebalancer, 89), None);
         assert!(case.look(rebalancer, 90).is_some());

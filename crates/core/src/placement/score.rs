@@ -13,6 +13,9 @@ impl Score {
     pub const NEVER: Self = Self(-1_000_000);
     pub const ZERO: Self = Self(0);
     pub const MUST: Self = Self(1_000_000);
+    /// More than all other points together, and finite: a group that sticks so stays for any better
+    /// node, and may be moved for load.
+    pub const STAYS: Self = Self(999_999);
 
     /// More than [`Score::MUST`] is that, less than [`Score::NEVER`] is that.
     pub const fn new(points: i32) -> Self {

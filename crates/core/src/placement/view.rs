@@ -3,7 +3,12 @@
 use heartbeat_common::wire::{Health, NodeId};
 
 use super::{Bar, Constraints, GroupSnapshot, Policy};
-use crate::{group::GroupPlan, report::Reported};
+use crate::{
+    group::GroupPlan,
+    index::{GroupIndex, KindIndex},
+    index_vec::ByGroup,
+    report::Reported,
+};
 
 /// One node of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +28,7 @@ pub struct NodeView {
     /// What all of these need, by kind, and what is kept for those that must follow them.
     pub used: Vec<u32>,
     /// What is kept: for which group, of which kind, how much.
-    pub kept: Vec<(usize, usize, u32)>,
+    pub kept: Vec<(GroupIndex, KindIndex, u32)>,
 }
 
 impl NodeView {
@@ -56,7 +61,7 @@ impl NodeView {
     }
 
     /// Room is kept for a group that must be here and is not, if there is any.
-    fn keeps(&mut self, group: usize, demand: &[u32]) {
+    fn keeps(&mut self, group: GroupIndex, demand: &[u32]) {
         if self
             .left(demand)
             .all(|kind| kind.needed == 0 || kind.left >= 0)
@@ -64,7 +69,7 @@ impl NodeView {
             self.needs(demand);
             let kinds = demand.iter().enumerate();
             self.kept
-                .extend(kinds.map(|(kind, demand)| (group, kind, *demand)));
+                .extend(kinds.map(|(kind, demand)| (group, KindIndex(kind), *demand)));
         }
     }
 
@@ -82,7 +87,7 @@ impl NodeView {
             let more = burden.get(kind).copied().unwrap_or(0);
             let of = (*capacity)?;
             Some(Left {
-                kind,
+                kind: KindIndex(kind),
                 of,
                 left: i64::from(of) - i64::from(*used) - i64::from(more),
                 needed: more,
@@ -93,7 +98,7 @@ impl NodeView {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Left {
-    pub(super) kind: usize,
+    pub(super) kind: KindIndex,
     pub(super) of: u32,
     pub(super) left: i64,
     pub(super) needed: u32,
@@ -107,9 +112,9 @@ pub struct View<'a> {
     /// In the order of their ids.
     pub nodes: &'a [NodeView],
     /// By group.
-    pub seen: &'a [GroupSnapshot],
+    pub seen: &'a ByGroup<GroupSnapshot>,
     /// What each group needs with all that follow it, by group.
-    pub burdens: &'a [Vec<u32>],
+    pub burdens: &'a ByGroup<Vec<u32>>,
     /// Who looks: it knows of itself what is about to come and to go. Node 0 is nobody.
     pub local: NodeId,
 }
@@ -121,21 +126,21 @@ impl View<'_> {
     }
 
     /// Whether the group is there already, or as good as there.
-    pub(super) fn is_there(&self, group: usize, node: NodeId) -> bool {
+    pub(super) fn is_there(&self, group: GroupIndex, node: NodeId) -> bool {
         self.seen
             .get(group)
             .is_some_and(|seen| seen.place(self.local) == Some(node))
     }
 
     /// Whether something is on `node` that keeps apart from the group.
-    pub(crate) fn is_kept_away(&self, group: usize, node: NodeId) -> bool {
-        let others = self.seen.iter().enumerate();
+    pub(crate) fn is_kept_away(&self, group: GroupIndex, node: NodeId) -> bool {
+        let others = self.seen.iter_enumerated();
         let mut there = others.filter(|(_, other)| other.owner == Some(node));
         there.any(|(other, _)| self.constraints.keep_apart(group, other))
     }
 
     /// Whether the group may only run while another does that is on the node that looks.
-    pub(crate) fn comes_after_here(&self, group: usize) -> bool {
+    pub(crate) fn comes_after_here(&self, group: GroupIndex) -> bool {
         self.constraints.orders.iter().any(|order| {
             let first = self.seen.get(order.first);
             order.mandatory
@@ -148,10 +153,10 @@ impl View<'_> {
     /// so may all that stops there before.
     pub(crate) fn train(
         &self,
-        group: usize,
-        may_leave: impl Fn(usize) -> bool,
-    ) -> Option<Vec<usize>> {
-        let is_here = |group: usize| self.seen[group].owner == Some(self.local);
+        group: GroupIndex,
+        may_leave: impl Fn(GroupIndex) -> bool,
+    ) -> Option<Vec<GroupIndex>> {
+        let is_here = |group: GroupIndex| self.seen[group].owner == Some(self.local);
         let mut train = self.constraints.train(group);
         // Who follows and runs nowhere does not run there either.
         train.retain(|member| {
@@ -159,19 +164,19 @@ impl View<'_> {
                 .get(*member)
                 .is_some_and(|seen| seen.owner.is_some())
         });
-        let leaves = |member: &usize| {
+        let leaves = |member: &GroupIndex| {
             let mut leaders = self.constraints.leaders(*member);
             is_here(*member)
                 && may_leave(*member)
                 && leaders.all(|leader| *member != group && train.contains(&leader))
         };
-        let stops = |dependent: &usize| *dependent != group && may_leave(*dependent);
+        let stops = |dependent: &GroupIndex| *dependent != group && may_leave(*dependent);
         let dependents = self.constraints.dependents_here(group, self.seen);
         let able = train.iter().all(leaves) && dependents.iter().all(stops);
         (train.first() == Some(&group) && able).then_some(train)
     }
 
-    pub(super) fn burden(&self, group: usize) -> &[u32] {
+    pub(super) fn burden(&self, group: GroupIndex) -> &[u32] {
         self.burdens.get(group).map_or(&[], Vec::as_slice)
     }
 
@@ -179,7 +184,7 @@ impl View<'_> {
     pub fn bar(
         &self,
         plan: &GroupPlan,
-        group: usize,
+        group: GroupIndex,
         node: NodeId,
         reported: Reported,
     ) -> Option<Bar> {
@@ -195,7 +200,7 @@ impl View<'_> {
     fn bar_of_group(
         &self,
         plan: &GroupPlan,
-        group: usize,
+        group: GroupIndex,
         node: NodeId,
         reported: Reported,
     ) -> Option<Bar> {
@@ -211,7 +216,9 @@ impl View<'_> {
             Some(Bar::Banned)
         } else if said.barred {
             Some(Bar::Barred)
-        } else if current && said.settling {
+        } else if current && (said.settling || said.unknown) {
+            // One that does not have the group can take it no more than one that does not know yet
+            // what of it runs there.
             Some(Bar::Settling)
         } else if cut_off {
             Some(Bar::CutOff)
@@ -223,7 +230,7 @@ impl View<'_> {
     }
 
     /// What is left on `node` once the group has come with all that follow it, or as it is if it has.
-    pub(super) fn left(&self, group: usize, node: NodeId) -> impl Iterator<Item = Left> {
+    pub(super) fn left(&self, group: GroupIndex, node: NodeId) -> impl Iterator<Item = Left> {
         let burden = match self.is_there(group, node) {
             true => &[],
             false => self.burden(group),
@@ -249,7 +256,7 @@ impl View<'_> {
     }
 
     /// What there is not enough of on `node` for the group, if the policy minds: a kind.
-    pub fn lacks(&self, group: usize, node: NodeId) -> Option<usize> {
+    pub fn lacks(&self, group: GroupIndex, node: NodeId) -> Option<KindIndex> {
         if !self.policy.strategy.minds_room() || self.is_there(group, node) {
             return None;
         }
@@ -260,26 +267,26 @@ impl View<'_> {
 
     /// What the groups on `node` need of this kind that give way once the group comes there, each
     /// with all that follow it. Each counts once, though several rules may say so.
-    fn given_way(&self, group: usize, node: NodeId, kind: usize) -> i64 {
-        let gives_way = |other: &usize| {
+    fn given_way(&self, group: GroupIndex, node: NodeId, kind: KindIndex) -> i64 {
+        let gives_way = |other: &GroupIndex| {
             self.is_there(*other, node)
                 && self
                     .constraints
                     .displaced(group)
                     .any(|given| given == *other)
         };
-        let follows = |other: usize, leader: usize| {
-            let train = |group: usize| self.constraints.train(group);
+        let follows = |other: GroupIndex, leader: GroupIndex| {
+            let train = |group: GroupIndex| self.constraints.train(group);
             let goes_round = || train(other).contains(&leader) && other < leader;
             leader != other && train(leader).contains(&other) && !goes_round()
         };
-        let all = 0..self.seen.len();
-        let leads = |other: &usize| {
+        let all = self.seen.indices();
+        let leads = |other: &GroupIndex| {
             let mut giving = all.clone().filter(gives_way);
             !giving.any(|leader| follows(*other, leader))
         };
         let giving = all.clone().filter(gives_way).filter(leads);
-        let needs = giving.filter_map(|other| self.burden(other).get(kind));
+        let needs = giving.filter_map(|other| self.burden(other).get(kind.0));
         needs.map(|need| i64::from(*need)).sum()
     }
 }
@@ -287,14 +294,14 @@ impl View<'_> {
 /// Keeps room where groups are for `waiting` ones that must follow them and are nowhere yet.
 pub(crate) fn keep_room<'a>(
     nodes: &mut [NodeView],
-    waiting: impl Iterator<Item = (usize, &'a GroupPlan)>,
+    waiting: impl Iterator<Item = (GroupIndex, &'a GroupPlan)>,
     constraints: &Constraints,
-    seen: &[GroupSnapshot],
+    seen: &ByGroup<GroupSnapshot>,
     local: NodeId,
 ) {
-    let place = |group: usize| seen.get(group)?.place(local);
+    let place = |group: GroupIndex| seen.get(group)?.place(local);
     for (group, plan) in waiting.filter(|(group, _)| place(*group).is_none()) {
-        let leads = |follower: &usize| constraints.leaders(*follower).next();
+        let leads = |follower: &GroupIndex| constraints.leaders(*follower).next();
         // Followers of followers go there too. Contradictions that go round are cut off.
         let mut leaders = std::iter::successors(leads(&group), leads).take(seen.len());
         let Some(node) = leaders.find_map(place) else {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Bar, Score};
+use crate::index::KindIndex;
 
 /// One thing that speaks for or against a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub enum Why {
     /// How many other groups it has, or is to get.
     Groups(u32),
     /// What would be left of a kind, with the group.
-    Free { kind: usize, left: u32 },
+    Free { kind: KindIndex, left: u32 },
 }
 
 impl Why {
@@ -39,7 +40,7 @@ struct Named<'a> {
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = |f: &mut fmt::Formatter<'_>, kind: usize| match self.kinds.get(kind) {
+        let kind = |f: &mut fmt::Formatter<'_>, kind: KindIndex| match self.kinds.get(kind.0) {
             Some(name) => f.write_str(name),
             None => write!(f, "kind {kind}"),
         };
@@ -90,8 +91,8 @@ mod tests {
         for (why, words) in [
             (Why::Bar(Bar::Down), "down"),
             (Why::Bar(Bar::Banned), "banned by location"),
-            (Why::Bar(Bar::NoRoom(0)), "no room: cpu"),
-            (Why::Bar(Bar::NoRoom(1)), "no room: kind 1"),
+            (Why::Bar(Bar::NoRoom(KindIndex(0))), "no room: cpu"),
+            (Why::Bar(Bar::NoRoom(KindIndex(1))), "no room: kind 1"),
             (Why::Location(Score::new(50)), "+50 location"),
             (Why::Location(Score::MUST), "+INFINITY location"),
             (Why::Colocation(Score::new(-20)), "-20 colocation"),
@@ -101,10 +102,23 @@ mod tests {
             (Why::Load(430), "load 430"),
             (Why::Groups(1), "1 group"),
             (Why::Groups(2), "2 groups"),
-            (Why::Free { kind: 0, left: 4 }, "free cpu 4"),
+            (
+                Why::Free {
+                    kind: KindIndex(0),
+                    left: 4,
+                },
+                "free cpu 4",
+            ),
         ] {
             assert_eq!(why.named(&kinds).to_string(), words);
         }
-        assert_eq!(Why::Free { kind: 2, left: 1 }.to_string(), "free kind 2 1");
+        assert_eq!(
+            Why::Free {
+                kind: KindIndex(2),
+                left: 1
+            }
+            .to_string(),
+            "free kind 2 1"
+        );
     }
 }

@@ -8,7 +8,10 @@ use heartbeat_common::{
 };
 
 use super::{Change, Entry, FRAME_LEN, check};
-use crate::cluster::{Command, StepInput};
+use crate::{
+    cluster::{Command, StepInput},
+    index::PeerIndex,
+};
 
 /// There is no room for an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +44,7 @@ impl Encoder {
 
     /// Writes votes, as [`crate::Cluster::count`] takes them.
     pub fn votes(
-        acceptor: Option<usize>,
+        acceptor: Option<PeerIndex>,
         votes: &VoteEvent,
         now: Boottime,
         room: &mut [u8],

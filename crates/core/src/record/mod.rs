@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cluster::{Cluster, Command, Intent, Member, Plan},
     group::Note,
+    index::{GroupIndex, PeerIndex},
     membership::Membership,
     placement::Layout,
     report::Report,
@@ -40,8 +41,9 @@ pub use replay::{Outcome, Replay, ReplayError};
 
 /// What a record begins with.
 pub const MAGIC: &[u8; 16] = b"heartbeat-record";
-/// Grows whenever an entry changes, or anything that is part of one.
-pub const VERSION: u16 = 1;
+/// Grows whenever an entry changes, or anything that is part of one: `tests/record_format.rs` reads a
+/// record of this version, and says how to write one of the next.
+pub const VERSION: u16 = 2;
 /// Bytes of a record before its first entry.
 pub const HEADER_LEN: usize = MAGIC.len() + size_of::<u16>();
 /// Bytes of a frame before its entry.
@@ -60,15 +62,15 @@ pub fn header() -> [u8; HEADER_LEN] {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// [`Cluster::inherit`].
-    Inherit { group: usize, until: Boottime },
+    Inherit { group: GroupIndex, until: Boottime },
     /// [`Cluster::freed`].
     Freed(GroupId),
     /// [`Cluster::stopped`].
-    Stopped { group: usize, now: Boottime },
+    Stopped { group: GroupIndex, now: Boottime },
     /// [`Cluster::move_to`].
-    Move { group: usize, to: NodeId },
+    Move { group: GroupIndex, to: NodeId },
     /// [`Cluster::note`].
-    Note { group: usize, note: Note },
+    Note { group: GroupIndex, note: Note },
     /// [`Cluster::reported`].
     Reported { node: NodeId, report: Report },
     /// [`Cluster::set_broken`].
@@ -129,7 +131,7 @@ pub enum Entry<'a> {
     Input(Cow<'a, Input>),
     /// [`Cluster::count`].
     Votes {
-        acceptor: Option<usize>,
+        acceptor: Option<PeerIndex>,
         /// When the probe left that asked for these votes.
         left: Boottime,
         entries: Cow<'a, [LeaseEntry]>,

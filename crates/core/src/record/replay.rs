@@ -85,7 +85,9 @@ impl Replay {
                 let mut votes = VoteEvent::zeroed();
                 let places = votes.entries.get_mut(..entries.len());
                 places
-                    .filter(|_| acceptor.is_none_or(|acceptor| acceptor < cluster.peers().len()))
+                    .filter(|_| {
+                        acceptor.is_none_or(|acceptor| cluster.peers().get(acceptor).is_some())
+                    })
                     .ok_or(ReplayError::Index)?
                     .copy_from_slice(&entries);
                 votes.count = entries.len() as u32;

@@ -7,11 +7,12 @@ use std::time::Duration;
 use heartbeat_common::time::Boottime;
 
 use super::{Action, Outcome};
+use crate::index::ResourceIndex;
 
 /// An action that did not do what it was to do, or a process that ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    pub resource: usize,
+    pub resource: ResourceIndex,
     pub action: Action,
     pub outcome: Outcome,
     pub at: Boottime,
@@ -22,13 +23,13 @@ pub struct Failure {
 pub enum Effect {
     /// Begin this; [`super::GroupRun::finished`] is to follow exactly once.
     Act {
-        resource: usize,
+        resource: ResourceIndex,
         action: Action,
         timeout: Duration,
     },
     /// A monitor that is in flight is to be ended at once: a stop does not wait for it. What
     /// becomes of it is not asked for any more.
-    Cancel { resource: usize },
+    Cancel { resource: ResourceIndex },
     /// To be recorded and shown.
     Failed(Failure),
     /// To be told to [`crate::Cluster`], recorded and shown.
@@ -51,13 +52,13 @@ pub enum GroupEvent {
     Stopped,
     /// This node should give the group up: a start failed, a failure was hard, or this resource
     /// failed too often. Nothing is started before `Fit`.
-    Barred { resource: usize },
+    Barred { resource: ResourceIndex },
     /// The failures that made the group leave are forgotten: the node may take it again.
     Fit,
     /// A stop failed, or has not ended long after it should have. What runs is not known: the lease
     /// is to be kept and its guard closed, and no other node may start the group. Nothing is done
     /// with the group until an operator cleans up, or what is overdue ends well after all.
-    Blocked { resource: usize },
+    Blocked { resource: ResourceIndex },
     /// Every resource that could not be stopped is now known to be.
     Unblocked,
 }

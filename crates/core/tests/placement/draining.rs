@@ -4,6 +4,7 @@ use heartbeat_common::wire::{NodeId, NodeState};
 use heartbeat_core::{
     cluster::Intent,
     group::{Note, Reason, Serving},
+    index::{GroupIndex, ResourceIndex},
     peer::PeerState,
     placement::{Colocation, Order, Score},
     resource::GroupEvent,
@@ -18,13 +19,13 @@ fn a_node_is_emptied_one_group_at_a_time() {
         world.errand_takes = 20 * MS;
         world.groups[3].locations = vec![(NodeId(2), Score::NEVER), (NodeId(3), Score::NEVER)];
         world.constraints.colocations = vec![Colocation {
-            group: 0,
-            with: 2,
+            group: GroupIndex(0),
+            with: GroupIndex(2),
             score: Score::MUST,
         }];
         world.constraints.orders = vec![Order {
-            first: 2,
-            then: 1,
+            first: GroupIndex(2),
+            then: GroupIndex(1),
             mandatory: true,
         }];
     });
@@ -79,15 +80,19 @@ fn what_its_target_cannot_take_any_more_comes_back_to_an_emptied_node() {
     for released in [false, true] {
         let mut world = world(3, 2, |world| {
             world.constraints.colocations = vec![Colocation {
-                group: 1,
-                with: 0,
+                group: GroupIndex(1),
+                with: GroupIndex(0),
                 score: Score::MUST,
             }];
         });
         world.intend(2, Intent::Standby);
         world.errand_takes = 100 * MS;
         world.intend(0, Intent::Empty);
-        let serving = |world: &World| world.cluster(0).map(|agent| agent.groups()[0].serving());
+        let serving = |world: &World| {
+            world
+                .cluster(0)
+                .map(|agent| agent.groups()[GroupIndex(0)].serving())
+        };
         let until = match released {
             true => Serving::Stopped,
             false => Serving::Stopping,
@@ -129,13 +134,13 @@ fn the_next_leaves_once_the_one_before_runs_or_takes_too_long() {
 fn entangled() -> World {
     world(3, 4, |world| {
         world.constraints.colocations = vec![Colocation {
-            group: 1,
-            with: 0,
+            group: GroupIndex(1),
+            with: GroupIndex(0),
             score: Score::MUST,
         }];
         world.constraints.orders = vec![Order {
-            first: 0,
-            then: 2,
+            first: GroupIndex(0),
+            then: GroupIndex(2),
             mandatory: true,
         }];
     })
@@ -167,7 +172,9 @@ fn what_was_to_leave_stays_once_another_before_it_cannot_stop() {
         &mut world,
         0,
         1,
-        Note::Event(GroupEvent::Blocked { resource: 0 }),
+        Note::Event(GroupEvent::Blocked {
+            resource: ResourceIndex(0),
+        }),
     );
     run(&mut world, 300);
     let to = NodeId(2);

@@ -11,6 +11,7 @@ use heartbeat_core::{
     Command,
     cluster::Intent,
     group::{GroupCommand, Note, Reason},
+    index::GroupIndex,
     peer::PeerState,
     placement::{Policy, Score, Strategy},
 };
@@ -58,7 +59,7 @@ fn stops(world: &World) -> Vec<(usize, usize, Reason)> {
         Command::Group {
             group,
             command: GroupCommand::Stop(reason),
-        } => Some((entry.machine, group, reason)),
+        } => Some((entry.machine, group.0, reason)),
         _ => None,
     });
     stops.collect()
@@ -132,7 +133,7 @@ fn a_node_with_failing_checks_is_a_worse_place_by_points() {
     run(&mut world, 300);
     // Both nodes have the same points now, and the second group would rather stay.
     assert_eq!(places(&world), [[0], [1]]);
-    let ranking = world.cluster(0).expect("it lives").ranking(1);
+    let ranking = world.cluster(0).expect("it lives").ranking(GroupIndex(1));
     assert_eq!(ranking[0].node, NodeId(2));
     assert_eq!(ranking[0].why[0].to_string(), "+150 stickiness");
 }
@@ -210,7 +211,7 @@ fn who_stops_serving_hands_its_groups_to_different_nodes() {
 
 fn note(world: &mut World, machine: usize, group: usize, note: Note) {
     if let Some(agent) = &mut world.machines[machine].agent {
-        agent.cluster.note(group, note);
+        agent.cluster.note(GroupIndex(group), note);
     }
     world.wake(machine);
 }

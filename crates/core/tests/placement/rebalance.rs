@@ -6,6 +6,7 @@ use heartbeat_common::wire::{Health, NodeId};
 use heartbeat_core::{
     cluster::Intent,
     group::Reason,
+    index::GroupIndex,
     placement::{Colocation, Rebalance, Score},
 };
 
@@ -96,13 +97,13 @@ fn some_groups_are_never_moved_for_load() {
         // The fourth follows the fifth, which may not be where the sixth is.
         world.constraints.colocations = vec![
             Colocation {
-                group: 3,
-                with: 4,
+                group: GroupIndex(3),
+                with: GroupIndex(4),
                 score: Score::MUST,
             },
             Colocation {
-                group: 4,
-                with: 5,
+                group: GroupIndex(4),
+                with: GroupIndex(5),
                 score: Score::NEVER,
             },
         ];
@@ -118,8 +119,8 @@ fn some_groups_are_never_moved_for_load() {
 fn who_must_follow_comes_along() {
     let mut world = uneven(|world| {
         world.constraints.colocations = vec![Colocation {
-            group: 3,
-            with: 4,
+            group: GroupIndex(3),
+            with: GroupIndex(4),
             score: Score::MUST,
         }];
         for group in [0, 1, 2, 5] {

@@ -4,6 +4,7 @@ use heartbeat_common::wire::NodeId;
 use heartbeat_core::{
     cluster::Intent,
     group::Note,
+    index::{GroupIndex, KindIndex, ResourceIndex},
     placement::{Bar, Colocation, Score, Strategy},
     resource::GroupEvent,
 };
@@ -24,8 +25,8 @@ fn what_there_is_no_room_for_waits() {
         ];
     });
     let cluster = world.cluster(2).expect("it lives");
-    let ranking = cluster.ranking(0);
-    assert_eq!(ranking[2].bar, Some(Bar::NoRoom(0)));
+    let ranking = cluster.ranking(GroupIndex(0));
+    assert_eq!(ranking[2].bar, Some(Bar::NoRoom(KindIndex(0))));
     let mut placed = places(&world);
     placed.sort();
     assert_eq!(placed, [[0], [0], [1]]);
@@ -75,8 +76,8 @@ fn room_is_kept_for_who_must_follow() {
             (NodeId(3), vec![Some(1)]),
         ];
         world.constraints.colocations = vec![Colocation {
-            group: 2,
-            with: 0,
+            group: GroupIndex(2),
+            with: GroupIndex(0),
             score: Score::MUST,
         }];
     });
@@ -87,7 +88,9 @@ fn room_is_kept_for_who_must_follow() {
             &mut world,
             machine,
             2,
-            Note::Event(GroupEvent::Barred { resource: 0 }),
+            Note::Event(GroupEvent::Barred {
+                resource: ResourceIndex(0),
+            }),
         );
     });
     run(&mut world, 1_000);
@@ -109,8 +112,8 @@ fn who_is_given_way_to_needs_no_room_beside_the_other() {
             (NodeId(3), vec![Some(1)]),
         ];
         world.constraints.colocations = vec![Colocation {
-            group: 0,
-            with: 1,
+            group: GroupIndex(0),
+            with: GroupIndex(1),
             score: Score::NEVER,
         }];
     });

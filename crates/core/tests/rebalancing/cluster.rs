@@ -4,6 +4,8 @@
 use heartbeat_common::{time::Boottime, wire::NodeId};
 use heartbeat_core::{
     group::GroupPlan,
+    index::GroupIndex,
+    index_vec::ByGroup,
     placement::{
         Bar, GroupSnapshot, Layout, NodeView, Rebalance, Score, View,
         rebalance::{Calm, Candidates, Move, Rebalancer, Scene},
@@ -34,7 +36,7 @@ pub(crate) enum Trace {
 #[derive(Clone)]
 struct Moment {
     loads: Vec<u16>,
-    owners: Vec<Option<NodeId>>,
+    owners: ByGroup<Option<NodeId>>,
     down: Vec<bool>,
 }
 
@@ -43,19 +45,19 @@ pub(crate) struct Run {
     trace: Trace,
     rules: Rebalance,
     layout: Layout,
-    burdens: Vec<Vec<u32>>,
+    burdens: ByGroup<Vec<u32>>,
     /// The last few seconds, the newest last.
     past: Vec<Moment>,
     rebalancers: Vec<Rebalancer>,
-    pinned: Vec<bool>,
+    pinned: ByGroup<bool>,
     /// What each group costs, per mille of a node.
-    costs: Vec<u64>,
+    costs: ByGroup<u64>,
     /// By node, the period of its swing in seconds.
     swings: Vec<u64>,
     /// Groups that are on their way: which, where to, when they are there.
-    coming: Vec<(usize, NodeId, u64)>,
+    coming: Vec<(GroupIndex, NodeId, u64)>,
     /// When each group was last moved.
-    moved_at: Vec<Option<u64>>,
+    moved_at: ByGroup<Option<u64>>,
     moves: Vec<u64>,
     now: u64,
 }
@@ -67,16 +69,16 @@ struct Groups<'a> {
 }
 
 impl Candidates for Groups<'_> {
-    fn plan(&self, group: usize) -> &GroupPlan {
+    fn plan(&self, group: GroupIndex) -> &GroupPlan {
         &self.cluster.layout.groups[group]
     }
 
-    fn is_movable(&self, group: usize) -> bool {
+    fn is_movable(&self, group: GroupIndex) -> bool {
         let plan = self.plan(group);
         plan.rebalance && plan.stickiness.is_finite() && !self.cluster.pinned[group]
     }
 
-    fn is_open(&self, group: usize, to: NodeId) -> bool {
+    fn is_open(&self, group: GroupIndex, to: NodeId) -> bool {
         let bar = self
             .view
             .bar(self.plan(group), group, to, Reported::default());
@@ -108,15 +110,15 @@ impl Run {
             burdens: layout.burdens(),
             past: vec![Moment {
                 loads: vec![0; nodes.into()],
-                owners: vec![None; groups],
+                owners: vec![None; groups].into(),
                 down: vec![false; nodes.into()],
             }],
             rebalancers: vec![Rebalancer::default(); nodes.into()],
-            pinned: vec![false; groups],
+            pinned: vec![false; groups].into(),
             costs,
             swings,
             coming: Vec::new(),
-            moved_at: vec![None; groups],
+            moved_at: vec![None; groups].into(),
             moves: Vec::new(),
             now: 1,
             layout,
@@ -136,7 +138,7 @@ impl Run {
         self.past.last_mut().expect("there is always one")
     }
 
-    fn seen(owners: &[Option<NodeId>]) -> Vec<GroupSnapshot> {
+    fn seen(owners: &ByGroup<Option<NodeId>>) -> ByGroup<GroupSnapshot> {
         let snapshot = |owner: &Option<NodeId>| GroupSnapshot {
             owner: *owner,
             ..GroupSnapshot::default()
@@ -156,7 +158,7 @@ impl Run {
     fn view<'a>(
         &'a self,
         nodes: &'a [NodeView],
-        seen: &'a [GroupSnapshot],
+        seen: &'a ByGroup<GroupSnapshot>,
         local: NodeId,
     ) -> View<'a> {
         View {
@@ -173,7 +175,7 @@ impl Run {
     fn place_all(&mut self, first: u16) {
         for few in [first, u16::MAX] {
             for _ in 0..3 {
-                for group in 0..self.layout.groups.len() {
+                for group in self.layout.groups.indices() {
                     let away = self.coming.iter().any(|(coming, ..)| *coming == group);
                     if self.moment().owners[group].is_some() || away {
                         continue;
@@ -184,7 +186,7 @@ impl Run {
                     let plan = &self.layout.groups[group];
                     let ranking = view.rank(plan, group, |_| Reported::default());
                     let mut able = ranking.iter().filter(|ranked| {
-                        let apart = (0..seen.len()).any(|other| {
+                        let apart = seen.indices().any(|other| {
                             seen[other].owner == Some(ranked.node)
                                 && self.layout.constraints.keep_apart(group, other)
                         });
@@ -199,10 +201,10 @@ impl Run {
 
     fn measure(&mut self) {
         let mut loads = vec![0_u64; self.moment().loads.len()];
-        for (group, owner) in self.moment().owners.iter().enumerate() {
+        for (group, owner) in self.moment().owners.iter_enumerated() {
             let Some(owner) = owner else { continue };
             let burst =
-                self.trace == Trace::Bursty && (self.now / 97 + group as u64).is_multiple_of(11);
+                self.trace == Trace::Bursty && (self.now / 97 + group.0 as u64).is_multiple_of(11);
             let factor = if burst { 3 } else { 1 };
             loads[usize::from(owner.0) - 1] += self.costs[group] * factor;
         }
@@ -269,7 +271,9 @@ impl Run {
         self.rebalancers[node].forget();
         self.coming.retain(|(_, to, _)| *to != id(node));
         let gone = |owner: &Option<NodeId>| *owner == Some(id(node));
-        let lost: Vec<usize> = (0..self.pinned.len())
+        let lost: Vec<GroupIndex> = self
+            .pinned
+            .indices()
             .filter(|group| gone(&self.moment().owners[*group]))
             .collect();
         for group in lost {
@@ -296,7 +300,7 @@ impl Run {
             return None;
         }
         let local = id(node);
-        let own = |group: usize| {
+        let own = |group: GroupIndex| {
             let here = |moment: &Moment| moment.owners[group] == Some(local);
             if here(then) || here(now) {
                 now.owners[group]
@@ -304,7 +308,7 @@ impl Run {
                 then.owners[group]
             }
         };
-        let owners: Vec<_> = (0..now.owners.len()).map(own).collect();
+        let owners: ByGroup<_> = now.owners.indices().map(own).collect();
         let seen = Self::seen(&owners);
         let mut nodes = self.nodes(then);
         nodes[node] = self.nodes(now).swap_remove(node);
@@ -360,7 +364,7 @@ impl Run {
             if !plan.rebalance || !plan.ranked.contains(&to) || plan.is_banned(to) {
                 return fail("the configuration forbids it");
             }
-            let apart = (0..before.owners.len()).any(|other| {
+            let apart = before.owners.indices().any(|other| {
                 before.owners[other] == Some(to)
                     && self.layout.constraints.keep_apart(*member, other)
             });
@@ -397,7 +401,7 @@ impl Run {
 
     /// Each node, from the same view, ranks all nodes the same.
     fn all_rank_the_same(&mut self) -> Result<(), Violation> {
-        let group = self.rng.below(self.pinned.len() as u64) as usize;
+        let group = GroupIndex(self.rng.below(self.pinned.len() as u64) as usize);
         let seen = Self::seen(&self.moment().owners);
         let nodes = self.nodes(self.moment());
         let plan = &self.layout.groups[group];

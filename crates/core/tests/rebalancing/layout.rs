@@ -5,6 +5,7 @@ use std::time::Duration;
 use heartbeat_common::wire::{GroupId, NodeId};
 use heartbeat_core::{
     group::GroupPlan,
+    index::GroupIndex,
     placement::{Colocation, Layout, Policy, Rebalance, Score, Strategy},
 };
 
@@ -32,7 +33,7 @@ pub(crate) fn layout(rng: &mut Rng, nodes: u16, groups: usize) -> Layout {
             ..GroupPlan::default()
         }
     };
-    let plans: Vec<_> = (0..groups).map(|index| plan(index, rng)).collect();
+    let plans = (0..groups).map(|index| plan(index, rng)).collect();
     let mut layout = Layout {
         groups: plans,
         ..Layout::default()
@@ -45,10 +46,11 @@ pub(crate) fn layout(rng: &mut Rng, nodes: u16, groups: usize) -> Layout {
         };
         // Only earlier ones are followed: nothing goes round.
         let with = rng.below(group as u64) as usize;
-        layout
-            .constraints
-            .colocations
-            .push(Colocation { group, with, score });
+        layout.constraints.colocations.push(Colocation {
+            group: GroupIndex(group),
+            with: GroupIndex(with),
+            score,
+        });
     }
     let hold = Duration::from_secs(20 + rng.below(60));
     layout.policy = Policy {

@@ -1,9 +1,12 @@
 //! What follows where something fails: recovery in place, leaving the node, being blocked.
 
-use heartbeat_core::resource::{
-    Action::{Monitor, Probe, Start, Stop},
-    Effect::{self, Cancel},
-    Outcome, ResourceState,
+use heartbeat_core::{
+    index::ResourceIndex,
+    resource::{
+        Action::{Monitor, Probe, Start, Stop},
+        Effect::{self, Cancel},
+        Outcome, ResourceState,
+    },
 };
 
 use crate::story::{
@@ -31,13 +34,20 @@ fn a_failed_monitor_is_recovered_in_place() {
         // The last is to be stopped first, whatever its monitor does.
         assert_eq!(
             story.finished(1, Monitor, outcome),
-            [failed, INCOMPLETE, Cancel { resource: 2 }, stop(2)]
+            [
+                failed,
+                INCOMPLETE,
+                Cancel {
+                    resource: ResourceIndex(2)
+                },
+                stop(2)
+            ]
         );
         assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
         assert_eq!(story.finished(1, Stop, OK), [start(1)]);
         assert_eq!(story.finished(1, Start, OK), [start(2)]);
         assert_eq!(story.finished(2, Start, OK), [STARTED]);
-        assert_eq!(story.run.failures(1), 1);
+        assert_eq!(story.run.failures(ResourceIndex(1)), 1);
         assert!(story.run.is_fit());
     }
 }
@@ -49,13 +59,13 @@ fn too_many_failures_make_the_group_leave() {
     let failed = story.failed(1, Monitor, Outcome::Died);
     let leave = says_barred(1);
     assert_eq!(story.died(1), [failed, INCOMPLETE, leave, stop(2)]);
-    assert!(story.run.is_banned(1));
+    assert!(story.run.is_banned(ResourceIndex(1)));
     assert_eq!(story.stop(), []);
     assert_eq!(story.finished(2, Stop, OK), [stop(1)]);
     assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
     assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
     assert_eq!(story.due_in(600), [FIT]);
-    assert_eq!(story.run.failures(1), 0);
+    assert_eq!(story.run.failures(ResourceIndex(1)), 0);
     assert_eq!(story.start(), [start(0)]);
 }
 
@@ -126,9 +136,9 @@ fn failures_are_forgotten_when_none_was_added_for_long_enough() {
         story.died(0);
         story.finished(0, Stop, OK);
         assert_eq!(story.finished(0, Start, OK), [STARTED]);
-        assert_eq!(story.run.failures(0), 1);
+        assert_eq!(story.run.failures(ResourceIndex(0)), 1);
         assert_eq!(story.due_in(600), []);
-        assert_eq!(story.run.failures(0), 0);
+        assert_eq!(story.run.failures(ResourceIndex(0)), 0);
     }
 }
 
@@ -146,11 +156,11 @@ fn without_a_threshold_or_a_timeout_failures_are_only_counted() {
         assert_eq!(story.died(0), [failed, INCOMPLETE, stop(0)]);
         assert_eq!(story.finished(0, Stop, OK), [start(0)]);
         assert_eq!(story.finished(0, Start, OK), [STARTED]);
-        assert_eq!(story.run.failures(0), count);
+        assert_eq!(story.run.failures(ResourceIndex(0)), count);
         assert_eq!(story.run.next_deadline(), None);
     }
     assert_eq!(story.cleanup(None), []);
-    assert_eq!(story.run.failures(0), 0);
+    assert_eq!(story.run.failures(ResourceIndex(0)), 0);
 }
 
 /// Resource 1 could not be stopped on the way down.

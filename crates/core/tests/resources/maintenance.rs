@@ -1,8 +1,11 @@
 //! Maintenance: all is left alone, and looked at afterwards.
 
-use heartbeat_core::resource::{
-    Action::{Monitor, Probe, Start, Stop},
-    Outcome, ResourceState,
+use heartbeat_core::{
+    index::ResourceIndex,
+    resource::{
+        Action::{Monitor, Probe, Start, Stop},
+        Outcome, ResourceState,
+    },
 };
 
 use crate::story::{
@@ -42,7 +45,7 @@ fn what_was_stopped_by_hand_is_started_afterwards_and_is_no_failure() {
     story.maintain(false);
     assert_eq!(story.probed([OK, OK, NOT_RUNNING]), [INCOMPLETE, start(2)]);
     assert_eq!(story.finished(2, Start, OK), [STARTED]);
-    assert_eq!(story.run.failures(2), 0);
+    assert_eq!(story.run.failures(ResourceIndex(2)), 0);
 }
 
 #[test]

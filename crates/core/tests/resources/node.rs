@@ -4,9 +4,12 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use heartbeat_common::time::Boottime;
-use heartbeat_core::resource::{
-    Action::{self, Monitor, Probe, Start, Stop},
-    Effect, ExitCode, GroupEvent, GroupRun, Outcome, ResourcePlan,
+use heartbeat_core::{
+    index::ResourceIndex,
+    resource::{
+        Action::{self, Monitor, Probe, Start, Stop},
+        Effect, ExitCode, GroupEvent, GroupRun, Outcome, ResourcePlan,
+    },
 };
 
 use crate::shadow::{Heard, Shadow, Violation};
@@ -91,7 +94,7 @@ impl Node {
     ) -> Result<Self, Violation> {
         let enabled = vec![true; plans.len()];
         let mut node = Self {
-            run: GroupRun::new(plans.clone()),
+            run: GroupRun::new(plans.clone().into()),
             up: up[..plans.len()].to_vec(),
             now: Boottime::default().after(Duration::from_secs(100)),
             shadow: Shadow::new(inherited, false, &plans, &enabled),
@@ -123,12 +126,12 @@ impl Node {
                 resource,
                 action: Start,
                 ..
-            } if running(resource) => Err(format!("{resource} is started, and really runs")),
+            } if running(resource.0) => Err(format!("{resource} is started, and really runs")),
             Effect::Act {
                 resource,
                 action: Stop,
                 ..
-            } if running(resource + 1) => Err(format!("{resource} is stopped before another")),
+            } if running(resource.0 + 1) => Err(format!("{resource} is stopped before another")),
             Effect::Event(GroupEvent::Stopped) if running(0) => {
                 Err("stopped, and something really runs".into())
             }
@@ -156,7 +159,7 @@ impl Node {
             Input::Cleanup(of) => {
                 let of = of.map(|of| of % count);
                 self.shadow.cleanup(of);
-                self.tell(|run, now, out| run.cleanup(of, now, out))
+                self.tell(|run, now, out| run.cleanup(of.map(ResourceIndex), now, out))
             }
             Input::Maintain(on) => {
                 self.shadow.maintain(on);
@@ -167,16 +170,16 @@ impl Node {
             }
             Input::Enable(of, enabled) => {
                 self.shadow.parts[of % count].enabled = enabled;
-                self.tell(|run, now, out| run.enable(of % count, enabled, now, out))
+                self.tell(|run, now, out| run.enable(ResourceIndex(of % count), enabled, now, out))
             }
             Input::Restart(of) => {
                 self.shadow.restart(of % count);
-                self.tell(|run, now, out| run.restart(of % count, now, out))
+                self.tell(|run, now, out| run.restart(ResourceIndex(of % count), now, out))
             }
             Input::Replan(of, plan) => {
                 self.plans[of % count] = plan;
                 self.shadow.replan(of % count, plan);
-                self.tell(|run, now, out| run.replan(of % count, plan, now, out))
+                self.tell(|run, now, out| run.replan(ResourceIndex(of % count), plan, now, out))
             }
             Input::Finish(which, luck) => match self.in_flight()[..] {
                 [] => Ok(()),
@@ -190,7 +193,9 @@ impl Node {
                 if self.shadow.parts[of].in_flight == Some(action) {
                     return Ok(());
                 }
-                self.tell(|run, now, out| run.finished(of, action, outcome, now, out))
+                self.tell(|run, now, out| {
+                    run.finished(ResourceIndex(of), action, outcome, now, out);
+                })
             }
             Input::Die(of, noticed) => {
                 let of = of % count;
@@ -220,7 +225,7 @@ impl Node {
 
     fn died(&mut self, resource: usize) -> Result<(), Violation> {
         self.shadow.died(resource);
-        self.tell(|run, now, out| run.died(resource, now, out))
+        self.tell(|run, now, out| run.died(ResourceIndex(resource), now, out))
     }
 
     fn finish(&mut self, resource: usize, action: Action, luck: Luck) -> Result<(), Violation> {
@@ -234,8 +239,9 @@ impl Node {
             Some(Outcome::Lingers) if changes => {
                 let outcome = Outcome::Lingers;
                 self.shadow.finished(resource, action, outcome, self.now);
-                return self
-                    .tell(|run, now, out| run.finished(resource, action, outcome, now, out));
+                return self.tell(|run, now, out| {
+                    run.finished(ResourceIndex(resource), action, outcome, now, out);
+                });
             }
             Some(Outcome::Lingers) => Luck {
                 bad: Some(Outcome::TimedOut),
@@ -270,7 +276,7 @@ impl Node {
             (bad, ..) => bad.unwrap_or(truth),
         };
         self.shadow.finished(resource, action, outcome, self.now);
-        self.tell(|run, now, out| run.finished(resource, action, outcome, now, out))
+        self.tell(|run, now, out| run.finished(ResourceIndex(resource), action, outcome, now, out))
     }
 
     fn pass(&mut self, duration: Duration) -> Result<(), Violation> {
@@ -301,9 +307,9 @@ impl Node {
         let enabled: Vec<bool> = self.shadow.parts.iter().map(|part| part.enabled).collect();
         let maintenance = self.shadow.maintenance;
         self.shadow = Shadow::new(inherited, maintenance, &self.plans, &enabled);
-        self.run = GroupRun::new(self.plans.clone());
+        self.run = GroupRun::new(self.plans.clone().into());
         for (resource, enabled) in enabled.into_iter().enumerate() {
-            self.tell(|run, now, out| run.enable(resource, enabled, now, out))?;
+            self.tell(|run, now, out| run.enable(ResourceIndex(resource), enabled, now, out))?;
         }
         self.tell(|run, now, out| run.maintain(maintenance, now, out))?;
         self.tell(|run, now, out| run.begin(inherited, now, out))

@@ -1,8 +1,11 @@
 //! What the operator may ask of single resources.
 
-use heartbeat_core::resource::{
-    Action::{Start, Stop},
-    ResourceState,
+use heartbeat_core::{
+    index::ResourceIndex,
+    resource::{
+        Action::{Start, Stop},
+        ResourceState,
+    },
 };
 
 use crate::story::{
@@ -65,7 +68,7 @@ fn a_restart_takes_those_behind_along_and_counts_no_failure() {
     assert_eq!(story.finished(1, Start, OK), [start(2)]);
     assert_eq!(story.finished(2, Start, OK), [STARTED]);
     assert_eq!(
-        [0, 1, 2].map(|resource| story.run.failures(resource)),
+        [0, 1, 2].map(|resource| story.run.failures(ResourceIndex(resource))),
         [0; 3]
     );
 }

@@ -1,9 +1,12 @@
 //! Beginning, starting and stopping, where nothing fails.
 
-use heartbeat_core::resource::{
-    Action::{Monitor, Probe, Start, Stop},
-    Effect::Cancel,
-    ResourceState,
+use heartbeat_core::{
+    index::ResourceIndex,
+    resource::{
+        Action::{Monitor, Probe, Start, Stop},
+        Effect::Cancel,
+        ResourceState,
+    },
 };
 
 use crate::story::{
@@ -36,7 +39,7 @@ fn what_cannot_be_looked_at_is_stopped_and_what_is_not_installed_does_not_run() 
     assert_eq!(story.finished(1, Probe, ERROR), [failed]);
     assert_eq!(story.finished(2, Probe, NOT_RUNNING), [stop(1)]);
     // It is shown, but is no failure of a resource that was to run.
-    assert_eq!(story.run.failures(1), 0);
+    assert_eq!(story.run.failures(ResourceIndex(1)), 0);
     assert_eq!(story.finished(1, Stop, OK), [READY]);
 }
 
@@ -92,7 +95,7 @@ fn what_cannot_be_looked_at_is_no_failed_stop_and_is_tried_again() {
         assert_eq!(story.finished(1, Probe, outcome), []);
         assert_eq!(story.due_in(10), [probe(1)]);
         assert_eq!(story.finished(1, Probe, NOT_RUNNING), [FIT, READY]);
-        assert_eq!(story.run.failures(1), 0);
+        assert_eq!(story.run.failures(ResourceIndex(1)), 0);
     }
 }
 
@@ -225,7 +228,7 @@ fn a_stop_during_a_start_waits_for_its_end_and_stops_that_too() {
         let expected: Vec<_> = shown.into_iter().chain([stop(1)]).collect();
         assert_eq!(story.finished(1, Start, outcome), expected);
         // It was no longer to run: the node stays fit.
-        assert_eq!(story.run.failures(1), 0);
+        assert_eq!(story.run.failures(ResourceIndex(1)), 0);
         assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
         assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
     }
@@ -257,10 +260,10 @@ fn the_last_of_start_and_stop_counts_and_stops_are_answered_once() {
 fn a_monitor_is_due_an_interval_after_the_last_one_ended() {
     let mut story = Story::started();
     assert_eq!(story.due_in(10), [monitor(0), monitor(1), monitor(2)]);
-    assert_eq!(story.run.in_flight(1), Some(Monitor));
+    assert_eq!(story.run.in_flight(ResourceIndex(1)), Some(Monitor));
     assert_eq!(story.run.next_deadline(), None);
     assert_eq!(story.finished(1, Monitor, OK), []);
-    assert_eq!(story.run.in_flight(1), None);
+    assert_eq!(story.run.in_flight(ResourceIndex(1)), None);
     assert_eq!(story.due_in(10), [monitor(1)]);
     assert_eq!(story.finished(0, Monitor, OK), []);
     assert_eq!(story.due_in(10), [monitor(0)]);
@@ -270,17 +273,30 @@ fn a_monitor_is_due_an_interval_after_the_last_one_ended() {
 fn the_monitor_of_what_is_to_be_stopped_is_cancelled_and_says_nothing() {
     let mut story = Story::started();
     story.due_in(10);
-    assert_eq!(story.stop(), [Cancel { resource: 2 }, stop(2)]);
+    assert_eq!(
+        story.stop(),
+        [
+            Cancel {
+                resource: ResourceIndex(2)
+            },
+            stop(2)
+        ]
+    );
     assert_eq!(story.finished(2, Monitor, ERROR), []);
     assert_eq!(story.finished(0, Monitor, ERROR), []);
     assert_eq!(
         story.finished(2, Stop, OK),
-        [Cancel { resource: 1 }, stop(1)]
+        [
+            Cancel {
+                resource: ResourceIndex(1)
+            },
+            stop(1)
+        ]
     );
     assert_eq!(story.finished(1, Stop, OK), [stop(0)]);
     assert_eq!(story.finished(0, Stop, OK), [STOPPED]);
     assert_eq!(
-        [0, 1, 2].map(|resource| story.run.failures(resource)),
+        [0, 1, 2].map(|resource| story.run.failures(ResourceIndex(resource))),
         [0; 3]
     );
 }
@@ -345,7 +361,7 @@ fn new_times_count_from_now_on_and_touch_nothing() {
     plan.monitor_interval = Some(std::time::Duration::from_secs(3));
     plan.stop_timeout = std::time::Duration::from_secs(5);
     assert_eq!(
-        story.tell(|run, now, out| run.replan(2, plan, now, out)),
+        story.tell(|run, now, out| run.replan(ResourceIndex(2), plan, now, out)),
         []
     );
     assert_eq!(story.due_in(3), [monitor(2)]);
@@ -366,5 +382,5 @@ fn what_is_lost_while_serving_is_said_and_so_is_that_it_is_back() {
     assert_eq!(story.died(2), []);
     assert_eq!(story.finished(2, Stop, OK), [start(2)]);
     assert_eq!(story.finished(2, Start, OK), [STARTED]);
-    assert_eq!(story.run.failures(2), 1);
+    assert_eq!(story.run.failures(ResourceIndex(2)), 1);
 }

@@ -2,9 +2,12 @@
 //! asks for in return.
 
 use heartbeat_common::time::Boottime;
-use heartbeat_core::resource::{
-    Action::{self, Monitor, Probe, Start, Stop},
-    Effect, ExitCode, Failure, Finding, GroupEvent, GroupRun, Outcome, ResourcePlan,
+use heartbeat_core::{
+    index::ResourceIndex,
+    resource::{
+        Action::{self, Monitor, Probe, Start, Stop},
+        Effect, ExitCode, Failure, Finding, GroupEvent, GroupRun, Outcome, ResourcePlan,
+    },
 };
 
 pub(crate) type Violation = String;
@@ -269,9 +272,9 @@ impl Shadow {
         match effect {
             Effect::Act {
                 resource, action, ..
-            } => self.begins(resource, action)?,
+            } => self.begins(resource.0, action)?,
             Effect::Cancel { resource } => {
-                let cancelled = self.parts[resource].in_flight.take();
+                let cancelled = self.parts[resource.0].in_flight.take();
                 wrong(cancelled != Some(Monitor), "no monitor to cancel")?;
             }
             Effect::Failed(failure) => self.count(failure),
@@ -307,7 +310,7 @@ impl Shadow {
                 self.started = false;
             }
             GroupEvent::Barred { resource } => {
-                wrong(!self.parts[resource].banned, "no reason to leave")?;
+                wrong(!self.parts[resource.0].banned, "no reason to leave")?;
                 self.left = true;
             }
             GroupEvent::Fit => {
@@ -316,7 +319,7 @@ impl Shadow {
                 self.left = false;
             }
             GroupEvent::Blocked { resource } => {
-                let part = &mut self.parts[resource];
+                let part = &mut self.parts[resource.0];
                 let waits =
                     self.owed && (part.unseen || matches!(part.in_flight, Some(Start | Probe)));
                 let overdue = part.in_flight == Some(Stop) || part.lingers || waits;
@@ -343,14 +346,14 @@ impl Shadow {
         let Failure {
             resource, action, ..
         } = failure;
-        let up_to = &self.parts[..=resource];
+        let up_to = &self.parts[..=resource.0];
         let to_run = self.serves()
             && up_to.iter().all(|part| part.enabled && !part.banned)
-            && (0..resource).all(|before| self.is_well(before));
+            && (0..resource.0).all(|before| self.is_well(before));
         if matches!(action, Probe | Stop) || !to_run {
             return;
         }
-        let part = &mut self.parts[resource];
+        let part = &mut self.parts[resource.0];
         part.failures += 1;
         part.last_failure = failure.at;
         let too_many = part.plan.migration_threshold;
@@ -383,7 +386,7 @@ impl Shadow {
             return Err("it should leave".into());
         }
         for (resource, part) in self.parts.iter().enumerate() {
-            if run.failures(resource) != part.failures {
+            if run.failures(ResourceIndex(resource)) != part.failures {
                 return Err(format!("{resource} failed {} times", part.failures));
             }
         }

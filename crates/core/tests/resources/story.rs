@@ -3,8 +3,12 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use heartbeat_common::time::Boottime;
-use heartbeat_core::resource::{
-    Action, Effect, ExitCode, Failure, GroupEvent, GroupRun, Outcome, ResourcePlan, ResourceState,
+use heartbeat_core::{
+    index::ResourceIndex,
+    resource::{
+        Action, Effect, ExitCode, Failure, GroupEvent, GroupRun, Outcome, ResourcePlan,
+        ResourceState,
+    },
 };
 
 pub(crate) const OK: Outcome = Outcome::OK;
@@ -38,11 +42,15 @@ pub(crate) const FIT: Effect = Effect::Event(GroupEvent::Fit);
 pub(crate) const UNBLOCKED: Effect = Effect::Event(GroupEvent::Unblocked);
 
 pub(crate) fn says_barred(resource: usize) -> Effect {
-    Effect::Event(GroupEvent::Barred { resource })
+    Effect::Event(GroupEvent::Barred {
+        resource: ResourceIndex(resource),
+    })
 }
 
 pub(crate) fn says_blocked(resource: usize) -> Effect {
-    Effect::Event(GroupEvent::Blocked { resource })
+    Effect::Event(GroupEvent::Blocked {
+        resource: ResourceIndex(resource),
+    })
 }
 
 pub(crate) fn probe(resource: usize) -> Effect {
@@ -63,7 +71,7 @@ pub(crate) fn monitor(resource: usize) -> Effect {
 
 fn act(resource: usize, action: Action, timeout: Duration) -> Effect {
     Effect::Act {
-        resource,
+        resource: ResourceIndex(resource),
         action,
         timeout,
     }
@@ -81,7 +89,7 @@ impl Story {
 
     pub(crate) fn with(plans: Vec<ResourcePlan>) -> Self {
         Self {
-            run: GroupRun::new(plans),
+            run: GroupRun::new(plans.into()),
             now: Boottime::default().after(Duration::from_secs(100)),
         }
     }
@@ -135,7 +143,7 @@ impl Story {
         action: Action,
         outcome: Outcome,
     ) -> Vec<Effect> {
-        self.tell(|run, now, out| run.finished(resource, action, outcome, now, out))
+        self.tell(|run, now, out| run.finished(ResourceIndex(resource), action, outcome, now, out))
     }
 
     /// The probes of all three end, in order. Nothing may follow before the last one.
@@ -146,11 +154,11 @@ impl Story {
     }
 
     pub(crate) fn died(&mut self, resource: usize) -> Vec<Effect> {
-        self.tell(|run, now, out| run.died(resource, now, out))
+        self.tell(|run, now, out| run.died(ResourceIndex(resource), now, out))
     }
 
     pub(crate) fn cleanup(&mut self, resource: Option<usize>) -> Vec<Effect> {
-        self.tell(|run, now, out| run.cleanup(resource, now, out))
+        self.tell(|run, now, out| run.cleanup(resource.map(ResourceIndex), now, out))
     }
 
     pub(crate) fn maintain(&mut self, on: bool) -> Vec<Effect> {
@@ -158,11 +166,11 @@ impl Story {
     }
 
     pub(crate) fn enable(&mut self, resource: usize, enabled: bool) -> Vec<Effect> {
-        self.tell(|run, now, out| run.enable(resource, enabled, now, out))
+        self.tell(|run, now, out| run.enable(ResourceIndex(resource), enabled, now, out))
     }
 
     pub(crate) fn restart(&mut self, resource: usize) -> Vec<Effect> {
-        self.tell(|run, now, out| run.restart(resource, now, out))
+        self.tell(|run, now, out| run.restart(ResourceIndex(resource), now, out))
     }
 
     /// Time passes up to the next deadline, which is in this many seconds, and that comes.
@@ -180,7 +188,7 @@ impl Story {
     /// A failure as it is to be recorded now.
     pub(crate) fn failed(&self, resource: usize, action: Action, outcome: Outcome) -> Effect {
         Effect::Failed(Failure {
-            resource,
+            resource: ResourceIndex(resource),
             action,
             outcome,
             at: self.now,
@@ -188,6 +196,6 @@ impl Story {
     }
 
     pub(crate) fn states(&self) -> [ResourceState; 3] {
-        [0, 1, 2].map(|resource| self.run.state(resource))
+        [0, 1, 2].map(|resource| self.run.state(ResourceIndex(resource)))
     }
 }

@@ -8,7 +8,7 @@ use heartbeat_common::{
     time::Boottime,
     wire::{LeaseEntry, LinkId},
 };
-use heartbeat_core::{Command, record::Input};
+use heartbeat_core::{Command, index::GroupIndex, record::Input};
 
 use super::{
     kernel::Kernel,
@@ -146,7 +146,10 @@ impl World {
         let now = Boottime::from_nanos(self.machines[machine].clock.reads(self.now));
         let current = self.machines[machine].agent.as_mut();
         if let Some(current) = current.filter(|current| current.life == agent) {
-            current.apply(Input::Stopped { group, now });
+            current.apply(Input::Stopped {
+                group: GroupIndex(group),
+                now,
+            });
             self.wake(machine);
         }
     }

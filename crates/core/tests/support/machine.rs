@@ -4,6 +4,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use heartbeat_common::{
+    index::{RowNumber, RowPlace},
     maps::VoteEvent,
     time::Boottime,
     wire::{GroupId, Health, Incarnation, LeaseEntry, LinkSet, MAX_LEASES, NodeState, Owned},
@@ -12,7 +13,7 @@ use heartbeat_core::{
     Cluster, Command, StepInput,
     cluster::{MAX_STEPS, Plan},
     group::{GroupCommand, Serving},
-    index::AddressIndex,
+    index::{AddressIndex, GroupIndex, PeerIndex},
     membership::Voters,
     record::Input,
 };
@@ -54,7 +55,7 @@ impl Agent {
         self.cluster.apply(input);
     }
 
-    fn count(&mut self, acceptor: Option<usize>, votes: &VoteEvent, now: Boottime) {
+    fn count(&mut self, acceptor: Option<PeerIndex>, votes: &VoteEvent, now: Boottime) {
         if let Some(record) = &mut self.record {
             record.votes(acceptor, votes, now);
         }
@@ -129,7 +130,10 @@ impl Errand {
             | GroupCommand::BallotsExhausted
             | GroupCommand::Broken(_) => return None,
         };
-        Some(Self { group, add })
+        Some(Self {
+            group: group.0,
+            add,
+        })
     }
 }
 
@@ -200,7 +204,10 @@ impl Machine {
                 let until = kernel.guard[group];
                 if until > now && kernel.addresses.contains(&group) {
                     let until = Boottime::from_nanos(until);
-                    agent.apply(Input::Inherit { group, until });
+                    agent.apply(Input::Inherit {
+                        group: GroupIndex(group),
+                        until,
+                    });
                 } else {
                     kernel.guard[group] = 0;
                     kernel.addresses.remove(&group);
@@ -327,16 +334,17 @@ impl Machine {
             return;
         };
         for (mut votes, _) in kernel.take_votes() {
-            if votes.row == VoteEvent::FREED {
+            let Some(RowPlace(place)) = votes.acceptor() else {
                 for entry in &votes.entries[..votes.count as usize] {
                     agent.apply(Input::Freed(GroupId(entry.group)));
                 }
                 continue;
-            }
+            };
             if counts_from_arrival {
                 votes.t1 = now;
             }
-            let peer = votes.row as usize / links;
+            // This kernel keeps each row in the place of its number.
+            let peer = RowNumber(place as usize).peer(links);
             agent.count(Some(peer), &votes, Boottime::from_nanos(now));
         }
     }
@@ -408,10 +416,10 @@ impl Machine {
             return;
         }
         assert!(kernel.addresses.remove(&errand.group), "{errand:?} twice");
-        let serving = agent.cluster.groups()[errand.group].serving();
+        let serving = agent.cluster.groups()[GroupIndex(errand.group)].serving();
         assert_eq!(serving, Serving::Stopping, "{errand:?}");
         agent.apply(Input::Stopped {
-            group: errand.group,
+            group: GroupIndex(errand.group),
             now: Boottime::from_nanos(now),
         });
     }

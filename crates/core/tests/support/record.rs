@@ -6,6 +6,7 @@ use heartbeat_common::{maps::VoteEvent, time::Boottime};
 use heartbeat_core::{
     Command, StepInput,
     cluster::Plan,
+    index::PeerIndex,
     record::{self, Encoder, Entry, Full, Input},
 };
 
@@ -34,7 +35,7 @@ impl Record {
         self.put(|_, room| Encoder::entry(&entry, room));
     }
 
-    pub(crate) fn votes(&mut self, acceptor: Option<usize>, votes: &VoteEvent, now: Boottime) {
+    pub(crate) fn votes(&mut self, acceptor: Option<PeerIndex>, votes: &VoteEvent, now: Boottime) {
         self.put(|_, room| Encoder::votes(acceptor, votes, now, room));
     }
 

@@ -8,6 +8,7 @@ use heartbeat_common::{
 use heartbeat_core::{
     Command::{self, LinkChanged, PeerChanged},
     group::{AcquisitionTimeline, GroupCommand, Reason},
+    index::GroupIndex,
     link::{LinkState, Silence},
     peer::PeerState,
 };
@@ -109,7 +110,7 @@ pub(crate) fn down(node: u16, last_reply: u64) -> [Command; 2] {
 pub(crate) fn start(since: u64, free: u64, majority: u64) -> Command {
     let at = |micros| Boottime::from_nanos(since + micros * US);
     Command::Group {
-        group: 0,
+        group: GroupIndex(0),
         command: GroupCommand::Start(AcquisitionTimeline {
             free: at(free),
             majority: at(majority),
@@ -119,7 +120,7 @@ pub(crate) fn start(since: u64, free: u64, majority: u64) -> Command {
 
 pub(crate) fn stop(reason: Reason) -> Command {
     Command::Group {
-        group: 0,
+        group: GroupIndex(0),
         command: GroupCommand::Stop(reason),
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use heartbeat_common::wire::{LinkId, NodeState};
-use heartbeat_core::{Command, link::LinkState, peer::PeerState};
+use heartbeat_core::{Command, index::PeerIndex, link::LinkState, peer::PeerState};
 
 use super::{net::Path, ns, world::World};
 
@@ -160,7 +160,7 @@ impl Truth {
             } else {
                 path.to - 1
             };
-            let state = cluster.peers()[peer].links[usize::from(path.link.0)].state();
+            let state = cluster.peers()[PeerIndex(peer)].links[path.link].state();
             if world.now > since + patience && state != LinkState::Down {
                 return Err(format!(
                     "not found down: {path:?} is {state:?}, nothing came back since {since}"

@@ -9,6 +9,7 @@ use heartbeat_core::{
     Cluster, Command, Timing,
     cluster::{Intent, Member, Plan},
     group::GroupPlan,
+    index::GroupIndex,
     membership::{Membership, Voters},
     placement::{Constraints, Layout, Policy},
     record::Input,
@@ -346,7 +347,7 @@ impl World {
             peers: self.peers_of(machine),
             links: self.links.into(),
             layout: Layout {
-                groups: self.plans(),
+                groups: self.plans().into(),
                 constraints: self.constraints.clone(),
                 policy: self.policy.clone(),
                 capacities: self.capacities.clone(),
@@ -376,7 +377,10 @@ impl World {
     /// The operator wants a group on a node, and tells the agent of `machine`.
     pub(crate) fn move_to(&mut self, machine: usize, group: usize, to: NodeId) {
         if let Some(agent) = &mut self.machines[machine].agent {
-            agent.apply(Input::Move { group, to });
+            agent.apply(Input::Move {
+                group: GroupIndex(group),
+                to,
+            });
         }
         self.wake(machine);
     }

@@ -1,5 +1,5 @@
-//! The XDP program that is on an interface before ours: its name, who holds it, and how it is
-//! detached if the operator wants that.
+//! The XDP program that is on an interface before ours: its name, who holds it, whether it is still
+//! there, and how it is detached if the operator wants that.
 
 use std::fmt;
 
@@ -10,26 +10,51 @@ use aya::programs::{
 };
 
 use super::links;
-use crate::pins::{self, Pins};
-use heartbeat_sys::net::{Netlink, XdpProgram};
+use crate::{
+    pins::{self, Pins, names::xdp_pin},
+    setup::Attached,
+};
+use heartbeat_sys::net::{Netlink, NetlinkError, XdpPlace, XdpProgram};
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExistingProgram {
-    ifindex: u32,
-    program: XdpProgram,
-    name: Option<String>,
+    pub(crate) ifindex: u32,
+    pub(crate) program: XdpProgram,
+    pub(crate) name: Option<String>,
     /// The BPF link that holds it there, if one does.
-    link: Option<u32>,
-    holders: Vec<String>,
+    pub(crate) link: Option<u32>,
+    pub(crate) holders: Vec<String>,
 }
 
 impl ExistingProgram {
     /// `None` if there is no program on the interface.
     pub(crate) fn of(netlink: &mut Netlink, ifindex: u32) -> Result<Option<Self>> {
-        let interface = netlink.interface_at(ifindex)?;
-        let Some(program) = interface.and_then(|interface| interface.xdp) else {
+        match in_the_way(netlink, ifindex)? {
+            Some(program) => Ok(Some(Self::held(ifindex, program))),
+            None => Ok(None),
+        }
+    }
+
+    /// The program on the interface with this name and index; `None` if there is none, or if it is
+    /// what `pins` has there.
+    pub(crate) fn foreign(
+        netlink: &mut Netlink,
+        interface: &str,
+        ifindex: u32,
+        pins: &Pins,
+    ) -> Result<Option<Self>> {
+        let Some(program) = in_the_way(netlink, ifindex)? else {
             return Ok(None);
         };
+        let ways = [Attached::Native, Attached::Skb].into_iter();
+        let mut own = ways.map(|way| pins.path(&xdp_pin(interface, way)));
+        let is_own = own.any(|pin| {
+            links::of_pin(&pin).is_ok_and(|(on, runs)| (on, runs) == (ifindex, program.id))
+        });
+        Ok((!is_own).then(|| Self::held(ifindex, program)))
+    }
+
+    fn held(ifindex: u32, program: XdpProgram) -> Self {
         let mut programs = loaded_programs().flatten();
         let info = programs.find(|info| info.id() == program.id);
         let name = info.and_then(|info| info.name_as_str().map(str::to_owned));
@@ -45,13 +70,18 @@ impl ExistingProgram {
             Some(link) => links::holders("link_id", link),
             None => links::holders("prog_id", program.id),
         });
-        Ok(Some(Self {
+        Self {
             ifindex,
             program,
             name: name.filter(|name| !name.is_empty()),
             link,
             holders,
-        }))
+        }
+    }
+
+    /// Whether it is still on its interface.
+    pub(crate) fn is_there(&self, netlink: &mut Netlink) -> Result<bool> {
+        Ok(in_the_way(netlink, self.ifindex)? == Some(self.program))
     }
 
     /// Takes it off the interface.
@@ -82,6 +112,13 @@ impl fmt::Display for ExistingProgram {
     }
 }
 
+/// The program that keeps others off the interface with this index. One that runs on the card does
+/// not.
+fn in_the_way(netlink: &mut Netlink, ifindex: u32) -> Result<Option<XdpProgram>, NetlinkError> {
+    let program = netlink.interface_at(ifindex)?.and_then(|found| found.xdp);
+    Ok(program.filter(|program| program.place != XdpPlace::Card))
+}
+
 /// The instances of ours that have this link pinned.
 fn instances(link: Option<u32>) -> Vec<String> {
     let Some(link) = link else { return Vec::new() };
@@ -94,7 +131,10 @@ fn instances(link: Option<u32>) -> Vec<String> {
             info.is_some_and(|info| info.id() == link)
         })
     };
-    let instances = pins::instances().into_iter().filter(has);
+    let instances = pins::instances()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(has);
     instances
         .map(|name| format!("instance `{name}` of heartbeat"))
         .collect()

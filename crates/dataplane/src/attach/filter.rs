@@ -7,7 +7,7 @@
 
 use std::{os::fd::AsFd as _, path::Path};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, anyhow};
 use aya::programs::SchedClassifier;
 use heartbeat_common::maps::PIN_ROOT;
 
@@ -63,27 +63,51 @@ fn judge(
     interface: &str,
     pin: &Path,
 ) -> Result<bool> {
-    let place =
-        |other: &&EgressFilter| (other.priority, other.handle) == (ours.priority, ours.handle);
+    let place = |other: &&EgressFilter| other.priority == ours.priority && is_in_our_place(other);
     let present = present.iter().find(place);
-    if let Some(other) = present.filter(|other| is_anothers(&other.name, pin)) {
-        bail!(
-            "{interface}: the TC filter {} has the place of ours (priority {}, handle \
-            {HANDLE:#x}); an instance that was killed is removed by `heartbeat unload --instance`, \
-            see others with `tc filter show dev {interface} egress`",
-            other.name,
-            other.priority,
-        );
+    match present.filter(|other| is_anothers(&other.name, pin.parent())) {
+        Some(other) => Err(refusal(interface, other)),
+        None => Ok(present.is_some()),
     }
-    Ok(present.is_some())
 }
 
-/// Whether a filter belongs to another owner than `pin` does. A filter of an instance whose pins
-/// are gone belongs to nobody.
-fn is_anothers(name: &str, pin: &Path) -> bool {
+/// The filters on the interface with this index that have the places of those which the instance
+/// with the pins in `dir` puts there, and are another's.
+pub(crate) fn foreign(
+    netlink: &mut Netlink,
+    ifindex: u32,
+    dir: &Path,
+) -> Result<Vec<EgressFilter>> {
+    let mut filters = netlink.egress_filters(ifindex)?;
+    filters.retain(|filter| is_in_our_place(filter) && is_anothers(&filter.name, Some(dir)));
+    Ok(filters)
+}
+
+/// Whether a filter has the place that ours for the program `name` needs.
+pub(crate) fn has_place_of(filter: &EgressFilter, name: &str) -> bool {
+    filter.priority == priority(name) && is_in_our_place(filter)
+}
+
+const fn is_in_our_place(filter: &EgressFilter) -> bool {
+    filter.handle == HANDLE
+}
+
+/// Why another's filter keeps ours off an interface.
+pub(crate) fn refusal(interface: &str, other: &EgressFilter) -> Error {
+    anyhow!(
+        "{interface}: the TC filter {} has the place of ours (priority {}, handle {HANDLE:#x}); an \
+        instance that was killed is removed by `heartbeat unload --instance`, see others with `tc \
+        filter show dev {interface} egress`",
+        other.name,
+        other.priority,
+    )
+}
+
+/// Whether a filter belongs to another owner than the instance with the pins in `dir`. A filter of
+/// an instance whose pins are gone belongs to nobody.
+fn is_anothers(name: &str, dir: Option<&Path>) -> bool {
     let owner = Path::new(name).parent();
-    owner != pin.parent()
-        && !owner.is_some_and(|owner| owner.starts_with(PIN_ROOT) && !owner.exists())
+    owner != dir && !owner.is_some_and(|owner| owner.starts_with(PIN_ROOT) && !owner.exists())
 }
 
 /// Removes the filters of the instance that pins to `dir`, but for those that `keep` names, by the
@@ -115,7 +139,7 @@ mod tests {
     #[test]
     fn a_filter_belongs_to_the_pins_that_its_name_lies_in() {
         let pin = Path::new("/sys/fs/bpf/heartbeat/web/link_tc_eth0");
-        let anothers = |name| is_anothers(name, pin);
+        let anothers = |name| is_anothers(name, pin.parent());
         assert!(!anothers("/sys/fs/bpf/heartbeat/web/link_tc_eth0"));
         assert!(
             !anothers("/sys/fs/bpf/heartbeat/web/link_tc_old0"),

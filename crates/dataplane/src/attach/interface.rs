@@ -1,11 +1,9 @@
 //! The programs of one interface: the guard, and on a link the responder and the stamp.
 
 use anyhow::Result;
+use heartbeat_sys::net::Netlink;
 
-use super::{
-    links, tc,
-    xdp::{self, Wanted},
-};
+use super::{existing_program::ExistingProgram, links, lookup::check_interface, tc, xdp};
 use crate::{
     object::programs::Programs,
     pins::{Pins, names},
@@ -13,7 +11,7 @@ use crate::{
 };
 
 /// Has the guard watch an interface. On a link the responder guards what comes in, so that only the
-/// guard for what leaves is attached.
+/// guard for what leaves is attached. `replace`: another's XDP program has to give way.
 pub(crate) fn guard(
     programs: &mut Programs,
     pins: &Pins,
@@ -25,11 +23,14 @@ pub(crate) fn guard(
     if is_link {
         return Ok(None);
     }
-    let wanted = Wanted {
-        mode: XdpMode::Auto,
-        replace,
-    };
-    xdp::attach(&mut programs.guard_ingress, name, wanted, pins).map(Some)
+    if replace {
+        let ifindex = check_interface(name)?;
+        let foreign = ExistingProgram::foreign(&mut Netlink::open()?, name, ifindex, pins)?;
+        if let Some(existing) = foreign {
+            xdp::evict(name, &existing)?;
+        }
+    }
+    xdp::attach(&mut programs.guard_ingress, name, XdpMode::Auto, pins).map(Some)
 }
 
 /// Has heartbeats stamped and answered on an interface.
@@ -37,10 +38,10 @@ pub(crate) fn answer(
     programs: &mut Programs,
     pins: &Pins,
     name: &str,
-    wanted: Wanted,
+    mode: XdpMode,
 ) -> Result<Attachment> {
     tc::attach(&mut programs.stamp_probe, "stamp_probe", name, pins)?;
-    xdp::attach(&mut programs.responder, name, wanted, pins)
+    xdp::attach(&mut programs.responder, name, mode, pins)
 }
 
 /// Removes the pins of links that are on another interface than the one which has this name and

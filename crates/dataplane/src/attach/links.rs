@@ -103,6 +103,12 @@ pub(crate) fn interface_of_pin(pin: &Path) -> Result<u32> {
     on(&open_pin(pin)?)
 }
 
+/// The interface that a pinned link is on, and the number of the program that it runs there.
+pub(crate) fn of_pin(pin: &Path) -> Result<(u32, u32)> {
+    let link = open_pin(pin)?;
+    Ok((on(&link)?, shown(&link, "prog_id")?))
+}
+
 /// The interface that the link with this number is on; 0 if that has gone.
 pub(crate) fn interface_of(id: u32) -> Result<u32> {
     on(&open_number(id)?)

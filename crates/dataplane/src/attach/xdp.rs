@@ -1,9 +1,10 @@
-//! Attaches an XDP program to an interface, native or in skb mode. A program of others is replaced
-//! only if the operator asks for that, and a refusal of the kernel is put into words.
+//! Attaches an XDP program to an interface, native or in skb mode, and puts a refusal of the kernel
+//! into words. Attaching leaves a program of others where it is; whoever may replace it, as the
+//! operator asks, evicts it before.
 
-use std::{fmt, os::fd::AsFd as _};
+use std::os::fd::AsFd as _;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use aya::programs::{
     ProgramError, Xdp,
     links::{FdLink, PinnedLink},
@@ -15,6 +16,7 @@ use nix::errno::Errno;
 use super::{
     errors::{errno, reason},
     existing_program::ExistingProgram,
+    links,
     lookup::check_interface,
     upper_devices,
 };
@@ -27,24 +29,16 @@ use crate::{
     setup::{Attached, Attachment, XdpMode},
 };
 
-/// How to attach, as the configuration and the operator want it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(crate) mode: XdpMode,
-    /// Whether a program that is there already has to give way.
-    pub(crate) replace: bool,
-}
-
 /// Attaches `program` to `interface` and pins the link. A link that an earlier run pinned there
 /// goes on with the new program, without a packet in between that meets none.
 pub(crate) fn attach(
     program: &mut Xdp,
     interface: &str,
-    wanted: Wanted,
+    mode: XdpMode,
     pins: &Pins,
 ) -> Result<Attachment> {
-    let former = former(&pinned(interface, pins), wanted.mode);
-    attach_after(&former, program, interface, wanted, pins)
+    let former = former(&pinned(interface, pins), mode);
+    attach_after(&former, program, interface, mode, pins)
 }
 
 /// The same where it was decided what becomes of the `former` links.
@@ -52,24 +46,24 @@ pub(crate) fn attach_after(
     former: &[Former],
     program: &mut Xdp,
     interface: &str,
-    wanted: Wanted,
+    mode: XdpMode,
     pins: &Pins,
 ) -> Result<Attachment> {
     let ifindex = check_interface(interface)?;
     if let Some(how) = renew(program, interface, former, pins)? {
-        let fallback = (how == Attached::Skb && wanted.mode == XdpMode::Auto)
+        let fallback = (how == Attached::Skb && mode == XdpMode::Auto)
             .then(|| "as the last run left it".to_owned());
         return Ok(Attachment { how, fallback });
     }
-    match wanted.mode {
-        XdpMode::Native => put(program, interface, ifindex, Attached::Native, wanted, pins),
-        XdpMode::Skb => put(program, interface, ifindex, Attached::Skb, wanted, pins),
-        XdpMode::Auto => match put(program, interface, ifindex, Attached::Native, wanted, pins) {
-            Err(Refusal::Unable(why)) => fall_back(program, interface, ifindex, why, wanted, pins),
+    match mode {
+        XdpMode::Native => put(program, interface, ifindex, Attached::Native, pins),
+        XdpMode::Skb => put(program, interface, ifindex, Attached::Skb, pins),
+        XdpMode::Auto => match put(program, interface, ifindex, Attached::Native, pins) {
+            Err(Refusal::Unable(why)) => fall_back(program, interface, ifindex, why, pins),
             result => result,
         },
     }
-    .map_err(|refusal| refusal.into_error(interface, wanted.mode))
+    .map_err(|refusal| refusal.into_error(interface, mode))
 }
 
 /// Attaches in skb mode, since native does not do, and says so.
@@ -78,14 +72,13 @@ fn fall_back(
     interface: &str,
     ifindex: u32,
     why: String,
-    wanted: Wanted,
     pins: &Pins,
 ) -> Result<Attachment, Refusal> {
     log::warn!(
         "{interface}: native XDP was refused: {why}; FALLING BACK to skb mode: heartbeats are \
         answered later and at a higher cost"
     );
-    let attachment = put(program, interface, ifindex, Attached::Skb, wanted, pins)?;
+    let attachment = put(program, interface, ifindex, Attached::Skb, pins)?;
     Ok(Attachment {
         fallback: Some(format!("native XDP was refused: {why}")),
         ..attachment
@@ -104,11 +97,7 @@ pub(crate) fn move_to_skb(
     if pin.exists() {
         unpin(&pin)?;
     }
-    let wanted = Wanted {
-        mode: XdpMode::Skb,
-        replace: false,
-    };
-    let attachment = put(program, interface, ifindex, Attached::Skb, wanted, pins)
+    let attachment = put(program, interface, ifindex, Attached::Skb, pins)
         .map_err(|refusal| refusal.into_error(interface, XdpMode::Auto))?;
     Ok(Attachment {
         fallback: Some(why.to_owned()),
@@ -122,7 +111,7 @@ pub(crate) enum Former {
     /// It gets the new program, and with that all is done. Where its interface has gone, or
     /// somebody has taken it off, it is unpinned.
     Renew(Attached),
-    /// It is unpinned: its mode is not wanted any more.
+    /// It is taken off and unpinned: its mode is not wanted any more.
     Unpin(Attached),
 }
 
@@ -162,9 +151,15 @@ fn renew(
         let (Former::Renew(way) | Former::Unpin(way)) = *one;
         let pin = pins.path(&xdp_pin(interface, way));
         let link = XdpLink::try_from(FdLink::from(PinnedLink::from_pin(&pin)?));
-        let (Former::Renew(_), Ok(link)) = (one, link) else {
-            // Not ours, or in a mode that is not wanted any more.
-            return unpin(&pin).map(|()| None);
+        let link = match (one, link) {
+            (Former::Renew(_), Ok(link)) => link,
+            (Former::Unpin(_), Ok(_)) => {
+                // At once: the kernel detaches what is merely unpinned a moment later, and until
+                // then takes no other program.
+                return links::take_off(&pin).map(|_| None);
+            }
+            // No link of an XDP program.
+            (_, Err(_)) => return unpin(&pin).map(|()| None),
         };
         match program.attach_to_link(link) {
             Ok(id) => {
@@ -211,28 +206,28 @@ impl Refusal {
             Self::Unable(why) => {
                 anyhow!("{interface}: could not attach the XDP program: {why}")
             }
-            Self::Other(error) => error.context(format!("{interface}: could not attach")),
+            Self::Other(error) => error.context(could_not(interface)),
         }
     }
 }
 
-/// Attaches `how`; evicts who is there, once, if that is wanted.
+fn could_not(interface: &str) -> String {
+    format!("{interface}: could not attach")
+}
+
+/// Attaches `how`. A program that is there already is left alone.
 fn put(
     program: &mut Xdp,
     interface: &str,
     ifindex: u32,
     how: Attached,
-    wanted: Wanted,
     pins: &Pins,
 ) -> Result<Attachment, Refusal> {
     let mut attached = program.attach_to_if_index(ifindex, how.mode());
     if is_taken(&attached)
         && let Some(existing) = ExistingProgram::of(&mut netlink()?, ifindex)?
     {
-        judge(&existing, wanted.replace)?;
-        existing.evict(&mut netlink()?)?;
-        log::warn!("{interface}: REPLACED another XDP program, as `--replace` asks: {existing}");
-        attached = program.attach_to_if_index(ifindex, how.mode());
+        return Err(Refusal::Occupied(existing.to_string()));
     }
     if is_taken(&attached) {
         let lifted = upper_devices::lift(ifindex, pins)?;
@@ -253,12 +248,30 @@ fn put(
     })
 }
 
-/// That a program which is there already may be evicted.
-fn judge(existing: &impl fmt::Display, replace: bool) -> Result<(), Refusal> {
-    match replace {
-        true => Ok(()),
-        false => Err(Refusal::Occupied(existing.to_string())),
+/// Takes another's program off its interface, as `--replace` asks, unless it has gone by itself.
+pub(crate) fn evict(interface: &str, existing: &ExistingProgram) -> Result<()> {
+    let take_off = || -> Result<bool> {
+        let mut netlink = netlink()?;
+        let is_there = existing.is_there(&mut netlink)?;
+        if is_there {
+            existing.evict(&mut netlink)?;
+        }
+        Ok(is_there)
+    };
+    if take_off().with_context(|| could_not(interface))? {
+        log::warn!("{interface}: REPLACED another XDP program, as `--replace` asks: {existing}");
     }
+    Ok(())
+}
+
+/// Refuses an interface with another's program, unless that has gone since it was seen: the kernel
+/// detaches what was unpinned a moment later.
+pub(crate) fn refuse(interface: &str, existing: &ExistingProgram) -> Result<()> {
+    let is_there = netlink().and_then(|mut netlink| existing.is_there(&mut netlink));
+    if is_there.with_context(|| could_not(interface))? {
+        return Err(Refusal::Occupied(existing.to_string()).into_error(interface, XdpMode::Auto));
+    }
+    Ok(())
 }
 
 /// Whether another program is in the way: there, or on an interface above or below it.
@@ -336,13 +349,6 @@ mod tests {
         let said = in_words(Errno::EOPNOTSUPP, None);
         assert!(said.contains("driver has native XDP"), "{said}");
         assert!(!in_words(Errno::EIO, None).contains(';'));
-    }
-
-    #[test]
-    fn foreign_program_gives_way_only_where_that_is_asked_for() {
-        assert!(judge(&"xdpd", true).is_ok());
-        let refused = judge(&"xdpd", false);
-        assert!(matches!(refused, Err(Refusal::Occupied(by)) if by == "xdpd"));
     }
 
     #[test]

@@ -6,14 +6,15 @@ use aya::{
     maps::{Array, HashMap},
 };
 use heartbeat_common::{
-    maps::{self, Address, GuardRow, Key, Local, MAX_KEYS, MAX_SERVED, MAX_VIPS},
+    index::{GroupIndex, RowPlace},
+    maps::{self, Address, GuardRow, Key, Local, MAX_KEYS, MAX_SERVED},
     siphash::SipKey,
     time::Boottime,
     wire::{Electorate, GroupId},
 };
 use heartbeat_sys::host::clock;
 
-use super::{access::map, row_allocator, senders};
+use super::{access::map, guard_place::GuardPlace, row_allocator, senders};
 use crate::{
     pins::origin,
     setup::{Setup, SetupGuard},
@@ -26,7 +27,7 @@ pub(crate) fn fill(
     ebpf: &mut Ebpf,
     setup: &Setup,
     object: u64,
-    places: &[u32],
+    places: &[RowPlace],
     seen: &Observation,
 ) -> Result<Boottime> {
     let adopted = seen.state.as_ref();
@@ -153,16 +154,16 @@ fn fill_guards(
         .iter()
         .map(|guard| guard.address.address.into())
         .collect();
-    let mut used: Vec<u32> = Vec::new();
-    for (index, row) in inherited {
+    let mut used: Vec<GuardPlace> = Vec::new();
+    for (place, row) in inherited {
         if wanted.contains(&row.address) {
-            used.push(*index);
+            used.push(*place);
         } else {
             let closed = GuardRow {
                 open_until: 0,
                 ..*row
             };
-            guard_rows(ebpf)?.set(*index, closed, 0)?;
+            guard_rows(ebpf)?.set(place.0, closed, 0)?;
             vips(ebpf)?.remove(&row.address)?;
         }
     }
@@ -170,13 +171,11 @@ fn fill_guards(
         let ifindex = ifindex.unwrap_or_default();
         let address = Address::from(guard.address.address);
         let old = inherited.iter().find(|(_, row)| row.address == address);
-        let index = match old {
-            Some((index, _)) => *index,
-            None => (0..MAX_VIPS as u32)
-                .find(|index| !used.contains(index))
-                .context("too many addresses")?,
+        let place = match old {
+            Some((place, _)) => *place,
+            None => free(&used)?,
         };
-        used.push(index);
+        used.push(place);
         // A lease for another group, or for another interface, opens nothing here.
         let same = |row: &GuardRow| (row.ifindex, row.group) == (ifindex, guard.group.0);
         let open_until = old
@@ -190,30 +189,31 @@ fn fill_guards(
             prefix_len: guard.address.len.map_or(0, u16::from),
             ..old.map_or_else(GuardRow::default, |(_, row)| *row)
         };
-        guard_rows(ebpf)?.set(index, row, 0)?;
-        vips(ebpf)?.insert(address, index, 0)?;
+        guard_rows(ebpf)?.set(place.0, row, 0)?;
+        vips(ebpf)?.insert(address, place.0, 0)?;
     }
     Ok(())
 }
 
 /// Gives each group its row, with the lease that it had in an earlier row.
 fn fill_groups(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) -> Result<()> {
-    for place in 0..MAX_SERVED {
-        let row = setup.groups.get(place).map(|group| GuardRow {
+    for index in (0..MAX_SERVED).map(GroupIndex) {
+        let row = setup.groups.get(index.0).map(|group| GuardRow {
             open_until: adopted
                 .and_then(|adopted| adopted.served_until(*group, clock::now()))
                 .map_or(0, Boottime::as_nanos),
             ..group_row(*group)
         });
-        guard_rows(ebpf)?.set((MAX_VIPS + place) as u32, row.unwrap_or_default(), 0)?;
+        let place = GuardPlace::of_group(index);
+        guard_rows(ebpf)?.set(place.0, row.unwrap_or_default(), 0)?;
     }
     Ok(())
 }
 
-/// One more group, at `place` among all.
-pub(crate) fn serve_more(ebpf: &mut Ebpf, place: usize, group: GroupId) -> Result<()> {
-    anyhow::ensure!(place < MAX_SERVED, "too many groups");
-    guard_rows(ebpf)?.set((MAX_VIPS + place) as u32, group_row(group), 0)?;
+/// One more group, with the number `index` among all.
+pub(crate) fn serve_more(ebpf: &mut Ebpf, index: GroupIndex, group: GroupId) -> Result<()> {
+    anyhow::ensure!(index.0 < MAX_SERVED, "too many groups");
+    guard_rows(ebpf)?.set(GuardPlace::of_group(index).0, group_row(group), 0)?;
     Ok(())
 }
 
@@ -227,13 +227,11 @@ fn group_row(group: GroupId) -> GuardRow {
 /// One more guarded address, closed, in a row that is free.
 pub(crate) fn guard_more(ebpf: &mut Ebpf, guard: &SetupGuard, ifindex: u32) -> Result<()> {
     let address = Address::from(guard.address.address);
-    let used: Vec<u32> = vips(ebpf)?
+    let used: Vec<GuardPlace> = vips(ebpf)?
         .iter()
-        .map(|entry| Ok(entry?.1))
+        .map(|entry| Ok(GuardPlace(entry?.1)))
         .collect::<Result<_>>()?;
-    let index = (0..MAX_VIPS as u32)
-        .find(|index| !used.contains(index))
-        .context("too many addresses")?;
+    let place = free(&used)?;
     let row = GuardRow {
         address,
         ifindex,
@@ -241,9 +239,16 @@ pub(crate) fn guard_more(ebpf: &mut Ebpf, guard: &SetupGuard, ifindex: u32) -> R
         prefix_len: guard.address.len.map_or(0, u16::from),
         ..GuardRow::default()
     };
-    guard_rows(ebpf)?.set(index, row, 0)?;
-    vips(ebpf)?.insert(address, index, 0)?;
+    guard_rows(ebpf)?.set(place.0, row, 0)?;
+    vips(ebpf)?.insert(address, place.0, 0)?;
     Ok(())
+}
+
+/// The first place for an address that is not in use.
+fn free(used: &[GuardPlace]) -> Result<GuardPlace> {
+    GuardPlace::of_addresses()
+        .find(|place| !used.contains(place))
+        .context("too many addresses")
 }
 
 fn guard_rows(ebpf: &mut Ebpf) -> Result<Array<&mut aya::maps::MapData, GuardRow>> {

@@ -11,7 +11,10 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData},
 };
-use heartbeat_common::maps::{Address, MAX_ROWS, PeerRow, PeerSlot};
+use heartbeat_common::{
+    index::RowPlace,
+    maps::{Address, MAX_ROWS, PeerRow, PeerSlot},
+};
 
 use super::access::{array, map, rows_of};
 use crate::setup::Setup;
@@ -30,15 +33,20 @@ pub(crate) fn capacity(setup: &Setup) -> usize {
 
 /// The place of each row that `setup` needs, in the order of the rows, in a map with `capacity`
 /// places. A peer that is `there` already keeps its place. `None` if there are too few places.
-pub(crate) fn assign(setup: &Setup, there: &Allowed, capacity: usize) -> Result<Option<Vec<u32>>> {
+pub(crate) fn assign(
+    setup: &Setup,
+    there: &Allowed,
+    capacity: usize,
+) -> Result<Option<Vec<RowPlace>>> {
     let wanted = allowed(setup)?;
     let kept = |(address, slot): &(Address, PeerSlot)| {
         let old = there.get(address)?;
         let same = (old.node, old.link) == (slot.node, slot.link);
-        (same && (old.row as usize) < capacity).then_some(old.row)
+        (same && (old.row as usize) < capacity).then_some(RowPlace(old.row))
     };
-    let used: BTreeSet<u32> = wanted.iter().filter_map(kept).collect();
-    let mut free = (0..u32::try_from(capacity)?).filter(|row| !used.contains(row));
+    let used: BTreeSet<RowPlace> = wanted.iter().filter_map(kept).collect();
+    let all = (0..u32::try_from(capacity)?).map(RowPlace);
+    let mut free = all.filter(|place| !used.contains(place));
     let places = wanted.iter().map(|one| kept(one).or_else(|| free.next()));
     Ok(places.collect())
 }
@@ -62,7 +70,7 @@ pub(crate) fn allowed(setup: &Setup) -> Result<Vec<(Address, PeerSlot)>> {
 }
 
 /// Puts the peers of `setup` on the allow-list, in these places, and takes all others off it.
-pub(crate) fn allow(ebpf: &mut Ebpf, setup: &Setup, places: &[u32]) -> Result<()> {
+pub(crate) fn allow(ebpf: &mut Ebpf, setup: &Setup, places: &[RowPlace]) -> Result<()> {
     let there = {
         let there: HashMap<_, Address, PeerSlot> = map(ebpf, "allow")?.try_into()?;
         read(&there)?
@@ -70,7 +78,10 @@ pub(crate) fn allow(ebpf: &mut Ebpf, setup: &Setup, places: &[u32]) -> Result<()
     let wanted: Allowed = allowed(setup)?
         .into_iter()
         .zip(places)
-        .map(|((address, slot), row)| (address, PeerSlot { row: *row, ..slot }))
+        .map(|((address, slot), place)| {
+            let row = place.0;
+            (address, PeerSlot { row, ..slot })
+        })
         .collect();
     let gone = |address: &&Address| wanted.get(*address) != there.get(*address);
     // Before anybody else gets its row.
@@ -100,13 +111,13 @@ pub(crate) fn read<T: std::borrow::Borrow<MapData>>(
 }
 
 /// The places of a map that has room for them.
-pub(crate) fn fit(setup: &Setup, there: &Allowed, capacity: usize) -> Result<Vec<u32>> {
+pub(crate) fn fit(setup: &Setup, there: &Allowed, capacity: usize) -> Result<Vec<RowPlace>> {
     room(setup.rows(), capacity)?;
     Ok(assign(setup, there, capacity)?.unwrap_or_default())
 }
 
 /// Where the peers' rows are to be, beside what the maps have.
-pub(crate) fn place(ebpf: &mut Ebpf, setup: &Setup) -> Result<Vec<u32>> {
+pub(crate) fn place(ebpf: &mut Ebpf, setup: &Setup) -> Result<Vec<RowPlace>> {
     let capacity = rows_of(array(ebpf, "peers")?)?;
     let there: HashMap<_, Address, PeerSlot> = map(ebpf, "allow")?.try_into()?;
     fit(setup, &read(&there)?, capacity)
@@ -163,10 +174,13 @@ mod tests {
         }
     }
 
-    fn there(setup: &Setup, places: &[u32]) -> Allowed {
+    fn there(setup: &Setup, places: &[RowPlace]) -> Allowed {
         let slots = allowed(setup).unwrap().into_iter().zip(places);
         slots
-            .map(|((address, slot), row)| (address, PeerSlot { row: *row, ..slot }))
+            .map(|((address, slot), place)| {
+                let row = place.0;
+                (address, PeerSlot { row, ..slot })
+            })
             .collect()
     }
 
@@ -176,17 +190,17 @@ mod tests {
         let first = assign(&before, &Allowed::new(), capacity(&before))
             .unwrap()
             .unwrap();
-        assert_eq!(first, [0, 1, 2]);
+        assert_eq!(first, [0, 1, 2].map(RowPlace));
         let second = assign(&after, &there(&before, &first), capacity(&before))
             .unwrap()
             .unwrap();
-        assert_eq!(second, [0, 3, 1, 2]);
+        assert_eq!(second, [0, 3, 1, 2].map(RowPlace));
         // The one in the middle goes, another comes in its place.
         let third = setup(&[5, 2, 3]);
         let places = assign(&third, &there(&after, &second), capacity(&before))
             .unwrap()
             .unwrap();
-        assert_eq!(places, [3, 0, 1, 2]);
+        assert_eq!(places, [3, 0, 1, 2].map(RowPlace));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use nix::{
     },
 };
 
-const BPFFS: &str = "/sys/fs/bpf";
+pub(super) const BPFFS: &str = "/sys/fs/bpf";
 
 /// Mounts the BPF file system where nobody has yet.
 pub fn mount_bpffs() -> Result<()> {
@@ -44,9 +44,14 @@ pub(crate) fn mount_for_good() -> Result<()> {
     lasts
 }
 
+/// That the BPF file system which is mounted outlives this process.
+pub(crate) fn must_last() -> Result<()> {
+    outlives(false)
+}
+
 /// Returns whether it was this that mounted it.
 fn ensure_mounted() -> Result<bool> {
-    if is_bpffs()? {
+    if is_there()? {
         return Ok(false);
     }
     if !nix::unistd::geteuid().is_root() {
@@ -58,7 +63,7 @@ fn ensure_mounted() -> Result<bool> {
     let _alone = Flock::lock(below, FlockArg::LockExclusive)
         .map_err(|(_, error)| error)
         .with_context(|| format!("could not lock {BPFFS}"))?;
-    if is_bpffs()? {
+    if is_there()? {
         return Ok(false);
     }
     mount(
@@ -74,7 +79,8 @@ fn ensure_mounted() -> Result<bool> {
     Ok(true)
 }
 
-fn is_bpffs() -> Result<bool> {
+/// Whether anybody has mounted one yet.
+pub(crate) fn is_there() -> Result<bool> {
     let kind = statfs(BPFFS).with_context(|| format!("{BPFFS} is missing: is sysfs mounted?"))?;
     Ok(kind.filesystem_type() == BPF_FS_MAGIC)
 }

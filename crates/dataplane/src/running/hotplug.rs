@@ -8,15 +8,18 @@ use std::{fmt, net::IpAddr};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
-use heartbeat_common::maps::{self, Address, arrival_slot};
+use heartbeat_common::{
+    index::VipIndex,
+    maps::{self, Address, arrival_slot},
+    wire::LinkId,
+};
 use heartbeat_sys::net::{Netlink, NetlinkError, ProbeSocket};
 
 use super::Dataplane;
 use crate::{
     attach::{
         interface::{self, unpin_strangers},
-        tc,
-        xdp::{self, Wanted},
+        tc, xdp,
     },
     maps::{senders::Senders, view::GuardView},
     object::programs::Programs,
@@ -119,13 +122,7 @@ impl Hotplug {
             false => interface::guard(&mut self.programs, pins, name, mode.is_some(), false)?,
         };
         let attachment = match mode {
-            Some(mode) => {
-                let wanted = Wanted {
-                    mode,
-                    replace: false,
-                };
-                interface::answer(&mut self.programs, pins, name, wanted)?
-            }
+            Some(mode) => interface::answer(&mut self.programs, pins, name, mode)?,
             // Its address is guarded, and no heartbeat comes that way.
             None => guarded.context("nothing belongs there")?,
         };
@@ -137,9 +134,9 @@ impl Hotplug {
             self.link_map
                 .insert(Address::from(link.address), value, 0)?;
         }
-        for (index, guard) in self.guards.iter().enumerate() {
+        for (vip, guard) in (0..).map(VipIndex).zip(&self.guards) {
             if guard.interface == name {
-                self.guard.set_interface(index, ifindex);
+                self.guard.set_interface(vip, ifindex);
             }
         }
         Ok(attachment)
@@ -147,9 +144,11 @@ impl Hotplug {
 
     /// Opens a socket for the probes of the link with this index, on the interface with this one,
     /// of which the kernel signs what it sends.
-    pub fn open_socket(&mut self, link: usize, port: u16, ifindex: u32) -> Result<ProbeSocket> {
-        let SetupLink { id, address, .. } =
-            self.links.get(link).context("there is no such link")?;
+    pub fn open_socket(&mut self, link: LinkId, port: u16, ifindex: u32) -> Result<ProbeSocket> {
+        let SetupLink { id, address, .. } = self
+            .links
+            .get(usize::from(link.0))
+            .context("there is no such link")?;
         let socket = ProbeSocket::open(*address, port, ifindex)?;
         self.senders.register(*id, &socket)?;
         Ok(socket)

@@ -11,6 +11,7 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
 };
 use heartbeat_common::{
+    index::{GroupIndex, RowPlace},
     maps::{Address, GuardRow},
     siphash::{self, SipKey},
     time::Boottime,
@@ -31,16 +32,18 @@ use crate::{
     maps::{
         acceptor::{LeaseSlots, OwnVote},
         access::{array, rows_of},
-        fill, row_allocator,
+        fill,
+        guard_place::GuardPlace,
+        row_allocator,
         senders::Senders,
         view::{GuardView, LocalView, PeerRows},
     },
     object::{self, kernel, programs},
-    pins::{Claim, Pins, origin::must_be_here},
+    pins::{Pins, directory::Claim},
     setup::{Attachment, Setup, SetupGuard},
     start::{
         discovery,
-        execute::{Started, execute},
+        execute::{Means, Started, execute},
         observe::Observation,
         plan::{Keep, Plan},
     },
@@ -60,7 +63,7 @@ pub struct Dataplane {
     inherited_groups: Vec<Option<Boottime>>,
     votes_from: Boottime,
     /// Of each row of a peer its place in the map.
-    places: Vec<u32>,
+    places: Vec<RowPlace>,
     verified: bool,
     /// Why there are no programs for the guard at the sockets.
     no_sockets: Option<String>,
@@ -75,7 +78,7 @@ impl Dataplane {
     /// everything. On failure nothing stays.
     ///
     /// Where an earlier run of the same instance left its pins, this one goes on with its votes and
-    /// its guard. `sweep` is called before anything changes, with the time until which each guarded
+    /// its guard. `sweep` is called before the pins change, with the time until which each guarded
     /// address may still be served because of it: it removes those that may not be.
     pub fn load(
         setup: Setup,
@@ -84,38 +87,39 @@ impl Dataplane {
         clock::must_be_the_kernel_s()?;
         let interfaces = (discovery::links(&setup)?, discovery::guarded(&setup));
         let pins = Pins::of(&setup.instance);
-        let claim = pins.claim()?;
-        must_be_here(&pins, "start it")?;
-        kernel::tell_what_it_lacks();
         let object = programs::fingerprint(object::object()?);
-        let seen = Observation::of(&setup, &pins, object, interfaces)?;
+        let (seen, claim) = Observation::of(&setup, &pins, object, interfaces)?;
         let plan = Plan::new(&setup, &seen)?;
-        sweep(&plan.inherited, &seen.stale)?;
-        let none = vec![None; plan.inherited.len()];
-        let sweep_all = || sweep(&none, &seen.stale);
-        let started = execute(&plan, setup, pins, object, &seen, sweep_all)?;
+        kernel::tell_what_it_lacks();
+        let means = Means {
+            object,
+            pins,
+            claim,
+            sweep: &sweep,
+        };
+        let started = execute(&plan, setup, &seen, means)?;
         if plan.keep != Keep::Nothing {
             log::info!(
                 "went on with the votes and the guard that an earlier run left at {}",
-                started.pins.dir().display()
+                started.made.pins.dir().display()
             );
         }
-        Ok(Self::of(started, plan, claim))
+        Ok(Self::of(started, plan))
     }
 
-    fn of(started: Started, plan: Plan, claim: Claim) -> Self {
+    fn of(Started { ebpf, claim, made }: Started, plan: Plan) -> Self {
         Self {
-            ebpf: started.ebpf,
-            setup: started.setup,
-            pins: started.pins,
-            attached: started.attached,
+            ebpf,
+            setup: made.setup,
+            pins: made.pins,
+            attached: made.attached,
             inherited: plan.inherited,
             inherited_groups: plan.inherited_groups,
-            votes_from: started.votes_from,
-            places: started.places,
+            votes_from: made.votes_from,
+            places: made.places,
             verified: plan.keep != Keep::Programs,
-            no_sockets: started.no_sockets,
-            socket_guard: started.socket_guard,
+            no_sockets: made.no_sockets,
+            socket_guard: made.socket_guard,
             persistent: false,
             _claim: claim,
         }
@@ -140,7 +144,8 @@ impl Dataplane {
         groups: impl IntoIterator<Item = GroupId>,
     ) -> Result<()> {
         for group in groups {
-            fill::serve_more(&mut self.ebpf, self.setup.groups.len(), group)?;
+            let index = GroupIndex(self.setup.groups.len());
+            fill::serve_more(&mut self.ebpf, index, group)?;
             self.setup.groups.push(group);
         }
         for guard in guards {
@@ -240,12 +245,13 @@ impl Dataplane {
     pub fn guard(&self) -> Result<GuardView> {
         let map = self.ebpf.map("vips").context("the map `vips` is gone")?;
         let vips: HashMap<_, Address, u32> = map.try_into()?;
-        let row = |guard: &SetupGuard| {
-            let index = vips.get(&Address::from(guard.address.address), 0)?;
-            anyhow::Ok(index as usize)
+        let place = |guard: &SetupGuard| {
+            let place = vips.get(&Address::from(guard.address.address), 0)?;
+            anyhow::Ok(GuardPlace(place))
         };
-        let rows = self.setup.guards.iter().map(row).collect::<Result<_>>()?;
-        GuardView::map(array(&self.ebpf, "guard")?.fd(), rows)
+        let places = self.setup.guards.iter().map(place);
+        let places = places.collect::<Result<_>>()?;
+        GuardView::map(array(&self.ebpf, "guard")?.fd(), places)
     }
 
     /// This node's acceptor, to be read. Can be called any number of times.

@@ -11,15 +11,7 @@ use heartbeat_common::{
     wire::{ClusterId, Electorate, GroupId, LinkId, NodeId},
 };
 
-/// How an XDP program is to be attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum XdpMode {
-    /// Native, or in skb mode where the driver has no native XDP.
-    #[default]
-    Auto,
-    Native,
-    Skb,
-}
+pub use heartbeat_common::xdp_mode::XdpMode;
 
 /// How a program ended up on its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

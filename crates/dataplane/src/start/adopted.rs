@@ -7,15 +7,13 @@ use aya::{
     maps::{Array, HashMap, Map, MapData},
 };
 use heartbeat_common::{
-    maps::{
-        Address, Config, GUARD_ROWS, GuardRow, LAYOUT_VERSION, Link, Local, MAX_VIPS, PeerSlot,
-    },
+    maps::{Address, Config, GuardRow, LAYOUT_VERSION, Link, Local, PeerSlot},
     time::Boottime,
     wire::GroupId,
 };
 
 use crate::{
-    maps::row_allocator,
+    maps::{guard_place::GuardPlace, row_allocator},
     object::programs,
     pins::{Pins, origin},
     setup::{Setup, SetupGuard, SetupLink},
@@ -61,8 +59,8 @@ pub(crate) struct AdoptedState {
     /// Whether the programs can stay: they are of the same object, and have room for these peers
     /// and links.
     pub(crate) programs: bool,
-    /// The guard's rows that are in use, each with its number.
-    pub(crate) guards: Vec<(u32, GuardRow)>,
+    /// The guard's rows that are in use, each with its place.
+    pub(crate) guards: Vec<(GuardPlace, GuardRow)>,
     /// The rows of groups.
     pub(crate) groups: Vec<GuardRow>,
 }
@@ -103,7 +101,7 @@ impl AdoptedState {
             pins.map(name)?;
         }
         let guard = array::<GuardRow>(pins, "guard")?;
-        let groups = (MAX_VIPS..GUARD_ROWS).map(|row| guard.get(&(row as u32), 0));
+        let groups = GuardPlace::of_groups().map(|place| guard.get(&place.0, 0));
         Ok(Self {
             votes_from: config.votes_from,
             local: array::<Local>(pins, "local")?.get(&0, 0)?,
@@ -164,13 +162,13 @@ fn hash<K: Pod, V: Pod>(pins: &Pins, name: &str) -> Result<HashMap<MapData, K, V
     Ok(Map::HashMap(pins.map(name)?).try_into()?)
 }
 
-/// The rows that are in use, each with its number.
-fn rows(pins: &Pins) -> Result<Vec<(u32, GuardRow)>> {
+/// The rows that are in use, each with its place.
+fn rows(pins: &Pins) -> Result<Vec<(GuardPlace, GuardRow)>> {
     let guard = array::<GuardRow>(pins, "guard")?;
     let vips: HashMap<_, Address, u32> = hash(pins, "vips")?;
     let row = |entry: Result<(Address, u32), _>| {
-        let (_, index) = entry?;
-        Ok((index, guard.get(&index, 0)?))
+        let (_, place) = entry?;
+        Ok((GuardPlace(place), guard.get(&place, 0)?))
     };
     vips.iter().map(row).collect()
 }

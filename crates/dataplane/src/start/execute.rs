@@ -1,22 +1,24 @@
 //! Carries a plan out, in its order, and undoes it in reverse on a failure.
 //!
 //! Undone means that nothing of the instance is left, as before its first start. The addresses that
-//! the guard keeps go first: where one of them cannot be removed, everything stays.
+//! the guard keeps go first: where one of them cannot be removed, everything stays. What was
+//! another's and was evicted does not come back.
 
 use anyhow::{Context as _, Result};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
-use heartbeat_common::time::Boottime;
+use heartbeat_common::{index::RowPlace, maps::GuardRow, time::Boottime};
 
 use super::{
     observe::Observation,
-    plan::{Action, Ingress, Keep, Plan},
+    plan::{Action, Foreign, Ingress, Keep, Plan},
 };
 use crate::{
     attach::{
+        filter,
         lookup::check_interface,
         sockets::{self, Scope, SocketGuard},
         tc::{self, TcWay},
-        xdp::{self, Former, Wanted},
+        xdp::{self, Former},
     },
     maps::{
         access::{array, rows_of},
@@ -29,15 +31,37 @@ use crate::{
     },
     pins::{
         Pins,
+        directory::Claim,
         names::{tc_pin, xdp_pin},
     },
-    setup::{Attachment, Setup},
+    setup::{Attachment, Setup, XdpMode},
 };
+
+/// What a plan is carried out with.
+pub(crate) struct Means<'a> {
+    /// The fingerprint of the programs.
+    pub(crate) object: u64,
+    pub(crate) pins: Pins,
+    /// The claim to the pin directory, if it was found.
+    pub(crate) claim: Option<Claim>,
+    /// Removes the addresses that an earlier run left: of those guarded now, what has no time until
+    /// which it may still be served, and all of these rows.
+    pub(crate) sweep: &'a Sweep<'a>,
+}
+
+pub(crate) type Sweep<'a> = dyn Fn(&[Option<Boottime>], &[GuardRow]) -> Result<()> + 'a;
 
 /// What a start made.
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) ebpf: Ebpf,
+    pub(crate) claim: Claim,
+    pub(crate) made: Made,
+}
+
+/// What the actions bring about, each in its turn.
+#[derive(Debug)]
+pub(crate) struct Made {
     pub(crate) setup: Setup,
     pub(crate) pins: Pins,
     /// Of each link, in the setup's order; `None` where its interface is missing.
@@ -45,40 +69,31 @@ pub(crate) struct Started {
     /// When the acceptor votes; in the past if it does already.
     pub(crate) votes_from: Boottime,
     /// Of each row of a peer its place in the map.
-    pub(crate) places: Vec<u32>,
+    pub(crate) places: Vec<RowPlace>,
     /// Why there are no programs for the guard at the sockets.
     pub(crate) no_sockets: Option<String>,
     pub(crate) socket_guard: SocketGuard,
 }
 
-/// `object` is the fingerprint of the programs; `sweep` removes the guarded addresses.
 pub(crate) fn execute(
     plan: &Plan,
     setup: Setup,
-    pins: Pins,
-    object: u64,
     seen: &Observation,
-    sweep: impl Fn() -> Result<()>,
+    means: Means<'_>,
 ) -> Result<Started> {
-    pins.remove_all_but(|name| plan.keep.keeps(name))?;
-    let ebpf = match make_maps(&setup, &pins, plan.keep, seen.sockets.as_ref().ok()) {
-        Ok(ebpf) => ebpf,
-        Err(error) => {
-            // The guard goes with the pins, so it stays if what it guards could not be removed.
-            sweep().and_then(|()| pins.remove())?;
-            return Err(error);
-        }
-    };
     let mut execution = Execution {
-        object,
+        plan,
         seen,
+        object: means.object,
+        sweep: means.sweep,
+        claim: means.claim,
+        ebpf: None,
         programs: None,
         used: Vec::new(),
-        made: Started {
-            ebpf,
+        made: Made {
             attached: vec![None; setup.links.len()],
             setup,
-            pins,
+            pins: means.pins,
             votes_from: Boottime::default(),
             places: Vec::new(),
             no_sockets: seen.sockets.as_ref().err().cloned(),
@@ -87,16 +102,15 @@ pub(crate) fn execute(
     };
     for action in &plan.actions {
         if let Err(error) = execution.carry_out(action) {
-            match sweep() {
-                Ok(()) => execution.undo(),
-                Err(error) => {
-                    log::error!("could not remove the addresses of an earlier run: {error:#}");
-                }
-            }
+            execution.undo(action);
             return Err(error);
         }
     }
-    Ok(execution.made)
+    Ok(Started {
+        ebpf: execution.ebpf.context("the plan made no maps")?,
+        claim: execution.claim.context("the plan claimed no pins")?,
+        made: execution.made,
+    })
 }
 
 /// Makes the maps, but for those that are kept and found pinned. `scope` is that of the guard at
@@ -120,34 +134,48 @@ fn make_maps(setup: &Setup, pins: &Pins, keep: Keep, scope: Option<&Scope>) -> R
 
 /// A plan that is being carried out.
 struct Execution<'a> {
-    object: u64,
+    plan: &'a Plan,
     seen: &'a Observation,
-    made: Started,
+    object: u64,
+    sweep: &'a Sweep<'a>,
+    claim: Option<Claim>,
+    /// The maps and the object's programs, once the maps are there.
+    ebpf: Option<Ebpf>,
     /// The pinned programs, once they are there.
     programs: Option<Programs>,
     /// The pins of all links that are needed, in the order in which they were attached.
     used: Vec<String>,
+    made: Made,
 }
 
 impl Execution<'_> {
     fn carry_out(&mut self, action: &Action) -> Result<()> {
-        let Started {
-            ebpf, setup, pins, ..
-        } = &mut self.made;
         match action {
-            Action::Fill => self.fill(),
-            Action::LoadPrograms => programs::load(ebpf, pins),
-            Action::ForgetReplies => self.forget_replies(),
-            Action::LoadSocketPrograms => {
-                self.load_socket_programs();
+            Action::Claim => {
+                self.claim = Some(self.made.pins.claim(self.claim.take())?);
                 Ok(())
             }
-            Action::PinMaps => pin_maps(ebpf, pins),
+            Action::Sweep => (self.sweep)(&self.plan.inherited, &self.seen.stale),
+            Action::RemoveLeftovers => {
+                let keep = self.plan.keep;
+                self.made.pins.remove_all_but(|name| keep.keeps(name))
+            }
+            Action::MakeMaps => self.make_maps(),
+            Action::Fill => self.fill(),
+            Action::LoadPrograms => programs::load(ebpf(&mut self.ebpf)?, &self.made.pins),
+            Action::ForgetReplies => self.forget_replies(),
+            Action::LoadSocketPrograms => self.load_socket_programs(),
+            Action::PinMaps => pin_maps(ebpf(&mut self.ebpf)?, &self.made.pins),
             Action::GuardSockets => {
                 self.guard_sockets();
                 Ok(())
             }
-            Action::UnpinStranger(pin) => pins.unpin(pin),
+            Action::UnpinStranger(pin) => self.made.pins.unpin(pin),
+            Action::Evict {
+                interface,
+                existing,
+            } => xdp::evict(interface, existing),
+            Action::Refuse { interface, foreign } => refuse(interface, foreign),
             Action::Tc {
                 program,
                 interface,
@@ -156,23 +184,31 @@ impl Execution<'_> {
             Action::Xdp {
                 program,
                 interface,
-                wanted,
+                mode,
                 former,
-            } => self.attach_xdp(*program, interface, *wanted, former),
+            } => self.attach_xdp(*program, interface, *mode, former),
             Action::RemoveUnusedLinks => {
                 let used = |name: &str| self.used.iter().any(|pin| pin == name);
+                let pins = &self.made.pins;
                 pins.remove_all_but(|name| !name.starts_with("link_") || used(name))
             }
             Action::Abstain => {
-                self.made.votes_from = fill::abstain(ebpf, setup)?;
+                self.made.votes_from = fill::abstain(ebpf(&mut self.ebpf)?, &self.made.setup)?;
                 Ok(())
             }
         }
     }
 
+    fn make_maps(&mut self) -> Result<()> {
+        let Made { setup, pins, .. } = &self.made;
+        let scope = self.seen.sockets.as_ref().ok();
+        self.ebpf = Some(make_maps(setup, pins, self.plan.keep, scope)?);
+        Ok(())
+    }
+
     fn fill(&mut self) -> Result<()> {
-        let Started {
-            ebpf,
+        let ebpf = ebpf(&mut self.ebpf)?;
+        let Made {
             setup,
             places,
             votes_from,
@@ -183,23 +219,24 @@ impl Execution<'_> {
         Ok(())
     }
 
-    fn forget_replies(&self) -> Result<()> {
-        let map = array(&self.made.ebpf, "peers")?;
+    fn forget_replies(&mut self) -> Result<()> {
+        let map = array(ebpf(&mut self.ebpf)?, "peers")?;
         let places = self.made.places.clone();
         PeerRows::map_writable(map.fd(), rows_of(map)?, places)?.forget_replies();
         Ok(())
     }
 
     /// Without these programs the agent runs all the same.
-    fn load_socket_programs(&mut self) {
-        let Started { ebpf, pins, .. } = &mut self.made;
-        if let Err(error) = sockets::load(ebpf, pins) {
+    fn load_socket_programs(&mut self) -> Result<()> {
+        let loaded = sockets::load(ebpf(&mut self.ebpf)?, &self.made.pins);
+        if let Err(error) = loaded {
             self.made.no_sockets = Some(format!("{error:#}"));
         }
+        Ok(())
     }
 
     fn guard_sockets(&mut self) {
-        let Started {
+        let Made {
             pins, no_sockets, ..
         } = &self.made;
         self.made.socket_guard = sockets::guard(pins, no_sockets.as_deref());
@@ -226,7 +263,7 @@ impl Execution<'_> {
         &mut self,
         program: Ingress,
         interface: &str,
-        wanted: Wanted,
+        mode: XdpMode,
         former: &[Former],
     ) -> Result<()> {
         if check_interface(interface).is_err() {
@@ -238,7 +275,7 @@ impl Execution<'_> {
             Ingress::Guard => ("guard", &mut programs.guard_ingress),
             Ingress::Responder(_) => ("responder", &mut programs.responder),
         };
-        let attached = xdp::attach_after(former, responder, interface, wanted, &pins)?;
+        let attached = xdp::attach_after(former, responder, interface, mode, &pins)?;
         log::info!(
             "{interface}: {what} attached in {} mode",
             attached.how.name()
@@ -257,9 +294,27 @@ impl Execution<'_> {
         self.programs.as_mut().context("the programs are gone")
     }
 
+    /// Undoes what was done before `failed`, and what that may have begun.
+    fn undo(self, failed: &Action) {
+        if failed.leaves_all_as_it_was() {
+            // But for the directory, if this start has made it.
+            if self.claim.is_some() {
+                self.made.pins.remove_if_empty();
+            }
+            return;
+        }
+        let none = vec![None; self.plan.inherited.len()];
+        match (self.sweep)(&none, &self.seen.stale) {
+            Ok(()) => self.take_off(),
+            Err(error) => {
+                log::error!("could not remove the addresses of an earlier run: {error:#}");
+            }
+        }
+    }
+
     /// Takes the programs off in reverse, so that the guard goes last, then removes everything
     /// else.
-    fn undo(self) {
+    fn take_off(self) {
         let pins = &self.made.pins;
         for pin in self.used.iter().rev().filter(|pin| pins.path(pin).exists()) {
             if let Err(error) = pins.unpin(pin) {
@@ -267,6 +322,18 @@ impl Execution<'_> {
             }
         }
         pins.remove_or_tell();
+    }
+}
+
+/// What `MakeMaps` has made.
+fn ebpf(made: &mut Option<Ebpf>) -> Result<&mut Ebpf> {
+    made.as_mut().context("there are no maps yet")
+}
+
+fn refuse(interface: &str, foreign: &Foreign) -> Result<()> {
+    match foreign {
+        Foreign::Program(existing) => xdp::refuse(interface, existing),
+        Foreign::Filter(other) => Err(filter::refusal(interface, other)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use roxmltree::Node as Xml;
 
-use super::{MAX_DEPTH, Reader, children, owned};
+use super::{MAX_DEPTH, Reader, children, owned, resolved};
 use crate::{
     model::{
         Attrs, Chain, Colocation, Condition, Location, Member, Model, Order, Other, Preference, Set,
@@ -38,6 +38,8 @@ impl Reader<'_> {
                     ),
                     id,
                     place,
+                    guessed: false,
+                    lifetime: self.lifetime(element),
                 });
             }
             "rsc_order" => {
@@ -59,14 +61,12 @@ impl Reader<'_> {
                     ),
                     id,
                     place,
+                    guessed: false,
+                    lifetime: self.lifetime(element),
                 });
             }
             "rsc_location" => model.locations.push(self.location(element, id)?),
-            name => model.others.push(Other {
-                keyword: name.to_owned(),
-                id,
-                place,
-            }),
+            name => model.others.push(Other::new(name, id, place)),
         }
         Ok(())
     }
@@ -75,7 +75,7 @@ impl Reader<'_> {
     fn chain(&self, element: Xml<'_, '_>, ends: [(&str, &str); 2]) -> Result<Chain, ImportError> {
         let sets: Vec<Set> = children(element)
             .filter(|child| child.has_tag_name("resource_set"))
-            .map(|set| self.set(set))
+            .map(|set| self.set(resolved(set)))
             .collect::<Result<_, _>>()?;
         if !sets.is_empty() {
             return Ok(Chain::Sets(sets));
@@ -88,6 +88,21 @@ impl Reader<'_> {
         };
         let [first, second] = ends;
         Ok(Chain::Pair(end(first)?, end(second)?))
+    }
+
+    /// When the constraint holds, if it says that.
+    fn lifetime(&self, element: Xml<'_, '_>) -> Option<Condition> {
+        let lifetime = children(element).find(|child| child.has_tag_name("lifetime"))?;
+        let rules = children(lifetime).filter(|child| child.has_tag_name("rule"));
+        let mut rules: Vec<Condition> = rules
+            .map(|rule| rule_condition(resolved(rule), 0))
+            .collect();
+        match rules.len() {
+            0 => Some(Condition::Opaque("lifetime".to_owned())),
+            1 => rules.pop(),
+            // Pacemaker takes them as alternatives.
+            _ => Some(Condition::Any(rules)),
+        }
     }
 
     fn set(&self, set: Xml<'_, '_>) -> Result<Set, ImportError> {
@@ -105,7 +120,9 @@ impl Reader<'_> {
         Ok(Set {
             members,
             sequential: flag("sequential"),
+            within: true,
             require_all: flag("require-all"),
+            attrs: self.rest(set, &["id", "role", "action", "sequential", "require-all"]),
         })
     }
 
@@ -115,7 +132,8 @@ impl Reader<'_> {
             (None, Some(pattern)) => vec![format!("/{pattern}/")],
             (None, None) => children(element)
                 .filter(|child| child.has_tag_name("resource_set"))
-                .flat_map(children)
+                .flat_map(|set| children(resolved(set)))
+                .filter(|child| child.has_tag_name("resource_ref"))
                 .map(|child| self.required(child, "id"))
                 .collect::<Result<_, _>>()?,
         };
@@ -128,11 +146,18 @@ impl Reader<'_> {
             });
         }
         for rule in children(element).filter(|child| child.has_tag_name("rule")) {
+            let rule = resolved(rule);
             preferences.push(Preference {
                 score: owned(rule, "score").or_else(|| owned(rule, "score-attribute")),
                 condition: rule_condition(rule, 0),
                 attrs: self.rest(rule, &["id", "score", "score-attribute", "boolean-op"]),
             });
+        }
+        if let Some(lifetime) = self.lifetime(element) {
+            for preference in &mut preferences {
+                let own = preference.condition.clone();
+                preference.condition = Condition::All(vec![own, lifetime.clone()]);
+            }
         }
         if resources.is_empty() || preferences.is_empty() {
             return Err(self.wrong(
@@ -160,7 +185,8 @@ fn rule_condition(rule: Xml<'_, '_>, depth: usize) -> Condition {
     let terms: Vec<Condition> = children(rule)
         .map(|term| match term.tag_name().name() {
             "expression" => expression(term),
-            "rule" => rule_condition(term, depth + 1),
+            "date_expression" => date(term),
+            "rule" => rule_condition(resolved(term), depth + 1),
             other => Condition::Opaque(other.to_owned()),
         })
         .collect();
@@ -181,6 +207,24 @@ fn rule_condition(rule: Xml<'_, '_>, depth: usize) -> Condition {
                 .collect();
             Condition::Opaque(texts.join(", "))
         }
+    }
+}
+
+fn date(term: Xml<'_, '_>) -> Condition {
+    let operation = term.attribute("operation").unwrap_or_default();
+    let (begin, end) = (owned(term, "start"), owned(term, "end"));
+    let mut text = format!("date_expression {operation}");
+    for part in [&begin, &end].into_iter().flatten() {
+        text.push_str(&format!(" {part}"));
+    }
+    let spec = children(term).next().is_some();
+    match (operation, &begin, &end) {
+        ("lt", _, Some(_)) => Condition::Date(None, end, text),
+        ("gt", Some(_), _) => Condition::Date(begin, None, text),
+        ("in_range", ..) if !spec && (begin.is_some() || end.is_some()) => {
+            Condition::Date(begin, end, text)
+        }
+        _ => Condition::Opaque(text),
     }
 }
 

@@ -1,16 +1,28 @@
 //! Reads the configuration of a CIB: `cib.xml`, or what `cibadmin --query` prints. The status
 //! section is no configuration, and is left alone.
 
+use heartbeat_core::placement::Score;
 use roxmltree::{Document, Node as Xml};
 
 use super::{
     input::Input,
     model::{Attr, Attrs, Clone, Group, Model, Node, Op, Other, Primitive, Settings, Statement},
     place::{ImportError, Place},
+    values,
 };
 
 mod constraints;
+mod strays;
 
+/// Elements that are resources.
+const RESOURCES: [&str; 6] = [
+    "primitive",
+    "template",
+    "group",
+    "clone",
+    "master",
+    "bundle",
+];
 /// Deeper than any schema nests resources, and low enough to recurse.
 const MAX_DEPTH: usize = 16;
 
@@ -47,6 +59,7 @@ pub(super) fn parse(input: &Input) -> Result<Model, ImportError> {
     for section in children(configuration) {
         reader.section(&mut model, section)?;
     }
+    reader.strays(&mut model, configuration);
     Ok(model)
 }
 
@@ -64,8 +77,28 @@ fn line_starts(text: &str) -> Vec<usize> {
         .collect()
 }
 
+/// Whether `element` is told of by itself: a resource, wherever it stands, and what is in a section
+/// of the configuration.
+fn is_statement(element: Xml<'_, '_>) -> bool {
+    let section = element.parent_element();
+    let above = section.and_then(|section| section.parent_element());
+    RESOURCES.contains(&element.tag_name().name())
+        || above.is_some_and(|above| above.has_tag_name("configuration"))
+}
+
 fn children<'a, 'd: 'a>(of: Xml<'a, 'd>) -> impl Iterator<Item = Xml<'a, 'd>> {
     of.children().filter(Xml::is_element)
+}
+
+/// What `element` refers to by `id-ref`, or itself.
+fn resolved<'a, 'i>(element: Xml<'a, 'i>) -> Xml<'a, 'i> {
+    let Some(id) = element.attribute("id-ref") else {
+        return element;
+    };
+    let name = element.tag_name().name();
+    let mut all = element.document().descendants();
+    all.find(|other| other.has_tag_name(name) && other.attribute("id") == Some(id))
+        .unwrap_or(element)
 }
 
 fn owned(element: Xml<'_, '_>, attribute: &str) -> Option<String> {
@@ -74,7 +107,11 @@ fn owned(element: Xml<'_, '_>, attribute: &str) -> Option<String> {
 
 impl Reader<'_> {
     fn place(&self, element: Xml<'_, '_>) -> Place {
-        self.input.place(self.line_at(element.range().start))
+        let statement = element.ancestors().find(|above| is_statement(*above));
+        Place {
+            statement: statement.map_or(0, |above| above.id().get_usize()),
+            ..self.input.place(self.line_at(element.range().start))
+        }
     }
 
     fn line_at(&self, byte: usize) -> usize {
@@ -130,7 +167,6 @@ impl Reader<'_> {
         let id = element.attribute(name).unwrap_or_default();
         let place = self.place(element);
         model.statements.push(Statement {
-            last: place.line,
             place,
             what: format!("{keyword} {id}").trim().to_owned(),
         });
@@ -142,11 +178,10 @@ impl Reader<'_> {
             name => name,
         };
         self.state(model, keyword, element, "id");
-        model.others.push(Other {
-            keyword: keyword.to_owned(),
-            id: owned(element, "id").unwrap_or_default(),
-            place: self.place(element),
-        });
+        let id = owned(element, "id").unwrap_or_default();
+        model
+            .others
+            .push(Other::new(keyword, id, self.place(element)));
     }
 
     /// Sets of name-value pairs; the first with a name counts.
@@ -166,7 +201,6 @@ impl Reader<'_> {
                 continue;
             }
             model.statements.push(Statement {
-                last: self.line_at(set.range().end),
                 place,
                 what: format!("{name} {}", set.attribute("id").unwrap_or_default()),
             });
@@ -187,20 +221,34 @@ impl Reader<'_> {
         set: Xml<'_, '_>,
         opaque: &mut Vec<(String, Place)>,
     ) -> Result<Attrs, ImportError> {
-        let rule = children(set).any(|child| child.has_tag_name("rule"));
         let mut attrs = Attrs::default();
+        let here = self.place(set);
+        let set = resolved(set);
         if let Some(other) = set.attribute("id-ref") {
-            opaque.push((format!("id-ref={other}"), self.place(set)));
+            opaque.push((format!("id-ref={other}"), here.clone()));
         }
-        for pair in children(set) {
-            let place = self.place(pair);
+        let rule = children(set).any(|child| child.has_tag_name("rule"));
+        // All others are strays.
+        for pair in
+            children(set).filter(|child| ["nvpair", "rule"].contains(&child.tag_name().name()))
+        {
+            // What another statement says is told of where it is used.
+            let place = match self.place(pair) {
+                place if place.statement == here.statement => place,
+                _ => here.clone(),
+            };
+            let own = pair;
+            let pair = resolved(pair);
             if pair.has_tag_name("rule") {
                 let id = pair.attribute("id").unwrap_or_default();
                 opaque.push((format!("rule {id}"), place));
             } else if let Some(other) = pair.attribute("id-ref") {
                 opaque.push((format!("id-ref={other}"), place));
             } else {
-                let name = self.required(pair, "name")?;
+                let name = match owned(own, "name") {
+                    Some(name) => name,
+                    None => self.required(pair, "name")?,
+                };
                 let value = owned(pair, "value").unwrap_or_default();
                 if rule {
                     opaque.push((format!("{name}={value}"), place));
@@ -267,16 +315,7 @@ impl Reader<'_> {
             ));
         }
         let name = element.tag_name().name();
-        if ![
-            "primitive",
-            "template",
-            "group",
-            "clone",
-            "master",
-            "bundle",
-        ]
-        .contains(&name)
-        {
+        if !RESOURCES.contains(&name) {
             self.other(model, element);
             return Ok(());
         }
@@ -313,6 +352,7 @@ impl Reader<'_> {
                 kind: name.to_owned(),
                 place,
                 child: members.into_iter().next(),
+                settings: self.settings(element)?,
             });
         }
         inner
@@ -338,8 +378,10 @@ impl Reader<'_> {
         };
         let mut ops = Vec::new();
         let sets = children(element).filter(|child| child.has_tag_name("operations"));
-        for op in sets.flat_map(children) {
-            ops.push(self.op(op)?);
+        for op in sets.flat_map(|set| children(resolved(set))) {
+            if op.has_tag_name("op") {
+                ops.push(self.op(resolved(op))?);
+            }
         }
         Ok(Primitive {
             id,
@@ -371,16 +413,22 @@ impl Reader<'_> {
 
     fn settings(&self, element: Xml<'_, '_>) -> Result<Settings, ImportError> {
         let mut settings = Settings::default();
+        let mut sets: [Vec<(Score, Attrs)>; 3] = Default::default();
         for set in children(element) {
             let list = match set.tag_name().name() {
-                "instance_attributes" => &mut settings.params,
-                "meta_attributes" => &mut settings.meta,
-                "utilization" => &mut settings.utilization,
+                "instance_attributes" => &mut sets[0],
+                "meta_attributes" => &mut sets[1],
+                "utilization" => &mut sets[2],
                 _ => continue,
             };
             let pairs = self.pairs(set, &mut settings.opaque)?;
-            list.inherit(&pairs);
+            let score = resolved(set).attribute("score").and_then(values::score);
+            list.push((score.unwrap_or(Score::ZERO), pairs));
         }
+        let [params, meta, utilization] = sets;
+        settings.fill(|settings| &mut settings.params, params);
+        settings.fill(|settings| &mut settings.meta, meta);
+        settings.fill(|settings| &mut settings.utilization, utilization);
         if let Some(text) = element.attribute("description") {
             settings.params.0.push(Attr {
                 name: "description".to_owned(),

@@ -1,21 +1,24 @@
 //! Statements that hold resources together or apart: `colocation`, `order`, `location`.
 
-use super::words::{Words, attributes};
 use crate::{
     model::{Attrs, Chain, Colocation, Condition, Location, Member, Order, Preference, Set},
     place::ImportError,
+    values,
+    words::{Words, attributes},
 };
 
 pub(super) fn colocation(mut words: Words<'_>) -> Result<Colocation, ImportError> {
     let place = words.line.place.clone();
     let id = words.id("colocation")?;
-    let score = before_colon(&mut words);
+    let score = before_colon(&mut words, |text| values::score(text).is_some());
     let chain = chain(&mut words)?;
     Ok(Colocation {
         id,
         place,
         score,
         chain,
+        guessed: false,
+        lifetime: None,
         attrs: attributes(&mut words)?,
     })
 }
@@ -23,22 +26,34 @@ pub(super) fn colocation(mut words: Words<'_>) -> Result<Colocation, ImportError
 pub(super) fn order(mut words: Words<'_>) -> Result<Order, ImportError> {
     let place = words.line.place.clone();
     let id = words.id("order")?;
-    let kind = before_colon(&mut words);
+    let kind = before_colon(&mut words, |text| {
+        let kinds = ["mandatory", "optional", "serialize"];
+        kinds.contains(&text.to_ascii_lowercase().as_str()) || values::score(text).is_some()
+    });
     let chain = chain(&mut words)?;
     Ok(Order {
         id,
         place,
         kind,
         chain,
+        guessed: false,
+        lifetime: None,
         attrs: attributes(&mut words)?,
     })
 }
 
-/// `inf:`, `Mandatory:`.
-fn before_colon(words: &mut Words<'_>) -> Option<String> {
-    let before = words.peek()?.text.strip_suffix(':')?.to_owned();
+/// `inf:`, `Mandatory:`; where the colon was forgotten, what `is_meant` tells.
+fn before_colon(words: &mut Words<'_>, is_meant: impl Fn(&str) -> bool) -> Option<String> {
+    let text = words.peek_text()?;
+    let before = match text.strip_suffix(':') {
+        Some(before) => before,
+        None if is_meant(text) => text,
+        None => return None,
+    };
     words.next();
-    Some(before)
+    // A colon that stands alone.
+    words.next_if(":");
+    Some(before.to_owned())
 }
 
 /// `a b`, `a b c`, `a ( b c ) d`, `[ a b ] c`, up to the attributes.
@@ -67,7 +82,9 @@ fn chain(words: &mut Words<'_>) -> Result<Chain, ImportError> {
             sets.push(Set {
                 members: Vec::new(),
                 sequential: false,
+                within: true,
                 require_all: bracket == '(',
+                attrs: Attrs::default(),
             });
             rest = &rest[1..];
         }
@@ -82,7 +99,9 @@ fn chain(words: &mut Words<'_>) -> Result<Chain, ImportError> {
                 _ => sets.push(Set {
                     members: vec![member],
                     sequential: true,
+                    within: true,
                     require_all: true,
+                    attrs: Attrs::default(),
                 }),
             }
         }
@@ -102,6 +121,9 @@ fn chain(words: &mut Words<'_>) -> Result<Chain, ImportError> {
     }
     sets.retain(|set| !set.members.is_empty());
     let count: usize = sets.iter().map(|set| set.members.len()).sum();
+    if count == 0 && !brackets {
+        return Ok(Chain::Named);
+    }
     if count < 2 {
         return Err(words.wrong(
             "a constraint needs two resources".to_owned(),
@@ -208,7 +230,7 @@ fn rule(words: &mut Words<'_>) -> Result<Preference, ImportError> {
             attrs.0.push(attr);
         }
     }
-    let score = before_colon(words);
+    let score = before_colon(words, |_| false);
     Ok(Preference {
         score,
         condition: condition(words)?,
@@ -217,7 +239,7 @@ fn rule(words: &mut Words<'_>) -> Result<Preference, ImportError> {
 }
 
 /// Terms that are all joined by `and`, or all by `or`: the shell has no mixture.
-fn condition(words: &mut Words<'_>) -> Result<Condition, ImportError> {
+pub(crate) fn condition(words: &mut Words<'_>) -> Result<Condition, ImportError> {
     let (terms, joins) = terms(words);
     if terms.iter().any(Vec::is_empty) {
         return Err(words.wrong(
@@ -248,7 +270,30 @@ fn read_term(term: &[String]) -> Condition {
     match term {
         [name, op, node] if name == "#uname" && op == "eq" => Condition::Is(node.clone()),
         [name, op, node] if name == "#uname" && op == "ne" => Condition::IsNot(node.clone()),
+        [date, rest @ ..] if date == "date" => dated(rest, term.join(" ")),
         _ => Condition::Opaque(term.join(" ")),
+    }
+}
+
+/// `lt TIME`, `gt TIME`, `in start=TIME end=TIME`, `in_range TIME to TIME`, behind `date`.
+fn dated(rest: &[String], text: String) -> Condition {
+    let named = |name: &str| {
+        let mut values = rest.iter().filter_map(|word| word.strip_prefix(name));
+        values.next().map(str::to_owned)
+    };
+    match rest {
+        [op, end] if op == "lt" => Condition::Date(None, Some(end.clone()), text),
+        [op, begin] if op == "gt" => Condition::Date(Some(begin.clone()), None, text),
+        [op, begin, to, end] if op == "in_range" && to == "to" => {
+            Condition::Date(Some(begin.clone()), Some(end.clone()), text)
+        }
+        [op, ..] if ["in", "in_range"].contains(&op.as_str()) => {
+            match (named("start="), named("end=")) {
+                (None, None) => Condition::Opaque(text),
+                (begin, end) => Condition::Date(begin, end, text),
+            }
+        }
+        _ => Condition::Opaque(text),
     }
 }
 

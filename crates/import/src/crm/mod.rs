@@ -7,15 +7,34 @@ use super::{
     input::Input,
     model::{Attr, Attrs, Model, Node, Op, Statement},
     place::ImportError,
+    tokens::{self, Line},
+    words::{Words, attributes},
 };
 
 mod constraints;
 mod resources;
-mod tokens;
-mod words;
 
-use words::{Words, attributes};
+pub(super) use constraints::condition;
+pub(super) use resources::read_agent;
 
+/// Statements that are taken apart.
+const STATEMENTS: [&str; 15] = [
+    "node",
+    "primitive",
+    "rsc_template",
+    "group",
+    "clone",
+    "ms",
+    "master",
+    "monitor",
+    "colocation",
+    "collocation",
+    "order",
+    "location",
+    "property",
+    "rsc_defaults",
+    "op_defaults",
+];
 /// Statements of which nothing comes but a remark.
 const OTHERS: [&str; 11] = [
     "rsc_ticket",
@@ -38,21 +57,32 @@ const COMMANDS: [&str; 9] = [
 pub(super) fn parse(input: &Input) -> Result<Model, ImportError> {
     let mut model = Model::default();
     for line in tokens::lines(input)? {
-        let mut words = Words::new(&line);
-        words.skip_prompt();
-        let Some(keyword) = words.next() else {
-            continue;
-        };
-        let keyword = keyword.text.to_ascii_lowercase();
-        let name = words.peek_text().unwrap_or_default();
-        model.statements.push(Statement {
-            place: line.place.clone(),
-            last: line.last(),
-            what: format!("{keyword} {name}").trim().to_owned(),
-        });
-        statement(&mut model, &keyword, words)?;
+        read(&mut model, &line)?;
     }
     Ok(model)
+}
+
+/// Whether a statement may begin with `word`.
+pub(super) fn is_keyword(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    let word = word.as_str();
+    STATEMENTS.contains(&word) || OTHERS.contains(&word) || COMMANDS.contains(&word)
+}
+
+/// Reads the statement in `line`.
+pub(super) fn read(model: &mut Model, line: &Line) -> Result<(), ImportError> {
+    let mut words = Words::new(line);
+    words.skip_prompt();
+    let Some(keyword) = words.next() else {
+        return Ok(());
+    };
+    let keyword = keyword.text.to_ascii_lowercase();
+    let name = words.peek_text().unwrap_or_default();
+    model.statements.push(Statement {
+        place: line.place.clone(),
+        what: format!("{keyword} {name}").trim().to_owned(),
+    });
+    statement(model, &keyword, words)
 }
 
 fn statement(model: &mut Model, keyword: &str, mut words: Words<'_>) -> Result<(), ImportError> {

@@ -1,9 +1,13 @@
 //! Statements that define resources: `primitive`, `rsc_template`, `group`, `clone`, `ms`.
 
-use super::{constraints, words::Words};
+use heartbeat_core::placement::Score;
+
+use super::constraints;
 use crate::{
     model::{Agent, Attrs, Clone, Group, Op, Primitive, Settings},
     place::ImportError,
+    values,
+    words::Words,
 };
 
 /// Words that begin a part of a resource.
@@ -112,13 +116,13 @@ pub(super) fn clone(keyword: &str, mut words: Words<'_>) -> Result<Clone, Import
     let place = words.line.place.clone();
     let id = words.id("clone")?;
     let child = words.id("resource to clone")?;
-    // Nothing comes of them, but they must be well formed.
-    parts(&mut words)?;
+    let (settings, _) = parts(&mut words)?;
     Ok(Clone {
         id,
         kind: keyword.to_owned(),
         place,
         child: Some(child),
+        settings,
     })
 }
 
@@ -132,11 +136,27 @@ enum Part {
     Op,
 }
 
+impl Part {
+    const META: usize = 1;
+
+    /// Which list of sets the part adds to.
+    fn set(self) -> Option<usize> {
+        match self {
+            Self::Params => Some(0),
+            Self::Meta => Some(Self::META),
+            Self::Utilization => Some(2),
+            Self::Operations | Self::Op => None,
+        }
+    }
+}
+
 /// All that follows the head of a resource.
 fn parts(words: &mut Words<'_>) -> Result<(Settings, Vec<Op>), ImportError> {
     let mut settings = Settings::default();
     let mut ops: Vec<Op> = Vec::new();
     let mut part = Part::Params;
+    // The sets of each of the first three parts, with their scores.
+    let mut sets: [Vec<(Score, Attrs)>; 3] = Default::default();
     // In a set under a rule: which one it is.
     let mut ruled: Option<String> = None;
     while let Some(word) = words.next() {
@@ -154,6 +174,9 @@ fn parts(words: &mut Words<'_>) -> Result<(Settings, Vec<Op>), ImportError> {
         if let Some(next) = next {
             part = next;
             ruled = None;
+            if let Some(index) = part.set() {
+                sets[index].push((Score::ZERO, Attrs::default()));
+            }
             if part == Part::Op {
                 let name = words.expect("the name of the operation")?;
                 if name.attribute().is_some() {
@@ -180,8 +203,13 @@ fn parts(words: &mut Words<'_>) -> Result<(Settings, Vec<Op>), ImportError> {
             continue;
         }
         // The score of a set of parameters, or the set that the operations have in common.
-        let score = keyword.ends_with(':') && word.attribute().is_none();
-        if score || (part == Part::Operations && word.attribute().is_none()) {
+        let score = keyword.strip_suffix(':');
+        let score = score.filter(|_| word.attribute().is_none());
+        if score.is_some() || (part == Part::Operations && word.attribute().is_none()) {
+            let set = part.set().and_then(|index| sets[index].last_mut());
+            if let (Some(score), Some((of, _))) = (score.and_then(values::score), set) {
+                *of = score;
+            }
             continue;
         }
         let attr = words.as_attribute(word)?;
@@ -193,16 +221,20 @@ fn parts(words: &mut Words<'_>) -> Result<(Settings, Vec<Op>), ImportError> {
             settings.opaque.push((text, attr.place));
             continue;
         }
-        let list = match part {
-            Part::Params => &mut settings.params,
-            Part::Meta => &mut settings.meta,
-            Part::Utilization => &mut settings.utilization,
-            Part::Operations | Part::Op => match ops.last_mut() {
-                Some(op) if part == Part::Op => &mut op.attrs,
-                _ => &mut settings.meta,
-            },
-        };
-        list.0.push(attr);
+        match (part, ops.last_mut()) {
+            (Part::Op, Some(op)) => op.attrs.0.push(attr),
+            _ => {
+                let sets = &mut sets[part.set().unwrap_or(Part::META)];
+                match sets.last_mut() {
+                    Some((_, attrs)) => attrs.0.push(attr),
+                    None => sets.push((Score::ZERO, Attrs(vec![attr]))),
+                }
+            }
+        }
     }
+    let [params, meta, utilization] = sets;
+    settings.fill(|settings| &mut settings.params, params);
+    settings.fill(|settings| &mut settings.meta, meta);
+    settings.fill(|settings| &mut settings.utilization, utilization);
     Ok((settings, ops))
 }

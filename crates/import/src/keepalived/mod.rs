@@ -29,27 +29,47 @@ use why::{Left, Why};
 /// What a cluster is called: keepalived has no name for it.
 const NAMELESS: &str = "cluster";
 
-/// The document, and all that it must account for.
-pub(super) fn translate(files: &[NodeFile]) -> Result<(Document, Vec<Statement>), ImportError> {
-    let mut sites = Vec::new();
-    let mut statements = Vec::new();
-    for file in files {
-        let items = syntax::parse(&file.input)?;
-        collect(&items, &mut statements);
-        sites.push(read::site(file.node.as_deref(), &items));
-    }
-    Ok((document(files, &sites), statements))
+/// What the files say, in our words.
+pub(super) struct Translated {
+    pub(super) document: Document,
+    pub(super) statements: Vec<Statement>,
+    /// Those that the document must account for: all but blocks, of which it does so item by item.
+    pub(super) settings: Vec<Statement>,
 }
 
-/// Every line that says something.
-fn collect(items: &[Item], statements: &mut Vec<Statement>) {
+pub(super) fn translate(files: &[NodeFile]) -> Result<Translated, ImportError> {
+    let mut sites = Vec::new();
+    let (mut statements, mut settings) = (Vec::new(), Vec::new());
+    for file in files {
+        let items = syntax::parse(&file.input)?;
+        collect(&items, &mut statements, &mut settings);
+        sites.push(read::site(file.node.as_deref(), &items));
+    }
+    Ok(Translated {
+        document: document(files, &sites),
+        statements,
+        settings,
+    })
+}
+
+/// Every item, and those that hold no others.
+fn collect(items: &[Item], statements: &mut Vec<Statement>, settings: &mut Vec<Statement>) {
     for item in items {
-        statements.push(Statement {
+        let keyword = item.keyword();
+        // What stands behind other keywords may be secret.
+        let what = match item.value().filter(|_| keyword.starts_with("vrrp_")) {
+            Some(name) => format!("{keyword} {name}"),
+            None => keyword.to_owned(),
+        };
+        let statement = Statement {
             place: item.place.clone(),
-            last: item.last,
-            what: item.keyword().to_owned(),
-        });
-        collect(item.items(), statements);
+            what,
+        };
+        if item.items().is_empty() {
+            settings.push(statement.clone());
+        }
+        statements.push(statement);
+        collect(item.items(), statements, settings);
     }
 }
 

@@ -22,8 +22,6 @@ pub(super) struct Item {
     /// At least one.
     pub(super) words: Vec<Word>,
     pub(super) place: Place,
-    /// The last of its lines.
-    pub(super) last: usize,
     pub(super) block: Option<Vec<Item>>,
 }
 
@@ -85,7 +83,20 @@ pub(super) fn parse(input: &Input) -> Result<Vec<Item>, ImportError> {
             head.text(),
             "add the missing `}`",
         )),
-        level => Ok(level.unwrap_or_default().items),
+        level => {
+            let mut items = level.unwrap_or_default().items;
+            number(&mut items, &mut 0);
+            Ok(items)
+        }
+    }
+}
+
+/// Tells the items apart that stand on one line: each is a statement of its own.
+fn number(items: &mut [Item], last: &mut usize) {
+    for item in items {
+        *last += 1;
+        item.place.statement = *last;
+        number(item.block.as_deref_mut().unwrap_or_default(), last);
     }
 }
 
@@ -149,7 +160,7 @@ fn one_line(
             }
             Token::Close => {
                 add(levels, std::mem::take(&mut words), place);
-                close(levels, place).ok_or_else(|| {
+                close(levels).ok_or_else(|| {
                     wrong(
                         "no block is open that this closes",
                         "remove it, or add what it closes",
@@ -166,7 +177,6 @@ fn item(words: Vec<Word>, place: &Place) -> Item {
     Item {
         words,
         place: place.clone(),
-        last: place.line,
         block: None,
     }
 }
@@ -178,11 +188,10 @@ fn add(levels: &mut [Level], words: Vec<Word>, place: &Place) {
 }
 
 /// Ends the innermost block. `None`: there is none.
-fn close(levels: &mut Vec<Level>, place: &Place) -> Option<()> {
+fn close(levels: &mut Vec<Level>) -> Option<()> {
     let inner = levels.pop_if(|level| level.head.is_some())?;
     let head = inner.head?;
     let whole = Item {
-        last: place.line,
         block: Some(inner.items),
         ..head
     };
@@ -296,7 +305,6 @@ mod tests {
             assert_eq!(flat, "a b@[c @ d@]");
         }
         assert_eq!(shown(&parsed("p { x }\nq").unwrap()), "p@1[x@1] q@2");
-        assert_eq!(parsed("a {\n}\n").unwrap()[0].last, 2);
     }
 
     #[test]

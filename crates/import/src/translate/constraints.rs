@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use heartbeat_core::placement::Score;
 
 use super::{
-    pairs::{Kind, Ready},
+    everywhere::Everywhere,
+    pairs::{Kind, Ready, Refused},
     remarks::renamed,
     units::{Plan, Unit},
 };
@@ -24,17 +25,21 @@ pub(super) struct Translated {
     /// By unit: what is to be said of constraints that are kept by its being one.
     pub(super) within: HashMap<usize, Vec<Comment>>,
     pub(super) rest: Vec<Comment>,
+    /// By unit: why it must not be served.
+    pub(super) held: HashMap<usize, Vec<Remark>>,
 }
 
 pub(super) fn translate(
     model: &Model,
     plan: &Plan,
-    colocations: &[Result<Ready<Score>, Remark>],
-    orders: &[Result<Ready<Kind>, Remark>],
+    everywhere: &Everywhere,
+    colocations: &[Result<Ready<Score>, Box<Refused>>],
+    orders: &[Result<Ready<Kind>, Box<Refused>>],
 ) -> Translated {
     let mut translated = Translated::default();
     let mut state = State {
         plan,
+        everywhere,
         model,
         out: &mut translated,
     };
@@ -52,13 +57,14 @@ struct Between<T> {
 
 struct State<'a> {
     plan: &'a Plan,
+    everywhere: &'a Everywhere,
     model: &'a Model,
     out: &'a mut Translated,
 }
 
 impl State<'_> {
     /// Says which constraints made a unit of several resources.
-    fn ties(&mut self, colocations: &[Result<Ready<Score>, Remark>]) {
+    fn ties(&mut self, colocations: &[Result<Ready<Score>, Box<Refused>>]) {
         for (index, unit) in self.plan.groups() {
             for (colocation, order) in &unit.ties {
                 let (together, ordered) = (
@@ -104,31 +110,89 @@ impl State<'_> {
         self.plan.units[unit].ties.iter().any(of)
     }
 
-    /// The units of all pairs, or a remark if one of them is in none.
+    /// The units of all pairs that have both. Says of the others why they have not, and holds back
+    /// what depends on them if the constraint is `firm`. In an order the second depends on the
+    /// first, in a colocation it is the other way round.
     fn lifted(
         &mut self,
-        subject: &str,
-        place: &Place,
+        (subject, place): (&str, &Place),
         pairs: &[(String, String)],
-    ) -> Option<Vec<(Pair, (String, String))>> {
-        let lift = |pair: &(String, String)| {
-            let units = (self.plan.unit_of(&pair.0)?, self.plan.unit_of(&pair.1)?);
-            Ok((units, pair.clone()))
-        };
-        match pairs.iter().map(lift).collect::<Result<Vec<_>, String>>() {
-            Ok(lifted) => Some(lifted),
-            Err(why) => {
+        (firm, backwards): (bool, bool),
+    ) -> Vec<(Pair, (String, String))> {
+        let mut lifted = Vec::new();
+        let mut told: Vec<String> = Vec::new();
+        for (one, other) in pairs {
+            let units = (self.plan.unit_of(one), self.plan.unit_of(other));
+            if let (Ok(one_unit), Ok(other_unit)) = units {
+                lifted.push(((one_unit, other_unit), (one.clone(), other.clone())));
+                continue;
+            }
+            let (dependent, on) = if backwards {
+                (other, one)
+            } else {
+                (one, other)
+            };
+            let why = match units {
+                (Err(why), _) | (_, Err(why)) => why,
+                (Ok(_), Ok(_)) => continue,
+            };
+            let depends = self.plan.unit_of(dependent).is_ok();
+            if let Some(checks) = self.everywhere.checks(on).filter(|_| depends) {
+                let text = format!(
+                    "{subject} ({place}): kept by health check {}: {dependent} is only where that is good",
+                    checks.join(" and ")
+                );
+                self.out.rest.push(Comment::note(text, place));
+                continue;
+            }
+            if firm {
+                self.hold((subject, place), dependent, on);
+            }
+            if !told.contains(&why) {
                 let remedy =
                     "see what is said of that resource, and write by hand what is still to hold";
                 self.out
                     .rest
-                    .push(Remark::new(place, subject, why, remedy).into());
-                None
+                    .push(Remark::new(place, subject, why.clone(), remedy).into());
+                told.push(why);
             }
+        }
+        lifted
+    }
+
+    /// Keeps the group of `dependent` from being served, since nothing here stands for what it
+    /// depends `on`. A fencing device is nothing that it depends on.
+    fn hold(&mut self, (subject, place): (&str, &Place), dependent: &str, on: &str) {
+        let Ok(unit) = self.plan.unit_of(dependent) else {
+            return;
+        };
+        let fences = self.model.primitives.iter().any(|primitive| {
+            let agent = primitive.agent.as_ref();
+            primitive.id == on && agent.is_some_and(|agent| agent.class == "stonith")
+        });
+        let held = self.out.held.entry(unit).or_default();
+        let remark = Remark::new(
+            place,
+            format!("group {}", self.plan.units[unit].name),
+            format!(
+                "{subject} makes {dependent} depend on {on}, and that is not translated, so no node serves the group"
+            ),
+            "see to what it depends on, then remove `maintenance = true`",
+        );
+        if !fences && !held.contains(&remark) {
+            held.push(remark);
         }
     }
 
-    fn colocations(&mut self, colocations: &[Result<Ready<Score>, Remark>]) {
+    fn refused(&mut self, subject: &str, place: &Place, refused: &Refused) {
+        self.out.rest.push(refused.remark.clone().into());
+        self.out.rest.extend(refused.strange.iter().cloned());
+        for (dependent, on) in &refused.depends {
+            self.hold((subject, place), dependent, on);
+        }
+    }
+
+    fn colocations(&mut self, colocations: &[Result<Ready<Score>, Box<Refused>>]) {
         let mut between: BTreeMap<Pair, Between<Score>> = BTreeMap::new();
         let mut sequence: Vec<Pair> = Vec::new();
         // Those that attract come first: the others can be turned round.
@@ -143,14 +207,13 @@ impl State<'_> {
             let (subject, place) = (format!("colocation {}", input.id), input.place.clone());
             let ready = match ready {
                 Ok(ready) => ready,
-                Err(remark) => {
-                    self.out.rest.push(remark.clone().into());
+                Err(refused) => {
+                    self.refused(&subject, &place, refused);
                     continue;
                 }
             };
-            let Some(pairs) = self.lifted(&subject, &place, &ready.pairs) else {
-                continue;
-            };
+            let firm = (ready.what == Score::MUST, false);
+            let pairs = self.lifted((&subject, &place), &ready.pairs, firm);
             let mut extra = ready.comments.clone();
             for ((group, with), names) in pairs {
                 if group == with {
@@ -196,6 +259,8 @@ impl State<'_> {
                     |old, new| old + new,
                 );
             }
+            // With no pair left there was nobody to say it of.
+            self.out.rest.extend(extra);
         }
         for pair in sequence {
             let Some(Between { what, comments }) = between.remove(&pair) else {
@@ -210,7 +275,7 @@ impl State<'_> {
         }
     }
 
-    fn orders(&mut self, orders: &[Result<Ready<Kind>, Remark>]) {
+    fn orders(&mut self, orders: &[Result<Ready<Kind>, Box<Refused>>]) {
         let mut between: BTreeMap<Pair, Between<bool>> = BTreeMap::new();
         let mut sequence: Vec<Pair> = Vec::new();
         for (index, ready) in orders.iter().enumerate() {
@@ -218,14 +283,13 @@ impl State<'_> {
             let (subject, place) = (format!("order {}", input.id), input.place.clone());
             let ready = match ready {
                 Ok(ready) => ready,
-                Err(remark) => {
-                    self.out.rest.push(remark.clone().into());
+                Err(refused) => {
+                    self.refused(&subject, &place, refused);
                     continue;
                 }
             };
-            let Some(pairs) = self.lifted(&subject, &place, &ready.pairs) else {
-                continue;
-            };
+            let firm = (ready.what.mandatory, true);
+            let pairs = self.lifted((&subject, &place), &ready.pairs, firm);
             let mut extra = ready.comments.clone();
             for ((first, then), names) in pairs {
                 if first == then {
@@ -261,6 +325,8 @@ impl State<'_> {
                     |old, new| old || new,
                 );
             }
+            // With no pair left there was nobody to say it of.
+            self.out.rest.extend(extra);
         }
         for pair in sequence {
             let Some(Between { what, comments }) = between.remove(&pair) else {

@@ -39,10 +39,16 @@ pub(super) fn threshold(text: &str) -> Option<u32> {
     }
 }
 
+/// The longest that our configuration takes.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
+const HOUR: Duration = Duration::from_secs(3_600);
+
 /// What `failure-timeout` means: `Some(None)` is for ever.
 pub(super) fn failure_timeout(text: &str) -> Option<Option<Duration>> {
     let time = values::time(text)?;
-    Some(Some(time).filter(|time| !time.is_zero()))
+    // What is longer than our configuration takes is as good as for ever.
+    let time = Some(time).filter(|time| !time.is_zero() && *time <= LONGEST);
+    Some(time.map(|time| time.max(Duration::from_secs(1))))
 }
 
 /// How our configuration writes it.
@@ -104,8 +110,8 @@ impl Defaults {
             "timeout" => values::time(&attr.value)
                 .filter(|timeout| !timeout.is_zero())
                 .map(|timeout| {
-                    self.timeout = Some(timeout);
-                    "written out in each resource whose operations say no other"
+                    self.timeout = Some(timeout.clamp(Duration::from_millis(100), HOUR));
+                    "written out in each resource whose operations say no other, from 100 ms to 60 min"
                 }),
             "record-pending" => Some("what is under way is always shown by `heartbeat status`"),
             _ => None,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use heartbeat_core::placement::Score;
 
 use super::{
+    amounts::Amounts,
     defaults::{Defaults, or_never},
     exclusive,
     meta::{Meta, asides},
@@ -13,7 +14,7 @@ use super::{
     units::{Plan, Unit},
 };
 use crate::{
-    emit::{Block, Comment, Value},
+    emit::{Block, Comment, Remark, Value},
     input::Options,
     model::Model,
 };
@@ -23,13 +24,23 @@ pub(super) fn blocks(
     model: &Model,
     plan: &Plan,
     defaults: &Defaults,
-    options: &Options,
+    settings: (&Options, &Amounts),
     within: &mut HashMap<usize, Vec<Comment>>,
+    held: &HashMap<usize, Vec<Remark>>,
 ) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (index, unit) in plan.groups() {
         let comments = within.remove(&index).unwrap_or_default();
-        blocks.extend(unit_blocks(model, unit, comments, defaults, options));
+        let lacks = [&plan.held, held].into_iter();
+        let lacks = lacks.filter_map(|held| held.get(&index)).flatten().cloned();
+        let lacks: Vec<Remark> = lacks.collect();
+        let mut made = unit_blocks(model, unit, comments, defaults, settings);
+        if let Some(block) = made.first_mut().filter(|_| !lacks.is_empty()) {
+            block.comments.extend(lacks.into_iter().map(Comment::Held));
+            block.fields.retain(|(key, _)| *key != "maintenance");
+            block.field("maintenance", Value::Flag(true));
+        }
+        blocks.extend(made);
     }
     blocks
 }
@@ -40,7 +51,7 @@ fn unit_blocks(
     unit: &Unit,
     within: Vec<Comment>,
     defaults: &Defaults,
-    options: &Options,
+    (options, amounts): (&Options, &Amounts),
 ) -> Vec<Block> {
     let mut block = Block::new("[[group]]");
     let alone = unit.members.len() == 1;
@@ -112,6 +123,11 @@ fn unit_blocks(
     if stickiness != defaults.stickiness {
         block.field("stickiness", stickiness);
     }
+    let members = unit.members.iter();
+    let members = members.map(|member| &model.primitives[*member].settings.utilization);
+    let (demand, comments) = amounts.demand(&unit.name, members);
+    block.comments.extend(comments);
+    block.fields.extend(demand.map(|demand| ("demand", demand)));
     if let Some(threshold) = own.threshold {
         block.field("migration_threshold", Value::Number(threshold.into()));
     }

@@ -1,10 +1,11 @@
 //! Which nodes a group likes: one `[[location]]` for each pair of a group and a node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use heartbeat_core::placement::Score;
 
 use super::{
+    everywhere::Everywhere,
     nodes::Nodes,
     remarks::{left_over, renamed},
     units::Plan,
@@ -23,13 +24,21 @@ pub(super) fn translate(
     model: &Model,
     plan: &Plan,
     nodes: &Nodes,
+    everywhere: &Everywhere,
     opt_in: Option<&Place>,
 ) -> Vec<Block> {
     let mut points = Points::new();
     let mut rest = Vec::new();
+    let mut exclusive = Exclusive::new();
     for location in &model.locations {
-        locate(location, model, plan, nodes, &mut points, &mut rest);
+        let mut out = Out {
+            points: &mut points,
+            exclusive: &mut exclusive,
+            rest: &mut rest,
+        };
+        locate(location, model, (plan, nodes, everywhere), &mut out);
     }
+    confine(&exclusive, nodes, &mut points);
     if let Some(place) = opt_in {
         keep_out(plan, nodes, place, &mut points);
     }
@@ -69,13 +78,38 @@ fn keep_out(plan: &Plan, nodes: &Nodes, place: &Place, points: &mut Points) {
     }
 }
 
+/// What the locations become.
+struct Out<'a> {
+    points: &'a mut Points,
+    exclusive: &'a mut Exclusive,
+    rest: &'a mut Vec<Comment>,
+}
+
+/// By unit: the only nodes that it may be on, and where that is said.
+type Exclusive = BTreeMap<usize, (BTreeSet<usize>, Place)>;
+
+/// Keeps units from all nodes that their exclusive locations do not name.
+fn confine(exclusive: &Exclusive, nodes: &Nodes, points: &mut Points) {
+    for (unit, (allowed, place)) in exclusive {
+        for node in (0..nodes.list.len()).filter(|node| !allowed.contains(node)) {
+            let entry = points.entry((*unit, node)).or_default();
+            entry.0 = Score::NEVER;
+            entry.1.push(Comment::general(format!(
+                "resource-discovery=exclusive ({place}): only the nodes of such locations are allowed"
+            )));
+        }
+    }
+}
+
 fn locate(
     location: &Location,
     model: &Model,
-    plan: &Plan,
-    nodes: &Nodes,
-    points: &mut Points,
-    rest: &mut Vec<Comment>,
+    (plan, nodes, everywhere): (&Plan, &Nodes, &Everywhere),
+    Out {
+        points,
+        exclusive,
+        rest,
+    }: &mut Out<'_>,
 ) {
     let place = &location.place;
     let subject = format!("location {}", location.id);
@@ -89,7 +123,11 @@ fn locate(
     {
         attrs.take("role");
     }
-    if let Some(attr) = attrs.take("resource-discovery") {
+    let discovery = attrs.take("resource-discovery");
+    let only = discovery
+        .as_ref()
+        .is_some_and(|attr| attr.value == "exclusive");
+    if let Some(attr) = discovery.filter(|_| !only) {
         rest.push(
             Remark::new(
                 &attr.place,
@@ -142,8 +180,23 @@ fn locate(
             )));
         }
         for preference in &location.preferences {
+            let score = preference.score.as_deref();
+            if let Condition::Opaque(text) = &preference.condition
+                && let Some(check) = everywhere.keeps(score, text)
+            {
+                let text = format!(
+                    "{subject} ({place}): kept by health check {check}, which looks at what the rule is about"
+                );
+                rest.push(Comment::note(text, place));
+                continue;
+            }
             match judged(preference, nodes) {
                 Ok((score, liked)) => {
+                    if only {
+                        let entry = exclusive.entry(unit);
+                        let entry = entry.or_insert_with(|| (BTreeSet::new(), place.clone()));
+                        entry.0.extend(&liked);
+                    }
                     rest.extend(left_over(
                         "attribute",
                         &format!("rule of {subject}"),
@@ -183,6 +236,9 @@ fn judged(
             by_hand,
         )
     })?;
+    if let Condition::Settled(false, why) = &preference.condition {
+        return Err((format!("it is void: {why}"), "nothing is to be done"));
+    }
     let mut strangers = Vec::new();
     named(&preference.condition, &mut strangers);
     strangers.retain(|name| !nodes.knows(name));
@@ -210,7 +266,8 @@ fn holds(condition: &Condition, node: &str) -> bool {
         Condition::IsNot(name) => name != node,
         Condition::All(terms) => terms.iter().all(|term| holds(term, node)),
         Condition::Any(terms) => terms.iter().any(|term| holds(term, node)),
-        Condition::Opaque(_) => false,
+        Condition::Settled(is, _) => *is,
+        Condition::Opaque(_) | Condition::Date(..) => false,
     }
 }
 
@@ -221,14 +278,14 @@ fn named<'a>(condition: &'a Condition, names: &mut Vec<&'a str>) {
         Condition::All(terms) | Condition::Any(terms) => {
             terms.iter().for_each(|term| named(term, names));
         }
-        Condition::Opaque(_) => {}
+        Condition::Opaque(_) | Condition::Date(..) | Condition::Settled(..) => {}
     }
 }
 
 fn opaque(condition: &Condition) -> Option<&str> {
     match condition {
-        Condition::Is(_) | Condition::IsNot(_) => None,
+        Condition::Is(_) | Condition::IsNot(_) | Condition::Settled(..) => None,
         Condition::All(terms) | Condition::Any(terms) => terms.iter().find_map(opaque),
-        Condition::Opaque(text) => Some(text),
+        Condition::Opaque(text) | Condition::Date(_, _, text) => Some(text),
     }
 }

@@ -1,5 +1,4 @@
-//! Settings that a group and a resource of Pacemaker have alike: meta attributes, rules,
-//! utilization.
+//! Settings that a group and a resource of Pacemaker have alike: meta attributes and rules.
 
 use std::time::Duration;
 
@@ -102,7 +101,7 @@ impl Meta {
     }
 }
 
-/// What is said of a resource beside its type and its operations: rules, references, utilization.
+/// What is said of a resource beside its type and its operations: rules, references, doubles.
 pub(super) fn asides(owner: &str, settings: &Settings) -> Vec<Comment> {
     let mut comments: Vec<Comment> = settings
         .opaque
@@ -113,10 +112,10 @@ pub(super) fn asides(owner: &str, settings: &Settings) -> Vec<Comment> {
             Remark::new(place, format!("{text} of {owner}"), reason, remedy).into()
         })
         .collect();
-    comments.extend(left_over(
-        "utilization",
-        owner,
-        settings.utilization.clone(),
-    ));
+    comments.extend(settings.doubles.iter().map(|attr| {
+        let subject = format!("{}={} of {owner}", attr.name, attr.value);
+        let reason = "it stands twice, and the set with the higher score or the first counts";
+        Remark::new(&attr.place, subject, reason, "choose one").into()
+    }));
     comments
 }

@@ -1,28 +1,34 @@
 //! Decides what becomes of what was read. Each part makes its tables with the comments that say
 //! where they came from, and a remark for all that they leave out.
 
+mod amounts;
 mod constraints;
 mod corosync;
+mod dates;
 mod defaults;
+mod everywhere;
 mod exclusive;
 mod group;
 mod links;
 mod locations;
 mod meta;
+mod named;
 mod nodes;
 mod operations;
 mod others;
 mod pairs;
 mod properties;
+mod reach;
 mod remarks;
 mod resource;
+mod sets;
 mod templates;
 mod units;
 mod vip;
 
 use super::{
     corosync::Section,
-    emit::{Block, Comment, Document, Value},
+    emit::{Block, Comment, Document, Remark, Value},
     input::Options,
     model::Model,
 };
@@ -35,32 +41,61 @@ pub(super) fn translate(
     options: &Options,
 ) -> Document {
     let mut rest = templates::resolve(&mut model);
+    named::resolve(&mut model);
+    dates::settle(&mut model, options.now);
+    sets::split(&mut model);
+    let setup = model.cluster.take();
+    if let (Some(_), Some(said)) = (&corosync, &setup) {
+        rest.push(
+            Remark::new(
+                &said.place,
+                "what `pcs cluster setup` says of nodes and networks",
+                "corosync.conf is given too, and counts",
+                "see whether the two agree",
+            )
+            .into(),
+        );
+    }
+    let corosync = corosync.or(setup);
     let properties = properties::translate(&mut model);
     let defaults = defaults::translate(&mut model);
-    let nodes = nodes::resolve(corosync.as_ref(), &mut model);
+    let amounts = amounts::Amounts::read(properties.strategy.as_ref(), &model);
+    let nodes = nodes::resolve(corosync.as_ref(), &mut model, &amounts);
     let links = links::translate(corosync.as_ref(), &nodes, &model, options);
     let colocations = pairs::colocations(&model);
     let orders = pairs::orders(&model);
-    let mut plan = units::plan(&model);
+    let everywhere = everywhere::find(&model, &colocations, &orders);
+    let mut plan = units::plan(&model, &everywhere);
     plan.tie(&model, &colocations, &orders);
     let (name, cluster) = cluster(corosync.as_ref(), &properties, &defaults);
     let mut blocks = vec![intro(files), cluster, defaults.block(&properties.comments)];
+    blocks.extend(amounts.block());
     blocks.extend(links);
     blocks.extend(nodes.blocks());
     blocks.extend(nodes::witness(corosync.as_ref(), &nodes, &name));
-    let constraints = constraints::translate(&model, &plan, &colocations, &orders);
+    let constraints = constraints::translate(&model, &plan, &everywhere, &colocations, &orders);
     rest.append(&mut plan.comments);
     let mut notes = constraints.within;
-    blocks.extend(group::blocks(&model, &plan, &defaults, options, &mut notes));
+    blocks.extend(group::blocks(
+        &model,
+        &plan,
+        &defaults,
+        (options, &amounts),
+        &mut notes,
+        &constraints.held,
+    ));
+    blocks.extend(everywhere.blocks.iter().cloned());
     blocks.extend(locations::translate(
         &model,
         &plan,
         &nodes,
+        &everywhere,
         properties.opt_in.as_ref(),
     ));
     blocks.extend(constraints.blocks);
     rest.extend(constraints.rest);
     rest.extend(others::translate(&model));
+    rest.extend(others::strays(&model));
     blocks.push(Block {
         comments: rest,
         ..Block::default()

@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
+    amounts::Amounts,
     corosync::device_host,
     remarks::{joint, left_over, renamed},
 };
@@ -22,6 +23,8 @@ pub(super) struct Node {
     id: u16,
     /// One per ring; what stands there may be no address.
     pub(super) addresses: Vec<Option<String>>,
+    utilization: model::Attrs,
+    capacity: Option<Value>,
     comments: Vec<Comment>,
 }
 
@@ -80,10 +83,13 @@ fn block(node: &Node, nodes: &Nodes) -> Block {
     block.field("name", Value::Text(name));
     block.field("id", Value::Number(node.id.into()));
     block.field("addresses", Value::List(addresses));
+    if let Some(capacity) = &node.capacity {
+        block.fields.push(("capacity", capacity.clone()));
+    }
     block
 }
 
-pub(super) fn resolve(corosync: Option<&Section>, model: &mut Model) -> Nodes {
+pub(super) fn resolve(corosync: Option<&Section>, model: &mut Model, amounts: &Amounts) -> Nodes {
     let mut nodes = Nodes::default();
     let listed: Vec<&Section> = corosync.map_or_else(Vec::new, |top| {
         top.named("nodelist")
@@ -114,14 +120,17 @@ pub(super) fn resolve(corosync: Option<&Section>, model: &mut Model) -> Nodes {
         nodes.list.extend(
             known
                 .into_iter()
-                .map(|node| from_crm(node, rings, &mut ids)),
+                .map(|node| from_crm(node, rings, &mut ids, amounts)),
         );
         nodes.comments.extend(stray_addresses(corosync));
         return nodes;
     }
     let in_order = pairs_in_order(&listed, &known);
     for (index, section) in listed.iter().enumerate() {
-        let node = listed_node(section, index, &nodes.rings, &mut known, in_order, &mut ids);
+        let mut node = listed_node(section, index, &nodes.rings, &mut known, in_order, &mut ids);
+        let (capacity, comments) = amounts.capacity(&node.name, &node.utilization);
+        node.capacity = capacity;
+        node.comments.extend(comments);
         nodes.list.push(node);
     }
     for node in known {
@@ -248,9 +257,10 @@ fn listed_node(
             format!("node{}", index + 1)
         }
     };
+    let mut utilization = model::Attrs::default();
     if let Some(node) = found {
         comments.extend(attributes(&name, node.attributes));
-        comments.extend(left_over("utilization", &name, node.utilization));
+        utilization = node.utilization;
     }
     let addresses = rings.iter().map(|ring| {
         let mut entries = section.entries.iter().rev();
@@ -261,19 +271,24 @@ fn listed_node(
         addresses: addresses.collect(),
         name,
         id,
+        utilization,
+        capacity: None,
         comments,
     }
 }
 
-fn from_crm(node: model::Node, rings: usize, ids: &mut Ids) -> Node {
+fn from_crm(node: model::Node, rings: usize, ids: &mut Ids, amounts: &Amounts) -> Node {
     let text = format!("node {} ({})", node.name, node.place);
     let mut comments = vec![Comment::note(text, &node.place)];
     comments.extend(attributes(&node.name, node.attributes));
-    comments.extend(left_over("utilization", &node.name, node.utilization));
+    let (capacity, said) = amounts.capacity(&node.name, &node.utilization);
+    comments.extend(said);
     Node {
         id: ids.of(node.id.as_deref()),
         name: node.name,
         addresses: vec![None; rings],
+        utilization: node.utilization,
+        capacity,
         comments,
     }
 }

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use heartbeat_config::duration::Show;
+
 use super::{defaults::Defaults, remarks::left_over};
 use crate::{
     emit::{Block, Comment, Remark, Value},
     model::{Attrs, Op, Primitive},
+    place::Place,
     values,
 };
 
+/// The limits of our configuration.
+const SHORTEST: Duration = Duration::from_millis(100);
+const HOUR: Duration = Duration::from_secs(3_600);
 /// What is refused along with its monitor.
 const OF_MONITORS: [&str; 6] = [
     "interval",
@@ -83,11 +89,7 @@ pub(super) fn translate(
         }
         reader.rest(op, attrs);
     }
-    if interval.is_none() {
-        reader.comments.push(Comment::general(
-            "Pacemaker does not monitor it, so neither does heartbeat; remove monitor_interval, and it is looked at every 10 s",
-        ));
-    }
+    let off = interval.is_none() && primitive.ops.iter().any(is_off);
     block.comments.append(&mut reader.comments);
     if let Some(level) = level {
         block.field("check_level", Value::Number(level.into()));
@@ -102,8 +104,15 @@ pub(super) fn translate(
     }
     match interval {
         Some(interval) => block.field("monitor_interval", interval),
-        None => block.field("monitor_interval", "never"),
+        None if off => block.field("monitor_interval", "never"),
+        // As often as the agent's meta-data says, or as our own default.
+        None => {}
     }
+}
+
+/// Whether `op` is a monitor that was switched off on purpose.
+fn is_off(op: &Op) -> bool {
+    op.name == "monitor" && op.attrs.get("enabled").and_then(values::truth) == Some(false)
 }
 
 /// Reads the operations of one resource, and remarks.
@@ -135,6 +144,8 @@ impl Reader<'_> {
     fn timeout(&mut self, op: &Op, attrs: &mut Attrs) -> Option<Duration> {
         let attr = attrs.take("timeout")?;
         let timeout = values::time(&attr.value).filter(|timeout| !timeout.is_zero());
+        let timeout =
+            timeout.map(|timeout| self.within(op, &attr.place, ("timeout", timeout, HOUR)));
         if timeout.is_none() {
             let subject = format!("timeout={} of {}", attr.value, self.subject(op));
             let remedy =
@@ -143,6 +154,29 @@ impl Reader<'_> {
                 .push(Remark::new(&attr.place, subject, "it is no time", remedy).into());
         }
         timeout
+    }
+
+    /// `time`, or the nearest that our configuration takes, up to `most`.
+    fn within(
+        &mut self,
+        op: &Op,
+        place: &Place,
+        (what, time, most): (&str, Duration, Duration),
+    ) -> Duration {
+        let taken = time.clamp(SHORTEST, most);
+        if taken != time {
+            let subject = format!("{what}={} of {}", Show(time), self.subject(op));
+            let reason = format!(
+                "it is from {} to {} here, and {} is the nearest",
+                Show(SHORTEST),
+                Show(most),
+                Show(taken)
+            );
+            let remedy = "see whether that will do: a stop that takes longer blocks the group";
+            self.comments
+                .push(Remark::new(place, subject, reason, remedy).into());
+        }
+        taken
     }
 
     /// How often to monitor; `None` if this monitor is not for that.
@@ -165,7 +199,7 @@ impl Reader<'_> {
                 self.remark(op, "an interval of 0 is no recurring monitor", remedy);
                 None
             }
-            Some(interval) => Some(interval),
+            Some(interval) => Some(self.within(op, &op.place, ("interval", interval, 24 * HOUR))),
             None => {
                 self.remark(
                     op,

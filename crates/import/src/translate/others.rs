@@ -8,10 +8,34 @@ use crate::{
 
 pub(super) fn translate(model: &Model) -> impl Iterator<Item = Comment> {
     model.others.iter().map(|other| {
-        let (reason, remedy) = say(other);
         let subject = format!("{} {}", other.keyword, other.id);
-        Remark::new(&other.place, subject.trim(), reason, remedy).into()
+        let subject = subject.trim();
+        match &other.why {
+            Some((reason, remedy)) => Remark::new(&other.place, subject, reason, remedy)
+                .also(other.also.iter().cloned())
+                .into(),
+            None => {
+                let (reason, remedy) = say(other);
+                Remark::new(&other.place, subject, reason, remedy).into()
+            }
+        }
     })
+}
+
+/// What stands in a statement and is none of its known parts, and what commands changed of others.
+pub(super) fn strays(model: &Model) -> Vec<Comment> {
+    let strays = model.strays.iter().map(|stray| {
+        Remark::new(
+            &stray.place,
+            stray.subject.clone(),
+            "heartbeat has no such setting",
+            "check that nothing depends on it",
+        )
+        .into()
+    });
+    let notes = model.notes.iter();
+    let notes = notes.map(|(text, place)| Comment::note(text.clone(), place));
+    strays.chain(notes).collect()
 }
 
 fn say(other: &Other) -> (&'static str, &'static str) {
@@ -20,7 +44,7 @@ fn say(other: &Other) -> (&'static str, &'static str) {
             "tickets join clusters of several sites, and heartbeat is one cluster",
             "put voters into three sites, or keep the sites apart",
         ),
-        "fencing_topology" => NO_FENCING,
+        "fencing_topology" | "pcs stonith" => NO_FENCING,
         "tag" => (
             "a tag is a name for several resources, and constraints name groups here",
             "write the constraint once for each group that is meant",

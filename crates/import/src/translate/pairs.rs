@@ -5,7 +5,8 @@ use heartbeat_core::placement::Score;
 use super::remarks::left_over;
 use crate::{
     emit::{Comment, Remark},
-    model::{Chain, Colocation, Member, Model, Order, Set},
+    model::{Attrs, Chain, Colocation, Condition, Member, Model, Order, Set},
+    place::Place,
     values,
 };
 
@@ -19,6 +20,16 @@ pub(super) struct Ready<T> {
     pub(super) comments: Vec<Comment>,
 }
 
+/// A constraint that cannot be translated.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) remark: Remark,
+    /// On what it says that no constraint says.
+    pub(super) strange: Vec<Comment>,
+    /// What must not be without something else, by this constraint: the two of them.
+    pub(super) depends: Vec<(String, String)>,
+}
+
 /// What an order wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
@@ -29,22 +40,64 @@ pub(super) struct Kind {
 /// Why a constraint cannot be translated, and what to do.
 type Refusal = (String, &'static str);
 
+/// Remarks on attributes that are refused with no constraint, since none has them.
+fn strange(owner: &str, attrs: &Attrs) -> Vec<Comment> {
+    let mut attrs = attrs.clone();
+    for known in ["node-attribute", "symmetrical", "kind", "score"] {
+        attrs.take(known);
+    }
+    left_over("attribute", owner, attrs).collect()
+}
+
 /// The colocations of `model`, in its order.
-pub(super) fn colocations(model: &Model) -> Vec<Result<Ready<Score>, Remark>> {
+pub(super) fn colocations(model: &Model) -> Vec<Result<Ready<Score>, Box<Refused>>> {
     let ready = |colocation: &Colocation| {
         colocation_of(colocation).map_err(|(reason, remedy)| {
             let subject = format!("colocation {}", colocation.id);
-            Remark::new(&colocation.place, subject, reason, remedy)
+            let score = colocation.score.as_deref();
+            let elsewhere = colocation.attrs.get("node-attribute").is_some();
+            let firm = score.is_none_or(|score| values::score(score) == Some(Score::MUST));
+            Box::new(Refused {
+                strange: strange(&subject, &colocation.attrs),
+                remark: Remark::new(&colocation.place, subject, reason, remedy),
+                depends: if firm && !elsewhere && colocation.lifetime.is_none() {
+                    colocation_pairs(&colocation.chain, false)
+                } else {
+                    Vec::new()
+                },
+            })
         })
     };
     model.colocations.iter().map(ready).collect()
 }
 
 /// The orders of `model`, in its order.
-pub(super) fn orders(model: &Model) -> Vec<Result<Ready<Kind>, Remark>> {
+pub(super) fn orders(model: &Model) -> Vec<Result<Ready<Kind>, Box<Refused>>> {
     let ready = |order: &Order| {
         order_of(order).map_err(|(reason, remedy)| {
-            Remark::new(&order.place, format!("order {}", order.id), reason, remedy)
+            let subject = format!("order {}", order.id);
+            let firm = match order.kind.as_deref() {
+                None => true,
+                Some(kind) if kind.eq_ignore_ascii_case("mandatory") => true,
+                Some(kind) => values::score(kind).is_some_and(|score| score != Score::ZERO),
+            };
+            let starts = |id: &String| {
+                let members = order.chain.members();
+                let member = members.iter().find(|member| member.id == *id);
+                let action = member.and_then(|member| member.qualifier.as_deref());
+                action.is_none_or(|action| ["start", "started"].contains(&action))
+            };
+            let pairs = order_pairs(&order.chain).into_iter();
+            let pairs = pairs.filter(|(_, then)| starts(then));
+            Box::new(Refused {
+                strange: strange(&subject, &order.attrs),
+                remark: Remark::new(&order.place, subject, reason, remedy),
+                depends: if firm && order.lifetime.is_none() {
+                    pairs.map(|(first, then)| (then, first)).collect()
+                } else {
+                    Vec::new()
+                },
+            })
         })
     };
     model.orders.iter().map(ready).collect()
@@ -52,6 +105,25 @@ pub(super) fn orders(model: &Model) -> Vec<Result<Ready<Kind>, Remark>> {
 
 fn colocation_of(colocation: &Colocation) -> Result<Ready<Score>, Refusal> {
     let mut comments = Vec::new();
+    if let Chain::Named = colocation.chain {
+        return Err((
+            "it names no resources, and its name does not say which: it is not A_with_B of two resources".to_owned(),
+            "write a [[colocation]] of the groups that are meant",
+        ));
+    }
+    lasting(
+        colocation.lifetime.as_ref(),
+        "write a [[colocation]] if it is to hold always",
+    )?;
+    if colocation.guessed {
+        let subject = format!("colocation {}", colocation.id);
+        comments.extend(guessed(
+            &subject,
+            &colocation.place,
+            &colocation.chain,
+            "follows",
+        ));
+    }
     let score = match colocation.score.as_deref() {
         None => {
             comments.push(Comment::general("it gives no score: taken for INFINITY"));
@@ -94,14 +166,53 @@ fn colocation_of(colocation: &Colocation) -> Result<Ready<Score>, Refusal> {
     }
     let owner = format!("colocation {}", colocation.id);
     comments.extend(left_over("attribute", &owner, attrs));
+    comments.extend(of_sets(&owner, &colocation.chain));
     Ok(Ready {
         what: score,
-        pairs: colocation_pairs(&colocation.chain),
+        pairs: colocation_pairs(&colocation.chain, score < Score::ZERO),
         comments,
     })
 }
 
+/// Refuses what holds no more, or at times only.
+fn lasting(lifetime: Option<&Condition>, remedy: &'static str) -> Result<(), Refusal> {
+    match lifetime {
+        None | Some(Condition::Settled(true, _)) => Ok(()),
+        Some(Condition::Settled(false, why)) => {
+            Err((format!("it is void: {why}"), "nothing is to be done"))
+        }
+        Some(Condition::Opaque(text)) => Err((format!("it holds at times only: {text}"), remedy)),
+        Some(_) => Err(("it holds on some nodes only".to_owned(), remedy)),
+    }
+}
+
+/// That `chain` is taken from the name of `subject`: the first `does` something with the second.
+fn guessed(subject: &str, place: &Place, chain: &Chain, does: &str) -> Option<Comment> {
+    let Chain::Pair(first, second) = chain else {
+        return None;
+    };
+    Some(Comment::Guess(Remark::new(
+        place,
+        subject,
+        format!(
+            "guessed from its name, since it names no resources: {} {does} {}",
+            first.id, second.id
+        ),
+        "see whether that is meant; the crm shell refuses such a line, so it had no effect there",
+    )))
+}
+
 fn order_of(order: &Order) -> Result<Ready<Kind>, Refusal> {
+    if let Chain::Named = order.chain {
+        return Err((
+            "it names no resources, and its name does not say which: it is neither A_before_B nor A_after_B of two resources".to_owned(),
+            "write an [[order]] of the groups that are meant",
+        ));
+    }
+    lasting(
+        order.lifetime.as_ref(),
+        "write an [[order]] if it is to hold always",
+    )?;
     let mut attrs = order.attrs.clone();
     // As crm and XML may both write it.
     let kind = order
@@ -150,6 +261,15 @@ fn order_of(order: &Order) -> Result<Ready<Kind>, Refusal> {
         ));
     }
     let mut comments = Vec::new();
+    if order.guessed {
+        let subject = format!("order {}", order.id);
+        comments.extend(guessed(
+            &subject,
+            &order.place,
+            &order.chain,
+            "starts before",
+        ));
+    }
     let mut symmetrical = true;
     if let Some(attr) = attrs.take("symmetrical")
         && values::truth(&attr.value) == Some(false)
@@ -170,6 +290,7 @@ fn order_of(order: &Order) -> Result<Ready<Kind>, Refusal> {
         &format!("order {}", order.id),
         attrs,
     ));
+    comments.extend(of_sets(&format!("order {}", order.id), &order.chain));
     Ok(Ready {
         what: Kind {
             mandatory,
@@ -178,6 +299,18 @@ fn order_of(order: &Order) -> Result<Ready<Kind>, Refusal> {
         pairs: order_pairs(&order.chain),
         comments,
     })
+}
+
+/// Remarks on what the sets of `owner` say that nobody took.
+fn of_sets(owner: &str, chain: &Chain) -> Vec<Comment> {
+    let Chain::Sets(sets) = chain else {
+        return Vec::new();
+    };
+    let owner = format!("a set of {owner}");
+    let attrs = sets.iter().map(|set| set.attrs.clone());
+    attrs
+        .flat_map(|attrs| left_over("attribute", &owner, attrs).collect::<Vec<_>>())
+        .collect()
 }
 
 /// The first member with a qualifier that is none of `harmless`.
@@ -194,15 +327,24 @@ fn pair(first: &Member, second: &Member) -> (String, String) {
 }
 
 /// Who follows whom. Within a set each follows the one before it, between sets the members of one
-/// follow those of the next (Pacemaker Explained, "Colocation Sets").
-fn colocation_pairs(chain: &Chain) -> Vec<(String, String)> {
+/// follow those of the next (Pacemaker Explained, "Colocation Sets"). Where they are `apart`, each
+/// keeps away from all before it.
+fn colocation_pairs(chain: &Chain, apart: bool) -> Vec<(String, String)> {
     let sets = match chain {
+        Chain::Named => return Vec::new(),
         Chain::Pair(follower, leader) => return vec![pair(follower, leader)],
         Chain::Sets(sets) => sets,
     };
-    let within = sets.iter().filter(|set| set.sequential).flat_map(|set| {
-        let members = set.members.windows(2);
-        members.map(|two| pair(&two[1], &two[0]))
+    let within = sets.iter().filter(|set| set.sequential && set.within);
+    let within = within.flat_map(|set| {
+        let all = set.members.iter().enumerate();
+        let pairs = all.flat_map(|(at, follower)| {
+            let first = if apart { 0 } else { at.saturating_sub(1) };
+            set.members[first..at]
+                .iter()
+                .map(move |leader| pair(follower, leader))
+        });
+        pairs.collect::<Vec<_>>()
     });
     let between = sets.windows(2).flat_map(|two| {
         let followers = first_of(&two[0]);
@@ -215,10 +357,12 @@ fn colocation_pairs(chain: &Chain) -> Vec<(String, String)> {
 /// Who goes before whom: within a set in its order, and set after set.
 fn order_pairs(chain: &Chain) -> Vec<(String, String)> {
     let sets = match chain {
+        Chain::Named => return Vec::new(),
         Chain::Pair(first, then) => return vec![pair(first, then)],
         Chain::Sets(sets) => sets,
     };
-    let within = sets.iter().filter(|set| set.sequential).flat_map(|set| {
+    let within = sets.iter().filter(|set| set.sequential && set.within);
+    let within = within.flat_map(|set| {
         let members = set.members.windows(2);
         members.map(|two| pair(&two[0], &two[1]))
     });
@@ -266,7 +410,9 @@ mod tests {
         Set {
             members: names.split(' ').map(member).collect(),
             sequential,
+            within: true,
             require_all: true,
+            attrs: Attrs::default(),
         }
     }
 
@@ -278,11 +424,17 @@ mod tests {
     #[test]
     fn a_colocation_set_follows_its_first_and_then_the_next_set() {
         let one = Chain::Sets(vec![set("a b c", true)]);
-        assert_eq!(shown(colocation_pairs(&one)), "b>a c>b");
+        assert_eq!(shown(colocation_pairs(&one, false)), "b>a c>b");
         let free_then_one = Chain::Sets(vec![set("a b", false), set("c", true)]);
-        assert_eq!(shown(colocation_pairs(&free_then_one)), "a>c b>c");
+        assert_eq!(shown(colocation_pairs(&free_then_one, false)), "a>c b>c");
         let two = Chain::Sets(vec![set("a b", true), set("c d", true)]);
-        assert_eq!(shown(colocation_pairs(&two)), "b>a d>c a>d");
+        assert_eq!(shown(colocation_pairs(&two, false)), "b>a d>c a>d");
+    }
+
+    #[test]
+    fn a_colocation_set_that_keeps_apart_keeps_each_from_each() {
+        let one = Chain::Sets(vec![set("a b c", true)]);
+        assert_eq!(shown(colocation_pairs(&one, true)), "b>a c>a c>b");
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(super) struct Properties {
     pub(super) maintenance: Option<Place>,
     /// Where it is said that resources may only be where a location lets them.
     pub(super) opt_in: Option<Place>,
+    /// How nodes are chosen.
+    pub(super) strategy: Option<Attr>,
     pub(super) comments: Vec<Comment>,
 }
 
@@ -73,7 +75,6 @@ impl Topic {
             | "cluster-delay"
             | "load-threshold"
             | "node-action-limit"
-            | "placement-strategy"
             | "stop-orphan-resources"
             | "stop-orphan-actions"
             | "remove-after-stop"
@@ -134,6 +135,12 @@ pub(super) fn translate(model: &mut Model) -> Properties {
                 _ => properties.note(&attr, "so it is here: a group may be on every member"),
             },
             "no-quorum-policy" => properties.quorum(attr),
+            "placement-strategy" => {
+                if attr.value == "default" {
+                    properties.note(&attr, "what nodes have and resources need does not count");
+                }
+                properties.strategy = Some(attr);
+            }
             "default-resource-stickiness" => model.rsc_defaults.0.push(Attr {
                 name: "resource-stickiness".to_owned(),
                 ..attr

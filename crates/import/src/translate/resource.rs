@@ -11,6 +11,7 @@ use crate::{
     emit::{Block, Comment, Remark, Value},
     input::Options,
     model::{Agent, Attrs, Primitive},
+    values,
 };
 
 /// What a resource becomes.
@@ -20,6 +21,8 @@ pub(super) enum Kind {
     Ocf(String),
     /// The unit, and what is to be said of it.
     Systemd(String, Option<&'static str>),
+    /// An init script, by its path.
+    Script(String),
 }
 
 /// Agents of Pacemaker's that talk to its daemons.
@@ -75,8 +78,19 @@ pub(super) fn kind(primitive: &Primitive) -> Result<Kind, (String, &'static str)
                     .to_owned(),
                 "watch what it watched by the monitor of the resource that needs it",
             )),
-            provider => Ok(Kind::Ocf(format!("ocf:{provider}:{kind}"))),
+            provider if values::is_agent(provider) && values::is_agent(kind) => {
+                Ok(Kind::Ocf(format!("ocf:{provider}:{kind}")))
+            }
+            provider => Err((
+                format!("ocf:{provider}:{kind} is no name that `heartbeat check` takes"),
+                "give the agent a name of letters, digits, `_`, `.` and `-`",
+            )),
         },
+        "lsb" if values::is_path(kind) => Ok(Kind::Script(kind.clone())),
+        "systemd" | "service" | "lsb" if !values::is_unit(&suffixed()) => Err((
+            format!("\"{kind}\" is no name of a unit of systemd"),
+            "write a unit for it, or commands for the type exec",
+        )),
         "systemd" => Ok(Kind::Systemd(suffixed(), None)),
         "service" => Ok(Kind::Systemd(
             suffixed(),
@@ -156,6 +170,13 @@ pub(super) fn block(
             block.field("type", Value::Text(format!("systemd:{unit}")));
             false
         }
+        Ok(Kind::Script(path)) => {
+            script(&path, &mut block);
+            block
+                .comments
+                .extend(left_over("parameter", &owner, params));
+            false
+        }
         // The plan has none of these.
         Err(_) => false,
     };
@@ -171,25 +192,35 @@ pub(super) fn block(
     block
 }
 
+/// The fields that run the init script at `path`: its status says 3 for stopped, and `check` is to
+/// say 7.
+fn script(path: &str, block: &mut Block) {
+    block.comments.push(Comment::general(
+        "an init script outside of /etc/init.d: systemd makes no unit of it, so its actions are the commands of an exec resource; a unit of its own would be better",
+    ));
+    let words = |words: &[&str]| Value::List(words.iter().map(|word| (*word).to_owned()).collect());
+    block.field("type", Value::from("exec"));
+    block.field("start", words(&[path, "start"]));
+    block.field("stop", words(&[path, "stop"]));
+    let status = "\"$0\" status; status=$?; test $status -eq 3 && exit 7; exit $status";
+    block.field("check", words(&["/bin/sh", "-c", status, path]));
+}
+
 /// The fields of an OCF agent of the type `of`, or of the `vip` in its place.
 fn agent(primitive: &Primitive, of: &str, params: Attrs, options: &Options, block: &mut Block) {
     if primitive.agent.as_ref().is_some_and(vip::is_address) {
-        if !options.builtin_vip {
+        if options.keep_agents {
             block.comments.push(Comment::general(
-                "an agent's address is not guarded: only that of a built-in vip is kept by the kernel from being served without the lease; `--builtin-vip` makes it one",
+                "an agent's address is not guarded: only that of a built-in vip is kept by the kernel from being served without the lease; without `--keep-agents` it becomes one",
             ));
         } else {
-            match vip::fields(&params) {
-                Ok(fields) => {
+            match vip::fields(&primitive.id, &params) {
+                Ok(vip) => {
                     block.comments.push(Comment::general(
                         "the built-in vip: the kernel keeps its address from being served without the lease",
                     ));
-                    if params.get("nic").is_none() {
-                        block.comments.push(Comment::general(
-                            "without a nic it goes to the first link's interface",
-                        ));
-                    }
-                    block.fields.extend(fields);
+                    block.comments.extend(vip.comments);
+                    block.fields.extend(vip.fields);
                     return;
                 }
                 Err(why) => block.comments.push(
@@ -209,7 +240,17 @@ fn agent(primitive: &Primitive, of: &str, params: Attrs, options: &Options, bloc
     block.field("type", Value::from(of));
     let mut pairs: Vec<(String, String)> = Vec::new();
     for attr in params.0 {
-        if pairs.iter().any(|(name, _)| *name == attr.name) {
+        if !values::is_parameter(&attr.name) || attr.value.contains('\0') {
+            block.comments.push(
+                Remark::new(
+                    &attr.place,
+                    format!("parameter {}={} of {}", attr.name, attr.value, primitive.id),
+                    "no variable of the environment can carry it, which is how an agent gets it",
+                    "correct it",
+                )
+                .into(),
+            );
+        } else if pairs.iter().any(|(name, _)| *name == attr.name) {
             block.comments.push(
                 Remark::new(
                     &attr.place,

@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use heartbeat_core::placement::Score;
 
 use super::{
-    pairs::{Kind, Ready},
+    everywhere::Everywhere,
+    pairs::{Kind, Ready, Refused},
     resource,
 };
 use crate::{
     emit::{Comment, Remark},
     model::{Clone as Cloned, Model},
+    values,
 };
 
 /// A group to be.
@@ -36,6 +38,8 @@ pub(super) struct Plan {
     /// Why a resource is in no unit.
     gone: HashMap<String, String>,
     pub(super) comments: Vec<Comment>,
+    /// Why a unit must not be served, by what it lacks.
+    pub(super) held: HashMap<usize, Vec<Remark>>,
 }
 
 impl Plan {
@@ -67,7 +71,13 @@ impl Plan {
             .filter(|primitive| primitive.id == child || members.contains(&primitive.id));
         let places = primitives.map(|primitive| primitive.place.clone());
         let places = places.chain(group.map(|group| group.place.clone()));
-        let roles = ["ms", "master"].contains(&clone.kind.as_str());
+        let promotable = clone
+            .settings
+            .meta
+            .get("promotable")
+            .and_then(values::truth);
+        let roles = ["ms", "master", "promotable"].contains(&clone.kind.as_str())
+            || promotable == Some(true);
         let remedy = if roles {
             "let the service replicate by its own means, outside of the cluster, and move its address by a group"
         } else {
@@ -111,10 +121,19 @@ impl Plan {
 }
 
 /// Groups of Pacemaker, and primitives alone; nothing is tied yet.
-pub(super) fn plan(model: &Model) -> Plan {
+pub(super) fn plan(model: &Model, everywhere: &Everywhere) -> Plan {
     let mut plan = Plan::default();
+    for (id, _) in model
+        .ids()
+        .filter(|(id, _)| everywhere.checks(id).is_some())
+    {
+        let why = "is on every node, where a health check looks at it";
+        plan.gone.insert(id.to_owned(), why.to_owned());
+    }
     for clone in &model.clones {
-        plan.drop_clone(clone, model);
+        if everywhere.checks(&clone.id).is_none() {
+            plan.drop_clone(clone, model);
+        }
     }
     for primitive in &model.primitives {
         if plan.gone.contains_key(&primitive.id) {
@@ -137,7 +156,20 @@ pub(super) fn plan(model: &Model) -> Plan {
             continue;
         }
         let mut members = Vec::new();
+        let mut held = Vec::new();
         for id in &group.members {
+            let lacks = !index.contains_key(id.as_str())
+                || (plan.gone.contains_key(id) && everywhere.checks(id).is_none());
+            if lacks {
+                held.push(Remark::new(
+                    &group.place,
+                    format!("group {}", group.id),
+                    format!(
+                        "its member {id} is not translated, so no node serves what is left of it"
+                    ),
+                    "see whether the group can do without, then remove `maintenance = true`",
+                ));
+            }
             let why = match index.get(id.as_str()) {
                 None => Some("no primitive has this name".to_owned()),
                 Some(_) if plan.of.contains_key(id) => Some("it is in another group".to_owned()),
@@ -175,6 +207,9 @@ pub(super) fn plan(model: &Model) -> Plan {
             plan.gone.insert(group.id.clone(), why);
         } else {
             plan.add(&group.id, Some(number), members, model);
+            if !held.is_empty() {
+                plan.held.insert(plan.units.len() - 1, held);
+            }
         }
     }
     for (number, primitive) in model.primitives.iter().enumerate() {
@@ -186,8 +221,8 @@ pub(super) fn plan(model: &Model) -> Plan {
     plan
 }
 
-type Colocations = [Result<Ready<Score>, Remark>];
-type Orders = [Result<Ready<Kind>, Remark>];
+type Colocations = [Result<Ready<Score>, Box<Refused>>];
+type Orders = [Result<Ready<Kind>, Box<Refused>>];
 
 impl Plan {
     /// Joins what a mandatory colocation and a mandatory order tie, until nothing is left to join.
@@ -212,6 +247,8 @@ impl Plan {
             let gone = if keep == one { other } else { one };
             let ties = std::mem::take(&mut self.units[gone].ties);
             self.units[gone].members.clear();
+            let held = self.held.remove(&gone).unwrap_or_default();
+            self.held.entry(keep).or_default().extend(held);
             for unit in self.of.values_mut().filter(|unit| **unit == gone) {
                 *unit = keep;
             }

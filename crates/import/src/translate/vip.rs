@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use crate::{
-    emit::Value,
+    emit::{Comment, Remark, Value},
     model::{Agent, Attrs, Primitive},
+    values,
 };
 
 /// Whether it is one of the agents that add an address.
@@ -68,43 +69,121 @@ fn prefix_len(text: &str, ip: IpAddr) -> Option<u8> {
     u8::try_from(len).ok().filter(|_| whole && ip.is_ipv4())
 }
 
-/// An interface's name, without the alias that old configurations append.
+/// An interface's name, without the label that old configurations append: `eth0:1`.
 fn nic(text: &str) -> Option<String> {
-    let usable =
-        !text.is_empty() && !text.contains([':', '/']) && !text.contains(char::is_whitespace);
-    usable.then(|| text.to_owned())
+    let name = text.split(':').next().unwrap_or_default();
+    values::is_interface(name).then(|| name.to_owned())
 }
 
-/// The fields of a `vip` that does what an agent with `params` does, or why there is none.
-pub(super) fn fields(params: &Attrs) -> Result<Vec<(&'static str, Value)>, String> {
-    let mut seen = Vec::new();
-    for attr in &params.0 {
-        if !["ip", "cidr_netmask", "nic"].contains(&attr.name.as_str()) {
-            return Err(format!(
-                "the built-in vip has nothing like {}={}",
-                attr.name, attr.value
-            ));
-        }
-        if seen.contains(&&attr.name) {
-            return Err(format!("{} stands twice", attr.name));
-        }
-        seen.push(&attr.name);
-    }
+/// Parameters that the built-in vip can do without, and why.
+const HARMLESS: [(&[&str], &str); 5] = [
+    (
+        &["iflabel"],
+        "a label is a name for people: the address is the same without",
+    ),
+    (
+        &["broadcast"],
+        "the broadcast address is that of the interface's own network",
+    ),
+    (
+        &[
+            "arp_interval",
+            "arp_count",
+            "arp_count_refresh",
+            "arp_bg",
+            "arp_mac",
+            "arp_sender",
+            "send_arp_opts",
+            "run_arping",
+            "nodad",
+        ],
+        "heartbeat announces the address itself, by ARP and neighbour discovery, as soon as it has it",
+    ),
+    (
+        &["noprefixroute", "flush_routes", "preferred_lft"],
+        "the address is added to the interface, and nothing of its routes is changed",
+    ),
+    (
+        &["check_link_status", "proto"],
+        "heartbeat watches the interface itself",
+    ),
+];
+/// Parameters that say nothing where they are switched off.
+const SWITCHES: [&str; 3] = ["lvs_support", "unique_clone_address", "lvs_ipv6_addrlabel"];
+
+/// A `vip` that does what an agent did.
+pub(super) struct Fields {
+    pub(super) fields: Vec<(&'static str, Value)>,
+    /// On what is dropped.
+    pub(super) comments: Vec<Comment>,
+}
+
+/// The `vip` that does what the agent `owner` with `params` does, or why there is none.
+pub(super) fn fields(owner: &str, params: &Attrs) -> Result<Fields, String> {
     let ip = params.get("ip").unwrap_or_default();
     let ip: IpAddr = ip
         .parse()
         .map_err(|_| format!("ip=\"{ip}\" is not an address"))?;
-    let Some(mask) = params.get("cidr_netmask") else {
-        return Err("without cidr_netmask nobody knows the length of the subnet".to_owned());
+    let mut comments = Vec::new();
+    let address = match params.get("cidr_netmask") {
+        Some(mask) => {
+            let prefix =
+                prefix_len(mask, ip).ok_or_else(|| format!("cidr_netmask={mask} is not one"))?;
+            format!("{ip}/{prefix}")
+        }
+        None => {
+            comments.push(Comment::general(
+                "without cidr_netmask the length is that of the interface's own network, there and here",
+            ));
+            ip.to_string()
+        }
     };
-    let prefix = prefix_len(mask, ip).ok_or_else(|| format!("cidr_netmask={mask} is not one"))?;
     let mut fields = vec![
         ("type", Value::from("vip")),
-        ("address", Value::Text(format!("{ip}/{prefix}"))),
+        ("address", Value::Text(address)),
     ];
-    if let Some(text) = params.get("nic") {
-        let nic = nic(text).ok_or_else(|| format!("nic={text} is no interface"))?;
-        fields.push(("interface", Value::Text(nic)));
+    match params.get("nic") {
+        Some(text) => {
+            let nic = nic(text).ok_or_else(|| format!("nic={text} is no interface"))?;
+            if nic == "lo" {
+                return Err(
+                    "on lo it is not announced, and no node would be seen to lack it".to_owned(),
+                );
+            }
+            fields.push(("interface", Value::Text(nic)));
+        }
+        None => comments.push(Comment::general(
+            "without a nic it goes to the first link's interface",
+        )),
     }
-    Ok(fields)
+    let mut seen: Vec<&str> = Vec::new();
+    for attr in &params.0 {
+        let name = attr.name.as_str();
+        let dropped = |why: &str| -> Comment {
+            let subject = format!("parameter {name}={} of {owner}", attr.value);
+            Remark::new(&attr.place, subject, why, "nothing is to be done").into()
+        };
+        if seen.contains(&name) {
+            comments.push(dropped("it stands twice, and the first counts"));
+            continue;
+        }
+        seen.push(name);
+        if name == "nic" && attr.value.contains(':') {
+            comments.push(dropped(HARMLESS[0].1));
+        }
+        let harmless = HARMLESS.iter().find(|(names, _)| names.contains(&name));
+        let off = SWITCHES.contains(&name) && values::truth(&attr.value) == Some(false);
+        match harmless {
+            _ if ["ip", "cidr_netmask", "nic"].contains(&name) => {}
+            Some((_, why)) => comments.push(dropped(why)),
+            None if off => comments.push(dropped("it is switched off, as it is here")),
+            None => {
+                return Err(format!(
+                    "the built-in vip has nothing like {name}={}",
+                    attr.value
+                ));
+            }
+        }
+    }
+    Ok(Fields { fields, comments })
 }

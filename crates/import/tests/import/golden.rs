@@ -53,6 +53,8 @@ pub(super) fn well_formed(imported: &Imported) {
         "location",
         "colocation",
         "order",
+        "health",
+        "placement",
     ];
     for name in table.get_ref().keys() {
         assert!(known.contains(&&**name.get_ref()), "{name:?}");
@@ -61,6 +63,8 @@ pub(super) fn well_formed(imported: &Imported) {
     assert_eq!(remarks, imported.remarks.len());
     let decisions = imported.text.matches("# to be decided: ").count();
     assert_eq!(decisions, imported.decisions.len());
+    let guesses = imported.text.matches("# guessed: ").count();
+    assert_eq!(guesses, imported.guesses.len());
     assert_eq!(
         decisions,
         imported
@@ -80,7 +84,8 @@ pub(super) fn well_formed(imported: &Imported) {
 fn interfaces(names: &[&str]) -> Options {
     Options {
         interfaces: names.iter().map(|name| (*name).to_owned()).collect(),
-        builtin_vip: false,
+        keep_agents: false,
+        ..Options::default()
     }
 }
 
@@ -95,16 +100,28 @@ fn the_tutorials_two_nodes() {
 }
 
 #[test]
-fn the_tutorials_two_nodes_with_a_guarded_address() {
+fn the_tutorials_two_nodes_with_the_agents_kept() {
     let options = Options {
         interfaces: Vec::new(),
-        builtin_vip: true,
+        keep_agents: true,
+        ..Options::default()
     };
     golden(
         Some("tutorial.conf"),
         Some("tutorial.crm"),
         &options,
-        "tutorial-vip.toml",
+        "tutorial-agents.toml",
+    );
+}
+
+/// As a tutorial tells people to type it, with constraints that name no resources.
+#[test]
+fn an_articles_shell_lines() {
+    golden(
+        Some("article.conf"),
+        Some("article.sh"),
+        &Options::default(),
+        "article.toml",
     );
 }
 
@@ -112,7 +129,8 @@ fn the_tutorials_two_nodes_with_a_guarded_address() {
 fn three_nodes_with_nearly_everything() {
     let options = Options {
         interfaces: vec!["bond0".to_owned()],
-        builtin_vip: true,
+        keep_agents: false,
+        ..Options::default()
     };
     golden(Some("knet.conf"), Some("knet.crm"), &options, "knet.toml");
 }
@@ -151,7 +169,7 @@ fn nodes_alone() {
 #[test]
 fn the_guide_shows_the_tutorial_as_it_is() {
     let guide = include_str!("../../../../docs/migrating-from-pacemaker.md");
-    for name in ["tutorial.conf", "tutorial.crm", "tutorial-vip.toml"] {
+    for name in ["tutorial.conf", "tutorial.crm", "tutorial.toml"] {
         let text = read(name);
         assert!(
             guide.contains(&text),
@@ -185,7 +203,7 @@ fn with_a_witness_the_tutorials_configuration_is_good() {
             "addresses = [\"192.168.1.103\"]",
         ),
     ];
-    for expected in ["tutorial.toml", "tutorial-vip.toml"] {
+    for expected in ["tutorial.toml", "tutorial-agents.toml"] {
         accepted(expected, "node1", &witness);
         let error = Config::parse(
             &read(expected),
@@ -196,6 +214,9 @@ fn with_a_witness_the_tutorials_configuration_is_good() {
         let error = error.expect_err("two voters are refused").to_string();
         assert!(error.contains("add a witness"), "{error}");
     }
+    let witness = witness.map(|(old, new)| (old, new.replace("192.168.1.", "192.0.2.")));
+    let witness: Vec<(&str, &str)> = witness.iter().map(|(old, new)| (*old, &**new)).collect();
+    accepted("article.toml", "primary", &witness);
 }
 
 #[test]

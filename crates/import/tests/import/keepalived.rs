@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf};
 
 use heartbeat_config::{Config, HealthKind, Meaning};
-use heartbeat_core::placement::Score;
+use heartbeat_core::{index::GroupIndex, placement::Score};
 use heartbeat_import::{ImportError, Imported, Input, NodeFile, import_keepalived};
 use proptest::prelude::*;
 
@@ -165,9 +165,8 @@ fn two_files_of_a_pair_become_one_configuration_with_scores() {
         .map(|vip| vip.address.to_string())
         .collect();
     assert_eq!(vips, ["10.0.0.100/24", "10.0.0.101/32"]);
-    let [group] = config.groups.as_slice() else {
-        panic!("{:?}", config.groups);
-    };
+    assert_eq!(config.groups.len(), 1);
+    let group = &config.groups[GroupIndex(0)];
     let scores: Vec<Score> = group.locations.iter().map(|(_, score)| *score).collect();
     assert_eq!(scores, [Score::new(110), Score::new(100)]);
     // The weight outweighs the priorities' difference, as it did.
@@ -207,8 +206,8 @@ fn one_file_with_nearly_everything_is_good_once_its_blanks_are_filled_in() {
         .map(|group| group.name.as_str())
         .collect();
     assert_eq!(groups, ["ROUTER", "third"]);
-    assert_eq!(config.groups[0].resources.len(), 3);
-    assert_eq!(config.groups[0].stickiness, Score::MUST);
+    assert_eq!(config.groups[GroupIndex(0)].resources.len(), 3);
+    assert_eq!(config.groups[GroupIndex(0)].stickiness, Score::MUST);
     // Three states of one script, and the masters' of another.
     assert_eq!(config.hooks.len(), 5);
 }

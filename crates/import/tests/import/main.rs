@@ -1,6 +1,7 @@
 //! `heartbeat import` on configurations as they are found in the field, on single statements, and
 //! on texts that nobody wrote on purpose. No network, no root.
 
+mod cases;
 mod errors;
 mod golden;
 mod keepalived;

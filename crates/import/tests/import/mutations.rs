@@ -13,14 +13,15 @@ const CONF: &str = include_str!("../fixtures/knet.conf");
 const OLD_CONF: &str = include_str!("../fixtures/oldstyle.conf");
 const XML: &str = include_str!("../fixtures/cluster.xml");
 
-fn both(corosync: &str, resources: &str, builtin_vip: bool) -> Option<Imported> {
+fn both(corosync: &str, resources: &str, keep_agents: bool) -> Option<Imported> {
     let inputs = Inputs {
         corosync: input("conf", corosync),
         resources: input("crm", resources),
     };
     let options = Options {
         interfaces: Vec::new(),
-        builtin_vip,
+        keep_agents,
+        ..Options::default()
     };
     match import(&inputs, &options) {
         Ok(imported) => Some(imported),
@@ -116,8 +117,8 @@ fn every_statement_of_the_fixtures_is_told_of() {
         (CONF, OLD_CRM),
         (OLD_CONF, CRM),
     ] {
-        for builtin_vip in [false, true] {
-            let imported = both(conf, crm, builtin_vip).expect("good fixtures");
+        for keep_agents in [false, true] {
+            let imported = both(conf, crm, keep_agents).expect("good fixtures");
             accounted(&imported, conf, &statements(crm));
         }
     }
@@ -218,6 +219,53 @@ const WORDS: [&str; 40] = [
     "\n",
 ];
 
+const SHELL: [&str; 44] = [
+    "pcs",
+    "crm",
+    "configure",
+    "resource",
+    "create",
+    "constraint",
+    "location",
+    "colocation",
+    "order",
+    "add",
+    "with",
+    "then",
+    "prefers",
+    "avoids",
+    "rule",
+    "set",
+    "setoptions",
+    "group",
+    "clone",
+    "promotable",
+    "primitive",
+    "Dummy",
+    "IPaddr2",
+    "systemd:x",
+    "a",
+    "b",
+    "c",
+    "--group",
+    "op",
+    "monitor",
+    "meta",
+    "update",
+    "delete",
+    "cluster",
+    "setup",
+    "property",
+    "node",
+    "interval=10",
+    "score=5",
+    "x='y z'",
+    "&&",
+    "\n",
+    "\n$ pcs resource",
+    "\n# sudo crm configure",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
@@ -239,6 +287,17 @@ proptest! {
         if let Some(imported) = both("", &text, true) {
             accounted(&imported, "", &[]);
         }
+    }
+
+    /// A text of a shell is never refused, and each of its statements is told of.
+    #[test]
+    fn no_soup_of_a_shell_is_refused_or_forgotten(
+        words in prop::collection::vec(0..SHELL.len(), 1..60),
+    ) {
+        let words: Vec<&str> = words.into_iter().map(|word| SHELL[word]).collect();
+        let text = format!("crm configure node n\npcs {}", words.join(" "));
+        let imported = both("", &text, false).expect("nothing is an error");
+        accounted(&imported, "", &[(1, 1)]);
     }
 
     /// Lines of the fixtures left out, doubled and moved.

@@ -30,6 +30,15 @@ pub fn next(state_dir: &Path) -> Result<Incarnation> {
     Ok(Incarnation(next))
 }
 
+/// Lets the next incarnation exceed `heard`, which others have heard of this node.
+pub fn exceed(state_dir: &Path, heard: u64) -> Result<()> {
+    let path = state_dir.join("incarnation");
+    if read(&path)? >= heard {
+        return Ok(());
+    }
+    write(&path, heard).with_context(|| format!("could not write {}", path.display()))
+}
+
 /// The last incarnation used; 0 if there was none or the file is damaged.
 fn read(path: &Path) -> Result<u64> {
     let text = match fs::read(path) {
@@ -41,8 +50,8 @@ fn read(path: &Path) -> Result<u64> {
     };
     Ok(text.trim().parse().unwrap_or_else(|_| {
         log::warn!(
-            "{} is damaged and is written anew; if the clock of this host was set back, peers may \
-             ignore it until their own agents restart",
+            "{} is damaged and is written anew; if the clock of this host was set back, peers refuse its \
+             heartbeats, and the status says so",
             path.display()
         );
         0
@@ -100,6 +109,17 @@ mod tests {
         fs::write(dir.join("incarnation"), format!("{far_future}\n")).unwrap();
         assert_eq!(next(&dir).unwrap().0, far_future + 1);
         assert_eq!(next(&dir).unwrap().0, far_future + 2);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn next_exceeds_what_others_have_heard() {
+        let dir = scratch("heard");
+        let own = next(&dir).unwrap().0;
+        let heard = own + 1_000_000_000_000_000_000;
+        exceed(&dir, heard).unwrap();
+        exceed(&dir, own).unwrap();
+        assert_eq!(next(&dir).unwrap().0, heard + 1);
         fs::remove_dir_all(dir).unwrap();
     }
 

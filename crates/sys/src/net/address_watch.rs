@@ -11,14 +11,16 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::{
     errno::Errno,
-    sys::socket::{
-        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv,
-        setsockopt, socket, sockopt::RcvBuf,
-    },
+    sys::socket::{MsgFlags, recv},
 };
 
+use super::multicast::{self, Groups};
+
 /// `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`, include/uapi/linux/rtnetlink.h.
-const GROUPS: u32 = 0x10 | 0x100;
+const GROUPS: Groups = Groups {
+    bits: 0x10 | 0x100,
+    of: "addresses",
+};
 /// `RTM_NEWADDR` and `RTM_DELADDR`, there.
 const NEW_ADDRESS: u16 = 20;
 const DELETED_ADDRESS: u16 = 21;
@@ -57,19 +59,9 @@ pub struct AddressWatch {
 impl AddressWatch {
     /// Listens in the network namespace of the calling thread.
     pub fn open() -> Result<Self> {
-        let socket = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-            SockProtocol::NetlinkRoute,
-        )
-        .context("could not open an rtnetlink socket")?;
-        // The kernel gives as much as it may; with less more is lost, and looked for.
-        let _ = setsockopt(&socket, RcvBuf, &BUFFER);
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))
-            .context("could not subscribe to changes of addresses")?;
         Ok(Self {
-            socket,
+            // What is lost is looked for.
+            socket: multicast::listen(GROUPS, Some(BUFFER))?,
             buffer: vec![0; 16 * 1024],
         })
     }

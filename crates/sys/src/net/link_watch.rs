@@ -10,16 +10,18 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::{
     errno::Errno,
-    sys::socket::{
-        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
-    },
+    sys::socket::{MsgFlags, recv},
 };
 use tokio::io::unix::AsyncFd;
 
+use super::multicast::{self, Groups};
 use crate::files::readiness::readable;
 
 /// `RTMGRP_LINK`, include/uapi/linux/rtnetlink.h.
-const GROUP: u32 = 1;
+const GROUP: Groups = Groups {
+    bits: 1,
+    of: "links",
+};
 /// `RTM_NEWLINK`, there.
 const NEW_LINK: u16 = 16;
 /// `RTM_DELLINK`, there.
@@ -41,17 +43,8 @@ pub struct LinkWatch {
 impl LinkWatch {
     /// Listens in the network namespace of the calling thread.
     pub fn open() -> Result<Self> {
-        let socket = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-            SockProtocol::NetlinkRoute,
-        )
-        .context("could not open an rtnetlink socket")?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUP))
-            .context("could not subscribe to changes of links")?;
         Ok(Self {
-            fresh: Some(socket),
+            fresh: Some(multicast::listen(GROUP, None)?),
             socket: None,
             carriers: HashMap::new(),
             buffer: vec![0; 16 * 1024],

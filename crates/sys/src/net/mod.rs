@@ -5,6 +5,7 @@
 mod address_watch;
 mod announce;
 mod link_watch;
+mod multicast;
 pub mod namespace;
 mod netlink;
 mod option;

@@ -50,23 +50,78 @@ impl Register {
     }
 }
 
+/// The user, the groups and the limits that a child takes on last, when nothing that needs root's
+/// rights is left to do.
+#[derive(Clone, Debug, Default)]
+pub struct Confines {
+    pub identity: Option<Identity>,
+    pub limits: Vec<Limit>,
+}
+
+/// Whose rights a child has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub user: libc::uid_t,
+    pub group: libc::gid_t,
+    /// The supplementary groups.
+    pub groups: Vec<libc::gid_t>,
+}
+
+/// A limit of setrlimit(2), the soft and the hard one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// `RLIMIT_…`
+    pub resource: libc::c_int,
+    /// `None` is without a bound.
+    pub value: Option<u64>,
+}
+
+/// A step that a child could not take. Only a number comes back from there: the number of the error,
+/// and in its upper half that of the step.
+const STEPS: [&str; 4] = [
+    "set a limit",
+    "take on its group",
+    "take on its groups",
+    "become its user",
+];
+const STEP_SHIFT: i32 = 16;
+
+/// The error of a spawn in words, if the child could not take on its [`Confines`]; else as it is.
+pub fn spawn_error(error: io::Error) -> io::Error {
+    let code = error.raw_os_error().unwrap_or(0);
+    let step = usize::try_from((code >> STEP_SHIFT) - 1).ok();
+    match step.and_then(|step| STEPS.get(step)) {
+        Some(step) => {
+            let cause = io::Error::from_raw_os_error(code & ((1 << STEP_SHIFT) - 1));
+            io::Error::other(format!("the new process could not {step}: {cause}"))
+        }
+        None => error,
+    }
+}
+
 /// Lets `command` start as a daemon does: in a session of its own, which has no terminal; with
 /// ordinary scheduling, default signals, no exemption from the kernel's search for memory, and no
 /// descriptors but the first three. One that does not register itself is killed when we are: it
 /// must not go on starting what another node is about to start. `entrance` is that of the control
-/// group that it is to be in.
+/// group that it is to be in. It takes on its `confines` when all that is done.
 pub fn make_independent(
     command: &mut Command,
     entrance: Option<OwnedFd>,
     register: Option<Register>,
+    confines: Confines,
 ) {
     let prepare = move || {
         if let Some(entrance) = &entrance {
             enter_group(entrance);
         }
         independent()?;
+        if let Some(register) = &register {
+            enter(register)?;
+        }
+        confine(&confines)?;
+        // The kernel forgets it with a change of user.
         match &register {
-            Some(register) => enter(register),
+            Some(_) => Ok(()),
             None => end_with_parent(),
         }
     };
@@ -111,6 +166,53 @@ fn independent() -> io::Result<()> {
         ))?;
     }
     Ok(())
+}
+
+/// Takes on limits, which may be above root's own, and then, for good, the identity.
+fn confine(confines: &Confines) -> io::Result<()> {
+    for Limit { resource, value } in &confines.limits {
+        let value = value.unwrap_or(libc::RLIM64_INFINITY);
+        let limit = libc::rlimit64 {
+            rlim_cur: value,
+            rlim_max: value,
+        };
+        let resource = *resource;
+        // SAFETY: the limit outlives the call, the old one is not asked for; process 0 is the
+        // caller. Not by the C library's function, whose first argument differs between libraries.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_prlimit64,
+                0,
+                resource,
+                &raw const limit,
+                std::ptr::null_mut::<libc::rlimit64>(),
+            )
+        };
+        step(0, result)?;
+    }
+    let Some(identity) = &confines.identity else {
+        return Ok(());
+    };
+    // SAFETY: the list outlives its call, and its length is given. There is one thread, so that the
+    // system calls change the whole process; the C library would ask the threads that the parent had.
+    unsafe {
+        step(1, libc::syscall(libc::SYS_setgid, identity.group))?;
+        let groups = identity.groups.as_ptr();
+        step(
+            2,
+            libc::syscall(libc::SYS_setgroups, identity.groups.len(), groups),
+        )?;
+        step(3, libc::syscall(libc::SYS_setuid, identity.user))
+    }
+}
+
+/// The result of the step with this index in [`STEPS`].
+fn step(index: i32, result: libc::c_long) -> io::Result<()> {
+    if result >= 0 {
+        return Ok(());
+    }
+    let code = Errno::last_raw() | (index + 1) << STEP_SHIFT;
+    Err(io::Error::from_raw_os_error(code))
 }
 
 /// One that is refused is ended by its process group, as where there are no control groups.
@@ -158,4 +260,115 @@ fn enter(register: &Register) -> io::Result<()> {
         Errno::result(libc::rename(register.from.as_ptr(), register.to.as_ptr()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_root() -> bool {
+        nix::unistd::geteuid().is_root()
+    }
+
+    /// What a shell that is confined so says.
+    fn said(script: &str, confines: Confines) -> io::Result<String> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        make_independent(&mut command, None, None, confines);
+        let output = command.output().map_err(spawn_error)?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    #[test]
+    fn child_with_an_identity_has_it_and_no_other() {
+        if !is_root() {
+            eprintln!("skipped: only root can take on another identity");
+            return;
+        }
+        let identity = Identity {
+            user: 65_533,
+            group: 65_532,
+            groups: vec![65_532, 65_531],
+        };
+        let confines = Confines {
+            identity: Some(identity),
+            limits: Vec::new(),
+        };
+        let script =
+            "grep -E '^(Uid|Gid|Groups|CapEff|CapPrm):' /proc/self/status | tr -s ' \t' ' '";
+        let status = said(script, confines.clone()).unwrap();
+        for line in [
+            "Uid: 65533 65533 65533 65533",
+            "Gid: 65532 65532 65532 65532",
+            "Groups: 65531 65532",
+            "CapPrm: 0000000000000000",
+            "CapEff: 0000000000000000",
+        ] {
+            assert!(status.contains(line), "no `{line}` in {status}");
+        }
+    }
+
+    #[test]
+    fn child_with_another_user_still_ends_with_its_parent() {
+        if !is_root() {
+            eprintln!("skipped: only root can take on another identity");
+            return;
+        }
+        let identity = Identity {
+            user: 65_533,
+            group: 65_533,
+            groups: Vec::new(),
+        };
+        let confines = Confines {
+            identity: Some(identity),
+            limits: Vec::new(),
+        };
+        // The thread that forked is its parent: the kernel kills it when that ends.
+        let mut command = Command::new("/bin/sleep");
+        command.arg("600");
+        make_independent(&mut command, None, None, confines);
+        let parent = std::thread::spawn(move || command.spawn().unwrap());
+        let status = parent.join().unwrap().wait().unwrap();
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        assert_eq!(signal, Some(libc::SIGKILL));
+    }
+
+    #[test]
+    fn child_with_limits_has_them_soft_and_hard() {
+        let limit = |resource: u32, value| Limit {
+            resource: resource as libc::c_int,
+            value,
+        };
+        let confines = Confines {
+            identity: None,
+            limits: vec![
+                limit(libc::RLIMIT_NOFILE, Some(77)),
+                limit(libc::RLIMIT_CORE, Some(4096)),
+            ],
+        };
+        let limits = said("ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc", confines);
+        // The shell shows cores in blocks of 512 bytes.
+        assert_eq!(limits.unwrap(), "77\n77\n8\n8");
+    }
+
+    #[test]
+    fn limit_that_the_kernel_refuses_is_told_apart_from_a_program_that_is_not_there() {
+        let no_such_limit = Limit {
+            resource: 99,
+            value: Some(1),
+        };
+        let confines = Confines {
+            identity: None,
+            limits: vec![no_such_limit],
+        };
+        let error = said("true", confines).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Other);
+        let text = error.to_string();
+        assert!(
+            text.contains("could not set a limit: Invalid argument"),
+            "{text}"
+        );
+        let missing = spawn_error(io::Error::from_raw_os_error(libc::ENOENT));
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
 }

@@ -1,12 +1,17 @@
 //! What the agent may do, and that it may do no more than that.
 //!
 //! All rights are there at the start, when programs are loaded and the helper is started. Then the
-//! one thread that there is gives up for good what is not needed any more. `docs/operations.md` has
-//! the reasons one by one.
+//! one thread that there is gives up for good what is not needed any more. The right to ask for
+//! real-time scheduling goes last: only the thread of a
+//! [`Granter`](super::scheduling::Granter) has it, until the real-time threads have asked.
+//! `docs/operations.md` has the reasons one by one.
 
 use std::io;
 
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    sys::resource::{RLIM_INFINITY, Resource, setrlimit},
+};
 
 /// One of the kernel's rights, a capability; capabilities(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +24,7 @@ pub struct Right {
 }
 
 /// What the agent keeps.
-pub const KEPT: [Right; 5] = [
+pub const KEPT: [Right; 3] = [
     Right {
         name: "CAP_NET_BIND_SERVICE",
         number: 10,
@@ -35,21 +40,27 @@ pub const KEPT: [Right; 5] = [
         number: 13,
         lost: "addresses cannot be announced",
     },
-    Right {
-        name: "CAP_IPC_LOCK",
-        number: 14,
-        lost: "memory may be paged out unless the limit on locked memory (LimitMEMLOCK) is high \
-        enough",
-    },
-    Right {
-        name: "CAP_SYS_NICE",
-        number: 23,
-        lost: "there is no real-time scheduling unless the limit on it (LimitRTPRIO) allows it",
-    },
 ];
 
-/// What it has only until the programs are loaded.
-const AT_START: [Right; 3] = [
+/// The right to lock memory beyond the limit on that.
+const LOCKING: Right = Right {
+    name: "CAP_IPC_LOCK",
+    number: 14,
+    lost: "memory may be paged out unless the limit on locked memory (LimitMEMLOCK) is high \
+    enough",
+};
+
+/// The right to real-time scheduling.
+const SCHEDULING: Right = Right {
+    name: "CAP_SYS_NICE",
+    number: 23,
+    lost: "there is no real-time scheduling unless the limit on it (LimitRTPRIO) allows it",
+};
+
+/// What it has only until the programs are loaded, and its real-time threads run.
+const AT_START: [Right; 5] = [
+    LOCKING,
+    SCHEDULING,
     Right {
         name: "CAP_SETPCAP",
         number: 8,
@@ -106,19 +117,45 @@ pub fn report_missing() {
 }
 
 /// Gives up all rights of the calling thread, and of all that it starts from now on, but those in
-/// [`KEPT`] that it has; no program that it runs has more, not even by a set-user-ID bit. What
-/// cannot be given up is said in the log.
+/// [`KEPT`] that it has, and the right to real-time scheduling, which [`give_up_scheduling`] gives
+/// up. No program that it runs has more, not even by a set-user-ID bit. What cannot be given up is
+/// said in the log.
+///
+/// The process may lock memory without limit afterwards. Where that limit cannot be raised, the
+/// right to lock memory is kept: a process that locks all its memory, also what comes later, gets no
+/// memory beyond the limit without that right.
 pub fn keep_few() {
-    let tell = |what: &str, done: io::Result<()>| {
-        if let Err(error) = done {
-            log::warn!(
-                "the agent could not {what} ({error}): going on with more rights than it needs"
+    let kept = match allow_locking() {
+        Ok(()) => kept(),
+        Err(error) => {
+            log::info!(
+                "the limit on locked memory could not be raised ({error}): {} is kept",
+                LOCKING.name
             );
+            kept() | 1 << LOCKING.number
         }
     };
-    tell("limit what its programs could be given", bound());
-    tell("give up what it does not need", give_up());
+    tell("limit what its programs could be given", bound(kept));
+    let for_now = kept | 1 << SCHEDULING.number;
+    tell("give up what it does not need", give_up(for_now));
     tell("renounce new rights", renounce());
+}
+
+/// Gives up the right to real-time scheduling, of the calling thread and of all that it starts from
+/// now on. A thread keeps the policy that it has.
+pub fn give_up_scheduling() {
+    let given_up = give_up(!(1 << SCHEDULING.number));
+    tell("give up the right to real-time scheduling", given_up);
+}
+
+fn tell(what: &str, done: io::Result<()>) {
+    if let Err(error) = done {
+        log::warn!("the agent could not {what} ({error}): going on with more rights than it needs");
+    }
+}
+
+fn allow_locking() -> nix::Result<()> {
+    setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)
 }
 
 const fn kept() -> u64 {
@@ -132,8 +169,8 @@ const fn kept() -> u64 {
 }
 
 /// The bounding set: what a program may have at most, whoever it belongs to.
-fn bound() -> io::Result<()> {
-    for number in NUMBERS.filter(|number| kept() & 1 << number == 0) {
+fn bound(kept: u64) -> io::Result<()> {
+    for number in NUMBERS.filter(|number| kept & 1 << number == 0) {
         // Not known to the kernel, or gone already.
         if control(libc::PR_CAPBSET_READ, number, 0) == Ok(1) {
             control(libc::PR_CAPBSET_DROP, number, 0)?;
@@ -142,13 +179,14 @@ fn bound() -> io::Result<()> {
     Ok(())
 }
 
-fn give_up() -> io::Result<()> {
+/// All but `kept`.
+fn give_up(kept: u64) -> io::Result<()> {
     control(
         libc::PR_CAP_AMBIENT,
         libc::PR_CAP_AMBIENT_CLEAR_ALL as u32,
         0,
     )?;
-    let permitted = permitted(read()?) & kept();
+    let permitted = permitted(read()?) & kept;
     let word = |shift: u32| Word {
         effective: (permitted >> shift) as u32,
         permitted: (permitted >> shift) as u32,
@@ -199,4 +237,43 @@ fn write(words: [Word; 2]) -> io::Result<()> {
     // SAFETY: as for capget; the kernel only reads the words.
     Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, words.as_ptr()) })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn thread_that_gives_up_rights_keeps_the_few_and_so_do_its_threads() {
+        thread::spawn(|| {
+            let before = permitted(read().unwrap());
+            keep_few();
+            let with_scheduling = permitted(read().unwrap());
+            let scheduling = 1 << SCHEDULING.number;
+            assert_eq!(with_scheduling & scheduling, before & scheduling);
+            give_up_scheduling();
+            let few = before & (kept() | with_scheduling & 1 << LOCKING.number);
+            assert_eq!(permitted(read().unwrap()), few);
+            let later = thread::spawn(|| permitted(read().unwrap())).join();
+            assert_eq!(later.unwrap(), few);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn right_to_lock_memory_goes_only_where_the_limit_is_raised() {
+        thread::spawn(|| {
+            let raised = allow_locking().is_ok();
+            let before = permitted(read().unwrap());
+            keep_few();
+            let locking = 1 << LOCKING.number;
+            let left = permitted(read().unwrap()) & locking;
+            assert_eq!(left, if raised { 0 } else { before & locking });
+        })
+        .join()
+        .unwrap();
+    }
 }

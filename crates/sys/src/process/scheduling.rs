@@ -1,6 +1,12 @@
 //! Asks the kernel for punctuality: real-time scheduling and memory that is never paged out.
 
-use std::{fmt, io, time::Duration};
+use std::{
+    fmt, io,
+    sync::mpsc::{Sender, channel},
+    time::Duration,
+};
+
+use nix::unistd::{Pid, gettid};
 
 /// The policies before which a thread is run, from the strongest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +58,57 @@ impl Reservation {
     }
 }
 
-/// Puts the calling thread before all others: by SCHED_DEADLINE, else by SCHED_FIFO with
-/// `priority`. What it starts is scheduled as usual. A refusal leaves the thread as it was.
-pub fn ask(reservation: Reservation, priority: u8) -> Granted {
+/// Asks the kernel on behalf of other threads: a thread that keeps the right to ask (CAP_SYS_NICE)
+/// for as long as a handle lives, while all others give that right up.
+#[derive(Clone, Debug)]
+pub struct Granter(Sender<Job>);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl Granter {
+    /// Starts the thread, with the rights that the caller has.
+    pub fn start() -> io::Result<Self> {
+        let (jobs, inbox) = channel::<Job>();
+        std::thread::Builder::new()
+            .name("granter".to_owned())
+            .spawn(move || {
+                // Real-time threads wait for it, on a machine that may be busy.
+                let _urgency = Urgency::begin();
+                inbox.into_iter().for_each(|job| job());
+            })?;
+        Ok(Self(jobs))
+    }
+
+    /// Has the calling thread put before all others: by SCHED_DEADLINE, else by SCHED_FIFO with
+    /// `priority`. What it starts is scheduled as usual. A refusal leaves the thread as it was.
+    pub fn ask(&self, reservation: Reservation, priority: u8) -> Granted {
+        let thread = gettid();
+        self.have(move || grant(thread, reservation, priority))
+            .unwrap_or_else(|| grant(thread, reservation, priority))
+    }
+
+    /// Has the calling thread made SCHED_FIFO with `priority`. What it starts is scheduled as usual.
+    pub fn fifo(&self, priority: u8) -> io::Result<()> {
+        let thread = gettid();
+        self.have(move || set_fifo(thread, priority))
+            .unwrap_or_else(|| set_fifo(thread, priority))
+    }
+
+    /// What comes of `work`; nothing if the thread is gone.
+    fn have<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (done, answer) = channel();
+        self.0
+            .send(Box::new(move || drop(done.send(work()))))
+            .ok()?;
+        answer.recv().ok()
+    }
+}
+
+/// Puts a thread before all others.
+fn grant(thread: Pid, reservation: Reservation, priority: u8) -> Granted {
     let mut refusals = Vec::new();
     let Reservation { runtime, period } = reservation;
-    match set_deadline(reservation) {
+    match set_deadline(thread, reservation) {
         Ok(()) => {
             let scheduling = Scheduling::Deadline { runtime, period };
             return Granted {
@@ -70,7 +121,7 @@ pub fn ask(reservation: Reservation, priority: u8) -> Granted {
             error,
         }),
     }
-    let scheduling = match set_fifo(priority) {
+    let scheduling = match set_fifo(thread, priority) {
         Ok(()) => Scheduling::Fifo(priority),
         Err(error) => {
             refusals.push(Refusal {
@@ -153,10 +204,10 @@ impl fmt::Display for Scheduling {
     }
 }
 
-/// Makes the calling thread SCHED_DEADLINE. Its children start without it. Where no other task has
+/// Makes a thread SCHED_DEADLINE. Its children start without it. Where no other task has
 /// reserved the rest of a processor, the thread may use that, too (`SCHED_FLAG_RECLAIM`): a round
 /// that takes longer than reserved is not cut off.
-fn set_deadline(reservation: Reservation) -> io::Result<()> {
+fn set_deadline(thread: Pid, reservation: Reservation) -> io::Result<()> {
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let attributes = libc::sched_attr {
         size: size_of::<libc::sched_attr>() as u32,
@@ -169,10 +220,15 @@ fn set_deadline(reservation: Reservation) -> io::Result<()> {
         sched_period: nanos(reservation.period),
     };
     let no_flags: libc::c_uint = 0;
-    // SAFETY: the kernel only reads the attributes, which outlive the call and say their size;
-    // thread id 0 is the caller.
-    let result =
-        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, no_flags) };
+    // SAFETY: the kernel only reads the attributes, which outlive the call and say their size.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_sched_setattr,
+            thread.as_raw(),
+            &raw const attributes,
+            no_flags,
+        )
+    };
     if result == 0 {
         Ok(())
     } else {
@@ -180,15 +236,15 @@ fn set_deadline(reservation: Reservation) -> io::Result<()> {
     }
 }
 
-/// Makes the calling thread SCHED_FIFO with `priority`. Its children start without it.
-pub fn set_fifo(priority: u8) -> io::Result<()> {
+/// Makes a thread SCHED_FIFO with `priority`. Its children start without it.
+fn set_fifo(thread: Pid, priority: u8) -> io::Result<()> {
     let parameters = libc::sched_param {
         sched_priority: priority.into(),
     };
-    // SAFETY: the parameters outlive the call; thread id 0 is the caller.
+    // SAFETY: the parameters outlive the call.
     let result = unsafe {
         libc::sched_setscheduler(
-            0,
+            thread.as_raw(),
             libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK,
             &raw const parameters,
         )
@@ -220,7 +276,7 @@ pub struct Urgency(());
 impl Urgency {
     pub fn begin() -> Self {
         // Who may not goes on as before: the pulse tells of it.
-        let _ = set_fifo(1);
+        let _ = set_fifo(gettid(), 1);
         Self(())
     }
 }
@@ -228,14 +284,17 @@ impl Urgency {
 impl Drop for Urgency {
     fn drop(&mut self) {
         let parameters = libc::sched_param { sched_priority: 0 };
+        // To take the flag back would need a right that the thread may have given up by now.
+        let policy = libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK;
         // SAFETY: as above. It takes nothing that has to be granted.
-        unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const parameters) };
+        unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::privileges;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -255,15 +314,39 @@ mod tests {
         assert!(said(libc::ENOSYS).contains("os error 38"));
     }
 
+    /// Of the calling thread.
+    fn policy() -> libc::c_int {
+        // SAFETY: takes no pointer; thread id 0 is the caller.
+        let policy = unsafe { libc::sched_getscheduler(0) };
+        policy & !libc::SCHED_RESET_ON_FORK
+    }
+
+    #[test]
+    fn thread_without_the_right_is_granted_what_the_granter_may() {
+        let thread = std::thread::spawn(|| {
+            let granter = Granter::start().unwrap();
+            let may = granter.have(|| set_fifo(gettid(), 2)).unwrap().is_ok();
+            privileges::keep_few();
+            let urgency = Urgency::begin();
+            privileges::give_up_scheduling();
+            // It goes back without the right.
+            drop(urgency);
+            assert_eq!(policy(), libc::SCHED_OTHER);
+            // By the limit on it that user may go on where there is one.
+            let alone = set_fifo(gettid(), 59).is_ok();
+            let granted = granter.fifo(59).is_ok();
+            assert_eq!(granted, may || alone);
+            assert_eq!(policy() == libc::SCHED_FIFO, granted);
+        });
+        thread.join().unwrap();
+    }
+
     #[test]
     fn thread_that_asks_gets_a_policy_or_a_reason_for_each_refusal() {
-        let asker = std::thread::spawn(|| {
-            let granted = ask(Reservation::share(10 * MS, 5), 60);
-            let policy = {
-                // SAFETY: takes no pointer; thread id 0 is the caller.
-                unsafe { libc::sched_getscheduler(0) }
-            };
-            (granted, policy & !libc::SCHED_RESET_ON_FORK)
+        let granter = Granter::start().unwrap();
+        let asker = std::thread::spawn(move || {
+            let granted = granter.ask(Reservation::share(10 * MS, 5), 60);
+            (granted, policy())
         });
         let (granted, policy) = asker.join().unwrap();
         let (wanted, refusals) = match granted.scheduling {

@@ -7,3 +7,4 @@ mod address;
 mod announce;
 mod probe;
 mod rig;
+mod watch;

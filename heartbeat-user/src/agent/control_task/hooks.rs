@@ -1,7 +1,7 @@
 //! Fires the hooks: from what happens to their events and variables.
 
 use heartbeat_common::{time::Boottime, wire::NodeId};
-use heartbeat_core::peer::PeerState;
+use heartbeat_core::{index::GroupIndex, peer::PeerState};
 
 use super::ControlTask;
 use crate::{
@@ -57,7 +57,13 @@ impl ControlTask<'_> {
         hooks.fire(HookEvent::Health, &variables);
     }
 
-    pub(super) fn rebalance_hooks(&self, group: usize, to: NodeId, at: Boottime, hooks: &Hooks) {
+    pub(super) fn rebalance_hooks(
+        &self,
+        group: GroupIndex,
+        to: NodeId,
+        at: Boottime,
+        hooks: &Hooks,
+    ) {
         let mut variables = self.common_variables(at);
         let to = self.config.node(to).map(|node| node.name.clone());
         variables.push(("HEARTBEAT_GROUP", self.config.groups[group].name.clone()));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use heartbeat_common::{maps::PeerRow, wire::NodeId};
-use heartbeat_core::membership::Membership;
+use heartbeat_core::{index::PeerIndex, membership::Membership};
 
 use super::ControlTask;
 use crate::{
@@ -148,21 +148,21 @@ impl View {
     fn others_claim_by(&self, version: u16) -> bool {
         let own = self.config().version;
         let ahead = |row: PeerRow| row.config_version > own && row.counted_version >= version;
-        let mut peers = self.config().peers().enumerate();
-        peers.any(|(number, peer)| self.lives(peer.id) && ahead(self.latest(number)))
+        let mut peers = self.config().peers_enumerated();
+        peers.any(|(index, peer)| self.lives(peer.id) && ahead(self.latest(index)))
     }
 
     /// The nodes that live and do not go by this node's list yet.
     fn behind(&self) -> Vec<String> {
         let own = self.config().version;
-        let behind = |(number, peer): &(usize, &Node)| {
-            let said = self.latest(*number);
+        let behind = |(index, peer): &(PeerIndex, &Node)| {
+            let said = self.latest(*index);
             let (version, counted) = (said.config_version, said.counted_version);
             // Where there is no agent nothing is claimed.
             let joining = version == own && said.incarnation != 0 && counted < own;
             self.lives(peer.id) && (version < own || joining)
         };
-        let peers = self.config().peers().enumerate();
+        let peers = self.config().peers_enumerated();
         peers
             .filter(behind)
             .map(|(_, peer)| peer.name.clone())
@@ -171,7 +171,7 @@ impl View {
 
     /// Whether a peer lives and says that it serves something.
     fn serves(&self, node: NodeId) -> bool {
-        let peer = self.config().peers().position(|peer| peer.id == node);
+        let peer = self.config().peer_index(node);
         peer.is_some_and(|peer| self.lives(node) && self.latest(peer).owned().groups() > 0)
     }
 }

@@ -3,6 +3,7 @@
 
 mod hooks;
 mod members;
+mod outdated;
 mod rekey;
 mod reload;
 mod requests;
@@ -26,6 +27,8 @@ use heartbeat_core::{
     Command,
     cluster::Intent,
     group::{GroupCommand, Note, Reason as Why},
+    index::{GroupIndex, ResourceIndex},
+    index_vec::{ByGroup, IndexVec},
     peer::PeerState,
 };
 use heartbeat_sys::files::{atomic_file::Writer, readiness::readable};
@@ -47,11 +50,13 @@ use self::{
 };
 use super::{
     Ending, Threads,
+    agent_check::AgentCheck,
     exchange::{Exchange, Fetched},
     groups::Groups,
     journal::Journal,
     operate::Operator,
     outages::Outages,
+    outdated::Outdated,
     overdue::Overdue,
     parting::{self, Departure, Reply},
     refusals::Refusals,
@@ -65,7 +70,7 @@ use crate::{
     complaints::Complaints,
     config::{Config, key::Keys},
     control::{
-        protocol::{Request, Response, What},
+        protocol::{Confinement, Request, Response, What},
         server,
     },
     dataplane::{Dataplane, LocalView},
@@ -110,16 +115,20 @@ pub(super) struct ControlTask<'a> {
     /// The notices of the health checks.
     notices: UnboundedReceiver<Notice>,
     meter: Meter,
+    agent_check: AgentCheck,
     /// The state of each peer that hooks were told last.
     hooked: HashMap<NodeId, PeerState>,
     exchange: Exchange,
     refusals: Refusals,
     strangers: Strangers,
+    outdated: Outdated,
     complaints: Complaints<Shortage>,
+    /// Commands of witnesses that were refused.
+    witness_commands: u64,
     /// Ends of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
     /// The decisions of operators that were passed on, by group.
-    applied: Vec<Applied>,
+    applied: ByGroup<Applied>,
     supervisor: Supervisor,
     /// The reload that is under way, if one is, and the steps that threads take for it.
     reload: Option<UnderWay>,
@@ -133,11 +142,13 @@ pub(super) struct ControlTask<'a> {
     starting: bool,
 }
 
-/// A lack of the pulse that may come again and again.
+/// A lack that may show again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Shortage {
     Sending,
     OwnVote,
+    /// A witness gives commands.
+    Trust,
 }
 
 /// The decisions of operators on a group that were passed on.
@@ -145,7 +156,7 @@ enum Shortage {
 struct Applied {
     maintained: bool,
     stopped: bool,
-    resources_stopped: Vec<bool>,
+    resources_stopped: IndexVec<ResourceIndex, bool>,
 }
 
 /// The reports of the pulse as they come.
@@ -207,7 +218,7 @@ impl<'a> ControlTask<'a> {
         threads: &Threads,
         (groups, writer): (Groups, Writer),
         (checks, notices): (Checks, UnboundedReceiver<Notice>),
-        intent: Intent,
+        (intent, confinement): (Intent, Confinement),
     ) -> Result<Self> {
         let Threads {
             pulse, conductor, ..
@@ -226,6 +237,7 @@ impl<'a> ControlTask<'a> {
             Arc::clone(&stats),
             dataplane,
             groups,
+            confinement,
         )?;
         let view = Shared::new(view.into());
         let (fetched_sender, fetched) = mpsc::unbounded_channel();
@@ -238,7 +250,7 @@ impl<'a> ControlTask<'a> {
         );
         let groups = config.served_groups().iter();
         let applied = groups.map(|group| Applied {
-            resources_stopped: vec![false; group.resources.len()],
+            resources_stopped: vec![false; group.resources.len()].into(),
             ..Applied::default()
         });
         let applied = applied.collect();
@@ -292,11 +304,14 @@ impl<'a> ControlTask<'a> {
             checks,
             notices,
             meter,
+            agent_check: AgentCheck::default(),
             hooked: HashMap::new(),
             exchange,
             refusals,
             strangers: Strangers::default(),
+            outdated: Outdated::default(),
             complaints: Complaints::default(),
+            witness_commands: 0,
             fetched,
             applied,
             supervisor: Supervisor::of_environment(),
@@ -356,6 +371,8 @@ impl<'a> ControlTask<'a> {
         self.note(clock::now(), What::Started);
         let decided = Arc::clone(&self.operator.decided);
         let mut host = late::Watch::new();
+        self.agent_check
+            .listen(self.config.load.agent_check, &self.view);
         self.apply_decisions();
         let mut departure: Option<Departure> = None;
         let result = loop {
@@ -384,8 +401,12 @@ impl<'a> ControlTask<'a> {
                     // The client may have gone.
                     match request {
                         Request::Reload => self.reload(Asker::Client(answer)),
-                        Request::Stop { keep } => {
-                            let _ = answer.send(self.depart(keep, &threads, &mut departure));
+                        Request::Stop { keep, force } => {
+                            let refused = self.refuse_to_stop(keep || force || departure.is_some());
+                            let _ = answer.send(match refused {
+                                Some(message) => Response::Error { message },
+                                None => self.depart(keep, &threads, &mut departure),
+                            });
                         }
                         request => self.answer(request, answer),
                     }
@@ -401,6 +422,9 @@ impl<'a> ControlTask<'a> {
                 change = changed(&mut self.link_watch) => self.link_changed(change),
                 Some(ended) = ended.recv() => self.hook_ended(ended),
                 _ = signals.terminate.recv() => {
+                    if let Some(why) = self.refuse_to_stop(departure.is_some()) {
+                        log::warn!("stopping by a signal all the same: {why}");
+                    }
                     self.depart(false, &threads, &mut departure);
                 }
                 _ = signals.interrupt.recv() => {
@@ -444,6 +468,14 @@ impl<'a> ControlTask<'a> {
             self.hook_ended(ended);
         }
         result
+    }
+
+    /// Why this node should not stop: too few votes would be left. Not asked where it `may`.
+    fn refuse_to_stop(&self, may: bool) -> Option<String> {
+        match may {
+            true => None,
+            false => self.operator.why_not_to_stop(),
+        }
     }
 
     /// Begins to stop, or to `keep` all as it is for the next agent. All goes on meanwhile:
@@ -518,10 +550,11 @@ impl<'a> ControlTask<'a> {
         for refused in self.refusals.look(&self.config, now) {
             self.note(now, refused);
         }
+        self.look_for_outdated(now);
         let dataplane = &self.dataplane;
         self.strangers
             .look(now, || dataplane.count(Verdict::ForeignSocket));
-        let name = |group: usize| self.config.groups[group].name.clone();
+        let name = |group: GroupIndex| self.config.groups[group].name.clone();
         self.overdue.look(now, &self.operator.stats, name);
         self.tell_supervisor(now);
     }
@@ -582,6 +615,8 @@ impl<'a> ControlTask<'a> {
             view::lock(&self.view).groups.unanswered(node, clock::now());
             return;
         };
+        self.told_of_refusals(node, &report);
+        view::lock(&self.view).abstains(node, report.abstains_ns);
         let (report, decided) = view::lock(&self.view).groups.reported(node, report);
         self.directives.tell(Directive::Reported { node, report });
         if decided {
@@ -595,7 +630,7 @@ impl<'a> ControlTask<'a> {
         let mut words = Vec::new();
         self.applied
             .resize_with(self.config.served_groups().len(), Applied::default);
-        for (index, group) in self.config.served_groups().iter().enumerate() {
+        for (index, group) in self.config.served_groups().iter_enumerated() {
             let wanted = Applied {
                 maintained: view.groups.is_maintained(group),
                 stopped: view.groups.is_stopped(group),
@@ -628,7 +663,7 @@ impl<'a> ControlTask<'a> {
                 };
                 words.push(format!("group {} {how}", group.name));
             }
-            for (resource, is) in wanted.resources_stopped.iter().enumerate() {
+            for (resource, is) in wanted.resources_stopped.iter_enumerated() {
                 let was = old.resources_stopped.get(resource).copied();
                 if was.unwrap_or_default() == *is {
                     continue;
@@ -757,7 +792,8 @@ impl<'a> ControlTask<'a> {
         // Where a peer has one link, what becomes of the peer says it already.
         let level = match &what {
             What::Link { .. } if self.config.links.len() == 1 => Level::Debug,
-            What::Starved { .. }
+            What::Outdated { .. }
+            | What::Starved { .. }
             | What::PutBack { .. }
             | What::Claimed { .. }
             | What::Stray { .. } => Level::Warn,

@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Result, anyhow, bail};
 use heartbeat_common::time::Boottime;
-use heartbeat_core::membership::Membership;
+use heartbeat_core::{index_vec::ByGroup, membership::Membership};
 use tokio::{
     sync::{
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -343,9 +343,12 @@ impl ControlTask<'_> {
         // The pulse first: the conductor has something to say of a new group at once, and the pulse
         // wants none started before that.
         self.directives.tell(Directive::Replan(Box::new(replan)));
+        for (node, report) in view::lock(&self.view).groups.retold() {
+            self.directives.tell(Directive::Reported { node, report });
+        }
         self.orders.send(ResourceCommand::Replan {
-            vips: merged.served().to_vec(),
-            groups: merged.served_groups().to_vec(),
+            vips: merged.served().clone(),
+            groups: merged.served_groups().clone(),
         });
         self.tell_outages();
     }
@@ -354,7 +357,7 @@ impl ControlTask<'_> {
     fn replace(
         &mut self,
         changes: &[Change],
-        was: &[Group],
+        was: &ByGroup<Group>,
         (hooks, ended): (&mut Hooks, &UnboundedSender<Ended>),
     ) {
         let config = Arc::clone(&self.config);
@@ -363,6 +366,7 @@ impl ControlTask<'_> {
         }
         if changes.contains(&Change::Load) {
             self.meter = Meter::new(config.load.clone());
+            self.agent_check.listen(config.load.agent_check, &self.view);
         }
         if changes.contains(&Change::Hooks) {
             let old = std::mem::replace(hooks, Hooks::start(&config.hooks, ended.clone()));

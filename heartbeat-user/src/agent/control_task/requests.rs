@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
+use heartbeat_core::index::RowNumber;
 use tokio::sync::oneshot;
 
-use super::ControlTask;
+use super::{ControlTask, Shortage};
 use crate::{
     agent::{
         operate::{Origin, refused_witness},
         ping, view,
     },
+    clock,
     config::Role,
-    control::protocol::{Ping, Request, Response},
+    control::protocol::{Ping, Report, Request, Response, Status},
     logging,
     peering::PeerAsked,
 };
@@ -24,8 +26,12 @@ impl ControlTask<'_> {
                 let checks = self.checks.snapshot();
                 let mut view = view::lock(&self.view);
                 view.vitals.checked(checks);
-                view.status(self.dataplane)
-                    .map(|status| Response::Status(Box::new(status)))
+                view.status(self.dataplane).map(|status| {
+                    Response::Status(Box::new(Status {
+                        witness_commands: self.witness_commands,
+                        ..status
+                    }))
+                })
             }
             Request::Report => Ok(self.report_for_peers()),
             // They need more than there is here.
@@ -87,7 +93,13 @@ impl ControlTask<'_> {
         let node = self.config.node(from);
         let name = node.map_or("?", |node| &node.name);
         if node.is_none_or(|node| node.role == Role::Witness) {
-            log::warn!("node {name}, a witness, asks for a command, which is refused");
+            self.witness_commands += 1;
+            self.complaints.warn(Shortage::Trust, || {
+                format!(
+                    "node {name}, a witness, gives a command, which is refused: nobody does that by mistake; has \
+                     somebody broken into it? All nodes have the same key"
+                )
+            });
             let refused = serde_json::to_vec(&refused_witness(name));
             let _ = refused.map(|refused| answer.send(refused));
             return;
@@ -109,7 +121,13 @@ impl ControlTask<'_> {
 
     fn report_for_peers(&self) -> Response {
         let view = view::lock(&self.view);
-        Response::Report(Box::new(view.groups.published().clone()))
+        let report = Report {
+            abstains_ns: view
+                .own_abstention(clock::now())
+                .map_or(0, |own| own.for_ns),
+            ..view.groups.published().clone()
+        };
+        Response::Report(Box::new(report))
     }
 
     /// Starts a task that answers later.
@@ -127,7 +145,8 @@ impl ControlTask<'_> {
                     .map(|node| node.name.as_str())
                     .collect::<Vec<_>>()
             };
-            let Some(peer) = self.config.peers().position(|peer| peer.name == node) else {
+            let mut peers = self.config.peers_enumerated();
+            let Some((index, peer)) = peers.find(|(_, peer)| peer.name == node) else {
                 if self.config.local().name == node {
                     bail!("`{node}` is this node: ping another");
                 }
@@ -143,13 +162,9 @@ impl ControlTask<'_> {
                 );
             }
             let rows = self.dataplane.peer_rows()?;
-            let addresses = self.config.peers().nth(peer).map(|peer| &peer.addresses);
-            let addresses = addresses
-                .into_iter()
-                .flatten()
-                .map(ToString::to_string)
-                .collect();
-            Ok((rows, peer * self.config.links.len(), addresses))
+            let first_row = RowNumber::first_of(index, self.config.links.len());
+            let addresses = peer.addresses.iter().map(ToString::to_string);
+            Ok((rows, first_row, addresses.collect()))
         })();
         let (rows, first_row, addresses) = match prepared {
             Ok(prepared) => prepared,

@@ -4,9 +4,11 @@
 //! one. The node that was asked then watches what becomes of it, and answers when it has been carried out
 //! or has failed. This only asks: the core decides.
 
+mod cleanup;
 mod moves;
 mod nodes;
 mod resources;
+mod settled;
 
 use std::{
     sync::{Arc, Mutex},
@@ -29,10 +31,12 @@ use crate::{
     config::{Config, Group, Node, ResourceKind, Role, key::Keys},
     control::protocol::{self, Request, Response},
     dataplane::{LeaseSlots, PeerRows},
+    logging,
     messages::ResourceCommand,
     peering,
     pulse::{Directives, PulseStats, mailbox::Post},
 };
+use heartbeat_core::index::GroupIndex;
 
 /// How long a node may take to carry out a request, beside what its leases make it take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -89,7 +93,7 @@ impl Operator {
         let result = match &request {
             Request::Move { group, node } => self.move_group(group, node, &request, origin).await,
             Request::Unmove { group } => self.unmove(group, &request, origin).await,
-            Request::Standby { node } => self.turn(node, true, &request, origin).await,
+            Request::Standby { node, force } => self.stand_by(node, *force, &request, origin).await,
             Request::Online { node } => self.turn(node, false, &request, origin).await,
             Request::Drain { node } => self.drain(node, &request, origin).await,
             Request::Cleanup { resource, node } => {
@@ -109,7 +113,7 @@ impl Operator {
     /// Waits until what is known of a group is as `test` wants it.
     async fn watch<T>(
         &self,
-        index: usize,
+        index: GroupIndex,
         patience: Duration,
         mut test: impl FnMut(&protocol::Group) -> Option<T>,
     ) -> Result<T> {
@@ -136,7 +140,7 @@ impl Operator {
         }
     }
 
-    fn describe(&self, index: usize) -> protocol::Group {
+    fn describe(&self, index: GroupIndex) -> protocol::Group {
         let owner = self.owner(&self.config.groups[index]);
         let view = view::lock(&self.view);
         let lives = |node| self.latest(node).is_some();
@@ -162,7 +166,7 @@ impl Operator {
     /// What a peer's kernel said last, if that was just now.
     fn latest(&self, node: NodeId) -> Option<PeerRow> {
         let links = self.config.links.len();
-        let peer = self.config.peers().position(|peer| peer.id == node)?;
+        let peer = self.config.peer_index(node)?;
         let recent = self.config.timeout * 2;
         let row = self.rows.latest(peer, links);
         let age = clock::now().since(Boottime::from_nanos(row.last_reply_at));
@@ -179,8 +183,17 @@ impl Operator {
         let answer = peering::ask(&self.config, &self.keys, node, &payload, peering::PATIENCE)
             .await
             .with_context(|| format!("could not ask node {name}"))?;
-        serde_json::from_slice(&answer)
-            .with_context(|| format!("the answer of node {name} is not understood"))
+        let answer = serde_json::from_slice(&answer)
+            .with_context(|| format!("the answer of node {name} is not understood"))?;
+        Ok(match answer {
+            Response::Done { text } => Response::Done {
+                text: logging::clean(&text),
+            },
+            Response::Error { message } => Response::Error {
+                message: logging::clean(&message),
+            },
+            other => bail!("node {name} answered something else: {other:?}"),
+        })
     }
 
     /// Who serves it, as this node's acceptor knows.
@@ -188,15 +201,18 @@ impl Operator {
         self.slots.slot(group.id).live_owner(clock::now())
     }
 
-    fn group(&self, name: &str) -> Result<usize> {
+    fn group(&self, name: &str) -> Result<GroupIndex> {
         let groups = || self.config.groups.iter().map(|group| group.name.as_str());
-        groups().position(|group| group == name).with_context(|| {
-            let known: Vec<&str> = groups().collect();
-            format!(
-                "no group is called `{name}`; there are {}",
-                known.join(", ")
-            )
-        })
+        self.config
+            .groups
+            .position(|group| group.name == name)
+            .with_context(|| {
+                let known: Vec<&str> = groups().collect();
+                format!(
+                    "no group is called `{name}`; there are {}",
+                    known.join(", ")
+                )
+            })
     }
 
     fn node(&self, name: &str) -> Result<&Node> {

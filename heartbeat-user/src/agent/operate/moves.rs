@@ -5,7 +5,7 @@ use heartbeat_common::{
     time::Boottime,
     wire::{Health, NodeId, NodeState},
 };
-use heartbeat_core::{group::Note, placement::Score};
+use heartbeat_core::{group::Note, index::GroupIndex, placement::Score};
 use tokio::time::sleep;
 
 use super::{Operator, Origin, PATIENCE, POLL, SLOW_POLL, can_go_on, done, said, view};
@@ -63,7 +63,7 @@ impl Operator {
     /// Waits until a group that `from` hands over runs on `to`.
     async fn watch_move(
         &self,
-        index: usize,
+        index: GroupIndex,
         from: NodeId,
         to: &Node,
         began: Boottime,
@@ -119,7 +119,7 @@ impl Operator {
 
     /// Fails if a group may still run where it was. Only a node whose agent hangs, or that lost its majority,
     /// lets go of what has not stopped.
-    async fn has_left(&self, index: usize, from: NodeId) -> Result<()> {
+    async fn has_left(&self, index: GroupIndex, from: NodeId) -> Result<()> {
         let until = clock::now().after(PATIENCE);
         loop {
             // Its report may be one behind.
@@ -162,7 +162,7 @@ impl Operator {
     }
 
     /// Waits until `to` serves, and knows what of this group runs there: before, it takes nothing.
-    async fn until_settled(&self, group: usize, to: &Node) -> Result<()> {
+    async fn until_settled(&self, group: GroupIndex, to: &Node) -> Result<()> {
         let name = &self.config.groups[group].name;
         let until = clock::now().after(PATIENCE);
         loop {
@@ -191,7 +191,7 @@ impl Operator {
     }
 
     /// Whether `to` could take this group now, as far as is known.
-    fn is_fit(&self, group: usize, to: &Node) -> Result<()> {
+    fn is_fit(&self, group: GroupIndex, to: &Node) -> Result<()> {
         let Some(row) = self.latest(to.id) else {
             bail!("node {} does not answer: it cannot take anything", to.name);
         };

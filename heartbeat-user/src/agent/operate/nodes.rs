@@ -8,13 +8,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use heartbeat_common::wire::NodeState;
+use heartbeat_common::wire::{Health, NodeState};
 use heartbeat_core::cluster::Intent;
 use heartbeat_sys::files::atomic_file;
 use tokio::time::sleep;
 
 use super::{LONG_PATIENCE, Operator, Origin, PATIENCE, POLL, SLOW_POLL, done, said, view};
 use crate::{
+    agent::voters,
     clock,
     config::{Config, Node, Role},
     control::protocol::{Request, Response},
@@ -27,6 +28,52 @@ const STANDBY: &str = "standby";
 const DRAIN: &str = "drain";
 
 impl Operator {
+    /// Puts a node on standby, if another can serve what it serves, or by `force`.
+    pub(super) async fn stand_by(
+        &self,
+        node: &str,
+        force: bool,
+        request: &Request,
+        origin: Origin,
+    ) -> Result<Response> {
+        if self.node(node)?.id == self.config.local().id && !force && !self.stats.is_idle() {
+            let others = self.config.members();
+            let others = others.filter(|other| other.id != self.config.local().id);
+            let mut why = Vec::new();
+            for other in others {
+                match self.why_not_to_take(other) {
+                    None => return self.turn(node, true, request, origin).await,
+                    Some(reason) => why.push(reason),
+                }
+            }
+            bail!(
+                "node {node} serves what no other node can take now, so nothing would serve it; {}\n  wait for \
+                 another node: `heartbeat wait --stable`; or do it all the same, with --force",
+                why.join("; ")
+            );
+        }
+        self.turn(node, true, request, origin).await
+    }
+
+    /// Why this node must not stop, if it must not.
+    pub(in crate::agent) fn why_not_to_stop(&self) -> Option<String> {
+        let voters = view::lock(&self.view).voters(clock::now());
+        voters::loss(&voters, self.config.local().id)
+    }
+
+    /// Why another member can take no group at all, if it cannot. One that starts is about to.
+    fn why_not_to_take(&self, other: &Node) -> Option<String> {
+        let name = &other.name;
+        let Some(row) = self.latest(other.id) else {
+            return Some(format!("{name} does not answer"));
+        };
+        match said(&row) {
+            _ if Health(row.health).is_fatal() => Some(format!("{name} is unhealthy")),
+            NodeState::Active | NodeState::Starting => None,
+            state => Some(format!("{name} is {}", state.name())),
+        }
+    }
+
     pub(super) async fn turn(
         &self,
         node: &str,

@@ -1,4 +1,4 @@
-//! Resources: forget failures, leave alone, stop, start, restart.
+//! Resources: leave alone, stop, start, restart.
 
 use std::sync::Arc;
 
@@ -16,66 +16,6 @@ use crate::{
 };
 
 impl Operator {
-    pub(super) async fn cleanup(
-        &self,
-        resource: Option<&str>,
-        node: Option<&str>,
-        origin: Origin,
-    ) -> Result<Response> {
-        let parts = match resource {
-            Some(name) => self.parts_of(name)?,
-            None => self.parts(),
-        };
-        let what = resource.map_or_else(|| "all resources".to_owned(), |name| format!("`{name}`"));
-        let local = self.config.local();
-        let nodes: Vec<NodeId> = match node {
-            Some(name) => vec![self.node(name)?.id],
-            None => self.config.members().map(|node| node.id).collect(),
-        };
-        let mut cleaned = Vec::new();
-        let mut failed = Vec::new();
-        for node in nodes {
-            let name = self.name(node);
-            if node == local.id {
-                self.clean_here(&parts);
-                cleaned.push(name);
-                continue;
-            }
-            let request = Request::Cleanup {
-                resource: resource.map(str::to_owned),
-                node: Some(name.clone()),
-            };
-            match self.pass_on(node, &request, origin).await {
-                Ok(Response::Done { .. }) => cleaned.push(name),
-                Ok(Response::Error { message }) => failed.push(format!("{name}: {message}")),
-                Ok(_) => failed.push(format!("{name}: it answered something else")),
-                Err(error) => failed.push(format!("{error:#}")),
-            }
-        }
-        if failed.is_empty() {
-            return done(format!("cleaned up {what} on {}", cleaned.join(", ")));
-        }
-        bail!(
-            "cleaned up {what} on {}, but not everywhere: {}",
-            if cleaned.is_empty() {
-                "no node".to_owned()
-            } else {
-                cleaned.join(", ")
-            },
-            failed.join("; ")
-        );
-    }
-
-    fn clean_here(&self, parts: &[Part]) {
-        view::lock(&self.view).groups.forget(parts);
-        for Part { group, resource } in parts.iter().copied() {
-            let resource = Some(resource);
-            self.orders
-                .send(ResourceCommand::Cleanup { group, resource });
-        }
-        self.decided.notify_one();
-    }
-
     pub(super) async fn maintain(&self, on: bool, group: Option<&str>) -> Result<Response> {
         let (subject, what) = match group {
             Some(name) => {
@@ -168,7 +108,7 @@ impl Operator {
         // Its report may be one behind.
         sleep(SLOW_POLL * 20).await;
         self.watch(part.group, patience, |now| {
-            let state = now.resources.get(part.resource);
+            let state = now.resources.get(part.resource.0);
             let runs = state.is_some_and(|resource| resource.state == "started");
             (runs && now.running).then_some(())
         })
@@ -233,23 +173,20 @@ impl Operator {
         }
     }
 
-    fn parts(&self) -> Vec<Part> {
-        let groups = self.config.served_groups().iter().enumerate();
+    pub(super) fn parts(&self) -> Vec<Part> {
+        let groups = self.config.served_groups().iter_enumerated();
         groups
             .flat_map(|(group, plan)| {
-                (0..plan.resources.len()).map(move |resource| Part { group, resource })
+                plan.resources
+                    .indices()
+                    .map(move |resource| Part { group, resource })
             })
             .collect()
     }
 
     /// What is called so: a group with all that is in it, or a resource.
-    fn parts_of(&self, name: &str) -> Result<Vec<Part>> {
-        match self
-            .config
-            .groups
-            .iter()
-            .position(|group| group.name == name)
-        {
+    pub(super) fn parts_of(&self, name: &str) -> Result<Vec<Part>> {
+        match self.config.groups.position(|group| group.name == name) {
             Some(group) => Ok(self
                 .parts()
                 .into_iter()
@@ -260,9 +197,9 @@ impl Operator {
     }
 
     fn part(&self, name: &str) -> Result<Part> {
-        let groups = self.config.groups.iter().enumerate();
+        let groups = self.config.groups.iter_enumerated();
         let found = groups.flat_map(|(group, plan)| {
-            let resources = plan.resources.iter().enumerate();
+            let resources = plan.resources.iter_enumerated();
             resources.map(move |(resource, plan)| (Part { group, resource }, plan.name.as_str()))
         });
         let all: Vec<_> = found.collect();

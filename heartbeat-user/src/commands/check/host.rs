@@ -7,9 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::unistd::{Group, User};
+
 use super::addresses;
 use crate::{
-    config::{Config, Exec, HealthCheck, HealthKind, LoadSource, Ocf, Resource, ResourceKind},
+    config::{
+        Config, Exec, Execution, HealthCheck, HealthKind, LoadSource, Ocf, Resource, ResourceKind,
+    },
     dataplane,
 };
 
@@ -25,7 +29,59 @@ pub(super) fn warnings(config: &Config, here: bool) -> Vec<String> {
     }
     let programs = unusable_programs(config, Path::new(OCF_AGENTS));
     let directories = missing_directories(config);
-    [interfaces, programs, directories, no_socket_guard(config)].concat()
+    let accounts = missing_accounts(config);
+    [
+        interfaces,
+        programs,
+        directories,
+        accounts,
+        no_socket_guard(config),
+    ]
+    .concat()
+}
+
+/// Users, groups and working directories of resources that this host does not have.
+fn missing_accounts(config: &Config) -> Vec<String> {
+    let resources = config.served_groups().iter();
+    let resources = resources.flat_map(|group| &group.resources);
+    let path = config.path.display();
+    let complain = |resource: &Resource, lack: String, remedy: String| {
+        format!(
+            "{path}: resource \"{}\": this host has no {lack} now\n  {remedy}; its programs cannot \
+             be started without it",
+            resource.name
+        )
+    };
+    let mut found = Vec::new();
+    for resource in resources {
+        let Execution {
+            user,
+            group,
+            directory,
+            ..
+        } = &resource.execution;
+        // What cannot be looked up now is told when it is needed.
+        let lacks_user = |name: &&String| matches!(User::from_name(name), Ok(None));
+        let lacks_group = |name: &&String| matches!(Group::from_name(name), Ok(None));
+        let create = |what: &str| format!("create it, or correct {what}");
+        found.extend(
+            user.as_ref()
+                .filter(lacks_user)
+                .map(|name| complain(resource, format!("user \"{name}\""), create("user"))),
+        );
+        found.extend(
+            group
+                .as_ref()
+                .filter(lacks_group)
+                .map(|name| complain(resource, format!("group \"{name}\""), create("group"))),
+        );
+        let missing = directory.as_ref().filter(|directory| !directory.is_dir());
+        found.extend(missing.map(|directory| {
+            let lack = format!("directory {}", directory.display());
+            complain(resource, lack, "make it, or correct directory".to_owned())
+        }));
+    }
+    found
 }
 
 /// What keeps the guard from local processes and containers.
@@ -217,6 +273,35 @@ mod tests {
     impl Drop for Agents {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn accounts_and_directories_that_are_missing_are_warnings_with_a_remedy() {
+        let lacking = |settings: &str| {
+            let text = format!(
+                "[cluster]\nname = \"w\"\n[[link]]\ninterface = \"lo\"\n\
+                 [[node]]\nname = \"a\"\nid = 1\naddresses = [\"10.0.0.1\"]\n\
+                 [[node]]\nname = \"b\"\nid = 2\naddresses = [\"10.0.0.2\"]\n\
+                 [[node]]\nname = \"c\"\nid = 3\naddresses = [\"10.0.0.3\"]\n\
+                 [[group]]\nname = \"web\"\n[[group.resource]]\nname = \"x\"\ntype = \"exec\"\n\
+                 run = [\"/bin/sh\"]\n{settings}\n"
+            );
+            let config = Config::parse(&text, Path::new("hb.toml"), Some("a"), "").unwrap();
+            missing_accounts(&config)
+        };
+        let good = "user = \"daemon\"\ngroup = \"daemon\"\ndirectory = \"/tmp\"";
+        assert_eq!(lacking(good), Vec::<String>::new());
+        let bad = "user = \"hb-none\"\ngroup = \"hb-none\"\ndirectory = \"/none/x\"";
+        let said = lacking(bad);
+        let starts = [
+            "hb.toml: resource \"x\": this host has no user \"hb-none\" now\n  create it, or correct user",
+            "hb.toml: resource \"x\": this host has no group \"hb-none\" now\n  create it",
+            "hb.toml: resource \"x\": this host has no directory /none/x now\n  make it",
+        ];
+        assert_eq!(said.len(), starts.len(), "{said:?}");
+        for (said, start) in said.iter().zip(starts) {
+            assert!(said.starts_with(start), "{said}");
         }
     }
 

@@ -247,7 +247,7 @@ then = "db"
             "\n  group    web: rank a, b, c, stickiness INFINITY, id ",
             ", in maintenance\n           apache: ocf:heartbeat:apache, params password, user\n",
             "\n           worker: exec, runs /bin/true\n",
-            "\n  group    db: rank a, b, c, stickiness 0, id ",
+            "\n  group    db: rank a, b, c, stickiness 999999, id ",
             "\n           store: systemd:haproxy.service\n",
             "\n           cache: exec, started by /bin/true\n",
             "\n  location web on b: -5\n",

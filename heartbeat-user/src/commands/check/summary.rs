@@ -3,10 +3,14 @@
 
 use std::fmt::{self, Write as _};
 
+use heartbeat_core::placement::Score;
+
+use crate::commands::count::Count;
 use crate::config::{
     Config, Exec, Group, HealthKind, LoadSource, Node, Policy, ProcessName, Resource, ResourceKind,
     Role, duration::Show,
 };
+use heartbeat_core::index::GroupIndex;
 
 pub(super) fn summary(config: &Config) -> String {
     let mut out = String::new();
@@ -33,10 +37,10 @@ fn cluster(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "{}: ok", config.path.display())?;
     writeln!(
         out,
-        "  cluster  {} (id {:#010x}), {} nodes, instance {}{}",
+        "  cluster  {} (id {:#010x}), {}, instance {}{}",
         config.cluster,
         config.cluster_id.0,
-        config.nodes.len(),
+        Count(config.nodes.len(), "node"),
         config.instance,
         maintenance(config.maintenance)
     )?;
@@ -65,7 +69,7 @@ fn cluster(out: &mut String, config: &Config) -> fmt::Result {
         Show(config.lease),
         Show(config.max_lease),
         config.drift_ppm,
-        if config.auto_failback { "on" } else { "off" }
+        failback(config)
     )?;
     for link in config.local_links() {
         writeln!(
@@ -75,6 +79,23 @@ fn cluster(out: &mut String, config: &Config) -> fmt::Result {
         )?;
     }
     Ok(())
+}
+
+/// Which groups go back to a better-ranked node.
+fn failback(config: &Config) -> &'static str {
+    let mut groups = config.groups.iter();
+    match groups.all(|group| group.stickiness >= Score::STAYS) {
+        _ if !config.auto_failback => "off",
+        true if !config.groups.is_empty() => "off",
+        _ if config
+            .groups
+            .iter()
+            .all(|group| group.stickiness < Score::STAYS) =>
+        {
+            "on"
+        }
+        _ => "on for groups that do not stick",
+    }
 }
 
 fn served(out: &mut String, config: &Config) -> fmt::Result {
@@ -118,11 +139,18 @@ fn what(config: &Config, resource: &Resource) -> String {
             format!("ocf:{}:{}{given}{params}", ocf.provider, ocf.agent)
         }
         ResourceKind::Systemd(unit) => format!("systemd:{unit}"),
-        ResourceKind::Exec(Exec::Service { run, .. }) => format!("exec, runs {}", program(run)),
+        ResourceKind::Exec(Exec::Service { run, .. }) => {
+            format!("exec, runs {}{}", program(run), user(resource))
+        }
         ResourceKind::Exec(Exec::Commands { start, .. }) => {
-            format!("exec, started by {}", program(start))
+            format!("exec, started by {}{}", program(start), user(resource))
         }
     }
+}
+
+fn user(resource: &Resource) -> String {
+    let user = resource.execution.user.as_ref();
+    user.map_or_else(String::new, |user| format!(" as {user}"))
 }
 
 /// Arguments may be secret, too.
@@ -131,7 +159,7 @@ fn program(command: &[String]) -> &str {
 }
 
 fn constraints(out: &mut String, config: &Config) -> fmt::Result {
-    let name = |group: usize| config.groups.get(group).map_or("", |group| &group.name);
+    let name = |group: GroupIndex| config.groups.get(group).map_or("", |group| &group.name);
     for Group {
         name, locations, ..
     } in &config.groups
@@ -185,6 +213,9 @@ fn vitals(out: &mut String, config: &Config) -> fmt::Result {
         Show(load.interval),
         Show(load.half_life)
     )?;
+    if let Some(address) = load.agent_check {
+        writeln!(out, "  weights  for HAProxy's agent checks on {address}")?;
+    }
     let room = amounts(", this node has ", config.capacities(config.local()));
     let Policy {
         strategy,

@@ -105,6 +105,13 @@ impl Page {
             let text = format!(" (failed on {})", group.barred.join(", "));
             notes += &self.paint(Colour::Bad, &text);
         }
+        if !group.lacking.is_empty() {
+            let text = format!(
+                " (not in the configuration of {})",
+                group.lacking.join(", ")
+            );
+            notes += &self.paint(Colour::Warning, &text);
+        }
         if !group.cut_off.is_empty() {
             let text = format!(" (cut off on {})", group.cut_off.join(", "));
             notes += &self.paint(Colour::Bad, &text);
@@ -198,8 +205,8 @@ impl Page {
             let what = self.paint(Colour::Bad, &what);
             let at = output::utc(failure.at_unix_ns);
             self.line(&format!("  * {what}, at {at}"));
-            if let Some(last) = failure.message.lines().last() {
-                self.line(&format!("    {last}"));
+            for line in failure.message.lines() {
+                self.line(&format!("    {line}"));
             }
         }
     }

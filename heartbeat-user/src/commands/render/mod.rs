@@ -98,6 +98,7 @@ impl Page {
         self.config_version(status);
         self.keys(status);
         self.socket_guard(status);
+        self.security(status);
         if status.maintenance {
             let text = "no resource is started, stopped or monitored";
             let text = self.paint(Colour::Warning, text);
@@ -216,6 +217,28 @@ impl Page {
         }
     }
 
+    /// What the kernel does not keep the agent from, and what only an operator can judge.
+    fn security(&mut self, status: &Status) {
+        let missing = status.confinement.iter();
+        for why in missing.flat_map(|confinement| &confinement.missing) {
+            let missing = self.paint(Colour::Warning, "MISSING");
+            self.item("Confinement", &format!("{missing}: {why}"));
+        }
+        if status.witness_commands > 0 {
+            let text = format!("{} commands of witnesses REFUSED", status.witness_commands);
+            let text = self.paint(Colour::Bad, &text);
+            self.item("Commands", &text);
+        }
+        if status.decisions_lost {
+            let lost = self.paint(Colour::Bad, "LOST");
+            let text = format!(
+                "{lost}: their file was damaged, so this node began on standby; compare with another \
+                 node, then `heartbeat online` here"
+            );
+            self.item("Decisions", &text);
+        }
+    }
+
     /// Whether the nodes' configurations agree, if they do not.
     fn config(&mut self, status: &Status) {
         let differs = |node: &&Node| {
@@ -328,6 +351,22 @@ impl Page {
                  that port closed?",
                 status.port,
                 nanos / 1_000_000_000
+            );
+            let text = self.paint(Colour::Bad, &text);
+            self.line(&format!("    * {text}"));
+        }
+        if let Some(abstention) = node.abstains.filter(|_| node.state != "down") {
+            let text = self.paint(
+                Colour::Warning,
+                &format!("{abstention}, and its vote is missing meanwhile"),
+            );
+            self.line(&format!("    * {text}"));
+        }
+        if !node.refused_by.is_empty() {
+            let text = format!(
+                "its heartbeats are refused by {}: they are of an older incarnation than was heard before, since its \
+                 clock was set back and its state directory is lost; set its clock right and restart its agent",
+                node.refused_by.join(", ")
             );
             let text = self.paint(Colour::Bad, &text);
             self.line(&format!("    * {text}"));

@@ -16,6 +16,8 @@ pub(super) struct Call<'a> {
     /// From one monitor to the next; zero for all that does not recur, and so for a probe.
     pub interval: Duration,
     pub check_level: u32,
+    /// Variables of the operator's, which give way to the agent's own.
+    pub environment: &'a [(String, String)],
 }
 
 /// Where agents find their like, and each other.
@@ -28,10 +30,12 @@ pub(super) struct Surroundings<'a> {
     pub node: &'a str,
 }
 
-/// All `OCF_…` variables of a call.
+/// All variables of a call: the operator's, then those of `OCF_…`.
 pub(super) fn variables(call: &Call<'_>, around: Surroundings<'_>) -> Vec<(OsString, OsString)> {
     let text = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
-    let mut all = vec![
+    let own = call.environment.iter();
+    let mut all: Vec<_> = own.map(|(name, value)| text(name, value)).collect();
+    all.extend([
         ("OCF_ROOT".into(), around.root.into()),
         ("HA_RSCTMP".into(), around.scratch.into()),
         text("OCF_RA_VERSION_MAJOR", "1"),
@@ -50,7 +54,7 @@ pub(super) fn variables(call: &Call<'_>, around: Surroundings<'_>) -> Vec<(OsStr
             &call.interval.as_millis().to_string(),
         ),
         text("OCF_RESKEY_CRM_meta_on_node", around.node),
-    ];
+    ]);
     let parameter = |(name, value): &(String, String)| text(&format!("OCF_RESKEY_{name}"), value);
     all.extend(call.agent.params.iter().map(parameter));
     all

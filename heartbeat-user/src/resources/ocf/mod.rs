@@ -89,6 +89,7 @@ impl Library {
             timeout,
             interval,
             check_level,
+            environment: &resource.execution.environment,
         })
         .await
     }
@@ -119,6 +120,7 @@ impl Library {
                 timeout: timeout.unwrap_or(timeouts::TIMEOUT),
                 interval: Duration::ZERO,
                 check_level: 0,
+                environment: &resource.execution.environment,
             })
             .await;
         // Not every agent can.
@@ -178,6 +180,7 @@ impl Library {
             timeout: META_DATA_LIMIT,
             interval: Duration::ZERO,
             check_level: 0,
+            environment: &[],
         });
         program.keep = META_DATA_ROOM;
         let ended = match helper::run(&program, META_DATA_LIMIT).await {

@@ -47,7 +47,10 @@ pub fn tutorial() -> Result<String> {
     // Its name is the operator's to choose, while nothing serves it.
     let (first, rest) = group.split_once('\n').context("a group of one line")?;
     ensure!(first.starts_with("name = "), "{imported}");
-    Ok(format!("[[group]]\nname = \"{GROUP}\"\n{rest}"))
+    // As in the imported [defaults].
+    Ok(format!(
+        "[[group]]\nname = \"{GROUP}\"\nstickiness = 0\n{rest}"
+    ))
 }
 
 /// Plays `story` with two nodes and a witness, on the first of which `groups` runs.

@@ -46,9 +46,9 @@ impl Steps {
             .with_context(|| format!("{successor} tells of no address: {chronicle:#?}"))?;
         let apache = events()
             .find_map(|event| match &event.what {
-                What::Resource { resource, state } if resource == SERVER && state == "started" => {
-                    Some(after(event.at_ns))
-                }
+                What::Resource {
+                    resource, state, ..
+                } if resource == SERVER && state == "started" => Some(after(event.at_ns)),
                 _ => None,
             })
             .with_context(|| format!("{successor} tells of no Apache: {chronicle:#?}"))?;
@@ -99,7 +99,9 @@ pub fn order_kept(chronicle: &Chronicle, node: &str) -> Result<usize> {
         match &event.what {
             // Another agent, which has to look first.
             What::Started => (address, server) = (None, None),
-            What::Resource { resource, state } if resource == ADDRESS => {
+            What::Resource {
+                resource, state, ..
+            } if resource == ADDRESS => {
                 let early = state == "stopping" && server.is_some_and(|state| state != "stopped");
                 ensure!(
                     !early,
@@ -108,7 +110,9 @@ pub fn order_kept(chronicle: &Chronicle, node: &str) -> Result<usize> {
                 address = Some(state.as_str());
                 seen += 1;
             }
-            What::Resource { resource, state } if resource == SERVER => {
+            What::Resource {
+                resource, state, ..
+            } if resource == SERVER => {
                 let early = state == "starting" && address.is_some_and(|state| state != "started");
                 ensure!(
                     !early,

@@ -41,12 +41,12 @@ impl Constraints<'_> {
             .colocations
             .iter()
             .filter(|colocation| colocation.score != Score::ZERO)
-            .map(|colocation| (colocation.group, colocation.with))
+            .map(|colocation| (colocation.group.0, colocation.with.0))
             .collect();
         let before: Vec<_> = self
             .orders
             .iter()
-            .map(|order| (order.first, order.then))
+            .map(|order| (order.first.0, order.then.0))
             .collect();
         let order_cycles = self.graph(&before).cycles();
         let colocation_cycles = self.graph(&follows).cycles();
@@ -77,7 +77,10 @@ impl Constraints<'_> {
 
     /// Which groups must be with which, both ways.
     fn together(&self) -> Graph {
-        let both = |must: &Colocation| [(must.group, must.with), (must.with, must.group)];
+        let both = |must: &Colocation| {
+            let (group, with) = (must.group.0, must.with.0);
+            [(group, with), (with, group)]
+        };
         let edges: Vec<_> = self.scored(Score::MUST).flat_map(both).collect();
         self.graph(&edges)
     }
@@ -86,7 +89,7 @@ impl Constraints<'_> {
     fn apart(&self, together: &Graph) -> Vec<Vec<usize>> {
         let mut seen = BTreeSet::new();
         self.scored(Score::NEVER)
-            .map(|never| (never.group, never.with))
+            .map(|never| (never.group.0, never.with.0))
             .filter(|(a, b)| seen.insert((*a.min(b), *a.max(b))))
             .filter_map(|(a, b)| together.path(a, b))
             .collect()

@@ -1,6 +1,6 @@
 //! Contradictions are found if and only if trying everything finds no way.
 
-use heartbeat_core::placement::Score;
+use heartbeat_core::{index::GroupIndex, placement::Score};
 use proptest::prelude::*;
 
 use super::{Constraints, Contradiction, Graph};
@@ -33,13 +33,15 @@ impl World {
 
     fn orders(&self, first: usize, then: usize) -> bool {
         let mut orders = self.orders.iter();
-        orders.any(|order| (order.first, order.then) == (first, then))
+        orders.any(|order| (order.first, order.then) == (GroupIndex(first), GroupIndex(then)))
     }
 
     /// Whether a colocation that `has` such a score goes from `group` to `with`.
     fn colocates(&self, group: usize, with: usize, has: impl Fn(Score) -> bool) -> bool {
         let mut colocations = self.colocations.iter();
-        colocations.any(|one| (one.group, one.with) == (group, with) && has(one.score))
+        colocations.any(|one| {
+            (one.group, one.with) == (GroupIndex(group), GroupIndex(with)) && has(one.score)
+        })
     }
 
     fn joins(&self, a: usize, b: usize, score: Score) -> bool {
@@ -57,11 +59,14 @@ fn worlds() -> impl Strategy<Value = World> {
         2 => Just(Score::NEVER),
         1 => (-5..5).prop_map(Score::new)
     ];
-    let colocation =
-        (pair(), score).prop_map(|((group, with), score)| Colocation { group, with, score });
+    let colocation = (pair(), score).prop_map(|((group, with), score)| Colocation {
+        group: GroupIndex(group),
+        with: GroupIndex(with),
+        score,
+    });
     let order = (pair(), any::<bool>()).prop_map(|((first, then), mandatory)| Order {
-        first,
-        then,
+        first: GroupIndex(first),
+        then: GroupIndex(then),
         mandatory,
     });
     (
@@ -99,9 +104,11 @@ fn can_be_sorted(edge: impl Fn(usize, usize) -> bool) -> bool {
 fn can_be_placed(world: &World, members: usize, bans: bool, apart: bool) -> bool {
     let good = |on: [usize; GROUPS]| {
         let allowed = |group: usize| !bans || !world.bans.contains(&(group, on[group]));
-        let together = |one: &Colocation| one.score != Score::MUST || on[one.group] == on[one.with];
-        let separate =
-            |one: &Colocation| !apart || one.score != Score::NEVER || on[one.group] != on[one.with];
+        let together =
+            |one: &Colocation| one.score != Score::MUST || on[one.group.0] == on[one.with.0];
+        let separate = |one: &Colocation| {
+            !apart || one.score != Score::NEVER || on[one.group.0] != on[one.with.0]
+        };
         (0..GROUPS).all(allowed)
             && world
                 .colocations
@@ -206,7 +213,10 @@ fn a_group_that_can_be_nowhere_is_named_alone() {
     };
     let world = |bans: &[(usize, usize)]| World {
         bans: bans.to_vec(),
-        colocations: vec![must(0, 1), must(1, 2)],
+        colocations: vec![
+            must(GroupIndex(0), GroupIndex(1)),
+            must(GroupIndex(1), GroupIndex(2)),
+        ],
         orders: Vec::new(),
     };
     let together = world(&[(0, 0), (1, 1), (2, 2)]).contradictions();

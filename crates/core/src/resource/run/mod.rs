@@ -60,6 +60,7 @@ use super::{
     Action, Effect, ResourcePlan,
     state::{Known, Resource, ResourceState},
 };
+use crate::{index::ResourceIndex, index_vec::IndexVec};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -86,7 +87,7 @@ struct Said {
 /// beyond the last are ignored by whatever changes something, and are a panic for whatever looks.
 #[derive(Clone, Debug)]
 pub struct GroupRun {
-    resources: Vec<Resource>,
+    resources: IndexVec<ResourceIndex, Resource>,
     phase: Phase,
     /// It is to be served: the last of `start` and `stop` was `start`.
     wanted: bool,
@@ -97,7 +98,7 @@ pub struct GroupRun {
 }
 
 impl GroupRun {
-    pub fn new(resources: Vec<ResourcePlan>) -> Self {
+    pub fn new(resources: IndexVec<ResourceIndex, ResourcePlan>) -> Self {
         Self {
             resources: resources.into_iter().map(Resource::new).collect(),
             phase: Phase::New,
@@ -145,8 +146,13 @@ impl GroupRun {
 
     /// The operator forgets the failures of one resource, or of all, and lets what is blocked be
     /// looked at: if it does not run the group goes on, and otherwise its stop is tried again.
-    pub fn cleanup(&mut self, resource: Option<usize>, now: Boottime, out: &mut Vec<Effect>) {
-        for (number, of) in self.resources.iter_mut().enumerate() {
+    pub fn cleanup(
+        &mut self,
+        resource: Option<ResourceIndex>,
+        now: Boottime,
+        out: &mut Vec<Effect>,
+    ) {
+        for (number, of) in self.resources.iter_mut_enumerated() {
             if resource.is_none_or(|resource| resource == number) {
                 of.forget_failures();
                 of.cleaned = of.lingers() && of.action() == Some(Action::Stop);
@@ -174,7 +180,13 @@ impl GroupRun {
 
     /// The operator stops a resource, and with it those after it in the group, or lets them run
     /// again.
-    pub fn enable(&mut self, resource: usize, enabled: bool, now: Boottime, out: &mut Vec<Effect>) {
+    pub fn enable(
+        &mut self,
+        resource: ResourceIndex,
+        enabled: bool,
+        now: Boottime,
+        out: &mut Vec<Effect>,
+    ) {
         if let Some(resource) = self.resources.get_mut(resource) {
             resource.enabled = enabled;
         }
@@ -183,7 +195,7 @@ impl GroupRun {
 
     /// The operator wants a resource stopped, after those behind it in the group, and all of them
     /// started again. Nothing happens if it does not run.
-    pub fn restart(&mut self, resource: usize, now: Boottime, out: &mut Vec<Effect>) {
+    pub fn restart(&mut self, resource: ResourceIndex, now: Boottime, out: &mut Vec<Effect>) {
         if let Some(resource) = self.resources.get_mut(resource) {
             resource.restart = resource.known != Known::Stopped;
         }
@@ -194,7 +206,7 @@ impl GroupRun {
     /// new threshold from the next one on.
     pub fn replan(
         &mut self,
-        resource: usize,
+        resource: ResourceIndex,
         plan: ResourcePlan,
         now: Boottime,
         out: &mut Vec<Effect>,
@@ -212,26 +224,26 @@ impl GroupRun {
         self.resources.len()
     }
 
-    pub fn state(&self, resource: usize) -> ResourceState {
+    pub fn state(&self, resource: ResourceIndex) -> ResourceState {
         self.resources[resource].state()
     }
 
     /// The action on it that was begun and has not ended.
-    pub fn in_flight(&self, resource: usize) -> Option<Action> {
+    pub fn in_flight(&self, resource: ResourceIndex) -> Option<Action> {
         self.resources[resource].action()
     }
 
     /// How many failures of it count.
-    pub fn failures(&self, resource: usize) -> u32 {
+    pub fn failures(&self, resource: ResourceIndex) -> u32 {
         self.resources[resource].failures.count()
     }
 
     /// Whether it is why the group is to leave this node.
-    pub fn is_banned(&self, resource: usize) -> bool {
+    pub fn is_banned(&self, resource: ResourceIndex) -> bool {
         self.resources[resource].failures.is_banned()
     }
 
-    pub fn is_enabled(&self, resource: usize) -> bool {
+    pub fn is_enabled(&self, resource: ResourceIndex) -> bool {
         self.resources[resource].enabled
     }
 

@@ -3,9 +3,12 @@
 use heartbeat_common::time::Boottime;
 
 use super::{GroupRun, Phase};
-use crate::resource::{
-    Action, Effect, GroupEvent,
-    state::{Known, Resource},
+use crate::{
+    index::ResourceIndex,
+    resource::{
+        Action, Effect, GroupEvent,
+        state::{Known, Resource},
+    },
 };
 
 impl GroupRun {
@@ -21,8 +24,10 @@ impl GroupRun {
             .filter_map(|of| of.failures.end(of.plan.failure_timeout));
         let unseen = self.resources.iter();
         let unseen = unseen.filter_map(|of| of.probe_due(Boottime::default()));
-        let monitors = self.resources[..self.watched()]
+        let monitors = self
+            .resources
             .iter()
+            .take(self.watched())
             .filter(|of| of.in_flight.is_none())
             .filter_map(|of| of.monitor_due);
         let overdue = |of: &Resource| of.overdue_at(self.stopping);
@@ -59,12 +64,12 @@ impl GroupRun {
 
     /// How many, from the first on, the operator lets run.
     fn enabled(&self) -> usize {
-        let first_disabled = self.resources.iter().position(|of| !of.enabled);
-        first_disabled.unwrap_or(self.resources.len())
+        let first_disabled = self.resources.position(|of| !of.enabled);
+        first_disabled.map_or(self.resources.len(), |first| first.0)
     }
 
-    fn first_banned(&self) -> Option<usize> {
-        self.resources.iter().position(|of| of.failures.is_banned())
+    fn first_banned(&self) -> Option<ResourceIndex> {
+        self.resources.position(|of| of.failures.is_banned())
     }
 
     /// How many, from the first on, are to run.
@@ -74,13 +79,13 @@ impl GroupRun {
         }
         let enabled = self.enabled();
         self.first_banned()
-            .map_or(enabled, |banned| banned.min(enabled))
+            .map_or(enabled, |banned| banned.0.min(enabled))
     }
 
     /// How many, from the first on, are to run and do.
     pub(super) fn kept(&self) -> usize {
-        let goal = &self.resources[..self.goal()];
-        goal.iter().take_while(|of| of.is_kept()).count()
+        let goal = self.resources.iter().take(self.goal());
+        goal.take_while(|of| of.is_kept()).count()
     }
 
     /// How many, from the first on, are monitored.
@@ -100,7 +105,7 @@ impl GroupRun {
     }
 
     fn probe(&mut self, now: Boottime, out: &mut Vec<Effect>) {
-        for resource in 0..self.resources.len() {
+        for resource in self.resources.indices() {
             let due = self.resources[resource].probe_due(now);
             if due.is_some_and(|at| at <= now) {
                 self.act(resource, Action::Probe, now, out);
@@ -111,7 +116,7 @@ impl GroupRun {
     /// Says of a stop that it may never end. It is waited for all the same. Nor can a stop be
     /// confirmed of what cannot be looked at.
     fn block_overdue(&mut self, now: Boottime, out: &mut Vec<Effect>) {
-        for resource in 0..self.resources.len() {
+        for resource in self.resources.indices() {
             let of = &self.resources[resource];
             let overdue = of.overdue_at(self.stopping).is_some_and(|at| at <= now);
             if overdue || (self.stopping && of.is_unseen() && of.in_flight.is_none()) {
@@ -120,7 +125,7 @@ impl GroupRun {
         }
     }
 
-    pub(super) fn block(&mut self, resource: usize, out: &mut Vec<Effect>) {
+    pub(super) fn block(&mut self, resource: ResourceIndex, out: &mut Vec<Effect>) {
         if !std::mem::replace(&mut self.resources[resource].blocked, true) {
             self.said.blocked = true;
             out.push(Effect::Event(GroupEvent::Blocked { resource }));
@@ -187,18 +192,18 @@ impl GroupRun {
         let kept = self.kept();
         let may_run = |of: &Resource| of.known != Known::Stopped;
         let last = self.resources.iter().rposition(may_run);
-        if let Some(last) = last.filter(|last| *last >= kept) {
+        if let Some(last) = last.filter(|last| *last >= kept).map(ResourceIndex) {
             if self.resources[last].in_flight.take().is_some() {
                 out.push(Effect::Cancel { resource: last });
             }
             self.act(last, Action::Stop, now, out);
         } else if kept < self.goal() && self.is_fit() {
-            self.act(kept, Action::Start, now, out);
+            self.act(ResourceIndex(kept), Action::Start, now, out);
         }
     }
 
     fn monitor(&mut self, now: Boottime, out: &mut Vec<Effect>) {
-        for resource in 0..self.watched() {
+        for resource in (0..self.watched()).map(ResourceIndex) {
             let of = &self.resources[resource];
             if of.in_flight.is_none() && of.monitor_due.is_some_and(|due| due <= now) {
                 self.act(resource, Action::Monitor, now, out);
@@ -206,7 +211,13 @@ impl GroupRun {
         }
     }
 
-    fn act(&mut self, resource: usize, action: Action, now: Boottime, out: &mut Vec<Effect>) {
+    fn act(
+        &mut self,
+        resource: ResourceIndex,
+        action: Action,
+        now: Boottime,
+        out: &mut Vec<Effect>,
+    ) {
         let of = &mut self.resources[resource];
         of.begins(action, now);
         match action {

@@ -3,13 +3,16 @@
 use heartbeat_common::time::Boottime;
 
 use super::{GroupRun, Phase};
-use crate::resource::{Action, Effect, ExitCode, Failure, Finding, Outcome, state::Known};
+use crate::{
+    index::ResourceIndex,
+    resource::{Action, Effect, ExitCode, Failure, Finding, Outcome, state::Known},
+};
 
 impl GroupRun {
     /// An action has ended, or lingers and ends later. One that is not in flight is ignored.
     pub fn finished(
         &mut self,
-        resource: usize,
+        resource: ResourceIndex,
         action: Action,
         outcome: Outcome,
         now: Boottime,
@@ -47,7 +50,7 @@ impl GroupRun {
 
     /// A process of the resource was seen to end. May come late or twice: it only counts for what
     /// runs and is to run.
-    pub fn died(&mut self, resource: usize, now: Boottime, out: &mut Vec<Effect>) {
+    pub fn died(&mut self, resource: ResourceIndex, now: Boottime, out: &mut Vec<Effect>) {
         let counts = self.counts(resource, Action::Monitor);
         let Some(of) = self.resources.get_mut(resource) else {
             return;
@@ -71,11 +74,11 @@ impl GroupRun {
     }
 
     /// Whether a failure of it would count: everything before it runs, and it is to run.
-    fn counts(&self, resource: usize, action: Action) -> bool {
+    fn counts(&self, resource: ResourceIndex, action: Action) -> bool {
         let kept = self.kept();
         let is_to_run = match action {
-            Action::Start => resource == kept && kept < self.goal(),
-            Action::Probe | Action::Stop | Action::Monitor => resource < kept,
+            Action::Start => resource.0 == kept && kept < self.goal(),
+            Action::Probe | Action::Stop | Action::Monitor => resource.0 < kept,
         };
         is_to_run && !self.maintenance
     }

@@ -3,7 +3,10 @@
 use std::{os::fd::AsFd, sync::atomic::Ordering};
 
 use anyhow::Result;
-use heartbeat_common::maps::PeerRow;
+use heartbeat_common::{
+    index::{PeerIndex, RowNumber, RowPlace},
+    maps::PeerRow,
+};
 use nix::sys::mman::ProtFlags;
 
 use super::Words;
@@ -14,19 +17,19 @@ use super::Words;
 pub struct PeerRows {
     words: Words,
     /// Of each row its place in the map.
-    places: Vec<u32>,
+    places: Vec<RowPlace>,
 }
 
 const ROW_WORDS: usize = size_of::<PeerRow>() / size_of::<u64>();
 
 impl PeerRows {
     /// `rows` is how many the map has.
-    pub(crate) fn map(fd: impl AsFd, rows: usize, places: Vec<u32>) -> Result<Self> {
+    pub(crate) fn map(fd: impl AsFd, rows: usize, places: Vec<RowPlace>) -> Result<Self> {
         Self::map_with(fd, rows, places, ProtFlags::PROT_READ)
     }
 
     /// To be changed before any reply is waited for.
-    pub(crate) fn map_writable(fd: impl AsFd, rows: usize, places: Vec<u32>) -> Result<Self> {
+    pub(crate) fn map_writable(fd: impl AsFd, rows: usize, places: Vec<RowPlace>) -> Result<Self> {
         Self::map_with(
             fd,
             rows,
@@ -38,7 +41,7 @@ impl PeerRows {
     fn map_with(
         fd: impl AsFd,
         rows: usize,
-        places: Vec<u32>,
+        places: Vec<RowPlace>,
         protection: ProtFlags,
     ) -> Result<Self> {
         let words = Words::map(fd, rows * size_of::<PeerRow>(), protection)?;
@@ -46,11 +49,12 @@ impl PeerRows {
     }
 
     /// The number of the row at `place`, where there is one.
-    pub fn number_at(&self, place: u32) -> Option<usize> {
+    pub fn number_at(&self, place: RowPlace) -> Option<RowNumber> {
         // Where nobody ever came or went, that is its place.
         let same = |number: &usize| self.places.get(*number) == Some(&place);
         let search = || self.places.iter().position(|other| *other == place);
-        Some(place as usize).filter(same).or_else(search)
+        let number = Some(place.0 as usize).filter(same).or_else(search);
+        number.map(RowNumber)
     }
 
     /// Forgets what an earlier agent asked and was answered: the next one counts its probes from
@@ -71,7 +75,12 @@ impl PeerRows {
     /// Replaces `rows` with all rows, as they are now.
     pub fn read(&self, rows: &mut Vec<PeerRow>) {
         rows.clear();
-        rows.extend((0..self.len()).map(|index| self.row(index)));
+        rows.extend(self.numbers().map(|number| self.row(number)));
+    }
+
+    /// The numbers of all rows.
+    pub fn numbers(&self) -> impl Iterator<Item = RowNumber> + use<> {
+        (0..self.places.len()).map(RowNumber)
     }
 
     pub fn len(&self) -> usize {
@@ -82,12 +91,13 @@ impl PeerRows {
         self.places.is_empty()
     }
 
-    /// What peer number `peer` said last, on whichever of its `links`.
+    /// What `peer` said last, on whichever of its `links`.
     ///
     /// # Panics
     /// If there is no such peer.
-    pub fn latest(&self, peer: usize, links: usize) -> PeerRow {
-        let rows = (peer * links..(peer + 1) * links).map(|row| self.row(row));
+    pub fn latest(&self, peer: PeerIndex, links: usize) -> PeerRow {
+        let RowNumber(first) = RowNumber::first_of(peer, links);
+        let rows = (first..first + links).map(|row| self.row(RowNumber(row)));
         rows.max_by_key(|row| row.last_reply_at).unwrap_or_default()
     }
 
@@ -95,8 +105,8 @@ impl PeerRows {
     ///
     /// # Panics
     /// If there is no such row.
-    pub fn row(&self, index: usize) -> PeerRow {
-        let place = self.places[index] as usize;
+    pub fn row(&self, number: RowNumber) -> PeerRow {
+        let place = self.places[number.0].0 as usize;
         let from = &self.words.get()[place * ROW_WORDS..][..ROW_WORDS];
         // The kernel writes `last_reply_seq` last. Read twice, it says whether the copy is of one
         // reply; a reader that is always overtaken gets what is there.

@@ -3,17 +3,20 @@
 #[cfg(test)]
 mod tests;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use heartbeat_common::time::Boottime;
+use heartbeat_sys::net::EgressFilter;
 
 use super::{
     adopted::{BOUND, KEPT, LOGS},
-    observe::Observation,
+    observe::{Directory, Observation},
 };
 use crate::{
     attach::{
+        existing_program::ExistingProgram,
+        filter,
         tc::{self, TcWay},
-        xdp::{self, Former, Wanted},
+        xdp::{self, Former},
     },
     pins::names::{tc_pin, xdp_pin},
     setup::{Attached, Setup, SetupGuard, XdpMode},
@@ -57,9 +60,25 @@ pub(crate) enum Ingress {
     Responder(usize),
 }
 
+/// What another has put where a program of ours belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    Program(ExistingProgram),
+    Filter(EgressFilter),
+}
+
 /// One thing to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
+    /// Makes the pin directory where there is none, takes the rights of others to it away, and keeps
+    /// other agents out of it.
+    Claim,
+    /// Removes the addresses that an earlier run left, but for those that may still be served.
+    Sweep,
+    /// Removes the pins that are not kept, and the filters that stand for pins.
+    RemoveLeftovers,
+    /// Makes the maps, but for those that are kept.
+    MakeMaps,
     /// Writes what the programs look up.
     Fill,
     /// Lets the kernel verify the programs, and pins them.
@@ -72,6 +91,16 @@ pub(crate) enum Action {
     GuardSockets,
     /// Removes the pin of a link on an interface that had the name before.
     UnpinStranger(String),
+    /// Takes another's XDP program off an interface, as `--replace` asks.
+    Evict {
+        interface: String,
+        existing: ExistingProgram,
+    },
+    /// Ends the start, unless what was in the way has gone by then.
+    Refuse {
+        interface: String,
+        foreign: Foreign,
+    },
     Tc {
         program: &'static str,
         interface: String,
@@ -80,7 +109,7 @@ pub(crate) enum Action {
     Xdp {
         program: Ingress,
         interface: String,
-        wanted: Wanted,
+        mode: XdpMode,
         /// What becomes of the links that an earlier run left there.
         former: Vec<Former>,
     },
@@ -90,7 +119,15 @@ pub(crate) enum Action {
     Abstain,
 }
 
-/// What is to be done, in order, after what is not kept is removed and the maps are made.
+impl Action {
+    /// Whether nothing that a later start would miss has changed where this one fails: it comes
+    /// before all others that remove or make anything.
+    pub(crate) fn leaves_all_as_it_was(&self) -> bool {
+        matches!(self, Self::Claim | Self::Sweep)
+    }
+}
+
+/// What is to be done, in order.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// Until when each guarded address may still be served, and each group.
@@ -101,8 +138,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Refuses a start that would break a promise of this host's acceptor.
+    /// Refuses a start with pins that cannot be had, and one that would break a promise of this
+    /// host's acceptor.
     pub(crate) fn new(setup: &Setup, seen: &Observation) -> Result<Self> {
+        if let Directory::Refused(why) = &seen.directory {
+            bail!("{why}");
+        }
         ensure_promises_hold(setup, seen)?;
         let state = seen.state.as_ref();
         let until = |(guard, index): (&SetupGuard, &Option<u32>)| {
@@ -149,6 +190,10 @@ fn ensure_promises_hold(setup: &Setup, seen: &Observation) -> Result<()> {
 
 fn actions(setup: &Setup, seen: &Observation, keep: Keep) -> Vec<Action> {
     let mut actions = vec![
+        Action::Claim,
+        Action::Sweep,
+        Action::RemoveLeftovers,
+        Action::MakeMaps,
         Action::Fill,
         match keep {
             Keep::Programs => Action::ForgetReplies,
@@ -172,12 +217,8 @@ fn actions(setup: &Setup, seen: &Observation, keep: Keep) -> Vec<Action> {
     for (number, (link, index)) in setup.links.iter().zip(&seen.links).enumerate() {
         // Where it is missing, that was said.
         if let Some(index) = *index {
-            let wanted = Wanted {
-                mode: link.mode,
-                replace: setup.replace,
-            };
             let place = Place::new(&link.interface, index, seen, keep);
-            place.answer(number, wanted, &mut actions);
+            place.answer(number, setup, &mut actions);
         }
     }
     // What an earlier configuration needed and this one does not.
@@ -220,18 +261,16 @@ impl<'a> Place<'a> {
         self.stamp("guard_egress", actions);
         // What comes in on a link the responder guards: there is nothing to attach for that.
         if !setup.is_link(self.name) {
-            let wanted = Wanted {
-                mode: XdpMode::Auto,
-                replace: setup.replace,
-            };
-            self.take(Ingress::Guard, wanted, actions);
+            self.make_way(setup.replace, actions);
+            self.take(Ingress::Guard, XdpMode::Auto, actions);
         }
     }
 
-    fn answer(&self, link: usize, wanted: Wanted, actions: &mut Vec<Action>) {
+    fn answer(&self, link: usize, setup: &Setup, actions: &mut Vec<Action>) {
         self.unpin_strangers(actions);
         self.stamp("stamp_probe", actions);
-        self.take(Ingress::Responder(link), wanted, actions);
+        self.make_way(setup.replace, actions);
+        self.take(Ingress::Responder(link), setup.links[link].mode, actions);
     }
 
     fn unpin_strangers(&self, actions: &mut Vec<Action>) {
@@ -247,21 +286,48 @@ impl<'a> Place<'a> {
 
     fn stamp(&self, program: &'static str, actions: &mut Vec<Action>) {
         let pinned = self.is_here(&tc_pin(program, self.name));
+        let way = tc::way(self.seen.tc_links, pinned);
+        let others = self.seen.filters.get(self.name).into_iter().flatten();
+        let mut others = others.filter(|filter| filter::has_place_of(filter, program));
+        if let (TcWay::Filter, Some(other)) = (way, others.next()) {
+            actions.push(Action::Refuse {
+                interface: self.name.to_owned(),
+                foreign: Foreign::Filter(other.clone()),
+            });
+        }
         actions.push(Action::Tc {
             program,
             interface: self.name.to_owned(),
-            way: tc::way(self.seen.tc_links, pinned),
+            way,
         });
     }
 
-    fn take(&self, program: Ingress, wanted: Wanted, actions: &mut Vec<Action>) {
+    /// Another's XDP program goes if the operator wants that; else it stays, and ends the start.
+    fn make_way(&self, replace: bool, actions: &mut Vec<Action>) {
+        let Some(existing) = self.seen.programs.get(self.name).cloned() else {
+            return;
+        };
+        let interface = self.name.to_owned();
+        actions.push(match replace {
+            true => Action::Evict {
+                interface,
+                existing,
+            },
+            false => Action::Refuse {
+                interface,
+                foreign: Foreign::Program(existing),
+            },
+        });
+    }
+
+    fn take(&self, program: Ingress, mode: XdpMode, actions: &mut Vec<Action>) {
         let mut pinned = vec![Attached::Native, Attached::Skb];
         pinned.retain(|way| self.is_here(&xdp_pin(self.name, *way)));
         actions.push(Action::Xdp {
             program,
             interface: self.name.to_owned(),
-            former: xdp::former(&pinned, wanted.mode),
-            wanted,
+            former: xdp::former(&pinned, mode),
+            mode,
         });
     }
 

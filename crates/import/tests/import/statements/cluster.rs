@@ -70,7 +70,7 @@ fn nodes() {
         "maintenance=on of node a",
     );
     says("node a zeal=1", "attribute zeal=1 of node a");
-    says("node a utilization cpu=1", "utilization cpu=1 of a");
+    says("node a utilization cpu=1", "utilization cpu=1 of node a");
     says("node a:remote", "a node of type remote is no member");
 }
 
@@ -136,7 +136,8 @@ fn interfaces_are_told_by_the_flag_by_an_address_or_guessed() {
     let elsewhere = "primitive ip IPaddr2 params ip=10.0.1.9 cidr_netmask=24 nic=bond7\n";
     let named = Options {
         interfaces: vec!["ens9".to_owned()],
-        builtin_vip: false,
+        keep_agents: false,
+        ..Options::default()
     };
     for (resources, options, interface) in [
         (None, &Options::default(), "eth0"),

@@ -30,7 +30,7 @@ fn says_not(text: &str, unwanted: &str) {
 }
 
 /// Comments that go on in the next line are joined.
-fn flat(text: &str) -> String {
+pub(super) fn flat(text: &str) -> String {
     text.replace("\n#   ", " ")
 }
 

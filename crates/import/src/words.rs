@@ -1,9 +1,9 @@
 //! A walk along the words of one statement, and the errors that it can meet.
 
-use super::tokens::{Line, Word};
 use crate::{
     model::{Attr, Attrs, Other},
     place::{ImportError, Place},
+    tokens::{Line, Word},
 };
 
 /// The words of a statement, from left to right.
@@ -89,11 +89,7 @@ impl<'a> Words<'a> {
     }
 
     pub(super) fn other(&self, keyword: &str, id: String) -> Other {
-        Other {
-            keyword: keyword.to_owned(),
-            id,
-            place: self.line.place.clone(),
-        }
+        Other::new(keyword, id, self.line.place.clone())
     }
 
     pub(super) fn place_of(&self, word: &Word) -> Place {

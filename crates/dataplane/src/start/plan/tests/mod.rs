@@ -1,7 +1,7 @@
 //! Plans by tables: what is found, and what is done about it.
-//!
-//! A foreign program in the way is judged at the moment of attaching: see `xdp::judge` and
-//! `filter::judge`.
+
+mod foreign;
+mod refusals;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -13,6 +13,7 @@ use heartbeat_common::{
 use super::{super::adopted::AdoptedState, *};
 use crate::{
     attach::sockets::Scope,
+    maps::guard_place::GuardPlace,
     setup::{SetupGuard, SetupLink},
 };
 
@@ -58,12 +59,15 @@ fn setup() -> Setup {
 fn nothing() -> Observation {
     Observation {
         now: NOW,
+        directory: Directory::Missing,
         links: vec![Some(LINK)],
         guarded: vec![Some(OTHER)],
         state: None,
         longest_grant: Boottime::default(),
         stale: Vec::new(),
         pins: BTreeMap::new(),
+        programs: BTreeMap::new(),
+        filters: BTreeMap::new(),
         tc_links: true,
         sockets: Ok(Scope::All),
     }
@@ -86,6 +90,7 @@ fn earlier_run(programs: bool) -> Observation {
     ];
     pins.extend(links.map(|(name, on)| (name.to_owned(), on)));
     Observation {
+        directory: Directory::Claimed,
         state: Some(state(programs)),
         pins,
         ..nothing()
@@ -107,7 +112,7 @@ fn state(programs: bool) -> AdoptedState {
             ..Local::default()
         },
         programs,
-        guards: vec![(0, open(Some(IpAddr::from([10, 1, 0, 9]))))],
+        guards: vec![(GuardPlace(0), open(Some(IpAddr::from([10, 1, 0, 9]))))],
         groups: vec![open(None)],
     }
 }
@@ -134,11 +139,16 @@ fn one(action: &Action) -> String {
             program,
             interface,
             former,
-            wanted,
-        } => {
-            let mode = wanted.mode;
-            format!("{program:?} {interface} {mode:?} {former:?}")
-        }
+            mode,
+        } => format!("{program:?} {interface} {mode:?} {former:?}"),
+        Action::Evict {
+            interface,
+            existing,
+        } => format!("evict {interface} {existing}"),
+        Action::Refuse { interface, foreign } => match foreign {
+            Foreign::Program(existing) => format!("refuse {interface} {existing}"),
+            Foreign::Filter(other) => format!("refuse {interface} filter {}", other.name),
+        },
         other => format!("{other:?}"),
     }
 }
@@ -152,6 +162,10 @@ fn fresh_start_loads_all_and_abstains() {
     assert_eq!(
         told(&setup(), &nothing()),
         [
+            "Claim",
+            "Sweep",
+            "RemoveLeftovers",
+            "MakeMaps",
             "Fill",
             "LoadPrograms",
             "LoadSocketPrograms",
@@ -167,6 +181,10 @@ fn fresh_start_loads_all_and_abstains() {
         ]
     );
 }
+
+/// Where the first action on an interface stands, after all that any start with guarded addresses
+/// does: `GuardSockets` is the last of that.
+const FIRST: usize = 9;
 
 const RENEWAL: [&str; 6] = [
     "guard_egress web0 Renew",
@@ -185,8 +203,8 @@ fn same_object_keeps_its_programs_and_votes_at_once() {
     assert_eq!(same.inherited, [Some(LATER)]);
     assert_eq!(same.inherited_groups, [Some(LATER)]);
     let told = told(&setup(), &seen);
-    assert_eq!(told[1], "ForgetReplies");
-    assert_eq!(told[5..], RENEWAL);
+    assert_eq!(told[5], "ForgetReplies");
+    assert_eq!(told[FIRST..], RENEWAL);
 }
 
 #[test]
@@ -194,8 +212,8 @@ fn other_object_gets_new_programs_onto_the_old_links_and_votes_at_once() {
     let seen = earlier_run(false);
     assert_eq!(plan(&setup(), &seen).keep, Keep::Votes);
     let told = told(&setup(), &seen);
-    assert_eq!(told[1], "LoadPrograms");
-    assert_eq!(told[5..], RENEWAL);
+    assert_eq!(told[5], "LoadPrograms");
+    assert_eq!(told[FIRST..], RENEWAL);
 }
 
 /// A layout that this release does not understand is no state to go on with: nothing of it counts,
@@ -238,7 +256,7 @@ fn renamed_interface_loses_the_links_of_the_one_that_had_its_name() {
     seen.links = vec![Some(9)];
     seen.pins.insert("link_xdp_web0".to_owned(), Some(0));
     assert_eq!(
-        told(&setup(), &seen)[5..],
+        told(&setup(), &seen)[FIRST..],
         [
             "unpin link_xdp_web0",
             "guard_egress web0 Renew",
@@ -279,7 +297,7 @@ fn crash_between_two_links_is_made_good() {
     seen.pins.insert("link_xdp_hb0".to_owned(), None);
     seen.pins.insert("link_xdpskb_hb0".to_owned(), Some(LINK));
     assert_eq!(
-        told(&setup(), &seen)[7..],
+        told(&setup(), &seen)[FIRST + 2..],
         [
             "guard_egress hb0 Renew",
             "stamp_probe hb0 Attach",
@@ -334,7 +352,7 @@ fn missing_interface_and_missing_rights_at_sockets_are_left_out() {
         ..nothing()
     };
     assert_eq!(
-        told(&setup(), &seen)[2..],
+        told(&setup(), &seen)[6..],
         [
             "PinMaps",
             "GuardSockets",
@@ -363,25 +381,12 @@ fn node_without_addresses_guards_nothing() {
 }
 
 #[test]
-fn start_that_would_break_a_promise_is_refused() {
-    let refusal = |setup: &Setup, seen: &Observation| {
-        let refused = Plan::new(setup, seen).unwrap_err();
-        refused.to_string()
-    };
-    let mut older = setup();
-    older.electorate.version = 4;
-    let said = refusal(&older, &earlier_run(true));
-    assert!(
-        said.contains("votes by config_version 5 already, and must not go back to 4"),
-        "{said}"
-    );
-    let seen = Observation {
-        longest_grant: Boottime::from_nanos(2_500_000_000),
-        ..nothing()
-    };
-    let said = refusal(&setup(), &seen);
-    assert!(
-        said.contains("longer than max_lease (1000 ms)") && said.contains("again in 1500 ms"),
-        "{said}"
-    );
+fn pins_are_claimed_before_the_sweep_and_the_sweep_comes_before_all_that_is_undone() {
+    for seen in [nothing(), earlier_run(false), earlier_run(true)] {
+        let actions = plan(&setup(), &seen).actions;
+        assert_eq!(actions[..2], [Action::Claim, Action::Sweep]);
+        assert_eq!(actions[2], Action::RemoveLeftovers);
+        let untouched = actions.iter().map(Action::leaves_all_as_it_was);
+        assert_eq!(untouched.filter(|untouched| *untouched).count(), 2);
+    }
 }

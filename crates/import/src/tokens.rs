@@ -1,5 +1,6 @@
 //! Makes statements of physical lines, and words of statements: `\` continues a line, `#` begins a
-//! comment line, quotes hold a word together.
+//! comment line, quotes hold a word together. A command of a shell is split alike, and has
+//! operators and escaped characters besides.
 
 use crate::{
     input::Input,
@@ -7,7 +8,7 @@ use crate::{
 };
 
 /// A statement, which may stand on several lines.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Line {
     /// Where it begins.
     pub(super) place: Place,
@@ -17,11 +18,26 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// The number of its last physical line.
-    pub(super) fn last(&self) -> usize {
-        self.texts
-            .last()
-            .map_or(self.place.line, |(number, _)| *number)
+    pub(super) fn new(place: Place) -> Self {
+        Self {
+            place,
+            words: Vec::new(),
+            texts: Vec::new(),
+        }
+    }
+
+    /// The same lines with other words: one of several statements that stand on them.
+    pub(super) fn with_words(&self, words: Vec<Word>, statement: usize) -> Self {
+        let line = words.first().map_or(self.place.line, |word| word.line);
+        Self {
+            place: Place {
+                line,
+                statement,
+                ..self.place.clone()
+            },
+            words,
+            texts: self.texts.clone(),
+        }
     }
 
     /// The physical line with this number.
@@ -31,13 +47,15 @@ impl Line {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Word {
     /// Without its quotes.
     pub(super) text: String,
     pub(super) line: usize,
     /// Whether it begins with a quote, and so is no keyword.
     pub(super) quoted: bool,
+    /// Whether it ends a command of a shell: `;`, `&&`, `|`.
+    pub(super) operator: bool,
 }
 
 impl Word {
@@ -81,11 +99,7 @@ pub(super) fn lines(input: &Input) -> Result<Vec<Line>, ImportError> {
             Some(content) => (content, true),
             None => (text, false),
         };
-        let line = open.get_or_insert_with(|| Line {
-            place: input.place(number),
-            words: Vec::new(),
-            texts: Vec::new(),
-        });
+        let line = open.get_or_insert_with(|| Line::new(input.place(number)));
         line.texts.push((number, text.to_owned()));
         // Raw XML is not made of words: its quotes are its own.
         let xml = line.words.first().is_some_and(|word| word.text == "xml")
@@ -98,6 +112,7 @@ pub(super) fn lines(input: &Input) -> Result<Vec<Line>, ImportError> {
                     text: "xml".to_owned(),
                     line: number,
                     quoted: false,
+                    operator: false,
                 });
             }
         } else {
@@ -115,7 +130,43 @@ pub(super) fn lines(input: &Input) -> Result<Vec<Line>, ImportError> {
         return Err(unclosed(input, quote, line));
     }
     lines.extend(open.filter(|line| !line.words.is_empty()));
+    for (statement, line) in (1..).zip(&mut lines) {
+        line.place.statement = statement;
+    }
     Ok(lines)
+}
+
+/// The command of a shell that the first of `texts` begins with, which are numbered, and how many
+/// of them it takes. `None` if a quote in it is never closed.
+pub(super) fn command<'t>(
+    place: Place,
+    texts: impl Iterator<Item = (usize, &'t str)>,
+) -> Option<(Line, usize)> {
+    let mut line = Line::new(place);
+    let mut word = Partial {
+        shell: true,
+        ..Partial::default()
+    };
+    let mut count = 0;
+    for (number, text) in texts {
+        count += 1;
+        line.texts.push((number, text.to_owned()));
+        let text = match count {
+            1 => text,
+            // What a shell shows before a line that goes on.
+            _ => text.trim_start().strip_prefix("> ").unwrap_or(text),
+        };
+        let (content, continued) = match text.trim_end().strip_suffix('\\') {
+            Some(content) => (content, true),
+            None => (text, false),
+        };
+        word.read(content, number, &mut line.words);
+        if !continued && word.quote.is_none() {
+            return Some((line, count));
+        }
+    }
+    // A `\` at the very end continues nothing.
+    word.quote.is_none().then_some((line, count))
 }
 
 fn unclosed(input: &Input, quote: char, line: usize) -> ImportError {
@@ -131,6 +182,8 @@ fn unclosed(input: &Input, quote: char, line: usize) -> ImportError {
 /// A word that may not be at its end yet.
 #[derive(Default)]
 struct Partial {
+    /// Whether a shell reads it.
+    shell: bool,
     text: String,
     begun: bool,
     quoted: bool,
@@ -151,13 +204,25 @@ impl Partial {
                 }
                 Some(_) => self.text.push(c),
                 None if c.is_whitespace() => self.end(words),
+                None if self.shell && !self.begun && c == '#' && is_comment(&chars) => return,
+                None if self.shell && ";|&".contains(c) && !self.text.ends_with('>') => {
+                    self.end(words);
+                    words.push(Word {
+                        text: c.to_string(),
+                        line,
+                        quoted: false,
+                        operator: true,
+                    });
+                }
                 None => {
                     if !self.begun {
                         self.begun = true;
                         self.line = line;
                         self.quoted = c == '"' || c == '\'';
                     }
-                    if c == '"' || c == '\'' {
+                    if self.shell && c == '\\' {
+                        self.text.extend(chars.next());
+                    } else if c == '"' || c == '\'' {
                         self.quote = Some((c, line));
                     } else {
                         self.text.push(c);
@@ -176,8 +241,21 @@ impl Partial {
                 text: std::mem::take(&mut self.text),
                 line: self.line,
                 quoted: self.quoted,
+                operator: false,
             });
         }
-        *self = Self::default();
+        *self = Self {
+            shell: self.shell,
+            ..Self::default()
+        };
     }
+}
+
+/// Whether the `#` before `rest` begins a comment, and not the name of a node's attribute.
+fn is_comment(rest: &std::iter::Peekable<std::str::Chars<'_>>) -> bool {
+    let rest: String = rest.clone().take(16).collect();
+    let names = NODE_ATTRIBUTES.iter();
+    !names
+        .filter_map(|name| name.strip_prefix('#'))
+        .any(|name| rest.starts_with(name))
 }

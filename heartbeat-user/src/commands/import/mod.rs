@@ -9,13 +9,19 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::output;
-use crate::import::{Imported, Input, Inputs, NodeFile, Options, import, import_keepalived};
+use crate::{
+    clock,
+    import::{Imported, Input, Inputs, NodeFile, Options, import, import_keepalived},
+};
+
+mod explain;
 
 /// What to import, and where to.
 #[derive(Clone, Debug, Args)]
@@ -23,8 +29,8 @@ pub struct Import {
     /// Nodes and networks: corosync.conf
     #[arg(long, value_name = "FILE", required_unless_present_any = ["crm", "cib", "keepalived"])]
     corosync: Option<PathBuf>,
-    /// Resources: what `crm configure show` prints, or cib.xml
-    #[arg(long, value_name = "FILE")]
+    /// Resources: what `crm configure show` prints, commands of crm or pcs as typed into a shell, or cib.xml
+    #[arg(long, visible_alias = "pcs", value_name = "FILE")]
     crm: Option<PathBuf>,
     /// Resources: cib.xml, as `cibadmin --query` prints it
     #[arg(long, value_name = "FILE", conflicts_with = "crm")]
@@ -32,14 +38,17 @@ pub struct Import {
     /// Interface of a link, once for each link: corosync.conf does not name them
     #[arg(long, value_name = "NAME")]
     interface: Vec<String>,
-    /// Make built-in vips of IPaddr2 resources: only those are guarded by the kernel
+    /// Keep IPaddr2 resources as agents, whose addresses the kernel does not guard; else they become vips
     #[arg(long)]
+    keep_agents: bool,
+    /// What is done anyway: it was not once
+    #[arg(long, hide = true, conflicts_with = "keep_agents")]
     builtin_vip: bool,
     /// keepalived.conf of a node, once for each node, with the node's name before it
     #[arg(
         long,
         value_name = "[NODE=]FILE",
-        conflicts_with_all = ["corosync", "crm", "cib", "interface", "builtin_vip"]
+        conflicts_with_all = ["corosync", "crm", "cib", "interface", "keep_agents", "builtin_vip"]
     )]
     keepalived: Vec<String>,
     /// Where to write the configuration; standard output, if absent
@@ -48,6 +57,12 @@ pub struct Import {
     /// Replace a file that is there
     #[arg(long, requires = "output")]
     force: bool,
+    /// Print what became of each statement, and why, instead of the configuration
+    #[arg(long)]
+    explain: bool,
+    /// With --explain: print one JSON array
+    #[arg(long, requires = "explain")]
+    json: bool,
 }
 
 impl Import {
@@ -60,11 +75,18 @@ impl Import {
                 import_keepalived(&files.collect::<anyhow::Result<Vec<_>>>()?)?
             }
         };
-        match &self.output {
-            Some(path) => write(path, &imported.text, self.force)?,
-            None => {
-                output::print(&imported.text)?;
-            }
+        if let Some(path) = &self.output {
+            write(path, &imported.text, self.force)?;
+        }
+        if self.explain {
+            let text = if self.json {
+                explain::json(&imported.rows)
+            } else {
+                explain::table(&imported.rows, output::width())
+            };
+            output::print(&text)?;
+        } else if self.output.is_none() {
+            output::print(&imported.text)?;
         }
         // The configuration is written even if nobody reads this.
         let _ = io::stderr().write_all(summary(&imported, self.output.as_deref()).as_bytes());
@@ -83,7 +105,8 @@ impl Import {
         };
         let options = Options {
             interfaces: self.interface.clone(),
-            builtin_vip: self.builtin_vip,
+            keep_agents: self.keep_agents,
+            now: Some(UNIX_EPOCH + Duration::from_nanos(clock::wall())),
         };
         Ok(import(&inputs, &options)?)
     }
@@ -185,6 +208,21 @@ fn summary(imported: &Imported, output: Option<&Path>) -> String {
     for remark in &imported.remarks {
         let _ = writeln!(text, "  {}", remark.what());
     }
+    if !imported.guesses.is_empty() {
+        let _ = writeln!(text, "guessed, so see whether it is meant:");
+    }
+    for guess in &imported.guesses {
+        let _ = writeln!(text, "  {}: {}", guess.what(), guess.reason);
+    }
+    if !imported.held.is_empty() {
+        let _ = writeln!(
+            text,
+            "in maintenance, so served nowhere until you have seen to what it depends on:"
+        );
+    }
+    for held in &imported.held {
+        let _ = writeln!(text, "  {}", held.what());
+    }
     if !imported.decisions.is_empty() {
         let _ = writeln!(
             text,
@@ -232,10 +270,13 @@ mod tests {
             crm: Some(crm),
             cib: None,
             interface: Vec::new(),
+            keep_agents: false,
             builtin_vip: false,
             keepalived: Vec::new(),
             output: Some(output),
             force: false,
+            explain: false,
+            json: false,
         }
     }
 

@@ -1,0 +1,36 @@
+//! How an XDP program is to be attached, in the words of the configuration.
+//!
+//! The module is userspace's alone. It stands here because the configuration names the mode, the
+//! dataplane attaches by it, and neither knows the other.
+
+use core::fmt;
+
+/// How an XDP program is to be attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum XdpMode {
+    /// Native, or in skb mode where the driver has no native XDP.
+    #[default]
+    Auto,
+    /// In the driver.
+    Native,
+    /// In the network stack, after the driver has built its buffer.
+    Skb,
+}
+
+impl XdpMode {
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Native, Self::Skb];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Skb => "skb",
+        }
+    }
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

@@ -1,0 +1,41 @@
+//! Starts that are refused before anything is done.
+
+use super::*;
+
+#[test]
+fn directory_that_is_refused_ends_the_start_before_anything_is_done() {
+    let seen = Observation {
+        directory: Directory::Refused("another agent is using it: stop it first".to_owned()),
+        ..nothing()
+    };
+    let said = Plan::new(&setup(), &seen).unwrap_err().to_string();
+    assert_eq!(said, "another agent is using it: stop it first");
+    // Nothing was looked at in there, so nothing else may be said of it.
+    let mut older = setup();
+    older.electorate.version = 0;
+    assert_eq!(Plan::new(&older, &seen).unwrap_err().to_string(), said);
+}
+
+#[test]
+fn start_that_would_break_a_promise_is_refused() {
+    let refusal = |setup: &Setup, seen: &Observation| {
+        let refused = Plan::new(setup, seen).unwrap_err();
+        refused.to_string()
+    };
+    let mut older = setup();
+    older.electorate.version = 4;
+    let said = refusal(&older, &earlier_run(true));
+    assert!(
+        said.contains("votes by config_version 5 already, and must not go back to 4"),
+        "{said}"
+    );
+    let seen = Observation {
+        longest_grant: Boottime::from_nanos(2_500_000_000),
+        ..nothing()
+    };
+    let said = refusal(&setup(), &seen);
+    assert!(
+        said.contains("longer than max_lease (1000 ms)") && said.contains("again in 1500 ms"),
+        "{said}"
+    );
+}

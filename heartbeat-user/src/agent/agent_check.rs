@@ -1,0 +1,225 @@
+//! The listener that HAProxy's `agent-check` asks for the weight of a node.
+//!
+//! A client sends a node's name and a newline (`agent-send "b\n"`), and gets one line:
+//! `up 75%`, `up 0%` or `down #reason`. The load is the one in the node's heartbeats, so the node
+//! itself is not asked. Where this node cannot know, the client gets no line, and HAProxy leaves the
+//! weight as it is (HAProxy Configuration Manual, section 5.2, `agent-check`).
+//!
+//! The listener never holds the control task up: clients are served by tasks of their own, few at
+//! a time, and each for a short time.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use heartbeat_common::wire::NodeState;
+use heartbeat_core::peer::PeerState;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+
+use super::view::{self, Shared};
+use crate::{clock, complaints::Complaints, control::protocol::Node};
+
+/// Time for a client to ask and to take its answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// No name of a node is longer.
+const MAX_QUESTION: u64 = 256;
+/// Clients served at the same time; others wait for their turn.
+const MAX_CLIENTS: usize = 32;
+/// Time between two attempts to listen.
+const RETRY: Duration = Duration::from_secs(5);
+/// The smallest weight of a node that is to get new work, in percent: HAProxy takes 0 for "none".
+const LEAST: u16 = 1;
+
+/// The listener, if the configuration has one. It ends with this value.
+#[derive(Debug, Default)]
+pub(super) struct AgentCheck(Option<(SocketAddr, AbortHandle)>);
+
+impl AgentCheck {
+    /// Listens on `address` from now on, and nowhere else. Must be called inside a tokio runtime.
+    pub(super) fn listen(&mut self, address: Option<SocketAddr>, view: &Shared) {
+        if self.0.as_ref().map(|(now, _)| *now) == address {
+            return;
+        }
+        self.stop();
+        self.0 = address.map(|address| {
+            let task = tokio::spawn(serve(address, Arc::clone(view)));
+            (address, task.abort_handle())
+        });
+    }
+
+    fn stop(&mut self) {
+        if let Some((_, task)) = self.0.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for AgentCheck {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Listens, and tries again where that fails: the address may be one that comes later.
+async fn serve(address: SocketAddr, view: Shared) {
+    let complaints = Complaints::default();
+    let listener = loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => break listener,
+            Err(error) => complaints.warn((), || {
+                format!(
+                    "could not listen on {address} for HAProxy's agent checks: {error}; trying \
+                     again every {RETRY:?}"
+                )
+            }),
+        }
+        sleep(RETRY).await;
+    };
+    log::info!("answering HAProxy's agent checks on {address}");
+    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let view = Arc::clone(&view);
+                tokio::spawn(async move {
+                    // The answer is worth nothing to a client that has gone.
+                    let _ = timeout(PATIENCE, serve_client(stream, &view)).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                complaints.warn((), || {
+                    format!("could not accept an agent check on {address}: {error}")
+                });
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve_client(mut stream: TcpStream, view: &Shared) -> std::io::Result<()> {
+    let (reader, mut writer) = stream.split();
+    let mut question = String::new();
+    BufReader::new(reader.take(MAX_QUESTION))
+        .read_line(&mut question)
+        .await?;
+    let answer = {
+        let view = view::lock(view);
+        let node = view.node_named(question.trim(), clock::now());
+        node.filter(|_| view.is_quorate())
+            .and_then(|node| answer(&node))
+    };
+    match answer {
+        Some(answer) => writer.write_all(format!("{answer}\n").as_bytes()).await,
+        None => Ok(()),
+    }
+}
+
+/// The answer of this node about `node`; `None` where the heartbeats do not tell enough.
+///
+/// Neither `ready` nor `drain` is said: these would undo what an operator of HAProxy decided.
+fn answer(node: &Node) -> Option<String> {
+    if node.witness {
+        return None;
+    }
+    let is = |state: PeerState| node.state == state.name();
+    if is(PeerState::Down) {
+        return Some("down #the node does not answer heartbeats".to_owned());
+    }
+    if is(PeerState::Unhealthy) {
+        return Some(format!("down #{} failed", node.failing.join(", ")));
+    }
+    let gives_up = [NodeState::Standby, NodeState::Draining];
+    if is(PeerState::Draining) || gives_up.iter().any(|state| node.agent == state.name()) {
+        return Some("up 0%".to_owned());
+    }
+    if !is(PeerState::Up) && !is(PeerState::Suspect) {
+        return None;
+    }
+    node.load.map(|load| format!("up {}%", weight(load)))
+}
+
+/// The weight in percent that a node of this load (per mille) deserves.
+fn weight(load: u16) -> u16 {
+    (100 - load.min(1_000) / 10).max(LEAST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(state: PeerState, agent: NodeState, load: Option<u16>) -> Node {
+        Node {
+            name: "b".to_owned(),
+            id: 2,
+            local: false,
+            witness: false,
+            state: state.name().to_owned(),
+            agent: agent.name().to_owned(),
+            config: 0,
+            config_version: None,
+            key: None,
+            same_keys: None,
+            unanswered_ns: None,
+            refused_by: Vec::new(),
+            abstains: None,
+            groups: 0,
+            load,
+            health: 0,
+            complaint: None,
+            failing: vec!["api".to_owned()],
+            pulse_age_us: None,
+            reason_age_us: None,
+            links: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn answer_follows_state_and_load_of_the_node() {
+        use NodeState::{Active, Draining as Drains, Responder, Standby};
+        use PeerState::{AgentStalled, Down, Draining, Suspect, Unhealthy, Unknown, Up};
+        let cases = [
+            (Up, Active, Some(0), Some("up 100%")),
+            (Up, Active, Some(254), Some("up 75%")),
+            (Suspect, Active, Some(500), Some("up 50%")),
+            (Up, Active, Some(1_000), Some("up 1%")),
+            (Up, Standby, Some(10), Some("up 0%")),
+            (Draining, Drains, Some(10), Some("up 0%")),
+            (Unhealthy, Active, Some(10), Some("down #api failed")),
+            (
+                Down,
+                Active,
+                Some(10),
+                Some("down #the node does not answer heartbeats"),
+            ),
+            // Nobody tells the load of these.
+            (Up, Responder, None, None),
+            (AgentStalled, Active, Some(10), None),
+            (Unknown, Active, Some(10), None),
+        ];
+        for (state, agent, load, wanted) in cases {
+            let given = answer(&node(state, agent, load));
+            assert_eq!(given.as_deref(), wanted, "{state:?} {agent:?} {load:?}");
+        }
+        let witness = Node {
+            witness: true,
+            ..node(Up, Active, Some(0))
+        };
+        assert_eq!(answer(&witness), None);
+    }
+
+    #[test]
+    fn weight_falls_with_the_load_and_never_reaches_zero() {
+        let weights: Vec<_> = (0..=u16::MAX).map(weight).collect();
+        assert!(weights.is_sorted_by(|a, b| a >= b));
+        assert_eq!((weights[0], weights[1_000], weights[65_535]), (100, 1, 1));
+    }
+}

@@ -1,0 +1,356 @@
+//! `heartbeat wait`: waits until the cluster, as the local agent sees it, is as an operator wants it.
+//!
+//! Says nothing on success, so that a script can go on with it. On a terminal it shows what it waits
+//! for.
+
+use std::{
+    io::{IsTerminal as _, Write as _, stderr},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+
+use crate::control::{
+    client::Client,
+    protocol::{Node, Request, Response, Status},
+};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What to wait for: all that is named.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("condition").required(true).multiple(true)))]
+pub struct Wait {
+    /// Until all of this group runs
+    #[arg(group = "condition")]
+    group: Option<String>,
+    /// Until the group runs on this node
+    #[arg(long = "on", value_name = "NODE", requires = "group")]
+    on: Option<String>,
+    /// Until so many nodes vote: they answer, do not abstain, and have granted what is served here
+    #[arg(long, value_name = "N", group = "condition")]
+    votes: Option<usize>,
+    /// Until a majority of the nodes answers
+    #[arg(long, group = "condition")]
+    quorum: bool,
+    /// Until all nodes are online and vote, have one configuration, and all groups run that are to run
+    #[arg(long, group = "condition")]
+    stable: bool,
+    /// Give up after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    timeout: f64,
+}
+
+impl Wait {
+    /// Asks the agent at `socket` again and again. Fails at the timeout with what is missing.
+    pub fn run(&self, socket: &Path) -> Result<()> {
+        let began = Instant::now();
+        let patience = Duration::from_secs_f64(self.timeout.clamp(0.0, 1e9));
+        let progress = stderr().is_terminal();
+        let result = loop {
+            let missing = match status(socket)? {
+                Some(status) => self.missing(&status)?,
+                None => vec!["no agent runs here".to_owned()],
+            };
+            if missing.is_empty() {
+                break Ok(());
+            }
+            let missing = missing.join("; ");
+            if began.elapsed() >= patience {
+                break Err(missing);
+            }
+            if progress {
+                // It is only shown.
+                let _ = write!(stderr(), "\r\x1b[Kwaiting: {missing}");
+            }
+            std::thread::sleep(LOOK.min(patience.saturating_sub(began.elapsed())));
+        };
+        if progress {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
+        match result {
+            Ok(()) => Ok(()),
+            Err(missing) => bail!("not within {} s: {missing}", self.timeout),
+        }
+    }
+
+    /// What is not yet as it is wanted.
+    fn missing(&self, status: &Status) -> Result<Vec<String>> {
+        let mut missing = Vec::new();
+        if self.quorum || self.stable {
+            missing.extend(no_quorum(status));
+        }
+        if let Some(wanted) = self.votes {
+            missing.extend(too_few_votes(status, wanted)?);
+        }
+        if self.stable {
+            missing.extend(unstable(status));
+        }
+        if let Some(group) = &self.group {
+            missing.extend(not_running(status, group, self.on.as_deref())?);
+        }
+        Ok(missing)
+    }
+}
+
+/// The status; none if no agent runs.
+fn status(socket: &Path) -> Result<Option<Status>> {
+    let Some(mut client) = Client::find(socket)? else {
+        return Ok(None);
+    };
+    match client.ask(&Request::Status, Duration::ZERO)? {
+        Response::Status(status) => Ok(Some(*status)),
+        other => bail!("the agent answered something else: {other:?}"),
+    }
+}
+
+fn no_quorum(status: &Status) -> Option<String> {
+    let quorum = &status.quorum;
+    (!quorum.quorate).then(|| {
+        format!(
+            "no quorum ({} of {} nodes alive, {} needed)",
+            quorum.alive, quorum.configured, quorum.needed
+        )
+    })
+}
+
+/// Whether the node's kernel answers, so that its acceptor can vote.
+fn answers(node: &Node) -> bool {
+    !matches!(node.state.as_str(), "down" | "unknown")
+}
+
+/// Why the node does not vote, if it does not.
+fn no_vote(node: &Node) -> Option<String> {
+    match &node.abstains {
+        _ if !answers(node) => Some(format!("{} is {}", node.name, node.state)),
+        Some(abstention) => Some(format!("{} {abstention}", node.name)),
+        None => None,
+    }
+}
+
+fn too_few_votes(status: &Status, wanted: usize) -> Result<Vec<String>> {
+    let nodes = &status.nodes;
+    ensure!(
+        wanted <= nodes.len(),
+        "there are only {} nodes that could vote",
+        nodes.len()
+    );
+    let without: Vec<String> = nodes.iter().filter_map(no_vote).collect();
+    if nodes.len() - without.len() < wanted {
+        return Ok(without);
+    }
+    let served = status.groups.iter().filter_map(|group| {
+        let votes = group.votes.as_ref()?;
+        (votes.granted < wanted)
+            .then(|| format!("{} has {} of {} votes", group.name, votes.granted, votes.of))
+    });
+    Ok(served.collect())
+}
+
+fn unstable(status: &Status) -> Vec<String> {
+    let nodes = status.nodes.iter();
+    let mut missing: Vec<String> = nodes.filter_map(|node| unsettled(node, status)).collect();
+    let groups = status.groups.iter().filter(|group| !group.stopped);
+    missing.extend(groups.filter_map(|group| {
+        let place = group.owner.as_deref();
+        match (&group.blocked, place) {
+            (Some(node), _) => Some(format!("{} is blocked on {node}", group.name)),
+            (None, Some(_)) if group.running => None,
+            (None, Some(owner)) => Some(format!("{} does not run on {owner} yet", group.name)),
+            (None, None) => Some(format!("{} runs nowhere", group.name)),
+        }
+    }));
+    missing
+}
+
+/// What of a node is not as in good days.
+fn unsettled(node: &Node, status: &Status) -> Option<String> {
+    let name = &node.name;
+    let settled =
+        node.witness || matches!(node.agent.as_str(), "active" | "standby" | "maintenance");
+    let differs = node.config != 0 && node.config != status.config && !node.witness;
+    match node.state.as_str() {
+        "up" if !settled => Some(format!("{name} is {}", node.agent)),
+        "up" if differs => Some(format!("{name} has another configuration")),
+        "up" => no_vote(node),
+        state => Some(format!("{name} is {state}")),
+    }
+}
+
+fn not_running(status: &Status, name: &str, on: Option<&str>) -> Result<Option<String>> {
+    let Some(group) = status.groups.iter().find(|group| group.name == name) else {
+        let known: Vec<&str> = status.groups.iter().map(|group| &*group.name).collect();
+        bail!(
+            "no group is called `{name}`; there are {}",
+            known.join(", ")
+        );
+    };
+    if let Some(on) = on {
+        let known: Vec<&str> = status.nodes.iter().map(|node| &*node.name).collect();
+        ensure!(
+            known.contains(&on),
+            "no node is called `{on}`; there are {}",
+            known.join(", ")
+        );
+    }
+    let owner = group.owner.as_deref();
+    Ok(match (owner, on) {
+        (None, _) => Some(format!("{name} runs nowhere")),
+        (Some(owner), Some(on)) if owner != on => Some(format!("{name} is on {owner}")),
+        (Some(owner), _) if !group.running => Some(format!("{name} does not run on {owner} yet")),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use serde_json::{Value, json};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        wait: Wait,
+    }
+
+    fn parse(words: &str) -> Result<Wait, clap::Error> {
+        let words = words.split(' ').filter(|word| !word.is_empty());
+        Line::try_parse_from(std::iter::once("wait").chain(words)).map(|line| line.wait)
+    }
+
+    fn node(name: &str, id: u16, changes: &Value) -> Value {
+        let mut node = json!({
+            "name": name, "id": id, "local": id == 1, "state": "up", "agent": "active", "config": 7,
+            "links": [],
+        });
+        if let (Some(node), Some(changes)) = (node.as_object_mut(), changes.as_object()) {
+            node.extend(changes.clone());
+        }
+        node
+    }
+
+    /// Nodes a, b and c, of which c is changed; `web`, which runs on a with all votes, but for changes.
+    fn status(c: &Value, web: &Value) -> Status {
+        let mut group = json!({
+            "name": "web", "id": 9, "owner": "a", "running": true, "maintenance": false,
+            "stopped": false, "barred": [], "resources": [],
+            "votes": {"granted": 3, "needed": 2, "of": 3},
+        });
+        if let (Some(group), Some(changes)) = (group.as_object_mut(), web.as_object()) {
+            group.extend(changes.clone());
+        }
+        let none = json!({});
+        let status = json!({
+            "version": "1", "cluster": "x", "instance": "default", "node": "a", "pid": 1, "at_ns": 0,
+            "uptime_ns": 0, "interval_ns": 1, "timeout_ns": 1, "state": "active", "config": 7,
+            "quorum": {"quorate": c["quorate"] != false, "alive": 2, "needed": 2, "configured": 3},
+            "pulse": {
+                "realtime_priority": 0, "memory_locked": true, "ticks": 0, "missed_ticks": 0,
+                "max_lateness_ns": 0, "deaf": false, "deaf_count": 0, "send_errors": 0,
+            },
+            "nodes": [node("a", 1, &none), node("b", 2, &none), node("c", 3, c)],
+            "vips": [], "groups": [group], "counters": {},
+        });
+        serde_json::from_value(status).unwrap()
+    }
+
+    #[test]
+    fn what_is_missing_is_named_for_each_condition() {
+        let (none, down) = (json!({}), json!({"state": "down"}));
+        let abstains = json!({"abstains": {"for_ns": 800_000_000, "at_most": false}});
+        let elsewhere = json!({"owner": "b", "votes": null});
+        for (line, c, web, expected) in [
+            ("--quorum", &none, &none, ""),
+            (
+                "--quorum",
+                &json!({"quorate": false}),
+                &none,
+                "no quorum (2 of 3 nodes alive, 2 needed)",
+            ),
+            ("--votes 3", &none, &none, ""),
+            ("--votes 3", &down, &none, "c is down"),
+            ("--votes 2", &down, &none, ""),
+            ("--votes 3", &abstains, &none, "c abstains for 800 ms"),
+            (
+                "--votes 3",
+                &none,
+                &json!({"votes": {"granted": 2, "needed": 2, "of": 3}}),
+                "web has 2 of 3 votes",
+            ),
+            ("--stable", &none, &none, ""),
+            ("--stable", &down, &none, "c is down"),
+            ("--stable", &abstains, &none, "c abstains for 800 ms"),
+            (
+                "--stable",
+                &json!({"agent": "starting"}),
+                &none,
+                "c is starting",
+            ),
+            ("--stable", &json!({"agent": "standby"}), &none, ""),
+            (
+                "--stable",
+                &json!({"config": 8}),
+                &none,
+                "c has another configuration",
+            ),
+            (
+                "--stable",
+                &json!({"witness": true, "agent": "responder", "config": 0}),
+                &none,
+                "",
+            ),
+            (
+                "--stable",
+                &none,
+                &json!({"owner": null, "running": false}),
+                "web runs nowhere",
+            ),
+            (
+                "--stable",
+                &none,
+                &json!({"owner": null, "running": false, "stopped": true}),
+                "",
+            ),
+            ("web", &none, &none, ""),
+            ("web --on a", &down, &none, ""),
+            ("web --on a", &none, &elsewhere, "web is on b"),
+            (
+                "web",
+                &none,
+                &json!({"running": false}),
+                "web does not run on a yet",
+            ),
+            (
+                "web --on b --votes 3",
+                &down,
+                &none,
+                "c is down; web is on a",
+            ),
+        ] {
+            let wait = parse(line).unwrap();
+            let missing = wait.missing(&status(c, web)).unwrap().join("; ");
+            assert_eq!(missing, expected, "{line} {c} {web}");
+        }
+    }
+
+    #[test]
+    fn what_can_never_come_is_an_error_at_once() {
+        for (line, expected) in [
+            ("--votes 4", "there are only 3 nodes"),
+            ("wob", "no group is called `wob`; there are web"),
+            ("web --on d", "no node is called `d`; there are a, b, c"),
+        ] {
+            let none = json!({});
+            let wait = parse(line).unwrap();
+            let error = wait.missing(&status(&none, &none)).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        for line in ["", "--on a", "--timeout 3"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

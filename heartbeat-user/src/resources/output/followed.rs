@@ -1,0 +1,165 @@
+//! One file of output that is read as it grows.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use super::{POSITION, TAIL, allowance::Allowance, lines::Lines, sink::Sink};
+
+/// More unread bytes than these are not read: whoever writes faster than that says nothing new.
+pub(super) const MOST_UNREAD: u64 = 256 << 10;
+/// What is read of them.
+const READ_OF_MUCH: u64 = 64 << 10;
+/// The kernel frees whole pages.
+const PAGE: u64 = 4096;
+
+#[derive(Debug)]
+pub(super) struct Followed {
+    resource: String,
+    file: File,
+    inode: u64,
+    /// The bytes that were read so far, those of an unfinished line included.
+    read: u64,
+    /// The position that is written down.
+    noted: u64,
+    freed: u64,
+    note: PathBuf,
+    lines: Lines,
+    allowance: Allowance,
+}
+
+impl Followed {
+    /// The file at `path`, from where an earlier agent was done with it.
+    pub(super) fn open(resource: &str, path: &Path, now: Instant) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)?;
+        let inode = file.metadata()?.ino();
+        let note = path.with_file_name(format!("{resource}.{POSITION}"));
+        let read = noted(&note, inode).unwrap_or(0);
+        Ok(Self {
+            resource: resource.to_owned(),
+            file,
+            inode,
+            read,
+            noted: read,
+            freed: 0,
+            note,
+            lines: Lines::default(),
+            allowance: Allowance::new(now),
+        })
+    }
+
+    /// Whether the file at this path is the same still.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|found| found.ino() == self.inode)
+    }
+
+    /// Forwards what is new. Returns the bytes that came.
+    pub(super) fn forward(&mut self, sink: &Sink, now: Instant) -> io::Result<u64> {
+        let end = self.file.metadata()?.len();
+        if end < self.read {
+            // The program has emptied it.
+            (self.read, self.freed) = (0, 0);
+        }
+        let unread = end - self.read;
+        if unread > MOST_UNREAD {
+            self.lines = Lines::default();
+            self.allowance.skipped(unread - READ_OF_MUCH);
+            self.read = end - READ_OF_MUCH;
+        }
+        let mut buffer = [0; 16 << 10];
+        while self.read < end {
+            let room = usize::try_from(end - self.read).unwrap_or(usize::MAX);
+            let room = room.min(buffer.len());
+            let count = self.file.read_at(&mut buffer[..room], self.read)?;
+            if count == 0 {
+                break;
+            }
+            self.read += count as u64;
+            let (resource, allowance) = (&self.resource, &mut self.allowance);
+            self.lines.push(&buffer[..count], |line| {
+                put(sink, resource, allowance, line, now);
+            });
+        }
+        self.free()?;
+        self.tell(now, false);
+        self.take_note();
+        Ok(unread)
+    }
+
+    /// Forwards the unfinished line, too.
+    pub(super) fn flush(&mut self, sink: &Sink, now: Instant) {
+        let (resource, allowance) = (&self.resource, &mut self.allowance);
+        self.lines
+            .flush(|line| put(sink, resource, allowance, line, now));
+        self.take_note();
+    }
+
+    /// Nothing follows: forwards all that is left.
+    pub(super) fn close(mut self, sink: &Sink, now: Instant) {
+        // What cannot be read is not missed: the next run has a file of its own.
+        let _ = self.forward(sink, now);
+        self.flush(sink, now);
+        self.tell(now, true);
+    }
+
+    /// Whether something is to be said though nothing comes.
+    pub(super) fn waits(&self) -> bool {
+        self.lines.waiting() > 0 || self.allowance.owes_word()
+    }
+
+    pub(super) fn tell(&mut self, now: Instant, at_once: bool) {
+        if let Some(word) = self.allowance.word(now, at_once) {
+            log::warn!("resource {}: {word}", self.resource);
+        }
+    }
+
+    /// Frees the room of what was read, but for the end: the program goes on behind it.
+    fn free(&mut self) -> io::Result<()> {
+        let until = self.read.saturating_sub(TAIL) / PAGE * PAGE;
+        if until <= self.freed {
+            return Ok(());
+        }
+        let length = libc::off_t::try_from(until - self.freed).map_err(io::Error::other)?;
+        let from = libc::off_t::try_from(self.freed).map_err(io::Error::other)?;
+        let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        if fallocate(&self.file, hole, from, length).is_ok() {
+            self.freed = until;
+        } else if self.read > MOST_UNREAD {
+            // A file system without holes. What comes just now may be lost.
+            self.file.set_len(0)?;
+            (self.read, self.freed) = (0, 0);
+        }
+        Ok(())
+    }
+
+    /// Writes down how far it is forwarded, for the next agent.
+    fn take_note(&mut self) {
+        let done = self.read - self.lines.waiting() as u64;
+        if done != self.noted && fs::write(&self.note, format!("{} {done}\n", self.inode)).is_ok() {
+            self.noted = done;
+        }
+    }
+}
+
+fn put(sink: &Sink, resource: &str, allowance: &mut Allowance, line: &[u8], now: Instant) {
+    if allowance.take(now) && !sink.put(resource, line) {
+        allowance.lost();
+    }
+}
+
+/// How far the file with this inode is forwarded.
+fn noted(note: &Path, inode: u64) -> Option<u64> {
+    let text = fs::read_to_string(note).ok()?;
+    let (of, position) = text.trim_end().split_once(' ')?;
+    (of.parse() == Ok(inode)).then(|| position.parse().ok())?
+}

@@ -1,0 +1,65 @@
+//! The HAProxy of the tests: the installed one, or that of the distribution's package, unpacked.
+//!
+//! The package is not installed: it would start a service on this machine.
+
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    process,
+    setup::Report,
+    unpacked::{self, Store},
+    workspace::Workspace,
+};
+
+const NAME: &str = "haproxy";
+
+/// The program to run; downloads it if it is not there yet.
+pub(crate) fn provide(workspace: &Workspace, report: Report) -> Result<PathBuf> {
+    let program = match process::find(NAME) {
+        Some(installed) => installed,
+        None => unpack(workspace)?,
+    };
+    if report == Report::Everything {
+        println!("{NAME}: {}", program.display());
+    }
+    Ok(program)
+}
+
+/// Tells the programs of package `heartbeat-tests` which HAProxy to run.
+pub(crate) fn variable(workspace: &Workspace, report: Report) -> Result<(&'static str, OsString)> {
+    Ok(("HEARTBEAT_HAPROXY", provide(workspace, report)?.into()))
+}
+
+fn unpack(workspace: &Workspace) -> Result<PathBuf> {
+    let mut store = Store::new(workspace.tools());
+    let root = store.ensure(NAME, |apt| apt.with_missing(NAME))?;
+    let launcher = root.join(NAME);
+    if !launcher.exists() {
+        write_launcher(&root, &launcher)
+            .with_context(|| format!("could not write {}", launcher.display()))?;
+    }
+    Ok(launcher)
+}
+
+/// A program that lets HAProxy find its libraries.
+fn write_launcher(root: &Path, launcher: &Path) -> Result<()> {
+    let libraries = unpacked::libraries(root).map(|path| path.display().to_string());
+    let program = root.join("usr/sbin").join(NAME);
+    let text = format!(
+        "#!/bin/sh\nLD_LIBRARY_PATH='{}' exec '{}' \"$@\"\n",
+        libraries.join(":"),
+        program.display()
+    );
+    // In place only once it can be run.
+    let partial = launcher.with_extension("partial");
+    fs::write(&partial, text)?;
+    fs::set_permissions(&partial, fs::Permissions::from_mode(0o755))?;
+    Ok(fs::rename(partial, launcher)?)
+}
