@@ -114,7 +114,29 @@ pub(super) fn site(name: Option<&str>, items: &[Item]) -> Site {
     site
 }
 
-/// Why an item is left out whatever its keyword.
+/// Those of the keywords taken that stand before braces.
+const BLOCKS: [&str; 12] = [
+    "global_defs",
+    "global_definitions",
+    "vrrp_instance",
+    "vrrp_sync_group",
+    "vrrp_script",
+    "vrrp_track_process",
+    "unicast_peer",
+    "virtual_ipaddress",
+    "virtual_ipaddress_excluded",
+    "track_interface",
+    "track_script",
+    "track_process",
+];
+
+/// Why an item is left out that takes no braces behind it, as the lines of a list.
+fn aside_line(item: &Item) -> Option<Why> {
+    let braces = (!item.items().is_empty()).then_some(Why::Unknown);
+    aside(item).or(braces)
+}
+
+/// Why an item is left out whatever its keyword, or for braces that do not belong to it.
 pub(super) fn aside(item: &Item) -> Option<Why> {
     let keyword = item.keyword();
     let include = [
@@ -126,8 +148,10 @@ pub(super) fn aside(item: &Item) -> Option<Why> {
         Some(Why::Conditional)
     } else if keyword.starts_with('$') || keyword.starts_with('~') {
         Some(Why::Parameter)
-    } else {
+    } else if item.items().is_empty() || keyword == "group" || BLOCKS.contains(&keyword) {
         None
+    } else {
+        Some(Why::of(keyword))
     }
 }
 
@@ -214,10 +238,12 @@ fn setting(instance: &mut Instance, item: &Item, owner: &str, lefts: &mut Vec<Le
 
 fn peers(instance: &mut Instance, item: &Item, owner: &str, lefts: &mut Vec<Left>) {
     for peer in item.items() {
-        match aside(peer) {
-            Some(why) => lefts.push(Left::new(owner, peer, why)),
-            None => instance.peers.push(Said::keyword(peer)),
+        let known = peer.keyword().parse::<IpAddr>().is_ok();
+        if let Some(why) = aside_line(peer).or((!known).then_some(Why::Unknown)) {
+            lefts.push(Left::new(owner, peer, why));
+            continue;
         }
+        instance.peers.push(Said::keyword(peer));
         for word in peer.words.iter().skip(1) {
             let subject = format!("{} of peer {}", word.text, peer.keyword());
             lefts.push(Left::word(owner, subject, &peer.place, Why::Vrrp));
@@ -232,7 +258,7 @@ fn peers(instance: &mut Instance, item: &Item, owner: &str, lefts: &mut Vec<Left
 fn common(common: &mut Common, item: &Item, owner: &str, lefts: &mut Vec<Left>) -> bool {
     if let Some(kind) = Tracked::kind(item.keyword()) {
         for line in item.items() {
-            match aside(line) {
+            match aside_line(line) {
                 Some(why) => lefts.push(Left::new(owner, line, why)),
                 None => common.tracked.push(Tracked::read(kind, line)),
             }
@@ -257,7 +283,7 @@ fn common(common: &mut Common, item: &Item, owner: &str, lefts: &mut Vec<Left>) 
 
 /// `192.168.200.17/24 dev eth1 label eth1:1`
 fn address(line: &Item, block: &Item, owner: &str, lefts: &mut Vec<Left>) -> Option<Address> {
-    if let Some(why) = aside(line) {
+    if let Some(why) = aside_line(line) {
         lefts.push(Left::new(owner, line, why));
         return None;
     }
@@ -334,14 +360,24 @@ fn bundle(site: &mut Site, block: &Item) {
         if let Some(left) = left {
             site.lefts.push(left);
         } else if item.keyword() == "group" {
-            bundle
-                .members
-                .extend(item.items().iter().map(Said::keyword));
+            members(&mut bundle, item, &owner, &mut site.lefts);
         } else if !common(&mut bundle.common, item, &owner, &mut site.lefts) {
             site.lefts.push(Left::by_keyword(&owner, item));
         }
     }
     site.bundles.push(bundle);
+}
+
+fn members(bundle: &mut Bundle, group: &Item, owner: &str, lefts: &mut Vec<Left>) {
+    for line in group.items() {
+        match aside_line(line) {
+            Some(why) => lefts.push(Left::new(owner, line, why)),
+            None => bundle.members.push(Said::keyword(line)),
+        }
+    }
+    if group.items().is_empty() {
+        lefts.push(Left::new(owner, group, Why::Empty));
+    }
 }
 
 /// The node's name and the text of its file.

@@ -90,7 +90,7 @@ impl Why {
             "notification_email" | "notification_email_from" | "no_email_faults" => Self::Mail,
             _ if keyword.starts_with("smtp_") => Self::Mail,
             _ if keyword.starts_with("notify") => Self::Notify,
-            "script_user" | "enable_script_security" | "max_auto_priority" => Self::Users,
+            "script_user" | "enable_script_security" => Self::Users,
             "user" | "set_supplementary_groups" => Self::Users,
             "virtual_server" | "virtual_server_group" | "real_server" | "SSL" => Self::Ipvs,
             _ if keyword.starts_with("lvs_") || keyword.starts_with("checker_") => Self::Ipvs,
@@ -102,6 +102,7 @@ impl Why {
                 Self::Daemon
             }
             "startup_script" | "shutdown_script" | "dynamic_interfaces" => Self::Daemon,
+            "max_auto_priority" => Self::Daemon,
             _ if VRRP.contains(&keyword) || keyword.starts_with("vrrp_") => Self::Vrrp,
             _ => Self::Unknown,
         }
@@ -126,7 +127,7 @@ impl Why {
             Self::Static => "what stays on the host is the host's own configuration",
             Self::Mail => "heartbeat sends no mail",
             Self::Notify => "no event here is the same",
-            Self::Users => "programs run as the agent does, which is root",
+            Self::Users => "health checks and hooks run as the agent does, which is root",
             Self::Ipvs => "heartbeat balances no load: IPVS is not its business",
             Self::Tracker => "there is no such check here",
             Self::Debounce => {

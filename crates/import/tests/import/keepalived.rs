@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 
 use heartbeat_config::{Config, HealthKind, Meaning};
 use heartbeat_core::{index::GroupIndex, placement::Score};
-use heartbeat_import::{ImportError, Imported, Input, NodeFile, import_keepalived};
+use heartbeat_import::{ImportError, Imported, Input, NodeFile, Row, import_keepalived};
 use proptest::prelude::*;
 
 const WEB1: &str = include_str!("../fixtures/web1.keepalived");
@@ -213,6 +213,26 @@ fn one_file_with_nearly_everything_is_good_once_its_blanks_are_filled_in() {
 }
 
 #[test]
+fn explanation_has_a_row_for_each_setting_of_a_pair_and_shows_no_password() {
+    let imported = pair(WEB1, WEB2).expect("good files");
+    let row = |statement: &str, line: usize| {
+        let is = |row: &&Row| {
+            let place = &row.places[0];
+            row.statement == statement && (&*place.file, place.line) == ("web1.keepalived", line)
+        };
+        imported.rows.iter().find(is).expect("a row")
+    };
+    assert_eq!(row("vrrp_instance VI_1", 21).became, "[[group]] VI_1");
+    assert_eq!(row("priority", 25).became, "[[location]] VI_1, web1");
+    assert_eq!(row("interval", 15).became, "[[health]] chk_haproxy");
+    assert_eq!(row("notify_master", 45).became, "[[hook]]");
+    let authentication = row("authentication of vrrp_instance VI_1", 27);
+    assert_eq!(authentication.became, "not translated");
+    let shown = format!("{:?}", imported.rows);
+    assert!(!shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
 fn guide_shows_the_pair_as_it_is() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| fs::read_to_string(root.join(path)).expect("a file of ours");
@@ -326,7 +346,7 @@ fn script_has_the_times_of_keepalived_where_it_says_none() {
     says(&script("weight -9"), "[placement]\ndegraded_points = 9\n");
     says(
         &script("init_fail"),
-        "not translated: init_fail of vrrp_script s (k:13)",
+        "not translated: init_fail of vrrp_script s (k:12)",
     );
     let untracked = "vrrp_script t {\nscript /a/b\n}\n".to_owned() + &instance("");
     says(
