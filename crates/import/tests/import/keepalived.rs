@@ -382,6 +382,21 @@ fn files_of_a_pair_that_differ_are_told_with_the_place() {
     );
     let other = WEB2.replace("interface eth0", "interface ens3");
     assert!(say(WEB1, &other).contains("interfaces = [\"ens3\"]"));
+    // The interface of a link stands for the link, whatever the node calls it; another does not.
+    let second = |device: &str, interface: &str| {
+        let second = instance("").replace(" V ", " W ").replace("eth0", interface);
+        let second = second.replace("9/24", &format!("9/24 dev {device}"));
+        format!("{WEB1}\n{second}")
+    };
+    let said = say(&second("eth1", "eth1"), &second("ens4", "ens4"));
+    assert!(!said.contains("address 10.0.0.9 of"), "{said}");
+    let wanted = "interfaces = [\"eth0\", \"ens4\"]";
+    assert!(said.contains(wanted), "{said}");
+    let said = say(&second("eth7", "eth1"), &second("eth8", "eth1"));
+    assert!(
+        said.contains("address 10.0.0.9 of vrrp_instance W (web2.keepalived:52): the files"),
+        "{said}"
+    );
     // A node that does not have the instance never gets its group.
     let said = say(WEB1, "global_defs {\nrouter_id x\n}\n");
     assert!(said.contains("node = \"web2\"\nscore = \"-inf\""), "{said}");
