@@ -100,7 +100,7 @@ pub(super) fn checks(sites: &[Site], units: &[Unit]) -> Checks {
     let used: Vec<&Tracked> = tracked(sites).map(|(tracked, _)| tracked).collect();
     for item in sites.iter().flat_map(|site| &site.checks) {
         let is = |one: &&Tracked| one.kind == kind_of(item) && Some(&*one.name) == item.value();
-        if !used.iter().any(|one| is(one)) {
+        if !used.iter().any(is) {
             checks.lefts.push(Left::new("", item, Why::Untracked));
         }
     }
