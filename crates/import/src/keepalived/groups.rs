@@ -5,7 +5,7 @@ use std::{collections::HashSet, net::IpAddr};
 use super::{
     names::Names,
     nodes::Nodes,
-    read::{Address, Instance, Site},
+    site::{Address, Instance, Site},
     units::{Unit, owners},
     why::{Left, Why},
 };

@@ -1,5 +1,5 @@
-//! The configuration of keepalived: `syntax` and `read` take in the files of the nodes, the others
-//! decide what becomes of it. Whoever had a VRRP instance has a group here.
+//! The configuration of keepalived: `syntax` and `read` take in the files of the nodes as `site` has
+//! them, the others decide what becomes of it. Whoever had a VRRP instance has a group here.
 //!
 //! As with Pacemaker, what is not taken has a remark that names its line.
 
@@ -9,6 +9,7 @@ mod names;
 mod nodes;
 mod notify;
 mod read;
+mod site;
 mod syntax;
 mod track;
 mod units;
@@ -21,7 +22,7 @@ use super::{
     model::Statement,
     place::ImportError,
 };
-use read::{Bundle, Instance, Site};
+use site::{Bundle, Instance, Site};
 use syntax::Item;
 use units::Unit;
 use why::{Left, Why};

@@ -2,7 +2,7 @@
 
 use super::{
     names::Names,
-    read::{Said, Site},
+    site::{Said, Site},
 };
 use crate::{
     emit::{Block, Comment, Value, listed},

@@ -1,10 +1,9 @@
 //! Scripts that keepalived runs when a state changes, as hooks.
 
 use super::{
-    command::{self, Command},
+    command::Command,
     groups::Served,
-    read::Site,
-    syntax::Item,
+    site::{Notify, Site, State},
     units::{Unit, owners},
     why::{Left, Why},
 };
@@ -12,13 +11,6 @@ use crate::{
     emit::{Block, Comment, Value, listed},
     place::Place,
 };
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Master,
-    Backup,
-    Fault,
-}
 
 impl State {
     const ALL: [Self; 3] = [Self::Master, Self::Backup, Self::Fault];
@@ -53,43 +45,6 @@ impl State {
                  of other kinds"
             }
         }
-    }
-}
-
-/// A `notify` line.
-#[derive(Clone, Debug)]
-pub(super) struct Notify {
-    /// `None` is each of them.
-    state: Option<State>,
-    command: Command,
-    item: Item,
-}
-
-impl Notify {
-    pub(super) fn read(item: &Item) -> Option<Self> {
-        let state = match item.keyword() {
-            "notify" => None,
-            "notify_master" => Some(State::Master),
-            "notify_backup" => Some(State::Backup),
-            "notify_fault" => Some(State::Fault),
-            _ => return None,
-        };
-        let command = match command::of(item)? {
-            // It is no check.
-            Command::Process(_) | Command::Tcp(_) => Command::Shell(item.value()?.to_owned()),
-            command => command,
-        };
-        Some(Self {
-            state,
-            command,
-            item: item.clone(),
-        })
-    }
-}
-
-impl Notify {
-    pub(super) fn left(&self, owner: &str, why: Why) -> Left {
-        Left::new(owner, &self.item, why)
     }
 }
 

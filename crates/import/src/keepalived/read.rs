@@ -3,94 +3,11 @@
 use std::net::IpAddr;
 
 use super::{
-    notify::Notify,
+    site::{Address, Bundle, Common, Instance, Notify, Said, Site, Tracked, aside},
     syntax::{Item, Word},
-    track::Tracked,
     why::{Left, Why},
 };
-use crate::{input::Input, place::Place};
-
-/// A text, and where it stands.
-#[derive(Clone, Debug)]
-pub(super) struct Said {
-    pub(super) text: String,
-    pub(super) place: Place,
-}
-
-impl Said {
-    fn value(item: &Item) -> Option<Self> {
-        Some(Self {
-            text: item.value()?.to_owned(),
-            place: item.place.clone(),
-        })
-    }
-
-    fn keyword(item: &Item) -> Self {
-        Self {
-            text: item.keyword().to_owned(),
-            place: item.place.clone(),
-        }
-    }
-}
-
-/// One file.
-#[derive(Debug, Default)]
-pub(super) struct Site {
-    /// The node's name, if the caller says it.
-    pub(super) name: Option<String>,
-    pub(super) router: Option<Said>,
-    pub(super) instances: Vec<Instance>,
-    pub(super) bundles: Vec<Bundle>,
-    /// `vrrp_script` and `vrrp_track_process`.
-    pub(super) checks: Vec<Item>,
-    pub(super) lefts: Vec<Left>,
-}
-
-/// What instances and sync groups have in common.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Common {
-    pub(super) tracked: Vec<Tracked>,
-    pub(super) notify: Vec<Notify>,
-}
-
-/// A `vrrp_instance`.
-#[derive(Clone, Debug)]
-pub(super) struct Instance {
-    pub(super) name: String,
-    pub(super) place: Place,
-    pub(super) interface: Option<Said>,
-    pub(super) priority: Option<Said>,
-    /// The state with which it begins.
-    pub(super) state: Option<Said>,
-    /// The node's own address.
-    pub(super) source: Option<Said>,
-    pub(super) peers: Vec<Said>,
-    pub(super) addresses: Vec<Address>,
-    pub(super) nopreempt: Option<Said>,
-    pub(super) common: Common,
-}
-
-/// A line of `virtual_ipaddress`, or of `virtual_ipaddress_excluded`.
-#[derive(Clone, Debug)]
-pub(super) struct Address {
-    pub(super) ip: IpAddr,
-    /// Without one keepalived adds the address alone.
-    pub(super) len: Option<u8>,
-    pub(super) device: Option<String>,
-    pub(super) place: Place,
-    /// Of the block that the line stands in.
-    pub(super) block: Place,
-    pub(super) excluded: bool,
-}
-
-/// A `vrrp_sync_group`.
-#[derive(Clone, Debug)]
-pub(super) struct Bundle {
-    pub(super) name: String,
-    pub(super) place: Place,
-    pub(super) members: Vec<Said>,
-    pub(super) common: Common,
-}
+use crate::input::Input;
 
 /// What `items`, of the file `input` of the node `name`, say.
 pub(super) fn site(name: Option<&str>, items: &[Item]) -> Site {
@@ -114,45 +31,10 @@ pub(super) fn site(name: Option<&str>, items: &[Item]) -> Site {
     site
 }
 
-/// Those of the keywords taken that stand before braces.
-const BLOCKS: [&str; 12] = [
-    "global_defs",
-    "global_definitions",
-    "vrrp_instance",
-    "vrrp_sync_group",
-    "vrrp_script",
-    "vrrp_track_process",
-    "unicast_peer",
-    "virtual_ipaddress",
-    "virtual_ipaddress_excluded",
-    "track_interface",
-    "track_script",
-    "track_process",
-];
-
 /// Why an item is left out that takes no braces behind it, as the lines of a list.
 fn aside_line(item: &Item) -> Option<Why> {
     let braces = (!item.items().is_empty()).then_some(Why::Unknown);
     aside(item).or(braces)
-}
-
-/// Why an item is left out whatever its keyword, or for braces that do not belong to it.
-pub(super) fn aside(item: &Item) -> Option<Why> {
-    let keyword = item.keyword();
-    let include = [
-        "include", "includer", "includem", "includew", "includeb", "includea",
-    ];
-    if include.contains(&keyword) {
-        Some(Why::Included)
-    } else if keyword.starts_with('@') {
-        Some(Why::Conditional)
-    } else if keyword.starts_with('$') || keyword.starts_with('~') {
-        Some(Why::Parameter)
-    } else if item.items().is_empty() || keyword == "group" || BLOCKS.contains(&keyword) {
-        None
-    } else {
-        Some(Why::of(keyword))
-    }
 }
 
 fn globals(site: &mut Site, block: &Item) {

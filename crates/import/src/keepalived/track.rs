@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     command::{self, Command},
     names::Names,
-    read::{Site, aside},
+    site::{Kind, Site, Tracked, aside},
     syntax::Item,
     units::{Unit, owners},
     why::{Left, Why},
@@ -19,56 +19,6 @@ use crate::{
 const MAX_CHECKS: usize = 15;
 /// Longest name that the kernel keeps of a process.
 const MAX_PROCESS: usize = 15;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Interface,
-    Script,
-    Process,
-}
-
-/// A line of `track_interface`, `track_script` or `track_process`.
-#[derive(Clone, Debug)]
-pub(super) struct Tracked {
-    kind: Kind,
-    name: String,
-    /// `None` is the weight of the script or process itself.
-    weight: Option<i64>,
-    reverse: bool,
-    item: Item,
-}
-
-impl Tracked {
-    pub(super) fn kind(keyword: &str) -> Option<Kind> {
-        match keyword {
-            "track_interface" => Some(Kind::Interface),
-            "track_script" => Some(Kind::Script),
-            "track_process" => Some(Kind::Process),
-            _ => None,
-        }
-    }
-
-    pub(super) fn read(kind: Kind, line: &Item) -> Self {
-        Self {
-            kind,
-            name: line.keyword().to_owned(),
-            weight: weight(line),
-            reverse: line.words.iter().any(|word| word.text == "reverse"),
-            item: line.clone(),
-        }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.name == other.name
-    }
-}
-
-/// The number behind the word `weight`.
-fn weight(item: &Item) -> Option<i64> {
-    let mut words = item.words.iter().map(|word| word.text.as_str());
-    words.find(|word| *word == "weight")?;
-    words.next()?.parse().ok()
-}
 
 /// The health checks, and the most that a failed one that is not fatal takes off a priority.
 #[derive(Default)]

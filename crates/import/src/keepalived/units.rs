@@ -1,6 +1,6 @@
 //! What moves as a whole: an instance, or the instances of a sync group, over all files.
 
-use super::read::{Bundle, Common, Instance, Said, Site};
+use super::site::{Bundle, Common, Instance, Said, Site};
 use crate::place::Place;
 
 /// What becomes a group.

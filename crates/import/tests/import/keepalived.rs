@@ -384,7 +384,9 @@ fn files_of_a_pair_that_differ_are_told_with_the_place() {
     assert!(say(WEB1, &other).contains("interfaces = [\"ens3\"]"));
     // The interface of a link stands for the link, whatever the node calls it; another does not.
     let second = |device: &str, interface: &str| {
-        let second = instance("").replace(" V ", " W ").replace("eth0", interface);
+        let second = instance("")
+            .replace(" V ", " W ")
+            .replace("eth0", interface);
         let second = second.replace("9/24", &format!("9/24 dev {device}"));
         format!("{WEB1}\n{second}")
     };
