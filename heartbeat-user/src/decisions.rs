@@ -143,7 +143,11 @@ impl Book {
     }
 
     pub fn get(&self, subject: &Subject) -> Option<bool> {
-        self.decisions.get(subject).map(|decision| decision.value)
+        self.decision(subject).map(|decision| decision.value)
+    }
+
+    pub(crate) fn decision(&self, subject: &Subject) -> Option<Decision> {
+        self.decisions.get(subject).copied()
     }
 
     /// Has a decision, made on the node with the id `by`, written down. It is none before [`Book::settle`].

@@ -26,6 +26,7 @@ pub mod pulse;
 pub mod record;
 pub mod resources;
 pub mod servable;
+mod when;
 
 // Crates that the agent is made of, under the names by which its modules and tests know them.
 pub use heartbeat_config as config;

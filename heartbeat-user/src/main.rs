@@ -47,6 +47,9 @@ enum Command {
         replace: bool,
         #[command(flatten)]
         record: RecordArgs,
+        /// Begin each line of the log with seconds since boot in the place of the date and time (UTC)
+        #[arg(long)]
+        boottime: bool,
     },
     /// Run the decisions of a recorded agent once more, and compare them with the recorded ones
     ///
@@ -92,6 +95,9 @@ enum Command {
         /// Go on with the events to come
         #[arg(long, short)]
         follow: bool,
+        /// Show seconds since boot in the place of the date and time (UTC)
+        #[arg(long, conflicts_with = "json")]
+        boottime: bool,
     },
     /// Measure round-trip times to a node, from kernel to kernel
     Ping {
@@ -107,12 +113,12 @@ enum Command {
     },
     /// Hand a group over to a node, where it stays until that fails
     Move {
-        /// Name of the group: that of its vip
+        /// Group (or VIP) name
         group: String,
         /// Name of the node
         to: String,
     },
-    /// Let a node serve nothing, also after a restart, until `online`
+    /// Put a node on standby: move everything away (persistent)
     Standby {
         /// Name of the node; this one, if absent
         name: Option<String>,
@@ -120,7 +126,7 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Let a node on standby serve again
+    /// Take a node off standby: it may serve again
     Online {
         /// Name of the node; this one, if absent
         name: Option<String>,
@@ -138,7 +144,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Let a group that was moved go wherever it is best again
+    /// End the pin of a moved group: placement decides again
     Unmove {
         /// Name of the group
         group: String,
@@ -150,7 +156,7 @@ enum Command {
     },
     /// Forget the failures of a resource, or of all, so that it may run again
     Cleanup(Cleanup),
-    /// Leave everything, or one group, alone: nothing is started, stopped or monitored
+    /// Turn maintenance mode on or off: nothing is started, stopped or monitored
     Maintenance {
         #[arg(value_enum)]
         state: OnOff,
@@ -164,7 +170,7 @@ enum Command {
         /// Hand over what is served and take everything down: what happens without a flag, too
         #[arg(long, conflicts_with = "keep")]
         release: bool,
-        /// For a restart: leave programs, addresses and resources in place, with the longest lease that there is
+        /// For a restart: leave programs, addresses and resources in place, with leases extended to max_lease
         #[arg(long)]
         keep: bool,
         /// Also if the votes of the other nodes make no majority, so that nothing is served
@@ -360,7 +366,14 @@ fn show(error: &clap::Error) -> ExitCode {
 
 fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCode> {
     match command {
-        Command::Run { replace, record } => {
+        Command::Run {
+            replace,
+            record,
+            boottime,
+        } => {
+            if boottime {
+                logging::show_boottime();
+            }
             let record = record.target();
             let ran = config
                 .load()
@@ -382,7 +395,11 @@ fn run(command: Command, config: &ConfigArgs, began: Boottime) -> Result<ExitCod
             let pause = watch.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.1, 3_600.0)));
             status::run(&config.socket()?, json, pause)?;
         }
-        Command::Events { json, follow } => events::run(&config.socket()?, json, follow)?,
+        Command::Events {
+            json,
+            follow,
+            boottime,
+        } => events::run(&config.socket()?, json, follow, boottime)?,
         Command::Ping { peer, count, json } => {
             if !ping::run(&config.socket()?, &peer, count, json)? {
                 return Ok(ExitCode::FAILURE);

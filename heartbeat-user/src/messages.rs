@@ -47,11 +47,12 @@ use heartbeat_core::{
     index::{GroupIndex, ResourceIndex, VipIndex},
     index_vec::{ByGroup, IndexVec},
     report,
-    resource::{Action, GroupEvent, Outcome, ResourcePlan, ResourceState},
+    resource::{Action, GroupState, Outcome, ResourcePlan, ResourceState},
 };
 
 use crate::{
     config::{Group, Resource, Vip},
+    control::protocol::VipEvent,
     dataplane::{Attachment, GuardView, SetupGuard},
     follow::Signal,
     health::Sum,
@@ -104,12 +105,11 @@ pub(crate) enum Report {
     Command(Boottime, Command),
     /// A round of probes had errors, after one without.
     SendFailed {
-        at: Boottime,
         errors: u64,
         error: Option<nix::Error>,
     },
     /// The node's own acceptor could not be asked, after it could.
-    OwnVoteFailed { at: Boottime, error: anyhow::Error },
+    OwnVoteFailed { error: anyhow::Error },
     /// A report of a peer that the pulse needs no longer, for another thread to free.
     Spent(report::Report),
     /// An event of a resource or an address.
@@ -219,37 +219,8 @@ pub enum ActionRequest {
 /// An event of a resource or an address, for the control task to log and show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourceEvent {
-    /// An address came; `vip` is its index among all.
-    Acquired {
-        vip: VipIndex,
-        timeline: AcquisitionTimeline,
-        decided: Boottime,
-        address: Boottime,
-        announced: Boottime,
-    },
-    /// An address went.
-    Released {
-        vip: VipIndex,
-        decided: Boottime,
-        address: Boottime,
-    },
-    /// An address that is served here was removed by another program, `times` times in a row, and
-    /// was put back.
-    PutBack {
-        vip: VipIndex,
-        times: u32,
-        message: String,
-    },
-    /// Another host claims an address that is served here.
-    Claimed {
-        vip: VipIndex,
-        mac: [u8; 6],
-        message: String,
-    },
-    /// An address was on an interface without its lease.
-    Stray { vip: VipIndex, message: String },
-    /// An address could not be added or removed.
-    AddressFailed { vip: VipIndex, message: String },
+    /// An event of an address; `vip` is its index among all.
+    Vip { vip: VipIndex, event: VipEvent },
     /// A resource is in another state.
     State {
         part: Part,
@@ -267,10 +238,10 @@ pub enum ResourceEvent {
         at: Boottime,
         message: String,
     },
-    /// An event of a group as a whole.
+    /// A change of a group as a whole.
     Group {
         group: GroupIndex,
-        event: GroupEvent,
+        state: GroupState,
     },
 }
 

@@ -20,7 +20,7 @@ use heartbeat_tests::{
     wait_until,
 };
 use heartbeat_user::{
-    control::protocol::{Status, What},
+    control::protocol::{EventKind, GroupEvent, Status, VipEvent},
     net::{Announcer, Claims, Netlink},
 };
 
@@ -297,8 +297,8 @@ fn an_interface_that_was_in_another_namespace_gets_its_address_again() -> Result
             let elsewhere = Namespace::new("elsewhere")?;
             let ns = &cluster.node("a")?.ns;
             ns.enter(|| elsewhere.take("hb0", "hb0"))?;
-            let missing = |what: &What| {
-                matches!(what, What::Interface { interface, state, .. }
+            let missing = |what: &EventKind| {
+                matches!(what, EventKind::Interface { interface, state, .. }
                     if interface == "hb0" && state == "missing")
             };
             chronicle.wait(cluster, "a", SOON, "hb0 is missing", missing)?;
@@ -431,7 +431,7 @@ fn an_address_that_somebody_removes_is_back_at_once_and_counts_no_failure() -> R
             if family == Family::V6 {
                 ns.add_address("hb0", own, len)?;
             }
-            let what = |what: &What| matches!(what, What::PutBack { .. });
+            let what = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::PutBack { .. }));
             chronicle.wait(cluster, "a", SOON, "it put the address back", what)?;
             no_failures(cluster)?;
             ensure!(gaps[0] < BACK, "it took {gaps:?}");
@@ -542,7 +542,7 @@ fn an_address_without_its_lease_is_removed_and_told() -> Result<()> {
             for interface in ["hb0", "hb1"] {
                 cluster.node("b")?.ns.add_address(interface, vip, len)?;
                 wait_holder(cluster, Some("a"))?;
-                let what = |what: &What| matches!(what, What::Stray { message, .. } if message.contains(interface));
+                let what = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::Stray { message }) if message.contains(interface));
                 chronicle.wait(cluster, "b", SOON, "a stray address", what)?;
             }
             let shown = cluster.node("b")?.heartbeat(&["status"])?.success()?;
@@ -583,14 +583,14 @@ fn an_address_is_defended_against_the_announcement_of_another_host() -> Result<(
                 println!("{family:?}, claim {round}: nobody served for {gap:?}");
                 ensure!(gap < BACK + GRACE, "it took {gap:?}");
             }
-            let told = |what: &What| matches!(what, What::Claimed { .. });
+            let told = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::Claimed { .. }));
             chronicle.wait(cluster, "a", SOON, "another host claims it", told)?;
             let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
             ensure!(shown.contains("claimed by another host"), "{shown}");
             cluster.wait_well(SOON, "a")?;
             let mut told = chronicle.told_by("a").map(|event| &event.what);
             ensure!(
-                told.all(|what| !matches!(what, What::LeaseGivenUp { .. })),
+                told.all(|what| !matches!(what.of_group(), Some(GroupEvent::LeaseGivenUp(_)))),
                 "it gave up the lease"
             );
             Ok(())
@@ -614,16 +614,18 @@ fn a_host_that_has_the_address_already_is_told_at_the_takeover() -> Result<()> {
                 .node("a")?
                 .heartbeat(&["standby", "a", "--force"])?
                 .success()?;
-            let told = |what: &What| matches!(what, What::Claimed { mac, .. } if *mac == theirs);
+            let told = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::Claimed { mac, .. }) if *mac == theirs);
             chronicle.wait(cluster, "b", SOON, "another host has the address", told)?;
-            let took = chronicle.told_by("b").find_map(|event| match event.what {
-                What::Takeover {
-                    decided_ns,
-                    announced_ns,
-                    ..
-                } => Some(Duration::from_nanos(announced_ns - decided_ns)),
-                _ => None,
-            });
+            let took = chronicle
+                .told_by("b")
+                .find_map(|event| match event.what.of_vip() {
+                    Some(VipEvent::Takeover {
+                        decided_ns,
+                        announced_ns,
+                        ..
+                    }) => Some(Duration::from_nanos(announced_ns - decided_ns)),
+                    _ => None,
+                });
             println!("{family:?}: from the decision to the announcement {took:?}");
             let shown = cluster.node("b")?.heartbeat(&["status"])?.success()?;
             ensure!(shown.contains(&theirs), "{shown}");

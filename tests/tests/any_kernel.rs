@@ -100,7 +100,7 @@ fn agents_probe_vote_guard_take_over_and_come_back_on_any_kernel() -> Result<()>
         let away = boottime().since(killed);
         cluster.wait_well(patience, "a")?;
         let log = cluster.node("a")?.logged()?;
-        let went_on = "went on with the votes and the guard";
+        let went_on = "took over leases and guard";
         ensure!(log.contains(went_on), "{log}");
         once_attached(cluster.node("a")?)?;
         wait_served(&client, "a", patience)?;

@@ -18,7 +18,7 @@ use heartbeat_tests::{
     sys::boottime,
     wait::observe,
 };
-use heartbeat_user::control::protocol::{DownTrace, What};
+use heartbeat_user::control::protocol::{DownTrace, EventKind, VipEvent};
 
 const VICTIM: &str = "b";
 const SURVIVORS: [&str; 2] = ["a", "c"];
@@ -169,7 +169,7 @@ fn the_node_that_is_cut_off_misses_all_others_and_its_quorum() -> Result<()> {
         chronicle.wait(cluster, VICTIM, SOON, "its quorum is lost", |what| {
             matches!(
                 what,
-                What::Quorum {
+                EventKind::Quorum {
                     quorate: false,
                     alive: 1
                 }
@@ -198,7 +198,7 @@ fn a_peer_is_up_while_one_of_its_links_is() -> Result<()> {
             for survivor in SURVIVORS {
                 let what = format!("link {broken} to b is down");
                 chronicle.wait(cluster, survivor, SOON, &what, |what| {
-                    matches!(what, What::Link { node, link, to, .. }
+                    matches!(what, EventKind::Link { node, link, to, .. }
                         if node == VICTIM && usize::from(*link) == broken && to == "down")
                 })?;
             }
@@ -212,7 +212,7 @@ fn a_peer_is_up_while_one_of_its_links_is() -> Result<()> {
             ensure!(b.state == "up" && states.eq(expected), "{b:#?}");
             // No more than a look from one to the other: nothing is said of the node.
             let said = SURVIVORS.iter().flat_map(|node| chronicle.told_by(node));
-            let mut said = said.filter(|event| matches!(event.what, What::Peer { .. }));
+            let mut said = said.filter(|event| matches!(event.what, EventKind::Peer { .. }));
             ensure!(said.next().is_none(), "{chronicle:#?}");
         }
         for survivor in SURVIVORS {
@@ -266,7 +266,10 @@ fn nobody_is_called_dead_for_want_of_cpu() -> Result<()> {
         for node in ["a", "b", "c"] {
             chronicle.listen(cluster, node)?;
             let moved = chronicle.told_by(node).find(|event| {
-                let moves = matches!(event.what, What::Takeover { .. } | What::Release { .. });
+                let moves = matches!(
+                    event.what.of_vip(),
+                    Some(VipEvent::Takeover { .. } | VipEvent::Release { .. })
+                );
                 moves && !machine.explain(Boottime::from_nanos(event.at_ns))
             });
             ensure!(moved.is_none(), "{node} moved the address: {moved:#?}");

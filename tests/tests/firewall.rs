@@ -64,7 +64,7 @@ fn closed_tcp_port_stops_no_service_and_is_named_in_status_log_and_commands() ->
             shown.contains("service (10.77.0.100/24 on hb0): Started a"),
             "{shown}"
         );
-        let logged = format!("does not answer on TCP port {DEFAULT_PORT}");
+        let logged = format!("TCP port {DEFAULT_PORT} is closed");
         wait_until(SOON, "the log names the port", || {
             Ok(b.logged()?.contains(&logged))
         })?;

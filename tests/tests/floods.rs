@@ -31,7 +31,7 @@ use heartbeat_tests::{
 };
 use heartbeat_user::{
     config::flags,
-    control::protocol::{Event, What},
+    control::protocol::{Event, EventKind, GroupEvent},
 };
 
 const TARGET: &str = "a";
@@ -99,7 +99,7 @@ fn lateness(cluster: &mut Cluster, chronicle: &mut Chronicle) -> Result<Duration
     let down = chronicle.wait_state(cluster, TARGET, VICTIM, "down", SOON)?;
     cluster.heal(VICTIM, Fault::Silent)?;
     cluster.wait_well(SOON, TARGET)?;
-    let What::Peer { trace, .. } = down.what else {
+    let EventKind::Peer { trace, .. } = down.what else {
         anyhow::bail!("{down:?}");
     };
     let trace = trace.context("no trace")?;
@@ -177,8 +177,8 @@ fn flooded(cluster: &mut Cluster) -> Result<()> {
     }
     let moved = |event: &&Event| {
         let moves = matches!(
-            event.what,
-            What::LeaseGivenUp { .. } | What::LeaseAcquired { .. }
+            event.what.of_group(),
+            Some(GroupEvent::LeaseGivenUp(_) | GroupEvent::LeaseAcquired { .. })
         );
         moves && !standstills.explain(Boottime::from_nanos(event.at_ns))
     };
@@ -206,7 +206,7 @@ fn told_of_the_forger(cluster: &Cluster, all: &Chronicle) -> Result<()> {
     );
     ensure!(link.refused_from.as_deref() == Some(&from), "{link:?}");
     let told = all.told_by(TARGET).filter(|event| {
-        matches!(&event.what, What::Refused { node, from: by, .. } if node == SOURCE && *by == from)
+        matches!(&event.what, EventKind::Refused { node, from: by, .. } if node == SOURCE && *by == from)
     });
     let told = told.count();
     ensure!(told == 1, "told {told} times");

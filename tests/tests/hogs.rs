@@ -15,7 +15,7 @@ use heartbeat_tests::{
     skip::{rig_runs, skip},
     sys::boottime,
 };
-use heartbeat_user::control::protocol::What;
+use heartbeat_user::control::protocol::EventKind;
 
 /// Processor time of each hog: some of the kernel's periods of a second in which it leaves ordinary
 /// tasks 50 ms.
@@ -93,7 +93,8 @@ fn starved_agent_names_the_task_that_ran_instead() -> Result<()> {
         let hogs = Hogs::start(cluster.dir(), 50, SECONDS)?;
         let named = |reason: &str| reason.contains(Hogs::NAME) && reason.contains("SCHED_FIFO 50");
         hogs.end(12 * SOON)?;
-        let told = |what: &What| matches!(what, What::Starved { reason, .. } if named(reason));
+        let told =
+            |what: &EventKind| matches!(what, EventKind::Starved { reason, .. } if named(reason));
         trial
             .chronicle
             .wait(cluster, "a", SOON, "which task starved it", told)?;
@@ -111,7 +112,7 @@ fn starved_agent_names_the_task_that_ran_instead() -> Result<()> {
             "{shown}"
         );
         let log = a.logged()?;
-        ensure!(log.contains("this agent got no processor for"), "{log}");
+        ensure!(log.contains("agent got no CPU for"), "{log}");
         Ok(())
     })
 }

@@ -30,7 +30,10 @@ use heartbeat_tests::{
     sys::boottime,
     wait_until,
 };
-use heartbeat_user::{config::flags, control::protocol::What};
+use heartbeat_user::{
+    config::flags,
+    control::protocol::{EventKind, GroupEvent},
+};
 use nix::sys::signal::Signal;
 
 const MEMBERS: [&str; 2] = ["a", "b"];
@@ -75,7 +78,7 @@ fn take_over(cluster: &Cluster, node: &str) -> Result<()> {
     }
     if node != WITNESS {
         let done = said(cluster, node, &["reload"])?;
-        ensure!(done.starts_with("reloaded: key "), "{done}");
+        ensure!(done.starts_with("reloaded: sending with key "), "{done}");
         return Ok(());
     }
     let w = cluster.node(WITNESS)?;
@@ -231,17 +234,17 @@ fn a_live_cluster_replaces_its_key_without_missing_a_heartbeat() -> Result<()> {
             for event in chronicle.told_by(member) {
                 ensure!(
                     !matches!(
-                        event.what,
-                        What::LeaseGivenUp { .. } | What::LeaseAcquired { .. }
+                        event.what.of_group(),
+                        Some(GroupEvent::LeaseGivenUp(_) | GroupEvent::LeaseAcquired { .. })
                     ),
                     "{event:?}"
                 );
                 suspicions +=
-                    u32::from(matches!(&event.what, What::Link { to, .. } if to == "suspect"));
+                    u32::from(matches!(&event.what, EventKind::Link { to, .. } if to == "suspect"));
             }
             let rekeyed = chronicle
                 .told_by(member)
-                .filter(|event| matches!(event.what, What::Keys(_)));
+                .filter(|event| matches!(event.what, EventKind::Keys(_)));
             ensure!(rekeyed.count() == 3);
         }
         chronicle.nobody_died()?;

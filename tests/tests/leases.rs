@@ -27,7 +27,7 @@ use heartbeat_tests::{
     wait_until,
 };
 use heartbeat_user::{
-    control::protocol::What,
+    control::protocol::{EventKind, VipEvent},
     net::{Announcer, Netlink},
 };
 
@@ -60,8 +60,8 @@ fn again_and_again(
 
 /// Waits until `node` has removed the address, after `since`.
 fn gave_it_up(cluster: &Cluster, trial: &mut Trial, node: &str, since: Boottime) -> Result<()> {
-    let released = |what: &What| {
-        matches!(what, What::Release { address_ns, .. }
+    let released = |what: &EventKind| {
+        matches!(what.of_vip(), Some(VipEvent::Release { address_ns, .. })
             if Boottime::from_nanos(*address_ns) >= since)
     };
     let what = "the address is gone";

@@ -25,7 +25,7 @@ use heartbeat_tests::{
     wait::observe,
     wait_until,
 };
-use heartbeat_user::{control::protocol::What, dataplane::pins::mount_bpffs};
+use heartbeat_user::{control::protocol::EventKind, dataplane::pins::mount_bpffs};
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
@@ -189,7 +189,7 @@ fn a_killed_agent_leaves_all_that_the_kernel_has_to_the_next() -> Result<()> {
         }
         ensure!(
             a.logged()?
-                .contains("went on with the votes and the guard that an earlier run left"),
+                .contains("took over leases and guard of the previous agent"),
             "{}",
             a.logged()?
         );
@@ -235,7 +235,7 @@ fn a_responder_alone_answers_but_counts_for_no_more_than_a_stalled_agent() -> Re
             })?;
             let events = cluster.node(peer)?.control.events(0)?.events;
             let up = events.iter().find(|event| {
-                matches!(&event.what, What::Peer { node, to, .. } if node == "c" && to == "up")
+                matches!(&event.what, EventKind::Peer { node, to, .. } if node == "c" && to == "up")
             });
             ensure!(up.is_none(), "{peer} said {up:?}");
         }

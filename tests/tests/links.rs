@@ -27,7 +27,7 @@ use heartbeat_tests::{
     netns::Namespace,
     skip::rig_runs,
 };
-use heartbeat_user::control::protocol::{Link, Status, What};
+use heartbeat_user::control::protocol::{EventKind, GroupEvent, Link, Status};
 
 /// The rig's program that lets everything pass.
 fn pass(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
@@ -57,8 +57,8 @@ fn wait_turn(
     (interface, state, part): (&str, &str, &str),
 ) -> Result<()> {
     let what = format!("{interface} is {state}: {part}");
-    let told = |what: &What| {
-        matches!(what, What::Interface { interface: i, state: s, message }
+    let told = |what: &EventKind| {
+        matches!(what, EventKind::Interface { interface: i, state: s, message }
             if i == interface && s == state && message.contains(part))
     };
     chronicle.wait(cluster, author, SOON, &what, told).map(drop)
@@ -135,7 +135,7 @@ fn interfaces_are_followed_without_a_restart() -> Result<()> {
         wait_turn(&mut chronicle, cluster, "a", ("hb1", "missing", ""))?;
         let what = "link 1 to a is down";
         chronicle.wait(cluster, "b", SOON, what, |what| {
-            matches!(what, What::Link { node, link: 1, to, .. } if node == "a" && to == "down")
+            matches!(what, EventKind::Link { node, link: 1, to, .. } if node == "a" && to == "down")
         })?;
         cluster.plug_anew("a", 1)?;
         wait_turn(
@@ -156,8 +156,8 @@ fn interfaces_are_followed_without_a_restart() -> Result<()> {
             chronicle.listen(cluster, node)?;
             let moved = chronicle.told_by(node).find(|event| {
                 matches!(
-                    event.what,
-                    What::LeaseGivenUp { .. } | What::LeaseAcquired { .. }
+                    event.what.of_group(),
+                    Some(GroupEvent::LeaseGivenUp(_) | GroupEvent::LeaseAcquired { .. })
                 )
             });
             ensure!(moved.is_none(), "{node} moved the lease: {moved:#?}");
@@ -278,7 +278,7 @@ fn links_may_be_on_top_of_each_other_in_whatever_order() -> Result<()> {
         wait_all_links(cluster, "b")?;
         let a = cluster.node_mut("a")?;
         let log = a.logged()?;
-        ensure!(log.contains("went on with the votes"), "{log}");
+        ensure!(log.contains("took over leases and guard"), "{log}");
         ensure!(a.stop()?, "the agent of a failed");
         ensure!(!a.pins.path().exists(), "it left pins");
         let shown = a.tool("ip", ["link"])?;

@@ -17,7 +17,7 @@ use heartbeat_tests::{
     sys::boottime,
     wait_until,
 };
-use heartbeat_user::control::protocol::{Event, Status, What};
+use heartbeat_user::control::protocol::{Event, GroupEvent, Status};
 
 /// Those that are there all the time; the first serves the client, the second another address.
 const FOUNDERS: [&str; 3] = ["a", "b", "c"];
@@ -180,8 +180,8 @@ fn nodes_come_and_go_and_nobody_notices() -> Result<()> {
             chronicle.listen(cluster, node)?;
             let lease = |event: &&Event| {
                 matches!(
-                    event.what,
-                    What::LeaseAcquired { .. } | What::LeaseGivenUp { .. }
+                    event.what.of_group(),
+                    Some(GroupEvent::LeaseAcquired { .. } | GroupEvent::LeaseGivenUp(_))
                 )
             };
             let told: Vec<_> = chronicle.told_by(node).filter(lease).collect();
@@ -260,7 +260,7 @@ fn a_node_two_changes_behind_gets_no_vote_and_is_told() -> Result<()> {
                 said(cluster, node, &["reload"])?;
             }
             for node in running.iter().chain([&comes]) {
-                let what = format!("config_version {version} is in force");
+                let what = format!("config_version {version} in force");
                 wait_status(cluster.node(node)?, &what, |status| {
                     status.counted_version == Some(version)
                 })?;

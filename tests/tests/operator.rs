@@ -18,7 +18,7 @@ use heartbeat_tests::{
     wait_until,
     workdir::WorkDir,
 };
-use heartbeat_user::control::protocol::{Event, Ping, Status, What};
+use heartbeat_user::control::protocol::{Event, EventKind, Ping, Status};
 use nix::sys::signal::Signal;
 
 /// Runs a command that is about no node.
@@ -52,9 +52,9 @@ fn status_shows_the_cluster_in_good_days() -> Result<()> {
                 "  * Node a (id 1, this node): online, load * %",
                 "    * link 0: 10.77.0.1       hb0, native XDP",
                 "  * Node b (id 2): online, load * %",
-                "    * link 0: 10.77.0.2       up, rtt * us, * probes, * unanswered, 0 late",
+                "    * link 0: 10.77.0.2       up, rtt * µs, * probes, * unanswered, 0 late",
                 "  * Node c (id 3): online, load * %",
-                "    * link 0: 10.77.0.3       up, rtt * us, * probes, * unanswered, 0 late",
+                "    * link 0: 10.77.0.3       up, rtt * µs, * probes, * unanswered, 0 late",
                 "",
                 "Resource List:",
                 "  * service (10.77.0.100/24 on hb0): Started a",
@@ -131,7 +131,7 @@ fn status_repeats_and_ends_when_nobody_reads_it() -> Result<()> {
             Program::start(Some(&a.ns), a.command(&["events", "--json", "--follow"])?)?;
         let first: Event = serde_json::from_str(&follow.line(1, SOON)?)?;
         ensure!(
-            first.number == 1 && first.what == What::Started,
+            first.number == 1 && first.what == EventKind::Started,
             "{first:?}"
         );
 
@@ -220,7 +220,7 @@ fn ping_measures_from_kernel_to_kernel() -> Result<()> {
             &a.heartbeat(&["ping", "c", "--count", "20"])?.success()?,
             &[
                 "--- c link 0 (10.77.0.3), kernel to kernel ---",
-                "* probes left, * answered, *% unanswered",
+                "* probes sent, * answered, * % loss",
                 "rtt min/p50/p90/p99/max = * / * / * / * / * (20 samples)",
             ],
         )?;
@@ -241,7 +241,7 @@ fn ping_measures_from_kernel_to_kernel() -> Result<()> {
         has_lines(
             &silent.out,
             &[
-                "* probes left, 0 answered, 100.0% unanswered",
+                "* probes sent, 0 answered, 100.0 % loss",
                 "rtt min/p50/p90/p99/max = - / - / - / - / - (0 samples)",
             ],
         )
@@ -262,11 +262,11 @@ fn events_tell_the_story() -> Result<()> {
         has_lines(
             &a.heartbeat(&["events"])?.success()?,
             &[
-                "[*] agent started",
-                "[*] group service: lease acquired, * us after it was free",
-                "[*] vip service: taken over; address up * us after the decision, announced * us",
-                "[*] node b: link 0 is down (was *)",
-                "[*] node b is down (was *): silent for * us, noticed * us after the deadline",
+                "*T*Z agent started",
+                "*T*Z group service: lease acquired * after it became free",
+                "*T*Z vip service: taken over; address added (*) and announced (*)",
+                "*T*Z node b: link 0 is down (was *)",
+                "*T*Z node b is DOWN: no reply for * (timeout *)",
             ],
         )?;
         let json = a.heartbeat(&["events", "--json"])?.success()?;

@@ -19,7 +19,7 @@ use heartbeat_tests::{
 };
 use heartbeat_user::{
     clock,
-    control::protocol::{Group, Status, What},
+    control::protocol::{EventKind, Group, GroupEvent, Reason, Status},
 };
 
 /// What a machine that is busy with other things makes of it.
@@ -49,8 +49,12 @@ fn wait_taken(client: &Client, node: &str, since: Boottime, fault: &str) -> Resu
 /// Waits until the agent of `author` tells that the group stops there, as one that is cut off.
 fn wait_left(chronicle: &mut Chronicle, cluster: &Cluster, author: &str) -> Result<()> {
     let what = "the group leaves as one that is cut off";
-    let told =
-        |what: &What| matches!(what, What::LeaseGivenUp { reason, .. } if reason == "cut-off");
+    let told = |what: &EventKind| {
+        matches!(
+            what.of_group(),
+            Some(GroupEvent::LeaseGivenUp(Reason::CutOff))
+        )
+    };
     chronicle.wait(cluster, author, SOON, what, told).map(drop)
 }
 
@@ -111,8 +115,8 @@ fn an_interface_that_is_switched_off_is_left_and_told_of() -> Result<()> {
         cluster.set_carrier("a", 0, false)?;
         wait_taken(&client, "b", since, "no carrier, IPv6")?;
         wait_left(&mut chronicle, cluster, "a")?;
-        let told = |what: &What| {
-            matches!(what, What::Interface { interface, state, message }
+        let told = |what: &EventKind| {
+            matches!(what, EventKind::Interface { interface, state, message }
                 if interface == "hb0" && state == "lost" && message.contains("NO CARRIER"))
         };
         chronicle.wait(cluster, "a", SOON, "hb0 has no carrier", told)?;
@@ -157,7 +161,7 @@ fn an_address_stays_where_the_whole_network_fails() -> Result<()> {
         chronicle.listen(cluster, "a")?;
         let left = |event: &&_| {
             let heartbeat_user::control::protocol::Event { what, .. } = *event;
-            matches!(what, What::LeaseGivenUp { .. })
+            matches!(what.of_group(), Some(GroupEvent::LeaseGivenUp(_)))
         };
         ensure!(chronicle.told_by("a").find(left).is_none());
         Ok(())

@@ -168,6 +168,6 @@ fn killed_at_the_timeout_is_said(cluster: &Cluster) -> Result<()> {
     )?;
     has_lines(
         &said(cluster, "b", &["events"])?,
-        &[&format!("[*] resource db is stopped ({killed})")],
+        &[&format!("* resource db: stopped ({killed})")],
     )
 }

@@ -226,7 +226,7 @@ fn agent_and_helper_go_together() -> Result<()> {
         cluster.start_agent("b")?;
         let hangs: u32 = line_of(&stage, "pids/hangs")?.trim().parse()?;
         let logged = cluster.node("b")?.logged()?;
-        ensure!(logged.contains("went on with the votes"), "{logged}");
+        ensure!(logged.contains("took over leases and guard"), "{logged}");
 
         // A killed agent takes its helper along, and what that runs for it.
         let helper = helper_of(agent_pid(cluster, "b")?)?;

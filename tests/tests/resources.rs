@@ -64,7 +64,7 @@ fn a_group_starts_in_order_and_stops_in_reverse_wherever_it_goes() -> Result<()>
             match what {
                 "move" => {
                     let done = said(cluster, from, &["move", "web", to])?;
-                    has_lines(&done, &[&format!("web moved from {from} to {to} in * us")])?;
+                    has_lines(&done, &[&format!("web moved from {from} to {to} in * ms")])?;
                 }
                 "end" => ensure!(
                     cluster.node_mut(from)?.stop()?,
@@ -186,7 +186,7 @@ fn a_node_gets_nothing_back_before_it_knows_what_runs_there() -> Result<()> {
         // By itself it does not come back a second time so soon.
         let mark = down(cluster)?;
         let done = said(cluster, "b", &["move", "web", "a"])?;
-        has_lines(&done, &["web moved from b to a in * us"])?;
+        has_lines(&done, &["web moved from b to a in * ms"])?;
         home(cluster, mark)?;
         stage.never_twice(true)
     })
@@ -239,7 +239,7 @@ fn what_fails_is_repaired_in_place_until_it_fails_too_often() -> Result<()> {
                 ],
             )?;
             tried(cluster, asked, &["move", "web", "a"])?.refusal(&[
-                "web failed on a and is kept away from it",
+                "web is banned from a after failures there",
                 "`heartbeat cleanup`",
             ])?;
         }
@@ -322,8 +322,9 @@ fn a_start_that_fails_moves_the_group_at_once_until_no_node_is_left() -> Result<
         }
         tried(cluster, "a", &["move", "web", "b"])?.refusal(&["nobody serves web"])?;
         let begun = boottime();
-        tried(cluster, "a", &["resource", "start", "web"])?
-            .refusal(&["web failed on a, b: see `heartbeat status`"])?;
+        tried(cluster, "a", &["resource", "start", "web"])?.refusal(&[
+            "web is enabled but has not started: failed on a, b: see `heartbeat status`",
+        ])?;
         ensure!(boottime().since(begun) < SOON, "it waited for nothing");
         ensure!(
             cluster.node("a")?.ns.addresses()?.len() == 2 + 1,

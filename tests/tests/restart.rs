@@ -21,7 +21,7 @@ use heartbeat_tests::{
     sys::boottime,
     wait_until,
 };
-use heartbeat_user::control::protocol::{Status, What};
+use heartbeat_user::control::protocol::{EventKind, Status};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -361,7 +361,7 @@ fn node_whose_incarnation_is_older_than_heard_is_told_and_cured_by_a_restart() -
         for (name, by) in [("a", "a"), ("c", "c"), ("b", "a")] {
             let events = cluster.node(name)?.control.events(0)?.events;
             let told = events.iter().filter(|event| {
-                matches!(&event.what, What::Outdated { node, by: who } if node == "b" && who == by)
+                matches!(&event.what, EventKind::Outdated { node, by: who } if node == "b" && who == by)
             });
             ensure!(told.count() == 1, "{name}: {events:#?}");
         }

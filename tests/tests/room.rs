@@ -22,7 +22,7 @@ use heartbeat_tests::{
     sys::boottime,
     wait::observe,
 };
-use heartbeat_user::control::protocol::What;
+use heartbeat_user::control::protocol::{EventKind, GroupEvent, Reason};
 
 const GROUPS: [(&str, u8); 3] = [("one", 101), ("two", 102), ("three", 103)];
 
@@ -60,17 +60,24 @@ fn clients(cluster: &Cluster) -> Result<Vec<Client>> {
     Ok(clients)
 }
 
-/// Who handed which group over to whom, when, for this reason.
-fn handed_over(chronicle: &Chronicle, from: &str, reason: &str) -> Vec<(u64, String, String)> {
+fn rebalanced(reason: &Reason<String>) -> bool {
+    matches!(reason, Reason::Rebalanced { .. })
+}
+
+/// The groups that `from` handed over, for reasons that `counts` picks: when, which, and to whom.
+fn handed_over(
+    chronicle: &Chronicle,
+    from: &str,
+    counts: fn(&Reason<String>) -> bool,
+) -> Vec<(u64, String, String)> {
     let told = chronicle
         .told_by(from)
         .filter_map(|event| match &event.what {
-            What::LeaseGivenUp {
+            EventKind::Group {
                 group,
-                reason: why,
-                successor,
-            } if why == reason => {
-                let to = successor.clone().unwrap_or_default();
+                event: GroupEvent::LeaseGivenUp(reason),
+            } if counts(reason) => {
+                let to = reason.clone().to().unwrap_or_default();
                 Some((event.at_ns, group.clone(), to))
             }
             _ => None,
@@ -93,7 +100,7 @@ fn a_node_that_is_drained_hands_over_one_group_after_the_other() -> Result<()> {
         for node in ["a", "b", "c"] {
             chronicle.listen(cluster, node)?;
         }
-        let handed = handed_over(&chronicle, "a", "drained");
+        let handed = handed_over(&chronicle, "a", |why| matches!(why, Reason::Drained { .. }));
         ensure!(handed.len() == GROUPS.len(), "{handed:?}");
         for pair in handed.windows(2) {
             // The one before had an owner elsewhere.
@@ -181,13 +188,12 @@ fn a_node_under_pressure_hands_over_one_group_once() -> Result<()> {
         let mut chronicle = Chronicle::begin(cluster)?;
         let at = boottime();
         let spinners = pressed.spin(8)?;
-        let moved = chronicle.wait(
-            cluster,
-            "a",
-            SOON,
-            "a group is handed over",
-            |what| matches!(what, What::LeaseGivenUp { reason, .. } if reason == "rebalanced"),
-        )?;
+        let moved = chronicle.wait(cluster, "a", SOON, "a group is handed over", |what| {
+            matches!(
+                what.of_group(),
+                Some(GroupEvent::LeaseGivenUp(Reason::Rebalanced { .. }))
+            )
+        })?;
         let after = Boottime::from_nanos(moved.at_ns).since(at);
         eprintln!("pressure: a group was handed over after {after:.1?}");
         wait_status(cluster.node("b")?, "a has much to do", |status| {
@@ -196,12 +202,12 @@ fn a_node_under_pressure_hands_over_one_group_once() -> Result<()> {
         })?;
         observe(Duration::from_secs(4), || {
             chronicle.listen(cluster, "a")?;
-            let handed = handed_over(&chronicle, "a", "rebalanced");
+            let handed = handed_over(&chronicle, "a", rebalanced);
             ensure!(handed.len() == 1, "{handed:?}");
             Ok(())
         })?;
         drop(spinners);
-        let moved = handed_over(&chronicle, "a", "rebalanced").remove(0);
+        let moved = handed_over(&chronicle, "a", rebalanced).remove(0);
         ensure!(
             moved.1 == "one" && ["b", "c"].contains(&moved.2.as_str()),
             "{moved:?}"

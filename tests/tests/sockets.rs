@@ -24,7 +24,7 @@ use heartbeat_tests::{
     skip::rig_runs,
     wait_until,
 };
-use heartbeat_user::control::protocol::What;
+use heartbeat_user::control::protocol::EventKind;
 
 /// One group with an address of each family.
 const BOTH: &str = r#"
@@ -229,7 +229,7 @@ fn a_socket_guard_that_is_taken_off_is_put_back() -> Result<()> {
             a.tool("bpftool", ["link", "detach", "pinned", &path])?;
             let at = Instant::now();
             chronicle.wait(cluster, "a", SOON, "it is attached again", |what| {
-                matches!(what, What::SocketGuard { state, message }
+                matches!(what, EventKind::SocketGuard { state, message }
                     if state == "attached" && message.contains("had taken it off"))
             })?;
             eprintln!("{name}: put back after {:?}", at.elapsed());

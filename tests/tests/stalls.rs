@@ -22,7 +22,7 @@ use heartbeat_tests::{
     wait::observe,
     wait_until,
 };
-use heartbeat_user::control::protocol::{Request, Response, What};
+use heartbeat_user::control::protocol::{GroupEvent, Request, Response};
 use nix::{
     sys::{signal::Signal, stat::Mode},
     unistd::mkfifo,
@@ -37,7 +37,7 @@ fn long() -> Duration {
 fn gave_up(cluster: &Cluster) -> Result<bool> {
     let events = cluster.node("a")?.control.events(0)?.events;
     let mut what = events.iter().map(|event| &event.what);
-    Ok(what.any(|what| matches!(what, What::LeaseGivenUp { .. })))
+    Ok(what.any(|what| matches!(what.of_group(), Some(GroupEvent::LeaseGivenUp(_)))))
 }
 
 /// That node a serves on for a while, and shows that it lives.

@@ -19,7 +19,7 @@ use heartbeat_tests::{
     wait_until,
     workdir::WorkDir,
 };
-use heartbeat_user::control::protocol::What;
+use heartbeat_user::control::protocol::EventKind;
 use serde_json::Value;
 
 fn with(family: Family) -> Options {
@@ -290,7 +290,7 @@ exec = ["/nonexistent/hook"]
             ),
         ] {
             chronicle.wait(cluster, "b", SOON, said, |what| {
-                matches!(what, What::Hook { on, exec, status, message }
+                matches!(what, EventKind::Hook { on, exec, status, message }
                     if on == "takeover" && exec == program && *status == wanted && message.starts_with(said))
             })?;
         }

@@ -25,7 +25,7 @@ use heartbeat_tests::{
     wait::observe,
     wait_until,
 };
-use heartbeat_user::control::protocol::What;
+use heartbeat_user::control::protocol::GroupEvent;
 
 /// What an attack may cost the client. Far less than any takeover would.
 const SMALL: Duration = Duration::from_millis(50);
@@ -209,7 +209,7 @@ fn recorded_renewals_do_not_keep_the_lease_of_a_dead_owner_alive() -> Result<()>
             trial
                 .chronicle
                 .wait(cluster, "b", SOON, "the lease is its own", |what| {
-                    matches!(what, What::LeaseAcquired { .. })
+                    matches!(what.of_group(), Some(GroupEvent::LeaseAcquired { .. }))
                 })?;
         let took = Boottime::from_nanos(acquired.at_ns).since(at);
         let most = 2 * options().lease + trial.stood_still(at);

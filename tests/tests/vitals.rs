@@ -27,7 +27,7 @@ use heartbeat_tests::{
     wait::observe,
     wait_until,
 };
-use heartbeat_user::control::protocol::What;
+use heartbeat_user::control::protocol::EventKind;
 
 /// How soon a peer knows what the next heartbeat tells it, one each 5 ms, and an agent hears of it.
 const NEXT_HEARTBEAT: Duration = Duration::from_millis(100);
@@ -148,7 +148,7 @@ fn peers_know_of_a_dead_process_with_the_next_heartbeat() -> Result<()> {
             drop(workers.remove(0));
             let mut told = |check: &str| -> Result<Duration> {
                 let event = chronicle.wait(cluster, "b", SOON, "a fails", |what| {
-                    matches!(what, What::PeerHealth { node, failing, fatal: false }
+                    matches!(what, EventKind::PeerHealth { node, failing, fatal: false }
                         if node == "a" && failing.iter().any(|failing| failing == check))
                 })?;
                 Ok(Boottime::from_nanos(event.at_ns).since(killed_at))

@@ -28,6 +28,7 @@ pub mod siphash;
 pub mod stamp;
 pub mod tables;
 pub mod time;
+pub mod units;
 pub mod verdict;
 pub mod wire;
 #[cfg(not(target_arch = "bpf"))]

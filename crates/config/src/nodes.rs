@@ -107,7 +107,7 @@ fn voters(at: usize, count: usize, members: usize, top: &Section<'_>) {
         1 => top.warning(
             at,
             "a single node has nobody to take over from it",
-            "add [[node]] tables: three nodes are the fewest that outlive the loss of one",
+            "add [[node]] tables: three voting nodes are the fewest that tolerate one failure",
         ),
         2 => top.problem(
             at,
@@ -124,11 +124,11 @@ fn voters(at: usize, count: usize, members: usize, top: &Section<'_>) {
         _ if count.is_multiple_of(2) => top.warning(
             at,
             format!(
-                "{count} nodes outlive the loss of {}, no more than {} nodes do",
-                count / 2 - 1,
+                "{count} voting nodes tolerate {}, no more than {} would",
+                failures(count / 2 - 1),
                 count - 1
             ),
-            "an odd number of nodes is better: add or remove one",
+            "use an odd number: add or remove one",
         ),
         _ => {}
     }
@@ -185,4 +185,12 @@ fn interfaces(node: &sections::Node<'_>, links: &[Link]) -> Vec<String> {
         names.push(value.clone());
     }
     names
+}
+
+/// A number of failed nodes in words.
+fn failures(count: usize) -> String {
+    match count {
+        1 => "one failure".to_owned(),
+        count => format!("{count} failures"),
+    }
 }

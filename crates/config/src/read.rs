@@ -11,7 +11,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::report::{Findings, nearest, quoted, shown, type_name};
+use super::report::{Findings, nearest, quoted, shown, type_and_value};
 
 /// A field of a table: its name, what messages call one of its values, and how to write it.
 #[derive(Clone, Copy, Debug)]
@@ -324,7 +324,7 @@ impl<'a> Section<'a> {
         parse: &impl Fn(&str) -> Result<T, Invalid>,
     ) -> Option<At<T>> {
         let DeValue::String(text) = value.get_ref() else {
-            return self.wrong_type(field, value, "a string");
+            return self.wrong_type(field, value, "a quoted string");
         };
         let at = value.span().start;
         match parse(text) {
@@ -343,9 +343,9 @@ impl<'a> Section<'a> {
         wanted: &str,
     ) -> Option<T> {
         let message = format!(
-            "{} is {}, not {wanted}",
+            "{} must be {wanted}; got {}",
             field.noun,
-            type_name(value.get_ref())
+            type_and_value(value.get_ref())
         );
         self.problem(
             value.span().start,

@@ -184,6 +184,16 @@ pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
     }
 }
 
+/// A value with its type, as far as a line has room for it.
+pub(super) fn type_and_value(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::Integer(number) => format!("the integer {}", shown(number.as_str())),
+        DeValue::Float(number) => format!("the float {}", shown(number.as_str())),
+        DeValue::Boolean(is) => format!("the boolean {is}"),
+        other => type_name(other).to_owned(),
+    }
+}
+
 /// The one of `known` that `text` was probably meant to be.
 pub(super) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let text = text.to_lowercase();

@@ -6,5 +6,6 @@
 
 pub mod client;
 pub mod decisions;
-mod describe;
+pub mod describe;
 pub mod protocol;
+pub mod severity;

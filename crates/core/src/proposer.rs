@@ -73,14 +73,14 @@ impl Ask {
 
 /// Why an acceptor did not grant what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Obstacle {
+pub enum Obstacle<N = NodeId> {
     /// Another node's lease, which lives on for this long there.
-    Lease { owner: NodeId, remaining: Duration },
+    Lease { owner: N, remaining: Duration },
     /// A lease that its owner has released, as this node knows and the acceptor does not yet: the
     /// release is on its way there.
     Unheard,
-    /// A promise to a higher ballot.
-    Promise { to: Ballot },
+    /// A promise to a node with a higher ballot.
+    Promise { to: N, ballot: Ballot },
     /// Too few acceptors granted it in time.
     Silence,
 }
@@ -90,8 +90,26 @@ impl Obstacle {
     pub fn is_like(self, other: Self) -> bool {
         match (self, other) {
             (Self::Lease { owner, .. }, Self::Lease { owner: other, .. }) => owner == other,
-            (Self::Promise { to }, Self::Promise { to: other }) => to.node() == other.node(),
+            (Self::Promise { to, .. }, Self::Promise { to: other, .. }) => to == other,
             (one, other) => one == other,
+        }
+    }
+}
+
+impl<N> Obstacle<N> {
+    /// The same with nodes under other names.
+    pub(crate) fn named<M>(self, name: impl Fn(N) -> M) -> Obstacle<M> {
+        match self {
+            Self::Lease { owner, remaining } => Obstacle::Lease {
+                owner: name(owner),
+                remaining,
+            },
+            Self::Unheard => Obstacle::Unheard,
+            Self::Promise { to, ballot } => Obstacle::Promise {
+                to: name(to),
+                ballot,
+            },
+            Self::Silence => Obstacle::Silence,
         }
     }
 }
@@ -444,7 +462,10 @@ impl Proposer {
         {
             *ballot = higher;
         }
-        Some(Obstacle::Promise { to: said })
+        Some(Obstacle::Promise {
+            to: said.node(),
+            ballot: said,
+        })
     }
 
     /// Whether some acceptor refuses what is asked.

@@ -9,7 +9,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     cluster::Command,
-    group::GroupCommand,
+    group::GroupEvent,
     index::{AddressIndex, GroupIndex},
     placement::Layout,
 };
@@ -242,7 +242,7 @@ fn an_address_whose_lease_comes_late_is_announced_when_it_comes() {
             matches!(
                 entry.command,
                 Command::Group {
-                    command: GroupCommand::Regained(_),
+                    event: GroupEvent::LeaseAcquired { regained: true, .. },
                     ..
                 }
             )

@@ -10,10 +10,10 @@ use heartbeat_common::{
 use heartbeat_core::{
     Command,
     cluster::Intent,
-    group::{GroupCommand, Note, Reason, Serving},
+    group::{GroupEvent, Note, Reason, Serving},
     index::{GroupIndex, ResourceIndex},
     placement::{Colocation, Order, Score},
-    resource::GroupEvent,
+    resource::GroupState,
 };
 use support::{MS, timing, world::World};
 
@@ -51,13 +51,15 @@ fn places(world: &World) -> [Vec<usize>; 2] {
 /// or nothing if it starts.
 fn course(world: &World) -> Vec<(usize, GroupIndex, Option<Reason>)> {
     let course = world.log.iter().filter_map(|entry| match entry.command {
-        Command::Group { group, command } => match command {
-            GroupCommand::Start(_) => Some((entry.machine, group, None)),
-            GroupCommand::Stop(reason) => Some((entry.machine, group, Some(reason))),
-            GroupCommand::Regained(_)
-            | GroupCommand::ClaimGivenUp(_)
-            | GroupCommand::BallotsExhausted
-            | GroupCommand::Broken(_) => None,
+        Command::Group { group, event } => match event {
+            GroupEvent::LeaseAcquired {
+                regained: false, ..
+            } => Some((entry.machine, group, None)),
+            GroupEvent::LeaseGivenUp(reason) => Some((entry.machine, group, Some(reason))),
+            GroupEvent::LeaseAcquired { regained: true, .. }
+            | GroupEvent::ClaimGivenUp(_)
+            | GroupEvent::BallotsExhausted
+            | GroupEvent::State(_) => None,
         },
         _ => None,
     });
@@ -230,7 +232,7 @@ fn a_node_where_the_resources_failed_lets_go_until_they_are_forgotten() {
         &mut world,
         0,
         WEB,
-        Note::Event(GroupEvent::Barred {
+        Note::State(GroupState::Barred {
             resource: ResourceIndex(0),
         }),
     );
@@ -250,7 +252,7 @@ fn what_could_not_be_stopped_keeps_its_lease_behind_a_closed_guard() {
         &mut world,
         0,
         WEB,
-        Note::Event(GroupEvent::Blocked {
+        Note::State(GroupState::Blocked {
             resource: ResourceIndex(0),
         }),
     );

@@ -14,7 +14,7 @@ use heartbeat_core::{
     index::{GroupIndex, ResourceIndex},
     placement::{Colocation, Layout, Order, Rebalance, Score, Strategy},
     report::{GroupReport, Report},
-    resource::GroupEvent,
+    resource::GroupState,
 };
 use support::{MS, TIMINGS, US, invariants::one_owner, net::Rng, ns, timing, world::World};
 
@@ -139,7 +139,7 @@ fn say_that_all_are_ready(rng: &mut Rng, world: &mut World) {
     for machine in &mut world.machines {
         for group in 0..groups {
             if let Some(agent) = machine.agent.as_mut().filter(|_| rng.per_mille(300)) {
-                let ready = Note::Event(GroupEvent::Ready);
+                let ready = Note::State(GroupState::Ready);
                 agent.cluster.note(GroupIndex(group), ready);
             }
         }
@@ -161,25 +161,25 @@ fn note(rng: &mut Rng) -> Note {
     let on = rng.per_mille(300);
     let resource = 0;
     match rng.below(9) {
-        0 => Note::Event(rng.pick(&[GroupEvent::Started, GroupEvent::Incomplete])),
-        1 => Note::Event(rng.pick(&[
-            GroupEvent::Barred {
+        0 => Note::State(rng.pick(&[GroupState::Started, GroupState::Incomplete])),
+        1 => Note::State(rng.pick(&[
+            GroupState::Barred {
                 resource: ResourceIndex(resource),
             },
-            GroupEvent::Fit,
+            GroupState::Fit,
         ])),
-        2 => Note::Event(rng.pick(&[
-            GroupEvent::Blocked {
+        2 => Note::State(rng.pick(&[
+            GroupState::Blocked {
                 resource: ResourceIndex(resource),
             },
-            GroupEvent::Unblocked,
+            GroupState::Unblocked,
         ])),
-        3 => Note::Broken(on),
+        3 => Note::State(GroupState::of_interfaces(on)),
         4 => Note::Maintained(on),
         5 => Note::Disabled(on),
         6 => Note::Unpinned,
         7 => Note::StopTimeout(Duration::from_millis(rng.below(100))),
-        _ => Note::Event(GroupEvent::Ready),
+        _ => Note::State(GroupState::Ready),
     }
 }
 

@@ -4,7 +4,7 @@
 mod support;
 
 use heartbeat_common::wire::{LinkId, NodeId};
-use heartbeat_core::{Command, cluster::Intent, group::GroupCommand, proposer::Obstacle};
+use heartbeat_core::{Command, cluster::Intent, group::GroupEvent, proposer::Obstacle};
 use support::{
     MS, US,
     invariants::{guard_closes_first, one_owner},
@@ -213,7 +213,7 @@ fn a_claim_refused_for_a_newer_lease_is_given_up_and_told_by_the_successor() {
         matches!(
             command,
             Command::Group {
-                command: GroupCommand::ClaimGivenUp(Obstacle::Lease {
+                event: GroupEvent::ClaimGivenUp(Obstacle::Lease {
                     owner: NodeId(1),
                     ..
                 }),

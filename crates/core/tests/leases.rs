@@ -11,7 +11,7 @@ use heartbeat_core::{
     Cluster,
     Command::{self, Announce, QuorumChanged},
     cluster::Intent,
-    group::{GroupCommand, Note, Reason},
+    group::{GroupEvent, Note, Reason},
     index::GroupIndex,
 };
 use support::{
@@ -322,7 +322,7 @@ fn who_has_its_lease_again_before_it_had_to_stop_says_so() {
             [(
                 _,
                 Command::Group {
-                    command: GroupCommand::Regained(_),
+                    event: GroupEvent::LeaseAcquired { regained: true, .. },
                     ..
                 }
             )]

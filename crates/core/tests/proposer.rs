@@ -184,10 +184,14 @@ fn a_vote_for_a_lower_ballot_of_the_same_claim_counts() {
     let mut claim = owner(3, [0, 1]);
     let first = ballot(&claim);
     let promised = vote(Operation::Renew, Vote::Refused, Ballot::new(99, OTHER), 0);
-    let to = Ballot(promised.ballot);
+    let higher = Ballot(promised.ballot);
     let obstacle = claim.count(Seat(2), &promised, NOW);
-    assert_eq!(obstacle, Some(Obstacle::Promise { to }));
-    assert!(ballot(&claim) > to, "it goes beyond");
+    let promise = Obstacle::Promise {
+        to: OTHER,
+        ballot: higher,
+    };
+    assert_eq!(obstacle, Some(promise));
+    assert!(ballot(&claim) > higher, "it goes beyond");
     let late = vote(Operation::Renew, Vote::Granted, first, 0);
     for acceptor in 0..2 {
         claim.count(Seat(acceptor), &late, NOW.after(TERM.counted));

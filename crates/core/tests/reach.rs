@@ -7,11 +7,12 @@ use std::time::Duration;
 use heartbeat_common::wire::{GroupId, LinkId, LinkSet, NodeId};
 use heartbeat_core::{
     Command,
-    group::{GroupCommand, GroupPlan, Note, Reason},
+    group::{GroupEvent, GroupPlan, Note, Reason},
     index::GroupIndex,
     placement::{Bar, Colocation, Score},
     reach::RECOVERY,
     report::{GroupReport, Report},
+    resource::GroupState,
 };
 use support::{
     MS, ns,
@@ -45,7 +46,7 @@ fn stops(world: &World, node: u16, since: u64) -> Vec<Reason> {
     let said = groups_since(world, node, since);
     let reason = |(_, command)| match command {
         Command::Group {
-            command: GroupCommand::Stop(reason),
+            event: GroupEvent::LeaseGivenUp(reason),
             ..
         } => Some(reason),
         _ => None,
@@ -277,7 +278,10 @@ fn a_group_whose_interface_carries_no_heartbeats_leaves_where_that_is_broken() {
     let since = world.now;
     let note = |world: &mut World, broken| {
         let agent = world.machines[0].agent.as_mut().expect("it runs");
-        agent.cluster.note(GroupIndex(0), Note::Broken(broken));
+        agent.cluster.note(
+            GroupIndex(0),
+            Note::State(GroupState::of_interfaces(broken)),
+        );
     };
     note(&mut world, true);
     world.run_for(50 * MS);

@@ -144,9 +144,9 @@ impl Exchange {
                     let (name, port) = (self.config.node(node), self.config.port);
                     let name = name.map_or("", |node| &node.name);
                     log::warn!(
-                        "the agent of node {name} (id {}) does not answer on TCP port {port}, though its heartbeats \
-                         arrive: does a firewall keep that port closed between the nodes? What runs there is not \
-                         known, and commands do not reach it: {error:#}",
+                        "no status report from node {name} (id {}), whose heartbeats arrive: TCP port {port} is \
+                         closed (agent not running, or a firewall between the nodes); commands do not reach it, and \
+                         the state of its resources is unknown: {error:#}",
                         node.0
                     );
                 }
@@ -209,10 +209,12 @@ fn cleaned(mut report: Report) -> Report {
             resource,
             action,
             outcome,
+            at,
             message,
             ..
         } = failure;
-        [node, resource, action, outcome].into_iter().for_each(line);
+        let texts = [node, resource, action, outcome, at];
+        texts.into_iter().for_each(line);
         lines(message);
     }
     report
@@ -247,21 +249,22 @@ mod tests {
                 outcome: bad(),
                 code: None,
                 at_unix_ns: 0,
+                at: bad(),
                 message: bad(),
             }],
             ..Report::default()
         };
         // serde escapes what is left: each control character as `\\u00XX`, `\\r` or `\\n`.
         let before = serde_json::to_string(&report).unwrap();
-        assert_eq!(before.matches("\\u001b").count(), 10);
+        assert_eq!(before.matches("\\u001b").count(), 11);
         let text = serde_json::to_string(&cleaned(report)).unwrap();
         assert!(
             !text.contains("\\u001b") && !text.contains("\"\\r"),
             "{text}"
         );
         // The two messages may have several lines.
-        assert_eq!(text.matches("\\n<0>b").count(), 10);
-        assert_eq!(text.matches("\\\\n<0>b").count(), 8, "{text}");
+        assert_eq!(text.matches("\\n<0>b").count(), 11);
+        assert_eq!(text.matches("\\\\n<0>b").count(), 9, "{text}");
     }
 
     #[test]

@@ -11,22 +11,22 @@ use heartbeat_common::{
     wire::{Incarnation, NodeId},
 };
 use heartbeat_core::{
+    group::GroupEvent,
     index::{GroupIndex, ResourceIndex},
     index_vec::{ByGroup, IndexVec},
     report::{self, GroupReport},
-    resource::{GroupEvent, Outcome, ResourceState},
+    resource::{GroupState, Outcome, ResourceState},
 };
 use heartbeat_sys::files::atomic_file::Writer;
 
 use super::remains::Remains;
 use crate::{
-    clock,
     conductor::Wish,
     config::{Config, Group, Resource, ResourceKind, Role},
-    control::protocol::{self, FailedAction, FailingCheck, What},
+    control::protocol::{self, EventKind, FailedAction, FailingCheck},
     decisions::{Book, Decision, Proposal, Subject},
     messages::{Part, ResourceEvent},
-    peering,
+    peering, when,
 };
 
 /// Failed actions that are remembered, and how much of each one's last words: all of them travel in one
@@ -129,7 +129,7 @@ impl Groups {
     }
 
     /// Takes in what the conductor told, and says what happened.
-    pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<What> {
+    pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<EventKind> {
         // It may be told of what the group was before it changed.
         match told {
             ResourceEvent::State { part, .. }
@@ -160,7 +160,7 @@ impl Groups {
                 // Of addresses there are events of their own.
                 let told = is_address(self.resource(*part))
                     && !matches!(state, ResourceState::Failed | ResourceState::Blocked);
-                (!quiet && !first && !told).then(|| What::Resource {
+                (!quiet && !first && !told).then(|| EventKind::Resource {
                     resource: self.resource(*part).name.clone(),
                     state: state.name().to_owned(),
                     note: note.clone(),
@@ -174,6 +174,7 @@ impl Groups {
                 at,
                 message,
             } => {
+                let at_unix_ns = when::unix_ns(*at);
                 let failure = FailedAction {
                     node: self.config.local().name.clone(),
                     resource: resource.clone(),
@@ -183,10 +184,11 @@ impl Groups {
                         Outcome::Exited(code) => Some(code.0),
                         _ => None,
                     },
-                    at_unix_ns: wall(*at),
+                    at_unix_ns,
+                    at: when::rfc3339(at_unix_ns).to_string(),
                     message: message.chars().take(WORDS_KEPT).collect(),
                 };
-                let what = What::ResourceFailed {
+                let what = EventKind::ResourceFailed {
                     resource: failure.resource.clone(),
                     action: failure.action.clone(),
                     outcome: failure.outcome.clone(),
@@ -198,26 +200,41 @@ impl Groups {
                 self.failures.push_back(failure);
                 Some(what)
             }
-            ResourceEvent::Group { group, event } => {
-                self.own[*group].note(*event);
-                let group = &self.config.groups[*group];
-                let told = *event == GroupEvent::Ready
-                    || group.resources.iter().all(is_address)
-                        && matches!(
-                            event,
-                            GroupEvent::Started | GroupEvent::Incomplete | GroupEvent::Stopped
-                        );
-                (!told).then(|| What::Group {
-                    group: group.name.clone(),
-                    state: event.name().to_owned(),
-                })
+            ResourceEvent::Group { group, state } => self.changed(*group, *state),
+            ResourceEvent::Vip { .. } => None,
+        }
+    }
+
+    /// Takes in a change of a group here, and says what happened.
+    pub(super) fn changed(&mut self, index: GroupIndex, state: GroupState) -> Option<EventKind> {
+        self.own[index].note(state);
+        let group = &self.config.groups[index];
+        // Of addresses there are events of their own.
+        let quiet = match state {
+            GroupState::Ready => true,
+            GroupState::Started | GroupState::Incomplete | GroupState::Stopped => {
+                group.resources.iter().all(is_address)
             }
-            ResourceEvent::Acquired { .. }
-            | ResourceEvent::Released { .. }
-            | ResourceEvent::AddressFailed { .. }
-            | ResourceEvent::PutBack { .. }
-            | ResourceEvent::Claimed { .. }
-            | ResourceEvent::Stray { .. } => None,
+            _ => false,
+        };
+        (!quiet).then(|| self.named(index, GroupEvent::State(state)))
+    }
+
+    /// An event of a group here, with names in the place of numbers.
+    pub(super) fn named(&self, index: GroupIndex, event: GroupEvent) -> EventKind {
+        let group = &self.config.groups[index];
+        let node = |node: NodeId| {
+            let node = self.config.node(node);
+            node.map_or_else(String::new, |node| node.name.clone())
+        };
+        let resource = |resource: ResourceIndex| {
+            // It may be of what the group was before it changed.
+            let resource = group.resources.get(resource);
+            resource.map_or_else(String::new, |resource| resource.name.clone())
+        };
+        EventKind::Group {
+            group: group.name.clone(),
+            event: event.named(node, resource),
         }
     }
 
@@ -241,11 +258,6 @@ impl Groups {
         let resources = report.into_iter().flat_map(|report| report.resources);
         let left = resources.filter(|said| !matches!(said.state.as_str(), "stopped" | "unknown"));
         left.map(|said| said.name).collect()
-    }
-
-    /// An interface with one of the addresses of the group with this index is broken, or none is any more.
-    pub(super) fn set_broken(&mut self, group: GroupIndex, broken: bool) {
-        self.own[group].broken = broken;
     }
 
     fn resource(&self, part: Part) -> &Resource {
@@ -495,6 +507,25 @@ impl Groups {
         self.maintenance() || self.book.get(&subject).unwrap_or(group.maintenance)
     }
 
+    /// The decision by which a group is in maintenance, or is not any more; none if that is as the
+    /// configuration has it.
+    pub(super) fn maintenance_by(&self, group: &Group) -> Option<(Subject, NodeId)> {
+        let of = |subject: Subject| {
+            let decision = self.book.decision(&subject)?;
+            Some((decision, subject))
+        };
+        let own = of(Subject::GroupMaintenance(group.name.clone()));
+        let latest = own.into_iter().chain(of(Subject::Maintenance)).max()?;
+        Some((latest.1, NodeId(latest.0.by)))
+    }
+
+    /// The node that a decision was made on.
+    pub(super) fn decided_on(&self, subject: &Subject) -> Option<NodeId> {
+        self.book
+            .decision(subject)
+            .map(|decision| NodeId(decision.by))
+    }
+
     pub(super) fn is_stopped(&self, group: &Group) -> bool {
         let subject = Subject::GroupStopped(group.name.clone());
         self.book.get(&subject).unwrap_or(false)
@@ -614,15 +645,17 @@ impl Groups {
 
 impl Own {
     /// Takes note of what became of the group here.
-    fn note(&mut self, event: GroupEvent) {
-        match event {
-            GroupEvent::Ready => self.ready = true,
-            GroupEvent::Started => self.running = true,
-            GroupEvent::Incomplete | GroupEvent::Stopped => self.running = false,
-            GroupEvent::Barred { .. } => self.barred = true,
-            GroupEvent::Fit => self.barred = false,
-            GroupEvent::Blocked { .. } => self.blocked = true,
-            GroupEvent::Unblocked => self.blocked = false,
+    fn note(&mut self, state: GroupState) {
+        match state {
+            GroupState::Ready => self.ready = true,
+            GroupState::Started => self.running = true,
+            GroupState::Incomplete | GroupState::Stopped => self.running = false,
+            GroupState::Barred { .. } => self.barred = true,
+            GroupState::Fit => self.barred = false,
+            GroupState::Blocked { .. } => self.blocked = true,
+            GroupState::Unblocked => self.blocked = false,
+            GroupState::Broken => self.broken = true,
+            GroupState::Mended => self.broken = false,
         }
     }
 
@@ -669,17 +702,12 @@ fn is_address(resource: &Resource) -> bool {
     matches!(resource.kind, ResourceKind::Vip(_))
 }
 
-/// The wall-clock time of an instant, in nanoseconds since 1970.
-fn wall(at: Boottime) -> u64 {
-    let ago = clock::now().since(at).as_nanos() as u64;
-    clock::wall().saturating_sub(ago)
-}
-
 #[cfg(test)]
 mod tests {
     use heartbeat_core::resource::{Action, ExitCode};
 
     use super::*;
+    use crate::clock;
 
     /// As many groups as there may be, each with some resources.
     fn many(dir: &std::path::Path) -> Config {

@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use heartbeat_common::time::Boottime;
 
-use crate::control::protocol::{Event, Events, What};
+use crate::{
+    control::protocol::{Event, EventKind, Events},
+    when,
+};
 
 const KEPT: usize = 4096;
 
@@ -15,7 +18,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn add(&mut self, at: Boottime, what: What) {
+    pub(super) fn add(&mut self, at: Boottime, what: EventKind) {
         if self.events.len() == KEPT {
             self.events.pop_front();
         }
@@ -23,6 +26,7 @@ impl Journal {
         self.events.push_back(Event {
             number: self.last,
             at_ns: at.as_nanos(),
+            at_unix_ns: Some(when::unix_ns(at)),
             what,
         });
     }
@@ -58,7 +62,7 @@ mod tests {
             }
         );
         for i in 0..KEPT as u64 + 10 {
-            journal.add(Boottime::from_nanos(i), What::Started);
+            journal.add(Boottime::from_nanos(i), EventKind::Started);
         }
         let all = journal.since(0);
         assert_eq!((all.lost, all.events.len()), (10, KEPT));

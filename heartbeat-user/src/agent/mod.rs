@@ -31,9 +31,7 @@ use std::{collections::VecDeque, fs, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::time::Boottime;
-use heartbeat_core::{
-    Command, cluster::Intent, group::GroupCommand, membership::Membership, report,
-};
+use heartbeat_core::{Command, cluster::Intent, group::GroupEvent, membership::Membership, report};
 use heartbeat_sys::files::{atomic_file::Writer, incarnation};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -465,7 +463,11 @@ impl Sink for Wires {
         match command {
             Command::Group {
                 group,
-                command: GroupCommand::Start(timeline),
+                event:
+                    GroupEvent::LeaseAcquired {
+                        timeline,
+                        regained: false,
+                    },
             } => self.orders.push(ResourceCommand::Start {
                 group,
                 timeline,
@@ -473,13 +475,13 @@ impl Sink for Wires {
             }),
             Command::Group {
                 group,
-                command: GroupCommand::Stop(_),
+                event: GroupEvent::LeaseGivenUp(_),
             } => self
                 .orders
                 .push(ResourceCommand::Stop { group, decided: at }),
             // Neighbours may have learnt of another meanwhile.
             Command::Group {
-                command: GroupCommand::Regained(_),
+                event: GroupEvent::LeaseAcquired { regained: true, .. },
                 ..
             } => self.orders.push(ResourceCommand::Reassert),
             _ => {}
@@ -491,11 +493,11 @@ impl Sink for Wires {
         self.reports.push(Report::Spent(report));
     }
 
-    fn send_failed(&mut self, at: Boottime, error: Option<nix::Error>, errors: u64) {
-        self.reports.push(Report::SendFailed { at, errors, error });
+    fn send_failed(&mut self, error: Option<nix::Error>, errors: u64) {
+        self.reports.push(Report::SendFailed { errors, error });
     }
 
-    fn own_vote_failed(&mut self, at: Boottime, error: anyhow::Error) {
-        self.reports.push(Report::OwnVoteFailed { at, error });
+    fn own_vote_failed(&mut self, error: anyhow::Error) {
+        self.reports.push(Report::OwnVoteFailed { error });
     }
 }

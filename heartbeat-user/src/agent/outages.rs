@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use heartbeat_common::wire::LinkSet;
-use heartbeat_core::{group::Note, index_vec::ByGroup};
+use heartbeat_core::{group::Note, index_vec::ByGroup, resource::GroupState};
 
 use crate::{
     config::{Config, Group},
@@ -42,7 +42,7 @@ impl Outages {
         for (index, group) in groups.iter_enumerated() {
             let broken = self.is_broken(config, group);
             if std::mem::replace(&mut self.groups[index], broken) != broken {
-                let note = Note::Broken(broken);
+                let note = Note::State(GroupState::of_interfaces(broken));
                 news.push(Directive::Note { group: index, note });
             }
         }

@@ -96,7 +96,7 @@ pub(super) fn start_took(threads: &Threads, began: Boottime) -> Option<Duration>
 /// which one of the same object need not.
 pub(super) fn say_deadline(threads: &Threads, began: Boottime, verified: bool) {
     let Some(end) = threads.pulse.stats.lease_end() else {
-        log::info!("nothing is served here: the next agent may take its time");
+        log::info!("no lease held here: the next agent may start at any time");
         return;
     };
     let Some(took) = start_took(threads, began) else {
@@ -105,18 +105,18 @@ pub(super) fn say_deadline(threads: &Threads, began: Boottime, verified: bool) {
     let left = end.since(clock::now()).as_millis();
     let took = took.as_millis();
     let how = if verified {
-        ", for the kernel programs were verified"
+        " (the kernel verified its programs)"
     } else {
         ""
     };
     if took < left {
         log::info!(
-            "what is served here goes on for {left} ms without an agent; this one took {took} ms to start{how}"
+            "leases last another {left} ms without an agent; this one took {took} ms to start{how}"
         );
     } else {
         log::warn!(
-            "what is served here goes on for {left} ms without an agent; this one took {took} ms to start{how}: after a \
-             start that takes so long another node serves. Set `max_lease` to {} ms or more on all nodes",
+            "leases last another {left} ms without an agent; this one took {took} ms to start{how}: another node \
+             takes over meanwhile. Set `max_lease` to {} ms or more on all nodes",
             2 * took
         );
     }

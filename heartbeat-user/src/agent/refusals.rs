@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use heartbeat_common::{maps::PeerRow, time::Boottime};
 use heartbeat_core::{index::RowNumber, index_vec::IndexVec};
 
-use crate::{config::Config, control::protocol::What, dataplane::PeerRows};
+use crate::{config::Config, control::protocol::EventKind, dataplane::PeerRows};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ impl Refusals {
     }
 
     /// What there is to tell at `now`. Most calls do not even look.
-    pub(super) fn look(&mut self, config: &Arc<Config>, now: Boottime) -> Vec<What> {
+    pub(super) fn look(&mut self, config: &Arc<Config>, now: Boottime) -> Vec<EventKind> {
         if now.since(self.looked) < LOOK {
             return Vec::new();
         }
@@ -68,7 +68,7 @@ impl Refusals {
                 let Some((bad_macs, unknown_keys)) = was.tell(&is, now) else {
                     continue;
                 };
-                news.push(What::Refused {
+                news.push(EventKind::Refused {
                     node: peer.name.clone(),
                     link: link.0,
                     bad_macs,

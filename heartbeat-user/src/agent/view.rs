@@ -8,18 +8,19 @@ use std::{
 };
 
 use heartbeat_common::{
+    lease::Ballot,
     maps::PeerRow,
     time::Boottime,
+    units::Short,
     wire::{GroupId, Health, LinkId, LinkSet, NodeId, NodeState},
 };
 use heartbeat_core::{
     Command,
-    group::{GroupCommand, Reason},
+    group::GroupEvent,
     index::{GroupIndex, PeerIndex, RowNumber, VipIndex},
     index_vec::IndexVec,
     link::{LinkState, Silence},
     peer::PeerState,
-    proposer::Obstacle,
     reach::{RECOVERY, Reach},
 };
 
@@ -34,7 +35,7 @@ use super::{
 use crate::{
     clock,
     config::{Config, Group, Node, ResourceKind, Role, Vip, key::Keys},
-    control::protocol::{self, DownTrace, What},
+    control::protocol::{self, DownTrace, EventKind, VipEvent},
     dataplane::{Attachment, Dataplane, GuardView, LeaseSlots, LocalView, PeerRows, SocketGuard},
     follow::{SOCKETS, Signal},
     load::late::Host,
@@ -322,7 +323,7 @@ impl View {
     }
 
     /// Takes in a command of the core and says what happened.
-    pub(super) fn command(&mut self, command: &Command) -> Option<What> {
+    pub(super) fn command(&mut self, command: &Command) -> Option<EventKind> {
         match *command {
             Command::LinkChanged {
                 node,
@@ -335,7 +336,7 @@ impl View {
                 {
                     *state = to;
                 }
-                Some(What::Link {
+                Some(EventKind::Link {
                     node: self.name(node),
                     link: link.0,
                     from: from.name().to_owned(),
@@ -358,25 +359,25 @@ impl View {
                 if matches!(to, PeerState::Down | PeerState::AgentStalled) {
                     self.lost_sight(node, clock::now());
                 }
-                Some(What::Peer {
+                Some(EventKind::Peer {
                     node: self.name(node),
                     from: from.name().to_owned(),
                     to: to.name().to_owned(),
                     trace: silence.map(trace),
                 })
             }
-            Command::PeerHealth { node, health } => Some(What::PeerHealth {
+            Command::PeerHealth { node, health } => Some(EventKind::PeerHealth {
                 node: self.name(node),
                 failing: self.failing(node, health),
                 fatal: health.is_fatal(),
             }),
             Command::BecameDeaf { late } => {
                 self.deaf_since.get_or_insert(clock::now());
-                Some(What::Deaf {
+                Some(EventKind::Deaf {
                     deaf: true,
                     reason: format!(
-                        "this node looked {} us too late ({})",
-                        late.as_micros(),
+                        "pulse {} late ({})",
+                        Short(late),
                         self.vitals
                             .lateness(late, self.stats.missed_ticks.load(Relaxed))
                     ),
@@ -386,106 +387,49 @@ impl View {
                 let since = self.deaf_since.take();
                 let lasted = since.map_or(Duration::ZERO, |since| clock::now().since(since));
                 self.deaf_for += lasted;
-                Some(What::Deaf {
+                Some(EventKind::Deaf {
                     deaf: false,
-                    reason: format!(
-                        "probes leave and are listened for again, after {} ms",
-                        lasted.as_millis()
-                    ),
+                    reason: format!("it lasted {}", Short(lasted)),
                 })
             }
             Command::QuorumChanged { quorate, alive } => {
                 self.quorate = quorate;
-                Some(What::Quorum { quorate, alive })
+                Some(EventKind::Quorum { quorate, alive })
             }
             Command::Announce(state) => {
                 self.state = state;
                 None
             }
-            Command::Settled { version } => Some(What::ConfigVersion { version }),
+            Command::Settled { version } => Some(EventKind::ConfigVersion { version }),
             Command::Reach { link, reach } => self.reach(link, reach),
-            Command::Group { group, command } => {
-                if let GroupCommand::Broken(broken) = command {
-                    self.groups.set_broken(group, broken);
-                }
-                Some(self.group_command(group, command))
-            }
-        }
-    }
-
-    fn group_command(&self, group: GroupIndex, command: GroupCommand) -> What {
-        let group = self.config.groups[group].name.clone();
-        match command {
-            GroupCommand::Start(timeline) | GroupCommand::Regained(timeline) => {
-                What::LeaseAcquired {
-                    group,
-                    free_ns: timeline.free.as_nanos(),
-                    majority_ns: timeline.majority.as_nanos(),
-                }
-            }
-            GroupCommand::Stop(reason) => {
-                let (reason, successor) = match reason {
-                    Reason::LeaseLost => ("lease-lost", None),
-                    Reason::Moved { to } => ("moved", Some(to)),
-                    Reason::FailBack { to } => ("fail-back", Some(to)),
-                    Reason::Rebalanced { to } => ("rebalanced", Some(to)),
-                    Reason::Drained { to } => ("drained", Some(to)),
-                    Reason::NodeUnfit => ("node-unfit", None),
-                    Reason::Unhealthy => ("unhealthy", None),
-                    Reason::Failed => ("failed", None),
-                    Reason::Disabled => ("stopped", None),
-                    Reason::Constrained => ("constraint", None),
-                    Reason::CutOff => ("cut-off", None),
-                };
-                What::LeaseGivenUp {
-                    group,
-                    reason: reason.to_owned(),
-                    successor: successor.map(|node| self.name(node)),
-                }
-            }
-            GroupCommand::ClaimGivenUp(obstacle) => self.claim_given_up(group, obstacle),
-            GroupCommand::BallotsExhausted => What::BallotsExhausted { group },
-            GroupCommand::Broken(broken) => What::Group {
+            Command::Group {
                 group,
-                state: if broken { "broken" } else { "mended" }.to_owned(),
-            },
-        }
-    }
-
-    fn claim_given_up(&self, group: String, obstacle: Obstacle) -> What {
-        let (reason, by, remaining) = match obstacle {
-            Obstacle::Lease { owner, remaining } => ("lease", Some(owner), remaining),
-            Obstacle::Promise { to } => ("promise", Some(to.node()), Duration::ZERO),
-            Obstacle::Unheard | Obstacle::Silence => ("silence", None, Duration::ZERO),
-        };
-        What::ClaimGivenUp {
-            group,
-            reason: reason.to_owned(),
-            by: by.map(|node| self.name(node)),
-            remaining_us: u64::try_from(remaining.as_micros()).unwrap_or(u64::MAX),
+                event: GroupEvent::State(state),
+            } => self.groups.changed(group, state),
+            Command::Group { group, event } => Some(self.groups.named(group, event)),
         }
     }
 
     /// What is heard on one of this node's links. Of broken interfaces the follower tells.
-    fn reach(&self, link: LinkId, reach: Reach) -> Option<What> {
+    fn reach(&self, link: LinkId, reach: Reach) -> Option<EventKind> {
         let own = self.config.local_links().find(|own| own.id == link)?;
         let (state, message) = match reach {
             Reach::Broken => return None,
             Reach::Silent => (
                 SILENT,
-                "no node is heard on it, while nodes are heard on other links: see the cable, the switch port \
-                 and the VLAN; addresses on it go to a node that is not cut off"
+                "no replies from any node, while other links work: check the cable, the switch port and the \
+                 VLAN; its addresses move to a node that is not cut off"
                     .to_owned(),
             ),
             Reach::Whole => (
                 "well",
                 format!(
-                    "it has been well for {} s: addresses may be served there again",
+                    "working for {} s: addresses may be served there again",
                     RECOVERY.as_secs()
                 ),
             ),
         };
-        Some(What::Interface {
+        Some(EventKind::Interface {
             interface: own.interface.to_owned(),
             state: state.to_owned(),
             message,
@@ -493,13 +437,13 @@ impl View {
     }
 
     /// Takes in what became of an interface and says what happened.
-    pub(super) fn interface(&mut self, news: InterfaceEvent) -> What {
+    pub(super) fn interface(&mut self, news: InterfaceEvent) -> EventKind {
         if news.interface == SOCKETS {
             self.socket_guard = Some(protocol::SocketGuard {
                 attached: news.problem.is_none(),
                 problem: news.problem,
             });
-            return What::SocketGuard {
+            return EventKind::SocketGuard {
                 state: news.change.name().to_owned(),
                 message: news.message,
             };
@@ -513,7 +457,7 @@ impl View {
             since: same.map_or_else(clock::now, |before| before.since),
         };
         self.interfaces.insert(news.interface.clone(), view);
-        What::Interface {
+        EventKind::Interface {
             interface: news.interface,
             state: news.change.name().to_owned(),
             message: news.message,
@@ -521,79 +465,28 @@ impl View {
     }
 
     /// Takes in what the conductor told and says what happened.
-    pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<What> {
-        let name = |vip: VipIndex| self.config.vips[vip].name.clone();
-        match told {
-            ResourceEvent::Acquired {
-                vip,
-                timeline,
-                decided,
-                address,
-                announced,
-            } => {
-                self.vips[*vip] = VipView {
+    pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<EventKind> {
+        let ResourceEvent::Vip { vip, event } = told else {
+            return self.groups.told(told);
+        };
+        let view = &mut self.vips[*vip];
+        match event {
+            VipEvent::Takeover { .. } => {
+                *view = VipView {
                     held: true,
                     ..VipView::default()
                 };
-                Some(What::Takeover {
-                    vip: name(*vip),
-                    free_ns: timeline.free.as_nanos(),
-                    majority_ns: timeline.majority.as_nanos(),
-                    decided_ns: decided.as_nanos(),
-                    address_ns: address.as_nanos(),
-                    announced_ns: announced.as_nanos(),
-                })
             }
-            ResourceEvent::Released {
-                vip,
-                decided,
-                address,
-            } => {
-                self.vips[*vip] = VipView::default();
-                Some(What::Release {
-                    vip: name(*vip),
-                    decided_ns: decided.as_nanos(),
-                    address_ns: address.as_nanos(),
-                })
-            }
-            ResourceEvent::AddressFailed { vip, message } => {
-                self.vips[*vip].error = Some(message.clone());
-                Some(What::VipError {
-                    vip: name(*vip),
-                    message: message.clone(),
-                })
-            }
-            ResourceEvent::PutBack {
-                vip,
-                times,
-                message,
-            } => {
-                self.vips[*vip].note(message);
-                Some(What::PutBack {
-                    vip: name(*vip),
-                    times: *times,
-                    message: message.clone(),
-                })
-            }
-            ResourceEvent::Claimed { vip, mac, message } => {
-                self.vips[*vip].note(message);
-                Some(What::Claimed {
-                    vip: name(*vip),
-                    mac: mac.map(|byte| format!("{byte:02x}")).join(":"),
-                    message: message.clone(),
-                })
-            }
-            ResourceEvent::Stray { vip, message } => {
-                self.vips[*vip].note(message);
-                Some(What::Stray {
-                    vip: name(*vip),
-                    message: message.clone(),
-                })
-            }
-            ResourceEvent::State { .. }
-            | ResourceEvent::Failed { .. }
-            | ResourceEvent::Group { .. } => self.groups.told(told),
+            VipEvent::Release { .. } => *view = VipView::default(),
+            VipEvent::Failed { message } => view.error = Some(message.clone()),
+            VipEvent::PutBack { message, .. }
+            | VipEvent::Claimed { message, .. }
+            | VipEvent::Stray { message } => view.note(message),
         }
+        Some(EventKind::Vip {
+            vip: self.config.vips[*vip].name.clone(),
+            event: event.clone(),
+        })
     }
 
     pub(super) fn status(&self, dataplane: &Dataplane) -> anyhow::Result<protocol::Status> {
@@ -1041,8 +934,8 @@ impl View {
         let groups = self.groups.lost_sight(node, now, owns);
         if !groups.is_empty() {
             log::warn!(
-                "node {}: {}, so nothing is known to stop what runs there: {} may run on there beside the node that \
-                 takes over",
+                "node {}: {}: {} may run on there beside the node that takes over, since no agent is known to \
+                 stop it",
                 self.name(node),
                 self.why_unknown(node),
                 groups.join(", ")
@@ -1073,6 +966,8 @@ impl View {
             owner,
             lease: slot.live_owner(now).map(|_| protocol::Lease {
                 ballot: slot.ballot,
+                ballot_round: Ballot(slot.ballot).round(),
+                ballot_node: Ballot(slot.ballot).node().0,
                 remaining_ns: slot.expires.saturating_sub(now.as_nanos()),
             }),
             votes: (owner == Some(local)).then_some(votes),

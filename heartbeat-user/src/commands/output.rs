@@ -1,13 +1,10 @@
 //! Standard output as scripts and pipes expect it.
 
-use std::{
-    io::{ErrorKind, IsTerminal as _, Write as _, stdout},
-    time::{Duration, UNIX_EPOCH},
-};
+use std::io::{ErrorKind, IsTerminal as _, Write as _, stdout};
 
 use anyhow::{Context as _, Result};
 
-use crate::logging;
+use crate::{logging, when};
 
 /// Clears the terminal.
 pub(super) const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -40,8 +37,7 @@ pub(super) fn width() -> usize {
 
 /// A time on the wall clock, given in nanoseconds since 1970: 2026-11-25T17:03:00Z.
 pub(super) fn utc(unix_ns: u64) -> String {
-    let at = UNIX_EPOCH + Duration::from_nanos(unix_ns);
-    humantime::format_rfc3339_seconds(at).to_string()
+    when::rfc3339_seconds(unix_ns).to_string()
 }
 
 /// Whether to colour: on a terminal, unless `NO_COLOR` is set (no-color.org).

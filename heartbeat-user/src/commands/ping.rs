@@ -60,11 +60,14 @@ fn render_link(node: &str, link: &PingLink, text: &mut String) {
     );
     let _ = writeln!(
         text,
-        "{probes} probes left, {replies} answered, {percent:.1}% unanswered"
+        "{probes} probes sent, {replies} answered, {percent:.1} % loss"
     );
     let mut sorted = rtt_ns.clone();
     sorted.sort_unstable();
-    let at = |per_mille| quantile(&sorted, per_mille).map_or_else(|| "-".to_owned(), short);
+    let at = |per_mille| {
+        quantile(&sorted, per_mille)
+            .map_or_else(|| "-".to_owned(), |nanos| short(nanos).to_string())
+    };
     let _ = writeln!(
         text,
         "rtt min/p50/p90/p99/max = {} / {} / {} / {} / {} ({} samples)",

@@ -86,10 +86,10 @@ fn unready(keys: &Keys, status: &Status) -> Vec<String> {
         let lack = match (node.same_keys, node.key) {
             (Some(false), _) => "has other keys: copy the key file there, and reload there",
             (Some(true), Some(seals)) if seals != keys.active.0 => {
-                "seals with the other key: copy the key file there, and reload there"
+                "sends with the other key: copy the key file there, and reload there"
             }
             (Some(true), _) => return None,
-            (None, _) => "cannot be asked: is it down, or of an older release?",
+            (None, _) => "sends no report: is it down, or of an older release?",
         };
         Some(format!("node {}: {lack}", node.name))
     });
@@ -102,18 +102,26 @@ fn instructions(step: Step, keys: &[(u8, SipKey)], config: &Config) -> String {
     let (number, done, next) = match step {
         Step::Add => (
             1,
-            format!("key {} is new, taken and not used yet", id(1)),
+            format!(
+                "accept the new key {}, still send with key {}",
+                id(1),
+                id(0)
+            ),
             "then `heartbeat keygen --rotate` again, here",
         ),
         Step::Use => (
             2,
-            format!("key {} is used, key {} still taken", id(0), id(1)),
+            format!(
+                "send with the new key {}, still accept the old key {}",
+                id(0),
+                id(1)
+            ),
             "then `heartbeat keygen --rotate` again, here",
         ),
         Step::Remove => (
             3,
-            format!("key {} is the only one", id(0)),
-            "then the old key is worth nothing any more",
+            format!("use key {} alone", id(0)),
+            "then the old key is no longer accepted anywhere",
         ),
     };
     let others: Vec<_> = config.peers().map(|node| node.name.as_str()).collect();
@@ -213,11 +221,11 @@ mod tests {
             ),
             (
                 status(&file, [(Some(true), Some(2)), well]),
-                "node b: seals with the other key",
+                "node b: sends with the other key",
             ),
             (
                 status(&file, [well, (None, None)]),
-                "node c: cannot be asked",
+                "node c: sends no report",
             ),
         ];
         for (status, expected) in cases {

@@ -464,16 +464,19 @@ impl Held {
         let Err(error) = place.announcer.announce(self.vip.address.address) else {
             return;
         };
-        log::warn!(
-            "vip {}: could not announce {}{}: {error:#}",
-            self.vip.name,
-            self.vip.address,
-            match error.downcast_ref() {
-                Some(nix::Error::ENOBUFS) =>
-                    " (its guard is closed, or the interface's queue is full)",
-                _ => "",
-            }
-        );
+        let (vip, address) = (&self.vip.name, &self.vip.address);
+        let what = match self.vip.address.address {
+            IpAddr::V4(_) => "gratuitous ARP",
+            IpAddr::V6(_) => "neighbour advertisement",
+        };
+        match error.downcast_ref() {
+            Some(nix::Error::ENOBUFS) => log::warn!(
+                "vip {vip}: {what} for {address} dropped: by the guard, since this node no longer holds \
+                 the lease, or by a full queue of {}",
+                self.vip.interface
+            ),
+            _ => log::warn!("vip {vip}: {what} for {address} not sent: {error:#}"),
+        }
     }
 }
 

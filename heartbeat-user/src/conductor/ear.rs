@@ -53,7 +53,7 @@ impl Ear {
         let claims = Claims::open()
             .and_then(|claims| claims.listen_for(addresses).map(|()| Arc::new(claims)))
             .inspect_err(|error| {
-                log::warn!("other hosts that claim an address will not be noticed: {error:#}");
+                log::warn!("claims of other hosts to a VIP are not noticed: {error:#}");
             })
             .ok();
         let (woken, stop) = pipe2(OFlag::O_CLOEXEC).context("could not make a pipe")?;
@@ -85,7 +85,7 @@ impl Ear {
     pub(super) fn listen_for(&self, addresses: &[IpAddr]) {
         let Some(claims) = &self.claims else { return };
         if let Err(error) = claims.listen_for(addresses) {
-            log::warn!("other hosts that claim a new address will not be noticed: {error:#}");
+            log::warn!("claims of other hosts to a new VIP are not noticed: {error:#}");
         }
     }
 }
@@ -126,9 +126,7 @@ impl Body {
                 Ok(true) => lost = false,
                 Ok(false) => return,
                 Err(error) => {
-                    log::error!(
-                        "an address that somebody removes is put back late from here on: {error:#}"
-                    );
+                    log::error!("removed addresses are put back late from here on: {error:#}");
                     return;
                 }
             }

@@ -25,7 +25,7 @@ use heartbeat_core::{
     index::{GroupIndex, ResourceIndex, VipIndex},
     index_vec::{ByGroup, IndexVec},
     resource::{
-        Action, Effect, ExitCode, GroupEvent, GroupRun, Outcome, ResourcePlan, ResourceState,
+        Action, Effect, ExitCode, GroupRun, GroupState, Outcome, ResourcePlan, ResourceState,
     },
 };
 use tokio::sync::mpsc::UnboundedSender;
@@ -33,6 +33,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::{
     clock,
     config::{Config, Exec, Group, Resource, ResourceKind, Vip},
+    control::protocol::VipEvent,
     messages::{ActionRequest, Directive, Part, ResourceCommand, ResourceEvent},
     net::Netlink,
     pulse::{
@@ -97,16 +98,9 @@ impl Conductor {
         let priority = config.realtime_priority;
         let priority = priority.map(|priority| priority.saturating_sub(1).max(1));
         let reservation = realtime::of_conductor(config.interval);
-        let ear = Ear::start(
-            orders.clone(),
-            &addresses(&held),
-            priority,
-            granter.clone(),
-        )
+        let ear = Ear::start(orders.clone(), &addresses(&held), priority, granter.clone())
             .inspect_err(|error| {
-                log::error!(
-                    "an address that somebody removes is put back late, when it is looked at: {error:#}"
-                );
+                log::error!("removed addresses are put back late, at the next monitor: {error:#}");
             })
             .ok();
         let mut body = Body {
@@ -342,7 +336,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             if self.held[vip].is_held()
                 && let Err(message) = self.remove(vip, now)
             {
-                (self.ends.report)(ResourceEvent::AddressFailed { vip, message });
+                self.tell(vip, VipEvent::Failed { message });
             }
         }
     }
@@ -564,16 +558,21 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                     message,
                 });
             }
-            Effect::Event(GroupEvent::Stopped) => self.stopped(group),
-            Effect::Event(event) => self.say(group, event),
+            Effect::State(GroupState::Stopped) => self.stopped(group),
+            Effect::State(state) => self.say(group, state),
         }
     }
 
     /// Tells the pulse and the control task what becomes of a group.
-    fn say(&mut self, group: GroupIndex, event: GroupEvent) {
-        let note = Note::Event(event);
+    fn say(&mut self, group: GroupIndex, state: GroupState) {
+        let note = Note::State(state);
         self.ends.directives.tell(Directive::Note { group, note });
-        (self.ends.report)(ResourceEvent::Group { group, event });
+        (self.ends.report)(ResourceEvent::Group { group, state });
+    }
+
+    /// Tells the control task what becomes of an address.
+    fn tell(&mut self, vip: VipIndex, event: VipEvent) {
+        (self.ends.report)(ResourceEvent::Vip { vip, event });
     }
 
     /// All of a group has stopped.
@@ -600,10 +599,10 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             ..Run::new(next, old.wanted)
         };
         if !was_fit {
-            self.say(group, GroupEvent::Fit);
+            self.say(group, GroupState::Fit);
         }
         if was_blocked {
-            self.say(group, GroupEvent::Unblocked);
+            self.say(group, GroupState::Unblocked);
         }
         self.prepare(group);
     }
@@ -614,7 +613,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         self.ends.directives.tell(Directive::Stopped { group });
         (self.ends.report)(ResourceEvent::Group {
             group,
-            event: GroupEvent::Stopped,
+            state: GroupState::Stopped,
         });
     }
 
@@ -647,10 +646,10 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         match result {
             Ok(outcome) => self.done(part, action, outcome, String::new()),
             Err(message) => {
-                (self.ends.report)(ResourceEvent::AddressFailed {
-                    vip,
+                let failed = VipEvent::Failed {
                     message: message.clone(),
-                });
+                };
+                self.tell(vip, failed);
                 // Its guard is closed, so nobody is harmed while it is tried again: until it is
                 // gone the stop has not ended.
                 if action != Action::Stop {
@@ -675,13 +674,13 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         let ours = addresses(&self.held);
         let added = self.held[vip].add(&ours, &mut self.netlink);
         let added = added.map_err(|error| format!("{error:#}"))?;
-        (self.ends.report)(ResourceEvent::Acquired {
-            vip,
+        let takeover = VipEvent::Takeover {
             timeline,
-            decided,
-            address: added.address,
-            announced: added.announced,
-        });
+            decided_ns: decided.as_nanos(),
+            address_ns: added.address.as_nanos(),
+            announced_ns: added.announced.as_nanos(),
+        };
+        self.tell(vip, takeover);
         Ok(Outcome::OK)
     }
 
@@ -689,12 +688,11 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         match self.held[vip].remove(&mut self.netlink) {
             Ok(was_there) => {
                 if was_there {
-                    let address = clock::now();
-                    (self.ends.report)(ResourceEvent::Released {
-                        vip,
-                        decided,
-                        address,
-                    });
+                    let release = VipEvent::Release {
+                        decided_ns: decided.as_nanos(),
+                        address_ns: clock::now().as_nanos(),
+                    };
+                    self.tell(vip, release);
                 }
                 Ok(Outcome::OK)
             }
@@ -871,7 +869,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         let decided = self.groups[part.group].decided;
         match self.remove(vip, decided) {
             Ok(outcome) => self.done(part, Action::Stop, outcome, String::new()),
-            Err(message) => (self.ends.report)(ResourceEvent::AddressFailed { vip, message }),
+            Err(message) => self.tell(vip, VipEvent::Failed { message }),
         }
     }
 }

@@ -10,6 +10,7 @@ use heartbeat_core::{index::VipIndex, resource::Outcome};
 use super::{Body, address::Settled, addresses};
 use crate::{
     clock,
+    control::protocol::VipEvent,
     messages::{Part, ResourceEvent},
     net::{Changes, Claim},
 };
@@ -98,11 +99,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         let settled = settled.map_err(|error| format!("could not be put back: {error:#}"))?;
         if let Settled::PutBack(Some(times)) = settled {
             let message = self.lost_words(vip, times);
-            (self.ends.report)(ResourceEvent::PutBack {
-                vip,
-                times,
-                message,
-            });
+            self.tell(vip, VipEvent::PutBack { times, message });
         }
         Ok(settled)
     }
@@ -163,7 +160,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             Err(error) => format!("{address} is here without the lease of its group: {error:#}"),
         };
         if held.backoff.done(now).is_some() {
-            (self.ends.report)(ResourceEvent::Stray { vip, message });
+            self.tell(vip, VipEvent::Stray { message });
         }
     }
 
@@ -188,15 +185,14 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             return;
         };
         if first {
-            let [a, b, c, d, e, f] = claim.mac;
+            let mac = claim.mac.map(|byte| format!("{byte:02x}")).join(":");
             let message = format!(
-                "{} is claimed by another host, {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} on {}, \
+                "{} is claimed by another host, {mac} on {}, \
                  while this node holds its lease: announced again, and so each time; find that host, and \
                  take the address from it (a former owner that was paused or migrated does this once)",
                 held.vip.address, held.vip.interface
             );
-            let mac = claim.mac;
-            (self.ends.report)(ResourceEvent::Claimed { vip, mac, message });
+            self.tell(vip, VipEvent::Claimed { mac, message });
         }
         self.do_what_is_due();
     }

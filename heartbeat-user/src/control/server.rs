@@ -93,11 +93,8 @@ async fn serve_client(stream: UnixStream, asked: &mpsc::Sender<Asked>) -> Result
         let response = match serde_json::from_str::<Request>(&line) {
             Ok(request) => {
                 if !request.is_question() {
-                    log::info!(
-                        "{} asks: {}",
-                        name(caller),
-                        logging::one_line(line.trim_end().as_bytes())
-                    );
+                    let command = logging::one_line(request.to_string().as_bytes());
+                    logging::notice!("command from {}: {command}", name(caller));
                 }
                 ask(request, asked).await
             }

@@ -13,7 +13,7 @@ use crate::net::{LinkWatch, Netlink};
 pub(super) async fn run(runner: &Runner, name: &str) {
     let mut announcements = LinkWatch::open()
         .inspect_err(|error| {
-            log::warn!("{name} is looked at after each interval only: {error:#}");
+            log::warn!("{name}: carrier changes are noticed at each interval only: {error:#}");
         })
         .ok();
     // Whoever holds the kernel's lock of all interfaces holds up the question, too.
@@ -62,7 +62,9 @@ async fn changed(announcements: &mut Option<LinkWatch>) {
     if let Some(watch) = announcements {
         match watch.changed().await {
             Ok(()) => return,
-            Err(error) => log::warn!("the kernel tells of no more changes of links: {error:#}"),
+            Err(error) => {
+                log::warn!("link changes are no longer reported by the kernel: {error:#}");
+            }
         }
     }
     *announcements = None;

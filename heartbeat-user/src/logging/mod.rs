@@ -7,26 +7,37 @@
 mod foreign;
 mod queue;
 mod stream;
+mod throttle;
 
 use std::{
     fmt::Arguments,
     io::{IsTerminal as _, Stderr, stderr},
-    sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
+use heartbeat_control::{protocol::EventKind, severity::Severity};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::errno::Errno;
 
-use crate::clock;
+use crate::{clock, when};
 pub use foreign::{clean, one_line, one_line_of, page};
 use queue::Queue;
 use stream::Stream;
+use throttle::{Summary, Throttle};
 
-/// Variable that sets the level: error, warn, info (the default), debug or trace.
+/// Variable that sets the level: error, warn, notice, info (the default), debug or trace.
 pub const LEVEL_VARIABLE: &str = "HEARTBEAT_LOG";
 /// How long the last lines may take when the process ends. A reader that takes longer is not there.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The target of notices: `log` has no level for them.
+pub const NOTICE: &str = "notice";
+/// The name of the level between warnings and informational lines.
+const NOTICE_LEVEL: &str = "notice";
 
 /// journald takes the priority from the line's start (sd-daemon(3)) and adds the time itself.
 static JOURNAL: LazyLock<bool> =
@@ -35,18 +46,66 @@ static JOURNAL: LazyLock<bool> =
 static DIRECT: LazyLock<Mutex<Stream<Stderr>>> =
     LazyLock::new(|| Mutex::new(Stream::new(stderr())));
 static QUEUE: OnceLock<Queue> = OnceLock::new();
+static THROTTLE: LazyLock<Mutex<Throttle>> = LazyLock::new(Mutex::default);
+/// Nothing less grave is written.
+static LEAST: OnceLock<Severity> = OnceLock::new();
+/// Whether lines begin with the time since boot.
+static BOOTTIME: AtomicBool = AtomicBool::new(false);
 
 #[derive(Debug)]
 struct StandardError;
 
 /// Makes standard error the log. Call once, at the start.
 pub fn start() {
-    let level = std::env::var(LEVEL_VARIABLE)
-        .ok()
-        .and_then(|level| level.parse().ok());
+    let wanted = std::env::var(LEVEL_VARIABLE).unwrap_or_default();
+    let (level, least) = match wanted.parse() {
+        _ if wanted.eq_ignore_ascii_case(NOTICE_LEVEL) => (LevelFilter::Info, Severity::Notice),
+        Ok(level) => (level, Severity::Debug),
+        Err(_) => (LevelFilter::Info, Severity::Debug),
+    };
     if log::set_boxed_logger(Box::new(StandardError)).is_ok() {
-        log::set_max_level(level.unwrap_or(LevelFilter::Info));
+        log::set_max_level(level);
+        let _ = LEAST.set(least);
     }
+}
+
+/// Lines begin with seconds since boot from here on, in the place of the wall clock's time.
+pub fn show_boottime() {
+    BOOTTIME.store(true, Relaxed);
+}
+
+/// Writes what happened, unless too much that is alike was written lately.
+pub fn event(severity: Severity, event: &EventKind) {
+    let level = match severity {
+        Severity::Error => Level::Error,
+        Severity::Warning => Level::Warn,
+        Severity::Notice | Severity::Info => Level::Info,
+        Severity::Debug => Level::Debug,
+    };
+    if level <= log::max_level() {
+        let origin = (event.name(), event.variant());
+        admit(origin, Some(event.subject()), severity, &event.to_string());
+    }
+}
+
+/// Writes a line about something that an operator did or wants to know of.
+macro_rules! notice {
+    ($($argument:tt)+) => { log::info!(target: $crate::logging::NOTICE, $($argument)+) };
+}
+pub(crate) use notice;
+
+/// Writes a line of a resource's program. Such lines are alike, and as many as the program writes.
+pub fn forward(resource: &str, text: &str) {
+    let severity = Severity::Info;
+    if Level::Info <= log::max_level() && !is_too_slight(severity) {
+        emit(line(severity, format_args!("resource {resource}: {text}")));
+    }
+}
+
+/// Says how many lines were suppressed in times that are over by now. To be called now and then.
+pub fn tell_suppressed() {
+    let said = throttle().overdue(clock::now(), false);
+    said.into_iter().for_each(write_summary);
 }
 
 /// Whether journald reads the log.
@@ -72,6 +131,8 @@ pub fn write_aside() {
 
 /// Waits until all lines so far are written, though not for ever. To be called before the process ends.
 pub fn finish() {
+    let said = throttle().overdue(clock::now(), true);
+    said.into_iter().for_each(write_summary);
     if let Some(queue) = QUEUE.get() {
         queue.finish(FAREWELL);
     }
@@ -100,19 +161,63 @@ impl Log for StandardError {
     }
 
     fn log(&self, record: &Record<'_>) {
-        emit(line(record.level(), *record.args()));
+        let severity = match record.level() {
+            Level::Error => Severity::Error,
+            Level::Warn => Severity::Warning,
+            Level::Info if record.target() == NOTICE => Severity::Notice,
+            Level::Info => Severity::Info,
+            Level::Debug | Level::Trace => Severity::Debug,
+        };
+        let file = record.file_static().unwrap_or_default();
+        let origin = (file, record.line().unwrap_or_default());
+        admit(origin, None, severity, &record.args().to_string());
     }
 
     fn flush(&self) {}
 }
 
-fn line(level: Level, message: Arguments<'_>) -> String {
+fn throttle() -> MutexGuard<'static, Throttle> {
+    // It is whole at any time.
+    THROTTLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes `text` if it is grave enough, and unless too much that is alike was written lately. Its
+/// subject is what is before its first colon unless one is given.
+fn admit(origin: throttle::Origin, subject: Option<&str>, severity: Severity, text: &str) {
+    if is_too_slight(severity) {
+        return;
+    }
+    // Whoever asks for everything gets everything.
+    if severity < Severity::Debug {
+        let subject = subject.unwrap_or_else(|| throttle::subject(text));
+        let line = (severity, text);
+        let (written, summary) = throttle().admit(origin, subject, line, clock::now());
+        summary.into_iter().for_each(write_summary);
+        if !written {
+            return;
+        }
+    }
+    emit(line(severity, format_args!("{text}")));
+}
+
+fn is_too_slight(severity: Severity) -> bool {
+    LEAST.get().is_some_and(|least| severity > *least)
+}
+
+fn write_summary((severity, text): Summary) {
+    emit(line(severity, format_args!("{text}")));
+}
+
+fn line(severity: Severity, message: Arguments<'_>) -> String {
     if *JOURNAL {
-        let priority = format!("<{}>", priority(level));
-        foreign::record(&message.to_string(), &priority) + "\n"
+        let priority = format!("<{}>", severity.priority());
+        return foreign::record(&message.to_string(), &priority) + "\n";
+    }
+    let (message, name) = (foreign::record(&message.to_string(), ""), severity.name());
+    if BOOTTIME.load(Relaxed) {
+        format!("[{}] {name:<6} {message}\n", clock::now())
     } else {
-        let message = foreign::record(&message.to_string(), "");
-        format!("[{}] {level:<5} {message}\n", clock::now())
+        format!("{} {name:<6} {message}\n", when::rfc3339(clock::wall()))
     }
 }
 
@@ -123,17 +228,7 @@ fn lost_lines(lost: u64, why: Errno) -> String {
         other => format!("standard error could not be written: {other}"),
     };
     line(
-        Level::Warn,
+        Severity::Warning,
         format_args!("{lost} lines of this log were lost here: {why}"),
     )
-}
-
-/// syslog's numbers.
-const fn priority(level: Level) -> u8 {
-    match level {
-        Level::Error => 3,
-        Level::Warn => 4,
-        Level::Info => 6,
-        Level::Debug | Level::Trace => 7,
-    }
 }

@@ -37,7 +37,7 @@ pub enum AskError {
     Random(getrandom::Error),
     /// Nothing was asked: to try again is safe.
     #[error(
-        "could not reach the agent of node {node}, so it was not asked{}",
+        "agent of node {node} not reached, the command was not sent{}",
         lines(attempts)
     )]
     Unreachable { node: String, attempts: Vec<String> },
@@ -124,7 +124,7 @@ async fn greet(
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
             return Err(format!(
-                "connection refused: no agent runs there, or a firewall rejects TCP port {}",
+                "connection refused (agent not running, or a firewall rejects TCP port {})",
                 address.port()
             ));
         }

@@ -60,17 +60,17 @@ pub(super) enum FrameError {
         "its agent speaks version {0} of this channel, ours {VERSION}: use one release on all nodes"
     )]
     Version(u8),
-    #[error("it used a key with the id {0}, which the key file here has not: do the keys differ?")]
+    #[error("key id {0} is not in the key file (key files differ)")]
     UnknownKey(u8),
-    #[error("the tag is wrong: do the keys differ?")]
+    #[error("bad authentication tag (key files differ)")]
     Tag,
     #[error("a frame of kind {0} came out of place")]
     Kind(u8),
-    #[error("it is of the cluster with the id {:#010x}: do the configurations differ?", .0.0)]
+    #[error("it is of the cluster with the id {:#010x} (configurations differ)", .0.0)]
     Cluster(ClusterId),
-    #[error("it says that it is node {}: do the configurations differ?", .0.0)]
+    #[error("it says that it is node {} (configurations differ)", .0.0)]
     Source(NodeId),
-    #[error("it is meant for node {}: do the configurations differ?", .0.0)]
+    #[error("it is meant for node {} (configurations differ)", .0.0)]
     Destination(NodeId),
     #[error("{0} bytes are more than {MAX_PAYLOAD}")]
     TooLong(u32),

@@ -145,7 +145,7 @@ async fn listen(link: LinkEnd, server: Arc<Server>, accepted: mpsc::Sender<Accep
         let listener = open(&link).await;
         listen_on(&listener, index, &link, &server, &accepted).await;
         log::info!(
-            "interface {} was made anew: peers may ask there again",
+            "interface {} is a new device: accepting commands from peers there again",
             link.interface
         );
     }
@@ -202,7 +202,11 @@ async fn open(link: &LinkEnd) -> TcpListener {
             socket::open(&link.interface, link.address).and_then(|socket| socket.listen(64));
         let error = match opened {
             Ok(listener) => {
-                log::debug!("peers may ask on {} ({})", link.address, link.interface);
+                log::debug!(
+                    "accepting commands from peers on {} ({})",
+                    link.address,
+                    link.interface
+                );
                 return listener;
             }
             Err(error) => error,
@@ -210,7 +214,7 @@ async fn open(link: &LinkEnd) -> TcpListener {
         // Once, and again when it fails in another way.
         if told != Some(error.raw_os_error()) {
             log::warn!(
-                "peers cannot ask on link {}: could not listen on {} ({}): {error}{}; trying again every {} s",
+                "cannot accept commands from peers on link {}: could not listen on {} ({}): {error}{}; retrying every {} s",
                 link.id.0,
                 link.address,
                 link.interface,
@@ -247,7 +251,7 @@ impl Connections {
             let Some(oldest) = self.open.iter().position(unproven) else {
                 server.complaints.warn(About::Ourselves, || {
                     format!(
-                        "turned node {} away: {MAX_CONNECTIONS} peers' requests wait for this agent already",
+                        "rejected a connection from node {}: {MAX_CONNECTIONS} requests of peers are waiting already",
                         peer.name
                     )
                 });
@@ -277,12 +281,15 @@ impl Server {
             Ok(taken) => taken,
             // A peer or a link that went away. It will ask again if it means to.
             Err(FrameError::Io(error)) => {
-                log::debug!("node {} asked nothing in the end: {error}", peer.name);
+                log::debug!(
+                    "node {} closed its connection without a command: {error}",
+                    peer.name
+                );
                 return;
             }
             Err(error) => {
                 self.complaints.warn(About::Peer(peer.id), || {
-                    format!("did not take what node {} asked: {error}", peer.name)
+                    format!("rejected a command from node {}: {error}", peer.name)
                 });
                 return;
             }
@@ -292,7 +299,7 @@ impl Server {
             Ok(answer) => (Kind::Answer, answer),
             Err(why) => {
                 self.complaints.warn(About::Ourselves, || {
-                    format!("node {} asked and got no answer: {why}", peer.name)
+                    format!("no answer to a command from node {}: {why}", peer.name)
                 });
                 (Kind::Refusal, why.into_bytes())
             }

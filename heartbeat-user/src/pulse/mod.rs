@@ -69,9 +69,9 @@ pub trait Sink: Send + 'static {
     /// A report of a peer that is of no use any more. To free what another thread allocated may take a lock.
     fn spent(&mut self, report: report::Report);
     /// A round of probes had `errors`, after one without.
-    fn send_failed(&mut self, at: Boottime, error: Option<nix::Error>, errors: u64);
+    fn send_failed(&mut self, error: Option<nix::Error>, errors: u64);
     /// This node's own acceptor could not be asked, after it could.
-    fn own_vote_failed(&mut self, at: Boottime, error: anyhow::Error);
+    fn own_vote_failed(&mut self, error: anyhow::Error);
 }
 
 /// Who this agent is.
@@ -609,7 +609,7 @@ impl<S: Sink> Body<S> {
         let missed = now.since(due).as_nanos() / self.interval.as_nanos();
         self.stats.ticked(now.since(due), self.interval);
         self.local.pulse_tick(now);
-        self.send(now);
+        self.send();
         if self.stats.first_probe_at.load(Relaxed) == 0 {
             let now = clock::now().as_nanos();
             self.stats.first_probe_at.store(now, Relaxed);
@@ -620,33 +620,33 @@ impl<S: Sink> Body<S> {
     /// Asks all acceptors what there is to ask, without waiting for the tick.
     fn ask_for_leases(&mut self) {
         if self.cluster.requests().next().is_some() {
-            self.send(clock::now());
+            self.send();
         }
     }
 
     /// One probe to everybody, or more if there is much to ask, and the same to our own acceptor:
     /// first, if a lease is released, since its successor asks all acceptors as soon as it hears of
     /// that.
-    fn send(&mut self, now: Boottime) {
+    fn send(&mut self) {
         self.entries.clear();
         self.entries.extend(self.cluster.requests());
         let release = |entry: &LeaseEntry| entry.operation == Operation::Release as u8;
         let releases = self.entries.iter().any(release);
         if releases {
-            self.ask_own_acceptor(now);
+            self.ask_own_acceptor();
         }
         let sent = self.sender.send(&self.rows, &self.entries);
         self.stats.send_errors.fetch_add(sent.errors, Relaxed);
         if sent.errors > 0 && !self.send_failing {
-            self.sink.send_failed(now, sent.first_error, sent.errors);
+            self.sink.send_failed(sent.first_error, sent.errors);
         }
         self.send_failing = sent.errors > 0;
         if !releases {
-            self.ask_own_acceptor(now);
+            self.ask_own_acceptor();
         }
     }
 
-    fn ask_own_acceptor(&mut self, now: Boottime) {
+    fn ask_own_acceptor(&mut self) {
         let mut failure = None;
         for entries in self.entries.chunks(MAX_LEASES) {
             let now = clock::now();
@@ -657,7 +657,7 @@ impl<S: Sink> Body<S> {
         }
         let failing = failure.is_some();
         if let Some(error) = failure.filter(|_| !self.vote_failing) {
-            self.sink.own_vote_failed(now, error);
+            self.sink.own_vote_failed(error);
         }
         self.vote_failing = failing;
     }

@@ -7,7 +7,7 @@ use heartbeat_tests::{
     client::{Answer, Record},
     e2e::ownership::Acquisition,
 };
-use heartbeat_user::control::protocol::{DownTrace, Event, What};
+use heartbeat_user::control::protocol::{DownTrace, Event, EventKind, VipEvent};
 
 /// One run.
 #[derive(Debug)]
@@ -75,17 +75,15 @@ impl Phases {
     /// Of a takeover that an agent tells of.
     pub(crate) fn of(event: &Event) -> Option<Self> {
         let at = Boottime::from_nanos;
-        match event.what {
-            What::Takeover {
-                free_ns,
-                majority_ns,
+        match *event.what.of_vip()? {
+            VipEvent::Takeover {
+                timeline,
                 decided_ns,
                 address_ns,
                 announced_ns,
-                ..
             } => Some(Self {
-                free: at(free_ns),
-                majority: at(majority_ns),
+                free: timeline.free,
+                majority: timeline.majority,
                 guard_open: at(decided_ns),
                 address: at(address_ns),
                 announced: at(announced_ns),
@@ -183,7 +181,7 @@ pub(crate) fn false_takeovers(
 /// Whether an event says that a node is dead, and which.
 pub(crate) fn verdict(event: &Event) -> Option<(&str, Verdict)> {
     match &event.what {
-        What::Peer {
+        EventKind::Peer {
             node, to, trace, ..
         } if to == "down" || to == "agent-stalled" => {
             let at = Boottime::from_nanos(event.at_ns);
@@ -282,7 +280,8 @@ mod tests {
         let event = |to: &str| Event {
             number: 1,
             at_ns: 5,
-            what: What::Peer {
+            at_unix_ns: None,
+            what: EventKind::Peer {
                 node: "a".to_owned(),
                 from: "up".to_owned(),
                 to: to.to_owned(),

@@ -20,7 +20,7 @@ use heartbeat_tests::{
     sys::boottime,
     wait::{observe, wait_until},
 };
-use heartbeat_user::control::protocol::{Event, What};
+use heartbeat_user::control::protocol::{Event, EventKind, VipEvent};
 use serde::Serialize;
 
 use crate::{Arguments, output::Output};
@@ -180,7 +180,7 @@ fn play(
             spinners = pressed.spin(8)?;
         }
     }
-    let moved = |what: &What| matches!(what, What::Takeover { .. });
+    let moved = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::Takeover { .. }));
     wait_until(SOON, "another node takes over", || {
         book.listen(cluster, &["b", "c"])?;
         Ok(book.since(at).any(|(_, event)| moved(&event.what)))

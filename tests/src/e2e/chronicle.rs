@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_common::time::Boottime;
-use heartbeat_user::control::protocol::{DownTrace, Event, What};
+use heartbeat_user::control::protocol::{DownTrace, Event, EventKind, VipEvent};
 
 use super::ownership::{self, Acquisition};
 use crate::{Cluster, wait_until};
@@ -74,7 +74,7 @@ impl Chronicle {
         author: &str,
         patience: Duration,
         what: &str,
-        wanted: impl Fn(&What) -> bool,
+        wanted: impl Fn(&EventKind) -> bool,
     ) -> Result<Event> {
         let mut found = None;
         wait_until(patience, &format!("{author} tells: {what}"), || {
@@ -104,7 +104,7 @@ impl Chronicle {
             author,
             patience,
             &what,
-            |what| matches!(what, What::Peer { node: n, to, .. } if n == node && to == state),
+            |what| matches!(what, EventKind::Peer { node: n, to, .. } if n == node && to == state),
         )
     }
 
@@ -118,7 +118,7 @@ impl Chronicle {
     /// Who was called dead, by whom.
     pub fn verdicts(&self) -> Vec<Verdict> {
         let verdict = |told: &Told| match &told.event.what {
-            What::Peer {
+            EventKind::Peer {
                 node, to, trace, ..
             } if to == "down" || to == "agent-stalled" => Some(Verdict {
                 author: told.author.clone(),
@@ -142,12 +142,12 @@ impl Chronicle {
 
     /// The longest time from a decision to take over until the address was there, in takeovers after `since`.
     pub fn longest_for_an_address(&self, since: Boottime) -> Duration {
-        let took = |told: &Told| match told.event.what {
-            What::Takeover {
+        let took = |told: &Told| match told.event.what.of_vip() {
+            Some(&VipEvent::Takeover {
                 decided_ns,
                 address_ns,
                 ..
-            } if decided_ns >= since.as_nanos() => {
+            }) if decided_ns >= since.as_nanos() => {
                 Some(Duration::from_nanos(address_ns.saturating_sub(decided_ns)))
             }
             _ => None,

@@ -5,7 +5,7 @@
 //! owners. It judges what was seen, and must never estimate.
 
 use heartbeat_common::time::Boottime;
-use heartbeat_user::control::protocol::{Event, What};
+use heartbeat_user::control::protocol::{Event, EventKind, GroupEvent};
 
 use crate::client::Answer;
 
@@ -23,12 +23,13 @@ pub struct Acquisition {
 /// look wrong, or right.
 pub fn acquisitions<'a>(told: impl IntoIterator<Item = (&'a str, &'a Event)>) -> Vec<Acquisition> {
     let acquisition = |(author, event): (&str, &Event)| match &event.what {
-        What::LeaseAcquired {
-            group, majority_ns, ..
+        EventKind::Group {
+            group,
+            event: GroupEvent::LeaseAcquired { timeline, .. },
         } => Some(Acquisition {
             node: author.to_owned(),
             group: group.clone(),
-            majority: Boottime::from_nanos(*majority_ns),
+            majority: timeline.majority,
         }),
         _ => None,
     };
@@ -58,6 +59,8 @@ pub fn overlaps<'a>(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use heartbeat_user::control::protocol::{AcquisitionTimeline, VipEvent};
 
     use super::*;
 
@@ -130,20 +133,28 @@ mod tests {
         let event = |what| Event {
             number: 1,
             at_ns: 130,
+            at_unix_ns: None,
             what,
         };
-        let lease = event(What::LeaseAcquired {
+        let timeline = AcquisitionTimeline {
+            free: Boottime::from_nanos(90),
+            majority: Boottime::from_nanos(100),
+        };
+        let lease = event(EventKind::Group {
             group: "service".to_owned(),
-            free_ns: 90,
-            majority_ns: 100,
+            event: GroupEvent::LeaseAcquired {
+                timeline,
+                regained: false,
+            },
         });
-        let takeover = event(What::Takeover {
+        let takeover = event(EventKind::Vip {
             vip: "service".to_owned(),
-            free_ns: 90,
-            majority_ns: 100,
-            decided_ns: 101,
-            address_ns: 110,
-            announced_ns: 120,
+            event: VipEvent::Takeover {
+                timeline,
+                decided_ns: 101,
+                address_ns: 110,
+                announced_ns: 120,
+            },
         });
         let told = [("b", &lease), ("b", &takeover)];
         assert_eq!(acquisitions(told), acquired(&[("b", 100)]));

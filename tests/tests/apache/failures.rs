@@ -19,7 +19,7 @@ use heartbeat_tests::{
     },
     sys::boottime,
 };
-use heartbeat_user::control::protocol::{Status, What};
+use heartbeat_user::control::protocol::{EventKind, Status};
 use nix::sys::signal::Signal;
 
 use super::{apache_runs, said, wait_gone};
@@ -53,7 +53,7 @@ fn wait_failed(cluster: &Cluster, trial: &mut Trial, node: &str, action: &str) -
         node,
         PATIENCE,
         &format!("{action} of Apache failed"),
-        |what| matches!(what, What::ResourceFailed { resource, action: a, .. } if resource == SERVER && a == action),
+        |what| matches!(what, EventKind::ResourceFailed { resource, action: a, .. } if resource == SERVER && a == action),
     )?;
     Ok(())
 }
@@ -98,7 +98,7 @@ fn its_parent_is_killed(cluster: &mut Cluster) -> Result<()> {
             "a",
             PATIENCE,
             "Apache has failed",
-            |what| matches!(what, What::ResourceFailed { resource, .. } if resource == SERVER),
+            |what| matches!(what, EventKind::ResourceFailed { resource, .. } if resource == SERVER),
         )?;
         noticed.push(Boottime::from_nanos(failed.at_ns).since(at));
         wait_gone(cluster, "a", &before)?;

@@ -20,7 +20,7 @@ use heartbeat_tests::{
     wait::observe,
     wait_until,
 };
-use heartbeat_user::control::protocol::What;
+use heartbeat_user::control::protocol::EventKind;
 
 use super::{apache_runs, said, wait_gone};
 
@@ -87,7 +87,7 @@ fn wait_server(
             let mut told = trial.chronicle.told_by(node);
             Ok(told.any(|event| {
                 let late = Boottime::from_nanos(event.at_ns) >= since;
-                late && matches!(&event.what, What::Resource { resource, state, .. }
+                late && matches!(&event.what, EventKind::Resource { resource, state, .. }
                 if resource == SERVER && state == wanted)
             }))
         },

@@ -21,7 +21,7 @@ use heartbeat_tests::{
     wait::observe,
     wait_until,
 };
-use heartbeat_user::control::protocol::What;
+use heartbeat_user::control::protocol::EventKind;
 
 /// Runs on every node when a peer is gone.
 const HOOK: &str = "[[hook]]\non = [\"peer-down\"]\nexec = [\"/bin/true\"]\n";
@@ -132,7 +132,7 @@ fn hook_of_b_ends(cluster: &mut Cluster, well: bool) -> Result<()> {
         "b",
         SOON,
         &what,
-        |what| matches!(what, What::Hook { status, .. } if (*status == Some(0)) == well),
+        |what| matches!(what, EventKind::Hook { status, .. } if (*status == Some(0)) == well),
     )?;
     cluster.heal("c", Fault::Cut)?;
     chronicle.wait_state(cluster, "b", "c", "up", SOON)?;

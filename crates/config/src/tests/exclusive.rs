@@ -155,7 +155,9 @@ fn what_is_no_boolean_is_told() {
             "type = \"systemd:haproxy\"\n",
         ));
         assert!(
-            said.contains(&format!("group \"db\": {field} is a string, not a boolean")),
+            said.contains(&format!(
+                "group \"db\": {field} must be a boolean; got a string"
+            )),
             "{said}"
         );
     }

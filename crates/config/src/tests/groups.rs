@@ -214,18 +214,18 @@ const BAD_GROUPS: &[Case] = &[
     ("name = \"web\"", "name = \"web\"\nstickiness = 1000001", &["stickiness 1000001 is no whole number from 0 to 1000000"]),
     ("name = \"web\"", "name = \"web\"\nstickiness = \"100\"", &["stickiness \"100\" is no whole number", "without quotes"]),
     ("name = \"web\"", "name = \"web\"\nstickiness = nan", &["stickiness nan is no whole number"]),
-    ("name = \"web\"", "name = \"web\"\nstickiness = true", &["stickiness is a boolean, not a score"]),
+    ("name = \"web\"", "name = \"web\"\nstickiness = true", &["stickiness must be a score; got the boolean true"]),
     ("name = \"web\"", "name = \"web\"\nmigration_threshold = -1", &["migration_threshold -1 is not from 0 to 1000000"]),
     ("name = \"web\"", "name = \"web\"\nfailure_timeout = \"999ms\"", &["failure_timeout \"999ms\" is below 1s\n  write 1s or more; or \"never\""]),
     ("name = \"web\"", "name = \"web\"\nfailure_timeout = \"nevr\"", &["failure_timeout \"nevr\" is not a duration", "or \"never\""]),
-    ("name = \"web\"", "name = \"web\"\nmaintenance = 1", &["maintenance is an integer, not a boolean"]),
+    ("name = \"web\"", "name = \"web\"\nmaintenance = 1", &["maintenance must be a boolean; got the integer 1"]),
     ("prefer = [\"b\"]", "prefer = [\"x\"]", &["hb.toml:26:11: group \"web\": prefer \"x\": no node has this name"]),
     ("name = \"db\"", "name = \"web\"", &["hb.toml:40:8: group \"web\": name \"web\" is already used by group \"web\" (line 25)"]),
     ("name = \"db\"", "name = \"site\"", &["hb.toml:40:8: group \"site\": name \"site\" is already used by vip \"site\" (line 18)"]),
     ("name = \"web\"", "name = \"web38\"\n[[group.resource]]\nname = \"x\"\ntype = \"exec\"\nrun = [\"/x\"]\n[[group]]\nname = \"web76\"", &["group \"web76\": group id 60397, which is made of the name, is already used by group \"web38\" (line 25)"]),
     ("[[group]]\nname = \"db\"\n[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "[[group]]\nname = \"db\"\n", &["hb.toml:39:1: group \"db\": `resource` is missing", "[[group.resource]], below its [[group]]"]),
     ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "resource = []\n", &["group \"db\": `resource` is missing"]),
-    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "[group.resource]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", &["group \"db\": resource is a table, not a list of tables"]),
+    ("[[group.resource]]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", "[group.resource]\nname = \"store\"\ntype = \"systemd:haproxy\"\n", &["group \"db\": resource must be a list of tables; got a table"]),
 ];
 
 #[rustfmt::skip]
@@ -254,7 +254,7 @@ const BAD_RESOURCES: &[Case] = &[
     ("type = \"exec\"", "type = \"exec\"\nstart_timeout = \"99ms\"", &["start_timeout \"99ms\" is below 100ms"]),
     ("type = \"exec\"", "type = \"exec\"\nstop_timeout = \"61min\"", &["stop_timeout \"61min\" is above 60min"]),
     ("type = \"exec\"", "type = \"exec\"\nstop_timeout = \"never\"", &["stop_timeout \"never\" is not a duration"]),
-    ("type = \"exec\"", "type = \"exec\"\nmonitor_timeout = 20", &["monitor_timeout is an integer, not a string"]),
+    ("type = \"exec\"", "type = \"exec\"\nmonitor_timeout = 20", &["monitor_timeout must be a quoted string; got the integer 20"]),
     ("type = \"exec\"", "type = \"exec\"\nmonitor_interval = \"1441min\"", &["monitor_interval \"1441min\" is above 1440min\n  write 1440min or less; or \"never\""]),
     ("type = \"systemd:haproxy\"", "type = \"systemd:haproxy\"\npidfile = \"run/x\"", &["pidfile \"run/x\" is not an absolute path"]),
     ("run = [\"/bin/sleep\", \"inf\"]", "", &["hb.toml:35:1: resource \"worker\": an exec resource has neither `run` nor `start`, `stop` and `check`"]),
@@ -263,13 +263,13 @@ const BAD_RESOURCES: &[Case] = &[
     ("run = [\"/bin/sleep\", \"inf\"]", "run = [\"/x\"]\nstop = [\"/x\"]", &["hb.toml:39:8: resource \"worker\": run and stop exclude each other"]),
     ("\"/bin/sleep\"", "\"sleep\"", &["hb.toml:38:8: resource \"worker\": run \"sleep\" is not an absolute path", "there is no shell"]),
     ("[\"/bin/sleep\", \"inf\"]", "[]", &["hb.toml:38:7: resource \"worker\": run is empty"]),
-    ("[\"/bin/sleep\", \"inf\"]", "\"/bin/sleep inf\"", &["run is a string, not an array of strings"]),
+    ("[\"/bin/sleep\", \"inf\"]", "\"/bin/sleep inf\"", &["run must be an array of strings; got a string"]),
     ("port = 80", "port = 8.5", &["hb.toml:34:33: resource \"apache\": parameter \"port\" is a float, not a string, an integer or a boolean\n  write it in quotes"]),
     ("port = 80", "port = 0o640", &["parameter \"port\" is a number, but not in decimal\n  write it in quotes"]),
     ("port = 80", "port = 99999999999999999999", &["parameter \"port\" is a number beyond 64 bits"]),
     ("port = 80", "port = [80]", &["parameter \"port\" is an array, not a string"]),
     ("port = 80", "\"po rt\" = 80", &["parameter \"po rt\" is not a usable name"]),
-    ("{ user = \"www\", port = 80, tls = true }", "\"user=www\"", &["hb.toml:34:10: resource \"apache\": parameter is a string, not a table"]),
+    ("{ user = \"www\", port = 80, tls = true }", "\"user=www\"", &["hb.toml:34:10: resource \"apache\": parameter must be a table; got a string"]),
     ("params", "parms", &["resource \"apache\": unknown field `parms`", "did you mean `params`?"]),
 ];
 
@@ -331,7 +331,7 @@ fn a_group_without_a_group_is_said_so() {
     let said = complaint(&format!("{GOOD}[[group.resource]]\nname = \"x\"\n"));
     assert_eq!(
         said,
-        "hb.toml:24:3: group is a table, not a list of tables\n  write it as in [[group]], with two \
+        "hb.toml:24:3: group must be a list of tables; got a table\n  write it as in [[group]], with two \
          brackets, above its [[group.resource]]s"
     );
 }

@@ -377,7 +377,7 @@ fn unwise_settings_are_warnings() {
     assert_eq!(warnings(&nodes(&["witness", "member", "member"])), "");
     assert!(
         warnings(&nodes(&["member"; 4]))
-            .contains("4 nodes outlive the loss of 1, no more than 3 nodes do")
+            .contains("4 voting nodes tolerate one failure, no more than 3 would")
     );
 }
 

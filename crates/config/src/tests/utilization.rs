@@ -60,7 +60,7 @@ fn amounts_that_make_no_sense_are_refused() {
             "capacity = 4",
             cpu,
             "",
-            "node \"a\": capacity is an integer, not a table",
+            "node \"a\": capacity must be a table; got the integer 4",
         ),
         (
             "capacity = { cpu = \"4\" }",

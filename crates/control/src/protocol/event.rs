@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::keys::Keys;
+use super::{
+    group_event::{GroupEventFields, NamedGroupEvent, VipEvent},
+    keys::Keys,
+};
 
 /// The answer to a request for events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,20 +15,24 @@ pub struct Events {
     pub events: Vec<Event>,
 }
 
-/// An event. All times are nanoseconds of `CLOCK_BOOTTIME`.
+/// An event. Times are nanoseconds of `CLOCK_BOOTTIME` unless they say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The event's number: 1, 2, 3, ...
     pub number: u64,
     pub at_ns: u64,
+    /// The same by the wall clock, as it was set when the event was noted: nanoseconds since 1970,
+    /// in a string, since readers of JSON round numbers of that size.
+    #[serde(default, with = "in_a_string", skip_serializing_if = "Option::is_none")]
+    pub at_unix_ns: Option<u64>,
     #[serde(flatten)]
-    pub what: What,
+    pub what: EventKind,
 }
 
 /// The kinds of events, each with its particulars.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub enum What {
+pub enum EventKind {
     /// The agent's first and last event.
     Started,
     Stopping,
@@ -61,52 +68,6 @@ pub enum What {
         quorate: bool,
         alive: usize,
     },
-    /// This node has acquired the lease of a group.
-    LeaseAcquired {
-        group: String,
-        /// When the lease was free.
-        free_ns: u64,
-        /// When a majority had granted the lease.
-        majority_ns: u64,
-    },
-    /// This node stops serving a group: `lease-lost`, `moved`, `fail-back`, `rebalanced`,
-    /// `drained`, `node-unfit`, `unhealthy`, `failed`, `stopped` (by an operator) or `constraint`.
-    LeaseGivenUp {
-        group: String,
-        reason: String,
-        /// The node that the lease is released for; absent if there is none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        successor: Option<String>,
-    },
-    /// The lease of a group was released for this node, whose claim came to nothing, and is tried
-    /// again: `lease` (that of another node lives at too many acceptors), `promise` (another node
-    /// claims it with a higher ballot) or `silence` (too few acceptors granted it in time).
-    ClaimGivenUp {
-        group: String,
-        reason: String,
-        /// The node whose lease or claim stood in the way.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        by: Option<String>,
-        /// How long that node's lease lives on.
-        remaining_us: u64,
-    },
-    /// No ballot is left to claim the lease with.
-    BallotsExhausted {
-        group: String,
-    },
-    /// This node has taken over an address; `at_ns` is the announcement.
-    Takeover {
-        vip: String,
-        /// When the lease was free, and when a majority had granted it.
-        #[serde(default)]
-        free_ns: u64,
-        #[serde(default)]
-        majority_ns: u64,
-        /// When the guard was opened.
-        decided_ns: u64,
-        address_ns: u64,
-        announced_ns: u64,
-    },
     /// An interface of a link or an address is `missing`, `renamed`, `attached` (again), `failed`,
     /// `not-running` or `running`; `lost` (its carrier, or it is switched off) or `back`; `silent`
     /// (nobody is heard there, but elsewhere) or `well` again.
@@ -118,35 +79,6 @@ pub enum What {
     /// The guard at the sockets is `attached` (again), or `failed` to be.
     SocketGuard {
         state: String,
-        message: String,
-    },
-    /// This node has released an address.
-    Release {
-        vip: String,
-        decided_ns: u64,
-        address_ns: u64,
-    },
-    /// Another process had removed an address that is served here, and the agent put it back.
-    /// `times` counts the removals in a row.
-    PutBack {
-        vip: String,
-        times: u32,
-        message: String,
-    },
-    /// Another host, with this Ethernet address, claims an address that is served here.
-    Claimed {
-        vip: String,
-        mac: String,
-        message: String,
-    },
-    /// An address was on this node without the lease of its group.
-    Stray {
-        vip: String,
-        message: String,
-    },
-    /// Adding or removing an address failed.
-    VipError {
-        vip: String,
         message: String,
     },
     /// A resource is `started`, `stopped`, ...: see [`super::Resource::state`].
@@ -163,12 +95,6 @@ pub enum What {
         action: String,
         outcome: String,
         message: String,
-    },
-    /// A group is `started`, `incomplete`, `stopped`, `barred`, `fit`, `blocked`, `unblocked`,
-    /// `broken` (an interface with one of its addresses) or `mended` here.
-    Group {
-        group: String,
-        state: String,
     },
     /// A health check of this node failed, or is well again.
     Health {
@@ -187,6 +113,9 @@ pub enum What {
     },
     /// An operator decided something for the cluster, on this node or another.
     Decided {
+        /// The node that it was decided on; absent if it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
         what: String,
     },
     /// The heartbeats of `node` are refused `by` another, since they are of an older incarnation
@@ -218,6 +147,60 @@ pub enum What {
         status: Option<i32>,
         message: String,
     },
+    /// An event of a group on this node.
+    #[serde(untagged)]
+    Group {
+        group: String,
+        #[serde(flatten, with = "GroupEventFields")]
+        event: NamedGroupEvent,
+    },
+    /// An event of a virtual address on this node.
+    #[serde(untagged)]
+    Vip {
+        vip: String,
+        #[serde(flatten)]
+        event: VipEvent,
+    },
+}
+
+impl EventKind {
+    /// The event of a group, if it is one.
+    pub const fn of_group(&self) -> Option<&NamedGroupEvent> {
+        match self {
+            Self::Group { event, .. } => Some(event),
+            _ => None,
+        }
+    }
+
+    /// The event of a virtual address, if it is one.
+    pub const fn of_vip(&self) -> Option<&VipEvent> {
+        match self {
+            Self::Vip { event, .. } => Some(event),
+            _ => None,
+        }
+    }
+}
+
+/// A number as a string.
+mod in_a_string {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(
+        number: &Option<u64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match number {
+            Some(number) => serializer.collect_str(number),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<u64>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Some).map_err(D::Error::custom)
+    }
 }
 
 /// The steps from the last reply of a peer to the decision that it is down.

@@ -123,8 +123,14 @@ pub struct Notice {
 /// A lease in the slot of one acceptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// (round << 16) | node id.
+    /// (round << 16) | node id: beyond what readers of JSON take without rounding. To go: read the
+    /// next two.
     pub ballot: u64,
+    /// The round of the ballot, and the node that it belongs to.
+    #[serde(default)]
+    pub ballot_round: u64,
+    #[serde(default)]
+    pub ballot_node: u16,
     pub remaining_ns: u64,
 }
 

@@ -17,10 +17,16 @@ pub struct Keys {
 
 impl fmt::Display for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key {} seals", self.seals)?;
+        write!(f, "sending with key {}", self.seals)?;
+        let mut first = true;
         let others = self.takes.iter().filter(|id| **id != self.seals);
         for id in others {
-            write!(f, ", key {id} is taken too")?;
+            write!(
+                f,
+                "{}{id}",
+                if first { "; also accepting key " } else { ", " }
+            )?;
+            first = false;
         }
         Ok(())
     }

@@ -4,14 +4,18 @@
 
 mod event;
 mod group;
+mod group_event;
 mod keys;
 mod node;
 mod report;
 mod request;
 mod status;
 
-pub use event::{DownTrace, Event, Events, What};
+pub use event::{DownTrace, Event, EventKind, Events};
 pub use group::{Group, Guard, Lease, Notice, Remains, Resource, Vip, Votes};
+pub use group_event::{NamedGroupEvent, VipEvent};
+/// Parts of a [`NamedGroupEvent`], for readers.
+pub use heartbeat_core::group::{AcquisitionTimeline, GroupEvent, Reason};
 pub use keys::Keys;
 pub use node::{Abstention, Link, Node, Outage, PeerLink};
 pub use report::{FailedAction, FailingCheck, GroupReport, RefusedNode, Report, ResourceReport};

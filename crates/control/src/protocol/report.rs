@@ -17,8 +17,11 @@ pub struct FailedAction {
     /// The agent's exit code, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u8>,
-    /// Time of the failure, in nanoseconds since 1970.
+    /// Time of the failure, in nanoseconds since 1970. Readers of JSON round numbers of that size.
     pub at_unix_ns: u64,
+    /// The same as RFC 3339 has it, to the microsecond, in UTC.
+    #[serde(default)]
+    pub at: String,
     /// The agent's last output.
     pub message: String,
 }

@@ -1,5 +1,7 @@
 //! What a client asks of an agent, and what the agent answers.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{event::Events, report::Report, status::Status};
@@ -89,6 +91,51 @@ impl Request {
             self,
             Self::Status | Self::Events { .. } | Self::Ping { .. } | Self::Report
         )
+    }
+}
+
+impl fmt::Display for Request {
+    /// The command as an operator types it, for the log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let optional = |name: &Option<String>| {
+            let name = name.as_deref();
+            name.map_or_else(String::new, |name| format!(" {name}"))
+        };
+        let flag = |is: bool, flag: &'static str| if is { flag } else { "" };
+        match self {
+            Self::Status => f.write_str("status"),
+            Self::Events { .. } => f.write_str("events"),
+            Self::Ping { node, .. } => write!(f, "ping {node}"),
+            Self::Move { group, node } => write!(f, "move {group} {node}"),
+            Self::Standby { node, force } => {
+                write!(f, "standby {node}{}", flag(*force, " --force"))
+            }
+            Self::Online { node } => write!(f, "online {node}"),
+            Self::Drain { node } => write!(f, "drain {node}"),
+            Self::Unmove { group } => write!(f, "unmove {group}"),
+            Self::Cleanup { resource, node } => {
+                write!(f, "cleanup{}", optional(resource))?;
+                match node {
+                    Some(node) => write!(f, " --on {node}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Maintenance { on, group } => {
+                let on = if *on { "on" } else { "off" };
+                write!(f, "maintenance {on}{}", optional(group))
+            }
+            Self::Enable { name, enabled } => {
+                let verb = if *enabled { "start" } else { "stop" };
+                write!(f, "resource {verb} {name}")
+            }
+            Self::Restart { resource } => write!(f, "resource restart {resource}"),
+            Self::Reload => f.write_str("reload"),
+            Self::Stop { keep, force } => {
+                let (keep, force) = (flag(*keep, " --keep"), flag(*force, " --force"));
+                write!(f, "stop{keep}{force}")
+            }
+            Self::Report => f.write_str("report"),
+        }
     }
 }
 

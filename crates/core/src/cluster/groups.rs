@@ -8,7 +8,7 @@ use heartbeat_common::{
 use super::{Cluster, Command, Intent, StepInput, moves};
 use crate::{
     Timing,
-    group::{Group, GroupCommand, GroupContext, LocalNode, Serving},
+    group::{Group, GroupContext, GroupEvent, LocalNode, Serving},
     index::GroupIndex,
     index_vec::ByGroup,
     placement::{
@@ -217,7 +217,7 @@ impl GroupsStep<'_> {
         &mut self,
         groups: &mut ByGroup<Group>,
         scope: Scope,
-        scratch: &mut Vec<GroupCommand>,
+        scratch: &mut Vec<GroupEvent>,
         out: &mut Vec<Command>,
     ) {
         for (index, group) in groups.iter_mut_enumerated() {
@@ -278,7 +278,7 @@ fn with_node(nodes: &mut [NodeView], node: NodeId, change: impl FnOnce(&mut Node
     }
 }
 
-pub(super) fn report(group: GroupIndex, commands: &mut Vec<GroupCommand>, out: &mut Vec<Command>) {
-    let report = |command| Command::Group { group, command };
-    out.extend(commands.drain(..).map(report));
+pub(super) fn report(group: GroupIndex, events: &mut Vec<GroupEvent>, out: &mut Vec<Command>) {
+    let report = |event| Command::Group { group, event };
+    out.extend(events.drain(..).map(report));
 }

@@ -22,7 +22,7 @@ use heartbeat_common::{
 };
 
 use crate::{
-    group::{Group, GroupCommand, GroupPlan, Note, Serving},
+    group::{Group, GroupEvent, GroupPlan, Note, Serving},
     index::{GroupIndex, PeerIndex, Seat},
     index_vec::{ByGroup, IndexVec},
     link::{Finding, LinkDetector, Silence, last_reply},
@@ -56,7 +56,7 @@ pub struct Cluster {
     /// Where the claims of new groups begin.
     round: u64,
     /// Commands of one group, for reuse.
-    scratch: Vec<GroupCommand>,
+    scratch: Vec<GroupEvent>,
 }
 
 /// Nanoseconds of wall-clock time to a ballot round, as a power of two: a little more than a

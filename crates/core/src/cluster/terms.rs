@@ -10,7 +10,7 @@ use heartbeat_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    group::GroupCommand,
+    group::GroupEvent,
     index::GroupIndex,
     link::{LinkState, Silence},
     membership::Membership,
@@ -62,10 +62,10 @@ pub enum Command {
         link: LinkId,
         reach: Reach,
     },
-    /// What the group with this index is to do.
+    /// An event of the group with this index, which the caller is to act on.
     Group {
         group: GroupIndex,
-        command: GroupCommand,
+        event: GroupEvent,
     },
 }
 

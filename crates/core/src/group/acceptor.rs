@@ -6,7 +6,7 @@ use heartbeat_common::{
     wire::NodeId,
 };
 
-use super::{Group, GroupCommand, GroupContext, Period, Phase};
+use super::{Group, GroupContext, GroupEvent, Period, Phase};
 use crate::proposer::Obstacle;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,13 +102,13 @@ impl Group {
 
     /// Says why a claim was given up to a lease that was released for this node, once for each
     /// reason.
-    pub(super) fn tell_of_given_up_claim(&mut self, local: NodeId, out: &mut Vec<GroupCommand>) {
+    pub(super) fn tell_of_given_up_claim(&mut self, local: NodeId, out: &mut Vec<GroupEvent>) {
         let released_for_us = self.acceptor.known.owner == 0 && self.acceptor.successor() == local;
         let given_up = self.claim.given_up.take();
         if let Some(obstacle) = given_up.filter(|_| released_for_us)
             && self.acceptor.is_new(obstacle)
         {
-            out.push(GroupCommand::ClaimGivenUp(obstacle));
+            out.push(GroupEvent::ClaimGivenUp(obstacle));
         }
     }
 }

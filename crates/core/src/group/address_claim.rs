@@ -110,9 +110,9 @@ impl AddressClaim {
                     self.wait_until(now.after(pause));
                 }
             }
-            Obstacle::Promise { to } => {
+            Obstacle::Promise { ballot, .. } => {
                 let asked = self.proposer.ask();
-                self.outbid |= asked.is_some_and(|asked| asked.ballot < to);
+                self.outbid |= asked.is_some_and(|asked| asked.ballot < ballot);
             }
             Obstacle::Silence => {}
         }

@@ -79,6 +79,8 @@ impl Group {
             Some(Reason::Unhealthy)
         } else if self.resources.barred {
             Some(Reason::Failed)
+        } else if self.plan.ranked.is_empty() {
+            Some(Reason::Removed)
         } else if self.is_forbidden_here(context) {
             Some(Reason::Constrained)
         } else if self.is_better_reached_elsewhere(context) {

@@ -2,7 +2,7 @@
 
 use heartbeat_common::{time::Boottime, wire::LeaseEntry};
 
-use super::{GroupCommand, Period, UNHEARD_PAUSE, backoff::Backoff};
+use super::{GroupEvent, Period, UNHEARD_PAUSE, backoff::Backoff};
 use crate::{
     Timing,
     index::Seat,
@@ -94,12 +94,12 @@ impl GroupClaim {
     }
 
     /// Asks for the lease, unless there is no higher ballot left. Says whether it does.
-    pub(super) fn begin(&mut self, now: Boottime, out: &mut Vec<GroupCommand>) -> bool {
+    pub(super) fn begin(&mut self, now: Boottime, out: &mut Vec<GroupEvent>) -> bool {
         let begins = self.proposer.prepare().is_some();
         if begins {
             self.ask_at_once(now);
         } else if !self.exhausted {
-            out.push(GroupCommand::BallotsExhausted);
+            out.push(GroupEvent::BallotsExhausted);
         }
         self.exhausted = !begins;
         begins

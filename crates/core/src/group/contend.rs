@@ -11,8 +11,8 @@ use heartbeat_common::{
 };
 
 use super::{
-    AcquisitionTimeline, FAILBACK_HOLD, Group, GroupCommand, GroupContext, MAX_FAILBACK_HOLD,
-    Period, Phase, Reason, phase::Tenure,
+    AcquisitionTimeline, FAILBACK_HOLD, Group, GroupContext, GroupEvent, MAX_FAILBACK_HOLD, Period,
+    Phase, Reason, phase::Tenure,
 };
 use crate::{
     placement::{Key, View},
@@ -23,11 +23,7 @@ use crate::{
 
 impl Group {
     /// Nothing is served here, and nothing is asked: is it this node's turn to try?
-    pub(super) fn wait(
-        &mut self,
-        context: &GroupContext<'_>,
-        out: &mut Vec<GroupCommand>,
-    ) -> Phase {
+    pub(super) fn wait(&mut self, context: &GroupContext<'_>, out: &mut Vec<GroupEvent>) -> Phase {
         if !self.may_take(context) || self.awaits_others(context) {
             return Phase::Waiting;
         }
@@ -173,7 +169,7 @@ impl Group {
         &mut self,
         free: Boottime,
         context: &GroupContext<'_>,
-        out: &mut Vec<GroupCommand>,
+        out: &mut Vec<GroupEvent>,
     ) -> Phase {
         let GroupContext { now, timing, .. } = *context;
         if !self.may_take(context) {
@@ -216,7 +212,7 @@ impl Group {
         &mut self,
         free: Boottime,
         context: &GroupContext<'_>,
-        out: &mut Vec<GroupCommand>,
+        out: &mut Vec<GroupEvent>,
     ) -> Phase {
         let now = context.now;
         // docs/leases.md#rule-4: a group is started only while its lease is held.
@@ -230,7 +226,10 @@ impl Group {
             free,
             majority: now,
         };
-        out.push(GroupCommand::Start(timeline));
+        out.push(GroupEvent::LeaseAcquired {
+            timeline,
+            regained: false,
+        });
         Phase::Serving(Tenure {
             timeline,
             pinned,

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use heartbeat_common::{lease::Successor, time::Boottime};
 
-use super::{Group, GroupCommand, Note, Reason};
+use super::{Group, GroupEvent, Note, Reason};
 use crate::{
     reach::{Condition, Reach},
-    resource::GroupEvent,
+    resource::GroupState,
 };
 
 /// The group's resources on this node, as the resource manager knows them.
@@ -69,21 +69,6 @@ pub(super) struct FailbackHold {
     pub(super) reach_until: Boottime,
 }
 
-impl Resources {
-    fn note(&mut self, event: GroupEvent) {
-        match event {
-            GroupEvent::Ready => self.ready = true,
-            GroupEvent::Started => self.running = true,
-            // That a stop is confirmed comes by `Group::stopped`, with its time.
-            GroupEvent::Incomplete | GroupEvent::Stopped => self.running = false,
-            GroupEvent::Barred { .. } => self.barred = true,
-            GroupEvent::Fit => self.barred = false,
-            GroupEvent::Blocked { .. } => self.blocked = true,
-            GroupEvent::Unblocked => self.blocked = false,
-        }
-    }
-}
-
 impl Interfaces {
     /// Takes note of what is seen now. Says what counts from now on, if that has changed.
     fn observe(&mut self, now: Boottime) -> Option<Reach> {
@@ -109,9 +94,8 @@ impl Group {
     /// Takes note of what was said of the group.
     pub(crate) fn note(&mut self, note: Note) {
         match note {
-            Note::Event(event) => self.resources.note(event),
+            Note::State(state) => self.note_state(state),
             Note::StopTimeout(timeout) => self.resources.stop_timeout = timeout,
-            Note::Broken(broken) => self.interfaces.broken = broken,
             Note::Maintained(maintained) => self.operator.maintained = maintained,
             Note::Disabled(disabled) => self.operator.disabled = disabled,
             Note::Unpinned => {
@@ -123,10 +107,28 @@ impl Group {
         }
     }
 
+    fn note_state(&mut self, state: GroupState) {
+        let resources = &mut self.resources;
+        match state {
+            GroupState::Ready => resources.ready = true,
+            GroupState::Started => resources.running = true,
+            // That a stop is confirmed comes by `Group::stopped`, with its time.
+            GroupState::Incomplete | GroupState::Stopped => resources.running = false,
+            GroupState::Barred { .. } => resources.barred = true,
+            GroupState::Fit => resources.barred = false,
+            GroupState::Blocked { .. } => resources.blocked = true,
+            GroupState::Unblocked => resources.blocked = false,
+            GroupState::Broken => self.interfaces.broken = true,
+            GroupState::Mended => self.interfaces.broken = false,
+        }
+    }
+
     /// Checks what is said of the interfaces.
-    pub(crate) fn look_at_interfaces(&mut self, now: Boottime, out: &mut Vec<GroupCommand>) {
+    pub(crate) fn look_at_interfaces(&mut self, now: Boottime, out: &mut Vec<GroupEvent>) {
         if let Some(reach) = self.interfaces.observe(now) {
-            out.push(GroupCommand::Broken(reach == Reach::Broken));
+            out.push(GroupEvent::State(GroupState::of_interfaces(
+                reach == Reach::Broken,
+            )));
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use heartbeat_common::{lease::Successor, time::Boottime, wire::NodeId};
 
 use super::{
-    Group, GroupCommand, GroupContext, Phase, Reason, Serving,
+    Group, GroupContext, GroupEvent, Phase, Reason, Serving,
     phase::{Stop, Tenure},
 };
 use crate::{
@@ -87,7 +87,7 @@ impl Group {
         &mut self,
         tenure: Tenure,
         context: &GroupContext<'_>,
-        out: &mut Vec<GroupCommand>,
+        out: &mut Vec<GroupEvent>,
     ) -> Phase {
         let settled_here = !context.node.auto_failback
             || tenure.pinned

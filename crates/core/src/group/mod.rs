@@ -12,6 +12,7 @@ mod choice;
 mod claim;
 mod contend;
 mod context;
+mod event;
 mod facts;
 mod handover;
 mod introduction;
@@ -35,6 +36,7 @@ use acceptor::Acceptor;
 use address_claim::AddressClaim;
 use claim::GroupClaim;
 pub(crate) use context::{GroupContext, LocalNode};
+pub use event::{AcquisitionTimeline, GroupEvent, Reason};
 use facts::{Departure, FailbackHold, Interfaces, Operator, Resources};
 pub use introduction::INTRODUCTION;
 use introduction::Introduction;
@@ -42,7 +44,7 @@ use owner::Owner;
 use period::Period;
 use phase::{Phase, Tenure};
 pub(crate) use slots::Interest;
-pub use terms::{AcquisitionTimeline, GroupCommand, GroupPlan, Note, Reason, Serving};
+pub use terms::{GroupPlan, Note, Serving};
 
 /// After a hand-over that no node took up, a group stays where it is for this long; after each
 /// further one twice as long as after the last.
@@ -187,7 +189,7 @@ impl Group {
     }
 
     /// Decides by what is seen now.
-    pub(crate) fn step(&mut self, context: &GroupContext<'_>, out: &mut Vec<GroupCommand>) {
+    pub(crate) fn step(&mut self, context: &GroupContext<'_>, out: &mut Vec<GroupEvent>) {
         self.look_at = None;
         self.end_release(context);
         if std::mem::take(&mut self.acceptor.freed) && self.serving() == Serving::Stopped {
@@ -207,7 +209,10 @@ impl Group {
         self.tend_addresses(context);
         let reopens = self.reopens_an_address(context.now);
         if let Some(tenure) = self.phase.tenure().filter(|_| served && reopens) {
-            out.push(GroupCommand::Regained(tenure.timeline));
+            out.push(GroupEvent::LeaseAcquired {
+                timeline: tenure.timeline,
+                regained: true,
+            });
         }
         if self.acceptor.lacks_slots {
             self.look_at = Some(context.now);

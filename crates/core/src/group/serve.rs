@@ -5,7 +5,7 @@ use std::time::Duration;
 use heartbeat_common::time::Boottime;
 
 use super::{
-    Group, GroupCommand, GroupContext, Period, Phase, Reason,
+    Group, GroupContext, GroupEvent, Period, Phase, Reason,
     phase::{Stop, Tenure},
 };
 
@@ -17,7 +17,7 @@ impl Group {
         mut tenure: Tenure,
         lapsed: Option<Period>,
         context: &GroupContext<'_>,
-        out: &mut Vec<GroupCommand>,
+        out: &mut Vec<GroupEvent>,
     ) -> Phase {
         let now = context.now;
         let leaves = self.must_leave(tenure.leaving, context);
@@ -45,7 +45,7 @@ impl Group {
         mut tenure: Tenure,
         lapsed: Option<Period>,
         now: Boottime,
-        out: &mut Vec<GroupCommand>,
+        out: &mut Vec<GroupEvent>,
     ) -> Tenure {
         self.claim.backoff.win();
         self.acceptor.forget_told();
@@ -54,7 +54,10 @@ impl Group {
         // meanwhile, so ownership never changed.
         if lapsed.is_some() && ballot != tenure.served_with {
             tenure.timeline.majority = now;
-            out.push(GroupCommand::Regained(tenure.timeline));
+            out.push(GroupEvent::LeaseAcquired {
+                timeline: tenure.timeline,
+                regained: true,
+            });
         }
         tenure.served_with = ballot;
         tenure
@@ -67,7 +70,7 @@ impl Group {
         mut tenure: Tenure,
         lapsed: Option<Period>,
         context: &GroupContext<'_>,
-        out: &mut Vec<GroupCommand>,
+        out: &mut Vec<GroupEvent>,
     ) -> Phase {
         let (now, end) = (context.now, self.open_until());
         // docs/leases.md#rule-4
@@ -104,7 +107,7 @@ impl Group {
         tenure: Tenure,
         reason: Reason,
         context: &GroupContext<'_>,
-        out: &mut Vec<GroupCommand>,
+        out: &mut Vec<GroupEvent>,
     ) -> Phase {
         let stop = self.stop(tenure, reason, out);
         // The choice of a successor goes by the phase.
@@ -118,7 +121,7 @@ impl Group {
         tenure: Tenure,
         reason: Reason,
         context: &GroupContext<'_>,
-        out: &mut Vec<GroupCommand>,
+        out: &mut Vec<GroupEvent>,
     ) -> Phase {
         if self.waits_for_dependents(context) {
             let leaving = Some(reason);
@@ -127,11 +130,11 @@ impl Group {
         self.leave(tenure, reason, context, out)
     }
 
-    fn stop(&mut self, tenure: Tenure, reason: Reason, out: &mut Vec<GroupCommand>) -> Stop {
+    fn stop(&mut self, tenure: Tenure, reason: Reason, out: &mut Vec<GroupEvent>) -> Stop {
         for claim in &mut self.addresses {
             claim.inherited_until = Boottime::default();
         }
-        out.push(GroupCommand::Stop(reason));
+        out.push(GroupEvent::LeaseGivenUp(reason));
         Stop {
             reason,
             successor: reason.successor(),

@@ -7,9 +7,10 @@ use heartbeat_common::{lease::Ballot, time::Boottime};
 
 use crate::{
     cluster::Command,
-    group::{AcquisitionTimeline, GroupCommand, Reason},
+    group::{AcquisitionTimeline, GroupEvent, Reason},
     proposer::Obstacle,
     reach::Reach,
+    resource::GroupState,
 };
 
 /// A decision at an instant, in milliseconds since another.
@@ -41,23 +42,26 @@ impl<'a> Line<'a> {
         write!(f, " (lease free at {free}, majority at {majority})")
     }
 
-    fn group(&self, command: &GroupCommand, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match command {
-            GroupCommand::Start(course) => {
-                f.write_str("start")?;
-                self.course(course, f)
+    fn group(&self, event: &GroupEvent, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match event {
+            GroupEvent::LeaseAcquired { timeline, regained } => {
+                f.write_str(if *regained {
+                    "lease held again"
+                } else {
+                    "start"
+                })?;
+                self.course(timeline, f)
             }
-            GroupCommand::Stop(reason) => write!(f, "stop: {}", Why(*reason)),
-            GroupCommand::Regained(course) => {
-                f.write_str("lease held again")?;
-                self.course(course, f)
-            }
-            GroupCommand::ClaimGivenUp(obstacle) => {
+            GroupEvent::LeaseGivenUp(reason) => write!(f, "stop: {}", Why(*reason)),
+            GroupEvent::ClaimGivenUp(obstacle) => {
                 write!(f, "claim given up: {}", Refusal(*obstacle))
             }
-            GroupCommand::Broken(true) => f.write_str("an interface of its addresses is broken"),
-            GroupCommand::Broken(false) => f.write_str("its interfaces are whole"),
-            GroupCommand::BallotsExhausted => f.write_str("no higher ballot is left"),
+            GroupEvent::BallotsExhausted => f.write_str("no higher ballot is left"),
+            GroupEvent::State(GroupState::Broken) => {
+                f.write_str("an interface of its addresses is broken")
+            }
+            GroupEvent::State(GroupState::Mended) => f.write_str("its interfaces are whole"),
+            GroupEvent::State(state) => f.write_str(state.name()),
         }
     }
 }
@@ -116,9 +120,9 @@ impl fmt::Display for Decision<'_> {
             Command::Reach { link, reach } => {
                 write!(f, "link {} is {}", link.0, reach_name(*reach))
             }
-            Command::Group { group, command } => {
+            Command::Group { group, event } => {
                 write!(f, "group {group}: ")?;
-                self.0.group(command, f)
+                self.0.group(event, f)
             }
         }
     }
@@ -150,6 +154,7 @@ impl fmt::Display for Why {
             Reason::Rebalanced { to } => write!(f, "rebalanced to node {}", to.0),
             Reason::Failed => f.write_str("its resources failed"),
             Reason::Disabled => f.write_str("stopped by an operator"),
+            Reason::Removed => f.write_str("removed from the configuration"),
             Reason::Constrained => f.write_str("a constraint forbids it"),
             Reason::CutOff => f.write_str("this node is cut off from the network of its addresses"),
         }
@@ -170,7 +175,9 @@ impl fmt::Display for Refusal {
                 )
             }
             Obstacle::Unheard => f.write_str("an acceptor has not heard of the release"),
-            Obstacle::Promise { to } => write!(f, "a majority promised it to {}", Number(to)),
+            Obstacle::Promise { ballot, .. } => {
+                write!(f, "a majority promised it to {}", Number(ballot))
+            }
             Obstacle::Silence => f.write_str("too few acceptors answered in time"),
         }
     }

@@ -33,13 +33,14 @@ pub enum Effect {
     /// To be recorded and shown.
     Failed(Failure),
     /// To be told to [`crate::Cluster`], recorded and shown.
-    Event(GroupEvent),
+    State(GroupState),
 }
 
-/// A change of a group's resources on one node. The same event is decided on here, told to the
-/// core of the cluster, logged, and shown to operators by its name.
+/// A change of a group's resources on one node, or of the interfaces with its addresses. The same
+/// value is decided on here, told to the core of the cluster, logged, and shown to operators by its
+/// name. `R` is what a resource of the group is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum GroupEvent {
+pub enum GroupState<R = ResourceIndex> {
     /// Once, after `begin`: all is known, and nothing runs here that should not. The node may
     /// contend for the lease, or goes on with the one that was inherited.
     Ready,
@@ -52,19 +53,32 @@ pub enum GroupEvent {
     Stopped,
     /// This node should give the group up: a start failed, a failure was hard, or this resource
     /// failed too often. Nothing is started before `Fit`.
-    Barred { resource: ResourceIndex },
+    Barred { resource: R },
     /// The failures that made the group leave are forgotten: the node may take it again.
     Fit,
     /// A stop failed, or has not ended long after it should have. What runs is not known: the lease
     /// is to be kept and its guard closed, and no other node may start the group. Nothing is done
     /// with the group until an operator cleans up, or what is overdue ends well after all.
-    Blocked { resource: ResourceIndex },
+    Blocked { resource: R },
     /// Every resource that could not be stopped is now known to be.
     Unblocked,
+    /// An interface with one of the group's addresses is missing here, switched off or without
+    /// carrier.
+    Broken,
+    /// None is any more.
+    Mended,
 }
 
-impl GroupEvent {
-    pub const fn name(self) -> &'static str {
+impl<R> GroupState<R> {
+    /// The state of the interfaces with the group's addresses.
+    pub const fn of_interfaces(broken: bool) -> Self {
+        match broken {
+            true => Self::Broken,
+            false => Self::Mended,
+        }
+    }
+
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Ready => "ready",
             Self::Started => "started",
@@ -74,6 +88,28 @@ impl GroupEvent {
             Self::Fit => "fit",
             Self::Blocked { .. } => "blocked",
             Self::Unblocked => "unblocked",
+            Self::Broken => "broken",
+            Self::Mended => "mended",
+        }
+    }
+
+    /// The same with resources under other names.
+    pub(crate) fn named<S>(self, name: impl Fn(R) -> S) -> GroupState<S> {
+        match self {
+            Self::Ready => GroupState::Ready,
+            Self::Started => GroupState::Started,
+            Self::Incomplete => GroupState::Incomplete,
+            Self::Stopped => GroupState::Stopped,
+            Self::Barred { resource } => GroupState::Barred {
+                resource: name(resource),
+            },
+            Self::Fit => GroupState::Fit,
+            Self::Blocked { resource } => GroupState::Blocked {
+                resource: name(resource),
+            },
+            Self::Unblocked => GroupState::Unblocked,
+            Self::Broken => GroupState::Broken,
+            Self::Mended => GroupState::Mended,
         }
     }
 }

@@ -11,7 +11,7 @@ mod plan;
 pub mod run;
 pub mod state;
 
-pub use effect::{Effect, Failure, GroupEvent};
+pub use effect::{Effect, Failure, GroupState};
 pub use outcome::{Action, ExitCode, Finding, Outcome};
 pub use plan::ResourcePlan;
 pub use run::GroupRun;

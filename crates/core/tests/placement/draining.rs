@@ -7,7 +7,7 @@ use heartbeat_core::{
     index::{GroupIndex, ResourceIndex},
     peer::PeerState,
     placement::{Colocation, Order, Score},
-    resource::GroupEvent,
+    resource::GroupState,
 };
 
 use super::{note, peer_state, places, run, stops, world};
@@ -118,7 +118,7 @@ fn the_next_leaves_once_the_one_before_runs_or_takes_too_long() {
             .for_each(|group| group.supervised = true);
     });
     for (machine, group) in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)] {
-        note(&mut world, machine, group, Note::Event(GroupEvent::Ready));
+        note(&mut world, machine, group, Note::State(GroupState::Ready));
     }
     run(&mut world, 300);
     assert_eq!(places(&world), [[0], [0]]);
@@ -172,7 +172,7 @@ fn what_was_to_leave_stays_once_another_before_it_cannot_stop() {
         &mut world,
         0,
         1,
-        Note::Event(GroupEvent::Blocked {
+        Note::State(GroupState::Blocked {
             resource: ResourceIndex(0),
         }),
     );

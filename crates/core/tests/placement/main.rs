@@ -10,7 +10,7 @@ use heartbeat_common::wire::{Health, NodeId, NodeState};
 use heartbeat_core::{
     Command,
     cluster::Intent,
-    group::{GroupCommand, Note, Reason},
+    group::{GroupEvent, Note, Reason},
     index::GroupIndex,
     peer::PeerState,
     placement::{Policy, Score, Strategy},
@@ -58,7 +58,7 @@ fn stops(world: &World) -> Vec<(usize, usize, Reason)> {
     let stops = world.log.iter().filter_map(|entry| match entry.command {
         Command::Group {
             group,
-            command: GroupCommand::Stop(reason),
+            event: GroupEvent::LeaseGivenUp(reason),
         } => Some((entry.machine, group.0, reason)),
         _ => None,
     });

@@ -6,7 +6,7 @@ use heartbeat_core::{
     group::Note,
     index::{GroupIndex, KindIndex, ResourceIndex},
     placement::{Bar, Colocation, Score, Strategy},
-    resource::GroupEvent,
+    resource::GroupState,
 };
 
 use super::{by, note, places, run, world};
@@ -88,7 +88,7 @@ fn room_is_kept_for_who_must_follow() {
             &mut world,
             machine,
             2,
-            Note::Event(GroupEvent::Barred {
+            Note::State(GroupState::Barred {
                 resource: ResourceIndex(0),
             }),
         );

@@ -8,7 +8,7 @@ use heartbeat_core::{
     index::ResourceIndex,
     resource::{
         Action::{self, Monitor, Probe, Start, Stop},
-        Effect, ExitCode, GroupEvent, GroupRun, Outcome, ResourcePlan,
+        Effect, ExitCode, GroupRun, GroupState, Outcome, ResourcePlan,
     },
 };
 
@@ -132,10 +132,10 @@ impl Node {
                 action: Stop,
                 ..
             } if running(resource.0 + 1) => Err(format!("{resource} is stopped before another")),
-            Effect::Event(GroupEvent::Stopped) if running(0) => {
+            Effect::State(GroupState::Stopped) if running(0) => {
                 Err("stopped, and something really runs".into())
             }
-            Effect::Event(GroupEvent::Ready) if running(0) && !self.shadow.wanted => {
+            Effect::State(GroupState::Ready) if running(0) && !self.shadow.wanted => {
                 Err("ready, and something really runs".into())
             }
             _ => Ok(()),

@@ -6,7 +6,7 @@ use heartbeat_core::{
     index::ResourceIndex,
     resource::{
         Action::{self, Monitor, Probe, Start, Stop},
-        Effect, ExitCode, Failure, Finding, GroupEvent, GroupRun, Outcome, ResourcePlan,
+        Effect, ExitCode, Failure, Finding, GroupRun, GroupState, Outcome, ResourcePlan,
     },
 };
 
@@ -278,25 +278,25 @@ impl Shadow {
                 wrong(cancelled != Some(Monitor), "no monitor to cancel")?;
             }
             Effect::Failed(failure) => self.count(failure),
-            Effect::Event(event) => self.see_event(event)?,
+            Effect::State(state) => self.see_state(state)?,
         }
         Ok(())
     }
 
-    fn see_event(&mut self, event: GroupEvent) -> Result<(), Violation> {
-        match event {
-            GroupEvent::Ready => {
+    fn see_state(&mut self, state: GroupState) -> Result<(), Violation> {
+        match state {
+            GroupState::Ready => {
                 wrong(!self.all_known(), "ready before all is known")?;
                 wrong(self.readies > 0, "ready twice")?;
                 wrong(!self.serves() && !self.all_down(0), "ready too early")?;
                 self.readies += 1;
             }
-            GroupEvent::Stopped => {
+            GroupState::Stopped => {
                 wrong(!self.owed, "stopped without having been told to")?;
                 wrong(!self.all_down(0), "stopped, and yet something runs")?;
                 self.owed = false;
             }
-            GroupEvent::Started => {
+            GroupState::Started => {
                 let all = (0..self.parts.len())
                     .take_while(|resource| self.parts[*resource].enabled)
                     .all(|resource| self.is_well(resource));
@@ -304,21 +304,21 @@ impl Shadow {
                 wrong(self.started, "started twice")?;
                 self.started = true;
             }
-            GroupEvent::Incomplete => {
+            GroupState::Incomplete => {
                 wrong(!self.all_known(), "incomplete before all is known")?;
                 wrong(!self.started, "incomplete without having started")?;
                 self.started = false;
             }
-            GroupEvent::Barred { resource } => {
+            GroupState::Barred { resource } => {
                 wrong(!self.parts[resource.0].banned, "no reason to leave")?;
                 self.left = true;
             }
-            GroupEvent::Fit => {
+            GroupState::Fit => {
                 wrong(!self.left, "fit without having left")?;
                 wrong(self.parts.iter().any(|part| part.banned), "not fit yet")?;
                 self.left = false;
             }
-            GroupEvent::Blocked { resource } => {
+            GroupState::Blocked { resource } => {
                 let part = &mut self.parts[resource.0];
                 let waits =
                     self.owed && (part.unseen || matches!(part.in_flight, Some(Start | Probe)));
@@ -331,11 +331,14 @@ impl Shadow {
                 part.blocked = true;
                 self.blocked = true;
             }
-            GroupEvent::Unblocked => {
+            GroupState::Unblocked => {
                 wrong(!self.blocked, "unblocked without having been blocked")?;
                 let is = self.parts.iter().any(|part| part.blocked);
                 wrong(is, "unblocked, and yet it is")?;
                 self.blocked = false;
+            }
+            GroupState::Broken | GroupState::Mended => {
+                wrong(true, "a run knows of no interfaces")?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use heartbeat_common::time::Boottime;
 use heartbeat_core::{
     index::ResourceIndex,
     resource::{
-        Action, Effect, ExitCode, Failure, GroupEvent, GroupRun, Outcome, ResourcePlan,
+        Action, Effect, ExitCode, Failure, GroupRun, GroupState, Outcome, ResourcePlan,
         ResourceState,
     },
 };
@@ -34,21 +34,21 @@ pub(crate) fn plan() -> ResourcePlan {
     }
 }
 
-pub(crate) const READY: Effect = Effect::Event(GroupEvent::Ready);
-pub(crate) const STARTED: Effect = Effect::Event(GroupEvent::Started);
-pub(crate) const INCOMPLETE: Effect = Effect::Event(GroupEvent::Incomplete);
-pub(crate) const STOPPED: Effect = Effect::Event(GroupEvent::Stopped);
-pub(crate) const FIT: Effect = Effect::Event(GroupEvent::Fit);
-pub(crate) const UNBLOCKED: Effect = Effect::Event(GroupEvent::Unblocked);
+pub(crate) const READY: Effect = Effect::State(GroupState::Ready);
+pub(crate) const STARTED: Effect = Effect::State(GroupState::Started);
+pub(crate) const INCOMPLETE: Effect = Effect::State(GroupState::Incomplete);
+pub(crate) const STOPPED: Effect = Effect::State(GroupState::Stopped);
+pub(crate) const FIT: Effect = Effect::State(GroupState::Fit);
+pub(crate) const UNBLOCKED: Effect = Effect::State(GroupState::Unblocked);
 
 pub(crate) fn says_barred(resource: usize) -> Effect {
-    Effect::Event(GroupEvent::Barred {
+    Effect::State(GroupState::Barred {
         resource: ResourceIndex(resource),
     })
 }
 
 pub(crate) fn says_blocked(resource: usize) -> Effect {
-    Effect::Event(GroupEvent::Blocked {
+    Effect::State(GroupState::Blocked {
         resource: ResourceIndex(resource),
     })
 }

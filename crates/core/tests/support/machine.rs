@@ -12,7 +12,7 @@ use heartbeat_common::{
 use heartbeat_core::{
     Cluster, Command, StepInput,
     cluster::{MAX_STEPS, Plan},
-    group::{GroupCommand, Serving},
+    group::{GroupEvent, Serving},
     index::{AddressIndex, GroupIndex, PeerIndex},
     membership::Voters,
     record::Input,
@@ -119,16 +119,18 @@ pub(crate) struct Errand {
 impl Errand {
     /// What a command makes the slow side do.
     pub(crate) fn of(command: &Command) -> Option<Self> {
-        let Command::Group { group, command } = *command else {
+        let Command::Group { group, event } = *command else {
             return None;
         };
-        let add = match command {
-            GroupCommand::Start(_) => true,
-            GroupCommand::Stop(_) => false,
-            GroupCommand::Regained(_)
-            | GroupCommand::ClaimGivenUp(_)
-            | GroupCommand::BallotsExhausted
-            | GroupCommand::Broken(_) => return None,
+        let add = match event {
+            GroupEvent::LeaseAcquired {
+                regained: false, ..
+            } => true,
+            GroupEvent::LeaseGivenUp(_) => false,
+            GroupEvent::LeaseAcquired { regained: true, .. }
+            | GroupEvent::ClaimGivenUp(_)
+            | GroupEvent::BallotsExhausted
+            | GroupEvent::State(_) => return None,
         };
         Some(Self {
             group: group.0,

@@ -7,7 +7,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     Command::{self, LinkChanged, PeerChanged},
-    group::{AcquisitionTimeline, GroupCommand, Reason},
+    group::{AcquisitionTimeline, GroupEvent, Reason},
     index::GroupIndex,
     link::{LinkState, Silence},
     peer::PeerState,
@@ -111,17 +111,20 @@ pub(crate) fn start(since: u64, free: u64, majority: u64) -> Command {
     let at = |micros| Boottime::from_nanos(since + micros * US);
     Command::Group {
         group: GroupIndex(0),
-        command: GroupCommand::Start(AcquisitionTimeline {
-            free: at(free),
-            majority: at(majority),
-        }),
+        event: GroupEvent::LeaseAcquired {
+            timeline: AcquisitionTimeline {
+                free: at(free),
+                majority: at(majority),
+            },
+            regained: false,
+        },
     }
 }
 
 pub(crate) fn stop(reason: Reason) -> Command {
     Command::Group {
         group: GroupIndex(0),
-        command: GroupCommand::Stop(reason),
+        event: GroupEvent::LeaseGivenUp(reason),
     }
 }
 

@@ -106,7 +106,7 @@ impl fmt::Display for ExistingProgram {
             write!(f, ", by link {link}")?;
         }
         match self.holders.as_slice() {
-            [] => f.write_str(", held by no process that is to be seen)"),
+            [] => f.write_str(", no owning process found)"),
             holders => write!(f, ", held by {})", holders.join(" and ")),
         }
     }

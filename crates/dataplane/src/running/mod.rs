@@ -100,7 +100,7 @@ impl Dataplane {
         let started = execute(&plan, setup, &seen, means)?;
         if plan.keep != Keep::Nothing {
             log::info!(
-                "went on with the votes and the guard that an earlier run left at {}",
+                "took over leases and guard of the previous agent ({})",
                 started.made.pins.dir().display()
             );
         }

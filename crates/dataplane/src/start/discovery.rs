@@ -36,7 +36,10 @@ pub(crate) fn guarded(setup: &Setup) -> Vec<Option<u32>> {
             Ok(index) => Some(index),
             Err(error) => {
                 if !missing.contains(&&guard.interface) && !setup.is_link(&guard.interface) {
-                    log::error!("no address can be served there until it appears: {error:#}");
+                    log::error!(
+                        "interface {} not found: VIPs on it cannot be served until it appears: {error:#}",
+                        guard.interface
+                    );
                     missing.push(&guard.interface);
                 }
                 None

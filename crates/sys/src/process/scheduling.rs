@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use heartbeat_common::units::Short;
 use nix::unistd::{Pid, gettid};
 
 /// The policies before which a thread is run, from the strongest on.
@@ -194,9 +195,9 @@ impl fmt::Display for Scheduling {
         match self {
             Self::Deadline { runtime, period } => write!(
                 f,
-                "SCHED_DEADLINE, {} us of each {} us",
-                runtime.as_micros(),
-                period.as_micros()
+                "SCHED_DEADLINE, {} of each {}",
+                Short(*runtime),
+                Short(*period)
             ),
             Self::Fifo(priority) => write!(f, "SCHED_FIFO {priority}"),
             Self::Ordinary => f.write_str("ordinary scheduling"),

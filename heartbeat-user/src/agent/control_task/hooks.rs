@@ -8,7 +8,7 @@ use crate::{
     agent::view,
     clock,
     config::HookEvent,
-    control::protocol::What,
+    control::protocol::{EventKind, VipEvent},
     health::Turn,
     hooks::{Ended, Hooks, Variables},
     messages::ResourceEvent,
@@ -73,12 +73,18 @@ impl ControlTask<'_> {
 
     pub(super) fn vip_hooks(&self, told: &ResourceEvent, hooks: &Hooks) {
         let (event, vip, at) = match *told {
-            ResourceEvent::Acquired { vip, announced, .. } => (HookEvent::Takeover, vip, announced),
-            ResourceEvent::Released { vip, address, .. } => (HookEvent::Release, vip, address),
+            ResourceEvent::Vip {
+                vip,
+                event: VipEvent::Takeover { announced_ns, .. },
+            } => (HookEvent::Takeover, vip, announced_ns),
+            ResourceEvent::Vip {
+                vip,
+                event: VipEvent::Release { address_ns, .. },
+            } => (HookEvent::Release, vip, address_ns),
             _ => return,
         };
         let vip = &self.config.vips[vip];
-        let mut variables = self.common_variables(at);
+        let mut variables = self.common_variables(Boottime::from_nanos(at));
         variables.push(("HEARTBEAT_VIP", vip.name.clone()));
         variables.push(("HEARTBEAT_ADDRESS", vip.address.to_string()));
         variables.push(("HEARTBEAT_INTERFACE", vip.interface.clone()));
@@ -112,7 +118,7 @@ impl ControlTask<'_> {
         let on = on.as_str().to_owned();
         self.note(
             clock::now(),
-            What::Hook {
+            EventKind::Hook {
                 on,
                 exec,
                 status,

@@ -20,19 +20,20 @@ use anyhow::{Result, anyhow};
 use aya_log::EbpfLogger;
 use heartbeat_common::{
     time::Boottime,
+    units::Short,
     verdict::Verdict,
     wire::{Incarnation, NodeId},
 };
 use heartbeat_core::{
     Command,
     cluster::Intent,
-    group::{GroupCommand, Note, Reason as Why},
+    group::{GroupEvent, Note, Reason as Why},
     index::{GroupIndex, ResourceIndex},
     index_vec::{ByGroup, IndexVec},
     peer::PeerState,
 };
 use heartbeat_sys::files::{atomic_file::Writer, readiness::readable};
-use log::{Level, Log};
+use log::Log;
 use tokio::{
     io::unix::AsyncFd,
     net::UnixListener,
@@ -70,10 +71,12 @@ use crate::{
     complaints::Complaints,
     config::{Config, key::Keys},
     control::{
-        protocol::{Confinement, Request, Response, What},
+        protocol::{Confinement, EventKind, Request, Response},
         server,
+        severity::Severity,
     },
     dataplane::{Dataplane, LocalView},
+    decisions::Subject,
     follow::Bell,
     health::{Checks, Notice},
     helper,
@@ -82,7 +85,8 @@ use crate::{
         Meter, Reading,
         late::{self, Host},
     },
-    messages::{Directive, InterfaceChange, Part, Report, ResourceCommand},
+    logging,
+    messages::{Directive, Part, Report, ResourceCommand},
     net::LinkWatch,
     peering,
     pulse::{
@@ -275,14 +279,14 @@ impl<'a> ControlTask<'a> {
         let link_watch = LinkWatch::open()
             .inspect_err(|error| {
                 log::warn!(
-                    "addresses will not be announced anew when a link comes back, and changes of links \
-                     are noticed late: {error:#}"
+                    "link changes are noticed late, and addresses are not announced again when a link \
+                     comes back: {error:#}"
                 );
             })
             .ok();
         let kernel_log = EbpfLogger::init(dataplane.ebpf_mut())
             .inspect_err(|error| {
-                log::warn!("what the kernel programs log will not be seen: {error}");
+                log::warn!("log of the kernel programs is not available: {error}");
             })
             .ok();
         Ok(Self {
@@ -368,7 +372,7 @@ impl<'a> ControlTask<'a> {
         };
         let mut beat = tokio::time::interval(tick::period(agent_stall));
         beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        self.note(clock::now(), What::Started);
+        self.note(clock::now(), EventKind::Started);
         let decided = Arc::clone(&self.operator.decided);
         let mut host = late::Watch::new();
         self.agent_check
@@ -453,7 +457,7 @@ impl<'a> ControlTask<'a> {
         }
         if departure.is_none() {
             self.supervisor.stopping();
-            self.note(clock::now(), What::Stopping);
+            self.note(clock::now(), EventKind::Stopping);
         }
         drop(ended_sender);
         serving.abort();
@@ -488,21 +492,21 @@ impl<'a> ControlTask<'a> {
     ) -> Response {
         let text = match Reply::of(*departure, keep) {
             Reply::Wait => {
-                self.note(clock::now(), What::Parting);
+                self.note(clock::now(), EventKind::Parting);
                 self.say_what_holds_up();
                 *departure = Some(threads.next(Departure::Waiting, self.config.max_lease));
-                "ending, and leaving all as it is"
+                "stopping for a restart: programs, addresses and resources stay in place"
             }
             Reply::Drain => {
                 self.supervisor.stopping();
-                self.note(clock::now(), What::Stopping);
+                self.note(clock::now(), EventKind::Stopping);
                 self.say_what_holds_up();
                 *departure = Some(Departure::Draining(threads.drain()));
-                "stopping, and handing over what is served"
+                "stopping: the groups here are handed over"
             }
-            Reply::None => "it is ending already",
+            Reply::None => "the agent is stopping already",
             Reply::Refused(why) => {
-                log::warn!("a request to end otherwise comes too late: {why}");
+                log::warn!("rejected a request to stop in another way: {why}");
                 return Response::Error {
                     message: why.to_owned(),
                 };
@@ -528,12 +532,7 @@ impl<'a> ControlTask<'a> {
     fn say_start(&mut self, threads: &Threads, began: Boottime) {
         if let Some(took) = parting::start_took(threads, began) {
             self.starting = false;
-            let micros = took.as_micros();
-            log::info!(
-                "the first probe left {}.{} ms after the start",
-                micros / 1_000,
-                micros % 1_000 / 100
-            );
+            log::info!("sending heartbeats (start took {})", Short(took));
         }
     }
 
@@ -543,6 +542,7 @@ impl<'a> ControlTask<'a> {
         if let Some(kernel_log) = &mut self.kernel_log {
             kernel_log.flush();
         }
+        logging::tell_suppressed();
         {
             let view = view::lock(&self.view);
             self.exchange.look(|peer| view.groups.known(peer));
@@ -588,7 +588,7 @@ impl<'a> ControlTask<'a> {
         }
         if let Notice::Turn(turn) = notice {
             self.health_hooks(&turn, hooks);
-            let what = What::Health {
+            let what = EventKind::Health {
                 check: turn.name,
                 failure: turn.meaning.to_string(),
                 well: turn.well,
@@ -627,7 +627,16 @@ impl<'a> ControlTask<'a> {
     /// Has carried out what operators decided, here or elsewhere.
     fn apply_decisions(&mut self) {
         let view = view::lock(&self.view);
-        let mut words = Vec::new();
+        let mut told = Vec::new();
+        let mut tell = |by: Option<NodeId>, what: String| {
+            let node = by.and_then(|by| self.config.node(by));
+            let node = node.map(|node| node.name.clone());
+            let decided = EventKind::Decided { node, what };
+            // One for all groups is told once.
+            if !told.contains(&decided) {
+                told.push(decided);
+            }
+        };
         self.applied
             .resize_with(self.config.served_groups().len(), Applied::default);
         for (index, group) in self.config.served_groups().iter_enumerated() {
@@ -647,21 +656,18 @@ impl<'a> ControlTask<'a> {
                 note(Note::Maintained(on));
                 self.orders
                     .send(ResourceCommand::Maintain { group: index, on });
-                let how = if on {
-                    "left alone"
-                } else {
-                    "looked after again"
+                let (by, of) = match view.groups.maintenance_by(group) {
+                    Some((Subject::Maintenance, by)) => (Some(by), "all groups".to_owned()),
+                    by => (by.map(|(_, by)| by), format!("group {}", group.name)),
                 };
-                words.push(format!("group {} is {how}", group.name));
+                let on = if on { "on" } else { "off" };
+                tell(by, format!("maintenance mode {on} for {of}"));
             }
             if old.stopped != wanted.stopped {
                 note(Note::Disabled(wanted.stopped));
-                let how = if wanted.stopped {
-                    "is not to run"
-                } else {
-                    "may run"
-                };
-                words.push(format!("group {} {how}", group.name));
+                let subject = Subject::GroupStopped(group.name.clone());
+                let by = view.groups.decided_on(&subject);
+                tell(by, resource_command(!wanted.stopped, &group.name));
             }
             for (resource, is) in wanted.resources_stopped.iter_enumerated() {
                 let was = old.resources_stopped.get(resource).copied();
@@ -674,13 +680,16 @@ impl<'a> ControlTask<'a> {
                 };
                 let enabled = !is;
                 self.orders.send(ResourceCommand::Enable { part, enabled });
-                let how = if enabled { "may run" } else { "is not to run" };
-                words.push(format!("resource {} {how}", group.resources[resource].name));
+                let name = &group.resources[resource].name;
+                let by = view
+                    .groups
+                    .decided_on(&Subject::ResourceStopped(name.clone()));
+                tell(by, resource_command(enabled, name));
             }
         }
         drop(view);
-        for what in words {
-            self.note(clock::now(), What::Decided { what });
+        for decided in told {
+            self.note(clock::now(), decided);
         }
         self.publish();
     }
@@ -707,7 +716,7 @@ impl<'a> ControlTask<'a> {
                     self.note(at, what);
                 }
                 if let Command::Group {
-                    command: GroupCommand::Broken(_),
+                    event: GroupEvent::State(_),
                     ..
                 } = command
                 {
@@ -721,7 +730,7 @@ impl<'a> ControlTask<'a> {
                 }
                 if let Command::Group {
                     group,
-                    command: GroupCommand::Stop(Why::Rebalanced { to }),
+                    event: GroupEvent::LeaseGivenUp(Why::Rebalanced { to }),
                 } = command
                 {
                     self.rebalance_hooks(group, to, at, hooks);
@@ -742,13 +751,12 @@ impl<'a> ControlTask<'a> {
                 self.note(clock::now(), what);
             }
             Report::Spent(report) => drop(report),
-            Report::OwnVoteFailed { at, error } => self.complaints.warn(Shortage::OwnVote, || {
+            Report::OwnVoteFailed { error } => self.complaints.warn(Shortage::OwnVote, || {
                 format!(
-                    "at {at}: this node's own acceptor could not be asked, so only the others' votes \
-                     count: {error:#}"
+                    "own acceptor does not answer, so only the votes of other nodes count: {error:#}"
                 )
             }),
-            Report::SendFailed { at, errors, error } => {
+            Report::SendFailed { errors, error } => {
                 self.complaints.warn(Shortage::Sending, || {
                     let why = match error {
                         None => "no reason given".to_owned(),
@@ -758,7 +766,7 @@ impl<'a> ControlTask<'a> {
                         }
                         Some(error) => error.to_string(),
                     };
-                    format!("at {at}: {errors} probes could not be sent: {why}")
+                    format!("{errors} probes could not be sent: {why}")
                 });
             }
         }
@@ -782,27 +790,27 @@ impl<'a> ControlTask<'a> {
                 }
             }
             Err(error) => {
-                log::warn!("changes of links are noticed late from here on: {error:#}");
+                log::warn!("link changes are noticed late from here on: {error:#}");
                 self.link_watch = None;
             }
         }
     }
 
-    fn note(&mut self, at: Boottime, what: What) {
-        // Where a peer has one link, what becomes of the peer says it already.
-        let level = match &what {
-            What::Link { .. } if self.config.links.len() == 1 => Level::Debug,
-            What::Outdated { .. }
-            | What::Starved { .. }
-            | What::PutBack { .. }
-            | What::Claimed { .. }
-            | What::Stray { .. } => Level::Warn,
-            What::Interface { state, .. } if is_outage(state) => Level::Warn,
-            _ => Level::Info,
+    fn note(&mut self, at: Boottime, what: EventKind) {
+        let severity = match &what {
+            // Where a peer has one link, what becomes of the peer says it already.
+            EventKind::Link { .. } if self.config.links.len() == 1 => Severity::Debug,
+            what => what.severity(),
         };
-        log::log!(level, "{what}");
+        logging::event(severity, &what);
         self.journal.add(at, what);
     }
+}
+
+/// The command that starts or stops a group or a resource.
+fn resource_command(start: bool, name: &str) -> String {
+    let verb = if start { "start" } else { "stop" };
+    format!("resource {verb} {name}")
 }
 
 /// Why the agent does not end.
@@ -812,12 +820,6 @@ fn holds_up(group: &str) -> String {
          agent its lease would end, and another node would start it. Stop it by hand, then `heartbeat cleanup \
          {group}`; to let go of it all the same, kill the agent (SIGKILL)"
     )
-}
-
-/// Whether an interface with this state is of no use.
-fn is_outage(state: &str) -> bool {
-    let turns = [InterfaceChange::Missing, InterfaceChange::Lost];
-    turns.iter().any(|turn| turn.name() == state) || state == view::SILENT
 }
 
 /// Waits for a link to change; for ever where none is watched.

@@ -7,7 +7,7 @@ use super::ControlTask;
 use crate::{
     agent::{outdated, view},
     clock,
-    control::protocol::{Report, What},
+    control::protocol::{EventKind, Report},
 };
 
 impl ControlTask<'_> {
@@ -21,7 +21,7 @@ impl ControlTask<'_> {
         for node in new {
             let node = self.name(node);
             let by = by.clone();
-            self.note(now, What::Outdated { node, by });
+            self.note(now, EventKind::Outdated { node, by });
         }
         let refused = self.outdated.report();
         view::lock(&self.view).groups.refuse(refused);
@@ -36,7 +36,7 @@ impl ControlTask<'_> {
             return;
         }
         let (node, by) = (self.name(local), self.name(peer));
-        self.note(clock::now(), What::Outdated { node, by });
+        self.note(clock::now(), EventKind::Outdated { node, by });
         let own = self.identity.incarnation.0;
         let Some(heard) = heard.and_then(|heard| outdated::to_exceed(own, heard)) else {
             return;

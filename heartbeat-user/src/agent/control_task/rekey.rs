@@ -14,7 +14,7 @@ use crate::{
     agent::{operate::Operator, view},
     clock,
     config::key::{self, Keys},
-    control::protocol::What,
+    control::protocol::EventKind,
     messages::Directive,
 };
 
@@ -55,7 +55,7 @@ impl ControlTask<'_> {
             ..Operator::clone(&self.operator)
         });
         let text = now.to_string();
-        self.note(clock::now(), What::Keys(now));
+        self.note(clock::now(), EventKind::Keys(now));
         self.publish();
         Ok(text)
     }

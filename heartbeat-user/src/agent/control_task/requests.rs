@@ -96,8 +96,8 @@ impl ControlTask<'_> {
             self.witness_commands += 1;
             self.complaints.warn(Shortage::Trust, || {
                 format!(
-                    "node {name}, a witness, gives a command, which is refused: nobody does that by mistake; has \
-                     somebody broken into it? All nodes have the same key"
+                    "rejected a command from node {name}: it is a witness, and a witness never gives one by \
+                     mistake; has somebody broken into it? All nodes have the same key"
                 )
             });
             let refused = serde_json::to_vec(&refused_witness(name));
@@ -105,7 +105,16 @@ impl ControlTask<'_> {
             return;
         }
         let operator = Arc::clone(&self.operator);
-        log::info!("node {name} asks: {}", logging::one_line(&payload));
+        match &request {
+            Ok(command) => {
+                let command = logging::one_line(command.to_string().as_bytes());
+                logging::notice!("command from node {name}: {command}");
+            }
+            Err(_) => log::warn!(
+                "unknown command from node {name}: {}",
+                logging::one_line(&payload)
+            ),
+        }
         tokio::spawn(async move {
             let response = match request {
                 Ok(request) => operator.carry_out(request, Origin::Peer).await,

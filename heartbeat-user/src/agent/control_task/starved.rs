@@ -9,7 +9,7 @@ use super::ControlTask;
 use crate::{
     agent::view,
     clock,
-    control::protocol::{self, What},
+    control::protocol::{self, EventKind},
     load::culprit,
     messages::ResourceCommand,
 };
@@ -87,6 +87,6 @@ impl ControlTask<'_> {
             pause_ns,
             reason: reason.clone(),
         });
-        self.note(at, What::Starved { pause_ns, reason });
+        self.note(at, EventKind::Starved { pause_ns, reason });
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::{
     time::Boottime,
+    units::Short,
     wire::{Health, NodeId, NodeState},
 };
 use heartbeat_core::{group::Note, index::GroupIndex, placement::Score};
@@ -111,9 +112,9 @@ impl Operator {
         .with_context(|| format!("{group} moved to {node}, but does not run there"))?;
         self.has_left(index, from).await?;
         done(format!(
-            "{group} moved from {} to {node} in {} us",
+            "{group} moved from {} to {node} in {}",
             self.name(from),
-            took.as_micros()
+            Short(took)
         ))
     }
 
@@ -154,8 +155,8 @@ impl Operator {
                 let note = Note::Unpinned;
                 self.directives.tell(Directive::Note { group: index, note });
                 done(match owner {
-                    Some(_) => format!("{group} may go wherever it is best"),
-                    None => format!("nobody serves {group} just now: it goes wherever it is best"),
+                    Some(_) => format!("{group} is no longer pinned"),
+                    None => format!("{group} is not pinned: no node serves it at the moment"),
                 })
             }
         }
@@ -264,7 +265,7 @@ impl Operator {
 fn can_run_on(now: &protocol::Group, node: &Node) -> Result<()> {
     if now.barred.contains(&node.name) {
         bail!(
-            "{} failed on {} and is kept away from it: `heartbeat cleanup` forgets its failures",
+            "{} is banned from {} after failures there: `heartbeat cleanup` clears them",
             now.name,
             node.name
         );

@@ -23,13 +23,13 @@ impl Operator {
                 let subject = Subject::GroupMaintenance(name.to_owned());
                 (subject, format!("group {name}"))
             }
-            None => (Subject::Maintenance, "everything".to_owned()),
+            None => (Subject::Maintenance, "all groups".to_owned()),
         };
         self.decide(subject, on).await?;
         done(if on {
-            format!("{what} is left alone: nothing is started, stopped or monitored")
+            format!("maintenance mode on for {what}: nothing is started, stopped or monitored")
         } else {
-            format!("{what} is looked after again")
+            format!("maintenance mode off for {what}")
         })
     }
 
@@ -53,7 +53,6 @@ impl Operator {
         let whole = whole.is_some();
         let is_one = |resource: &protocol::Resource| whole || resource.name == name;
         let patience = self.patience(group).max(PATIENCE);
-        let verb = if enabled { "run" } else { "stop" };
         self.watch(index, patience, |now| {
             let mut resources = now.resources.iter().filter(|resource| is_one(resource));
             let as_wanted = if enabled {
@@ -69,7 +68,10 @@ impl Operator {
         })
         .await
         .and_then(|outcome| outcome)
-        .with_context(|| format!("`{name}` is to {verb}, but does not yet"))?;
+        .with_context(|| match enabled {
+            true => format!("{name} is enabled but has not started"),
+            false => format!("{name} is disabled but has not stopped"),
+        })?;
         done(match (enabled, self.describe(index).owner) {
             (true, Some(owner)) => format!("{name} runs on {owner}"),
             (true, None) => format!("{name} runs"),
@@ -123,8 +125,7 @@ impl Operator {
         let mut able = group.rank.iter().copied().filter(|node| lives(*node));
         if able.all(|node| now.barred.contains(&self.name(node))) {
             bail!(
-                "{} failed on {}: see `heartbeat status`, then `heartbeat cleanup`",
-                group.name,
+                "failed on {}: see `heartbeat status`, then `heartbeat cleanup`",
                 now.barred.join(", ")
             );
         }
@@ -164,8 +165,7 @@ impl Operator {
             }
             if clock::now() > until {
                 bail!(
-                    "it was decided, and holds on this node, but these do not know of it yet: {}; they are \
-                     told when they can be reached",
+                    "applied here; not yet on {} (unreachable; will be applied when they return)",
                     deaf.join(", ")
                 );
             }

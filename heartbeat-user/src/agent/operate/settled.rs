@@ -153,6 +153,7 @@ mod tests {
             outcome: "error (1)".to_owned(),
             code: Some(1),
             at_unix_ns,
+            at: String::new(),
             message: "not permitted\nask somebody".to_owned(),
         }
     }

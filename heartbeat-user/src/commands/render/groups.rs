@@ -160,8 +160,8 @@ impl Page {
         let mut text = format!(
             "lease: {} left, ballot {}.{}",
             short(lease.remaining_ns),
-            lease.ballot >> 16,
-            lease.ballot & 0xffff
+            lease.ballot_round,
+            lease.ballot_node
         );
         if let Some(votes) = &group.votes {
             let granted = format!("{} of {} votes", votes.granted, votes.of);

@@ -4,7 +4,12 @@ mod groups;
 
 use std::{fmt::Write as _, time::Duration};
 
-use crate::control::protocol::{Link, Node, Status};
+use heartbeat_common::units::Short;
+
+use crate::control::{
+    describe::rejected,
+    protocol::{Link, Node, Status},
+};
 
 #[derive(Clone, Copy)]
 enum Colour {
@@ -297,7 +302,7 @@ impl Page {
         let sealing = named(&|node| node.key.is_some_and(|key| key != keys.seals));
         let mut text = keys.to_string();
         if !sealing.is_empty() {
-            let _ = write!(text, ", {sealing} with another");
+            let _ = write!(text, "; {sealing} sending with another");
         }
         if !differing.is_empty() {
             let differs = format!("DIFFERENT keys on {differing}");
@@ -404,10 +409,7 @@ impl Page {
             Some(_) => format!("rtt {}", short(peer.rtt_ns)),
         };
         let refused = peer.refused_from.as_ref().map_or_else(String::new, |from| {
-            let text = format!(
-                "{} with a bad MAC, {} with an unknown key, the last from {from}",
-                peer.bad_macs, peer.unknown_keys
-            );
+            let text = rejected(peer.bad_macs, peer.unknown_keys, from);
             format!(", {}", self.paint(Colour::Warning, &text))
         });
         let lost = peer.probes.saturating_sub(peer.replies + peer.late_replies);
@@ -473,20 +475,9 @@ fn tenths(per_mille: u16) -> String {
     format!("{}.{} %", per_mille / 10, per_mille % 10)
 }
 
-/// With three digits: 5.12 us, 30.0 ms.
-pub(super) fn short(nanos: u64) -> String {
-    let (value, unit) = match nanos {
-        0..1_000 => return format!("{nanos} ns"),
-        1_000..1_000_000 => (nanos as f64 / 1e3, "us"),
-        1_000_000..1_000_000_000 => (nanos as f64 / 1e6, "ms"),
-        _ => (nanos as f64 / 1e9, "s"),
-    };
-    let digits = if value < 10.0 {
-        2
-    } else {
-        usize::from(value < 100.0)
-    };
-    format!("{value:.digits$} {unit}")
+/// With three digits: 5.12 µs, 30.0 ms.
+pub(super) fn short(nanos: u64) -> Short {
+    Short::nanos(nanos)
 }
 
 /// In the units that people think in: 950 ms, 12 s, 3 min, 5 h, 2 d.
@@ -506,11 +497,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_short_and_readable() {
-        assert_eq!(short(999), "999 ns");
-        assert_eq!(short(5_120), "5.12 us");
-        assert_eq!(short(30_000_000), "30.0 ms");
-        assert_eq!(short(250_000_000), "250 ms");
+    fn long_duration_is_in_the_unit_that_people_think_in() {
         assert_eq!(long(950_000_000), "950 ms");
         assert_eq!(long(200_000_000_000), "3 min");
     }

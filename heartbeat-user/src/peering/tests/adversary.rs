@@ -119,7 +119,7 @@ async fn a_recorded_exchange_is_worthless() {
     });
     let shown = answer.unwrap_err().to_string();
     assert!(
-        shown.contains("its answer was not taken: the tag is wrong"),
+        shown.contains("its answer was not taken: bad authentication tag"),
         "{shown}"
     );
 }
@@ -154,9 +154,9 @@ async fn a_tampered_answer_is_not_believed() {
     let net = Net::new(22, 1);
     let mut agent = net.agent(&keys(OLD), 0).await;
     let meddlings: [(Change, &str); 4] = [
-        (|answer| answer[0] ^= 1, "the tag is wrong"),
-        (|answer| answer[PAYLOAD_AT] ^= 1, "the tag is wrong"),
-        (|answer| answer[12..16].fill(0xff), "the tag is wrong"),
+        (|answer| answer[0] ^= 1, "bad authentication tag"),
+        (|answer| answer[PAYLOAD_AT] ^= 1, "bad authentication tag"),
+        (|answer| answer[12..16].fill(0xff), "bad authentication tag"),
         (
             |answer| answer.truncate(answer.len() - 1),
             "without an answer",

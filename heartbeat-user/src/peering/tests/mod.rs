@@ -259,8 +259,10 @@ async fn what_happened_on_each_link_is_told() {
     let shown = error.to_string();
     let port = net.port;
     for piece in [
-        "could not reach the agent of node b, so it was not asked\n",
-        &format!("link 0, from 127.77.6.1 to 127.77.6.2:{port}: connection refused: no agent"),
+        "agent of node b not reached, the command was not sent\n",
+        &format!(
+            "link 0, from 127.77.6.1 to 127.77.6.2:{port}: connection refused (agent not running"
+        ),
         &format!(
             "link 1, from 127.78.6.1 to 127.78.6.2:{port}: connected, but its agent said nothing for"
         ),

@@ -35,6 +35,7 @@ const PATIENCE: u16 = 1000;
 /// The running thread.
 #[derive(Debug)]
 pub struct Forwarder {
+    dir: PathBuf,
     /// Closing it ends the thread.
     end: PipeWriter,
     thread: JoinHandle<()>,
@@ -59,7 +60,8 @@ impl Forwarder {
         let thread = thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || following.run(&watch, &ending))?;
-        Ok(Self { end, thread })
+        let dir = dir.to_owned();
+        Ok(Self { dir, end, thread })
     }
 
     /// Forwards what is written by now, and ends.
@@ -68,6 +70,8 @@ impl Forwarder {
         if self.thread.join().is_err() {
             log::error!("the thread that forwards the output of resources had panicked");
         }
+        // It stays where it has output: of programs that run on, and of failures.
+        let _ = fs::remove_dir(&self.dir);
     }
 }
 
@@ -248,6 +252,16 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.dir);
         }
+    }
+
+    #[test]
+    fn directory_is_removed_at_the_end_unless_it_has_output() {
+        let host = Host::new("end");
+        host.start().finish();
+        assert!(!host.output().exists(), "an empty directory was left");
+        drop(host.file("db"));
+        host.start().finish();
+        assert!(host.output().join("db.log").exists());
     }
 
     #[test]

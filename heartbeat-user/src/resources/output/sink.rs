@@ -54,7 +54,7 @@ impl Sink {
                 socket.send_to(entry.as_bytes(), path).is_ok()
             }
             Self::Log => {
-                log::info!("resource {resource}: {line}");
+                logging::forward(resource, &line);
                 true
             }
         }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_common::time::Boottime;
-use heartbeat_user::control::protocol::What;
+use heartbeat_user::control::protocol::{EventKind, GroupEvent, VipEvent};
 
 use super::{ADDRESS, GROUP, SERVER};
 use crate::e2e::Chronicle;
@@ -28,25 +28,28 @@ impl Steps {
         };
         let (free, majority) = events()
             .find_map(|event| match &event.what {
-                What::LeaseAcquired {
+                EventKind::Group {
                     group,
-                    free_ns,
-                    majority_ns,
-                } if group == GROUP => Some((after(*free_ns), after(*majority_ns))),
+                    event: GroupEvent::LeaseAcquired { timeline, .. },
+                } if group == GROUP => Some((
+                    after(timeline.free.as_nanos()),
+                    after(timeline.majority.as_nanos()),
+                )),
                 _ => None,
             })
             .with_context(|| format!("{successor} tells of no lease: {chronicle:#?}"))?;
         let address = events()
             .find_map(|event| match &event.what {
-                What::Takeover {
-                    vip, address_ns, ..
+                EventKind::Vip {
+                    vip,
+                    event: VipEvent::Takeover { address_ns, .. },
                 } if vip == ADDRESS => Some(after(*address_ns)),
                 _ => None,
             })
             .with_context(|| format!("{successor} tells of no address: {chronicle:#?}"))?;
         let apache = events()
             .find_map(|event| match &event.what {
-                What::Resource {
+                EventKind::Resource {
                     resource, state, ..
                 } if resource == SERVER && state == "started" => Some(after(event.at_ns)),
                 _ => None,
@@ -98,8 +101,8 @@ pub fn order_kept(chronicle: &Chronicle, node: &str) -> Result<usize> {
     for event in chronicle.told_by(node) {
         match &event.what {
             // Another agent, which has to look first.
-            What::Started => (address, server) = (None, None),
-            What::Resource {
+            EventKind::Started => (address, server) = (None, None),
+            EventKind::Resource {
                 resource, state, ..
             } if resource == ADDRESS => {
                 let early = state == "stopping" && server.is_some_and(|state| state != "stopped");
@@ -110,7 +113,7 @@ pub fn order_kept(chronicle: &Chronicle, node: &str) -> Result<usize> {
                 address = Some(state.as_str());
                 seen += 1;
             }
-            What::Resource {
+            EventKind::Resource {
                 resource, state, ..
             } if resource == SERVER => {
                 let early = state == "starting" && address.is_some_and(|state| state != "started");

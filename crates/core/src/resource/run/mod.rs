@@ -130,7 +130,7 @@ impl GroupRun {
     }
 
     /// Stop everything, in reverse. May come at any time, also during a start; a start in flight is
-    /// waited for. Answered by one [`super::GroupEvent::Stopped`], also if nothing runs.
+    /// waited for. Answered by one [`super::GroupState::Stopped`], also if nothing runs.
     pub fn stop(&mut self, now: Boottime, out: &mut Vec<Effect>) {
         self.wanted = false;
         self.stopping = true;

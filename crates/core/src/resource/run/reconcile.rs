@@ -6,7 +6,7 @@ use super::{GroupRun, Phase};
 use crate::{
     index::ResourceIndex,
     resource::{
-        Action, Effect, GroupEvent,
+        Action, Effect, GroupState,
         state::{Known, Resource},
     },
 };
@@ -128,19 +128,19 @@ impl GroupRun {
     pub(super) fn block(&mut self, resource: ResourceIndex, out: &mut Vec<Effect>) {
         if !std::mem::replace(&mut self.resources[resource].blocked, true) {
             self.said.blocked = true;
-            out.push(Effect::Event(GroupEvent::Blocked { resource }));
+            out.push(Effect::State(GroupState::Blocked { resource }));
         }
     }
 
     fn announce(&mut self, out: &mut Vec<Effect>) {
         if self.said.blocked && !self.is_blocked() {
             self.said.blocked = false;
-            out.push(Effect::Event(GroupEvent::Unblocked));
+            out.push(Effect::State(GroupState::Unblocked));
         }
         if self.said.unfit && self.is_fit() {
             self.said.unfit = false;
             self.said.leave = false;
-            out.push(Effect::Event(GroupEvent::Fit));
+            out.push(Effect::State(GroupState::Fit));
         }
         // Before the node is said to be ready to have it.
         if !self.is_to_serve() {
@@ -152,11 +152,11 @@ impl GroupRun {
         let settled = self.is_to_serve() || self.all_stopped();
         if self.phase != Phase::Ready && settled {
             self.phase = Phase::Ready;
-            out.push(Effect::Event(GroupEvent::Ready));
+            out.push(Effect::State(GroupState::Ready));
         }
         if self.stopping && self.all_stopped() {
             self.stopping = false;
-            out.push(Effect::Event(GroupEvent::Stopped));
+            out.push(Effect::State(GroupState::Stopped));
         }
         self.announce_service(out);
     }
@@ -165,9 +165,9 @@ impl GroupRun {
         let serves = self.is_to_serve();
         let started = serves && self.kept() == self.enabled();
         if started && !self.said.started {
-            out.push(Effect::Event(GroupEvent::Started));
+            out.push(Effect::State(GroupState::Started));
         } else if serves && !started && self.said.started {
-            out.push(Effect::Event(GroupEvent::Incomplete));
+            out.push(Effect::State(GroupState::Incomplete));
         }
         self.said.started = started;
         if serves {
@@ -179,7 +179,7 @@ impl GroupRun {
         if let Some(resource) = self.first_banned().filter(|_| !self.said.leave) {
             self.said.leave = true;
             self.said.unfit = true;
-            out.push(Effect::Event(GroupEvent::Barred { resource }));
+            out.push(Effect::State(GroupState::Barred { resource }));
         }
     }
 

@@ -1,0 +1,238 @@
+//! How grave an event is, and which events are alike.
+
+use heartbeat_core::{
+    group::{GroupEvent, Reason},
+    resource::GroupState,
+};
+
+use super::protocol::{EventKind, NamedGroupEvent, VipEvent};
+
+/// The severity of a line of the log, the gravest first. syslog's names and numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// A service is not available, or may become so: somebody has to act.
+    Error,
+    /// A fault that the cluster copes with, or that threatens a service.
+    Warning,
+    /// A change that an operator wants to know of: a takeover, a move, a command.
+    Notice,
+    /// A step on the way.
+    Info,
+    Debug,
+}
+
+impl Severity {
+    /// The name in a line of the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "ERROR",
+            Self::Warning => "WARN",
+            Self::Notice => "NOTICE",
+            Self::Info => "INFO",
+            Self::Debug => "DEBUG",
+        }
+    }
+
+    /// The priority that journald reads at the start of a line, sd-daemon(3).
+    pub const fn priority(self) -> u8 {
+        match self {
+            Self::Error => 3,
+            Self::Warning => 4,
+            Self::Notice => 5,
+            Self::Info => 6,
+            Self::Debug => 7,
+        }
+    }
+}
+
+/// The severity if something is at fault, or over.
+const fn fault(is: bool) -> Severity {
+    if is {
+        Severity::Warning
+    } else {
+        Severity::Notice
+    }
+}
+
+impl EventKind {
+    /// The severity that the log shows the event with.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Started | Self::Stopping | Self::Parting => Severity::Notice,
+            Self::Link { to, .. } if to == "down" => Severity::Warning,
+            Self::Link { .. } | Self::Resource { .. } => Severity::Info,
+            Self::Peer { to, .. } => peer(to),
+            Self::Deaf { deaf, .. } => fault(*deaf),
+            Self::Starved { .. } | Self::Refused { .. } | Self::Outdated { .. } => {
+                Severity::Warning
+            }
+            Self::Quorum { quorate: false, .. } => Severity::Error,
+            Self::Quorum { quorate: true, .. } => Severity::Notice,
+            Self::Interface { state, .. } | Self::SocketGuard { state, .. } => fault(matches!(
+                state.as_str(),
+                "missing" | "failed" | "not-running" | "lost" | "silent"
+            )),
+            Self::ResourceFailed { action, .. } => match action.as_str() {
+                "start" | "stop" => Severity::Error,
+                _ => Severity::Warning,
+            },
+            Self::Health { well: true, .. } => Severity::Notice,
+            Self::Health { failure, .. } if failure == "fatal" => Severity::Error,
+            Self::Health { .. } => Severity::Warning,
+            Self::PeerHealth { failing, .. } => fault(!failing.is_empty()),
+            Self::Decided { .. } | Self::ConfigVersion { .. } | Self::Keys(_) => Severity::Notice,
+            Self::Hook {
+                status: Some(0), ..
+            } => Severity::Info,
+            Self::Hook { .. } => Severity::Warning,
+            Self::Group { event, .. } => group(event),
+            Self::Vip { event, .. } => vip(event),
+        }
+    }
+
+    /// What the event is about, in one word: events with the same name and the same subject are
+    /// alike.
+    pub fn subject(&self) -> &str {
+        match self {
+            Self::Link { node, .. }
+            | Self::Peer { node, .. }
+            | Self::PeerHealth { node, .. }
+            | Self::Outdated { node, .. }
+            | Self::Refused { node, .. } => node,
+            Self::Interface { interface, .. } => interface,
+            Self::Resource { resource, .. } | Self::ResourceFailed { resource, .. } => resource,
+            Self::Health { check, .. } => check,
+            Self::Hook { exec, .. } => exec,
+            Self::Group { group, .. } => group,
+            Self::Vip { vip, .. } => vip,
+            Self::Started
+            | Self::Stopping
+            | Self::Parting
+            | Self::Deaf { .. }
+            | Self::Starved { .. }
+            | Self::Quorum { .. }
+            | Self::SocketGuard { .. }
+            | Self::Decided { .. }
+            | Self::ConfigVersion { .. }
+            | Self::Keys(_) => "",
+        }
+    }
+
+    /// Tells events of one kind and one subject apart that are not alike: a node that is down, and
+    /// one that is up again.
+    pub fn variant(&self) -> u32 {
+        let words = match self {
+            Self::Link { to, link, .. } => format!("{link} {to}"),
+            Self::Peer { to: state, .. }
+            | Self::Interface { state, .. }
+            | Self::SocketGuard { state, .. }
+            | Self::Resource { state, .. } => state.clone(),
+            Self::ResourceFailed { action, .. } => action.clone(),
+            Self::Deaf { deaf: is, .. } | Self::Quorum { quorate: is, .. } => is.to_string(),
+            Self::Health { well, .. } => well.to_string(),
+            Self::Decided { what, .. } => what.clone(),
+            Self::Group {
+                event: GroupEvent::State(state),
+                ..
+            } => state.name().to_owned(),
+            _ => String::new(),
+        };
+        // FNV-1a: two that collide share a limit.
+        words.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        })
+    }
+
+    /// The name of the kind, as JSON has it in `event`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Stopping => "stopping",
+            Self::Parting => "parting",
+            Self::Link { .. } => "link",
+            Self::Peer { .. } => "peer",
+            Self::Deaf { .. } => "deaf",
+            Self::Starved { .. } => "starved",
+            Self::Quorum { .. } => "quorum",
+            Self::Interface { .. } => "interface",
+            Self::SocketGuard { .. } => "socket-guard",
+            Self::Resource { .. } => "resource",
+            Self::ResourceFailed { .. } => "resource-failed",
+            Self::Health { .. } => "health",
+            Self::PeerHealth { .. } => "peer-health",
+            Self::Decided { .. } => "decided",
+            Self::Outdated { .. } => "outdated",
+            Self::Refused { .. } => "refused",
+            Self::ConfigVersion { .. } => "config-version",
+            Self::Keys(_) => "keys",
+            Self::Hook { .. } => "hook",
+            Self::Group { event, .. } => match event {
+                GroupEvent::LeaseAcquired { .. } => "lease-acquired",
+                GroupEvent::LeaseGivenUp(_) => "lease-given-up",
+                GroupEvent::ClaimGivenUp(_) => "claim-given-up",
+                GroupEvent::BallotsExhausted => "ballots-exhausted",
+                GroupEvent::State(_) => "group",
+            },
+            Self::Vip { event, .. } => match event {
+                VipEvent::Takeover { .. } => "takeover",
+                VipEvent::Release { .. } => "release",
+                VipEvent::PutBack { .. } => "put-back",
+                VipEvent::Claimed { .. } => "claimed",
+                VipEvent::Stray { .. } => "stray",
+                VipEvent::Failed { .. } => "vip-error",
+            },
+        }
+    }
+}
+
+fn peer(to: &str) -> Severity {
+    match to {
+        "down" | "agent-stalled" | "unhealthy" => Severity::Warning,
+        "suspect" => Severity::Info,
+        _ => Severity::Notice,
+    }
+}
+
+const fn group(event: &NamedGroupEvent) -> Severity {
+    match event {
+        GroupEvent::LeaseAcquired { .. } => Severity::Notice,
+        GroupEvent::LeaseGivenUp(reason) => match reason {
+            Reason::LeaseLost | Reason::Unhealthy | Reason::Failed | Reason::CutOff => {
+                Severity::Warning
+            }
+            Reason::Moved { .. }
+            | Reason::FailBack { .. }
+            | Reason::Rebalanced { .. }
+            | Reason::Drained { .. }
+            | Reason::NodeUnfit
+            | Reason::Disabled
+            | Reason::Removed
+            | Reason::Constrained => Severity::Notice,
+        },
+        GroupEvent::ClaimGivenUp(_) => Severity::Info,
+        GroupEvent::BallotsExhausted | GroupEvent::State(GroupState::Blocked { .. }) => {
+            Severity::Error
+        }
+        GroupEvent::State(
+            GroupState::Barred { .. } | GroupState::Incomplete | GroupState::Broken,
+        ) => Severity::Warning,
+        GroupEvent::State(
+            GroupState::Ready
+            | GroupState::Started
+            | GroupState::Stopped
+            | GroupState::Fit
+            | GroupState::Unblocked
+            | GroupState::Mended,
+        ) => Severity::Notice,
+    }
+}
+
+const fn vip(event: &VipEvent) -> Severity {
+    match event {
+        VipEvent::Takeover { .. } | VipEvent::Release { .. } => Severity::Notice,
+        VipEvent::PutBack { .. } | VipEvent::Claimed { .. } | VipEvent::Stray { .. } => {
+            Severity::Warning
+        }
+        VipEvent::Failed { .. } => Severity::Error,
+    }
+}
