@@ -64,7 +64,7 @@ enum Command {
     },
     /// Check a configuration and show what it means
     Check,
-    /// Convert a Corosync/Pacemaker configuration
+    /// Convert a configuration of Corosync and Pacemaker, or of keepalived
     Import(import::Import),
     /// Make a cluster key, or replace it while the cluster runs
     Keygen {

@@ -327,6 +327,13 @@ fn network_that_appears_late(
 ) -> Result<()> {
     ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
     let a = cluster.node("a")?;
+    // On the other interface, as a host's configuration might have it at boot.
+    a.ns.add_address("hb1", cluster.vip(), family.prefix_len())?;
+    let warned = a.heartbeat(&["check"])?.err;
+    ensure!(
+        warned.contains("is on \"hb1\" already, and no agent has put it there"),
+        "{warned}"
+    );
     a.tool("ip", ["address", "flush", "dev", "hb0", "scope", "global"])?;
     for command in ["check", "run"] {
         let lacks = "has no prefix length, and no network of \"hb0\" holds it";
@@ -340,6 +347,7 @@ fn network_that_appears_late(
     })?;
     elsewhere.enter(|| a.ns.take("hb0", "hb0"))?;
     a.ns.set_up("hb0", true)?;
+    wait_logged(a, "from hb1, where it was before the agent came")?;
     wait_logged(a, "hb0 has no network that holds it")?;
     ensure!(places(cluster, "a")?.is_empty(), "it guessed a length");
     a.ns.add_address("hb0", family.address(0, 1), family.prefix_len())?;

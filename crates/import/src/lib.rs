@@ -1,7 +1,8 @@
-//! `heartbeat import`: reads the configuration of a Corosync and Pacemaker cluster and writes ours.
+//! `heartbeat import`: reads the configuration of a Corosync and Pacemaker cluster, or of keepalived,
+//! and writes ours.
 //!
-//! Text in, text out: `corosync`, `crm` and `cib` read, `translate` decides, `emit` writes. Nothing
-//! here opens a file, resolves a name or asks the network. Nothing that was read is dropped in
+//! Text in, text out: `corosync`, `crm` and `cib` read, `translate` decides, `emit` writes;
+//! `keepalived` reads and decides for itself. Nothing here opens a file, resolves a name or asks the network. Nothing that was read is dropped in
 //! silence: what has no counterpart ends in a comment that says why, and what to do.
 
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ mod crm;
 mod emit;
 mod explain;
 mod input;
+mod keepalived;
 mod model;
 mod pcs;
 mod place;
@@ -26,6 +28,7 @@ mod words;
 pub use emit::{Counts, Remark};
 pub use explain::Row;
 pub use input::{Input, Inputs, Options};
+pub use keepalived::NodeFile;
 pub use place::{ImportError, Place};
 
 use emit::Document;
@@ -64,15 +67,28 @@ pub fn import(inputs: &Inputs, options: &Options) -> Result<Imported, ImportErro
         .collect();
     let mut document = translate::translate(&files, corosync, model, options);
     account_for(&mut document, &statements);
-    Ok(Imported {
+    Ok(imported(&document, &statements))
+}
+
+/// Translates the files of keepalived, one for each node. Fails only if one of them cannot be read as
+/// what it is.
+pub fn import_keepalived(files: &[NodeFile]) -> Result<Imported, ImportError> {
+    let translated = keepalived::translate(files)?;
+    let mut document = translated.document;
+    account_for(&mut document, &translated.settings);
+    Ok(imported(&document, &translated.statements))
+}
+
+fn imported(document: &Document, statements: &[model::Statement]) -> Imported {
+    Imported {
         text: document.to_string(),
         counts: document.counts(),
-        rows: explain::rows(&document, &statements),
+        rows: explain::rows(document, statements),
         remarks: document.remarks().cloned().collect(),
         decisions: document.decisions().cloned().collect(),
         guesses: document.guesses().cloned().collect(),
         held: document.held().cloned().collect(),
-    })
+    }
 }
 
 /// Tells the syntaxes apart: XML begins with `<`, a shell's text has calls of `crm` or `pcs`.

@@ -131,7 +131,7 @@ fn run_locked(
         ..setup::of(&config, keys)
     };
     let mut dataplane = Dataplane::load(setup, |inherited, stale| {
-        conductor::sweep(&config, inherited, stale)
+        conductor::sweep(&config, inherited, stale, urgency.is_none())
     })?;
     let exits = dataplane.exit_program();
     // Before there are other threads: all that come have what this one has, and no more.
@@ -162,7 +162,7 @@ fn run_locked(
     let result = result.map(drop);
     // The guard goes with the programs, so nothing may be left that it kept.
     let none = vec![None; config.served().len()];
-    if let Err(error) = conductor::sweep(&config, &none, &[]) {
+    if let Err(error) = conductor::sweep(&config, &none, &[], false) {
         log::error!(
             "could not remove all addresses: {error:#}; the guard stays and lets nothing of them pass; \
              remove them (`ip address del`), then `heartbeat unload`"

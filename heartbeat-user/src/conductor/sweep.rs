@@ -10,16 +10,25 @@ use anyhow::Result;
 use heartbeat_common::{maps::GuardRow, time::Boottime};
 use nix::{errno::Errno, net::if_::if_nametoindex};
 
-use crate::{config::Config, net::Netlink};
+use crate::{
+    config::Config,
+    net::{IpPrefix as Prefix, Netlink},
+};
 
 /// An address on the interface with this index.
 type Place = (u32, IpAddr);
 
 /// Removes the addresses that an earlier run left on the interfaces, but for those that may still
-/// be served (`inherited`, one for each VIP). `stale` is what it guarded, wherever that was.
+/// be served (`inherited`, one for each VIP). `stale` is what it guarded, wherever that was. Without
+/// an earlier run (`first`), somebody else has put them there, and will again.
 ///
 /// Goes on after a failure, and returns the first: what it could not remove needs a guard.
-pub fn sweep(config: &Config, inherited: &[Option<Boottime>], stale: &[GuardRow]) -> Result<()> {
+pub fn sweep(
+    config: &Config,
+    inherited: &[Option<Boottime>],
+    stale: &[GuardRow],
+    first: bool,
+) -> Result<()> {
     let mut netlink = Netlink::open()?;
     let mut unwanted: Vec<Place> = stale.iter().map(place).collect();
     let mut kept = Vec::new();
@@ -40,22 +49,45 @@ pub fn sweep(config: &Config, inherited: &[Option<Boottime>], stale: &[GuardRow]
             kept.push(place);
         }
     }
-    result.and(remove(&mut netlink, &unwanted, &kept))
+    let origin = if first { Origin::Host } else { Origin::Run };
+    result.and(remove(&mut netlink, &unwanted, &kept, origin))
 }
 
 /// Removes addresses that an earlier run guarded, and nobody will guard any more. Goes on after a
 /// failure, and returns the first.
 pub fn remove_guarded<'a>(rows: impl IntoIterator<Item = &'a GuardRow>) -> Result<()> {
     let unwanted: Vec<Place> = rows.into_iter().map(place).collect();
-    remove(&mut Netlink::open()?, &unwanted, &[])
+    remove(&mut Netlink::open()?, &unwanted, &[], Origin::Run)
 }
 
 fn place(row: &GuardRow) -> Place {
     (row.ifindex, row.address.into())
 }
 
+/// Who has put an address where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Run,
+    Host,
+}
+
+impl Origin {
+    fn removed(self, prefix: Prefix, interface: &str) -> String {
+        match self {
+            Self::Run => {
+                format!("removed {prefix} from {interface}, where an earlier run had left it")
+            }
+            Self::Host => format!(
+                "removed {prefix} from {interface}, where it was before the agent came: it is a VIP, and is \
+                 there only while this node serves it; take it out of the host's network configuration \
+                 (netplan, NetworkManager, ifcfg, a script), which adds it at each boot"
+            ),
+        }
+    }
+}
+
 /// Removes the addresses of `unwanted` from wherever they are, but for the places that are `kept`.
-fn remove(netlink: &mut Netlink, unwanted: &[Place], kept: &[Place]) -> Result<()> {
+fn remove(netlink: &mut Netlink, unwanted: &[Place], kept: &[Place], origin: Origin) -> Result<()> {
     if unwanted.is_empty() {
         return Ok(());
     }
@@ -70,7 +102,7 @@ fn remove(netlink: &mut Netlink, unwanted: &[Place], kept: &[Place]) -> Result<(
         let name = name.map_or_else(|| format!("interface {index}"), |found| found.name);
         match netlink.remove_address(index, address) {
             Ok(true) => {
-                log::warn!("removed {prefix} from {name}, where an earlier run had left it");
+                log::warn!("{}", origin.removed(prefix, &name));
             }
             Ok(false) => {}
             Err(error) => result = result.and(Err(error.into())),
@@ -100,6 +132,22 @@ mod tests {
         assert!(!goes((5, other), &[]));
         assert!(!goes((5, vip), &[(5, vip)]));
         assert!(goes((7, vip), &[(5, vip)]));
+    }
+
+    #[test]
+    fn removal_of_a_hosts_own_address_says_where_to_take_it_out() {
+        let prefix = "10.0.0.1/24".parse().expect("a prefix");
+        let said = Origin::Host.removed(prefix, "eth1");
+        assert!(
+            said.contains("before the agent came") && said.contains("netplan"),
+            "{said}"
+        );
+        assert!(!said.contains("earlier run"), "{said}");
+        let said = Origin::Run.removed(prefix, "eth1");
+        assert_eq!(
+            said,
+            "removed 10.0.0.1/24 from eth1, where an earlier run had left it"
+        );
     }
 
     #[test]

@@ -190,6 +190,15 @@ impl Agents {
         message
     }
 
+    /// What is wrong with the parameters of `resource` by its agent's meta-data. Empty is good, or no
+    /// agent that says anything of itself.
+    pub async fn account(&self, resource: &Resource) -> Vec<String> {
+        match &resource.kind {
+            ResourceKind::Ocf(agent) => self.library.account(agent).await,
+            ResourceKind::Systemd(_) | ResourceKind::Exec(_) | ResourceKind::Vip(_) => Vec::new(),
+        }
+    }
+
     /// What is wrong with the configuration of `resource`, as far as can be seen without starting
     /// it. Empty is good.
     pub async fn validate(&self, resource: &Resource) -> Vec<String> {

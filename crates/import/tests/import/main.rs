@@ -4,6 +4,7 @@
 mod cases;
 mod errors;
 mod golden;
+mod keepalived;
 mod mutations;
 mod statements;
 

@@ -9,6 +9,7 @@ use std::{
 
 use nix::unistd::{Group, User};
 
+use super::addresses;
 use crate::{
     config::{
         Config, Exec, Execution, HealthCheck, HealthKind, LoadSource, Ocf, Resource, ResourceKind,
@@ -19,9 +20,13 @@ use crate::{
 /// Where agents of the Open Cluster Framework are, each in a directory of its provider.
 const OCF_AGENTS: &str = "/usr/lib/ocf/resource.d";
 
-/// What this host lacks, as the local node.
-pub(super) fn warnings(config: &Config) -> Vec<String> {
-    let interfaces = missing_interfaces(config);
+/// What this host lacks, as the local node. `here` says that it is the local node.
+pub(super) fn warnings(config: &Config, here: bool) -> Vec<String> {
+    let mut interfaces = missing_interfaces(config);
+    if here {
+        interfaces.extend(addresses::missing(config));
+        interfaces.extend(addresses::already_there(config));
+    }
     let programs = unusable_programs(config, Path::new(OCF_AGENTS));
     let directories = missing_directories(config);
     let accounts = missing_accounts(config);

@@ -2,6 +2,8 @@
 //!
 //! Looks at the file, the key file, and whether this host has what the file names; changes nothing.
 
+mod addresses;
+mod agents;
 mod host;
 mod summary;
 
@@ -61,6 +63,16 @@ fn unread(error: io::Error) -> io::Result<()> {
     }
 }
 
+/// Whether the local node is this host: the file says so, or the name that was given is the host's.
+fn is_here(config: &Config, node: Option<&str>) -> bool {
+    let Some(node) = node else { return true };
+    let Ok(host) = nix::unistd::gethostname() else {
+        return false;
+    };
+    let host = host.to_string_lossy();
+    host == node || host.split('.').next() == Some(&config.local().name)
+}
+
 fn examine(path: &Path, node: Option<&str>) -> Findings {
     let config = match Config::load(path, node) {
         Ok(config) => config,
@@ -72,8 +84,9 @@ fn examine(path: &Path, node: Option<&str>) -> Findings {
         }
     };
     let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
-    warnings.extend(host::warnings(&config));
+    warnings.extend(host::warnings(&config, is_here(&config, node)));
     warnings.extend(servable::oddities(&config));
+    warnings.extend(agents::warnings(&config));
     let keys = Keys::load(&config.key).err();
     let keys = keys.map(|error| error.to_string()).into_iter();
     let errors = servable::complaints(&config).into_iter().chain(keys);

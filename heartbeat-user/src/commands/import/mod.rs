@@ -1,4 +1,5 @@
-//! `heartbeat import`: writes a configuration of ours from one of Corosync and Pacemaker.
+//! `heartbeat import`: writes a configuration of ours from one of Corosync and Pacemaker, or of
+//! keepalived.
 //!
 //! Reads the files that it is given and nothing else, and never replaces a file unless told to.
 
@@ -17,7 +18,7 @@ use clap::Args;
 use super::output;
 use crate::{
     clock,
-    import::{Imported, Input, Inputs, Options, import},
+    import::{Imported, Input, Inputs, NodeFile, Options, import, import_keepalived},
 };
 
 mod explain;
@@ -26,7 +27,7 @@ mod explain;
 #[derive(Clone, Debug, Args)]
 pub struct Import {
     /// Nodes and networks: corosync.conf
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["crm", "cib"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["crm", "cib", "keepalived"])]
     corosync: Option<PathBuf>,
     /// Resources: what `crm configure show` prints, commands of crm or pcs as typed into a shell, or cib.xml
     #[arg(long, visible_alias = "pcs", value_name = "FILE")]
@@ -43,6 +44,13 @@ pub struct Import {
     /// What is done anyway: it was not once
     #[arg(long, hide = true, conflicts_with = "keep_agents")]
     builtin_vip: bool,
+    /// keepalived.conf of a node, once for each node, with the node's name before it
+    #[arg(
+        long,
+        value_name = "[NODE=]FILE",
+        conflicts_with_all = ["corosync", "crm", "cib", "interface", "keep_agents", "builtin_vip"]
+    )]
+    keepalived: Vec<String>,
     /// Where to write the configuration; standard output, if absent
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -60,21 +68,13 @@ pub struct Import {
 impl Import {
     /// Writes the configuration, and to standard error what came of the input.
     pub fn run(&self) -> anyhow::Result<()> {
-        let inputs = Inputs {
-            corosync: self.corosync.as_deref().map(read).transpose()?,
-            resources: self
-                .crm
-                .as_deref()
-                .or(self.cib.as_deref())
-                .map(read)
-                .transpose()?,
+        let imported = match self.keepalived.as_slice() {
+            [] => self.pacemaker()?,
+            files => {
+                let files = files.iter().map(|file| node_file(file));
+                import_keepalived(&files.collect::<anyhow::Result<Vec<_>>>()?)?
+            }
         };
-        let options = Options {
-            interfaces: self.interface.clone(),
-            keep_agents: self.keep_agents,
-            now: Some(UNIX_EPOCH + Duration::from_nanos(clock::wall())),
-        };
-        let imported = import(&inputs, &options)?;
         if let Some(path) = &self.output {
             write(path, &imported.text, self.force)?;
         }
@@ -92,6 +92,36 @@ impl Import {
         let _ = io::stderr().write_all(summary(&imported, self.output.as_deref()).as_bytes());
         Ok(())
     }
+
+    fn pacemaker(&self) -> anyhow::Result<Imported> {
+        let inputs = Inputs {
+            corosync: self.corosync.as_deref().map(read).transpose()?,
+            resources: self
+                .crm
+                .as_deref()
+                .or(self.cib.as_deref())
+                .map(read)
+                .transpose()?,
+        };
+        let options = Options {
+            interfaces: self.interface.clone(),
+            keep_agents: self.keep_agents,
+            now: Some(UNIX_EPOCH + Duration::from_nanos(clock::wall())),
+        };
+        Ok(import(&inputs, &options)?)
+    }
+}
+
+/// `FILE`, or `NODE=FILE`.
+fn node_file(text: &str) -> anyhow::Result<NodeFile> {
+    let (node, path) = match text.split_once('=') {
+        Some((node, path)) if !node.is_empty() && !node.contains('/') => (Some(node), path),
+        _ => (None, text),
+    };
+    Ok(NodeFile {
+        node: node.map(str::to_owned),
+        input: read(Path::new(path))?,
+    })
 }
 
 fn read(path: &Path) -> anyhow::Result<Input> {
@@ -242,6 +272,7 @@ mod tests {
             interface: Vec::new(),
             keep_agents: false,
             builtin_vip: false,
+            keepalived: Vec::new(),
             output: Some(output),
             force: false,
             explain: false,
@@ -276,6 +307,28 @@ mod tests {
                 .contains("name = \"y\"")
         );
         assert_eq!(fs::read_dir(&scratch.0).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn node_name_stands_before_the_file() {
+        let scratch = Scratch::new("keepalived");
+        let text = b"vrrp_instance V {\ninterface eth9\nvirtual_ipaddress {\n10.0.0.9/24\n}\n}\n";
+        let [one, other] = ["k", "a=b"].map(|name| scratch.file(name, text).display().to_string());
+        let output = scratch.0.join("heartbeat.toml");
+        let import = Import {
+            crm: None,
+            keepalived: vec![format!("web1={one}"), other],
+            ..flags(PathBuf::new(), output.clone())
+        };
+        import.run().unwrap();
+        let written = fs::read_to_string(&output).unwrap();
+        for part in [
+            "name = \"web1\"",
+            "name = \"node2\"",
+            "interface = \"eth9\"",
+        ] {
+            assert!(written.contains(part), "{part} in {written}");
+        }
     }
 
     #[test]

@@ -132,6 +132,14 @@ impl Library {
         findings
     }
 
+    /// What is wrong with the parameters by what the agent says of itself, if it does.
+    pub(super) async fn account(&self, agent: &Ocf) -> Vec<String> {
+        match self.meta_data(agent).await {
+            Ok(Some(data)) => judge(&data, agent),
+            Ok(None) | Err(_) => Vec::new(),
+        }
+    }
+
     /// What the agent advises.
     pub(super) async fn advice(&self, agent: &Ocf) -> Advice {
         let Ok(Some(data)) = self.meta_data(agent).await else {

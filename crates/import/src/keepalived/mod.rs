@@ -1,0 +1,187 @@
+//! The configuration of keepalived: `syntax` and `read` take in the files of the nodes as `site` has
+//! them, the others decide what becomes of it. Whoever had a VRRP instance has a group here.
+//!
+//! As with Pacemaker, what is not taken has a remark that names its line.
+
+mod command;
+mod groups;
+mod names;
+mod nodes;
+mod notify;
+mod read;
+mod site;
+mod syntax;
+mod track;
+mod units;
+mod why;
+
+pub use read::NodeFile;
+
+use super::{
+    emit::{Block, Comment, Document, Value},
+    model::Statement,
+    place::ImportError,
+};
+use site::{Bundle, Instance, Site};
+use syntax::Item;
+use units::Unit;
+use why::{Left, Why};
+
+/// What a cluster is called: keepalived has no name for it.
+const NAMELESS: &str = "cluster";
+
+/// What the files say, in our words.
+pub(super) struct Translated {
+    pub(super) document: Document,
+    pub(super) statements: Vec<Statement>,
+    /// Those that the document must account for: all but blocks, of which it does so item by item.
+    pub(super) settings: Vec<Statement>,
+}
+
+pub(super) fn translate(files: &[NodeFile]) -> Result<Translated, ImportError> {
+    let mut sites = Vec::new();
+    let (mut statements, mut settings) = (Vec::new(), Vec::new());
+    for file in files {
+        let items = syntax::parse(&file.input)?;
+        collect(&items, &mut statements, &mut settings);
+        sites.push(read::site(file.node.as_deref(), &items));
+    }
+    Ok(Translated {
+        document: document(files, &sites),
+        statements,
+        settings,
+    })
+}
+
+/// Every item, and those that hold no others.
+fn collect(items: &[Item], statements: &mut Vec<Statement>, settings: &mut Vec<Statement>) {
+    for item in items {
+        let keyword = item.keyword();
+        // What stands behind other keywords may be secret.
+        let what = match item.value().filter(|_| keyword.starts_with("vrrp_")) {
+            Some(name) => format!("{keyword} {name}"),
+            None => keyword.to_owned(),
+        };
+        let statement = Statement {
+            place: item.place.clone(),
+            what,
+        };
+        if item.items().is_empty() {
+            settings.push(statement.clone());
+        }
+        statements.push(statement);
+        collect(item.items(), statements, settings);
+    }
+}
+
+fn document(files: &[NodeFile], sites: &[Site]) -> Document {
+    let units = units::units(sites);
+    let nodes = nodes::nodes(sites, NAMELESS);
+    let checks = track::checks(sites, &units);
+    // One setting says it for all.
+    let held = !units.is_empty() && units.iter().all(|unit| groups::stays(sites, unit));
+    let mut lefts = strays(sites, &units);
+    lefts.extend(sites.iter().flat_map(|site| site.lefts.iter().cloned()));
+    lefts.extend(checks.lefts);
+    let groups = groups::groups(sites, units, &nodes, held);
+    lefts.extend(groups.lefts);
+    let hooks = notify::hooks(sites, &groups.served, &mut lefts);
+    let mut blocks = vec![intro(files), cluster(held)];
+    blocks.extend(checks.points.map(placement));
+    blocks.extend(nodes.blocks);
+    blocks.extend(groups.blocks);
+    blocks.extend(groups.locations);
+    blocks.extend(checks.blocks);
+    blocks.extend(hooks);
+    blocks.push(Block {
+        comments: why::remarks(&lefts),
+        ..Block::default()
+    });
+    blocks.retain(|block| !block.comments.is_empty() || !block.header.is_empty());
+    Document { blocks }
+}
+
+/// Members of sync groups that are no instances or another group's, sync groups without any, and
+/// instances that stand twice.
+fn strays(sites: &[Site], units: &[Unit]) -> Vec<Left> {
+    let mut lefts = Vec::new();
+    for site in sites {
+        for bundle in &site.bundles {
+            stray_members(site, bundle, units, &mut lefts);
+        }
+        for (index, Instance { name, place, .. }) in site.instances.iter().enumerate() {
+            if site.instances[..index].iter().any(|one| one.name == *name) {
+                let subject = format!("vrrp_instance {name}");
+                lefts.push(Left::word("", subject, place, Why::Twice));
+            }
+        }
+    }
+    lefts
+}
+
+fn stray_members(site: &Site, bundle: &Bundle, units: &[Unit], lefts: &mut Vec<Left>) {
+    let owner = format!("vrrp_sync_group {}", bundle.name);
+    let own = |unit: &&Unit| unit.bundled && unit.name == bundle.name;
+    let unit = units.iter().find(own);
+    for member in &bundle.members {
+        let known = site.instances.iter().any(|one| one.name == member.text);
+        let ours = unit.is_some_and(|unit| unit.members.contains(&member.text));
+        let why = match (known, ours) {
+            (_, true) => continue,
+            (true, false) => Why::Twice,
+            (false, false) => Why::Undefined,
+        };
+        lefts.push(Left::word(&owner, member.text.clone(), &member.place, why));
+    }
+    if unit.is_none() {
+        lefts.push(Left::word("", owner.clone(), &bundle.place, Why::Empty));
+        let notify = bundle.common.notify.iter();
+        lefts.extend(notify.map(|one| one.left(&owner, Why::Empty)));
+    }
+}
+
+fn intro(files: &[NodeFile]) -> Block {
+    let names: Vec<&str> = files.iter().map(|file| file.input.name.as_str()).collect();
+    let text = [
+        format!(
+            "Made by `heartbeat import` from {}. The comments say where each part comes from.",
+            names.join(" and ")
+        ),
+        "What has no counterpart here stands in a comment that begins with \"not translated\": why, and what to \
+         do about it."
+            .to_owned(),
+        "Read those, then run `heartbeat check` on this file, and `heartbeat keygen` for the key that all nodes share."
+            .to_owned(),
+    ];
+    Block {
+        comments: text.into_iter().map(Comment::general).collect(),
+        ..Block::default()
+    }
+}
+
+fn cluster(held: bool) -> Block {
+    let mut block = Block::new("[cluster]");
+    block.comments.push(Comment::general(
+        "keepalived has no name for its cluster: give it one that no other cluster on its networks has",
+    ));
+    if held {
+        block.comments.push(Comment::general(
+            "all instances have nopreempt: a group stays where it is when a better node comes back",
+        ));
+    }
+    block.field("name", NAMELESS);
+    if held {
+        block.field("auto_failback", Value::Flag(false));
+    }
+    block
+}
+
+fn placement(points: i64) -> Block {
+    let mut block = Block::new("[placement]");
+    block.comments.push(Comment::general(
+        "a failed check that is not fatal costs its node so many points, against the scores of the locations below: \
+         the largest weight of what keepalived tracks",
+    ));
+    block.field("degraded_points", Value::Number(points));
+    block
+}
