@@ -379,7 +379,7 @@ fn stop_and_standby_that_would_end_the_service_take_force() -> Result<()> {
         })?;
         has_lines(
             &said(cluster, "b", &["status"])?,
-            &["    * abstains for * ms, and its vote is missing meanwhile"],
+            &["    * abstains for *, and its vote is missing meanwhile"],
         )?;
         tried(cluster, "b", &["stop"])?.refusal(&[&why[..], &["c abstains for "][..]].concat())?;
         said(cluster, "b", &["wait", "--votes", "3"])?;

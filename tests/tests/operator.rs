@@ -58,7 +58,7 @@ fn status_shows_the_cluster_in_good_days() -> Result<()> {
                 "",
                 "Resource List:",
                 "  * service (10.77.0.100/24 on hb0): Started a",
-                "    * lease: * ms left, ballot *.1, * of 3 votes",
+                "    * lease: * left, ballot *.1, * of 3 votes",
             ],
         )?;
         let json = a.heartbeat(&["status", "--json"])?.success()?;

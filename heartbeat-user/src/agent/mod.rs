@@ -311,9 +311,7 @@ fn run_loaded(
         }
     };
     writer.finish();
-    if let Some(forwarder) = forwarder {
-        forwarder.finish();
-    }
+    drop(forwarder);
     if let Some(recorder) = recorder {
         recorder.finish();
     }

@@ -32,13 +32,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A line that does not end is forwarded after this time, and what was dropped is told.
 const PATIENCE: u16 = 1000;
 
-/// The running thread.
+/// The running thread. It forwards what is written by then, and ends, when this drops: at the end of
+/// the agent, or of a start that failed.
 #[derive(Debug)]
 pub struct Forwarder {
     dir: PathBuf,
     /// Closing it ends the thread.
-    end: PipeWriter,
-    thread: JoinHandle<()>,
+    end: Option<PipeWriter>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Forwarder {
@@ -60,14 +61,18 @@ impl Forwarder {
         let thread = thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || following.run(&watch, &ending))?;
-        let dir = dir.to_owned();
-        Ok(Self { dir, end, thread })
+        Ok(Self {
+            dir: dir.to_owned(),
+            end: Some(end),
+            thread: Some(thread),
+        })
     }
+}
 
-    /// Forwards what is written by now, and ends.
-    pub fn finish(self) {
-        drop(self.end);
-        if self.thread.join().is_err() {
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             log::error!("the thread that forwards the output of resources had panicked");
         }
         // It stays where it has output: of programs that run on, and of failures.
@@ -257,10 +262,10 @@ mod tests {
     #[test]
     fn directory_is_removed_at_the_end_unless_it_has_output() {
         let host = Host::new("end");
-        host.start().finish();
+        drop(host.start());
         assert!(!host.output().exists(), "an empty directory was left");
         drop(host.file("db"));
-        host.start().finish();
+        drop(host.start());
         assert!(host.output().join("db.log").exists());
     }
 
@@ -273,12 +278,12 @@ mod tests {
         assert_eq!(host.line(), "db: before");
         program.write_all(b"while\nhal").unwrap();
         assert_eq!(host.line(), "db: while");
-        first.finish();
+        drop(first);
         // Nobody reads, and the program goes on.
         program.write_all(b"f\nmeanwhile\n").unwrap();
         let second = host.start();
         assert_eq!([host.line(), host.line()], ["db: half", "db: meanwhile"]);
-        second.finish();
+        drop(second);
         assert!(host.is_silent());
     }
 
@@ -298,7 +303,7 @@ mod tests {
         assert_eq!(lines, ["db: again", "db: fatal"]);
         other.write_all(b"hello\n").unwrap();
         assert_eq!(host.line(), "web: hello");
-        forwarder.finish();
+        drop(forwarder);
         assert!(host.is_silent());
     }
 
@@ -322,7 +327,7 @@ mod tests {
             );
             thread::sleep(PAUSE);
         }
-        forwarder.finish();
+        drop(forwarder);
         // The last lines are there, whatever was freed.
         let outputs = super::super::Outputs::new(host.output());
         let last = outputs.last_lines("db");
