@@ -121,7 +121,8 @@ mod tests {
         // Some find room later, as the thread fills the pipe: the log says before each of those how
         // many it lost.
         let mut next = 0;
-        let mut account = |shown: &str| match shown.split_once(" lines of this log were lost here") {
+        let mut account = |shown: &str| match shown.split_once(" lines of this log were lost here")
+        {
             Some((before, _)) => {
                 let lost = before.split_whitespace().last().unwrap();
                 next += lost.parse::<usize>().unwrap();
@@ -132,7 +133,10 @@ mod tests {
             }
         };
         let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
-        lines.by_ref().take(CAPACITY).for_each(|shown| account(&shown));
+        lines
+            .by_ref()
+            .take(CAPACITY)
+            .for_each(|shown| account(&shown));
         queue.push("there is room again\n".to_owned());
         let last = lines.find(|shown| {
             let is_last = shown == "there is room again";

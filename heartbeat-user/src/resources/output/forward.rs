@@ -72,7 +72,11 @@ impl Forwarder {
 impl Drop for Forwarder {
     fn drop(&mut self) {
         drop(self.end.take());
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
             log::error!("the thread that forwards the output of resources had panicked");
         }
         // It stays where it has output: of programs that run on, and of failures.
