@@ -41,12 +41,13 @@ fn globals(site: &mut Site, block: &Item) {
     let mut empty = true;
     for item in block.items() {
         empty = false;
+        if let Some(why) = aside(item) {
+            site.lefts.push(Left::new("global_defs", item, why));
+            continue;
+        }
         match (item.keyword(), Said::value(item)) {
             ("router_id", Some(said)) if site.router.is_none() => site.router = Some(said),
-            _ => {
-                let why = aside(item).unwrap_or_else(|| Why::of(item.keyword()));
-                site.lefts.push(Left::new("global_defs", item, why));
-            }
+            _ => site.lefts.push(Left::by_keyword("global_defs", item)),
         }
     }
     if empty {

@@ -405,6 +405,12 @@ fn files_of_a_pair_that_differ_are_told_with_the_place() {
 }
 
 #[test]
+fn lines_in_braces_behind_a_keyword_that_takes_none_are_told_of() {
+    let text = "global_defs {\nrouter_id x {\nnotify y\n}\n}\n";
+    accounted(&one(text).expect("it can be read"), "k", text);
+}
+
+#[test]
 fn broken_file_is_told_by_file_and_line() {
     for (text, line) in [("a {\n", 1), ("a\n}\n", 2), ("x\ny \"z\n", 2)] {
         let error = one(text).expect_err("it is broken");
