@@ -206,7 +206,7 @@ mod tests {
             ("fd00::100", Some("fd00::100/64")),
             ("fd00:0:0:1::100", Some("fd00:0:0:1::100/48")),
             ("fd01::1", None),
-            // What is given counts, wherever it lies.
+            // A given length counts, whatever the networks are.
             ("10.0.0.100/32", Some("10.0.0.100/32")),
             ("11.0.0.1/24", Some("11.0.0.1/24")),
         ] {

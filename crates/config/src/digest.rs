@@ -198,8 +198,8 @@ impl Config {
     }
 }
 
-/// What a resource's programs run with, if that is not the default: nodes of a release that does not
-/// know these settings yet agree as long as nobody uses them.
+/// The settings of a resource's programs; empty for the default, so that nodes of a release without
+/// these settings agree as long as no resource uses them.
 fn execution(execution: &Execution) -> String {
     let Execution {
         user,

@@ -19,7 +19,7 @@ use heartbeat_core::{
     record::{DecodeError, Decoder, Encoder, End, Entry, Input, Outcome, Replay, VERSION, header},
     report::{GroupReport, Report},
 };
-use support::{MS, story::LATENCY, timing, world::World};
+use support::{MS, story::recorded_cluster, world::World};
 
 const REMEDY: &str = "if that is intended, write the record anew with \
                       `BLESS=1 cargo test -p heartbeat-core --test record_format`";
@@ -78,12 +78,7 @@ fn read(record: &[u8]) -> Result<Vec<Entry<'static>>, Unread> {
 /// One agent, followed by another, that is told of all there is to tell, and whose peer is lost at
 /// last.
 fn story() -> Vec<u8> {
-    let mut world = World::new(3, 1, timing(10, 30), &[&[1, 2, 3]], 1);
-    world.net.latency = LATENCY;
-    world.max_lease = 60 * MS;
-    world.records = true;
-    (0..3).for_each(|node| world.boot(node));
-    world.run_for(205 * MS);
+    let mut world = recorded_cluster();
     world.restart_agent(0);
     world.run_for(100 * MS);
     let group = GroupIndex(0);

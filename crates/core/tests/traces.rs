@@ -19,16 +19,11 @@ use heartbeat_core::{
     index::GroupIndex,
     record::{DecodeError, Decoder, Entry, Input, Outcome, Replay, VERSION, text::Line},
 };
-use support::{MS, START, net::Path, story::LATENCY, timing, world::World};
+use support::{MS, START, net::Path, story::recorded_cluster, world::World};
 
 /// Three nodes whose agents are recorded from their start; node 1 serves.
 fn recorded() -> World {
-    let mut world = World::new(3, 1, timing(10, 30), &[&[1, 2, 3]], 1);
-    world.net.latency = LATENCY;
-    world.max_lease = 60 * MS;
-    world.records = true;
-    (0..3).for_each(|node| world.boot(node));
-    world.run_for(205 * MS);
+    let world = recorded_cluster();
     assert_eq!(world.servers(0), [0]);
     world
 }

@@ -197,6 +197,25 @@ fn key(name: &str) -> String {
     }
 }
 
+/// The comments that a configuration made from these files begins with.
+pub(super) fn intro(files: &[&str]) -> Block {
+    let text = [
+        format!(
+            "Made by `heartbeat import` from {}. The comments say where each part comes from.",
+            files.join(" and ")
+        ),
+        "What has no counterpart here stands in a comment that begins with \"not translated\": why, and what to \
+         do about it."
+            .to_owned(),
+        "Read those, then run `heartbeat check` on this file, and `heartbeat keygen` for the key that all nodes share."
+            .to_owned(),
+    ];
+    Block {
+        comments: text.into_iter().map(Comment::general).collect(),
+        ..Block::default()
+    }
+}
+
 /// A table with the comments above it, or comments alone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Block {

@@ -3,10 +3,9 @@
 //! The key is never printed, and no file is ever readable by others, not even for an instant.
 
 use std::{
-    ffi::{OsStr, OsString},
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{DirBuilder, File},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::Path,
 };
 
@@ -14,6 +13,7 @@ use anyhow::{Context as _, anyhow, bail};
 
 use heartbeat_common::siphash::SipKey;
 
+use super::private_file::{create, replace};
 use crate::config::key::{KEY_LEN, file_text};
 
 /// Id of a new file's only key.
@@ -40,7 +40,7 @@ pub fn keygen(output: &Path, force: bool) -> anyhow::Result<()> {
 }
 
 fn write_new_key(output: &Path, force: bool) -> anyhow::Result<()> {
-    let (_, parent) = place(output)?;
+    let parent = directory_of(output)?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -56,24 +56,23 @@ fn write_new_key(output: &Path, force: bool) -> anyhow::Result<()> {
 
 /// Puts a key file with `text` in the place of what may be at `path`, as one step.
 pub(super) fn replace_file(path: &Path, text: &str) -> anyhow::Result<()> {
-    let (name, parent) = place(path)?;
-    replace(path, parent, name, text)
-        .map_err(|error| explain(&error, "replacing the key file", path))?;
+    let parent = directory_of(path)?;
+    replace(path, text).map_err(|error| explain(&error, "replacing the key file", path))?;
     sync(parent)
 }
 
-/// The name of a file, and the directory that it is in.
-fn place(path: &Path) -> anyhow::Result<(&OsStr, &Path)> {
-    let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
+/// The directory that a file is in.
+fn directory_of(path: &Path) -> anyhow::Result<&Path> {
+    let (Some(_), Some(parent)) = (path.file_name(), path.parent()) else {
         bail!(
             "{} names no file: give the path of the key file to make",
             path.display()
         );
     };
     if parent.as_os_str().is_empty() {
-        return Ok((name, Path::new(".")));
+        return Ok(Path::new("."));
     }
-    Ok((name, parent))
+    Ok(parent)
 }
 
 fn sync(directory: &Path) -> anyhow::Result<()> {
@@ -100,42 +99,14 @@ fn explain(error: &io::Error, what: &str, path: &Path) -> anyhow::Error {
     anyhow!("{what} {}: {error}\n  {remedy}", path.display())
 }
 
-/// Writes a file that was not there before, whole or not at all.
-fn create(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all());
-    if written.is_err() {
-        // Ours, and broken. If it cannot be removed, the first error still tells more.
-        let _ = fs::remove_file(path);
-    }
-    written
-}
-
-/// Puts a new file in the place of what may be there, whole or not at all.
-fn replace(path: &Path, parent: &Path, name: &OsStr, text: &str) -> io::Result<()> {
-    let mut temporary = OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}.new", std::process::id()));
-    let temporary = parent.join(temporary);
-    // One can only be left of a process that died with our id.
-    let _ = fs::remove_file(&temporary);
-    create(&temporary, text)?;
-    fs::rename(&temporary, path).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::key::Keys;
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    };
 
     struct Scratch(std::path::PathBuf);
 

@@ -11,6 +11,7 @@ pub mod mode;
 pub mod operate;
 mod output;
 pub mod ping;
+mod private_file;
 mod quantile;
 mod render;
 pub mod replay;

@@ -245,7 +245,8 @@ fn is_ours(pid: i32, dir: &Path) -> bool {
     })
 }
 
-fn program(path: &Path, text: &str) -> Result<()> {
+/// Writes a program that `text` is.
+pub(crate) fn program(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(fs::set_permissions(
         path,

@@ -7,13 +7,12 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use crate::{Cluster, node::Node};
+use crate::{Cluster, e2e::stage::program, node::Node};
 
 /// The hosts of every page; the last is outside the cluster.
 pub(super) const NODES: [&str; 2] = ["node1", "node2"];
@@ -109,14 +108,6 @@ fn systemctl(node: &Node, haproxy: &Path) -> String {
          esac\n",
         log.display()
     )
-}
-
-fn program(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(fs::set_permissions(
-        path,
-        fs::Permissions::from_mode(0o755),
-    )?)
 }
 
 #[cfg(test)]

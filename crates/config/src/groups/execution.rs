@@ -1,4 +1,4 @@
-//! What a resource's programs run with: `user`, `group`, `environment`, `directory`, `stop_signal`
+//! Settings of a resource's programs: `user`, `group`, `environment`, `directory`, `stop_signal`
 //! and `limits`. Never says the value of a variable: it may be a password.
 
 use toml::de::DeValue;
@@ -17,7 +17,7 @@ use crate::{
 /// The value of a limit that bounds nothing.
 const UNLIMITED: &str = "unlimited";
 
-/// That of an exec resource.
+/// The settings of an exec resource.
 pub(super) fn read(section: &Section<'_>) -> Execution {
     let stop_signal = section.text(&STOP_SIGNAL, values::stop_signal);
     if let Some(signal) = &stop_signal
@@ -54,7 +54,7 @@ pub(super) fn read(section: &Section<'_>) -> Execution {
     }
 }
 
-/// That of an OCF resource, whose agent sees to the rest by itself.
+/// The settings of an OCF resource: its agent chooses all but the environment.
 pub(super) fn of_agent(section: &Section<'_>) -> Execution {
     Execution {
         environment: environment(section, |name| name.starts_with("OCF_")),

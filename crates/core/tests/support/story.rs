@@ -19,10 +19,24 @@ use super::{MS, US, timing, world::World};
 pub(crate) const LATENCY: u64 = 50 * US;
 
 pub(crate) fn three_nodes(links: u8) -> World {
+    let mut world = three_nodes_off(links);
+    (0..3).for_each(|node| world.boot(node));
+    world
+}
+
+fn three_nodes_off(links: u8) -> World {
     let mut world = World::new(3, links, timing(10, 30), &[&[1, 2, 3]], 1);
     world.net.latency = LATENCY;
     world.max_lease = 60 * MS;
+    world
+}
+
+/// Three nodes with one link that have settled, and whose agents are recorded from their start.
+pub(crate) fn recorded_cluster() -> World {
+    let mut world = three_nodes_off(1);
+    world.records = true;
     (0..3).for_each(|node| world.boot(node));
+    world.run_for(205 * MS);
     world
 }
 

@@ -6,6 +6,7 @@ use super::constraints;
 use crate::{
     model::{Agent, Attrs, Clone, Group, Op, Primitive, Settings},
     place::ImportError,
+    tokens::Word,
     values,
     words::Words,
 };
@@ -29,16 +30,7 @@ pub(super) fn primitive(mut words: Words<'_>) -> Result<Primitive, ImportError> 
     let agent = words.expect("the resource agent")?;
     let (agent, template) = match agent.text.strip_prefix('@') {
         Some(template) => (None, Some(template.to_owned())),
-        None => {
-            let read = read_agent(&agent.text).ok_or_else(|| {
-                words.wrong_at(
-                    agent,
-                    format!("\"{}\" is no resource agent", agent.text),
-                    "name one as in ocf:heartbeat:IPaddr2 or systemd:nginx",
-                )
-            })?;
-            (Some(read), None)
-        }
+        None => (Some(read_agent(&words, agent)?), None),
     };
     let (settings, ops) = parts(&mut words)?;
     Ok(Primitive {
@@ -51,8 +43,19 @@ pub(super) fn primitive(mut words: Words<'_>) -> Result<Primitive, ImportError> 
     })
 }
 
+/// The resource agent that `word` names.
+pub(crate) fn read_agent(words: &Words<'_>, word: &Word) -> Result<Agent, ImportError> {
+    agent(&word.text).ok_or_else(|| {
+        words.wrong_at(
+            word,
+            format!("\"{}\" is no resource agent", word.text),
+            "name one as in ocf:heartbeat:IPaddr2 or systemd:nginx",
+        )
+    })
+}
+
 /// A name alone is an OCF agent of the provider "heartbeat", as the shell takes it.
-pub(crate) fn read_agent(text: &str) -> Option<Agent> {
+fn agent(text: &str) -> Option<Agent> {
     const CLASSES: [&str; 8] = [
         "ocf",
         "systemd",

@@ -18,7 +18,7 @@ mod why;
 pub use read::NodeFile;
 
 use super::{
-    emit::{Block, Comment, Document, Value},
+    emit::{Block, Comment, Document, Value, intro},
     model::Statement,
     place::ImportError,
 };
@@ -86,7 +86,8 @@ fn document(files: &[NodeFile], sites: &[Site]) -> Document {
     let groups = groups::groups(sites, units, &nodes, held);
     lefts.extend(groups.lefts);
     let hooks = notify::hooks(sites, &groups.served, &mut lefts);
-    let mut blocks = vec![intro(files), cluster(held)];
+    let names: Vec<&str> = files.iter().map(|file| file.input.name.as_str()).collect();
+    let mut blocks = vec![intro(&names), cluster(held)];
     blocks.extend(checks.points.map(placement));
     blocks.extend(nodes.blocks);
     blocks.extend(groups.blocks);
@@ -137,25 +138,6 @@ fn stray_members(site: &Site, bundle: &Bundle, units: &[Unit], lefts: &mut Vec<L
         lefts.push(Left::word("", owner.clone(), &bundle.place, Why::Empty));
         let notify = bundle.common.notify.iter();
         lefts.extend(notify.map(|one| one.left(&owner, Why::Empty)));
-    }
-}
-
-fn intro(files: &[NodeFile]) -> Block {
-    let names: Vec<&str> = files.iter().map(|file| file.input.name.as_str()).collect();
-    let text = [
-        format!(
-            "Made by `heartbeat import` from {}. The comments say where each part comes from.",
-            names.join(" and ")
-        ),
-        "What has no counterpart here stands in a comment that begins with \"not translated\": why, and what to \
-         do about it."
-            .to_owned(),
-        "Read those, then run `heartbeat check` on this file, and `heartbeat keygen` for the key that all nodes share."
-            .to_owned(),
-    ];
-    Block {
-        comments: text.into_iter().map(Comment::general).collect(),
-        ..Block::default()
     }
 }
 

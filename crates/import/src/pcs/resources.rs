@@ -64,13 +64,7 @@ impl Command<'_> {
         let place = self.place();
         let id = words.id("resource")?;
         let agent = words.expect("the resource agent")?;
-        let read = read_agent(&agent.text).ok_or_else(|| {
-            words.wrong_at(
-                agent,
-                format!("\"{}\" is no resource agent", agent.text),
-                "name one as in ocf:heartbeat:IPaddr2 or systemd:nginx",
-            )
-        })?;
+        let read = read_agent(words, agent)?;
         let mut settings = Settings {
             params: attrs(words)?,
             ..Settings::default()

@@ -28,7 +28,7 @@ mod vip;
 
 use super::{
     corosync::Section,
-    emit::{Block, Comment, Document, Remark, Value},
+    emit::{Block, Comment, Document, Remark, Value, intro},
     input::Options,
     model::Model,
 };
@@ -102,24 +102,6 @@ pub(super) fn translate(
     });
     blocks.retain(|block| !block.comments.is_empty() || !block.header.is_empty());
     Document { blocks }
-}
-
-fn intro(files: &[&str]) -> Block {
-    let text = [
-        format!(
-            "Made by `heartbeat import` from {}. The comments say where each part comes from.",
-            files.join(" and ")
-        ),
-        "What has no counterpart here stands in a comment that begins with \"not translated\": why, and what to \
-         do about it."
-            .to_owned(),
-        "Read those, then run `heartbeat check` on this file, and `heartbeat keygen` for the key that all nodes share."
-            .to_owned(),
-    ];
-    Block {
-        comments: text.into_iter().map(Comment::general).collect(),
-        ..Block::default()
-    }
 }
 
 /// What a cluster is called that has no name.

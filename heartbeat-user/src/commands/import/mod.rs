@@ -5,9 +5,8 @@
 
 use std::{
     fmt::Write as _,
-    fs::{self, OpenOptions},
+    fs,
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
@@ -15,7 +14,10 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::output;
+use super::{
+    output,
+    private_file::{create, replace},
+};
 use crate::{
     clock,
     import::{Imported, Input, Inputs, NodeFile, Options, import, import_keepalived},
@@ -140,7 +142,8 @@ fn read(path: &Path) -> anyhow::Result<Input> {
     })
 }
 
-/// Writes the file whole or not at all, and replaces one that is there only by `force`.
+/// Writes the file, and replaces one that is there only by `force`. Parameters of resources may be
+/// passwords, so the file is for root only, as Pacemaker's is.
 fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
     let written = if force {
         replace(path, text)
@@ -153,33 +156,6 @@ fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
             _ => "name another file with --output",
         };
         anyhow!("writing {}: {error}\n  {remedy}", path.display())
-    })
-}
-
-/// Parameters of resources may be passwords, so the file is for root only, as Pacemaker's is.
-fn create(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all());
-    if written.is_err() {
-        // Ours, and broken. If it cannot be removed, the first error still tells more.
-        let _ = fs::remove_file(path);
-    }
-    written
-}
-
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.new", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    create(&temporary, text)?;
-    fs::rename(&temporary, path).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
     })
 }
 

@@ -40,7 +40,7 @@ pub fn tutorial() -> Result<String> {
     let crm = dir.path().join("cluster.crm");
     fs::write(&corosync, here(COROSYNC))?;
     fs::write(&crm, here(CRM))?;
-    let mut import = heartbeat(&["import", "--builtin-vip", "--corosync"])?;
+    let mut import = heartbeat(&["import", "--corosync"])?;
     import.arg(corosync).arg("--crm").arg(crm);
     let imported = Program::run(None, import, SOON)?.success()?;
     let (_, group) = imported.split_once("[[group]]\n").context("no group")?;
