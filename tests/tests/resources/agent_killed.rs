@@ -1,0 +1,139 @@
+//! Agents that are killed while resources start, run and stop: the next one finds what there is.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use heartbeat_tests::{
+    Cluster, Fault, Options,
+    e2e::{
+        Program, SOON, Stage,
+        books::{longest_silence, wait_served},
+        groups::{client, perform, said, wait_agent, wait_all_active, wait_runs},
+        stage::{actor, group, vip},
+        standstill::Standstills,
+    },
+    needs,
+    sys::boottime,
+    wait::observe,
+    wait_until,
+};
+
+const QUICK: Duration = Duration::from_millis(200);
+const ALL: [&str; 3] = ["one", "two", "three"];
+
+fn web() -> String {
+    let mut resources = vec![vip("webip", 101)];
+    resources.extend(ALL.map(|name| actor(name, QUICK, "")));
+    // Nothing is to move but by what happens here.
+    group("web", "stickiness = \"inf\"", &resources)
+}
+
+/// Waits until all of it runs on one node, by what there is and by what is said, and nothing of it on
+/// another.
+fn wait_once(cluster: &mut Cluster, stage: &Stage) -> Result<String> {
+    let mut last = (Vec::new(), Vec::new());
+    let mut owner = String::new();
+    let waited = wait_until(SOON, "it runs on one node alone", || {
+        cluster.check_agents()?;
+        last = stage.whereabouts(&["a", "b"], &ALL);
+        owner = last.0.first().cloned().unwrap_or_default();
+        Ok(last.0.len() == 1 && last.0 == last.1)
+    });
+    waited.map_err(|error| error.context(format!("all of it, and some of it, ran on {last:?}")))?;
+    wait_runs(cluster, "web", &owner)?;
+    wait_all_active(cluster)?;
+    Ok(owner)
+}
+
+#[test]
+fn whenever_an_agent_is_killed_it_runs_once_in_the_end() -> Result<()> {
+    needs!(Cluster);
+    let stage = Stage::new()?;
+    perform(&stage, stage.options(web()), &["web"], |cluster| {
+        // In which action of which resource it is killed; of none: while all runs.
+        for (action, resource) in [
+            ("", ""),
+            ("start", "one"),
+            ("start", "three"),
+            ("stop", "three"),
+            ("stop", "one"),
+            ("start", "two"),
+        ] {
+            let owner = wait_once(cluster, &stage)?;
+            let other = if owner == "a" { "b" } else { "a" };
+            let slow = |node: &str| stage.direct(node, resource, action, "sleep 3");
+            let mark = stage.mark()?;
+            let victim = match action {
+                "" => owner.as_str(),
+                "start" => other,
+                _ => owner.as_str(),
+            };
+            if !action.is_empty() {
+                slow(victim)?;
+                // It is not waited for: it never comes to its end.
+                let node = cluster.node(&owner)?;
+                let _moving =
+                    Program::start(Some(&node.ns), node.command(&["move", "web", other])?)?;
+                stage.wait_call(mark, victim, resource, action)?;
+            }
+            cluster.inject(victim, Fault::Kill)?;
+            // The next agent comes at once, or when another node has taken over.
+            if resource != "two" {
+                let survivor = if victim == "a" { "b" } else { "a" };
+                wait_runs(cluster, "web", survivor)?;
+            }
+            if !action.is_empty() {
+                stage.let_be(victim, resource, action)?;
+            }
+            cluster.heal(victim, Fault::Kill)?;
+            wait_agent(cluster, victim)?;
+            let now = wait_once(cluster, &stage)?;
+            stage.never_twice(false)?;
+            eprintln!("killed {victim} in {action} {resource}: from {owner} to {now}");
+        }
+        // A move that was asked for may have waited for the killed agent to be back: it is over by now, too.
+        observe(Duration::from_secs(4), || cluster.check_agents())?;
+        // What was under way when its agent was killed did not go on: the last that began would be done
+        // by now.
+        let owner = wait_once(cluster, &stage)?;
+        observe(Duration::from_secs(3), || {
+            let now = stage.whereabouts(&["a", "b"], &ALL);
+            ensure!(now.1 == [owner.as_str()], "it ran on {now:?}");
+            Ok(())
+        })
+    })
+}
+
+#[test]
+fn an_agent_that_is_back_before_its_lease_ends_goes_on() -> Result<()> {
+    needs!(Cluster);
+    let stage = Stage::new()?;
+    let long = Options {
+        lease: Duration::from_secs(5),
+        max_lease: Duration::from_secs(5),
+        ..stage.options(web())
+    };
+    perform(&stage, long, &["web"], |cluster| {
+        let client = client(cluster, 101, Duration::from_millis(1))?;
+        wait_served(&client, "a", SOON)?;
+        let standstills = Standstills::begin()?;
+        let (mark, at) = (stage.mark()?, boottime());
+        cluster.inject("a", Fault::Kill)?;
+        // One that ended meanwhile is started, with what comes after it.
+        stage.end("a", "two")?;
+        cluster.heal("a", Fault::Kill)?;
+        wait_agent(cluster, "a")?;
+        stage.wait_deeds(
+            mark,
+            &ALL,
+            &["a three stop", "a two start", "a three start"],
+        )?;
+        wait_runs(cluster, "web", "a")?;
+        let gap = longest_silence(&client, at);
+        eprintln!("killed and back within the lease: {gap:?} without");
+        let most = Duration::from_secs(1) + standstills.since(at);
+        ensure!(gap < most, "{gap:?} without the address");
+        said(cluster, "b", &["status"])?;
+        stage.never_twice(true)
+    })
+}

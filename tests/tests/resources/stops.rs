@@ -1,0 +1,304 @@
+//! Stops that take long, or never end: a planned move never starts a group beside itself, and nothing that a resource
+//! agent started outlives those who may start it elsewhere.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_tests::{
+    Cluster,
+    e2e::{
+        SOON, Stage,
+        groups::{perform, said, tried, wait_all_active, wait_failure, wait_group, wait_runs},
+        lines::has_lines,
+        rights::helper_of,
+        scene::wait_status,
+        silent::Silent,
+        stage::{actor, group, vip},
+    },
+    needs,
+    wait::observe,
+    wait_until,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+const QUICK: Duration = Duration::from_millis(200);
+const TIMES: &str = "start_timeout = \"2s\"\nstop_timeout = \"2s\"\nmonitor_timeout = \"30s\"";
+
+fn web(settings: &str) -> String {
+    group(
+        "web",
+        "",
+        &[vip("webip", 101), actor("one", QUICK, settings)],
+    )
+}
+
+/// The process whose number a script left, once it has.
+fn left(stage: &Stage, name: &str) -> Result<Pid> {
+    let path = stage.path("pids").join(name);
+    let mut pid = None;
+    wait_until(SOON, &format!("{name} is written"), || {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        pid = text.strip_suffix('\n').and_then(|text| text.parse().ok());
+        Ok(pid.is_some())
+    })?;
+    pid.map(Pid::from_raw).context("no number")
+}
+
+fn lives(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+#[test]
+fn a_move_with_a_monitor_in_flight_cancels_it() -> Result<()> {
+    needs!(Cluster);
+    let stage = Stage::new()?;
+    perform(&stage, stage.options(web(TIMES)), &["web"], |cluster| {
+        let slow = "sleep 25 & echo $! >\"$OCF_ROOT/pids/slow\"; wait";
+        stage.direct("a", "one", "monitor", slow)?;
+        let slow = left(&stage, "slow")?;
+        let began = Instant::now();
+        said(cluster, "a", &["move", "web", "b"])?;
+        let took = began.elapsed();
+        eprintln!("moved in {took:?} beside a monitor of 25 s");
+        ensure!(took < Duration::from_secs(15), "it took {took:?}");
+        wait_until(SOON, "the monitor's child is killed", || Ok(!lives(slow)))?;
+        ensure!(!stage.runs("a", "one"), "it still runs on a");
+        stage.never_twice(true)
+    })
+}
+
+#[test]
+fn a_stop_that_cannot_be_killed_blocks_and_the_agent_stays() -> Result<()> {
+    needs!(Cluster);
+    let stage = Stage::new()?;
+    perform(&stage, stage.options(web(TIMES)), &["web"], |cluster| {
+        let silent = Silent::mount(stage.path("silent"))?;
+        let sleep = format!("read x <{}", silent.file().display());
+        stage.direct("a", "one", "stop", &sleep)?;
+        let mark = stage.mark()?;
+        tried(cluster, "b", &["move", "web", "b"])?.refusal(&["blocked on a"])?;
+        wait_failure(cluster, "the stop timed out", |failure| {
+            failure.action == "stop" && failure.outcome == "timed out, and cannot be killed"
+        })?;
+        has_lines(
+            &said(cluster, "b", &["status"])?,
+            &["  * web * (group): BLOCKED a"],
+        )?;
+        let why = said(cluster, "b", &["explain", "web"])?;
+        ensure!(why.contains("BLOCKED there"), "{why}");
+        // Not by its end either, whichever: one for a restart waits, and can still become the other.
+        tried(cluster, "a", &["stop", "--keep"])?.refusal(&["goes on", "web"])?;
+        tried(cluster, "a", &["stop"])?.refusal(&["goes on", "web", "`heartbeat cleanup web`"])?;
+        observe(Duration::from_secs(1), || {
+            ensure!(!stage.runs("b", "one") && stage.runs("a", "one"));
+            Ok(())
+        })?;
+        stage.quiet(mark, "b", &[])?;
+
+        drop(silent);
+        stage.let_be("a", "one", "stop")?;
+        said(cluster, "b", &["cleanup", "web"])?;
+        wait_status(cluster.node("b")?, "web runs on b", |status| {
+            let web = status.groups.iter().find(|group| group.name == "web");
+            web.is_some_and(|group| group.running && group.owner.as_deref() == Some("b"))
+        })?;
+        let status = cluster.node_mut("a")?.agent()?.wait(SOON)?;
+        ensure!(status.success(), "{status}");
+        ensure!(!cluster.node("a")?.pins.path().exists(), "pins are left");
+        stage.never_twice(true)
+    })
+}
+
+#[test]
+fn a_start_that_cannot_be_killed_is_not_started_elsewhere() -> Result<()> {
+    needs!(Cluster);
+    let stage = Stage::new()?;
+    perform(&stage, stage.options(web(TIMES)), &["web"], |cluster| {
+        let silent = Silent::mount(stage.path("silent"))?;
+        // The agent itself can be killed.
+        let sleep = format!("cat {}; :", silent.file().display());
+        stage.direct("a", "one", "start", &sleep)?;
+        stage.end("a", "one")?;
+        let mark = stage.mark()?;
+        let failure = wait_failure(cluster, "the start timed out", |failure| {
+            failure.action == "start"
+        })?;
+        ensure!(failure.outcome.contains("cannot be killed"), "{failure:#?}");
+        ensure!(failure.message.contains("does not end"), "{failure:#?}");
+        wait_group(cluster, "web", "is blocked", |group| {
+            group.blocked.as_deref() == Some("a")
+        })?;
+        // Nobody can know better.
+        tried(cluster, "b", &["cleanup", "web"])?.refusal(&["web is still blocked on a"])?;
+        observe(Duration::from_secs(1), || {
+            ensure!(!stage.runs("b", "one"), "it was started beside the first");
+            Ok(())
+        })?;
+        stage.quiet(mark, "b", &[])?;
+
+        stage.let_be("a", "one", "start")?;
+        drop(silent);
+        wait_group(cluster, "web", "runs", |group| {
+            group.running && group.blocked.is_none()
+        })?;
+        stage.never_twice(true)
+    })
+}
+
+#[test]
+fn a_monitor_that_cannot_be_killed_times_out() -> Result<()> {
+    needs!(Cluster);
+    let stage = Stage::new()?;
+    let times = "stop_timeout = \"5s\"\nmonitor_timeout = \"1s\"\nmigration_threshold = 1";
+    perform(&stage, stage.options(web(times)), &["web"], |cluster| {
+        let silent = Silent::mount(stage.path("silent"))?;
+        let sleep = format!("read x <{}", silent.file().display());
+        stage.direct("a", "one", "monitor", &sleep)?;
+        let failure = wait_failure(cluster, "the monitor timed out", |failure| {
+            failure.action == "monitor"
+        })?;
+        ensure!(failure.outcome == "timed out", "{failure:#?}");
+        ensure!(failure.message.contains("does not end"), "{failure:#?}");
+        wait_runs(cluster, "web", "b")?;
+        drop(silent);
+        stage.never_twice(true)
+    })
+}
+
+/// A child that left the process group and its session, one that did not, and the agent; all busy.
+const FAMILY: &str = "rm -f \"$OCF_ROOT/pids/far\" \"$OCF_ROOT/pids/near\" \"$OCF_ROOT/pids/agent\"
+setsid sh -c 'echo $$ >\"$OCF_ROOT/pids/far\"; while :; do :; done' &
+sh -c 'echo $$ >\"$OCF_ROOT/pids/near\"; while :; do :; done' &
+echo $$ >\"$OCF_ROOT/pids/agent\"
+while :; do sleep 1; done";
+
+#[test]
+fn children_of_an_action_die_with_helper_and_agent_and_daemons_stay() -> Result<()> {
+    needs!(Cluster);
+    let stage = Stage::new()?;
+    let daemon = "setsid sleep 600 >/dev/null 2>&1 & echo $! >\"$OCF_ROOT/pids/daemon\"";
+    stage.direct("a", "one", "start", daemon)?;
+    perform(&stage, stage.options(web(TIMES)), &["web"], |cluster| {
+        let daemon = left(&stage, "daemon")?;
+        for victim in ["helper", "agent"] {
+            stage.direct("a", "one", "monitor", FAMILY)?;
+            let family = ["far", "near", "agent"].map(|name| left(&stage, name));
+            let family = family.into_iter().collect::<Result<Vec<_>>>()?;
+            let agent = cluster.node_mut("a")?.agent()?.pid();
+            let helper = Pid::from_raw(helper_of(agent)?.cast_signed());
+            match victim {
+                "helper" => {
+                    kill(helper, Signal::SIGKILL)?;
+                    cluster.node_mut("a")?.agent()?.wait(SOON)?;
+                }
+                _ => cluster.node_mut("a")?.agent()?.kill()?,
+            }
+            let began = Instant::now();
+            wait_until(
+                SOON,
+                &format!("all that ran under the {victim} ended"),
+                || Ok(!family.iter().any(|pid| lives(*pid))),
+            )?;
+            eprintln!("{victim}: all had ended {:?} later", began.elapsed());
+            ensure!(
+                lives(daemon),
+                "what a start left was killed with the {victim}"
+            );
+            stage.let_be("a", "one", "monitor")?;
+            for name in ["far", "near", "agent"] {
+                fs::remove_file(stage.path("pids").join(name))?;
+            }
+            cluster.start_agent("a")?;
+            wait_all_active(cluster)?;
+            said(cluster, "b", &["move", "web", "a"])?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_group_is_served_where_its_software_is() -> Result<()> {
+    needs!(Cluster);
+    let stage = Stage::new()?;
+    let service = "\n[[group.resource]]\nname = \"daemon\"\ntype = \"exec\"\n\
+                   run = [\"%DIR%/service\"]\n";
+    let agent = "\n[[group.resource]]\nname = \"agent\"\ntype = \"ocf:nobody:nothing\"\n";
+    let unit = "\n[[group.resource]]\nname = \"unit\"\ntype = \"systemd:no-such-thing\"\n";
+    let groups = group("web", "", &[vip("webip", 101), service.to_owned()])
+        + &group("lost", "", &[agent.to_owned()])
+        + &group("unit", "", &[unit.to_owned()]);
+    Cluster::play(stage.options(groups), |cluster| {
+        let program = cluster.node("b")?.dir().join("service");
+        let text = "#!/bin/sh\nexec sleep 600\n".to_owned();
+        fs::write(&program, text)?;
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&program, executable)?;
+        cluster.start_agents()?;
+        wait_runs(cluster, "web", "b")?;
+        for name in ["web", "lost", "unit"] {
+            wait_group(cluster, name, "is barred where it cannot run", |group| {
+                let barred = if name == "web" { 1 } else { 2 };
+                group.blocked.is_none() && group.barred.len() == barred
+            })?;
+        }
+        // Installed later, and cleaned up.
+        fs::copy(&program, cluster.node("a")?.dir().join("service"))?;
+        said(cluster, "b", &["cleanup", "web"])?;
+        wait_group(cluster, "web", "may run on both", |group| {
+            group.barred.is_empty()
+        })?;
+        said(cluster, "b", &["move", "web", "a"])?;
+        wait_runs(cluster, "web", "a")?;
+        said(cluster, "b", &["resource", "stop", "web"])?;
+        Ok(())
+    })
+}
+
+#[test]
+fn what_failed_everywhere_runs_once_it_is_mended_and_reloaded() -> Result<()> {
+    needs!(Cluster);
+    let stage = Stage::new()?;
+    let broken = "run = [\"/bin/false\"]\n";
+    let service = format!("\n[[group.resource]]\nname = \"daemon\"\ntype = \"exec\"\n{broken}");
+    let whole = group("web", "", &[service]);
+    Cluster::play(stage.options(whole.clone()), |cluster| {
+        cluster.start_agents()?;
+        let fails = |cluster: &Cluster| {
+            wait_group(cluster, "web", "failed on both", |group| {
+                group.barred.len() == 2 && group.owner.is_none()
+            })
+        };
+        fails(cluster)?;
+        let change = |cluster: &Cluster, old: &str, new: &str| -> Result<()> {
+            for node in ["a", "b"] {
+                cluster.node(node)?.reconfigure(old, new)?;
+                said(cluster, node, &["reload"])?;
+            }
+            Ok(())
+        };
+        let mended = "run = [\"/bin/sleep\", \"600\"]\n";
+        change(cluster, broken, mended)?;
+        wait_group(cluster, "web", "runs", |group| {
+            group.running && group.barred.is_empty()
+        })?;
+        // Also by way of a configuration that does not have it.
+        change(cluster, mended, broken)?;
+        fails(cluster)?;
+        let other = group("other", "", &[vip("otherip", 102)]);
+        let broken_whole = whole.clone();
+        change(cluster, &broken_whole, &other)?;
+        change(cluster, &other, &whole.replace(broken, mended))?;
+        wait_group(cluster, "web", "runs again", |group| {
+            group.running && group.barred.is_empty()
+        })?;
+        said(cluster, "a", &["resource", "stop", "web"])?;
+        Ok(())
+    })
+}

@@ -1,0 +1,71 @@
+//! What the others say of a node that cannot be asked: what may still run there.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use heartbeat_tests::{
+    Fault,
+    e2e::{
+        Stage,
+        groups::{group_in, perform, said, wait_agent},
+        lines::has_lines,
+        scene::{wait_logged, wait_status},
+        stage::{actor, group, vip},
+    },
+    needs,
+};
+
+const QUICK: Duration = Duration::from_millis(500);
+fn groups() -> String {
+    group("web", "", &[vip("webip", 101), actor("one", QUICK, "")])
+        + &group("address", "", &[vip("addressip", 102)])
+}
+
+/// After `fault` at a, b says that what a had may run on there, for this `cause`, until a's agent has looked.
+fn remains(fault: Fault, cause: &str) -> Result<()> {
+    needs!(Cluster);
+    let stage = Stage::new()?;
+    perform(
+        &stage,
+        stage.options(groups()),
+        &["web", "address"],
+        |cluster| {
+            cluster.inject("a", fault)?;
+            wait_status(cluster.node("b")?, "web may still run on a", |status| {
+                group_in(status, "web").is_ok_and(|web| {
+                    let remains = web
+                        .remains
+                        .iter()
+                        .any(|one| one.node == "a" && one.cause == cause);
+                    remains && web.owner.as_deref() == Some("b")
+                })
+            })?;
+            let line = format!("    * may still run on a ({cause} for * s)");
+            has_lines(&said(cluster, "b", &["status"])?, &[&line])?;
+            let line = format!(
+                "  ! it may still run on a ({cause} for * s): nothing is known to stop it there"
+            );
+            has_lines(&said(cluster, "b", &["explain", "web"])?, &[&line])?;
+            wait_logged(cluster.node("b")?, "web may run on there")?;
+            // The kernel of a keeps an address silent.
+            let status = cluster.node("b")?.control.status()?;
+            ensure!(group_in(&status, "address")?.remains.is_empty());
+
+            cluster.heal("a", fault)?;
+            wait_agent(cluster, "a")?;
+            wait_status(cluster.node("b")?, "nothing remains on a", |status| {
+                group_in(status, "web").is_ok_and(|web| web.remains.is_empty())
+            })
+        },
+    )
+}
+
+#[test]
+fn a_group_of_a_dead_agent_may_still_run_there() -> Result<()> {
+    remains(Fault::Kill, "agent dead or stalled")
+}
+
+#[test]
+fn a_group_of_a_node_that_is_cut_off_may_still_run_there() -> Result<()> {
+    remains(Fault::Silent, "unreachable")
+}
