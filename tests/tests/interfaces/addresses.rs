@@ -191,7 +191,7 @@ fn gap_of(
 }
 
 #[test]
-fn a_renamed_interface_keeps_no_address_when_another_gets_its_name() -> Result<()> {
+fn interface_renamed_while_another_gets_its_name_keeps_no_address() -> Result<()> {
     needs!(Cluster);
     for family in Family::ALL {
         play(with(family), |cluster| {
@@ -249,7 +249,7 @@ fn a_renamed_interface_keeps_no_address_when_another_gets_its_name() -> Result<(
 }
 
 #[test]
-fn a_start_removes_the_address_from_an_interface_with_another_name_by_now() -> Result<()> {
+fn interface_renamed_while_agent_is_dead_loses_address_at_start() -> Result<()> {
     needs!(Cluster);
     play(with(Family::V4), |cluster| {
         cluster.inject("a", Fault::Kill)?;
@@ -270,7 +270,7 @@ fn a_start_removes_the_address_from_an_interface_with_another_name_by_now() -> R
 }
 
 #[test]
-fn an_interface_that_was_in_another_namespace_gets_its_address_again() -> Result<()> {
+fn interface_back_from_another_namespace_gets_address_again() -> Result<()> {
     needs!(Cluster);
     for family in Family::ALL {
         // The length is that of the interface's network, which goes and comes with the interface.
@@ -352,7 +352,7 @@ fn network_that_appears_late(
 }
 
 #[test]
-fn names_of_guarded_interfaces_may_be_swapped() -> Result<()> {
+fn guarded_interfaces_with_swapped_names_stay_guarded() -> Result<()> {
     needs!(Cluster);
     let swapped = Options {
         links: 3,
@@ -379,7 +379,7 @@ fn names_of_guarded_interfaces_may_be_swapped() -> Result<()> {
 }
 
 #[test]
-fn an_address_that_somebody_removes_is_back_at_once_and_counts_no_failure() -> Result<()> {
+fn address_removed_by_others_is_back_at_once_without_a_failure() -> Result<()> {
     needs!(Cluster);
     for family in Family::ALL {
         play(with(family), |cluster| {
@@ -487,7 +487,7 @@ fn wait_source(cluster: &Cluster, own: IpAddr) -> Result<()> {
 }
 
 #[test]
-fn an_address_is_left_alone_in_maintenance() -> Result<()> {
+fn address_removed_in_maintenance_is_left_alone() -> Result<()> {
     needs!(Cluster);
     play(with(Family::V4), |cluster| {
         cluster
@@ -518,7 +518,7 @@ fn an_address_is_left_alone_in_maintenance() -> Result<()> {
 }
 
 #[test]
-fn an_address_without_its_lease_is_removed_and_told() -> Result<()> {
+fn address_without_lease_is_removed_and_reported() -> Result<()> {
     needs!(Cluster);
     for family in Family::ALL {
         play(with(family), |cluster| {
@@ -547,7 +547,7 @@ fn stranger(cluster: &mut Cluster) -> Result<Namespace> {
 }
 
 #[test]
-fn an_address_is_defended_against_the_announcement_of_another_host() -> Result<()> {
+fn address_announced_by_another_host_is_defended() -> Result<()> {
     needs!(Cluster);
     for family in Family::ALL {
         play(with(family), |cluster| {
@@ -584,7 +584,7 @@ fn an_address_is_defended_against_the_announcement_of_another_host() -> Result<(
 }
 
 #[test]
-fn a_host_that_has_the_address_already_is_told_at_the_takeover() -> Result<()> {
+fn address_in_use_by_another_host_is_reported_at_takeover() -> Result<()> {
     needs!(Cluster);
     for family in Family::ALL {
         play(with(family), |cluster| {

@@ -19,7 +19,7 @@ use serde_json::Value;
 const BURST: Duration = Duration::from_millis(2_500);
 
 #[test]
-fn an_owner_announces_its_address_anew_when_the_link_comes_back() -> Result<()> {
+fn address_is_announced_again_when_its_link_comes_back() -> Result<()> {
     needs!(Cluster, Scapy);
     let two_links = Options {
         links: 2,

@@ -22,7 +22,7 @@ fn own_link(status: &Status) -> Result<&Link> {
 
 #[test]
 #[ignore = "needs the cards of `cargo xtask test --vm`"]
-fn a_program_that_the_driver_never_runs_is_noticed_and_moved_to_skb_mode() -> Result<()> {
+fn program_that_the_driver_never_runs_is_moved_to_skb_mode() -> Result<()> {
     let patience = SOON * slowness();
     Cluster::play(emulated(), |cluster| {
         let a = cluster.node("a")?;

@@ -30,7 +30,7 @@ fn open_port(cluster: &Cluster, node: &str) -> Result<()> {
 }
 
 #[test]
-fn closed_tcp_port_stops_no_service_and_is_named_in_status_log_and_commands() -> Result<()> {
+fn closed_tcp_port_stops_no_service_and_is_named_by_status_log_and_commands() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         for node in NODES {

@@ -82,7 +82,7 @@ fn delete(ns: &Namespace, interface: &str) -> Result<()> {
 }
 
 #[test]
-fn interfaces_are_followed_without_a_restart() -> Result<()> {
+fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
     needs!(Cluster);
     // So long a lease outlives what a loaded machine makes of a new interface.
     let two_links = Options {
@@ -183,7 +183,7 @@ fn interfaces_are_followed_without_a_restart() -> Result<()> {
 }
 
 #[test]
-fn tc_programs_that_are_taken_off_come_back_and_are_told_of() -> Result<()> {
+fn detached_tc_programs_are_attached_again_and_reported() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         // The node without the address may lose what it says for a moment.
@@ -209,7 +209,7 @@ fn tc_programs_that_are_taken_off_come_back_and_are_told_of() -> Result<()> {
 }
 
 #[test]
-fn an_address_on_the_loopback_is_refused_and_takes_nothing_down() -> Result<()> {
+fn address_on_loopback_is_refused_and_stops_nothing() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -239,7 +239,7 @@ fn an_address_on_the_loopback_is_refused_and_takes_nothing_down() -> Result<()> 
 }
 
 #[test]
-fn links_may_be_on_top_of_each_other_in_whatever_order() -> Result<()> {
+fn stacked_links_work_in_any_order() -> Result<()> {
     needs!(Cluster);
     let two_links = Options {
         links: 2,
@@ -309,7 +309,7 @@ fn play_on_top(options: Options, story: impl FnOnce(&mut Cluster) -> Result<()>)
 }
 
 #[test]
-fn an_agent_starts_while_a_link_is_missing_and_takes_it_up_when_it_comes() -> Result<()> {
+fn link_missing_at_start_is_used_when_it_comes() -> Result<()> {
     needs!(Cluster);
     let two_links = Options {
         links: 2,
@@ -351,7 +351,7 @@ fn an_agent_starts_while_a_link_is_missing_and_takes_it_up_when_it_comes() -> Re
 }
 
 #[test]
-fn nodes_beyond_a_router_and_large_frames_make_no_difference() -> Result<()> {
+fn nodes_behind_a_router_with_large_frames_take_over() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         let router = Namespace::new("router")?;

@@ -107,7 +107,7 @@ fn has_the_address(cluster: &Cluster, node: &str) -> Result<()> {
 
 #[test]
 #[ignore = "needs a kernel with 802.1Q, as in `cargo xtask test --vm`"]
-fn a_vlan_is_a_link_and_serves_an_address_beside_its_parent() -> Result<()> {
+fn vlan_is_a_link_and_serves_an_address_beside_its_parent() -> Result<()> {
     Cluster::play(options(), |cluster| {
         share_the_wire(cluster)?;
         refuses_native_mode(cluster.node("w")?)?;

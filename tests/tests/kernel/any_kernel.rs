@@ -72,7 +72,7 @@ fn kill(cluster: &mut Cluster, node: &str) -> Result<()> {
 }
 
 #[test]
-fn agents_probe_vote_guard_take_over_and_come_back_on_any_kernel() -> Result<()> {
+fn agents_probe_vote_guard_and_take_over_on_any_kernel() -> Result<()> {
     needs!(Cluster);
     let patience = SOON * slowness();
     Cluster::play(options(), |cluster| {
@@ -165,7 +165,7 @@ fn unload(node: &Node) -> Result<()> {
 
 /// What stands in for links before Linux 6.6, on whatever kernel there is.
 #[test]
-fn a_filter_is_replaced_where_it_is_and_others_are_left_alone() -> Result<()> {
+fn tc_filter_is_replaced_in_place_and_others_are_left_alone() -> Result<()> {
     needs!(Kernel);
     let object = kernel::object()?;
     let mut ebpf = Ebpf::load_file(&object)?;

@@ -72,7 +72,7 @@ fn agrees(program: Program) -> Result<Option<Met>> {
 }
 
 #[test]
-fn what_arrives_is_treated_alike() -> Result<()> {
+fn arriving_frames_meet_the_same_verdict_in_kernel_and_userspace() -> Result<()> {
     use Operation::{Accept, Prepare, Release, Renew};
     needs!(Kernel);
     let Some(met) = agrees(Program::Receive)? else {
@@ -92,7 +92,7 @@ fn what_arrives_is_treated_alike() -> Result<()> {
 }
 
 #[test]
-fn what_leaves_is_treated_alike() -> Result<()> {
+fn leaving_frames_meet_the_same_verdict_in_kernel_and_userspace() -> Result<()> {
     needs!(Kernel);
     agrees(Program::Stamp)?;
     Ok(())
@@ -268,7 +268,7 @@ fn unsummed(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Ver
 }
 
 #[test]
-fn a_wrong_function_is_found_out() -> Result<()> {
+fn comparison_finds_each_planted_mistake() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     let mistakes: HashMap<&str, Judge> = HashMap::from([

@@ -36,7 +36,7 @@ fn object() -> Object {
 }
 
 #[test]
-fn holds_the_programs_under_a_licence_that_the_helpers_ask_for() {
+fn object_has_the_programs_under_a_licence_that_helpers_require() {
     needs!(Object);
     let object = object();
     let mut names: Vec<&str> = object.programs.keys().map(String::as_str).collect();
@@ -94,7 +94,7 @@ fn holds_the_programs_under_a_licence_that_the_helpers_ask_for() {
 }
 
 #[test]
-fn holds_the_maps_with_the_layouts_of_the_contract() {
+fn object_has_the_maps_with_the_layouts_of_the_contract() {
     needs!(Object);
     let object = object();
     let expect =
@@ -188,7 +188,7 @@ fn holds_the_maps_with_the_layouts_of_the_contract() {
 }
 
 #[test]
-fn the_responder_locks_the_slot_that_it_votes_by() {
+fn responder_locks_the_slot_that_it_votes_by() {
     needs!(Object);
     let object = object();
     // `enum bpf_func_id`, include/uapi/linux/bpf.h: `bpf_spin_lock` and `bpf_spin_unlock`.
@@ -205,7 +205,7 @@ fn the_responder_locks_the_slot_that_it_votes_by() {
 }
 
 #[test]
-fn no_map_pins_itself() {
+fn object_pins_no_map() {
     needs!(Object);
     let object = object();
     for (name, map) in &object.maps {
@@ -228,7 +228,7 @@ macro_rules! layout {
 }
 
 #[test]
-fn type_information_names_every_field_where_it_is() {
+fn btf_names_every_field_at_its_offset() {
     needs!(Object);
     let object = object();
     let data = object.btf.as_ref().expect("an object with BTF").to_bytes();

@@ -23,7 +23,7 @@ use heartbeat_tests::{
 const TIMEOUT: Duration = Duration::from_millis(20);
 const TIMEOUT_NS: u64 = TIMEOUT.as_nanos() as u64;
 /// How late a timer may be on a busy machine. How late it is on an idle one is the bench's business, and how late a timer
-/// is that waits for too long is that of [`an_event_comes_at_the_deadline_of_the_last_reply_and_not_of_the_next_look`].
+/// is that waits for too long is that of [`event_comes_at_the_deadline_of_the_last_reply_and_not_a_timeout_later`].
 const LATENESS_NS: u64 = 100_000_000;
 /// How long an event is waited for that must come.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -93,7 +93,7 @@ fn expect_event(kernel: &mut Kernel, row: u32, heard_at: u64) -> Result<Deadline
 }
 
 #[test]
-fn a_silence_is_reported_once_at_its_deadline() -> Result<()> {
+fn silence_is_reported_once_at_its_deadline() -> Result<()> {
     needs!(Kernel);
     let (mut kernel, world) = kernel()?;
     assert_eq!(
@@ -118,7 +118,7 @@ fn a_silence_is_reported_once_at_its_deadline() -> Result<()> {
 }
 
 #[test]
-fn a_reply_after_a_silence_arms_the_timer_again() -> Result<()> {
+fn reply_after_silence_arms_the_timer_again() -> Result<()> {
     needs!(Kernel);
     let (mut kernel, world) = kernel()?;
     for sequence in 1..=5 {
@@ -130,7 +130,7 @@ fn a_reply_after_a_silence_arms_the_timer_again() -> Result<()> {
 }
 
 #[test]
-fn replies_push_the_deadline() -> Result<()> {
+fn replies_move_the_deadline() -> Result<()> {
     needs!(Kernel);
     let (mut kernel, world) = kernel()?;
     let mut heard = Vec::new();
@@ -168,7 +168,7 @@ fn replies_push_the_deadline() -> Result<()> {
 /// The timer that the first reply armed finds the others when it looks, and must wait for what is left of the timeout: were
 /// that a whole one, the event would come almost a timeout too late.
 #[test]
-fn an_event_comes_at_the_deadline_of_the_last_reply_and_not_of_the_next_look() -> Result<()> {
+fn event_comes_at_the_deadline_of_the_last_reply_and_not_a_timeout_later() -> Result<()> {
     /// Several times as long as the lateness that is forgiven.
     const LONG: Duration = Duration::from_millis(500);
     needs!(Kernel);
@@ -194,7 +194,7 @@ fn an_event_comes_at_the_deadline_of_the_last_reply_and_not_of_the_next_look() -
 }
 
 #[test]
-fn each_peer_and_link_has_a_deadline_of_its_own() -> Result<()> {
+fn each_peer_and_link_has_its_own_deadline() -> Result<()> {
     needs!(Kernel);
     let (mut kernel, world) = kernel()?;
     let rows = [(2, 0), (2, 1), (3, 0), (3, 1)];
@@ -213,7 +213,7 @@ fn each_peer_and_link_has_a_deadline_of_its_own() -> Result<()> {
 }
 
 #[test]
-fn what_is_no_evidence_moves_no_deadline() -> Result<()> {
+fn frames_without_evidence_move_no_deadline() -> Result<()> {
     needs!(Kernel);
     let (mut kernel, world) = kernel()?;
     let heard_at = hear(&mut kernel, &world, (PEER, LINK), 1)?;
@@ -239,7 +239,7 @@ fn what_is_no_evidence_moves_no_deadline() -> Result<()> {
 }
 
 #[test]
-fn a_timer_that_found_no_configuration_is_armed_again() -> Result<()> {
+fn timer_without_configuration_is_armed_again() -> Result<()> {
     needs!(Kernel);
     let (mut kernel, mut world) = kernel()?;
     hear(&mut kernel, &world, (PEER, LINK), 1)?;
@@ -261,7 +261,7 @@ fn a_timer_that_found_no_configuration_is_armed_again() -> Result<()> {
 }
 
 #[test]
-fn events_that_find_no_room_are_counted() -> Result<()> {
+fn events_beyond_the_ring_are_counted() -> Result<()> {
     /// More silences at once than events fit into a ring of one page.
     const PEERS: u16 = 200;
     const PAGE: u32 = 4096;

@@ -17,7 +17,7 @@ const TABLE: &str = include_str!("../../../docs/verifier-cost.md");
 type Version = (u32, u32);
 
 #[test]
-fn no_program_costs_the_verifier_much_more_than_is_written_down() -> Result<()> {
+fn each_program_costs_the_verifier_what_the_table_says() -> Result<()> {
     needs!(Kernel);
     let object = kernel::object()?;
     let mut ebpf = Ebpf::load_file(&object)?;
@@ -87,7 +87,7 @@ fn version(release: &str) -> Result<Version> {
 }
 
 #[test]
-fn a_kernel_without_a_column_is_held_to_the_one_before_it() {
+fn kernel_without_a_column_is_held_to_the_column_before() {
     let table = "text\n\n| program | 6.1 | 6.12 |\n| --- | --- | --- |\n| a | 10 | 20 |\n| c | – | 7 |\n\n| b |";
     for (release, expected) in [
         ("5.15.0", 10),

@@ -24,7 +24,7 @@ fn incarnation(node: &Node) -> Result<std::path::PathBuf> {
 }
 
 #[test]
-fn a_node_whose_wall_clock_was_set_back_serves_as_before() -> Result<()> {
+fn node_with_a_wall_clock_set_back_serves_as_before() -> Result<()> {
     unstarted(|cluster| {
         // Its agent was started last when the clock was a month ahead.
         let month = Duration::from_secs(30 * 24 * 3_600);
@@ -54,7 +54,7 @@ fn a_node_whose_wall_clock_was_set_back_serves_as_before() -> Result<()> {
 }
 
 #[test]
-fn an_agent_with_another_clock_than_its_kernel_does_not_start() -> Result<()> {
+fn agent_with_another_clock_than_its_kernel_does_not_start() -> Result<()> {
     unstarted(|cluster| {
         let script =
             r#"exec unshare --time --boottime 86400 --fork --kill-child "$HEARTBEAT_BIN" "$@""#;
@@ -76,7 +76,7 @@ fn an_agent_with_another_clock_than_its_kernel_does_not_start() -> Result<()> {
 /// As when one host with all of them is suspended: whoever wakes first finds every lease at its end, and nobody to
 /// blame.
 #[test]
-fn a_cluster_that_slept_as_a_whole_wakes_as_one() -> Result<()> {
+fn cluster_suspended_as_a_whole_resumes_without_two_owners() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;

@@ -95,7 +95,7 @@ fn log_says(cluster: &Cluster, node: &str, words: &str) -> Result<usize> {
 }
 
 #[test]
-fn without_free_descriptors_nothing_is_lost_but_what_needs_them() -> Result<()> {
+fn agent_without_free_descriptors_serves_and_takes_over() -> Result<()> {
     needs!(Cluster);
     let options = Options {
         extra: HOOK.to_owned(),

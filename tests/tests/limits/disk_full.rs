@@ -37,7 +37,7 @@ fn shell(node: &Node, script: &str) -> Result<String> {
 }
 
 #[test]
-fn a_full_disk_keeps_no_agent_from_serving_or_from_starting() -> Result<()> {
+fn agent_with_a_full_disk_serves_and_starts() -> Result<()> {
     unstarted(|cluster| {
         let enclosure = Enclosure::new(cluster.dir(), &[])?;
         let a = cluster.node_mut("a")?;
@@ -91,7 +91,7 @@ fn a_full_disk_keeps_no_agent_from_serving_or_from_starting() -> Result<()> {
 }
 
 #[test]
-fn a_first_start_on_a_full_disk_says_what_it_could_not_write() -> Result<()> {
+fn first_start_with_a_full_disk_names_what_it_could_not_write() -> Result<()> {
     unstarted(|cluster| {
         let enclosure = Enclosure::new(cluster.dir(), &[])?;
         cluster.node_mut("a")?.enclose(enclosure);

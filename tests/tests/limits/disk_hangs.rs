@@ -59,7 +59,7 @@ fn serves_on(cluster: &mut Cluster) -> Result<()> {
 }
 
 #[test]
-fn owner_whose_disk_hangs_serves_on_and_confirms_nothing_that_is_not_written() -> Result<()> {
+fn owner_with_a_hung_disk_serves_and_confirms_nothing_unwritten() -> Result<()> {
     needs!(Cluster, Disk);
     Cluster::play(options(), |cluster| {
         let disk = Disk::mount(&cluster.node("a")?.dir().join("state"))?;
@@ -115,7 +115,7 @@ fn open_once_read(pipe: &Path) -> Result<File> {
 }
 
 #[test]
-fn reload_of_a_file_that_does_not_answer_stops_nothing() -> Result<()> {
+fn reload_of_a_file_that_hangs_stops_nothing() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let config = cluster.node("a")?.config();

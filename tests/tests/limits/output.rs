@@ -51,7 +51,7 @@ fn there_and_back(cluster: &Cluster) -> Result<()> {
 }
 
 #[test]
-fn agents_whose_log_goes_nowhere_go_on() -> Result<()> {
+fn agents_with_a_log_that_nobody_reads_go_on() -> Result<()> {
     unstarted(|cluster| {
         let a = cluster.node("a")?;
         let mut pipe = full_pipe(&a.dir().join("pipe"))?;
@@ -112,7 +112,7 @@ fn no_one_died(mut chronicle: Chronicle, cluster: &Cluster) -> Result<()> {
 }
 
 #[test]
-fn a_command_whose_output_is_lost_says_so_unless_nobody_wanted_it() -> Result<()> {
+fn command_with_lost_output_says_so_unless_its_reader_left() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let a = cluster.node("a")?;

@@ -52,7 +52,7 @@ fn socket_of(pid: u32, address: SocketAddr) -> Result<OwnedFd> {
 }
 
 #[test]
-fn a_node_whose_probes_find_no_room_gives_up_and_comes_back() -> Result<()> {
+fn node_with_a_full_send_queue_stops_serving_and_comes_back() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;

@@ -115,7 +115,7 @@ fn starved_agent_names_the_task_that_ran_instead() -> Result<()> {
 }
 
 #[test]
-fn agent_that_is_confined_to_a_processor_runs_by_fifo_and_says_why() -> Result<()> {
+fn agent_confined_to_a_processor_runs_by_fifo_and_says_why() -> Result<()> {
     needs!(Cluster);
     Cluster::play(defaults(), |cluster| {
         start_first_by(

@@ -178,7 +178,7 @@ fn headers(from: IpAddr, to: IpAddr, len: usize) -> Result<Vec<u8>> {
 }
 
 #[test]
-fn a_ring_that_is_full_and_maps_that_are_read_harm_nobody() -> Result<()> {
+fn full_ring_and_maps_read_at_full_speed_cost_no_lease() -> Result<()> {
     needs!(Cluster);
     let options = Options {
         // Who reads at full speed takes what time there is, and the slow side has none reserved.

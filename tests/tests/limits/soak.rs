@@ -8,7 +8,7 @@ use heartbeat_tests::{
 };
 
 #[test]
-fn whatever_happens_by_chance_one_serves_and_nobody_is_called_dead_for_nothing() -> Result<()> {
+fn random_faults_leave_one_owner_and_no_false_down() -> Result<()> {
     needs!(Cluster);
     let length = trial::soak_time(12)?;
     let report = soak::run(&Plan {

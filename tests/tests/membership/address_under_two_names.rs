@@ -62,7 +62,7 @@ fn rename(cluster: &mut Cluster, node: &str) -> Result<()> {
 }
 
 #[test]
-fn an_address_under_two_names_is_open_on_one_node() -> Result<()> {
+fn address_under_two_names_is_open_on_one_node() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;

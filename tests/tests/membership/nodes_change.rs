@@ -127,7 +127,7 @@ fn wait_agreed(cluster: &Cluster, version: u16, members: &[&str]) -> Result<()> 
 }
 
 #[test]
-fn nodes_come_and_go_and_nobody_notices() -> Result<()> {
+fn nodes_added_and_removed_cost_no_lease_vote_or_answer() -> Result<()> {
     needs!(Cluster);
     begin(|cluster| {
         let client = cluster.client(MILLISECOND)?;
@@ -238,7 +238,7 @@ fn bad_changes_are_refused(cluster: &Cluster) -> Result<()> {
 }
 
 #[test]
-fn a_node_two_changes_behind_gets_no_vote_and_is_told() -> Result<()> {
+fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
     needs!(Cluster);
     begin(|cluster| {
         ensure!(cluster.node_mut("c")?.stop()?);

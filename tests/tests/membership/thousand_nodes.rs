@@ -52,7 +52,7 @@ fn resident_kib(pid: u32) -> Result<u64> {
 }
 
 #[test]
-fn a_thousand_peers_are_probed_and_one_that_is_there_is_watched() -> Result<()> {
+fn thousand_peers_are_probed_and_the_one_that_runs_is_watched() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         let router = Family::V4.client().to_string();

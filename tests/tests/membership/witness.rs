@@ -27,7 +27,7 @@ fn two_and_a_witness() -> Options {
 }
 
 #[test]
-fn a_witness_lets_one_of_two_take_over() -> Result<()> {
+fn witness_lets_one_of_two_nodes_take_over() -> Result<()> {
     needs!(Cluster);
     play(two_and_a_witness(), |cluster| {
         let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
@@ -46,7 +46,7 @@ fn a_witness_lets_one_of_two_take_over() -> Result<()> {
 }
 
 #[test]
-fn the_loss_of_the_witness_harms_nobody_and_that_of_the_owner_too_stops_all() -> Result<()> {
+fn witness_lost_harms_nobody_and_owner_lost_too_stops_service() -> Result<()> {
     needs!(Cluster);
     play(two_and_a_witness(), |cluster| {
         let mut trial = Trial::begin("witness lost, then the owner, then both healed", cluster)?;
@@ -95,7 +95,7 @@ fn the_loss_of_the_witness_harms_nobody_and_that_of_the_owner_too_stops_all() ->
 }
 
 #[test]
-fn a_witness_can_be_made_from_flags() -> Result<()> {
+fn witness_starts_from_flags_alone() -> Result<()> {
     needs!(Cluster);
     Cluster::play(two_and_a_witness(), |cluster| {
         cluster.start_agent("a")?;

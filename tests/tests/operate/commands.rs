@@ -26,7 +26,7 @@ fn run(args: &[&str]) -> Result<Ended> {
 }
 
 #[test]
-fn status_shows_the_cluster_in_good_days() -> Result<()> {
+fn status_of_a_healthy_cluster_shows_all_of_it() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -74,7 +74,7 @@ fn status_shows_the_cluster_in_good_days() -> Result<()> {
 }
 
 #[test]
-fn status_shows_what_is_wrong() -> Result<()> {
+fn status_of_a_broken_cluster_shows_what_is_wrong() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         cluster.inject("b", Fault::Silent)?;
@@ -108,7 +108,7 @@ fn status_shows_what_is_wrong() -> Result<()> {
 }
 
 #[test]
-fn status_repeats_and_ends_when_nobody_reads_it() -> Result<()> {
+fn status_repeats_until_its_reader_leaves() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -156,7 +156,7 @@ fn status_repeats_and_ends_when_nobody_reads_it() -> Result<()> {
 }
 
 #[test]
-fn colours_are_for_terminals_that_want_them() -> Result<()> {
+fn output_has_colours_only_on_terminals_that_want_them() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -238,7 +238,7 @@ fn ping_measures_from_kernel_to_kernel() -> Result<()> {
 }
 
 #[test]
-fn events_tell_the_story() -> Result<()> {
+fn events_show_a_takeover_in_order() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         cluster.inject("b", Fault::Silent)?;
@@ -271,7 +271,7 @@ fn events_tell_the_story() -> Result<()> {
 }
 
 #[test]
-fn without_an_agent_the_commands_say_how_to_start_one() -> Result<()> {
+fn commands_without_an_agent_say_how_to_start_one() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -294,7 +294,7 @@ fn without_an_agent_the_commands_say_how_to_start_one() -> Result<()> {
 }
 
 #[test]
-fn check_tells_good_configurations_from_bad_ones() -> Result<()> {
+fn check_accepts_good_configurations_and_refuses_bad_ones() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -359,7 +359,7 @@ fn keygen_makes_a_private_key_and_replaces_none() -> Result<()> {
 }
 
 #[test]
-fn every_command_explains_itself() -> Result<()> {
+fn help_of_each_command_explains_it() -> Result<()> {
     needs!(Cluster);
     let top = run(&["--help"])?.success()?;
     for command in [

@@ -33,7 +33,7 @@ fn groups() -> String {
 }
 
 #[test]
-fn what_is_stopped_stays_stopped_until_it_is_started() -> Result<()> {
+fn group_stopped_by_an_operator_stays_stopped_until_it_is_started() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(
@@ -131,7 +131,7 @@ fn what_is_stopped_stays_stopped_until_it_is_started() -> Result<()> {
 }
 
 #[test]
-fn in_maintenance_nothing_is_done_and_the_address_is_served() -> Result<()> {
+fn group_in_maintenance_is_not_touched_and_is_served() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(
@@ -189,7 +189,7 @@ fn in_maintenance_nothing_is_done_and_the_address_is_served() -> Result<()> {
 }
 
 #[test]
-fn a_node_that_was_away_learns_what_was_decided() -> Result<()> {
+fn node_that_was_away_learns_decisions() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     let options = Options {

@@ -39,7 +39,7 @@ fn wait_owner(node: &Node, owner: &str) -> Result<()> {
 }
 
 #[test]
-fn a_service_moves_from_any_node_to_any_node_and_stays_there() -> Result<()> {
+fn group_moves_from_any_node_to_any_node_and_stays() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let mut trial = Trial::begin("moved by an operator", cluster)?;
@@ -107,7 +107,7 @@ fn a_service_moves_from_any_node_to_any_node_and_stays_there() -> Result<()> {
 }
 
 #[test]
-fn a_move_that_cannot_be_is_refused_and_nothing_happens() -> Result<()> {
+fn impossible_move_is_refused_and_changes_nothing() -> Result<()> {
     needs!(Cluster);
     let with_witness = Options {
         nodes: ["a", "b", "c", "d"].map(str::to_owned).to_vec(),
@@ -174,7 +174,7 @@ fn a_move_that_cannot_be_is_refused_and_nothing_happens() -> Result<()> {
 }
 
 #[test]
-fn a_node_on_standby_serves_nothing_until_it_is_online() -> Result<()> {
+fn node_on_standby_serves_nothing_until_it_is_online() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let mut trial = Trial::begin("owner put on standby", cluster)?;
@@ -227,7 +227,7 @@ fn a_node_on_standby_serves_nothing_until_it_is_online() -> Result<()> {
 }
 
 #[test]
-fn the_status_tells_who_may_serve_and_for_how_long() -> Result<()> {
+fn status_shows_the_owner_and_the_end_of_its_lease() -> Result<()> {
     needs!(Cluster);
     let long = Options {
         lease: Duration::from_secs(1),
@@ -285,7 +285,7 @@ fn the_status_tells_who_may_serve_and_for_how_long() -> Result<()> {
 }
 
 #[test]
-fn without_an_agent_or_a_word_the_commands_say_what_is_missing() -> Result<()> {
+fn commands_without_an_agent_or_an_argument_say_what_is_missing() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -319,7 +319,7 @@ fn stop(cluster: &mut Cluster, node: &str, flags: &[&str]) -> Result<()> {
 }
 
 #[test]
-fn stop_and_standby_that_would_end_the_service_take_force() -> Result<()> {
+fn stop_and_standby_that_would_end_the_service_need_force() -> Result<()> {
     needs!(Cluster);
     // Long enough to ask for a stop while an acceptor abstains.
     let options = Options {

@@ -75,7 +75,7 @@ fn reconfigure(cluster: &Cluster, old: &str, new: &str) -> Result<()> {
 }
 
 #[test]
-fn only_what_changed_is_touched() -> Result<()> {
+fn reload_touches_only_what_changed() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(
@@ -206,7 +206,7 @@ fn only_what_changed_is_touched() -> Result<()> {
 }
 
 #[test]
-fn what_cannot_be_taken_over_changes_nothing() -> Result<()> {
+fn reload_that_is_refused_changes_nothing() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(

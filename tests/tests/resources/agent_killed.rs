@@ -46,7 +46,7 @@ fn wait_once(cluster: &mut Cluster, stage: &Stage) -> Result<String> {
 }
 
 #[test]
-fn whenever_an_agent_is_killed_it_runs_once_in_the_end() -> Result<()> {
+fn agent_killed_at_any_step_leaves_the_group_running_once() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(&stage, stage.options(web()), &["web"], |cluster| {
@@ -105,7 +105,7 @@ fn whenever_an_agent_is_killed_it_runs_once_in_the_end() -> Result<()> {
 }
 
 #[test]
-fn an_agent_that_is_back_before_its_lease_ends_goes_on() -> Result<()> {
+fn agent_back_before_its_lease_ends_keeps_the_group() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     let long = Options {

@@ -28,7 +28,7 @@ fn two(settings: &str, between: &str) -> String {
 const BOTH: [&str; 2] = ["db1", "web1"];
 
 #[test]
-fn who_follows_moves_along_and_lets_go_first() -> Result<()> {
+fn colocated_group_moves_along_and_stops_first() -> Result<()> {
     needs!(Cluster);
     let between = "\n[[colocation]]\ngroup = \"web\"\nwith = \"db\"\n\
                    \n[[order]]\nfirst = \"db\"\nthen = \"web\"\n";
@@ -72,7 +72,7 @@ fn who_follows_moves_along_and_lets_go_first() -> Result<()> {
 }
 
 #[test]
-fn who_keeps_apart_stays_down_on_the_last_node() -> Result<()> {
+fn group_kept_apart_stays_down_on_the_last_node() -> Result<()> {
     needs!(Cluster);
     let between = "\n[[colocation]]\ngroup = \"web\"\nwith = \"db\"\nscore = \"-inf\"\n";
     let stage = Stage::new()?;
@@ -111,7 +111,7 @@ fn who_keeps_apart_stays_down_on_the_last_node() -> Result<()> {
 }
 
 #[test]
-fn an_order_holds_across_nodes() -> Result<()> {
+fn order_holds_across_nodes() -> Result<()> {
     needs!(Cluster);
     let between = "\n[[order]]\nfirst = \"db\"\nthen = \"web\"\n\
                    \n[[location]]\ngroup = \"web\"\nnode = \"a\"\nscore = \"-inf\"\n";
@@ -155,7 +155,7 @@ fn an_order_holds_across_nodes() -> Result<()> {
 }
 
 #[test]
-fn points_decide_and_stickiness_keeps() -> Result<()> {
+fn scores_place_groups_and_stickiness_keeps_them() -> Result<()> {
     needs!(Cluster);
     let between = "\n[[location]]\ngroup = \"db\"\nnode = \"b\"\nscore = 50\n\
                    \n[[location]]\ngroup = \"web\"\nnode = \"b\"\nscore = 200\n";

@@ -48,7 +48,7 @@ fn strs(lines: &[String]) -> Vec<&str> {
 }
 
 #[test]
-fn a_group_starts_in_order_and_stops_in_reverse_wherever_it_goes() -> Result<()> {
+fn group_starts_in_order_and_stops_in_reverse_on_each_node() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(&stage, stage.options(web("")), &["web"], |cluster| {
@@ -155,7 +155,7 @@ fn tell_where(cluster: &Cluster, owner: &str) -> Result<()> {
 
 /// An agent that has just started has to look first, and that takes as long as its resource agents take.
 #[test]
-fn a_node_gets_nothing_back_before_it_knows_what_runs_there() -> Result<()> {
+fn node_gets_no_group_back_before_its_probes_end() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(&stage, stage.options(web("")), &["web"], |cluster| {
@@ -189,7 +189,7 @@ fn a_node_gets_nothing_back_before_it_knows_what_runs_there() -> Result<()> {
 }
 
 #[test]
-fn what_fails_is_repaired_in_place_until_it_fails_too_often() -> Result<()> {
+fn failed_resource_is_restarted_in_place_until_the_threshold() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(&stage, stage.options(web("")), &["web"], |cluster| {
@@ -255,7 +255,7 @@ fn what_fails_is_repaired_in_place_until_it_fails_too_often() -> Result<()> {
 }
 
 #[test]
-fn a_start_that_fails_moves_the_group_at_once_until_no_node_is_left() -> Result<()> {
+fn failed_start_moves_the_group_at_once_until_no_node_is_left() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     // There is nothing to wait for at first: it cannot start on a.
@@ -331,7 +331,7 @@ fn a_start_that_fails_moves_the_group_at_once_until_no_node_is_left() -> Result<
 
 /// A program that runs as long as its resource does.
 #[test]
-fn a_program_that_ends_is_noticed_at_once_and_found_again_by_the_next_agent() -> Result<()> {
+fn program_that_ends_is_noticed_at_once_and_adopted_by_the_next_agent() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     let program = stage.program(

@@ -76,7 +76,7 @@ fn all_were_well(
 }
 
 #[test]
-fn a_stop_that_hangs_blocks_the_group_until_an_operator_mends_it() -> Result<()> {
+fn hung_stop_blocks_the_group_until_an_operator_repairs_it() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(&stage, stage.options(web()), &["web"], |cluster| {
@@ -152,7 +152,7 @@ fn a_stop_that_hangs_blocks_the_group_until_an_operator_mends_it() -> Result<()>
 }
 
 #[test]
-fn whatever_an_agent_does_the_heartbeats_go_on() -> Result<()> {
+fn misbehaving_resource_agents_disturb_no_heartbeat() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(&stage, stage.options(web()), &["web"], |cluster| {

@@ -87,7 +87,7 @@ fn handed_over(
 }
 
 #[test]
-fn a_node_that_is_drained_hands_over_one_group_after_the_other() -> Result<()> {
+fn drained_node_hands_over_one_group_after_the_other() -> Result<()> {
     needs!(Cluster);
     play("", |cluster| {
         let clients = clients(cluster)?;
@@ -166,7 +166,7 @@ fn a_node_that_is_drained_hands_over_one_group_after_the_other() -> Result<()> {
 /// Three groups on a, of which one may move, and pressure in the node's control group: that one goes to a
 /// node with room, and nothing else happens.
 #[test]
-fn a_node_under_pressure_hands_over_one_group_once() -> Result<()> {
+fn node_under_pressure_hands_over_one_group_once() -> Result<()> {
     needs!(Cluster);
     let Some(pattern) = Cgroup::pattern() else {
         skip("the kernel shows no pressure of control groups");
@@ -231,7 +231,7 @@ fn a_node_under_pressure_hands_over_one_group_once() -> Result<()> {
 
 /// With two nodes that may have it, the one with less to do takes over.
 #[test]
-fn the_node_with_the_least_load_takes_over() -> Result<()> {
+fn node_with_the_least_load_takes_over() -> Result<()> {
     needs!(Cluster);
     let settings = "\n[placement]\nstrategy = \"least-loaded\"\n\
                     \n[load]\nsource = \"command\"\ninterval = \"100ms\"\nhalf_life = \"0ms\"\n\

@@ -62,7 +62,7 @@ fn times(cluster: &Cluster, node: &str, part: &str) -> Result<usize> {
 }
 
 #[test]
-fn server_that_refuses_root_is_told_repaired_and_ended_by_its_signal() -> Result<()> {
+fn program_that_refuses_root_is_reported_repaired_and_stopped_by_its_signal() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     // The other user has to reach the program.

@@ -56,7 +56,7 @@ fn lives(pid: Pid) -> bool {
 }
 
 #[test]
-fn a_move_with_a_monitor_in_flight_cancels_it() -> Result<()> {
+fn move_during_a_monitor_cancels_the_monitor() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(&stage, stage.options(web(TIMES)), &["web"], |cluster| {
@@ -75,7 +75,7 @@ fn a_move_with_a_monitor_in_flight_cancels_it() -> Result<()> {
 }
 
 #[test]
-fn a_stop_that_cannot_be_killed_blocks_and_the_agent_stays() -> Result<()> {
+fn unkillable_stop_blocks_the_group_and_the_agent_stays() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(&stage, stage.options(web(TIMES)), &["web"], |cluster| {
@@ -117,7 +117,7 @@ fn a_stop_that_cannot_be_killed_blocks_and_the_agent_stays() -> Result<()> {
 }
 
 #[test]
-fn a_start_that_cannot_be_killed_is_not_started_elsewhere() -> Result<()> {
+fn unkillable_start_is_not_started_elsewhere() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(&stage, stage.options(web(TIMES)), &["web"], |cluster| {
@@ -153,7 +153,7 @@ fn a_start_that_cannot_be_killed_is_not_started_elsewhere() -> Result<()> {
 }
 
 #[test]
-fn a_monitor_that_cannot_be_killed_times_out() -> Result<()> {
+fn unkillable_monitor_times_out() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     let times = "stop_timeout = \"5s\"\nmonitor_timeout = \"1s\"\nmigration_threshold = 1";
@@ -224,7 +224,7 @@ fn children_of_an_action_die_with_helper_and_agent_and_daemons_stay() -> Result<
 }
 
 #[test]
-fn a_group_is_served_where_its_software_is() -> Result<()> {
+fn group_runs_only_where_its_software_is_installed() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     let service = "\n[[group.resource]]\nname = \"daemon\"\ntype = \"exec\"\n\
@@ -262,7 +262,7 @@ fn a_group_is_served_where_its_software_is() -> Result<()> {
 }
 
 #[test]
-fn what_failed_everywhere_runs_once_it_is_mended_and_reloaded() -> Result<()> {
+fn group_that_failed_everywhere_runs_after_repair_and_reload() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     let broken = "run = [\"/bin/false\"]\n";

@@ -194,7 +194,7 @@ fn tag(cluster: &Cluster, program: &str) -> Result<String> {
 }
 
 #[test]
-fn an_agent_that_ends_for_a_restart_or_an_upgrade_is_missed_by_nobody() -> Result<()> {
+fn graceful_restart_or_upgrade_is_seen_by_nobody() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     perform(
@@ -245,7 +245,7 @@ fn an_agent_that_ends_for_a_restart_or_an_upgrade_is_missed_by_nobody() -> Resul
 }
 
 #[test]
-fn an_agent_that_is_killed_and_back_within_its_lease_is_missed_by_nobody() -> Result<()> {
+fn agent_killed_and_back_within_its_lease_is_missed_by_nobody() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     let options = Options {
@@ -275,7 +275,7 @@ fn an_agent_that_is_killed_and_back_within_its_lease_is_missed_by_nobody() -> Re
 }
 
 #[test]
-fn pins_of_another_layout_are_not_read_and_its_acceptor_abstains() -> Result<()> {
+fn pins_of_another_layout_are_not_read_and_the_acceptor_abstains() -> Result<()> {
     needs!(Cluster);
     // Far longer than an agent takes to start: one that voted from its start on would be seen.
     let options = Options {
@@ -325,7 +325,7 @@ fn pins_of_another_layout_are_not_read_and_its_acceptor_abstains() -> Result<()>
 const AHEAD: Duration = Duration::from_secs(1_000_000);
 
 #[test]
-fn node_whose_incarnation_is_older_than_heard_is_told_and_cured_by_a_restart() -> Result<()> {
+fn node_with_an_older_incarnation_says_so_and_a_restart_cures_it() -> Result<()> {
     needs!(Cluster);
     play(heartbeat_tests::e2e::scene::options(), |cluster| {
         let instance = cluster.node("b")?.control.status()?.instance;

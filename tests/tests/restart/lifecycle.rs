@@ -38,7 +38,7 @@ fn instance(node: &Node) -> Result<&str> {
 }
 
 #[test]
-fn a_second_agent_of_an_instance_is_refused_and_the_first_unharmed() -> Result<()> {
+fn second_agent_of_an_instance_is_refused_and_the_first_unharmed() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let mut chronicle = Chronicle::begin(cluster)?;
@@ -65,7 +65,7 @@ fn a_second_agent_of_an_instance_is_refused_and_the_first_unharmed() -> Result<(
 }
 
 #[test]
-fn an_agent_that_is_told_to_end_takes_all_of_it_along() -> Result<()> {
+fn stopped_agent_removes_all_that_it_made() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         let before = Network::of(Some(&cluster.node("a")?.ns))?;
@@ -156,7 +156,7 @@ fn two_whole_runs(host: &Namespace) -> Result<()> {
 }
 
 #[test]
-fn a_killed_agent_leaves_all_that_the_kernel_has_to_the_next() -> Result<()> {
+fn killed_agent_leaves_its_kernel_state_to_the_next() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let before = traces::pinned(cluster.node("a")?)?;
@@ -190,7 +190,7 @@ fn a_killed_agent_leaves_all_that_the_kernel_has_to_the_next() -> Result<()> {
 }
 
 #[test]
-fn a_responder_alone_answers_but_counts_for_no_more_than_a_stalled_agent() -> Result<()> {
+fn responder_alone_answers_and_counts_as_a_stalled_agent() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         let before = Network::of(Some(&cluster.node("c")?.ns))?;
@@ -284,7 +284,7 @@ impl Drop for BpfDirectory {
 
 /// The guard would go with the last process of the mount namespace.
 #[test]
-fn a_private_bpf_file_system_is_refused() -> Result<()> {
+fn private_bpf_file_system_is_refused() -> Result<()> {
     needs!(Cluster);
     // One of its own, one that the program would have to mount, and the same where process 1 is in
     // there, too.
@@ -329,7 +329,7 @@ fn a_private_bpf_file_system_is_refused() -> Result<()> {
 
 /// Whoever owns the directory decides what becomes of the pins.
 #[test]
-fn a_pin_directory_of_somebody_else_is_refused() -> Result<()> {
+fn pin_directory_of_another_owner_is_refused() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -409,7 +409,7 @@ fn a_pin_directory_of_somebody_else_is_refused() -> Result<()> {
 
 /// The guard of a dead agent, and the addresses behind it, are in its own network namespace.
 #[test]
-fn a_command_from_another_network_namespace_leaves_the_guard_alone() -> Result<()> {
+fn command_from_another_network_namespace_leaves_the_guard_alone() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         cluster.inject("a", Fault::Kill)?;
@@ -461,7 +461,7 @@ fn a_command_from_another_network_namespace_leaves_the_guard_alone() -> Result<(
 }
 
 #[test]
-fn a_responder_needs_no_configuration() -> Result<()> {
+fn responder_loads_without_a_configuration() -> Result<()> {
     needs!(Cluster);
     const SCRIPT: &str = r#"
         "$HEARTBEAT_BIN" load --iface hb0
@@ -505,7 +505,7 @@ fn a_responder_needs_no_configuration() -> Result<()> {
 }
 
 #[test]
-fn an_agent_survives_the_loss_of_its_interface() -> Result<()> {
+fn agent_survives_the_loss_of_its_interface() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
@@ -542,7 +542,7 @@ fn an_agent_survives_the_loss_of_its_interface() -> Result<()> {
 
 /// In a mount namespace without it, as at boot: the pins of all but the last would be hidden by another's.
 #[test]
-fn agents_that_start_at_once_mount_one_bpf_file_system() -> Result<()> {
+fn agents_started_at_once_mount_one_bpf_file_system() -> Result<()> {
     const BPFFS: &str = "/sys/fs/bpf";
     const AGENTS: usize = 8;
     needs!(Cluster);

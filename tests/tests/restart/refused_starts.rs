@@ -103,7 +103,7 @@ const BAD_STARTS: [BadStart; 8] = [
 ];
 
 #[test]
-fn a_start_that_cannot_work_says_why_and_leaves_nothing() -> Result<()> {
+fn impossible_start_says_why_and_leaves_nothing() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -129,7 +129,7 @@ fn a_start_that_cannot_work_says_why_and_leaves_nothing() -> Result<()> {
 }
 
 #[test]
-fn an_agent_that_is_not_root_says_so() -> Result<()> {
+fn start_without_root_says_so() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -155,7 +155,7 @@ fn an_agent_that_is_not_root_says_so() -> Result<()> {
 }
 
 #[test]
-fn the_xdp_program_of_another_is_left_alone_unless_it_is_to_be_replaced() -> Result<()> {
+fn foreign_xdp_program_is_left_alone_unless_replace_is_set() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -213,7 +213,7 @@ fn the_xdp_program_of_another_is_left_alone_unless_it_is_to_be_replaced() -> Res
 }
 
 #[test]
-fn an_agent_without_real_time_goes_on_and_says_so() -> Result<()> {
+fn start_without_real_time_goes_on_and_says_so() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         let script = "exec prlimit --memlock=65536 --rtprio=0 \
@@ -274,7 +274,7 @@ fn shorter_max_lease_is_refused_until_no_longer_lease_can_live() -> Result<()> {
 }
 
 #[test]
-fn node_whose_decisions_are_damaged_is_on_standby_and_says_so() -> Result<()> {
+fn node_with_damaged_decisions_is_on_standby_and_says_so() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -304,7 +304,7 @@ fn node_whose_decisions_are_damaged_is_on_standby_and_says_so() -> Result<()> {
 }
 
 #[test]
-fn shorter_max_lease_is_refused_while_a_lease_that_was_granted_for_a_restart_lives() -> Result<()> {
+fn shorter_max_lease_is_refused_while_a_restart_lease_lives() -> Result<()> {
     needs!(Cluster);
     let long = Options {
         max_lease: Duration::from_secs(15),

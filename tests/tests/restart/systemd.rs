@@ -124,7 +124,7 @@ fn exposure(directory: &str, unit: &str) -> Result<f64> {
 }
 
 #[test]
-fn the_units_are_no_more_exposed_than_documented() -> Result<()> {
+fn units_are_no_more_exposed_than_documented() -> Result<()> {
     needs!(Systemd);
     let directory = std::env::temp_dir().join(format!("hbrig-{}-units", std::process::id()));
     fs::create_dir_all(directory.join("tight/heartbeat.service.d"))?;
@@ -166,7 +166,7 @@ fn the_units_are_no_more_exposed_than_documented() -> Result<()> {
 }
 
 #[test]
-fn units_say_nothing_that_systemd_does_not_know() -> Result<()> {
+fn units_have_only_settings_that_systemd_knows() -> Result<()> {
     needs!(Systemd);
     let directory = std::env::temp_dir().join(format!("hbrig-{}-verify", std::process::id()));
     fs::create_dir_all(directory.join("heartbeat.service.d"))?;
@@ -187,7 +187,7 @@ fn units_say_nothing_that_systemd_does_not_know() -> Result<()> {
 
 /// A crash costs as little as it can, and want of memory takes others first.
 #[test]
-fn unit_starts_a_crashed_agent_at_once_and_keeps_it_from_being_killed() {
+fn unit_restarts_a_crashed_agent_at_once_and_shields_it_from_the_oom_killer() {
     let settings: Vec<_> = SERVICE.lines().map(str::trim).collect();
     for setting in [
         "Restart=on-failure",

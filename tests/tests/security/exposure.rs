@@ -43,7 +43,7 @@ fn values(node: &Node, map: &str) -> Result<Vec<Value>> {
 }
 
 #[test]
-fn the_maps_have_named_fields_with_sane_values() -> Result<()> {
+fn maps_have_named_fields_with_sane_values() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -136,7 +136,7 @@ fn the_maps_have_named_fields_with_sane_values() -> Result<()> {
 }
 
 #[test]
-fn only_the_map_of_keys_shows_a_key() -> Result<()> {
+fn key_is_readable_only_in_the_map_of_keys() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -186,7 +186,7 @@ fn only_the_map_of_keys_shows_a_key() -> Result<()> {
 }
 
 #[test]
-fn nobody_but_root_can_reach_what_an_agent_makes() -> Result<()> {
+fn files_and_pins_of_an_agent_are_for_root_alone() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let a = cluster.node("a")?;
@@ -243,7 +243,7 @@ fn nobody_but_root_can_reach_what_an_agent_makes() -> Result<()> {
 }
 
 #[test]
-fn an_agent_is_small() -> Result<()> {
+fn memory_of_an_agent_is_small() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         for node in cluster.nodes() {

@@ -258,31 +258,31 @@ fn an_owner_and_strangers(family: Family, mode: &str) -> Result<()> {
 }
 
 #[test]
-fn a_stranger_on_an_ipv4_link_in_native_mode_is_not_signed_for() -> Result<()> {
+fn foreign_sender_on_ipv4_in_native_mode_is_not_signed() -> Result<()> {
     needs!(Cluster);
     an_owner_and_strangers(Family::V4, "native")
 }
 
 #[test]
-fn a_stranger_on_an_ipv4_link_in_skb_mode_is_not_signed_for() -> Result<()> {
+fn foreign_sender_on_ipv4_in_skb_mode_is_not_signed() -> Result<()> {
     needs!(Cluster);
     an_owner_and_strangers(Family::V4, "skb")
 }
 
 #[test]
-fn a_stranger_on_an_ipv6_link_in_native_mode_is_not_signed_for() -> Result<()> {
+fn foreign_sender_on_ipv6_in_native_mode_is_not_signed() -> Result<()> {
     needs!(Cluster);
     an_owner_and_strangers(Family::V6, "native")
 }
 
 #[test]
-fn a_stranger_on_an_ipv6_link_in_skb_mode_is_not_signed_for() -> Result<()> {
+fn foreign_sender_on_ipv6_in_skb_mode_is_not_signed() -> Result<()> {
     needs!(Cluster);
     an_owner_and_strangers(Family::V6, "skb")
 }
 
 #[test]
-fn a_witness_without_an_agent_signs_for_nobody() -> Result<()> {
+fn witness_without_an_agent_signs_for_nobody() -> Result<()> {
     needs!(Cluster);
     let options = Options {
         nodes: ["a", "b"].map(str::to_owned).to_vec(),

@@ -98,7 +98,7 @@ fn unharmed(mut trial: Trial, cluster: &Cluster, owner: &str) -> Result<()> {
 }
 
 #[test]
-fn claims_of_strangers_and_of_the_past_change_no_slot() -> Result<()> {
+fn forged_and_replayed_claims_change_no_slot() -> Result<()> {
     needs!(Cluster, Scapy);
     play(options(), |cluster| {
         let trial = Trial::begin("forged lease messages", cluster)?;
@@ -133,7 +133,7 @@ fn claims_of_strangers_and_of_the_past_change_no_slot() -> Result<()> {
 }
 
 #[test]
-fn while_a_lease_lives_even_a_node_of_the_cluster_cannot_take_it() -> Result<()> {
+fn live_lease_cannot_be_taken_even_by_a_member() -> Result<()> {
     needs!(Cluster, Scapy);
     let four = Options {
         nodes: ["a", "b", "c", "d"].map(str::to_owned).to_vec(),
@@ -180,7 +180,7 @@ fn while_a_lease_lives_even_a_node_of_the_cluster_cannot_take_it() -> Result<()>
 }
 
 #[test]
-fn recorded_renewals_do_not_keep_the_lease_of_a_dead_owner_alive() -> Result<()> {
+fn replayed_renewals_do_not_keep_a_dead_owners_lease_alive() -> Result<()> {
     needs!(Cluster, Scapy);
     play(options(), |cluster| {
         let mut trial = Trial::begin("recorded renewals after death", cluster)?;
@@ -216,7 +216,7 @@ fn recorded_renewals_do_not_keep_the_lease_of_a_dead_owner_alive() -> Result<()>
 }
 
 #[test]
-fn a_recorded_release_releases_nothing_later() -> Result<()> {
+fn replayed_release_releases_nothing() -> Result<()> {
     needs!(Cluster, Scapy);
     play(options(), |cluster| {
         let first = Trial::begin("recorded while it moved", cluster)?;

@@ -125,7 +125,7 @@ const MUTILATIONS: [(&str, &str); 5] = [
 ];
 
 #[test]
-fn forged_and_malformed_frames_are_counted_and_answered_by_nobody() -> Result<()> {
+fn forged_and_malformed_frames_are_counted_and_not_answered() -> Result<()> {
     needs!(Cluster, Scapy);
     unharmed(|cluster| {
         let (mut stranger, mut wiretap) = (stranger(cluster)?, wiretap(cluster)?);
@@ -144,7 +144,7 @@ fn forged_and_malformed_frames_are_counted_and_answered_by_nobody() -> Result<()
 }
 
 #[test]
-fn recorded_probes_are_not_answered_again() -> Result<()> {
+fn replayed_probes_are_not_answered() -> Result<()> {
     needs!(Cluster, Scapy);
     unharmed(|cluster| {
         let mut wiretap = wiretap(cluster)?;
@@ -162,7 +162,7 @@ fn recorded_probes_are_not_answered_again() -> Result<()> {
 }
 
 #[test]
-fn recorded_replies_do_not_keep_a_dead_node_alive() -> Result<()> {
+fn replayed_replies_do_not_keep_a_dead_node_alive() -> Result<()> {
     needs!(Cluster, Scapy);
     play(options(), |cluster| {
         let mut wiretap = wiretap(cluster)?;
@@ -193,7 +193,7 @@ fn recorded_replies_do_not_keep_a_dead_node_alive() -> Result<()> {
 }
 
 #[test]
-fn a_flood_of_junk_harms_nobody() -> Result<()> {
+fn flood_of_junk_costs_no_lease() -> Result<()> {
     needs!(Cluster, Scapy);
     unharmed(|cluster| {
         let mut stranger = stranger(cluster)?;
@@ -217,7 +217,7 @@ fn a_flood_of_junk_harms_nobody() -> Result<()> {
 }
 
 #[test]
-fn the_control_socket_survives_bad_clients() -> Result<()> {
+fn control_socket_survives_bad_clients() -> Result<()> {
     needs!(Cluster);
     unharmed(|cluster| {
         let control = cluster.node(TARGET)?.control.clone();

@@ -173,7 +173,7 @@ fn under_the_old_key() -> Result<Vec<u8>> {
 }
 
 #[test]
-fn a_live_cluster_replaces_its_key_without_missing_a_heartbeat() -> Result<()> {
+fn key_of_a_live_cluster_is_replaced_without_a_missed_heartbeat() -> Result<()> {
     needs!(Cluster);
     play(fast(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
@@ -324,7 +324,7 @@ fn core_dumps(dir: &Path) -> Result<Vec<String>> {
 }
 
 #[test]
-fn the_key_is_in_nothing_that_an_agent_leaves_behind() -> Result<()> {
+fn key_is_in_nothing_that_an_agent_leaves_behind() -> Result<()> {
     needs!(Cluster);
     Cluster::play(options(), |cluster| {
         let dir = cluster.dir().join("dumps");

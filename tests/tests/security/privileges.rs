@@ -87,7 +87,7 @@ fn is_gone(pid: u32) -> bool {
 }
 
 #[test]
-fn the_agent_keeps_little_and_its_helper_does_the_rest() -> Result<()> {
+fn agent_keeps_few_rights_and_its_helper_has_the_rest() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     let status =
@@ -188,7 +188,7 @@ fn the_agent_keeps_little_and_its_helper_does_the_rest() -> Result<()> {
 }
 
 #[test]
-fn agent_and_helper_go_together() -> Result<()> {
+fn helper_ends_with_its_agent_and_agent_with_its_helper() -> Result<()> {
     needs!(Cluster);
     let stage = Stage::new()?;
     let web = group("web", "", &[vip("webip", 101), actor("one", QUICK, "")]);

@@ -171,14 +171,13 @@ fn stale_owner_is_not_reached(fault: Fault) -> Result<()> {
 }
 
 #[test]
-fn an_owner_whose_agent_is_killed_is_not_reached_by_its_processes_and_containers() -> Result<()> {
+fn address_of_a_killed_agent_is_closed_to_local_processes_and_containers() -> Result<()> {
     needs!(Cluster);
     stale_owner_is_not_reached(Fault::Kill)
 }
 
 #[test]
-fn an_owner_whose_agent_stands_still_is_not_reached_by_its_processes_and_containers() -> Result<()>
-{
+fn address_of_a_stopped_agent_is_closed_to_local_processes_and_containers() -> Result<()> {
     needs!(Cluster);
     stale_owner_is_not_reached(Fault::Stop)
 }
@@ -211,7 +210,7 @@ fn is_attached(node: &Node) -> Result<bool> {
 }
 
 #[test]
-fn a_socket_guard_that_is_taken_off_is_put_back() -> Result<()> {
+fn detached_socket_guard_is_attached_again() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let mut chronicle = Chronicle::begin(cluster)?;
@@ -238,7 +237,7 @@ fn a_socket_guard_that_is_taken_off_is_put_back() -> Result<()> {
 }
 
 #[test]
-fn a_socket_guard_outlives_its_agent_and_is_adopted_and_goes_with_an_orderly_end() -> Result<()> {
+fn socket_guard_outlives_a_killed_agent_is_adopted_and_ends_with_a_stop() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let before = links(cluster.node("a")?)?;
@@ -269,7 +268,7 @@ fn a_socket_guard_outlives_its_agent_and_is_adopted_and_goes_with_an_orderly_end
 }
 
 #[test]
-fn a_node_without_addresses_has_no_socket_guard() -> Result<()> {
+fn node_without_addresses_has_no_socket_guard() -> Result<()> {
     needs!(Cluster);
     let without = Options {
         groups: Some(String::new()),

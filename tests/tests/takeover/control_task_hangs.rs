@@ -54,7 +54,7 @@ impl Drop for Frozen {
 }
 
 #[test]
-fn an_agent_whose_slow_side_hangs_gives_its_groups_up() -> Result<()> {
+fn agent_with_a_hung_control_task_gives_its_groups_up() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;

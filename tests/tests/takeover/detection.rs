@@ -124,31 +124,31 @@ fn stalled_on_time(verdict: &Verdict, stalled_at: Boottime, late: Late) -> Resul
 }
 
 #[test]
-fn a_node_that_loses_its_link_is_down() -> Result<()> {
+fn node_without_its_link_is_down() -> Result<()> {
     needs!(Cluster);
     death(Fault::Cut, "down", on_time)
 }
 
 #[test]
-fn a_node_that_nothing_reaches_is_down_though_its_link_is_up() -> Result<()> {
+fn node_that_receives_nothing_is_down_though_its_link_is_up() -> Result<()> {
     needs!(Cluster);
     death(Fault::Silent, "down", on_time)
 }
 
 #[test]
-fn a_killed_agent_is_stalled_while_its_kernel_answers() -> Result<()> {
+fn killed_agent_is_stalled_while_its_kernel_answers() -> Result<()> {
     needs!(Cluster);
     death(Fault::Kill, "agent-stalled", stalled_on_time)
 }
 
 #[test]
-fn a_stopped_agent_is_stalled_while_its_kernel_answers() -> Result<()> {
+fn stopped_agent_is_stalled_while_its_kernel_answers() -> Result<()> {
     needs!(Cluster);
     death(Fault::Stop, "agent-stalled", stalled_on_time)
 }
 
 #[test]
-fn the_node_that_is_cut_off_misses_all_others_and_its_quorum() -> Result<()> {
+fn isolated_node_misses_all_others_and_its_quorum() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let mut chronicle = Chronicle::begin(cluster)?;
@@ -171,7 +171,7 @@ fn the_node_that_is_cut_off_misses_all_others_and_its_quorum() -> Result<()> {
 }
 
 #[test]
-fn a_peer_is_up_while_one_of_its_links_is() -> Result<()> {
+fn peer_is_up_while_one_of_its_links_is() -> Result<()> {
     needs!(Cluster);
     const LINKS: usize = 3;
     let with_three = Options {
@@ -219,7 +219,7 @@ fn a_peer_is_up_while_one_of_its_links_is() -> Result<()> {
 }
 
 #[test]
-fn nobody_is_called_dead_for_want_of_cpu() -> Result<()> {
+fn starved_cluster_reports_no_false_down() -> Result<()> {
     needs!(Cluster);
     let stress = starve_time(20)?;
     let strict = Options {

@@ -66,7 +66,7 @@ fn wait_cut_off(cluster: &Cluster, at: &str, nodes: &[&str]) -> Result<()> {
 }
 
 #[test]
-fn an_owner_that_is_cut_off_hands_over_whatever_way_it_is() -> Result<()> {
+fn owner_with_a_failed_service_network_hands_over() -> Result<()> {
     needs!(Cluster);
     play(two_links(Family::V4), |cluster| {
         let client = cluster.client(MILLISECOND)?;
@@ -101,7 +101,7 @@ fn an_owner_that_is_cut_off_hands_over_whatever_way_it_is() -> Result<()> {
 }
 
 #[test]
-fn an_interface_that_is_switched_off_is_left_and_told_of() -> Result<()> {
+fn interface_switched_off_is_left_and_reported() -> Result<()> {
     needs!(Cluster);
     play(two_links(Family::V6), |cluster| {
         let client = cluster.client(MILLISECOND)?;
@@ -140,7 +140,7 @@ fn an_interface_that_is_switched_off_is_left_and_told_of() -> Result<()> {
 }
 
 #[test]
-fn an_address_stays_where_the_whole_network_fails() -> Result<()> {
+fn address_stays_when_the_whole_network_fails() -> Result<()> {
     needs!(Cluster);
     play(two_links(Family::V4), |cluster| {
         let mut chronicle = Chronicle::begin(cluster)?;
@@ -163,7 +163,7 @@ fn an_address_stays_where_the_whole_network_fails() -> Result<()> {
 }
 
 #[test]
-fn an_address_leaves_an_interface_without_heartbeats_too() -> Result<()> {
+fn address_leaves_a_failed_interface_without_heartbeats() -> Result<()> {
     needs!(Cluster);
     let group = "[[vip]]\nname = \"service\"\naddress = \"10.77.0.100/24\"\ninterface = \"front\"\n\
                  prefer = [\"a\", \"b\", \"c\"]\n";
@@ -205,7 +205,7 @@ fn delete_front(cluster: &Cluster, node: &str) -> Result<()> {
 }
 
 #[test]
-fn a_node_without_any_link_knows_nothing_of_the_others() -> Result<()> {
+fn node_without_any_link_knows_nothing_of_the_others() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let c = cluster.node("c")?;

@@ -72,19 +72,19 @@ fn takeover_and_return(family: Family, fault: Fault) -> Result<()> {
 }
 
 #[test]
-fn the_next_in_rank_takes_over_and_gives_back() -> Result<()> {
+fn next_in_rank_takes_over_and_gives_back_by_ipv4() -> Result<()> {
     needs!(Cluster);
     takeover_and_return(Family::V4, Fault::Cut)
 }
 
 #[test]
-fn it_is_the_same_with_ipv6() -> Result<()> {
+fn next_in_rank_takes_over_and_gives_back_by_ipv6() -> Result<()> {
     needs!(Cluster);
     takeover_and_return(Family::V6, Fault::Silent)
 }
 
 #[test]
-fn without_a_majority_nobody_serves() -> Result<()> {
+fn address_without_a_majority_is_served_by_nobody() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let client = client(cluster)?;
@@ -106,7 +106,7 @@ fn without_a_majority_nobody_serves() -> Result<()> {
 }
 
 #[test]
-fn a_stopped_owner_is_replaced_and_returns() -> Result<()> {
+fn stalled_owner_is_replaced_and_returns() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let client = client(cluster)?;
@@ -120,7 +120,7 @@ fn a_stopped_owner_is_replaced_and_returns() -> Result<()> {
 }
 
 #[test]
-fn an_owner_that_ends_in_order_hands_over() -> Result<()> {
+fn owner_that_stops_in_order_hands_over() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let mut trial = trial("the owner ends in order", cluster)?;
@@ -135,7 +135,7 @@ fn an_owner_that_ends_in_order_hands_over() -> Result<()> {
 }
 
 #[test]
-fn a_restarted_agent_removes_the_address_that_its_dead_predecessor_left() -> Result<()> {
+fn restarted_agent_removes_the_address_that_a_killed_one_left() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let client = client(cluster)?;
@@ -182,7 +182,7 @@ fn announced(family: Family, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Va
 }
 
 #[test]
-fn the_successor_announces_itself_by_gratuitous_arp() -> Result<()> {
+fn successor_sends_gratuitous_arp() -> Result<()> {
     needs!(Cluster, Scapy);
     let of = |all: &[Value], kind| all.iter().filter(|one| one["kind"] == kind).count();
     let all = announced(Family::V4, |all| {
@@ -195,7 +195,7 @@ fn the_successor_announces_itself_by_gratuitous_arp() -> Result<()> {
 }
 
 #[test]
-fn the_successor_announces_itself_by_neighbour_advertisements() -> Result<()> {
+fn successor_sends_neighbour_advertisements() -> Result<()> {
     needs!(Cluster, Scapy);
     let all = announced(Family::V6, |all| all.len() >= 3)?;
     for one in &all {
@@ -226,7 +226,7 @@ fn recorded(dir: &Path) -> Result<Vec<Variables>> {
 }
 
 #[test]
-fn hooks_are_told_what_happened_and_delay_nothing() -> Result<()> {
+fn hooks_get_the_events_and_delay_no_takeover() -> Result<()> {
     needs!(Cluster);
     let dir = WorkDir::new(false)?;
     let to = format!(

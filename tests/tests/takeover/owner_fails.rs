@@ -72,7 +72,7 @@ fn gave_it_up(cluster: &Cluster, trial: &mut Trial, node: &str, since: Boottime)
 }
 
 #[test]
-fn an_owner_whose_agent_is_killed_is_succeeded() -> Result<()> {
+fn owner_with_a_killed_agent_is_succeeded() -> Result<()> {
     needs!(Cluster);
     again_and_again(
         "agent killed",
@@ -92,7 +92,7 @@ fn an_owner_whose_agent_is_killed_is_succeeded() -> Result<()> {
 }
 
 #[test]
-fn an_owner_whose_agent_stands_still_is_succeeded_and_gives_up_when_it_wakes() -> Result<()> {
+fn owner_with_a_stopped_agent_is_succeeded_and_gives_up_when_it_resumes() -> Result<()> {
     needs!(Cluster);
     again_and_again(
         "agent stopped for 5 s, then continued",
@@ -107,7 +107,7 @@ fn an_owner_whose_agent_stands_still_is_succeeded_and_gives_up_when_it_wakes() -
 }
 
 #[test]
-fn an_owner_that_is_cut_off_is_succeeded_and_gives_up() -> Result<()> {
+fn isolated_owner_is_succeeded_and_gives_up() -> Result<()> {
     needs!(Cluster);
     for (name, fault) in [
         ("cut off both ways, then healed", Fault::Silent),
@@ -126,7 +126,7 @@ fn an_owner_that_is_cut_off_is_succeeded_and_gives_up() -> Result<()> {
 }
 
 #[test]
-fn the_guard_silences_a_stopped_owner_even_for_those_who_know_of_no_other() -> Result<()> {
+fn guard_silences_a_stopped_owner_for_clients_with_an_old_neighbour_entry() -> Result<()> {
     needs!(Cluster);
     play(swift(), |cluster| {
         let mut trial = Trial::begin("stopped, its neighbours deceived", cluster)?;
@@ -247,7 +247,7 @@ fn announce(node: &Node, interface: &str, address: Ipv4Addr) -> Result<()> {
 }
 
 #[test]
-fn the_guard_silences_a_stopped_owner_on_every_interface() -> Result<()> {
+fn guard_silences_a_stopped_owner_on_every_interface() -> Result<()> {
     needs!(Cluster);
     let everywhere = Options {
         links: 2,
@@ -369,7 +369,7 @@ fn starved(name: &'static str, cluster: &mut Cluster) -> Result<()> {
 const ALL_REAL_TIME: &str = "starved, four processes to a CPU";
 
 #[test]
-fn a_starved_owner_keeps_the_lease() -> Result<()> {
+fn starved_owner_keeps_the_lease() -> Result<()> {
     needs!(Cluster);
     let defaults = Options {
         interval: 10 * MILLISECOND,
@@ -381,7 +381,7 @@ fn a_starved_owner_keeps_the_lease() -> Result<()> {
 }
 
 #[test]
-fn a_starved_owner_without_real_time_may_lose_the_lease_but_never_shares_it() -> Result<()> {
+fn starved_owner_without_real_time_never_shares_the_lease() -> Result<()> {
     needs!(Cluster);
     Cluster::play(swift(), |cluster| {
         let script = "exec prlimit --rtprio=0 setpriv --bounding-set=-sys_nice \
@@ -394,7 +394,7 @@ fn a_starved_owner_without_real_time_may_lose_the_lease_but_never_shares_it() ->
 }
 
 #[test]
-fn an_agent_that_is_back_within_its_lease_serves_on() -> Result<()> {
+fn agent_back_within_its_lease_serves_on() -> Result<()> {
     needs!(Cluster);
     let long = Options {
         lease: Duration::from_secs(3),

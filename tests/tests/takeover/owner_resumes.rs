@@ -22,7 +22,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 #[test]
-fn an_owner_that_stood_still_announces_itself_again() -> Result<()> {
+fn owner_that_resumes_announces_its_address_again() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;

@@ -15,7 +15,7 @@ use heartbeat_tests::{
 };
 
 #[test]
-fn a_release_hook_runs_before_the_agent_ends() -> Result<()> {
+fn release_hook_runs_before_the_agent_ends() -> Result<()> {
     needs!(Cluster);
     let dir = WorkDir::new(false)?;
     let told = dir.path().join("told");

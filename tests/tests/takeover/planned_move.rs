@@ -163,7 +163,7 @@ fn moved(cluster: &Cluster, from: &str, id: u32, to: &str) -> Result<Seen> {
 }
 
 #[test]
-fn handover_of_addresses_closes_the_guard_then_removes_then_releases() -> Result<()> {
+fn planned_move_closes_the_guard_then_removes_the_address_then_releases() -> Result<()> {
     needs!(Cluster);
     let patient = Options {
         interval: MILLISECOND,
@@ -193,7 +193,7 @@ fn handover_of_addresses_closes_the_guard_then_removes_then_releases() -> Result
 }
 
 #[test]
-fn acceptors_loaded_anew_while_the_owner_is_cut_off_grant_nothing_in_its_lease() -> Result<()> {
+fn reloaded_acceptors_grant_nothing_within_an_isolated_owners_lease() -> Result<()> {
     needs!(Cluster);
     // The owner's lease outlives the restart of both others, whose acceptors then know nothing of it.
     let long = Options {

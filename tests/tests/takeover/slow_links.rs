@@ -43,8 +43,7 @@ fn delay(nodes: &[(Mac, Relay)], from: usize, to: usize) {
 }
 
 #[test]
-fn a_hundred_moves_on_links_that_delay_and_reorder_take_less_than_half_a_lease_each() -> Result<()>
-{
+fn planned_moves_on_slow_links_take_less_than_half_a_lease() -> Result<()> {
     needs!(Cluster);
     play(options(), |cluster| {
         let mut trial = Trial::begin("a hundred moves on slow links", cluster)?;

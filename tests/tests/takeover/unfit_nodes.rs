@@ -64,7 +64,7 @@ fn prepare(cluster: &Cluster) -> Result<()> {
 }
 
 #[test]
-fn a_stalled_agent_is_seen_by_all_and_gets_nothing_before_it_is_well() -> Result<()> {
+fn stalled_agent_is_seen_by_all_and_gets_no_group_until_it_is_well() -> Result<()> {
     needs!(Cluster);
     play("", |cluster| {
         let mut chronicle = Chronicle::begin(cluster)?;
@@ -106,7 +106,7 @@ fn a_stalled_agent_is_seen_by_all_and_gets_nothing_before_it_is_well() -> Result
 }
 
 #[test]
-fn peers_know_of_a_dead_process_with_the_next_heartbeat() -> Result<()> {
+fn exit_of_a_watched_process_reaches_peers_with_the_next_heartbeat() -> Result<()> {
     needs!(Cluster);
     let checks = "\n[[health]]\nname = \"worker\"\ntype = \"process\"\npidfile = \"%DIR%/worker.pid\"\n\
                   interval = \"200ms\"\nrise = 1\nfailure = \"degraded\"\n\
@@ -237,7 +237,7 @@ impl Drop for Disk {
 }
 
 #[test]
-fn a_hung_disk_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
+fn hung_disk_check_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
     needs!(Cluster);
     let checks = "\n[[health]]\nname = \"data\"\ntype = \"disk\"\npath = \"%DIR%/data\"\n\
                   interval = \"200ms\"\ntimeout = \"300ms\"\nrise = 2\nfall = 1\n\
@@ -325,7 +325,7 @@ fn a_hung_disk_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
 
 /// A check that is new at a reload counts as well until it has failed.
 #[test]
-fn checks_are_exchanged_by_a_reload() -> Result<()> {
+fn checks_are_replaced_by_a_reload() -> Result<()> {
     needs!(Cluster);
     play("\n# checks\n", |cluster| {
         let check = "\n[[health]]\nname = \"flag\"\ntype = \"exec\"\n\

@@ -61,11 +61,11 @@ fn remains(fault: Fault, cause: &str) -> Result<()> {
 }
 
 #[test]
-fn a_group_of_a_dead_agent_may_still_run_there() -> Result<()> {
+fn group_of_a_dead_agent_is_shown_as_maybe_running() -> Result<()> {
     remains(Fault::Kill, "agent dead or stalled")
 }
 
 #[test]
-fn a_group_of_a_node_that_is_cut_off_may_still_run_there() -> Result<()> {
+fn group_of_an_isolated_node_is_shown_as_maybe_running() -> Result<()> {
     remains(Fault::Silent, "unreachable")
 }

@@ -30,14 +30,11 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("kernel", "any_kernel::"),
     (
         "kernel",
-        "verdicts::every_verdict_is_met verdicts::loopback::a_node_s_own_vote",
+        "verdicts::each_verdict_is_met verdicts::loopback::own_vote_is",
     ),
-    (
-        "kernel",
-        "guard::kernel_and_userspace_treat_random_frames_alike",
-    ),
-    ("kernel", "timer::a_silence_is_reported"),
-    ("kernel", "differential::what_arrives"),
+    ("kernel", "guard::random_frames_meet"),
+    ("kernel", "timer::silence_is_reported"),
+    ("kernel", "differential::arriving_frames"),
 ];
 
 /// Downloads what is not there yet.

@@ -76,7 +76,7 @@ impl Node {
 }
 
 #[test]
-fn the_very_next_reply_says_that_a_process_has_ended() -> Result<()> {
+fn reply_after_a_process_exit_says_so_at_once() -> Result<()> {
     needs!(Kernel);
     let mut node = Node::new()?;
     let (own, fatal) = (Health::of(1, false), Health::of(3, true));
@@ -102,7 +102,7 @@ fn the_very_next_reply_says_that_a_process_has_ended() -> Result<()> {
 }
 
 #[test]
-fn what_an_end_means_can_change_while_the_process_lives() -> Result<()> {
+fn meaning_of_an_exit_can_change_while_the_process_lives() -> Result<()> {
     needs!(Kernel);
     let mut node = Node::new()?;
     let health = Health::of(2, true);
@@ -125,7 +125,7 @@ fn what_an_end_means_can_change_while_the_process_lives() -> Result<()> {
 }
 
 #[test]
-fn fatal_stays_while_one_is_left_that_the_agent_has_not_heard_of() -> Result<()> {
+fn fatal_health_stays_until_the_agent_has_read_each_exit() -> Result<()> {
     needs!(Kernel);
     let mut node = Node::new()?;
     let (one, other) = (Health::of(4, true), Health::of(5, true));

@@ -27,7 +27,7 @@ use nix::sys::signal::Signal;
 use processes::{Agent, PATIENCE, both_ways, kill, stays, threads, wait_zombie};
 
 #[test]
-fn a_killed_process_is_told_once() -> Result<()> {
+fn exit_of_a_killed_process_is_reported_once() -> Result<()> {
     both_ways(|agent| {
         let victim = stays()?;
         agent.watch(victim.pid(), 7)?;
@@ -43,7 +43,7 @@ fn a_killed_process_is_told_once() -> Result<()> {
 }
 
 #[test]
-fn a_process_that_ends_by_itself_is_told() -> Result<()> {
+fn exit_of_a_process_that_ends_by_itself_is_reported() -> Result<()> {
     both_ways(|agent| {
         let mut command = Command::new("sh");
         command.args(["-c", "read line; exit 3"]);
@@ -60,7 +60,7 @@ fn a_process_that_ends_by_itself_is_told() -> Result<()> {
 }
 
 #[test]
-fn a_process_of_many_threads_is_told_once() -> Result<()> {
+fn exit_of_a_process_with_threads_is_reported_once() -> Result<()> {
     both_ways(|agent| {
         for (token, killed) in [(1, true), (2, false)] {
             let program = threads(30)?;
@@ -80,7 +80,7 @@ fn a_process_of_many_threads_is_told_once() -> Result<()> {
 }
 
 #[test]
-fn nobody_hears_of_what_is_not_watched() -> Result<()> {
+fn exit_of_an_unwatched_process_is_not_reported() -> Result<()> {
     both_ways(|agent| {
         kill(stays()?)?;
         let unwatched = stays()?;
@@ -100,7 +100,7 @@ fn nobody_hears_of_what_is_not_watched() -> Result<()> {
 }
 
 #[test]
-fn a_process_that_is_watched_twice_is_told_once() -> Result<()> {
+fn exit_of_a_process_watched_twice_is_reported_once() -> Result<()> {
     both_ways(|agent| {
         let victim = stays()?;
         agent.watch(victim.pid(), 1)?;
@@ -112,7 +112,7 @@ fn a_process_that_is_watched_twice_is_told_once() -> Result<()> {
 }
 
 #[test]
-fn a_process_that_has_ended_before_is_told_too() -> Result<()> {
+fn exit_before_the_watch_began_is_reported() -> Result<()> {
     both_ways(|agent| {
         let victim = stays()?;
         let pid = victim.pid();
@@ -133,7 +133,7 @@ fn a_process_that_has_ended_before_is_told_too() -> Result<()> {
 }
 
 #[test]
-fn the_id_of_a_thread_is_refused() -> Result<()> {
+fn watch_of_a_thread_id_is_refused() -> Result<()> {
     both_ways(|agent| {
         let program = threads(1)?;
         let pid = program.pid();
@@ -151,7 +151,7 @@ fn the_id_of_a_thread_is_refused() -> Result<()> {
 }
 
 #[test]
-fn whoever_gets_the_id_next_is_not_watched() -> Result<()> {
+fn next_process_with_the_same_id_is_not_watched() -> Result<()> {
     both_ways(|agent| {
         let first = stays()?;
         let pid = first.pid();
@@ -191,7 +191,7 @@ fn with_id(pid: u32) -> Result<Program> {
 }
 
 #[test]
-fn every_end_is_told_once_while_others_come_and_go() -> Result<()> {
+fn each_exit_is_reported_once_while_others_come_and_go() -> Result<()> {
     const WATCHED: u32 = 20;
     both_ways(|agent| {
         let done = AtomicBool::new(false);
@@ -246,7 +246,7 @@ fn tell_all(agent: &mut Agent, count: u32) -> Result<()> {
 }
 
 #[test]
-fn the_program_goes_with_whoever_listens() -> Result<()> {
+fn program_is_unloaded_when_its_reader_is_dropped() -> Result<()> {
     needs!(Kernel);
     let agent = Agent::with_kernel()?;
     let program = agent.program.context("no program is loaded")?.into();

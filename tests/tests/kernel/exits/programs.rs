@@ -28,7 +28,7 @@ fn with(names: &[&str], story: impl Fn(&mut Bare) -> Result<()>) -> Result<()> {
 }
 
 #[test]
-fn where_the_tracepoint_says_less_only_the_fallback_attaches() -> Result<()> {
+fn tracepoint_with_fewer_arguments_takes_only_the_fallback() -> Result<()> {
     /// Has one argument on all kernels, as `sched_process_exit` has on older ones.
     const SAYS_LESS: &str = "sched_process_free";
     needs!(Kernel);
@@ -39,7 +39,7 @@ fn where_the_tracepoint_says_less_only_the_fallback_attaches() -> Result<()> {
 }
 
 #[test]
-fn an_entry_goes_with_its_event() -> Result<()> {
+fn entry_is_removed_with_its_event() -> Result<()> {
     with(&[PRECISE, FALLBACK], |bare| {
         let (victim, other) = (stays()?, stays()?);
         let (pid, other_pid) = (victim.pid(), other.pid());
@@ -64,7 +64,7 @@ fn headless(bare: &mut Bare) -> Result<Program> {
 }
 
 #[test]
-fn the_last_thread_counts() -> Result<()> {
+fn last_thread_is_the_exit_of_its_process() -> Result<()> {
     with(&[PRECISE], |bare| {
         let program = headless(bare)?;
         let pid = program.pid();
@@ -76,7 +76,7 @@ fn the_last_thread_counts() -> Result<()> {
 }
 
 #[test]
-fn on_older_kernels_the_first_thread_counts() -> Result<()> {
+fn first_thread_is_the_exit_of_its_process_on_older_kernels() -> Result<()> {
     with(&[FALLBACK], |bare| {
         let program = threads(3)?;
         let pid = program.pid();
@@ -94,7 +94,7 @@ fn on_older_kernels_the_first_thread_counts() -> Result<()> {
 }
 
 #[test]
-fn what_an_end_means_is_added_to_what_is_known() -> Result<()> {
+fn meaning_of_an_exit_is_added_to_kernel_health() -> Result<()> {
     with(&[PRECISE, FALLBACK], |bare| {
         // What the end of each means; what is known after it.
         for (health, known) in [

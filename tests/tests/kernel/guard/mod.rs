@@ -83,7 +83,7 @@ fn counts(kernel: &KernelGuard, direction: Direction) -> Result<Vec<(IpAddr, u64
 }
 
 #[test]
-fn a_closed_address_neither_hears_nor_speaks() -> Result<()> {
+fn closed_address_neither_receives_nor_sends() -> Result<()> {
     needs!(Kernel);
     let mut kernel = KernelGuard::open()?;
     for (case, point) in at_each_point() {
@@ -106,7 +106,7 @@ fn a_closed_address_neither_hears_nor_speaks() -> Result<()> {
 }
 
 #[test]
-fn an_open_address_is_left_alone() -> Result<()> {
+fn open_address_passes_all_frames() -> Result<()> {
     needs!(Kernel);
     let mut kernel = KernelGuard::open()?;
     for open_until in [boottime().as_nanos() + 3_600 * SECOND, u64::MAX] {
@@ -122,7 +122,7 @@ fn an_open_address_is_left_alone() -> Result<()> {
 
 /// The kernel closes an address by itself, when its time has come.
 #[test]
-fn an_address_closes_on_time() -> Result<()> {
+fn address_closes_at_its_instant() -> Result<()> {
     needs!(Kernel);
     let mut kernel = KernelGuard::open()?;
     let open_until = boottime().as_nanos() + SECOND / 2;
@@ -147,7 +147,7 @@ fn an_address_closes_on_time() -> Result<()> {
 }
 
 #[test]
-fn nothing_is_dropped_where_nothing_is_guarded() -> Result<()> {
+fn frames_pass_where_nothing_is_guarded() -> Result<()> {
     needs!(Kernel);
     let mut kernel = KernelGuard::open()?;
     kernel.install(&Guarded::default())?;
@@ -159,7 +159,7 @@ fn nothing_is_dropped_where_nothing_is_guarded() -> Result<()> {
 }
 
 #[test]
-fn a_frame_cut_before_the_end_of_its_address_passes() -> Result<()> {
+fn frame_cut_before_the_end_of_its_address_passes() -> Result<()> {
     needs!(Kernel);
     let mut kernel = KernelGuard::open()?;
     kernel.install(&until(0))?;
@@ -183,7 +183,7 @@ fn a_frame_cut_before_the_end_of_its_address_passes() -> Result<()> {
 }
 
 #[test]
-fn kernel_and_userspace_treat_random_frames_alike() -> Result<()> {
+fn random_frames_meet_the_same_verdict_in_kernel_and_userspace() -> Result<()> {
     needs!(Kernel);
     let mut kernel = KernelGuard::open()?;
     let mut dropped = [0_u64; Point::ALL.len()];
@@ -218,7 +218,7 @@ fn kernel_and_userspace_treat_random_frames_alike() -> Result<()> {
 /// The programs at the sockets see the packets of all network namespaces, and judge those of the
 /// agent's.
 #[test]
-fn a_packet_of_another_network_namespace_passes_at_the_sockets() -> Result<()> {
+fn packet_of_another_network_namespace_passes_the_socket_guard() -> Result<()> {
     needs!(Kernel);
     let helper = BpfHelper::BPF_FUNC_get_netns_cookie;
     if !is_helper_supported(ProgramType::CgroupSkb, helper).unwrap_or(false) {
@@ -248,7 +248,7 @@ fn a_packet_of_another_network_namespace_passes_at_the_sockets() -> Result<()> {
 
 /// A sender may leave all but the Ethernet header outside of a packet's linear part.
 #[test]
-fn a_packet_in_pieces_is_looked_into() -> Result<()> {
+fn packet_with_a_nonlinear_part_is_judged() -> Result<()> {
     needs!(Kernel);
     let mut kernel = KernelGuard::open()?;
     let namespace = Namespace::new("guard")?;

@@ -289,7 +289,7 @@ impl Case {
 }
 
 #[test]
-fn every_entry_gets_the_answer_that_its_slot_allows() -> Result<()> {
+fn each_lease_entry_gets_the_answer_that_its_slot_allows() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     for cases in [of_an_unknown_group(), of_a_free_group(), of_a_held_group()] {

@@ -108,7 +108,7 @@ pub(super) fn ask(
 }
 
 #[test]
-fn a_fresh_acceptor_abstains_until_it_may_vote() -> Result<()> {
+fn fresh_acceptor_abstains_until_it_may_vote() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     let mut world = World::new(TIMEOUT_NS);
@@ -124,7 +124,7 @@ fn a_fresh_acceptor_abstains_until_it_may_vote() -> Result<()> {
 }
 
 #[test]
-fn an_acceptor_abstains_on_claims_by_a_list_that_is_not_its_own_or_the_one_before() -> Result<()> {
+fn claim_by_an_unknown_voter_set_gets_an_abstention() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     let mut world = World::new(TIMEOUT_NS);
@@ -146,7 +146,7 @@ fn an_acceptor_abstains_on_claims_by_a_list_that_is_not_its_own_or_the_one_befor
 }
 
 #[test]
-fn eight_entries_of_one_probe_are_taken_in_their_order() -> Result<()> {
+fn eight_entries_of_one_probe_are_taken_in_order() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     kernel.install(&World::new(TIMEOUT_NS))?;
@@ -195,7 +195,7 @@ fn eight_entries_of_one_probe_are_taken_in_their_order() -> Result<()> {
 }
 
 #[test]
-fn entries_past_the_frame_s_end_are_not_read() -> Result<()> {
+fn entries_beyond_the_end_of_the_frame_are_not_read() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     kernel.install(&World::new(TIMEOUT_NS))?;
@@ -221,7 +221,7 @@ fn entries_past_the_frame_s_end_are_not_read() -> Result<()> {
 }
 
 #[test]
-fn a_forged_or_replayed_entry_moves_no_slot() -> Result<()> {
+fn forged_or_replayed_entry_moves_no_slot() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     kernel.install(&World::new(TIMEOUT_NS))?;
@@ -258,7 +258,7 @@ fn a_forged_or_replayed_entry_moves_no_slot() -> Result<()> {
 }
 
 #[test]
-fn an_acceptor_whose_table_is_full_abstains_on_new_groups() -> Result<()> {
+fn acceptor_with_a_full_table_abstains_on_new_groups() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     kernel.install(&World::new(TIMEOUT_NS))?;
@@ -282,7 +282,7 @@ fn an_acceptor_whose_table_is_full_abstains_on_new_groups() -> Result<()> {
 }
 
 #[test]
-fn the_votes_in_a_fresh_reply_are_told_to_the_agent_once() -> Result<()> {
+fn votes_in_a_fresh_reply_reach_the_agent_once() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     let mut world = World::new(TIMEOUT_NS);
@@ -309,7 +309,7 @@ fn the_votes_in_a_fresh_reply_are_told_to_the_agent_once() -> Result<()> {
 }
 
 #[test]
-fn bpftool_shows_who_holds_a_group_by_name() -> Result<()> {
+fn bpftool_shows_the_holder_of_a_group_by_field_names() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     kernel.install(&World::new(TIMEOUT_NS))?;

@@ -38,7 +38,7 @@ fn probe(from: u16, sequence: u64) -> Result<Vec<u8>> {
 }
 
 #[test]
-fn a_node_s_own_vote_is_that_of_its_acceptor() -> Result<()> {
+fn own_vote_is_that_of_the_own_acceptor() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     kernel.install(&World::new(TIMEOUT_NS))?;
@@ -85,7 +85,7 @@ fn by_each_interface(kernel: &mut Kernel, link: u32, other: u32) -> Result<()> {
 }
 
 #[test]
-fn a_frame_from_ourselves_is_a_forgery_on_every_link() -> Result<()> {
+fn frame_from_the_node_itself_is_a_forgery_on_every_link() -> Result<()> {
     needs!(Kernel);
     let namespace = Namespace::new("leases")?;
     namespace.add_pair("hb0", "hb1")?;

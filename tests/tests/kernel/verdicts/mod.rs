@@ -147,7 +147,7 @@ fn on_another_interface(world: &mut World) {
 fn as_it_is(_: &mut FrameSpec) {}
 
 #[test]
-fn every_verdict_is_met_for_its_reasons() -> Result<()> {
+fn each_verdict_is_met_for_each_of_its_reasons() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     let cases: Vec<Case> = [
@@ -173,7 +173,7 @@ fn every_verdict_is_met_for_its_reasons() -> Result<()> {
 }
 
 #[test]
-fn a_frame_cut_anywhere_is_never_taken_for_a_heartbeat() -> Result<()> {
+fn frame_cut_anywhere_is_never_a_heartbeat() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     let vlans = [vec![], vec![(0x8100, 1)], vec![(0x88a8, 1), (0x8100, 2)]];

@@ -75,7 +75,7 @@ fn contend(responder: &Responder<'_>, node: u16, begun_at: u64) -> Result<Vec<Gr
 }
 
 #[test]
-fn two_nodes_that_ask_on_two_cpus_at_once_are_never_granted_one_lease() -> Result<()> {
+fn two_claims_on_two_cpus_at_once_are_never_both_granted() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     kernel.install(&World::new(TIMEOUT_NS))?;

@@ -126,7 +126,7 @@ fn leases(count: usize) -> Vec<LeaseEntry> {
 }
 
 #[test]
-fn a_probe_of_any_shape_comes_back_as_its_reply() -> Result<()> {
+fn probe_of_any_shape_comes_back_as_its_reply() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     for Shape {
@@ -202,7 +202,7 @@ fn lease_bytes(datagram: &Datagram) -> &[u8] {
 }
 
 #[test]
-fn a_reply_is_sealed_under_the_key_of_its_probe() -> Result<()> {
+fn reply_is_signed_with_the_key_of_its_probe() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     let next = SipKey { k0: 11, k1: 12 };
@@ -219,7 +219,7 @@ fn a_reply_is_sealed_under_the_key_of_its_probe() -> Result<()> {
 }
 
 #[test]
-fn our_probe_of_any_shape_leaves_with_time_state_and_tag() -> Result<()> {
+fn own_probe_of_any_shape_leaves_with_time_state_and_tag() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     for Shape {
@@ -282,7 +282,7 @@ fn our_probe_of_any_shape_leaves_with_time_state_and_tag() -> Result<()> {
 }
 
 #[test]
-fn a_fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
+fn fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     let mut world = World::new(TIMEOUT_NS);
@@ -383,7 +383,7 @@ fn a_fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
 }
 
 #[test]
-fn a_new_life_of_the_peer_starts_a_new_window() -> Result<()> {
+fn new_incarnation_of_a_peer_starts_a_new_replay_window() -> Result<()> {
     needs!(Kernel);
     let mut kernel = kernel::open()?;
     kernel.install(&World::new(TIMEOUT_NS))?;

@@ -26,7 +26,7 @@ use nix::sys::signal::Signal;
 use super::{said, wait_gone};
 
 #[test]
-fn an_apache_that_fails_is_started_again_or_elsewhere() -> Result<()> {
+fn failed_apache_is_started_again_or_elsewhere() -> Result<()> {
     needs!(Cluster, Apache);
     let watched = tutorial()?.replace(
         "monitor_interval = \"1min\"",

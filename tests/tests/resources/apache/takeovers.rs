@@ -104,7 +104,7 @@ fn served_by(cluster: &Cluster) -> Result<String> {
 }
 
 #[test]
-fn the_tutorial_is_served_by_one_node_whatever_happens_to_nodes() -> Result<()> {
+fn apache_is_served_by_one_node_through_node_faults() -> Result<()> {
     needs!(Cluster, Apache);
     // It stays where it is when the other comes back: each fault then costs one takeover.
     let sticky = tutorial()?.replacen("stickiness = 0\n", "stickiness = \"inf\"\n", 1);

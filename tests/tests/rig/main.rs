@@ -37,7 +37,7 @@ fn wait_silent(client: &Client) -> Result<()> {
 }
 
 #[test]
-fn the_owner_answers_and_faults_silence_it_until_healed() -> Result<()> {
+fn owner_answers_and_faults_silence_it_until_healed() -> Result<()> {
     needs!(Cluster);
     for family in Family::ALL {
         let mut cluster = cluster(family, "b")?;
@@ -104,7 +104,7 @@ fn one_way_faults_leave_the_other_way_open_until_both_are_healed() -> Result<()>
 }
 
 #[test]
-fn nothing_is_left_behind() -> Result<()> {
+fn namespaces_processes_and_files_of_a_cluster_are_removed() -> Result<()> {
     needs!(Cluster);
     let paths = {
         let cluster = cluster(Family::V4, "a")?;
