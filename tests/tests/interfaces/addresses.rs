@@ -10,9 +10,9 @@ use heartbeat_tests::{
     client::Client,
     config::Family,
     e2e::{
-        Chronicle, GRACE, MILLISECOND, SOON,
-        books::{longest_silence, wait_served},
-        scene::{node_in, options, play, wait_holder, wait_logged, wait_status},
+        EventLog, GRACE, MILLISECOND, SOON,
+        availability::{longest_silence, wait_served},
+        shortcuts::{node_in, options, wait_holder, wait_logged, wait_status, with_cluster},
     },
     needs,
     netns::Namespace,
@@ -194,7 +194,7 @@ fn gap_of(
 fn interface_renamed_while_another_gets_its_name_keeps_no_address() -> Result<()> {
     needs!(Cluster);
     for family in Family::ALL {
-        play(with(family), |cluster| {
+        with_cluster(with(family), |cluster| {
             // The interfaces that come are connected to nobody: the group would leave for another node.
             bind_to_a(cluster)?;
             let a = cluster.node("a")?;
@@ -251,7 +251,7 @@ fn interface_renamed_while_another_gets_its_name_keeps_no_address() -> Result<()
 #[test]
 fn interface_renamed_while_agent_is_dead_loses_address_at_start() -> Result<()> {
     needs!(Cluster);
-    play(with(Family::V4), |cluster| {
+    with_cluster(with(Family::V4), |cluster| {
         cluster.inject("a", Fault::Kill)?;
         usurp(cluster, "a", "old0")?;
         ensure!(places(cluster, "a")? == ["old0"]);
@@ -282,11 +282,11 @@ fn interface_back_from_another_namespace_gets_address_again() -> Result<()> {
             groups: Some(vip),
             ..with(family)
         };
-        play(options, |cluster| {
+        with_cluster(options, |cluster| {
             // Whoever moves an interface by hand takes his time.
             bind_to_a(cluster)?;
             let client = cluster.client(MILLISECOND)?;
-            let mut chronicle = Chronicle::begin(cluster)?;
+            let mut event_log = EventLog::begin(cluster)?;
             wait_served(&client, "a", SOON)?;
             let elsewhere = Namespace::new("elsewhere")?;
             let ns = &cluster.node("a")?.ns;
@@ -295,7 +295,7 @@ fn interface_back_from_another_namespace_gets_address_again() -> Result<()> {
                 matches!(what, EventKind::Interface { interface, state, .. }
                     if interface == "hb0" && state == "missing")
             };
-            chronicle.wait(cluster, "a", SOON, "hb0 is missing", missing)?;
+            event_log.wait(cluster, "a", SOON, "hb0 is missing", missing)?;
             ensure!(elsewhere.addresses()?.is_empty(), "the address went along");
             let ns = &cluster.node("a")?.ns;
             elsewhere.enter(|| ns.take("hb0", "hb0"))?;
@@ -358,7 +358,7 @@ fn guarded_interfaces_with_swapped_names_stay_guarded() -> Result<()> {
         links: 3,
         ..with(Family::V4)
     };
-    play(swapped, |cluster| {
+    with_cluster(swapped, |cluster| {
         let a = cluster.node("a")?;
         for (from, to) in [("hb0", "x"), ("hb1", "hb0"), ("x", "hb1")] {
             a.tool("ip", ["link", "set", from, "name", to])?;
@@ -382,12 +382,12 @@ fn guarded_interfaces_with_swapped_names_stay_guarded() -> Result<()> {
 fn address_removed_by_others_is_back_at_once_without_a_failure() -> Result<()> {
     needs!(Cluster);
     for family in Family::ALL {
-        play(with(family), |cluster| {
+        with_cluster(with(family), |cluster| {
             let (vip, len) = (cluster.vip(), family.prefix_len());
             let own = family.address(0, 1);
             let ns = &cluster.node("a")?.ns;
             let client = cluster.client(MILLISECOND)?;
-            let mut chronicle = Chronicle::begin(cluster)?;
+            let mut event_log = EventLog::begin(cluster)?;
             let mut gaps = Vec::new();
 
             gaps.push(gap_of(cluster, &client, "removed", || {
@@ -422,7 +422,7 @@ fn address_removed_by_others_is_back_at_once_without_a_failure() -> Result<()> {
                 ns.add_address("hb0", own, len)?;
             }
             let what = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::PutBack { .. }));
-            chronicle.wait(cluster, "a", SOON, "it put the address back", what)?;
+            event_log.wait(cluster, "a", SOON, "it put the address back", what)?;
             no_failures(cluster)?;
             ensure!(gaps[0] < BACK, "it took {gaps:?}");
 
@@ -489,7 +489,7 @@ fn wait_source(cluster: &Cluster, own: IpAddr) -> Result<()> {
 #[test]
 fn address_removed_in_maintenance_is_left_alone() -> Result<()> {
     needs!(Cluster);
-    play(with(Family::V4), |cluster| {
+    with_cluster(with(Family::V4), |cluster| {
         cluster
             .node("a")?
             .heartbeat(&["maintenance", "on"])?
@@ -521,15 +521,15 @@ fn address_removed_in_maintenance_is_left_alone() -> Result<()> {
 fn address_without_lease_is_removed_and_reported() -> Result<()> {
     needs!(Cluster);
     for family in Family::ALL {
-        play(with(family), |cluster| {
+        with_cluster(with(family), |cluster| {
             let (vip, len) = (cluster.vip(), family.prefix_len());
-            let mut chronicle = Chronicle::begin(cluster)?;
+            let mut event_log = EventLog::begin(cluster)?;
             // Also where the configuration does not have it.
             for interface in ["hb0", "hb1"] {
                 cluster.node("b")?.ns.add_address(interface, vip, len)?;
                 wait_holder(cluster, Some("a"))?;
                 let what = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::Stray { message }) if message.contains(interface));
-                chronicle.wait(cluster, "b", SOON, "a stray address", what)?;
+                event_log.wait(cluster, "b", SOON, "a stray address", what)?;
             }
             let shown = cluster.node("b")?.heartbeat(&["status"])?.success()?;
             ensure!(shown.contains("without the lease"), "{shown}");
@@ -550,11 +550,11 @@ fn stranger(cluster: &mut Cluster) -> Result<Namespace> {
 fn address_announced_by_another_host_is_defended() -> Result<()> {
     needs!(Cluster);
     for family in Family::ALL {
-        play(with(family), |cluster| {
+        with_cluster(with(family), |cluster| {
             let ns = stranger(cluster)?;
             let vip = cluster.vip();
             let client = cluster.client(MILLISECOND)?;
-            let mut chronicle = Chronicle::begin(cluster)?;
+            let mut event_log = EventLog::begin(cluster)?;
             wait_served(&client, "a", SOON)?;
             // As a guest announces all its addresses when it has moved to another host.
             for round in 0..3 {
@@ -568,11 +568,11 @@ fn address_announced_by_another_host_is_defended() -> Result<()> {
                 ensure!(gap < BACK + GRACE, "it took {gap:?}");
             }
             let told = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::Claimed { .. }));
-            chronicle.wait(cluster, "a", SOON, "another host claims it", told)?;
+            event_log.wait(cluster, "a", SOON, "another host claims it", told)?;
             let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
             ensure!(shown.contains("claimed by another host"), "{shown}");
             cluster.wait_well(SOON, "a")?;
-            let mut told = chronicle.told_by("a").map(|event| &event.what);
+            let mut told = event_log.reported_by("a").map(|event| &event.what);
             ensure!(
                 told.all(|what| !matches!(what.of_group(), Some(GroupEvent::LeaseGivenUp(_)))),
                 "it gave up the lease"
@@ -587,19 +587,19 @@ fn address_announced_by_another_host_is_defended() -> Result<()> {
 fn address_in_use_by_another_host_is_reported_at_takeover() -> Result<()> {
     needs!(Cluster);
     for family in Family::ALL {
-        play(with(family), |cluster| {
+        with_cluster(with(family), |cluster| {
             let ns = stranger(cluster)?;
             ns.add_address("st0", cluster.vip(), family.prefix_len())?;
             let theirs = mac(&ns, "st0")?.map(|byte| format!("{byte:02x}")).join(":");
-            let mut chronicle = Chronicle::begin(cluster)?;
+            let mut event_log = EventLog::begin(cluster)?;
             cluster
                 .node("a")?
                 .heartbeat(&["standby", "a", "--force"])?
                 .success()?;
             let told = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::Claimed { mac, .. }) if *mac == theirs);
-            chronicle.wait(cluster, "b", SOON, "another host has the address", told)?;
-            let took = chronicle
-                .told_by("b")
+            event_log.wait(cluster, "b", SOON, "another host has the address", told)?;
+            let took = event_log
+                .reported_by("b")
                 .find_map(|event| match event.what.of_vip() {
                     Some(VipEvent::Takeover {
                         decided_ns,

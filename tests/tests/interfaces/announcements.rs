@@ -8,7 +8,7 @@ use heartbeat_tests::{
     e2e::{
         SOON,
         python::Script,
-        scene::{options, play, wait_holder},
+        shortcuts::{options, wait_holder, with_cluster},
     },
     needs, wait_until,
 };
@@ -25,7 +25,7 @@ fn address_is_announced_again_when_its_link_comes_back() -> Result<()> {
         links: 2,
         ..options()
     };
-    play(two_links, |cluster| {
+    with_cluster(two_links, |cluster| {
         wait_holder(cluster, Some("a"))?;
         let vip = cluster.vip().to_string();
         let owner: Value = cluster.node("a")?.ns.mac("hb0")?.into();

@@ -7,7 +7,7 @@ use heartbeat_tests::{
     config::interface,
     e2e::{
         SOON,
-        scene::{emulated, node_in, wait_status},
+        shortcuts::{emulated, node_in, wait_status},
     },
     wait::slowness,
 };
@@ -24,7 +24,7 @@ fn own_link(status: &Status) -> Result<&Link> {
 #[ignore = "needs the cards of `cargo xtask test --vm`"]
 fn program_that_the_driver_never_runs_is_moved_to_skb_mode() -> Result<()> {
     let patience = SOON * slowness();
-    Cluster::play(emulated(), |cluster| {
+    Cluster::run(emulated(), |cluster| {
         let a = cluster.node("a")?;
         a.tool("ip", ["link", "del", &interface(0)])?;
         cluster.plug_cards("a", 0, CARDS)?;

@@ -8,7 +8,7 @@ use heartbeat_tests::{
     e2e::{
         SOON,
         lines::has_lines,
-        scene::{node_in, options, wait_status},
+        shortcuts::{node_in, options, wait_status},
     },
     needs, wait_until,
 };
@@ -32,7 +32,7 @@ fn open_port(cluster: &Cluster, node: &str) -> Result<()> {
 #[test]
 fn closed_tcp_port_stops_no_service_and_is_named_by_status_log_and_commands() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         for node in NODES {
             close_port(cluster, node)?;
         }

@@ -20,9 +20,9 @@ use heartbeat_tests::{
     cluster::OBJECT,
     config::Family,
     e2e::{
-        Chronicle, MILLISECOND, SOON,
-        books::wait_served,
-        scene::{node_in, options, play, wait_holder, wait_logged, wait_status},
+        EventLog, MILLISECOND, SOON,
+        availability::wait_served,
+        shortcuts::{node_in, options, wait_holder, wait_logged, wait_status, with_cluster},
     },
     needs,
     netns::Namespace,
@@ -51,7 +51,7 @@ fn rig_programs() -> Result<Ebpf> {
 
 /// Waits until `author` tells of `interface` that it is `state`, in words that have `part`.
 fn wait_turn(
-    chronicle: &mut Chronicle,
+    event_log: &mut EventLog,
     cluster: &Cluster,
     author: &str,
     (interface, state, part): (&str, &str, &str),
@@ -61,7 +61,7 @@ fn wait_turn(
         matches!(what, EventKind::Interface { interface: i, state: s, message }
             if i == interface && s == state && message.contains(part))
     };
-    chronicle.wait(cluster, author, SOON, &what, told).map(drop)
+    event_log.wait(cluster, author, SOON, &what, told).map(drop)
 }
 
 /// Waits until the agent of `name` sees all links of all others up.
@@ -91,10 +91,10 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
         max_lease: 300 * MILLISECOND,
         ..options()
     };
-    play(two_links, |cluster| {
+    with_cluster(two_links, |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
 
         // Another program in the place of ours, behind its back.
         let mut ebpf = rig_programs()?;
@@ -102,17 +102,17 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
         let pin = cluster.node("a")?.pins.path().join("link_xdp_hb1");
         usurp(pass, &pin)?;
         let turn = ("hb1", "attached", "put another in its place");
-        wait_turn(&mut chronicle, cluster, "a", turn)?;
+        wait_turn(&mut event_log, cluster, "a", turn)?;
         wait_all_links(cluster, "b")?;
 
         // An interface that is renamed goes on working, and is the same when it has its name again.
         let a = cluster.node("a")?;
         a.tool("ip", ["link", "set", "hb1", "name", "away1"])?;
         let turn = ("hb1", "renamed", "it is called away1 now");
-        wait_turn(&mut chronicle, cluster, "a", turn)?;
+        wait_turn(&mut event_log, cluster, "a", turn)?;
         a.tool("ip", ["link", "set", "away1", "name", "hb1"])?;
         wait_turn(
-            &mut chronicle,
+            &mut event_log,
             cluster,
             "a",
             ("hb1", "attached", "its name again"),
@@ -122,22 +122,22 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
         a.tool("ip", ["link", "set", "hb1", "name", "away1"])?;
         usurp(pass, &pin)?;
         let turn = ("hb1", "failed", "rename it back");
-        wait_turn(&mut chronicle, cluster, "a", turn)?;
+        wait_turn(&mut event_log, cluster, "a", turn)?;
         a.tool("ip", ["link", "set", "away1", "name", "hb1"])?;
         let turn = ("hb1", "attached", "put another in its place");
-        wait_turn(&mut chronicle, cluster, "a", turn)?;
+        wait_turn(&mut event_log, cluster, "a", turn)?;
         wait_all_links(cluster, "b")?;
 
         // One that is deleted and made anew, as both ends see it. Down and up is no reason for anything.
         delete(&cluster.node("a")?.ns, "hb1")?;
-        wait_turn(&mut chronicle, cluster, "a", ("hb1", "missing", ""))?;
+        wait_turn(&mut event_log, cluster, "a", ("hb1", "missing", ""))?;
         let what = "link 1 to a is down";
-        chronicle.wait(cluster, "b", SOON, what, |what| {
+        event_log.wait(cluster, "b", SOON, what, |what| {
             matches!(what, EventKind::Link { node, link: 1, to, .. } if node == "a" && to == "down")
         })?;
         cluster.plug_anew("a", 1)?;
         wait_turn(
-            &mut chronicle,
+            &mut event_log,
             cluster,
             "a",
             ("hb1", "attached", "it is there"),
@@ -148,11 +148,11 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
         for node in ["a", "b", "c"] {
             wait_all_links(cluster, node)?;
         }
-        chronicle.nobody_died()?;
+        event_log.no_down_reports()?;
 
         for node in ["a", "b", "c"] {
-            chronicle.listen(cluster, node)?;
-            let moved = chronicle.told_by(node).find(|event| {
+            event_log.listen(cluster, node)?;
+            let moved = event_log.reported_by(node).find(|event| {
                 matches!(
                     event.what.of_group(),
                     Some(GroupEvent::LeaseGivenUp(_) | GroupEvent::LeaseAcquired { .. })
@@ -164,11 +164,11 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
         // The one with the address on it: the address leaves for a node that has the network, and comes back once the
         // interface has been well for long enough.
         delete(&cluster.node("a")?.ns, "hb0")?;
-        wait_turn(&mut chronicle, cluster, "a", ("hb0", "missing", ""))?;
+        wait_turn(&mut event_log, cluster, "a", ("hb0", "missing", ""))?;
         wait_served(&client, "b", SOON)?;
         cluster.plug_anew("a", 0)?;
         wait_turn(
-            &mut chronicle,
+            &mut event_log,
             cluster,
             "a",
             ("hb0", "attached", "it is there"),
@@ -178,14 +178,14 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
         for node in ["a", "b", "c"] {
             wait_all_links(cluster, node)?;
         }
-        chronicle.nobody_died()
+        event_log.no_down_reports()
     })
 }
 
 #[test]
 fn detached_tc_programs_are_attached_again_and_reported() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         // The node without the address may lose what it says for a moment.
         for (node, program, name) in [
             ("a", "guard_egress", "the guard's TC program"),
@@ -193,13 +193,13 @@ fn detached_tc_programs_are_attached_again_and_reported() -> Result<()> {
             // What has come back can be taken off again.
             ("a", "guard_egress", "the guard's TC program"),
         ] {
-            let mut chronicle = Chronicle::begin(cluster)?;
+            let mut event_log = EventLog::begin(cluster)?;
             let pin = cluster.node(node)?.pins.path();
             let pin = pin.join(format!("link_{program}_hb0"));
             let pin = pin.display().to_string();
             let detach = ["link", "detach", "pinned", &pin];
             cluster.node(node)?.tool("bpftool", detach)?;
-            wait_turn(&mut chronicle, cluster, node, ("hb0", "attached", name))?;
+            wait_turn(&mut event_log, cluster, node, ("hb0", "attached", name))?;
             for part in ["WARN", name] {
                 wait_logged(cluster.node(node)?, part)?;
             }
@@ -211,7 +211,7 @@ fn detached_tc_programs_are_attached_again_and_reported() -> Result<()> {
 #[test]
 fn address_on_loopback_is_refused_and_stops_nothing() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let a = cluster.node("a")?;
         let shared = "[[vip]]\nname = \"anycast\"\naddress = \"10.9.9.9/32\"\ninterface = \"lo\"\n\n[[vip]]\n\
                       name = \"service\"";
@@ -254,11 +254,11 @@ fn stacked_links_work_in_any_order() -> Result<()> {
         ensure!(modes(&a.control.status()?)? == ["skb", "native"]);
 
         // Of the one below the program is taken off: it comes back, and so does that of the one above.
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         let pin = a.pins.path().join("link_xdp_hb0").display().to_string();
         a.tool("bpftool", ["link", "detach", "pinned", &pin])?;
         let turn = ("hb0", "attached", "had taken the XDP program off");
-        wait_turn(&mut chronicle, cluster, "a", turn)?;
+        wait_turn(&mut event_log, cluster, "a", turn)?;
         wait_all_links(cluster, "b")?;
         let a = cluster.node("a")?;
         ensure!(modes(&a.control.status()?)? == ["skb", "native"]);
@@ -279,9 +279,9 @@ fn stacked_links_work_in_any_order() -> Result<()> {
     })
 }
 
-/// Plays `story` where the first link is on top of the second; its name has a dot, as a VLAN interface's has.
-fn play_on_top(options: Options, story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
-    Cluster::play(options, |cluster| {
+/// Plays `test` where the first link is on top of the second; its name has a dot, as a VLAN interface's has.
+fn play_on_top(options: Options, test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+    Cluster::run(options, |cluster| {
         for (node, host) in cluster.nodes().iter().zip(1..) {
             delete(&node.ns, "hb1")?;
             // Both hear all questions for addresses, and each is to answer for its own.
@@ -304,7 +304,7 @@ fn play_on_top(options: Options, story: impl FnOnce(&mut Cluster) -> Result<()>)
         for node in ["a", "b", "c"] {
             wait_all_links(cluster, node)?;
         }
-        story(cluster)
+        test(cluster)
     })
 }
 
@@ -315,7 +315,7 @@ fn link_missing_at_start_is_used_when_it_comes() -> Result<()> {
         links: 2,
         ..options()
     };
-    Cluster::play(two_links, |cluster| {
+    Cluster::run(two_links, |cluster| {
         // The first: that of the address, too.
         delete(&cluster.node("a")?.ns, "hb0")?;
         cluster.start_agents()?;
@@ -353,7 +353,7 @@ fn link_missing_at_start_is_used_when_it_comes() -> Result<()> {
 #[test]
 fn nodes_behind_a_router_with_large_frames_take_over() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let router = Namespace::new("router")?;
         beyond(cluster, &router)?;
         // Jumbo frames between the router and its node, natively.

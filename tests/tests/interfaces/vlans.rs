@@ -9,9 +9,9 @@ use heartbeat_tests::{
     config::{Family, interface},
     e2e::{
         MILLISECOND, Program, SOON,
-        books::{servers, wait_served},
+        availability::{servers, wait_served},
         heartbeat,
-        scene::{emulated, node_in, wait_status},
+        shortcuts::{emulated, node_in, wait_status},
     },
     node::Node,
     sys::boottime,
@@ -108,7 +108,7 @@ fn has_the_address(cluster: &Cluster, node: &str) -> Result<()> {
 #[test]
 #[ignore = "needs a kernel with 802.1Q, as in `cargo xtask test --vm`"]
 fn vlan_is_a_link_and_serves_an_address_beside_its_parent() -> Result<()> {
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         share_the_wire(cluster)?;
         refuses_native_mode(cluster.node("w")?)?;
 

@@ -12,9 +12,9 @@ use heartbeat_tests::{
     config::interface,
     e2e::{
         MILLISECOND, Program, SOON,
-        books::{servers, wait_served},
+        availability::{servers, wait_served},
         heartbeat,
-        scene::{emulated, node_in, wait_status},
+        shortcuts::{emulated, node_in, wait_status},
     },
     kernel, needs,
     netns::Namespace,
@@ -75,7 +75,7 @@ fn kill(cluster: &mut Cluster, node: &str) -> Result<()> {
 fn agents_probe_vote_guard_and_take_over_on_any_kernel() -> Result<()> {
     needs!(Cluster);
     let patience = SOON * slowness();
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         // Loads, attaches, probes and replies, and a lease by the votes of three kernels.
         cluster.start_agents()?;
         cluster.wait_well(patience, "a")?;

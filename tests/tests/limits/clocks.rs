@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
     Fault,
     e2e::{
-        Chronicle, MILLISECOND, SOON,
-        books::{wait_served, wait_silent},
-        scene::{options, play, wait_holder},
+        EventLog, MILLISECOND, SOON,
+        availability::{wait_served, wait_silent},
+        shortcuts::{options, wait_holder, with_cluster},
     },
     needs,
     node::Node,
@@ -78,10 +78,10 @@ fn agent_with_another_clock_than_its_kernel_does_not_start() -> Result<()> {
 #[test]
 fn cluster_suspended_as_a_whole_resumes_without_two_owners() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         for name in ALL {
             cluster.inject(name, Fault::Stop)?;
         }
@@ -91,6 +91,6 @@ fn cluster_suspended_as_a_whole_resumes_without_two_owners() -> Result<()> {
         }
         cluster.wait_well(SOON, "a")?;
         wait_served(&client, "a", SOON)?;
-        never_two_at_once(cluster, &mut chronicle, &client)
+        never_two_at_once(cluster, &mut event_log, &client)
     })
 }

@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
     Cluster, Fault, Options,
     e2e::{
-        Chronicle, MILLISECOND, SOON,
-        books::wait_served,
-        scene::{options, play, wait_holder},
+        EventLog, MILLISECOND, SOON,
+        availability::wait_served,
+        shortcuts::{options, wait_holder, with_cluster},
     },
     needs,
     netns::Namespace,
@@ -101,7 +101,7 @@ fn agent_without_free_descriptors_serves_and_takes_over() -> Result<()> {
         extra: HOOK.to_owned(),
         ..options()
     };
-    play(options, |cluster| {
+    with_cluster(options, |cluster| {
         let agent = cluster.node_mut("b")?.agent()?.pid();
         the_helper_runs_nothing_and_does_not_end(cluster, helper_of(agent)?)?;
         the_agent_takes_over_and_answers_later(cluster, agent)
@@ -122,10 +122,10 @@ fn the_helper_runs_nothing_and_does_not_end(cluster: &mut Cluster, helper: u32) 
 
 /// Cuts c off for a while, of which b's hook is told: it ends well, or not.
 fn hook_of_b_ends(cluster: &mut Cluster, well: bool) -> Result<()> {
-    let mut chronicle = Chronicle::begin(cluster)?;
+    let mut event_log = EventLog::begin(cluster)?;
     cluster.inject("c", Fault::Cut)?;
     let what = format!("its hook ended, well: {well}");
-    chronicle.wait(
+    event_log.wait(
         cluster,
         "b",
         SOON,
@@ -133,7 +133,7 @@ fn hook_of_b_ends(cluster: &mut Cluster, well: bool) -> Result<()> {
         |what| matches!(what, EventKind::Hook { status, .. } if (*status == Some(0)) == well),
     )?;
     cluster.heal("c", Fault::Cut)?;
-    chronicle.wait_state(cluster, "b", "c", "up", SOON)?;
+    event_log.wait_state(cluster, "b", "c", "up", SOON)?;
     Ok(())
 }
 
@@ -141,7 +141,7 @@ fn the_agent_takes_over_and_answers_later(cluster: &mut Cluster, agent: u32) -> 
     const REFUSED: &str = "could not accept a control client: Too many open files";
     let client = cluster.client(MILLISECOND)?;
     wait_served(&client, "a", SOON)?;
-    let mut chronicle = Chronicle::begin(cluster)?;
+    let mut event_log = EventLog::begin(cluster)?;
     let b = cluster.node("b")?;
     limit(&b.ns, agent, Some(lowest_free(agent)?))?;
     let clients = crowd(b)?;
@@ -169,13 +169,13 @@ fn the_agent_takes_over_and_answers_later(cluster: &mut Cluster, agent: u32) -> 
 
     drop(clients);
     limit(&cluster.node("b")?.ns, agent, None)?;
-    chronicle.wait_state(cluster, "b", "a", "down", SOON)?;
+    event_log.wait_state(cluster, "b", "a", "down", SOON)?;
     cluster.heal("a", Fault::Cut)?;
     cluster.wait_well(SOON, "a")?;
-    let verdicts = chronicle.verdicts();
+    let down_reports = event_log.down_reports();
     ensure!(
-        verdicts.iter().all(|verdict| verdict.node == "a"),
-        "{verdicts:#?}"
+        down_reports.iter().all(|report| report.node == "a"),
+        "{down_reports:#?}"
     );
     Ok(())
 }

@@ -7,11 +7,11 @@ use heartbeat_tests::{
     Fault,
     e2e::{
         MILLISECOND, SOON,
-        books::{servers, wait_served},
-        scene::wait_status,
+        availability::{servers, wait_served},
+        shortcuts::wait_status,
     },
-    enclosure::Enclosure,
     node::Node,
+    sandbox::Sandbox,
     sys::boottime,
     wait_until,
 };
@@ -39,9 +39,9 @@ fn shell(node: &Node, script: &str) -> Result<String> {
 #[test]
 fn agent_with_a_full_disk_serves_and_starts() -> Result<()> {
     unstarted(|cluster| {
-        let enclosure = Enclosure::new(cluster.dir(), &[])?;
+        let sandbox = Sandbox::new(cluster.dir(), &[])?;
         let a = cluster.node_mut("a")?;
-        a.enclose(enclosure);
+        a.set_sandbox(sandbox);
         shell(a, r#"mount -t tmpfs -o size=64k,mode=700 none "$1""#)?;
         let launcher: PathBuf = launcher(a, LOG_TO_STATE)?;
         cluster.node_mut("a")?.start_by(&launcher)?;
@@ -93,8 +93,8 @@ fn agent_with_a_full_disk_serves_and_starts() -> Result<()> {
 #[test]
 fn first_start_with_a_full_disk_names_what_it_could_not_write() -> Result<()> {
     unstarted(|cluster| {
-        let enclosure = Enclosure::new(cluster.dir(), &[])?;
-        cluster.node_mut("a")?.enclose(enclosure);
+        let sandbox = Sandbox::new(cluster.dir(), &[])?;
+        cluster.node_mut("a")?.set_sandbox(sandbox);
         let a = cluster.node("a")?;
         shell(
             a,

@@ -13,10 +13,10 @@ use heartbeat_tests::{
     Cluster,
     e2e::{
         MILLISECOND, SOON,
-        books::wait_served,
+        availability::wait_served,
         disk::Disk,
-        groups::said,
-        scene::{options, play, wait_holder, wait_status},
+        groups::output_of,
+        shortcuts::{options, wait_holder, wait_status, with_cluster},
     },
     needs,
     wait::observe,
@@ -61,7 +61,7 @@ fn serves_on(cluster: &mut Cluster) -> Result<()> {
 #[test]
 fn owner_with_a_hung_disk_serves_and_confirms_nothing_unwritten() -> Result<()> {
     needs!(Cluster, Disk);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let disk = Disk::mount(&cluster.node("a")?.dir().join("state"))?;
         cluster.start_agents()?;
         cluster.wait_well(SOON, "a")?;
@@ -70,9 +70,9 @@ fn owner_with_a_hung_disk_serves_and_confirms_nothing_unwritten() -> Result<()> 
 
         // What is decided elsewhere holds at once.
         let frozen = disk.freeze()?;
-        said(cluster, "b", &["maintenance", "on"])?;
+        output_of(cluster, "b", &["maintenance", "on"])?;
         serves_on(cluster)?;
-        said(cluster, "b", &["maintenance", "off"])?;
+        output_of(cluster, "b", &["maintenance", "off"])?;
         serves_on(cluster)?;
 
         // What is decided here is not confirmed, and holds nothing up.
@@ -86,7 +86,7 @@ fn owner_with_a_hung_disk_serves_and_confirms_nothing_unwritten() -> Result<()> 
         wait_status(cluster.node("c")?, "all is left alone", |status| {
             status.maintenance
         })?;
-        said(cluster, "a", &["maintenance", "off"])?;
+        output_of(cluster, "a", &["maintenance", "off"])?;
 
         let frozen = disk.freeze()?;
         let a = cluster.node("a")?;
@@ -94,7 +94,7 @@ fn owner_with_a_hung_disk_serves_and_confirms_nothing_unwritten() -> Result<()> 
         serves_on(cluster)?;
         drop(frozen);
         wait_holder(cluster, Some("b"))?;
-        said(cluster, "a", &["online", "a"])?;
+        output_of(cluster, "a", &["online", "a"])?;
         cluster.wait_well(2 * SOON, "a")
     })
 }
@@ -117,7 +117,7 @@ fn open_once_read(pipe: &Path) -> Result<File> {
 #[test]
 fn reload_of_a_file_that_hangs_stops_nothing() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let config = cluster.node("a")?.config();
         let text = fs::read(&config)?;
         // A reader waits until there is a writer.
@@ -140,7 +140,7 @@ fn reload_of_a_file_that_hangs_stops_nothing() -> Result<()> {
         })?;
         fs::remove_file(&config)?;
         fs::write(&config, &text)?;
-        said(cluster, "a", &["reload"]).context("after it")?;
+        output_of(cluster, "a", &["reload"]).context("after it")?;
         ensure!(!gave_up(cluster)?);
         Ok(())
     })

@@ -16,7 +16,7 @@ use anyhow::{Result, ensure};
 use heartbeat_tests::{
     Cluster,
     client::{Client, Record},
-    e2e::{Chronicle, ownership::overlaps, scene::options},
+    e2e::{EventLog, ownership::overlaps, shortcuts::options},
     needs,
     node::Node,
 };
@@ -24,10 +24,10 @@ use heartbeat_tests::{
 /// The nodes of an ordinary cluster.
 const ALL: [&str; 3] = ["a", "b", "c"];
 
-/// Plays `story` with a patient cluster whose agents do not run yet, if one can be built here.
-fn unstarted(story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+/// Plays `test` with a patient cluster whose agents do not run yet, if one can be built here.
+fn unstarted(test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), story)
+    Cluster::run(options(), story)
 }
 
 /// A shell script that starts an agent: the binary is `$HEARTBEAT_BIN`, its arguments are `"$@"`.
@@ -39,12 +39,12 @@ fn launcher(node: &Node, script: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// That no node served while another held the lease, since `chronicle` and `client` began.
-fn never_two_at_once(cluster: &Cluster, chronicle: &mut Chronicle, client: &Client) -> Result<()> {
+/// That no node served while another held the lease, since `event_log` and `client` began.
+fn never_two_at_once(cluster: &Cluster, event_log: &mut EventLog, client: &Client) -> Result<()> {
     for name in ALL {
-        chronicle.listen(cluster, name)?;
+        event_log.listen(cluster, name)?;
     }
-    let acquisitions = chronicle.acquisitions("service");
+    let acquisitions = event_log.acquisitions("service");
     client.with_records(|records| {
         let answers = records.iter().flat_map(Record::answers);
         let twice = overlaps(answers, &acquisitions);

@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
     Cluster,
     e2e::{
-        Chronicle, SOON, heartbeat,
-        scene::{options, play, wait_holder},
+        EventLog, SOON, heartbeat,
+        shortcuts::{options, wait_holder, with_cluster},
     },
     needs, wait_until,
 };
@@ -65,11 +65,11 @@ fn agents_with_a_log_that_nobody_reads_go_on() -> Result<()> {
             cluster.node_mut(name)?.start_by(&launcher)?;
         }
         cluster.wait_well(SOON, "a")?;
-        let chronicle = Chronicle::begin(cluster)?;
+        let event_log = EventLog::begin(cluster)?;
         there_and_back(cluster)?;
         cluster.wait_well(SOON, "a")?;
         // Whoever waited for a reader would stand still by now.
-        no_one_died(chronicle, cluster)?;
+        no_one_died(event_log, cluster)?;
 
         // The reader comes back: the log goes on where it stopped, and says what is missing.
         let mut read = String::new();
@@ -90,10 +90,10 @@ fn agents_with_a_log_that_nobody_reads_go_on() -> Result<()> {
 
         // And goes for good.
         drop(pipe);
-        let chronicle = Chronicle::begin(cluster)?;
+        let event_log = EventLog::begin(cluster)?;
         there_and_back(cluster)?;
         cluster.wait_well(SOON, "a")?;
-        no_one_died(chronicle, cluster)?;
+        no_one_died(event_log, cluster)?;
         for name in ALL {
             ensure!(
                 cluster.node_mut(name)?.stop()?,
@@ -104,17 +104,17 @@ fn agents_with_a_log_that_nobody_reads_go_on() -> Result<()> {
     })
 }
 
-fn no_one_died(mut chronicle: Chronicle, cluster: &Cluster) -> Result<()> {
+fn no_one_died(mut event_log: EventLog, cluster: &Cluster) -> Result<()> {
     for name in ALL {
-        chronicle.listen(cluster, name)?;
+        event_log.listen(cluster, name)?;
     }
-    chronicle.nobody_died()
+    event_log.no_down_reports()
 }
 
 #[test]
 fn command_with_lost_output_says_so_unless_its_reader_left() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let a = cluster.node("a")?;
         let mut commands = vec![heartbeat(&["--help"])?, heartbeat(&["--version"])?];
         for words in [

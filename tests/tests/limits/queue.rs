@@ -10,9 +10,9 @@ use anyhow::{Result, bail, ensure};
 use heartbeat_tests::{
     config::Family,
     e2e::{
-        Chronicle, MILLISECOND, SOON,
-        books::wait_served,
-        scene::{options, play, wait_status},
+        EventLog, MILLISECOND, SOON,
+        availability::wait_served,
+        shortcuts::{options, wait_status, with_cluster},
     },
     needs,
 };
@@ -54,10 +54,10 @@ fn socket_of(pid: u32, address: SocketAddr) -> Result<OwnedFd> {
 #[test]
 fn node_with_a_full_send_queue_stops_serving_and_comes_back() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         // The smallest buffer that there is, so that it is full at once.
         let pid = cluster.node_mut("a")?.agent()?.pid();
         let probes = socket_of(pid, SocketAddr::new(Family::V4.address(0, 1), 694))?;
@@ -79,8 +79,8 @@ fn node_with_a_full_send_queue_stops_serving_and_comes_back() -> Result<()> {
         a.tool("tc", ["qdisc", "del", "dev", "hb0", "root"])?;
         cluster.wait_well(SOON, "a")?;
         wait_served(&client, "a", SOON)?;
-        never_two_at_once(cluster, &mut chronicle, &client)?;
+        never_two_at_once(cluster, &mut event_log, &client)?;
         // The others heard its kernel all the time; and who did not speak did not take silence for death.
-        chronicle.nobody_died()
+        event_log.no_down_reports()
     })
 }

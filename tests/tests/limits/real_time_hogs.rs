@@ -8,9 +8,9 @@ use heartbeat_tests::{
     Cluster, Options,
     e2e::{
         MILLISECOND, SOON, Trial,
-        books::longest_silence,
+        availability::longest_silence,
         load::Hogs,
-        scene::{options, play, start_first_by},
+        shortcuts::{options, start_first_by, with_cluster},
     },
     needs,
     skip::skip,
@@ -39,7 +39,7 @@ fn hogs(name: &'static str, priority: u8, cluster: &mut Cluster) -> Result<usize
     let mut trial = Trial::begin(name, cluster)?;
     trial.settle(cluster)?;
     trial.listen(cluster)?;
-    let before = trial.chronicle.acquisitions("service").len();
+    let before = trial.event_log.acquisitions("service").len();
     let began = boottime();
     Hogs::start(cluster.dir(), priority, SECONDS)?.end(12 * SOON)?;
     trial.settle(cluster)?;
@@ -65,7 +65,7 @@ fn hogs(name: &'static str, priority: u8, cluster: &mut Cluster) -> Result<usize
 #[test]
 fn real_time_tasks_on_all_processors_cost_no_lease() -> Result<()> {
     needs!(Cluster);
-    play(defaults(), |cluster| {
+    with_cluster(defaults(), |cluster| {
         for node in cluster.nodes() {
             let pulse = node.control.status()?.pulse;
             if pulse.scheduling != "deadline" {
@@ -85,7 +85,7 @@ fn real_time_tasks_on_all_processors_cost_no_lease() -> Result<()> {
 #[test]
 fn starved_agent_names_the_task_that_ran_instead() -> Result<()> {
     needs!(Cluster);
-    play(defaults(), |cluster| {
+    with_cluster(defaults(), |cluster| {
         let mut trial = Trial::begin("starved, and told why", cluster)?;
         let hogs = Hogs::start(cluster.dir(), 50, SECONDS)?;
         let named = |reason: &str| reason.contains(Hogs::NAME) && reason.contains("SCHED_FIFO 50");
@@ -93,7 +93,7 @@ fn starved_agent_names_the_task_that_ran_instead() -> Result<()> {
         let told =
             |what: &EventKind| matches!(what, EventKind::Starved { reason, .. } if named(reason));
         trial
-            .chronicle
+            .event_log
             .wait(cluster, "a", SOON, "which task starved it", told)?;
         let a = cluster.node("a")?;
         let starved = a.control.status()?.pulse.starved;
@@ -117,7 +117,7 @@ fn starved_agent_names_the_task_that_ran_instead() -> Result<()> {
 #[test]
 fn agent_confined_to_a_processor_runs_by_fifo_and_says_why() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(defaults(), |cluster| {
+    Cluster::run(defaults(), |cluster| {
         start_first_by(
             cluster,
             "exec taskset --cpu-list 0 \"$HEARTBEAT_BIN\" \"$@\"",

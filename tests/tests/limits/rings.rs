@@ -25,10 +25,10 @@ use heartbeat_tests::{
     client::Client,
     config::Family,
     e2e::{
-        Chronicle, MILLISECOND, Program, SOON,
-        books::{longest_silence, servers, wait_served},
-        scene::{options, play, wait_status},
-        standstill::Standstills,
+        EventLog, MILLISECOND, Program, SOON,
+        availability::{longest_silence, servers, wait_served},
+        machine_stalls::MachineStalls,
+        shortcuts::{options, wait_status, with_cluster},
     },
     kernel::cookie_of,
     needs,
@@ -185,7 +185,7 @@ fn full_ring_and_maps_read_at_full_speed_cost_no_lease() -> Result<()> {
         agent_stall: Duration::from_secs(3),
         ..options()
     };
-    play(options, |cluster| {
+    with_cluster(options, |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
         maps_are_read_at_full_speed(cluster, &client)?;
@@ -195,8 +195,8 @@ fn full_ring_and_maps_read_at_full_speed_cost_no_lease() -> Result<()> {
 
 fn maps_are_read_at_full_speed(cluster: &Cluster, client: &Client) -> Result<()> {
     // Readers of ordinary priority delay none of these threads: only a host that withholds a processor does.
-    let machine = Standstills::of_the_machine()?;
-    let (mut chronicle, from) = (Chronicle::begin(cluster)?, boottime());
+    let machine = MachineStalls::of_the_machine()?;
+    let (mut event_log, from) = (EventLog::begin(cluster)?, boottime());
     let (a, stop) = (cluster.node("a")?, AtomicBool::new(false));
     let read = |maps: &[&str]| -> Result<usize> {
         let mut read = 0;
@@ -224,12 +224,12 @@ fn maps_are_read_at_full_speed(cluster: &Cluster, client: &Client) -> Result<()>
     })?;
     ensure!(read > 20, "only {read} maps were read");
     for name in ALL {
-        chronicle.listen(cluster, name)?;
+        event_log.listen(cluster, name)?;
     }
-    let mut verdicts = chronicle.verdicts();
-    verdicts.retain(|verdict| !machine.explain(Boottime::from_nanos(verdict.at_ns)));
-    ensure!(verdicts.is_empty(), "called dead: {verdicts:#?}");
-    let mut taken = chronicle.acquisitions("service");
+    let mut down_reports = event_log.down_reports();
+    down_reports.retain(|report| !machine.explain(Boottime::from_nanos(report.at_ns)));
+    ensure!(down_reports.is_empty(), "called dead: {down_reports:#?}");
+    let mut taken = event_log.acquisitions("service");
     taken.retain(|taken| !machine.explain(taken.majority));
     ensure!(taken.is_empty(), "the lease was lost: {taken:#?}");
     let stood = machine.since(from);
@@ -241,7 +241,7 @@ fn maps_are_read_at_full_speed(cluster: &Cluster, client: &Client) -> Result<()>
 }
 
 fn votes_find_no_room(cluster: &mut Cluster, client: &Client) -> Result<()> {
-    let mut chronicle = Chronicle::begin(cluster)?;
+    let mut event_log = EventLog::begin(cluster)?;
     ensure!(cluster.node("a")?.control.status()?.pulse.votes_lost == 0);
     cluster.inject("a", Fault::Stop)?;
     wait_served(client, "b", SOON)?;
@@ -264,5 +264,5 @@ fn votes_find_no_room(cluster: &mut Cluster, client: &Client) -> Result<()> {
     wait_served(client, "a", SOON)?;
     let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
     ensure!(shown.contains(" events lost"), "{shown}");
-    never_two_at_once(cluster, &mut chronicle, client)
+    never_two_at_once(cluster, &mut event_log, client)
 }

@@ -10,10 +10,10 @@ use heartbeat_tests::{
     client::Record,
     e2e::{
         MILLISECOND, SOON,
-        books::wait_served,
-        groups::{group_in, said, wait_agent},
+        availability::wait_served,
+        groups::{group_in, output_of, wait_agent},
         kernel::guard,
-        scene::{options, play, wait_status},
+        shortcuts::{options, wait_status, with_cluster},
     },
     needs,
     sys::boottime,
@@ -64,7 +64,7 @@ fn rename(cluster: &mut Cluster, node: &str) -> Result<()> {
 #[test]
 fn address_under_two_names_is_open_on_one_node() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
 
@@ -74,7 +74,7 @@ fn address_under_two_names_is_open_on_one_node() -> Result<()> {
         wait_served(&client, "a", SOON)?;
         let web = cluster.node("b")?.control.status()?;
         ensure!(group_in(&web, "web")?.owner.is_none());
-        ensure!(said(cluster, "b", &["status"])?.contains("DIFFERS"));
+        ensure!(output_of(cluster, "b", &["status"])?.contains("DIFFERS"));
 
         // Whoever takes it over, by whichever name: one of them.
         cluster.inject("a", Fault::Kill)?;

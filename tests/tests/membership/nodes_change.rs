@@ -6,12 +6,12 @@ use anyhow::{Result, ensure};
 use heartbeat_tests::{
     Cluster, Fault, Options,
     e2e::{
-        Chronicle, MILLISECOND, SOON,
-        books::{servers, wait_served},
-        groups::{said, tried},
+        EventLog, MILLISECOND, SOON,
+        actors::{group, vip},
+        availability::{servers, wait_served},
+        groups::{output_of, result_of},
         lines::has_lines,
-        scene::{self, node_in, wait_status},
-        stage::{group, vip},
+        shortcuts::{self, node_in, wait_status},
     },
     needs,
     sys::boottime,
@@ -33,13 +33,13 @@ fn options() -> Options {
         nodes: all.map(|name| (*name).to_owned()).collect(),
         groups: Some(groups),
         max_lease: Duration::from_millis(500),
-        ..scene::options()
+        ..shortcuts::options()
     }
 }
 
 /// Builds a cluster whose files have the founders only, starts those, and waits until both addresses are served.
-fn begin(story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
-    Cluster::play(options(), |cluster| {
+fn begin(test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+    Cluster::run(options(), |cluster| {
         for node in FOUNDERS {
             write(cluster, node, 1, &FOUNDERS)?;
             cluster.start_agent(node)?;
@@ -56,7 +56,7 @@ fn begin(story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
                 },
             )?;
         }
-        story(cluster)
+        test(cluster)
     })
 }
 
@@ -97,7 +97,7 @@ fn walk(cluster: &mut Cluster, version: u16, members: &[&str], running: &[&str])
         cluster.start_agent(node)?;
     }
     for node in running {
-        let done = said(cluster, node, &["reload"])?;
+        let done = output_of(cluster, node, &["reload"])?;
         let before = done == "nothing has changed\n";
         ensure!(
             before || done.contains(&format!("config_version {version}")),
@@ -132,7 +132,7 @@ fn nodes_added_and_removed_cost_no_lease_vote_or_answer() -> Result<()> {
     begin(|cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         let since = boottime();
         bad_changes_are_refused(cluster)?;
         walk(cluster, 2, &["a", "b", "c", "d"], &FOUNDERS)?;
@@ -175,14 +175,14 @@ fn nodes_added_and_removed_cost_no_lease_vote_or_answer() -> Result<()> {
             "{served:?} served"
         );
         for node in FOUNDERS {
-            chronicle.listen(cluster, node)?;
+            event_log.listen(cluster, node)?;
             let lease = |event: &&Event| {
                 matches!(
                     event.what.of_group(),
                     Some(GroupEvent::LeaseAcquired { .. } | GroupEvent::LeaseGivenUp(_))
                 )
             };
-            let told: Vec<_> = chronicle.told_by(node).filter(lease).collect();
+            let told: Vec<_> = event_log.reported_by(node).filter(lease).collect();
             ensure!(told.is_empty(), "{node}: {told:?}");
         }
         Ok(())
@@ -195,7 +195,7 @@ fn bad_changes_are_refused(cluster: &Cluster) -> Result<()> {
         write(cluster, "a", version, members)?;
         let mut expected = words.to_vec();
         expected.push("the old configuration stays in force");
-        tried(cluster, "a", &["reload"])?.refusal(&expected)
+        result_of(cluster, "a", &["reload"])?.refusal(&expected)
     };
     let four = ["a", "b", "c", "d"];
     refused(1, &four, &["(different: id 4)", "write config_version = 2"])?;
@@ -217,7 +217,7 @@ fn bad_changes_are_refused(cluster: &Cluster) -> Result<()> {
     )?;
     // One step on one node is good; the next has to wait for the others.
     write(cluster, "a", 2, &four)?;
-    let done = said(cluster, "a", &["reload"])?;
+    let done = output_of(cluster, "a", &["reload"])?;
     ensure!(
         done.starts_with("reloaded: node d added, config_version 2"),
         "{done}"
@@ -228,7 +228,7 @@ fn bad_changes_are_refused(cluster: &Cluster) -> Result<()> {
         &["the change to config_version 2 is not complete: not yet at b, c"],
     )?;
     has_lines(
-        &said(cluster, "a", &["status"])?,
+        &output_of(cluster, "a", &["status"])?,
         &[
             "  * Config version: 2, not in force yet: leases are claimed by version 1; b has 1, c has 1",
         ],
@@ -253,7 +253,7 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
             }
             cluster.start_agent(comes)?;
             for node in running {
-                said(cluster, node, &["reload"])?;
+                output_of(cluster, node, &["reload"])?;
             }
             for node in running.iter().chain([&comes]) {
                 let what = format!("config_version {version} in force");
@@ -275,11 +275,11 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
             })
         })?;
         has_lines(
-            &said(cluster, "a", &["status"])?,
+            &output_of(cluster, "a", &["status"])?,
             &["  * Config version: 3; c has 1"],
         )?;
         has_lines(
-            &said(cluster, "c", &["status"])?,
+            &output_of(cluster, "c", &["status"])?,
             &["  * Config version: 1; a has 3, b has 3"],
         )?;
         // Its own vote is all that it gets.
@@ -290,7 +290,7 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
         })?;
         // With the present list it is one of them, though it missed a change: no number is skipped but for that.
         write(cluster, "c", 3, &five)?;
-        let done = said(cluster, "c", &["reload"])?;
+        let done = output_of(cluster, "c", &["reload"])?;
         ensure!(
             done.starts_with("reloaded: node d added, node e added, config_version 3"),
             "{done}"
@@ -301,7 +301,7 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
         // And does not go back.
         ensure!(cluster.node_mut("c")?.stop()?);
         write(cluster, "c", 1, &FOUNDERS)?;
-        let log = tried(cluster, "c", &["run"])?;
+        let log = result_of(cluster, "c", &["run"])?;
         log.refusal(&["config_version is 1, but this node has gone by version 3 already"])
     })
 }

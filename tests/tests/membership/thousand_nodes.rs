@@ -7,8 +7,8 @@ use heartbeat_tests::{
     Cluster, Fault, Options,
     config::Family,
     e2e::{
-        Chronicle, MILLISECOND, SOON,
-        scene::{self, node_in, wait_status},
+        EventLog, MILLISECOND, SOON,
+        shortcuts::{self, node_in, wait_status},
     },
     needs,
 };
@@ -40,7 +40,7 @@ fn options() -> Options {
         lease: 600 * MILLISECOND,
         max_lease: 600 * MILLISECOND,
         extra: absent(),
-        ..scene::options()
+        ..shortcuts::options()
     }
 }
 
@@ -54,7 +54,7 @@ fn resident_kib(pid: u32) -> Result<u64> {
 #[test]
 fn thousand_peers_are_probed_and_the_one_that_runs_is_watched() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let router = Family::V4.client().to_string();
         cluster
             .client_namespace()
@@ -81,9 +81,9 @@ fn thousand_peers_are_probed_and_the_one_that_runs_is_watched() -> Result<()> {
                 == NODES - 2
         })?;
         let before = a.control.status()?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         cluster.inject("b", Fault::Cut)?;
-        let down = chronicle.wait_state(cluster, "a", "b", "down", SOON)?;
+        let down = event_log.wait_state(cluster, "a", "b", "down", SOON)?;
         cluster.heal("b", Fault::Cut)?;
         let a = cluster.node("a")?;
         wait_status(a, "it sees b again", sees("up"))?;

@@ -6,11 +6,11 @@ use heartbeat_tests::{
     config::{Family, interface},
     e2e::{
         MILLISECOND, Program, SOON, Trial,
-        books::{servers, wait_served, wait_silent},
+        availability::{servers, wait_served, wait_silent},
         heartbeat,
         lines::has_lines,
-        scene::{node_in, play, swift, wait_holder, wait_status},
-        standstill::Standstills,
+        machine_stalls::MachineStalls,
+        shortcuts::{node_in, swift, wait_holder, wait_status, with_cluster},
         trial::runs,
     },
     needs,
@@ -29,7 +29,7 @@ fn two_and_a_witness() -> Options {
 #[test]
 fn witness_lets_one_of_two_nodes_take_over() -> Result<()> {
     needs!(Cluster);
-    play(two_and_a_witness(), |cluster| {
+    with_cluster(two_and_a_witness(), |cluster| {
         let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
         ensure!(shown.contains("Node w (id 3): online (witness)"), "{shown}");
         let mut trial = Trial::begin("two nodes and a witness, agent killed", cluster)?;
@@ -48,11 +48,11 @@ fn witness_lets_one_of_two_nodes_take_over() -> Result<()> {
 #[test]
 fn witness_lost_harms_nobody_and_owner_lost_too_stops_service() -> Result<()> {
     needs!(Cluster);
-    play(two_and_a_witness(), |cluster| {
+    with_cluster(two_and_a_witness(), |cluster| {
         let mut trial = Trial::begin("witness lost, then the owner, then both healed", cluster)?;
         for _ in 0..runs()? {
             let owner = trial.settle(cluster)?;
-            let machine = Standstills::of_the_machine()?;
+            let machine = MachineStalls::of_the_machine()?;
             let lost_at = boottime();
             cluster.inject("w", Fault::Silent)?;
             wait_status(cluster.node(&owner)?, "the witness is down", |status| {
@@ -97,7 +97,7 @@ fn witness_lost_harms_nobody_and_owner_lost_too_stops_service() -> Result<()> {
 #[test]
 fn witness_starts_from_flags_alone() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(two_and_a_witness(), |cluster| {
+    Cluster::run(two_and_a_witness(), |cluster| {
         cluster.start_agent("a")?;
         cluster.start_agent("b")?;
         // Two of three voters are there, so it is no condition for anything.
@@ -149,7 +149,7 @@ fn two_voters_are_refused_with_the_remedy() -> Result<()> {
         nodes: ["a", "b"].map(str::to_owned).to_vec(),
         ..swift()
     };
-    Cluster::play(two, |cluster| {
+    Cluster::run(two, |cluster| {
         for command in [["check"], ["run"]] {
             let ended = cluster.node("a")?.heartbeat(&command)?;
             ended.refusal(&["two nodes vote", "add a witness", "heartbeat witness"])?;

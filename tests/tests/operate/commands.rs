@@ -12,7 +12,7 @@ use heartbeat_tests::{
     e2e::{
         Ended, Program, SOON, heartbeat,
         lines::has_lines,
-        scene::{node_in, options, play, wait_status},
+        shortcuts::{node_in, options, wait_status, with_cluster},
     },
     needs, wait_until,
     workdir::WorkDir,
@@ -28,7 +28,7 @@ fn run(args: &[&str]) -> Result<Ended> {
 #[test]
 fn status_of_a_healthy_cluster_shows_all_of_it() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let a = cluster.node("a")?;
         wait_status(a, "all loads are known", |status| {
             status.load.is_some() && status.nodes.iter().all(|node| node.load.is_some())
@@ -76,7 +76,7 @@ fn status_of_a_healthy_cluster_shows_all_of_it() -> Result<()> {
 #[test]
 fn status_of_a_broken_cluster_shows_what_is_wrong() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         cluster.inject("b", Fault::Silent)?;
         cluster.inject("c", Fault::Stop)?;
         let a = cluster.node("a")?;
@@ -110,7 +110,7 @@ fn status_of_a_broken_cluster_shows_what_is_wrong() -> Result<()> {
 #[test]
 fn status_repeats_until_its_reader_leaves() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let a = cluster.node("a")?;
         let watch = Program::start(Some(&a.ns), a.command(&["status", "--watch", "0.1"])?)?;
         wait_until(SOON, "three times the summary", || {
@@ -158,7 +158,7 @@ fn status_repeats_until_its_reader_leaves() -> Result<()> {
 #[test]
 fn output_has_colours_only_on_terminals_that_want_them() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let a = cluster.node("a")?;
         let on_terminal = |environment: &str| -> Result<String> {
             let mut script = Command::new("script");
@@ -187,7 +187,7 @@ fn output_has_colours_only_on_terminals_that_want_them() -> Result<()> {
 #[test]
 fn ping_measures_from_kernel_to_kernel() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let a = cluster.node("a")?;
         let json = a
             .heartbeat(&["ping", "b", "--json", "--count", "50"])?
@@ -240,7 +240,7 @@ fn ping_measures_from_kernel_to_kernel() -> Result<()> {
 #[test]
 fn events_show_a_takeover_in_order() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         cluster.inject("b", Fault::Silent)?;
         let a = cluster.node("a")?;
         wait_status(a, "b is down", |status| {
@@ -273,7 +273,7 @@ fn events_show_a_takeover_in_order() -> Result<()> {
 #[test]
 fn commands_without_an_agent_say_how_to_start_one() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let a = cluster.node("a")?;
         for command in [["status"].as_slice(), &["events"], &["ping", "b"]] {
             let ended = a.heartbeat(command)?;
@@ -296,7 +296,7 @@ fn commands_without_an_agent_say_how_to_start_one() -> Result<()> {
 #[test]
 fn check_accepts_good_configurations_and_refuses_bad_ones() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let a = cluster.node("a")?;
         has_lines(
             &a.heartbeat(&["check"])?.success()?,

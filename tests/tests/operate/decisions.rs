@@ -6,16 +6,16 @@ use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
     Fault, Options,
     e2e::{
-        MILLISECOND, SOON, Stage,
-        books::{longest_silence, wait_served},
+        Actors, MILLISECOND, SOON,
+        actors::{actor, group, vip},
+        availability::{longest_silence, wait_served},
         groups::{
-            client, perform, said, tried, wait_agent, wait_all_active, wait_group, wait_runs,
-            wait_stopped,
+            client, output_of, result_of, wait_agent, wait_all_active, wait_group, wait_runs,
+            wait_stopped, with_groups,
         },
         lines::has_lines,
-        scene::wait_status,
-        stage::{actor, group, vip},
-        standstill::Standstills,
+        machine_stalls::MachineStalls,
+        shortcuts::wait_status,
     },
     needs,
     sys::boottime,
@@ -35,28 +35,28 @@ fn groups() -> String {
 #[test]
 fn group_stopped_by_an_operator_stays_stopped_until_it_is_started() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(
-        &stage,
-        stage.options(groups()),
+    let actors = Actors::new()?;
+    with_groups(
+        &actors,
+        actors.options(groups()),
         &["web", "other"],
         |cluster| {
             // One, with those after it, from a node that does not have it.
-            let mark = stage.mark()?;
-            let done = said(cluster, "b", &["resource", "stop", "two"])?;
+            let mark = actors.mark()?;
+            let done = output_of(cluster, "b", &["resource", "stop", "two"])?;
             has_lines(
                 &done,
                 &["two is stopped, and stays so until `heartbeat resource start`"],
             )?;
-            stage.wait_deeds(mark, &ALL, &["a three stop", "a two stop"])?;
+            actors.wait_actions(mark, &ALL, &["a three stop", "a two stop"])?;
             has_lines(
-                &said(cluster, "b", &["resource", "show", "two"])?,
+                &output_of(cluster, "b", &["resource", "show", "two"])?,
                 &[
                     "State: * stopped",
                     "Stopped: * by an operator; `heartbeat resource start`",
                 ],
             )?;
-            ensure!(stage.runs("a", "one"));
+            ensure!(actors.runs("a", "one"));
 
             // All agents anew: it holds still.
             for node in ["a", "b"] {
@@ -70,18 +70,18 @@ fn group_stopped_by_an_operator_stays_stopped_until_it_is_started() -> Result<()
                 wait_agent(cluster, node)?;
             }
             wait_until(SOON, "what may run does", || {
-                let (one, _) = stage.whereabouts(&["a", "b"], &["one"]);
+                let (one, _) = actors.running_on(&["a", "b"], &["one"]);
                 Ok(one.len() == 1)
             })?;
             wait_all_active(cluster)?;
             wait_group(cluster, "web", "serves what it may", |group| group.running)?;
             observe(QUICK, || {
-                let (_, two) = stage.whereabouts(&["a", "b"], &["two", "three"]);
+                let (_, two) = actors.running_on(&["a", "b"], &["two", "three"]);
                 ensure!(two.is_empty(), "it runs on {two:?}");
                 Ok(())
             })?;
-            let mark = stage.mark()?;
-            let done = said(cluster, "b", &["resource", "start", "two"])?;
+            let mark = actors.mark()?;
+            let done = output_of(cluster, "b", &["resource", "start", "two"])?;
             ensure!(done.starts_with("two runs on "), "{done}");
             let owner = done
                 .trim_end()
@@ -90,27 +90,27 @@ fn group_stopped_by_an_operator_stays_stopped_until_it_is_started() -> Result<()
             wait_runs(cluster, "web", &owner)?;
             let starts = [format!("{owner} two start"), format!("{owner} three start")];
             let starts = starts.each_ref().map(String::as_str);
-            stage.wait_deeds(mark, &ALL, &starts)?;
+            actors.wait_actions(mark, &ALL, &starts)?;
 
             // Stopped and started where it is.
-            let mark = stage.mark()?;
-            let done = said(cluster, "b", &["resource", "restart", "two"])?;
+            let mark = actors.mark()?;
+            let done = output_of(cluster, "b", &["resource", "restart", "two"])?;
             ensure!(done == format!("two was restarted on {owner}\n"), "{done}");
             let again = ["three stop", "two stop", "two start", "three start"];
             let again = again.map(|deed| format!("{owner} {deed}"));
-            stage.wait_deeds(mark, &ALL, &again.each_ref().map(String::as_str))?;
-            ensure!(stage.deeds(mark, &["other1"])?.is_empty());
+            actors.wait_actions(mark, &ALL, &again.each_ref().map(String::as_str))?;
+            ensure!(actors.actions(mark, &["other1"])?.is_empty());
 
             // A whole group, and what does not exist.
-            said(cluster, "b", &["resource", "stop", "web"])?;
+            output_of(cluster, "b", &["resource", "stop", "web"])?;
             wait_stopped(cluster, "web")?;
             for asked in ["a", "b"] {
                 has_lines(
-                    &said(cluster, asked, &["status"])?,
+                    &output_of(cluster, asked, &["status"])?,
                     &["  * web * (group): Stopped (by an operator)"],
                 )?;
             }
-            tried(cluster, "a", &["resource", "restart", "two"])?.refusal(&["runs nowhere"])?;
+            result_of(cluster, "a", &["resource", "restart", "two"])?.refusal(&["runs nowhere"])?;
             for (words, part) in [
                 (["resource", "stop", "four"].as_slice(), "called `four`"),
                 (&["resource", "restart", "four"], "called `four`"),
@@ -119,13 +119,13 @@ fn group_stopped_by_an_operator_stays_stopped_until_it_is_started() -> Result<()
                 (&["maintenance", "on", "four"], "no group is called `four`"),
                 (&["simulate", "--fail", "z"], "no node is called `z`"),
             ] {
-                tried(cluster, "b", words)?
+                result_of(cluster, "b", words)?
                     .refusal(&[part])
                     .with_context(|| format!("{words:?}"))?;
             }
-            said(cluster, "a", &["resource", "start", "web"])?;
+            output_of(cluster, "a", &["resource", "start", "web"])?;
             wait_group(cluster, "web", "runs again", |group| group.running)?;
-            stage.never_twice(true)
+            actors.never_twice(true)
         },
     )
 }
@@ -133,15 +133,15 @@ fn group_stopped_by_an_operator_stays_stopped_until_it_is_started() -> Result<()
 #[test]
 fn group_in_maintenance_is_not_touched_and_is_served() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(
-        &stage,
-        stage.options(groups()),
+    let actors = Actors::new()?;
+    with_groups(
+        &actors,
+        actors.options(groups()),
         &["web", "other"],
         |cluster| {
             let client = client(cluster, 101, MILLISECOND)?;
             wait_served(&client, "a", SOON)?;
-            let standstills = Standstills::begin()?;
+            let standstills = MachineStalls::begin()?;
             let at = boottime();
             // For one group, from the node that does not have it; then for all.
             for (words, others) in [(["web"].as_slice(), true), (&[], false)] {
@@ -151,7 +151,7 @@ fn group_in_maintenance_is_not_touched_and_is_served() -> Result<()> {
                     .chain(words)
                     .copied()
                     .collect();
-                let done = said(cluster, "b", &on)?;
+                let done = output_of(cluster, "b", &on)?;
                 ensure!(
                     done.ends_with("nothing is started, stopped or monitored\n"),
                     "{done}"
@@ -159,20 +159,20 @@ fn group_in_maintenance_is_not_touched_and_is_served() -> Result<()> {
                 wait_group(cluster, "web", "is left alone", |group| group.maintenance)?;
                 // What was under way has ended.
                 wait_until(SOON, "the last monitors end", || {
-                    Ok(stage.calls()?.iter().all(|call| call.end.is_some()))
+                    Ok(actors.calls()?.iter().all(|call| call.end.is_some()))
                 })?;
-                let mark = stage.mark()?;
-                stage.end("a", "two")?;
+                let mark = actors.mark()?;
+                actors.end("a", "two")?;
                 observe(QUICK * 4, || {
                     let except: &[&str] = if others { &["other1"] } else { &[] };
-                    stage.quiet(mark, "a", except)
+                    actors.no_calls(mark, "a", except)
                 })?;
-                tried(cluster, "a", &["resource", "restart", "one"])?
+                result_of(cluster, "a", &["resource", "restart", "one"])?
                     .refusal(&["group web is in maintenance"])?;
-                tried(cluster, "b", &["resource", "stop", "web"])?
+                result_of(cluster, "b", &["resource", "stop", "web"])?
                     .refusal(&["group web is in maintenance"])?;
-                said(cluster, "a", &off)?;
-                stage.wait_deeds(
+                output_of(cluster, "a", &off)?;
+                actors.wait_actions(
                     mark,
                     &ALL,
                     &["a three stop", "a two start", "a three start"],
@@ -183,7 +183,7 @@ fn group_in_maintenance_is_not_touched_and_is_served() -> Result<()> {
             eprintln!("maintenance, twice on and off: {gap:?} without");
             let most = Duration::from_millis(200) + standstills.since(at);
             ensure!(gap < most, "{gap:?} without the address");
-            stage.never_twice(true)
+            actors.never_twice(true)
         },
     )
 }
@@ -191,12 +191,12 @@ fn group_in_maintenance_is_not_touched_and_is_served() -> Result<()> {
 #[test]
 fn node_that_was_away_learns_decisions() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
+    let actors = Actors::new()?;
     let options = Options {
-        ..stage.options(groups())
+        ..actors.options(groups())
     };
-    perform(&stage, options, &["web", "other"], |cluster| {
-        let table = said(cluster, "b", &["simulate", "--fail", "a"])?;
+    with_groups(&actors, options, &["web", "other"], |cluster| {
+        let table = output_of(cluster, "b", &["simulate", "--fail", "a"])?;
         has_lines(
             &table,
             &[
@@ -204,18 +204,21 @@ fn node_that_was_away_learns_decisions() -> Result<()> {
                 "  * web: a -> b",
             ],
         )?;
-        let json: serde_json::Value =
-            serde_json::from_str(&said(cluster, "b", &["simulate", "--fail", "a", "--json"])?)?;
+        let json: serde_json::Value = serde_json::from_str(&output_of(
+            cluster,
+            "b",
+            &["simulate", "--fail", "a", "--json"],
+        )?)?;
         ensure!(json["groups"][1]["to"] == "b", "{json}");
         // So it is.
         cluster.inject("a", Fault::Kill)?;
         wait_runs(cluster, "web", "b")?;
         wait_runs(cluster, "other", "b")?;
 
-        let done = said(cluster, "b", &["resource", "stop", "other"])?;
+        let done = output_of(cluster, "b", &["resource", "stop", "other"])?;
         ensure!(done.starts_with("other is stopped"), "{done}");
-        said(cluster, "b", &["maintenance", "on", "web"])?;
-        let mark = stage.mark()?;
+        output_of(cluster, "b", &["maintenance", "on", "web"])?;
+        let mark = actors.mark()?;
         cluster.heal("a", Fault::Kill)?;
         wait_agent(cluster, "a")?;
         wait_group(cluster, "web", "is left alone", |group| group.maintenance)?;
@@ -227,19 +230,19 @@ fn node_that_was_away_learns_decisions() -> Result<()> {
         })?;
         observe(QUICK * 2, || {
             ensure!(
-                !stage
-                    .deeds(mark, &ALL)?
+                !actors
+                    .actions(mark, &ALL)?
                     .iter()
                     .any(|deed| deed.contains("start"))
             );
             Ok(())
         })?;
-        said(cluster, "a", &["maintenance", "off", "web"])?;
+        output_of(cluster, "a", &["maintenance", "off", "web"])?;
         // The better node takes it back, and nothing of what the killed agent left runs on.
         wait_runs(cluster, "web", "a")?;
         wait_until(SOON, "all runs where it should, and nowhere else", || {
-            let web = stage.whereabouts(&["a", "b"], &ALL);
-            let other = stage.whereabouts(&["a", "b"], &["other1"]).1;
+            let web = actors.running_on(&["a", "b"], &ALL);
+            let other = actors.running_on(&["a", "b"], &["other1"]).1;
             Ok(web.0 == ["a"] && web.1 == ["a"] && other.is_empty())
         })?;
         let status = cluster.node("b")?.control.status()?;
@@ -249,6 +252,6 @@ fn node_that_was_away_learns_decisions() -> Result<()> {
                 .iter()
                 .any(|group| group.name == "web" && group.maintenance)
         );
-        stage.never_twice(false)
+        actors.never_twice(false)
     })
 }

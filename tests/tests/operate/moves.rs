@@ -7,9 +7,9 @@ use heartbeat_tests::{
     Cluster, Fault, Options,
     e2e::{
         SOON, Trial,
-        books::wait_served,
+        availability::wait_served,
         lines::has_lines,
-        scene::{node_in, options, play, wait_holder, wait_status},
+        shortcuts::{node_in, options, wait_holder, wait_status, with_cluster},
     },
     needs,
     node::Node,
@@ -22,7 +22,7 @@ use heartbeat_user::control::protocol::{GroupEvent, Reason, Status, Vip};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What `heartbeat WORDS` says on `node`, if it does well.
-fn said(cluster: &Cluster, node: &str, words: &[&str]) -> Result<String> {
+fn output_of(cluster: &Cluster, node: &str, words: &[&str]) -> Result<String> {
     cluster.node(node)?.heartbeat(words)?.success()
 }
 
@@ -41,7 +41,7 @@ fn wait_owner(node: &Node, owner: &str) -> Result<()> {
 #[test]
 fn group_moves_from_any_node_to_any_node_and_stays() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let mut trial = Trial::begin("moved by an operator", cluster)?;
         wait_served(&trial.client, "a", SOON)?;
         // Asked where it is, where it goes, and elsewhere.
@@ -53,7 +53,7 @@ fn group_moves_from_any_node_to_any_node_and_stays() -> Result<()> {
             ("c", "a", "b"),
         ] {
             let at = boottime();
-            let done = said(cluster, asked, &["move", "service", to])?;
+            let done = output_of(cluster, asked, &["move", "service", to])?;
             has_lines(&done, &[&format!("service moved from {from} to {to} in *")])?;
             let order = format!(": move service {to}");
             wait_until(SOON, "the log says who asked", || {
@@ -66,24 +66,24 @@ fn group_moves_from_any_node_to_any_node_and_stays() -> Result<()> {
             let gap = trial.within_a_lease(cluster, at)?;
             trial.note(gap);
             trial.listen(cluster)?;
-            let told = trial.chronicle.told_by(from).any(|event| {
+            let told = trial.event_log.reported_by(from).any(|event| {
                 matches!(event.what.of_group(), Some(GroupEvent::LeaseGivenUp(Reason::Moved { to: node }))
                     if node == to)
             });
-            ensure!(told, "{from} told of no move: {:#?}", trial.chronicle);
+            ensure!(told, "{from} told of no move: {:#?}", trial.event_log);
         }
         // The best node is fit, and gets it all the same only if it is told to.
         observe(20 * options().lease, || {
             ensure!(cluster.holders()? == ["b"], "it did not stay");
             Ok(())
         })?;
-        let again = said(cluster, "a", &["move", "service", "b"])?;
+        let again = output_of(cluster, "a", &["move", "service", "b"])?;
         ensure!(
             again == "service is on b already, and stays there\n",
             "{again}"
         );
         // Until it may go wherever it is best.
-        let done = said(cluster, "c", &["unmove", "service"])?;
+        let done = output_of(cluster, "c", &["unmove", "service"])?;
         ensure!(done == "service is no longer pinned\n", "{done}");
         wait_served(&trial.client, "a", SOON)?;
         wait_holder(cluster, Some("a"))?;
@@ -99,7 +99,7 @@ fn group_moves_from_any_node_to_any_node_and_stays() -> Result<()> {
             &["reload"],
         ] {
             for asked in ["b", "a"] {
-                said(cluster, asked, words)?;
+                output_of(cluster, asked, words)?;
             }
         }
         trial.finish(cluster).map(drop)
@@ -114,9 +114,9 @@ fn impossible_move_is_refused_and_changes_nothing() -> Result<()> {
         witnesses: vec!["w".to_owned()],
         ..options()
     };
-    play(with_witness, |cluster| {
+    with_cluster(with_witness, |cluster| {
         let mut trial = Trial::begin("moves that cannot be", cluster)?;
-        said(cluster, "a", &["standby", "c"])?;
+        output_of(cluster, "a", &["standby", "c"])?;
         cluster.inject("d", Fault::Cut)?;
         for node in ["a", "b"] {
             wait_status(cluster.node(node)?, "d is down, c on standby", |status| {
@@ -176,11 +176,11 @@ fn impossible_move_is_refused_and_changes_nothing() -> Result<()> {
 #[test]
 fn node_on_standby_serves_nothing_until_it_is_online() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let mut trial = Trial::begin("owner put on standby", cluster)?;
         wait_served(&trial.client, "a", SOON)?;
         let at = boottime();
-        let done = said(cluster, "c", &["standby", "a"])?;
+        let done = output_of(cluster, "c", &["standby", "a"])?;
         ensure!(
             done == "node a is on standby and serves nothing\n",
             "{done}"
@@ -189,7 +189,7 @@ fn node_on_standby_serves_nothing_until_it_is_online() -> Result<()> {
         trial.succeeded(cluster, "a", at)?;
         wait_holder(cluster, Some("b"))?;
         has_lines(
-            &said(cluster, "b", &["status"])?,
+            &output_of(cluster, "b", &["status"])?,
             &[
                 "  * Node a (id 1): online (standby)*",
                 "  * Node b (id 2, this node): online*",
@@ -209,7 +209,7 @@ fn node_on_standby_serves_nothing_until_it_is_online() -> Result<()> {
             Ok(())
         })?;
         // The next in rank, with the best on standby, asked on the one that is.
-        let done = said(cluster, "a", &["standby", "b"])?;
+        let done = output_of(cluster, "a", &["standby", "b"])?;
         ensure!(
             done == "node b is on standby and serves nothing\n",
             "{done}"
@@ -217,7 +217,7 @@ fn node_on_standby_serves_nothing_until_it_is_online() -> Result<()> {
         wait_served(&trial.client, "c", SOON)?;
 
         for (asked, node) in [("b", "a"), ("b", "b")] {
-            let done = said(cluster, asked, &["online", node])?;
+            let done = output_of(cluster, asked, &["online", node])?;
             ensure!(done == format!("node {node} is online\n"), "{done}");
         }
         wait_served(&trial.client, "a", SOON)?;
@@ -234,7 +234,7 @@ fn status_shows_the_owner_and_the_end_of_its_lease() -> Result<()> {
         max_lease: Duration::from_secs(1),
         ..options()
     };
-    play(long, |cluster| {
+    with_cluster(long, |cluster| {
         for asked in ["a", "b"] {
             let node = cluster.node(asked)?;
             wait_owner(node, "a")?;
@@ -243,7 +243,7 @@ fn status_shows_the_owner_and_the_end_of_its_lease() -> Result<()> {
                 status.node != "a" || votes.is_ok_and(|v| v.is_some_and(|v| v.granted == 3))
             })?;
             let status: Status =
-                serde_json::from_str(&said(cluster, asked, &["status", "--json"])?)?;
+                serde_json::from_str(&output_of(cluster, asked, &["status", "--json"])?)?;
             let vip = service(&status)?;
             let lease = vip.lease.as_ref().context("no lease")?;
             ensure!(status.lease_ns == 1_000_000_000);
@@ -261,13 +261,13 @@ fn status_shows_the_owner_and_the_end_of_its_lease() -> Result<()> {
             );
         }
         has_lines(
-            &said(cluster, "a", &["status"])?,
+            &output_of(cluster, "a", &["status"])?,
             &[
                 "  * service (10.77.0.100/24 on hb0): Started a",
                 "    * lease: * left, ballot *.1, 3 of 3 votes",
             ],
         )?;
-        let shown = said(cluster, "b", &["status"])?;
+        let shown = output_of(cluster, "b", &["status"])?;
         // Its guard may have dropped the owner's own question who else has the address.
         has_lines(&shown, &["    * lease: * left, ballot *.1*"])?;
         ensure!(!shown.contains("votes"), "only the owner counts: {shown}");
@@ -278,7 +278,7 @@ fn status_shows_the_owner_and_the_end_of_its_lease() -> Result<()> {
             votes.is_ok_and(|votes| votes.is_some_and(|votes| votes.granted == 2))
         })?;
         has_lines(
-            &said(cluster, "a", &["status"])?,
+            &output_of(cluster, "a", &["status"])?,
             &["    * lease: * left, ballot *.1, 2 of 3 votes"],
         )
     })
@@ -287,7 +287,7 @@ fn status_shows_the_owner_and_the_end_of_its_lease() -> Result<()> {
 #[test]
 fn commands_without_an_agent_or_an_argument_say_what_is_missing() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let a = cluster.node("a")?;
         for command in [
             ["move", "service", "b"].as_slice(),
@@ -309,7 +309,7 @@ fn commands_without_an_agent_or_an_argument_say_what_is_missing() -> Result<()> 
 
 /// Ends the agent of `node` by `heartbeat stop FLAGS`, which does well.
 fn stop(cluster: &mut Cluster, node: &str, flags: &[&str]) -> Result<()> {
-    let done = said(cluster, node, &[&["stop"][..], flags].concat())?;
+    let done = output_of(cluster, node, &[&["stop"][..], flags].concat())?;
     ensure!(done == "stopped\n", "{done}");
     let node = cluster.node_mut(node)?;
     let status = node.agent()?.wait(SOON)?;
@@ -326,26 +326,26 @@ fn stop_and_standby_that_would_end_the_service_need_force() -> Result<()> {
         max_lease: 8 * SECOND,
         ..options()
     };
-    play(options, |cluster| {
-        let tried =
+    with_cluster(options, |cluster| {
+        let result_of =
             |cluster: &Cluster, node: &str, words: &[&str]| cluster.node(node)?.heartbeat(words);
         // The last node that can serve.
         for node in ["b", "c"] {
-            said(cluster, "a", &["standby", node])?;
+            output_of(cluster, "a", &["standby", node])?;
         }
-        tried(cluster, "a", &["standby"])?.refusal(&[
+        result_of(cluster, "a", &["standby"])?.refusal(&[
             "no other node can take",
             "b is standby; c is standby",
             "--force",
         ])?;
-        tried(cluster, "b", &["standby", "a"])?.refusal(&["no other node can take"])?;
+        result_of(cluster, "b", &["standby", "a"])?.refusal(&["no other node can take"])?;
         ensure!(cluster.holders()? == ["a"], "it does not serve any more");
-        said(cluster, "b", &["standby", "a", "--force"])?;
+        output_of(cluster, "b", &["standby", "a", "--force"])?;
         wait_holder(cluster, None)?;
         for node in ["a", "b", "c"] {
-            said(cluster, "a", &["online", node])?;
+            output_of(cluster, "a", &["online", node])?;
         }
-        said(cluster, "a", &["wait", "--stable", "service", "--on", "a"])?;
+        output_of(cluster, "a", &["wait", "--stable", "service", "--on", "a"])?;
 
         // A vote that the majority needs.
         stop(cluster, "c", &[])?;
@@ -357,8 +357,8 @@ fn stop_and_standby_that_would_end_the_service_need_force() -> Result<()> {
             "`heartbeat wait --votes 3`",
             "--force",
         ];
-        tried(cluster, "b", &["stop"])?.refusal(&[&why[..], &["c is down"][..]].concat())?;
-        tried(cluster, "a", &["wait", "--votes", "3", "--timeout", "0.2"])?
+        result_of(cluster, "b", &["stop"])?.refusal(&[&why[..], &["c is down"][..]].concat())?;
+        result_of(cluster, "a", &["wait", "--votes", "3", "--timeout", "0.2"])?
             .refusal(&["not within 0.2 s: c is down"])?;
         cluster.start_agent("c")?;
         let c = |status: &Status| node_in(status, "c").map(|c| c.abstains);
@@ -366,11 +366,12 @@ fn stop_and_standby_that_would_end_the_service_need_force() -> Result<()> {
             c(status).is_ok_and(|abstains| abstains.is_some_and(|left| !left.at_most))
         })?;
         has_lines(
-            &said(cluster, "b", &["status"])?,
+            &output_of(cluster, "b", &["status"])?,
             &["    * abstains for *, and its vote is missing meanwhile"],
         )?;
-        tried(cluster, "b", &["stop"])?.refusal(&[&why[..], &["c abstains for "][..]].concat())?;
-        said(cluster, "b", &["wait", "--votes", "3"])?;
+        result_of(cluster, "b", &["stop"])?
+            .refusal(&[&why[..], &["c abstains for "][..]].concat())?;
+        output_of(cluster, "b", &["wait", "--votes", "3"])?;
         wait_status(cluster.node("b")?, "c votes", |status| {
             c(status).is_ok_and(|abstains| abstains.is_none())
         })?;
@@ -379,7 +380,7 @@ fn stop_and_standby_that_would_end_the_service_need_force() -> Result<()> {
         wait_status(cluster.node("a")?, "b is down", |status| {
             node_in(status, "b").is_ok_and(|b| b.state == "down")
         })?;
-        tried(cluster, "a", &["stop"])?.refusal(&["b is down"])?;
+        result_of(cluster, "a", &["stop"])?.refusal(&["b is down"])?;
         stop(cluster, "a", &["--force"])
     })
 }

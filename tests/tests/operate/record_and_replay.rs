@@ -11,8 +11,8 @@ use heartbeat_tests::{
     Cluster, Fault,
     e2e::{
         Ended, MILLISECOND, SOON,
-        books::wait_served,
-        scene::{heartbeat, options, wait_holder},
+        availability::wait_served,
+        shortcuts::{heartbeat, options, wait_holder},
     },
     needs,
     node::Node,
@@ -116,11 +116,11 @@ fn record_of_a_killed_agent_replays() -> Result<()> {
     })
 }
 
-/// Plays `story` with three recorded agents, of which a serves.
-fn play_recorded(story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
-    Cluster::play(options(), |cluster| {
+/// Plays `test` with three recorded agents, of which a serves.
+fn play_recorded(test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+    Cluster::run(options(), |cluster| {
         start_recorded(cluster)?;
-        story(cluster)
+        test(cluster)
     })
 }
 

@@ -6,13 +6,13 @@ use anyhow::{Result, ensure};
 use heartbeat_tests::{
     Cluster,
     e2e::{
-        MILLISECOND, SOON, Stage,
-        books::{longest_silence, wait_served},
-        groups::{client, group_in, perform, said, tried, wait_runs},
+        Actors, MILLISECOND, SOON,
+        actors::{actor, group, vip},
+        availability::{longest_silence, wait_served},
+        groups::{client, group_in, output_of, result_of, wait_runs, with_groups},
         lines::has_lines,
-        scene::wait_status,
-        stage::{actor, group, vip},
-        standstill::Standstills,
+        machine_stalls::MachineStalls,
+        shortcuts::wait_status,
     },
     needs,
     sys::boottime,
@@ -77,26 +77,26 @@ fn reconfigure(cluster: &Cluster, old: &str, new: &str) -> Result<()> {
 #[test]
 fn reload_touches_only_what_changed() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(
-        &stage,
-        stage.options(groups()),
+    let actors = Actors::new()?;
+    with_groups(
+        &actors,
+        actors.options(groups()),
         &["web", "other"],
         |cluster| {
             let client_of = |host| client(cluster, host, MILLISECOND);
             let (web, other) = (client_of(101)?, client_of(102)?);
-            let standstills = Standstills::begin()?;
+            let standstills = MachineStalls::begin()?;
             wait_served(&web, "a", SOON)?;
             wait_served(&other, "a", SOON)?;
             for node in MEMBERS {
-                let done = said(cluster, node, &["reload"])?;
+                let done = output_of(cluster, node, &["reload"])?;
                 ensure!(done == "nothing has changed\n", "{done}");
             }
 
             // A parameter: its group starts anew, in place.
             reconfigure(cluster, OLD, NEW)?;
-            let (mark, at) = (stage.mark()?, boottime());
-            let done = said(cluster, "a", &["reload"])?;
+            let (mark, at) = (actors.mark()?, boottime());
+            let done = output_of(cluster, "a", &["reload"])?;
             ensure!(
                 done == "reloaded: group web changed: resource two replaced\n",
                 "{done}"
@@ -111,9 +111,9 @@ fn reload_touches_only_what_changed() -> Result<()> {
                     },
                 )?;
                 let differs = format!("  * Configuration: DIFFERS from that of {differing}");
-                has_lines(&said(cluster, asked, &["status"])?, &[&differs])?;
+                has_lines(&output_of(cluster, asked, &["status"])?, &[&differs])?;
             }
-            said(cluster, "b", &["reload"])?;
+            output_of(cluster, "b", &["reload"])?;
             for asked in MEMBERS {
                 wait_status(
                     cluster.node(asked)?,
@@ -125,15 +125,15 @@ fn reload_touches_only_what_changed() -> Result<()> {
                             .all(|n| n.witness || n.config == status.config)
                     },
                 )?;
-                ensure!(!said(cluster, asked, &["status"])?.contains("DIFFERS"));
+                ensure!(!output_of(cluster, asked, &["status"])?.contains("DIFFERS"));
             }
-            stage.wait_deeds(
+            actors.wait_actions(
                 mark,
                 &WEB,
                 &["a two stop", "a one stop", "a one start", "a two start"],
             )?;
             wait_runs(cluster, "web", "a")?;
-            ensure!(stage.deeds(mark, &["other"])?.is_empty());
+            ensure!(actors.actions(mark, &["other"])?.is_empty());
             let gap = longest_silence(&other, at);
             eprintln!(
                 "reloaded: {:?} without what changed, {gap:?} without the other",
@@ -144,41 +144,41 @@ fn reload_touches_only_what_changed() -> Result<()> {
 
             // A new group, with an address that nobody knew.
             reconfigure(cluster, ADDED, &format!("{ADDED}\n{}", third()))?;
-            let (mark, at) = (stage.mark()?, boottime());
+            let (mark, at) = (actors.mark()?, boottime());
             let all = ["one", "two", "other", "third-one"];
             // The node that is not to have it learns of it first, and waits for the other.
             for node in ["b", "a"] {
-                let done = said(cluster, node, &["reload"])?;
+                let done = output_of(cluster, node, &["reload"])?;
                 ensure!(done == "reloaded: group third added\n", "{done}");
                 if node == "b" {
                     wait_status(cluster.node(node)?, "a lacks the group", |status| {
                         group_in(status, "third").is_ok_and(|third| third.lacking == ["a"])
                     })?;
                     let line = "  * third   (group): Stopped (not in the configuration of a)";
-                    has_lines(&said(cluster, node, &["status"])?, &[line])?;
+                    has_lines(&output_of(cluster, node, &["status"])?, &[line])?;
                     observe(LEASES, || {
-                        let deeds = stage.deeds(mark, &all)?;
-                        ensure!(deeds.is_empty(), "{deeds:?}");
+                        let actions = actors.actions(mark, &all)?;
+                        ensure!(actions.is_empty(), "{actions:?}");
                         Ok(())
                     })?;
                 }
             }
-            stage.wait_deeds(mark, &all, &["a third-one start"])?;
+            actors.wait_actions(mark, &all, &["a third-one start"])?;
             wait_runs(cluster, "third", "a")?;
             let third_client = client_of(103)?;
             wait_served(&third_client, "a", SOON)?;
-            let done = said(cluster, "b", &["move", "third", "b"])?;
+            let done = output_of(cluster, "b", &["move", "third", "b"])?;
             ensure!(done.starts_with("third moved from a to b"), "{done}");
             wait_served(&third_client, "b", SOON)?;
             wait_served_here(cluster, "b", &["3"])?;
 
             // And away again, by the signal.
-            let mark = stage.mark()?;
+            let mark = actors.mark()?;
             reconfigure(cluster, &third(), "")?;
             for node in MEMBERS {
                 cluster.node_mut(node)?.agent()?.signal(Signal::SIGHUP)?;
             }
-            stage.wait_deeds(
+            actors.wait_actions(
                 mark,
                 &["one", "two", "other", "third-one"],
                 &["b third-one stop"],
@@ -200,7 +200,7 @@ fn reload_touches_only_what_changed() -> Result<()> {
             let gaps = (longest_silence(&web, at), longest_silence(&other, at));
             let most = UNTOUCHED + standstills.since(at);
             ensure!(gaps.0.max(gaps.1) < most, "{gaps:?}");
-            stage.never_twice(true)
+            actors.never_twice(true)
         },
     )
 }
@@ -208,16 +208,16 @@ fn reload_touches_only_what_changed() -> Result<()> {
 #[test]
 fn reload_that_is_refused_changes_nothing() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(
-        &stage,
-        stage.options(groups()),
+    let actors = Actors::new()?;
+    with_groups(
+        &actors,
+        actors.options(groups()),
         &["web", "other"],
         |cluster| {
             let a = cluster.node("a")?;
             let good = fs::read_to_string(a.config())?;
             let before = a.control.status()?.config;
-            let mark = stage.mark()?;
+            let mark = actors.mark()?;
             let stays = "the old configuration stays in force";
 
             fs::write(a.config(), good.replace(OLD, "parms = 1"))?;
@@ -226,12 +226,16 @@ fn reload_that_is_refused_changes_nothing() -> Result<()> {
                 .position(|line| line == OLD)
                 .map_or(0, |at| at + 1);
             let place = format!("heartbeat.toml:{line}");
-            tried(cluster, "a", &["reload"])?.refusal(&[&place, "parms"])?;
+            result_of(cluster, "a", &["reload"])?.refusal(&[&place, "parms"])?;
 
             let slower = good.replace("interval = \"5000us\"", "interval = \"6000us\"");
             ensure!(slower != good, "no such interval in {good}");
             fs::write(a.config(), &slower)?;
-            tried(cluster, "a", &["reload"])?.refusal(&["[cluster] interval", "restart", stays])?;
+            result_of(cluster, "a", &["reload"])?.refusal(&[
+                "[cluster] interval",
+                "restart",
+                stays,
+            ])?;
 
             // The signal has nobody to tell but the log.
             cluster.node_mut("a")?.agent()?.signal(Signal::SIGHUP)?;
@@ -242,9 +246,9 @@ fn reload_that_is_refused_changes_nothing() -> Result<()> {
             })?;
             let status = a.control.status()?;
             ensure!(status.config == before && group_in(&status, "web")?.running);
-            ensure!(stage.deeds(mark, &["one", "two", "other"])?.is_empty());
+            ensure!(actors.actions(mark, &["one", "two", "other"])?.is_empty());
             fs::write(a.config(), good)?;
-            let done = said(cluster, "a", &["reload"])?;
+            let done = output_of(cluster, "a", &["reload"])?;
             ensure!(done == "nothing has changed\n", "{done}");
             Ok(())
         },

@@ -6,11 +6,11 @@ use anyhow::{Result, ensure};
 use heartbeat_tests::{
     Cluster, Fault, Options,
     e2e::{
-        Program, SOON, Stage,
-        books::{longest_silence, wait_served},
-        groups::{client, perform, said, wait_agent, wait_all_active, wait_runs},
-        stage::{actor, group, vip},
-        standstill::Standstills,
+        Actors, Program, SOON,
+        actors::{actor, group, vip},
+        availability::{longest_silence, wait_served},
+        groups::{client, output_of, wait_agent, wait_all_active, wait_runs, with_groups},
+        machine_stalls::MachineStalls,
     },
     needs,
     sys::boottime,
@@ -30,12 +30,12 @@ fn web() -> String {
 
 /// Waits until all of it runs on one node, by what there is and by what is said, and nothing of it on
 /// another.
-fn wait_once(cluster: &mut Cluster, stage: &Stage) -> Result<String> {
+fn wait_once(cluster: &mut Cluster, actors: &Actors) -> Result<String> {
     let mut last = (Vec::new(), Vec::new());
     let mut owner = String::new();
     let waited = wait_until(SOON, "it runs on one node alone", || {
         cluster.check_agents()?;
-        last = stage.whereabouts(&["a", "b"], &ALL);
+        last = actors.running_on(&["a", "b"], &ALL);
         owner = last.0.first().cloned().unwrap_or_default();
         Ok(last.0.len() == 1 && last.0 == last.1)
     });
@@ -48,8 +48,8 @@ fn wait_once(cluster: &mut Cluster, stage: &Stage) -> Result<String> {
 #[test]
 fn agent_killed_at_any_step_leaves_the_group_running_once() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(&stage, stage.options(web()), &["web"], |cluster| {
+    let actors = Actors::new()?;
+    with_groups(&actors, actors.options(web()), &["web"], |cluster| {
         // In which action of which resource it is killed; of none: while all runs.
         for (action, resource) in [
             ("", ""),
@@ -59,10 +59,10 @@ fn agent_killed_at_any_step_leaves_the_group_running_once() -> Result<()> {
             ("stop", "one"),
             ("start", "two"),
         ] {
-            let owner = wait_once(cluster, &stage)?;
+            let owner = wait_once(cluster, &actors)?;
             let other = if owner == "a" { "b" } else { "a" };
-            let slow = |node: &str| stage.direct(node, resource, action, "sleep 3");
-            let mark = stage.mark()?;
+            let slow = |node: &str| actors.script(node, resource, action, "sleep 3");
+            let mark = actors.mark()?;
             let victim = match action {
                 "" => owner.as_str(),
                 "start" => other,
@@ -74,7 +74,7 @@ fn agent_killed_at_any_step_leaves_the_group_running_once() -> Result<()> {
                 let node = cluster.node(&owner)?;
                 let _moving =
                     Program::start(Some(&node.ns), node.command(&["move", "web", other])?)?;
-                stage.wait_call(mark, victim, resource, action)?;
+                actors.wait_call(mark, victim, resource, action)?;
             }
             cluster.inject(victim, Fault::Kill)?;
             // The next agent comes at once, or when another node has taken over.
@@ -83,21 +83,21 @@ fn agent_killed_at_any_step_leaves_the_group_running_once() -> Result<()> {
                 wait_runs(cluster, "web", survivor)?;
             }
             if !action.is_empty() {
-                stage.let_be(victim, resource, action)?;
+                actors.unscript(victim, resource, action)?;
             }
             cluster.heal(victim, Fault::Kill)?;
             wait_agent(cluster, victim)?;
-            let now = wait_once(cluster, &stage)?;
-            stage.never_twice(false)?;
+            let now = wait_once(cluster, &actors)?;
+            actors.never_twice(false)?;
             eprintln!("killed {victim} in {action} {resource}: from {owner} to {now}");
         }
         // A move that was asked for may have waited for the killed agent to be back: it is over by now, too.
         observe(Duration::from_secs(4), || cluster.check_agents())?;
         // What was under way when its agent was killed did not go on: the last that began would be done
         // by now.
-        let owner = wait_once(cluster, &stage)?;
+        let owner = wait_once(cluster, &actors)?;
         observe(Duration::from_secs(3), || {
-            let now = stage.whereabouts(&["a", "b"], &ALL);
+            let now = actors.running_on(&["a", "b"], &ALL);
             ensure!(now.1 == [owner.as_str()], "it ran on {now:?}");
             Ok(())
         })
@@ -107,23 +107,23 @@ fn agent_killed_at_any_step_leaves_the_group_running_once() -> Result<()> {
 #[test]
 fn agent_back_before_its_lease_ends_keeps_the_group() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
+    let actors = Actors::new()?;
     let long = Options {
         lease: Duration::from_secs(5),
         max_lease: Duration::from_secs(5),
-        ..stage.options(web())
+        ..actors.options(web())
     };
-    perform(&stage, long, &["web"], |cluster| {
+    with_groups(&actors, long, &["web"], |cluster| {
         let client = client(cluster, 101, Duration::from_millis(1))?;
         wait_served(&client, "a", SOON)?;
-        let standstills = Standstills::begin()?;
-        let (mark, at) = (stage.mark()?, boottime());
+        let standstills = MachineStalls::begin()?;
+        let (mark, at) = (actors.mark()?, boottime());
         cluster.inject("a", Fault::Kill)?;
         // One that ended meanwhile is started, with what comes after it.
-        stage.end("a", "two")?;
+        actors.end("a", "two")?;
         cluster.heal("a", Fault::Kill)?;
         wait_agent(cluster, "a")?;
-        stage.wait_deeds(
+        actors.wait_actions(
             mark,
             &ALL,
             &["a three stop", "a two start", "a three start"],
@@ -133,7 +133,7 @@ fn agent_back_before_its_lease_ends_keeps_the_group() -> Result<()> {
         eprintln!("killed and back within the lease: {gap:?} without");
         let most = Duration::from_secs(1) + standstills.since(at);
         ensure!(gap < most, "{gap:?} without the address");
-        said(cluster, "b", &["status"])?;
-        stage.never_twice(true)
+        output_of(cluster, "b", &["status"])?;
+        actors.never_twice(true)
     })
 }

@@ -6,9 +6,11 @@ use anyhow::{Result, ensure};
 use heartbeat_tests::{
     Fault, Options,
     e2e::{
-        MILLISECOND, Stage,
-        groups::{perform, said, tried, wait_all_active, wait_group, wait_runs, wait_stopped},
-        stage::{actor, group},
+        Actors, MILLISECOND,
+        actors::{actor, group},
+        groups::{
+            output_of, result_of, wait_all_active, wait_group, wait_runs, wait_stopped, with_groups,
+        },
     },
     needs,
     wait::observe,
@@ -32,41 +34,41 @@ fn colocated_group_moves_along_and_stops_first() -> Result<()> {
     needs!(Cluster);
     let between = "\n[[colocation]]\ngroup = \"web\"\nwith = \"db\"\n\
                    \n[[order]]\nfirst = \"db\"\nthen = \"web\"\n";
-    let stage = Stage::new()?;
-    perform(
-        &stage,
-        stage.options(two("", between)),
+    let actors = Actors::new()?;
+    with_groups(
+        &actors,
+        actors.options(two("", between)),
         &["db", "web"],
         |cluster| {
-            stage.wait_deeds(0, &BOTH, &["a db1 start", "a web1 start"])?;
-            let mark = stage.mark()?;
-            said(cluster, "b", &["move", "db", "b"])?;
+            actors.wait_actions(0, &BOTH, &["a db1 start", "a web1 start"])?;
+            let mark = actors.mark()?;
+            output_of(cluster, "b", &["move", "db", "b"])?;
             wait_runs(cluster, "web", "b")?;
-            stage.wait_deeds(
+            actors.wait_actions(
                 mark,
                 &BOTH,
                 &["a web1 stop", "a db1 stop", "b db1 start", "b web1 start"],
             )?;
-            let mark = stage.mark()?;
-            said(cluster, "a", &["standby", "b"])?;
+            let mark = actors.mark()?;
+            output_of(cluster, "a", &["standby", "b"])?;
             wait_runs(cluster, "web", "a")?;
-            stage.wait_deeds(
+            actors.wait_actions(
                 mark,
                 &BOTH,
                 &["b web1 stop", "b db1 stop", "a db1 start", "a web1 start"],
             )?;
-            said(cluster, "a", &["online", "b"])?;
+            output_of(cluster, "a", &["online", "b"])?;
             wait_all_active(cluster)?;
-            let mark = stage.mark()?;
+            let mark = actors.mark()?;
             for asked in ["a", "b"] {
-                tried(cluster, asked, &["move", "web", "b"])?
+                result_of(cluster, asked, &["move", "web", "b"])?
                     .refusal(&["web follows db, which is not on b: move that"])?;
             }
             ensure!(
-                stage.deeds(mark, &BOTH)?.is_empty(),
+                actors.actions(mark, &BOTH)?.is_empty(),
                 "it moved all the same"
             );
-            stage.never_twice(true)
+            actors.never_twice(true)
         },
     )
 }
@@ -75,37 +77,37 @@ fn colocated_group_moves_along_and_stops_first() -> Result<()> {
 fn group_kept_apart_stays_down_on_the_last_node() -> Result<()> {
     needs!(Cluster);
     let between = "\n[[colocation]]\ngroup = \"web\"\nwith = \"db\"\nscore = \"-inf\"\n";
-    let stage = Stage::new()?;
-    perform(
-        &stage,
-        stage.options(two("", between)),
+    let actors = Actors::new()?;
+    with_groups(
+        &actors,
+        actors.options(two("", between)),
         &["db"],
         |cluster| {
             wait_runs(cluster, "web", "b")?;
             // With a gone db needs the place, and web makes way before it comes.
-            let mark = stage.mark()?;
+            let mark = actors.mark()?;
             ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
             wait_runs(cluster, "db", "b")?;
             wait_stopped(cluster, "web")?;
-            stage.wait_deeds(mark, &BOTH, &["a db1 stop", "b web1 stop", "b db1 start"])?;
+            actors.wait_actions(mark, &BOTH, &["a db1 stop", "b web1 stop", "b db1 start"])?;
             observe(WHILE, || {
-                ensure!(!stage.runs("b", "web1"), "both run on b");
+                ensure!(!actors.runs("b", "web1"), "both run on b");
                 Ok(())
             })?;
-            let mark = stage.mark()?;
+            let mark = actors.mark()?;
             cluster.heal("a", Fault::Kill)?;
             wait_runs(cluster, "web", "a")?;
             wait_all_active(cluster)?;
             observe(WHILE, || {
-                ensure!(stage.runs("a", "web1"), "db pushed web out to be at home");
+                ensure!(actors.runs("a", "web1"), "db pushed web out to be at home");
                 Ok(())
             })?;
-            stage.wait_deeds(mark, &BOTH, &["a web1 start"])?;
-            tried(cluster, "b", &["move", "web", "b"])?
+            actors.wait_actions(mark, &BOTH, &["a web1 start"])?;
+            result_of(cluster, "b", &["move", "web", "b"])?
                 .refusal(&["web keeps apart from db, which is on b"])?;
-            tried(cluster, "b", &["move", "db", "a"])?
+            result_of(cluster, "b", &["move", "db", "a"])?
                 .refusal(&["web keeps apart from db and is on a: move that first"])?;
-            stage.never_twice(true)
+            actors.never_twice(true)
         },
     )
 }
@@ -115,33 +117,33 @@ fn order_holds_across_nodes() -> Result<()> {
     needs!(Cluster);
     let between = "\n[[order]]\nfirst = \"db\"\nthen = \"web\"\n\
                    \n[[location]]\ngroup = \"web\"\nnode = \"a\"\nscore = \"-inf\"\n";
-    let stage = Stage::new()?;
-    stage.direct("a", "db1", "start", "sleep 0.3")?;
-    perform(
-        &stage,
-        stage.options(two("", between)),
+    let actors = Actors::new()?;
+    actors.script("a", "db1", "start", "sleep 0.3")?;
+    with_groups(
+        &actors,
+        actors.options(two("", between)),
         &["db"],
         |cluster| {
             wait_runs(cluster, "web", "b")?;
-            stage.wait_deeds(0, &BOTH, &["a db1 start", "b web1 start"])?;
+            actors.wait_actions(0, &BOTH, &["a db1 start", "b web1 start"])?;
             // It must not be on a, whoever asks.
-            tried(cluster, "a", &["move", "web", "a"])?
+            result_of(cluster, "a", &["move", "web", "a"])?
                 .refusal(&["a [[location]] bans web from node a"])?;
 
-            let mark = stage.mark()?;
-            said(cluster, "b", &["resource", "stop", "db"])?;
+            let mark = actors.mark()?;
+            output_of(cluster, "b", &["resource", "stop", "db"])?;
             wait_stopped(cluster, "db")?;
             wait_stopped(cluster, "web")?;
             observe(WHILE, || {
-                ensure!(!stage.runs("b", "web1"), "web runs without db");
+                ensure!(!actors.runs("b", "web1"), "web runs without db");
                 Ok(())
             })?;
-            said(cluster, "a", &["resource", "start", "db"])?;
+            output_of(cluster, "a", &["resource", "start", "db"])?;
             wait_runs(cluster, "db", "a")?;
             wait_runs(cluster, "web", "b")?;
-            let deeds = stage.deeds(mark, &["web1"])?;
-            ensure!(deeds == ["b web1 stop", "b web1 start"], "{deeds:?}");
-            let calls = stage.calls()?;
+            let actions = actors.actions(mark, &["web1"])?;
+            ensure!(actions == ["b web1 stop", "b web1 start"], "{actions:?}");
+            let calls = actors.calls()?;
             let of = |resource: &str| {
                 let mut starts = calls[mark..].iter();
                 starts.rfind(|call| call.resource == resource && call.action == "start")
@@ -149,7 +151,7 @@ fn order_holds_across_nodes() -> Result<()> {
             let (db, web) = (of("db1").and_then(|call| call.end), of("web1"));
             let after = matches!((db, web), (Some((db, 0)), Some(web)) if db < web.began);
             ensure!(after, "web started before db had");
-            stage.never_twice(true)
+            actors.never_twice(true)
         },
     )
 }
@@ -159,23 +161,23 @@ fn scores_place_groups_and_stickiness_keeps_them() -> Result<()> {
     needs!(Cluster);
     let between = "\n[[location]]\ngroup = \"db\"\nnode = \"b\"\nscore = 50\n\
                    \n[[location]]\ngroup = \"web\"\nnode = \"b\"\nscore = 200\n";
-    let stage = Stage::new()?;
+    let actors = Actors::new()?;
     let options = Options {
         interval: 5 * MILLISECOND,
-        ..stage.options(two("stickiness = 100", between))
+        ..actors.options(two("stickiness = 100", between))
     };
-    perform(&stage, options, &[], |cluster| {
+    with_groups(&actors, options, &[], |cluster| {
         // Whoever came first has db, and b is not so much better; for web it is.
         wait_runs(cluster, "db", "a")?;
         wait_runs(cluster, "web", "b")?;
         observe(WHILE, || {
             ensure!(
-                stage.runs("a", "db1") && !stage.runs("b", "db1"),
+                actors.runs("a", "db1") && !actors.runs("b", "db1"),
                 "db did not stay"
             );
             Ok(())
         })?;
-        let table = said(cluster, "a", &["simulate", "--fail", "b"])?;
+        let table = output_of(cluster, "a", &["simulate", "--fail", "b"])?;
         ensure!(
             table.contains("* db: stays on a") && table.contains("* web: b -> a"),
             "{table}"
@@ -185,6 +187,6 @@ fn scores_place_groups_and_stickiness_keeps_them() -> Result<()> {
         wait_group(cluster, "db", "stays", |group| {
             group.owner.as_deref() == Some("a")
         })?;
-        stage.never_twice(true)
+        actors.never_twice(true)
     })
 }

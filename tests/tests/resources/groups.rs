@@ -6,15 +6,15 @@ use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
     Cluster, Fault, Options,
     e2e::{
-        MILLISECOND, SOON, Stage,
-        books::{longest_silence, wait_served},
+        Actors, MILLISECOND, SOON,
+        actors::{actor, group, vip},
+        availability::{longest_silence, wait_served},
         groups::{
-            client, perform, said, tried, wait_agent, wait_all_active, wait_failure, wait_group,
-            wait_runs, wait_stopped,
+            client, output_of, result_of, wait_agent, wait_all_active, wait_failure, wait_group,
+            wait_runs, wait_stopped, with_groups,
         },
         lines::has_lines,
-        scene::wait_status,
-        stage::{actor, group, vip},
+        shortcuts::wait_status,
     },
     needs,
     sys::boottime,
@@ -50,18 +50,18 @@ fn strs(lines: &[String]) -> Vec<&str> {
 #[test]
 fn group_starts_in_order_and_stops_in_reverse_on_each_node() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(&stage, stage.options(web("")), &["web"], |cluster| {
-        stage.wait_deeds(0, &ALL, &["a one start", "a two start", "a three start"])?;
+    let actors = Actors::new()?;
+    with_groups(&actors, actors.options(web("")), &["web"], |cluster| {
+        actors.wait_actions(0, &ALL, &["a one start", "a two start", "a three start"])?;
         let client = client(cluster, 101, MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
         tell_where(cluster, "a")?;
 
         let go = |cluster: &mut Cluster, what: &str, from: &str, to: &str| -> Result<()> {
-            let (mark, at) = (stage.mark()?, boottime());
+            let (mark, at) = (actors.mark()?, boottime());
             match what {
                 "move" => {
-                    let done = said(cluster, from, &["move", "web", to])?;
+                    let done = output_of(cluster, from, &["move", "web", to])?;
                     has_lines(&done, &[&format!("web moved from {from} to {to} in *")])?;
                 }
                 "end" => ensure!(
@@ -69,11 +69,11 @@ fn group_starts_in_order_and_stops_in_reverse_on_each_node() -> Result<()> {
                     "the agent of {from} failed"
                 ),
                 _ => {
-                    said(cluster, to, &[what, from])?;
+                    output_of(cluster, to, &[what, from])?;
                 }
             }
             wait_runs(cluster, "web", to)?;
-            stage.wait_deeds(mark, &ALL, &strs(&over(from, to)))?;
+            actors.wait_actions(mark, &ALL, &strs(&over(from, to)))?;
             wait_served(&client, to, SOON)?;
             eprintln!(
                 "{what} {from} -> {to}: {:?} without",
@@ -84,24 +84,24 @@ fn group_starts_in_order_and_stops_in_reverse_on_each_node() -> Result<()> {
         go(cluster, "move", "a", "b")?;
         tell_where(cluster, "b")?;
         go(cluster, "standby", "b", "a")?;
-        said(cluster, "a", &["online", "b"])?;
+        output_of(cluster, "a", &["online", "b"])?;
         go(cluster, "end", "a", "b")?;
-        let mark = stage.mark()?;
+        let mark = actors.mark()?;
         cluster.heal("a", Fault::Kill)?;
         wait_agent(cluster, "a")?;
         wait_runs(cluster, "web", "b")?;
         // It looks what runs before it wants anything.
         for name in ALL {
-            stage.wait_call(mark, "a", name, "probe")?;
+            actors.wait_call(mark, "a", name, "probe")?;
         }
-        stage.never_twice(true)
+        actors.never_twice(true)
     })
 }
 
 /// Every way to ask every node tells that all of it runs on `owner`.
 fn tell_where(cluster: &Cluster, owner: &str) -> Result<()> {
     for asked in ["a", "b"] {
-        let shown = said(cluster, asked, &["status"])?;
+        let shown = output_of(cluster, asked, &["status"])?;
         has_lines(
             &shown,
             &[
@@ -113,7 +113,7 @@ fn tell_where(cluster: &Cluster, owner: &str) -> Result<()> {
                 &format!("    * three (ocf:rig:actor): Started {owner}"),
             ],
         )?;
-        let table = said(cluster, asked, &["resource", "list"])?;
+        let table = output_of(cluster, asked, &["resource", "list"])?;
         has_lines(
             &table,
             &[
@@ -123,14 +123,14 @@ fn tell_where(cluster: &Cluster, owner: &str) -> Result<()> {
             ],
         )?;
         let groups: Vec<Group> =
-            serde_json::from_str(&said(cluster, asked, &["resource", "list", "--json"])?)?;
+            serde_json::from_str(&output_of(cluster, asked, &["resource", "list", "--json"])?)?;
         let web = groups.iter().find(|group| group.name == "web");
         let web = web.context("no group web")?;
         ensure!(
             web.owner.as_deref() == Some(owner) && web.running,
             "{web:#?}"
         );
-        let shown = said(cluster, asked, &["resource", "show", "two"])?;
+        let shown = output_of(cluster, asked, &["resource", "show", "two"])?;
         has_lines(
             &shown,
             &[
@@ -140,13 +140,13 @@ fn tell_where(cluster: &Cluster, owner: &str) -> Result<()> {
                 "Failures: * 0",
             ],
         )?;
-        let shown: serde_json::Value = serde_json::from_str(&said(
+        let shown: serde_json::Value = serde_json::from_str(&output_of(
             cluster,
             asked,
             &["resource", "show", "two", "--json"],
         )?)?;
         ensure!(shown["resource"]["node"] == owner, "{shown}");
-        tried(cluster, asked, &["resource", "show", "four"])?.refusal(&[
+        result_of(cluster, asked, &["resource", "show", "four"])?.refusal(&[
             "no resource is called `four`; there are service, webip, one, two, three",
         ])?;
     }
@@ -157,47 +157,47 @@ fn tell_where(cluster: &Cluster, owner: &str) -> Result<()> {
 #[test]
 fn node_gets_no_group_back_before_its_probes_end() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(&stage, stage.options(web("")), &["web"], |cluster| {
+    let actors = Actors::new()?;
+    with_groups(&actors, actors.options(web("")), &["web"], |cluster| {
         let down = |cluster: &mut Cluster| -> Result<usize> {
             ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
             wait_runs(cluster, "web", "b")?;
-            let mark = stage.mark()?;
+            let mark = actors.mark()?;
             cluster.heal("a", Fault::Kill)?;
             wait_agent(cluster, "a")?;
             Ok(mark)
         };
         let home = |cluster: &Cluster, mark: usize| -> Result<()> {
             wait_runs(cluster, "web", "a")?;
-            stage.wait_deeds(mark, &ALL, &strs(&over("b", "a")))?;
-            let probe = stage.wait_call(mark, "a", "two", "probe")?;
-            let stop = stage.wait_call(mark, "b", "three", "stop")?;
+            actors.wait_actions(mark, &ALL, &strs(&over("b", "a")))?;
+            let probe = actors.wait_call(mark, "a", "two", "probe")?;
+            let stop = actors.wait_call(mark, "b", "three", "stop")?;
             let looked = probe.end.context("it never ended")?.0;
             ensure!(looked <= stop.began, "{probe:?} {stop:?}");
             Ok(())
         };
-        stage.direct("a", "two", "probe", "sleep 1")?;
+        actors.script("a", "two", "probe", "sleep 1")?;
         let mark = down(cluster)?;
         home(cluster, mark)?;
         // By itself it does not come back a second time so soon.
         let mark = down(cluster)?;
-        let done = said(cluster, "b", &["move", "web", "a"])?;
+        let done = output_of(cluster, "b", &["move", "web", "a"])?;
         has_lines(&done, &["web moved from b to a in *"])?;
         home(cluster, mark)?;
-        stage.never_twice(true)
+        actors.never_twice(true)
     })
 }
 
 #[test]
 fn failed_resource_is_restarted_in_place_until_the_threshold() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(&stage, stage.options(web("")), &["web"], |cluster| {
+    let actors = Actors::new()?;
+    with_groups(&actors, actors.options(web("")), &["web"], |cluster| {
         let again = ["a three stop", "a two stop", "a two start", "a three start"];
         for failures in 1..=2 {
-            let mark = stage.mark()?;
-            stage.end("a", "two")?;
-            stage.wait_deeds(mark, &ALL, &again)?;
+            let mark = actors.mark()?;
+            actors.end("a", "two")?;
+            actors.wait_actions(mark, &ALL, &again)?;
             wait_runs(cluster, "web", "a")?;
             wait_group(cluster, "web", "counts its failures", |group| {
                 let two = group.resources.iter().find(|one| one.name == "two");
@@ -215,16 +215,16 @@ fn failed_resource_is_restarted_in_place_until_the_threshold() -> Result<()> {
             "{failure:#?}"
         );
 
-        let mark = stage.mark()?;
-        stage.end("a", "two")?;
-        stage.wait_deeds(mark, &ALL, &strs(&over("a", "b")))?;
+        let mark = actors.mark()?;
+        actors.end("a", "two")?;
+        actors.wait_actions(mark, &ALL, &strs(&over("a", "b")))?;
         wait_runs(cluster, "web", "b")?;
         wait_group(cluster, "web", "is kept from a", |group| {
             group.barred == ["a"]
         })?;
         for asked in ["a", "b"] {
             has_lines(
-                &said(cluster, asked, &["status"])?,
+                &output_of(cluster, asked, &["status"])?,
                 &[
                     "  * web * (group): Started b (failed on a)",
                     "Failed Resource Actions:",
@@ -232,16 +232,16 @@ fn failed_resource_is_restarted_in_place_until_the_threshold() -> Result<()> {
                     "    two is not there",
                 ],
             )?;
-            tried(cluster, asked, &["move", "web", "a"])?.refusal(&[
+            result_of(cluster, asked, &["move", "web", "a"])?.refusal(&[
                 "web is banned from a after failures there",
                 "`heartbeat cleanup`",
             ])?;
         }
 
-        let mark = stage.mark()?;
-        let done = said(cluster, "b", &["cleanup", "two"])?;
+        let mark = actors.mark()?;
+        let done = output_of(cluster, "b", &["cleanup", "two"])?;
         has_lines(&done, &["cleaned up `two` on a, b", "  web runs on *"])?;
-        stage.wait_deeds(mark, &ALL, &strs(&over("b", "a")))?;
+        actors.wait_actions(mark, &ALL, &strs(&over("b", "a")))?;
         wait_runs(cluster, "web", "a")?;
         for asked in ["a", "b"] {
             wait_status(
@@ -250,19 +250,19 @@ fn failed_resource_is_restarted_in_place_until_the_threshold() -> Result<()> {
                 |status| status.failures.is_empty(),
             )?;
         }
-        stage.never_twice(true)
+        actors.never_twice(true)
     })
 }
 
 #[test]
 fn failed_start_moves_the_group_at_once_until_no_node_is_left() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
+    let actors = Actors::new()?;
     // There is nothing to wait for at first: it cannot start on a.
-    stage.direct("a", "two", "start", "because 'no luck'; finish 1")?;
-    perform(&stage, stage.options(web("")), &[], |cluster| {
+    actors.script("a", "two", "start", "because 'no luck'; finish 1")?;
+    with_groups(&actors, actors.options(web("")), &[], |cluster| {
         wait_runs(cluster, "web", "b")?;
-        stage.wait_deeds(
+        actors.wait_actions(
             0,
             &ALL,
             &[
@@ -282,28 +282,28 @@ fn failed_start_moves_the_group_at_once_until_no_node_is_left() -> Result<()> {
             (failure.node.as_str(), failure.code) == ("a", Some(1)) && failure.message == "no luck",
             "{failure:#?}"
         );
-        stage.let_be("a", "two", "start")?;
-        said(cluster, "a", &["cleanup", "two"])?;
+        actors.unscript("a", "two", "start")?;
+        output_of(cluster, "a", &["cleanup", "two"])?;
         wait_runs(cluster, "web", "a")?;
 
         // What is not installed is not tried a second time.
-        let mark = stage.mark()?;
-        stage.direct("a", "three", "monitor", "because 'no such file'; finish 5")?;
-        stage.wait_deeds(mark, &ALL, &strs(&over("a", "b")))?;
+        let mark = actors.mark()?;
+        actors.script("a", "three", "monitor", "because 'no such file'; finish 5")?;
+        actors.wait_actions(mark, &ALL, &strs(&over("a", "b")))?;
         wait_runs(cluster, "web", "b")?;
         let failure = wait_failure(cluster, "three is not installed", |failure| {
             failure.resource == "three"
         })?;
         ensure!(failure.outcome == "not installed (5)", "{failure:#?}");
 
-        stage.direct("b", "one", "monitor", "because 'bad'; finish 6")?;
+        actors.script("b", "one", "monitor", "because 'bad'; finish 6")?;
         wait_stopped(cluster, "web")?;
         wait_group(cluster, "web", "failed everywhere", |group| {
             group.barred == ["a", "b"]
         })?;
         for asked in ["a", "b"] {
             has_lines(
-                &said(cluster, asked, &["status"])?,
+                &output_of(cluster, asked, &["status"])?,
                 &[
                     "  * web * (group): Stopped (failed on a, b)",
                     "    * one * (ocf:rig:actor): Stopped",
@@ -312,9 +312,9 @@ fn failed_start_moves_the_group_at_once_until_no_node_is_left() -> Result<()> {
                 ],
             )?;
         }
-        tried(cluster, "a", &["move", "web", "b"])?.refusal(&["nobody serves web"])?;
+        result_of(cluster, "a", &["move", "web", "b"])?.refusal(&["nobody serves web"])?;
         let begun = boottime();
-        tried(cluster, "a", &["resource", "start", "web"])?.refusal(&[
+        result_of(cluster, "a", &["resource", "start", "web"])?.refusal(&[
             "web is enabled but has not started: failed on a, b: see `heartbeat status`",
         ])?;
         ensure!(boottime().since(begun) < SOON, "it waited for nothing");
@@ -322,10 +322,10 @@ fn failed_start_moves_the_group_at_once_until_no_node_is_left() -> Result<()> {
             cluster.node("a")?.ns.addresses()?.len() == 2 + 1,
             "an address was left"
         );
-        stage.let_be("b", "one", "monitor")?;
-        said(cluster, "b", &["cleanup", "--on", "b"])?;
+        actors.unscript("b", "one", "monitor")?;
+        output_of(cluster, "b", &["cleanup", "--on", "b"])?;
         wait_runs(cluster, "web", "b")?;
-        stage.never_twice(true)
+        actors.never_twice(true)
     })
 }
 
@@ -333,12 +333,12 @@ fn failed_start_moves_the_group_at_once_until_no_node_is_left() -> Result<()> {
 #[test]
 fn program_that_ends_is_noticed_at_once_and_adopted_by_the_next_agent() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    let program = stage.program(
+    let actors = Actors::new()?;
+    let program = actors.program(
         "worker",
         &format!(
             "#!/bin/sh\necho $$ >{0}.new && mv {0}.new {0}\nwhile :; do sleep 1; done\n",
-            stage.path("pids/worker").display()
+            actors.path("pids/worker").display()
         ),
     )?;
     let worker = format!(
@@ -347,7 +347,7 @@ fn program_that_ends_is_noticed_at_once_and_adopted_by_the_next_agent() -> Resul
         program.display()
     );
     let pid = || -> Result<Pid> {
-        let text = fs::read_to_string(stage.path("pids/worker"))?;
+        let text = fs::read_to_string(actors.path("pids/worker"))?;
         Ok(Pid::from_raw(text.trim().parse()?))
     };
     let lives = |pid: Pid| kill(pid, None).is_ok();
@@ -355,9 +355,9 @@ fn program_that_ends_is_noticed_at_once_and_adopted_by_the_next_agent() -> Resul
     let long = Options {
         lease: Duration::from_secs(5),
         max_lease: Duration::from_secs(5),
-        ..stage.options(groups)
+        ..actors.options(groups)
     };
-    perform(&stage, long, &["web"], |cluster| {
+    with_groups(&actors, long, &["web"], |cluster| {
         wait_until(SOON, "the program runs", || Ok(pid().is_ok_and(lives)))?;
         let first = pid()?;
         kill(first, Signal::SIGKILL)?;
@@ -384,7 +384,7 @@ fn program_that_ends_is_noticed_at_once_and_adopted_by_the_next_agent() -> Resul
         wait_runs(cluster, "web", "a")?;
         wait_all_active(cluster)?;
         let third = pid()?;
-        said(cluster, "b", &["standby", "a"])?;
+        output_of(cluster, "b", &["standby", "a"])?;
         wait_until(SOON, "it has moved", || {
             Ok(!lives(third) && pid().is_ok_and(lives))
         })?;

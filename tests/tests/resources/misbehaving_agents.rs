@@ -7,12 +7,12 @@ use heartbeat_common::time::Boottime;
 use heartbeat_tests::{
     Cluster,
     e2e::{
-        Chronicle, SOON, Stage,
-        books::{wait_served, wait_silent},
-        groups::{client, perform, said, tried, wait_failure, wait_group, wait_runs},
+        Actors, EventLog, SOON,
+        actors::{actor, group, vip},
+        availability::{wait_served, wait_silent},
+        groups::{client, output_of, result_of, wait_failure, wait_group, wait_runs, with_groups},
         lines::has_lines,
-        stage::{actor, group, vip},
-        standstill::Standstills,
+        machine_stalls::MachineStalls,
     },
     needs,
     sys::boottime,
@@ -31,7 +31,7 @@ fn web() -> String {
     group("web", "", &resources)
 }
 
-/// Hangs for good, with a child, and leaves the numbers of both in the stage; neither cares to be asked to
+/// Hangs for good, with a child, and leaves the numbers of both in the actors; neither cares to be asked to
 /// end.
 const HANG: &str = "trap '' TERM
 sh -c 'trap \"\" TERM; echo $$ >\"$OCF_ROOT/pids/child\"; while :; do sleep 1; done' &
@@ -39,9 +39,9 @@ echo $$ >\"$OCF_ROOT/pids/hangs\"
 while :; do sleep 1; done";
 
 /// Waits until what hung has been killed, with its child.
-fn wait_killed(stage: &Stage) -> Result<()> {
+fn wait_killed(actors: &Actors) -> Result<()> {
     for file in ["hangs", "child"] {
-        let path = stage.path("pids").join(file);
+        let path = actors.path("pids").join(file);
         wait_until(SOON, &format!("`{file}` of the agent is killed"), || {
             let Ok(text) = fs::read_to_string(&path) else {
                 return Ok(false);
@@ -59,12 +59,12 @@ fn wait_killed(stage: &Stage) -> Result<()> {
 /// That nobody was called dead, and no agent stood still but when the machine did.
 fn all_were_well(
     cluster: &Cluster,
-    mut chronicle: Chronicle,
-    machine: &Standstills,
+    mut event_log: EventLog,
+    machine: &MachineStalls,
     since: Boottime,
 ) -> Result<()> {
     for node in ["a", "b"] {
-        chronicle.listen(cluster, node)?;
+        event_log.listen(cluster, node)?;
         let pulse = cluster.node(node)?.control.status()?.pulse;
         let stood = machine.since(since);
         ensure!(
@@ -72,29 +72,29 @@ fn all_were_well(
             "{node} stood still: {pulse:?}"
         );
     }
-    chronicle.nobody_died()
+    event_log.no_down_reports()
 }
 
 #[test]
 fn hung_stop_blocks_the_group_until_an_operator_repairs_it() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(&stage, stage.options(web()), &["web"], |cluster| {
-        let (machine, since) = (Standstills::of_the_machine()?, boottime());
-        let chronicle = Chronicle::begin(cluster)?;
+    let actors = Actors::new()?;
+    with_groups(&actors, actors.options(web()), &["web"], |cluster| {
+        let (machine, since) = (MachineStalls::of_the_machine()?, boottime());
+        let event_log = EventLog::begin(cluster)?;
         let client = client(cluster, 101, Duration::from_millis(1))?;
         wait_served(&client, "a", SOON)?;
         // Node b has looked at all by then.
         wait_until(SOON, "all calls on b have ended", || {
-            let calls = stage.calls()?;
+            let calls = actors.calls()?;
             let on_b = || calls.iter().filter(|call| call.node == "b");
             Ok(on_b().count() == ALL.len() && on_b().all(|call| call.end.is_some()))
         })?;
-        let mark = stage.mark()?;
-        stage.direct("a", "two", "stop", HANG)?;
-        tried(cluster, "b", &["move", "web", "b"])?
+        let mark = actors.mark()?;
+        actors.script("a", "two", "stop", HANG)?;
+        result_of(cluster, "b", &["move", "web", "b"])?
             .refusal(&["blocked on a", "`heartbeat cleanup`"])?;
-        wait_killed(&stage)?;
+        wait_killed(&actors)?;
         wait_group(cluster, "web", "is blocked on a", |group| {
             group.blocked.as_deref() == Some("a") && group.owner.as_deref() == Some("a")
         })?;
@@ -107,7 +107,7 @@ fn hung_stop_blocks_the_group_until_an_operator_repairs_it() -> Result<()> {
         );
         for asked in ["a", "b"] {
             has_lines(
-                &said(cluster, asked, &["status"])?,
+                &output_of(cluster, asked, &["status"])?,
                 &[
                     "  * web * (group): BLOCKED a",
                     "    * two * (ocf:rig:actor): BLOCKED a",
@@ -118,23 +118,23 @@ fn hung_stop_blocks_the_group_until_an_operator_repairs_it() -> Result<()> {
         wait_silent(&client, SOON)?;
         // It keeps the lease, whatever happens, and what comes before it runs on.
         observe(Duration::from_secs(1), || {
-            ensure!(!stage.runs("b", "one") && stage.runs("a", "one"));
+            ensure!(!actors.runs("b", "one") && actors.runs("a", "one"));
             Ok(())
         })?;
-        stage.quiet(mark, "b", &[])?;
+        actors.no_calls(mark, "b", &[])?;
 
         // A cleanup alone changes nothing: the stop is tried again, hangs again, and that is told.
-        let before = stage.mark()?;
-        tried(cluster, "b", &["cleanup", "two"])?.refusal(&[
+        let before = actors.mark()?;
+        result_of(cluster, "b", &["cleanup", "two"])?.refusal(&[
             "web is still blocked on a: stop of two on a failed again: timed out: not done after",
         ])?;
-        stage.wait_call(before, "a", "two", "stop")?;
-        wait_killed(&stage)?;
+        actors.wait_call(before, "a", "two", "stop")?;
+        wait_killed(&actors)?;
         wait_group(cluster, "web", "is blocked again", |group| {
             group.blocked.as_deref() == Some("a")
         })?;
-        stage.let_be("a", "two", "stop")?;
-        let done = said(cluster, "b", &["cleanup", "two"])?;
+        actors.unscript("a", "two", "stop")?;
+        let done = output_of(cluster, "b", &["cleanup", "two"])?;
         has_lines(&done, &["cleaned up `two` on a, b", "  web runs on *"])?;
         wait_group(cluster, "web", "goes on", |group| group.blocked.is_none())?;
         wait_until(SOON, "it runs again", || {
@@ -146,18 +146,18 @@ fn hung_stop_blocks_the_group_until_an_operator_repairs_it() -> Result<()> {
                 .iter()
                 .any(|g| g.name == "web" && g.running))
         })?;
-        all_were_well(cluster, chronicle, &machine, since)?;
-        stage.never_twice(true)
+        all_were_well(cluster, event_log, &machine, since)?;
+        actors.never_twice(true)
     })
 }
 
 #[test]
 fn misbehaving_resource_agents_disturb_no_heartbeat() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(&stage, stage.options(web()), &["web"], |cluster| {
-        let (machine, since) = (Standstills::of_the_machine()?, boottime());
-        let chronicle = Chronicle::begin(cluster)?;
+    let actors = Actors::new()?;
+    with_groups(&actors, actors.options(web()), &["web"], |cluster| {
+        let (machine, since) = (MachineStalls::of_the_machine()?, boottime());
+        let event_log = EventLog::begin(cluster)?;
         // How it misbehaves when it is started, and what that is called.
         for (what, script, outcome) in [
             ("hangs", HANG, "timed out"),
@@ -175,11 +175,11 @@ fn misbehaving_resource_agents_disturb_no_heartbeat() -> Result<()> {
             ("is killed", "kill -9 $$", "killed by signal 9"),
         ] {
             let from = "a";
-            stage.direct("b", "two", "start", script)?;
-            let moved = tried(cluster, from, &["move", "web", "b"])?;
+            actors.script("b", "two", "start", script)?;
+            let moved = result_of(cluster, from, &["move", "web", "b"])?;
             wait_runs(cluster, "web", "a")?;
             if what == "hangs" {
-                wait_killed(&stage)?;
+                wait_killed(&actors)?;
             }
             let failure = wait_failure(cluster, what, |failure| {
                 failure.node == "b" && failure.resource == "two"
@@ -194,21 +194,21 @@ fn misbehaving_resource_agents_disturb_no_heartbeat() -> Result<()> {
                 ensure!(moved.status.code() == Some(1), "{what}: {moved:#?}");
                 ensure!(failure.outcome == outcome, "{what}: {failure:#?}");
             }
-            said(cluster, "a", &["cleanup"])?;
+            output_of(cluster, "a", &["cleanup"])?;
             wait_group(cluster, "web", "may run on b again", |group| {
                 group.barred.is_empty()
             })?;
         }
         // One that leaves a child with its output is not waited for.
-        stage.direct(
+        actors.script(
             "b",
             "two",
             "start",
             "sleep 60 & echo $! >\"$OCF_ROOT/pids/left\"; because forked",
         )?;
-        said(cluster, "a", &["move", "web", "b"])?;
+        output_of(cluster, "a", &["move", "web", "b"])?;
         wait_runs(cluster, "web", "b")?;
-        all_were_well(cluster, chronicle, &machine, since)?;
-        stage.never_twice(true)
+        all_were_well(cluster, event_log, &machine, since)?;
+        actors.never_twice(true)
     })
 }

@@ -9,14 +9,14 @@ use heartbeat_tests::{
     Cluster, Fault, Options,
     client::Client,
     e2e::{
-        Chronicle, GRACE, MILLISECOND, Program, SOON,
-        books::{longest_silence, servers, wait_served},
+        EventLog, GRACE, MILLISECOND, Program, SOON,
+        actors::{group, vip},
+        availability::{longest_silence, servers, wait_served},
         cgroup::Cgroup,
-        groups::{client, said, tried, wait_agent, wait_all_active, wait_runs},
+        groups::{client, output_of, result_of, wait_agent, wait_all_active, wait_runs},
         lines::has_lines,
-        scene::{node_in, options, wait_status},
-        stage::{group, vip},
-        standstill::Standstills,
+        machine_stalls::MachineStalls,
+        shortcuts::{node_in, options, wait_status},
     },
     needs,
     skip::skip,
@@ -36,19 +36,19 @@ fn groups() -> String {
     GROUPS.map(one).concat()
 }
 
-fn play(extra: &str, story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+fn with_cluster(extra: &str, test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     let options = Options {
         groups: Some(groups()),
         extra: extra.to_owned(),
         ..options()
     };
-    Cluster::play(options, |cluster| {
+    Cluster::run(options, |cluster| {
         cluster.start_agents()?;
         wait_all_active(cluster)?;
         for (group, _) in GROUPS {
             wait_runs(cluster, group, "a")?;
         }
-        story(cluster)
+        test(cluster)
     })
 }
 
@@ -67,12 +67,12 @@ fn rebalanced(reason: &Reason<String>) -> bool {
 
 /// The groups that `from` handed over, for reasons that `counts` picks: when, which, and to whom.
 fn handed_over(
-    chronicle: &Chronicle,
+    event_log: &EventLog,
     from: &str,
     counts: fn(&Reason<String>) -> bool,
 ) -> Vec<(u64, String, String)> {
-    let told = chronicle
-        .told_by(from)
+    let told = event_log
+        .reported_by(from)
         .filter_map(|event| match &event.what {
             EventKind::Group {
                 group,
@@ -89,22 +89,22 @@ fn handed_over(
 #[test]
 fn drained_node_hands_over_one_group_after_the_other() -> Result<()> {
     needs!(Cluster);
-    play("", |cluster| {
+    with_cluster("", |cluster| {
         let clients = clients(cluster)?;
-        let mut chronicle = Chronicle::begin(cluster)?;
-        let standstills = Standstills::begin()?;
+        let mut event_log = EventLog::begin(cluster)?;
+        let standstills = MachineStalls::begin()?;
         let at = boottime();
-        let done = said(cluster, "b", &["drain", "a"])?;
+        let done = output_of(cluster, "b", &["drain", "a"])?;
         has_lines(&done, &["node a is drained and on standby, after *"])?;
         for node in ["a", "b", "c"] {
-            chronicle.listen(cluster, node)?;
+            event_log.listen(cluster, node)?;
         }
-        let handed = handed_over(&chronicle, "a", |why| matches!(why, Reason::Drained { .. }));
+        let handed = handed_over(&event_log, "a", |why| matches!(why, Reason::Drained { .. }));
         ensure!(handed.len() == GROUPS.len(), "{handed:?}");
         for pair in handed.windows(2) {
             // The one before had an owner elsewhere.
             let (_, group, to) = &pair[0];
-            let taken = chronicle.acquisitions(group);
+            let taken = event_log.acquisitions(group);
             let taken = taken.iter().find(|taken| taken.node == *to);
             let taken = taken.with_context(|| format!("{to} did not take {group}"))?;
             ensure!(
@@ -125,12 +125,12 @@ fn drained_node_hands_over_one_group_after_the_other() -> Result<()> {
         wait_status(cluster.node("b")?, "a is on standby", |status| {
             node_in(status, "a").is_ok_and(|a| a.agent == "standby")
         })?;
-        said(cluster, "a", &["online"])?;
+        output_of(cluster, "a", &["online"])?;
         wait_all_active(cluster)?;
 
         // What nobody else can have stays.
         for node in ["b", "c"] {
-            said(cluster, "a", &["standby", node])?;
+            output_of(cluster, "a", &["standby", node])?;
         }
         for (group, _) in GROUPS {
             wait_runs(cluster, group, "a")?;
@@ -154,7 +154,7 @@ fn drained_node_hands_over_one_group_after_the_other() -> Result<()> {
         wait_status(cluster.node("b")?, "a drains again", |status| {
             node_in(status, "a").is_ok_and(|a| a.state == "draining" || a.agent == "standby")
         })?;
-        said(cluster, "a", &["online", "b"])?;
+        output_of(cluster, "a", &["online", "b"])?;
         for (group, _) in GROUPS {
             wait_runs(cluster, group, "b")?;
         }
@@ -179,12 +179,12 @@ fn node_under_pressure_hands_over_one_group_once() -> Result<()> {
         "\n[load]\nsource = \"cgroup\"\ncgroup = \"{pattern}\"\ninterval = \"200ms\"\nhalf_life = \"500ms\"\n\
          \n[rebalance]\nhigh = 400\nlow = 200\nhold = \"1s\"\ncooldown = \"2s\"\n"
     );
-    play(&settings, |cluster| {
+    with_cluster(&settings, |cluster| {
         let clients = clients(cluster)?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         let at = boottime();
         let spinners = pressed.spin(8)?;
-        let moved = chronicle.wait(cluster, "a", SOON, "a group is handed over", |what| {
+        let moved = event_log.wait(cluster, "a", SOON, "a group is handed over", |what| {
             matches!(
                 what.of_group(),
                 Some(GroupEvent::LeaseGivenUp(Reason::Rebalanced { .. }))
@@ -197,13 +197,13 @@ fn node_under_pressure_hands_over_one_group_once() -> Result<()> {
             load("a") > Some(400) && load("b") < Some(200)
         })?;
         observe(Duration::from_secs(4), || {
-            chronicle.listen(cluster, "a")?;
-            let handed = handed_over(&chronicle, "a", rebalanced);
+            event_log.listen(cluster, "a")?;
+            let handed = handed_over(&event_log, "a", rebalanced);
             ensure!(handed.len() == 1, "{handed:?}");
             Ok(())
         })?;
         drop(spinners);
-        let moved = handed_over(&chronicle, "a", rebalanced).remove(0);
+        let moved = handed_over(&event_log, "a", rebalanced).remove(0);
         ensure!(
             moved.1 == "one" && ["b", "c"].contains(&moved.2.as_str()),
             "{moved:?}"
@@ -220,12 +220,12 @@ fn node_under_pressure_hands_over_one_group_once() -> Result<()> {
             node_in(status, "a").is_ok_and(|a| a.load < Some(200))
         })?;
         wait_runs(cluster, &moved.1, &moved.2)?;
-        let explained = said(cluster, "b", &["explain", &moved.1])?;
+        let explained = output_of(cluster, "b", &["explain", &moved.1])?;
         has_lines(
             &explained,
             &[&format!("Group {} is on {}*", moved.1, moved.2)],
         )?;
-        tried(cluster, "b", &["explain", "four"])?.refusal(&["no group is called `four`"])
+        result_of(cluster, "b", &["explain", "four"])?.refusal(&["no group is called `four`"])
     })
 }
 
@@ -236,18 +236,18 @@ fn node_with_the_least_load_takes_over() -> Result<()> {
     let settings = "\n[placement]\nstrategy = \"least-loaded\"\n\
                     \n[load]\nsource = \"command\"\ninterval = \"100ms\"\nhalf_life = \"0ms\"\n\
                     command = [\"/bin/sh\", \"-c\", \"case %NODE% in a) echo 0;; b) echo 700;; *) echo 100;; esac\"]\n";
-    play(settings, |cluster| {
+    with_cluster(settings, |cluster| {
         wait_status(cluster.node("c")?, "loads are known", |status| {
             let load = |name| node_in(status, name).ok().and_then(|node| node.load);
             (load("a"), load("b"), load("c")) == (Some(0), Some(700), Some(100))
         })?;
-        let explained = said(cluster, "b", &["explain", "one"])?;
+        let explained = output_of(cluster, "b", &["explain", "one"])?;
         let place = |node: &str| explained.find(&format!("* {node}: "));
         ensure!(
             place("a") < place("c") && place("c") < place("b"),
             "{explained}"
         );
-        let simulated = said(cluster, "b", &["simulate", "--fail", "a"])?;
+        let simulated = output_of(cluster, "b", &["simulate", "--fail", "a"])?;
         has_lines(&simulated, &["  * one: a -> c"])?;
         ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
         for (group, _) in GROUPS {

@@ -7,11 +7,11 @@ use anyhow::{Result, ensure};
 use heartbeat_tests::{
     Cluster, Fault, Options,
     e2e::{
-        SOON, Stage,
-        groups::{perform, said, tried, wait_agent, wait_group, wait_runs},
+        Actors, SOON,
+        actors::{group, vip},
+        groups::{output_of, result_of, wait_agent, wait_group, wait_runs, with_groups},
         lines::has_lines,
-        scene::{wait_logged, wait_status},
-        stage::{group, vip},
+        shortcuts::{wait_logged, wait_status},
     },
     needs, wait_until,
 };
@@ -42,7 +42,7 @@ fn reload(cluster: &Cluster, from: &str, to: &str) -> Result<()> {
         cluster.node(name)?.reconfigure(from, to)?;
     }
     for name in MEMBERS {
-        said(cluster, name, &["reload"])?;
+        output_of(cluster, name, &["reload"])?;
     }
     Ok(())
 }
@@ -64,10 +64,10 @@ fn times(cluster: &Cluster, node: &str, part: &str) -> Result<usize> {
 #[test]
 fn program_that_refuses_root_is_reported_repaired_and_stopped_by_its_signal() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
+    let actors = Actors::new()?;
     // The other user has to reach the program.
-    fs::set_permissions(stage.path(""), fs::Permissions::from_mode(0o711))?;
-    let server = stage.program("server", SERVER)?;
+    fs::set_permissions(actors.path(""), fs::Permissions::from_mode(0o711))?;
+    let server = actors.program("server", SERVER)?;
     let db = format!(
         "\n[[group.resource]]\nname = \"db\"\ntype = \"exec\"\nrun = [\"{}\"]\n\
          monitor_interval = \"never\"\n{AS_ROOT}\n",
@@ -76,14 +76,14 @@ fn program_that_refuses_root_is_reported_repaired_and_stopped_by_its_signal() ->
     let options = Options {
         lease: Duration::from_secs(5),
         max_lease: Duration::from_secs(5),
-        ..stage.options(group("web", "", &[vip("webip", 101), db]))
+        ..actors.options(group("web", "", &[vip("webip", 101), db]))
     };
-    perform(&stage, options, &[], |cluster| {
+    with_groups(&actors, options, &[], |cluster| {
         wait_group(cluster, "web", "failed everywhere", |group| {
             group.barred == ["a", "b"] && group.owner.is_none()
         })?;
         told_in_its_own_words(cluster)?;
-        tried(cluster, "b", &["cleanup", "db"])?.refusal(&[
+        result_of(cluster, "b", &["cleanup", "db"])?.refusal(&[
             "cleaned up `db` on a, b, but:",
             "web does not run: start of db on",
             "failed again: error (1)",
@@ -97,10 +97,10 @@ fn program_that_refuses_root_is_reported_repaired_and_stopped_by_its_signal() ->
         wait_logged(cluster.node("a")?, "resource db: ready as daemon")?;
         outlives_its_agent(cluster)?;
 
-        said(cluster, "b", &["move", "web", "b"])?;
+        output_of(cluster, "b", &["move", "web", "b"])?;
         wait_runs(cluster, "web", "b")?;
         wait_logged(cluster.node("a")?, "resource db: fast shutdown")?;
-        let events = said(cluster, "a", &["events"])?;
+        let events = output_of(cluster, "a", &["events"])?;
         ensure!(!events.contains("killed"), "{events}");
 
         killed_at_the_timeout_is_said(cluster)
@@ -109,7 +109,7 @@ fn program_that_refuses_root_is_reported_repaired_and_stopped_by_its_signal() ->
 
 fn told_in_its_own_words(cluster: &Cluster) -> Result<()> {
     for asked in ["a", "b"] {
-        let shown = said(cluster, asked, &["status"])?;
+        let shown = output_of(cluster, asked, &["status"])?;
         has_lines(
             &shown,
             &[
@@ -123,7 +123,7 @@ fn told_in_its_own_words(cluster: &Cluster) -> Result<()> {
         )?;
         ensure!(!shown.contains("background"), "a wrong guess in {shown}");
         has_lines(
-            &said(cluster, asked, &["explain", "web"])?,
+            &output_of(cluster, asked, &["explain", "web"])?,
             &[
                 "  ! db start on a: error (1), at *",
                 "      \"root\" execution of the server is not permitted.",
@@ -156,7 +156,7 @@ fn killed_at_the_timeout_is_said(cluster: &Cluster) -> Result<()> {
         Ok(times(cluster, "b", "resource db: ready as")? == 2)
     })?;
     wait_runs(cluster, "web", "b")?;
-    said(cluster, "a", &["move", "web", "a"])?;
+    output_of(cluster, "a", &["move", "web", "a"])?;
     wait_runs(cluster, "web", "a")?;
     let killed = "did not stop within 0.5 s after SIGTERM: killed";
     wait_logged(
@@ -164,7 +164,7 @@ fn killed_at_the_timeout_is_said(cluster: &Cluster) -> Result<()> {
         &format!("resource db: {killed}; the stop took "),
     )?;
     has_lines(
-        &said(cluster, "b", &["events"])?,
+        &output_of(cluster, "b", &["events"])?,
         &[&format!("* resource db: stopped ({killed})")],
     )
 }

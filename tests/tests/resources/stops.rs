@@ -10,13 +10,15 @@ use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
     Cluster,
     e2e::{
-        SOON, Stage,
-        groups::{perform, said, tried, wait_all_active, wait_failure, wait_group, wait_runs},
+        Actors, SOON,
+        actors::{actor, group, vip},
+        groups::{
+            output_of, result_of, wait_all_active, wait_failure, wait_group, wait_runs, with_groups,
+        },
+        hung_file::HungFile,
         lines::has_lines,
         rights::helper_of,
-        scene::wait_status,
-        silent::Silent,
-        stage::{actor, group, vip},
+        shortcuts::wait_status,
     },
     needs,
     wait::observe,
@@ -39,8 +41,8 @@ fn web(settings: &str) -> String {
 }
 
 /// The process whose number a script left, once it has.
-fn left(stage: &Stage, name: &str) -> Result<Pid> {
-    let path = stage.path("pids").join(name);
+fn left(actors: &Actors, name: &str) -> Result<Pid> {
+    let path = actors.path("pids").join(name);
     let mut pid = None;
     wait_until(SOON, &format!("{name} is written"), || {
         let text = fs::read_to_string(&path).unwrap_or_default();
@@ -58,53 +60,57 @@ fn lives(pid: Pid) -> bool {
 #[test]
 fn move_during_a_monitor_cancels_the_monitor() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(&stage, stage.options(web(TIMES)), &["web"], |cluster| {
+    let actors = Actors::new()?;
+    with_groups(&actors, actors.options(web(TIMES)), &["web"], |cluster| {
         let slow = "sleep 25 & echo $! >\"$OCF_ROOT/pids/slow\"; wait";
-        stage.direct("a", "one", "monitor", slow)?;
-        let slow = left(&stage, "slow")?;
+        actors.script("a", "one", "monitor", slow)?;
+        let slow = left(&actors, "slow")?;
         let began = Instant::now();
-        said(cluster, "a", &["move", "web", "b"])?;
+        output_of(cluster, "a", &["move", "web", "b"])?;
         let took = began.elapsed();
         eprintln!("moved in {took:?} beside a monitor of 25 s");
         ensure!(took < Duration::from_secs(15), "it took {took:?}");
         wait_until(SOON, "the monitor's child is killed", || Ok(!lives(slow)))?;
-        ensure!(!stage.runs("a", "one"), "it still runs on a");
-        stage.never_twice(true)
+        ensure!(!actors.runs("a", "one"), "it still runs on a");
+        actors.never_twice(true)
     })
 }
 
 #[test]
 fn unkillable_stop_blocks_the_group_and_the_agent_stays() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(&stage, stage.options(web(TIMES)), &["web"], |cluster| {
-        let silent = Silent::mount(stage.path("silent"))?;
+    let actors = Actors::new()?;
+    with_groups(&actors, actors.options(web(TIMES)), &["web"], |cluster| {
+        let silent = HungFile::mount(actors.path("silent"))?;
         let sleep = format!("read x <{}", silent.file().display());
-        stage.direct("a", "one", "stop", &sleep)?;
-        let mark = stage.mark()?;
-        tried(cluster, "b", &["move", "web", "b"])?.refusal(&["blocked on a"])?;
+        actors.script("a", "one", "stop", &sleep)?;
+        let mark = actors.mark()?;
+        result_of(cluster, "b", &["move", "web", "b"])?.refusal(&["blocked on a"])?;
         wait_failure(cluster, "the stop timed out", |failure| {
             failure.action == "stop" && failure.outcome == "timed out, and cannot be killed"
         })?;
         has_lines(
-            &said(cluster, "b", &["status"])?,
+            &output_of(cluster, "b", &["status"])?,
             &["  * web * (group): BLOCKED a"],
         )?;
-        let why = said(cluster, "b", &["explain", "web"])?;
+        let why = output_of(cluster, "b", &["explain", "web"])?;
         ensure!(why.contains("BLOCKED there"), "{why}");
         // Not by its end either, whichever: one for a restart waits, and can still become the other.
-        tried(cluster, "a", &["stop", "--keep"])?.refusal(&["goes on", "web"])?;
-        tried(cluster, "a", &["stop"])?.refusal(&["goes on", "web", "`heartbeat cleanup web`"])?;
+        result_of(cluster, "a", &["stop", "--keep"])?.refusal(&["goes on", "web"])?;
+        result_of(cluster, "a", &["stop"])?.refusal(&[
+            "goes on",
+            "web",
+            "`heartbeat cleanup web`",
+        ])?;
         observe(Duration::from_secs(1), || {
-            ensure!(!stage.runs("b", "one") && stage.runs("a", "one"));
+            ensure!(!actors.runs("b", "one") && actors.runs("a", "one"));
             Ok(())
         })?;
-        stage.quiet(mark, "b", &[])?;
+        actors.no_calls(mark, "b", &[])?;
 
         drop(silent);
-        stage.let_be("a", "one", "stop")?;
-        said(cluster, "b", &["cleanup", "web"])?;
+        actors.unscript("a", "one", "stop")?;
+        output_of(cluster, "b", &["cleanup", "web"])?;
         wait_status(cluster.node("b")?, "web runs on b", |status| {
             let web = status.groups.iter().find(|group| group.name == "web");
             web.is_some_and(|group| group.running && group.owner.as_deref() == Some("b"))
@@ -112,21 +118,21 @@ fn unkillable_stop_blocks_the_group_and_the_agent_stays() -> Result<()> {
         let status = cluster.node_mut("a")?.agent()?.wait(SOON)?;
         ensure!(status.success(), "{status}");
         ensure!(!cluster.node("a")?.pins.path().exists(), "pins are left");
-        stage.never_twice(true)
+        actors.never_twice(true)
     })
 }
 
 #[test]
 fn unkillable_start_is_not_started_elsewhere() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(&stage, stage.options(web(TIMES)), &["web"], |cluster| {
-        let silent = Silent::mount(stage.path("silent"))?;
+    let actors = Actors::new()?;
+    with_groups(&actors, actors.options(web(TIMES)), &["web"], |cluster| {
+        let silent = HungFile::mount(actors.path("silent"))?;
         // The agent itself can be killed.
         let sleep = format!("cat {}; :", silent.file().display());
-        stage.direct("a", "one", "start", &sleep)?;
-        stage.end("a", "one")?;
-        let mark = stage.mark()?;
+        actors.script("a", "one", "start", &sleep)?;
+        actors.end("a", "one")?;
+        let mark = actors.mark()?;
         let failure = wait_failure(cluster, "the start timed out", |failure| {
             failure.action == "start"
         })?;
@@ -136,31 +142,31 @@ fn unkillable_start_is_not_started_elsewhere() -> Result<()> {
             group.blocked.as_deref() == Some("a")
         })?;
         // Nobody can know better.
-        tried(cluster, "b", &["cleanup", "web"])?.refusal(&["web is still blocked on a"])?;
+        result_of(cluster, "b", &["cleanup", "web"])?.refusal(&["web is still blocked on a"])?;
         observe(Duration::from_secs(1), || {
-            ensure!(!stage.runs("b", "one"), "it was started beside the first");
+            ensure!(!actors.runs("b", "one"), "it was started beside the first");
             Ok(())
         })?;
-        stage.quiet(mark, "b", &[])?;
+        actors.no_calls(mark, "b", &[])?;
 
-        stage.let_be("a", "one", "start")?;
+        actors.unscript("a", "one", "start")?;
         drop(silent);
         wait_group(cluster, "web", "runs", |group| {
             group.running && group.blocked.is_none()
         })?;
-        stage.never_twice(true)
+        actors.never_twice(true)
     })
 }
 
 #[test]
 fn unkillable_monitor_times_out() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
+    let actors = Actors::new()?;
     let times = "stop_timeout = \"5s\"\nmonitor_timeout = \"1s\"\nmigration_threshold = 1";
-    perform(&stage, stage.options(web(times)), &["web"], |cluster| {
-        let silent = Silent::mount(stage.path("silent"))?;
+    with_groups(&actors, actors.options(web(times)), &["web"], |cluster| {
+        let silent = HungFile::mount(actors.path("silent"))?;
         let sleep = format!("read x <{}", silent.file().display());
-        stage.direct("a", "one", "monitor", &sleep)?;
+        actors.script("a", "one", "monitor", &sleep)?;
         let failure = wait_failure(cluster, "the monitor timed out", |failure| {
             failure.action == "monitor"
         })?;
@@ -168,7 +174,7 @@ fn unkillable_monitor_times_out() -> Result<()> {
         ensure!(failure.message.contains("does not end"), "{failure:#?}");
         wait_runs(cluster, "web", "b")?;
         drop(silent);
-        stage.never_twice(true)
+        actors.never_twice(true)
     })
 }
 
@@ -182,14 +188,14 @@ while :; do sleep 1; done";
 #[test]
 fn children_of_an_action_die_with_helper_and_agent_and_daemons_stay() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
+    let actors = Actors::new()?;
     let daemon = "setsid sleep 600 >/dev/null 2>&1 & echo $! >\"$OCF_ROOT/pids/daemon\"";
-    stage.direct("a", "one", "start", daemon)?;
-    perform(&stage, stage.options(web(TIMES)), &["web"], |cluster| {
-        let daemon = left(&stage, "daemon")?;
+    actors.script("a", "one", "start", daemon)?;
+    with_groups(&actors, actors.options(web(TIMES)), &["web"], |cluster| {
+        let daemon = left(&actors, "daemon")?;
         for victim in ["helper", "agent"] {
-            stage.direct("a", "one", "monitor", FAMILY)?;
-            let family = ["far", "near", "agent"].map(|name| left(&stage, name));
+            actors.script("a", "one", "monitor", FAMILY)?;
+            let family = ["far", "near", "agent"].map(|name| left(&actors, name));
             let family = family.into_iter().collect::<Result<Vec<_>>>()?;
             let agent = cluster.node_mut("a")?.agent()?.pid();
             let helper = Pid::from_raw(helper_of(agent)?.cast_signed());
@@ -211,13 +217,13 @@ fn children_of_an_action_die_with_helper_and_agent_and_daemons_stay() -> Result<
                 lives(daemon),
                 "what a start left was killed with the {victim}"
             );
-            stage.let_be("a", "one", "monitor")?;
+            actors.unscript("a", "one", "monitor")?;
             for name in ["far", "near", "agent"] {
-                fs::remove_file(stage.path("pids").join(name))?;
+                fs::remove_file(actors.path("pids").join(name))?;
             }
             cluster.start_agent("a")?;
             wait_all_active(cluster)?;
-            said(cluster, "b", &["move", "web", "a"])?;
+            output_of(cluster, "b", &["move", "web", "a"])?;
         }
         Ok(())
     })
@@ -226,7 +232,7 @@ fn children_of_an_action_die_with_helper_and_agent_and_daemons_stay() -> Result<
 #[test]
 fn group_runs_only_where_its_software_is_installed() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
+    let actors = Actors::new()?;
     let service = "\n[[group.resource]]\nname = \"daemon\"\ntype = \"exec\"\n\
                    run = [\"%DIR%/service\"]\n";
     let agent = "\n[[group.resource]]\nname = \"agent\"\ntype = \"ocf:nobody:nothing\"\n";
@@ -234,7 +240,7 @@ fn group_runs_only_where_its_software_is_installed() -> Result<()> {
     let groups = group("web", "", &[vip("webip", 101), service.to_owned()])
         + &group("lost", "", &[agent.to_owned()])
         + &group("unit", "", &[unit.to_owned()]);
-    Cluster::play(stage.options(groups), |cluster| {
+    Cluster::run(actors.options(groups), |cluster| {
         let program = cluster.node("b")?.dir().join("service");
         let text = "#!/bin/sh\nexec sleep 600\n".to_owned();
         fs::write(&program, text)?;
@@ -250,13 +256,13 @@ fn group_runs_only_where_its_software_is_installed() -> Result<()> {
         }
         // Installed later, and cleaned up.
         fs::copy(&program, cluster.node("a")?.dir().join("service"))?;
-        said(cluster, "b", &["cleanup", "web"])?;
+        output_of(cluster, "b", &["cleanup", "web"])?;
         wait_group(cluster, "web", "may run on both", |group| {
             group.barred.is_empty()
         })?;
-        said(cluster, "b", &["move", "web", "a"])?;
+        output_of(cluster, "b", &["move", "web", "a"])?;
         wait_runs(cluster, "web", "a")?;
-        said(cluster, "b", &["resource", "stop", "web"])?;
+        output_of(cluster, "b", &["resource", "stop", "web"])?;
         Ok(())
     })
 }
@@ -264,11 +270,11 @@ fn group_runs_only_where_its_software_is_installed() -> Result<()> {
 #[test]
 fn group_that_failed_everywhere_runs_after_repair_and_reload() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
+    let actors = Actors::new()?;
     let broken = "run = [\"/bin/false\"]\n";
     let service = format!("\n[[group.resource]]\nname = \"daemon\"\ntype = \"exec\"\n{broken}");
     let whole = group("web", "", &[service]);
-    Cluster::play(stage.options(whole.clone()), |cluster| {
+    Cluster::run(actors.options(whole.clone()), |cluster| {
         cluster.start_agents()?;
         let fails = |cluster: &Cluster| {
             wait_group(cluster, "web", "failed on both", |group| {
@@ -279,7 +285,7 @@ fn group_that_failed_everywhere_runs_after_repair_and_reload() -> Result<()> {
         let change = |cluster: &Cluster, old: &str, new: &str| -> Result<()> {
             for node in ["a", "b"] {
                 cluster.node(node)?.reconfigure(old, new)?;
-                said(cluster, node, &["reload"])?;
+                output_of(cluster, node, &["reload"])?;
             }
             Ok(())
         };
@@ -298,7 +304,7 @@ fn group_that_failed_everywhere_runs_after_repair_and_reload() -> Result<()> {
         wait_group(cluster, "web", "runs again", |group| {
             group.running && group.barred.is_empty()
         })?;
-        said(cluster, "a", &["resource", "stop", "web"])?;
+        output_of(cluster, "a", &["resource", "stop", "web"])?;
         Ok(())
     })
 }

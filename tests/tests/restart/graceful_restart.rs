@@ -9,13 +9,14 @@ use heartbeat_tests::{
     Cluster, Fault, Options,
     client::Client,
     e2e::{
-        Chronicle, MILLISECOND, SOON, Stage,
-        books::{servers, wait_served},
-        groups::{perform, said, wait_agent, wait_all_active, wait_runs},
-        scene::{node_in, play, wait_holder, wait_logged, wait_status},
-        stage::{actor, group, vip},
-        standstill::Standstills,
-        traces, variant,
+        Actors, EventLog, MILLISECOND, SOON,
+        actors::{actor, group, vip},
+        availability::{servers, wait_served},
+        groups::{output_of, wait_agent, wait_all_active, wait_runs, with_groups},
+        leftovers,
+        machine_stalls::MachineStalls,
+        shortcuts::{node_in, wait_holder, wait_logged, wait_status, with_cluster},
+        variant,
     },
     needs,
     sys::boottime,
@@ -53,30 +54,30 @@ fn served() -> String {
 
 /// What a client, the peers and the resources see of a restart of the owner.
 struct Watch<'a> {
-    stage: &'a Stage,
+    actors: &'a Actors,
     client: Client,
-    chronicle: Chronicle,
+    event_log: EventLog,
     peers: &'a [&'a str],
     missed: Vec<u64>,
     /// What a host that withholds a processor may cost: a heartbeat or a question for each millisecond.
-    machine: Standstills,
+    machine: MachineStalls,
     since: Boottime,
     mark: usize,
 }
 
 impl<'a> Watch<'a> {
-    fn begin(cluster: &Cluster, stage: &'a Stage, peers: &'a [&'a str]) -> Result<Self> {
+    fn begin(cluster: &Cluster, actors: &'a Actors, peers: &'a [&'a str]) -> Result<Self> {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, OWNER, SOON)?;
         Ok(Self {
-            stage,
+            actors,
             client,
-            chronicle: Chronicle::begin(cluster)?,
+            event_log: EventLog::begin(cluster)?,
             peers,
             missed: missed(cluster, peers)?,
-            machine: Standstills::of_the_machine()?,
+            machine: MachineStalls::of_the_machine()?,
             since: boottime(),
-            mark: stage.mark()?,
+            mark: actors.mark()?,
         })
     }
 
@@ -114,15 +115,15 @@ impl<'a> Watch<'a> {
             "{what}: missed heartbeats were {:?}, and are {now:?}",
             self.missed
         );
-        let deeds = self.stage.deeds(self.mark, &["server", "worker"])?;
-        ensure!(deeds.is_empty(), "{what}: {deeds:?}");
+        let actions = self.actors.actions(self.mark, &["server", "worker"])?;
+        ensure!(actions.is_empty(), "{what}: {actions:?}");
         for peer in self.peers {
-            self.chronicle.listen(cluster, peer)?;
+            self.event_log.listen(cluster, peer)?;
         }
-        self.chronicle
-            .nobody_died()
+        self.event_log
+            .no_down_reports()
             .with_context(|| what.to_owned())?;
-        let acquired = self.chronicle.acquisitions("service");
+        let acquired = self.event_log.acquisitions("service");
         ensure!(acquired.is_empty(), "{what}: {acquired:?}");
         Ok(())
     }
@@ -171,14 +172,14 @@ fn part(cluster: &mut Cluster, name: &str) -> Result<()> {
 
 /// Ends the agent of the owner by `heartbeat stop FLAG`.
 fn stop(cluster: &mut Cluster, flag: &str) -> Result<String> {
-    let said = said(cluster, OWNER, &["stop", flag])?;
+    let said = output_of(cluster, OWNER, &["stop", flag])?;
     ended(cluster, OWNER)?;
     Ok(said)
 }
 
 /// What `heartbeat WORDS` says on the owner, if it does well.
 fn tell(cluster: &Cluster, words: &[&str]) -> Result<String> {
-    said(cluster, OWNER, words)
+    output_of(cluster, OWNER, words)
 }
 
 fn tag(cluster: &Cluster, program: &str) -> Result<String> {
@@ -196,20 +197,20 @@ fn tag(cluster: &Cluster, program: &str) -> Result<String> {
 #[test]
 fn graceful_restart_or_upgrade_is_seen_by_nobody() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(
-        &stage,
-        options(stage.options(served())),
+    let actors = Actors::new()?;
+    with_groups(
+        &actors,
+        options(actors.options(served())),
         &["web", "jobs"],
         |cluster| {
-            let watch = Watch::begin(cluster, &stage, &["b"])?;
+            let watch = Watch::begin(cluster, &actors, &["b"])?;
             part(cluster, OWNER)?;
             cluster.start_agent(OWNER)?;
             watch.end(cluster, "SIGUSR2")?;
             wait_logged(cluster.node(OWNER)?, "ms without an agent; this one took")?;
 
-            let watch = Watch::begin(cluster, &stage, &["b"])?;
-            let links = traces::pinned(cluster.node(OWNER)?)?;
+            let watch = Watch::begin(cluster, &actors, &["b"])?;
+            let links = leftovers::pinned(cluster.node(OWNER)?)?;
             let responder = tag(cluster, "prog_responder")?;
             let upgrade = variant::write(cluster.dir())?;
             let said = stop(cluster, "--keep")?;
@@ -218,14 +219,14 @@ fn graceful_restart_or_upgrade_is_seen_by_nobody() -> Result<()> {
                 "{said}"
             );
             let program = cluster.dir().join("upgraded");
-            stage.launch(&program, &upgrade)?;
+            actors.launch(&program, &upgrade)?;
             cluster.node_mut(OWNER)?.start_by(&program)?;
             watch.end(cluster, "upgrade")?;
             ensure!(
                 tag(cluster, "prog_responder")? != responder,
                 "the program is the same"
             );
-            let after = traces::pinned(cluster.node(OWNER)?)?;
+            let after = leftovers::pinned(cluster.node(OWNER)?)?;
             for (pin, link) in links.iter().filter(|(pin, _)| pin.starts_with("link_")) {
                 ensure!(after.get(pin) == Some(link), "{pin} was made anew");
             }
@@ -247,28 +248,28 @@ fn graceful_restart_or_upgrade_is_seen_by_nobody() -> Result<()> {
 #[test]
 fn agent_killed_and_back_within_its_lease_is_missed_by_nobody() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
+    let actors = Actors::new()?;
     let options = Options {
         lease: LONG_LEASE,
         max_lease: LONG_LEASE,
-        ..options(stage.options(served()))
+        ..options(actors.options(served()))
     };
-    perform(&stage, options, &["web", "jobs"], |cluster| {
+    with_groups(&actors, options, &["web", "jobs"], |cluster| {
         for _ in 0..2 {
-            let watch = Watch::begin(cluster, &stage, &["b"])?;
+            let watch = Watch::begin(cluster, &actors, &["b"])?;
             cluster.inject(OWNER, Fault::Kill)?;
             cluster.start_agent(OWNER)?;
             watch.end(cluster, "kill")?;
         }
         // What is not back in time is served elsewhere, and must not go on here.
-        said(cluster, OWNER, &["move", "jobs", "b"])?;
+        output_of(cluster, OWNER, &["move", "jobs", "b"])?;
         wait_runs(cluster, "jobs", "b")?;
         part(cluster, "b")?;
-        ensure!(stage.runs("b", "worker"), "it was stopped");
+        ensure!(actors.runs("b", "worker"), "it was stopped");
         wait_runs(cluster, "jobs", OWNER)?;
         cluster.start_agent("b")?;
         wait_until(SOON, "it runs on the owner alone", || {
-            let (_, some) = stage.whereabouts(&["a", "b"], &["worker"]);
+            let (_, some) = actors.running_on(&["a", "b"], &["worker"]);
             Ok(some == [OWNER])
         })
     })
@@ -280,10 +281,10 @@ fn pins_of_another_layout_are_not_read_and_the_acceptor_abstains() -> Result<()>
     // Far longer than an agent takes to start: one that voted from its start on would be seen.
     let options = Options {
         max_lease: Duration::from_secs(8),
-        ..heartbeat_tests::e2e::scene::options()
+        ..heartbeat_tests::e2e::shortcuts::options()
     };
     let longest = options.max_lease;
-    play(options, |cluster| {
+    with_cluster(options, |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, OWNER, SOON)?;
         cluster.inject(OWNER, Fault::Kill)?;
@@ -327,7 +328,7 @@ const AHEAD: Duration = Duration::from_secs(1_000_000);
 #[test]
 fn node_with_an_older_incarnation_says_so_and_a_restart_cures_it() -> Result<()> {
     needs!(Cluster);
-    play(heartbeat_tests::e2e::scene::options(), |cluster| {
+    with_cluster(heartbeat_tests::e2e::shortcuts::options(), |cluster| {
         let instance = cluster.node("b")?.control.status()?.instance;
         let state = cluster.node("b")?.dir().join("state").join(instance);
         let file = state.join("incarnation");

@@ -13,11 +13,11 @@ use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
     Cluster, Fault,
     e2e::{
-        Chronicle, MILLISECOND, Program, SOON,
-        books::wait_served,
+        EventLog, MILLISECOND, Program, SOON,
+        availability::wait_served,
         heartbeat,
-        scene::{node_in, options, play, wait_holder, wait_status},
-        traces::{self, Network, nothing_left},
+        leftovers::{self, Network, nothing_left},
+        shortcuts::{node_in, options, wait_holder, wait_status, with_cluster},
     },
     needs,
     netns::Namespace,
@@ -40,8 +40,8 @@ fn instance(node: &Node) -> Result<&str> {
 #[test]
 fn second_agent_of_an_instance_is_refused_and_the_first_unharmed() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
-        let mut chronicle = Chronicle::begin(cluster)?;
+    with_cluster(options(), |cluster| {
+        let mut event_log = EventLog::begin(cluster)?;
         let a = cluster.node_mut("a")?;
         let pid = a.agent()?.pid();
         let name = instance(a)?.to_owned();
@@ -57,17 +57,20 @@ fn second_agent_of_an_instance_is_refused_and_the_first_unharmed() -> Result<()>
             .refusal(&[&format!("an agent runs as instance `{name}`: stop it")])?;
         cluster.wait_well(SOON, "a")?;
         for node in ["a", "b", "c"] {
-            chronicle.listen(cluster, node)?;
+            event_log.listen(cluster, node)?;
         }
-        ensure!(chronicle.told_by("a").next().is_none(), "{chronicle:#?}");
-        chronicle.nobody_died()
+        ensure!(
+            event_log.reported_by("a").next().is_none(),
+            "{event_log:#?}"
+        );
+        event_log.no_down_reports()
     })
 }
 
 #[test]
 fn stopped_agent_removes_all_that_it_made() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let before = Network::of(Some(&cluster.node("a")?.ns))?;
         for signal in [Signal::SIGTERM, Signal::SIGINT] {
             cluster.start_agents()?;
@@ -78,7 +81,7 @@ fn stopped_agent_removes_all_that_it_made() -> Result<()> {
             wait_until(SOON, "the log tells of SIGHUP", || {
                 Ok(a.logged()?.contains("SIGHUP: nothing has changed"))
             })?;
-            let programs = traces::program_ids(a)?;
+            let programs = leftovers::program_ids(a)?;
             let during = Network::of(Some(&a.ns))?;
             ensure!(during.addresses.contains("10.77.0.100"), "{during:#?}");
             ensure!(during.programs.contains("driver id"), "{during:#?}");
@@ -88,7 +91,7 @@ fn stopped_agent_removes_all_that_it_made() -> Result<()> {
             ensure!(status.success(), "{signal}: {status}");
             nothing_left(a, &before).with_context(|| format!("after {signal}"))?;
             wait_until(SOON, "the kernel has let the programs go", || {
-                let lives = |id: &u64| traces::program_lives(*id);
+                let lives = |id: &u64| leftovers::program_lives(*id);
                 Ok(!programs
                     .iter()
                     .map(lives)
@@ -118,18 +121,18 @@ fn two_whole_runs(host: &Namespace) -> Result<()> {
     let look = || -> Result<_> {
         Ok((
             Network::of(Some(host))?,
-            traces::pins()?,
-            traces::open_namespaces()?,
+            leftovers::pins()?,
+            leftovers::open_namespaces()?,
         ))
     };
     let before = look()?;
     let mut programs = Vec::new();
     let mut namespaces = HashSet::new();
     for _ in 0..2 {
-        play(options(), |cluster| {
+        with_cluster(options(), |cluster| {
             let client = cluster.client(MILLISECOND)?;
             for node in cluster.nodes() {
-                programs.extend(traces::program_ids(node)?);
+                programs.extend(leftovers::program_ids(node)?);
                 namespaces.insert(node.ns.inode()?);
             }
             namespaces.insert(cluster.client_namespace().inode()?);
@@ -142,14 +145,14 @@ fn two_whole_runs(host: &Namespace) -> Result<()> {
     }
     let after = look()?;
     ensure!(after == before, "it was {before:#?} and is {after:#?}");
-    let held = traces::holders(&namespaces)?;
+    let held = leftovers::holders(&namespaces)?;
     ensure!(
         held.is_empty(),
         "namespaces of the runs are held by {held:?}"
     );
     for program in programs {
         wait_until(SOON, "the kernel has let all programs go", || {
-            Ok(!traces::program_lives(program)?)
+            Ok(!leftovers::program_lives(program)?)
         })?;
     }
     Ok(())
@@ -158,16 +161,16 @@ fn two_whole_runs(host: &Namespace) -> Result<()> {
 #[test]
 fn killed_agent_leaves_its_kernel_state_to_the_next() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
-        let before = traces::pinned(cluster.node("a")?)?;
+    with_cluster(options(), |cluster| {
+        let before = leftovers::pinned(cluster.node("a")?)?;
         // What tells of processes goes with the agent.
         let kept = |pin: &str| !["processes", "exits"].contains(&pin);
         cluster.inject("a", Fault::Kill)?;
-        ensure!(traces::pinned(cluster.node("a")?)? == before);
+        ensure!(leftovers::pinned(cluster.node("a")?)? == before);
         cluster.heal("a", Fault::Kill)?;
         cluster.wait_well(SOON, "a")?;
         let a = cluster.node("a")?;
-        let after = traces::pinned(a)?;
+        let after = leftovers::pinned(a)?;
         ensure!(
             after.keys().eq(before.keys()),
             "{before:#?} became {after:#?}"
@@ -192,7 +195,7 @@ fn killed_agent_leaves_its_kernel_state_to_the_next() -> Result<()> {
 #[test]
 fn responder_alone_answers_and_counts_as_a_stalled_agent() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let before = Network::of(Some(&cluster.node("c")?.ns))?;
         cluster.start_agent("a")?;
         cluster.start_agent("b")?;
@@ -291,7 +294,7 @@ fn private_bpf_file_system_is_refused() -> Result<()> {
     const OWN: &str = "mount -t bpf none /sys/fs/bpf\n";
     const NONE: &str = "while umount -l /sys/fs/bpf 2>/dev/null; do :; done\n";
     let of_its_own = ["--pid", "--fork", "--kill-child", "--mount-proc"];
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let a = cluster.node("a")?;
         let before = Network::of(Some(&a.ns))?;
         let (config, place) = (a.config(), BpfDirectory::new()?);
@@ -331,7 +334,7 @@ fn private_bpf_file_system_is_refused() -> Result<()> {
 #[test]
 fn pin_directory_of_another_owner_is_refused() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let a = cluster.node("a")?;
         let before = Network::of(Some(&a.ns))?;
         let instance = instance(a)?;
@@ -411,7 +414,7 @@ fn pin_directory_of_another_owner_is_refused() -> Result<()> {
 #[test]
 fn command_from_another_network_namespace_leaves_the_guard_alone() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         cluster.inject("a", Fault::Kill)?;
         wait_until(SOON, "b serves", || Ok(cluster.holders()?.contains(&"b")))?;
         let a = cluster.node("a")?;
@@ -477,7 +480,7 @@ fn responder_loads_without_a_configuration() -> Result<()> {
         test ! -e /sys/fs/bpf/heartbeat
         "$HEARTBEAT_BIN" unload
     "#;
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let place = BpfDirectory::new()?;
         let command = place.in_private(&[], &format!("{OWN_FILES}{}{SCRIPT}", place.bind()));
         let ended = Program::run(Some(&cluster.node("a")?.ns), command, SOON)?;
@@ -507,13 +510,13 @@ fn responder_loads_without_a_configuration() -> Result<()> {
 #[test]
 fn agent_survives_the_loss_of_its_interface() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         cluster.node("a")?.tool("ip", ["link", "delete", "hb0"])?;
         for survivor in ["b", "c"] {
-            chronicle.wait_state(cluster, survivor, "a", "down", SOON)?;
+            event_log.wait_state(cluster, survivor, "a", "down", SOON)?;
         }
         wait_served(&client, "b", SOON)?;
         wait_holder(cluster, Some("b"))?;

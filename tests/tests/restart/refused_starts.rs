@@ -18,8 +18,8 @@ use heartbeat_tests::{
     cluster::{BINARY, OBJECT},
     e2e::{
         Program, SOON, heartbeat,
-        scene::{options, play, start_first_by, wait_holder, wait_status},
-        traces::{Network, nothing_left},
+        leftovers::{Network, nothing_left},
+        shortcuts::{options, start_first_by, wait_holder, wait_status, with_cluster},
     },
     needs,
     node::Node,
@@ -105,7 +105,7 @@ const BAD_STARTS: [BadStart; 8] = [
 #[test]
 fn impossible_start_says_why_and_leaves_nothing() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let a = cluster.node("a")?;
         let before = Network::of(Some(&a.ns))?;
         let (config, key) = (fs::read(a.config())?, fs::read(a.key())?);
@@ -131,7 +131,7 @@ fn impossible_start_says_why_and_leaves_nothing() -> Result<()> {
 #[test]
 fn start_without_root_says_so() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let a = cluster.node("a")?;
         let before = Network::of(Some(&a.ns))?;
         // What others can read: the binary and the configuration, but not the key.
@@ -157,7 +157,7 @@ fn start_without_root_says_so() -> Result<()> {
 #[test]
 fn foreign_xdp_program_is_left_alone_unless_replace_is_set() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let a = cluster.node("a")?;
         let mut ebpf = Ebpf::load_file(env::var_os(OBJECT).map(PathBuf::from).context(OBJECT)?)?;
         let pass: &mut Xdp = ebpf.program_mut("pass").context("no `pass`")?.try_into()?;
@@ -215,7 +215,7 @@ fn foreign_xdp_program_is_left_alone_unless_replace_is_set() -> Result<()> {
 #[test]
 fn start_without_real_time_goes_on_and_says_so() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let script = "exec prlimit --memlock=65536 --rtprio=0 \
             setpriv --bounding-set=-sys_nice,-ipc_lock \"$HEARTBEAT_BIN\" \"$@\"";
         start_first_by(cluster, script)?;
@@ -248,7 +248,7 @@ fn shorter_max_lease_is_refused_until_no_longer_lease_can_live() -> Result<()> {
         max_lease: Duration::from_secs(3),
         ..options()
     };
-    play(long, |cluster| {
+    with_cluster(long, |cluster| {
         // Its votes are gone with its programs.
         let c = cluster.node_mut("c")?;
         ensure!(c.stop()?);
@@ -276,7 +276,7 @@ fn shorter_max_lease_is_refused_until_no_longer_lease_can_live() -> Result<()> {
 #[test]
 fn node_with_damaged_decisions_is_on_standby_and_says_so() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let a = cluster.node("a")?;
         a.heartbeat(&["maintenance", "on"])?.success()?;
         a.heartbeat(&["maintenance", "off"])?.success()?;
@@ -310,7 +310,7 @@ fn shorter_max_lease_is_refused_while_a_restart_lease_lives() -> Result<()> {
         max_lease: Duration::from_secs(15),
         ..options()
     };
-    play(long, |cluster| {
+    with_cluster(long, |cluster| {
         // Its last lease is as long as any.
         for node in ["a", "c"] {
             cluster

@@ -5,7 +5,9 @@ use std::{fs, process::Command};
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
     Cluster,
-    e2e::{Program, SOON, manager::Manager, rights::Rights, scene::options, scene::wait_holder},
+    e2e::{
+        Program, SOON, manager::Manager, rights::Rights, shortcuts::options, shortcuts::wait_holder,
+    },
     needs,
     node::Node,
     wait_until,
@@ -40,7 +42,7 @@ fn wait_anew(cluster: &Cluster, manager: &Manager, old: u32) -> Result<u32> {
         pid = manager.process("heartbeat").unwrap_or(old);
         Ok(active && pid != old)
     })
-    .with_context(|| manager.said())?;
+    .with_context(|| manager.output())?;
     wait_holder(cluster, Some("a"))?;
     Ok(pid)
 }
@@ -48,7 +50,7 @@ fn wait_anew(cluster: &Cluster, manager: &Manager, old: u32) -> Result<u32> {
 #[test]
 fn systemd_starts_watches_and_restarts_the_agent() -> Result<()> {
     needs!(Cluster, Systemd);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         for node in ["b", "c"] {
             cluster.start_agent(node)?;
         }
@@ -99,7 +101,7 @@ fn systemd_starts_watches_and_restarts_the_agent() -> Result<()> {
         ensure!(
             manager.property(UNIT, "Result")? == "success",
             "{}",
-            manager.said()
+            manager.output()
         );
         wait_holder(cluster, Some("b"))?;
         ensure!(!cluster.node("a")?.pins.path().exists(), "it left its pins");

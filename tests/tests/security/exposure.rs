@@ -12,7 +12,7 @@ use heartbeat_common::{
 use heartbeat_tests::{
     e2e::{
         Program, SOON,
-        scene::{options, play},
+        shortcuts::{options, with_cluster},
     },
     needs,
     node::Node,
@@ -45,7 +45,7 @@ fn values(node: &Node, map: &str) -> Result<Vec<Value>> {
 #[test]
 fn maps_have_named_fields_with_sane_values() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let a = cluster.node("a")?;
         let asked_at = boottime().as_nanos();
         let status = a.control.status()?;
@@ -138,7 +138,7 @@ fn maps_have_named_fields_with_sane_values() -> Result<()> {
 #[test]
 fn key_is_readable_only_in_the_map_of_keys() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let a = cluster.node("a")?;
         let key = fs::read_to_string(a.key())?;
         let (_, digits) = key.trim().split_once(' ').context("no key")?;
@@ -188,7 +188,7 @@ fn key_is_readable_only_in_the_map_of_keys() -> Result<()> {
 #[test]
 fn files_and_pins_of_an_agent_are_for_root_alone() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let a = cluster.node("a")?;
         let mode = |path: &Path| -> Result<u32> { Ok(fs::metadata(path)?.mode() & 0o7777) };
         ensure!(mode(Path::new(PIN_ROOT))? == 0o700);
@@ -245,7 +245,7 @@ fn files_and_pins_of_an_agent_are_for_root_alone() -> Result<()> {
 #[test]
 fn memory_of_an_agent_is_small() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         for node in cluster.nodes() {
             let pid = node.control.status()?.pid;
             let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -17,11 +17,11 @@ use heartbeat_tests::{
     Cluster, Fault, Options,
     config::{Family, interface},
     e2e::{
-        Chronicle, MILLISECOND, SOON,
-        books::{longest_silence, wait_served},
+        EventLog, MILLISECOND, SOON,
+        availability::{longest_silence, wait_served},
         flood::{Flood, record},
-        scene::{node_in, options, play},
-        standstill::Standstills,
+        machine_stalls::MachineStalls,
+        shortcuts::{node_in, options, with_cluster},
     },
     kernel::frames::{FrameSpec, mac},
     needs,
@@ -94,9 +94,9 @@ fn runs(cluster: &Cluster) -> Result<(u64, u64)> {
 }
 
 /// Lets a node die and come back. Returns by how much its deadline had passed when it was called dead.
-fn lateness(cluster: &mut Cluster, chronicle: &mut Chronicle) -> Result<Duration> {
+fn lateness(cluster: &mut Cluster, event_log: &mut EventLog) -> Result<Duration> {
     cluster.inject(VICTIM, Fault::Silent)?;
-    let down = chronicle.wait_state(cluster, TARGET, VICTIM, "down", SOON)?;
+    let down = event_log.wait_state(cluster, TARGET, VICTIM, "down", SOON)?;
     cluster.heal(VICTIM, Fault::Silent)?;
     cluster.wait_well(SOON, TARGET)?;
     let EventKind::Peer { trace, .. } = down.what else {
@@ -120,29 +120,29 @@ fn crowded() -> Options {
 #[test]
 fn floods_delay_no_detection_and_lose_no_lease() -> Result<()> {
     needs!(Cluster);
-    play(crowded(), flooded)
+    with_cluster(crowded(), flooded)
 }
 
 fn flooded(cluster: &mut Cluster) -> Result<()> {
     let client = cluster.client(MILLISECOND)?;
     wait_served(&client, TARGET, SOON)?;
     // Where a processor stands still, so does all that a node receives: one of them empties its queue in a flood.
-    let standstills = Standstills::of_the_machine()?;
+    let standstills = MachineStalls::of_the_machine()?;
     // Counts how long the programs run, while it is open.
     let _statistics = enable_stats(Stats::RunTime)?;
-    let mut all = Chronicle::begin(cluster)?;
+    let mut all = EventLog::begin(cluster)?;
     let begun_at = boottime();
     let kinds = kinds(cluster)?;
-    let quiet = lateness(cluster, &mut Chronicle::begin(cluster)?)?;
+    let quiet = lateness(cluster, &mut EventLog::begin(cluster)?)?;
     eprintln!("quiet: {VICTIM} called dead {quiet:?} after its deadline");
     let port = format!("{TARGET}-{}", interface(0));
     for (kind, frames, counter) in kinds {
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         let before = cluster.node(TARGET)?.counter(counter)?;
         let ran = runs(cluster)?;
         let flood = Flood::start(cluster.switch().namespace(), &port, frames)?;
         observe(SPAN, || cluster.check_agents())?;
-        let late = lateness(cluster, &mut chronicle)?;
+        let late = lateness(cluster, &mut event_log)?;
         observe(SPAN, || cluster.check_agents())?;
         let sent = flood.stop()?;
         let mut counted = 0;
@@ -165,7 +165,7 @@ fn flooded(cluster: &mut Cluster) -> Result<()> {
         all.listen(cluster, node)?;
     }
     // Only who died, and who was cut off by it, was called dead.
-    for verdict in all.verdicts() {
+    for verdict in all.down_reports() {
         ensure!(
             verdict.node == VICTIM
                 || verdict.author == VICTIM
@@ -181,7 +181,7 @@ fn flooded(cluster: &mut Cluster) -> Result<()> {
         moves && !standstills.explain(Boottime::from_nanos(event.at_ns))
     };
     for node in ["a", "b", "c"] {
-        let event = all.told_by(node).find(moved);
+        let event = all.reported_by(node).find(moved);
         ensure!(event.is_none(), "{node}: {event:?}");
     }
     let stood = standstills.since(begun_at);
@@ -193,7 +193,7 @@ fn flooded(cluster: &mut Cluster) -> Result<()> {
 }
 
 /// Whose address was misused, how often, and from where: in the status, and once in the events.
-fn told_of_the_forger(cluster: &Cluster, all: &Chronicle) -> Result<()> {
+fn told_of_the_forger(cluster: &Cluster, all: &EventLog) -> Result<()> {
     let status = cluster.node(TARGET)?.control.status()?;
     let link = node_in(&status, SOURCE)?.links[0].peer.clone();
     let link = link.context("no row")?;
@@ -203,7 +203,7 @@ fn told_of_the_forger(cluster: &Cluster, all: &Chronicle) -> Result<()> {
         "{link:?}"
     );
     ensure!(link.refused_from.as_deref() == Some(&from), "{link:?}");
-    let told = all.told_by(TARGET).filter(|event| {
+    let told = all.reported_by(TARGET).filter(|event| {
         matches!(&event.what, EventKind::Refused { node, from: by, .. } if node == SOURCE && *by == from)
     });
     let told = told.count();

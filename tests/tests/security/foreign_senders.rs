@@ -15,10 +15,10 @@ use heartbeat_tests::{
     Cluster, Fault, Options,
     config::Family,
     e2e::{
-        Chronicle, SOON,
+        EventLog, SOON,
         kernel::{counter, local, peer_row, senders, slots},
         python::Script,
-        scene::{node_in, options, wait_status},
+        shortcuts::{node_in, options, wait_status},
     },
     needs,
     netns::Namespace,
@@ -65,7 +65,7 @@ impl Way {
 }
 
 /// A node, the peer that it is heard by, and a container beside it.
-struct Scene<'a> {
+struct Senders<'a> {
     node: &'a Node,
     peer: &'a Node,
     /// Numbers of the two.
@@ -74,7 +74,7 @@ struct Scene<'a> {
     family: Family,
 }
 
-impl Scene<'_> {
+impl Senders<'_> {
     /// A stranger that has read what heartbeats of the agent say.
     fn stranger(&self, way: Way, said: Local) -> Result<Script> {
         let (ns, interface) = match way {
@@ -198,7 +198,7 @@ fn an_owner_and_strangers(family: Family, mode: &str) -> Result<()> {
         family,
         ..options()
     };
-    Cluster::play(options, |cluster| {
+    Cluster::run(options, |cluster| {
         for node in cluster.nodes() {
             let link = "interface = \"hb0\"\n";
             node.reconfigure(link, &format!("{link}mode = \"{mode}\"\n"))?;
@@ -206,9 +206,9 @@ fn an_owner_and_strangers(family: Family, mode: &str) -> Result<()> {
         cluster.start_agents()?;
         cluster.wait_well(SOON, "a")?;
         let container = container(cluster, "a")?;
-        let scene = |cluster: &Cluster| -> Result<()> {
+        let check = |cluster: &Cluster| -> Result<()> {
             let (a, b) = (cluster.node("a")?, cluster.node("b")?);
-            let scene = Scene {
+            let senders_of = Senders {
                 node: a,
                 peer: b,
                 numbers: (1, 2),
@@ -217,22 +217,22 @@ fn an_owner_and_strangers(family: Family, mode: &str) -> Result<()> {
             };
             let group = b.control.status()?.vips[0].group.into();
             let before = frozen(&slots(b)?, group).context("nobody has the lease")?;
-            scene.strangers_get_nothing(local(a)?, Some((group, before)))?;
+            senders_of.strangers_get_nothing(local(a)?, Some((group, before)))?;
             let after = frozen(&slots(b)?, group);
             ensure!(after == Some(before), "{before:?} became {after:?}");
             Ok(())
         };
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         wait_status(cluster.node("a")?, "the mode is as configured", |status| {
             node_in(status, "a").is_ok_and(|a| a.links[0].xdp_mode.as_deref() == Some(mode))
         })?;
-        scene(cluster)?;
+        check(cluster)?;
         cluster.wait_well(SOON, "a")?;
         for name in ["a", "b", "c"] {
-            chronicle.listen(cluster, name)?;
+            event_log.listen(cluster, name)?;
         }
-        chronicle.nobody_died()?;
-        let acquired = chronicle.acquisitions("service");
+        event_log.no_down_reports()?;
+        let acquired = event_log.acquisitions("service");
         ensure!(acquired.is_empty(), "it moved: {acquired:#?}");
         let a = cluster.node("a")?;
         wait_until(SOON, "the agent tells of the strangers", || {
@@ -245,14 +245,14 @@ fn an_owner_and_strangers(family: Family, mode: &str) -> Result<()> {
         wait_status(cluster.node("b")?, "b serves", |status| {
             status.vips[0].owner.as_deref() == Some("b")
         })?;
-        scene(cluster)?;
+        check(cluster)?;
 
         cluster.heal("a", Fault::Kill)?;
         cluster.wait_well(SOON, "a")?;
         let second = senders(cluster.node("a")?)?;
         ensure!(second.values().copied().eq([0]), "{second:?}");
         ensure!(first != second, "the dead agent's socket: {first:?}");
-        scene(cluster)?;
+        check(cluster)?;
         cluster.wait_well(SOON, "a")
     })
 }
@@ -289,13 +289,13 @@ fn witness_without_an_agent_signs_for_nobody() -> Result<()> {
         witnesses: vec!["w".to_owned()],
         ..options()
     };
-    Cluster::play(options, |cluster| {
+    Cluster::run(options, |cluster| {
         cluster.start_agents()?;
         cluster.wait_well(SOON, "a")?;
         let container = container(cluster, "w")?;
         let (w, a) = (cluster.node("w")?, cluster.node("a")?);
         ensure!(senders(w)?.is_empty());
-        let scene = Scene {
+        let senders_of = Senders {
             node: w,
             peer: a,
             numbers: (3, 1),
@@ -307,7 +307,7 @@ fn witness_without_an_agent_signs_for_nobody() -> Result<()> {
                 incarnation,
                 ..local(w)?
             };
-            scene.strangers_get_nothing(said, None)?;
+            senders_of.strangers_get_nothing(said, None)?;
         }
         cluster.wait_well(SOON, "a")
     })

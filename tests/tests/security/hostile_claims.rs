@@ -15,10 +15,10 @@ use heartbeat_tests::{
     e2e::{
         MILLISECOND, SOON, Trial,
         attack::{self, counted},
-        books::{longest_silence, servers, wait_served},
+        availability::{longest_silence, servers, wait_served},
         kernel::slots,
         python::Script,
-        scene::{options, play, wait_status},
+        shortcuts::{options, wait_status, with_cluster},
     },
     needs,
     node::Node,
@@ -91,7 +91,7 @@ fn unharmed(mut trial: Trial, cluster: &Cluster, owner: &str) -> Result<()> {
     let most = SMALL + trial.stood_still(since);
     ensure!(gap <= most, "the client had no answer for {gap:?}");
     trial.listen(cluster)?;
-    trial.chronicle.nobody_died()?;
+    trial.event_log.no_down_reports()?;
     let acquisitions = trial.finish(cluster)?.acquisitions;
     ensure!(acquisitions == 0, "it moved {acquisitions} times");
     Ok(())
@@ -100,7 +100,7 @@ fn unharmed(mut trial: Trial, cluster: &Cluster, owner: &str) -> Result<()> {
 #[test]
 fn forged_and_replayed_claims_change_no_slot() -> Result<()> {
     needs!(Cluster, Scapy);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let trial = Trial::begin("forged lease messages", cluster)?;
         trial.settle(cluster)?;
         // Towards the owner, in the name of another, and towards another, in the owner's name.
@@ -139,7 +139,7 @@ fn live_lease_cannot_be_taken_even_by_a_member() -> Result<()> {
         nodes: ["a", "b", "c", "d"].map(str::to_owned).to_vec(),
         ..options()
     };
-    Cluster::play(four, |cluster| {
+    Cluster::run(four, |cluster| {
         // The attacker has the key, and is the fourth.
         for node in ["a", "b", "c"] {
             cluster.start_agent(node)?;
@@ -182,7 +182,7 @@ fn live_lease_cannot_be_taken_even_by_a_member() -> Result<()> {
 #[test]
 fn replayed_renewals_do_not_keep_a_dead_owners_lease_alive() -> Result<()> {
     needs!(Cluster, Scapy);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let mut trial = Trial::begin("recorded renewals after death", cluster)?;
         ensure!(trial.settle(cluster)? == "a");
         let mut wiretap = attack::wiretap(cluster, "a", "b")?;
@@ -198,7 +198,7 @@ fn replayed_renewals_do_not_keep_a_dead_owners_lease_alive() -> Result<()> {
         let at = trial.strike(cluster, "a", Fault::Kill)?;
         let acquired =
             trial
-                .chronicle
+                .event_log
                 .wait(cluster, "b", SOON, "the lease is its own", |what| {
                     matches!(what.of_group(), Some(GroupEvent::LeaseAcquired { .. }))
                 })?;
@@ -218,7 +218,7 @@ fn replayed_renewals_do_not_keep_a_dead_owners_lease_alive() -> Result<()> {
 #[test]
 fn replayed_release_releases_nothing() -> Result<()> {
     needs!(Cluster, Scapy);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let first = Trial::begin("recorded while it moved", cluster)?;
         ensure!(first.settle(cluster)? == "a");
         let mut wiretap = attack::wiretap(cluster, "a", "b")?;

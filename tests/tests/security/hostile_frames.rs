@@ -14,11 +14,11 @@ use heartbeat_tests::{
     Cluster, Fault,
     client::Client,
     e2e::{
-        Chronicle, GRACE, MILLISECOND, SOON, attack,
-        books::{longest_silence, wait_served},
+        EventLog, GRACE, MILLISECOND, SOON, attack,
+        availability::{longest_silence, wait_served},
+        machine_stalls::MachineStalls,
         python::Script,
-        scene::{options, play},
-        standstill::Standstills,
+        shortcuts::{options, with_cluster},
     },
     needs,
     sys::boottime,
@@ -46,24 +46,24 @@ fn wiretap(cluster: &Cluster) -> Result<Script> {
 
 /// Lets `attack` happen to a cluster with a client, which must not notice.
 fn unharmed(attack: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, TARGET, SOON)?;
-        let standstills = Standstills::begin()?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let standstills = MachineStalls::begin()?;
+        let mut event_log = EventLog::begin(cluster)?;
         let begun_at = boottime();
         attack(cluster)?;
         cluster.check_agents()?;
         cluster.wait_well(SOON, TARGET)?;
         still_served(&client, &standstills, begun_at)?;
         for node in ["a", "b", "c"] {
-            chronicle.listen(cluster, node)?;
+            event_log.listen(cluster, node)?;
         }
-        chronicle.nobody_died()
+        event_log.no_down_reports()
     })
 }
 
-fn still_served(client: &Client, standstills: &Standstills, since: Boottime) -> Result<()> {
+fn still_served(client: &Client, standstills: &MachineStalls, since: Boottime) -> Result<()> {
     wait_served(client, TARGET, SOON)?;
     let gap = longest_silence(client, since);
     let most = SMALL + standstills.since(since);
@@ -164,11 +164,11 @@ fn replayed_probes_are_not_answered() -> Result<()> {
 #[test]
 fn replayed_replies_do_not_keep_a_dead_node_alive() -> Result<()> {
     needs!(Cluster, Scapy);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let mut wiretap = wiretap(cluster)?;
         ensure!(wiretap.count("capture reply 60")? == 60);
         let before = cluster.node(TARGET)?.counter("drop_replayed_reply")?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         // From before it dies until after: there is no moment without them.
         wiretap.begin("loop")?;
         wait_until(SOON, "replays arrive", || {
@@ -176,18 +176,21 @@ fn replayed_replies_do_not_keep_a_dead_node_alive() -> Result<()> {
         })?;
         cluster.inject(SOURCE, Fault::Cut)?;
         let cut_at = boottime();
-        let down = chronicle.wait_state(cluster, TARGET, SOURCE, "down", SOON)?;
+        let down = event_log.wait_state(cluster, TARGET, SOURCE, "down", SOON)?;
         let late = Boottime::from_nanos(down.at_ns).since(cut_at);
         ensure!(
             late <= options().timeout + GRACE,
             "declared down after {late:?}"
         );
         // And it stays dead, however long they go on.
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         observe(20 * options().timeout, || cluster.check_agents())?;
         let sent = wiretap.count("stop")?;
-        chronicle.listen(cluster, TARGET)?;
-        ensure!(chronicle.told_by(TARGET).next().is_none(), "{chronicle:#?}");
+        event_log.listen(cluster, TARGET)?;
+        ensure!(
+            event_log.reported_by(TARGET).next().is_none(),
+            "{event_log:#?}"
+        );
         counted(cluster, "drop_replayed_reply", before, sent)
     })
 }

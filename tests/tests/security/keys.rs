@@ -16,13 +16,13 @@ use heartbeat_tests::{
     Cluster, Options,
     config::{Family, interface},
     e2e::{
-        Chronicle, MILLISECOND, Program, SOON,
-        books::{longest_silence, wait_served},
+        EventLog, MILLISECOND, Program, SOON,
+        availability::{longest_silence, wait_served},
         flood,
-        groups::{said, tried},
+        groups::{output_of, result_of},
         heartbeat,
-        scene::{node_in, options, play, start_first_by, wait_status},
-        standstill::Standstills,
+        machine_stalls::MachineStalls,
+        shortcuts::{node_in, options, start_first_by, wait_status, with_cluster},
     },
     kernel::frames::FrameSpec,
     needs,
@@ -77,7 +77,7 @@ fn take_over(cluster: &Cluster, node: &str) -> Result<()> {
         fs::copy(&from, &to)?;
     }
     if node != WITNESS {
-        let done = said(cluster, node, &["reload"])?;
+        let done = output_of(cluster, node, &["reload"])?;
         ensure!(done.starts_with("reloaded: sending with key "), "{done}");
         return Ok(());
     }
@@ -121,11 +121,11 @@ fn step(cluster: &mut Cluster, number: u8) -> Result<()> {
     let mode = |node: &Node| -> Result<u32> {
         Ok(fs::metadata(node.key())?.permissions().mode() & 0o7777)
     };
-    let done = said(cluster, "a", &["keygen", "--rotate"])?;
+    let done = output_of(cluster, "a", &["keygen", "--rotate"])?;
     ensure!(done.starts_with(&format!("step {number} of 3: ")), "{done}");
     ensure!(mode(cluster.node("a")?)? == 0o600);
     let early = |cluster: &Cluster, why: &str| {
-        tried(cluster, "a", &["keygen", "--rotate"])?.refusal(&["not yet", why, "--force"])
+        result_of(cluster, "a", &["keygen", "--rotate"])?.refusal(&["not yet", why, "--force"])
     };
     early(cluster, "this node: run `heartbeat reload`")?;
     take_over(cluster, "a")?;
@@ -175,7 +175,7 @@ fn under_the_old_key() -> Result<Vec<u8>> {
 #[test]
 fn key_of_a_live_cluster_is_replaced_without_a_missed_heartbeat() -> Result<()> {
     needs!(Cluster);
-    play(fast(), |cluster| {
+    with_cluster(fast(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
         for member in MEMBERS {
@@ -193,9 +193,9 @@ fn key_of_a_live_cluster_is_replaced_without_a_missed_heartbeat() -> Result<()> 
         };
         // It would be taken, were it not so old.
         stranger(cluster, "drop_replayed_probe")?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         // An answer that comes later than the timeout counts as none: only while a processor is withheld.
-        let machine = Standstills::of_the_machine()?;
+        let machine = MachineStalls::of_the_machine()?;
         let (before, at) = (probes(cluster)?, boottime());
         refused(cluster)?;
         for number in 1..=3 {
@@ -220,7 +220,7 @@ fn key_of_a_live_cluster_is_replaced_without_a_missed_heartbeat() -> Result<()> 
 
         let mut suspicions = 0;
         for member in MEMBERS {
-            chronicle.listen(cluster, member)?;
+            event_log.listen(cluster, member)?;
             let counters = cluster.node(member)?.control.status()?.counters;
             for counter in ["drop_bad_mac", "drop_unknown_key", "stamp_refused"] {
                 ensure!(
@@ -229,7 +229,7 @@ fn key_of_a_live_cluster_is_replaced_without_a_missed_heartbeat() -> Result<()> 
                     counters[counter]
                 );
             }
-            for event in chronicle.told_by(member) {
+            for event in event_log.reported_by(member) {
                 ensure!(
                     !matches!(
                         event.what.of_group(),
@@ -240,12 +240,12 @@ fn key_of_a_live_cluster_is_replaced_without_a_missed_heartbeat() -> Result<()> 
                 suspicions +=
                     u32::from(matches!(&event.what, EventKind::Link { to, .. } if to == "suspect"));
             }
-            let rekeyed = chronicle
-                .told_by(member)
+            let rekeyed = event_log
+                .reported_by(member)
                 .filter(|event| matches!(event.what, EventKind::Keys(_)));
             ensure!(rekeyed.count() == 3);
         }
-        chronicle.nobody_died()?;
+        event_log.no_down_reports()?;
         let gap = longest_silence(&client, at);
         eprintln!(
             "key replaced in {:?}: 0 of {sent} probes missed, {suspicions} overdue for a moment, the client waited for {gap:?} at most",
@@ -275,10 +275,10 @@ fn refused(cluster: &Cluster) -> Result<()> {
     ] {
         fs::write(a.key(), file)?;
         let stays = "the old configuration stays in force";
-        tried(cluster, "a", &["reload"])?.refusal(&[why, stays])?;
+        result_of(cluster, "a", &["reload"])?.refusal(&[why, stays])?;
     }
     fs::write(a.key(), old)?;
-    ensure!(said(cluster, "a", &["reload"])? == "nothing has changed\n");
+    ensure!(output_of(cluster, "a", &["reload"])? == "nothing has changed\n");
     ensure!(a.control.status()?.keys == keys);
     Ok(())
 }
@@ -326,7 +326,7 @@ fn core_dumps(dir: &Path) -> Result<Vec<String>> {
 #[test]
 fn key_is_in_nothing_that_an_agent_leaves_behind() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(options(), |cluster| {
+    Cluster::run(options(), |cluster| {
         let dir = cluster.dir().join("dumps");
         fs::create_dir(&dir)?;
         let script = format!(

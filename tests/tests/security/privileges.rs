@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
     Cluster,
     e2e::{
-        SOON, Stage,
-        groups::{said, wait_agent, wait_all_active, wait_runs},
+        Actors, SOON,
+        actors::{actor, group, vip},
+        groups::{output_of, wait_agent, wait_all_active, wait_runs},
         rights::{Rights, helper_of},
-        scene::wait_status,
-        stage::{actor, group, vip},
+        shortcuts::wait_status,
     },
     needs,
     node::Node,
@@ -34,9 +34,9 @@ const QUICK: Duration = Duration::from_millis(200);
 const ADDED: &str = "# more";
 
 /// Checks of what is another user's alone, a hook, and a service that is another user's.
-fn extra(stage: &Stage) -> String {
-    let hook = stage.path("hook").display().to_string();
-    let serve = stage.path("serve").display().to_string();
+fn extra(actors: &Actors) -> String {
+    let hook = actors.path("hook").display().to_string();
+    let serve = actors.path("serve").display().to_string();
     let serve = format!(
         "\n[[group.resource]]\nname = \"serve\"\ntype = \"exec\"\nrun = [\"{serve}\", \"%NODE%\"]\n"
     );
@@ -72,10 +72,10 @@ fn agent_pid(cluster: &mut Cluster, node: &str) -> Result<u32> {
 }
 
 /// Waits for a file that holds a whole line.
-fn line_of(stage: &Stage, name: &str) -> Result<String> {
+fn line_of(actors: &Actors, name: &str) -> Result<String> {
     let mut text = String::new();
     wait_until(SOON, &format!("{name} is written"), || {
-        text = fs::read_to_string(stage.path(name)).unwrap_or_default();
+        text = fs::read_to_string(actors.path(name)).unwrap_or_default();
         Ok(text.ends_with('\n'))
     })?;
     Ok(text)
@@ -89,22 +89,22 @@ fn is_gone(pid: u32) -> bool {
 #[test]
 fn agent_keeps_few_rights_and_its_helper_has_the_rest() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
+    let actors = Actors::new()?;
     let status =
         |name: &str| format!("cat /proc/self/status >$D/{name}.new; mv $D/{name}.new $D/{name}");
-    let script = |text: &str| format!("#!/bin/sh\nD={}\n{text}\n", stage.path("").display());
-    stage.program("hook", &script(&status("hook-$1")))?;
+    let script = |text: &str| format!("#!/bin/sh\nD={}\n{text}\n", actors.path("").display());
+    actors.program("hook", &script(&status("hook-$1")))?;
     let serve = format!(
         "echo $$ >$D/pids/serve-$1\nexec setpriv --reuid {OTHER} --regid {OTHER} --clear-groups sleep 600"
     );
-    stage.program("serve", &script(&serve))?;
-    stage.direct(
+    actors.program("serve", &script(&serve))?;
+    actors.script(
         "a",
         "one",
         "start",
         "cat /proc/self/status >$OCF_ROOT/agent.new; mv $OCF_ROOT/agent.new $OCF_ROOT/agent",
     )?;
-    Cluster::play(stage.options(extra(&stage)), |cluster| {
+    Cluster::run(actors.options(extra(&actors)), |cluster| {
         for node in MEMBERS {
             furnish(cluster.node(node)?)?;
         }
@@ -137,10 +137,10 @@ fn agent_keeps_few_rights_and_its_helper_has_the_rest() -> Result<()> {
         let helper = helper_of(agent)?;
         for (what, rights) in [
             ("the helper", Rights::of(helper)?),
-            ("the hook", Rights::parse(&line_of(&stage, "hook-a")?)?),
+            ("the hook", Rights::parse(&line_of(&actors, "hook-a")?)?),
             (
                 "the resource agent",
-                Rights::parse(&line_of(&stage, "agent")?)?,
+                Rights::parse(&line_of(&actors, "agent")?)?,
             ),
         ] {
             ensure!(rights == own, "{what}: {rights:#x?} and not {own:#x?}");
@@ -171,28 +171,28 @@ fn agent_keeps_few_rights_and_its_helper_has_the_rest() -> Result<()> {
         ) + ADDED;
         for node in MEMBERS {
             cluster.node(node)?.reconfigure(ADDED, &more)?;
-            said(cluster, node, &["reload"])?;
+            output_of(cluster, node, &["reload"])?;
         }
         wait_runs(cluster, "more", "a")?;
         // What is another user's is ended by the helper.
-        let serves: u32 = line_of(&stage, "pids/serve-a")?.trim().parse()?;
+        let serves: u32 = line_of(&actors, "pids/serve-a")?.trim().parse()?;
         ensure!(!is_gone(serves), "{serves} does not run");
-        said(cluster, "a", &["move", "web", "b"])?;
+        output_of(cluster, "a", &["move", "web", "b"])?;
         wait_runs(cluster, "web", "b")?;
         ensure!(is_gone(serves), "{serves} still runs");
 
         ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
         ensure!(is_gone(helper), "helper {helper} still runs");
-        stage.never_twice(true)
+        actors.never_twice(true)
     })
 }
 
 #[test]
 fn helper_ends_with_its_agent_and_agent_with_its_helper() -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
+    let actors = Actors::new()?;
     let web = group("web", "", &[vip("webip", 101), actor("one", QUICK, "")]);
-    Cluster::play(stage.options(web), |cluster| {
+    Cluster::run(actors.options(web), |cluster| {
         cluster.start_agents()?;
         wait_all_active(cluster)?;
         wait_runs(cluster, "web", "a")?;
@@ -201,8 +201,8 @@ fn helper_ends_with_its_agent_and_agent_with_its_helper() -> Result<()> {
         let agent = agent_pid(cluster, "a")?;
         let helper = helper_of(agent)?;
         kill(Pid::from_raw(helper.cast_signed()), Signal::SIGTERM)?;
-        let mark = stage.mark()?;
-        stage.wait_call(mark, "a", "one", "monitor")?;
+        let mark = actors.mark()?;
+        actors.wait_call(mark, "a", "one", "monitor")?;
         ensure!(helper_of(agent)? == helper, "it has another helper");
 
         // Without a helper an agent is of no use, and says so; it ends as if killed.
@@ -218,9 +218,9 @@ fn helper_ends_with_its_agent_and_agent_with_its_helper() -> Result<()> {
         );
         ensure!(b.pins.path().exists(), "its kernel does not vote any more");
         let hang = "echo $$ >\"$OCF_ROOT/pids/hangs\"; while :; do sleep 1; done";
-        stage.direct("b", "one", "probe", hang)?;
+        actors.script("b", "one", "probe", hang)?;
         cluster.start_agent("b")?;
-        let hangs: u32 = line_of(&stage, "pids/hangs")?.trim().parse()?;
+        let hangs: u32 = line_of(&actors, "pids/hangs")?.trim().parse()?;
         let logged = cluster.node("b")?.logged()?;
         ensure!(logged.contains("took over leases and guard"), "{logged}");
 
@@ -230,11 +230,11 @@ fn helper_ends_with_its_agent_and_agent_with_its_helper() -> Result<()> {
         wait_until(SOON, "all of it has ended", || {
             Ok(is_gone(helper) && is_gone(hangs))
         })?;
-        stage.let_be("b", "one", "probe")?;
+        actors.unscript("b", "one", "probe")?;
         cluster.start_agent("b")?;
         wait_agent(cluster, "b")?;
         wait_runs(cluster, "web", "a")?;
-        stage
+        actors
             .never_twice(true)
             .context("what a runs was touched meanwhile")
     })

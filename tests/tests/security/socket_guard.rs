@@ -13,11 +13,11 @@ use heartbeat_tests::{
     Cluster, Fault, Options,
     config::Family,
     e2e::{
-        Chronicle, MILLISECOND, SOON,
-        books::wait_served,
+        EventLog, MILLISECOND, SOON,
+        availability::wait_served,
         kernel::guards,
-        reach::{BRIEF, Echo, Talk, ask},
-        scene::{options, play, wait_holder},
+        reach::{BRIEF, Connection, Echo, ask},
+        shortcuts::{options, wait_holder, with_cluster},
     },
     needs,
     netns::Namespace,
@@ -80,9 +80,9 @@ fn wait_answer(ns: &Namespace, address: IpAddr, node: &str) -> Result<()> {
     waited.with_context(|| format!("the last answer was of {last:?}"))
 }
 
-fn wait_talk(ns: &Namespace, address: IpAddr) -> Result<Talk> {
+fn wait_talk(ns: &Namespace, address: IpAddr) -> Result<Connection> {
     let mut talk =
-        Talk::open(ns, address, SOON)?.with_context(|| format!("no TCP to {address}"))?;
+        Connection::open(ns, address, SOON)?.with_context(|| format!("no TCP to {address}"))?;
     ensure!(talk.echoes(SOON)?, "no echo at {address}");
     Ok(talk)
 }
@@ -93,7 +93,7 @@ fn unreachable(ns: &Namespace, address: IpAddr) -> Result<()> {
         let answer = ask(ns, address, BRIEF)?;
         ensure!(answer.is_none(), "{answer:?} answered at {address}");
     }
-    let talk = Talk::open(ns, address, 2 * BRIEF)?;
+    let talk = Connection::open(ns, address, 2 * BRIEF)?;
     ensure!(talk.is_none(), "a new connection to {address}");
     Ok(())
 }
@@ -111,7 +111,7 @@ fn stale_owner_is_not_reached(fault: Fault) -> Result<()> {
         groups: Some(BOTH.to_owned()),
         ..options()
     };
-    play(both, |cluster| {
+    with_cluster(both, |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
         let (a, b) = (cluster.node("a")?, cluster.node("b")?);
@@ -212,22 +212,22 @@ fn is_attached(node: &Node) -> Result<bool> {
 #[test]
 fn detached_socket_guard_is_attached_again() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
-        let mut chronicle = Chronicle::begin(cluster)?;
+    with_cluster(options(), |cluster| {
+        let mut event_log = EventLog::begin(cluster)?;
         for name in PINS {
             let a = cluster.node("a")?;
             ensure!(is_attached(a)?);
             let path = pin(a, name).display().to_string();
             a.tool("bpftool", ["link", "detach", "pinned", &path])?;
             let at = Instant::now();
-            chronicle.wait(cluster, "a", SOON, "it is attached again", |what| {
+            event_log.wait(cluster, "a", SOON, "it is attached again", |what| {
                 matches!(what, EventKind::SocketGuard { state, message }
                     if state == "attached" && message.contains("had taken it off"))
             })?;
             eprintln!("{name}: put back after {:?}", at.elapsed());
             let links = links(a)?;
             ensure!(links.iter().all(|(_, cgroup)| *cgroup != 0), "{links:?}");
-            chronicle = Chronicle::begin(cluster)?;
+            event_log = EventLog::begin(cluster)?;
         }
         // Its pin is gone, too.
         let a = cluster.node("a")?;
@@ -239,7 +239,7 @@ fn detached_socket_guard_is_attached_again() -> Result<()> {
 #[test]
 fn socket_guard_outlives_a_killed_agent_is_adopted_and_ends_with_a_stop() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let before = links(cluster.node("a")?)?;
         cluster.inject("a", Fault::Kill)?;
         ensure!(
@@ -274,7 +274,7 @@ fn node_without_addresses_has_no_socket_guard() -> Result<()> {
         groups: Some(String::new()),
         ..options()
     };
-    Cluster::play(without, |cluster| {
+    Cluster::run(without, |cluster| {
         cluster.start_agents()?;
         let a = cluster.node("a")?;
         ensure!(a.control.status()?.socket_guard.is_none());

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
     e2e::{
         MILLISECOND, SOON,
-        books::wait_served,
-        scene::{options, play, wait_holder, wait_status},
+        availability::wait_served,
+        shortcuts::{options, wait_holder, wait_status, with_cluster},
     },
     needs, wait_until,
 };
@@ -56,7 +56,7 @@ impl Drop for Frozen {
 #[test]
 fn agent_with_a_hung_control_task_gives_its_groups_up() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
         let pid = cluster.node_mut("a")?.agent()?.pid();

@@ -7,11 +7,11 @@ use heartbeat_common::time::Boottime;
 use heartbeat_tests::{
     Fault, Options,
     e2e::{
-        Chronicle, MILLISECOND, SOON,
-        chronicle::Verdict,
+        EventLog, MILLISECOND, SOON,
+        event_log::DownReport,
         load::Spinners,
-        scene::{node_in, options, play, wait_status},
-        standstill::Standstills,
+        machine_stalls::MachineStalls,
+        shortcuts::{node_in, options, wait_status, with_cluster},
         trial::starve_time,
     },
     needs,
@@ -38,46 +38,46 @@ struct Late {
 fn death(
     fault: Fault,
     state: &str,
-    check: impl Fn(&Verdict, Boottime, Late) -> Result<()>,
+    check: impl Fn(&DownReport, Boottime, Late) -> Result<()>,
 ) -> Result<()> {
-    play(options(), |cluster| {
-        let standstills = Standstills::begin()?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+    with_cluster(options(), |cluster| {
+        let standstills = MachineStalls::begin()?;
+        let mut event_log = EventLog::begin(cluster)?;
         cluster.inject(VICTIM, fault)?;
         let dead_at = boottime();
         for survivor in SURVIVORS {
-            chronicle.wait_state(cluster, survivor, VICTIM, state, SOON)?;
+            event_log.wait_state(cluster, survivor, VICTIM, state, SOON)?;
         }
-        let verdicts = chronicle.verdicts();
-        let authors: Vec<_> = verdicts.iter().map(|verdict| &verdict.author).collect();
-        ensure!(authors == SURVIVORS, "once each: {verdicts:#?}");
-        for verdict in &verdicts {
-            ensure!((&*verdict.node, &*verdict.state) == (VICTIM, state));
-            let pulse = cluster.node(&verdict.author)?.control.status()?.pulse;
+        let down_reports = event_log.down_reports();
+        let reporters: Vec<_> = down_reports.iter().map(|report| &report.reporter).collect();
+        ensure!(reporters == SURVIVORS, "once each: {down_reports:#?}");
+        for report in &down_reports {
+            ensure!((&*report.node, &*report.state) == (VICTIM, state));
+            let pulse = cluster.node(&report.reporter)?.control.status()?.pulse;
             let late = Late {
                 probes: Duration::from_nanos(pulse.max_lateness_ns),
                 uncounted: u32::try_from(pulse.missed_ticks + pulse.late_ticks)?,
                 machine: standstills.since(dead_at),
             };
-            check(verdict, dead_at, late).with_context(|| format!("{verdict:#?} {pulse:?}"))?;
+            check(report, dead_at, late).with_context(|| format!("{report:#?} {pulse:?}"))?;
         }
 
         cluster.heal(VICTIM, fault)?;
         cluster.wait_well(SOON, "a")?;
         for survivor in SURVIVORS {
-            chronicle.listen(cluster, survivor)?;
+            event_log.listen(cluster, survivor)?;
         }
-        let verdicts = chronicle.verdicts();
+        let down_reports = event_log.down_reports();
         ensure!(
-            verdicts.iter().all(|verdict| verdict.node == VICTIM),
-            "nobody else: {verdicts:#?}"
+            down_reports.iter().all(|report| report.node == VICTIM),
+            "nobody else: {down_reports:#?}"
         );
         Ok(())
     })
 }
 
-/// The verdict on a node that fell silent before `silent_at`.
-fn on_time(verdict: &Verdict, silent_at: Boottime, late: Late) -> Result<()> {
+/// The report on a node that fell silent before `silent_at`.
+fn on_time(report: &DownReport, silent_at: Boottime, late: Late) -> Result<()> {
     let Options {
         interval, timeout, ..
     } = options();
@@ -86,7 +86,7 @@ fn on_time(verdict: &Verdict, silent_at: Boottime, late: Late) -> Result<()> {
         deadline_ns,
         fired_ns,
         awake_ns,
-    } = verdict.trace.context("a silence without its trace")?;
+    } = report.trace.context("a silence without its trace")?;
     let [last_reply, deadline, fired, awake] =
         [last_reply_ns, deadline_ns, fired_ns, awake_ns].map(Boottime::from_nanos);
     let earliest = last_reply.after(timeout);
@@ -106,7 +106,7 @@ fn on_time(verdict: &Verdict, silent_at: Boottime, late: Late) -> Result<()> {
         "the kernel's timer fired early"
     );
     ensure!(awake >= deadline, "the agent was early");
-    ensure!(awake_ns == verdict.at_ns, "when it was decided");
+    ensure!(awake_ns == report.at_ns, "when it was decided");
     ensure!(
         awake <= silent_at.after(2 * timeout + late.machine),
         "the agent was late"
@@ -114,10 +114,10 @@ fn on_time(verdict: &Verdict, silent_at: Boottime, late: Late) -> Result<()> {
     Ok(())
 }
 
-/// The verdict on an agent that ticks no more since `stalled_at`, under a kernel that answers.
-fn stalled_on_time(verdict: &Verdict, stalled_at: Boottime, late: Late) -> Result<()> {
-    let at = Boottime::from_nanos(verdict.at_ns);
-    ensure!(verdict.trace.is_none(), "there was no silence");
+/// The report on an agent that ticks no more since `stalled_at`, under a kernel that answers.
+fn stalled_on_time(report: &DownReport, stalled_at: Boottime, late: Late) -> Result<()> {
+    let at = Boottime::from_nanos(report.at_ns);
+    ensure!(report.trace.is_none(), "there was no silence");
     let most = options().agent_stall + options().timeout + late.machine;
     ensure!(at <= stalled_at.after(most), "later than {most:?}");
     Ok(())
@@ -150,13 +150,13 @@ fn stopped_agent_is_stalled_while_its_kernel_answers() -> Result<()> {
 #[test]
 fn isolated_node_misses_all_others_and_its_quorum() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
-        let mut chronicle = Chronicle::begin(cluster)?;
+    with_cluster(options(), |cluster| {
+        let mut event_log = EventLog::begin(cluster)?;
         cluster.inject(VICTIM, Fault::Silent)?;
         for other in SURVIVORS {
-            chronicle.wait_state(cluster, VICTIM, other, "down", SOON)?;
+            event_log.wait_state(cluster, VICTIM, other, "down", SOON)?;
         }
-        chronicle.wait(cluster, VICTIM, SOON, "its quorum is lost", |what| {
+        event_log.wait(cluster, VICTIM, SOON, "its quorum is lost", |what| {
             matches!(
                 what,
                 EventKind::Quorum {
@@ -178,14 +178,14 @@ fn peer_is_up_while_one_of_its_links_is() -> Result<()> {
         links: LINKS,
         ..options()
     };
-    play(with_three, |cluster| {
-        let mut chronicle = Chronicle::begin(cluster)?;
+    with_cluster(with_three, |cluster| {
+        let mut event_log = EventLog::begin(cluster)?;
         for broken in 0..LINKS {
             let port = format!("b-hb{broken}");
             cluster.switch().set_port_forwarding(&port, false)?;
             for survivor in SURVIVORS {
                 let what = format!("link {broken} to b is down");
-                chronicle.wait(cluster, survivor, SOON, &what, |what| {
+                event_log.wait(cluster, survivor, SOON, &what, |what| {
                     matches!(what, EventKind::Link { node, link, to, .. }
                         if node == VICTIM && usize::from(*link) == broken && to == "down")
                 })?;
@@ -199,12 +199,14 @@ fn peer_is_up_while_one_of_its_links_is() -> Result<()> {
             let expected = (0..LINKS).map(|link| Some(if link <= broken { "down" } else { "up" }));
             ensure!(b.state == "up" && states.eq(expected), "{b:#?}");
             // No more than a look from one to the other: nothing is said of the node.
-            let said = SURVIVORS.iter().flat_map(|node| chronicle.told_by(node));
+            let said = SURVIVORS
+                .iter()
+                .flat_map(|node| event_log.reported_by(node));
             let mut said = said.filter(|event| matches!(event.what, EventKind::Peer { .. }));
-            ensure!(said.next().is_none(), "{chronicle:#?}");
+            ensure!(said.next().is_none(), "{event_log:#?}");
         }
         for survivor in SURVIVORS {
-            chronicle.wait_state(cluster, survivor, VICTIM, "down", SOON)?;
+            event_log.wait_state(cluster, survivor, VICTIM, "down", SOON)?;
         }
         cluster.switch().set_port_forwarding("b-hb0", true)?;
         wait_status(cluster.node("a")?, "b is up again by link 0", |status| {
@@ -230,10 +232,10 @@ fn starved_cluster_reports_no_false_down() -> Result<()> {
         max_lease: 100 * MILLISECOND,
         ..Options::default()
     };
-    play(strict, |cluster| {
-        let mut chronicle = Chronicle::begin(cluster)?;
+    with_cluster(strict, |cluster| {
+        let mut event_log = EventLog::begin(cluster)?;
         // No load of ordinary priority delays these threads: only a host that withholds a processor.
-        let machine = Standstills::of_the_machine()?;
+        let machine = MachineStalls::of_the_machine()?;
         let begun_at = boottime();
         let _spinners = Spinners::start(2)?;
         let mut listened = boottime();
@@ -242,7 +244,7 @@ fn starved_cluster_reports_no_false_down() -> Result<()> {
             // Often enough that an agent does not forget what it told.
             if boottime().since(listened) > Duration::from_secs(1) {
                 for node in ["a", "b", "c"] {
-                    chronicle.listen(cluster, node)?;
+                    event_log.listen(cluster, node)?;
                 }
                 listened = boottime();
             }
@@ -250,8 +252,8 @@ fn starved_cluster_reports_no_false_down() -> Result<()> {
         })?;
         cluster.wait_well(SOON, "a")?;
         for node in ["a", "b", "c"] {
-            chronicle.listen(cluster, node)?;
-            let moved = chronicle.told_by(node).find(|event| {
+            event_log.listen(cluster, node)?;
+            let moved = event_log.reported_by(node).find(|event| {
                 let moves = matches!(
                     event.what.of_vip(),
                     Some(VipEvent::Takeover { .. } | VipEvent::Release { .. })
@@ -262,9 +264,9 @@ fn starved_cluster_reports_no_false_down() -> Result<()> {
         }
         let stood = machine.since(begun_at);
         eprintln!("the machine stood still for {stood:?} in {stress:?}");
-        let mut verdicts = chronicle.verdicts();
-        verdicts.retain(|verdict| !machine.explain(Boottime::from_nanos(verdict.at_ns)));
-        ensure!(verdicts.is_empty(), "called dead: {verdicts:#?}");
+        let mut down_reports = event_log.down_reports();
+        down_reports.retain(|report| !machine.explain(Boottime::from_nanos(report.at_ns)));
+        ensure!(down_reports.is_empty(), "called dead: {down_reports:#?}");
         Ok(())
     })
 }

@@ -10,9 +10,9 @@ use heartbeat_tests::{
     client::Client,
     config::Family,
     e2e::{
-        Chronicle, MILLISECOND, SOON,
-        books::{longest_silence, wait_served},
-        scene::{node_in, options, play, wait_holder, wait_logged, wait_status},
+        EventLog, MILLISECOND, SOON,
+        availability::{longest_silence, wait_served},
+        shortcuts::{node_in, options, wait_holder, wait_logged, wait_status, with_cluster},
     },
     needs,
     wait::observe,
@@ -47,7 +47,7 @@ fn wait_taken(client: &Client, node: &str, since: Boottime, fault: &str) -> Resu
 }
 
 /// Waits until the agent of `author` tells that the group stops there, as one that is cut off.
-fn wait_left(chronicle: &mut Chronicle, cluster: &Cluster, author: &str) -> Result<()> {
+fn wait_left(event_log: &mut EventLog, cluster: &Cluster, author: &str) -> Result<()> {
     let what = "the group leaves as one that is cut off";
     let told = |what: &EventKind| {
         matches!(
@@ -55,7 +55,7 @@ fn wait_left(chronicle: &mut Chronicle, cluster: &Cluster, author: &str) -> Resu
             Some(GroupEvent::LeaseGivenUp(Reason::CutOff))
         )
     };
-    chronicle.wait(cluster, author, SOON, what, told).map(drop)
+    event_log.wait(cluster, author, SOON, what, told).map(drop)
 }
 
 fn wait_cut_off(cluster: &Cluster, at: &str, nodes: &[&str]) -> Result<()> {
@@ -68,15 +68,15 @@ fn wait_cut_off(cluster: &Cluster, at: &str, nodes: &[&str]) -> Result<()> {
 #[test]
 fn owner_with_a_failed_service_network_hands_over() -> Result<()> {
     needs!(Cluster);
-    play(two_links(Family::V4), |cluster| {
+    with_cluster(two_links(Family::V4), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
 
         let since = clock::now();
         cluster.set_forwarding("a", 0, false)?;
         wait_taken(&client, "b", since, "a silent switch")?;
-        wait_left(&mut chronicle, cluster, "a")?;
+        wait_left(&mut event_log, cluster, "a")?;
         wait_cut_off(cluster, "c", &["a"])?;
         let shown = cluster.node("c")?.heartbeat(&["status"])?.success()?;
         ensure!(shown.contains("(cut off on a)"), "{shown}");
@@ -95,27 +95,27 @@ fn owner_with_a_failed_service_network_hands_over() -> Result<()> {
         let since = clock::now();
         cluster.set_carrier("b", 0, false)?;
         wait_taken(&client, "c", since, "no carrier")?;
-        wait_left(&mut chronicle, cluster, "b")?;
-        chronicle.nobody_died()
+        wait_left(&mut event_log, cluster, "b")?;
+        event_log.no_down_reports()
     })
 }
 
 #[test]
 fn interface_switched_off_is_left_and_reported() -> Result<()> {
     needs!(Cluster);
-    play(two_links(Family::V6), |cluster| {
+    with_cluster(two_links(Family::V6), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         let since = clock::now();
         cluster.set_carrier("a", 0, false)?;
         wait_taken(&client, "b", since, "no carrier, IPv6")?;
-        wait_left(&mut chronicle, cluster, "a")?;
+        wait_left(&mut event_log, cluster, "a")?;
         let told = |what: &EventKind| {
             matches!(what, EventKind::Interface { interface, state, message }
                 if interface == "hb0" && state == "lost" && message.contains("NO CARRIER"))
         };
-        chronicle.wait(cluster, "a", SOON, "hb0 has no carrier", told)?;
+        event_log.wait(cluster, "a", SOON, "hb0 has no carrier", told)?;
         let a = cluster.node("a")?;
         wait_logged(a, "WARN")?;
         let shown = a.heartbeat(&["status"])?.success()?;
@@ -142,8 +142,8 @@ fn interface_switched_off_is_left_and_reported() -> Result<()> {
 #[test]
 fn address_stays_when_the_whole_network_fails() -> Result<()> {
     needs!(Cluster);
-    play(two_links(Family::V4), |cluster| {
-        let mut chronicle = Chronicle::begin(cluster)?;
+    with_cluster(two_links(Family::V4), |cluster| {
+        let mut event_log = EventLog::begin(cluster)?;
         for node in ["a", "b", "c"] {
             cluster.set_carrier(node, 0, false)?;
         }
@@ -152,12 +152,12 @@ fn address_stays_when_the_whole_network_fails() -> Result<()> {
             ensure!(cluster.holders()? == ["a"]);
             Ok(())
         })?;
-        chronicle.listen(cluster, "a")?;
+        event_log.listen(cluster, "a")?;
         let left = |event: &&_| {
             let heartbeat_user::control::protocol::Event { what, .. } = *event;
             matches!(what.of_group(), Some(GroupEvent::LeaseGivenUp(_)))
         };
-        ensure!(chronicle.told_by("a").find(left).is_none());
+        ensure!(event_log.reported_by("a").find(left).is_none());
         Ok(())
     })
 }
@@ -171,7 +171,7 @@ fn address_leaves_a_failed_interface_without_heartbeats() -> Result<()> {
         groups: Some(group.to_owned()),
         ..options()
     };
-    Cluster::play(other_card, |cluster| {
+    Cluster::run(other_card, |cluster| {
         for node in ["a", "b", "c"] {
             let front = format!("front-{node}");
             let ns = &cluster.node(node)?.ns;
@@ -187,10 +187,10 @@ fn address_leaves_a_failed_interface_without_heartbeats() -> Result<()> {
         }
         cluster.start_agents()?;
         wait_holder(cluster, Some("a"))?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         cluster.node("a")?.ns.set_up("far-a", false)?;
         wait_holder(cluster, Some("b"))?;
-        wait_left(&mut chronicle, cluster, "a")?;
+        wait_left(&mut event_log, cluster, "a")?;
         cluster.node("b")?.ns.set_up("front-b", false)?;
         wait_holder(cluster, Some("c"))?;
         delete_front(cluster, "c")?;
@@ -207,7 +207,7 @@ fn delete_front(cluster: &Cluster, node: &str) -> Result<()> {
 #[test]
 fn node_without_any_link_knows_nothing_of_the_others() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let c = cluster.node("c")?;
         c.ns.set_up("hb0", false)?;
         wait_status(c, "it says that its own link is down", |status| {

@@ -9,10 +9,10 @@ use heartbeat_tests::{
     client::Client,
     config::Family,
     e2e::{
-        Chronicle, MILLISECOND, SOON, Trial,
-        books::{servers, wait_served, wait_silent},
+        EventLog, MILLISECOND, SOON, Trial,
+        availability::{servers, wait_served, wait_silent},
         python::Script,
-        scene::{options, play, wait_holder, wait_status},
+        shortcuts::{options, wait_holder, wait_status, with_cluster},
     },
     needs,
     sys::boottime,
@@ -45,7 +45,7 @@ fn trial(name: &'static str, cluster: &Cluster) -> Result<Trial> {
 
 /// The owner dies, the next in rank takes over, the owner comes back.
 fn takeover_and_return(family: Family, fault: Fault) -> Result<()> {
-    play(with(family), |cluster| {
+    with_cluster(with(family), |cluster| {
         let mut trial = trial("the owner is cut off and comes back", cluster)?;
         wait_holder(cluster, Some("a"))?;
         let cut_at = trial.strike(cluster, "a", fault)?;
@@ -86,7 +86,7 @@ fn next_in_rank_takes_over_and_gives_back_by_ipv6() -> Result<()> {
 #[test]
 fn address_without_a_majority_is_served_by_nobody() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let client = client(cluster)?;
         // The owner's own link is sound, and the client reaches it: it still must let go.
         cluster.inject("b", Fault::Silent)?;
@@ -108,7 +108,7 @@ fn address_without_a_majority_is_served_by_nobody() -> Result<()> {
 #[test]
 fn stalled_owner_is_replaced_and_returns() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let client = client(cluster)?;
         cluster.inject("a", Fault::Stop)?;
         wait_served(&client, "b", SOON)?;
@@ -122,7 +122,7 @@ fn stalled_owner_is_replaced_and_returns() -> Result<()> {
 #[test]
 fn owner_that_stops_in_order_hands_over() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let mut trial = trial("the owner ends in order", cluster)?;
         trial.listen(cluster)?;
         let ended_at = boottime();
@@ -137,7 +137,7 @@ fn owner_that_stops_in_order_hands_over() -> Result<()> {
 #[test]
 fn restarted_agent_removes_the_address_that_a_killed_one_left() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let client = client(cluster)?;
         cluster.inject("a", Fault::Kill)?;
         wait_served(&client, "b", SOON)?;
@@ -158,7 +158,7 @@ fn restarted_agent_removes_the_address_that_a_killed_one_left() -> Result<()> {
 /// Cuts the owner, and listens until `enough` announcements are heard. All must be the successor's.
 fn announced(family: Family, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
     let mut all = Vec::new();
-    play(with(family), |cluster| {
+    with_cluster(with(family), |cluster| {
         let vip = cluster.vip().to_string();
         let client = cluster.client_namespace();
         let mut ear = Script::start(client, "announcements.py", &["hb0", &vip])?;
@@ -252,9 +252,9 @@ exec = ["/nonexistent/hook"]
 "#
     );
     let with_hooks = Options { extra, ..options() };
-    play(with_hooks, |cluster| {
+    with_cluster(with_hooks, |cluster| {
         let mut trial = trial("hooks that hang and fail", cluster)?;
-        let mut chronicle = Chronicle::begin(cluster)?;
+        let mut event_log = EventLog::begin(cluster)?;
         let cut_at = trial.strike(cluster, "a", Fault::Silent)?;
         trial.succeeded(cluster, "a", cut_at)?;
         wait_served(&trial.client, "b", SOON)?;
@@ -269,7 +269,7 @@ exec = ["/nonexistent/hook"]
                 "killed: not done within its timeout of 1000 ms",
             ),
         ] {
-            chronicle.wait(cluster, "b", SOON, said, |what| {
+            event_log.wait(cluster, "b", SOON, said, |what| {
                 matches!(what, EventKind::Hook { on, exec, status, message }
                     if on == "takeover" && exec == program && *status == wanted && message.starts_with(said))
             })?;

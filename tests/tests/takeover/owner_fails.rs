@@ -11,12 +11,12 @@ use heartbeat_tests::{
     Cluster, Fault, Options,
     e2e::{
         MILLISECOND, SOON, Trial,
-        books::{servers, wait_served, wait_silent},
+        availability::{servers, wait_served, wait_silent},
         kernel::{guard, guards},
         load::Spinners,
+        machine_stalls::MachineStalls,
         reach::{BRIEF, ask},
-        scene::{play, start_first_by, swift, wait_holder},
-        standstill::Standstills,
+        shortcuts::{start_first_by, swift, wait_holder, with_cluster},
         trial::{runs, starve_time},
     },
     needs,
@@ -41,7 +41,7 @@ fn again_and_again(
     meanwhile: impl Fn(&mut Cluster, &Trial, &str) -> Result<()>,
     afterwards: impl Fn(&Cluster, &mut Trial, &str, Boottime) -> Result<()>,
 ) -> Result<()> {
-    play(swift(), |cluster| {
+    with_cluster(swift(), |cluster| {
         let mut trial = Trial::begin(name, cluster)?;
         for _ in 0..runs()? {
             let owner = trial.settle(cluster)?;
@@ -65,8 +65,8 @@ fn gave_it_up(cluster: &Cluster, trial: &mut Trial, node: &str, since: Boottime)
             if Boottime::from_nanos(*address_ns) >= since)
     };
     let what = "the address is gone";
-    let chronicle = &mut trial.chronicle;
-    chronicle
+    let event_log = &mut trial.event_log;
+    event_log
         .wait(cluster, node, SOON, what, released)
         .map(drop)
 }
@@ -128,7 +128,7 @@ fn isolated_owner_is_succeeded_and_gives_up() -> Result<()> {
 #[test]
 fn guard_silences_a_stopped_owner_for_clients_with_an_old_neighbour_entry() -> Result<()> {
     needs!(Cluster);
-    play(swift(), |cluster| {
+    with_cluster(swift(), |cluster| {
         let mut trial = Trial::begin("stopped, its neighbours deceived", cluster)?;
         wait_served(&trial.client, "a", SOON)?;
         let vip = cluster.vip().to_string();
@@ -254,7 +254,7 @@ fn guard_silences_a_stopped_owner_on_every_interface() -> Result<()> {
         groups: Some(EVERYWHERE.to_owned()),
         ..swift()
     };
-    Cluster::play(everywhere, |cluster| {
+    Cluster::run(everywhere, |cluster| {
         let (second, annex) = (Namespace::new("second")?, Namespace::new("annex")?);
         cluster.plug(&second, "hb1", 1)?;
         second.add_address("hb1", Ipv4Addr::new(10, 77, 1, 200).into(), 24)?;
@@ -340,9 +340,9 @@ fn starved(name: &'static str, cluster: &mut Cluster) -> Result<()> {
     let mut trial = Trial::begin(name, cluster)?;
     let owner = trial.settle(cluster)?;
     trial.listen(cluster)?;
-    let before = trial.chronicle.acquisitions("service").len();
+    let before = trial.event_log.acquisitions("service").len();
     // No load of ordinary priority delays these threads: only a host that withholds a processor.
-    let machine = Standstills::of_the_machine()?;
+    let machine = MachineStalls::of_the_machine()?;
     let spinners = Spinners::start(4)?;
     let mut heard = boottime();
     observe(starve_time(5)?, || {
@@ -357,7 +357,7 @@ fn starved(name: &'static str, cluster: &mut Cluster) -> Result<()> {
     drop(spinners);
     trial.settle(cluster)?;
     trial.listen(cluster)?;
-    let mut taken = trial.chronicle.acquisitions("service").split_off(before);
+    let mut taken = trial.event_log.acquisitions("service").split_off(before);
     taken.retain(|taken| !machine.explain(taken.majority));
     ensure!(
         name != ALL_REAL_TIME || taken.is_empty(),
@@ -377,13 +377,13 @@ fn starved_owner_keeps_the_lease() -> Result<()> {
         lease: 60 * MILLISECOND,
         ..swift()
     };
-    play(defaults, |cluster| starved(ALL_REAL_TIME, cluster))
+    with_cluster(defaults, |cluster| starved(ALL_REAL_TIME, cluster))
 }
 
 #[test]
 fn starved_owner_without_real_time_never_shares_the_lease() -> Result<()> {
     needs!(Cluster);
-    Cluster::play(swift(), |cluster| {
+    Cluster::run(swift(), |cluster| {
         let script = "exec prlimit --rtprio=0 setpriv --bounding-set=-sys_nice \
             \"$HEARTBEAT_BIN\" \"$@\"";
         start_first_by(cluster, script)?;
@@ -401,7 +401,7 @@ fn agent_back_within_its_lease_serves_on() -> Result<()> {
         max_lease: Duration::from_secs(3),
         ..swift()
     };
-    play(long, |cluster| {
+    with_cluster(long, |cluster| {
         let mut trial = Trial::begin("agent restarted within its lease", cluster)?;
         for _ in 0..runs()? {
             let owner = trial.settle(cluster)?;

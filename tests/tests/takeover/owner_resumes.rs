@@ -8,8 +8,8 @@ use heartbeat_tests::{
     Fault,
     e2e::{
         MILLISECOND, SOON,
-        books::wait_served,
-        scene::{options, play, wait_holder},
+        availability::wait_served,
+        shortcuts::{options, wait_holder, with_cluster},
     },
     needs,
     wait::observe,
@@ -24,7 +24,7 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 #[test]
 fn owner_that_resumes_announces_its_address_again() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
         observe(SETTLED, || Ok(()))?;

@@ -7,8 +7,8 @@ use heartbeat_tests::{
     Options,
     e2e::{
         MILLISECOND, SOON,
-        books::wait_served,
-        scene::{options, play, wait_holder},
+        availability::wait_served,
+        shortcuts::{options, wait_holder, with_cluster},
     },
     needs,
     workdir::WorkDir,
@@ -24,7 +24,7 @@ fn release_hook_runs_before_the_agent_ends() -> Result<()> {
          exec = [\"/bin/sh\", \"-c\", \"sleep 0.2; echo $HEARTBEAT_NODE $HEARTBEAT_VIP >> {}\"]\n",
         told.display()
     );
-    play(Options { extra, ..options() }, |cluster| {
+    with_cluster(Options { extra, ..options() }, |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
         let status = cluster.node_mut("a")?.agent()?.terminate(SOON)?;

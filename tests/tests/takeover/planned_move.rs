@@ -17,10 +17,10 @@ use heartbeat_tests::{
     Cluster, Options,
     e2e::{
         MILLISECOND, SOON,
-        groups::{said, wait_all_active, wait_runs},
+        actors::{group, vip},
+        groups::{output_of, wait_all_active, wait_runs},
         guards::GuardWatch,
-        scene::{options, wait_status},
-        stage::{group, vip},
+        shortcuts::{options, wait_status},
     },
     needs,
     node::Node,
@@ -146,7 +146,7 @@ fn moved(cluster: &Cluster, from: &str, id: u32, to: &str) -> Result<Seen> {
     let ends = AtomicBool::new(false);
     let seen = thread::scope(|scope| -> Result<Seen> {
         let reader = scope.spawn(|| node.ns.enter(|| read(&kernel, id, &ends)));
-        let moved = said(cluster, to, &["move", "many", to]);
+        let moved = output_of(cluster, to, &["move", "many", to]);
         let gone = wait_until(SOON, "the addresses are gone", || {
             Ok(cluster.node(from)?.ns.enter(addresses_here)? == 0)
         });
@@ -172,7 +172,7 @@ fn planned_move_closes_the_guard_then_removes_the_address_then_releases() -> Res
         groups: Some(groups()),
         ..options()
     };
-    Cluster::play(patient, |cluster| {
+    Cluster::run(patient, |cluster| {
         cluster.start_agents()?;
         wait_all_active(cluster)?;
         wait_runs(cluster, "many", "a")?;
@@ -201,7 +201,7 @@ fn reloaded_acceptors_grant_nothing_within_an_isolated_owners_lease() -> Result<
         max_lease: Duration::from_secs(8),
         ..options()
     };
-    Cluster::play(long, |cluster| {
+    Cluster::run(long, |cluster| {
         cluster.start_agents()?;
         wait_status(cluster.node("a")?, "a serves", |status| {
             status.vips.iter().any(|vip| vip.held)

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use heartbeat_tests::{
     Cluster, Options,
     config::interface,
-    e2e::{MILLISECOND, SOON, Trial, books::wait_served, scene::play},
+    e2e::{MILLISECOND, SOON, Trial, availability::wait_served, shortcuts::with_cluster},
     needs,
     relay::{Mac, Relay},
     sys::boottime,
@@ -45,7 +45,7 @@ fn delay(nodes: &[(Mac, Relay)], from: usize, to: usize) {
 #[test]
 fn planned_moves_on_slow_links_take_less_than_half_a_lease() -> Result<()> {
     needs!(Cluster);
-    play(options(), |cluster| {
+    with_cluster(options(), |cluster| {
         let mut trial = Trial::begin("a hundred moves on slow links", cluster)?;
         wait_served(&trial.client, "a", SOON)?;
         let nodes = slow_down(cluster)?;

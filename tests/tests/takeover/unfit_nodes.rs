@@ -12,13 +12,13 @@ use heartbeat_common::time::Boottime;
 use heartbeat_tests::{
     Cluster, Fault, Options,
     e2e::{
-        Chronicle, MILLISECOND, SOON,
-        books::wait_served,
-        groups::{client, said, tried, wait_all_active, wait_group, wait_runs},
+        EventLog, MILLISECOND, SOON,
+        actors::{group, vip},
+        availability::wait_served,
+        groups::{client, output_of, result_of, wait_all_active, wait_group, wait_runs},
         lines::has_lines,
-        scene::{node_in, options, wait_status},
-        stage::{group, vip},
-        standstill::Standstills,
+        machine_stalls::MachineStalls,
+        shortcuts::{node_in, options, wait_status},
         trial::runs,
         worker,
     },
@@ -39,19 +39,19 @@ fn two_groups() -> String {
     group("web", sticky, &[vip("webip", 101)]) + &group("db", sticky, &[vip("dbip", 102)])
 }
 
-fn play(extra: &str, story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+fn with_cluster(extra: &str, test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     let options = Options {
         extra: two_groups() + extra,
         ..options()
     };
-    Cluster::play(options, |cluster| {
+    Cluster::run(options, |cluster| {
         prepare(cluster)?;
         cluster.start_agents()?;
         wait_all_active(cluster)?;
         for group in ["web", "db"] {
             wait_runs(cluster, group, "a")?;
         }
-        story(cluster)
+        test(cluster)
     })
 }
 
@@ -66,14 +66,14 @@ fn prepare(cluster: &Cluster) -> Result<()> {
 #[test]
 fn stalled_agent_is_seen_by_all_and_gets_no_group_until_it_is_well() -> Result<()> {
     needs!(Cluster);
-    play("", |cluster| {
-        let mut chronicle = Chronicle::begin(cluster)?;
-        let standstills = Standstills::begin()?;
+    with_cluster("", |cluster| {
+        let mut event_log = EventLog::begin(cluster)?;
+        let standstills = MachineStalls::begin()?;
         let stopped_at = boottime();
         cluster.inject("a", Fault::Stop)?;
         let promised = options().agent_stall + options().interval;
         for peer in ["b", "c"] {
-            let stalled = chronicle.wait_state(cluster, peer, "a", "agent-stalled", SOON)?;
+            let stalled = event_log.wait_state(cluster, peer, "a", "agent-stalled", SOON)?;
             let after = Boottime::from_nanos(stalled.at_ns).since(stopped_at);
             eprintln!("stopped: {peer} called a stalled after {after:?}, {promised:?} promised");
             let most = promised + options().timeout + standstills.since(stopped_at);
@@ -85,19 +85,19 @@ fn stalled_agent_is_seen_by_all_and_gets_no_group_until_it_is_well() -> Result<(
                     })
             })?;
             has_lines(
-                &said(cluster, peer, &["explain", "web"])?,
+                &output_of(cluster, peer, &["explain", "web"])?,
                 &["  * a: CANNOT have it, * agent stalled*"],
             )?;
         }
-        let taken = chronicle.acquisitions("web").len();
+        let taken = event_log.acquisitions("web").len();
         cluster.heal("a", Fault::Stop)?;
         wait_all_active(cluster)?;
         observe(20 * options().lease, || {
             for peer in ["b", "c"] {
-                chronicle.listen(cluster, peer)?;
+                event_log.listen(cluster, peer)?;
             }
             ensure!(
-                chronicle.acquisitions("web").len() <= taken.max(1),
+                event_log.acquisitions("web").len() <= taken.max(1),
                 "it moved again"
             );
             Ok(())
@@ -117,7 +117,7 @@ fn exit_of_a_watched_process_reaches_peers_with_the_next_heartbeat() -> Result<(
         extra: two_groups() + checks,
         ..options()
     };
-    Cluster::play(options, |cluster| {
+    Cluster::run(options, |cluster| {
         prepare(cluster)?;
         let mut workers = Vec::new();
         for node in ["a", "b", "c"] {
@@ -133,18 +133,18 @@ fn exit_of_a_watched_process_reaches_peers_with_the_next_heartbeat() -> Result<(
             }
             Ok::<_, anyhow::Error>(())
         };
-        let standstills = Standstills::begin()?;
+        let standstills = MachineStalls::begin()?;
         let begun_at = boottime();
         let mut at_once = Vec::new();
         let mut polled = Vec::new();
         for _ in 0..runs()?.max(4) {
             well(cluster)?;
-            let mut chronicle = Chronicle::begin(cluster)?;
+            let mut event_log = EventLog::begin(cluster)?;
             fs::remove_file(worker::pidfile(cluster.node("a")?))?;
             let killed_at = boottime();
             drop(workers.remove(0));
             let mut told = |check: &str| -> Result<Duration> {
-                let event = chronicle.wait(cluster, "b", SOON, "a fails", |what| {
+                let event = event_log.wait(cluster, "b", SOON, "a fails", |what| {
                     matches!(what, EventKind::PeerHealth { node, failing, fatal: false }
                         if node == "a" && failing.iter().any(|failing| failing == check))
                 })?;
@@ -153,7 +153,7 @@ fn exit_of_a_watched_process_reaches_peers_with_the_next_heartbeat() -> Result<(
             at_once.push(told("worker")?);
             polled.push(told("polled")?);
             has_lines(
-                &said(cluster, "b", &["status"])?,
+                &output_of(cluster, "b", &["status"])?,
                 &["  * Node a (id 1): online, DEGRADED (worker*"],
             )?;
             workers.insert(0, worker::start(cluster.node("a")?)?);
@@ -249,7 +249,7 @@ fn hung_disk_check_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
         extra: two_groups() + checks,
         ..options()
     };
-    Cluster::play(options, |cluster| {
+    Cluster::run(options, |cluster| {
         prepare(cluster)?;
         let disk = match Disk::new(cluster.node("a")?.dir())? {
             Ok(disk) => disk,
@@ -266,10 +266,10 @@ fn hung_disk_check_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
             }
             let client = client(cluster, 101, MILLISECOND)?;
             wait_served(&client, "a", SOON)?;
-            let mut chronicle = Chronicle::begin(cluster)?;
+            let mut event_log = EventLog::begin(cluster)?;
             let at = boottime();
             disk.freeze("-f")?;
-            let event = chronicle.wait_state(cluster, "b", "a", "unhealthy", SOON)?;
+            let event = event_log.wait_state(cluster, "b", "a", "unhealthy", SOON)?;
             eprintln!(
                 "disk hung: a peer knew after {:?}",
                 Boottime::from_nanos(event.at_ns).since(at)
@@ -286,13 +286,13 @@ fn hung_disk_check_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
                     .is_some_and(|node| *node != *"a"))
             })?;
             has_lines(
-                &said(cluster, "b", &["status"])?,
+                &output_of(cluster, "b", &["status"])?,
                 &["  * Node a (id 1): UNHEALTHY (data*"],
             )?;
-            tried(cluster, "b", &["move", "web", "a"])?
+            result_of(cluster, "b", &["move", "web", "a"])?
                 .refusal(&["node a is unhealthy", "until its health check data is well"])?;
             has_lines(
-                &said(cluster, "b", &["explain", "web"])?,
+                &output_of(cluster, "b", &["explain", "web"])?,
                 &["  * a: CANNOT have it, * unhealthy*"],
             )?;
             disk.freeze("-u")?;
@@ -300,7 +300,7 @@ fn hung_disk_check_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
             wait_status(cluster.node("b")?, "a is well", |status| {
                 node_in(status, "a").is_ok_and(|a| a.state == "up" && a.failing.is_empty())
             })?;
-            said(cluster, "b", &["move", "web", "a"])?;
+            output_of(cluster, "b", &["move", "web", "a"])?;
             wait_runs(cluster, "web", "a")?;
             for (node, line) in [
                 ("a", "health data failing"),
@@ -327,13 +327,13 @@ fn hung_disk_check_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
 #[test]
 fn checks_are_replaced_by_a_reload() -> Result<()> {
     needs!(Cluster);
-    play("\n# checks\n", |cluster| {
+    with_cluster("\n# checks\n", |cluster| {
         let check = "\n[[health]]\nname = \"flag\"\ntype = \"exec\"\n\
                      exec = [\"/usr/bin/test\", \"-e\", \"/nonexistent\"]\n\
                      interval = \"100ms\"\nfall = 3\nfailure = \"degraded\"\n";
         let a = cluster.node("a")?;
         a.reconfigure("\n# checks\n", check)?;
-        let done = said(cluster, "a", &["reload"])?;
+        let done = output_of(cluster, "a", &["reload"])?;
         has_lines(&done, &["reloaded: *health*"])?;
         for peer in ["a", "b"] {
             wait_status(cluster.node(peer)?, "the new check fails on a", |status| {
@@ -345,11 +345,11 @@ fn checks_are_replaced_by_a_reload() -> Result<()> {
             node_in(status, "a").is_ok_and(|a| a.failing == ["flag"])
         })?;
         a.reconfigure("/nonexistent", "/proc")?;
-        said(cluster, "a", &["reload"])?;
+        output_of(cluster, "a", &["reload"])?;
         wait_status(cluster.node("b")?, "the check is well", |status| {
             node_in(status, "a").is_ok_and(|a| a.failing.is_empty())
         })?;
         a.reconfigure("failure = \"degraded\"", "failure = \"mild\"")?;
-        tried(cluster, "a", &["reload"])?.refusal(&["failure", "mild"])
+        result_of(cluster, "a", &["reload"])?.refusal(&["failure", "mild"])
     })
 }

@@ -6,11 +6,11 @@ use anyhow::{Result, ensure};
 use heartbeat_tests::{
     Fault,
     e2e::{
-        Stage,
-        groups::{group_in, perform, said, wait_agent},
+        Actors,
+        actors::{actor, group, vip},
+        groups::{group_in, output_of, wait_agent, with_groups},
         lines::has_lines,
-        scene::{wait_logged, wait_status},
-        stage::{actor, group, vip},
+        shortcuts::{wait_logged, wait_status},
     },
     needs,
 };
@@ -24,10 +24,10 @@ fn groups() -> String {
 /// After `fault` at a, b says that what a had may run on there, for this `cause`, until a's agent has looked.
 fn remains(fault: Fault, cause: &str) -> Result<()> {
     needs!(Cluster);
-    let stage = Stage::new()?;
-    perform(
-        &stage,
-        stage.options(groups()),
+    let actors = Actors::new()?;
+    with_groups(
+        &actors,
+        actors.options(groups()),
         &["web", "address"],
         |cluster| {
             cluster.inject("a", fault)?;
@@ -41,11 +41,11 @@ fn remains(fault: Fault, cause: &str) -> Result<()> {
                 })
             })?;
             let line = format!("    * may still run on a ({cause} for * s)");
-            has_lines(&said(cluster, "b", &["status"])?, &[&line])?;
+            has_lines(&output_of(cluster, "b", &["status"])?, &[&line])?;
             let line = format!(
                 "  ! it may still run on a ({cause} for * s): nothing is known to stop it there"
             );
-            has_lines(&said(cluster, "b", &["explain", "web"])?, &[&line])?;
+            has_lines(&output_of(cluster, "b", &["explain", "web"])?, &[&line])?;
             wait_logged(cluster.node("b")?, "web may run on there")?;
             // The kernel of a keeps an address silent.
             let status = cluster.node("b")?.control.status()?;

@@ -51,7 +51,7 @@ impl Node {
     }
 
     /// What a peer hears of this node's health.
-    fn said(&mut self) -> Result<Health> {
+    fn reported_health(&mut self) -> Result<Health> {
         self.sequence += 1;
         let probe = FrameSpec::probe(PEERS[0], 0, self.sequence).frame()?;
         let run = self.kernel.run(kernel::Program::Receive, &probe)?;
@@ -84,20 +84,24 @@ fn reply_after_a_process_exit_says_so_at_once() -> Result<()> {
     let victim = stays()?;
     let pid = victim.pid();
     node.watch(pid, fatal)?;
-    ensure!(node.said()? == own);
+    ensure!(node.reported_health()? == own);
     kill(victim)?;
-    ensure!(node.said()? == own.and(fatal), "{:?}", node.said()?);
+    ensure!(
+        node.reported_health()? == own.and(fatal),
+        "{:?}",
+        node.reported_health()?
+    );
     ensure!(node.local.health() == own.and(fatal));
 
     // What the agent says of another check does not take it away.
     node.local.set_health(Health::default(), fatal);
-    ensure!(node.said()? == fatal);
+    ensure!(node.reported_health()? == fatal);
     ensure!(node.hear()? == pid);
     // The agent takes it over, and is believed from then on.
     node.local.set_health(fatal, Health::default());
-    ensure!(node.said()? == fatal);
+    ensure!(node.reported_health()? == fatal);
     node.local.set_health(Health::default(), Health::default());
-    ensure!(node.said()? == Health::default());
+    ensure!(node.reported_health()? == Health::default());
     Ok(())
 }
 
@@ -115,7 +119,7 @@ fn meaning_of_an_exit_can_change_while_the_process_lives() -> Result<()> {
         node.watch(pid, before)?;
         node.exits.set_health(pid, after);
         kill(victim)?;
-        ensure!(node.said()? == said);
+        ensure!(node.reported_health()? == said);
         // Whoever comes too late does not watch whoever gets the number next.
         node.exits.set_health(pid, health);
         ensure!(node.hear()? == pid);
@@ -134,11 +138,11 @@ fn fatal_health_stays_until_the_agent_has_read_each_exit() -> Result<()> {
         node.watch(victim.pid(), health)?;
         kill(victim)?;
     }
-    ensure!(node.said()? == one.and(other));
+    ensure!(node.reported_health()? == one.and(other));
     // The first has been heard of, and is well again already.
     node.local.set_health(Health::default(), other);
-    ensure!(node.said()? == other);
+    ensure!(node.reported_health()? == other);
     node.local.set_health(Health::default(), Health::default());
-    ensure!(node.said()? == Health::default());
+    ensure!(node.reported_health()? == Health::default());
     Ok(())
 }

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
-    e2e::{Program, traces},
+    e2e::{Program, leftovers},
     needs,
     sys::boottime,
     wait_until,
@@ -250,9 +250,9 @@ fn program_is_unloaded_when_its_reader_is_dropped() -> Result<()> {
     needs!(Kernel);
     let agent = Agent::with_kernel()?;
     let program = agent.program.context("no program is loaded")?.into();
-    ensure!(traces::program_lives(program)?);
+    ensure!(leftovers::program_lives(program)?);
     drop(agent);
     wait_until(PATIENCE, "the kernel has let the program go", || {
-        Ok(!traces::program_lives(program)?)
+        Ok(!leftovers::program_lives(program)?)
     })
 }

@@ -98,12 +98,12 @@ fn in_time<T>(runtime: &Runtime, what: impl Future<Output = T>) -> Result<T> {
     runtime.block_on(limited).context("nothing was told")
 }
 
-/// Plays `story` with the kernel program, then with pidfds alone.
-pub(crate) fn both_ways(story: impl Fn(&mut Agent) -> Result<()>) -> Result<()> {
+/// Plays `test` with the kernel program, then with pidfds alone.
+pub(crate) fn both_ways(test: impl Fn(&mut Agent) -> Result<()>) -> Result<()> {
     needs!(Kernel);
     let mut kernel = Agent::with_kernel()?;
-    story(&mut kernel).context("with the kernel program")?;
-    story(&mut Agent::with_pidfds()?).context("with pidfds alone")
+    test(&mut kernel).context("with the kernel program")?;
+    test(&mut Agent::with_pidfds()?).context("with pidfds alone")
 }
 
 /// One of the programs and its maps, without an agent.

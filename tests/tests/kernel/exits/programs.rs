@@ -11,13 +11,13 @@ const PRECISE: &str = "process_exit";
 const FALLBACK: &str = "leader_exit";
 const TRACEPOINT: &str = "sched_process_exit";
 
-/// Plays `story` with each of `names`, as far as this kernel can attach it.
-fn with(names: &[&str], story: impl Fn(&mut Bare) -> Result<()>) -> Result<()> {
+/// Plays `test` with each of `names`, as far as this kernel can attach it.
+fn with(names: &[&str], test: impl Fn(&mut Bare) -> Result<()>) -> Result<()> {
     needs!(Kernel);
     let object = kernel::object()?;
     for name in names {
         match Bare::attach(&object, name, TRACEPOINT)? {
-            Some(mut bare) => story(&mut bare).with_context(|| (*name).to_owned())?,
+            Some(mut bare) => test(&mut bare).with_context(|| (*name).to_owned())?,
             None if *name == PRECISE => {
                 skip("this kernel's sched_process_exit does not tell the last thread from others");
             }

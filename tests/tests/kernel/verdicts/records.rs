@@ -390,7 +390,7 @@ fn new_incarnation_of_a_peer_starts_a_new_replay_window() -> Result<()> {
     let probe = |life: u64, sequence| {
         FrameSpec::probe(PEER, 0, sequence).with(|spec| spec.header.incarnation.0 += life)
     };
-    let story = [
+    let cases = [
         (0, 500, Verdict::Answered),
         (0, 500, Verdict::ReplayedProbe),
         (1, 1, Verdict::Answered),
@@ -398,7 +398,7 @@ fn new_incarnation_of_a_peer_starts_a_new_replay_window() -> Result<()> {
         (1, 2, Verdict::Answered),
         (0, 501, Verdict::ReplayedProbe),
     ];
-    for (life, sequence, verdict) in story {
+    for (life, sequence, verdict) in cases {
         run(
             &mut kernel,
             Program::Receive,

@@ -7,14 +7,14 @@ use heartbeat_common::time::Boottime;
 use heartbeat_tests::{
     Cluster,
     e2e::{
-        Chronicle, Trial,
-        books::{longest_silence, servers},
+        EventLog, Trial,
+        availability::{longest_silence, servers},
         lines::has_lines,
-        scene::wait_status,
+        shortcuts::wait_status,
         trial::runs,
         web::{
-            GROUP, Lookout, PATIENCE, SERVER, client, play, runs_on, steps::order_kept, tutorial,
-            wait_pages, wait_started,
+            ApacheWatch, GROUP, PATIENCE, SERVER, client, runs_on, steps::order_kept, tutorial,
+            wait_pages, wait_started, with_cluster,
         },
     },
     needs,
@@ -23,7 +23,7 @@ use heartbeat_tests::{
 use heartbeat_user::control::protocol::{EventKind, Status};
 use nix::sys::signal::Signal;
 
-use super::{said, wait_gone};
+use super::{output_of, wait_gone};
 
 #[test]
 fn failed_apache_is_started_again_or_elsewhere() -> Result<()> {
@@ -34,8 +34,8 @@ fn failed_apache_is_started_again_or_elsewhere() -> Result<()> {
          pidfile = \"/run/apache2/apache2.pid\"",
     );
     ensure!(watched.contains("pidfile"), "{watched}");
-    play(watched, |cluster| {
-        let lookout = Lookout::start(cluster)?;
+    with_cluster(watched, |cluster| {
+        let lookout = ApacheWatch::start(cluster)?;
         let begun = boottime();
         its_parent_is_killed(cluster)?;
         its_workers_hang(cluster)?;
@@ -47,7 +47,7 @@ fn failed_apache_is_started_again_or_elsewhere() -> Result<()> {
 
 /// Waits until the failure of Apache counts on `node`, and its agent told of it by `action`.
 fn wait_failed(cluster: &Cluster, trial: &mut Trial, node: &str, action: &str) -> Result<()> {
-    trial.chronicle.wait(
+    trial.event_log.wait(
         cluster,
         node,
         PATIENCE,
@@ -59,7 +59,7 @@ fn wait_failed(cluster: &Cluster, trial: &mut Trial, node: &str, action: &str) -
 
 /// Forgets what failed, so that the next failure is the first.
 fn clean(cluster: &Cluster) -> Result<()> {
-    let done = said(cluster, "b", &["cleanup", SERVER])?;
+    let done = output_of(cluster, "b", &["cleanup", SERVER])?;
     ensure!(
         done.starts_with("cleaned up `webserver` on a, b\n"),
         "{done}"
@@ -92,7 +92,7 @@ fn its_parent_is_killed(cluster: &mut Cluster) -> Result<()> {
             .node("a")?
             .apache_parent()?
             .signal(Signal::SIGKILL)?;
-        let failed = trial.chronicle.wait(
+        let failed = trial.event_log.wait(
             cluster,
             "a",
             PATIENCE,
@@ -103,7 +103,7 @@ fn its_parent_is_killed(cluster: &mut Cluster) -> Result<()> {
         wait_gone(cluster, "a", &before)?;
         pages_again(cluster, &mut trial, at)?;
         clean(cluster)?;
-        trial.chronicle = Chronicle::begin(cluster)?;
+        trial.event_log = EventLog::begin(cluster)?;
     }
     let _ = writeln!(
         std::io::stderr(),
@@ -138,7 +138,7 @@ fn its_workers_hang(cluster: &mut Cluster) -> Result<()> {
     wait_gone(cluster, "a", &hanging)?;
     pages_again(cluster, &mut trial, at)?;
     has_lines(
-        &said(cluster, "b", &["status"])?,
+        &output_of(cluster, "b", &["status"])?,
         &["  * webserver monitor on a: timed out*"],
     )?;
     clean(cluster)?;
@@ -158,7 +158,7 @@ fn all_of_it_hangs(cluster: &mut Cluster) -> Result<()> {
         };
         wait_status(cluster.node(node)?, "the group is blocked", blocked)?;
         has_lines(
-            &said(cluster, node, &["status"])?,
+            &output_of(cluster, node, &["status"])?,
             &[
                 "  * web (group): BLOCKED a*",
                 "  * webserver monitor on a: timed out*",
@@ -190,7 +190,7 @@ fn it_cannot_start(cluster: &mut Cluster) -> Result<()> {
     // Fit again, it gets the group, since it comes first; and has to give it up once more.
     fs::remove_file(&config)?;
     let at = boottime();
-    said(cluster, "a", &["cleanup"])?;
+    output_of(cluster, "a", &["cleanup"])?;
     wait_failed(cluster, &mut trial, "a", "start")?;
     wait_barred(cluster, "not installed (5), at *")?;
     wait_pages(&trial.client, "b")?;
@@ -207,13 +207,13 @@ fn it_cannot_start(cluster: &mut Cluster) -> Result<()> {
     }
     // A node that just failed to take it is not tried again by itself for a minute.
     let back = boottime();
-    said(cluster, "b", &["move", GROUP, "a"])?;
+    output_of(cluster, "b", &["move", GROUP, "a"])?;
     wait_pages(&trial.client, "a")?;
     trial.note(longest_silence(&trial.client, back));
     wait_started(cluster, "a")?;
     trial.listen(cluster)?;
     for node in ["a", "b"] {
-        let steps = order_kept(&trial.chronicle, node)?;
+        let steps = order_kept(&trial.event_log, node)?;
         ensure!(steps > 0, "{node} told of no step");
     }
     trial.finish(cluster).map(drop)
@@ -230,7 +230,7 @@ fn wait_barred(cluster: &Cluster, outcome: &str) -> Result<()> {
         };
         wait_status(cluster.node(node)?, "it has failed on a", barred)?;
         has_lines(
-            &said(cluster, node, &["status"])?,
+            &output_of(cluster, node, &["status"])?,
             &[
                 "  * web (group): Started b (failed on a)",
                 "    * webserver (ocf:heartbeat:apache): Started b",

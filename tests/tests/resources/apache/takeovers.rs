@@ -11,19 +11,19 @@ use heartbeat_tests::{
         lines::has_lines,
         trial::runs,
         web::{
-            GROUP, Lookout, PATIENCE, SERVER, Steps, client, play, steps::order_kept, tutorial,
-            wait_started,
+            ApacheWatch, GROUP, PATIENCE, SERVER, Steps, client, steps::order_kept, tutorial,
+            wait_started, with_cluster,
         },
     },
-    enclosure::Inmate,
     needs,
+    sandbox::SandboxProcess,
     sys::boottime,
     wait::observe,
     wait_until,
 };
 use heartbeat_user::control::protocol::EventKind;
 
-use super::{said, wait_gone};
+use super::{output_of, wait_gone};
 
 /// How long a stopped agent stands still.
 const STOPPED: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ fn again_and_again(
     cluster: &mut Cluster,
     name: &'static str,
     happen: impl Fn(&mut Cluster, &mut Trial, &str) -> Result<Boottime>,
-    afterwards: impl Fn(&mut Cluster, &mut Trial, &str, &[Inmate]) -> Result<()>,
+    afterwards: impl Fn(&mut Cluster, &mut Trial, &str, &[SandboxProcess]) -> Result<()>,
 ) -> Result<()> {
     let web = client(cluster, &served_by(cluster)?)?;
     let mut trial = Trial::of(GROUP, name, web, cluster)?;
@@ -57,14 +57,14 @@ fn again_and_again(
         ensure!(gap <= TAKES, "{name}: nobody served for {gap:?}");
         let successor = other(&owner);
         wait_server(cluster, &mut trial, successor, "started", at)?;
-        all.push(Steps::of(&trial.chronicle, successor, at)?);
+        all.push(Steps::of(&trial.event_log, successor, at)?);
         afterwards(cluster, &mut trial, &owner, &processes)?;
         wait_gone(cluster, &owner, &processes)?;
         trial.settle(cluster)?;
         wait_started(cluster, successor)?;
         trial.listen(cluster)?;
     }
-    let steps = order_kept(&trial.chronicle, "a")? + order_kept(&trial.chronicle, "b")?;
+    let steps = order_kept(&trial.event_log, "a")? + order_kept(&trial.event_log, "b")?;
     ensure!(steps > 0, "nobody told of any step");
     trial.finish(cluster)?;
     let median = Steps::median(&all).context("nothing happened")?;
@@ -84,8 +84,8 @@ fn wait_server(
         PATIENCE,
         &format!("{node} tells: Apache is {wanted}"),
         || {
-            trial.chronicle.listen(cluster, node)?;
-            let mut told = trial.chronicle.told_by(node);
+            trial.event_log.listen(cluster, node)?;
+            let mut told = trial.event_log.reported_by(node);
             Ok(told.any(|event| {
                 let late = Boottime::from_nanos(event.at_ns) >= since;
                 late && matches!(&event.what, EventKind::Resource { resource, state, .. }
@@ -108,7 +108,7 @@ fn apache_is_served_by_one_node_through_node_faults() -> Result<()> {
     needs!(Cluster, Apache);
     // It stays where it is when the other comes back: each fault then costs one takeover.
     let sticky = tutorial()?.replacen("stickiness = 0\n", "stickiness = \"inf\"\n", 1);
-    play(sticky, |cluster| {
+    with_cluster(sticky, |cluster| {
         it_is_there(cluster)?;
         planned(cluster)?;
         killed(cluster)?;
@@ -122,7 +122,7 @@ fn it_is_there(cluster: &Cluster) -> Result<()> {
     drop(client(cluster, "a")?);
     for node in ["a", "b"] {
         has_lines(
-            &said(cluster, node, &["status"])?,
+            &output_of(cluster, node, &["status"])?,
             &[
                 "  * web (group): Started a",
                 "    * webip     (10.77.0.100/24 on hb0): Started a",
@@ -130,7 +130,7 @@ fn it_is_there(cluster: &Cluster) -> Result<()> {
             ],
         )?;
         has_lines(
-            &said(cluster, node, &["verify"])?,
+            &output_of(cluster, node, &["verify"])?,
             &["webip (vip): ok", "webserver (ocf:heartbeat:apache): ok"],
         )?;
     }
@@ -153,7 +153,7 @@ fn it_is_there(cluster: &Cluster) -> Result<()> {
 
 /// What operators do: never do two nodes have an Apache.
 fn planned(cluster: &mut Cluster) -> Result<()> {
-    let lookout = Lookout::start(cluster)?;
+    let lookout = ApacheWatch::start(cluster)?;
     let begun = boottime();
     again_and_again(
         cluster,
@@ -161,25 +161,25 @@ fn planned(cluster: &mut Cluster) -> Result<()> {
         |cluster, _, owner| {
             let at = boottime();
             let to = other(owner);
-            let done = said(cluster, "a", &["move", GROUP, to])?;
+            let done = output_of(cluster, "a", &["move", GROUP, to])?;
             has_lines(&done, &[&format!("web moved from {owner} to {to} in *")])?;
             Ok(at)
         },
-        |cluster, _, _, _| said(cluster, "b", &["unmove", GROUP]).map(drop),
+        |cluster, _, _, _| output_of(cluster, "b", &["unmove", GROUP]).map(drop),
     )?;
     again_and_again(
         cluster,
         "Apache's node put on standby",
         |cluster, _, owner| {
             let at = boottime();
-            let done = said(cluster, other(owner), &["standby", owner])?;
+            let done = output_of(cluster, other(owner), &["standby", owner])?;
             ensure!(
                 done == format!("node {owner} is on standby and serves nothing\n"),
                 "{done}"
             );
             Ok(at)
         },
-        |cluster, _, owner, _| said(cluster, owner, &["online"]).map(drop),
+        |cluster, _, owner, _| output_of(cluster, owner, &["online"]).map(drop),
     )?;
     again_and_again(
         cluster,

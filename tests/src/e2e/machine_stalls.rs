@@ -32,7 +32,7 @@ const AFTERMATH: Duration = Duration::from_millis(200);
 
 /// Threads, one for each processor, that note when they were scheduled late.
 #[derive(Debug)]
-pub struct Standstills {
+pub struct MachineStalls {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -44,7 +44,7 @@ struct Shared {
     seen: Mutex<Vec<(Boottime, Duration)>>,
 }
 
-impl Standstills {
+impl MachineStalls {
     /// Watches by threads of ordinary priority: what clients and services of the rig feel.
     pub fn begin() -> Result<Self> {
         Self::watch(|| ())
@@ -90,7 +90,7 @@ impl Standstills {
     }
 }
 
-impl Drop for Standstills {
+impl Drop for MachineStalls {
     fn drop(&mut self) {
         self.shared.ends.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {

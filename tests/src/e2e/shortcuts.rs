@@ -74,7 +74,7 @@ impl Node {
 
     /// Runs `command` here, to its end.
     pub fn run(&self, command: Command) -> Result<Ended> {
-        Program::start_in(Some(&self.ns), self.enclosure.as_ref(), command)?.end(COMMAND)
+        Program::start_in(Some(&self.ns), self.sandbox.as_ref(), command)?.end(COMMAND)
     }
 
     /// The same, not run yet.
@@ -94,7 +94,7 @@ impl Node {
         self.agent = Some(Agent::start(
             launcher,
             &self.ns,
-            self.enclosure.as_ref(),
+            self.sandbox.as_ref(),
             &self.config(),
             &self.log(),
         )?);
@@ -135,13 +135,13 @@ impl Node {
     }
 }
 
-/// Plays `story` with a cluster where all is well; shows the agents' logs if it fails.
-pub fn play(options: Options, story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+/// Plays `test` with a cluster where all is well; shows the agents' logs if it fails.
+pub fn with_cluster(options: Options, test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     let owner = options.nodes[0].clone();
-    Cluster::play(options, |cluster| {
+    Cluster::run(options, |cluster| {
         cluster.start_agents()?;
         cluster.wait_well(SOON, &owner)?;
-        story(cluster)
+        test(cluster)
     })
 }
 

@@ -21,7 +21,7 @@ use nix::{
 use super::{
     SOON,
     calls::{self, Call},
-    scene::options,
+    shortcuts::options,
 };
 use crate::{
     Options,
@@ -35,27 +35,27 @@ const META_DATA: &str = include_str!("actor.xml");
 
 /// Where the agents are, what they are to do and what they did.
 #[derive(Debug)]
-pub struct Stage {
+pub struct Actors {
     dir: WorkDir,
 }
 
-impl Stage {
+impl Actors {
     pub fn new() -> Result<Self> {
-        let stage = Self {
+        let actors = Self {
             dir: WorkDir::new(false)?,
         };
-        let agents = stage.path("resource.d/rig");
-        make_dir(&stage.path("resource.d"))?;
+        let agents = actors.path("resource.d/rig");
+        make_dir(&actors.path("resource.d"))?;
         make_dir(&agents)?;
-        make_dir(&stage.path("running"))?;
-        make_dir(&stage.path("scripts"))?;
-        make_dir(&stage.path("pids"))?;
+        make_dir(&actors.path("running"))?;
+        make_dir(&actors.path("scripts"))?;
+        make_dir(&actors.path("pids"))?;
         program(&agents.join("actor"), ACTOR)?;
-        fs::write(stage.path("actor.xml"), META_DATA)?;
-        fs::write(stage.path("calls"), "")?;
+        fs::write(actors.path("actor.xml"), META_DATA)?;
+        fs::write(actors.path("calls"), "")?;
         let binary = env::var(BINARY).with_context(|| format!("{BINARY} is not set"))?;
-        stage.launch(&stage.launcher(), Path::new(&binary))?;
-        Ok(stage)
+        actors.launch(&actors.launcher(), Path::new(&binary))?;
+        Ok(actors)
     }
 
     /// Makes the program at `path` run `binary` so that it finds the actor.
@@ -81,12 +81,12 @@ impl Stage {
         self.path("launcher")
     }
 
-    /// A file of the stage.
+    /// A file of the actors.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Makes a program of the stage, and says where it is.
+    /// Makes a program of the actors, and says where it is.
     pub fn program(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.path(name);
         program(&path, text)?;
@@ -94,8 +94,8 @@ impl Stage {
     }
 
     /// From now on `action` of `resource` on `node` begins with `script`.
-    pub fn direct(&self, node: &str, resource: &str, action: &str, script: &str) -> Result<()> {
-        let path = self.script(node, resource, action);
+    pub fn script(&self, node: &str, resource: &str, action: &str, script: &str) -> Result<()> {
+        let path = self.script_path(node, resource, action);
         // Put in place whole: the agent may look at any time.
         let new = path.with_extension("new");
         fs::write(&new, format!("{script}\n"))?;
@@ -103,12 +103,12 @@ impl Stage {
     }
 
     /// It does as it would by itself again.
-    pub fn let_be(&self, node: &str, resource: &str, action: &str) -> Result<()> {
-        let path = self.script(node, resource, action);
+    pub fn unscript(&self, node: &str, resource: &str, action: &str) -> Result<()> {
+        let path = self.script_path(node, resource, action);
         fs::remove_file(&path).with_context(|| format!("there is no {}", path.display()))
     }
 
-    fn script(&self, node: &str, resource: &str, action: &str) -> PathBuf {
+    fn script_path(&self, node: &str, resource: &str, action: &str) -> PathBuf {
         self.path(&format!("scripts/{node}.{resource}.{action}"))
     }
 
@@ -127,7 +127,7 @@ impl Stage {
     }
 
     /// The nodes on which all of `resources` run, and those on which some do.
-    pub fn whereabouts(&self, nodes: &[&str], resources: &[&str]) -> (Vec<String>, Vec<String>) {
+    pub fn running_on(&self, nodes: &[&str], resources: &[&str]) -> (Vec<String>, Vec<String>) {
         let with = |test: &dyn Fn(&str) -> bool| {
             let nodes = nodes.iter().filter(|node| test(node));
             nodes.map(|node| (*node).to_owned()).collect()
@@ -152,15 +152,15 @@ impl Stage {
     }
 
     /// Starts and stops of `resources` since a mark: fails if two overlapped.
-    pub fn deeds(&self, mark: usize, resources: &[&str]) -> Result<Vec<String>> {
-        calls::deeds(&self.calls()?[mark..], resources)
+    pub fn actions(&self, mark: usize, resources: &[&str]) -> Result<Vec<String>> {
+        calls::actions(&self.calls()?[mark..], resources)
     }
 
     /// Waits until the starts and stops of `resources` since `mark` are `wanted`, and all have ended.
-    pub fn wait_deeds(&self, mark: usize, resources: &[&str], wanted: &[&str]) -> Result<()> {
+    pub fn wait_actions(&self, mark: usize, resources: &[&str], wanted: &[&str]) -> Result<()> {
         let mut last = Vec::new();
         wait_until(SOON, "the resources do what they should", || {
-            last = self.deeds(mark, resources)?;
+            last = self.actions(mark, resources)?;
             Ok(last == wanted)
         })
         .with_context(|| format!("wanted {wanted:#?}, but it was {last:#?}"))
@@ -180,12 +180,12 @@ impl Stage {
                 .cloned();
             Ok(found.is_some())
         })
-        .with_context(|| self.story(mark))?;
+        .with_context(|| self.report(mark))?;
         found.context("no such call")
     }
 
     /// That nobody was called since `mark`, but by `except`.
-    pub fn quiet(&self, mark: usize, node: &str, except: &[&str]) -> Result<()> {
+    pub fn no_calls(&self, mark: usize, node: &str, except: &[&str]) -> Result<()> {
         let calls = self.calls()?;
         let loud = calls[mark..]
             .iter()
@@ -195,7 +195,7 @@ impl Stage {
     }
 
     /// All calls since `mark` but monitors that were well, for people.
-    pub fn story(&self, mark: usize) -> String {
+    pub fn report(&self, mark: usize) -> String {
         let mut calls = self.calls().unwrap_or_default();
         let mut calls = calls.split_off(mark.min(calls.len()));
         calls.retain(|call| call.action != "monitor" || !matches!(call.end, Some((_, 0))));
@@ -208,7 +208,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for Actors {
     fn drop(&mut self) {
         // What scripts left running wrote down its number here.
         let Ok(entries) = fs::read_dir(self.path("pids")) else {
@@ -236,7 +236,7 @@ impl Drop for Stage {
     }
 }
 
-/// Whether a process is of this stage: its environment or its command line names it.
+/// Whether a process is of this actors: its environment or its command line names it.
 fn is_ours(pid: i32, dir: &Path) -> bool {
     let dir = dir.display().to_string();
     ["environ", "cmdline"].iter().any(|file| {

@@ -19,12 +19,12 @@ const ROOM: usize = 1 << 17;
 
 /// It answers again, with an error, when this drops.
 #[derive(Debug)]
-pub struct Silent {
+pub struct HungFile {
     at: PathBuf,
     reader: Option<JoinHandle<()>>,
 }
 
-impl Silent {
+impl HungFile {
     pub fn mount(at: PathBuf) -> Result<Self> {
         fs::create_dir(&at)?;
         let device = OpenOptions::new()
@@ -56,7 +56,7 @@ impl Silent {
     }
 }
 
-impl Drop for Silent {
+impl Drop for HungFile {
     fn drop(&mut self) {
         // This ends all requests.
         let _ = umount2(&self.at, MntFlags::MNT_FORCE);

@@ -36,7 +36,7 @@ sleep infinity & wait
 
 /// The namespaces, and the process that keeps them.
 #[derive(Debug)]
-pub struct Enclosure {
+pub struct Sandbox {
     /// Waits for the first process, and has it killed should this process end.
     keeper: Child,
     first: Pid,
@@ -46,7 +46,7 @@ pub struct Enclosure {
     outside: File,
 }
 
-/// Tells what runs in an enclosure.
+/// Tells what runs in an sandbox.
 #[derive(Clone, Copy, Debug)]
 pub struct Watch {
     first: Pid,
@@ -54,14 +54,14 @@ pub struct Watch {
 
 /// A process, by the number that it has outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inmate {
+pub struct SandboxProcess {
     pub pid: Pid,
     pub parent: Pid,
     /// In clock ticks since boot: tells it from a later process with its number.
     pub started: u64,
 }
 
-impl Enclosure {
+impl Sandbox {
     /// In each of `places`, absolute paths of directories, it has the directory of that path below `dir`.
     pub fn new(dir: &Path, places: &[&str]) -> Result<Self> {
         let mut command = Command::new("unshare");
@@ -140,18 +140,18 @@ impl Enclosure {
 
 impl Watch {
     /// The processes inside that run the program `name` and have not ended.
-    pub fn running(&self, name: &str) -> Result<Vec<Inmate>> {
+    pub fn running(&self, name: &str) -> Result<Vec<SandboxProcess>> {
         let here = namespace(self.first)?;
         let named = all_processes()?
             .into_iter()
             .filter(|(comm, _)| comm == name);
         // What has ended meanwhile has no namespace any more.
-        let inside = |one: &Inmate| namespace(one.pid).is_ok_and(|ns| ns == here);
+        let inside = |one: &SandboxProcess| namespace(one.pid).is_ok_and(|ns| ns == here);
         Ok(named.map(|(_, one)| one).filter(inside).collect())
     }
 }
 
-impl Drop for Enclosure {
+impl Drop for Sandbox {
     fn drop(&mut self) {
         // The keeper has not been waited for, and it has not waited for the first process unless that ended.
         // When that is over, all of its namespace is.
@@ -163,7 +163,7 @@ impl Drop for Enclosure {
     }
 }
 
-impl Inmate {
+impl SandboxProcess {
     pub fn signal(self, signal: Signal) -> Result<()> {
         kill(self.pid, signal).with_context(|| format!("cannot send {signal} to {}", self.pid))
     }
@@ -175,7 +175,7 @@ fn namespace(pid: Pid) -> io::Result<PathBuf> {
 }
 
 /// All processes that have not ended, with the names of their programs.
-fn all_processes() -> Result<Vec<(String, Inmate)>> {
+fn all_processes() -> Result<Vec<(String, SandboxProcess)>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?
@@ -195,11 +195,11 @@ fn all_processes() -> Result<Vec<(String, Inmate)>> {
 }
 
 /// What proc_pid_stat(5) says; `None` of one that has ended.
-fn parse(stat: &str) -> Option<(String, Inmate)> {
+fn parse(stat: &str) -> Option<(String, SandboxProcess)> {
     let (head, rest) = stat.rsplit_once(") ")?;
     let (pid, name) = head.split_once(" (")?;
     let fields: Vec<_> = rest.split_ascii_whitespace().collect();
-    let inmate = Inmate {
+    let inmate = SandboxProcess {
         pid: Pid::from_raw(pid.parse().ok()?),
         parent: Pid::from_raw(fields.get(1)?.parse().ok()?),
         started: fields.get(19)?.parse().ok()?,
