@@ -62,7 +62,7 @@ pub struct Trial {
     pub client: Client,
     pub event_log: EventLog,
     guards: GuardWatch,
-    standstills: MachineStalls,
+    stalls: MachineStalls,
     gaps: Vec<Duration>,
 }
 
@@ -85,7 +85,7 @@ impl Trial {
             client,
             event_log: EventLog::begin(cluster)?,
             guards: GuardWatch::begin(cluster)?,
-            standstills: MachineStalls::begin()?,
+            stalls: MachineStalls::begin()?,
             gaps: Vec::new(),
         })
     }
@@ -174,7 +174,7 @@ impl Trial {
         gap: Duration,
         since: Boottime,
     ) -> Result<()> {
-        let stood = self.standstills.since(since);
+        let stood = self.stalls.since(since);
         let speaks = |node: &&Node| node.agent.is_some() && Some(&*node.name) != victim;
         for node in cluster.nodes().iter().filter(speaks) {
             self.event_log.listen(cluster, &node.name)?;
@@ -195,7 +195,7 @@ impl Trial {
 
     /// What this machine stood still since `from`: what a bound on a time may be widened by.
     pub fn stood_still(&self, from: Boottime) -> Duration {
-        self.standstills.since(from)
+        self.stalls.since(from)
     }
 
     /// The guards of two nodes that were open at one time since the last call.

@@ -27,7 +27,7 @@ const ALL: [&str; 3] = ["a", "b", "c"];
 /// Plays `test` with a patient cluster whose agents do not run yet, if one can be built here.
 fn unstarted(test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     needs!(Cluster);
-    Cluster::run(options(), story)
+    Cluster::run(options(), test)
 }
 
 /// A shell script that starts an agent: the binary is `$HEARTBEAT_BIN`, its arguments are `"$@"`.

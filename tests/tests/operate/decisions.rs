@@ -141,7 +141,7 @@ fn group_in_maintenance_is_not_touched_and_is_served() -> Result<()> {
         |cluster| {
             let client = client(cluster, 101, MILLISECOND)?;
             wait_served(&client, "a", SOON)?;
-            let standstills = MachineStalls::begin()?;
+            let stalls = MachineStalls::begin()?;
             let at = boottime();
             // For one group, from the node that does not have it; then for all.
             for (words, others) in [(["web"].as_slice(), true), (&[], false)] {
@@ -181,7 +181,7 @@ fn group_in_maintenance_is_not_touched_and_is_served() -> Result<()> {
             }
             let gap = longest_silence(&client, at);
             eprintln!("maintenance, twice on and off: {gap:?} without");
-            let most = Duration::from_millis(200) + standstills.since(at);
+            let most = Duration::from_millis(200) + stalls.since(at);
             ensure!(gap < most, "{gap:?} without the address");
             actors.never_twice(true)
         },

@@ -85,7 +85,7 @@ fn reload_touches_only_what_changed() -> Result<()> {
         |cluster| {
             let client_of = |host| client(cluster, host, MILLISECOND);
             let (web, other) = (client_of(101)?, client_of(102)?);
-            let standstills = MachineStalls::begin()?;
+            let stalls = MachineStalls::begin()?;
             wait_served(&web, "a", SOON)?;
             wait_served(&other, "a", SOON)?;
             for node in MEMBERS {
@@ -139,7 +139,7 @@ fn reload_touches_only_what_changed() -> Result<()> {
                 "reloaded: {:?} without what changed, {gap:?} without the other",
                 longest_silence(&web, at)
             );
-            let most = UNTOUCHED + standstills.since(at);
+            let most = UNTOUCHED + stalls.since(at);
             ensure!(gap < most, "the other was away for {gap:?}");
 
             // A new group, with an address that nobody knew.
@@ -198,7 +198,7 @@ fn reload_touches_only_what_changed() -> Result<()> {
                 );
             }
             let gaps = (longest_silence(&web, at), longest_silence(&other, at));
-            let most = UNTOUCHED + standstills.since(at);
+            let most = UNTOUCHED + stalls.since(at);
             ensure!(gaps.0.max(gaps.1) < most, "{gaps:?}");
             actors.never_twice(true)
         },

@@ -116,7 +116,7 @@ fn agent_back_before_its_lease_ends_keeps_the_group() -> Result<()> {
     with_groups(&actors, long, &["web"], |cluster| {
         let client = client(cluster, 101, Duration::from_millis(1))?;
         wait_served(&client, "a", SOON)?;
-        let standstills = MachineStalls::begin()?;
+        let stalls = MachineStalls::begin()?;
         let (mark, at) = (actors.mark()?, boottime());
         cluster.inject("a", Fault::Kill)?;
         // One that ended meanwhile is started, with what comes after it.
@@ -131,7 +131,7 @@ fn agent_back_before_its_lease_ends_keeps_the_group() -> Result<()> {
         wait_runs(cluster, "web", "a")?;
         let gap = longest_silence(&client, at);
         eprintln!("killed and back within the lease: {gap:?} without");
-        let most = Duration::from_secs(1) + standstills.since(at);
+        let most = Duration::from_secs(1) + stalls.since(at);
         ensure!(gap < most, "{gap:?} without the address");
         output_of(cluster, "b", &["status"])?;
         actors.never_twice(true)

@@ -92,7 +92,7 @@ fn drained_node_hands_over_one_group_after_the_other() -> Result<()> {
     with_cluster("", |cluster| {
         let clients = clients(cluster)?;
         let mut event_log = EventLog::begin(cluster)?;
-        let standstills = MachineStalls::begin()?;
+        let stalls = MachineStalls::begin()?;
         let at = boottime();
         let done = output_of(cluster, "b", &["drain", "a"])?;
         has_lines(&done, &["node a is drained and on standby, after *"])?;
@@ -118,7 +118,7 @@ fn drained_node_hands_over_one_group_after_the_other() -> Result<()> {
             wait_served(client, "b", SOON)?;
             let gap = longest_silence(client, at);
             eprintln!("drained: group {group} without answers for {gap:.1?}");
-            let most = 2 * options().lease + standstills.since(at);
+            let most = 2 * options().lease + stalls.since(at);
             ensure!(gap <= most, "{group} was gone for {gap:?}");
             ensure!(servers(client, at).len() <= 2, "{group} went to and fro");
         }

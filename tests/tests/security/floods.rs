@@ -127,7 +127,7 @@ fn flooded(cluster: &mut Cluster) -> Result<()> {
     let client = cluster.client(MILLISECOND)?;
     wait_served(&client, TARGET, SOON)?;
     // Where a processor stands still, so does all that a node receives: one of them empties its queue in a flood.
-    let standstills = MachineStalls::of_the_machine()?;
+    let stalls = MachineStalls::of_the_machine()?;
     // Counts how long the programs run, while it is open.
     let _statistics = enable_stats(Stats::RunTime)?;
     let mut all = EventLog::begin(cluster)?;
@@ -165,12 +165,12 @@ fn flooded(cluster: &mut Cluster) -> Result<()> {
         all.listen(cluster, node)?;
     }
     // Only who died, and who was cut off by it, was called dead.
-    for verdict in all.down_reports() {
+    for report in all.down_reports() {
         ensure!(
-            verdict.node == VICTIM
-                || verdict.author == VICTIM
-                || standstills.explain(Boottime::from_nanos(verdict.at_ns)),
-            "{verdict:?}"
+            report.node == VICTIM
+                || report.reporter == VICTIM
+                || stalls.explain(Boottime::from_nanos(report.at_ns)),
+            "{report:?}"
         );
     }
     let moved = |event: &&Event| {
@@ -178,13 +178,13 @@ fn flooded(cluster: &mut Cluster) -> Result<()> {
             event.what.of_group(),
             Some(GroupEvent::LeaseGivenUp(_) | GroupEvent::LeaseAcquired { .. })
         );
-        moves && !standstills.explain(Boottime::from_nanos(event.at_ns))
+        moves && !stalls.explain(Boottime::from_nanos(event.at_ns))
     };
     for node in ["a", "b", "c"] {
         let event = all.reported_by(node).find(moved);
         ensure!(event.is_none(), "{node}: {event:?}");
     }
-    let stood = standstills.since(begun_at);
+    let stood = stalls.since(begun_at);
     eprintln!("the machine stood still for {stood:?}");
     let gap = longest_silence(&client, begun_at);
     let most = SMALL + stood;

@@ -49,13 +49,13 @@ fn unharmed(attack: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     with_cluster(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, TARGET, SOON)?;
-        let standstills = MachineStalls::begin()?;
+        let stalls = MachineStalls::begin()?;
         let mut event_log = EventLog::begin(cluster)?;
         let begun_at = boottime();
         attack(cluster)?;
         cluster.check_agents()?;
         cluster.wait_well(SOON, TARGET)?;
-        still_served(&client, &standstills, begun_at)?;
+        still_served(&client, &stalls, begun_at)?;
         for node in ["a", "b", "c"] {
             event_log.listen(cluster, node)?;
         }
@@ -63,10 +63,10 @@ fn unharmed(attack: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     })
 }
 
-fn still_served(client: &Client, standstills: &MachineStalls, since: Boottime) -> Result<()> {
+fn still_served(client: &Client, stalls: &MachineStalls, since: Boottime) -> Result<()> {
     wait_served(client, TARGET, SOON)?;
     let gap = longest_silence(client, since);
-    let most = SMALL + standstills.since(since);
+    let most = SMALL + stalls.since(since);
     ensure!(gap <= most, "the client had no answer for {gap:?}");
     Ok(())
 }

@@ -41,7 +41,7 @@ fn death(
     check: impl Fn(&DownReport, Boottime, Late) -> Result<()>,
 ) -> Result<()> {
     with_cluster(options(), |cluster| {
-        let standstills = MachineStalls::begin()?;
+        let stalls = MachineStalls::begin()?;
         let mut event_log = EventLog::begin(cluster)?;
         cluster.inject(VICTIM, fault)?;
         let dead_at = boottime();
@@ -57,7 +57,7 @@ fn death(
             let late = Late {
                 probes: Duration::from_nanos(pulse.max_lateness_ns),
                 uncounted: u32::try_from(pulse.missed_ticks + pulse.late_ticks)?,
-                machine: standstills.since(dead_at),
+                machine: stalls.since(dead_at),
             };
             check(report, dead_at, late).with_context(|| format!("{report:#?} {pulse:?}"))?;
         }

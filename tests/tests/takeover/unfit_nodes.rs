@@ -68,7 +68,7 @@ fn stalled_agent_is_seen_by_all_and_gets_no_group_until_it_is_well() -> Result<(
     needs!(Cluster);
     with_cluster("", |cluster| {
         let mut event_log = EventLog::begin(cluster)?;
-        let standstills = MachineStalls::begin()?;
+        let stalls = MachineStalls::begin()?;
         let stopped_at = boottime();
         cluster.inject("a", Fault::Stop)?;
         let promised = options().agent_stall + options().interval;
@@ -76,7 +76,7 @@ fn stalled_agent_is_seen_by_all_and_gets_no_group_until_it_is_well() -> Result<(
             let stalled = event_log.wait_state(cluster, peer, "a", "agent-stalled", SOON)?;
             let after = Boottime::from_nanos(stalled.at_ns).since(stopped_at);
             eprintln!("stopped: {peer} called a stalled after {after:?}, {promised:?} promised");
-            let most = promised + options().timeout + standstills.since(stopped_at);
+            let most = promised + options().timeout + stalls.since(stopped_at);
             ensure!(after <= most, "{peer} noticed after {after:?}");
             wait_status(cluster.node(peer)?, "a serves nothing", |status| {
                 node_in(status, "a").is_ok_and(|a| a.state == "agent-stalled")
@@ -133,7 +133,7 @@ fn exit_of_a_watched_process_reaches_peers_with_the_next_heartbeat() -> Result<(
             }
             Ok::<_, anyhow::Error>(())
         };
-        let standstills = MachineStalls::begin()?;
+        let stalls = MachineStalls::begin()?;
         let begun_at = boottime();
         let mut at_once = Vec::new();
         let mut polled = Vec::new();
@@ -174,7 +174,7 @@ fn exit_of_a_watched_process_reaches_peers_with_the_next_heartbeat() -> Result<(
         show("watched by the kernel", &at_once);
         show("polled each second", &polled);
         let slowest = at_once.last().context("no run")?;
-        let most = NEXT_HEARTBEAT + standstills.since(begun_at);
+        let most = NEXT_HEARTBEAT + stalls.since(begun_at);
         ensure!(*slowest < most, "a peer knew only after {slowest:?}");
         Ok(())
     })
