@@ -9,7 +9,8 @@ use anyhow::Result;
 
 use super::{
     document::{Document, Part},
-    source::{Finding, Tree, read},
+    finding::Finding,
+    source::{Tree, read},
 };
 
 const GLOSSARY: &str = "GLOSSARY.md";

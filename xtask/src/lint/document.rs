@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::source::Finding;
+use super::finding::Finding;
 
 /// One Markdown file.
 #[derive(Debug)]

@@ -7,7 +7,8 @@ use std::{
 
 use super::{
     document::{Document, Part},
-    source::{Finding, Tree},
+    finding::Finding,
+    source::Tree,
 };
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {

@@ -6,6 +6,7 @@
 mod circles;
 mod concepts;
 mod document;
+mod finding;
 mod links;
 mod rules;
 mod size;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 
-use self::source::{Finding, Tree};
+use self::{finding::Finding, source::Tree};
 
 use crate::{
     cargo, process,

@@ -4,28 +4,14 @@
 //! macros, and braces are matched already.
 
 use std::{
-    fmt, fs,
+    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-use super::document::Document;
-
-/// A place that a check objects to, and what to do about it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub path: PathBuf,
-    pub line: usize,
-    pub what: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.path.display(), self.line, self.what)
-    }
-}
+use super::{document::Document, finding::Finding};
 
 /// One Rust file.
 #[derive(Debug)]

@@ -4,7 +4,8 @@
 
 use super::{
     document::{Document, Line, Part},
-    source::{Finding, Tree},
+    finding::Finding,
+    source::Tree,
 };
 
 const COLUMNS: usize = 100;

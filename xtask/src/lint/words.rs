@@ -5,7 +5,8 @@
 
 use super::{
     document::{Document, Part, without_code},
-    source::{Finding, Source, Tree},
+    finding::Finding,
+    source::{Source, Tree},
 };
 
 /// Each word that is gone, and what to write instead. Lower case; found as a whole word only.
