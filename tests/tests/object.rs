@@ -262,7 +262,7 @@ fn type_information_names_every_field_where_it_is() {
             incarnation,
             config_generation,
             pulse_age_us,
-            reason_age_us,
+            control_age_us,
             health,
             load,
             groups_owned,

@@ -129,7 +129,7 @@ fn the_agent_keeps_little_and_its_helper_does_the_rest() -> Result<()> {
             seccomp: 2,
         };
         let threads = Rights::of_threads(agent)?;
-        for name in ["pulse", "conductor", "reason"] {
+        for name in ["pulse", "resources", "control"] {
             ensure!(threads.iter().any(|(one, _)| one == name), "{threads:#?}");
         }
         for (name, rights) in &threads {

@@ -183,7 +183,7 @@ fn a_ring_that_is_full_and_maps_that_are_read_harm_nobody() -> Result<()> {
         return Ok(());
     }
     let options = Options {
-        // Who reads at full speed takes what time there is, and the slow side has none reserved.
+        // Who reads at full speed takes what time there is, and the control task has none reserved.
         agent_stall: Duration::from_secs(3),
         ..options()
     };
