@@ -2,7 +2,8 @@
 //!
 //! Carries a command given on one node to another node's agent, so that nobody but a node of the
 //! cluster can give one, and none twice. It never looks into what it carries, decides nothing, and
-//! hides nothing: who listens on the link can read along. `docs/peering.md` shows every byte.
+//! hides nothing: who listens on the link can read along. `docs/reference/peering.md` shows every
+//! byte.
 
 mod client;
 mod frame;
