@@ -181,7 +181,7 @@ fn headers(from: IpAddr, to: IpAddr, len: usize) -> Result<Vec<u8>> {
 fn full_ring_and_maps_read_at_full_speed_cost_no_lease() -> Result<()> {
     needs!(Cluster);
     let options = Options {
-        // Who reads at full speed takes what time there is, and the slow side has none reserved.
+        // Who reads at full speed takes what time there is, and the control task has none reserved.
         agent_stall: Duration::from_secs(3),
         ..options()
     };
