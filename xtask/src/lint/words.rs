@@ -9,22 +9,20 @@ use super::{
     source::{Source, Tree},
 };
 
-/// Each word that is gone, and what to write instead. Lower case; found as a whole word only.
-const GONE: [(&str, &str); 14] = [
+/// Each word that is gone, and its replacement. Lower case; found as a whole word, or its plural.
+const GONE: [(&str, &str); 12] = [
     ("conductor", "resource manager"),
+    ("deafness", "local stall"),
     ("electorate", "voter set"),
+    ("fate-sharing", "dead-man"),
     ("franchise", "voter set"),
     ("heritage", "adopted state"),
     ("occupant", "existing program"),
+    ("parting lease", "lease for a graceful restart"),
+    ("performer", "executor"),
     ("reason plane", "control task"),
+    ("reflex plane", "kernel programs"),
     ("slow side", "control task"),
-    ("deafness", "local stall"),
-    ("zombie", "node whose agent hangs"),
-    ("goes by the list", "accepts the list"),
-    ("fate-sharing", "dead-man"),
-    ("newcomer node", "node that joins"),
-    ("performers", "executors"),
-    ("dead man's", "dead-man"),
 ];
 
 /// Files that quote such words on purpose.
