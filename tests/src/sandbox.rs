@@ -25,6 +25,7 @@ use nix::{
     unistd::Pid,
 };
 
+const UNSHARE: &str = "/usr/bin/unshare";
 /// Puts the directories in their places, then reaps whatever ends without a parent.
 const FIRST: &str = r#"
 exec 2>&1
@@ -33,6 +34,12 @@ for place; do mount --bind "$dir$place" "$place" || exit; done
 echo ready
 sleep infinity & wait
 "#;
+
+/// The reason why there can be no sandbox here.
+pub fn missing() -> Option<String> {
+    let there = Path::new(UNSHARE).exists();
+    (!there).then(|| format!("no {UNSHARE}, install util-linux"))
+}
 
 /// The namespaces, and the process that keeps them.
 #[derive(Debug)]
@@ -46,7 +53,7 @@ pub struct Sandbox {
     outside: File,
 }
 
-/// Tells what runs in an sandbox.
+/// Tells what runs in a sandbox.
 #[derive(Clone, Copy, Debug)]
 pub struct Watch {
     first: Pid,
@@ -64,7 +71,7 @@ pub struct SandboxProcess {
 impl Sandbox {
     /// In each of `places`, absolute paths of directories, it has the directory of that path below `dir`.
     pub fn new(dir: &Path, places: &[&str]) -> Result<Self> {
-        let mut command = Command::new("unshare");
+        let mut command = Command::new(UNSHARE);
         command
             .args(["--mount", "--propagation", "private"])
             .args(["--pid", "--fork", "--kill-child", "--mount-proc"])

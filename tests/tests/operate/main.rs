@@ -1,6 +1,6 @@
 //! What an operator types, and what comes of it.
 
-mod article;
+mod documentation;
 mod commands;
 mod decisions;
 mod moves;
