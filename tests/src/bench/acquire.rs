@@ -1,9 +1,9 @@
 //! From a free lease until a majority has granted it, beside the round trip of a single probe.
 //!
-//! The near node contends by itself, as one of three voters, of which one is silent: its own kernel and
-//! the far one are the majority. The core's proposer says what to ask; both are asked as the agent's
-//! pulse asks them, and the thread sleeps until the kernel wakes it for a vote. So a round holds two
-//! exchanges, prepare and accept, each with its system calls.
+//! The near node contends by itself, as one of three voters, of which one is silent: its own kernel
+//! and the far one are the majority. The core's proposer says what to ask; both are asked as the
+//! agent's pulse asks them, and the thread sleeps until the kernel wakes it for a vote. So a round
+//! holds two exchanges, prepare and accept, each with its system calls.
 
 use std::{
     os::fd::AsFd as _,

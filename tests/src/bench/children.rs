@@ -1,5 +1,5 @@
-//! The benchmark's own child processes: what answers echoes, what makes the machine busy, and what is there to
-//! be killed.
+//! The benchmark's own child processes: what answers echoes, what makes the machine busy, and what
+//! is there to be killed.
 //!
 //! They run this same program with a hidden argument, take no options from the user, and end by
 //! themselves in time should nobody end them.
@@ -152,7 +152,7 @@ impl Process {
             .with_context(|| format!("cannot kill the child process {:?}", self.role))
     }
 
-    /// Fails if it ended.
+    /// Fails if the agent has ended.
     pub(super) fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),

@@ -1,5 +1,5 @@
-//! Stories of nodes whose kernels answer though they are of less use than that: what the heartbeats say
-//! of them, and what the cluster makes of it.
+//! Stories of nodes whose kernels answer though they are of less use than that: what the heartbeats
+//! say of them, and what the cluster makes of it.
 
 use std::{collections::HashMap, time::Duration};
 

@@ -19,7 +19,8 @@ use super::{
     world::{KEY, KEY_ID, MAX_LEASE, OTHER_IFINDEX, Program, World, key_of},
 };
 
-/// Far from what a scheduler does to a test between taking the time and giving a frame to the kernel.
+/// Far from what a scheduler does to a test between taking the time and giving a frame to the
+/// kernel.
 pub const TIMEOUT_NS: u64 = 60_000_000;
 /// Id and key in the slot that [`KEY_ID`] does not use.
 const OTHER_KEY: (u8, SipKey) = (KEY_ID + 1, SipKey { k0: 1, k1: 2 });
@@ -28,7 +29,8 @@ const GROUPS: [u16; 4] = [0, 1, 2, u16::MAX];
 /// A row that the maps do not have.
 const NO_ROW: u32 = 1_000_000;
 
-/// The maps of a node at some time of its life; in one of a few worlds something is wrong with them.
+/// The maps of a node at some time of its life; in one of a few worlds something is wrong with
+/// them.
 pub fn world(rng: &mut Rng, now: u64) -> World {
     let mut world = World::new(TIMEOUT_NS);
     local(rng, &mut world, now);
@@ -274,7 +276,8 @@ fn stranger(rng: &mut Rng, spec: &mut FrameSpec) {
     }
 }
 
-/// Usually a later sequence than `newest`, else one around the edges of the replay window or of the furthest jump.
+/// Usually a later sequence than `newest`, else one around the edges of the replay window or of the
+/// furthest jump.
 fn next(rng: &mut Rng, newest: u64) -> u64 {
     let jump = rng.pick(&[stamp::MAX_JUMP, replay::MAX_JUMP]);
     match rng.below(9) {

@@ -95,8 +95,8 @@ impl Point {
         }
     }
 
-    /// include/uapi/linux/bpf.h (XDP) and include/uapi/linux/pkt_cls.h (TC). At TC whatever passes must
-    /// go on to the programs that come after.
+    /// include/uapi/linux/bpf.h (XDP) and include/uapi/linux/pkt_cls.h (TC). At TC whatever passes
+    /// must go on to the programs that come after.
     fn action(self, code: u32) -> Result<Action> {
         const TC_ACT_UNSPEC: u32 = -1_i32 as u32;
         Ok(match (self.hook(), code) {
@@ -364,7 +364,8 @@ impl Scatterer {
             sll_halen: 0,
             sll_addr: [0; 8],
         };
-        // SAFETY: the kernel reads the packet and the address, each of the given length, during the call.
+        // SAFETY: the kernel reads the packet and the address, each of the given length, during the
+        // call.
         let sent = unsafe {
             libc::sendto(
                 self.socket.as_raw_fd(),

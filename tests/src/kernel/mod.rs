@@ -1,9 +1,9 @@
 //! The BPF programs on the running kernel, one frame at a time, by `BPF_PROG_TEST_RUN`.
 //!
-//! [`Kernel`] loads the object and holds its maps, [`World`] is the state of those maps in userspace,
-//! [`frames`] builds what is given to the programs and [`differential`] compares what becomes of it
-//! with the functions in `heartbeat-common`. Nothing here attaches or pins anything: all of it is
-//! gone with the process.
+//! [`Kernel`] loads the object and holds its maps, [`World`] is the state of those maps in
+//! userspace, [`frames`] builds what is given to the programs and [`differential`] compares what
+//! becomes of it with the functions in `heartbeat-common`. Nothing here attaches or pins anything:
+//! all of it is gone with the process.
 
 pub mod btf;
 pub mod decode;

@@ -92,12 +92,14 @@ pub struct Run {
     pub frame: Vec<u8>,
 }
 
-/// The responder alone, which several threads may run at once. Nobody tells then whose frame a counter counted.
+/// The responder alone, which several threads may run at once. Nobody tells then whose frame a
+/// counter counted.
 #[derive(Debug)]
 pub struct Responder<'a>(&'a Xdp);
 
 impl Responder<'_> {
-    /// What the program makes of `frame`, as if it came in by [`super::IFINDEX`]; the same if it is not answered.
+    /// What the program makes of `frame`, as if it came in by [`super::IFINDEX`]; the same if it is
+    /// not answered.
     pub fn run(&self, frame: &[u8]) -> Result<Vec<u8>> {
         let mut out = vec![0; frame.len()];
         self.0.test_run(TestRunOptions {
@@ -241,8 +243,8 @@ impl Kernel {
 
     /// Lets `frame` come in by an interface of the calling thread's namespace.
     pub fn receive_by(&mut self, ifindex: u32, frame: &[u8]) -> Result<Run> {
-        // `struct xdp_md`, include/uapi/linux/bpf.h: data, data_end, data_meta, then the interface and
-        // its receive queue.
+        // `struct xdp_md`, include/uapi/linux/bpf.h: data, data_end, data_meta, then the interface
+        // and its receive queue.
         let context = [0, frame.len() as u32, 0, ifindex, 0, 0];
         let context = bytemuck::cast_slice(&context);
         self.run_in(Some(context), Program::Receive, frame)
@@ -329,8 +331,8 @@ impl Kernel {
     }
 }
 
-/// Bytes that a test run of `program` asks of a frame that begins like `frame`: an Ethernet header, and
-/// at TC the IP header that it announces.
+/// Bytes that a test run of `program` asks of a frame that begins like `frame`: an Ethernet header,
+/// and at TC the IP header that it announces.
 pub(super) fn shortest(program: Program, frame: &[u8]) -> usize {
     match (program, frame.get(12..14)) {
         (Program::Stamp, Some([0x08, 0x00])) => 34,

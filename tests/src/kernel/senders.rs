@@ -1,7 +1,8 @@
 //! Makes the socket that `BPF_PROG_TEST_RUN` gives to a leaving frame one of the agent's.
 //!
-//! The kernel makes that socket for the run alone, and numbers it when the program asks for its cookie. Cookies are
-//! given in order, by each CPU from a batch of its own: the next few are those behind that of a socket which was just made.
+//! The kernel makes that socket for the run alone, and numbers it when the program asks for its
+//! cookie. Cookies are given in order, by each CPU from a batch of its own: the next few are those
+//! behind that of a socket which was just made.
 
 use std::{
     net::UdpSocket,
@@ -18,7 +19,8 @@ use nix::{
 
 /// `COOKIE_LOCAL_BATCH`, include/linux/cookie.h.
 const BATCH: u64 = 4096;
-/// Cookies that are taken for the run's socket: somebody else on this CPU may be given some before it is.
+/// Cookies that are taken for the run's socket: somebody else on this CPU may be given some before
+/// it is.
 const AHEAD: u64 = 32;
 
 /// The map `senders`.

@@ -1,7 +1,7 @@
 //! What one node's programs see, in userspace memory: the maps, the interface and the clock.
 //!
-//! It can be written into the kernel's maps, and it runs the functions of `heartbeat-common` itself.
-//! It must never decide anything about a packet.
+//! It can be written into the kernel's maps, and it runs the functions of `heartbeat-common`
+//! itself. It must never decide anything about a packet.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -26,8 +26,8 @@ use super::frames::{PEERS, US, address};
 pub const IFINDEX: u32 = 1;
 /// An interface that no frame comes by.
 pub const OTHER_IFINDEX: u32 = 2;
-/// The row of this node itself, by which it asks its own acceptor: the one behind those of each peer
-/// and link.
+/// The row of this node itself, by which it asks its own acceptor: the one behind those of each
+/// peer and link.
 pub const OWN_ROW: u32 = PEERS.len() as u32 * LINKS as u32;
 /// Rows of a [`World`].
 pub const ROWS: u32 = OWN_ROW + 1;

@@ -1,4 +1,5 @@
-//! The hosts of a page: the nodes of a cluster, each with files and processes of its own, and a client.
+//! The hosts of a page: the nodes of a cluster, each with files and processes of its own, and a
+//! client.
 //!
 //! On the page each host has a kernel of its own; here they share one. So the `heartbeat` that a
 //! host finds is a script which gives it an instance and directories that differ from those of the
@@ -46,7 +47,11 @@ pub(super) fn fitted(node: &Node) -> PathBuf {
 /// Gives each node its files, and the programs that stand in for a network of machines.
 pub(super) fn furnish(cluster: &mut Cluster, binary: &Path, haproxy: &Path) -> Result<()> {
     let root = cluster.dir().to_owned();
-    let names: Vec<_> = cluster.nodes().iter().map(|node| node.name.clone()).collect();
+    let names: Vec<_> = cluster
+        .nodes()
+        .iter()
+        .map(|node| node.name.clone())
+        .collect();
     for name in names {
         let node = cluster.node_mut(&name)?;
         node.furnish()?;

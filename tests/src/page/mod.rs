@@ -79,9 +79,10 @@ pub fn hosts(steps: &[Step]) -> BTreeSet<&str> {
         match step {
             Step::Section(_) => Vec::new(),
             Step::File(file) => file.hosts.iter().map(String::as_str).collect(),
-            Step::Console { commands, .. } => {
-                commands.iter().map(|command| command.host.as_str()).collect()
-            }
+            Step::Console { commands, .. } => commands
+                .iter()
+                .map(|command| command.host.as_str())
+                .collect(),
         }
     }
     steps.iter().flat_map(of).collect()
@@ -148,7 +149,9 @@ fn step(annotation: Annotation, language: &str, block: &[&str]) -> Result<Option
             commands: commands(block, matches!(annotation, Annotation::Exact))?,
             measured: matches!(annotation, Annotation::Measure),
         }),
-        (Annotation::Exact | Annotation::Measure, _) => bail!("such a comment is for a block `console`"),
+        (Annotation::Exact | Annotation::Measure, _) => {
+            bail!("such a comment is for a block `console`")
+        }
         (Annotation::None, _) => None,
     })
 }
@@ -188,8 +191,8 @@ fn prompt(line: &str) -> Option<(&str, &str)> {
 }
 
 /// Whether `output` has the lines that a page shows, in their order. `...` in the page stands for
-/// any lines. Unless it is `exact`, numbers, the units of times and the width of columns may differ;
-/// a number in a name (`node1`) may not.
+/// any lines. Unless it is `exact`, numbers, the units of times and the width of columns may
+/// differ; a number in a name (`node1`) may not.
 pub fn agrees(output: &str, shown: &[String], exact: bool) -> Result<()> {
     let plain = |line: &str| match exact {
         true => line.to_owned(),

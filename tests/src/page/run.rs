@@ -35,7 +35,7 @@ use crate::{
 const HAPROXY: &str = "HEARTBEAT_HAPROXY";
 /// How long a command may take, and how long it may be until a question has the answer of the page.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two questions.
+/// The time between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Commands that only ask, and so may be repeated until the answer is that of the page.
 const QUESTIONS: [&str; 5] = [
@@ -101,7 +101,11 @@ impl Runner {
     }
 
     /// Executes the steps in order, and reports each. An error has the ends of the agents' logs.
-    pub fn run(&mut self, steps: &[Step], mut report: impl FnMut(Progress<'_>)) -> Result<&[Measured]> {
+    pub fn run(
+        &mut self,
+        steps: &[Step],
+        mut report: impl FnMut(Progress<'_>),
+    ) -> Result<&[Measured]> {
         for step in steps {
             let done = self.step(step, &mut report);
             done.with_context(|| self.cluster.logs(40))?;

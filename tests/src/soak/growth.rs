@@ -13,8 +13,8 @@ use crate::{
 
 /// Faults before anything is measured.
 pub(super) const WARM_UP: usize = 3;
-/// What an agent's memory may grow by: allocators keep what they had, and logs and journals have bounds that
-/// are not reached at once.
+/// What an agent's memory may grow by: allocators keep what they had, and logs and journals have
+/// bounds that are not reached at once.
 const MEMORY_KIB: u64 = 8 * 1_024;
 /// Descriptors that may be open for the moment, for connections between agents and to clients.
 const DESCRIPTORS: u64 = 12;
@@ -73,8 +73,8 @@ impl Growth {
     }
 }
 
-/// Of every node: its pins. Of the one whose agent lives all the time: memory, descriptors, which hold its
-/// maps, programs and links, and threads. Of this process: namespaces.
+/// Of every node: its pins. Of the one whose agent lives all the time: memory, descriptors, which
+/// hold its maps, programs and links, and threads. Of this process: namespaces.
 fn counts(cluster: &mut Cluster) -> Result<Counts> {
     let mut counts = Counts::new();
     for node in cluster.nodes() {
@@ -100,8 +100,8 @@ fn counts(cluster: &mut Cluster) -> Result<Counts> {
     Ok(counts)
 }
 
-/// How many programs are attached in each node's namespace, by kind: those without a link would outlive all
-/// descriptors.
+/// How many programs are attached in each node's namespace, by kind: those without a link would
+/// outlive all descriptors.
 fn programs(cluster: &Cluster) -> Result<Vec<String>> {
     let of = |node: &crate::node::Node| {
         let shown = Network::of(Some(&node.ns))?.programs;

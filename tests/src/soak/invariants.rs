@@ -50,7 +50,8 @@ impl Watch {
         cluster.check_agents()
     }
 
-    /// What is about to happen must not take with it what its victim told. Returns when it may begin.
+    /// What is about to happen must not take with it what its victim told. Returns when it may
+    /// begin.
     pub(super) fn strike(&mut self, cluster: &Cluster) -> Result<Boottime> {
         self.trial.listen(cluster)?;
         Ok(boottime())
@@ -72,7 +73,8 @@ impl Watch {
         Ok(())
     }
 
-    /// The longest time without an answer since all was well, up to now, without what the machine stood still.
+    /// The longest time without an answer since all was well, up to now, without what the machine
+    /// stood still.
     pub(super) fn quiet_gap(&self) -> Duration {
         let stood = self.trial.stood_still(self.calm);
         self.gap_since(self.calm).saturating_sub(stood)

@@ -1,8 +1,8 @@
-//! A cluster under faults that come by chance, for as long as one likes: what must always hold is looked at
-//! all the time, and what must not grow at the end.
+//! A cluster under faults that come by chance, for as long as one likes: what must always hold is
+//! looked at all the time, and what must not grow at the end.
 //!
-//! The faults follow from the seed alone, not from what happens: the same seed gives the same run, as far as
-//! the machine does.
+//! The faults follow from the seed alone, not from what happens: the same seed gives the same run,
+//! as far as the machine does.
 
 mod growth;
 mod invariants;
@@ -50,7 +50,8 @@ fn options(keep: bool) -> Options {
     }
 }
 
-/// Fails only if the user interrupts or no cluster could be built. What did not hold is in the report.
+/// Fails only if the user interrupts or no cluster could be built. What did not hold is in the
+/// report.
 pub fn run(plan: &Plan) -> Result<Report> {
     let namespaces = leftovers::open_namespaces()?;
     let mut report = Report::new(plan);

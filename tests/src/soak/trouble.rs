@@ -51,8 +51,8 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    /// Who is cut off by it: nobody else may be called dead, nor call others so. The kernel of an agent
-    /// that is killed or stands still answers.
+    /// Who is cut off by it: nobody else may be called dead, nor call others so. The kernel of an
+    /// agent that is killed or stands still answers.
     pub(super) fn victim(&self) -> Option<&'static str> {
         match self {
             Self::Fault {
