@@ -260,7 +260,7 @@ fn btf_names_every_field_at_its_offset() {
             incarnation,
             config_generation,
             pulse_age_us,
-            reason_age_us,
+            control_age_us,
             health,
             load,
             groups_owned,

@@ -127,7 +127,7 @@ fn agent_keeps_few_rights_and_its_helper_has_the_rest() -> Result<()> {
             seccomp: 2,
         };
         let threads = Rights::of_threads(agent)?;
-        for name in ["pulse", "conductor", "reason"] {
+        for name in ["pulse", "resources", "control"] {
             ensure!(threads.iter().any(|(one, _)| one == name), "{threads:#?}");
         }
         for (name, rights) in &threads {

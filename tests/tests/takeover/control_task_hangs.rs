@@ -60,7 +60,7 @@ fn agent_with_a_hung_control_task_gives_its_groups_up() -> Result<()> {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
         let pid = cluster.node_mut("a")?.agent()?.pid();
-        let frozen = Frozen::all_but(pid, &["pulse", "conductor"])?;
+        let frozen = Frozen::all_but(pid, &["pulse", "resources"])?;
         ensure!(!frozen.0.is_empty(), "nothing was stopped");
         wait_served(&client, "b", options().agent_stall + SOON)?;
         // The thread that moves addresses still runs.

@@ -60,7 +60,7 @@ pub(super) struct Operator {
     pub(super) config: Arc<Config>,
     pub(super) keys: Arc<Keys>,
     pub(super) directives: Directives,
-    pub(super) orders: Post<ResourceCommand>,
+    pub(super) commands: Post<ResourceCommand>,
     pub(super) view: Shared,
     /// Rings when something was decided.
     pub(super) decided: Arc<Notify>,

@@ -7,8 +7,8 @@ use heartbeat_common::{
     time::Boottime,
     verdict::Verdict,
     wire::{
-        self, Electorate, HEADER_LEN, Header, Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES,
-        NodeId, TAG_LEN,
+        self, HEADER_LEN, Header, Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES, NodeId,
+        TAG_LEN, VoterSet,
     },
 };
 use heartbeat_tests::{
@@ -60,18 +60,18 @@ fn assert_describes(said: Liveness, world: &World, age_us: Option<u64>) {
     assert_eq!(
         Liveness {
             pulse_age_us: 0,
-            reason_age_us: 0,
+            control_age_us: 0,
             ..said
         },
         Liveness {
             pulse_age_us: 0,
-            reason_age_us: 0,
+            control_age_us: 0,
             ..expected
         }
     );
     match age_us {
         None => assert_eq!(
-            (said.pulse_age_us, said.reason_age_us),
+            (said.pulse_age_us, said.control_age_us),
             (u32::MAX, u32::MAX)
         ),
         Some(age) => {
@@ -81,7 +81,7 @@ fn assert_describes(said: Liveness, world: &World, age_us: Option<u64>) {
                 "{said:?}"
             );
             assert!(
-                (2 * age..2 * age + 1_000_000).contains(&said.reason_age_us),
+                (2 * age..2 * age + 1_000_000).contains(&said.control_age_us),
                 "{said:?}"
             );
         }
@@ -302,9 +302,9 @@ fn fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
                 groups_owned: 5,
                 config_generation: 6,
                 pulse_age_us: 7,
-                reason_age_us: 8,
+                control_age_us: 8,
                 report: 9,
-                electorate: Electorate {
+                voter_set: VoterSet {
                     version: 10,
                     counted: 9,
                     voters: 11,
@@ -330,7 +330,7 @@ fn fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
         incarnation: reply(37).header.responder_incarnation.0,
         config_generation: 6,
         pulse_age_us: 7,
-        reason_age_us: 8,
+        control_age_us: 8,
         report: 9,
         health: 3,
         load: 4,

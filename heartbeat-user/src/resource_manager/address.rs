@@ -122,7 +122,7 @@ impl Held {
     }
 
     /// Whether it is on its interface, as a monitor says it.
-    pub(super) fn look(&self, netlink: &mut Netlink) -> Result<Outcome, String> {
+    pub(super) fn observe(&self, netlink: &mut Netlink) -> Result<Outcome, String> {
         match self.is_there(netlink) {
             Ok(true) => Ok(Outcome::OK),
             Ok(false) => Ok(Outcome::NOT_RUNNING),
@@ -133,7 +133,7 @@ impl Held {
     /// The same; if it is, an earlier run of this node added it and it is still served: it is
     /// announced anew.
     pub(super) fn adopt(&mut self, netlink: &mut Netlink) -> Result<Outcome, String> {
-        let outcome = self.look(netlink)?;
+        let outcome = self.observe(netlink)?;
         self.wanted = outcome == Outcome::OK;
         self.reassert(netlink);
         self.poll(clock::now(), netlink);
@@ -397,7 +397,7 @@ impl Held {
 
     /// Begins the announcements anew if it is there. Nothing is put back.
     pub(super) fn recall(&mut self, netlink: &mut Netlink) {
-        if self.wanted && self.look(netlink) == Ok(Outcome::OK) {
+        if self.wanted && self.observe(netlink) == Ok(Outcome::OK) {
             self.burst = Some(Burst::new(clock::now()));
         }
     }

@@ -25,7 +25,7 @@ use crate::clock;
 /// What is in force is in memory. A decision made here comes in force once it is on disk; one that was made elsewhere
 /// at once.
 #[derive(Debug)]
-pub struct Book {
+pub struct DecisionStore {
     ledger: Arc<Mutex<Ledger>>,
     writer: Writer,
     decisions: BTreeMap<Subject, Decision>,
@@ -102,9 +102,9 @@ fn put_aside(file: &Path) {
     }
 }
 
-impl Book {
+impl DecisionStore {
     /// Reads what was decided before this agent began. A file that cannot be read keeps no node down: the
-    /// book begins empty and [`Book::is_lost`].
+    /// book begins empty and [`DecisionStore::is_lost`].
     pub(crate) fn open(state_dir: &Path, writer: Writer) -> Self {
         let file = state_dir.join("decisions.json");
         let read = read(&file);
@@ -150,7 +150,7 @@ impl Book {
         self.decisions.get(subject).copied()
     }
 
-    /// Has a decision, made on the node with the id `by`, written down. It is none before [`Book::settle`].
+    /// Has a decision, made on the node with the id `by`, written down. It is none before [`DecisionStore::settle`].
     pub(crate) fn propose(&mut self, subject: Subject, value: bool, by: u16) -> Proposal {
         let decided = self.decisions.get(&subject).map_or(0, |before| before.at);
         let proposed = self.proposed.get(&subject).copied().unwrap_or_default();
@@ -234,11 +234,11 @@ mod tests {
         Subject::GroupStopped("web".to_owned())
     }
 
-    fn open(dir: &Path) -> Book {
-        Book::open(dir, Writer::start().unwrap())
+    fn open(dir: &Path) -> DecisionStore {
+        DecisionStore::open(dir, Writer::start().unwrap())
     }
 
-    fn decide(book: &mut Book, subject: Subject, value: bool, by: u16) -> Result<()> {
+    fn decide(book: &mut DecisionStore, subject: Subject, value: bool, by: u16) -> Result<()> {
         let Proposal {
             subject,
             decision,
@@ -250,7 +250,7 @@ mod tests {
     }
 
     /// Waits until all that was given to the writer so far is written.
-    fn sync(book: &Book) {
+    fn sync(book: &DecisionStore) {
         book.write(|_| Ok(())).wait().unwrap();
     }
 

@@ -38,7 +38,7 @@ pub(super) struct SelfCheck {
 impl SelfCheck {
     /// The interface has `received`, and the program has `seen`, so many frames at `now`; the first
     /// was read first.
-    pub(super) fn look(&mut self, received: u64, seen: u64, now: Boottime) -> Finding {
+    pub(super) fn check(&mut self, received: u64, seen: u64, now: Boottime) -> Finding {
         let before = *self.seen.get_or_insert(seen);
         if seen != before {
             self.finding = Finding::Runs;
@@ -81,7 +81,7 @@ mod tests {
         let mut now = Boottime::from_nanos(1);
         let mut finding = Finding::Unknown;
         for (received, seen) in looks {
-            finding = check.look(*received, *seen, now);
+            finding = check.check(*received, *seen, now);
             now = now.after(PAUSE);
         }
         finding
@@ -138,7 +138,7 @@ mod tests {
         let mut check = SelfCheck::default();
         for look in 0..100 {
             let now = Boottime::from_nanos(1 + look);
-            assert_eq!(check.look(look * 100, 0, now), Finding::Unknown);
+            assert_eq!(check.check(look * 100, 0, now), Finding::Unknown);
         }
         assert!(check.is_open());
     }

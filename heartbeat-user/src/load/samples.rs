@@ -1,4 +1,4 @@
-//! Looks that are had beside whoever waits for them, one after the other.
+//! Samples that are had beside whoever waits for them, one after the other.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use tokio::{
 /// Begins a look in each interval, unless the one before has not ended. When this drops, one that is under
 /// way is given up.
 #[derive(Debug)]
-pub(super) struct Looks<T> {
+pub(super) struct Samples<T> {
     ticks: Interval,
     /// A look that is under way.
     pending: Option<JoinHandle<T>>,
 }
 
-impl<T> Looks<T> {
+impl<T> Samples<T> {
     /// Must be called inside a tokio runtime. The first look is due at once.
     pub(super) fn each(period: Duration) -> Self {
         // A zero would panic.
@@ -53,7 +53,7 @@ impl<T> Looks<T> {
     }
 }
 
-impl<T> Drop for Looks<T> {
+impl<T> Drop for Samples<T> {
     fn drop(&mut self) {
         if let Some(pending) = &self.pending {
             pending.abort();

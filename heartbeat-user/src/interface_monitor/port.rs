@@ -17,7 +17,7 @@ use crate::{
 
 /// How long addresses may take to leave an interface before that is a fault.
 const DEPARTURE: Duration = Duration::from_millis(200);
-/// Between two orders to leave it.
+/// Between two commands to leave it.
 const ORDER_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -33,8 +33,8 @@ pub(super) struct Port {
     problem: Option<(InterfaceChange, String)>,
     /// Addresses have to leave the interface that had the name before.
     departure: Option<Departure>,
-    /// What the conductor is to do, not given yet.
-    order: Option<ResourceCommand>,
+    /// What the resource manager is to do, not given yet.
+    command: Option<ResourceCommand>,
 }
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ struct Departure {
 }
 
 /// What a look brought.
-pub(super) struct Look {
+pub(super) struct Checked {
     pub(super) news: InterfaceEvent,
     /// The programs are on an interface that they were not on before.
     pub(super) arrived: bool,
@@ -62,7 +62,7 @@ impl Port {
             signal: Signal::default(),
             problem: None,
             departure: None,
-            order: None,
+            command: None,
         }
     }
 
@@ -85,9 +85,9 @@ impl Port {
         since.is_some_and(|since| clock::now().since(since) < DEPARTURE)
     }
 
-    /// What the conductor is to do before this goes on.
-    pub(super) fn order(&mut self) -> Option<ResourceCommand> {
-        self.order.take()
+    /// What the resource manager is to do before this goes on.
+    pub(super) fn command(&mut self) -> Option<ResourceCommand> {
+        self.command.take()
     }
 
     /// What there is to tell at first.
@@ -117,7 +117,11 @@ impl Port {
     }
 
     /// Looks what became of it, and does what follows from it. `None` if there is nothing to tell.
-    pub(super) fn look(&mut self, netlink: &mut Netlink, hotplug: &mut Hotplug) -> Option<Look> {
+    pub(super) fn check(
+        &mut self,
+        netlink: &mut Netlink,
+        hotplug: &mut Hotplug,
+    ) -> Option<Checked> {
         let named = netlink.interface(&self.name).ok();
         match (named, self.index) {
             (Some(found), Some(index)) if found.index == index => {
@@ -147,7 +151,7 @@ impl Port {
     fn calls_back(&mut self) {
         if self.departure.take().is_some() {
             let interface = self.name.clone();
-            self.order = Some(ResourceCommand::Follow { interface });
+            self.command = Some(ResourceCommand::Follow { interface });
         }
     }
 
@@ -165,7 +169,7 @@ impl Port {
         found: &Interface,
         netlink: &mut Netlink,
         hotplug: &mut Hotplug,
-    ) -> Option<Look> {
+    ) -> Option<Checked> {
         match hotplug.left_behind(&self.name, found.index, netlink) {
             Ok(left) if left.is_empty() => self.departure = None,
             left => return self.waits(found, left.map_err(|error| error.to_string())),
@@ -175,7 +179,7 @@ impl Port {
                 let what = format!("it is there (index {}), {}", found.index, how(&attachment));
                 self.index = Some(found.index);
                 let news = self.attached(attachment, what);
-                Some(Look {
+                Some(Checked {
                     news,
                     arrived: true,
                 })
@@ -193,7 +197,7 @@ impl Port {
         &mut self,
         found: &Interface,
         left: Result<L, String>,
-    ) -> Option<Look> {
+    ) -> Option<Checked> {
         let now = clock::now();
         let departure = self.departure.get_or_insert(Departure {
             since: now,
@@ -202,7 +206,7 @@ impl Port {
         let ordered = departure.ordered_at;
         if ordered.is_none_or(|at| now.since(at) >= ORDER_AGAIN) {
             departure.ordered_at = Some(now);
-            self.order = Some(ResourceCommand::Vacate {
+            self.command = Some(ResourceCommand::Vacate {
                 interface: self.name.clone(),
                 arrived: found.index,
             });
@@ -247,7 +251,7 @@ impl Port {
         found: &Interface,
         netlink: &mut Netlink,
         hotplug: &mut Hotplug,
-    ) -> Option<Look> {
+    ) -> Option<Checked> {
         let gone = self.gone(found, netlink, hotplug);
         if !gone.is_empty() {
             // The programs go by the name of the interface.
@@ -268,7 +272,7 @@ impl Port {
     }
 
     /// It is where it was. Are the programs, and do they run?
-    fn stays(&mut self, netlink: &mut Netlink, hotplug: &mut Hotplug) -> Option<Look> {
+    fn stays(&mut self, netlink: &mut Netlink, hotplug: &mut Hotplug) -> Option<Checked> {
         let found = netlink.interface_at(self.index?).ok()??;
         let gone = self.gone(&found, netlink, hotplug);
         if !gone.is_empty() {
@@ -287,7 +291,7 @@ impl Port {
             .problem
             .as_ref()
             .is_some_and(|(change, _)| *change == InterfaceChange::NotRunning);
-        match self.check.look(found.received, seen, clock::now()) {
+        match self.check.check(found.received, seen, clock::now()) {
             Finding::Unknown => None,
             Finding::Runs if was_dead => {
                 self.problem = None;
@@ -305,7 +309,7 @@ impl Port {
         gone: &str,
         found: &Interface,
         hotplug: &mut Hotplug,
-    ) -> Option<Look> {
+    ) -> Option<Checked> {
         match hotplug.attach(&self.name, found.index) {
             Ok(attachment) => {
                 let what = format!(
@@ -399,8 +403,8 @@ fn how(attachment: &Attachment) -> String {
     format!("the programs attached, in {} mode", attachment.how.name())
 }
 
-fn quiet(news: InterfaceEvent) -> Look {
-    Look {
+fn quiet(news: InterfaceEvent) -> Checked {
+    Checked {
         news,
         arrived: false,
     }

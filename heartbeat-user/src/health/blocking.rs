@@ -16,7 +16,7 @@ use std::{
 use heartbeat_common::wire::Health;
 use tokio::sync::oneshot;
 
-use super::{Looking, Verdict};
+use super::{Sampling, Verdict};
 
 type Question = Box<dyn FnOnce() + Send>;
 
@@ -26,14 +26,14 @@ const MOST_OPEN: usize = 2 * Health::MAX_CHECKS;
 /// A thread that answers questions one after the other. It starts with the first, and ends after the last one
 /// that was asked before this drops.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub(super) struct BlockingThread {
     name: String,
     /// Questions that were asked and not answered.
     open: Arc<AtomicUsize>,
     thread: Mutex<Option<mpsc::Sender<Question>>>,
 }
 
-impl Aside {
+impl BlockingThread {
     /// Of the name the kernel keeps 15 bytes.
     pub(super) fn new(name: String) -> Self {
         Self {
@@ -73,8 +73,8 @@ impl Aside {
         }
     }
 
-    pub(super) fn look(&self, look: impl FnOnce() -> Verdict + Send + 'static) -> Looking {
-        let answer = self.ask(look);
+    pub(super) fn sample(&self, sample: impl FnOnce() -> Verdict + Send + 'static) -> Sampling {
+        let answer = self.ask(sample);
         Box::pin(async move { answer.await? })
     }
 
@@ -99,7 +99,7 @@ impl Aside {
         let started = thread::Builder::new()
             .name(self.name.clone())
             .spawn(answer_all);
-        started.map_err(|error| format!("could not start a thread to look: {error}"))?;
+        started.map_err(|error| format!("could not start a thread to sample: {error}"))?;
         Ok(sender)
     }
 }
@@ -131,7 +131,10 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_hangs_holds_up_only_those_behind_it() {
-        let (aside, other) = (Aside::new("a".into()), Aside::new("b".into()));
+        let (aside, other) = (
+            BlockingThread::new("a".into()),
+            BlockingThread::new("b".into()),
+        );
         let (go, wait) = mpsc::channel::<()>();
         let hangs = aside.ask(move || wait.recv().is_ok());
         let behind = aside.ask(thread::current);
@@ -146,8 +149,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_look_that_panics_is_the_only_one_without_an_answer() {
-        let aside = Aside::new("c".into());
-        let panics = aside.look(|| panic!("as the test wants it"));
+        let aside = BlockingThread::new("c".into());
+        let panics = aside.sample(|| panic!("as the test wants it"));
         assert!(panics.await.unwrap_err().contains("panicked"));
         assert_eq!(aside.ask(|| 7).await, Ok(7));
         assert!(!aside.is_busy());
@@ -155,7 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn questions_do_not_pile_up_behind_one_that_hangs() {
-        let aside = Aside::new("d".into());
+        let aside = BlockingThread::new("d".into());
         let (go, wait) = mpsc::channel::<()>();
         let hangs = aside.ask(move || wait.recv().is_ok());
         let mut refused = 0;

@@ -1,4 +1,4 @@
-//! Those who carry out what the conductor wants done to resources: tasks that may wait.
+//! Those who carry out what the resource manager wants done to resources: tasks that may wait.
 
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
@@ -12,22 +12,22 @@ use tokio::{
 };
 
 use crate::{
-    conductor::address_plan,
     config::{Resource, ResourceKind},
     messages::{ActionRequest, Part, ResourceCommand},
     pulse::mailbox::Post,
+    resource_manager::address_plan,
     resources::Agents,
 };
 
 /// Until nobody gives work any more. What still runs then ends with its task, and so with the agent.
 pub(super) async fn perform(
     agents: Agents,
-    orders: Post<ResourceCommand>,
+    commands: Post<ResourceCommand>,
     mut work: UnboundedReceiver<ActionRequest>,
 ) {
-    let mut performers = Performers {
+    let mut executors = Executors {
         agents: Arc::new(agents),
-        orders,
+        commands,
         tasks: JoinSet::new(),
         acts: HashMap::new(),
         watches: HashMap::new(),
@@ -35,21 +35,21 @@ pub(super) async fn perform(
     loop {
         tokio::select! {
             next = work.recv() => match next {
-                Some(work) => performers.take(work),
+                Some(work) => executors.take(work),
                 None => break,
             },
-            Some(ended) = performers.tasks.join_next_with_id() => {
+            Some(ended) = executors.tasks.join_next_with_id() => {
                 let ended = ended.map(|(task, ())| task);
-                performers.ended(ended);
+                executors.ended(ended);
             }
         }
     }
 }
 
-struct Performers {
+struct Executors {
     agents: Arc<Agents>,
-    /// The conductor fails to hear only when it has ended.
-    orders: Post<ResourceCommand>,
+    /// The resource manager fails to hear only when it has ended.
+    commands: Post<ResourceCommand>,
     tasks: JoinSet<()>,
     acts: HashMap<Part, Act>,
     watches: HashMap<Part, AbortHandle>,
@@ -62,9 +62,9 @@ struct Act {
     task: AbortHandle,
 }
 
-impl Performers {
+impl Executors {
     fn take(&mut self, work: ActionRequest) {
-        let (agents, orders) = (Arc::clone(&self.agents), self.orders.clone());
+        let (agents, commands) = (Arc::clone(&self.agents), self.commands.clone());
         match work {
             ActionRequest::Prepare { group, resources } => {
                 self.tasks.spawn(async move {
@@ -72,7 +72,7 @@ impl Performers {
                     for resource in &resources {
                         plans.push(plan(&agents, resource).await);
                     }
-                    orders.send(ResourceCommand::Begin { group, plans });
+                    commands.send(ResourceCommand::Begin { group, plans });
                 });
             }
             ActionRequest::Act {
@@ -85,7 +85,7 @@ impl Performers {
                 let task = self.tasks.spawn(async move {
                     let done = agents.act(&resource, action, timeout).await;
                     let tell = |outcome, message| {
-                        orders.send(ResourceCommand::Done {
+                        commands.send(ResourceCommand::Done {
                             part,
                             number,
                             action,
@@ -123,7 +123,7 @@ impl Performers {
                 if let Some(resource) = resource {
                     let watch = self.tasks.spawn(async move {
                         let message = agents.ended(&resource).await;
-                        orders.send(ResourceCommand::Ended { part, message });
+                        commands.send(ResourceCommand::Ended { part, message });
                     });
                     self.watches.insert(part, watch);
                 }
@@ -143,7 +143,7 @@ impl Performers {
         log::error!("a task that handles a resource panicked: {error}");
         // Somebody waits for its word.
         if let Some((part, act)) = act {
-            self.orders.send(ResourceCommand::Done {
+            self.commands.send(ResourceCommand::Done {
                 part,
                 number: act.number,
                 action: act.action,

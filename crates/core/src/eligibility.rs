@@ -5,32 +5,32 @@
 
 use heartbeat_common::{time::Boottime, wire::NodeId};
 
-use crate::{Timing, peer::Peer, placement::Bar};
+use crate::{Timing, peer::Peer, placement::Ineligibility};
 
 /// Whether a node can own, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    Fit,
+pub enum Eligibility {
+    Eligible,
     /// Not known yet: it may be about to contend.
-    Open,
-    Out,
+    Undecided,
+    Ineligible,
 }
 
-impl Standing {
+impl Eligibility {
     /// That of a node that this stands against, if anything does.
-    pub fn of(bar: Option<Bar>) -> Self {
-        match bar {
-            None => Self::Fit,
-            Some(Bar::Unknown) => Self::Open,
-            Some(_) => Self::Out,
+    pub fn of(ineligibility: Option<Ineligibility>) -> Self {
+        match ineligibility {
+            None => Self::Eligible,
+            Some(Ineligibility::Unknown) => Self::Undecided,
+            Some(_) => Self::Ineligible,
         }
     }
 }
 
 impl Peer {
     /// Whether it could own a group at `now`, as far as is known.
-    pub fn standing(&self, now: Boottime, timing: &Timing) -> Standing {
-        Standing::of(self.bar(now, timing))
+    pub fn eligibility(&self, now: Boottime, timing: &Timing) -> Eligibility {
+        Eligibility::of(self.ineligibility(now, timing))
     }
 }
 

@@ -28,19 +28,19 @@ impl State {
 /// The first good look is a verdict: nothing is known that would have to be made up for. The first bad one is
 /// not unless `fall` is 1: until then the check stays unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct Hysteresis {
     state: State,
     /// Looks in a row, the last ones, that speak against the state.
     against: u32,
 }
 
-impl Standing {
+impl Hysteresis {
     pub const fn state(self) -> State {
         self.state
     }
 
     /// Counts a look. `true` if the state has changed with it. `rise` and `fall` below 1 count as 1.
-    pub fn look(&mut self, good: bool, rise: u32, fall: u32) -> bool {
+    pub fn sample(&mut self, good: bool, rise: u32, fall: u32) -> bool {
         let (to, needed) = match (self.state, good) {
             (State::Well, true) | (State::Failing, false) => {
                 self.against = 0;
@@ -101,13 +101,13 @@ mod tests {
         fn a_state_is_what_the_latest_looks_in_a_row_make_it(
             looks in proptest::collection::vec(any::<bool>(), 0..60), rise in 1u32..5, fall in 1u32..5,
         ) {
-            let mut standing = Standing::default();
+            let mut hysteresis = Hysteresis::default();
             for (index, good) in looks.iter().enumerate() {
-                let before = standing.state();
-                let changed = standing.look(*good, rise, fall);
-                prop_assert_eq!(changed, before != standing.state());
+                let before = hysteresis.state();
+                let changed = hysteresis.sample(*good, rise, fall);
+                prop_assert_eq!(changed, before != hysteresis.state());
                 let expected = by_the_book(&looks[..=index], rise as usize, fall as usize);
-                prop_assert_eq!(standing.state(), expected);
+                prop_assert_eq!(hysteresis.state(), expected);
             }
         }
 
@@ -115,27 +115,27 @@ mod tests {
         fn after_an_end_all_of_rise_is_needed(
             looks in proptest::collection::vec(any::<bool>(), 0..20), rise in 1u32..5, fall in 1u32..5,
         ) {
-            let mut standing = Standing::default();
+            let mut hysteresis = Hysteresis::default();
             for good in looks {
-                standing.look(good, rise, fall);
+                hysteresis.sample(good, rise, fall);
             }
-            standing.fail();
-            prop_assert!(!standing.fail(), "it failed already");
+            hysteresis.fail();
+            prop_assert!(!hysteresis.fail(), "it failed already");
             for _ in 1..rise {
-                prop_assert!(!standing.look(true, rise, fall));
+                prop_assert!(!hysteresis.sample(true, rise, fall));
             }
-            prop_assert!(standing.look(true, rise, fall) && standing.state() == State::Well);
+            prop_assert!(hysteresis.sample(true, rise, fall) && hysteresis.state() == State::Well);
         }
     }
 
     #[test]
     fn the_first_good_look_is_enough_and_a_bad_one_only_where_one_is() {
-        let mut standing = Standing::default();
-        assert!(standing.look(true, 9, 9) && standing.state() == State::Well);
-        let mut standing = Standing::default();
-        assert!(!standing.look(false, 1, 2) && standing.state() == State::Unknown);
-        assert!(standing.look(true, 9, 2) && standing.state() == State::Well);
-        let mut standing = Standing::default();
-        assert!(standing.look(false, 0, 0) && standing.state() == State::Failing);
+        let mut hysteresis = Hysteresis::default();
+        assert!(hysteresis.sample(true, 9, 9) && hysteresis.state() == State::Well);
+        let mut hysteresis = Hysteresis::default();
+        assert!(!hysteresis.sample(false, 1, 2) && hysteresis.state() == State::Unknown);
+        assert!(hysteresis.sample(true, 9, 2) && hysteresis.state() == State::Well);
+        let mut hysteresis = Hysteresis::default();
+        assert!(hysteresis.sample(false, 0, 0) && hysteresis.state() == State::Failing);
     }
 }

@@ -2,37 +2,37 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use super::{Looking, Verdict, aside::Aside, http, tcp};
+use super::{Sampling, Verdict, blocking::BlockingThread, http, tcp};
 use crate::{config::HttpTarget, helper, process::Program, resources::Done};
 
 /// What killing a program and its children takes at most, unless it cannot be done.
 pub(super) const KILLING: Duration = Duration::from_secs(2);
 
 /// What is looked at, and how.
-pub(super) enum Eye {
+pub(super) enum Sampler {
     Exec(Program, Duration),
     Tcp(SocketAddr),
     Http(HttpTarget),
     Disk {
-        thread: Arc<Aside>,
+        thread: Arc<BlockingThread>,
         directory: PathBuf,
         mark: String,
     },
 }
 
-impl Eye {
-    pub(super) fn look(&self) -> Looking {
+impl Sampler {
+    pub(super) fn sample(&self) -> Sampling {
         match self {
             Self::Exec(program, limit) => Box::pin(exec(program.clone(), *limit)),
-            Self::Tcp(address) => Box::pin(tcp::look(*address)),
-            Self::Http(target) => Box::pin(http::look(target.clone())),
+            Self::Tcp(address) => Box::pin(tcp::sample(*address)),
+            Self::Http(target) => Box::pin(http::sample(target.clone())),
             Self::Disk {
                 thread,
                 directory,
                 mark,
             } => {
                 let (directory, mark) = (directory.clone(), mark.clone());
-                thread.look(move || helper::write_disk(directory, mark))
+                thread.sample(move || helper::write_disk(directory, mark))
             }
         }
     }

@@ -122,7 +122,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     /// A monitor looks at an address that is to be served.
     pub(super) fn monitor(&mut self, vip: VipIndex) -> Result<Outcome, String> {
-        let outcome = self.held[vip].look(&mut self.netlink)?;
+        let outcome = self.held[vip].observe(&mut self.netlink)?;
         if outcome == Outcome::OK || self.right(vip) != Right::Served {
             return Ok(outcome);
         }

@@ -20,7 +20,7 @@ pub(super) enum Departure {
     /// starting that.
     Waiting,
     /// The pulse gets the last leases, and ends.
-    Parting,
+    GracefulRestart,
 }
 
 /// What follows on a request to end.
@@ -41,7 +41,7 @@ impl Reply {
             (None, true) => Self::Wait,
             // Nothing has been left to a next agent yet, and perhaps there will not be one.
             (None | Some(Departure::Waiting), false) => Self::Drain,
-            (Some(Departure::Parting), false) => {
+            (Some(Departure::GracefulRestart), false) => {
                 Self::Refused("it is ending for a restart already, and leaves all as it is")
             }
             (Some(Departure::Draining(_)), true) => {
@@ -58,7 +58,7 @@ impl Departure {
         match self {
             Self::Draining(until) => threads.is_drained(until),
             Self::Waiting => false,
-            Self::Parting => !threads.pulse.is_running(),
+            Self::GracefulRestart => !threads.pulse.is_running(),
         }
     }
 }
@@ -67,7 +67,7 @@ impl Threads {
     /// Begins to leave: the pulse gets leases of this length, and ends.
     pub(super) fn part(&self, lease: Duration) -> Departure {
         self.pulse.directives().tell(Directive::Part(lease));
-        Departure::Parting
+        Departure::GracefulRestart
     }
 
     /// What follows on a departure by itself.
@@ -81,7 +81,7 @@ impl Threads {
     /// Ends, and leaves all as it is.
     pub(super) fn leave(self) -> Ending {
         self.pulse.stop();
-        self.conductor.leave();
+        self.manager.leave();
         Ending::Parted
     }
 }
@@ -137,11 +137,14 @@ mod tests {
     fn a_departure_that_cannot_turn_back_refuses_the_other_one() {
         let draining = Some(Departure::Draining(Boottime::default()));
         assert!(matches!(Reply::of(draining, true), Reply::Refused(_)));
-        let parting = Some(Departure::Parting);
-        assert!(matches!(Reply::of(parting, false), Reply::Refused(_)));
+        let graceful_restart = Some(Departure::GracefulRestart);
+        assert!(matches!(
+            Reply::of(graceful_restart, false),
+            Reply::Refused(_)
+        ));
         for (same, keep) in [
             (draining, false),
-            (parting, true),
+            (graceful_restart, true),
             (Some(Departure::Waiting), true),
         ] {
             assert_eq!(Reply::of(same, keep), Reply::None);

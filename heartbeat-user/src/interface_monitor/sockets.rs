@@ -16,9 +16,9 @@ impl Sockets {
     }
 
     /// Puts the guard back if somebody has taken it off. `None` if there is nothing to tell.
-    pub(super) fn look(&mut self) -> Option<InterfaceEvent> {
+    pub(super) fn check(&mut self) -> Option<InterfaceEvent> {
         let was = self.watch.state().clone();
-        match self.watch.look()? {
+        match self.watch.check()? {
             SocketGuard::Attached(_) if matches!(was, SocketGuard::Attached(_)) => {
                 let what = "somebody had taken it off; now it is attached again";
                 log::warn!("guard at the sockets: {what}");

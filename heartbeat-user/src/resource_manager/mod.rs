@@ -6,8 +6,8 @@
 //! is decided by the core.
 
 mod address;
+mod address_watch;
 mod backoff;
-mod ear;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -43,7 +43,7 @@ use crate::{
     },
 };
 use address::Held;
-use ear::Ear;
+use address_watch::Watcher;
 pub use sweep::{remove_guarded, sweep};
 
 /// How long to wait when nothing is due.
@@ -51,30 +51,30 @@ const IDLE: Duration = Duration::from_secs(3600);
 
 /// The running thread.
 #[derive(Debug)]
-pub struct Conductor {
-    orders: Post<ResourceCommand>,
+pub struct ResourceManager {
+    commands: Post<ResourceCommand>,
     thread: JoinHandle<()>,
 }
 
-/// Where the conductor's words go.
+/// Where the resource manager's words go.
 #[derive(Debug)]
 pub struct Ends<R> {
     pub directives: Directives,
     pub work: UnboundedSender<ActionRequest>,
-    /// Called on the conductor's thread: it must not block.
+    /// Called on the resource manager's thread: it must not block.
     pub report: R,
 }
 
-/// A way to give orders, to be had before the conductor is.
+/// A way to send commands, to be had before the resource manager is.
 #[derive(Debug)]
 pub struct Inbox(Mailbox<ResourceCommand>);
 
 pub fn inbox() -> Result<(Post<ResourceCommand>, Inbox)> {
-    let (orders, mailbox) = mailbox()?;
-    Ok((orders, Inbox(mailbox)))
+    let (commands, mailbox) = mailbox()?;
+    Ok((commands, Inbox(mailbox)))
 }
 
-impl Conductor {
+impl ResourceManager {
     /// Starts with the groups that an earlier run was granted and that may still be served
     /// (`inherited`, one for each group), and with what operators want of them (`wishes`, the
     /// same). `granter` makes its threads real-time ones.
@@ -83,7 +83,7 @@ impl Conductor {
         granter: Granter,
         inherited: &[Option<Boottime>],
         wishes: ByGroup<Wish>,
-        (orders, inbox): (Post<ResourceCommand>, Inbox),
+        (commands, inbox): (Post<ResourceCommand>, Inbox),
         ends: Ends<impl FnMut(ResourceEvent) + Send + 'static>,
     ) -> Result<Self> {
         let mut netlink = Netlink::open()?;
@@ -98,13 +98,18 @@ impl Conductor {
         let priority = config.realtime_priority;
         let priority = priority.map(|priority| priority.saturating_sub(1).max(1));
         let reservation = realtime::of_conductor(config.interval);
-        let ear = Ear::start(orders.clone(), &addresses(&held), priority, granter.clone())
-            .inspect_err(|error| {
-                log::error!("removed addresses are put back late, at the next monitor: {error:#}");
-            })
-            .ok();
+        let address_watch = Watcher::start(
+            commands.clone(),
+            &addresses(&held),
+            priority,
+            granter.clone(),
+        )
+        .inspect_err(|error| {
+            log::error!("removed addresses are put back late, at the next monitor: {error:#}");
+        })
+        .ok();
         let mut body = Body {
-            ear,
+            address_watch,
             netlink,
             held,
             groups: groups.collect(),
@@ -114,7 +119,7 @@ impl Conductor {
             number: 0,
         };
         let thread = std::thread::Builder::new()
-            .name("conductor".to_owned())
+            .name("resources".to_owned())
             .spawn(move || {
                 if let Some(priority) = priority {
                     granter.ask(reservation, priority);
@@ -123,12 +128,12 @@ impl Conductor {
                 body.run(&inbox.0);
             })
             .context("could not start the thread that runs the resources")?;
-        Ok(Self { orders, thread })
+        Ok(Self { commands, thread })
     }
 
     /// A handle for those who decide.
-    pub fn orders(&self) -> Post<ResourceCommand> {
-        self.orders.clone()
+    pub fn commands(&self) -> Post<ResourceCommand> {
+        self.commands.clone()
     }
 
     pub fn is_running(&self) -> bool {
@@ -146,11 +151,13 @@ impl Conductor {
         self.end(ResourceCommand::Leave);
     }
 
-    fn end(self, order: ResourceCommand) {
+    fn end(self, command: ResourceCommand) {
         // If the thread has ended it is joined at once.
-        self.orders.send(order);
+        self.commands.send(command);
         if self.thread.join().is_err() {
-            log::error!("the conductor had panicked: see whether any address was left behind");
+            log::error!(
+                "the resource manager had panicked: see whether any address was left behind"
+            );
         }
     }
 }
@@ -238,7 +245,7 @@ struct Run {
     /// What comes in its place once it has stopped.
     next: Option<Group>,
     timeline: AcquisitionTimeline,
-    /// When the last order was decided.
+    /// When the last command was decided.
     decided: Boottime,
 }
 
@@ -292,7 +299,7 @@ fn addresses(held: &[Held]) -> Vec<IpAddr> {
 
 struct Body<R> {
     /// What happens to the addresses is heard by this for as long as the thread runs.
-    ear: Option<Ear>,
+    address_watch: Option<Watcher>,
     netlink: Netlink,
     held: IndexVec<VipIndex, Held>,
     groups: ByGroup<Run>,
@@ -310,18 +317,18 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             self.prepare(group);
         }
         self.carry_out();
-        let mut orders = VecDeque::new();
+        let mut commands = VecDeque::new();
         loop {
-            match orders.pop_front() {
+            match commands.pop_front() {
                 Some(ResourceCommand::Leave) => return,
                 Some(ResourceCommand::Quit) => break,
-                Some(order) => self.obey(order),
+                Some(command) => self.obey(command),
                 None => {
                     let due = self.due_at();
                     let patience = due.map_or(IDLE, |at| at.since(clock::now()));
                     inbox.wait(patience);
-                    inbox.take(&mut orders);
-                    if !orders.is_empty() {
+                    inbox.take(&mut commands);
+                    if !commands.is_empty() {
                         continue;
                     }
                     self.do_what_is_due();
@@ -330,7 +337,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             self.carry_out();
         }
         // Nothing that is removed from here on comes back.
-        self.ear = None;
+        self.address_watch = None;
         let now = clock::now();
         for vip in self.held.indices() {
             if self.held[vip].is_held()
@@ -348,9 +355,9 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             .min()
     }
 
-    fn obey(&mut self, order: ResourceCommand) {
+    fn obey(&mut self, command: ResourceCommand) {
         let now = clock::now();
-        match order {
+        match command {
             ResourceCommand::Begin { group, plans } => self.begin(group, plans, now),
             ResourceCommand::Start {
                 group,
@@ -607,7 +614,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         self.prepare(group);
     }
 
-    /// Not by way of the slow side: it may hang, and the lease is to be given up then.
+    /// Not by way of the control task: it may hang, and the lease is to be given up then.
     fn say_stopped(&mut self, group: GroupIndex) {
         self.groups[group].stop_owed = false;
         self.ends.directives.tell(Directive::Stopped { group });
@@ -641,7 +648,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             Action::Stop => self.remove(vip, decided),
             Action::Probe if run.wanted => self.held[vip].adopt(&mut self.netlink),
             Action::Monitor if run.wanted => self.monitor(vip),
-            Action::Probe | Action::Monitor => self.held[vip].look(&mut self.netlink),
+            Action::Probe | Action::Monitor => self.held[vip].observe(&mut self.netlink),
         };
         match result {
             Ok(outcome) => self.done(part, action, outcome, String::new()),
@@ -747,8 +754,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 }
             }
         }
-        if let Some(ear) = &self.ear {
-            ear.listen_for(&addresses(&self.held));
+        if let Some(address_watch) = &self.address_watch {
+            address_watch.listen_for(&addresses(&self.held));
         }
         for (index, group) in groups.into_iter_enumerated() {
             let Some(run) = self.groups.get_mut(index) else {

@@ -1,4 +1,4 @@
-//! A conductor without a thread, and a test in place of those who carry its work out.
+//! A resource manager without a thread, and a test in place of those who carry its work out.
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -35,15 +35,15 @@ fn plan() -> ResourcePlan {
     }
 }
 
-/// Gives an order, and each action that follows the end that `outcome` says; all of them.
+/// Sends a command, and each action that follows the end that `outcome` says; all of them.
 fn play<R: FnMut(ResourceEvent)>(
     body: &mut Body<R>,
     work: &mut UnboundedReceiver<ActionRequest>,
-    order: ResourceCommand,
+    command: ResourceCommand,
     outcome: impl Fn(ResourceIndex, Action) -> Outcome,
 ) -> Vec<(ResourceIndex, Action)> {
     let mut acts = Vec::new();
-    body.obey(order);
+    body.obey(command);
     body.carry_out();
     while let Ok(next) = work.try_recv() {
         if let ActionRequest::Act {
@@ -69,7 +69,7 @@ fn play<R: FnMut(ResourceEvent)>(
 
 fn body<R: FnMut(ResourceEvent)>(resources: &[&str], ends: Ends<R>) -> Body<R> {
     Body {
-        ear: None,
+        address_watch: None,
         netlink: Netlink::open().expect("a socket"),
         held: IndexVec::new(),
         groups: [Run::new(&group(resources), false)].into(),

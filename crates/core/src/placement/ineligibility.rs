@@ -15,7 +15,7 @@ use crate::{
 
 /// Why a node cannot have a group, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Bar {
+pub enum Ineligibility {
     /// It was not heard yet: it may be about to contend.
     Unknown,
     Down,
@@ -31,7 +31,7 @@ pub enum Bar {
     /// Only a responder is loaded there.
     NoAgent,
     /// It trusts no silence just now.
-    Deaf,
+    LocalStall,
     /// The configuration does not name it for the group.
     Unlisted,
     /// The configuration forbids it.
@@ -48,7 +48,7 @@ pub enum Bar {
     NoRoom(KindIndex),
 }
 
-impl Bar {
+impl Ineligibility {
     /// What stands against a peer, whatever the group.
     pub const fn of_peer(state: PeerState, said: NodeState, health: Health) -> Option<Self> {
         match state {
@@ -87,7 +87,7 @@ impl Bar {
             Self::Maintenance => "maintenance",
             Self::Starting => "starting",
             Self::NoAgent => "no agent",
-            Self::Deaf => "deaf",
+            Self::LocalStall => "local stall",
             Self::Unlisted => "not one of its nodes",
             Self::Banned => "banned by location",
             Self::Barred => "failed there",
@@ -101,15 +101,15 @@ impl Bar {
 
 impl Peer {
     /// Why it can take no group at `now`, if it cannot.
-    pub fn bar(&self, now: Boottime, timing: &Timing) -> Option<Bar> {
-        let bar = Bar::of_peer(self.state, self.said.state, self.said.health);
+    pub fn ineligibility(&self, now: Boottime, timing: &Timing) -> Option<Ineligibility> {
+        let ineligibility = Ineligibility::of_peer(self.state, self.said.state, self.said.health);
         // It may be called stalled much later, but it has lost all leases that it had.
         let lapsed = || now.since(self.said.ticked_at) >= timing.lease;
-        bar.or_else(|| lapsed().then_some(Bar::Stalled))
+        ineligibility.or_else(|| lapsed().then_some(Ineligibility::Stalled))
     }
 }
 
-impl fmt::Display for Bar {
+impl fmt::Display for Ineligibility {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -118,7 +118,7 @@ impl fmt::Display for Bar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ranking::Standing;
+    use crate::eligibility::Eligibility;
 
     #[test]
     fn only_an_active_agent_that_is_well_enough_is_fit() {
@@ -126,20 +126,25 @@ mod tests {
         let (well, ill) = (Health::default(), Health::of(3, false));
         let fatal = Health::of(3, true);
         for (state, said, health, standing) in [
-            (Up, NodeState::Active, well, Standing::Fit),
-            (Up, NodeState::Active, ill, Standing::Fit),
-            (Suspect, NodeState::Active, well, Standing::Fit),
-            (Suspect, NodeState::Active, fatal, Standing::Out),
-            (Up, NodeState::Starting, well, Standing::Out),
-            (Up, NodeState::Standby, well, Standing::Out),
-            (AgentStalled, NodeState::Active, well, Standing::Out),
-            (Unhealthy, NodeState::Active, fatal, Standing::Out),
-            (Draining, NodeState::Draining, well, Standing::Out),
-            (Down, NodeState::Active, well, Standing::Out),
-            (Unknown, NodeState::Responder, well, Standing::Open),
+            (Up, NodeState::Active, well, Eligibility::Eligible),
+            (Up, NodeState::Active, ill, Eligibility::Eligible),
+            (Suspect, NodeState::Active, well, Eligibility::Eligible),
+            (Suspect, NodeState::Active, fatal, Eligibility::Ineligible),
+            (Up, NodeState::Starting, well, Eligibility::Ineligible),
+            (Up, NodeState::Standby, well, Eligibility::Ineligible),
+            (
+                AgentStalled,
+                NodeState::Active,
+                well,
+                Eligibility::Ineligible,
+            ),
+            (Unhealthy, NodeState::Active, fatal, Eligibility::Ineligible),
+            (Draining, NodeState::Draining, well, Eligibility::Ineligible),
+            (Down, NodeState::Active, well, Eligibility::Ineligible),
+            (Unknown, NodeState::Responder, well, Eligibility::Undecided),
         ] {
             assert_eq!(
-                Standing::of(Bar::of_peer(state, said, health)),
+                Eligibility::of(Ineligibility::of_peer(state, said, health)),
                 standing,
                 "{state:?} {said:?} {health:?}"
             );

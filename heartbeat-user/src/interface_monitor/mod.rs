@@ -47,19 +47,19 @@ pub const SOCKETS: &str = "all/sockets";
 
 /// The running thread.
 #[derive(Debug)]
-pub struct Follower {
-    words: Bell,
+pub struct InterfaceMonitor {
+    words: MonitorHandle,
     thread: JoinHandle<()>,
 }
 
 /// A handle for those who see something change.
 #[derive(Clone, Debug)]
-pub struct Bell(Sender<MonitorCommand>);
+pub struct MonitorHandle(Sender<MonitorCommand>);
 
-impl Bell {
+impl MonitorHandle {
     /// Something changed about some interface.
-    pub fn look(&self) {
-        self.say(MonitorCommand::Look);
+    pub fn check(&self) {
+        self.say(MonitorCommand::Check);
     }
 
     /// Goes on with other guarded addresses, whose rows `view` has.
@@ -73,16 +73,16 @@ impl Bell {
     }
 }
 
-/// Where the follower's words go.
+/// Where the interface monitor's words go.
 #[derive(Debug)]
 pub struct Ends<R> {
     pub directives: Directives,
-    pub orders: Post<ResourceCommand>,
-    /// Called on the follower's thread.
+    pub commands: Post<ResourceCommand>,
+    /// Called on the interface monitor's thread.
     pub report: R,
 }
 
-impl Follower {
+impl InterfaceMonitor {
     /// Starts with what `dataplane` found and attached. `bound` is the index of the interface that
     /// each link's socket is bound to, if there is one.
     pub fn start(
@@ -119,12 +119,12 @@ impl Follower {
             .spawn(move || body.run(&inbox))
             .context("could not start the thread that follows the interfaces")?;
         Ok(Self {
-            words: Bell(words),
+            words: MonitorHandle(words),
             thread,
         })
     }
 
-    pub fn bell(&self) -> Bell {
+    pub fn handle(&self) -> MonitorHandle {
         self.words.clone()
     }
 
@@ -161,7 +161,7 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
             }
         }
         loop {
-            self.look();
+            self.check();
             let patience = match self.awaits() {
                 true if self.ports.iter().any(Port::hurries) => HASTY,
                 true => BRISK,
@@ -170,7 +170,7 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
             let mut word = inbox.recv_timeout(patience);
             loop {
                 match word {
-                    Ok(MonitorCommand::Look) | Err(RecvTimeoutError::Timeout) => {}
+                    Ok(MonitorCommand::Check) | Err(RecvTimeoutError::Timeout) => {}
                     Ok(MonitorCommand::Guard(guards, view)) => self.guard(guards, view),
                     Ok(MonitorCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 }
@@ -201,28 +201,30 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
         unbound || self.ports.iter().any(Port::awaits)
     }
 
-    fn look(&mut self) {
+    fn check(&mut self) {
         for port in &mut self.ports {
             // First: attaching may wait for the kernel.
             if let Some(news) = port.listen(&mut self.netlink) {
                 (self.ends.report)(news);
             }
-            let look = port.look(&mut self.netlink, &mut self.hotplug);
-            if let Some(order) = port.order() {
-                self.ends.orders.send(order);
+            let look = port.check(&mut self.netlink, &mut self.hotplug);
+            if let Some(command) = port.command() {
+                self.ends.commands.send(command);
             }
             let Some(look) = look else { continue };
             if look.arrived {
                 // The guard is there: its addresses may come back.
                 let interface = look.news.interface.clone();
-                self.ends.orders.send(ResourceCommand::Follow { interface });
+                self.ends
+                    .commands
+                    .send(ResourceCommand::Follow { interface });
             }
             (self.ends.report)(look.news);
             if let Some(news) = port.listen(&mut self.netlink).filter(|_| look.arrived) {
                 (self.ends.report)(news);
             }
         }
-        if let Some(news) = self.sockets.look() {
+        if let Some(news) = self.sockets.check() {
             (self.ends.report)(news);
         }
         for link in self.bound.indices() {

@@ -16,7 +16,7 @@ const KEEP: usize = 256;
 
 /// What a look saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Sample {
     /// Per mille.
     Is { raw: u16, parts: Pressures },
     /// The kernel has no pressure stall information.
@@ -25,7 +25,7 @@ pub(super) enum Seen {
 
 /// Where to look.
 #[derive(Debug)]
-pub(super) enum Look {
+pub(super) enum Sampler {
     Host,
     Cgroup(PathBuf),
     RunQueue,
@@ -35,7 +35,7 @@ pub(super) enum Look {
     },
 }
 
-impl Look {
+impl Sampler {
     /// A command may take until the next look is due.
     pub(super) fn new(source: LoadSource, interval: Duration) -> Self {
         match source {
@@ -66,9 +66,9 @@ impl Look {
         *self = Self::RunQueue;
     }
 
-    /// Looks, beside the caller. The files are the kernel's, and seldom take longer than a system call;
+    /// Samples, beside the caller. The files are the kernel's, and seldom take longer than a system call;
     /// but in a container they may come from a daemon, which may hang.
-    pub(super) fn begin(&self) -> JoinHandle<Result<Seen, String>> {
+    pub(super) fn begin(&self) -> JoinHandle<Result<Sample, String>> {
         match self {
             Self::Host => spawn_blocking(host),
             Self::Cgroup(directory) => {
@@ -76,7 +76,7 @@ impl Look {
                 spawn_blocking(move || seen(Pressures::of_cgroup(&directory)))
             }
             Self::RunQueue => spawn_blocking(|| {
-                let raw = run_queue::look().map_err(|error| error.to_string())?;
+                let raw = run_queue::sample().map_err(|error| error.to_string())?;
                 Ok(plain(raw))
             }),
             Self::Command { program, limit } => {
@@ -90,7 +90,7 @@ impl Look {
     }
 }
 
-impl fmt::Display for Look {
+impl fmt::Display for Sampler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host => f.write_str("the host's pressure"),
@@ -101,30 +101,30 @@ impl fmt::Display for Look {
     }
 }
 
-fn host() -> Result<Seen, String> {
+fn host() -> Result<Sample, String> {
     match Pressures::of_host() {
         // Not built in, or switched off.
         Err(error)
             if error.kind() == io::ErrorKind::NotFound
                 || error.raw_os_error() == Some(libc::EOPNOTSUPP) =>
         {
-            Ok(Seen::Nowhere)
+            Ok(Sample::Nowhere)
         }
         pressures => seen(pressures),
     }
 }
 
-fn seen(pressures: io::Result<Pressures>) -> Result<Seen, String> {
+fn seen(pressures: io::Result<Pressures>) -> Result<Sample, String> {
     let parts = pressures.map_err(|error| error.to_string())?;
-    Ok(Seen::Is {
+    Ok(Sample::Is {
         raw: parts.highest(),
         parts,
     })
 }
 
 /// A source that knows nothing of the parts.
-fn plain(raw: u16) -> Seen {
-    Seen::Is {
+fn plain(raw: u16) -> Sample {
+    Sample::Is {
         raw,
         parts: Pressures::default(),
     }

@@ -14,15 +14,15 @@ const PAUSE: Duration = Duration::from_secs(60);
 
 /// When what was last complained of, and how often since. There must not be many things to complain of.
 #[derive(Debug)]
-pub(crate) struct Complaints<A>(Mutex<HashMap<A, (Instant, u64)>>);
+pub(crate) struct RateLimit<A>(Mutex<HashMap<A, (Instant, u64)>>);
 
-impl<A> Default for Complaints<A> {
+impl<A> Default for RateLimit<A> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<A: Eq + Hash> Complaints<A> {
+impl<A: Eq + Hash> RateLimit<A> {
     /// Logs a warning unless there was one lately.
     pub(crate) fn warn(&self, about: A, text: impl FnOnce() -> String) {
         match self.due(about, Instant::now()) {
@@ -60,15 +60,15 @@ mod tests {
 
     #[test]
     fn one_warning_a_minute_and_each_thing_for_itself() {
-        let complaints = Complaints::default();
+        let rate_limit = RateLimit::default();
         let start = Instant::now();
-        assert_eq!(complaints.due("peer", start), Some(0));
-        assert_eq!(complaints.due("strangers", start), Some(0));
+        assert_eq!(rate_limit.due("peer", start), Some(0));
+        assert_eq!(rate_limit.due("strangers", start), Some(0));
         for second in 1..60 {
             let now = start + Duration::from_secs(second);
-            assert_eq!(complaints.due("peer", now), None);
+            assert_eq!(rate_limit.due("peer", now), None);
         }
-        assert_eq!(complaints.due("peer", start + PAUSE), Some(59));
-        assert_eq!(complaints.due("peer", start + 2 * PAUSE), Some(0));
+        assert_eq!(rate_limit.due("peer", start + PAUSE), Some(59));
+        assert_eq!(rate_limit.due("peer", start + 2 * PAUSE), Some(0));
     }
 }

@@ -1,7 +1,7 @@
 //! Hears what happens to addresses: one thread that waits for the kernel's announcements, and for
 //! others on the link who say that an address is theirs.
 //!
-//! It decides nothing: what it hears becomes an [`ResourceCommand`], and the conductor looks for
+//! It decides nothing: what it hears becomes an [`ResourceCommand`], and the resource manager looks for
 //! itself.
 
 use std::{
@@ -33,18 +33,18 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// The running thread. Dropping it ends the thread.
 #[derive(Debug)]
-pub(super) struct Ear {
+pub(super) struct Watcher {
     claims: Option<Arc<Claims>>,
     /// Closing it wakes the thread.
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Ear {
+impl Watcher {
     /// Listens in the network namespace of the calling thread, with a real-time `priority` if that
     /// is given and allowed. `addresses` are those whose claims are of interest.
     pub(super) fn start(
-        orders: Post<ResourceCommand>,
+        commands: Post<ResourceCommand>,
         addresses: &[IpAddr],
         priority: Option<u8>,
         granter: Granter,
@@ -61,7 +61,7 @@ impl Ear {
             watch,
             claims: claims.clone(),
             woken,
-            orders,
+            commands,
         };
         let thread = std::thread::Builder::new()
             .name("addresses".to_owned())
@@ -90,7 +90,7 @@ impl Ear {
     }
 }
 
-impl Drop for Ear {
+impl Drop for Watcher {
     fn drop(&mut self) {
         drop(self.stop.take());
         if self
@@ -107,7 +107,7 @@ struct Body {
     watch: AddressWatch,
     claims: Option<Arc<Claims>>,
     woken: OwnedFd,
-    orders: Post<ResourceCommand>,
+    commands: Post<ResourceCommand>,
 }
 
 /// What there is to read.
@@ -149,7 +149,7 @@ impl Body {
         if ready.changes {
             let mut changes = self.watch.changes(BATCH)?;
             changes.lost |= lost;
-            self.orders.send(ResourceCommand::Changed(changes));
+            self.commands.send(ResourceCommand::Changed(changes));
         }
         if let (true, Some(claims)) = (ready.claims, &self.claims) {
             let mut heard = claims.heard(BATCH);
@@ -157,7 +157,7 @@ impl Body {
             heard.sort_by_key(|claim| (claim.address, claim.interface));
             heard.dedup_by_key(|claim| (claim.address, claim.interface));
             for claim in heard {
-                self.orders.send(ResourceCommand::Claimed(claim));
+                self.commands.send(ResourceCommand::Claimed(claim));
             }
             std::thread::sleep(PAUSE);
         }
