@@ -262,12 +262,10 @@ fn interface_renamed_while_agent_is_dead_loses_address_at_start() -> Result<()> 
         wait_until(SOON, "the address left the former interface", || {
             Ok(!places(cluster, "a")?.contains(&"old0".to_owned()))
         })?;
-        let log = cluster.node("a")?.logged()?;
-        ensure!(
-            log.contains("from old0, where an earlier run had left it"),
-            "{log}"
-        );
-        Ok(())
+        wait_logged(
+            cluster.node("a")?,
+            "from old0, where an earlier run had left it",
+        )
     })
 }
 
@@ -435,11 +433,9 @@ fn address_removed_by_others_is_back_at_once_without_a_failure() -> Result<()> {
                 ns.del_address("hb0", vip, len)?;
                 wait_place(cluster, "a", "hb0")?;
             }
-            let log = cluster.node("a")?.logged()?;
-            ensure!(
-                log.contains("systemd-networkd") && log.contains("NetworkManager"),
-                "{log}"
-            );
+            for cause in ["systemd-networkd", "NetworkManager"] {
+                wait_logged(cluster.node("a")?, cause)?;
+            }
             let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
             ensure!(shown.contains("somebody had removed"), "{shown}");
             no_failures(cluster)?;

@@ -8,7 +8,7 @@ use heartbeat_tests::{
     config::interface,
     e2e::{
         SOON,
-        shortcuts::{emulated, node_in, wait_status},
+        shortcuts::{emulated, node_in, wait_logged, wait_status},
     },
     wait::slowness,
 };
@@ -42,8 +42,7 @@ fn program_that_the_driver_never_runs_is_moved_to_skb_mode() -> Result<()> {
             why.contains("in native mode and DOES NOT RUN") && link.problem.is_none(),
             "{link:#?}"
         );
-        let log = cluster.node("a")?.logged()?;
-        ensure!(log.contains("FELL BACK"), "{log}");
+        wait_logged(cluster.node("a")?, "FELL BACK")?;
         // In skb mode the program answers, votes and guards.
         cluster.wait_well(patience, "a")?;
 

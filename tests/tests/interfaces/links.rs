@@ -270,9 +270,8 @@ fn stacked_links_work_in_any_order() -> Result<()> {
         cluster.start_agent("a")?;
         cluster.wait_well(SOON, "a")?;
         wait_all_links(cluster, "b")?;
+        wait_logged(cluster.node("a")?, "took over leases and guard")?;
         let a = cluster.node_mut("a")?;
-        let log = a.logged()?;
-        ensure!(log.contains("took over leases and guard"), "{log}");
         ensure!(a.stop()?, "the agent of a failed");
         ensure!(!a.pins.path().exists(), "it left pins");
         let shown = a.tool("ip", ["link"])?;
@@ -339,7 +338,7 @@ fn link_missing_at_start_is_used_when_it_comes() -> Result<()> {
         let shown = a.heartbeat(&["status"])?.success()?;
         ensure!(shown.contains("hb0, NO XDP"), "{shown}");
         ensure!(shown.contains(", loss "), "{shown}");
-        ensure!(a.logged()?.contains("link 0 is OUT OF USE"));
+        wait_logged(a, "link 0 is OUT OF USE")?;
 
         cluster.plug_anew("a", 0)?;
         for node in ["a", "b", "c"] {

@@ -11,7 +11,7 @@ use heartbeat_tests::{
         MILLISECOND, Program, SOON,
         availability::{servers, wait_served},
         heartbeat,
-        shortcuts::{emulated, node_in, wait_status},
+        shortcuts::{emulated, node_in, wait_logged, wait_status},
     },
     node::Node,
     sys::boottime,
@@ -118,9 +118,9 @@ fn vlan_is_a_link_and_serves_an_address_beside_its_parent() -> Result<()> {
         wait_both_links(cluster)?;
         for name in ["a", "b"] {
             wait_modes(cluster.node(name)?)?;
-            let log = cluster.node(name)?.logged()?;
-            ensure!(log.contains("hb0.5: native XDP was refused"), "{log}");
-            ensure!(log.contains("FALLING BACK to skb mode"), "{log}");
+            for part in ["hb0.5: native XDP was refused", "FALLING BACK to skb mode"] {
+                wait_logged(cluster.node(name)?, part)?;
+            }
         }
         // Probes are stamped as they leave, and replies as they arrive.
         let ping = cluster.node("a")?.control.ping("b", 1)?;

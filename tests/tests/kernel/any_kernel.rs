@@ -14,7 +14,7 @@ use heartbeat_tests::{
         MILLISECOND, Program, SOON,
         availability::{servers, wait_served},
         heartbeat,
-        shortcuts::{emulated, node_in, wait_status},
+        shortcuts::{emulated, node_in, wait_logged, wait_status},
     },
     kernel, needs,
     netns::Namespace,
@@ -96,9 +96,8 @@ fn agents_probe_vote_guard_and_take_over_on_any_kernel() -> Result<()> {
         })?;
         let away = boottime().since(killed);
         cluster.wait_well(patience, "a")?;
-        let log = cluster.node("a")?.logged()?;
         let went_on = "took over leases and guard";
-        ensure!(log.contains(went_on), "{log}");
+        wait_logged(cluster.node("a")?, went_on)?;
         once_attached(cluster.node("a")?)?;
         wait_served(&client, "a", patience)?;
         let served = servers(&client, killed);

@@ -12,7 +12,7 @@ use heartbeat_tests::{
     e2e::{
         EventLog, MILLISECOND, SOON,
         availability::wait_served,
-        shortcuts::{options, wait_status, with_cluster},
+        shortcuts::{options, wait_logged, wait_status, with_cluster},
     },
     needs,
 };
@@ -70,10 +70,9 @@ fn node_with_a_full_send_queue_stops_serving_and_comes_back() -> Result<()> {
         wait_status(a, "its probes are refused", |status| {
             status.pulse.send_errors > 500
         })?;
-        let logged = a
-            .logged()?
-            .matches("probes could not be sent: EAGAIN")
-            .count();
+        let refused = "probes could not be sent: EAGAIN";
+        wait_logged(a, refused)?;
+        let logged = a.logged()?.matches(refused).count();
         ensure!(logged == 1, "it says so {logged} times");
 
         a.tool("tc", ["qdisc", "del", "dev", "hb0", "root"])?;

@@ -10,7 +10,7 @@ use heartbeat_tests::{
         MILLISECOND, SOON, Trial,
         availability::longest_silence,
         load::Hogs,
-        shortcuts::{options, start_first_by, with_cluster},
+        shortcuts::{options, start_first_by, wait_logged, with_cluster},
     },
     needs,
     skip::skip,
@@ -108,9 +108,7 @@ fn starved_agent_names_the_task_that_ran_instead() -> Result<()> {
             shown.contains("Starvation") && shown.contains(Hogs::NAME),
             "{shown}"
         );
-        let log = a.logged()?;
-        ensure!(log.contains("agent got no CPU for"), "{log}");
-        Ok(())
+        wait_logged(a, "agent got no CPU for")
     })
 }
 
@@ -138,11 +136,7 @@ fn agent_confined_to_a_processor_runs_by_fifo_and_says_why() -> Result<()> {
             shown.contains("SCHED_FIFO 60, ") && shown.contains(why),
             "{shown}"
         );
-        let log = a.logged()?;
-        ensure!(
-            log.contains("the pulse runs by SCHED_FIFO 60") && log.contains(why),
-            "{log}"
-        );
-        Ok(())
+        wait_logged(a, "the pulse runs by SCHED_FIFO 60")?;
+        wait_logged(a, why)
     })
 }

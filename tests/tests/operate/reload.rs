@@ -12,7 +12,7 @@ use heartbeat_tests::{
         groups::{client, group_in, output_of, result_of, wait_runs, with_groups},
         lines::has_lines,
         machine_stalls::MachineStalls,
-        shortcuts::wait_status,
+        shortcuts::{wait_logged, wait_status},
     },
     needs,
     sys::boottime,
@@ -190,12 +190,7 @@ fn reload_touches_only_what_changed() -> Result<()> {
                     "nothing is said of the third",
                     |status| status.groups.len() == 3 && status.vips.len() == 3,
                 )?;
-                ensure!(
-                    cluster
-                        .node(node)?
-                        .logged()?
-                        .contains("SIGHUP: reloaded: group third removed")
-                );
+                wait_logged(cluster.node(node)?, "SIGHUP: reloaded: group third removed")?;
             }
             let gaps = (longest_silence(&web, at), longest_silence(&other, at));
             let most = UNTOUCHED + stalls.since(at);

@@ -313,11 +313,10 @@ fn pins_of_another_layout_are_not_read_and_the_acceptor_abstains() -> Result<()>
             votes_from > started,
             "the agent took longer to start than {longest:?}: nothing was shown"
         );
-        let logged = cluster.node(OWNER)?.logged()?;
-        ensure!(
-            logged.contains("it has map layout 1000, this release has"),
-            "{logged}"
-        );
+        wait_logged(
+            cluster.node(OWNER)?,
+            "it has map layout 1000, this release has",
+        )?;
         cluster.wait_well(SOON, OWNER)?;
         wait_served(&client, OWNER, SOON)?;
         wait_holder(cluster, Some(OWNER))

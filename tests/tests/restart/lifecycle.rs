@@ -17,7 +17,7 @@ use heartbeat_tests::{
         availability::wait_served,
         heartbeat,
         leftovers::{self, Network, nothing_left},
-        shortcuts::{node_in, options, wait_holder, wait_status, with_cluster},
+        shortcuts::{node_in, options, wait_holder, wait_logged, wait_status, with_cluster},
     },
     needs,
     netns::Namespace,
@@ -182,13 +182,7 @@ fn killed_agent_leaves_its_kernel_state_to_the_next() -> Result<()> {
                 before[pin]
             );
         }
-        ensure!(
-            a.logged()?
-                .contains("took over leases and guard of the previous agent"),
-            "{}",
-            a.logged()?
-        );
-        Ok(())
+        wait_logged(a, "took over leases and guard of the previous agent")
     })
 }
 
@@ -530,11 +524,7 @@ fn agent_survives_the_loss_of_its_interface() -> Result<()> {
                     && status.vips.iter().all(|vip| !vip.held)
             },
         )?;
-        ensure!(
-            a.logged()?.contains("probes could not be sent"),
-            "{}",
-            a.logged()?
-        );
+        wait_logged(a, "probes could not be sent")?;
         cluster.check_agents()?;
         let a = cluster.node_mut("a")?;
         ensure!(a.stop()?, "it did not end well");

@@ -19,7 +19,7 @@ use heartbeat_tests::{
     e2e::{
         Program, SOON, heartbeat,
         leftovers::{Network, nothing_left},
-        shortcuts::{options, start_first_by, wait_holder, wait_status, with_cluster},
+        shortcuts::{options, start_first_by, wait_holder, wait_logged, wait_status, with_cluster},
     },
     needs,
     node::Node,
@@ -225,12 +225,11 @@ fn start_without_real_time_goes_on_and_says_so() -> Result<()> {
             pulse.scheduling == "other" && !pulse.memory_locked,
             "{pulse:?}"
         );
-        let log = a.logged()?;
         for warning in [
             "real-time scheduling was refused",
             "locking memory was refused",
         ] {
-            ensure!(log.contains(warning), "{log}");
+            wait_logged(a, warning)?;
         }
         let shown = a.heartbeat(&["status"])?.success()?;
         ensure!(
@@ -289,13 +288,12 @@ fn node_with_damaged_decisions_is_on_standby_and_says_so() -> Result<()> {
         cluster.start_agent("a")?;
         let standby = |status: &Status| status.state == "standby" && status.quorum.alive == 3;
         wait_status(cluster.node("a")?, "a is on standby", standby)?;
-        let log = cluster.node("a")?.logged()?;
         for said in [
             "decisions.json is damaged",
             "so this node is on standby",
             "heartbeat online",
         ] {
-            ensure!(log.contains(said), "{log}");
+            wait_logged(cluster.node("a")?, said)?;
         }
         ensure!(cluster.holders()? == ["b"]);
         cluster.node("a")?.heartbeat(&["online", "a"])?.success()?;

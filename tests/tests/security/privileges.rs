@@ -10,7 +10,7 @@ use heartbeat_tests::{
         actors::{actor, group, vip},
         groups::{output_of, wait_agent, wait_all_active, wait_runs},
         rights::{Rights, helper_of},
-        shortcuts::wait_status,
+        shortcuts::{wait_logged, wait_status},
     },
     needs,
     node::Node,
@@ -221,8 +221,7 @@ fn helper_ends_with_its_agent_and_agent_with_its_helper() -> Result<()> {
         actors.script("b", "one", "probe", hang)?;
         cluster.start_agent("b")?;
         let hangs: u32 = line_of(&actors, "pids/hangs")?.trim().parse()?;
-        let logged = cluster.node("b")?.logged()?;
-        ensure!(logged.contains("took over leases and guard"), "{logged}");
+        wait_logged(cluster.node("b")?, "took over leases and guard")?;
 
         // The helper of a killed agent ends, with its children.
         let helper = helper_of(agent_pid(cluster, "b")?)?;
