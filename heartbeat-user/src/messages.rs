@@ -6,17 +6,17 @@
 //!                            │
 //!            ┌───────────────▼───────────────┐  MonitorCommand   ┌───────────────────┐
 //!            │ control task                  ├──────────────────▶│ interface monitor │
-//!            │ agent/control_task            │◀──────────────────┤ follow            │
+//!            │ agent/control_task            │◀──────────────────┤ interface_monitor │
 //!            └─┬─▲────────────────────┬─▲────┘  Report           └────┬─────────┬────┘
 //!    Directive │ │ Report             │ │ Report                      │         │
 //!              │ │    ResourceCommand │ │                             │         │
 //!            ┌─▼─┴───┐              ┌─▼─┴──────────────┐              │         │
 //!            │ pulse ├─────────────▶│ resource manager │◀─────────────╯         │
-//!            │       │◀─────────────┤ conductor        │ ResourceCommand        │
+//!            │       │◀─────────────┤ resource_manager │ ResourceCommand        │
 //!            └───▲───┘  Directive   └─┬─▲────────────▲─┘                        │
 //!                │                    │ │            │ ResourceCommand          │
 //!                │      ActionRequest │ │ Resource-  ╰── address watch          │
-//!                │                    │ │ Command        resource_manager/address_watch          │
+//!                │                    │ │ Command        address_watch          │
 //!                │                  ┌─▼─┴───────┐                               │
 //!                │                  │ executors │ Question  ┌─────────┐         │
 //!                │                  │ resources ├──────────▶│ helper  │         │

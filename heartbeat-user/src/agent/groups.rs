@@ -1,5 +1,5 @@
 //! What the control task knows of the groups and their resources, on this node and on the others: from the
-//! conductor, from the peers' reports, and from what operators decided.
+//! resource manager, from the peers' reports, and from what operators decided.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},

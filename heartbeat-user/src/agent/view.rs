@@ -1,5 +1,5 @@
 //! What the control task knows of the cluster: kept up to date by the pulse's commands and by what the
-//! conductor tells, and turned into events and into a status.
+//! resource manager tells, and turned into events and into a status.
 
 use std::{
     collections::BTreeMap,

@@ -313,7 +313,7 @@ impl Cluster {
         }
     }
 
-    /// Deafness ends with the first reply, or when silence has been counted anew.
+    /// The local stall ends with the first reply, or when silence has been counted anew.
     fn end_local_stall(&mut self, now: Boottime, out: &mut Vec<Command>) {
         let Some(since) = self.stall.local_stall_since else {
             return;
