@@ -26,7 +26,7 @@ use anyhow::{Context as _, Result};
 pub use programs::{Kernel, Responder, Run, Sizes};
 pub use rng::Rng;
 pub use senders::cookie_of;
-pub use world::{IFINDEX, MAX_LEASE, OTHER_IFINDEX, OWN_ROW, Program, ROWS, World};
+pub use world::{Clock, IFINDEX, MAX_LEASE, OTHER_IFINDEX, OWN_ROW, Program, ROWS, World};
 
 /// The variable with the path of the BPF object. `cargo xtask` sets it.
 pub(crate) const OBJECT: &str = "HEARTBEAT_BPF_OBJECT";
