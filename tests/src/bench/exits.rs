@@ -1,4 +1,4 @@
-//! From the kill of a process until the agent hears of it: from the kernel program, and by a pidfd.
+//! The time from the kill of a process to the agent's event, by the kernel program and by a pidfd.
 //!
 //! A pidfd tells when all is over, so a process with much memory is measured, too. The processes
 //! take turns within each round.

@@ -1,4 +1,4 @@
-//! How much longer ordinary packets take with the guard than without.
+//! The additional time of ordinary packets because of the guard.
 //!
 //! One thread sends to a socket that nobody reads. The kernel delivers on the CPU that sends, to
 //! which the thread is bound, so the time between two packets holds all that is done for one of

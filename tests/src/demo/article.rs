@@ -1,4 +1,4 @@
-//! The page `docs/start/article.md`, played: its files, its commands, and what they print.
+//! The page `docs/start/article.md`, executed: its files, its commands, and their output.
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_tests::{
@@ -11,17 +11,17 @@ use crate::{Arguments, output::Output};
 
 const PAGE: &str = include_str!("../../../docs/start/article.md");
 
-/// What was measured, for scripts.
+/// The measurements, for scripts.
 #[derive(Debug, Serialize)]
 struct Story {
     scenario: &'static str,
-    /// The client's longest time without the page, as its server was cut off.
+    /// The client's longest gap when the server was cut off.
     client_gap_ms: f64,
     /// The nodes that served it, in order.
     served_by: Vec<String>,
 }
 
-/// Plays the page once. Fails if a command fails, or prints something else than the page shows.
+/// Executes the page once. Fails if a command fails, or its output differs from the page.
 pub(crate) fn show(arguments: &Arguments, out: &Output) -> Result<()> {
     if let Some(missing) = apache::missing() {
         bail!("{missing}; `cargo xtask setup --test` installs it");
