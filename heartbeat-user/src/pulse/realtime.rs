@@ -6,11 +6,11 @@ pub use heartbeat_sys::process::scheduling::{
     Granted, Granter, Refusal, Reservation, Scheduling, Urgency, lock_memory,
 };
 
-/// The part of a period that the pulse reserves, in per cent. A round of probes needs a few per
-/// cent of an interval; the rest is for votes and takeovers. The kernel admits 95 % of all
-/// processors in total, so several agents fit on one.
+/// The pulse reserves one part in this many of a period. A round of probes needs a few per cent of
+/// an interval; the rest is for votes and takeovers. The kernel admits 95 % of all processors in
+/// total, so several agents fit on one.
 const PULSE_SHARE: u32 = 5;
-/// The part of a period that the resource manager reserves. This thread works only on changes.
+/// The resource manager reserves one part in this many of a period. It works only on changes.
 const CONDUCTOR_SHARE: u32 = 20;
 
 /// Returns the pulse's reservation: once each interval.
