@@ -1,6 +1,6 @@
 //! An operator moves the service and takes nodes out and back, from whichever node is at hand.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
@@ -103,6 +103,33 @@ fn group_moves_from_any_node_to_any_node_and_stays() -> Result<()> {
             }
         }
         trial.finish(cluster).map(drop)
+    })
+}
+
+/// A command may come while a takeover is under way, or where the last renewal arrived too late.
+#[test]
+fn move_while_nobody_serves_waits_for_the_next_owner() -> Result<()> {
+    needs!(Cluster);
+    let long = Options {
+        lease: 3 * SECOND,
+        max_lease: 6 * SECOND,
+        ..options()
+    };
+    with_cluster(long, |cluster| {
+        wait_holder(cluster, Some("a"))?;
+        output_of(cluster, "a", &["resource", "stop", "service"])?;
+        wait_holder(cluster, None)?;
+        let moved = thread::scope(|scope| -> Result<String> {
+            let (c, a) = (cluster.node("c")?, cluster.node("a")?);
+            let moved = scope.spawn(|| c.heartbeat(&["move", "service", "b"]));
+            wait_until(SOON, "the command has come", || {
+                Ok(c.logged()?.contains(": move service b"))
+            })?;
+            a.heartbeat(&["resource", "start", "service"])?.success()?;
+            moved.join().expect("no panic")?.success()
+        })?;
+        has_lines(&moved, &["service moved from a to b in *"])?;
+        wait_holder(cluster, Some("b"))
     })
 }
 

@@ -198,6 +198,21 @@ impl Operator {
         })
     }
 
+    /// Waits for an owner of `group` in the records of this node's acceptor, and returns it.
+    ///
+    /// A takeover, or a renewal that reached only the other acceptors in time, leaves it without one
+    /// for less than two leases.
+    async fn owner_soon(&self, group: &Group) -> Option<NodeId> {
+        let until = clock::now().after(self.config.lease * 2);
+        loop {
+            let owner = self.owner(group);
+            if owner.is_some() || clock::now() > until {
+                return owner;
+            }
+            sleep(POLL).await;
+        }
+    }
+
     /// Returns the owner of the group, as this node's acceptor has recorded it.
     fn owner(&self, group: &Group) -> Option<NodeId> {
         self.slots.slot(group.id).live_owner(clock::now())
