@@ -40,6 +40,8 @@ pub(super) struct Groups {
     own: ByGroup<Own>,
     failures: VecDeque<FailedAction>,
     /// This node's health checks that fail.
+    /// Whether this node's agent stops.
+    stopping: bool,
     failing: Vec<FailingCheck>,
     /// The nodes whose heartbeats this node refuses.
     refused: Vec<protocol::RefusedNode>,
@@ -76,6 +78,7 @@ impl Groups {
         Self {
             own: own.collect(),
             failures: VecDeque::new(),
+            stopping: false,
             failing: Vec::new(),
             refused: Vec::new(),
             keys: None,
@@ -281,6 +284,7 @@ impl Groups {
             refused: self.refused.clone(),
             // Whoever sends it knows.
             abstains_ns: 0,
+            stopping: self.stopping,
         };
         while !report.failures.is_empty() && is_too_long(&report) {
             report.failures.remove(0);
@@ -304,6 +308,16 @@ impl Groups {
             ..check
         };
         self.failing = failing.into_iter().map(cut).collect();
+    }
+
+    /// This node's agent stops.
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Whether a peer's agent stops, as it reported.
+    pub(super) fn is_stopping(&self, peer: NodeId) -> bool {
+        self.peers.get(&peer).is_some_and(|report| report.stopping)
     }
 
     /// This node refuses the heartbeats of these nodes.

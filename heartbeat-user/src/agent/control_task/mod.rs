@@ -39,8 +39,8 @@ use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{
-        mpsc::{self, UnboundedReceiver},
-        watch,
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        oneshot, watch,
     },
     time::MissedTickBehavior,
 };
@@ -137,6 +137,7 @@ pub(super) struct ControlTask<'a> {
     /// The reload that is under way, if one is, and the steps that threads take for it.
     reload: Option<UnderWay>,
     steps: Steps,
+    stops: Stops,
     search: Search,
     /// The causes that were found of pauses without a processor.
     explained: UnboundedReceiver<Found>,
@@ -153,6 +154,19 @@ enum Shortage {
     OwnVote,
     /// A witness gives commands.
     Trust,
+}
+
+/// The requests to stop that were found good, by where their answers go.
+struct Stops {
+    sender: UnboundedSender<oneshot::Sender<Response>>,
+    receiver: UnboundedReceiver<oneshot::Sender<Response>>,
+}
+
+impl Stops {
+    fn new() -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        Self { sender, receiver }
+    }
 }
 
 /// The decisions of operators on a group that were passed on.
@@ -322,6 +336,7 @@ impl<'a> ControlTask<'a> {
             search: Search::new(found_sender),
             reload: None,
             steps: Steps::new(),
+            stops: Stops::new(),
             explained,
             outages: Outages::default(),
             overdue: Overdue::default(),
@@ -405,15 +420,16 @@ impl<'a> ControlTask<'a> {
                     // The client may have gone.
                     match request {
                         Request::Reload => self.reload(Asker::Client(answer)),
-                        Request::Stop { keep, force } => {
-                            let refused = self.refuse_to_stop(keep || force || departure.is_some());
-                            let _ = answer.send(match refused {
-                                Some(message) => Response::Error { message },
-                                None => self.depart(keep, &threads, &mut departure),
-                            });
+                        Request::Stop { keep, force } if keep || force || departure.is_some() => {
+                            let _ = answer.send(self.depart(keep, &threads, &mut departure));
                         }
+                        Request::Stop { .. } => self.judge_stop(answer),
                         request => self.answer(request, answer),
                     }
+                }
+                Some(answer) = self.stops.receiver.recv() => {
+                    // The client may have gone.
+                    let _ = answer.send(self.depart(false, &threads, &mut departure));
                 }
                 Some(asked) = peers_asked.recv() => self.answer_peer(asked),
                 Some(fetched) = self.fetched.recv() => self.fetched(fetched),
@@ -474,6 +490,17 @@ impl<'a> ControlTask<'a> {
         result
     }
 
+    /// Has it found out whether this node may stop, which takes the others' answers.
+    fn judge_stop(&self, answer: oneshot::Sender<Response>) {
+        let (operator, may) = (Arc::clone(&self.operator), self.stops.sender.clone());
+        tokio::spawn(async move {
+            match operator.why_not_to_stop_now().await {
+                Some(message) => drop(answer.send(Response::Error { message })),
+                None => drop(may.send(answer)),
+            }
+        });
+    }
+
     /// Why this node should not stop: too few votes would be left. Not asked where it `may`.
     fn refuse_to_stop(&self, may: bool) -> Option<String> {
         match may {
@@ -501,6 +528,8 @@ impl<'a> ControlTask<'a> {
                 self.supervisor.stopping();
                 self.note(clock::now(), EventKind::Stopping);
                 self.say_what_holds_up();
+                view::lock(&self.view).groups.stop();
+                self.publish();
                 *departure = Some(Departure::Draining(threads.drain()));
                 "stopping: the groups here are handed over"
             }
