@@ -14,7 +14,7 @@ use clap::Args;
 
 use crate::control::{
     client::Client,
-    protocol::{Node, Request, Response, Status},
+    protocol::{Group, Node, Request, Response, Status},
 };
 
 /// Between two looks.
@@ -152,32 +152,51 @@ fn too_few_votes(status: &Status, wanted: usize) -> Result<Vec<String>> {
 
 fn unstable(status: &Status) -> Vec<String> {
     let nodes = status.nodes.iter();
-    let mut missing: Vec<String> = nodes.filter_map(|node| unsettled(node, status)).collect();
-    let groups = status.groups.iter().filter(|group| !group.stopped);
-    missing.extend(groups.filter_map(|group| {
-        let place = group.owner.as_deref();
-        match (&group.blocked, place) {
-            (Some(node), _) => Some(format!("{} is blocked on {node}", group.name)),
-            (None, Some(_)) if group.running => None,
-            (None, Some(owner)) => Some(format!("{} does not run on {owner} yet", group.name)),
-            (None, None) => Some(format!("{} runs nowhere", group.name)),
-        }
-    }));
-    missing
+    let missing = nodes.filter_map(|node| unsettled(node).or_else(|| differs(node, status)));
+    let groups = status.groups.iter();
+    missing.chain(groups.filter_map(idle)).collect()
+}
+
+/// What is not as in good days while the nodes take a configuration over one after the other: they
+/// may differ meanwhile. A group that some node lacks may wait for it; at the end only where all those
+/// are among the nodes that are `left_out`.
+pub(super) fn troubles(status: &Status, left_out: Option<&[String]>) -> Vec<String> {
+    let waits = |group: &&Group| {
+        let may = |node: &String| left_out.is_none_or(|nodes| nodes.contains(node));
+        !group.lacking.is_empty() && group.lacking.iter().all(may)
+    };
+    let groups = status.groups.iter().filter(|group| !waits(group));
+    let nodes = status.nodes.iter().filter_map(unsettled);
+    nodes.chain(groups.filter_map(idle)).collect()
+}
+
+/// Why a group that is to run does not.
+fn idle(group: &Group) -> Option<String> {
+    let name = &group.name;
+    match (&group.blocked, group.owner.as_deref()) {
+        _ if group.stopped => None,
+        (Some(node), _) => Some(format!("{name} is blocked on {node}")),
+        (None, Some(_)) if group.running => None,
+        (None, Some(owner)) => Some(format!("{name} does not run on {owner} yet")),
+        (None, None) => Some(format!("{name} runs nowhere")),
+    }
 }
 
 /// What of a node is not as in good days.
-fn unsettled(node: &Node, status: &Status) -> Option<String> {
+fn unsettled(node: &Node) -> Option<String> {
     let name = &node.name;
     let settled =
         node.witness || matches!(node.agent.as_str(), "active" | "standby" | "maintenance");
-    let differs = node.config != 0 && node.config != status.config && !node.witness;
     match node.state.as_str() {
         "up" if !settled => Some(format!("{name} is {}", node.agent)),
-        "up" if differs => Some(format!("{name} has another configuration")),
         "up" => no_vote(node),
         state => Some(format!("{name} is {state}")),
     }
+}
+
+fn differs(node: &Node, status: &Status) -> Option<String> {
+    let differs = node.config != 0 && node.config != status.config && !node.witness;
+    differs.then(|| format!("{} has another configuration", node.name))
 }
 
 fn not_running(status: &Status, name: &str, on: Option<&str>) -> Result<Option<String>> {

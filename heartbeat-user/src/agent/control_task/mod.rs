@@ -1,6 +1,7 @@
 //! The control task: one tokio task that keeps the view, the journal and the hooks, answers the
 //! control socket, and shows the pulse that it is alive.
 
+mod configure;
 mod hooks;
 mod members;
 mod outdated;
@@ -55,7 +56,7 @@ use super::{
     exchange::{Exchange, Fetched},
     groups::Groups,
     journal::Journal,
-    operate::Operator,
+    operate::{Operator, Origin},
     outages::Outages,
     outdated::Outdated,
     overdue::Overdue,
@@ -420,6 +421,9 @@ impl<'a> ControlTask<'a> {
                     // The client may have gone.
                     match request {
                         Request::Reload => self.reload(Asker::Client(answer)),
+                        Request::Configure { node, step } => {
+                            self.configure(node, step, Origin::Local, answer);
+                        }
                         Request::Stop { keep, force } if keep || force || departure.is_some() => {
                             let _ = answer.send(self.depart(keep, &threads, &mut departure));
                         }

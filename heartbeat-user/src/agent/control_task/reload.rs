@@ -16,7 +16,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::{Applied, ControlTask, members::Reformed};
+use super::{Applied, ControlTask, configure::Examined, members::Reformed};
 use crate::{
     agent::{operate::Operator, setup, view},
     clock,
@@ -73,13 +73,15 @@ impl Asker {
 pub(super) enum Step {
     Read(Result<Box<Files>>),
     Prepared(Result<Box<Plan>>),
+    /// Of a reload that another node may ask for later.
+    Examined(Box<Examined>),
 }
 
 /// The files as they are now.
 #[derive(Debug)]
 pub(super) struct Files {
-    config: Config,
-    keys: Keys,
+    pub(super) config: Config,
+    pub(super) keys: Keys,
 }
 
 /// What is to change.
@@ -123,7 +125,7 @@ impl Steps {
     }
 
     /// Has `work` done by a thread that may wait for as long as it takes.
-    fn beside(&self, work: impl FnOnce() -> Step + Send + 'static) {
+    pub(super) fn beside(&self, work: impl FnOnce() -> Step + Send + 'static) {
         let done = self.sender.clone();
         spawn_blocking(move || drop(done.send(work())));
     }
@@ -145,7 +147,23 @@ fn half_way(version: u16, error: &anyhow::Error) -> anyhow::Error {
     )
 }
 
+impl Plan {
+    /// What changes, in words.
+    pub(super) fn summary(&self) -> Vec<String> {
+        let keys = self.keys.iter().map(|_| "keys changed".to_owned());
+        self.changes
+            .iter()
+            .map(ToString::to_string)
+            .chain(keys)
+            .collect()
+    }
+}
+
 impl ControlTask<'_> {
+    pub(super) fn is_reloading(&self) -> bool {
+        self.reload.is_some()
+    }
+
     /// Begins to take over the file as it is now. `asker` is told what came of it.
     pub(super) fn reload(&mut self, asker: Asker) {
         if let Some(under_way) = &self.reload {
@@ -173,6 +191,7 @@ impl ControlTask<'_> {
         ended: &UnboundedSender<Ended>,
     ) {
         let result = match step {
+            Step::Examined(examined) => return self.examined(*examined),
             Step::Read(read) => match read.and_then(|files| self.plan(*files)) {
                 Ok(Some(plan)) => return self.prepare(plan),
                 Ok(None) => Ok("nothing has changed".to_owned()),
@@ -197,7 +216,7 @@ impl ControlTask<'_> {
     }
 
     /// What changes with these files, if anything; an error if that cannot be while the agent runs.
-    fn plan(&self, files: Files) -> Result<Option<Box<Plan>>> {
+    pub(super) fn plan(&self, files: Files) -> Result<Option<Box<Plan>>> {
         let Files { config: new, keys } = files;
         servable::ensure(&new)?;
         let changes = self.file.difference(&new);

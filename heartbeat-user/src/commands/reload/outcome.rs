@@ -1,0 +1,163 @@
+//! What `heartbeat reload --all` did on each node, for people and for programs.
+
+use serde::Serialize;
+
+use super::plan::{Plan, Step};
+
+/// Of all nodes; as `--json` prints it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Outcome {
+    /// Whether all nodes have the configuration in force that were not left out.
+    pub(super) done: bool,
+    /// In the order of the reloads; those that are left out come last.
+    pub(super) nodes: Vec<Node>,
+    /// Why not all was done: for each reason cause and remedy.
+    pub(super) errors: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Node {
+    pub(super) node: String,
+    pub(super) state: State,
+    /// The configuration file there.
+    pub(super) path: String,
+    /// What the node, or what left it out, says.
+    pub(super) text: String,
+    /// The file that was there before, if it was replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) backup: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum State {
+    /// The file is the old one, and so is the configuration.
+    Unchanged,
+    /// The file is the new one; the agent goes by the old configuration.
+    Written,
+    /// The agent goes by the new configuration.
+    InForce,
+    LeftOut,
+}
+
+impl Outcome {
+    /// Before the first step.
+    pub(super) fn of(plan: &Plan) -> Self {
+        let planned = |step: &Step| Node {
+            node: step.node.clone(),
+            state: match step {
+                Step {
+                    replaces: Some(_), ..
+                } => State::Unchanged,
+                Step { in_force: true, .. } => State::InForce,
+                _ => State::Written,
+            },
+            path: step.path.clone(),
+            text: String::new(),
+            backup: None,
+        };
+        let left_out = |(node, why): &(String, String)| Node {
+            node: node.clone(),
+            state: State::LeftOut,
+            path: String::new(),
+            text: why.clone(),
+            backup: None,
+        };
+        let steps = plan.steps.iter().map(planned);
+        Self {
+            nodes: steps.chain(plan.left_out.iter().map(left_out)).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The node names in one state.
+    fn names(&self, state: State) -> Vec<&str> {
+        let nodes = self.nodes.iter().filter(|node| node.state == state);
+        nodes.map(|node| node.node.as_str()).collect()
+    }
+
+    /// Which nodes have what where it was stopped half-way, and the ways on and back.
+    pub(super) fn half_way(&self) -> String {
+        let mut lines = Vec::new();
+        for (state, has) in [
+            (State::InForce, "the new configuration is in force on"),
+            (
+                State::Written,
+                "the file is the new one, not in force yet, on",
+            ),
+            (State::Unchanged, "nothing was changed on"),
+            (State::LeftOut, "left out:"),
+        ] {
+            let names = self.names(state);
+            if !names.is_empty() {
+                lines.push(format!("{has} {}", names.join(", ")));
+            }
+        }
+        lines.push("to go on: mend that, then `heartbeat reload --all` again".to_owned());
+        let backups = self.nodes.iter().filter_map(|node| {
+            let backup = node.backup.as_ref()?;
+            Some(format!(
+                "to go back, on {}: mv {backup} {} && heartbeat reload",
+                node.node, node.path
+            ))
+        });
+        lines.extend(backups);
+        lines.join("\n  ")
+    }
+}
+
+impl Node {
+    /// The line for people.
+    pub(super) fn line(&self) -> String {
+        let Self {
+            node, text, backup, ..
+        } = self;
+        match (self.state, backup) {
+            (State::LeftOut, _) => format!("{node}: left out: {text}\n"),
+            (_, Some(backup)) => {
+                format!("{node}: {text}; the file was replaced, the old one is {backup}\n")
+            }
+            (_, None) => format!("{node}: {text}\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_way_names_who_has_what_and_the_way_back() {
+        let step = |node: &str, replaces, in_force| Step {
+            node: node.to_owned(),
+            path: "/etc/hb.toml".to_owned(),
+            replaces,
+            in_force,
+        };
+        let plan = Plan {
+            steps: vec![
+                step("b", Some(1), false),
+                step("c", Some(2), false),
+                step("d", Some(3), false),
+                step("a", None, false),
+            ],
+            left_out: vec![("w".to_owned(), "a witness".to_owned())],
+        };
+        let mut outcome = Outcome::of(&plan);
+        for (node, state) in [(0, State::InForce), (1, State::Written)] {
+            outcome.nodes[node].state = state;
+            outcome.nodes[node].backup = Some("/etc/hb.toml.old".to_owned());
+        }
+        assert_eq!(
+            outcome.half_way(),
+            "the new configuration is in force on b\n  \
+             the file is the new one, not in force yet, on c, a\n  \
+             nothing was changed on d\n  \
+             left out: w\n  \
+             to go on: mend that, then `heartbeat reload --all` again\n  \
+             to go back, on b: mv /etc/hb.toml.old /etc/hb.toml && heartbeat reload\n  \
+             to go back, on c: mv /etc/hb.toml.old /etc/hb.toml && heartbeat reload"
+        );
+    }
+}
