@@ -1,6 +1,7 @@
 //! The list of nodes that this node goes by: which change of it may follow which, and what of it outlives the agent.
 //!
-//! `docs/leases.md` has the reasons. A list's number never goes back on a node, so it is on disk before anybody is told of it.
+//! `docs/design/leases.md` has the reasons. A list's number never goes back on a node, so it is on
+//! disk before anybody is told of it.
 
 use std::{
     collections::BTreeSet,

@@ -1,7 +1,7 @@
 //! Runs the configured commands when something happens.
 //!
 //! Each hook has a queue and a task of its own: its events run one after the other, in order, and
-//! a hook that hangs holds up no other, nor anything else. `docs/operations.md` documents the
+//! a hook that hangs holds up no other, nor anything else. `docs/operate/hooks.md` documents the
 //! environment.
 
 use std::{ffi::OsString, sync::Arc, time::Duration};

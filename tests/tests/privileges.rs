@@ -22,7 +22,7 @@ use nix::{
     unistd::{Gid, Pid, Uid, chown},
 };
 
-/// CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW; what docs/operations.md says.
+/// CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW; what docs/operate/privileges.md says.
 const KEPT: u64 = 1 << 10 | 1 << 12 | 1 << 13;
 /// CAP_IPC_LOCK, which is kept where CAP_SYS_RESOURCE, the right to raise the limit, is missing.
 const LOCKING: u64 = 1 << 14;

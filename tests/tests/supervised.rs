@@ -18,7 +18,7 @@ use nix::{
 const UNIT: &str = "heartbeat.service";
 const SERVICE: &str = include_str!("../../dist/heartbeat.service");
 const TIGHT: &str = include_str!("../../dist/heartbeat-tight.conf");
-const DOCS: &str = include_str!("../../docs/operations.md");
+const DOCS: &str = include_str!("../../docs/operate/systemd.md");
 
 /// What the rig has elsewhere, and a watchdog that need not be waited for.
 fn surroundings(node: &Node) -> Result<String> {

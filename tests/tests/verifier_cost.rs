@@ -1,4 +1,5 @@
-//! The programs cost the running kernel's verifier about what `docs/verifier-cost.md` says.
+//! The programs cost the running kernel's verifier about what `docs/reference/verifier-cost.md`
+//! says.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
@@ -11,7 +12,7 @@ const MARGIN: u64 = 20;
 /// Stands for a figure that nobody has measured.
 const NOT_MEASURED: &str = "–";
 /// In the test, since it also runs where the sources are not.
-const TABLE: &str = include_str!("../../docs/verifier-cost.md");
+const TABLE: &str = include_str!("../../docs/reference/verifier-cost.md");
 
 /// Major and minor number of a kernel's release.
 type Version = (u32, u32);
@@ -31,7 +32,7 @@ fn no_program_costs_the_verifier_much_more_than_is_written_down() -> Result<()> 
         let cost = u64::from(cost(program).with_context(|| format!("loading {name}"))?);
         let known = *written
             .get(name)
-            .with_context(|| format!("docs/verifier-cost.md has no program {name}"))?;
+            .with_context(|| format!("docs/reference/verifier-cost.md has no program {name}"))?;
         let said = known.map_or(NOT_MEASURED.to_owned(), |known| known.to_string());
         writeln!(measured, "| {name} | {cost} | (written down: {said})")?;
         if known.is_some_and(|known| cost * 100 > known * (100 + MARGIN)) {
@@ -42,7 +43,7 @@ fn no_program_costs_the_verifier_much_more_than_is_written_down() -> Result<()> 
     ensure!(
         dear.is_empty(),
         "{} cost the verifier of Linux {release} more than {MARGIN} % above the figures in \
-         docs/verifier-cost.md; if that is meant, write there:\n{measured}",
+         docs/reference/verifier-cost.md; if that is meant, write there:\n{measured}",
         dear.join(", ")
     );
     Ok(())
@@ -66,7 +67,9 @@ fn column(table: &str, version: Version) -> Result<BTreeMap<&str, Option<u64>>> 
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
         .map(|row| row.split(" | ").collect::<Vec<_>>());
-    let head = rows.next().context("no table in docs/verifier-cost.md")?;
+    let head = rows
+        .next()
+        .context("no table in docs/reference/verifier-cost.md")?;
     let kernels = head[1..].iter().map(|release| self::version(release));
     let kernels: Vec<Version> = kernels.collect::<Result<_>>()?;
     let place = 1 + kernels

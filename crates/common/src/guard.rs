@@ -141,7 +141,7 @@ fn is_closed<T: GuardTables>((high, low): Halves, tables: &mut T, direction: Dir
     let now = tables.now();
     let open_until = tables.open_until(row);
     // Whose packet it is comes last: hardly any packet gets as far as that.
-    // docs/leases.md#rule-5: this is the only word on whether the address may be served.
+    // docs/design/leases.md#rule-5: this is the only word on whether the address may be served.
     let closed = now >= open_until && tables.is_here();
     if closed {
         tables.count_drop(row, direction);

@@ -169,7 +169,7 @@ pub struct Request {
 /// When an acceptor votes at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// It abstains before: docs/leases.md#rule-2.
+    /// It abstains before: docs/design/leases.md#rule-2.
     pub votes_from: u64,
     /// It grants no longer lease.
     pub max_lease_ns: u64,

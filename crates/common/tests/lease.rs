@@ -332,7 +332,7 @@ fn an_acceptor_abstains_where_it_must() {
     }
 }
 
-// docs/leases.md#rule-2
+// docs/design/leases.md#rule-2
 #[test]
 fn an_acceptor_that_may_have_forgotten_abstains_until_it_could_have_forgotten_nothing() {
     let limits = Limits {

@@ -306,7 +306,7 @@ fn from_itself(node: &Node, sequence: u64, entries: &[LeaseEntry]) -> Vec<u8> {
     node.frame(&node.at, &header, entries, Some(KEY)).build()
 }
 
-// docs/leases.md#rule-3
+// docs/design/leases.md#rule-3
 #[test]
 fn a_node_asks_its_own_acceptor_by_the_loopback_interface() {
     let mut node = alone();

@@ -396,8 +396,8 @@ impl Proposer {
                 && (*first..=*ballot).contains(&said)
                 && term.is_met_by(vote.micros) =>
             {
-                // docs/leases.md#rule-1: a vote counts from the departure of its probe, and for
-                // less than the acceptor grants.
+                // docs/design/leases.md#rule-1: a vote counts from the departure of its probe, and
+                // for less than the acceptor grants.
                 debug_assert!(term.counted <= term.asked);
                 let end = left.after(term.counted);
                 if let Some(until) = until.get_mut(acceptor.0) {

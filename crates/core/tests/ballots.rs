@@ -10,7 +10,7 @@ use heartbeat_core::{
 };
 use support::{MS, story::settled, world::World};
 
-/// Nanoseconds of wall-clock time to a round: see `docs/leases.md`.
+/// Nanoseconds of wall-clock time to a round: see `docs/design/leases.md`.
 const ROUND: u64 = 1 << 20;
 
 /// What the node with the lease asks with.

@@ -22,7 +22,7 @@ const SEEDS: u64 = 60;
 /// Facts and faults in one run.
 const CHANGES: usize = 60;
 
-// docs/leases.md#rule-4
+// docs/design/leases.md#rule-4
 #[test]
 fn phases_keep_their_rules_whatever_is_said_of_groups() {
     for seed in 0..SEEDS {

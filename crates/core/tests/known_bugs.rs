@@ -30,7 +30,7 @@ fn a_guard_that_outlasts_the_lease() {
     assert!(harm.starts_with("two owners"), "{harm}");
 }
 
-// docs/leases.md#rule-1
+// docs/design/leases.md#rule-1
 #[test]
 fn a_vote_that_counts_from_its_arrival() {
     let bugs = Bugs {
@@ -41,7 +41,7 @@ fn a_vote_that_counts_from_its_arrival() {
     assert!(cause.starts_with("the guard of group"), "{cause}");
 }
 
-/// Patience that lets go of what has not stopped: docs/leases.md#rule-4.
+/// Patience that lets go of what has not stopped: docs/design/leases.md#rule-4.
 #[test]
 fn a_lease_that_is_given_up_when_a_stop_takes_too_long() {
     let faults = [Fault::Move, Fault::Standby, Fault::Online];
@@ -71,7 +71,7 @@ fn both_others_reboot(bugs: Bugs, watch: fn(&World) -> Result<(), Violation>) ->
     outcome.err()
 }
 
-// docs/leases.md#rule-2
+// docs/design/leases.md#rule-2
 #[test]
 fn an_acceptor_that_votes_though_it_may_have_forgotten_votes() {
     let bugs = Bugs {

@@ -236,7 +236,7 @@ fn an_inherited_guard_ends_with_the_lease_that_is_handed_over() {
 }
 
 /// Whatever the slow side says: only what was told to stop has stopped.
-// docs/leases.md#rule-4
+// docs/design/leases.md#rule-4
 #[test]
 fn a_group_that_is_served_is_not_released_when_it_is_said_to_have_stopped() {
     let mut world = settled(1);
@@ -347,7 +347,7 @@ fn the_operator_moves_the_group_and_there_it_stays() {
     assert_eq!(world.servers(0), [2]);
 }
 
-// docs/leases.md#rule-4
+// docs/design/leases.md#rule-4
 #[test]
 fn stopping_takes_its_time_and_the_lease_is_kept_for_it() {
     let mut world = settled(1);
@@ -400,7 +400,7 @@ fn a_node_on_standby_hands_over_and_gets_the_group_back_online() {
 }
 
 /// Its address cannot be removed: the guard closes, and it must not keep the lease until it can.
-// docs/leases.md#rule-6
+// docs/design/leases.md#rule-6
 #[test]
 fn a_node_whose_slow_side_hangs_loses_the_group() {
     let mut world = settled(1);
@@ -428,7 +428,7 @@ fn maintain(world: &mut World, on: bool) {
     }
 }
 
-// docs/leases.md#rule-6
+// docs/design/leases.md#rule-6
 #[test]
 fn maintained_group_of_a_node_whose_slow_side_hangs_is_served_there_and_nowhere_else() {
     let mut world = settled(1);
@@ -458,7 +458,7 @@ fn maintained_group_of_a_hanging_node_that_is_cut_off_is_served_by_nobody() {
     assert_eq!(world.servers(0), [1]);
 }
 
-// docs/leases.md#rule-5
+// docs/design/leases.md#rule-5
 #[test]
 fn a_machine_that_stood_still_wakes_to_a_closed_guard() {
     let mut world = settled(1);

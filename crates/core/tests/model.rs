@@ -247,7 +247,7 @@ fn an_agent_that_asks_for_a_longer_lease_before_its_restart_serves_on_and_nobody
     explore(bounds, &[]);
 }
 
-// docs/leases.md#rule-1
+// docs/design/leases.md#rule-1
 #[test]
 fn the_checker_sees_that_a_vote_for_a_short_lease_must_not_count_for_a_long_one() {
     let bounds = Bounds {
@@ -259,7 +259,7 @@ fn the_checker_sees_that_a_vote_for_a_short_lease_must_not_count_for_a_long_one(
     splits(Flaw::CountsShortAsLong, bounds);
 }
 
-// docs/leases.md#rule-2
+// docs/design/leases.md#rule-2
 #[test]
 fn the_checker_sees_that_a_restarted_acceptor_must_abstain() {
     let bounds = Bounds {
@@ -270,7 +270,7 @@ fn the_checker_sees_that_a_restarted_acceptor_must_abstain() {
     splits(Flaw::VotesAtOnce, bounds);
 }
 
-// docs/leases.md#rule-1
+// docs/design/leases.md#rule-1
 #[test]
 fn the_checker_sees_that_a_vote_must_count_from_when_its_probe_left() {
     let bounds = Bounds {
@@ -281,7 +281,7 @@ fn the_checker_sees_that_a_vote_must_count_from_when_its_probe_left() {
     splits(Flaw::CountsFromArrival, bounds);
 }
 
-// docs/leases.md#rule-1
+// docs/design/leases.md#rule-1
 #[test]
 fn the_checker_sees_that_a_vote_must_count_for_less_than_a_lease() {
     splits(Flaw::IgnoresDrift, Bounds { ticks: 2, ..NARROW });
@@ -299,7 +299,7 @@ fn the_checker_sees_that_votes_for_an_earlier_claim_must_not_count() {
     splits(Flaw::CountsEarlierClaims, bounds);
 }
 
-// docs/leases.md#rule-4
+// docs/design/leases.md#rule-4
 #[test]
 fn the_checker_sees_that_the_guard_must_close_before_the_lease_is_released() {
     let bounds = Bounds {

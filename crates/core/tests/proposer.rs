@@ -330,7 +330,7 @@ fn a_refusal_before_the_release_was_heard_of_is_forgotten_with_it() {
 }
 
 /// A vote counts from when its probe left, and an older one does not shorten what a newer one gave.
-// docs/leases.md#rule-1
+// docs/design/leases.md#rule-1
 #[test]
 fn a_vote_counts_from_when_its_probe_left() {
     let mut claim = owner(3, [0, 1]);

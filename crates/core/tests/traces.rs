@@ -2,9 +2,9 @@
 //! 10 ms, timeout 30 ms, lease 60 ms. Each record is replayed first, and must give the recorded
 //! decisions.
 //!
-//! The traces are compared with `traces/*.txt`; docs/replay.md quotes one of them. Where a change
-//! of decisions is intended, `BLESS=1 cargo test -p heartbeat-core --test traces` writes them anew;
-//! read the difference.
+//! The traces are compared with `traces/*.txt`; docs/design/replay.md quotes one of them. Where a
+//! change of decisions is intended, `BLESS=1 cargo test -p heartbeat-core --test traces` writes
+//! them anew; read the difference.
 
 mod support;
 
@@ -108,7 +108,7 @@ fn takeover_is_quoted_as_it_is() {
     let root = path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| fs::read_to_string(root.join(path)).expect("the file is there");
     let trace = read("tests/traces/takeover.txt");
-    assert!(read("../../docs/replay.md").contains(&trace));
+    assert!(read("../../docs/design/replay.md").contains(&trace));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! For how long the acceptors of peers abstain, as far as is known here.
 //!
-//! An acceptor whose slots are new abstains for `max_lease` (docs/leases.md#rule-2), and nothing in
-//! a heartbeat says so. The report of a node with an agent says for how long yet. Of a witness
-//! without an agent only the time is known since when it answers again: at worst its acceptor was
-//! loaded then.
+//! An acceptor whose slots are new abstains for `max_lease` (docs/design/leases.md#rule-2), and
+//! nothing in a heartbeat says so. The report of a node with an agent says for how long yet. Of a
+//! witness without an agent only the time is known since when it answers again: at worst its
+//! acceptor was loaded then.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -3,7 +3,7 @@
 //! Carries a command given on one node to another node's agent, so that nobody but a node of the
 //! cluster can give one, and none twice. It never looks into what it carries, and decides nothing. It
 //! hides only what it is told to: of the rest whoever listens on the link can read along.
-//! `docs/peering.md` shows every byte.
+//! `docs/reference/peering.md` shows every byte.
 
 mod client;
 mod frame;

@@ -14,7 +14,7 @@ use super::{Rng, frames::FrameSpec, world::World};
 /// Bytes of the shortest frame: an Ethernet header.
 const MIN_LEN: usize = 14;
 
-/// Offset and bytes of every field of the header, see `docs/wire-format.md`.
+/// Offset and bytes of every field of the header, see `docs/reference/wire-format.md`.
 const FIELDS: [(usize, usize); 23] = [
     (offset::MAGIC, 4),
     (offset::VERSION, 1),

@@ -1,4 +1,4 @@
-//! Every safety rule of docs/leases.md is cited where it is kept and where it is tested.
+//! Every safety rule of docs/design/leases.md is cited where it is kept and where it is tested.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -7,9 +7,9 @@ use anyhow::Result;
 use super::source::{self, Finding, Tree};
 
 /// Where the rules stand; a citation is this, `#`, and the name of the rule's anchor.
-const RULES: &str = "docs/leases.md";
+const RULES: &str = "docs/design/leases.md";
 const ANCHOR: &str = "<a id=\"rule-";
-const CITATION: &str = "docs/leases.md#rule-";
+const CITATION: &str = "docs/design/leases.md#rule-";
 
 /// Who cites a rule.
 #[derive(Debug, Default)]
@@ -100,11 +100,11 @@ mod tests {
         let tree = tree(&[
             (
                 "crates/a/src/lib.rs",
-                "// docs/leases.md#rule-1 docs/leases.md#rule-12.",
+                "// docs/design/leases.md#rule-1 docs/design/leases.md#rule-12.",
             ),
             (
                 "crates/a/tests/b.rs",
-                "// docs/leases.md#rule-1\n/// docs/leases.md#rule-12",
+                "// docs/design/leases.md#rule-1\n/// docs/design/leases.md#rule-12",
             ),
         ]);
         assert_eq!(judge(DOCUMENT, &tree), []);
@@ -113,24 +113,27 @@ mod tests {
     #[test]
     fn rule_without_a_citation_is_found_at_its_anchor() {
         let tree = tree(&[
-            ("crates/a/src/lib.rs", "// docs/leases.md#rule-1"),
+            ("crates/a/src/lib.rs", "// docs/design/leases.md#rule-1"),
             (
                 "crates/a/tests/b.rs",
-                "// docs/leases.md#rule-1 docs/leases.md#rule-12",
+                "// docs/design/leases.md#rule-1 docs/design/leases.md#rule-12",
             ),
         ]);
         let found = shown(&judge(DOCUMENT, &tree));
-        let expected = "docs/leases.md:4: no source under */src cites rule 12: \
-                        write `docs/leases.md#rule-12` where it is kept";
+        let expected = "docs/design/leases.md:4: no source under */src cites rule 12: \
+                        write `docs/design/leases.md#rule-12` where it is kept";
         assert_eq!(found, [expected]);
     }
 
     #[test]
     fn citation_of_a_rule_that_does_not_exist_is_found() {
-        let tree = tree(&[("tests/src/a.rs", "fn a() {}\n// docs/leases.md#rule-3\n")]);
+        let tree = tree(&[(
+            "tests/src/a.rs",
+            "fn a() {}\n// docs/design/leases.md#rule-3\n",
+        )]);
         let found = shown(&judge("# No rules yet\n", &tree));
         let expected =
-            "tests/src/a.rs:2: docs/leases.md has no anchor rule-3: cite one that it has";
+            "tests/src/a.rs:2: docs/design/leases.md has no anchor rule-3: cite one that it has";
         assert_eq!(found, [expected]);
     }
 

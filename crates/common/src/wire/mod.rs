@@ -1,4 +1,4 @@
-//! Wire format version 1. `docs/wire-format.md` describes the same in prose.
+//! Wire format version 1. `docs/reference/wire-format.md` describes the same in prose.
 //!
 //! A heartbeat is a UDP payload: a fixed header, 0 to 8 lease entries, and a SipHash-2-4 tag over
 //! both. All integers are in network byte order.

@@ -171,7 +171,7 @@ fn what_is_no_ip_packet_passes_at_a_socket() {
     }
 }
 
-// docs/leases.md#rule-5
+// docs/design/leases.md#rule-5
 #[test]
 fn a_closed_address_neither_hears_nor_speaks() {
     for case in cases() {

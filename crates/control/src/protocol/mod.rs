@@ -1,6 +1,6 @@
 //! The control protocol: one JSON line asks, one JSON line answers, over a Unix stream socket.
 //!
-//! `docs/operations.md` documents it for scripts. Fields are only ever added.
+//! `docs/reference/control-socket.md` documents it for scripts. Fields are only ever added.
 
 mod configure;
 mod event;

@@ -396,7 +396,8 @@ impl Cluster {
     /// Counts the votes that the acceptor with the rows of peer `acceptor` gave, or our own
     /// (`None`). [`Cluster::step`] is to follow.
     pub fn count(&mut self, acceptor: Option<PeerIndex>, votes: &VoteEvent, now: Boottime) {
-        // docs/leases.md#rule-3: our own vote is what our own kernel says, counted like all others.
+        // docs/design/leases.md#rule-3: our own vote is what our own kernel says, counted like all
+        // others.
         let acceptor = acceptor.map_or(Seat::OWN, Seat::of_peer);
         let left = Boottime::from_nanos(votes.t1);
         for vote in votes.entries.iter().take(votes.count as usize) {

@@ -67,9 +67,9 @@ impl Group {
         context: &GroupContext<'_>,
     ) -> Option<Reason> {
         if self.operator.maintained {
-            // docs/leases.md#rule-6: the lease of a group in maintenance keeps every other node
-            // from serving it, and such a group has nothing that a hanging slow side should look
-            // after.
+            // docs/design/leases.md#rule-6: the lease of a group in maintenance keeps every other
+            // node from serving it, and such a group has nothing that a hanging slow side should
+            // look after.
             None
         } else if !context.node.may_keep {
             Some(Reason::NodeUnfit)

@@ -215,7 +215,7 @@ impl Group {
         out: &mut Vec<GroupEvent>,
     ) -> Phase {
         let now = context.now;
-        // docs/leases.md#rule-4: a group is started only while its lease is held.
+        // docs/design/leases.md#rule-4: a group is started only while its lease is held.
         debug_assert!(self.claim.proposer.lease_end() > now);
         let known = &self.acceptor.known;
         let chosen = Successor::chosen(context.view.local);

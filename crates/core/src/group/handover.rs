@@ -150,9 +150,9 @@ impl Group {
     /// The group is being stopped here: until it has, no other node may start it.
     pub(super) fn await_stop(&mut self, stop: Stop, context: &GroupContext<'_>) -> Stop {
         if context.node.hangs && !self.operator.maintained {
-            // docs/leases.md#rule-6: a slow side that hangs cannot say that the group has stopped.
-            // The guard is closed, and the lease runs out. However long a stop takes otherwise, the
-            // lease is kept until it has ended.
+            // docs/design/leases.md#rule-6: a slow side that hangs cannot say that the group has
+            // stopped. The guard is closed, and the lease runs out. However long a stop takes
+            // otherwise, the lease is kept until it has ended.
             self.claim.proposer.abandon();
         }
         let successor = self.successor_after(stop, context);

@@ -123,7 +123,7 @@ impl Group {
 
     /// Until when traffic may pass: the start of the clock where nothing is served.
     pub fn open_until(&self) -> Boottime {
-        // docs/leases.md#rule-4: the guard is open in no other phase.
+        // docs/design/leases.md#rule-4: the guard is open in no other phase.
         self.phase.tenure().map_or(Boottime::default(), |tenure| {
             self.claim.proposer.lease_end().max(tenure.inherited_until)
         })
@@ -232,7 +232,7 @@ impl Group {
 
     fn assert_nothing_is_renewed_by_a_hanging_agent(&self, context: &GroupContext<'_>) {
         let proposer = &self.claim.proposer;
-        // docs/leases.md#rule-6
+        // docs/design/leases.md#rule-6
         debug_assert!(
             !context.node.hangs
                 || self.operator.maintained

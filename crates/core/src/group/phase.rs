@@ -129,7 +129,8 @@ impl Phase {
 impl Group {
     /// Goes on in the phase `next`.
     pub(super) fn enter(&mut self, next: Phase) {
-        // docs/leases.md#rule-4: a group that runs is stopped, and its lease released only then.
+        // docs/design/leases.md#rule-4: a group that runs is stopped, and its lease released only
+        // then.
         debug_assert!(
             self.phase.may_become(&next),
             "{:?} cannot become {next:?}",
@@ -146,7 +147,7 @@ impl Group {
             match self.phase {
                 Phase::Waiting | Phase::Displacing => proposer.is_idle(),
                 Phase::Claiming { .. } => proposer.is_preparing() || proposer.is_holding(),
-                // docs/leases.md#rule-4: nothing that may run is released.
+                // docs/design/leases.md#rule-4: nothing that may run is released.
                 Phase::Serving(_) | Phase::Lapsed(..) | Phase::Stopping(_) =>
                     !proposer.is_releasing(),
                 Phase::Releasing { .. } => proposer.is_releasing(),
@@ -161,7 +162,7 @@ impl Group {
 mod tests {
     use super::*;
 
-    // docs/leases.md#rule-4
+    // docs/design/leases.md#rule-4
     #[test]
     fn group_that_runs_is_stopped_before_anything_else() {
         let tenure = Tenure::default();
@@ -178,7 +179,7 @@ mod tests {
         }
     }
 
-    // docs/leases.md#rule-4
+    // docs/design/leases.md#rule-4
     #[test]
     fn group_that_stops_is_not_served_before_it_is_claimed_again() {
         let stopping = Phase::Stopping(Stop {

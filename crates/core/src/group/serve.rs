@@ -73,7 +73,7 @@ impl Group {
         out: &mut Vec<GroupEvent>,
     ) -> Phase {
         let (now, end) = (context.now, self.open_until());
-        // docs/leases.md#rule-4
+        // docs/design/leases.md#rule-4
         debug_assert!(end <= now, "the guard is open in a lapse");
         if lapsed.is_none() {
             tenure.timeline.free = now;
@@ -164,7 +164,7 @@ impl Group {
     /// Gives the lease back, for the successor that was decided on.
     pub(super) fn release(&mut self, now: Boottime) -> Phase {
         let successor = self.departure.successor;
-        // docs/leases.md#rule-4: the guard is closed before the lease is released.
+        // docs/design/leases.md#rule-4: the guard is closed before the lease is released.
         debug_assert!(self.served_until() == Boottime::default());
         self.claim.proposer.release(successor);
         self.departure.handed_over_at = (successor != Default::default()).then_some(now);

@@ -155,7 +155,7 @@ impl Why {
             Self::State | Self::Preempt => "nothing is to be done",
             Self::Vrrp => "let the firewall pass UDP and TCP on port 694 between the nodes",
             Self::Times => {
-                "start with the defaults; `Choosing the times` in docs/operations.md tells how to \
+                "start with the defaults; docs/operate/timing.md tells how to \
                  set them"
             }
             Self::Authentication => "make it with `heartbeat keygen` and copy it to all nodes",
@@ -175,7 +175,7 @@ impl Why {
                  balancer that configures itself, such as haproxy, into the group"
             }
             Self::Tracker => "write a [[health]] of type exec that looks for the same",
-            Self::Debounce => "see `A network that fails` in docs/health-and-load.md",
+            Self::Debounce => "see `A network that fails` in docs/operate/health-and-load.md",
             Self::Daemon => "nothing is to be done, unless a script is to run: make it a unit",
             Self::Included => "put its text in its place, and import again",
             Self::Conditional => "import the file as the node sees it: without the @ and its word",

@@ -39,7 +39,8 @@ impl Topic {
             Self::Times => (
                 "corosync's times allow for daemons that are scheduled late, and interval, timeout and lease are \
                  not derived from them: kernels answer heartbeats here, so the defaults are milliseconds",
-                "start with the defaults (interval 10ms, lease 60ms); `Choosing the times` in docs/operations.md tells how to set them",
+                "start with the defaults (interval 10ms, lease 60ms); docs/operate/timing.md tells \
+                 how to set them",
             ),
             Self::Key => (
                 "heartbeats are always authenticated, with a key of their own kind",

@@ -168,12 +168,12 @@ fn nodes_alone() {
 /// The example in the guide is what the tool reads and prints.
 #[test]
 fn the_guide_shows_the_tutorial_as_it_is() {
-    let guide = include_str!("../../../../docs/migrating-from-pacemaker.md");
+    let guide = include_str!("../../../../docs/migrate/pacemaker.md");
     for name in ["tutorial.conf", "tutorial.crm", "tutorial.toml"] {
         let text = read(name);
         assert!(
             guide.contains(&text),
-            "docs/migrating-from-pacemaker.md does not show {name}"
+            "docs/migrate/pacemaker.md does not show {name}"
         );
     }
 }

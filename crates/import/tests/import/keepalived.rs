@@ -236,12 +236,12 @@ fn explanation_has_a_row_for_each_setting_of_a_pair_and_shows_no_password() {
 fn guide_shows_the_pair_as_it_is() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| fs::read_to_string(root.join(path)).expect("a file of ours");
-    let guide = read("../../docs/migrating-from-keepalived.md");
+    let guide = read("../../docs/migrate/keepalived.md");
     let expected = read("tests/fixtures/web-keepalived.toml");
     for text in [WEB1, expected.as_str()] {
         assert!(
             guide.contains(text),
-            "docs/migrating-from-keepalived.md lacks\n{text}"
+            "docs/migrate/keepalived.md lacks\n{text}"
         );
     }
 }

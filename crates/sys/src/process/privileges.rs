@@ -4,7 +4,7 @@
 //! one thread that there is gives up for good what is not needed any more. The right to ask for
 //! real-time scheduling goes last: only the thread of a
 //! [`Granter`](super::scheduling::Granter) has it, until the real-time threads have asked.
-//! `docs/operations.md` has the reasons one by one.
+//! `docs/operate/privileges.md` has the reasons one by one.
 
 use std::io;
 
