@@ -403,7 +403,8 @@ fn node_that_stopped_a_moment_ago_counts_for_nothing() -> Result<()> {
     }
     // Long enough for the other nodes to be asked before the one that stopped is taken for dead.
     let options = Options {
-        timeout: 10 * SECOND,
+        timeout: 4 * SECOND,
+        agent_stall: 4 * SECOND,
         ..options()
     };
     play(options, |cluster| {

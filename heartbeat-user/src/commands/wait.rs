@@ -158,16 +158,20 @@ fn unstable(status: &Status) -> Vec<String> {
 }
 
 /// What is not as in good days while the nodes take a configuration over one after the other: they
-/// may differ meanwhile. A group that some node lacks may wait for it; at the end only where all those
-/// are among the nodes that are `left_out`.
-pub(super) fn troubles(status: &Status, left_out: Option<&[String]>) -> Vec<String> {
+/// may differ meanwhile. Of the nodes that are `unreached` nothing is said. A group that some node lacks
+/// may wait for it; after the `last` node only where it waits for those.
+pub(super) fn troubles(status: &Status, unreached: &[String], last: bool) -> Vec<String> {
     let waits = |group: &&Group| {
-        let may = |node: &String| left_out.is_none_or(|nodes| nodes.contains(node));
+        let may = |node: &String| !last || unreached.contains(node);
         !group.lacking.is_empty() && group.lacking.iter().all(may)
     };
+    let nodes = status.nodes.iter();
+    let nodes = nodes.filter(|node| !unreached.contains(&node.name));
     let groups = status.groups.iter().filter(|group| !waits(group));
-    let nodes = status.nodes.iter().filter_map(unsettled);
-    nodes.chain(groups.filter_map(idle)).collect()
+    nodes
+        .filter_map(unsettled)
+        .chain(groups.filter_map(idle))
+        .collect()
 }
 
 /// Why a group that is to run does not.
@@ -371,5 +375,23 @@ mod tests {
         for line in ["", "--on a", "--timeout 3"] {
             assert!(parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn troubles_leave_out_what_a_reload_of_all_nodes_brings_by_itself() {
+        let none = json!({});
+        let other = json!({"config": 8});
+        let no_nodes: [String; 0] = [];
+        let told = |c: &Value, web: &Value, unreached: &[String], last| {
+            troubles(&status(c, web), unreached, last).join("; ")
+        };
+        assert_eq!(told(&other, &none, &no_nodes, true), "");
+        let down = json!({"state": "down"});
+        assert_eq!(told(&down, &none, &no_nodes, false), "c is down");
+        assert_eq!(told(&down, &none, &["c".to_owned()], false), "");
+        let lacking = json!({"owner": null, "running": false, "lacking": ["c"]});
+        assert_eq!(told(&none, &lacking, &no_nodes, false), "");
+        assert_eq!(told(&none, &lacking, &no_nodes, true), "web runs nowhere");
+        assert_eq!(told(&none, &lacking, &["c".to_owned()], true), "");
     }
 }

@@ -112,7 +112,7 @@ struct Leader {
 impl Leader {
     fn lead(&mut self, path: &Path, config: &Config, force: bool) -> Result<Outcome> {
         let status = self.status()?;
-        let before = wait::troubles(&status, None);
+        let before = wait::troubles(&status, &[], false);
         let candidates = self.check_all(&status, config)?;
         same_file(&candidates, path)?;
         let warnings = warnings(&candidates);
@@ -154,20 +154,23 @@ impl Leader {
             };
             self.progress(&format!("writing the file of {}", step.node));
             let text = self.text.clone();
-            let backup = self.done(&step.node, ConfigureStep::Write { text, replaces })?;
-            node.backup = Some(backup);
-            node.state = State::Written;
+            node.state = State::Unknown;
+            match self.done(&step.node, ConfigureStep::Write { text, replaces }) {
+                Ok(backup) => (node.backup, node.state) = (Some(backup), State::Written),
+                Err(Undone::NotReached(error)) => {
+                    node.state = State::Unchanged;
+                    return Err(error);
+                }
+                Err(Undone::Failed(error)) => return Err(error),
+            }
         }
         for (index, step) in plan.steps.iter().enumerate() {
             self.progress(&format!("reloading {}", step.node));
-            let text = self.reload(step)?;
             let node = &mut outcome.nodes[index];
-            (node.text, node.state) = (text, State::InForce);
+            (node.text, node.state) = (self.reload(step, &mut node.state)?, State::InForce);
             self.print(&node.line())?;
             let last = index + 1 == plan.steps.len();
-            let left_out = plan.left_out.iter().map(|(name, _)| name.clone());
-            let left_out: Vec<String> = left_out.collect();
-            self.settle(&step.node, before, last.then_some(&left_out[..]))?;
+            self.settle(&step.node, (before, &plan.unreached), last)?;
         }
         for node in outcome.nodes.iter().skip(plan.steps.len()) {
             self.print(&node.line())?;
@@ -177,23 +180,26 @@ impl Leader {
 
     /// Reloads a node; a node that has the configuration in force afterwards has done it, whatever
     /// became of its answer.
-    fn reload(&mut self, step: &Step) -> Result<String> {
+    fn reload(&mut self, step: &Step, state: &mut State) -> Result<String> {
         let node = &step.node;
         let error = match self.done(node, ConfigureStep::Reload) {
             Ok(text) => return Ok(text),
-            Err(error) => error,
+            Err(Undone::NotReached(error) | Undone::Failed(error)) => error,
         };
-        match self.check(node)? {
-            Answer::Checked(Checked {
+        *state = State::Unknown;
+        if let Ok(Answer::Checked(checked)) = self.check(node) {
+            let Checked {
+                write,
                 changes,
                 errors,
-                write: false,
                 ..
-            }) if changes.is_empty() && errors.is_empty() => {
-                Ok(format!("reloaded, though it did not say so: {error:#}"))
+            } = checked;
+            if !write && changes.is_empty() && errors.is_empty() {
+                return Ok(format!("reloaded, though it did not say so: {error:#}"));
             }
-            _ => Err(error),
+            *state = State::Written;
         }
+        Err(error)
     }
 
     /// Asks all nodes whether they can use the text.
@@ -234,15 +240,17 @@ impl Leader {
     }
 
     /// Has a step done that ends with a text.
-    fn done(&mut self, node: &str, step: ConfigureStep) -> Result<String> {
-        let doing = step.name();
-        let answer = self.ask(node, step);
-        match answer.with_context(|| format!("stopped at node {node} ({doing})"))? {
-            Response::Done { text } => Ok(text),
-            Response::NotReached { message } => {
-                bail!("stopped at node {node} ({doing}): {message}")
+    fn done(&mut self, node: &str, step: ConfigureStep) -> Result<String, Undone> {
+        let doing = format!("stopped at node {node} ({})", step.name());
+        match self.ask(node, step) {
+            Ok(Response::Done { text }) => Ok(text),
+            Ok(Response::NotReached { message }) => {
+                Err(Undone::NotReached(anyhow!("{doing}: {message}")))
             }
-            other => bail!("the agent answered something else: {other:?}"),
+            Ok(other) => Err(Undone::Failed(anyhow!(
+                "{doing}: the agent answered something else: {other:?}"
+            ))),
+            Err(error) => Err(Undone::Failed(error.context(doing))),
         }
     }
 
@@ -261,13 +269,18 @@ impl Leader {
         }
     }
 
-    /// Waits until nothing is amiss but what was `before`, for a while. After the last node, new groups
-    /// must run as well, unless they wait for nodes that are left out.
-    fn settle(&mut self, node: &str, before: &[String], last: Option<&[String]>) -> Result<()> {
+    /// Waits until nothing is amiss but what was `before`, or is so of nodes that are not reached, for a
+    /// while. After the `last` node, new groups must run as well, unless they wait for those.
+    fn settle(
+        &mut self,
+        node: &str,
+        (before, unreached): (&[String], &[String]),
+        last: bool,
+    ) -> Result<()> {
         let began = Instant::now();
         let mut steady_since = began;
         loop {
-            let mut amiss = wait::troubles(&self.status()?, last);
+            let mut amiss = wait::troubles(&self.status()?, unreached, last);
             amiss.retain(|trouble| !before.contains(trouble));
             if !amiss.is_empty() {
                 steady_since = Instant::now();
@@ -309,6 +322,14 @@ impl Leader {
             let _ = terminal.flush();
         }
     }
+}
+
+/// Why a step was not done, as far as is known.
+enum Undone {
+    /// The node knows nothing of it.
+    NotReached(anyhow::Error),
+    /// The node refused, or may have done it all the same.
+    Failed(anyhow::Error),
 }
 
 /// Why there is no agent to ask on a node, if there is none.

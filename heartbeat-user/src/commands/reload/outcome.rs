@@ -38,6 +38,8 @@ pub(super) enum State {
     Written,
     /// The agent goes by the new configuration.
     InForce,
+    /// The node was asked, and did not say what it did.
+    Unknown,
     LeftOut,
 }
 
@@ -86,6 +88,10 @@ impl Outcome {
                 State::Written,
                 "the file is the new one, not in force yet, on",
             ),
+            (
+                State::Unknown,
+                "not known, since the answer is missing (an agent that starts goes by the file that is there):",
+            ),
             (State::Unchanged, "nothing was changed on"),
             (State::LeftOut, "left out:"),
         ] {
@@ -95,14 +101,22 @@ impl Outcome {
             }
         }
         lines.push("to go on: mend that, then `heartbeat reload --all` again".to_owned());
-        let backups = self.nodes.iter().filter_map(|node| {
-            let backup = node.backup.as_ref()?;
-            Some(format!(
-                "to go back, on {}: mv {backup} {} && heartbeat reload",
-                node.node, node.path
-            ))
+        let back = self.nodes.iter().filter_map(|node| {
+            let Node {
+                node: name, path, ..
+            } = node;
+            match (&node.backup, node.state) {
+                (Some(backup), _) => Some(format!(
+                    "to go back, on {name}: mv {backup} {path} && heartbeat reload"
+                )),
+                // Its file was new before this began.
+                (None, State::InForce | State::Written) => Some(format!(
+                    "to go back, on {name}: put the old text into {path}, then `heartbeat reload`"
+                )),
+                _ => None,
+            }
         });
-        lines.extend(backups);
+        lines.extend(back);
         lines.join("\n  ")
     }
 }
@@ -140,24 +154,29 @@ mod tests {
                 step("b", Some(1), false),
                 step("c", Some(2), false),
                 step("d", Some(3), false),
+                step("e", Some(4), false),
                 step("a", None, false),
             ],
             left_out: vec![("w".to_owned(), "a witness".to_owned())],
+            unreached: Vec::new(),
         };
         let mut outcome = Outcome::of(&plan);
         for (node, state) in [(0, State::InForce), (1, State::Written)] {
             outcome.nodes[node].state = state;
             outcome.nodes[node].backup = Some("/etc/hb.toml.old".to_owned());
         }
+        outcome.nodes[2].state = State::Unknown;
         assert_eq!(
             outcome.half_way(),
             "the new configuration is in force on b\n  \
              the file is the new one, not in force yet, on c, a\n  \
-             nothing was changed on d\n  \
+             not known, since the answer is missing (an agent that starts goes by the file that is there): d\n  \
+             nothing was changed on e\n  \
              left out: w\n  \
              to go on: mend that, then `heartbeat reload --all` again\n  \
              to go back, on b: mv /etc/hb.toml.old /etc/hb.toml && heartbeat reload\n  \
-             to go back, on c: mv /etc/hb.toml.old /etc/hb.toml && heartbeat reload"
+             to go back, on c: mv /etc/hb.toml.old /etc/hb.toml && heartbeat reload\n  \
+             to go back, on a: put the old text into /etc/hb.toml, then `heartbeat reload`"
         );
     }
 }

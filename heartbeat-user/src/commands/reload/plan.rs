@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// The nodes that are left out, each with the reason.
     pub(super) left_out: Vec<(String, String)>,
+    /// Those of them that should have been reached.
+    pub(super) unreached: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +77,9 @@ pub(super) fn plan(candidates: &[Candidate], force: bool) -> Result<Plan, Vec<St
         left_out.push((candidate.name.clone(), why.to_owned()));
     }
     order.sort_by_key(|(candidate, _)| (candidate.groups, candidate.local));
+    let unreached = candidates
+        .iter()
+        .filter(|candidate| matches!(candidate.answer, Answer::NotReached(_)));
     let step = |(candidate, checked): &(&Candidate, &Checked)| Step {
         node: candidate.name.clone(),
         path: checked.path.clone(),
@@ -84,6 +89,7 @@ pub(super) fn plan(candidates: &[Candidate], force: bool) -> Result<Plan, Vec<St
     Ok(Plan {
         steps: order.iter().map(step).collect(),
         left_out,
+        unreached: unreached.map(|candidate| candidate.name.clone()).collect(),
     })
 }
 
@@ -241,6 +247,7 @@ mod tests {
         assert_eq!(forced.steps.len(), 2);
         let names: Vec<_> = forced.left_out.iter().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["c", "w"]);
+        assert_eq!(forced.unreached, ["c"]);
     }
 
     #[test]
