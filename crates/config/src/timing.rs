@@ -14,7 +14,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 const DEFAULT_INTERVAL: Duration = Duration::from_millis(10);
 /// A real-time task that takes all processors leaves ordinary ones 50 ms of each second
-/// (`sched_rt_runtime_us`): the slow side, which gets so much, must not count as hung.
+/// (`sched_rt_runtime_us`): the control task, which gets so much, must not count as hung.
 const DEFAULT_AGENT_STALL: Duration = Duration::from_secs(2);
 /// The longest lease that acceptors grant, unless the cluster's own is longer.
 pub const DEFAULT_MAX_LEASE: Duration = Duration::from_secs(1);

@@ -95,7 +95,7 @@ pub(crate) fn findings(config: &Config, here: bool) -> Findings {
     warnings.extend(agents::warnings(config));
     let keys = Keys::load(&config.key).err();
     let keys = keys.map(|error| error.to_string()).into_iter();
-    let errors = servable::complaints(config).into_iter().chain(keys);
+    let errors = servable::refused(config).into_iter().chain(keys);
     let errors = errors.collect();
     Findings {
         errors,
