@@ -37,20 +37,20 @@ fn plain(name: &str, node: &str) -> String {
     group(name, &format!("prefer = [\"{node}\"]"), &[actor])
 }
 
-/// Plays `story` with three members that take files from each other, once all groups run where they
+/// Runs `test` with three members that take files from each other, once all groups run where they
 /// are to.
 fn with_accepting_nodes(
     actors: &Actors,
     groups: &str,
     places: &[(&str, &str)],
-    story: impl FnOnce(&mut Cluster) -> Result<()>,
+    test: impl FnOnce(&mut Cluster) -> Result<()>,
 ) -> Result<()> {
     let options = Options {
         nodes: NODES.map(str::to_owned).to_vec(),
         witnesses: Vec::new(),
         ..actors.options(format!("{groups}{ADDED}\n"))
     };
-    Cluster::with(options, |cluster| {
+    Cluster::run(options, |cluster| {
         for node in NODES {
             cluster.node(node)?.reconfigure(CLUSTER, ACCEPTS)?;
         }
@@ -59,7 +59,7 @@ fn with_accepting_nodes(
         for (group, node) in places {
             wait_runs(cluster, group, node)?;
         }
-        story(cluster).inspect_err(|_| eprintln!("{}", actors.report(0)))
+        test(cluster).inspect_err(|_| eprintln!("{}", actors.report(0)))
     })
 }
 
