@@ -157,9 +157,9 @@ fn unstable(status: &Status) -> Vec<String> {
     missing.chain(groups.filter_map(idle)).collect()
 }
 
-/// What is not as in good days while the nodes take a configuration over one after the other: they
-/// may differ meanwhile. Of the nodes that are `unreached` nothing is said. A group that some node lacks
-/// may wait for it; after the `last` node only where it waits for those.
+/// Returns the problems of the cluster while the nodes reload one after the other. Different
+/// configurations are none, and neither are problems of `unreached` nodes. A group that some node lacks
+/// may wait for that node; after the `last` node only for unreached ones.
 pub(super) fn troubles(status: &Status, unreached: &[String], last: bool) -> Vec<String> {
     let waits = |group: &&Group| {
         let may = |node: &String| !last || unreached.contains(node);

@@ -3,7 +3,7 @@
 //! Each side begins with a hello, 16 random bytes. Then comes one request, then one answer, each a
 //! head with a tag and a payload with another. Both tags cover both hellos, so a frame is good on one
 //! connection only, in one direction only. Nothing of a payload is read before its head is believed.
-//! The payload of a secret kind is enciphered first; its tag is over what is sent.
+//! The payload of a secret kind is encrypted first; its tag is over what is sent.
 
 use heartbeat_common::wire::{ClusterId, NodeId};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -33,7 +33,7 @@ pub(super) enum Kind {
     Answer = 2,
     /// In place of an answer: the payload says why there is none.
     Refusal = 3,
-    /// The same as a request and an answer, for nobody else to read.
+    /// A request and an answer that are encrypted.
     SecretRequest = 4,
     SecretAnswer = 5,
 }

@@ -72,7 +72,7 @@ impl ChannelKey {
     }
 
     /// Enciphers `payload`, or deciphers it. `parts` must be other ones for each payload that is ever
-    /// enciphered, since the same parts make the same key of the cipher.
+    /// encrypted, since the same parts make the same key of the cipher.
     pub(super) fn encipher(&self, parts: &[&[u8]], payload: &mut [u8]) {
         let half = |which: &'static [u8]| {
             let all: Vec<&[u8]> = std::iter::once(which)

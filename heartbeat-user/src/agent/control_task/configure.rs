@@ -1,9 +1,9 @@
 //! The steps of `heartbeat reload --all` on this node: checks a configuration that another node
 //! offers, has it written, and takes it over.
 //!
-//! The file of the other node is taken but for this node's own settings, and only where this node's
+//! The text of the other node is taken except for this node's own settings, and only if this node's
 //! configuration allows that (`accept_configuration`): a configuration names programs, which run as
-//! root. What is in the file already needs no such word.
+//! root. A text that says the same as the file needs no consent.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ use crate::{
     helper, logging,
 };
 
-/// A configuration that a thread has looked at, before the running agent judges it.
+/// A configuration that a thread has checked, before the running agent judges it.
 #[derive(Debug)]
 pub(super) struct Examined {
     checked: Checked,
@@ -96,7 +96,7 @@ impl ControlTask<'_> {
         }
     }
 
-    /// Adds what the running agent says to a configuration, and answers.
+    /// Adds the running agent's objections and changes, and answers.
     pub(super) fn examined(&self, examined: Examined) {
         let Examined {
             mut checked,
@@ -131,7 +131,7 @@ impl ControlTask<'_> {
 }
 
 impl Target {
-    /// What is to be said of `text` without the running agent.
+    /// Checks `text` as far as that is possible without the running agent.
     fn examine(&self, text: &str) -> (Checked, Option<Box<Files>>) {
         let mut checked = Checked {
             path: self.path.display().to_string(),
@@ -181,8 +181,8 @@ impl Target {
         Ok(keys.map(|keys| Box::new(Files { config, keys })))
     }
 
-    /// Replaces the file, and returns where the old one is. What it asks was checked before; what
-    /// must never be written is checked again.
+    /// Replaces the file, and returns the path of the old one. Consent and syntax are checked once
+    /// more, because another release may lead the reload.
     fn write(&self, text: &str, replaces: u64) -> Result<PathBuf> {
         ensure!(self.accepts, self.not_accepted());
         let new = with_own_settings(text, &self.read()?)?;

@@ -86,8 +86,8 @@ fn examine(path: &Path, node: Option<&str>) -> Findings {
     findings(&config, is_here(&config, node))
 }
 
-/// What is to be said of a configuration that could be read; `here` says that its local node is this
-/// host.
+/// Returns the findings about a configuration that could be read. `here` means that its local node
+/// is this host.
 pub(crate) fn findings(config: &Config, here: bool) -> Findings {
     let mut warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     warnings.extend(host::warnings(config, here));

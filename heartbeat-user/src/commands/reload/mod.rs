@@ -1,9 +1,9 @@
 //! `heartbeat reload`: has the agent take over its configuration file; with `--all` all nodes, one
 //! after the other.
 //!
-//! With `--all` this command leads: it asks each node, by the local agent, whether it can use the file,
-//! then has it written where it differs, then reloaded in the order of the plan. It stops at the first
-//! step that fails, and says which node has what.
+//! With `--all` this command leads. Through the local agent it asks each node whether it can use the
+//! file, then has the file written where it differs, then has it reloaded in the order of the plan. The
+//! command stops at the first step that fails, and tells the state of each node.
 
 mod outcome;
 mod plan;
@@ -35,8 +35,8 @@ use crate::{
 
 /// Between two looks at the status.
 const POLL: Duration = Duration::from_millis(100);
-/// For so long nothing may be amiss before the next node reloads: what a reload begins is told by the
-/// reports of the nodes, a moment later.
+/// The time without a new problem before the next node reloads. The reports of the nodes tell a moment
+/// later what a reload begins.
 const STEADY: Duration = Duration::from_millis(500);
 
 /// What to reload.
@@ -178,8 +178,7 @@ impl Leader {
         Ok(())
     }
 
-    /// Reloads a node; a node that has the configuration in force afterwards has done it, whatever
-    /// became of its answer.
+    /// Reloads a node. If its answer is missing, the configuration that is in force there decides.
     fn reload(&mut self, step: &Step, state: &mut State) -> Result<String> {
         let node = &step.node;
         let error = match self.done(node, ConfigureStep::Reload) {
@@ -269,8 +268,8 @@ impl Leader {
         }
     }
 
-    /// Waits until nothing is amiss but what was `before`, or is so of nodes that are not reached, for a
-    /// while. After the `last` node, new groups must run as well, unless they wait for those.
+    /// Waits for a while without any problem that was not there `before`. Problems of unreached nodes
+    /// do not count. After the `last` node, new groups must run, unless they wait for unreached nodes.
     fn settle(
         &mut self,
         node: &str,
@@ -324,7 +323,7 @@ impl Leader {
     }
 }
 
-/// Why a step was not done, as far as is known.
+/// The reason why a step was not done, as far as known.
 enum Undone {
     /// The node knows nothing of it.
     NotReached(anyhow::Error),
@@ -332,7 +331,7 @@ enum Undone {
     Failed(anyhow::Error),
 }
 
-/// Why there is no agent to ask on a node, if there is none.
+/// Returns the reason why a node has no agent to ask, if it has none.
 fn without_agent(node: &Node, config: &Config) -> Option<&'static str> {
     if config.node_named(&node.name).is_none() {
         return Some("it leaves the cluster: stop its agent");
@@ -341,7 +340,7 @@ fn without_agent(node: &Node, config: &Config) -> Option<&'static str> {
     only_votes.then_some("a witness without an agent: load it anew if nodes or keys changed")
 }
 
-/// That the local agent goes by the file that was read here.
+/// Fails if the local agent uses another file than the one that was read here.
 fn same_file(candidates: &[Candidate], path: &Path) -> Result<()> {
     let local = candidates.iter().find(|candidate| candidate.local);
     if let Some(Answer::Checked(checked)) = local.map(|local| &local.answer) {

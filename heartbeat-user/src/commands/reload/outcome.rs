@@ -1,4 +1,4 @@
-//! What `heartbeat reload --all` did on each node, for people and for programs.
+//! The outcome of `heartbeat reload --all` on each node, for people and for programs.
 
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ pub(super) struct Node {
     pub(super) state: State,
     /// The configuration file there.
     pub(super) path: String,
-    /// What the node, or what left it out, says.
+    /// The node's answer, or the reason why it is left out.
     pub(super) text: String,
     /// The file that was there before, if it was replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ impl Outcome {
         nodes.map(|node| node.node.as_str()).collect()
     }
 
-    /// Which nodes have what where it was stopped half-way, and the ways on and back.
+    /// Returns the state of all nodes after a failure, and the ways on and back.
     pub(super) fn half_way(&self) -> String {
         let mut lines = Vec::new();
         for (state, has) in [

@@ -1,7 +1,8 @@
 //! Whether a configuration may be distributed, to whom, and in which order the nodes take it over.
 //!
-//! Looks at what the nodes said, and asks nobody. Whoever serves least reloads first, so that a mistake
-//! shows where it costs least; among equals the node that was asked is the last, since it leads.
+//! The plan is a pure function of the nodes' answers. The nodes that serve least reload first, so that
+//! a mistake shows where it costs least. Among equals the node that was asked is the last, because it
+//! leads.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ pub(super) struct Candidate {
     pub(super) answer: Answer,
 }
 
-/// What came of the question whether the configuration can be used there.
+/// The answer to the question whether a node can use the configuration.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     Checked(Checked),
@@ -49,8 +50,8 @@ pub(super) struct Step {
     pub(super) in_force: bool,
 }
 
-/// The plan, or all that is against it. With `force` neither nodes that are not reached nor files
-/// that differ more than this one's change are.
+/// Returns the plan, or all objections. With `force`, unreached nodes and files with settings of
+/// their own are no objections.
 pub(super) fn plan(candidates: &[Candidate], force: bool) -> Result<Plan, Vec<String>> {
     let mut against: Vec<String> = candidates.iter().flat_map(refusals).collect();
     if !force {
@@ -117,8 +118,8 @@ fn not_reached(candidate: &Candidate) -> Option<String> {
     ))
 }
 
-/// A file that is to be replaced, and differs in more than the others: it may have settings that are
-/// meant for that node alone.
+/// Returns the objection that the nodes would change in different ways, if one of the files is
+/// replaced: it may have settings that are meant for its node alone.
 fn unlike(candidates: &[Candidate]) -> Option<String> {
     let mut changes: BTreeMap<&[String], Vec<&str>> = BTreeMap::new();
     let mut written = false;
