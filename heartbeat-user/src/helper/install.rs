@@ -10,6 +10,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use nix::unistd::{AccessFlags, access, geteuid};
@@ -45,22 +46,54 @@ pub(super) fn may_install(path: &Path) -> Result<PathBuf, String> {
 /// Puts `text` in the place of the file at `path`, if that still has the content with the number
 /// `replaces`. Returns where the old one is.
 pub(super) fn install(path: &Path, text: &str, replaces: u64) -> Result<PathBuf, String> {
+    install_after(path, text, replaces, || {})
+}
+
+/// Calls `on_disk` when all is on the disk, before the file is put in its place.
+fn install_after(
+    path: &Path,
+    text: &str,
+    replaces: u64,
+    on_disk: impl FnOnce(),
+) -> Result<PathBuf, String> {
+    // Two at a time would write to one temporary file.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let path = followed(path)?;
-    let failed = |what: &str, path: &Path, error: &io::Error| {
-        format!("could not {what} {}: {error}", path.display())
+    let old = unchanged(&path, replaces)?;
+    let like = fs::metadata(&path).map_err(|error| failed("read", &path, &error))?;
+    let kept = beside(&path, OLD);
+    let to_write = |path: &Path, content: &[u8]| {
+        prepare(path, content, &like).map_err(|error| failed("write", path, &error))
     };
-    let old = fs::read(&path).map_err(|error| failed("read", &path, &error))?;
-    if content_number(&old) != replaces {
+    let put =
+        |new: &Path, path: &Path| put(new, path).map_err(|error| failed("write", path, &error));
+    put(&to_write(&kept, &old)?, &kept)?;
+    let new = to_write(&path, text.as_bytes())?;
+    on_disk();
+    // A disk takes its time, and an editor may have saved the file meanwhile.
+    if let Err(changed) = unchanged(&path, replaces) {
+        let _ = fs::remove_file(&new);
+        return Err(changed);
+    }
+    put(&new, &path)?;
+    Ok(kept)
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> String {
+    format!("could not {what} {}: {error}", path.display())
+}
+
+/// Returns the content of the file, if it has the number `replaces`.
+fn unchanged(path: &Path, replaces: u64) -> Result<Vec<u8>, String> {
+    let content = fs::read(path).map_err(|error| failed("read", path, &error))?;
+    if content_number(&content) != replaces {
         return Err(format!(
             "{} was changed meanwhile: nothing is written\n  see who changes it, then try again",
             path.display()
         ));
     }
-    let like = fs::metadata(&path).map_err(|error| failed("read", &path, &error))?;
-    let kept = beside(&path, OLD);
-    replace(&kept, &old, &like).map_err(|error| failed("write", &kept, &error))?;
-    replace(&path, text.as_bytes(), &like).map_err(|error| failed("write", &path, &error))?;
-    Ok(kept)
+    Ok(content)
 }
 
 /// Not a link, but the file that it leads to.
@@ -74,18 +107,28 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Replaces a file as a whole by one of root's, with the group and the permissions of `like`.
-fn replace(path: &Path, content: &[u8], like: &Metadata) -> io::Result<()> {
+/// Writes a file of root's beside the one at `path`, with the group and the permissions of `like`.
+/// Returns where it is.
+fn prepare(path: &Path, content: &[u8], like: &Metadata) -> io::Result<PathBuf> {
     let new = beside(path, NEW);
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let written = write(&new, content, like).and_then(|()| fs::rename(&new, path));
+    let written = write(&new, content, like);
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }
-    written?;
+    written.map(|()| new)
+}
+
+/// Puts the file `new` in the place of the one at `path`.
+fn put(new: &Path, path: &Path) -> io::Result<()> {
+    let renamed = fs::rename(new, path);
+    if renamed.is_err() {
+        let _ = fs::remove_file(new);
+    }
+    renamed?;
     path.parent()
         .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
@@ -166,6 +209,41 @@ mod tests {
         install(&link, "new", content_number(b"old")).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(place.file()).unwrap(), "new");
+    }
+
+    #[test]
+    fn file_that_an_editor_saves_at_the_last_moment_stays() {
+        let place = Place::new("editor");
+        let saves = || fs::write(place.file(), "edited").unwrap();
+        let error = install_after(&place.file(), "new", content_number(b"old"), saves).unwrap_err();
+        assert!(error.contains("was changed meanwhile"), "{error}");
+        assert_eq!(fs::read_to_string(place.file()).unwrap(), "edited");
+        assert_eq!(place.files(), ["heartbeat.toml", "heartbeat.toml.old"]);
+    }
+
+    #[test]
+    fn one_of_those_that_replace_a_file_at_once_succeeds() {
+        let place = Place::new("at-once");
+        for _ in 0..10 {
+            fs::write(place.file(), "old").unwrap();
+            let texts = ["a", "b", "c", "d"].map(|text| text.repeat(100_000));
+            let installed = std::thread::scope(|scope| {
+                let mut threads = Vec::new();
+                for text in &texts {
+                    let file = place.file();
+                    threads.push(
+                        scope.spawn(move || install(&file, text, content_number(b"old")).is_ok()),
+                    );
+                }
+                let ends = threads.into_iter().map(|thread| thread.join().unwrap());
+                ends.collect::<Vec<bool>>()
+            });
+            let won: Vec<&String> = (texts.iter().zip(&installed))
+                .filter_map(|(text, installed)| installed.then_some(text))
+                .collect();
+            assert_eq!(won.len(), 1, "{installed:?}");
+            assert!(fs::read_to_string(place.file()).unwrap() == *won[0]);
+        }
     }
 
     #[test]
