@@ -48,7 +48,7 @@ impl Wait {
     /// Asks the agent at `socket` again and again. Fails at the timeout with what is missing.
     pub fn run(&self, socket: &Path) -> Result<()> {
         let began = Instant::now();
-        let patience = Duration::from_secs_f64(self.timeout.clamp(0.0, 1e9));
+        let patience = patience(self.timeout);
         let progress = stderr().is_terminal();
         let result = loop {
             let missing = match status(socket)? {
@@ -94,6 +94,11 @@ impl Wait {
         }
         Ok(missing)
     }
+}
+
+/// The time that `--timeout` gives, at most some decades. What is no number gives none.
+pub(super) fn patience(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.clamp(0.0, 1e9)).unwrap_or_default()
 }
 
 /// The status; none if no agent runs.
@@ -238,6 +243,18 @@ mod tests {
     struct Line {
         #[command(flatten)]
         wait: Wait,
+    }
+
+    #[test]
+    fn timeout_of_any_number_is_a_time() {
+        for (seconds, expected) in [
+            (1.5, Duration::from_millis(1_500)),
+            (-1.0, Duration::ZERO),
+            (f64::NAN, Duration::ZERO),
+            (f64::INFINITY, Duration::from_secs(1_000_000_000)),
+        ] {
+            assert_eq!(patience(seconds), expected, "{seconds}");
+        }
     }
 
     fn parse(words: &str) -> Result<Wait, clap::Error> {
