@@ -47,6 +47,9 @@ pub struct Checked {
     pub write: bool,
     /// What a reload would change there, by the file that it would have; none if that is in force.
     pub changes: Vec<String>,
+    /// What the file there changes that is not in force yet, and that would be lost.
+    #[serde(default)]
+    pub pending: Vec<String>,
     /// Why it cannot be used there: place, cause and remedy of each.
     pub errors: Vec<String>,
     pub warnings: Vec<String>,
@@ -56,7 +59,14 @@ impl Checked {
     /// The texts, each through `clean`.
     pub fn map_texts(mut self, clean: impl Fn(&str) -> String) -> Self {
         self.path = clean(&self.path);
-        for list in [&mut self.changes, &mut self.errors, &mut self.warnings] {
+        let Self {
+            changes,
+            pending,
+            errors,
+            warnings,
+            ..
+        } = &mut self;
+        for list in [changes, pending, errors, warnings] {
             list.iter_mut().for_each(|text| *text = clean(text));
         }
         self

@@ -8,7 +8,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -16,7 +19,7 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{
     ControlTask,
-    reload::{Asker, Examined, Files, Step},
+    reload::{Asker, Examined, Files, Lost, Step},
 };
 use crate::{
     agent::operate::{Origin, refused_witness},
@@ -32,6 +35,17 @@ struct Target {
     path: PathBuf,
     node: String,
     accepts: bool,
+    /// The number of the content that was written there last.
+    installed: Arc<AtomicU64>,
+}
+
+/// What a thread finds out about an offered text.
+#[derive(Debug, Default)]
+struct Found {
+    checked: Checked,
+    /// The files as they would be, if they can be used.
+    files: Option<Box<Files>>,
+    lost: Option<Lost>,
 }
 
 impl ControlTask<'_> {
@@ -62,12 +76,18 @@ impl ControlTask<'_> {
             path: self.file.path.clone(),
             node,
             accepts: self.file.accept_configuration,
+            installed: Arc::clone(&self.steps.installed),
         };
         match step {
             ConfigureStep::Check { text } => self.steps.beside(move || {
-                let (checked, files) = target.examine(&text);
+                let Found {
+                    checked,
+                    files,
+                    lost,
+                } = target.examine(&text);
                 Step::Examined(Box::new(Examined {
                     checked,
+                    lost,
                     files,
                     answer,
                 }))
@@ -91,9 +111,18 @@ impl ControlTask<'_> {
     pub(super) fn examined(&self, examined: Examined) {
         let Examined {
             mut checked,
+            lost,
             files,
             answer,
         } = examined;
+        checked.pending = match lost {
+            Some(Lost::Valid(there)) => {
+                let pending = self.file.difference(&there);
+                pending.iter().map(ToString::to_string).collect()
+            }
+            Some(Lost::Invalid) => vec!["it is not valid".to_owned()],
+            None => Vec::new(),
+        };
         if self.is_reloading() {
             checked.errors.push(
                 "a reload is under way\n  try again when `heartbeat status` shows that it is done"
@@ -123,40 +152,51 @@ impl ControlTask<'_> {
 
 impl Target {
     /// Checks `text` as far as that is possible without the running agent.
-    fn examine(&self, text: &str) -> (Checked, Option<Box<Files>>) {
-        let mut checked = Checked {
-            path: self.path.display().to_string(),
-            ..Checked::default()
-        };
-        let files = self.judge(text, &mut checked);
-        let files = files.unwrap_or_else(|error| {
-            checked
-                .errors
-                .push(format!("{}: {error:#}", self.path.display()));
-            None
-        });
-        let usable = checked.errors.is_empty();
-        (checked, files.filter(|_| usable))
+    fn examine(&self, text: &str) -> Found {
+        let mut found = Found::default();
+        found.checked.path = self.path.display().to_string();
+        if let Err(error) = self.judge(text, &mut found) {
+            let error = format!("{}: {error:#}", self.path.display());
+            found.checked.errors.push(error);
+        }
+        if !found.checked.errors.is_empty() {
+            found.files = None;
+        }
+        found
     }
 
-    fn judge(&self, text: &str, checked: &mut Checked) -> Result<Option<Box<Files>>> {
+    fn judge(
+        &self,
+        text: &str,
+        Found {
+            checked,
+            files,
+            lost,
+        }: &mut Found,
+    ) -> Result<()> {
         let old = self.read()?;
         checked.file = helper::content_number(old.as_bytes());
         let new = with_own_settings(text, &old)?;
         let parsed = self.parse(&new);
-        let says_the_same = || match (self.parse(&old), &parsed) {
-            (Ok(old), Ok(new)) => old.difference(new).is_empty(),
+        let there = self.parse(&old).ok();
+        let says_the_same = match (&there, &parsed) {
+            (Some(there), Ok(new)) => there.difference(new).is_empty(),
             _ => false,
         };
-        if !self.accepts && old != new && !says_the_same() {
+        if !self.accepts && old != new && !says_the_same {
             bail!(self.not_accepted());
         }
         checked.write = self.accepts && old != new;
+        // What such a reload wrote is not an operator's edit, also if it is not in force yet.
+        let edited = checked.file != self.installed.load(Ordering::Relaxed);
+        if checked.write && !says_the_same && edited {
+            *lost = Some(there.map_or(Lost::Invalid, |there| Lost::Valid(Box::new(there))));
+        }
         let config = match parsed {
             Ok(config) => config,
             Err(error) => {
                 checked.errors.extend(error.each());
-                return Ok(None);
+                return Ok(());
             }
         };
         if let Err(error @ ConfigError::Unguarded(_)) = Config::load(&self.path, Some(&self.node)) {
@@ -169,7 +209,8 @@ impl Target {
         checked.errors.extend(findings.errors);
         checked.warnings.extend(findings.warnings);
         let keys = Keys::load(&config.key).ok();
-        Ok(keys.map(|keys| Box::new(Files { config, keys })))
+        *files = keys.map(|keys| Box::new(Files { config, keys }));
+        Ok(())
     }
 
     /// Replaces the file, and returns the path of the old one. Consent and syntax are checked once
@@ -178,7 +219,9 @@ impl Target {
         ensure!(self.accepts, self.not_accepted());
         let new = with_own_settings(text, &self.read()?)?;
         self.parse(&new)?;
+        let number = helper::content_number(new.as_bytes());
         let kept = helper::install(&self.path, new, replaces).map_err(anyhow::Error::msg)?;
+        self.installed.store(number, Ordering::Relaxed);
         logging::notice!(
             "configuration file {} replaced; the old one is {}",
             self.path.display(),
@@ -238,6 +281,7 @@ mod tests {
                 path: self.path(),
                 node: "b".to_owned(),
                 accepts,
+                installed: Arc::default(),
             }
         }
 
@@ -270,7 +314,7 @@ mod tests {
         let node = Node::new("accepts", "");
         let target = node.target(true);
         let new = text("node = \"a\"\nkey = \"/a/key\"\n# new\n", HOOK);
-        let (checked, files) = target.examine(&new);
+        let Found { checked, files, .. } = target.examine(&new);
         assert_eq!(checked.errors, Vec::<String>::new());
         assert!(checked.write && files.is_some());
         assert_eq!(files.unwrap().config.hooks.len(), 1);
@@ -280,7 +324,34 @@ mod tests {
         let is = node.content();
         assert!(is.contains("# new") && is.contains("node = \"b\"") && !is.contains("/a/key"));
         // Once more there is nothing to write.
-        assert!(!target.examine(&new).0.write);
+        assert!(!target.examine(&new).checked.write);
+    }
+
+    #[test]
+    fn what_an_operator_wrote_is_told_before_it_is_lost_and_what_a_reload_wrote_is_not() {
+        let node = Node::new("edited", "");
+        let target = node.target(true);
+        let own = node.content();
+        fs::write(node.path(), format!("{own}{HOOK}")).unwrap();
+        let new = text("# new\n", "");
+        let lost = |offered: &str| target.examine(offered).lost;
+        match lost(&new) {
+            Some(Lost::Valid(there)) => assert_eq!(there.hooks.len(), 1),
+            other => panic!("{other:?}"),
+        }
+        // The same settings in another text: nothing is lost.
+        assert!(lost(&text("# new\n", HOOK)).is_none());
+        fs::write(node.path(), format!("{own}colour = 1\n")).unwrap();
+        assert!(matches!(lost(&new), Some(Lost::Invalid)));
+        // A reload of all nodes wrote the file, and the next one has a newer text.
+        let number = target.examine(&new).checked.file;
+        target.write(&text("", HOOK), number).unwrap();
+        let again = target.examine(&new);
+        assert!(again.lost.is_none() && again.checked.write);
+        // Then an operator came.
+        let written = node.content();
+        fs::write(node.path(), format!("{written}{HOOK}")).unwrap();
+        assert!(lost(&new).is_some());
     }
 
     #[test]
@@ -288,11 +359,11 @@ mod tests {
         let node = Node::new("refuses", "");
         let target = node.target(false);
         let same = text("node = \"a\"\nport = 694\n", "# another comment\n");
-        let (checked, files) = target.examine(&same);
+        let Found { checked, files, .. } = target.examine(&same);
         assert_eq!((checked.errors, checked.write), (Vec::new(), false));
         assert!(files.is_some());
         let new = text("node = \"a\"\n", HOOK);
-        let (checked, files) = target.examine(&new);
+        let Found { checked, files, .. } = target.examine(&new);
         assert!(files.is_none() && !checked.write);
         let [error] = checked.errors.as_slice() else {
             panic!("{:?}", checked.errors);
@@ -314,13 +385,13 @@ mod tests {
         let node = Node::new("bad", "");
         let target = node.target(true);
         let new = text("colour = 1\n", "[[hook]]\non = \"x\"\n");
-        let (checked, files) = target.examine(&new);
+        let Found { checked, files, .. } = target.examine(&new);
         assert!(files.is_none());
         assert_eq!(checked.errors.len(), 3, "{:?}", checked.errors);
         assert!(checked.errors[0].contains("heartbeat.toml:5:1: "));
         assert!(target.write(&new, checked.file).is_err());
         fs::set_permissions(node.path(), fs::Permissions::from_mode(0o666)).unwrap();
-        let (checked, _) = target.examine(&text("", ""));
+        let checked = target.examine(&text("", "")).checked;
         let owner = nix::unistd::geteuid().is_root();
         let said = checked.errors.iter().any(|error| error.contains("chmod"));
         assert_eq!(said, owner, "{:?}", checked.errors);

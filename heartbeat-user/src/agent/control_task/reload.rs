@@ -4,7 +4,11 @@
 //! A reload is all or nothing: a bad file changes nothing, and neither does a change that needs a
 //! restart.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use anyhow::{Result, anyhow, bail};
 use heartbeat_common::time::Boottime;
@@ -83,9 +87,19 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Examined {
     pub(super) checked: Checked,
+    /// The file that is there, if it would be lost.
+    pub(super) lost: Option<Lost>,
     /// The files; absent if the check failed.
     pub(super) files: Option<Box<Files>>,
     pub(super) answer: oneshot::Sender<Response>,
+}
+
+/// A configuration file that a new one would replace, and that says something else.
+#[derive(Debug)]
+pub(super) enum Lost {
+    Valid(Box<Config>),
+    /// It could not be used.
+    Invalid,
 }
 
 /// The present contents of the files.
@@ -122,12 +136,18 @@ const OLD_HOOKS: Duration = Duration::from_secs(600);
 pub(super) struct Steps {
     sender: UnboundedSender<Step>,
     receiver: UnboundedReceiver<Step>,
+    /// The number of the content that a reload of all nodes wrote into the configuration file last.
+    pub(super) installed: Arc<AtomicU64>,
 }
 
 impl Steps {
     pub(super) fn new() -> Self {
         let (sender, receiver) = unbounded_channel();
-        Self { sender, receiver }
+        Self {
+            sender,
+            receiver,
+            installed: Arc::default(),
+        }
     }
 
     /// Waits for the next finished step. Cancel-safe.

@@ -11,12 +11,12 @@ mod plan;
 use std::{
     fs,
     io::{IsTerminal as _, Write as _, stderr},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
 
 use self::{
@@ -49,7 +49,8 @@ pub struct Reload {
     /// file there before. If any node could not use the file, nothing is changed anywhere.
     #[arg(long)]
     all: bool,
-    /// Leave out nodes that are not reached, and replace files that have settings of their own
+    /// Leave out nodes that are not reached, and replace files that have settings of their own or edits
+    /// that are not in force
     #[arg(long, requires = "all")]
     force: bool,
     /// How long a node may take until all runs again
@@ -79,11 +80,12 @@ impl Reload {
         let client = Client::connect(&config.socket())?;
         let mut leader = Leader {
             client,
+            path: path.to_owned(),
             text,
-            patience: Duration::from_secs_f64(self.timeout.clamp(0.0, 1e9)),
+            patience: wait::patience(self.timeout),
             json: self.json,
         };
-        let outcome = leader.lead(path, &config, self.force);
+        let outcome = leader.lead(&config, self.force);
         leader.progress("");
         let outcome = outcome?;
         if self.json {
@@ -103,6 +105,8 @@ impl Reload {
 /// The command, while it goes through the nodes.
 struct Leader {
     client: Client,
+    path: PathBuf,
+    /// The content of the file there, as all nodes are to have it.
     text: String,
     /// For one node.
     patience: Duration,
@@ -110,11 +114,13 @@ struct Leader {
 }
 
 impl Leader {
-    fn lead(&mut self, path: &Path, config: &Config, force: bool) -> Result<Outcome> {
+    fn lead(&mut self, config: &Config, force: bool) -> Result<Outcome> {
         let status = self.status()?;
         let before = wait::troubles(&status, &[], false);
         let candidates = self.check_all(&status, config)?;
-        same_file(&candidates, path)?;
+        same_file(&candidates, &self.path)?;
+        self.ensure_unchanged()
+            .map_err(|error| anyhow!("{error:#}\n  nothing was changed on any node"))?;
         let warnings = warnings(&candidates);
         if !self.json {
             for warning in &warnings {
@@ -134,6 +140,7 @@ impl Leader {
         };
         let mut outcome = Outcome {
             warnings,
+            new_list: has_other_list(&status, config).then_some(config.version),
             ..Outcome::of(&plan)
         };
         match self.carry_out(&plan, &mut outcome, &before) {
@@ -153,6 +160,7 @@ impl Leader {
                 continue;
             };
             self.progress(&format!("writing the file of {}", step.node));
+            self.ensure_unchanged()?;
             let text = self.text.clone();
             node.state = State::Unknown;
             match self.done(&step.node, ConfigureStep::Write { text, replaces }) {
@@ -166,6 +174,9 @@ impl Leader {
         }
         for (index, step) in plan.steps.iter().enumerate() {
             self.progress(&format!("reloading {}", step.node));
+            if step.local {
+                self.ensure_unchanged()?;
+            }
             let node = &mut outcome.nodes[index];
             (node.text, node.state) = (self.reload(step, &mut node.state)?, State::InForce);
             self.print(&node.line())?;
@@ -175,6 +186,19 @@ impl Leader {
         for node in outcome.nodes.iter().skip(plan.steps.len()) {
             self.print(&node.line())?;
         }
+        Ok(())
+    }
+
+    /// Fails if the file here is another one by now: the nodes must not get one text and this node
+    /// another.
+    fn ensure_unchanged(&self) -> Result<()> {
+        let path = self.path.display();
+        let is =
+            fs::read_to_string(&self.path).with_context(|| format!("could not read {path}"))?;
+        ensure!(
+            is == self.text,
+            "{path} was changed meanwhile\n  see who changes it, then try again"
+        );
         Ok(())
     }
 
@@ -338,6 +362,16 @@ fn without_agent(node: &Node, config: &Config) -> Option<&'static str> {
     }
     let only_votes = node.witness && node.agent == "responder";
     only_votes.then_some("a witness without an agent: load it anew if nodes or keys changed")
+}
+
+/// Whether the list of nodes of `config` is another one than that of any node with an agent.
+fn has_other_list(status: &Status, config: &Config) -> bool {
+    let agents = status.nodes.iter();
+    let agents = agents.filter(|node| node.agent != "responder");
+    agents
+        .filter_map(|node| node.config_version)
+        .chain([status.config_version])
+        .any(|version| version != config.version)
 }
 
 /// Fails if the local agent uses another file than the one that was read here.

@@ -14,6 +14,9 @@ pub(super) struct Outcome {
     /// Why not all was done: for each reason cause and remedy.
     pub(super) errors: Vec<String>,
     pub(super) warnings: Vec<String>,
+    /// The `config_version` of the new list of nodes, if some node has another list in force.
+    #[serde(skip)]
+    pub(super) new_list: Option<u16>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -101,6 +104,14 @@ impl Outcome {
             }
         }
         lines.push("to go on: mend that, then `heartbeat reload --all` again".to_owned());
+        if let Some(version) = self.new_list {
+            lines.push(format!(
+                "to go back: not with the old files, since no agent starts with an older list of nodes once it has \
+                 that of config_version {version}; write the former nodes under a higher config_version, and \
+                 `heartbeat reload --all`"
+            ));
+            return lines.join("\n  ");
+        }
         let back = self.nodes.iter().filter_map(|node| {
             let Node {
                 node: name, path, ..
@@ -145,6 +156,7 @@ mod tests {
     fn half_way_names_who_has_what_and_the_way_back() {
         let step = |node: &str, replaces, in_force| Step {
             node: node.to_owned(),
+            local: node == "a",
             path: "/etc/hb.toml".to_owned(),
             replaces,
             in_force,
@@ -177,6 +189,16 @@ mod tests {
              to go back, on b: mv /etc/hb.toml.old /etc/hb.toml && heartbeat reload\n  \
              to go back, on c: mv /etc/hb.toml.old /etc/hb.toml && heartbeat reload\n  \
              to go back, on a: put the old text into /etc/hb.toml, then `heartbeat reload`"
+        );
+        outcome.new_list = Some(5);
+        let said = outcome.half_way();
+        assert!(
+            said.contains("to go back: not with the old files"),
+            "{said}"
+        );
+        assert!(
+            said.contains("config_version 5;") && !said.contains("mv "),
+            "{said}"
         );
     }
 }

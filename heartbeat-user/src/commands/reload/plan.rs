@@ -43,6 +43,8 @@ pub(super) struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) node: String,
+    /// Whether it is the node that was asked.
+    pub(super) local: bool,
     pub(super) path: String,
     /// The number of the file that is to be replaced, if it is.
     pub(super) replaces: Option<u64>,
@@ -50,12 +52,13 @@ pub(super) struct Step {
     pub(super) in_force: bool,
 }
 
-/// Returns the plan, or all objections. With `force`, unreached nodes and files with settings of
-/// their own are no objections.
+/// Returns the plan, or all objections. With `force`, unreached nodes, edits that are not in force
+/// and files with settings of their own are no objections.
 pub(super) fn plan(candidates: &[Candidate], force: bool) -> Result<Plan, Vec<String>> {
     let mut against: Vec<String> = candidates.iter().flat_map(refusals).collect();
     if !force {
         against.extend(candidates.iter().filter_map(not_reached));
+        against.extend(candidates.iter().filter_map(pending));
         against.extend(unlike(candidates));
     }
     if !against.is_empty() {
@@ -83,6 +86,7 @@ pub(super) fn plan(candidates: &[Candidate], force: bool) -> Result<Plan, Vec<St
         .filter(|candidate| matches!(candidate.answer, Answer::NotReached(_)));
     let step = |(candidate, checked): &(&Candidate, &Checked)| Step {
         node: candidate.name.clone(),
+        local: candidate.local,
         path: checked.path.clone(),
         replaces: checked.write.then_some(checked.file),
         in_force: checked.changes.is_empty(),
@@ -99,9 +103,15 @@ fn refusals(candidate: &Candidate) -> Vec<String> {
     match &candidate.answer {
         Answer::Checked(checked) => {
             let errors = checked.errors.iter();
-            errors
-                .map(|error| format!("node {name}: {error}"))
-                .collect()
+            let errors = errors.map(|error| format!("node {name}: {error}"));
+            // The text is that of the file here, unless that was changed meanwhile.
+            let changed = (candidate.local && checked.write).then(|| {
+                format!(
+                    "node {name}: {} was changed meanwhile\n  see who changes it, then try again",
+                    checked.path
+                )
+            });
+            errors.chain(changed).collect()
         }
         Answer::Refused(why) => vec![format!("node {name}: {why}")],
         Answer::NotReached(_) | Answer::NoAgent(_) => Vec::new(),
@@ -116,6 +126,22 @@ fn not_reached(candidate: &Candidate) -> Option<String> {
         "node {}: {why}\n  start its agent, or leave it out with --force: it keeps the old configuration then",
         candidate.name
     ))
+}
+
+/// Returns the objection that somebody has edited the node's file, and has not reloaded it yet.
+fn pending(candidate: &Candidate) -> Option<String> {
+    let Answer::Checked(checked) = &candidate.answer else {
+        return None;
+    };
+    (!checked.pending.is_empty()).then(|| {
+        format!(
+            "node {}: the file there has changes that are not in force, and that would be lost: {}\n  see who made \
+             them; put them into the file here, or replace that one with --force: it is kept as {}.old",
+            candidate.name,
+            checked.pending.join(", "),
+            checked.path
+        )
+    })
 }
 
 /// Returns the objection that the nodes would change in different ways, if one of the files is
@@ -249,6 +275,37 @@ mod tests {
         let names: Vec<_> = forced.left_out.iter().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["c", "w"]);
         assert_eq!(forced.unreached, ["c"]);
+    }
+
+    #[test]
+    fn edit_that_is_not_in_force_is_replaced_by_force_only() {
+        let mut edited = checked(&["hooks changed"], true);
+        edited.pending = vec!["group x removed".to_owned()];
+        let nodes = [good("a", 0), candidate("b", 0, Answer::Checked(edited))];
+        let against = plan(&nodes, false).unwrap_err();
+        let [said] = against.as_slice() else {
+            panic!("{against:?}");
+        };
+        for part in [
+            "node b: ",
+            "would be lost: group x removed\n",
+            "--force: it is kept as /etc/hb.toml.old",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+        assert!(plan(&nodes, true).is_ok());
+    }
+
+    #[test]
+    fn file_of_the_asked_node_is_never_replaced() {
+        let changed = candidate("a", 0, Answer::Checked(checked(&["hooks changed"], true)));
+        for force in [false, true] {
+            let against = plan(&[changed.clone(), good("b", 0)], force).unwrap_err();
+            assert!(
+                against[0].starts_with("node a: /etc/hb.toml was changed meanwhile\n"),
+                "{against:?}"
+            );
+        }
     }
 
     #[test]
