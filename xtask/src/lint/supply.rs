@@ -1,5 +1,5 @@
-//! What the project depends on: where each crate comes from, under which licence, and which are
-//! there twice. The lock files say it; advisories are not looked at.
+//! The dependencies of the project: the origin of each crate, its licence, and crates in two
+//! versions. The lock files are the source; advisories are not checked.
 
 use std::{collections::BTreeMap, env::consts, iter::Peekable};
 
@@ -10,7 +10,7 @@ use crate::{cargo, process, workspace::Workspace};
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// Licences that go with ours and ask for nothing but to be named.
+/// Licences that are compatible with ours and require only attribution.
 const LICENCES: [&str; 10] = [
     "0BSD",
     "Apache-2.0",
@@ -24,7 +24,7 @@ const LICENCES: [&str; 10] = [
     "Zlib",
 ];
 
-/// Crates that must not come in, with the reason.
+/// Crates that must not be used, with the reason.
 const BANNED: [(&str, &str); 3] = [
     ("openssl-sys", "the binary depends on the C library alone"),
     ("native-tls", "the binary depends on the C library alone"),
@@ -34,8 +34,8 @@ const BANNED: [(&str, &str); 3] = [
     ),
 ];
 
-/// Crates of which dependencies want two versions. A crate that is not there twice any more has to
-/// go from the list.
+/// Crates that dependencies need in two versions. A crate that is no longer there twice must be
+/// removed from the list.
 const TWICE: &[&str] = &[
     "embedded-io",
     "getrandom",
@@ -99,11 +99,11 @@ fn parse(metadata: &str) -> Result<Vec<Package>> {
         source: text(&value["source"]),
     };
     let all = all.iter().map(package);
-    // Those without a source are our own.
+    // Crates without a source are our own.
     Ok(all.filter(|package| !package.source.is_empty()).collect())
 }
 
-/// What is wrong with one crate.
+/// The faults of one crate.
 fn judge(package: &Package) -> Vec<String> {
     let Package {
         name,
@@ -129,7 +129,7 @@ fn judge(package: &Package) -> Vec<String> {
     findings
 }
 
-/// Crates that are there twice, or not any more, other than `known`.
+/// Crates in several versions other than `known`, and `known` ones that are not.
 fn twice(packages: &[Package], known: &[&str]) -> Vec<String> {
     let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for package in packages {
@@ -155,7 +155,7 @@ fn twice(packages: &[Package], known: &[&str]) -> Vec<String> {
     new.chain(gone).collect()
 }
 
-/// Whether a licence expression (SPDX, or the older form with slashes) can be met by `LICENCES`.
+/// Whether `LICENCES` satisfy a licence expression (SPDX, or the older form with slashes).
 fn is_allowed(expression: &str) -> bool {
     let spaced = expression
         .replace('(', " ( ")
