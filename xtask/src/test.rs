@@ -115,7 +115,7 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
 enum Subject {
     /// Units, the model checker, the simulation: all tests without root.
     Logic,
-    /// The kernel programs alone.
+    /// The kernel programs alone, and the agent on the running kernel.
     Kernel,
     /// Clusters in namespaces.
     Namespaces,

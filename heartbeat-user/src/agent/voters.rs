@@ -1,7 +1,7 @@
-//! Whether enough nodes would vote if one of them stopped.
+//! The check that enough nodes would vote if one of them stopped.
 //!
-//! Only the votes of acceptors that answer and do not abstain count. Where too few are left, every
-//! lease ends, and nothing is served. An operator can mean that, so it can be forced.
+//! Only votes of acceptors that answer and do not abstain count. Without a majority every lease
+//! ends, and no group is served. An operator may intend that, and can force it.
 
 use std::fmt::Write as _;
 
@@ -9,35 +9,55 @@ use heartbeat_common::wire::NodeId;
 
 use crate::control::protocol::Abstention;
 
-/// A node of the list, as far as its vote is concerned.
+/// The voting state of a node in the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Voter {
     pub(super) node: NodeId,
     pub(super) name: String,
-    /// Whether its kernel answers.
-    pub(super) lives: bool,
-    /// For how long its acceptor abstains yet, if it does.
+    /// The reason why the node gives no vote any more, if any.
+    pub(super) absence: Option<Absence>,
+    /// The remaining abstention of the node's acceptor, if it abstains.
     pub(super) abstains: Option<Abstention>,
 }
 
-impl Voter {
-    fn votes(&self) -> bool {
-        self.lives && self.abstains.is_none()
-    }
+/// The reason why a node votes no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    Down,
+    /// The node's report says that its agent stops.
+    Stopping,
+    /// The node has not answered since the question, and its `timeout` has not passed yet.
+    Silent,
+}
 
-    /// Why there is no vote of it.
-    fn excuse(&self) -> String {
-        let name = &self.name;
-        match self.abstains {
-            _ if !self.lives => format!("{name} is down"),
-            Some(abstention) => format!("{name} {abstention} yet"),
-            None => format!("{name} votes"),
+impl Absence {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Down => "is down",
+            Self::Stopping => "is stopping",
+            Self::Silent => "does not answer any more",
         }
     }
 }
 
-/// Why `leaving` must not stop: the votes that would be left make no majority, and those that there
-/// are now do.
+impl Voter {
+    fn votes(&self) -> bool {
+        self.absence.is_none() && self.abstains.is_none()
+    }
+
+    /// Returns the reason for the missing vote.
+    fn excuse(&self) -> String {
+        let name = &self.name;
+        match (self.absence, self.abstains) {
+            (Some(absence), _) => format!("{name} {}", absence.words()),
+            (None, Some(abstention)) => format!("{name} {abstention} yet"),
+            (None, None) => format!("{name} votes"),
+        }
+    }
+}
+
+/// Returns the reason against a stop of `leaving`: the remaining votes make no majority, while the
+/// present votes do.
 pub(super) fn loss(voters: &[Voter], leaving: NodeId) -> Option<String> {
     let needed = voters.len() / 2 + 1;
     let votes = |voter: &&Voter| voter.votes();
@@ -70,7 +90,8 @@ pub(super) fn loss(voters: &[Voter], leaving: NodeId) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Nodes 1, 2, …: `v` votes, `a` abstains, `m` may abstain, `d` is down.
+    /// Nodes 1, 2, …: `v` votes, `a` abstains, `m` may abstain, `d` is down, `s` is stopping, `q` is
+    /// silent.
     fn voters(states: &str) -> Vec<Voter> {
         let abstention = |at_most| Abstention {
             for_ns: 800_000_000,
@@ -79,7 +100,12 @@ mod tests {
         let voter = |(index, state): (usize, char)| Voter {
             node: NodeId(index as u16 + 1),
             name: format!("n{}", index + 1),
-            lives: state != 'd',
+            absence: match state {
+                'd' => Some(Absence::Down),
+                's' => Some(Absence::Stopping),
+                'q' => Some(Absence::Silent),
+                _ => None,
+            },
             abstains: match state {
                 'a' => Some(abstention(false)),
                 'm' => Some(abstention(true)),
@@ -96,14 +122,19 @@ mod tests {
             ("vvd", true),
             ("vva", true),
             ("vvm", true),
+            // The other one was told to stop a moment ago.
+            ("vvs", true),
+            ("vvq", true),
+            ("vvvvs", false),
+            ("vvvsq", true),
             ("vdv", true),
             // There is no majority to lose.
             ("vdd", false),
             ("vaa", false),
-            // It does not vote itself.
+            // The stopping node does not vote itself.
             ("avv", false),
             ("avd", false),
-            // It is alone, and its operator knows.
+            // A single node: its operator knows the effect.
             ("v", false),
             ("vvvvv", false),
             ("vvvda", true),
@@ -125,5 +156,10 @@ mod tests {
         );
         let said = loss(&voters("vvm"), NodeId(2)).unwrap();
         assert!(said.contains("n3 may abstain for 800 ms yet"), "{said}");
+        let said = loss(&voters("vvvsq"), NodeId(2)).unwrap();
+        assert!(
+            said.contains("; n4 is stopping; n5 does not answer any more\n"),
+            "{said}"
+        );
     }
 }

@@ -1,6 +1,9 @@
-//! Two nodes and a witness: the witness's vote is worth as much as any, and without two votes nobody serves.
+//! Two nodes and a witness: its vote counts as much as any, and without two votes nobody serves.
+
+use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
+use heartbeat_common::wire::NodeId;
 use heartbeat_tests::{
     Cluster, Fault, Options,
     config::{Family, interface},
@@ -10,12 +13,17 @@ use heartbeat_tests::{
         heartbeat,
         lines::has_lines,
         machine_stalls::MachineStalls,
-        shortcuts::{node_in, swift, wait_holder, wait_status, with_cluster},
+        shortcuts::{node_in, swift, wait_holder, wait_logged, wait_status, with_cluster},
         trial::runs,
     },
     needs,
     sys::boottime,
     wait::observe,
+};
+use heartbeat_user::{
+    config::{Config, key::Keys},
+    control::protocol::{ConfigureStep, Request, Response},
+    peering,
 };
 
 fn two_and_a_witness() -> Options {
@@ -58,9 +66,10 @@ fn witness_lost_harms_nobody_and_owner_lost_too_stops_service() -> Result<()> {
             wait_status(cluster.node(&owner)?, "the witness is down", |status| {
                 node_in(status, "w").is_ok_and(|w| w.state == "down")
             })?;
-            // For as long as many leases.
+            // Many leases pass.
             observe(10 * swift().lease, || cluster.check_agents())?;
-            // Without the witness two of two must vote: a lease of 30 ms outlives no standstill of the machine.
+            // Without the witness both nodes must vote, and a lease of 30 ms does not outlive a
+            // machine stall.
             let stood = machine.since(lost_at);
             let there = servers(&trial.client, lost_at);
             ensure!(
@@ -100,7 +109,7 @@ fn witness_starts_from_flags_alone() -> Result<()> {
     Cluster::run(two_and_a_witness(), |cluster| {
         cluster.start_agent("a")?;
         cluster.start_agent("b")?;
-        // Two of three voters are there, so it is no condition for anything.
+        // Two of three voters run, so the cluster serves without the witness.
         wait_status(cluster.node("a")?, "a serves without it", |status| {
             status.quorum.alive == 2 && status.vips[0].held
         })?;
@@ -136,7 +145,7 @@ fn witness_starts_from_flags_alone() -> Result<()> {
         let unload = heartbeat(&["unload", "--instance", &name])?;
         let said = Program::run(Some(&cluster.node("w")?.ns), unload, SOON)?.success()?;
         ensure!(said == format!("instance `{name}` unloaded\n"), "{said}");
-        // Its vote was one of two.
+        // Its vote was one of the two that the lease needs.
         wait_holder(cluster, None)?;
         wait_silent(&client, SOON)
     })
@@ -155,5 +164,87 @@ fn two_voters_are_refused_with_the_remedy() -> Result<()> {
             ended.refusal(&["two nodes vote", "add a witness", "heartbeat witness"])?;
         }
         Ok(())
+    })
+}
+
+/// What the agent of node a answers to `request`, which comes from the witness: from its address, and
+/// under the cluster's key.
+fn ask_as_witness(cluster: &Cluster, request: &Request, secret: bool) -> Result<Response> {
+    let w = cluster.node("w")?;
+    let config = Config::load(&w.config(), Some("w"))?;
+    let keys = Keys::load(&w.key())?;
+    let payload = serde_json::to_vec(request)?;
+    let answer = w.ns.enter(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let answer = runtime.block_on(async {
+            match secret {
+                true => peering::ask_in_secret(&config, &keys, NodeId(1), &payload, SOON).await,
+                false => peering::ask(&config, &keys, NodeId(1), &payload, SOON).await,
+            }
+        });
+        Ok(answer?)
+    })?;
+    Ok(serde_json::from_slice(&answer)?)
+}
+
+#[test]
+fn commands_of_a_witness_are_refused_and_counted() -> Result<()> {
+    needs!(Cluster);
+    with_cluster(two_and_a_witness(), |cluster| {
+        let before = fs::read_to_string(cluster.node("a")?.config())?;
+        let commands = [
+            Request::Standby {
+                node: "a".to_owned(),
+                force: true,
+            },
+            Request::Move {
+                group: "service".to_owned(),
+                node: "b".to_owned(),
+            },
+            Request::Configure {
+                node: "a".to_owned(),
+                step: ConfigureStep::Write {
+                    text: "[cluster]\n".to_owned(),
+                    replaces: 0,
+                },
+            },
+            Request::Configure {
+                node: "a".to_owned(),
+                step: ConfigureStep::Reload,
+            },
+        ];
+        for command in &commands {
+            let secret = matches!(command, Request::Configure { .. });
+            match ask_as_witness(cluster, command, secret)? {
+                Response::Error { message } => ensure!(
+                    message.contains("node w is a witness, which votes and commands nobody"),
+                    "{message}"
+                ),
+                other => anyhow::bail!("{command:?} was answered by {other:?}"),
+            }
+        }
+        // A report is no command, and witnesses with an agent fetch it.
+        let report = ask_as_witness(cluster, &Request::Report, false)?;
+        ensure!(matches!(report, Response::Report(_)), "{report:?}");
+        for (node, count) in [("a", commands.len() as u64), ("b", 0)] {
+            let refused = cluster.node(node)?.control.status()?.witness_commands;
+            ensure!(refused == count, "{node} refused {refused}");
+        }
+        let a = cluster.node("a")?;
+        has_lines(
+            &a.heartbeat(&["status"])?.success()?,
+            &["  * Commands:      4 commands of witnesses REFUSED"],
+        )?;
+        wait_logged(a, "rejected a command from node w: it is a witness")?;
+        let shown = cluster.node("b")?.heartbeat(&["status"])?.success()?;
+        ensure!(!shown.contains("REFUSED"), "{shown}");
+        ensure!(
+            fs::read_to_string(a.config())? == before,
+            "its file changed"
+        );
+        ensure!(cluster.holders()? == ["a"], "it was carried out");
+        cluster.wait_well(SOON, "a")
     })
 }

@@ -44,6 +44,9 @@ pub struct Report {
     /// The time for which the node's acceptor still abstains, when the report is sent.
     #[serde(default)]
     pub abstains_ns: u64,
+    /// Whether the agent stops, so that the node's vote is about to go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopping: bool,
     /// The nodes whose heartbeats are rejected there, because their incarnation is older than one
     /// received before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -4,7 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{event::Events, report::Report, status::Status};
+use super::{
+    configure::{Checked, ConfigureStep},
+    event::Events,
+    report::Report,
+    status::Status,
+};
 
 /// A query or a command of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +73,11 @@ pub enum Request {
     },
     /// Makes the agent read its configuration file again.
     Reload,
+    /// Takes a step of `heartbeat reload --all` on `node`.
+    Configure {
+        node: String,
+        step: ConfigureStep,
+    },
     /// Ends the agent. The agent hands its groups over, or with `keep` leaves everything in place
     /// for the next agent of this node. With `force` it ends even if too few votes remain for a
     /// majority.
@@ -90,7 +100,14 @@ impl Request {
     pub fn is_question(&self) -> bool {
         matches!(
             self,
-            Self::Status | Self::Events { .. } | Self::Ping { .. } | Self::Report
+            Self::Status
+                | Self::Events { .. }
+                | Self::Ping { .. }
+                | Self::Report
+                | Self::Configure {
+                    step: ConfigureStep::Check { .. },
+                    ..
+                }
         )
     }
 }
@@ -131,6 +148,9 @@ impl fmt::Display for Request {
             }
             Self::Restart { resource } => write!(f, "resource restart {resource}"),
             Self::Reload => f.write_str("reload"),
+            Self::Configure { node, step } => {
+                write!(f, "reload --all: {} on {node}", step.name())
+            }
             Self::Stop { keep, force } => {
                 let (keep, force) = (flag(*keep, " --keep"), flag(*force, " --force"));
                 write!(f, "stop{keep}{force}")
@@ -148,6 +168,11 @@ pub enum Response {
     Events(Events),
     Ping(Ping),
     Report(Box<Report>),
+    Checked(Box<Checked>),
+    /// The node of the request was not reached, and has not received it.
+    NotReached {
+        message: String,
+    },
     /// The agent carried out the request. The text says what was done.
     Done {
         text: String,

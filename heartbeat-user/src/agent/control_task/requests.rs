@@ -1,4 +1,4 @@
-//! Answers requests: of the control socket, and of other agents.
+//! Answers requests of the control socket and of other agents.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     },
     clock,
     config::Role,
-    control::protocol::{Ping, Report, Request, Response, Status},
+    control::protocol::{ConfigureStep, Ping, Report, Request, Response, Status},
     logging,
     peering::PeerAsked,
 };
@@ -34,8 +34,8 @@ impl ControlTask<'_> {
                 })
             }
             Request::Report => Ok(self.report_for_peers()),
-            // They need more than there is here.
-            Request::Reload | Request::Stop { .. } => {
+            // The main loop handles these, because they need its state.
+            Request::Reload | Request::Configure { .. } | Request::Stop { .. } => {
                 Err(anyhow!("{request:?} is carried out elsewhere"))
             }
             Request::Move { .. }
@@ -68,19 +68,21 @@ impl ControlTask<'_> {
         let response = response.unwrap_or_else(|error| Response::Error {
             message: format!("{error:#}"),
         });
-        // The client may have gone.
+        // The client may have disconnected.
         let _ = answer.send(response);
     }
 
-    /// Carries out what the operator of another node wants of this one.
+    /// Carries out a request of another node's operator.
     pub(super) fn answer_peer(&mut self, asked: PeerAsked) {
         let PeerAsked {
             from,
             payload,
+            secret,
             answer,
         } = asked;
         if answer.is_closed() {
-            // It was told that there is no answer, and must not be surprised.
+            // The other node has already reported a timeout: a late success would surprise its
+            // operator.
             return;
         }
         let request = serde_json::from_slice::<Request>(&payload);
@@ -110,10 +112,15 @@ impl ControlTask<'_> {
                 let command = logging::one_line(command.to_string().as_bytes());
                 logging::notice!("command from node {name}: {command}");
             }
+            Err(_) if secret => log::warn!("unknown command from node {name}"),
             Err(_) => log::warn!(
                 "unknown command from node {name}: {}",
                 logging::one_line(&payload)
             ),
+        }
+        if let Ok(Request::Configure { node, step }) = request {
+            self.configure_for_peer(node, step, secret, answer);
+            return;
         }
         tokio::spawn(async move {
             let response = match request {
@@ -123,6 +130,31 @@ impl ControlTask<'_> {
                 },
             };
             if let Ok(response) = serde_json::to_vec(&response) {
+                let _ = answer.send(response);
+            }
+        });
+    }
+
+    /// Takes a step of a reload of all nodes for a peer. A text that was sent in the open is refused.
+    fn configure_for_peer(
+        &mut self,
+        node: String,
+        step: ConfigureStep,
+        secret: bool,
+        answer: oneshot::Sender<Vec<u8>>,
+    ) {
+        let (sender, answered) = oneshot::channel();
+        if secret {
+            self.configure(node, step, Origin::Peer, sender);
+        } else {
+            let message = "a configuration is taken in secret only".to_owned();
+            let _ = sender.send(Response::Error { message });
+        }
+        tokio::spawn(async move {
+            // Without an answer the agent stops, and the channel says so.
+            if let Ok(response) = answered.await
+                && let Ok(response) = serde_json::to_vec(&response)
+            {
                 let _ = answer.send(response);
             }
         });
