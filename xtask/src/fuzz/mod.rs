@@ -72,12 +72,10 @@ fn ensure_locked(workspace: &Workspace) -> Result<()> {
     let mut query = cargo::command(workspace);
     query.args(["metadata", "--locked", "--format-version", "1"]);
     query.arg("--manifest-path").arg(workspace.fuzz_manifest());
-    process::output(&mut query)
-        .map(drop)
-        .context(
-            "fuzz/Cargo.lock does not match the dependencies of the targets: let cargo update it, \
+    process::output(&mut query).map(drop).context(
+        "fuzz/Cargo.lock does not match the dependencies of the targets: let cargo update it, \
              and commit it",
-        )
+    )
 }
 
 fn build(workspace: &Workspace, cargo_fuzz: &Path, target: &str) -> Result<()> {
