@@ -18,29 +18,29 @@ use std::{
 use nix::unistd::geteuid;
 use toml::{Spanned, de::DeTable};
 
-mod cluster;
-mod command;
 mod constraints;
 mod difference;
 mod digest;
 pub mod duration;
 pub mod exclusive;
-mod fields;
 pub mod flags;
 mod groups;
 mod guarded;
 mod health;
 mod hook;
+mod ids;
 pub mod key;
+mod links;
 mod load;
 mod merge;
 mod nodes;
 mod placement;
 mod read;
+mod readers;
 mod report;
 mod resolve;
-mod scores;
-mod sections;
+mod resource_type;
+pub mod settings;
 mod syntax;
 mod target;
 mod timing;
@@ -49,11 +49,12 @@ mod uses;
 mod utilization;
 mod values;
 
-pub use cluster::DEFAULT_INSTANCE;
 pub use difference::{Change, GroupChange, NodesChange, ResourceChange};
 pub use report::shown;
-pub use sections::DEFAULT_RUN;
-pub use timing::DEFAULT_MAX_LEASE;
+pub use settings::{
+    cluster::{DEFAULT_INSTANCE, DEFAULT_MAX_LEASE},
+    paths::DEFAULT_RUN,
+};
 pub use types::{
     Colocation, Config, ConfigError, Exec, Execution, Group, HealthCheck, HealthKind, Hook,
     HookEvent, HttpTarget, Limit, LimitKind, Link, Load, LoadSource, LocalLink, MAX_GROUPS,
@@ -118,7 +119,13 @@ fn read_document(
     node: Option<&str>,
     hostname: &str,
 ) -> Config {
-    let top = Section::new(findings, String::new(), 0, document.get_ref(), &fields::TOP);
+    let top = Section::new(
+        findings,
+        String::new(),
+        0,
+        document.get_ref(),
+        &settings::top_names(),
+    );
     resolve::config(findings, &top, Identity { node, hostname })
 }
 

@@ -1,8 +1,9 @@
-//! What is said of a file that is no TOML: where, the line, and what to do. Never shows a line that
-//! may hold the value of a resource's parameter, which may be a password.
+//! Messages about a file that is not TOML: the place, the line, and what to do. Never shows a line
+//! that may hold the value of a resource's parameter, which may be a password.
 
 use super::{
     report::{Source, shown},
+    settings::headers,
     types::Problem,
 };
 
@@ -48,17 +49,8 @@ fn among_params(text: &str) -> bool {
 }
 
 fn remedy(line: &str, message: &str) -> &'static str {
-    const LISTS: [&str; 8] = [
-        "[link]",
-        "[node]",
-        "[vip]",
-        "[group]",
-        "[location]",
-        "[colocation]",
-        "[order]",
-        "[hook]",
-    ];
-    let is_list = LISTS.iter().any(|name| line.starts_with(name));
+    let mut lists = headers().filter_map(|header| header.strip_prefix("[[")?.strip_suffix("]]"));
+    let is_list = lists.any(|name| line.starts_with(&format!("[{name}]")));
     if message.contains("duplicate key") && is_list {
         "write the name in two brackets, as in [[node]]: it may stand many times"
     } else if message.contains("duplicate key") {

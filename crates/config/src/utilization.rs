@@ -2,33 +2,14 @@
 //! kind by its name.
 
 use heartbeat_core::placement::Score;
-use toml::de::DeValue;
 
 use super::{
-    read::{At, Field, Section},
-    report::{nearest, quoted, shown, type_name},
-    types::{Config, Group, Node, Policy, Role, Strategy},
-    values,
+    read::{At, Section},
+    readers::Amounts,
+    report::{nearest, quoted},
+    settings::Setting,
+    types::{Group, Node, Policy, Role, Strategy},
 };
-
-/// So that the sum of all demands cannot overflow.
-const MAX_AMOUNT: u32 = 1_000_000;
-
-impl Config {
-    /// What `node` has, by kind, sorted. What is not there it has without limit.
-    pub fn capacities<'c>(&'c self, node: &'c Node) -> impl Iterator<Item = (&'c str, u32)> {
-        let kinds = self.utilization.iter().zip(&node.capacity);
-        kinds.filter_map(|(kind, amount)| Some((kind.as_str(), (*amount)?)))
-    }
-
-    /// What `group` needs, by kind, sorted. What is not there it does not need.
-    pub fn demands<'c>(&'c self, group: &'c Group) -> impl Iterator<Item = (&'c str, u32)> {
-        let kinds = self.utilization.iter().zip(&group.demand);
-        kinds
-            .map(|(kind, amount)| (kind.as_str(), *amount))
-            .filter(|(_, amount)| *amount > 0)
-    }
-}
 
 /// What a node or a group says, before it is known what others count.
 pub(super) struct Stated<'a> {
@@ -40,11 +21,11 @@ pub(super) struct Stated<'a> {
 
 impl<'a> Stated<'a> {
     /// The amounts in `field` of `section`.
-    pub(super) fn read(section: &Section<'a>, field: &Field) -> Self {
+    pub(super) fn read<T>(section: &Section<'a>, setting: &Setting<Amounts, T>) -> Self {
         Self {
             section: section.clone(),
-            at: section.at_field(field),
-            amounts: amounts(section, field),
+            at: section.at_field(setting),
+            amounts: setting.value(section).unwrap_or_default(),
         }
     }
 
@@ -53,50 +34,6 @@ impl<'a> Stated<'a> {
         let (_, amount) = amounts.find(|(name, _)| name.value == kind)?;
         Some(*amount)
     }
-}
-
-fn amounts(section: &Section<'_>, field: &Field) -> Vec<(At<String>, u32)> {
-    let Some(value) = section.get(field) else {
-        return Vec::new();
-    };
-    let DeValue::Table(table) = value.get_ref() else {
-        section.wrong_type::<()>(field, value, "a table");
-        return Vec::new();
-    };
-    let mut amounts = Vec::with_capacity(table.len());
-    for (key, value) in table.iter() {
-        let name: &str = key.get_ref();
-        let complain = |at: usize, what: String, remedy: String| {
-            let message = format!("{} of {}{what}", field.noun, quoted(name));
-            section.problem(at, message, remedy);
-        };
-        let at = key.span().start;
-        if values::name(name).is_err() {
-            let remedy = "use 1 to 64 letters, digits, `_`, `.` or `-`, as in cpu";
-            complain(at, " is of no usable name".to_owned(), remedy.to_owned());
-            continue;
-        }
-        let remedy = format!("write it as in {}, in units of your choice", field.example);
-        let amount = match value.get_ref() {
-            DeValue::Integer(number) => {
-                let amount = u32::from_str_radix(number.as_str(), number.radix()).ok();
-                let within = amount.filter(|amount| *amount <= MAX_AMOUNT);
-                within.ok_or_else(|| {
-                    let number = shown(number.as_str());
-                    format!(" is {number}, not from 0 to {MAX_AMOUNT}")
-                })
-            }
-            other => Err(format!(" is {}, not an integer", type_name(other))),
-        };
-        match amount {
-            Ok(amount) => {
-                let value = name.to_owned();
-                amounts.push((At { value, at }, amount));
-            }
-            Err(what) => complain(value.span().start, what, remedy),
-        }
-    }
-    amounts
 }
 
 /// Gives `nodes` and `groups` what they state, each in the order of the kinds that are returned,

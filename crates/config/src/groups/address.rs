@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 use heartbeat_common::{maps::MAX_VIPS, prefix::ServedAddress, wire::GroupId};
 
 use crate::{
-    cluster::fnv1a,
+    ids::fnv1a,
     read::{At, Section},
     report::quoted,
     types::{Link, Node, Vip},

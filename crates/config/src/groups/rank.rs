@@ -5,16 +5,20 @@ use std::collections::HashSet;
 use heartbeat_common::wire::NodeId;
 
 use crate::{
-    fields::PREFER,
     read::{At, Section},
+    readers::List,
     report::{likely, quoted},
+    settings::Setting,
     types::{Node, Role},
-    values,
 };
 
 /// All members, best first: those preferred, then the others in the order of the file.
-pub(super) fn read(section: &Section<'_>, nodes: &[Node]) -> Vec<NodeId> {
-    let prefer = section.list(&PREFER, values::name);
+pub(super) fn read<T>(
+    section: &Section<'_>,
+    prefer: &Setting<List<String>, T>,
+    nodes: &[Node],
+) -> Vec<NodeId> {
+    let prefer = prefer.value(section);
     let mut rank = Vec::with_capacity(nodes.len());
     let mut listed = HashSet::new();
     for At { value, at } in prefer.into_iter().flatten().flatten() {

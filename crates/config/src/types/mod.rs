@@ -183,6 +183,20 @@ impl Config {
             })
     }
 
+    /// The capacity of `node` by kind, sorted. A kind that is not there is without limit.
+    pub fn capacities<'c>(&'c self, node: &'c Node) -> impl Iterator<Item = (&'c str, u32)> {
+        let kinds = self.utilization.iter().zip(&node.capacity);
+        kinds.filter_map(|(kind, amount)| Some((kind.as_str(), (*amount)?)))
+    }
+
+    /// The demand of `group` by kind, sorted. A kind that is not there is not needed.
+    pub fn demands<'c>(&'c self, group: &'c Group) -> impl Iterator<Item = (&'c str, u32)> {
+        let kinds = self.utilization.iter().zip(&group.demand);
+        kinds
+            .map(|(kind, amount)| (kind.as_str(), *amount))
+            .filter(|(_, amount)| *amount > 0)
+    }
+
     /// Directory of this instance's BPF pins.
     pub fn pin_dir(&self) -> PathBuf {
         Path::new(PIN_ROOT).join(&self.instance)
