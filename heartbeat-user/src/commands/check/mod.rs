@@ -202,6 +202,33 @@ prefer = ["c", "b"]
         ] {
             assert!(found.summary.contains(part), "{part} in {}", found.summary);
         }
+        let key = format!("\n  setting  [cluster] key {}\n", files.key().display());
+        assert!(found.summary.ends_with(&key), "{}", found.summary);
+    }
+
+    #[test]
+    fn settings_without_a_place_in_the_summary_end_their_line_if_set() {
+        let more = r#"
+[[group]]
+name = "db"
+[[group.resource]]
+name = "store"
+type = "ocf:heartbeat:apache"
+check_level = 10
+stop_timeout = "60s"
+[[hook]]
+on = "takeover"
+exec = ["/bin/true"]
+timeout = "5s"
+"#;
+        let files = Files::new("tail", &format!("{NODES}{more}"));
+        let said = examine(&files.config(), Some("b")).summary;
+        for part in [
+            "           store: ocf:heartbeat:apache, stop timeout 60s, check level 10\n",
+            "  hook     takeover: /bin/true, timeout 5s\n",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
     }
 
     #[test]

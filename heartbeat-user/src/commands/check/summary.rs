@@ -8,7 +8,9 @@ use heartbeat_core::placement::Score;
 use crate::commands::count::Count;
 use crate::config::{
     Config, Exec, Group, HealthKind, LoadSource, Node, Policy, ProcessName, Resource, ResourceKind,
-    Role, duration::Show,
+    Role,
+    duration::Show,
+    settings::{self, IfSet as _},
 };
 use heartbeat_core::index::GroupIndex;
 
@@ -23,10 +25,14 @@ pub(super) fn summary(config: &Config) -> String {
         let on: Vec<_> = hook.on.iter().map(|event| event.as_str()).collect();
         let _ = writeln!(
             out,
-            "  hook     {}: {}",
+            "  hook     {}: {}{}",
             on.join(", "),
-            hook.program.display()
+            hook.program.display(),
+            hook.if_set(config)
         );
+    }
+    for setting in config.summary_of_others() {
+        let _ = writeln!(out, "  setting  {setting}");
     }
     out
 }
@@ -48,7 +54,13 @@ fn cluster(out: &mut String, config: &Config) -> fmt::Result {
         Role::Member => "",
         Role::Witness => ", witness",
     };
-    writeln!(out, "  node     {} (id {}){role}", local.name, local.id.0)?;
+    writeln!(
+        out,
+        "  node     {} (id {}){role}{}",
+        local.name,
+        local.id.0,
+        local.if_set(config)
+    )?;
     let voters = config.nodes.len();
     writeln!(
         out,
@@ -56,26 +68,23 @@ fn cluster(out: &mut String, config: &Config) -> fmt::Result {
         (voters - 1) / 2,
         names(config.witnesses())
     )?;
+    writeln!(out, "  timing   {}", config.summary_line(settings::TIMING))?;
     writeln!(
         out,
-        "  timing   interval {}, timeout {}, agent stall {}",
-        Show(config.interval),
-        Show(config.timeout),
-        Show(config.agent_stall)
-    )?;
-    writeln!(
-        out,
-        "  leases   lease {}, max lease {}, drift {} ppm, auto failback {}",
-        Show(config.lease),
-        Show(config.max_lease),
-        config.drift_ppm,
+        "  leases   {}, auto failback {}",
+        config.summary_line(settings::LEASES),
         failback(config)
     )?;
-    for link in config.local_links() {
+    for (link, settings) in config.local_links().zip(&config.links) {
         writeln!(
             out,
-            "  link {}   {} on {}, port {}, xdp {}",
-            link.id.0, link.address, link.interface, config.port, link.mode
+            "  link {}   {} on {}, port {}, xdp {}{}",
+            link.id.0,
+            link.address,
+            link.interface,
+            config.port,
+            link.mode,
+            settings.if_set(config)
         )?;
     }
     Ok(())
@@ -102,7 +111,7 @@ fn served(out: &mut String, config: &Config) -> fmt::Result {
     for group in &config.groups {
         writeln!(
             out,
-            "  group    {}: rank {}, stickiness {}, id {}{}{}{}",
+            "  group    {}: rank {}, stickiness {}, id {}{}{}{}{}",
             group.name,
             names(group.rank.iter().filter_map(|id| config.node(*id))),
             group.stickiness,
@@ -112,7 +121,8 @@ fn served(out: &mut String, config: &Config) -> fmt::Result {
             match group.accepts_double_run {
                 true => ", accepts double run",
                 false => "",
-            }
+            },
+            group.if_set(config)
         )?;
         for resource in &group.resources {
             let what = what(config, resource);
@@ -121,7 +131,8 @@ fn served(out: &mut String, config: &Config) -> fmt::Result {
             } else {
                 ""
             };
-            writeln!(out, "           {}: {what}{exclusive}", resource.name)?;
+            let set = resource.if_set(config);
+            writeln!(out, "           {}: {what}{exclusive}{set}", resource.name)?;
         }
     }
     Ok(())
@@ -190,14 +201,15 @@ fn vitals(out: &mut String, config: &Config) -> fmt::Result {
     for check in &config.health {
         writeln!(
             out,
-            "  health   {}: {}, every {} for up to {}, fails after {}, well after {}, {}",
+            "  health   {}: {}, every {} for up to {}, fails after {}, well after {}, {}{}",
             check.name,
             looked_at(&check.kind),
             Show(check.interval),
             Show(check.timeout),
             check.fall,
             check.rise,
-            check.meaning
+            check.meaning,
+            check.if_set(config)
         )?;
     }
     let load = &config.load;
