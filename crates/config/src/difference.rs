@@ -12,7 +12,7 @@ use super::{
     types::{Config, Group, Node, Resource},
 };
 
-/// One thing in which two configurations differ.
+/// A difference between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A setting that takes effect only with a restart, by its name in the file.

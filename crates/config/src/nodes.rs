@@ -26,7 +26,8 @@ struct Draft<'a> {
     capacity: Stated<'a>,
 }
 
-/// A list with one item for each link. `None` if the list is absent or no list; a bad item is `None`.
+/// A list with one item for each link. `None` if the list is absent or no list; a bad item is
+/// `None`.
 struct PerLink<T>(Option<At<Vec<Option<At<T>>>>>);
 
 impl<T> PerLink<T> {
@@ -64,7 +65,7 @@ fn draft(section: Section<'_>) -> Draft<'_> {
     }
 }
 
-/// The nodes, and what each says of its capacity.
+/// The nodes, and the capacity that each states.
 pub(super) fn read<'a>(top: &Section<'a>, links: &[Link]) -> (Vec<Node>, Vec<Stated<'a>>) {
     let sections = TABLE.open_all(top, label("node"));
     let read: Vec<Draft<'a>> = sections.into_iter().map(draft).collect();
@@ -197,9 +198,12 @@ fn family(families: &mut Families, link: usize, address: IpAddr, section: &Secti
             section.problem(
                 at,
                 format!(
-                    "address \"{address}\" is {this}, but link {link} is {other} since {by} (line {line})"
+                    "address \"{address}\" is {this}, but link {link} is {other} since {by} (line \
+                     {line})"
                 ),
-                format!("use {other} on link {link} for all nodes; {this} can be a link of its own"),
+                format!(
+                    "use {other} on link {link} for all nodes; {this} can be a link of its own"
+                ),
             );
         }
         Some(_) => {}

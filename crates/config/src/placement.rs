@@ -1,5 +1,5 @@
-//! `[placement]` and `[rebalance]`: how a node is chosen for a group, beside scores and constraints,
-//! and when groups move for load.
+//! `[placement]` and `[rebalance]`: how a node is chosen for a group, beside scores and
+//! constraints, and when groups move for load.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
 
 const DEFAULT_HOLD: Duration = Duration::from_secs(30);
 
-/// How often what decides on a move becomes known.
+/// How often the facts that decide on a move become known.
 #[derive(Clone, Copy)]
 pub(super) struct Pace {
     /// Time from one heartbeat to the next.

@@ -17,7 +17,7 @@ use super::report::{Findings, nearest, quoted, shown, type_and_value};
 pub(super) trait Named {
     fn name(&self) -> &'static str;
 
-    /// What messages call one of the field's values.
+    /// The word of messages for one of the field's values.
     fn noun(&self) -> &'static str {
         self.name()
     }
@@ -84,7 +84,7 @@ impl Invalid {
     }
 }
 
-/// One table of the file.
+/// A table of the file.
 #[derive(Clone, Debug)]
 pub(super) struct Section<'a> {
     findings: &'a Findings<'a>,
@@ -180,7 +180,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Where the value of `field` is, or else where the table begins.
+    /// The place of the value of `field`, or else of the table.
     pub(super) fn at_field(&self, field: &dyn Named) -> usize {
         self.get(field).map_or(self.at, |value| value.span().start)
     }

@@ -13,7 +13,7 @@ use super::{
     utilization,
 };
 
-/// What a Unix socket's address can hold, less the closing NUL.
+/// The bytes of a Unix socket's address, less the closing NUL.
 const MAX_SOCKET_PATH: usize = 107;
 
 /// The names that this host may have as a node.

@@ -8,7 +8,7 @@ use super::{
     values,
 };
 
-/// What [`parse`] takes, for the documents.
+/// The texts that [`parse`] takes, for the documents.
 pub(super) const TAKES: &str = "`vip`, `ocf:PROVIDER:AGENT`, `systemd:UNIT` or `exec`";
 
 /// A type as the file names it.
@@ -81,7 +81,7 @@ pub(super) fn parse(text: &str) -> Result<Type, Invalid> {
 
 fn ocf(agent: &str) -> Result<Type, Invalid> {
     const EXAMPLE: &str = "write ocf:PROVIDER:AGENT, as in \"ocf:heartbeat:apache\"";
-    // It becomes part of a path: no slash, and nothing that is hidden or leads up.
+    // A name becomes part of a path: no slash, and nothing that is hidden or leads up.
     let is_name = |name: &str| values::name(name).is_ok() && !name.starts_with('.');
     let parts: Vec<&str> = agent.split(':').collect();
     match parts[..] {

@@ -82,7 +82,8 @@ fn lease(section: &Section<'_>, interval: Duration) -> Duration {
         section.problem(
             at,
             format!(
-                "lease {} is below three intervals, {enough}: a lease must outlive two lost renewals",
+                "lease {} is below three intervals, {enough}: a lease must outlive two lost \
+                 renewals",
                 Show(value)
             ),
             format!("write lease = \"{usual}\" (six intervals) or more, or shorten the interval"),

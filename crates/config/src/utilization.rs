@@ -1,5 +1,4 @@
-//! `capacity` of nodes and `demand` of groups: amounts of what the operator chooses to count, each
-//! kind by its name.
+//! `capacity` of nodes and `demand` of groups: amounts of kinds that the operator chooses.
 
 use heartbeat_core::placement::Score;
 
@@ -11,11 +10,11 @@ use super::{
     types::{Group, Node, Policy, Role, Strategy},
 };
 
-/// What a node or a group says, before it is known what others count.
+/// The amounts of a node or a group, before it is known which kinds the others have.
 pub(super) struct Stated<'a> {
     section: Section<'a>,
     at: usize,
-    /// Each kind, where it stands, and how much.
+    /// Each kind, its place, and the amount.
     amounts: Vec<(At<String>, u32)>,
 }
 
@@ -36,8 +35,8 @@ impl<'a> Stated<'a> {
     }
 }
 
-/// Gives `nodes` and `groups` what they state, each in the order of the kinds that are returned,
-/// and complains of what does not fit. Names the place of the strategy by `at`.
+/// Gives `nodes` and `groups` the amounts that they state, each in the order of the kinds that are
+/// returned, and reports what does not fit. `at` is the place of the strategy.
 pub(super) fn resolve(
     top: &Section<'_>,
     (policy, at): (&Policy, usize),
@@ -88,7 +87,7 @@ pub(super) fn resolve(
         stated.section.warning(
             stated.at,
             format!(
-                "capacity says nothing with strategy \"{}\": nobody asks whether there is room",
+                "capacity has no effect with strategy \"{}\", which does not ask for room",
                 policy.strategy
             ),
             "write strategy = \"utilization\" in [placement], or remove it",
@@ -97,7 +96,7 @@ pub(super) fn resolve(
     kinds
 }
 
-/// Warns of a demand for what no node counts.
+/// Warns of a demand for a kind that no node has a capacity of.
 fn unmeasured(stated: &Stated<'_>, capacities: &[Stated<'_>]) {
     let counted: Vec<&str> = capacities
         .iter()
@@ -120,7 +119,7 @@ fn unmeasured(stated: &Stated<'_>, capacities: &[Stated<'_>]) {
     }
 }
 
-/// Complains of a group for which no node has room, even if it serves nothing else.
+/// Reports a group for which no node has room, even if the node serves nothing else.
 fn homeless(group: &Group, stated: &Stated<'_>, nodes: &[Node], kinds: &[String]) {
     let lacking = |node: &Node| {
         let mut wanted = group.demand.iter().zip(&node.capacity).zip(kinds);

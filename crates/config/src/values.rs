@@ -17,10 +17,10 @@ const MAX_NAME: usize = 64;
 const MAX_INSTANCE: usize = 32;
 /// Longest name of an interface: the kernel's IFNAMSIZ, less the closing NUL.
 const MAX_INTERFACE: usize = 15;
-/// What the kernel keeps of a process's name: TASK_COMM_LEN, less the closing NUL.
+/// The bytes of a process's name that the kernel keeps: TASK_COMM_LEN, less the closing NUL.
 const MAX_COMM: usize = 15;
 
-// What the functions below take, for the documents.
+// The values that the functions below take, for the documents.
 pub(super) const NAME: &str = "1 to 64 letters, digits, `_`, `.` or `-`";
 pub(super) const INSTANCE: &str = "1 to 32 lower-case letters, digits, `_` or `-`";
 pub(super) const INTERFACE: &str = "the name of an interface";
@@ -55,7 +55,7 @@ pub(super) fn instance(text: &str) -> Result<String, Invalid> {
     }
 }
 
-/// What the kernel takes as an interface's name (`dev_valid_name` in net/core/dev.c).
+/// The name of an interface, by the rules of the kernel (`dev_valid_name` in net/core/dev.c).
 pub(super) fn interface(text: &str) -> Result<String, Invalid> {
     let refused = |c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace();
     if text.is_empty() || text.len() > MAX_INTERFACE || matches!(text, "." | "..") {
@@ -188,7 +188,8 @@ pub(super) fn served_address(text: &str) -> Result<ServedAddress, Invalid> {
     let served: ServedAddress = text.parse().map_err(|error| {
         Invalid::new(
             format!(": {error}"),
-            "write a free address, with the length of its subnet or without, as in \"10.0.0.100/24\"",
+            "write a free address, with the length of its subnet or without, as in \
+             \"10.0.0.100/24\"",
         )
     })?;
     let ServedAddress { address, len } = served;
@@ -266,7 +267,8 @@ pub(super) fn word(text: &str) -> Result<String, Invalid> {
     Ok(text.to_owned())
 }
 
-/// Whether `name` can name a parameter of an agent: it becomes part of an environment variable's name.
+/// Whether `name` can name a parameter of an agent, which becomes part of the name of an environment
+/// variable.
 pub(super) fn is_parameter(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     !name.is_empty() && name.bytes().all(allowed)
@@ -300,12 +302,12 @@ pub(super) fn service(text: &str) -> Result<String, Invalid> {
     } else {
         Err(Invalid::new(
             " has no main process: only services do",
-            "name a .service, or look at what it stands for by a check of another type",
+            "name a .service, or check by another type what the unit stands for",
         ))
     }
 }
 
-/// A process's name as the kernel keeps it.
+/// The name of a process as the kernel keeps it.
 pub(super) fn comm(text: &str) -> Result<String, Invalid> {
     if text.is_empty() || text.contains(['/', '\0', '\n']) {
         return Err(Invalid::new(
@@ -323,7 +325,7 @@ pub(super) fn comm(text: &str) -> Result<String, Invalid> {
     Ok(text.to_owned())
 }
 
-/// Says which of `known` was meant, or all of them.
+/// The message about a text that is none of `known`: names the likely one, or all.
 pub(super) fn one_of(what: &str, text: &str, known: &[&'static str]) -> Invalid {
     let remedy = match nearest(text, known.iter().copied()) {
         Some(likely) => format!("did you mean \"{likely}\"?"),

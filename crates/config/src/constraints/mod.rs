@@ -1,5 +1,5 @@
 //! `[[location]]`, `[[colocation]]` and `[[order]]`: reads them, and refuses those that cannot all
-//! be kept. Which node a group gets is for the core to decide.
+//! be kept. The core decides which node a group gets.
 
 mod contradict;
 mod graph;

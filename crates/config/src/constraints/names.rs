@@ -14,7 +14,7 @@ use crate::{
 /// A setting of a constraint `T` that names a group.
 type NamesGroup<T> = Setting<Text<String>, T>;
 
-/// A constraint and where its table is.
+/// A constraint and the place of its table.
 pub(super) struct Placed<T> {
     pub(super) constraint: T,
     pub(super) at: usize,

@@ -15,7 +15,8 @@ pub(super) fn read(section: &Section<'_>) -> Execution {
     if section.has(&STOP_SIGNAL) && section.has(&STOP) && !section.has(&RUN) {
         section.problem(
             section.at_field(&STOP_SIGNAL),
-            "stop_signal is for a program of `run`; this resource is stopped by the program of `stop`",
+            "stop_signal is for a program of `run`; this resource is stopped by the program of \
+             `stop`",
             "remove it, or have that program send the signal",
         );
     }

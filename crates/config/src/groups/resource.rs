@@ -120,7 +120,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The harm that two nodes do which run it at a time: by its own word, its group's, or the
+    /// The harm that two nodes do which run it at a time: by its own setting, its group's, or the
     /// table's.
     fn harm(&self, kind: &ResourceKind, group: &Doubles) -> Option<Harm> {
         if let ResourceKind::Vip(_) = kind {

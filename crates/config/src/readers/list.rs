@@ -47,7 +47,7 @@ pub(crate) fn unplaced<V>(values: impl IntoIterator<Item = V>) -> Vec<Option<At<
     values.into_iter().map(place).collect()
 }
 
-/// One or more different words of a few.
+/// Reads one or more different words of a few.
 pub(crate) struct OneOrMore<V: 'static>(pub(crate) Word<V>);
 
 impl<V: Copy + PartialEq> Reader for OneOrMore<V> {

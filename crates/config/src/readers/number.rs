@@ -16,7 +16,7 @@ pub(crate) struct Number<N> {
     unit: Unit,
 }
 
-/// What a number counts.
+/// The unit of a number.
 #[derive(Clone, Copy)]
 pub(crate) struct Unit {
     /// In messages about the file.

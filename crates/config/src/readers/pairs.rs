@@ -9,7 +9,7 @@ use crate::{
 
 /// Names that `judge` accepts, each with its value as a program will see it. Sorted by name.
 pub(crate) struct Pairs {
-    /// What is wrong with a name, and what to do.
+    /// Says what is wrong with a name, and what to do.
     pub(crate) judge: fn(&str) -> Result<(), (&'static str, &'static str)>,
     pub(crate) takes: &'static str,
 }

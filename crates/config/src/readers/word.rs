@@ -1,4 +1,4 @@
-//! One word of a few.
+//! Enumerations: one word of a few.
 
 use toml::{Spanned, de::DeValue};
 
@@ -7,11 +7,11 @@ use crate::{
     values::one_of,
 };
 
-/// One of the words for the values in `all`.
+/// Reads one of the words for the values in `all`.
 pub(crate) struct Word<V: 'static> {
     pub(crate) all: &'static [V],
     pub(crate) word: fn(V) -> &'static str,
-    /// What messages say of any other: `no role`.
+    /// The words of messages for any other text: `no role`.
     pub(crate) other: &'static str,
 }
 

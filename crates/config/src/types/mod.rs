@@ -69,7 +69,7 @@ pub struct Config {
     /// SCHED_FIFO priority to ask for where SCHED_DEADLINE is refused, 1 to 99; `None` is to ask
     /// for neither.
     pub realtime_priority: Option<u8>,
-    /// 1 to 8; a link's id is its place.
+    /// The links, 1 to 8; a link's id is its place.
     pub links: Vec<Link>,
     /// The nodes in the order of the file, which is also the rank of those that a group does not
     /// prefer.
@@ -202,7 +202,7 @@ impl Config {
         Path::new(PIN_ROOT).join(&self.instance)
     }
 
-    /// Where the agent listens for `heartbeat status` and its siblings.
+    /// The socket for `heartbeat status` and its siblings.
     pub fn socket(&self) -> PathBuf {
         self.run.join(format!("{}.sock", self.instance))
     }
@@ -346,7 +346,8 @@ pub struct Resource {
     pub pidfile: Option<PathBuf>,
     /// Whether two nodes that run it at a time do harm.
     pub exclusive: bool,
-    /// What its programs run with. Only exec resources have all of it, OCF agents an environment.
+    /// The user, environment and limits of its programs. Only exec resources have all of it, OCF
+    /// agents an environment.
     pub execution: Execution,
 }
 
