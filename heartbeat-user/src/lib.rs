@@ -1,32 +1,31 @@
 //! The heartbeat agent: loads the kernel programs, sends probes, judges peers, runs resources.
 //!
-//! `pulse` is the real-time side, `conductor` moves addresses and drives resources, everything else
-//! is the slow side. See `ARCHITECTURE.md`.
+//! `pulse` is the real-time side, `resource_manager` moves addresses and drives resources, everything else
+//! is the control task. See `ARCHITECTURE.md`.
 
 #![forbid(unsafe_code)]
 
 pub mod agent;
 pub mod commands;
-mod complaints;
-pub mod conductor;
 pub mod control;
-pub mod decisions;
-mod electorate;
-pub mod follow;
+pub mod decision_store;
 pub mod health;
 pub mod helper;
 pub mod hooks;
+pub mod interface_monitor;
 pub mod load;
 pub mod logging;
+mod membership_store;
 pub mod messages;
 pub mod networks;
 pub mod peering;
 pub mod process;
 pub mod pulse;
 pub mod record;
+pub mod resource_manager;
 pub mod resources;
 pub mod servable;
-mod when;
+mod wall_clock;
 
 // Crates that the agent is made of, under the names by which its modules and tests know them.
 pub use heartbeat_config as config;

@@ -6,17 +6,17 @@
 //!                            │
 //!            ┌───────────────▼───────────────┐  MonitorCommand   ┌───────────────────┐
 //!            │ control task                  ├──────────────────▶│ interface monitor │
-//!            │ agent/control_task            │◀──────────────────┤ follow            │
+//!            │ agent/control_task            │◀──────────────────┤ interface_monitor │
 //!            └─┬─▲────────────────────┬─▲────┘  Report           └────┬─────────┬────┘
 //!    Directive │ │ Report             │ │ Report                      │         │
 //!              │ │    ResourceCommand │ │                             │         │
 //!            ┌─▼─┴───┐              ┌─▼─┴──────────────┐              │         │
 //!            │ pulse ├─────────────▶│ resource manager │◀─────────────╯         │
-//!            │       │◀─────────────┤ conductor        │ ResourceCommand        │
+//!            │       │◀─────────────┤ resource_manager │ ResourceCommand        │
 //!            └───▲───┘  Directive   └─┬─▲────────────▲─┘                        │
 //!                │                    │ │            │ ResourceCommand          │
 //!                │      ActionRequest │ │ Resource-  ╰── address watch          │
-//!                │                    │ │ Command        conductor/ear          │
+//!                │                    │ │ Command        address_watch          │
 //!                │                  ┌─▼─┴───────┐                               │
 //!                │                  │ executors │ Question  ┌─────────┐         │
 //!                │                  │ resources ├──────────▶│ helper  │         │
@@ -54,8 +54,8 @@ use crate::{
     config::{Group, Resource, Vip},
     control::protocol::VipEvent,
     dataplane::{Attachment, GuardView, SetupGuard},
-    follow::Signal,
     health::Sum,
+    interface_monitor::Signal,
     net::{Changes, Claim, ProbeSocket},
     pulse::Replan,
 };
@@ -245,7 +245,7 @@ pub enum ResourceEvent {
     },
 }
 
-/// An event of an interface, or of [`SOCKETS`](crate::follow::SOCKETS).
+/// An event of an interface, or of [`SOCKETS`](crate::interface_monitor::SOCKETS).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceEvent {
     pub interface: String,
@@ -300,7 +300,7 @@ impl InterfaceChange {
 /// A message to the interface monitor.
 pub(crate) enum MonitorCommand {
     /// Something changed about some interface.
-    Look,
+    Check,
     /// Other addresses are guarded from here on.
     Guard(Vec<SetupGuard>, GuardView),
     /// End.

@@ -19,7 +19,7 @@ struct Found {
 }
 
 /// What is wrong with the interfaces of the addresses that the local node may serve, each in words.
-pub fn complaints(config: &Config) -> Vec<String> {
+pub fn refused(config: &Config) -> Vec<String> {
     let file = config.path.display();
     each(config, |vip, found, ours| {
         complaint(vip, found, ours).map(|said| format!("{file}: vip \"{}\": {said}", vip.name))
@@ -116,9 +116,9 @@ fn family(address: IpAddr) -> &'static str {
 
 /// Fails if there is anything wrong with them.
 pub fn ensure(config: &Config) -> Result<()> {
-    let complaints = complaints(config);
-    if !complaints.is_empty() {
-        bail!("{}", complaints.join("\n"));
+    let refused = refused(config);
+    if !refused.is_empty() {
+        bail!("{}", refused.join("\n"));
     }
     Ok(())
 }
@@ -162,9 +162,9 @@ mod tests {
             "[[vip]]\nname = \"one\"\naddress = \"10.0.0.100/24\"\n\
              [[vip]]\nname = \"two\"\naddress = \"10.9.9.9/32\"\ninterface = \"lo\"\n",
         );
-        let complaints = complaints(&config);
-        let [complaint] = complaints.as_slice() else {
-            panic!("{complaints:?}");
+        let refused = refused(&config);
+        let [complaint] = refused.as_slice() else {
+            panic!("{refused:?}");
         };
         assert!(
             complaint.starts_with("hb.toml: vip \"two\": \"lo\" is no Ethernet interface"),

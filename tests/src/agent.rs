@@ -21,7 +21,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{enclosure::Enclosure, netns::Namespace, wait_until};
+use crate::{netns::Namespace, sandbox::Sandbox, wait_until};
 
 /// A running agent. It is killed when this drops, and by the kernel if the thread that started it
 /// ends.
@@ -31,12 +31,12 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Runs `binary run --config config` in `ns`, and in `enclosure` if there is one; what it prints is
+    /// Runs `binary run --config config` in `ns`, and in `sandbox` if there is one; what it prints is
     /// appended to `log`.
     pub fn start(
         binary: &Path,
         ns: &Namespace,
-        enclosure: Option<&Enclosure>,
+        sandbox: Option<&Sandbox>,
         config: &Path,
         log: &Path,
     ) -> Result<Self> {
@@ -66,8 +66,8 @@ impl Agent {
                 Ok(())
             });
         }
-        let child = match enclosure {
-            Some(enclosure) => enclosure.spawn(&mut command),
+        let child = match sandbox {
+            Some(sandbox) => sandbox.spawn(&mut command),
             None => command.spawn(),
         };
         let child =

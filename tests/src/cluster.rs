@@ -120,7 +120,7 @@ impl Cluster {
     pub fn new(options: Options) -> Result<Self> {
         interrupt::install();
         sweep();
-        // Here, because what an agent in an enclosure mounts is seen by nobody outside.
+        // Here, because what an agent in an sandbox mounts is seen by nobody outside.
         mount_bpffs()?;
         let binary = match options.launcher {
             Some(launcher) => launcher,
@@ -159,10 +159,10 @@ impl Cluster {
         })
     }
 
-    /// Builds a cluster for `story`, and shows the agents' logs if the story fails.
-    pub fn play(options: Options, story: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+    /// Builds a cluster for `test`, and shows the agents' logs if the story fails.
+    pub fn run(options: Options, test: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         let mut cluster = Self::new(options)?;
-        story(&mut cluster).inspect_err(|_| eprintln!("{}", cluster.logs(LOG_LINES)))
+        test(&mut cluster).inspect_err(|_| eprintln!("{}", cluster.logs(LOG_LINES)))
     }
 
     pub fn nodes(&self) -> &[Node] {
@@ -216,7 +216,7 @@ impl Cluster {
         let agent = Agent::start(
             &binary,
             &node.ns,
-            node.enclosure.as_ref(),
+            node.sandbox.as_ref(),
             &node.config(),
             &node.log(),
         )?;

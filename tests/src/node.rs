@@ -16,8 +16,8 @@ use crate::{
     config::{Family, Shared, host, interface},
     control::Control,
     e2e::Program,
-    enclosure::Enclosure,
     netns::Namespace,
+    sandbox::Sandbox,
     service::Service,
     switch::Switch,
     wait::slowness,
@@ -36,7 +36,7 @@ pub struct Node {
     pub name: String,
     pub control: Control,
     pub(crate) agent: Option<Agent>,
-    pub(crate) enclosure: Option<Enclosure>,
+    pub(crate) sandbox: Option<Sandbox>,
     _service: Service,
     pub pins: Pins,
     pub ns: Namespace,
@@ -71,7 +71,7 @@ impl Node {
         let node = Self {
             control: Control::new(dir.join("run").join(format!("{instance}.sock"))),
             agent: None,
-            enclosure: None,
+            sandbox: None,
             _service: Service::start(&ns, &name)?,
             pins: Pins::new(&instance),
             ns,
@@ -89,14 +89,14 @@ impl Node {
         Ok(node)
     }
 
-    /// Gives it files and processes of its own: its agent, and commands, run in `enclosure` from now on.
-    pub fn enclose(&mut self, enclosure: Enclosure) {
-        self.enclosure = Some(enclosure);
+    /// Gives it files and processes of its own: its agent, and commands, run in `sandbox` from now on.
+    pub fn set_sandbox(&mut self, sandbox: Sandbox) {
+        self.sandbox = Some(sandbox);
     }
 
-    pub fn enclosure(&self) -> Result<&Enclosure> {
-        let enclosure = self.enclosure.as_ref();
-        enclosure.with_context(|| format!("{} is not enclosed", self.name))
+    pub fn sandbox(&self) -> Result<&Sandbox> {
+        let sandbox = self.sandbox.as_ref();
+        sandbox.with_context(|| format!("{} is not enclosed", self.name))
     }
 
     /// Where its files are.

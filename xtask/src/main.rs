@@ -10,6 +10,7 @@ mod fuzz;
 mod haproxy;
 mod launch;
 mod lint;
+mod modules;
 mod objects;
 mod process;
 mod root;

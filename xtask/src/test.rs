@@ -20,6 +20,7 @@ use crate::{
     cli::TestOptions,
     haproxy,
     launch::Built,
+    modules::{self, Module},
     objects, root,
     setup::{self, Report},
     tally::Tally,
@@ -30,31 +31,31 @@ use crate::{
 /// Tests of this package need root, and a machine that does nothing else: they measure time.
 const RIG: &str = "heartbeat-tests";
 const RIG_DIRECTORY: &str = "tests";
-/// Its programs that load the machine, or ask for more punctuality than a machine has that does two things
-/// at once.
+/// Its modules that load the machine, or ask for more punctuality than a machine has that does two
+/// things at once.
 const ALONE: [&str; 18] = [
-    "apache",
-    "detection",
-    "floods",
-    "handover",
-    "hogs",
-    "hostile",
-    "kernel_differential",
-    "kernel_timer",
-    "keys",
-    "leases",
-    "restart",
-    "room",
-    "slow_links",
-    "soak",
-    "takeover",
-    "unruly",
-    "usurper",
-    "vitals",
+    "kernel::differential",
+    "kernel::timer",
+    "limits::real_time_hogs",
+    "limits::soak",
+    "resources::apache",
+    "resources::misbehaving_agents",
+    "resources::placement",
+    "restart::graceful_restart",
+    "security::floods",
+    "security::hostile_claims",
+    "security::hostile_frames",
+    "security::keys",
+    "takeover::detection",
+    "takeover::next_in_rank",
+    "takeover::owner_fails",
+    "takeover::planned_move",
+    "takeover::slow_links",
+    "takeover::unfit_nodes",
 ];
-/// What its programs are called that run kernel programs by `BPF_PROG_TEST_RUN`, or only load them.
-const KERNEL: [&str; 3] = ["kernel_", "object", "verifier_cost"];
-/// All others mostly wait: this many of them at a time.
+/// The program whose tests run kernel programs by `BPF_PROG_TEST_RUN`, or load them.
+const KERNEL: &str = "kernel";
+/// The modules beside them mostly wait: this many run at a time.
 const LANES: usize = 2;
 /// Its tests run resource agents.
 const AGENT: &str = "heartbeat-user";
@@ -92,9 +93,8 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
         let built = Built { objects, heartbeat };
         let mut environment = built.environment().to_vec();
         environment.push(haproxy::variable(workspace, Report::Changes)?);
-        let (kernel, namespaces): (Vec<_>, Vec<_>) = rig
-            .into_iter()
-            .partition(|program| KERNEL.iter().any(|name| program.name.starts_with(name)));
+        let (kernel, namespaces): (Vec<_>, Vec<_>) =
+            rig.into_iter().partition(|program| program.name == KERNEL);
         for (subject, programs) in [(Subject::Kernel, kernel), (Subject::Namespaces, namespaces)] {
             spent.push(subject.timed(|| {
                 tally += as_root(options, &programs, &environment)?;
@@ -239,55 +239,58 @@ fn as_user(options: &TestOptions, program: &Program) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Runs `programs` as root; `environment` has the paths of what they test and run.
+/// Runs the modules of `programs` as root; `environment` has the paths of what they test and run.
 fn as_root(
     options: &TestOptions,
     programs: &[&Program],
     environment: &[(&'static str, OsString)],
 ) -> Result<Tally> {
-    let command = |program: &Program| -> Result<Command> {
-        let directory = program.directory();
+    let command = |module: &Module<'_>| -> Result<Command> {
+        let directory = module.program.directory();
         let mut environment = environment.to_vec();
         environment.push(("CARGO_MANIFEST_DIR", directory.into()));
         environment.extend(lengths(options));
-        let mut test = root::command(&program.path, &environment)?;
+        let mut test = root::command(&module.program.path, &environment)?;
         test.current_dir(directory)
             .arg("--test-threads=1")
-            .args(&options.args);
+            .args(module.args(&options.args));
         Ok(test)
     };
-    let (alone, others): (Vec<&Program>, Vec<_>) = programs
-        .iter()
-        .copied()
-        .partition(|program| ALONE.contains(&program.name.as_str()));
+    let mut all = Vec::new();
+    for program in programs {
+        all.extend(modules::list(program, &options.args)?);
+    }
+    let (alone, others): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|module| ALONE.contains(&module.name.as_str()));
     let mut total = side_by_side(&others, &command)?;
-    for program in alone {
-        eprintln!("\n{RIG}: {}", program.name);
+    for module in &alone {
+        eprintln!("\n{RIG}: {}", module.name);
         let began = Instant::now();
-        total += watch(&mut command(program)?, io::stdout(), io::stderr())?;
-        eprintln!("{RIG}: {} took {:.0?}", program.name, began.elapsed());
+        total += watch(&mut command(module)?, io::stdout(), io::stderr())?;
+        eprintln!("{RIG}: {} took {:.0?}", module.name, began.elapsed());
     }
     Ok(total)
 }
 
-/// Runs [`LANES`] of `programs` at a time, and shows the output of each when it has ended.
+/// Runs [`LANES`] of `modules` at a time, and shows the output of each when it has ended.
 fn side_by_side(
-    programs: &[&Program],
-    command: &(impl Fn(&Program) -> Result<Command> + Sync),
+    modules: &[Module<'_>],
+    command: &(impl Fn(&Module<'_>) -> Result<Command> + Sync),
 ) -> Result<Tally> {
-    let left = Mutex::new(programs.iter());
+    let left = Mutex::new(modules.iter());
     let shown = Mutex::new(Tally::default());
     let lane = || -> Result<()> {
         loop {
             let next = lock(&left).next();
-            let Some(program) = next else {
+            let Some(module) = next else {
                 return Ok(());
             };
             let output = Output::default();
             let began = Instant::now();
-            let tally = watch(&mut command(program)?, output.clone(), output.clone())?;
+            let tally = watch(&mut command(module)?, output.clone(), output.clone())?;
             let mut total = lock(&shown);
-            eprintln!("\n{RIG}: {}, {:.0?}", program.name, began.elapsed());
+            eprintln!("\n{RIG}: {}, {:.0?}", module.name, began.elapsed());
             io::stdout().write_all(&lock(&output.0))?;
             *total += tally;
         }
@@ -463,6 +466,20 @@ mod tests {
                 false => vec![path],
             })
             .collect()
+    }
+
+    /// A module that is renamed would run beside others unnoticed.
+    #[test]
+    fn modules_that_run_alone_exist() {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");
+        for name in ALONE {
+            let path = tests.join(name.replace("::", "/"));
+            assert!(
+                path.is_dir() || path.with_extension("rs").is_file(),
+                "{name}"
+            );
+        }
+        assert!(tests.join(KERNEL).is_dir());
     }
 
     #[test]

@@ -20,10 +20,10 @@ pub(crate) fn describe_local<P: Packet>(
         liveness.config_generation,
     )?;
     packet.write(payload + offset::PULSE_AGE, liveness.pulse_age_us)?;
-    packet.write(payload + offset::REASON_AGE, liveness.reason_age_us)?;
+    packet.write(payload + offset::REASON_AGE, liveness.control_age_us)?;
     packet.write(payload + offset::REPORT, liveness.report)?;
-    let electorate = liveness.electorate;
-    packet.write(payload + offset::CONFIG_VERSION, electorate.version)?;
-    packet.write(payload + offset::COUNTED_VERSION, electorate.counted)?;
-    packet.write(payload + offset::VOTERS, electorate.voters)
+    let voter_set = liveness.voter_set;
+    packet.write(payload + offset::CONFIG_VERSION, voter_set.version)?;
+    packet.write(payload + offset::COUNTED_VERSION, voter_set.counted)?;
+    packet.write(payload + offset::VOTERS, voter_set.voters)
 }

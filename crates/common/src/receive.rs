@@ -151,7 +151,7 @@ fn take<P: Packet, T: Tables>(
                 .read::<u16>(payload + offset::COUNTED_VERSION)
                 .and_then(|counted| {
                     answer(packet, tables, heartbeat, arrived_at)?;
-                    if tables.local()?.electorate().votes_on(counted) {
+                    if tables.local()?.voter_set().votes_on(counted) {
                         vote(packet, tables, heartbeat, slot, *limits, arrived_at)?;
                     } else {
                         abstain(packet, heartbeat)?;
@@ -296,7 +296,7 @@ fn note_reply<P: Packet, T: Tables>(
     row.incarnation = packet.read(payload + offset::RESPONDER_INCARNATION)?;
     row.config_generation = packet.read(payload + offset::CONFIG_GENERATION)?;
     row.pulse_age_us = packet.read(payload + offset::PULSE_AGE)?;
-    row.reason_age_us = packet.read(payload + offset::REASON_AGE)?;
+    row.control_age_us = packet.read(payload + offset::REASON_AGE)?;
     row.report = packet.read(payload + offset::REPORT)?;
     row.config_version = packet.read(payload + offset::CONFIG_VERSION)?;
     row.counted_version = packet.read(payload + offset::COUNTED_VERSION)?;

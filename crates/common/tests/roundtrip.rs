@@ -171,7 +171,7 @@ fn a_reply_says_how_its_sender_is_field_by_field() {
         assert_eq!(trip.record(NOW + 1_000), Verdict::Recorded);
         let row = trip.a.tables.rows[0];
         assert_eq!(row.incarnation, 0x1111_2222_3333);
-        assert_eq!((row.pulse_age_us, row.reason_age_us), (1_001, 2_002));
+        assert_eq!((row.pulse_age_us, row.control_age_us), (1_001, 2_002));
         assert_eq!(row.config_generation, 0x4444_5555);
         assert_eq!((row.health, row.load), (0x0603, 707));
         assert_eq!(row.groups_owned, 0x0809);

@@ -256,7 +256,7 @@ fn an_acceptor_votes_on_claims_by_its_own_list_of_nodes_and_by_the_one_before() 
             assert!(b.tables.slots.is_empty(), "{version} {counted}");
         }
         // It is a sign of life all the same, and says why.
-        assert_eq!(seen.header().liveness.electorate.version, version);
+        assert_eq!(seen.header().liveness.voter_set.version, version);
     }
 }
 

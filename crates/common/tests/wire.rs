@@ -9,8 +9,8 @@ use heartbeat_common::{
     siphash::SipKey,
     time::Boottime,
     wire::{
-        self, ClusterId, Electorate, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId,
-        LinkSet, Liveness, MAX_LEASES, NodeId, NodeState, Owned, Sequence, TAG_LEN, WireError,
+        self, ClusterId, Header, Incarnation, Kind, LEASE_LEN, LeaseEntry, LinkId, LinkSet,
+        Liveness, MAX_LEASES, NodeId, NodeState, Owned, Sequence, TAG_LEN, VoterSet, WireError,
         offset,
     },
 };
@@ -31,11 +31,11 @@ prop_compose! {
     fn any_liveness()(
         (state, health, load) in any::<(u8, u16, u16)>(),
         (groups_owned, config_generation) in any::<(u16, u32)>(),
-        (pulse_age_us, reason_age_us, report) in any::<(u32, u32, u32)>(),
+        (pulse_age_us, control_age_us, report) in any::<(u32, u32, u32)>(),
         (version, counted, voters) in any::<(u16, u16, u32)>(),
     ) -> Liveness {
-        let electorate = Electorate { version, counted, voters };
-        Liveness { state, health, load, groups_owned, config_generation, pulse_age_us, reason_age_us, report, electorate }
+        let voter_set = VoterSet { version, counted, voters };
+        Liveness { state, health, load, groups_owned, config_generation, pulse_age_us, control_age_us, report, voter_set }
     }
 }
 
@@ -297,9 +297,9 @@ fn version_1_is_these_bytes() {
             groups_owned: 9,
             config_generation: 0x0a0b_0c0d,
             pulse_age_us: 666,
-            reason_age_us: 50_000,
+            control_age_us: 50_000,
             report: 0x9192_9394,
-            electorate: Electorate {
+            voter_set: VoterSet {
                 version: 0x0a01,
                 counted: 0x0a00,
                 voters: 0xa1a2_a3a4,

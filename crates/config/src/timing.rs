@@ -8,6 +8,8 @@ use super::{
     settings::cluster::{self, DEFAULT_MAX_LEASE},
 };
 
+/// A real-time task that takes all processors leaves ordinary ones 50 ms of each second
+/// (`sched_rt_runtime_us`): the control task, which gets so much, must not count as hung.
 const DEFAULT_AGENT_STALL: Duration = Duration::from_secs(2);
 
 /// The times that the cluster keeps.

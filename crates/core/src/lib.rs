@@ -51,6 +51,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cluster;
+pub mod eligibility;
 pub mod group;
 pub mod index;
 pub mod index_vec;
@@ -59,7 +60,6 @@ pub mod membership;
 pub mod peer;
 pub mod placement;
 pub mod proposer;
-pub mod ranking;
 pub mod reach;
 pub mod record;
 pub mod report;

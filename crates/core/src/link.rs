@@ -24,8 +24,8 @@
 //!
 //! A decision that comes later than it should may follow a pause of this machine, whose answers
 //! still wait in its network card: unless the kernel's own timer fired on time, the silence starts
-//! anew. That is what *deaf* means. It excuses one silence three times at most: a node that is always
-//! late must find the dead too.
+//! anew. This is a *local stall*. It restarts the count for one silence three times at most: a node
+//! that is always late must also find dead peers.
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use heartbeat_common::{
     time::Boottime,
-    wire::{Electorate, NodeId},
+    wire::{NodeId, VoterSet},
 };
 use serde::{Deserialize, Serialize};
 
@@ -136,8 +136,8 @@ impl Membership {
     }
 
     /// As heartbeats say it.
-    pub fn electorate(&self) -> Electorate {
-        Electorate {
+    pub fn voter_set(&self) -> VoterSet {
+        VoterSet {
             version: self.list.version,
             counted: self.counted.as_ref().map_or(0, |counted| counted.version),
             voters: self.digest,
@@ -145,7 +145,7 @@ impl Membership {
     }
 
     /// Takes note of what a node said in an answer that came at `now` at the latest.
-    pub fn hear(&mut self, node: NodeId, said: Electorate, now: Boottime) {
+    pub fn hear(&mut self, node: NodeId, said: VoterSet, now: Boottime) {
         if (said.version, said.voters) != (self.list.version, self.digest) {
             return;
         }
@@ -160,7 +160,7 @@ impl Membership {
         if self.is_settled() {
             return false;
         }
-        self.hear(self.local, self.electorate(), now);
+        self.hear(self.local, self.voter_set(), now);
         if self.vouched {
             return true;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use heartbeat_common::{
     maps::PeerRow,
     time::Boottime,
-    wire::{Electorate, Health, LinkId, LinkSet, NodeId, NodeState},
+    wire::{Health, LinkId, LinkSet, NodeId, NodeState, VoterSet},
 };
 use serde::{Deserialize, Serialize};
 
@@ -85,11 +85,11 @@ pub struct Said {
     /// Its agent's.
     pub incarnation: u64,
     /// Whose votes it goes by.
-    pub electorate: Electorate,
+    pub voter_set: VoterSet,
     /// When its agent last ticked, or a little before that.
     pub(crate) ticked_at: Boottime,
     pulse_age: Duration,
-    reason_age: Duration,
+    control_age: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -179,10 +179,10 @@ impl Peer {
                 cut_off: row.owned().cut_off(),
                 report: row.report,
                 incarnation: row.incarnation,
-                electorate: row.electorate(),
+                voter_set: row.voter_set(),
                 ticked_at: at.unwrap_or_default().before(ago),
                 pulse_age,
-                reason_age: Duration::from_micros(row.reason_age_us.into()),
+                control_age: Duration::from_micros(row.control_age_us.into()),
             };
         }
     }
@@ -218,6 +218,6 @@ impl Peer {
         if self.said.state == NodeState::Responder {
             return !self.witness;
         }
-        self.said.pulse_age > timing.agent_stall || self.said.reason_age > timing.agent_stall
+        self.said.pulse_age > timing.agent_stall || self.said.control_age > timing.agent_stall
     }
 }

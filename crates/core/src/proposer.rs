@@ -141,14 +141,14 @@ enum Phase {
 
 /// Which of the acceptors count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Franchise {
+pub struct MajorityConfig {
     /// By acceptor.
     pub counts: Vec<bool>,
     /// How many count, those among them who cannot be asked.
     pub voters: usize,
 }
 
-impl Franchise {
+impl MajorityConfig {
     /// All of them, and no others.
     pub fn of_all(acceptors: usize) -> Self {
         Self {
@@ -172,7 +172,7 @@ impl Franchise {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proposer {
     local: NodeId,
-    franchise: Franchise,
+    majority_config: MajorityConfig,
     term: Term,
     /// The last lease before a restart, and the first ballot that asks for it.
     parting: Option<(Ballot, Term)>,
@@ -187,31 +187,31 @@ pub struct Proposer {
 
 impl Proposer {
     /// `round` must be beyond all that this node used in an earlier life.
-    pub fn new(local: NodeId, franchise: Franchise, round: u64, term: Term) -> Self {
+    pub fn new(local: NodeId, majority_config: MajorityConfig, round: u64, term: Term) -> Self {
         Self {
             local,
             term,
             parting: None,
             round,
             released: Ballot::default(),
-            refused: vec![false; franchise.counts.len()],
-            franchise,
+            refused: vec![false; majority_config.counts.len()],
+            majority_config,
             phase: Phase::Idle,
         }
     }
 
     pub fn majority(&self) -> usize {
-        self.franchise.majority()
+        self.majority_config.majority()
     }
 
     /// Other acceptors count from now on: what they said before is not asked again.
-    pub fn enfranchise(&mut self, franchise: Franchise) {
-        self.franchise = franchise;
+    pub fn set_majority_config(&mut self, majority_config: MajorityConfig) {
+        self.majority_config = majority_config;
     }
 
     /// Numbers the acceptors anew: number *i* is the one that had the number `seats[i]`, if there
     /// was one.
-    pub fn reseat(&mut self, seats: &[Option<Seat>], franchise: Franchise) {
+    pub fn reseat(&mut self, seats: &[Option<Seat>], majority_config: MajorityConfig) {
         fn moved<T: Copy + Default>(of: &mut Vec<T>, seats: &[Option<Seat>]) {
             let one = |seat: &Option<Seat>| seat.and_then(|seat| of.get(seat.0).copied());
             *of = seats
@@ -226,7 +226,7 @@ impl Proposer {
             Phase::Holding { until, .. } => moved(until, seats),
             Phase::Releasing { freed, .. } => moved(freed, seats),
         }
-        self.enfranchise(franchise);
+        self.set_majority_config(majority_config);
     }
 
     /// The highest round that was used or seen.
@@ -362,7 +362,7 @@ impl Proposer {
     fn granted(&mut self, acceptor: Seat, operation: Operation, vote: &LeaseEntry, left: Boottime) {
         let said = Ballot(vote.ballot);
         let majority = self.majority();
-        let franchise = &self.franchise;
+        let majority_config = &self.majority_config;
         let term = match self.parting {
             Some((from, term)) if said >= from => term,
             _ => self.term,
@@ -374,7 +374,7 @@ impl Proposer {
                 if let Some(promised) = promised.get_mut(acceptor.0) {
                     *promised = true;
                 }
-                if franchise.count(promised, |promised| *promised) >= majority {
+                if majority_config.count(promised, |promised| *promised) >= majority {
                     let ballot = *ballot;
                     self.enter(Phase::Holding {
                         first: ballot,
@@ -403,7 +403,7 @@ impl Proposer {
                 if let Some(until) = until.get_mut(acceptor.0) {
                     *until = end.max(*until);
                 }
-                *owned |= franchise.count(until, |end| end.as_nanos() > 0) >= majority;
+                *owned |= majority_config.count(until, |end| end.as_nanos() > 0) >= majority;
             }
             Phase::Releasing { ballot, freed, .. }
                 if operation == Operation::Release && said == *ballot =>
@@ -475,17 +475,19 @@ impl Proposer {
 
     /// Whether so many refuse that no majority is left.
     pub fn is_hopeless(&self) -> bool {
-        self.franchise.count(&self.refused, |refused| !refused) < self.majority()
+        self.majority_config
+            .count(&self.refused, |refused| !refused)
+            < self.majority()
     }
 
     /// When the lease ends: as long as this is in the future this node is the owner, and nobody
     /// else is. The start of the clock if a majority never granted it.
     pub fn lease_end(&self) -> Boottime {
-        self.lease_end_by(&self.franchise)
+        self.lease_end_by(&self.majority_config)
     }
 
     /// The same if others counted.
-    pub fn lease_end_by(&self, franchise: &Franchise) -> Boottime {
+    pub fn lease_end_by(&self, majority_config: &MajorityConfig) -> Boottime {
         let Phase::Holding { until, .. } = &self.phase else {
             return Boottime::default();
         };
@@ -502,13 +504,13 @@ impl Proposer {
         let mut count = 0;
         for (end, _) in until
             .iter()
-            .zip(&franchise.counts)
+            .zip(&majority_config.counts)
             .filter(|(_, counts)| **counts)
         {
             ends[count] = *end;
             count += 1;
         }
-        let Some(behind) = count.checked_sub(franchise.majority()) else {
+        let Some(behind) = count.checked_sub(majority_config.majority()) else {
             return Boottime::default();
         };
         let (_, end, _) = ends[..count].select_nth_unstable(behind);
@@ -526,7 +528,7 @@ impl Proposer {
     /// How many of the acceptors that count have granted it, and still do at `now`.
     pub fn votes(&self, now: Boottime) -> usize {
         match &self.phase {
-            Phase::Holding { until, .. } => self.franchise.count(until, |until| *until > now),
+            Phase::Holding { until, .. } => self.majority_config.count(until, |until| *until > now),
             _ => 0,
         }
     }

@@ -9,7 +9,7 @@ use heartbeat_common::{
     wire::{LinkId, NodeId, NodeState},
 };
 use heartbeat_core::{
-    Command::{self, Announce, Hears, QuorumChanged},
+    Command::{self, Announce, LocalStallEnded, QuorumChanged},
     group::Reason,
     link::{LinkState, Silence},
     peer::PeerState,
@@ -167,8 +167,8 @@ fn a_deaf_node_takes_nothing_over_before_it_hears_again() {
         .filter(|(_, command)| !of_links(command))
         .collect();
     let expected = [
-        (50_000, Command::BecameDeaf { late }),
-        (52_000, Hears),
+        (50_000, Command::LocalStallBegan { late }),
+        (52_000, LocalStallEnded),
         // The lease ended at 32 ms, and an interval after the stand-still has to pass.
         (60_200, start(START + 228 * MS, 32_050, 60_200)),
     ];

@@ -235,7 +235,7 @@ fn an_inherited_guard_ends_with_the_lease_that_is_handed_over() {
     assert_eq!(world.servers(0), [1]);
 }
 
-/// Whatever the slow side says: only what was told to stop has stopped.
+/// Whatever the control task says: only what was told to stop has stopped.
 // docs/design/leases.md#rule-4
 #[test]
 fn a_group_that_is_served_is_not_released_when_it_is_said_to_have_stopped() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use heartbeat_common::{
     time::Boottime,
-    wire::{Electorate, NodeId},
+    wire::{NodeId, VoterSet},
 };
 use heartbeat_core::{
     Cluster, Command,
@@ -66,7 +66,7 @@ fn claims_go_by_the_new_list_when_clocks_that_drift_apart_have_seen_the_longest_
     const SETTLE: Duration = Duration::from_millis(3_009);
     const SINCE: Boottime = Boottime::from_nanos(1_000_000_000);
     let (old, new) = (list(1, &[1, 2, 3]), list(2, &[1, 2, 3, 4]));
-    let said = Electorate {
+    let said = VoterSet {
         version: 2,
         counted: 1,
         voters: new.digest(),

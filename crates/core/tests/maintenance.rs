@@ -1,4 +1,4 @@
-//! Groups that are left alone on nodes whose slow side hangs, which are cut off, or which die: at
+//! Groups that are left alone on nodes whose control task hangs, which are cut off, or which die: at
 //! no moment do two nodes serve one, whoever has heard of the maintenance.
 
 mod support;

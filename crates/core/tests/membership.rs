@@ -1,6 +1,6 @@
 //! Every way in which a list of nodes can change under traffic: never two owners, whoever was told of it and when.
 //!
-//! The candidates decide by `Membership`, the acceptors by `Electorate::votes_on`, as the agent and the kernel do. What is
+//! The candidates decide by `Membership`, the acceptors by `VoterSet::votes_on`, as the agent and the kernel do. What is
 //! modelled is who goes by which list. That a lease ends for its owner before it ends for its acceptors is the matter of
 //! `model.rs`: here all clocks agree and probes take no time.
 //!
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use heartbeat_common::{
     time::Boottime,
-    wire::{Electorate, NodeId},
+    wire::{NodeId, VoterSet},
 };
 use heartbeat_core::membership::{Membership, Voters};
 use stateright::{Checker, Model, Property};
@@ -167,10 +167,10 @@ impl Lists {
         self.voters[list].has(NodeId(node.id))
     }
 
-    fn electorate(&self, state: &State, node: usize) -> Electorate {
+    fn voter_set(&self, state: &State, node: usize) -> VoterSet {
         let Node { list, .. } = state.nodes[node];
         let counted = state.counted.get(node).copied().flatten();
-        Electorate {
+        VoterSet {
             version: self.version(list),
             counted: counted.map_or(0, |counted| self.version(counted)),
             voters: self.digests[list],
@@ -198,7 +198,7 @@ impl Lists {
             // What is not on its list it does not hear.
             if self.has_on(list, node) {
                 let since = if node.long { NOW - 1 } else { NOW };
-                let said = self.electorate(state, index);
+                let said = self.voter_set(state, index);
                 membership.hear(NodeId(node.id), said, Boottime::from_nanos(since));
             }
         }
@@ -217,10 +217,10 @@ impl Lists {
     }
 
     fn votes(&self, state: &State, node: usize, candidate: usize) -> bool {
-        let asked = self.electorate(state, node);
+        let asked = self.voter_set(state, node);
         // Who is not on its list is not answered.
         let known = self.has_on(state.nodes[node].list, &state.nodes[candidate]);
-        let claims = self.electorate(state, candidate).counted;
+        let claims = self.voter_set(state, candidate).counted;
         known && claims != 0 && (self.has(Flaw::VotesOnAll) || asked.votes_on(claims))
     }
 }

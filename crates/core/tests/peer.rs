@@ -11,13 +11,13 @@ use heartbeat_common::{
     wire::{Health, LinkId, NodeId, NodeState},
 };
 use heartbeat_core::{
+    eligibility::Eligibility,
     peer::{Peer, PeerState},
-    ranking::Standing,
 };
 use support::{MS, START, timing};
 
 /// A row whose probe was answered just now, by a node that says this of itself.
-fn answered(state: NodeState, pulse_age_us: u32, reason_age_us: u32) -> PeerRow {
+fn answered(state: NodeState, pulse_age_us: u32, control_age_us: u32) -> PeerRow {
     PeerRow {
         last_probe_at: START,
         last_probe_seq: 1,
@@ -25,7 +25,7 @@ fn answered(state: NodeState, pulse_age_us: u32, reason_age_us: u32) -> PeerRow 
         last_reply_seq: 1,
         state: state as u16,
         pulse_age_us,
-        reason_age_us,
+        control_age_us,
         ..PeerRow::default()
     }
 }
@@ -50,15 +50,15 @@ fn an_agent_that_does_not_tick_is_stalled_though_its_kernel_answers() {
         ("both threads tick", NodeState::Active, 100, 100, Up),
         ("at the limit", NodeState::Active, limit, limit, Up),
         ("the pulse hangs", NodeState::Active, limit + 1, 0, AgentStalled),
-        ("the slow side hangs", NodeState::Active, 0, limit + 1, AgentStalled),
+        ("the control task hangs", NodeState::Active, 0, limit + 1, AgentStalled),
         ("never ticked", NodeState::Active, u32::MAX, u32::MAX, AgentStalled),
         ("no agent", NodeState::Responder, 0, 0, AgentStalled),
         ("starting", NodeState::Starting, 100, 100, Up),
         ("draining", NodeState::Draining, 100, 100, Draining),
         ("draining, but hangs", NodeState::Draining, 0, limit + 1, AgentStalled),
     ];
-    for (name, state, pulse_age_us, reason_age_us, expected) in cases {
-        let row = answered(state, pulse_age_us, reason_age_us);
+    for (name, state, pulse_age_us, control_age_us, expected) in cases {
+        let row = answered(state, pulse_age_us, control_age_us);
         assert_eq!(judge(&[row]), expected, "{name}");
     }
 }
@@ -110,7 +110,7 @@ fn a_reply_tells_health_load_and_groups() {
 fn whose_agent_has_not_ticked_for_a_lease_owns_nothing_though_it_is_up() {
     let timing = timing(10, 30);
     let lease = timing.lease.as_nanos() as u64;
-    let standing = |pulse_age_us, rtt_ns, later| {
+    let eligibility = |pulse_age_us, rtt_ns, later| {
         let row = PeerRow {
             rtt_ns,
             ..answered(NodeState::Active, pulse_age_us, 0)
@@ -120,15 +120,15 @@ fn whose_agent_has_not_ticked_for_a_lease_owns_nothing_though_it_is_up() {
         peer.listen(&row);
         peer.state = peer.judge(&timing);
         assert_eq!(peer.state, PeerState::Up);
-        peer.standing(Boottime::from_nanos(row.last_reply_at + later), &timing)
+        peer.eligibility(Boottime::from_nanos(row.last_reply_at + later), &timing)
     };
     let half = lease / 2;
     let age = (half / 1_000) as u32;
-    assert_eq!(standing(0, 0, 0), Standing::Fit);
-    assert_eq!(standing(age, 0, half - 1), Standing::Fit);
-    assert_eq!(standing(age, 0, half), Standing::Out);
+    assert_eq!(eligibility(0, 0, 0), Eligibility::Eligible);
+    assert_eq!(eligibility(age, 0, half - 1), Eligibility::Eligible);
+    assert_eq!(eligibility(age, 0, half), Eligibility::Ineligible);
     // It was that old already when the probe came, however long the answer took.
-    assert_eq!(standing(age, MS, half - MS), Standing::Out);
+    assert_eq!(eligibility(age, MS, half - MS), Eligibility::Ineligible);
 }
 
 #[test]

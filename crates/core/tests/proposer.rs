@@ -9,7 +9,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     index::Seat,
-    proposer::{Franchise, Obstacle, Proposer, Term},
+    proposer::{MajorityConfig, Obstacle, Proposer, Term},
 };
 
 const LOCAL: NodeId = NodeId(1);
@@ -26,7 +26,7 @@ const LONG: Term = Term {
 };
 
 fn proposer(voters: usize) -> Proposer {
-    Proposer::new(LOCAL, Franchise::of_all(voters), 10, TERM)
+    Proposer::new(LOCAL, MajorityConfig::of_all(voters), 10, TERM)
 }
 
 fn vote(operation: Operation, vote: Vote, ballot: Ballot, micros: u32) -> LeaseEntry {
@@ -96,11 +96,11 @@ fn a_lease_takes_more_than_half_of_the_voters_however_many_there_are() {
 
 #[test]
 fn a_lease_of_acceptors_without_a_vote_is_none() {
-    let franchise = Franchise {
+    let majority_config = MajorityConfig {
         counts: vec![true, false, false, true],
         voters: 3,
     };
-    let mut claim = Proposer::new(LOCAL, franchise.clone(), 10, TERM);
+    let mut claim = Proposer::new(LOCAL, majority_config.clone(), 10, TERM);
     claim.prepare();
     for acceptor in 0..3 {
         grant(&mut claim, acceptor, NOW);
@@ -119,12 +119,12 @@ fn a_lease_of_acceptors_without_a_vote_is_none() {
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
     assert_eq!(claim.votes(NOW), 2);
     // By a list on which only those are that have no vote now.
-    let others = Franchise {
+    let others = MajorityConfig {
         counts: vec![false, true, true, false],
         voters: 3,
     };
     assert_eq!(claim.lease_end_by(&others), NOW.after(TERM.counted));
-    let gone = Franchise {
+    let gone = MajorityConfig {
         counts: vec![true, false, false, false],
         voters: 3,
     };
@@ -136,12 +136,12 @@ fn a_lease_of_acceptors_without_a_vote_is_none() {
 fn a_vote_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
     let seats = [Some(Seat(0)), Some(Seat(2)), None];
     let mut claim = owner(3, [0, 1]);
-    claim.reseat(&seats, Franchise::of_all(3));
+    claim.reseat(&seats, MajorityConfig::of_all(3));
     let has = |claim: &Proposer| [0, 1, 2].map(|acceptor| claim.has_vote_of(Seat(acceptor), NOW));
     assert_eq!(has(&claim), [true, false, false]);
     assert_eq!(claim.lease_end(), Boottime::default());
     let mut claim = owner(3, [0, 2]);
-    claim.reseat(&seats, Franchise::of_all(3));
+    claim.reseat(&seats, MajorityConfig::of_all(3));
     assert_eq!(has(&claim), [true, true, false]);
     assert_eq!(claim.lease_end(), NOW.after(TERM.counted));
 }
@@ -151,7 +151,10 @@ fn a_promise_stays_with_its_acceptor_when_the_acceptors_are_numbered_anew() {
     let mut claim = proposer(3);
     claim.prepare();
     grant(&mut claim, 1, NOW);
-    claim.reseat(&[Some(Seat(0)), Some(Seat(2)), None], Franchise::of_all(3));
+    claim.reseat(
+        &[Some(Seat(0)), Some(Seat(2)), None],
+        MajorityConfig::of_all(3),
+    );
     grant(&mut claim, 0, NOW);
     assert!(claim.is_preparing(), "who promised has gone");
     grant(&mut claim, 1, NOW);

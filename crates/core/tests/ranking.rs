@@ -6,8 +6,8 @@ use heartbeat_core::{
     index::GroupIndex,
     index_vec::ByGroup,
     placement::{
-        Bar, Colocation, Constraints, Layout, NodeView, Policy, Ranked, Score, Strategy, Why,
-        predict::Situation,
+        Colocation, Constraints, Ineligibility, Layout, NodeView, Policy, Ranked, Score, Strategy,
+        Why, predict::Situation,
     },
 };
 use proptest::{prelude::*, sample::Index};
@@ -72,17 +72,19 @@ fn score() -> impl Strategy_<Value = Score> {
 use proptest::strategy::Strategy as Strategy_;
 
 fn node_view(index: usize) -> impl Strategy_<Value = NodeView> {
-    let bar = prop_oneof![
+    let ineligibility = prop_oneof![
         8 => Just(None),
-        1 => Just(Some(Bar::Down)),
-        1 => Just(Some(Bar::Unhealthy)),
-        1 => Just(Some(Bar::Unknown)),
+        1 => Just(Some(Ineligibility::Down)),
+        1 => Just(Some(Ineligibility::Unhealthy)),
+        1 => Just(Some(Ineligibility::Unknown)),
     ];
-    (bar, 0..8_u16, 0..1_001_u16).prop_map(move |(bar, health, load)| NodeView {
-        bar,
-        health: Health(health),
-        load,
-        ..NodeView::new(NodeId(index as u16 + 1), Vec::new())
+    (ineligibility, 0..8_u16, 0..1_001_u16).prop_map(move |(ineligibility, health, load)| {
+        NodeView {
+            ineligibility,
+            health: Health(health),
+            load,
+            ..NodeView::new(NodeId(index as u16 + 1), Vec::new())
+        }
     })
 }
 
@@ -197,7 +199,7 @@ fn groups_that_give_way_free_their_room_once() {
         let [ranked] = &case.rank(GroupIndex(3))[..] else {
             panic!("one node");
         };
-        assert_eq!(ranked.bar.is_none(), fits, "{demand}: {ranked:?}");
+        assert_eq!(ranked.ineligibility.is_none(), fits, "{demand}: {ranked:?}");
     }
 }
 
@@ -210,11 +212,11 @@ proptest! {
             nodes.sort();
             let all: Vec<_> = case.nodes.iter().map(|view| view.node).collect();
             prop_assert_eq!(nodes, all);
-            let able = ranking.iter().take_while(|ranked| ranked.bar.is_none()).count();
-            prop_assert!(ranking[able..].iter().all(|ranked| ranked.bar.is_some()));
+            let able = ranking.iter().take_while(|ranked| ranked.ineligibility.is_none()).count();
+            prop_assert!(ranking[able..].iter().all(|ranked| ranked.ineligibility.is_some()));
             for ranked in &ranking {
-                let barred = ranked.why.iter().any(|why| matches!(why, Why::Bar(_)));
-                prop_assert_eq!(ranked.bar.is_some(), barred);
+                let barred = ranked.why.iter().any(|why| matches!(why, Why::Ineligibility(_)));
+                prop_assert_eq!(ranked.ineligibility.is_some(), barred);
             }
         }
     }
@@ -257,11 +259,11 @@ proptest! {
         for group in case.owners.indices() {
             let plan = &case.layout.groups[group];
             let ranking = case.rank(group);
-            for Ranked { node, .. } in ranking.iter().filter(|ranked| ranked.bar.is_none()) {
+            for Ranked { node, .. } in ranking.iter().filter(|ranked| ranked.ineligibility.is_none()) {
                 prop_assert!(plan.ranked.contains(node) && !plan.is_banned(*node));
                 prop_assert!(!case.barred.contains(&(group, *node)));
                 let view = case.nodes.iter().find(|view| view.node == *node);
-                prop_assert_eq!(view.and_then(|view| view.bar), None);
+                prop_assert_eq!(view.and_then(|view| view.ineligibility), None);
                 for rule in case.layout.constraints.colocations.iter().filter(|c| c.group == group) {
                     let there = case.owners[rule.with] == Some(*node);
                     prop_assert!(rule.score != Score::MUST || there);
@@ -287,7 +289,7 @@ proptest! {
         case.layout.policy.strategy = Strategy::Preferred;
         for group in case.owners.indices() {
             let plan = &case.layout.groups[group];
-            let able: Vec<_> = case.rank(group).into_iter().filter(|r| r.bar.is_none()).collect();
+            let able: Vec<_> = case.rank(group).into_iter().filter(|r| r.ineligibility.is_none()).collect();
             for pair in able.windows(2) {
                 let value = |ranked: &Ranked| {
                     let owns = case.owners[group] == Some(ranked.node);

@@ -9,7 +9,7 @@ use heartbeat_core::{
     Command,
     group::{GroupEvent, GroupPlan, Note, Reason},
     index::GroupIndex,
-    placement::{Bar, Colocation, Score},
+    placement::{Colocation, Ineligibility, Score},
     reach::RECOVERY,
     report::{GroupReport, Report},
     resource::GroupState,
@@ -235,7 +235,10 @@ fn a_node_that_is_cut_off_takes_nothing_that_another_can_take() {
             .expect("it lives")
             .ranking(GroupIndex(0));
         let cut_off = ranking.iter().find(|ranked| ranked.node == NodeId(2));
-        assert_eq!(cut_off.and_then(|ranked| ranked.bar), Some(Bar::CutOff));
+        assert_eq!(
+            cut_off.and_then(|ranked| ranked.ineligibility),
+            Some(Ineligibility::CutOff)
+        );
     }
     world.crash(0);
     world.run_for(2 * LEASE);

@@ -10,7 +10,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     index::Seat,
-    proposer::{Franchise, Proposer, Term},
+    proposer::{MajorityConfig, Proposer, Term},
 };
 
 const A: NodeId = NodeId(1);
@@ -25,7 +25,7 @@ const NOW: Boottime = Boottime::from_nanos(1_000_000);
 
 /// A claim that is about to be granted by three acceptors, all of which have promised.
 fn promised() -> (Proposer, Ballot) {
-    let mut claim = Proposer::new(A, Franchise::of_all(3), 7, TERM);
+    let mut claim = Proposer::new(A, MajorityConfig::of_all(3), 7, TERM);
     let ballot = claim.prepare().expect("a higher ballot");
     for acceptor in 0..3 {
         claim.count(Seat(acceptor), &granted(Operation::Prepare, ballot, 0), NOW);

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::view::{self, Shared};
-use crate::{clock, complaints::Complaints, control::protocol::Node};
+use crate::{clock, control::protocol::Node, logging::rate_limit::RateLimit};
 
 /// Time for a client to ask and to take its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -66,11 +66,11 @@ impl Drop for AgentCheck {
 
 /// Listens, and tries again where that fails: the address may be one that comes later.
 async fn serve(address: SocketAddr, view: Shared) {
-    let complaints = Complaints::default();
+    let rate_limit = RateLimit::default();
     let listener = loop {
         match TcpListener::bind(address).await {
             Ok(listener) => break listener,
-            Err(error) => complaints.warn((), || {
+            Err(error) => rate_limit.warn((), || {
                 format!(
                     "could not listen on {address} for HAProxy's agent checks: {error}; trying \
                      again every {RETRY:?}"
@@ -96,7 +96,7 @@ async fn serve(address: SocketAddr, view: Shared) {
                 });
             }
             Err(error) => {
-                complaints.warn((), || {
+                rate_limit.warn((), || {
                     format!("could not accept an agent check on {address}: {error}")
                 });
                 sleep(Duration::from_millis(100)).await;
@@ -177,7 +177,7 @@ mod tests {
             complaint: None,
             failing: vec!["api".to_owned()],
             pulse_age_us: None,
-            reason_age_us: None,
+            control_age_us: None,
             links: Vec::new(),
         }
     }

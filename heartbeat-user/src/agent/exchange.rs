@@ -99,7 +99,7 @@ impl Exchange {
     }
 
     /// Asks whoever has something new. `known` tells what this node has of a peer.
-    pub(super) fn look(&mut self, known: impl Fn(NodeId) -> (u32, u64)) {
+    pub(super) fn poll(&mut self, known: impl Fn(NodeId) -> (u32, u64)) {
         let now = clock::now();
         let links = self.config.links.len();
         let has_news = |index: PeerIndex| {

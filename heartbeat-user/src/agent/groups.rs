@@ -1,5 +1,5 @@
-//! What the slow side knows of the groups and their resources, on this node and on the others: from the
-//! conductor, from the peers' reports, and from what operators decided.
+//! What the control task knows of the groups and their resources, on this node and on the others: from the
+//! resource manager, from the peers' reports, and from what operators decided.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -21,12 +21,13 @@ use heartbeat_sys::files::atomic_file::Writer;
 
 use super::remains::Remains;
 use crate::{
-    conductor::Wish,
     config::{Config, Group, Resource, ResourceKind, Role},
     control::protocol::{self, EventKind, FailedAction, FailingCheck},
-    decisions::{Book, Decision, Proposal, Subject},
+    decision_store::{Decision, DecisionStore, Proposal, Subject},
     messages::{Part, ResourceEvent},
-    peering, when,
+    peering,
+    resource_manager::Wish,
+    wall_clock,
 };
 
 /// Failed actions that are remembered, and how much of each one's last words: all of them travel in one
@@ -37,7 +38,7 @@ const WORDS_KEPT: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Groups {
     config: Arc<Config>,
-    own: ByGroup<Own>,
+    own: ByGroup<LocalGroup>,
     failures: VecDeque<FailedAction>,
     /// This node's health checks that fail.
     failing: Vec<FailingCheck>,
@@ -49,14 +50,14 @@ pub(super) struct Groups {
     /// Peers whose report could not be had when they had a new one, and since when.
     unanswered: HashMap<NodeId, Boottime>,
     remains: Remains,
-    book: Book,
+    book: DecisionStore,
     /// What the peers may have of this node.
     published: protocol::Report,
 }
 
 /// A group on this node.
 #[derive(Clone, Debug, Default)]
-struct Own {
+struct LocalGroup {
     /// Once all of it was looked at, and nothing of it runs that should not.
     ready: bool,
     running: bool,
@@ -69,9 +70,9 @@ struct Own {
 
 impl Groups {
     pub(super) fn open(config: Arc<Config>, incarnation: Incarnation, writer: Writer) -> Self {
-        let own = config.groups.iter().map(|group| Own {
+        let own = config.groups.iter().map(|group| LocalGroup {
             resources: vec![(None, 0); group.resources.len()].into(),
-            ..Own::default()
+            ..LocalGroup::default()
         });
         Self {
             own: own.collect(),
@@ -82,7 +83,7 @@ impl Groups {
             peers: HashMap::new(),
             unanswered: HashMap::new(),
             remains: Remains::default(),
-            book: Book::open(&config.state_dir(), writer),
+            book: DecisionStore::open(&config.state_dir(), writer),
             published: protocol::Report {
                 incarnation: incarnation.0,
                 ..protocol::Report::default()
@@ -92,13 +93,14 @@ impl Groups {
     }
 
     /// The file of what operators had decided, if it could not be read.
-    pub(super) fn lost_decisions(&self) -> Option<&Book> {
+    pub(super) fn lost_decisions(&self) -> Option<&DecisionStore> {
         Some(&self.book).filter(|book| book.is_lost())
     }
 
     /// The configuration has changed. Groups that there were keep their places.
     pub(super) fn replan(&mut self, config: Arc<Config>) {
-        self.own.resize_with(config.groups.len(), Own::default);
+        self.own
+            .resize_with(config.groups.len(), LocalGroup::default);
         for (own, group) in self.own.iter_mut().zip(&config.groups) {
             own.resources
                 .resize_with(group.resources.len(), || (None, 0));
@@ -128,7 +130,7 @@ impl Groups {
         self.config = config;
     }
 
-    /// Takes in what the conductor told, and says what happened.
+    /// Takes in what the resource manager told, and says what happened.
     pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<EventKind> {
         // It may be told of what the group was before it changed.
         match told {
@@ -174,7 +176,7 @@ impl Groups {
                 at,
                 message,
             } => {
-                let at_unix_ns = when::unix_ns(*at);
+                let at_unix_ns = wall_clock::unix_ns(*at);
                 let failure = FailedAction {
                     node: self.config.local().name.clone(),
                     resource: resource.clone(),
@@ -185,7 +187,7 @@ impl Groups {
                         _ => None,
                     },
                     at_unix_ns,
-                    at: when::rfc3339(at_unix_ns).to_string(),
+                    at: wall_clock::rfc3339(at_unix_ns).to_string(),
                     message: message.chars().take(WORDS_KEPT).collect(),
                 };
                 let what = EventKind::ResourceFailed {
@@ -643,7 +645,7 @@ impl Groups {
     }
 }
 
-impl Own {
+impl LocalGroup {
     /// Takes note of what became of the group here.
     fn note(&mut self, state: GroupState) {
         match state {

@@ -6,7 +6,7 @@ use heartbeat_common::time::Boottime;
 
 use crate::{
     control::protocol::{Event, EventKind, Events},
-    when,
+    wall_clock,
 };
 
 const KEPT: usize = 4096;
@@ -26,7 +26,7 @@ impl Journal {
         self.events.push_back(Event {
             number: self.last,
             at_ns: at.as_nanos(),
-            at_unix_ns: Some(when::unix_ns(at)),
+            at_unix_ns: Some(wall_clock::unix_ns(at)),
             what,
         });
     }

@@ -48,7 +48,7 @@ pub(super) struct Losses {
 
 impl Losses {
     /// To be called about once a second.
-    pub(super) fn look(&mut self, rows: &PeerRows, now: Boottime) {
+    pub(super) fn sample(&mut self, rows: &PeerRows, now: Boottime) {
         if self.turned_at.is_none_or(|at| now.since(at) >= HALF) {
             self.turned_at = Some(now);
             // The last row is this node's own.

@@ -5,6 +5,8 @@ mod agent_check;
 mod confine;
 mod control_task;
 mod exchange;
+mod executors;
+mod graceful_restart;
 mod groups;
 mod journal;
 mod lock;
@@ -13,8 +15,6 @@ mod operate;
 mod outages;
 mod outdated;
 mod overdue;
-mod parting;
-mod performers;
 mod ping;
 mod refusals;
 mod remains;
@@ -38,14 +38,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use self::{control_task::ControlTask, groups::Groups};
 use crate::{
     clock,
-    conductor::{self, Conductor, Ends},
     config::{Config, Group, key::Keys},
     control::{protocol, server},
     dataplane::{Dataplane, ExitProgram, Pins, ProcessExits, Setup},
-    electorate,
-    follow::{self, Follower},
     health::{Checks, Means, Notice},
-    helper, logging,
+    helper,
+    interface_monitor::{self, InterfaceMonitor},
+    logging, membership_store,
     messages::{Directive, Report, ResourceCommand},
     privileges,
     pulse::{
@@ -54,6 +53,7 @@ use crate::{
         realtime::{Granter, Urgency},
     },
     record::{self, Recording},
+    resource_manager::{self, Ends, ResourceManager},
     resources::{Agents, Forwarder, Places, Watcher},
     servable,
 };
@@ -124,14 +124,14 @@ fn run_locked(
         .then(Urgency::begin);
     let incarnation = incarnation::next(&config.state_dir())?;
     terms::check(&config)?;
-    let membership = electorate::begin(&config)?;
+    let membership = membership_store::begin(&config)?;
     let nonce = getrandom::u64().context("could not get a random number from the kernel")?;
     let setup = Setup {
         replace,
         ..setup::of(&config, keys)
     };
     let mut dataplane = Dataplane::load(setup, |inherited, stale| {
-        conductor::sweep(&config, inherited, stale, urgency.is_none())
+        resource_manager::sweep(&config, inherited, stale, urgency.is_none())
     })?;
     let exits = dataplane.exit_program();
     // Before there are other threads: all that come have what this one has, and no more.
@@ -162,7 +162,7 @@ fn run_locked(
     let result = result.map(drop);
     // The guard goes with the programs, so nothing may be left that it kept.
     let none = vec![None; config.served().len()];
-    if let Err(error) = conductor::sweep(&config, &none, &[], false) {
+    if let Err(error) = resource_manager::sweep(&config, &none, &[], false) {
         log::error!(
             "could not remove all addresses: {error:#}; the guard stays and lets nothing of them pass; \
              remove them (`ip address del`), then `heartbeat unload`"
@@ -194,7 +194,7 @@ fn run_loaded(
     let (tap, recorder) = recording.map(Recording::start).transpose()?.unzip();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .thread_name("reason")
+        .thread_name("control")
         .enable_all()
         .build()
         .context("could not start the tokio runtime")?;
@@ -205,7 +205,7 @@ fn run_loaded(
     let (reports, inbox) = tokio::sync::mpsc::unbounded_channel();
     let (directives, told) = Directives::new()?;
     let inherited = inherited_groups(config, dataplane);
-    let (orders, orders_inbox) = conductor::inbox()?;
+    let (commands, orders_inbox) = resource_manager::inbox()?;
     let (pulse_reports, pulse_inbox) = mailbox()?;
     let (work, work_inbox) = tokio::sync::mpsc::unbounded_channel();
     let told_reports = reports.clone();
@@ -216,8 +216,8 @@ fn run_loaded(
     };
     let writer = Writer::start()?;
     let groups = Groups::open(Arc::clone(config), identity.incarnation, writer.clone());
-    let channel = (orders.clone(), orders_inbox);
-    let conductor = Conductor::start(
+    let channel = (commands.clone(), orders_inbox);
+    let manager = ResourceManager::start(
         config,
         granter.clone(),
         &inherited,
@@ -237,10 +237,10 @@ fn run_loaded(
     };
     let forwarder = forward_output(&places);
     let agents = Agents::new(places).with_watcher(watcher);
-    runtime.spawn(performers::perform(agents, orders.clone(), work_inbox));
-    let (news, follow_orders) = (reports.clone(), orders.clone());
+    runtime.spawn(executors::perform(agents, commands.clone(), work_inbox));
+    let (news, follow_orders) = (reports.clone(), commands.clone());
     drop(reports);
-    let sink = Wires::new(orders, pulse_reports);
+    let sink = Channels::new(commands, pulse_reports);
     // Before anything is decided: what an operator wanted, and that nothing is known of the health
     // yet.
     let intent = operate::remembered(config, groups.lost_decisions());
@@ -266,29 +266,29 @@ fn run_loaded(
     let pulse = match started {
         Ok(pulse) => pulse,
         Err(error) => {
-            conductor.stop();
+            manager.stop();
             return Err(error);
         }
     };
     drop(urgency);
-    let follow_ends = follow::Ends {
+    let follow_ends = interface_monitor::Ends {
         directives: pulse.directives().clone(),
-        orders: follow_orders,
+        commands: follow_orders,
         report: move |told| drop(news.send(Report::Interface(told))),
     };
-    let follower = Follower::start(config, dataplane, pulse.bound.clone(), follow_ends);
-    let follower = match follower {
-        Ok(follower) => follower,
+    let monitor = InterfaceMonitor::start(config, dataplane, pulse.bound.clone(), follow_ends);
+    let monitor = match monitor {
+        Ok(monitor) => monitor,
         Err(error) => {
             pulse.stop();
-            conductor.stop();
+            manager.stop();
             return Err(error);
         }
     };
     let threads = Threads {
-        follower,
+        monitor,
         pulse,
-        conductor,
+        manager,
     };
     let task = {
         let _inside = runtime.enter();
@@ -337,7 +337,7 @@ fn forward_output(places: &Places) -> Option<Forwarder> {
         .ok()
 }
 
-/// What the checks amount to goes to the pulse at once, all that they tell to the slow side.
+/// What the checks amount to goes to the pulse at once, all that they tell to the control task.
 fn start_checks(
     config: &Config,
     means: Means,
@@ -371,9 +371,9 @@ fn inherited_groups(config: &Config, dataplane: &Dataplane) -> Vec<Option<Bootti
 
 /// The threads beside tokio's.
 struct Threads {
-    follower: Follower,
+    monitor: InterfaceMonitor,
     pulse: Pulse,
-    conductor: Conductor,
+    manager: ResourceManager,
 }
 
 /// How long a stop may take to hand everything over, beside what the resources may take to stop.
@@ -399,7 +399,7 @@ impl Threads {
     }
 
     /// Stops and hands over what is still served, then removes all addresses. The pulse ends before
-    /// the conductor: without it nobody orders anything any more.
+    /// the resource manager: without it nobody commands anything any more.
     ///
     /// Who blocks in this shows the pulse no life, and after `agent_stall` that gives up what has
     /// not stopped yet: drain first. Where the agent fails and cannot, it waits as long as a stop
@@ -409,15 +409,15 @@ impl Threads {
         while !self.is_drained(until) && clock::now() < until {
             thread::sleep(Duration::from_millis(1));
         }
-        self.follower.stop();
+        self.monitor.stop();
         self.pulse.stop();
-        self.conductor.stop();
+        self.manager.stop();
     }
 }
 
 /// Takes the core's commands to those who carry them out.
-struct Wires {
-    orders: Outbox<ResourceCommand>,
+struct Channels {
+    commands: Outbox<ResourceCommand>,
     reports: Outbox<Report>,
 }
 
@@ -440,20 +440,20 @@ impl<T> Outbox<T> {
     }
 }
 
-impl Wires {
-    fn new(orders: Post<ResourceCommand>, reports: Post<Report>) -> Self {
+impl Channels {
+    fn new(commands: Post<ResourceCommand>, reports: Post<Report>) -> Self {
         Self {
-            orders: Outbox::new(orders),
+            commands: Outbox::new(commands),
             reports: Outbox::new(reports),
         }
     }
 }
 
-impl Sink for Wires {
+impl Sink for Channels {
     fn pass_on(&mut self) -> bool {
         // What was decided is told before what follows from it.
         let told = self.reports.post.try_send(&mut self.reports.kept);
-        let ordered = self.orders.post.try_send(&mut self.orders.kept);
+        let ordered = self.commands.post.try_send(&mut self.commands.kept);
         told && ordered
     }
 
@@ -466,7 +466,7 @@ impl Sink for Wires {
                         timeline,
                         regained: false,
                     },
-            } => self.orders.push(ResourceCommand::Start {
+            } => self.commands.push(ResourceCommand::Start {
                 group,
                 timeline,
                 decided: at,
@@ -475,13 +475,13 @@ impl Sink for Wires {
                 group,
                 event: GroupEvent::LeaseGivenUp(_),
             } => self
-                .orders
+                .commands
                 .push(ResourceCommand::Stop { group, decided: at }),
             // Neighbours may have learnt of another meanwhile.
             Command::Group {
                 event: GroupEvent::LeaseAcquired { regained: true, .. },
                 ..
-            } => self.orders.push(ResourceCommand::Reassert),
+            } => self.commands.push(ResourceCommand::Reassert),
             _ => {}
         }
         self.reports.push(Report::Command(at, command));

@@ -7,7 +7,7 @@ use heartbeat_core::{group::Note, index_vec::ByGroup, resource::GroupState};
 
 use crate::{
     config::{Config, Group},
-    follow::Signal,
+    interface_monitor::Signal,
     messages::Directive,
 };
 

@@ -38,7 +38,7 @@ pub(super) struct Outdated {
 impl Outdated {
     /// Reads the rows, unless that was done lately. Returns the nodes that are refused from now on,
     /// if others are than before.
-    pub(super) fn look(
+    pub(super) fn check(
         &mut self,
         config: &Config,
         rows: &PeerRows,

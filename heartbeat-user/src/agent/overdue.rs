@@ -1,4 +1,4 @@
-//! Groups that take longer to stop than they may while nobody says that they are blocked. The conductor says so of
+//! Groups that take longer to stop than they may while nobody says that they are blocked. The resource manager says so of
 //! what it waits for, but not while it hangs itself: it may wait for the kernel's network configuration.
 
 use std::{collections::HashMap, sync::atomic::Ordering::Relaxed, time::Duration};
@@ -17,7 +17,7 @@ pub(super) struct Overdue(HashMap<GroupIndex, (Boottime, bool)>);
 
 impl Overdue {
     /// Says of each group whose stop is overdue that it is, once.
-    pub(super) fn look(
+    pub(super) fn check(
         &mut self,
         now: Boottime,
         stats: &PulseStats,

@@ -33,7 +33,7 @@ impl Sampler {
     }
 
     /// Takes the samples that are new in `row`, up to `count` in all.
-    fn look(&mut self, row: &PeerRow, count: usize) {
+    fn sample(&mut self, row: &PeerRow, count: usize) {
         let remembered = row.last_probe_seq.saturating_sub(RTT_RING as u64 - 1);
         for sequence in self.next.max(remembered)..=row.last_reply_seq {
             let rtt = row.rtt_ring[rtt_slot(sequence)];
@@ -66,7 +66,7 @@ pub(super) async fn ping(
     while clock::now() < until && samplers.iter().any(|sampler| sampler.rtt_ns.len() < count) {
         tokio::time::sleep(pause).await;
         for (link, sampler) in samplers.iter_mut_enumerated() {
-            sampler.look(&row(link), count);
+            sampler.sample(&row(link), count);
         }
     }
     let links = samplers.into_iter_enumerated().zip(addresses);
@@ -103,8 +103,8 @@ mod tests {
             answer(&mut row, sequence, sequence as u32);
         }
         row.rtt_ring[rtt_slot(43)] = 0;
-        sampler.look(&row, 100);
-        sampler.look(&row, 100);
+        sampler.sample(&row, 100);
+        sampler.sample(&row, 100);
         assert_eq!(sampler.rtt_ns, [41, 42, 44, 45]);
     }
 
@@ -115,10 +115,10 @@ mod tests {
         for sequence in 1..=100 {
             answer(&mut row, sequence, sequence as u32);
         }
-        sampler.look(&row, 100);
+        sampler.sample(&row, 100);
         let expected: Vec<u64> = (101 - RTT_RING as u64..=100).collect();
         assert_eq!(sampler.rtt_ns, expected);
-        sampler.look(&row, 5);
+        sampler.sample(&row, 5);
         assert_eq!(sampler.rtt_ns, expected);
     }
 }

@@ -19,12 +19,12 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct Refusals {
     rows: PeerRows,
     looked: Boottime,
-    told: IndexVec<RowNumber, Told>,
+    told: IndexVec<RowNumber, Reported>,
 }
 
 /// What was told of a row, and when.
 #[derive(Clone, Copy, Debug, Default)]
-struct Told {
+struct Reported {
     bad_macs: u64,
     unknown_keys: u64,
     at: Option<Boottime>,
@@ -35,7 +35,7 @@ impl Refusals {
     pub(super) fn new(rows: PeerRows) -> Self {
         let so_far = |row: RowNumber| {
             let row = rows.row(row);
-            Told {
+            Reported {
                 bad_macs: row.bad_macs,
                 unknown_keys: row.unknown_keys,
                 at: None,
@@ -54,7 +54,7 @@ impl Refusals {
     }
 
     /// What there is to tell at `now`. Most calls do not even look.
-    pub(super) fn look(&mut self, config: &Arc<Config>, now: Boottime) -> Vec<EventKind> {
+    pub(super) fn check(&mut self, config: &Arc<Config>, now: Boottime) -> Vec<EventKind> {
         if now.since(self.looked) < LOOK {
             return Vec::new();
         }
@@ -81,7 +81,7 @@ impl Refusals {
     }
 }
 
-impl Told {
+impl Reported {
     /// How many bad MACs and unknown keys are to be told of.
     fn tell(&mut self, row: &PeerRow, now: Boottime) -> Option<(u64, u64)> {
         let new = (
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_flood_is_told_of_once_a_minute() {
         let start = Boottime::from_nanos(1);
-        let mut told = Told::default();
+        let mut told = Reported::default();
         assert_eq!(told.tell(&row(0, 0), start), None);
         assert_eq!(told.tell(&row(3, 1), start), Some((3, 1)));
         for second in 0..60 {

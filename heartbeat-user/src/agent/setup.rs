@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use heartbeat_common::{
     maps::MAX_VIPS,
-    wire::{Electorate, LinkId, NodeId},
+    wire::{LinkId, NodeId, VoterSet},
 };
 
 use crate::{
@@ -39,7 +39,7 @@ pub(crate) fn of(config: &Config, keys: &Keys) -> Setup {
             .iter()
             .map(|group| group.id)
             .collect(),
-        electorate: Electorate {
+        voter_set: VoterSet {
             version: config.version,
             // Nobody claims a lease before an agent does.
             counted: 0,

@@ -22,7 +22,7 @@ pub(super) struct Strangers {
 
 impl Strangers {
     /// Warns at `now` if there is something to tell; most calls do not even look. `count` is the kernel's.
-    pub(super) fn look(&mut self, now: Boottime, count: impl FnOnce() -> Result<u64>) {
+    pub(super) fn check(&mut self, now: Boottime, count: impl FnOnce() -> Result<u64>) {
         if now.since(self.looked) < LOOK {
             return;
         }

@@ -88,7 +88,7 @@ impl Supervisor {
         }
     }
 
-    /// To be called while the slow side lives, often. `ticks` counts those of the pulse: only if both sides move
+    /// To be called while the control task lives, often. `ticks` counts those of the pulse: only if both sides move
     /// on the agent is ready, and alive to a watchdog. `status` is for people.
     pub(super) fn beat(&mut self, now: Boottime, ticks: u64, status: impl FnOnce() -> String) {
         if self.socket.is_none() || ticks == 0 {

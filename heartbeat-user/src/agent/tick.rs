@@ -1,4 +1,4 @@
-//! The tick by which the pulse, and by it the peers, see that the slow side of this agent lives.
+//! The tick by which the pulse, and by it the peers, see that the control task of this agent lives.
 //!
 //! It is a thread of its own: work that takes the control task long, or a call that keeps a worker
 //! of tokio's waiting, must not look as if the agent hung. Once the control task has made no
@@ -77,7 +77,7 @@ fn tick(
     }
 }
 
-/// When the slow side last lived, as the pulse and the peers are to see it at `now`: it last
+/// When the control task last lived, as the pulse and the peers are to see it at `now`: it last
 /// `went_on` then.
 fn shown(went_on: Boottime, now: Boottime, agent_stall: Duration) -> Boottime {
     match now.since(went_on) <= agent_stall / 2 {

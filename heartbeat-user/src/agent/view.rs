@@ -1,5 +1,5 @@
-//! What the slow side knows of the cluster: kept up to date by the pulse's commands and by what the
-//! conductor tells, and turned into events and into a status.
+//! What the control task knows of the cluster: kept up to date by the pulse's commands and by what the
+//! resource manager tells, and turned into events and into a status.
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +37,7 @@ use crate::{
     config::{Config, Group, Node, ResourceKind, Role, Vip, key::Keys},
     control::protocol::{self, DownTrace, EventKind, VipEvent},
     dataplane::{Attachment, Dataplane, GuardView, LeaseSlots, LocalView, PeerRows, SocketGuard},
-    follow::{SOCKETS, Signal},
+    interface_monitor::{SOCKETS, Signal},
     load::late::Host,
     messages::{InterfaceEvent, ResourceEvent},
     pulse::{
@@ -68,14 +68,14 @@ pub(super) struct View {
     confinement: protocol::Confinement,
     losses: Losses,
     abstentions: Abstentions,
-    deaf_since: Option<Boottime>,
-    /// For how long it was deaf before.
-    deaf_for: Duration,
+    local_stall_since: Option<Boottime>,
+    /// For how long local stalls lasted before.
+    local_stall_for: Duration,
     pub(super) vitals: Vitals,
     pub(super) groups: Groups,
 }
 
-/// The tasks of the slow side share it. It is locked for moments only, and never across an `await`.
+/// The tasks of the control task share it. It is locked for moments only, and never across an `await`.
 pub(super) type Shared = Arc<Mutex<View>>;
 
 pub(super) fn lock(view: &Shared) -> MutexGuard<'_, View> {
@@ -204,8 +204,8 @@ impl View {
             slots: dataplane.slots()?,
             guard: dataplane.guard()?,
             started: clock::now(),
-            deaf_since: None,
-            deaf_for: Duration::ZERO,
+            local_stall_since: None,
+            local_stall_for: Duration::ZERO,
             vitals: Vitals::default(),
             state: NodeState::Starting,
             quorate: false,
@@ -288,7 +288,7 @@ impl View {
 
     /// The host was looked at.
     pub(super) fn looked(&mut self, host: Host) {
-        self.losses.look(&self.rows, clock::now());
+        self.losses.sample(&self.rows, clock::now());
         let missed = self.stats.missed_ticks.load(Relaxed);
         self.vitals.looked(host, missed);
     }
@@ -371,8 +371,8 @@ impl View {
                 failing: self.failing(node, health),
                 fatal: health.is_fatal(),
             }),
-            Command::BecameDeaf { late } => {
-                self.deaf_since.get_or_insert(clock::now());
+            Command::LocalStallBegan { late } => {
+                self.local_stall_since.get_or_insert(clock::now());
                 Some(EventKind::Deaf {
                     deaf: true,
                     reason: format!(
@@ -383,10 +383,10 @@ impl View {
                     ),
                 })
             }
-            Command::Hears => {
-                let since = self.deaf_since.take();
+            Command::LocalStallEnded => {
+                let since = self.local_stall_since.take();
                 let lasted = since.map_or(Duration::ZERO, |since| clock::now().since(since));
-                self.deaf_for += lasted;
+                self.local_stall_for += lasted;
                 Some(EventKind::Deaf {
                     deaf: false,
                     reason: format!("it lasted {}", Short(lasted)),
@@ -410,7 +410,7 @@ impl View {
         }
     }
 
-    /// What is heard on one of this node's links. Of broken interfaces the follower tells.
+    /// What is heard on one of this node's links. Of broken interfaces the interface monitor tells.
     fn reach(&self, link: LinkId, reach: Reach) -> Option<EventKind> {
         let own = self.config.local_links().find(|own| own.id == link)?;
         let (state, message) = match reach {
@@ -464,7 +464,7 @@ impl View {
         }
     }
 
-    /// Takes in what the conductor told and says what happened.
+    /// Takes in what the resource manager told and says what happened.
     pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<EventKind> {
         let ResourceEvent::Vip { vip, event } = told else {
             return self.groups.told(told);
@@ -550,8 +550,8 @@ impl View {
     fn pulse(&self, now: Boottime, votes_lost: u64) -> protocol::Pulse {
         let stats = &self.stats;
         let rows = self.rows.numbers();
-        let deaf = self
-            .deaf_since
+        let stalled = self
+            .local_stall_since
             .map_or(Duration::ZERO, |since| now.since(since));
         let granted = stats.granted.get();
         let scheduling = granted.map_or(Scheduling::Ordinary, |granted| granted.scheduling);
@@ -569,9 +569,9 @@ impl View {
             missed_ticks: stats.missed_ticks.load(Relaxed),
             late_ticks: stats.late_ticks.load(Relaxed),
             max_lateness_ns: stats.max_lateness_ns.load(Relaxed),
-            deaf: stats.deaf.load(Relaxed),
-            deaf_count: stats.deaf_count.load(Relaxed),
-            deaf_ns: (self.deaf_for + deaf).as_nanos() as u64,
+            deaf: stats.local_stall.load(Relaxed),
+            deaf_count: stats.local_stalls.load(Relaxed),
+            deaf_ns: (self.local_stall_for + stalled).as_nanos() as u64,
             send_errors: stats.send_errors.load(Relaxed),
             events_lost: rows.map(|row| self.rows.row(row).events_lost).sum(),
             votes_lost,
@@ -682,7 +682,7 @@ impl View {
             complaint: complaint.filter(|_| !failing.is_empty()),
             failing,
             pulse_age_us: row.map(|row| row.pulse_age_us),
-            reason_age_us: row.map(|row| row.reason_age_us),
+            control_age_us: row.map(|row| row.control_age_us),
             links: links.collect(),
         }
     }

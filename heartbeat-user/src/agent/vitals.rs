@@ -1,4 +1,4 @@
-//! How this node is, as its slow side knows: load, health checks, and what may have made it late.
+//! How this node is, as its control task knows: load, health checks, and what may have made it late.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) struct Vitals {
     host: Host,
     /// What the pulse had missed by the time of the last look at the host.
     missed: u64,
-    /// The last time that the slow side got no processor for long.
+    /// The last time that the control task got no processor for long.
     starved: Option<protocol::Starved>,
 }
 

@@ -11,13 +11,13 @@ use crate::{
         client::Client,
         protocol::{Events, Request, Response},
     },
-    when,
+    wall_clock,
 };
 
 /// How often `--follow` asks for news.
 const FOLLOW: Duration = Duration::from_millis(200);
 
-/// Prints the events, and with `follow` those to come.
+/// Prints the events, and with `interface_monitor` those to come.
 pub fn run(socket: &Path, json: bool, follow: bool, boottime: bool) -> Result<()> {
     let mut client = Client::connect(socket)?;
     let mut after = 0;
@@ -45,7 +45,7 @@ fn render(events: &Events, json: bool, boottime: bool) -> Result<String> {
             let _ = writeln!(text, "{}", serde_json::to_string(event)?);
         } else {
             let _ = match event.at_unix_ns {
-                Some(at) if !boottime => write!(text, "{}", when::rfc3339(at)),
+                Some(at) if !boottime => write!(text, "{}", wall_clock::rfc3339(at)),
                 _ => write!(text, "[{}]", Boottime::from_nanos(event.at_ns)),
             };
             let _ = writeln!(text, " {}", event.what);

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{output, situation::Seen, status};
 use heartbeat_core::{
     index::GroupIndex,
-    placement::{Bar, Why},
+    placement::{Ineligibility, Why},
 };
 
 use crate::{
@@ -74,7 +74,7 @@ fn explain(config: &Config, status: &Status, group: GroupIndex) -> Explanation {
     let place = |ranked: heartbeat_core::placement::Ranked| {
         let node = config.node(ranked.node)?;
         // What forbids it altogether costs no points.
-        let forbidden = ranked.bar == Some(Bar::Unhealthy);
+        let forbidden = ranked.ineligibility == Some(Ineligibility::Unhealthy);
         let counts = |why: &&Why| !(forbidden && matches!(why, Why::Failing(..)));
         let why = ranked
             .why
@@ -91,7 +91,7 @@ fn explain(config: &Config, status: &Status, group: GroupIndex) -> Explanation {
         }
         Some(Place {
             node: node.name.clone(),
-            eligible: ranked.bar.is_none(),
+            eligible: ranked.ineligibility.is_none(),
             points: if forbidden { 0 } else { ranked.points.points() },
             why,
         })

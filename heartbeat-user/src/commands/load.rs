@@ -12,14 +12,15 @@ use heartbeat_common::wire::{ClusterId, LinkId, NodeId};
 use super::{count::Count, output};
 use crate::{
     agent::{InstanceLock, setup},
-    clock, conductor,
+    clock,
     config::{
         self, Config, DEFAULT_INSTANCE, XdpMode,
         key::{self, Keys},
     },
     dataplane::{self, Dataplane, Pins, Setup, SetupLink, pins},
-    electorate,
+    membership_store,
     net::Netlink,
+    resource_manager,
 };
 
 /// Loads the responder on `interface` and leaves it there, pinned.
@@ -50,7 +51,7 @@ pub fn load(
         let config = Config::load(path, node)?;
         let keys = Keys::load(&config.key)?;
         // As an agent: what this host votes by never goes back.
-        electorate::begin(&config)?;
+        membership_store::begin(&config)?;
         let mut setup = setup::of(&config, &keys);
         setup.links.retain(|link| link.interface == interface);
         if setup.links.is_empty() {
@@ -107,7 +108,9 @@ pub(super) fn leave(
         .filter(|(_, link, _)| setup.links.iter().any(|own| own.id == *link));
     let peers = peers.count();
     // Nothing is guarded from here on, so nothing may be left of what was.
-    let dataplane = Dataplane::load(setup, |_, guarded| conductor::remove_guarded(guarded))?;
+    let dataplane = Dataplane::load(setup, |_, guarded| {
+        resource_manager::remove_guarded(guarded)
+    })?;
     dataplane.disown()?;
     let attached = dataplane.attached().iter().flatten().next();
     let left = Left {
@@ -154,7 +157,7 @@ fn nobody(interface: &str, mode: XdpMode) -> Result<Setup> {
         guards: Vec::new(),
         replace: false,
         groups: Vec::new(),
-        electorate: Default::default(),
+        voter_set: Default::default(),
     })
 }
 
@@ -187,7 +190,7 @@ pub fn unload(instance: Option<&str>) -> Result<()> {
     };
     dataplane::must_be_here(&pins, "unload it")?;
     // The guard goes last: what could not be removed stays behind it.
-    conductor::remove_guarded(&dataplane::guarded(&pins)).with_context(|| {
+    resource_manager::remove_guarded(&dataplane::guarded(&pins)).with_context(|| {
         format!(
             "an address of instance `{instance}` could not be removed, so its guard stays: remove it \
              (`ip address del`), then unload"

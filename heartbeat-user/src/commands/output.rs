@@ -4,7 +4,7 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _, stdout};
 
 use anyhow::{Context as _, Result};
 
-use crate::{logging, when};
+use crate::{logging, wall_clock};
 
 /// Clears the terminal.
 pub(super) const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -37,7 +37,7 @@ pub(super) fn width() -> usize {
 
 /// A time on the wall clock, given in nanoseconds since 1970: 2026-11-25T17:03:00Z.
 pub(super) fn utc(unix_ns: u64) -> String {
-    when::rfc3339_seconds(unix_ns).to_string()
+    wall_clock::rfc3339_seconds(unix_ns).to_string()
 }
 
 /// Whether to colour: on a terminal, unless `NO_COLOR` is set (no-color.org).

@@ -11,7 +11,7 @@ use crate::{config::Config, control::protocol::Status};
 
 /// What would become of a group.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Outlook {
+struct Prediction {
     group: String,
     /// Where it is now.
     from: Option<String>,
@@ -24,7 +24,7 @@ struct Simulation {
     /// Voters that would be left, and that a majority needs.
     alive: usize,
     needed: usize,
-    groups: Vec<Outlook>,
+    groups: Vec<Prediction>,
 }
 
 /// Prints what would happen if the nodes named `fail` failed all at once. Changes nothing.
@@ -58,7 +58,7 @@ fn simulate(config: &Config, status: &Status, fail: &[String]) -> Simulation {
         alive: seen.alive,
         needed: config.nodes.len() / 2 + 1,
         groups: groups
-            .map(|(group, (from, to))| Outlook {
+            .map(|(group, (from, to))| Prediction {
                 group: group.name.clone(),
                 from: name(from),
                 to: name(to),

@@ -7,7 +7,7 @@ use heartbeat_core::{
     index::GroupIndex,
     index_vec::ByGroup,
     peer::PeerState,
-    placement::{Bar, Layout, NodeView, Ranked, predict::Situation},
+    placement::{Ineligibility, Layout, NodeView, Ranked, predict::Situation},
 };
 
 use crate::{
@@ -38,10 +38,11 @@ impl<'a> Seen<'a> {
             let node = config.node_named(&shown.name)?;
             let view = NodeView::new(node.id, layout.capacity(node.id));
             let health = Health(shown.health);
-            let deaf = shown.local && status.pulse.deaf;
-            let bar = Bar::of_peer(state(&shown.state), said(&shown.agent), health);
+            let stalled = shown.local && status.pulse.deaf;
+            let ineligibility =
+                Ineligibility::of_peer(state(&shown.state), said(&shown.agent), health);
             Some(NodeView {
-                bar: bar.or(deaf.then_some(Bar::Deaf)),
+                ineligibility: ineligibility.or(stalled.then_some(Ineligibility::LocalStall)),
                 health,
                 load: shown.load.unwrap_or(0),
                 ..view
@@ -55,7 +56,9 @@ impl<'a> Seen<'a> {
         let quorate = alive > config.nodes.len() / 2;
         let nodes = members.filter_map(view).map(|view| NodeView {
             // Without a majority nobody gets anything.
-            bar: view.bar.or((!quorate).then_some(Bar::Starting)),
+            ineligibility: view
+                .ineligibility
+                .or((!quorate).then_some(Ineligibility::Starting)),
             ..view
         });
         let owner = |group: &crate::config::Group| {
@@ -92,7 +95,10 @@ impl<'a> Seen<'a> {
             let shown = self.shown(group).zip(self.config.node(node));
             shown.is_some_and(|(shown, node)| shown.cut_off.contains(&node.name))
         };
-        let well = self.nodes.iter().filter(|view| view.bar.is_none());
+        let well = self
+            .nodes
+            .iter()
+            .filter(|view| view.ineligibility.is_none());
         let mut ranked = well.filter(|view| self.layout.groups[group].ranked.contains(&view.node));
         cut_off(node) && ranked.any(|view| !cut_off(view.node))
     }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use heartbeat_common::{
     maps::MAX_PEERS,
-    wire::{ClusterId, DEFAULT_PORT, Electorate, LinkId, NodeId},
+    wire::{ClusterId, DEFAULT_PORT, LinkId, NodeId, VoterSet},
 };
 use heartbeat_core::membership::Voters;
 
@@ -183,7 +183,7 @@ impl Witness {
                 .collect(),
         };
         Setup {
-            electorate: Electorate {
+            voter_set: VoterSet {
                 version: voters.version,
                 counted: 0,
                 voters: voters.digest(),

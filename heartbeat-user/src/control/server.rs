@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::protocol::{Request, Response};
-use crate::{complaints::Complaints, logging};
+use crate::{logging, logging::rate_limit::RateLimit};
 
 /// No request is longer.
 const MAX_REQUEST: u64 = 64 * 1024;
@@ -49,7 +49,7 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
 /// Serves clients until the task is dropped. Requests go to `asked`.
 pub async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
     let mut clients: VecDeque<AbortHandle> = VecDeque::new();
-    let complaints = Complaints::default();
+    let rate_limit = RateLimit::default();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -68,7 +68,7 @@ pub async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
                 clients.push_back(client.abort_handle());
             }
             Err(error) => {
-                complaints.warn((), || {
+                rate_limit.warn((), || {
                     format!("could not accept a control client: {error}; it waits until that is possible again")
                 });
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -7,18 +7,20 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::aside::Aside;
+use super::blocking::BlockingThread;
 
 /// The threads that write, one for each directory: a new check of a directory uses the thread of
 /// the check before, which may hang.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Disks(Arc<Mutex<HashMap<PathBuf, Arc<Aside>>>>);
+pub(super) struct Disks(Arc<Mutex<HashMap<PathBuf, Arc<BlockingThread>>>>);
 
 impl Disks {
-    pub(super) fn thread(&self, directory: &Path) -> Arc<Aside> {
+    pub(super) fn thread(&self, directory: &Path) -> Arc<BlockingThread> {
         let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let thread = threads.entry(directory.to_owned());
-        Arc::clone(thread.or_insert_with(|| Arc::new(Aside::new("health-disk".to_owned()))))
+        Arc::clone(
+            thread.or_insert_with(|| Arc::new(BlockingThread::new("health-disk".to_owned()))),
+        )
     }
 
     /// Drops the threads that nobody asks any more, except those that hang.

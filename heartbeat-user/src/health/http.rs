@@ -18,7 +18,7 @@ use crate::config::HttpTarget;
 /// Who asks, for the server's log.
 const AGENT: &str = concat!("heartbeat/", env!("CARGO_PKG_VERSION"));
 
-pub(super) async fn look(target: HttpTarget) -> Verdict {
+pub(super) async fn sample(target: HttpTarget) -> Verdict {
     let address = target.address;
     let stream = TcpStream::connect(address)
         .await

@@ -6,7 +6,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{Verdict, aside::Aside, runner::Runner};
+use super::{Verdict, blocking::BlockingThread, runner::Runner};
 use crate::net::{LinkWatch, Netlink};
 
 /// Never ends. Can be dropped at any await.
@@ -17,9 +17,9 @@ pub(super) async fn run(runner: &Runner, name: &str) {
         })
         .ok();
     // Whoever holds the kernel's lock of all interfaces holds up the question, too.
-    let thread = Aside::new("health-link".to_owned());
+    let thread = BlockingThread::new("health-link".to_owned());
     loop {
-        let found = look(runner, name, &thread).await;
+        let found = sample(runner, name, &thread).await;
         let mut good = found.is_ok();
         runner.note(found);
         let next = Instant::now() + runner.interval();
@@ -29,7 +29,7 @@ pub(super) async fn run(runner: &Runner, name: &str) {
                 () = sleep_until(next) => break,
                 () = changed(&mut announcements) => {}
             }
-            let found = look(runner, name, &thread).await;
+            let found = sample(runner, name, &thread).await;
             if good != found.is_ok() {
                 good = found.is_ok();
                 runner.note(found);
@@ -38,10 +38,10 @@ pub(super) async fn run(runner: &Runner, name: &str) {
     }
 }
 
-async fn look(runner: &Runner, name: &str, thread: &Aside) -> Verdict {
+async fn sample(runner: &Runner, name: &str, thread: &BlockingThread) -> Verdict {
     let limit = runner.check.timeout;
     let name = name.to_owned();
-    match timeout(limit, thread.look(move || carrier(&name))).await {
+    match timeout(limit, thread.sample(move || carrier(&name))).await {
         Ok(verdict) => verdict,
         Err(_) => Err(format!("took longer than {limit:?}")),
     }

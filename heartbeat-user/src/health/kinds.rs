@@ -1,7 +1,7 @@
 //! The kinds of checks, and what runs each. This file stands above all kinds; no kind takes a name
 //! from here.
 
-use super::{Means, disk::Disks, interface, look::Eye, process, runner::Runner};
+use super::{Means, disk::Disks, interface, process, runner::Runner, sampler::Sampler};
 use crate::{config::HealthKind, process::Program};
 
 /// Runs a check by its kind. Never ends. Can be dropped at any await; a program that runs then is
@@ -17,10 +17,10 @@ pub(super) fn run(
         let eye = match &runner.check.kind {
             HealthKind::Process(name) => return process::run(&runner, name, means).await,
             HealthKind::Interface(name) => return interface::run(&runner, name).await,
-            HealthKind::Exec(line) => Eye::Exec(Program::of(line), runner.check.timeout),
-            HealthKind::Tcp(address) => Eye::Tcp(*address),
-            HealthKind::Http(target) => Eye::Http(target.clone()),
-            HealthKind::Disk(directory) => Eye::Disk {
+            HealthKind::Exec(line) => Sampler::Exec(Program::of(line), runner.check.timeout),
+            HealthKind::Tcp(address) => Sampler::Tcp(*address),
+            HealthKind::Http(target) => Sampler::Http(target.clone()),
+            HealthKind::Disk(directory) => Sampler::Disk {
                 thread: disks.thread(directory),
                 directory: directory.clone(),
                 mark: means.mark,

@@ -9,16 +9,16 @@
 //! reload it counts as well, since a node that serves is not to be doubted for being asked one
 //! question more.
 
-mod aside;
+mod blocking;
 mod board;
 mod disk;
 mod http;
+mod hysteresis;
 mod interface;
 mod kinds;
-mod look;
 mod process;
 mod runner;
-mod standing;
+mod sampler;
 mod tcp;
 
 use std::{pin::Pin, sync::Arc};
@@ -26,7 +26,7 @@ use std::{pin::Pin, sync::Arc};
 use heartbeat_common::{time::Boottime, wire::Health};
 use tokio::{sync::watch, task::JoinHandle};
 
-pub use self::standing::{Standing, State};
+pub use self::hysteresis::{Hysteresis, State};
 use self::{
     board::{Board, Entry},
     disk::Disks,
@@ -41,7 +41,7 @@ use crate::{
 pub(crate) type Verdict = Result<String, String>;
 
 /// One look under way.
-type Looking = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+type Sampling = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
 /// What the checks are made with.
 #[derive(Clone, Debug)]
@@ -173,7 +173,7 @@ impl Checks {
             let trusted = trusted && !old.is_some_and(Entry::counts);
             let mut entry = Entry::new(check.clone(), self.last_ticket, trusted);
             if let Some(old) = old {
-                (entry.standing, entry.since) = (old.standing, old.since);
+                (entry.hysteresis, entry.since) = (old.hysteresis, old.since);
                 entry.message.clone_from(&old.message);
             }
             begin.push(Runner {

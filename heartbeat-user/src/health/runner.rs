@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Looking, Verdict,
+    Sampling, Verdict,
     board::Board,
-    look::{Eye, KILLING},
+    sampler::{KILLING, Sampler},
 };
 use crate::config::{HealthCheck, HealthKind};
 
@@ -25,9 +25,9 @@ pub(super) struct Runner {
 
 impl Runner {
     /// Checks by `eye`, again and again. Never ends.
-    pub(super) async fn repeat(&self, eye: Eye) {
+    pub(super) async fn repeat(&self, eye: Sampler) {
         loop {
-            self.judge(eye.look(), eye.may_hang()).await;
+            self.judge(eye.sample(), eye.may_hang()).await;
             self.pause().await;
         }
     }
@@ -35,7 +35,7 @@ impl Runner {
     /// Counts the result of a check, or that it takes too long. A check that `may_hang` is waited
     /// for even then, and counted as bad again after each interval: there is never a second one
     /// beside it.
-    async fn judge(&self, mut looking: Looking, may_hang: bool) {
+    async fn judge(&self, mut looking: Sampling, may_hang: bool) {
         let began = Instant::now();
         let limit = self.check.timeout;
         let verdict = timeout(limit.saturating_add(self.slack()), &mut looking).await;
@@ -59,7 +59,7 @@ impl Runner {
     }
 
     pub(super) fn note(&self, verdict: Verdict) {
-        self.board.look(self.ticket, verdict);
+        self.board.sample(self.ticket, verdict);
     }
 
     pub(super) fn interval(&self) -> Duration {

@@ -25,8 +25,8 @@ use tokio::{
 use super::disk;
 use super::message::{self, Answer, HEADER, Question};
 use crate::{
-    complaints::Complaints,
     logging,
+    logging::rate_limit::RateLimit,
     process::{self, runs, signal_group},
 };
 
@@ -73,7 +73,7 @@ async fn answer_all() -> Result<()> {
     let door = stdin().as_fd().try_clone_to_owned()?;
     let door = readable(door)?;
     let mut tasks = JoinSet::new();
-    let complaints = Complaints::default();
+    let rate_limit = RateLimit::default();
     loop {
         tokio::select! {
             ready = door.readable() => {
@@ -89,7 +89,7 @@ async fn answer_all() -> Result<()> {
                     Err(Errno::EAGAIN) => ready.clear_ready(),
                     // The kernel has closed the connection, so the client learns of it. The agent
                     // needs this process for more than the one question.
-                    Err(Errno::ENOBUFS) => complaints.warn((), || {
+                    Err(Errno::ENOBUFS) => rate_limit.warn((), || {
                         "could not take a question of the agent: this process has as many files \
                          open as it may; raise the limit (LimitNOFILE)".to_owned()
                     }),

@@ -157,7 +157,7 @@ mod tests {
         )
     }
 
-    fn look(tasks: &[(u32, &str)]) -> HashMap<u32, Task> {
+    fn sample(tasks: &[(u32, &str)]) -> HashMap<u32, Task> {
         let task = |(pid, stat): &(u32, &str)| Some((*pid, real_time(stat)?));
         tasks.iter().filter_map(task).collect()
     }
@@ -178,7 +178,7 @@ mod tests {
             // It came in between, so nobody knows for how long it ran.
             (5, &*stat("new", [50, 0], 0, libc::SCHED_DEADLINE)),
         ];
-        let culprits = compare(&look(&before), &look(&after), Duration::from_secs(1));
+        let culprits = compare(&sample(&before), &sample(&after), Duration::from_secs(1));
         let said: Vec<_> = culprits.iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
@@ -193,7 +193,7 @@ mod tests {
     fn name_that_writes_to_a_terminal_is_escaped() {
         let before = [(1, &*stat("\u{1b}[31m", [0, 0], 50, libc::SCHED_FIFO))];
         let after = [(1, &*stat("\u{1b}[31m", [100, 0], 50, libc::SCHED_FIFO))];
-        let culprits = compare(&look(&before), &look(&after), Duration::from_secs(1));
+        let culprits = compare(&sample(&before), &sample(&after), Duration::from_secs(1));
         assert!(culprits[0].to_string().starts_with("\\u{1b}[31m (task 1"));
     }
 

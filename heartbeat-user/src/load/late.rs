@@ -8,7 +8,7 @@ use std::{
 
 use tokio::task::spawn_blocking;
 
-use super::{looks::Looks, pressure};
+use super::{pressure, samples::Samples};
 
 const STAT: &str = "/proc/stat";
 /// From one look to the next.
@@ -106,10 +106,10 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Looks at the host once a second.
+/// Samples at the host once a second.
 #[derive(Debug)]
 pub struct Watch {
-    looks: Looks<io::Result<Counters>>,
+    looks: Samples<io::Result<Counters>>,
     last: Option<Counters>,
 }
 
@@ -117,7 +117,7 @@ impl Watch {
     /// Must be called inside a tokio runtime.
     pub fn new() -> Self {
         Self {
-            looks: Looks::each(INTERVAL),
+            looks: Samples::each(INTERVAL),
             last: None,
         }
     }
@@ -299,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn this_host_can_be_watched() {
         let mut watch = Watch::new();
-        watch.looks = Looks::each(50 * MS);
+        watch.looks = Samples::each(50 * MS);
         assert_eq!(watch.next().await, Host::default());
         // Given up in the middle, it goes on where it was.
         assert!(tokio::time::timeout(MS, watch.next()).await.is_err());

@@ -1,15 +1,15 @@
 //! How much this node has to do: the number from 0 to 1,000 that its heartbeats carry, and why this
 //! node itself was late.
 //!
-//! Looks in intervals, on the tokio side; where a look hangs, only the number grows old. Knows nothing of
+//! Samples in intervals, on the tokio side; where a look hangs, only the number grows old. Knows nothing of
 //! what the load decides.
 
 pub mod culprit;
 pub mod late;
-mod look;
-mod looks;
 mod pressure;
 mod run_queue;
+mod sampler;
+mod samples;
 mod smooth;
 
 use std::{fmt, time::Duration};
@@ -17,9 +17,9 @@ use std::{fmt, time::Duration};
 use tokio::time::Instant;
 
 use self::{
-    look::{Look, Seen},
-    looks::Looks,
     pressure::Pressures,
+    sampler::{Sample, Sampler},
+    samples::Samples,
     smooth::Smooth,
 };
 use crate::config;
@@ -76,8 +76,8 @@ pub struct Reading {
 /// Measures the load, as the configuration says.
 #[derive(Debug)]
 pub struct Meter {
-    look: Look,
-    looks: Looks<Result<Seen, String>>,
+    look: Sampler,
+    looks: Samples<Result<Sample, String>>,
     smooth: Smooth,
     /// When `smooth` was told last.
     told: Option<Instant>,
@@ -95,14 +95,14 @@ impl Meter {
             half_life,
             agent_check: _,
         } = load;
-        let look = Look::new(source, interval);
+        let look = Sampler::new(source, interval);
         Self {
             last: Reading {
                 source: look.source(),
                 ..Reading::default()
             },
             look,
-            looks: Looks::each(interval),
+            looks: Samples::each(interval),
             smooth: Smooth::new(half_life),
             told: None,
             failing: false,
@@ -117,8 +117,8 @@ impl Meter {
         loop {
             let seen = self.looks.next(|| self.look.begin()).await;
             match seen.unwrap_or_else(|error| Err(error.to_string())) {
-                Ok(Seen::Is { raw, parts }) => self.take(raw, &parts, Instant::now()),
-                Ok(Seen::Nowhere) => {
+                Ok(Sample::Is { raw, parts }) => self.take(raw, &parts, Instant::now()),
+                Ok(Sample::Nowhere) => {
                     log::warn!(
                         "load: this kernel has no pressure stall information (CONFIG_PSI, psi=1): going \
                          by the length of the run queue"

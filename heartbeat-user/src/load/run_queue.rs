@@ -9,7 +9,7 @@ const LOADAVG: &str = "/proc/loadavg";
 const ONLINE: &str = "/sys/devices/system/cpu/online";
 
 /// At this moment, per mille.
-pub(super) fn look() -> io::Result<u16> {
+pub(super) fn sample() -> io::Result<u16> {
     let unknown = |file: &str| {
         let message = format!("{file} is in an unknown format");
         io::Error::new(io::ErrorKind::InvalidData, message)
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn this_host_has_one() {
-        assert!(look().unwrap() <= 1_000);
+        assert!(sample().unwrap() <= 1_000);
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
-use super::{Meter, Reading, Source, look::Seen, looks::Looks};
+use super::{Meter, Reading, Source, sampler::Sample, samples::Samples};
 use crate::config::{Load, LoadSource};
 
 const MS: Duration = Duration::from_millis(1);
@@ -48,7 +48,7 @@ async fn without_pressure_the_run_queue_stands_in() {
     let mut meter = meter(LoadSource::Host, 60_000 * MS);
     meter
         .looks
-        .at_once(tokio::spawn(async { Ok(Seen::Nowhere) }));
+        .at_once(tokio::spawn(async { Ok(Sample::Nowhere) }));
     assert_eq!(meter.next().await.source, Source::RunQueue);
     assert_eq!(meter.next().await.source, Source::RunQueue);
 }
@@ -95,7 +95,7 @@ async fn a_command_that_fails_leaves_the_last_number() {
             flag.display()
         );
         let mut meter = meter(shell(&script), 5_000 * MS);
-        meter.looks = Looks::each(MS);
+        meter.looks = Samples::each(MS);
         assert_eq!(meter.next().await, said(700), "{failure}");
         assert!(!meter.failing);
         assert_eq!(meter.next().await, said(700), "{failure}");

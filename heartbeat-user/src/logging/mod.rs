@@ -6,6 +6,7 @@
 
 mod foreign;
 mod queue;
+pub(crate) mod rate_limit;
 mod stream;
 mod throttle;
 
@@ -23,7 +24,7 @@ use heartbeat_control::{protocol::EventKind, severity::Severity};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::errno::Errno;
 
-use crate::{clock, when};
+use crate::{clock, wall_clock};
 pub use foreign::{clean, one_line, one_line_of, page};
 use queue::Queue;
 use stream::Stream;
@@ -217,7 +218,10 @@ fn line(severity: Severity, message: Arguments<'_>) -> String {
     if BOOTTIME.load(Relaxed) {
         format!("[{}] {name:<6} {message}\n", clock::now())
     } else {
-        format!("{} {name:<6} {message}\n", when::rfc3339(clock::wall()))
+        format!(
+            "{} {name:<6} {message}\n",
+            wall_clock::rfc3339(clock::wall())
+        )
     }
 }
 

@@ -22,11 +22,11 @@ const LONGEST_SUBJECT: usize = 80;
 pub(super) type Origin = (&'static str, u32);
 
 #[derive(Debug, Default)]
-pub(super) struct Throttle(HashMap<(Origin, String), Course>);
+pub(super) struct Throttle(HashMap<(Origin, String), Repeats>);
 
 /// The lines that were alike in one window.
 #[derive(Debug)]
-struct Course {
+struct Repeats {
     since: Boottime,
     written: u32,
     suppressed: u64,
@@ -48,27 +48,27 @@ impl Throttle {
         now: Boottime,
     ) -> (bool, Option<Summary>) {
         let key = self.key(origin, subject, now);
-        let course = self.0.entry(key).or_insert_with(|| Course::begin(now));
+        let repeats = self.0.entry(key).or_insert_with(|| Repeats::begin(now));
         let mut summary = None;
-        if course.is_over(now) {
-            summary = course.summary();
-            *course = Course::begin(now);
+        if repeats.is_over(now) {
+            summary = repeats.summary();
+            *repeats = Repeats::begin(now);
         }
-        if course.written < BURST {
-            course.written += 1;
+        if repeats.written < BURST {
+            repeats.written += 1;
             return (true, summary);
         }
-        course.suppressed += 1;
-        (course.last, course.severity) = (text.to_owned(), severity);
+        repeats.suppressed += 1;
+        (repeats.last, repeats.severity) = (text.to_owned(), severity);
         (false, summary)
     }
 
     /// What is to be said of windows that are over, and of all of them if `all`.
     pub(super) fn overdue(&mut self, now: Boottime, all: bool) -> Vec<Summary> {
-        let over = |course: &Course| all || course.is_over(now);
-        let said = self.0.values().filter(|course| over(course));
-        let said = said.filter_map(Course::summary).collect();
-        self.0.retain(|_, course| !over(course));
+        let over = |repeats: &Repeats| all || repeats.is_over(now);
+        let said = self.0.values().filter(|repeats| over(repeats));
+        let said = said.filter_map(Repeats::summary).collect();
+        self.0.retain(|_, repeats| !over(repeats));
         said
     }
 
@@ -79,7 +79,7 @@ impl Throttle {
         }
         // Those with something to say are left for `overdue`.
         self.0
-            .retain(|_, course| !course.is_over(now) || course.suppressed > 0);
+            .retain(|_, repeats| !repeats.is_over(now) || repeats.suppressed > 0);
         match self.0.len() < SUBJECTS {
             true => key,
             false => (origin, String::new()),
@@ -87,7 +87,7 @@ impl Throttle {
     }
 }
 
-impl Course {
+impl Repeats {
     fn begin(now: Boottime) -> Self {
         Self {
             since: now,

@@ -31,8 +31,8 @@ use super::{
     socket,
 };
 use crate::{
-    complaints::Complaints,
     config::{Config, Node, key::Keys},
+    logging::rate_limit::RateLimit,
 };
 
 /// How long a peer may take to ask, and again to take the answer.
@@ -65,7 +65,7 @@ struct Server {
     /// As they are now.
     keys: watch::Receiver<Arc<Keys>>,
     asked: mpsc::Sender<PeerAsked>,
-    complaints: Complaints<About>,
+    rate_limit: RateLimit<About>,
 }
 
 /// Whom a warning is about. There are as many as there are nodes, and a few more.
@@ -96,7 +96,7 @@ pub fn serve(
         config,
         keys,
         asked,
-        complaints: Complaints::default(),
+        rate_limit: RateLimit::default(),
     });
     async move {
         // Both sets end their tasks when this future is dropped.
@@ -172,7 +172,7 @@ async fn listen_on(
         let (stream, source) = match connection {
             Ok(connection) => connection,
             Err(error) => {
-                server.complaints.warn(About::Ourselves, || {
+                server.rate_limit.warn(About::Ourselves, || {
                     format!("could not accept a peer's connection: {error}")
                 });
                 sleep(Duration::from_millis(100)).await;
@@ -184,7 +184,7 @@ async fn listen_on(
             // Fails only while all of us is being dropped.
             let _ = accepted.send((stream, peer)).await;
         } else {
-            server.complaints.warn(About::Strangers, || {
+            server.rate_limit.warn(About::Strangers, || {
                 format!(
                     "refused a connection from {source} on link {}: no node has this address there",
                     link.id.0
@@ -249,7 +249,7 @@ impl Connections {
         if self.open.len() >= MAX_CONNECTIONS {
             let unproven = |open: &Connection| !open.proven.load(Ordering::Relaxed);
             let Some(oldest) = self.open.iter().position(unproven) else {
-                server.complaints.warn(About::Ourselves, || {
+                server.rate_limit.warn(About::Ourselves, || {
                     format!(
                         "rejected a connection from node {}: {MAX_CONNECTIONS} requests of peers are waiting already",
                         peer.name
@@ -288,7 +288,7 @@ impl Server {
                 return;
             }
             Err(error) => {
-                self.complaints.warn(About::Peer(peer.id), || {
+                self.rate_limit.warn(About::Peer(peer.id), || {
                     format!("rejected a command from node {}: {error}", peer.name)
                 });
                 return;
@@ -298,7 +298,7 @@ impl Server {
         let (kind, payload) = match self.answer(peer.id, payload).await {
             Ok(answer) => (Kind::Answer, answer),
             Err(why) => {
-                self.complaints.warn(About::Ourselves, || {
+                self.rate_limit.warn(About::Ourselves, || {
                     format!("no answer to a command from node {}: {why}", peer.name)
                 });
                 (Kind::Refusal, why.into_bytes())

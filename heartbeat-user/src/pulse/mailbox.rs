@@ -2,7 +2,7 @@
 //!
 //! The pulse must never wait for a thread that holds a lock and gets no processor. So its end only
 //! *tries*: where the queue is just held by somebody else, its messages stay with it, and what
-//! others sent waits for the bell that they ring after they let go. The other ends may wait: a
+//! others sent waits for the wakeup that they write after they let go. The other ends may wait: a
 //! holder does nothing but move messages.
 
 use std::{
@@ -25,7 +25,7 @@ const ROOM: usize = 256;
 #[derive(Debug)]
 struct Shared<T> {
     queue: Mutex<VecDeque<T>>,
-    bell: EventFd,
+    wakeup: EventFd,
 }
 
 impl<T> Shared<T> {
@@ -43,7 +43,7 @@ impl<T> Shared<T> {
 
     fn ring(&self) {
         // It fails only when it rings already.
-        let _ = self.bell.write(1);
+        let _ = self.wakeup.write(1);
     }
 }
 
@@ -65,7 +65,7 @@ pub fn mailbox<T>() -> Result<(Post<T>, Mailbox<T>)> {
     let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
     let shared = Arc::new(Shared {
         queue: Mutex::new(VecDeque::with_capacity(ROOM)),
-        bell: EventFd::from_flags(flags)?,
+        wakeup: EventFd::from_flags(flags)?,
     });
     Ok((Post(Arc::clone(&shared)), Mailbox(shared)))
 }
@@ -102,7 +102,7 @@ impl<T> Mailbox<T> {
     }
 
     /// The same without waiting. Where somebody holds the queue just now nothing is taken, and the
-    /// bell is about to ring.
+    /// wakeup is about to come.
     pub fn try_take(&self, taken: &mut VecDeque<T>) {
         self.silence();
         if let Some(mut queue) = self.0.try_lock() {
@@ -110,28 +110,28 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Waits until the bell rings, or for so long.
+    /// Waits until a wakeup comes, or for so long.
     pub fn wait(&self, patience: Duration) {
-        let mut bell = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        let mut wakeup = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
         // An interruption is as good as a ring: there may be nothing, and the caller looks.
-        let _ = ppoll(&mut bell, Some(patience.into()), None);
+        let _ = ppoll(&mut wakeup, Some(patience.into()), None);
     }
 
     fn silence(&self) {
         // Whatever it counted, the queue knows better.
-        let _ = self.0.bell.read();
+        let _ = self.0.wakeup.read();
     }
 }
 
 impl<T> AsFd for Mailbox<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.bell.as_fd()
+        self.0.wakeup.as_fd()
     }
 }
 
 impl<T> AsRawFd for Mailbox<T> {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.bell.as_fd().as_raw_fd()
+        self.0.wakeup.as_fd().as_raw_fd()
     }
 }
 
@@ -141,8 +141,8 @@ mod tests {
     use nix::poll::{PollTimeout, poll};
 
     fn rings<T>(mailbox: &Mailbox<T>) -> bool {
-        let mut bell = [PollFd::new(mailbox.as_fd(), PollFlags::POLLIN)];
-        poll(&mut bell, PollTimeout::ZERO).unwrap() == 1
+        let mut wakeup = [PollFd::new(mailbox.as_fd(), PollFlags::POLLIN)];
+        poll(&mut wakeup, PollTimeout::ZERO).unwrap() == 1
     }
 
     #[test]

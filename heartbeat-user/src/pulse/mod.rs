@@ -1,7 +1,7 @@
 //! The pulse: one real-time thread that sends probes, reads the kernel's rows and votes, runs the core
 //! and keeps the guard.
 //!
-//! It must never wait for the slow side: commands go out through channels that do not block, and
+//! It must never wait for the control task: commands go out through channels that do not block, and
 //! nothing it does each tick allocates in the steady state.
 
 mod directive;
@@ -27,7 +27,7 @@ use heartbeat_common::{
     lease::Operation,
     maps::{PeerRow, VoteEvent},
     time::Boottime,
-    wire::{Electorate, GroupId, Incarnation, LeaseEntry, LinkId, LinkSet, MAX_LEASES, Owned},
+    wire::{GroupId, Incarnation, LeaseEntry, LinkId, LinkSet, MAX_LEASES, Owned, VoterSet},
 };
 use heartbeat_core::{
     Command, ReadSlot, Timing,
@@ -124,7 +124,7 @@ impl Pulse {
         } = beginning;
         // As many as there may come to be.
         let stats = Arc::new(PulseStats::new(MAX_GROUPS));
-        let electorate = membership.electorate();
+        let voter_set = membership.voter_set();
         let mut cluster = Driver::new(plan(config, membership, incarnation), tap);
         for (group, until) in inherited.iter().enumerate() {
             if let Some(until) = *until {
@@ -142,15 +142,15 @@ impl Pulse {
             nonce,
             keys.active.0,
             config.digest(keys.active.1),
-            electorate,
+            voter_set,
             clock::now(),
         );
         local.set_load(UNKNOWN_LOAD);
         let mut own_vote = dataplane.own_vote(keys.active, incarnation, nonce)?;
-        own_vote.claim_by(electorate.counted);
+        own_vote.claim_by(voter_set.counted);
         let rows = dataplane.peer_rows()?;
         let mut body = Body {
-            electorate,
+            voter_set,
             interval: config.interval,
             links: config.links.len(),
             cluster,
@@ -182,7 +182,7 @@ impl Pulse {
             owned: Owned::default(),
             send_failing: false,
             vote_failing: false,
-            parting: None,
+            graceful_restart: None,
         };
         body.watch()?;
         let wanted = config
@@ -338,7 +338,7 @@ struct Body<S> {
     links: usize,
     cluster: Driver,
     /// As heartbeats say it.
-    electorate: Electorate,
+    voter_set: VoterSet,
     sender: Sender,
     own_vote: OwnVote,
     rows: PeerRows,
@@ -370,7 +370,7 @@ struct Body<S> {
     vote_failing: bool,
     /// It is about to end for a restart, and waits for the last lease no longer than until then, or than something is
     /// being stopped.
-    parting: Option<Boottime>,
+    graceful_restart: Option<Boottime>,
 }
 
 impl<S: Sink> Body<S> {
@@ -477,7 +477,7 @@ impl<S: Sink> Body<S> {
     }
 
     fn has_parted(&mut self) -> bool {
-        let Some(until) = &mut self.parting else {
+        let Some(until) = &mut self.graceful_restart else {
             return false;
         };
         let now = clock::now();
@@ -524,7 +524,7 @@ impl<S: Sink> Body<S> {
                 return Some(Input::Load(load));
             }
             Directive::Part(lease) => {
-                self.parting = Some(clock::now().after(self.interval * PARTING_ROUNDS));
+                self.graceful_restart = Some(clock::now().after(self.interval * PARTING_ROUNDS));
                 return Some(Input::Part(lease));
             }
             Directive::Report { number } => self.local.set_report(number),
@@ -552,7 +552,7 @@ impl<S: Sink> Body<S> {
             });
             self.sender.turn_to(reform.rounds);
             self.rows = reform.rows;
-            self.tell_electorate();
+            self.publish_voter_set();
         }
         self.cluster.apply(Input::Replan(new.layout));
         self.cluster.apply(Input::AutoFailback(new.auto_failback));
@@ -565,12 +565,12 @@ impl<S: Sink> Body<S> {
     }
 
     /// Has heartbeats say whose votes this node goes by, if that has changed.
-    fn tell_electorate(&mut self) {
-        let electorate = self.cluster.membership().electorate();
-        if electorate != self.electorate {
-            self.electorate = electorate;
-            self.local.set_electorate(electorate);
-            self.own_vote.claim_by(electorate.counted);
+    fn publish_voter_set(&mut self) {
+        let voter_set = self.cluster.membership().voter_set();
+        if voter_set != self.voter_set {
+            self.voter_set = voter_set;
+            self.local.set_voter_set(voter_set);
+            self.own_vote.claim_by(voter_set.counted);
         }
     }
 
@@ -693,7 +693,7 @@ impl<S: Sink> Body<S> {
             }
             self.step(now, Duration::ZERO);
         }
-        self.tell_electorate();
+        self.publish_voter_set();
         // First of all: what is not ours any more is closed before anybody hears of it.
         let mut owned = 0_u8;
         for (index, group) in self.cluster.groups().iter_enumerated() {
@@ -718,10 +718,12 @@ impl<S: Sink> Body<S> {
         }
         // At once; what does not go now goes before this thread waits.
         self.sink.pass_on();
-        self.stats.deaf.store(self.cluster.deaf(), Relaxed);
         self.stats
-            .deaf_count
-            .store(self.cluster.deaf_count(), Relaxed);
+            .local_stall
+            .store(self.cluster.is_locally_stalled(), Relaxed);
+        self.stats
+            .local_stalls
+            .store(self.cluster.local_stalls(), Relaxed);
         self.stats
             .alive
             .store(self.cluster.alive(now) as u64, Relaxed);

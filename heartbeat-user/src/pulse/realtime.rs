@@ -10,7 +10,7 @@ pub use heartbeat_sys::process::scheduling::{
 /// interval; the rest is for votes and takeovers. The kernel admits 95 % of all processors in
 /// total, so several agents find room on one.
 const PULSE_SHARE: u32 = 5;
-/// Part of a period that the conductor reserves, which has nothing to do but for a change.
+/// Part of a period that the resource manager reserves, which has nothing to do but for a change.
 const CONDUCTOR_SHARE: u32 = 20;
 
 /// The pulse's reservation: once each interval.
@@ -18,7 +18,7 @@ pub fn of_pulse(interval: Duration) -> Reservation {
     Reservation::share(interval, PULSE_SHARE)
 }
 
-/// The conductor's reservation.
+/// The resource manager's reservation.
 pub fn of_conductor(interval: Duration) -> Reservation {
     Reservation::share(interval, CONDUCTOR_SHARE)
 }

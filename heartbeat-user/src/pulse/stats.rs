@@ -1,4 +1,4 @@
-//! How the pulse does, for the slow side to read at any time.
+//! How the pulse does, for the control task to read at any time.
 
 use std::{
     sync::{
@@ -29,8 +29,8 @@ pub struct PulseStats {
     /// Ticks that were late by half an interval or more.
     pub late_ticks: AtomicU64,
     pub max_lateness_ns: AtomicU64,
-    pub deaf: AtomicBool,
-    pub deaf_count: AtomicU64,
+    pub local_stall: AtomicBool,
+    pub local_stalls: AtomicU64,
     pub send_errors: AtomicU64,
     /// When the first probe had left, in nanoseconds of boot time; 0 before.
     pub first_probe_at: AtomicU64,

@@ -20,7 +20,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     index::{PeerIndex, Seat},
-    proposer::{Ask, Franchise, Proposer, Term},
+    proposer::{Ask, MajorityConfig, Proposer, Term},
 };
 use heartbeat_user::dataplane::{LeaseSlots, OwnVote};
 use nix::{
@@ -159,7 +159,7 @@ impl Candidate {
             prober,
             votes: Votes::open(pair)?,
             slots: [pair.near_plane().slots()?, pair.far_plane().slots()?],
-            proposer: Proposer::new(NEAR, Franchise::of_all(VOTERS), round, TERM),
+            proposer: Proposer::new(NEAR, MajorityConfig::of_all(VOTERS), round, TERM),
             event: VoteEvent::zeroed(),
         })
     }

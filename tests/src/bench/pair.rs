@@ -23,7 +23,7 @@ use heartbeat_common::{
 };
 use heartbeat_user::dataplane::{Dataplane, Setup, SetupLink, XdpMode};
 
-use super::{guarded::Guarded, probes::ELECTORATE};
+use super::{guarded::Guarded, probes::VOTER_SET};
 use crate::{
     cluster::OBJECT,
     netns::Namespace,
@@ -219,7 +219,7 @@ pub(super) fn setup(
         guards: Vec::new(),
         replace: false,
         groups: Vec::new(),
-        electorate: ELECTORATE,
+        voter_set: VOTER_SET,
     }
 }
 

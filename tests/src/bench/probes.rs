@@ -8,8 +8,8 @@ use heartbeat_common::{
     maps::PeerRow,
     time::Boottime,
     wire::{
-        self, Electorate, HEADER_LEN, Header, Incarnation, Kind, LeaseEntry, LinkId, Liveness,
-        NodeId, Sequence, offset,
+        self, HEADER_LEN, Header, Incarnation, Kind, LeaseEntry, LinkId, Liveness, NodeId,
+        Sequence, VoterSet, offset,
     },
 };
 use heartbeat_user::{
@@ -64,7 +64,7 @@ impl Prober {
         };
         plane
             .local()?
-            .introduce(incarnation, nonce, KEY_ID, 1, ELECTORATE, now);
+            .introduce(incarnation, nonce, KEY_ID, 1, VOTER_SET, now);
         Ok(Self {
             socket,
             one: batch(1),
@@ -79,7 +79,7 @@ impl Prober {
     pub(super) fn own_vote(&self, pair: &Pair) -> Result<OwnVote> {
         let near = pair.near_plane();
         let mut own = near.own_vote(pair.key(), self.incarnation, self.nonce)?;
-        own.claim_by(ELECTORATE.counted);
+        own.claim_by(VOTER_SET.counted);
         Ok(own)
     }
 
@@ -139,7 +139,7 @@ fn send(batch: &mut ProbeBatch, socket: &ProbeSocket, rows: &PeerRows) -> Result
 }
 
 /// Of all nodes here, whose list never changes.
-pub(super) const ELECTORATE: Electorate = Electorate {
+pub(super) const VOTER_SET: VoterSet = VoterSet {
     version: 1,
     counted: 1,
     voters: 0,
@@ -162,7 +162,7 @@ pub(super) fn header(
         destination,
         link: LinkId(LINK.0),
         liveness: Liveness {
-            electorate: ELECTORATE,
+            voter_set: VOTER_SET,
             ..Liveness::default()
         },
         incarnation,

@@ -15,7 +15,7 @@ use heartbeat_user::dataplane::OwnVote;
 
 use super::{
     pair::{FAR, MAX_LEASE, NEAR, Pair},
-    probes::ELECTORATE,
+    probes::VOTER_SET,
 };
 use crate::{sys::boottime, wait::wait_until};
 
@@ -64,7 +64,7 @@ impl Rival {
             entries: requests(REFUSED_FROM, FAR, MAX_LEASES),
             event: VoteEvent::zeroed(),
         };
-        rival.own.claim_by(ELECTORATE.counted);
+        rival.own.claim_by(VOTER_SET.counted);
         wait_until(MAX_LEASE * 5, "the far acceptor votes", || rival.hold())?;
         Ok(rival)
     }

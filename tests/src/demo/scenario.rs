@@ -11,10 +11,10 @@ use heartbeat_tests::{
     client::Client,
     e2e::{
         MILLISECOND, SOON,
-        books::{longest_silence, servers, wait_served},
+        actors::{group, vip},
+        availability::{longest_silence, servers, wait_served},
         cgroup::Cgroup,
         groups::wait_all_active,
-        stage::{group, vip},
         worker,
     },
     sys::boottime,

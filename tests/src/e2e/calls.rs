@@ -60,17 +60,17 @@ pub fn read(text: &str) -> Result<Vec<Call>> {
 }
 
 /// The starts and stops of `resources` in `calls`, one after the other: fails if two overlap.
-pub fn deeds(calls: &[Call], resources: &[&str]) -> Result<Vec<String>> {
+pub fn actions(calls: &[Call], resources: &[&str]) -> Result<Vec<String>> {
     let is_deed = |call: &&Call| {
         matches!(call.action.as_str(), "start" | "stop")
             && resources.contains(&call.resource.as_str())
     };
-    let deeds: Vec<&Call> = calls.iter().filter(is_deed).collect();
-    for pair in deeds.windows(2) {
+    let actions: Vec<&Call> = calls.iter().filter(is_deed).collect();
+    for pair in actions.windows(2) {
         let ended = pair[0].end.is_none_or(|(at, _)| at < pair[1].began);
         ensure!(ended, "{} began during {}", pair[1], pair[0]);
     }
-    Ok(deeds.iter().map(ToString::to_string).collect())
+    Ok(actions.iter().map(ToString::to_string).collect())
 }
 
 /// That no resource was started on a node where it may have run already: after its last start it was
@@ -138,7 +138,7 @@ mod tests {
             list(&calls),
             "  a one start\n  b two monitor = 7\n  a one stop = none\n"
         );
-        let done = deeds(&calls, &["one"]).unwrap();
+        let done = actions(&calls, &["one"]).unwrap();
         assert_eq!(done, ["a one start", "a one stop = none"]);
     }
 
@@ -150,8 +150,8 @@ mod tests {
             "a one start 5 0",
             "a two start 6 0",
         ]);
-        assert!(deeds(&calls, &["one", "two"]).is_err());
-        assert!(deeds(&calls, &["one"]).is_ok());
+        assert!(actions(&calls, &["one", "two"]).is_err());
+        assert!(actions(&calls, &["one"]).is_ok());
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
                 format!("{node} one start {process} 0"),
             ]
         };
-        let story = |parts: &[[String; 2]]| {
+        let test = |parts: &[[String; 2]]| {
             let lines: Vec<&str> = parts.iter().flatten().map(String::as_str).collect();
             calls(&lines)
         };
@@ -172,13 +172,13 @@ mod tests {
                 format!("a one stop 9 {code}"),
             ]
         };
-        let twice = story(&[start("a", 1), start("a", 2)]);
+        let twice = test(&[start("a", 1), start("a", 2)]);
         assert!(never_twice(&twice, false).is_err());
-        let elsewhere = story(&[start("a", 1), start("b", 2)]);
+        let elsewhere = test(&[start("a", 1), start("b", 2)]);
         assert!(never_twice(&elsewhere, true).is_err());
         assert!(never_twice(&elsewhere, false).is_ok());
-        assert!(never_twice(&story(&[start("a", 1), stop(0), start("b", 2)]), true).is_ok());
-        assert!(never_twice(&story(&[start("a", 1), stop(1), start("b", 2)]), true).is_err());
+        assert!(never_twice(&test(&[start("a", 1), stop(0), start("b", 2)]), true).is_ok());
+        assert!(never_twice(&test(&[start("a", 1), stop(1), start("b", 2)]), true).is_err());
         // The stop has to have ended.
         let early = calls(&[
             "a one start 1 begins",

@@ -5,16 +5,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use heartbeat_user::control::protocol::{FailedAction, Group, Status};
 
-use super::{Ended, SOON, Stage, scene::wait_status};
+use super::{Actors, Ended, SOON, shortcuts::wait_status};
 use crate::{Cluster, Options, client::Client, config::Family, wait_until};
 
 /// What `heartbeat WORDS` says on `node`, if it does well.
-pub fn said(cluster: &Cluster, node: &str, words: &[&str]) -> Result<String> {
-    tried(cluster, node, words)?.success()
+pub fn output_of(cluster: &Cluster, node: &str, words: &[&str]) -> Result<String> {
+    result_of(cluster, node, words)?.success()
 }
 
 /// What becomes of `heartbeat WORDS` on `node`.
-pub fn tried(cluster: &Cluster, node: &str, words: &[&str]) -> Result<Ended> {
+pub fn result_of(cluster: &Cluster, node: &str, words: &[&str]) -> Result<Ended> {
     cluster.node(node)?.heartbeat(words)
 }
 
@@ -105,39 +105,39 @@ pub fn wait_all_active(cluster: &Cluster) -> Result<()> {
 
 /// Waits until all nodes that run have probed the resources of a group: those that need not serve it
 /// may do so late.
-fn wait_probed(cluster: &Cluster, stage: &Stage, name: &str) -> Result<()> {
+fn wait_probed(cluster: &Cluster, actors: &Actors, name: &str) -> Result<()> {
     let status = cluster.node("a")?.control.status()?;
-    let calls = stage.calls()?;
+    let calls = actors.calls()?;
     for resource in &group_in(&status, name)?.resources {
-        // Of an address, or of what others start, the stage hears nothing.
+        // Of an address, or of what others start, the actors hears nothing.
         if !calls.iter().any(|call| call.resource == resource.name) {
             continue;
         }
         for node in awake(cluster) {
-            stage.wait_call(0, &node, &resource.name, "probe")?;
+            actors.wait_call(0, &node, &resource.name, "probe")?;
         }
     }
     Ok(())
 }
 
-/// Plays `story` with the cluster of `stage` and its groups `extra`, once each of `groups` runs on node a.
-pub fn perform(
-    stage: &Stage,
+/// Plays `test` with the cluster of `actors` and its groups `extra`, once each of `groups` runs on node a.
+pub fn with_groups(
+    actors: &Actors,
     options: Options,
     groups: &[&str],
-    story: impl FnOnce(&mut Cluster) -> Result<()>,
+    test: impl FnOnce(&mut Cluster) -> Result<()>,
 ) -> Result<()> {
-    Cluster::play(options, |cluster| {
-        let story = |cluster: &mut Cluster| {
+    Cluster::run(options, |cluster| {
+        let test = |cluster: &mut Cluster| {
             cluster.start_agents()?;
             wait_all_active(cluster)?;
             for group in groups {
                 wait_runs(cluster, group, "a")?;
-                wait_probed(cluster, stage, group)?;
+                wait_probed(cluster, actors, group)?;
             }
-            story(cluster)
+            test(cluster)
         };
-        story(cluster).inspect_err(|_| eprintln!("{}", stage.story(0)))
+        test(cluster).inspect_err(|_| eprintln!("{}", actors.report(0)))
     })
 }
 

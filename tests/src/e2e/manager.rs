@@ -71,7 +71,7 @@ impl Manager {
             last = Some(asked);
             Ok(answers)
         })
-        .with_context(|| format!("{last:#?}, and it said {}", manager.said()))?;
+        .with_context(|| format!("{last:#?}, and it said {}", manager.output()))?;
         Ok(manager)
     }
 
@@ -103,7 +103,7 @@ impl Manager {
         let said = self.systemctl(&[verb, unit])?.success();
         said.map(drop).with_context(|| {
             let status = self.systemctl(&["status", "--full", unit]);
-            format!("{}\n{status:#?}", self.said())
+            format!("{}\n{status:#?}", self.output())
         })
     }
 
@@ -120,11 +120,11 @@ impl Manager {
             last = self.property(unit, name)?;
             Ok(last == wanted)
         })
-        .with_context(|| format!("it was `{last}`; systemd said {}", self.said()))
+        .with_context(|| format!("it was `{last}`; systemd said {}", self.output()))
     }
 
     /// What it and its units printed.
-    pub fn said(&self) -> String {
+    pub fn output(&self) -> String {
         let said = |program: &Program| format!("{}{}", program.out(), program.err());
         self.program.as_ref().map(said).unwrap_or_default()
     }

@@ -3,29 +3,29 @@
 //! Nothing here waits for an amount of time to pass where a condition can be waited for, and nothing
 //! outlives the value that started it.
 
+pub mod actors;
 pub mod attack;
-pub mod books;
+pub mod availability;
 pub mod calls;
 pub mod cgroup;
-pub mod chronicle;
 pub mod disk;
+pub mod event_log;
 pub mod flood;
 pub mod groups;
 pub mod guards;
+pub mod hung_file;
 pub mod kernel;
+pub mod leftovers;
 pub mod lines;
 pub mod load;
+pub mod machine_stalls;
 pub mod manager;
 pub mod ownership;
 pub mod program;
 pub mod python;
 pub mod reach;
 pub mod rights;
-pub mod scene;
-pub mod silent;
-pub mod stage;
-pub mod standstill;
-pub mod traces;
+pub mod shortcuts;
 pub mod trial;
 pub mod variant;
 pub mod web;
@@ -33,10 +33,10 @@ pub mod worker;
 
 use std::time::Duration;
 
-pub use chronicle::Chronicle;
+pub use actors::Actors;
+pub use event_log::EventLog;
 pub use program::{Ended, Program};
-pub use scene::heartbeat;
-pub use stage::Stage;
+pub use shortcuts::heartbeat;
 pub use trial::Trial;
 
 /// How long a cluster may take until all is well, and anything that has no bound of its own.

@@ -22,7 +22,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{enclosure::Enclosure, netns::Namespace, wait_until};
+use crate::{netns::Namespace, sandbox::Sandbox, wait_until};
 
 /// What a program left when it ended.
 #[derive(Clone, Debug)]
@@ -68,10 +68,10 @@ impl Program {
         Self::start_in(ns, None, command)
     }
 
-    /// The same, also in an enclosure.
+    /// The same, also in an sandbox.
     pub fn start_in(
         ns: Option<&Namespace>,
-        enclosure: Option<&Enclosure>,
+        sandbox: Option<&Sandbox>,
         mut command: Command,
     ) -> Result<Self> {
         let what = format!("{command:?}");
@@ -92,8 +92,8 @@ impl Program {
                 Ok(())
             });
         }
-        let child = match enclosure {
-            Some(enclosure) => enclosure.spawn(&mut command),
+        let child = match sandbox {
+            Some(sandbox) => sandbox.spawn(&mut command),
             None => command.spawn(),
         };
         let mut child = child.with_context(|| format!("cannot run {what}"))?;

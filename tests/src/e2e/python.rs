@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    io::{self, Write as _},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -18,21 +17,14 @@ const PYTHON: &str = "/usr/bin/python3";
 /// Importing scapy takes seconds on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether scapy is there. If not, says that `test` is skipped.
-pub fn scapy_is_there(test: &str) -> bool {
+/// The reason why scapy cannot be used here.
+pub fn scapy_missing() -> Option<String> {
     let check = "import importlib.util as u, sys; sys.exit(u.find_spec('scapy') is None)";
     let mut command = Command::new(PYTHON);
     command.args(["-c", check]);
     let found = Program::run(None, command, PATIENCE);
-    if found.is_ok_and(|ended| ended.status.success()) {
-        return true;
-    }
-    // Straight to the stream: libtest holds back what the print macros say in a test that passes.
-    let _ = writeln!(
-        io::stderr(),
-        "SKIP {test}: no scapy for {PYTHON}, install python3-scapy"
-    );
-    false
+    let there = found.is_ok_and(|ended| ended.status.success());
+    (!there).then(|| format!("no scapy for {PYTHON}, install python3-scapy"))
 }
 
 /// A script that takes orders: a line each, answered by a line.

@@ -103,12 +103,12 @@ fn serve(listener: &TcpListener, stop: &AtomicBool) {
 
 /// A connection to an echo.
 #[derive(Debug)]
-pub struct Talk {
+pub struct Connection {
     stream: TcpStream,
     said: u8,
 }
 
-impl Talk {
+impl Connection {
     /// A new connection from `ns`; `None` if there is none within `patience`.
     pub fn open(ns: &Namespace, address: IpAddr, patience: Duration) -> Result<Option<Self>> {
         let to = SocketAddr::new(address, PORT);

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use heartbeat_common::time::Boottime;
 
 use super::{
-    Chronicle, GRACE, MILLISECOND, SOON, books::longest_silence, guards::GuardWatch, kernel::guard,
-    ownership::overlaps, standstill::Standstills,
+    EventLog, GRACE, MILLISECOND, SOON, availability::longest_silence, guards::GuardWatch,
+    kernel::guard, machine_stalls::MachineStalls, ownership::overlaps,
 };
 use crate::{
     Cluster, Fault,
@@ -60,9 +60,9 @@ pub struct Trial {
     /// Whose lease lets a node answer.
     group: &'static str,
     pub client: Client,
-    pub chronicle: Chronicle,
+    pub event_log: EventLog,
     guards: GuardWatch,
-    standstills: Standstills,
+    stalls: MachineStalls,
     gaps: Vec<Duration>,
 }
 
@@ -83,9 +83,9 @@ impl Trial {
             name,
             group,
             client,
-            chronicle: Chronicle::begin(cluster)?,
+            event_log: EventLog::begin(cluster)?,
             guards: GuardWatch::begin(cluster)?,
-            standstills: Standstills::begin()?,
+            stalls: MachineStalls::begin()?,
             gaps: Vec::new(),
         })
     }
@@ -110,7 +110,7 @@ impl Trial {
     /// Takes over what all agents told.
     pub fn listen(&mut self, cluster: &Cluster) -> Result<()> {
         for node in cluster.nodes().iter().filter(|node| node.agent.is_some()) {
-            self.chronicle.listen(cluster, &node.name)?;
+            self.event_log.listen(cluster, &node.name)?;
         }
         Ok(())
     }
@@ -174,12 +174,12 @@ impl Trial {
         gap: Duration,
         since: Boottime,
     ) -> Result<()> {
-        let stood = self.standstills.since(since);
+        let stood = self.stalls.since(since);
         let speaks = |node: &&Node| node.agent.is_some() && Some(&*node.name) != victim;
         for node in cluster.nodes().iter().filter(speaks) {
-            self.chronicle.listen(cluster, &node.name)?;
+            self.event_log.listen(cluster, &node.name)?;
         }
-        let address = self.chronicle.longest_for_an_address(since);
+        let address = self.event_log.longest_for_an_address(since);
         ensure!(
             address <= GRACE,
             "the kernel took {address:?} for the address"
@@ -195,7 +195,7 @@ impl Trial {
 
     /// What this machine stood still since `from`: what a bound on a time may be widened by.
     pub fn stood_still(&self, from: Boottime) -> Duration {
-        self.standstills.since(from)
+        self.stalls.since(from)
     }
 
     /// The guards of two nodes that were open at one time since the last call.
@@ -212,7 +212,7 @@ impl Trial {
     pub fn heal(&mut self, cluster: &mut Cluster, victim: &str, fault: Fault) -> Result<()> {
         cluster.heal(victim, fault)?;
         if fault == Fault::Kill {
-            self.chronicle.restarted(victim);
+            self.event_log.restarted(victim);
             wait_until(SOON, &format!("the agent of {victim} runs again"), || {
                 cluster.check_agents()?;
                 Ok(cluster.node(victim)?.control.status().is_ok())
@@ -246,7 +246,7 @@ impl Trial {
     /// Tells what was seen.
     pub fn finish(mut self, cluster: &Cluster) -> Result<Summary> {
         self.listen(cluster)?;
-        let acquisitions = self.chronicle.acquisitions(self.group);
+        let acquisitions = self.event_log.acquisitions(self.group);
         let answers = self.answers(|_| true);
         let overlaps = overlaps(&answers, &acquisitions);
         if !overlaps.is_empty() {

@@ -191,7 +191,7 @@ impl Campaign {
             episode(kernel, program, judge, seed, frames, &mut met).with_context(|| {
                 format!(
                     "to see it again, as root: {OBJECT}={} {SEED}={seed} {FRAMES}={frames} \
-                     cargo test -p heartbeat-tests --test kernel_differential",
+                     cargo test -p heartbeat-tests --test kernel differential::",
                     env::var(OBJECT).unwrap_or_default()
                 )
             })?;

@@ -9,8 +9,8 @@ use heartbeat_common::{
     siphash::SipKey,
     time::Boottime,
     wire::{
-        self, ClusterId, DEFAULT_PORT, Electorate, HEADER_LEN, Header, Incarnation, Kind,
-        LEASE_LEN, LeaseEntry, LinkId, Liveness, NodeId, Sequence,
+        self, ClusterId, DEFAULT_PORT, HEADER_LEN, Header, Incarnation, Kind, LEASE_LEN,
+        LeaseEntry, LinkId, Liveness, NodeId, Sequence, VoterSet,
     },
 };
 
@@ -98,7 +98,7 @@ impl FrameSpec {
                 destination: NodeId(to),
                 link: LinkId(link),
                 liveness: Liveness {
-                    electorate: Electorate {
+                    voter_set: VoterSet {
                         version: 1,
                         counted: 1,
                         voters: 0,

@@ -9,7 +9,7 @@ use heartbeat_common::{
     stamp,
     time::Boottime,
     wire::{
-        Electorate, GroupId, Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES, NodeId, Sequence,
+        GroupId, Incarnation, Kind, LeaseEntry, Liveness, MAX_LEASES, NodeId, Sequence, VoterSet,
     },
 };
 
@@ -295,16 +295,16 @@ fn liveness(rng: &mut Rng) -> Liveness {
         groups_owned: rng.bits() as u16,
         config_generation: rng.bits() as u32,
         pulse_age_us: rng.bits() as u32,
-        reason_age_us: rng.bits() as u32,
+        control_age_us: rng.bits() as u32,
         report: rng.bits() as u32,
-        electorate: electorate(rng),
+        voter_set: voter_set(rng),
     }
 }
 
 /// Usually one that is voted on.
-fn electorate(rng: &mut Rng) -> Electorate {
+fn voter_set(rng: &mut Rng) -> VoterSet {
     let few = |rng: &mut Rng| rng.pick(&[1, 1, 1, 1, 1, 1, 0, 2, 3, u16::MAX]);
-    Electorate {
+    VoterSet {
         version: few(rng),
         counted: few(rng),
         voters: rng.bits() as u32,

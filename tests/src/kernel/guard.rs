@@ -196,16 +196,14 @@ impl fmt::Debug for KernelGuard {
 }
 
 impl KernelGuard {
-    /// The programs, loaded; `None` after saying why `test` is skipped.
-    pub fn open(test: &str) -> Result<Option<Self>> {
-        Self::open_in(test, 0)
+    /// The programs, loaded.
+    pub fn open() -> Result<Self> {
+        Self::open_in(0)
     }
 
     /// The same for an agent in the network namespace with this cookie; 0 stands for all.
-    pub fn open_in(test: &str, namespace: u64) -> Result<Option<Self>> {
-        super::loadable(test)
-            .map(|object| Self::load(&object, namespace))
-            .transpose()
+    pub fn open_in(namespace: u64) -> Result<Self> {
+        Self::load(&super::object()?, namespace)
     }
 
     fn load(object: &Path, namespace: u64) -> Result<Self> {

@@ -19,61 +19,30 @@ mod rng;
 mod senders;
 mod world;
 
-use std::{
-    env,
-    io::{self, Write as _},
-    path::PathBuf,
-};
+use std::{env, path::PathBuf};
 
-use anyhow::Result;
-use nix::unistd::Uid;
+use anyhow::{Context as _, Result};
 
 pub use programs::{Kernel, Responder, Run, Sizes};
 pub use rng::Rng;
 pub use senders::cookie_of;
 pub use world::{IFINDEX, MAX_LEASE, OTHER_IFINDEX, OWN_ROW, Program, ROWS, World};
 
-/// The variable that says where the BPF object is.
-const OBJECT: &str = "HEARTBEAT_BPF_OBJECT";
+/// The variable with the path of the BPF object. `cargo xtask` sets it.
+pub(crate) const OBJECT: &str = "HEARTBEAT_BPF_OBJECT";
 
-/// The BPF object that the test is about; `None` after saying why `test` is skipped.
-pub fn object(test: &str) -> Option<PathBuf> {
-    let path = env::var_os(OBJECT).map(PathBuf::from);
-    if path.is_none() {
-        skip(test, "no BPF object, run: cargo xtask test");
-    }
-    path
+/// The path of the BPF object.
+pub fn object() -> Result<PathBuf> {
+    let path = env::var_os(OBJECT).with_context(|| format!("{OBJECT} is not set"))?;
+    Ok(path.into())
 }
 
-/// The programs, loaded with room for the rows of a [`World`]; `None` after saying why `test` is skipped.
-pub fn open(test: &str) -> Result<Option<Kernel>> {
-    open_sized(test, Sizes::default())
+/// The programs, loaded with room for the rows of a [`World`].
+pub fn open() -> Result<Kernel> {
+    open_sized(Sizes::default())
 }
 
 /// As [`open`], with maps of other sizes.
-pub fn open_sized(test: &str, sizes: Sizes) -> Result<Option<Kernel>> {
-    loadable(test)
-        .map(|object| Kernel::load(&object, sizes))
-        .transpose()
-}
-
-/// As [`object`], but `None` as well if the programs in it cannot be loaded by this user.
-pub fn loadable(test: &str) -> Option<PathBuf> {
-    let object = object(test)?;
-    if !Uid::effective().is_root() {
-        skip(
-            test,
-            "loading BPF programs needs root, run: cargo xtask test",
-        );
-        return None;
-    }
-    Some(object)
-}
-
-/// Says that `test` is skipped, and why.
-///
-/// Not by `eprintln!`, which the test harness holds back for a test that passes.
-pub fn skip(test: &str, reason: &str) {
-    // A closed standard error leaves nobody to tell.
-    let _ = writeln!(io::stderr(), "SKIP {test}: {reason}");
+pub fn open_sized(sizes: Sizes) -> Result<Kernel> {
+    Kernel::load(&object()?, sizes)
 }

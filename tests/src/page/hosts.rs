@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{Cluster, e2e::stage::program, node::Node};
+use crate::{Cluster, e2e::actors::program, node::Node};
 
 /// The hosts of every page; the last is outside the cluster.
 pub(super) const NODES: [&str; 2] = ["node1", "node2"];

@@ -23,7 +23,7 @@ use crate::{
     cluster::BINARY,
     e2e::{
         Ended, Program,
-        books::{longest_silence, servers},
+        availability::{longest_silence, servers},
         web,
     },
     sys::boottime,
@@ -220,7 +220,7 @@ impl Runner {
         let line = format!("cd {}\n{}", directory.display(), to_rig(&command.line));
         shell.args(["-c", &line]);
         shell.env("PATH", path_with(&hosts::programs(node))?);
-        let program = Program::start_in(Some(&node.ns), node.enclosure.as_ref(), shell)?;
+        let program = Program::start_in(Some(&node.ns), node.sandbox.as_ref(), shell)?;
         program.end(PATIENCE * slowness())
     }
 }

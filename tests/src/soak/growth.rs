@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::trouble::NODES;
 use crate::{
     Cluster,
-    e2e::traces::{self, Network},
+    e2e::leftovers::{self, Network},
 };
 
 /// Faults before anything is measured.
@@ -78,7 +78,7 @@ impl Growth {
 fn counts(cluster: &mut Cluster) -> Result<Counts> {
     let mut counts = Counts::new();
     for node in cluster.nodes() {
-        let pins = traces::files(node.pins.path())?.len();
+        let pins = leftovers::files(node.pins.path())?.len();
         counts.insert(format!("pins of {}", node.name), pins as u64);
     }
     let name = NODES[2];
@@ -95,7 +95,7 @@ fn counts(cluster: &mut Cluster) -> Result<Counts> {
     counts.insert(format!("memory of {name} in KiB"), field("VmRSS:")?);
     counts.insert(format!("descriptors of {name}"), descriptors);
     counts.insert(format!("threads of {name}"), field("Threads:")?);
-    let namespaces = traces::open_namespaces()?;
+    let namespaces = leftovers::open_namespaces()?;
     counts.insert("namespaces".to_owned(), namespaces as u64);
     Ok(counts)
 }

@@ -64,7 +64,7 @@ impl Watch {
             fault: Fault::Kill,
         } = step.trouble
         {
-            self.trial.chronicle.restarted(node);
+            self.trial.event_log.restarted(node);
             trouble::wait_agent(cluster, node)?;
         }
         wait_first(&self.trial, cluster)?;
@@ -101,7 +101,7 @@ impl Watch {
         self.trial.listen(cluster)?;
         // Watched all the time, also while a trouble begins, ends and settles.
         let mut failures = self.trial.open_together();
-        let acquisitions = self.trial.chronicle.acquisitions("service");
+        let acquisitions = self.trial.event_log.acquisitions("service");
         let judged = self.judged;
         let (answers, all): (Vec<Answer>, usize) = self.trial.client.with_records(|records| {
             let answers = records[judged..].iter().flat_map(Record::answers);
@@ -115,12 +115,12 @@ impl Watch {
         // Later answers to the last of them are judged with the next step.
         self.judged = all.saturating_sub(1_000).max(judged);
         let victim = step.trouble.victim();
-        for verdict in self.trial.chronicle.verdicts() {
-            let hit = [&verdict.author, &verdict.node].map(|name| Some(name.as_str()) == victim);
-            let at = Boottime::from_nanos(verdict.at_ns);
+        for report in self.trial.event_log.down_reports() {
+            let hit = [&report.reporter, &report.node].map(|name| Some(name.as_str()) == victim);
+            let at = Boottime::from_nanos(report.at_ns);
             let rightly = at >= began && hit.contains(&true);
-            if verdict.state == "down" && at >= self.judged_at && !rightly {
-                failures.push(format!("called down for nothing: {verdict:?}"));
+            if report.state == "down" && at >= self.judged_at && !rightly {
+                failures.push(format!("called down for nothing: {report:?}"));
             }
         }
         self.judged_at = boottime();

@@ -21,7 +21,7 @@ pub use report::Report;
 
 use crate::{
     Cluster, Options,
-    e2e::{Trial, traces},
+    e2e::{Trial, leftovers},
     wait::observe,
 };
 use growth::Growth;
@@ -52,14 +52,14 @@ fn options(keep: bool) -> Options {
 
 /// Fails only if the user interrupts or no cluster could be built. What did not hold is in the report.
 pub fn run(plan: &Plan) -> Result<Report> {
-    let namespaces = traces::open_namespaces()?;
+    let namespaces = leftovers::open_namespaces()?;
     let mut report = Report::new(plan);
     {
         let mut cluster = Cluster::new(options(plan.keep_logs))?;
         if plan.keep_logs {
             let _ = writeln!(stderr(), "logs stay in {}", cluster.dir().display());
         }
-        let played = play(plan, &mut cluster, &mut report);
+        let played = run_steps(plan, &mut cluster, &mut report);
         if let Err(error) = played {
             if error.is::<crate::interrupt::Interrupted>() {
                 return Err(error);
@@ -70,11 +70,11 @@ pub fn run(plan: &Plan) -> Result<Report> {
             let _ = writeln!(stderr(), "{}", cluster.logs(40));
         }
     }
-    let pins = traces::pins()?;
+    let pins = leftovers::pins()?;
     if !pins.is_empty() {
         report.fail(format!("pins are left: {pins:?}"));
     }
-    let left = traces::open_namespaces()?;
+    let left = leftovers::open_namespaces()?;
     if left != namespaces {
         report.fail(format!(
             "there were {namespaces} network namespaces, and are {left}"
@@ -83,7 +83,7 @@ pub fn run(plan: &Plan) -> Result<Report> {
     Ok(report)
 }
 
-fn play(plan: &Plan, cluster: &mut Cluster, report: &mut Report) -> Result<()> {
+fn run_steps(plan: &Plan, cluster: &mut Cluster, report: &mut Report) -> Result<()> {
     let mut progress = Progress::new(plan);
     progress.say(0, "the cluster starts");
     cluster.start_agents()?;

@@ -4,17 +4,23 @@
 //! crates cargo would unify features and compile std for BPF.
 
 mod circles;
+mod concepts;
+mod document;
+mod finding;
+mod links;
 mod rules;
 mod size;
 mod source;
 mod supply;
 mod unsafe_code;
+mod width;
+mod words;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 
-use self::source::{Finding, Tree};
+use self::{finding::Finding, source::Tree};
 
 use crate::{
     cargo, process,
@@ -37,13 +43,17 @@ const STEPS: [Step; 7] = [
 /// What is wrong in the sources, by one rule of this project.
 type Check = (&'static str, fn(&Tree) -> Result<Vec<Finding>>);
 
-const CHECKS: [Check; 4] = [
+const CHECKS: [Check; 8] = [
     ("circles of files", circles::check),
     ("unsafe code in its homes", |tree| {
         Ok(unsafe_code::check(tree))
     }),
     ("citations of the safety rules", rules::check),
     ("sizes in the core", |tree| Ok(size::check(tree))),
+    ("width of the documents", |tree| Ok(width::check(tree))),
+    ("links in the documents", |tree| Ok(links::check(tree))),
+    ("words that are gone", |tree| Ok(words::check(tree))),
+    ("concepts of the glossary", concepts::check),
 ];
 
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
 
-use super::source::{self, Finding, Tree};
+use super::{
+    finding::Finding,
+    source::{self, Tree},
+};
 
 /// Where the rules stand; a citation is this, `#`, and the name of the rule's anchor.
 const RULES: &str = "docs/design/leases.md";

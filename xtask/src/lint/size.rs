@@ -4,8 +4,9 @@
 
 use proc_macro2::{Delimiter, TokenTree};
 
-use super::source::{
-    Finding, Source, Tree, attribute, group, ident, is_ident, is_punct, item_end, line,
+use super::{
+    finding::Finding,
+    source::{Source, Tree, attribute, group, ident, is_ident, is_punct, item_end, line},
 };
 
 const FOLDER: &str = "crates/core/src";

@@ -1,29 +1,17 @@
-//! The Rust sources of the tree, as tokens.
+//! The Rust sources of the tree, as tokens, and its documents.
 //!
 //! Tokens are enough for every check: they have no comments and no strings in them, also inside
 //! macros, and braces are matched already.
 
 use std::{
-    fmt, fs,
+    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// A place that a check objects to, and what to do about it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub path: PathBuf,
-    pub line: usize,
-    pub what: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.path.display(), self.line, self.what)
-    }
-}
+use super::{document::Document, finding::Finding};
 
 /// One Rust file.
 #[derive(Debug)]
@@ -59,6 +47,8 @@ pub(super) struct Tree {
     pub root: PathBuf,
     /// In the order of their paths.
     pub sources: Vec<Source>,
+    /// Markdown, in the same order.
+    pub documents: Vec<Document>,
 }
 
 impl Tree {
@@ -66,15 +56,25 @@ impl Tree {
         let mut paths = Vec::new();
         collect(root, &mut paths)?;
         paths.sort();
-        let read = |path: PathBuf| {
-            let text = read(&path)?;
-            let path = path.strip_prefix(root).unwrap_or(&path).to_owned();
-            Source::parse(path, text)
-        };
-        Ok(Self {
+        let mut tree = Self {
             root: root.to_owned(),
-            sources: paths.into_iter().map(read).collect::<Result<_>>()?,
-        })
+            sources: Vec::new(),
+            documents: Vec::new(),
+        };
+        for path in paths {
+            let text = read(&path)?;
+            tree.add(path.strip_prefix(root).unwrap_or(&path).to_owned(), text)?;
+        }
+        Ok(tree)
+    }
+
+    fn add(&mut self, path: PathBuf, text: String) -> Result<()> {
+        if has_extension(&path, "md") {
+            self.documents.push(Document { path, text });
+        } else {
+            self.sources.push(Source::parse(path, text)?);
+        }
+        Ok(())
     }
 
     pub(super) fn under(&self, folder: &str) -> impl Iterator<Item = &Source> {
@@ -87,7 +87,11 @@ pub(super) fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))
 }
 
-/// Everything but what is hidden or built.
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|ext| ext == extension)
+}
+
+/// Sources and documents, but none that are hidden or built.
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
     let entries =
         fs::read_dir(folder).with_context(|| format!("could not list {}", folder.display()))?;
@@ -97,7 +101,11 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
         let is_folder = entry.file_type()?.is_dir();
         if is_folder && name != "target" && !name.as_encoded_bytes().starts_with(b".") {
             collect(&entry.path(), paths)?;
-        } else if !is_folder && entry.path().extension().is_some_and(|ext| ext == "rs") {
+        } else if !is_folder
+            && ["rs", "md"]
+                .iter()
+                .any(|ext| has_extension(&entry.path(), ext))
+        {
             paths.push(entry.path());
         }
     }
@@ -184,12 +192,15 @@ pub(super) mod made_up {
     use super::*;
 
     pub(in crate::lint) fn tree(files: &[(&str, &str)]) -> Tree {
-        let source =
-            |(path, text): &(&str, &str)| Source::parse(path.into(), (*text).to_owned()).unwrap();
-        Tree {
+        let mut tree = Tree {
             root: PathBuf::from("/made/up"),
-            sources: files.iter().map(source).collect(),
+            sources: Vec::new(),
+            documents: Vec::new(),
+        };
+        for (path, text) in files {
+            tree.add(path.into(), (*text).to_owned()).unwrap();
         }
+        tree
     }
 
     pub(in crate::lint) fn shown(findings: &[Finding]) -> Vec<String> {

@@ -2,7 +2,10 @@
 
 use proc_macro2::TokenTree;
 
-use super::source::{Finding, Source, Tree, is_ident, line};
+use super::{
+    finding::Finding,
+    source::{Source, Tree, is_ident, line},
+};
 
 /// The places that are there for it.
 const HOMES: &[(&str, &str)] = &[

@@ -9,7 +9,7 @@ mod image;
 mod packages;
 mod qemu;
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::Result;
 
@@ -21,17 +21,20 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The test programs that run there, and which of their tests: all that a kernel may do otherwise, once. Each
-/// test loads the programs anew, and an emulated verifier takes seconds for that.
+/// The test programs that run there, and which of their tests: all that a kernel may do otherwise,
+/// once. Each test loads the programs anew, and an emulated verifier takes seconds for that.
 const PROGRAMS: [(&str, &str); 8] = [
-    ("verifier_cost", ""),
-    ("cards", "--ignored"),
-    ("vlans", "--ignored"),
-    ("any_kernel", ""),
-    ("kernel_verdicts", "every_verdict_is_met own_vote_is_that"),
-    ("kernel_guard", "treat_random_frames_alike"),
-    ("kernel_timer", "a_silence_is_reported"),
-    ("kernel_differential", "what_arrives"),
+    ("kernel", "verifier_cost::"),
+    ("interfaces", "--ignored cards::"),
+    ("interfaces", "--ignored vlans::"),
+    ("kernel", "any_kernel::"),
+    (
+        "kernel",
+        "verdicts::each_verdict_is_met verdicts::loopback::own_vote_is",
+    ),
+    ("kernel", "guard::random_frames_meet"),
+    ("kernel", "timer::silence_is_reported"),
+    ("kernel", "differential::arriving_frames"),
 ];
 
 /// Downloads what is not there yet.
@@ -58,7 +61,11 @@ pub(crate) fn test(workspace: &Workspace) -> Result<Tally> {
 fn programs(workspace: &Workspace) -> Result<Vec<(String, PathBuf)>> {
     let mut compile = cargo::command(workspace);
     compile.args(["test", "--package", "heartbeat-tests", "--no-run"]);
-    for (name, _) in PROGRAMS {
+    for name in PROGRAMS
+        .map(|(name, _)| name)
+        .iter()
+        .collect::<BTreeSet<_>>()
+    {
         compile.args(["--test", name]);
     }
     let built = cargo::build(&mut compile)?;

@@ -14,7 +14,7 @@ pub use self::{
 };
 use crate::{
     siphash::SipKey,
-    wire::{Electorate, Health, LeaseEntry, Liveness, MAX_LEASES, MAX_LINKS, Owned},
+    wire::{Health, LeaseEntry, Liveness, MAX_LEASES, MAX_LINKS, Owned, VoterSet},
 };
 
 /// Grows whenever a layout below changes. The `config` map carries it.
@@ -136,7 +136,7 @@ pub struct Local {
     /// and the agent perhaps not yet. The kernel only adds to it, the agent only takes away.
     pub kernel_health: u32,
     pub reserved: u32,
-    /// The three fields of an [`Electorate`], which share a word.
+    /// The three fields of an [`VoterSet`], which share a word.
     pub voters: u32,
     pub config_version: u16,
     pub counted_version: u16,
@@ -152,8 +152,8 @@ impl Local {
 
     /// Whose votes this node goes by.
     #[inline(always)]
-    pub const fn electorate(&self) -> Electorate {
-        Electorate {
+    pub const fn voter_set(&self) -> VoterSet {
+        VoterSet {
             version: self.config_version,
             counted: self.counted_version,
             voters: self.voters,
@@ -175,9 +175,9 @@ impl Local {
             groups_owned: self.groups_owned,
             config_generation: self.config_generation,
             pulse_age_us: age_us(now, self.pulse_tick_at),
-            reason_age_us: age_us(now, self.reason_tick_at),
+            control_age_us: age_us(now, self.reason_tick_at),
             report: self.report,
-            electorate: self.electorate(),
+            voter_set: self.voter_set(),
         }
     }
 }

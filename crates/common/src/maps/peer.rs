@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::wire::{Electorate, Owned};
+use crate::wire::{Owned, VoterSet};
 
 /// Probes whose departure a row remembers; a power of two.
 pub const SENT_RING: usize = 16;
@@ -77,7 +77,7 @@ pub struct PeerRow {
     pub incarnation: u64,
     pub config_generation: u32,
     pub pulse_age_us: u32,
-    pub reason_age_us: u32,
+    pub control_age_us: u32,
     pub health: u16,
     pub load: u16,
     /// An [`Owned`].
@@ -86,7 +86,7 @@ pub struct PeerRow {
     pub state: u16,
     /// Number of the peer's latest report; 0 is none.
     pub report: u32,
-    /// The three fields of its [`Electorate`].
+    /// The three fields of its [`VoterSet`].
     pub voters: u32,
     pub config_version: u16,
     pub counted_version: u16,
@@ -113,8 +113,8 @@ impl PeerRow {
     }
 
     /// Whose votes the peer goes by.
-    pub const fn electorate(&self) -> Electorate {
-        Electorate {
+    pub const fn voter_set(&self) -> VoterSet {
+        VoterSet {
             version: self.config_version,
             counted: self.counted_version,
             voters: self.voters,

@@ -1,8 +1,8 @@
 //! The fixed header of a heartbeat.
 
 use super::{
-    ClusterId, Electorate, HEADER_LEN, Incarnation, Kind, LinkId, Liveness, MAGIC, MAX_LEASES,
-    NodeId, Sequence, VERSION, WireError, len, offset,
+    ClusterId, HEADER_LEN, Incarnation, Kind, LinkId, Liveness, MAGIC, MAX_LEASES, NodeId,
+    Sequence, VERSION, VoterSet, WireError, len, offset,
 };
 use crate::time::Boottime;
 
@@ -60,13 +60,13 @@ impl Header {
         put(offset::PULSE_AGE, &self.liveness.pulse_age_us.to_be_bytes());
         put(
             offset::REASON_AGE,
-            &self.liveness.reason_age_us.to_be_bytes(),
+            &self.liveness.control_age_us.to_be_bytes(),
         );
         put(offset::REPORT, &self.liveness.report.to_be_bytes());
-        let electorate = &self.liveness.electorate;
-        put(offset::CONFIG_VERSION, &electorate.version.to_be_bytes());
-        put(offset::COUNTED_VERSION, &electorate.counted.to_be_bytes());
-        put(offset::VOTERS, &electorate.voters.to_be_bytes());
+        let voter_set = &self.liveness.voter_set;
+        put(offset::CONFIG_VERSION, &voter_set.version.to_be_bytes());
+        put(offset::COUNTED_VERSION, &voter_set.counted.to_be_bytes());
+        put(offset::VOTERS, &voter_set.voters.to_be_bytes());
         put(offset::INCARNATION, &self.incarnation.0.to_be_bytes());
         put(offset::SEQUENCE, &self.sequence.0.to_be_bytes());
         put(offset::NONCE, &self.nonce.to_be_bytes());
@@ -114,8 +114,8 @@ impl Header {
                 config_generation: u32_at(header, offset::CONFIG_GENERATION),
                 report: u32_at(header, offset::REPORT),
                 pulse_age_us: u32_at(header, offset::PULSE_AGE),
-                reason_age_us: u32_at(header, offset::REASON_AGE),
-                electorate: Electorate {
+                control_age_us: u32_at(header, offset::REASON_AGE),
+                voter_set: VoterSet {
                     version: u16_at(header, offset::CONFIG_VERSION),
                     counted: u16_at(header, offset::COUNTED_VERSION),
                     voters: u32_at(header, offset::VOTERS),

@@ -126,15 +126,15 @@ pub struct Liveness {
     /// Microseconds since the pulse thread last ticked; `u32::MAX` is "never, or over 71 minutes".
     pub pulse_age_us: u32,
     /// The same for the tokio side.
-    pub reason_age_us: u32,
+    pub control_age_us: u32,
     /// Number of the latest report that the agent has for its peers; 0 is none.
     pub report: u32,
-    pub electorate: Electorate,
+    pub voter_set: VoterSet,
 }
 
 /// Whose votes a node goes by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Electorate {
+pub struct VoterSet {
     /// Number of the list of nodes in its configuration, from 1: its acceptor goes by it.
     pub version: u16,
     /// Number of the list by whose majority it claims leases; 0 if it claims none.
@@ -143,7 +143,7 @@ pub struct Electorate {
     pub voters: u32,
 }
 
-impl Electorate {
+impl VoterSet {
     /// Whether an acceptor that goes by this list votes on what is claimed by a majority of the list `counted`: by its
     /// own, or by the one before it.
     ///

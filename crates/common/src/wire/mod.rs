@@ -14,7 +14,7 @@ pub use self::{
     header::Header,
     ids::{ClusterId, GroupId, Incarnation, LinkId, LinkSet, NodeId, Owned, Sequence},
     lease_entry::LeaseEntry,
-    liveness::{Electorate, Health, Liveness, NodeState},
+    liveness::{Health, Liveness, NodeState, VoterSet},
 };
 use crate::siphash::{SipHash, SipKey};
 

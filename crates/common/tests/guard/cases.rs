@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use heartbeat_common::guard::Direction;
 
-use crate::frames::{
+use super::frames::{
     ADVERTISEMENT, SOLICITATION, fragment, hop_by_hop, last_fragment, ndp, options, reply, request,
     v4, v4_with, v6, v6_with,
 };

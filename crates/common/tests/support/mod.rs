@@ -131,7 +131,7 @@ impl Node {
             destination: to.node,
             link: to.link,
             liveness: Liveness {
-                electorate: local.electorate(),
+                voter_set: local.voter_set(),
                 ..Liveness::default()
             },
             incarnation: Incarnation(local.incarnation),

@@ -105,8 +105,6 @@ settings! {
 
     /// A peer whose kernel answers, but whose agent has not ticked for this long, counts as
     /// stalled. At least the timeout.
-    // A real-time task that takes all processors leaves ordinary ones 50 ms of each second
-    // (`sched_rt_runtime_us`): the control task, which gets so much, must not count as hung.
     AGENT_STALL: Time = Time { low: Duration::from_millis(10), high: Duration::from_secs(3_600) } => {
         name: "agent_stall", default: Follows("2s, or the timeout if that is longer"),
         example: r#""2s""#, reload: Restart, digest: true, check: Line(TIMING);

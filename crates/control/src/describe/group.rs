@@ -12,9 +12,9 @@ use heartbeat_core::{
 use crate::protocol::{NamedGroupEvent, VipEvent};
 
 /// An event of a group, without the group's name.
-pub(super) struct Told<'a>(pub(super) &'a NamedGroupEvent);
+pub(super) struct GroupEventText<'a>(pub(super) &'a NamedGroupEvent);
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for GroupEventText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             GroupEvent::LeaseAcquired { timeline, regained } => {

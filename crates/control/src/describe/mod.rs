@@ -6,7 +6,7 @@ use std::fmt;
 
 use heartbeat_common::units::Short;
 
-use self::group::Told;
+use self::group::GroupEventText;
 use super::protocol::{DownTrace, EventKind};
 
 impl fmt::Display for EventKind {
@@ -132,7 +132,7 @@ impl fmt::Display for EventKind {
             Self::Hook {
                 on, exec, message, ..
             } => write!(f, "hook {exec} on {on}: {message}"),
-            Self::Group { group, event } => write!(f, "group {group}: {}", Told(event)),
+            Self::Group { group, event } => write!(f, "group {group}: {}", GroupEventText(event)),
             Self::Vip { vip, event } => write!(f, "vip {vip}: {event}"),
         }
     }

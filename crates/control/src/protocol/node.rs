@@ -60,8 +60,12 @@ pub struct Node {
     /// answer; absent where no agent ever ticked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pulse_age_us: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason_age_us: Option<u32>,
+    #[serde(
+        rename = "reason_age_us",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub control_age_us: Option<u32>,
     pub links: Vec<Link>,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct LocalState {
     pub(super) intent: Intent,
     /// Its agent is about to end for a restart.
     pub(super) parts: bool,
-    /// Whether the slow side of its agent hangs.
+    /// Whether the control task of its agent hangs.
     pub(super) hangs: bool,
 }
 
@@ -48,10 +48,10 @@ impl LocalState {
 /// When this node stood still, so that it trusts no silence.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LocalStall {
-    pub(super) deaf_since: Option<Boottime>,
-    pub(super) deaf_count: u64,
+    pub(super) local_stall_since: Option<Boottime>,
+    pub(super) local_stalls: u64,
     /// When the first stall since the last reply from anybody ended.
-    pub(super) excused_at: Option<Boottime>,
+    pub(super) grace_since: Option<Boottime>,
     /// When the last reply from anybody came.
     pub(super) heard_at: Option<Boottime>,
     /// When this node last stood still for too long: the start of the clock if never.
@@ -63,7 +63,7 @@ impl LocalStall {
     pub(super) fn hear(&mut self, heard: Option<Boottime>) {
         if heard > self.heard_at {
             self.heard_at = heard;
-            self.excused_at = self.excused_at.filter(|excused| heard < Some(*excused));
+            self.grace_since = self.grace_since.filter(|excused| heard < Some(*excused));
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     index::GroupIndex,
     index_vec::ByGroup,
     placement::{
-        Bar, Constraints, GroupSnapshot, NodeView, Policy, View, keep_room,
+        Constraints, GroupSnapshot, Ineligibility, NodeView, Policy, View, keep_room,
         rebalance::{Calm, Rebalancer},
     },
     sight::Sight,
@@ -33,25 +33,25 @@ struct Scope {
 
 impl Cluster {
     /// The reason why this node can take no group, if there is one.
-    pub(super) fn own_bar(&self) -> Option<Bar> {
+    pub(super) fn own_bar(&self) -> Option<Ineligibility> {
         if self.own.hangs {
-            Some(Bar::Stalled)
-        } else if self.stall.deaf_since.is_some() {
-            Some(Bar::Deaf)
+            Some(Ineligibility::Stalled)
+        } else if self.stall.local_stall_since.is_some() {
+            Some(Ineligibility::LocalStall)
         } else {
-            Bar::of_node(self.own.state, self.own.health)
+            Ineligibility::of_node(self.own.state, self.own.health)
         }
     }
 
     pub(super) fn view_nodes(&mut self, now: Boottime) {
         let own = (self.local, self.own_bar(), self.own.health, self.own.load);
         let peers = self.peers.iter().map(|peer| {
-            let bar = peer.bar(now, &self.timing);
-            (peer.node, bar, peer.said.health, peer.said.load)
+            let ineligibility = peer.ineligibility(now, &self.timing);
+            (peer.node, ineligibility, peer.said.health, peer.said.load)
         });
-        for (node, bar, health, load) in peers.chain([own]) {
+        for (node, ineligibility, health, load) in peers.chain([own]) {
             with_node(&mut self.placing.nodes, node, |view| {
-                (view.bar, view.health, view.load) = (bar, health, load);
+                (view.ineligibility, view.health, view.load) = (ineligibility, health, load);
             });
         }
     }
@@ -63,7 +63,7 @@ impl Cluster {
 
     /// The same, and it can tell when another node can have a group.
     fn empties(&self) -> bool {
-        let able = self.quorum.quorate && !self.own.hangs && self.stall.deaf_since.is_none();
+        let able = self.quorum.quorate && !self.own.hangs && self.stall.local_stall_since.is_none();
         self.is_emptied() && able && !self.own.parts
     }
 

@@ -9,7 +9,7 @@ use crate::{
     index_vec::IndexVec,
     membership::{Membership, Voters},
     peer::Peer,
-    proposer::{Franchise, Proposer},
+    proposer::{MajorityConfig, Proposer},
 };
 
 /// Peers of which nothing is known yet, each with a row for each link.
@@ -39,9 +39,9 @@ impl Cluster {
         }
         self.membership = membership;
         self.count_electors();
-        let franchise = self.franchise();
+        let majority_config = self.majority_config();
         for group in &mut self.groups {
-            group.reseat(&seats, franchise.clone());
+            group.reseat(&seats, majority_config.clone());
         }
     }
 
@@ -57,11 +57,11 @@ impl Cluster {
     }
 
     /// Which acceptors count now: this node's is number 0, then those of the peers.
-    pub(super) fn franchise(&self) -> Franchise {
+    pub(super) fn majority_config(&self) -> MajorityConfig {
         match self.membership.counted() {
-            Some(voters) => self.franchise_of(voters),
+            Some(voters) => self.majority_of(voters),
             // There is no list by which anything could be held.
-            None => Franchise {
+            None => MajorityConfig {
                 counts: vec![false; self.peers.len() + 1],
                 voters: self.membership.list().nodes.len(),
             },
@@ -71,13 +71,13 @@ impl Cluster {
     /// To be called when peers or membership have changed: each look counts those who live among
     /// them.
     pub(super) fn count_electors(&mut self) {
-        self.quorum.electors = self.franchise_of(self.voters()).counts;
+        self.quorum.electors = self.majority_of(self.voters()).counts;
     }
 
-    fn franchise_of(&self, voters: &Voters) -> Franchise {
+    fn majority_of(&self, voters: &Voters) -> MajorityConfig {
         let peers = self.peers.iter().map(|peer| peer.node);
         let all = std::iter::once(self.local).chain(peers);
-        Franchise {
+        MajorityConfig {
             counts: all.map(|node| voters.has(node)).collect(),
             voters: voters.nodes.len(),
         }
@@ -93,20 +93,21 @@ impl Cluster {
             let Some(at) = peer.said.at.filter(|_| peer.state.is_alive()) else {
                 continue;
             };
-            self.membership.hear(peer.node, peer.said.electorate, at);
+            self.membership.hear(peer.node, peer.said.voter_set, at);
         }
         if !self.membership.may_settle(now) || self.is_somebody_behind() {
             return;
         }
-        let franchise = self.franchise_of(self.membership.list());
+        let majority_config = self.majority_of(self.membership.list());
         // An address that is not held now loses nothing by it.
         let stays = |proposer: &Proposer| {
-            proposer.lease_end() <= now || proposer.lease_end_by(&franchise) > now
+            proposer.lease_end() <= now || proposer.lease_end_by(&majority_config) > now
         };
         let goes_on = |group: &Group| {
             group.serving() != Serving::Started
                 || group.open_until() <= now
-                || group.proposer().lease_end_by(&franchise) > now && group.proposers().all(stays)
+                || group.proposer().lease_end_by(&majority_config) > now
+                    && group.proposers().all(stays)
         };
         if !self.groups.iter().all(goes_on) {
             return;
@@ -114,7 +115,7 @@ impl Cluster {
         self.membership.settle();
         self.count_electors();
         for group in &mut self.groups {
-            group.enfranchise(franchise.clone());
+            group.set_majority_config(majority_config.clone());
         }
         let version = self.membership.list().version;
         out.push(Command::Settled { version });
@@ -126,7 +127,7 @@ impl Cluster {
         let behind = |peer: &Peer| {
             peer.state.is_alive()
                 && list.has(peer.node)
-                && peer.said.electorate.version < list.version
+                && peer.said.voter_set.version < list.version
         };
         self.membership.counted().is_some()
             && !self.membership.is_vouched()

@@ -22,6 +22,7 @@ use heartbeat_common::{
 };
 
 use crate::{
+    eligibility::Eligibility,
     group::{Group, GroupEvent, GroupPlan, Note, Serving},
     index::{GroupIndex, PeerIndex, Seat},
     index_vec::{ByGroup, IndexVec},
@@ -30,7 +31,6 @@ use crate::{
     peer::{Peer, PeerState},
     placement::{GroupSnapshot, Layout, NodeView, Ranked, View},
     proposer::Proposer,
-    ranking::Standing,
     reach::Distance,
     report::{Report, Reported},
     road,
@@ -137,9 +137,9 @@ impl Cluster {
         let rounds = old.iter().flat_map(Group::proposers).map(Proposer::round);
         // A group that goes and comes back must not use a ballot again.
         self.round = rounds.fold(self.round, u64::max);
-        let franchise = self.franchise();
+        let majority_config = self.majority_config();
         let term = self.timing.term(self.timing.lease);
-        let idle = Proposer::new(self.local, franchise, self.round, term);
+        let idle = Proposer::new(self.local, majority_config, self.round, term);
         let group = |plan: GroupPlan| match old.iter().position(|old| old.plan.id == plan.id) {
             Some(at) => old.swap_remove(at).replanned(plan, &idle),
             None => Group::new(plan, idle.clone()).introduced(),
@@ -188,14 +188,14 @@ impl Cluster {
             now, late, rows, ..
         } = *input;
         if late > self.timing.slack() {
-            self.excuse(now);
+            self.begin_grace(now);
             self.stall.woke_at = now;
         }
         self.own.hangs = now.since(input.control_tick_at) > self.timing.agent_stall;
-        self.look(now, rows, out);
-        self.look_at_links(now, out);
+        self.read_rows(now, rows, out);
+        self.judge_links(now, out);
         self.settle(now, out);
-        self.hear_again(now, out);
+        self.end_local_stall(now, out);
         self.count_quorum(now, out);
         self.advance_state(now, out);
         self.note_fitness(now);
@@ -215,19 +215,19 @@ impl Cluster {
     }
 
     /// Reads the rows of all peers.
-    fn look(&mut self, now: Boottime, rows: &[PeerRow], out: &mut Vec<Command>) {
+    fn read_rows(&mut self, now: Boottime, rows: &[PeerRow], out: &mut Vec<Command>) {
         let mut stalled = false;
         for index in self.peers.indices() {
-            stalled |= self.look_at_peer(index, now, rows, out);
+            stalled |= self.read_peer(index, now, rows, out);
         }
         if stalled {
-            self.excuse(now);
+            self.begin_grace(now);
             self.stall.woke_at = now;
         }
     }
 
     /// Says whether a stall of this node explains a silence of the peer.
-    fn look_at_peer(
+    fn read_peer(
         &mut self,
         index: PeerIndex,
         now: Boottime,
@@ -239,7 +239,7 @@ impl Cluster {
         let health = self.peers[index].said.health;
         for link in self.peers[index].links.indices() {
             let row = &rows[self.peers[index].first_row.on(link).0];
-            match self.look_at_link(index, link, row, now, out) {
+            match self.read_link(index, link, row, now, out) {
                 Finding::Silent(found) => {
                     silence = silence
                         .filter(|other| other.deadline > found.deadline)
@@ -272,7 +272,7 @@ impl Cluster {
     }
 
     /// Lets the detector of a peer's link read its row.
-    fn look_at_link(
+    fn read_link(
         &mut self,
         index: PeerIndex,
         link: LinkId,
@@ -284,10 +284,10 @@ impl Cluster {
         let from = peer.links[link].state();
         let finding = peer.links[link].observe(row, now, &self.timing);
         if let Finding::Stalled { late } = finding
-            && self.stall.deaf_since.replace(now).is_none()
+            && self.stall.local_stall_since.replace(now).is_none()
         {
-            self.stall.deaf_count += 1;
-            out.push(Command::BecameDeaf { late });
+            self.stall.local_stalls += 1;
+            out.push(Command::LocalStallBegan { late });
         }
         let to = peer.links[link].state();
         if from != to {
@@ -307,21 +307,21 @@ impl Cluster {
 
     /// A stall explains why nobody was heard: a majority that there was counts for one more
     /// timeout. It must not bring back one that was lost.
-    fn excuse(&mut self, now: Boottime) {
+    fn begin_grace(&mut self, now: Boottime) {
         if self.quorum.quorate {
-            self.stall.excused_at.get_or_insert(now);
+            self.stall.grace_since.get_or_insert(now);
         }
     }
 
-    /// Deafness ends with the first reply, or when silence has been counted anew.
-    fn hear_again(&mut self, now: Boottime, out: &mut Vec<Command>) {
-        let Some(since) = self.stall.deaf_since else {
+    /// The local stall ends with the first reply, or when silence has been counted anew.
+    fn end_local_stall(&mut self, now: Boottime, out: &mut Vec<Command>) {
+        let Some(since) = self.stall.local_stall_since else {
             return;
         };
         let answered = self.stall.heard_at > Some(since);
         if answered || now.since(since) > self.timing.timeout * 2 {
-            self.stall.deaf_since = None;
-            out.push(Command::Hears);
+            self.stall.local_stall_since = None;
+            out.push(Command::LocalStallEnded);
         }
     }
 
@@ -347,7 +347,7 @@ impl Cluster {
                 && peer
                     .said
                     .at
-                    .max(self.stall.excused_at)
+                    .max(self.stall.grace_since)
                     .is_some_and(|at| now.since(at) <= patience)
         };
         let lives = std::iter::once(true).chain(self.peers.iter().map(heard));
@@ -385,7 +385,7 @@ impl Cluster {
 
     fn note_fitness(&mut self, now: Boottime) {
         for peer in &mut self.peers {
-            if peer.standing(now, &self.timing) == Standing::Fit {
+            if peer.eligibility(now, &self.timing) == Eligibility::Eligible {
                 peer.fit_since.get_or_insert(now);
             } else {
                 peer.fit_since = None;
@@ -481,12 +481,12 @@ impl Cluster {
         self.quorum.quorate
     }
 
-    pub fn deaf(&self) -> bool {
-        self.stall.deaf_since.is_some()
+    pub fn is_locally_stalled(&self) -> bool {
+        self.stall.local_stall_since.is_some()
     }
 
-    pub fn deaf_count(&self) -> u64 {
-        self.stall.deaf_count
+    pub fn local_stalls(&self) -> u64 {
+        self.stall.local_stalls
     }
 
     pub fn groups(&self) -> &ByGroup<Group> {

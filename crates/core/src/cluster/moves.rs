@@ -10,15 +10,15 @@ use heartbeat_common::{
 
 use super::Cluster;
 use crate::{
+    eligibility,
     group::{Group, GroupContext, GroupPlan, Reason},
     index::GroupIndex,
     index_vec::ByGroup,
     peer::{Peer, PeerState},
     placement::{
         Rebalance, View,
-        rebalance::{Calm, Candidates, Move, Rebalancer, Scene},
+        rebalance::{Calm, Candidates, Move, RebalanceInput, Rebalancer},
     },
-    ranking,
 };
 
 /// How often this node looks at all groups, and for those that should leave; an interval if that is
@@ -48,7 +48,7 @@ impl Cluster {
             && self.own.state == NodeState::Active
             && self.own.health.is_well()
             && !self.own.hangs
-            && self.stall.deaf_since.is_none();
+            && self.stall.local_stall_since.is_none();
         let heard = |peer: &Peer| {
             let state = matches!(peer.state, PeerState::Up | PeerState::Suspect);
             let said = matches!(
@@ -132,7 +132,7 @@ impl Departures<'_> {
             };
             let plan = &self.groups[group].plan;
             let able = plan.ranked.iter().copied().filter(takes);
-            let to = ranking::first(able, |node| view.key(plan, group, node))?;
+            let to = eligibility::first(able, |node| view.key(plan, group, node))?;
             Some((group, Reason::Drained { to }))
         })
     }
@@ -145,12 +145,12 @@ impl Departures<'_> {
         rebalancer: &mut Rebalancer,
     ) -> Option<(GroupIndex, Reason)> {
         let GroupContext { now, view, .. } = self.context;
-        let scene = Scene {
+        let input = RebalanceInput {
             view,
             calm,
             groups: self,
         };
-        let Move { group, to } = rebalancer.look(now, rules, &scene)?;
+        let Move { group, to } = rebalancer.step(now, rules, &input)?;
         Some((group, Reason::Rebalanced { to }))
     }
 }

@@ -96,7 +96,7 @@ impl Cluster {
     }
 
     /// Looks at what is heard on each link.
-    pub(super) fn look_at_links(&mut self, now: Boottime, out: &mut Vec<Command>) {
+    pub(super) fn judge_links(&mut self, now: Boottime, out: &mut Vec<Command>) {
         let newest = self
             .reach
             .links
@@ -191,8 +191,8 @@ impl Cluster {
                 Some(peer) => (peer.reported(index), road.of_peer(peer)),
                 None => (group.reported_here(), own),
             };
-            let bar = view.bar(&group.plan, index, *node, reported);
-            bar.is_none().then_some(reach)
+            let ineligibility = view.ineligibility(&group.plan, index, *node, reported);
+            ineligibility.is_none().then_some(reach)
         };
         let best = group.plan.ranked.iter().filter_map(able).min();
         Distance {

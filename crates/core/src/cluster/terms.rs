@@ -42,10 +42,10 @@ pub enum Command {
         health: Health,
     },
     /// This node stalled: for now it trusts no silence.
-    BecameDeaf {
+    LocalStallBegan {
         late: Duration,
     },
-    Hears,
+    LocalStallEnded,
     QuorumChanged {
         quorate: bool,
         alive: usize,

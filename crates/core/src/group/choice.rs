@@ -4,8 +4,8 @@ use heartbeat_common::{time::Boottime, wire::NodeId};
 
 use super::{Group, GroupContext, Phase, Reason, Serving};
 use crate::{
+    eligibility::Eligibility,
     placement::{Key, View},
-    ranking::Standing,
 };
 
 impl Group {
@@ -54,7 +54,7 @@ impl Group {
         let on_purpose =
             reason.is_some_and(|reason| reason.is_lasting() || reason == Reason::Constrained);
         let fit = |node: &NodeId| {
-            *node != context.view.local && self.standing(*node, context) == Standing::Fit
+            *node != context.view.local && self.eligibility(*node, context) == Eligibility::Eligible
         };
         context.node.empties && self.was_let_go() && on_purpose && !self.plan.ranked.iter().any(fit)
     }
@@ -68,7 +68,7 @@ impl Group {
     ) -> Option<Reason> {
         if self.operator.maintained {
             // docs/design/leases.md#rule-6: the lease of a group in maintenance keeps every other
-            // node from serving it, and such a group has nothing that a hanging slow side should
+            // node from serving it, and such a group has nothing that a hanging control task should
             // look after.
             None
         } else if !context.node.may_keep {
@@ -111,10 +111,10 @@ impl Group {
     }
 
     /// Whether a peer can own this group, as far as is known.
-    pub(super) fn standing(&self, node: NodeId, context: &GroupContext<'_>) -> Standing {
+    pub(super) fn eligibility(&self, node: NodeId, context: &GroupContext<'_>) -> Eligibility {
         let GroupContext { view, index, .. } = *context;
         let reported = context.sight.reported(index, node);
-        Standing::of(view.bar(&self.plan, index, node, reported))
+        Eligibility::of(view.ineligibility(&self.plan, index, node, reported))
     }
 
     /// Whether the lease was asked for, and is not had yet.

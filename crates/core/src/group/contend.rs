@@ -15,9 +15,9 @@ use super::{
     Phase, Reason, phase::Tenure,
 };
 use crate::{
+    eligibility::Eligibility,
     placement::{Key, View},
     proposer::Obstacle,
-    ranking::Standing,
     reach::RECOVERY,
 };
 
@@ -159,7 +159,7 @@ impl Group {
             **node != context.view.local
                 && **node != passed_over
                 && self.rank(**node, context) < own
-                && self.standing(**node, context) != Standing::Out
+                && self.eligibility(**node, context) != Eligibility::Ineligible
         });
         u32::try_from(before.count()).unwrap_or(u32::MAX)
     }

@@ -30,7 +30,7 @@ pub(crate) struct LocalNode {
     pub(crate) may_keep: bool,
     /// Whether one of its checks says that it must serve nothing.
     pub(crate) unhealthy: bool,
-    /// Whether the slow side of this agent hangs.
+    /// Whether the control task of this agent hangs.
     pub(crate) hangs: bool,
     /// When this node last stood still for too long: the start of the clock if never.
     pub(crate) woke_at: Boottime,

@@ -56,7 +56,7 @@ pub enum Reason<N = NodeId> {
     Moved { to: N },
     /// A better node is fit again.
     FailBack { to: N },
-    /// This node may not serve just now: it is on standby, about to stop, or its slow side hangs.
+    /// This node may not serve just now: it is on standby, about to stop, or its control task hangs.
     NodeUnfit,
     /// A check of this node says that it must serve nothing.
     Unhealthy,

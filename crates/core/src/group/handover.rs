@@ -9,8 +9,8 @@ use super::{
     phase::{Stop, Tenure},
 };
 use crate::{
-    placement::Bar,
-    ranking::{self, Standing},
+    eligibility::{self, Eligibility},
+    placement::Ineligibility,
     reach::Reach,
 };
 
@@ -111,7 +111,7 @@ impl Group {
             view.is_better(view.key(&self.plan, index, *node), own)
                 && self.is_settled(*node, context)
         });
-        ranking::first(better, |node| self.rank(node, context))
+        eligibility::first(better, |node| self.rank(node, context))
     }
 
     /// Whether a peer has been able to own the group for long enough to hand it over there.
@@ -119,7 +119,7 @@ impl Group {
         let GroupContext { index, view, .. } = *context;
         self.is_known_to(node, context)
             && context.sight.reported(index, node).reach == Reach::Whole
-            && self.standing(node, context) == Standing::Fit
+            && self.eligibility(node, context) == Eligibility::Eligible
             && !view
                 .constraints
                 .displaces(index, node, view.local, view.seen)
@@ -128,8 +128,10 @@ impl Group {
     /// The same, but for what other groups have to say: they may come along.
     pub(crate) fn is_open(&self, node: NodeId, context: &GroupContext<'_>) -> bool {
         let GroupContext { view, index, .. } = *context;
-        let bar = view.bar(&self.plan, index, node, context.sight.reported(index, node));
-        matches!(bar, None | Some(Bar::Constrained)) && self.is_known_to(node, context)
+        let ineligibility =
+            view.ineligibility(&self.plan, index, node, context.sight.reported(index, node));
+        matches!(ineligibility, None | Some(Ineligibility::Constrained))
+            && self.is_known_to(node, context)
     }
 
     /// Whether `node` has been fit for long enough, and would hear at once that the lease is free.
@@ -150,7 +152,7 @@ impl Group {
     /// The group is being stopped here: until it has, no other node may start it.
     pub(super) fn await_stop(&mut self, stop: Stop, context: &GroupContext<'_>) -> Stop {
         if context.node.hangs && !self.operator.maintained {
-            // docs/design/leases.md#rule-6: a slow side that hangs cannot say that the group has
+            // docs/design/leases.md#rule-6: a control task that hangs cannot say that the group has
             // stopped. The guard is closed, and the lease runs out. However long a stop takes
             // otherwise, the lease is kept until it has ended.
             self.claim.proposer.abandon();
@@ -162,7 +164,7 @@ impl Group {
     /// The node that the group is for once it has stopped. Stopping takes its time, and the best
     /// may be another by now, even this node.
     fn successor_after(&self, stop: Stop, context: &GroupContext<'_>) -> Successor {
-        let fit = |to| self.standing(to, context) == Standing::Fit;
+        let fit = |to| self.eligibility(to, context) == Eligibility::Eligible;
         match stop.reason {
             // A node that lost its lease does not know which nodes are fit, and an operator has
             // decided.
@@ -176,10 +178,10 @@ impl Group {
     pub(super) fn best(&self, context: &GroupContext<'_>) -> Option<NodeId> {
         let fit = |node: &NodeId| match *node == context.view.local {
             true => self.may_take(context) && !self.is_cut_off(context),
-            false => self.standing(*node, context) == Standing::Fit,
+            false => self.eligibility(*node, context) == Eligibility::Eligible,
         };
         let fit = self.plan.ranked.iter().copied().filter(fit);
-        ranking::first(fit, |node| self.rank(node, context))
+        eligibility::first(fit, |node| self.rank(node, context))
     }
 
     /// The node that is about to have the group, if none has it for long or if it leaves here.

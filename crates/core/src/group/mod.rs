@@ -30,7 +30,7 @@ use std::time::Duration;
 use crate::{
     Timing,
     index::Seat,
-    proposer::{Franchise, Proposer, Term},
+    proposer::{MajorityConfig, Proposer, Term},
 };
 use acceptor::Acceptor;
 use address_claim::AddressClaim;
@@ -159,15 +159,15 @@ impl Group {
 
     /// Other votes count from now on, and the acceptors have other numbers: see
     /// [`Proposer::reseat`].
-    pub(crate) fn reseat(&mut self, seats: &[Option<Seat>], franchise: Franchise) {
+    pub(crate) fn reseat(&mut self, seats: &[Option<Seat>], majority_config: MajorityConfig) {
         self.proposers_mut()
-            .for_each(|proposer| proposer.reseat(seats, franchise.clone()));
+            .for_each(|proposer| proposer.reseat(seats, majority_config.clone()));
     }
 
     /// Other votes count from now on.
-    pub(crate) fn enfranchise(&mut self, franchise: Franchise) {
+    pub(crate) fn set_majority_config(&mut self, majority_config: MajorityConfig) {
         self.proposers_mut()
-            .for_each(|proposer| proposer.enfranchise(franchise.clone()));
+            .for_each(|proposer| proposer.set_majority_config(majority_config.clone()));
     }
 
     /// Counts the vote of `acceptor` on what a probe asked that left at `left`.

@@ -9,7 +9,7 @@ use heartbeat_common::wire::NodeId;
 use super::{Group, GroupContext};
 use crate::{
     Timing,
-    ranking::Standing,
+    eligibility::Eligibility,
     reach::{Distance, Reach},
 };
 
@@ -71,7 +71,7 @@ impl Group {
             false => said.current && lasted >= UNVOUCHED.max(vouched(own, timing)),
         };
         sure && said.reach < own
-            && self.standing(node, context) == Standing::Fit
+            && self.eligibility(node, context) == Eligibility::Eligible
             && self.hears_of_release(node, context)
     }
 }

@@ -1,7 +1,7 @@
 //! Where a group should be, and what it has to do with other groups.
 
-pub mod bar;
 pub mod constraint;
+pub mod ineligibility;
 pub mod layout;
 pub mod policy;
 pub mod predict;
@@ -11,8 +11,8 @@ pub mod score;
 pub mod view;
 pub mod why;
 
-pub use bar::Bar;
 pub use constraint::{Colocation, Constraints, GroupSnapshot, Order, Running};
+pub use ineligibility::Ineligibility;
 pub use layout::Layout;
 pub use policy::{Policy, Rebalance, Strategy};
 pub use rank::{Key, Ranked};

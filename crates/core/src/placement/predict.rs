@@ -6,9 +6,9 @@ use heartbeat_common::wire::NodeId;
 
 use super::{GroupSnapshot, Layout, NodeView, Ranked, Running, View, keep_room};
 use crate::{
+    eligibility,
     index::GroupIndex,
     index_vec::ByGroup,
-    ranking,
     report::{GroupReport, Reported},
 };
 
@@ -77,7 +77,7 @@ impl Situation<'_> {
             } = *view;
             let key = |node| view.key(plan, group, node);
             let may = |node: &NodeId| {
-                view.bar(plan, group, *node, self.reported(group, *node))
+                view.ineligibility(plan, group, *node, self.reported(group, *node))
                     .is_none()
             };
             if (self.stopped)(group)
@@ -95,10 +95,10 @@ impl Situation<'_> {
             match now {
                 Some(now) if (self.movable)(group) => {
                     let better = |node: &NodeId| view.is_better(key(*node), key(now).staying(plan));
-                    ranking::first(fit.filter(better), key).or(Some(now))
+                    eligibility::first(fit.filter(better), key).or(Some(now))
                 }
                 Some(now) => Some(now),
-                None => ranking::first(fit, key),
+                None => eligibility::first(fit, key),
             }
         })
     }
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use crate::{
         group::GroupPlan,
-        placement::{Bar, Colocation, Constraints, Order, Policy, Score, Strategy},
+        placement::{Colocation, Constraints, Ineligibility, Order, Policy, Score, Strategy},
     };
 
     const A: NodeId = NodeId(1);
@@ -211,7 +211,7 @@ mod tests {
     ) -> Vec<Option<NodeId>> {
         let view = |(index, node)| NodeView {
             load: loads.get(index).copied().unwrap_or(0),
-            bar: dead.contains(&node).then_some(Bar::Down),
+            ineligibility: dead.contains(&node).then_some(Ineligibility::Down),
             ..NodeView::new(node, layout.capacity(node))
         };
         let nodes: Vec<_> = [A, B, C].into_iter().enumerate().map(view).collect();

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use heartbeat_common::wire::NodeId;
 
-use super::{Bar, Score, Strategy, View, Why, view::Left};
+use super::{Ineligibility, Score, Strategy, View, Why, view::Left};
 use crate::{group::GroupPlan, index::GroupIndex, report::Reported};
 
 /// Loads within so many per mille count as the same: views that differ by a little are to agree.
@@ -44,7 +44,7 @@ pub struct Ranked {
     /// Without stickiness.
     pub points: Score,
     /// Why it cannot have the group, if it cannot.
-    pub bar: Option<Bar>,
+    pub ineligibility: Option<Ineligibility>,
     /// What all that comes from.
     pub why: Vec<Why>,
     key: Key,
@@ -96,19 +96,19 @@ impl View<'_> {
             } else {
                 key
             };
-            let bar = self.bar(plan, group, node, reported(node));
+            let ineligibility = self.ineligibility(plan, group, node, reported(node));
             Ranked {
                 node,
                 place: key.place,
                 points: self.points(plan, group, node),
-                bar,
-                why: self.why(plan, group, node, bar),
+                ineligibility,
+                why: self.why(plan, group, node, ineligibility),
                 key,
             }
         };
         let nodes = self.nodes.iter().map(|view| view.node);
         let mut all: Vec<_> = nodes.map(ranked).collect();
-        all.sort_by_key(|ranked| (ranked.bar.is_some(), ranked.key));
+        all.sort_by_key(|ranked| (ranked.ineligibility.is_some(), ranked.key));
         all
     }
 
@@ -157,8 +157,14 @@ impl View<'_> {
         }
     }
 
-    fn why(&self, plan: &GroupPlan, group: GroupIndex, node: NodeId, bar: Option<Bar>) -> Vec<Why> {
-        let mut why: Vec<Why> = bar.map(Why::Bar).into_iter().collect();
+    fn why(
+        &self,
+        plan: &GroupPlan,
+        group: GroupIndex,
+        node: NodeId,
+        ineligibility: Option<Ineligibility>,
+    ) -> Vec<Why> {
+        let mut why: Vec<Why> = ineligibility.map(Why::Ineligibility).into_iter().collect();
         let mut points = |score, why_so: Why| {
             if score != Score::ZERO {
                 why.push(why_so);

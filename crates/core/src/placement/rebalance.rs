@@ -45,7 +45,7 @@ pub trait Candidates {
     missing_debug_implementations,
     reason = "borrows what it is given for one call"
 )]
-pub struct Scene<'a, C> {
+pub struct RebalanceInput<'a, C> {
     /// [`View::local`] is whose groups may move.
     pub view: View<'a>,
     pub calm: Calm,
@@ -72,34 +72,34 @@ impl Rebalancer {
     }
 
     /// Looks at the cluster at `now`, a few times a second: what this node is to hand over, if anything.
-    pub fn look<C: Candidates>(
+    pub fn step<C: Candidates>(
         &mut self,
         now: Boottime,
         rules: &Rebalance,
-        scene: &Scene<'_, C>,
+        input: &RebalanceInput<'_, C>,
     ) -> Option<Move> {
-        let owners = scene.view.seen.iter().map(|seen| seen.owner);
+        let owners = input.view.seen.iter().map(|seen| seen.owner);
         let mut changed = !owners.clone().eq(self.owners.iter().copied());
         if changed {
             self.owners.clear();
             self.owners.extend(owners);
         }
         // What failed may never run again, and is to keep nothing from moving for ever.
-        changed |= self.is_any_idle(now, scene.view.seen, rules.hold + rules.cooldown);
+        changed |= self.is_any_idle(now, input.view.seen, rules.hold + rules.cooldown);
         if changed {
             self.changed_at = now;
             self.high_since = None;
         }
-        if scene.calm == Calm::No || !scene.has_most(rules.high) {
+        if input.calm == Calm::No || !input.has_most(rules.high) {
             self.high_since = None;
             return None;
         }
         let since = *self.high_since.get_or_insert(now);
         let held = now.since(since) >= rules.hold && now.since(self.changed_at) >= rules.cooldown;
-        if !held || scene.calm != Calm::Yes {
+        if !held || input.calm != Calm::Yes {
             return None;
         }
-        scene.best_move(rules)
+        input.best_move(rules)
     }
 
     /// Whether any group is owned and does not run, for less than `patience`: it stops or starts, and
@@ -123,7 +123,7 @@ impl Rebalancer {
     }
 }
 
-impl<C: Candidates> Scene<'_, C> {
+impl<C: Candidates> RebalanceInput<'_, C> {
     /// Whether this node has too much, and more than all others that serve.
     fn has_most(&self, high: u16) -> bool {
         let View {
@@ -137,7 +137,7 @@ impl<C: Candidates> Scene<'_, C> {
         let serves = |node: NodeId| self.view.seen.iter().any(|seen| seen.owner == Some(node));
         let most = nodes
             .iter()
-            .filter(|other| other.bar.is_none() || serves(other.node))
+            .filter(|other| other.ineligibility.is_none() || serves(other.node))
             .all(|other| rank(other.load, other.node) <= rank(own.load, local));
         own.load >= high && most && seen.iter().any(|seen| seen.owner == Some(local))
     }
@@ -258,7 +258,7 @@ mod tests {
             }
         }
 
-        fn look(&self, rebalancer: &mut Rebalancer, at: u64) -> Option<(GroupIndex, NodeId)> {
+        fn step(&self, rebalancer: &mut Rebalancer, at: u64) -> Option<(GroupIndex, NodeId)> {
             let view = |(node, load): (NodeId, u16)| NodeView {
                 load,
                 ..NodeView::new(node, Vec::new())
@@ -273,7 +273,7 @@ mod tests {
                 ..GroupSnapshot::default()
             };
             let seen: ByGroup<_> = self.owners.iter_enumerated().map(seen).collect();
-            let scene = Scene {
+            let input = RebalanceInput {
                 view: View {
                     policy: &self.layout.policy,
                     constraints: &self.layout.constraints,
@@ -286,15 +286,15 @@ mod tests {
                 groups: self,
             };
             let now = Boottime::from_nanos(at * 1_000_000_000);
-            let found = rebalancer.look(now, &RULES, &scene);
+            let found = rebalancer.step(now, &RULES, &input);
             found.map(|found| (found.group, found.to))
         }
 
         /// What moves once all has been the same for long enough.
         fn choice(&self) -> Option<(GroupIndex, NodeId)> {
             let mut rebalancer = Rebalancer::default();
-            self.look(&mut rebalancer, 1);
-            self.look(&mut rebalancer, 1_000)
+            self.step(&mut rebalancer, 1);
+            self.step(&mut rebalancer, 1_000)
         }
     }
 
@@ -338,57 +338,57 @@ mod tests {
     fn nothing_moves_while_another_group_is_on_its_way() {
         let mut case = Case::new([900, 500, 100], &[1, 4, 4]);
         let rebalancer = &mut Rebalancer::default();
-        assert_eq!(case.look(rebalancer, 1), None);
+        assert_eq!(case.step(rebalancer, 1), None);
         // It stops at another node, which has its lease until it has.
         case.owners[GroupIndex(0)] = B;
-        assert_eq!(case.look(rebalancer, 2), None);
+        assert_eq!(case.step(rebalancer, 2), None);
         case.idle = Some(GroupIndex(0));
-        assert_eq!(case.look(rebalancer, 35), None);
-        assert_eq!(case.look(rebalancer, 50), None);
+        assert_eq!(case.step(rebalancer, 35), None);
+        assert_eq!(case.step(rebalancer, 50), None);
         case.idle = None;
-        assert_eq!(case.look(rebalancer, 51), None);
-        assert_eq!(case.look(rebalancer, 79), None);
-        assert!(case.look(&mut rebalancer.clone(), 80).is_some());
+        assert_eq!(case.step(rebalancer, 51), None);
+        assert_eq!(case.step(rebalancer, 79), None);
+        assert!(case.step(&mut rebalancer.clone(), 80).is_some());
         // One that never runs again is not waited for for ever.
         case.idle = Some(GroupIndex(0));
         for at in 80..149 {
-            assert_eq!(case.look(rebalancer, at), None);
+            assert_eq!(case.step(rebalancer, at), None);
         }
-        assert!(case.look(rebalancer, 149).is_some());
+        assert!(case.step(rebalancer, 149).is_some());
     }
 
     #[test]
     fn it_is_held_without_interruption_and_nothing_has_moved_for_long() {
         let mut case = Case::new([900, 500, 100], &[1, 4, 4]);
         let rebalancer = &mut Rebalancer::default();
-        assert_eq!(case.look(rebalancer, 1), None);
+        assert_eq!(case.step(rebalancer, 1), None);
         // Long enough too full, but too soon after the start.
-        assert_eq!(case.look(rebalancer, 30), None);
+        assert_eq!(case.step(rebalancer, 30), None);
         let undecided = rebalancer.clone();
         assert_eq!(
-            case.look(&mut undecided.clone(), 31),
+            case.step(&mut undecided.clone(), 31),
             Some((GroupIndex(1), C))
         );
         // A moment of less, of doubt, or of a change somewhere.
         case.loads[0] = 700;
-        assert_eq!(case.look(rebalancer, 31), None);
+        assert_eq!(case.step(rebalancer, 31), None);
         case.loads[0] = 900;
-        assert_eq!(case.look(rebalancer, 32), None);
-        assert_eq!(case.look(rebalancer, 41), None);
+        assert_eq!(case.step(rebalancer, 32), None);
+        assert_eq!(case.step(rebalancer, 41), None);
         case.calm = Calm::Hardly;
-        assert_eq!(case.look(rebalancer, 42), None);
+        assert_eq!(case.step(rebalancer, 42), None);
         case.calm = Calm::Yes;
         assert_eq!(
-            case.look(&mut rebalancer.clone(), 42),
+            case.step(&mut rebalancer.clone(), 42),
             Some((GroupIndex(1), C))
         );
         case.calm = Calm::No;
-        assert_eq!(case.look(rebalancer, 43), None);
+        assert_eq!(case.step(rebalancer, 43), None);
         case.calm = Calm::Yes;
-        assert_eq!(case.look(rebalancer, 44), None);
+        assert_eq!(case.step(rebalancer, 44), None);
         case.owners[GroupIndex(0)] = B;
-        assert_eq!(case.look(rebalancer, 60), None);
-        assert_eq!(case.look(rebalancer, 89), None);
-        assert!(case.look(rebalancer, 90).is_some());
+        assert_eq!(case.step(rebalancer, 60), None);
+        assert_eq!(case.step(rebalancer, 89), None);
+        assert!(case.step(rebalancer, 90).is_some());
     }
 }

@@ -2,7 +2,7 @@
 
 use heartbeat_common::wire::{Health, NodeId};
 
-use super::{Bar, Constraints, GroupSnapshot, Policy};
+use super::{Constraints, GroupSnapshot, Ineligibility, Policy};
 use crate::{
     group::GroupPlan,
     index::{GroupIndex, KindIndex},
@@ -15,7 +15,7 @@ use crate::{
 pub struct NodeView {
     pub node: NodeId,
     /// Why it can take no group at all, if it cannot.
-    pub bar: Option<Bar>,
+    pub ineligibility: Option<Ineligibility>,
     pub health: Health,
     /// Per mille, as it said last.
     pub load: u16,
@@ -181,17 +181,21 @@ impl View<'_> {
     }
 
     /// What stands against `node` for the group with this plan and index.
-    pub fn bar(
+    pub fn ineligibility(
         &self,
         plan: &GroupPlan,
         group: GroupIndex,
         node: NodeId,
         reported: Reported,
-    ) -> Option<Bar> {
-        let known = self.node(node).map_or(Some(Bar::Down), |view| view.bar);
+    ) -> Option<Ineligibility> {
+        let known = self
+            .node(node)
+            .map_or(Some(Ineligibility::Down), |view| view.ineligibility);
         match known {
-            None | Some(Bar::Unknown) => self.bar_of_group(plan, group, node, reported).or(known),
-            Some(_) if !plan.ranked.contains(&node) => Some(Bar::Unlisted),
+            None | Some(Ineligibility::Unknown) => {
+                self.bar_of_group(plan, group, node, reported).or(known)
+            }
+            Some(_) if !plan.ranked.contains(&node) => Some(Ineligibility::Unlisted),
             known => known,
         }
     }
@@ -203,7 +207,7 @@ impl View<'_> {
         group: GroupIndex,
         node: NodeId,
         reported: Reported,
-    ) -> Option<Bar> {
+    ) -> Option<Ineligibility> {
         let Reported {
             current,
             said,
@@ -211,21 +215,21 @@ impl View<'_> {
             ..
         } = reported;
         if !plan.ranked.contains(&node) {
-            Some(Bar::Unlisted)
+            Some(Ineligibility::Unlisted)
         } else if plan.is_banned(node) {
-            Some(Bar::Banned)
+            Some(Ineligibility::Banned)
         } else if said.barred {
-            Some(Bar::Barred)
+            Some(Ineligibility::Barred)
         } else if current && (said.settling || said.unknown) {
             // One that does not have the group can take it no more than one that does not know yet
             // what of it runs there.
-            Some(Bar::Settling)
+            Some(Ineligibility::Settling)
         } else if cut_off {
-            Some(Bar::CutOff)
+            Some(Ineligibility::CutOff)
         } else if !self.constraints.allow(group, node, self.local, self.seen) {
-            Some(Bar::Constrained)
+            Some(Ineligibility::Constrained)
         } else {
-            self.lacks(group, node).map(Bar::NoRoom)
+            self.lacks(group, node).map(Ineligibility::NoRoom)
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use super::{Bar, Score};
+use super::{Ineligibility, Score};
 use crate::index::KindIndex;
 
 /// One thing that speaks for or against a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// It cannot have the group at all.
-    Bar(Bar),
+    Ineligibility(Ineligibility),
     /// Points of the configuration.
     Location(Score),
     /// Points from groups that are there.
@@ -45,11 +45,11 @@ impl fmt::Display for Named<'_> {
             None => write!(f, "kind {kind}"),
         };
         match *self.why {
-            Why::Bar(Bar::NoRoom(short)) => {
+            Why::Ineligibility(Ineligibility::NoRoom(short)) => {
                 f.write_str("no room: ")?;
                 kind(f, short)
             }
-            Why::Bar(bar) => write!(f, "{bar}"),
+            Why::Ineligibility(ineligibility) => write!(f, "{ineligibility}"),
             Why::Location(score) => signed(f, score, "location"),
             Why::Colocation(score) => signed(f, score, "colocation"),
             Why::Stickiness(score) => signed(f, score, "stickiness"),
@@ -89,10 +89,19 @@ mod tests {
     fn each_reason_has_its_words() {
         let kinds = ["cpu".to_owned()];
         for (why, words) in [
-            (Why::Bar(Bar::Down), "down"),
-            (Why::Bar(Bar::Banned), "banned by location"),
-            (Why::Bar(Bar::NoRoom(KindIndex(0))), "no room: cpu"),
-            (Why::Bar(Bar::NoRoom(KindIndex(1))), "no room: kind 1"),
+            (Why::Ineligibility(Ineligibility::Down), "down"),
+            (
+                Why::Ineligibility(Ineligibility::Banned),
+                "banned by location",
+            ),
+            (
+                Why::Ineligibility(Ineligibility::NoRoom(KindIndex(0))),
+                "no room: cpu",
+            ),
+            (
+                Why::Ineligibility(Ineligibility::NoRoom(KindIndex(1))),
+                "no room: kind 1",
+            ),
             (Why::Location(Score::new(50)), "+50 location"),
             (Why::Location(Score::MUST), "+INFINITY location"),
             (Why::Colocation(Score::new(-20)), "-20 colocation"),

@@ -107,10 +107,10 @@ impl fmt::Display for Decision<'_> {
             Command::PeerHealth { node, health } => {
                 write!(f, "node {}: {} failing checks", node.0, health.failing())
             }
-            Command::BecameDeaf { late } => {
+            Command::LocalStallBegan { late } => {
                 write!(f, "this node stalled for {late:?}: it trusts no silence")
             }
-            Command::Hears => f.write_str("this node trusts silences again"),
+            Command::LocalStallEnded => f.write_str("this node trusts silences again"),
             Command::QuorumChanged { quorate, alive } => {
                 let quorum = if *quorate { "quorum" } else { "no quorum" };
                 write!(f, "{quorum}: {alive} alive")

@@ -9,7 +9,7 @@ use heartbeat_common::{
 };
 use heartbeat_core::{
     index::Seat,
-    proposer::{Ask, Franchise, Proposer, Term},
+    proposer::{Ask, MajorityConfig, Proposer, Term},
 };
 
 /// Voters. The first [`CANDIDATES`] of them also want the lease, the last is a witness.
@@ -106,7 +106,7 @@ pub(crate) struct Candidate {
 impl Candidate {
     fn new(id: NodeId, term: Term) -> Self {
         Self {
-            proposer: Proposer::new(id, Franchise::of_all(VOTERS), 0, term),
+            proposer: Proposer::new(id, MajorityConfig::of_all(VOTERS), 0, term),
             open_until: Boottime::default(),
             inherited_until: Boottime::default(),
             asked: Vec::new(),
@@ -138,7 +138,7 @@ impl Candidate {
     /// A new agent takes over what the old one left in the kernel, which is the guard.
     pub(crate) fn restart(&mut self, round: u64, term: Term) {
         let id = self.claimed.node();
-        self.proposer = Proposer::new(id, Franchise::of_all(VOTERS), round, term);
+        self.proposer = Proposer::new(id, MajorityConfig::of_all(VOTERS), round, term);
         self.inherited_until = self.open_until;
     }
 

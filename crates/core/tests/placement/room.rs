@@ -5,7 +5,7 @@ use heartbeat_core::{
     cluster::Intent,
     group::Note,
     index::{GroupIndex, KindIndex, ResourceIndex},
-    placement::{Bar, Colocation, Score, Strategy},
+    placement::{Colocation, Ineligibility, Score, Strategy},
     resource::GroupState,
 };
 
@@ -26,7 +26,10 @@ fn what_there_is_no_room_for_waits() {
     });
     let cluster = world.cluster(2).expect("it lives");
     let ranking = cluster.ranking(GroupIndex(0));
-    assert_eq!(ranking[2].bar, Some(Bar::NoRoom(KindIndex(0))));
+    assert_eq!(
+        ranking[2].ineligibility,
+        Some(Ineligibility::NoRoom(KindIndex(0)))
+    );
     let mut placed = places(&world);
     placed.sort();
     assert_eq!(placed, [[0], [0], [1]]);

@@ -7,8 +7,8 @@ use heartbeat_core::{
     index::GroupIndex,
     index_vec::ByGroup,
     placement::{
-        Bar, GroupSnapshot, Layout, NodeView, Rebalance, Score, View,
-        rebalance::{Calm, Candidates, Move, Rebalancer, Scene},
+        GroupSnapshot, Ineligibility, Layout, NodeView, Rebalance, Score, View,
+        rebalance::{Calm, Candidates, Move, RebalanceInput, Rebalancer},
     },
     report::Reported,
 };
@@ -79,10 +79,10 @@ impl Candidates for Groups<'_> {
     }
 
     fn is_open(&self, group: GroupIndex, to: NodeId) -> bool {
-        let bar = self
-            .view
-            .bar(self.plan(group), group, to, Reported::default());
-        matches!(bar, None | Some(Bar::Constrained))
+        let ineligibility =
+            self.view
+                .ineligibility(self.plan(group), group, to, Reported::default());
+        matches!(ineligibility, None | Some(Ineligibility::Constrained))
     }
 }
 
@@ -149,7 +149,7 @@ impl Run {
     fn nodes(&self, moment: &Moment) -> Vec<NodeView> {
         let view = |(index, load): (usize, &u16)| NodeView {
             load: *load,
-            bar: moment.down[index].then_some(Bar::Down),
+            ineligibility: moment.down[index].then_some(Ineligibility::Down),
             ..NodeView::new(id(index), Vec::new())
         };
         moment.loads.iter().enumerate().map(view).collect()
@@ -190,7 +190,7 @@ impl Run {
                             seen[other].owner == Some(ranked.node)
                                 && self.layout.constraints.keep_apart(group, other)
                         });
-                        ranked.bar.is_none() && ranked.node.0 <= few && !apart
+                        ranked.ineligibility.is_none() && ranked.node.0 <= few && !apart
                     });
                     let to = able.next().map(|ranked| ranked.node);
                     self.moment_mut().owners[group] = to;
@@ -239,7 +239,7 @@ impl Run {
                 self.all_rank_the_same()?;
             }
             for node in 0..self.rebalancers.len() {
-                if let Some(found) = self.look(node) {
+                if let Some(found) = self.step(node) {
                     self.hand_over(node, found)?;
                 }
             }
@@ -293,7 +293,7 @@ impl Run {
     }
 
     /// One node looks, as of a moment ago for all that it has to be told.
-    fn look(&mut self, node: usize) -> Option<Move> {
+    fn step(&mut self, node: usize) -> Option<Move> {
         let old = self.rng.below(self.past.len() as u64) as usize;
         let (then, now) = (&self.past[old], self.moment());
         if now.down[node] {
@@ -313,7 +313,7 @@ impl Run {
         let mut nodes = self.nodes(then);
         nodes[node] = self.nodes(now).swap_remove(node);
         let view = self.view(&nodes, &seen, local);
-        let scene = Scene {
+        let input = RebalanceInput {
             view,
             calm: match then.down.contains(&true) {
                 true => Calm::No,
@@ -325,10 +325,10 @@ impl Run {
             },
         };
         let mut rebalancer = self.rebalancers[node].clone();
-        let found = rebalancer.look(
+        let found = rebalancer.step(
             Boottime::from_nanos(self.now * 1_000_000_000),
             &self.rules,
-            &scene,
+            &input,
         );
         self.rebalancers[node] = rebalancer;
         found

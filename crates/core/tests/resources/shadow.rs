@@ -67,7 +67,7 @@ impl Part {
         }
     }
 
-    fn bar(&mut self, at: Boottime) {
+    fn ineligibility(&mut self, at: Boottime) {
         self.failures += 1;
         self.last_failure = at;
         self.banned = true;
@@ -207,7 +207,7 @@ impl Shadow {
         let nothing = outcome == Outcome::NotStarted || hidden || refused && not_to_serve;
         if action == Probe && nothing {
             if not_to_serve && !std::mem::replace(&mut part.unseen, true) {
-                part.bar(now);
+                part.ineligibility(now);
             }
             part.unseen = true;
             return;
@@ -217,7 +217,7 @@ impl Shadow {
         }
         if action == Probe && missing {
             part.missing = true;
-            part.bar(now);
+            part.ineligibility(now);
         }
         part.heard = match (action, outcome.finding(action)) {
             (Monitor, _) if part.heard != Heard::Up => part.heard,

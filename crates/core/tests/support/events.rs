@@ -2,7 +2,7 @@
 //!
 //! An agent does here what the pulse thread does: it wakes at its tick, at a deadline of its core, when
 //! a deadline timer of its kernel fires and when votes come that cannot wait; at a tick it sends, and
-//! at each wake it lets the core look. Its slow side adds and removes addresses.
+//! at each wake it lets the core look. Its control task adds and removes addresses.
 
 use heartbeat_common::{
     time::Boottime,
@@ -43,7 +43,7 @@ pub(crate) enum Event {
     },
     /// The agent with this number ends for a restart, and another follows it.
     Follow { machine: usize, agent: u64 },
-    /// The slow side of the agent with this number is done with the next errand of this group.
+    /// The control task of the agent with this number is done with the next errand of this group.
     Errand {
         machine: usize,
         agent: u64,
@@ -269,13 +269,13 @@ impl World {
         if self.machines[machine].tick(self.now, ns(self.timing.interval)) {
             self.round(machine, false);
         }
-        self.look(machine);
+        self.poll(machine);
         let mut rounds = 0;
         while self.is_urgent(machine) {
             rounds += 1;
             assert!(rounds < ROUNDS_AT_ONCE, "an agent asks without end");
             self.round(machine, true);
-            self.look(machine);
+            self.poll(machine);
         }
         self.plan_wake(machine);
     }
@@ -332,11 +332,11 @@ impl World {
         }
     }
 
-    fn look(&mut self, machine: usize) {
+    fn poll(&mut self, machine: usize) {
         let overhang = self.guard_overhang();
-        let (commands, errands) = self.machines[machine].look(self.now, overhang);
+        let (commands, errands) = self.machines[machine].poll(self.now, overhang);
         if self.lists.len() > 1 {
-            self.say_electorate(machine);
+            self.say_voter_set(machine);
         }
         self.note(machine, commands);
         self.send_on(machine, errands);
@@ -351,7 +351,7 @@ impl World {
         }));
     }
 
-    /// Hands the slow side its errands: those of one group are done one after the other.
+    /// Hands the control task its errands: those of one group are done one after the other.
     pub(crate) fn send_on(&mut self, machine: usize, errands: Vec<Errand>) {
         for errand in errands {
             let takes = self.errand_time(errand);

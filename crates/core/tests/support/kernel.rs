@@ -121,7 +121,7 @@ impl Kernel {
         self.node.tables.local_mut()
     }
 
-    /// When the slow side of the agent last ticked.
+    /// When the control task of the agent last ticked.
     pub(crate) fn reason_tick(&self) -> Boottime {
         let local = self.node.tables.local.unwrap_or_default();
         Boottime::from_nanos(local.reason_tick_at)

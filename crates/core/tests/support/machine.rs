@@ -37,7 +37,7 @@ pub(crate) struct Agent {
     pub(crate) life: u64,
     /// In the simulation's time.
     pub(crate) started_at: u64,
-    /// By group: what the slow side is to do, one after the other, and when in the simulation's time it
+    /// By group: what the control task is to do, one after the other, and when in the simulation's time it
     /// is done with the last.
     pub(crate) errands: Vec<(VecDeque<Errand>, u64)>,
     pub(crate) next_tick: u64,
@@ -87,7 +87,7 @@ pub(crate) struct Machine {
     pub(crate) stands_until: u64,
     /// The agent gets no CPU until then.
     pub(crate) starved_until: u64,
-    /// The slow side of the agent hangs until then.
+    /// The control task of the agent hangs until then.
     pub(crate) hangs_until: u64,
     /// Its links without carrier.
     pub(crate) broken: LinkSet,
@@ -108,7 +108,7 @@ pub(crate) struct Machine {
     incarnation: u64,
 }
 
-/// What the agent's slow side is to do about a group.
+/// What the agent's control task is to do about a group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Errand {
     pub(crate) group: usize,
@@ -117,7 +117,7 @@ pub(crate) struct Errand {
 }
 
 impl Errand {
-    /// What a command makes the slow side do.
+    /// What a command makes the control task do.
     pub(crate) fn of(command: &Command) -> Option<Self> {
         let Command::Group { group, event } = *command else {
             return None;
@@ -221,7 +221,7 @@ impl Machine {
     }
 
     /// The agent, if there is one, tells its kernel whose votes the node goes by.
-    pub(crate) fn say_electorate(&mut self, list: &Voters) {
+    pub(crate) fn say_voter_set(&mut self, list: &Voters) {
         let counted = self.agent.as_ref().and_then(|agent| {
             let membership = agent.cluster.membership();
             if membership.is_settled() {
@@ -351,8 +351,8 @@ impl Machine {
         }
     }
 
-    /// Lets the core look at the kernel, and does what it says; the slow side's errands come back.
-    pub(crate) fn look(&mut self, at: u64, overhang: u64) -> (Vec<Command>, Vec<Errand>) {
+    /// Lets the core look at the kernel, and does what it says; the control task's errands come back.
+    pub(crate) fn poll(&mut self, at: u64, overhang: u64) -> (Vec<Command>, Vec<Errand>) {
         let mut commands = Vec::new();
         let now = self.clock.reads(at);
         let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) else {
@@ -404,7 +404,7 @@ impl Machine {
         }
     }
 
-    /// The slow side does the next errand of `group`.
+    /// The control task does the next errand of `group`.
     pub(crate) fn run_errand(&mut self, group: usize, at: u64) {
         let now = self.clock.reads(at);
         let (Some(agent), Some(kernel)) = (&mut self.agent, &mut self.kernel) else {

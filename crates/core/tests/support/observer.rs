@@ -181,7 +181,7 @@ impl Observer {
                 (0..self.frames).for_each(|_| self.send());
             }
         }
-        self.look();
+        self.poll();
     }
 
     fn send(&mut self) {
@@ -200,7 +200,7 @@ impl Observer {
         }
     }
 
-    fn look(&mut self) {
+    fn poll(&mut self) {
         let from = self.detector.state();
         let now = Boottime::from_nanos(self.now);
         match self.detector.observe(self.kernel.row(0), now, &self.timing) {

@@ -49,7 +49,7 @@ pub(crate) enum Fault {
     Suspend,
     /// Only its agent does.
     Starve,
-    /// Only the slow side of its agent does.
+    /// Only the control task of its agent does.
     Hang,
     Mute,
     Unmute,

@@ -239,11 +239,11 @@ pub(crate) fn one_server_each(world: &World) -> Result<(), Violation> {
     }
     for (machine, cluster) in (0..world.machines.len()).filter_map(|m| Some((m, world.cluster(m)?)))
     {
-        if cluster.state() != NodeState::Active || cluster.deaf() {
+        if cluster.state() != NodeState::Active || cluster.is_locally_stalled() {
             return Err(format!(
                 "machine {machine} is {:?}, deaf: {}",
                 cluster.state(),
-                cluster.deaf()
+                cluster.is_locally_stalled()
             ));
         }
     }

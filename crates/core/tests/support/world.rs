@@ -196,9 +196,9 @@ impl World {
         )
     }
 
-    pub(crate) fn say_electorate(&mut self, machine: usize) {
+    pub(crate) fn say_voter_set(&mut self, machine: usize) {
         let machine = &mut self.machines[machine];
-        machine.say_electorate(&self.lists[machine.list]);
+        machine.say_voter_set(&self.lists[machine.list]);
     }
 
     /// The operator gives this machine the next list that it is on, and has its agent take it over. False if it does not.
@@ -250,7 +250,7 @@ impl World {
                 membership,
             });
         }
-        self.say_electorate(machine);
+        self.say_voter_set(machine);
         true
     }
 
@@ -292,7 +292,7 @@ impl World {
             self.groups.len(),
         );
         self.machines[machine].switch_on(kernel, clock);
-        self.say_electorate(machine);
+        self.say_voter_set(machine);
     }
 
     /// Switches a machine on and starts its agent, if it has one.
@@ -310,7 +310,7 @@ impl World {
             return;
         };
         kernel.reload();
-        self.say_electorate(machine);
+        self.say_voter_set(machine);
         if !self.machines[machine].witness {
             self.start_agent(machine);
         }
@@ -356,7 +356,7 @@ impl World {
             incarnation: self.machines[machine].next_incarnation(WALL + self.now),
         };
         self.machines[machine].start_agent(plan, self.records, self.now);
-        self.say_electorate(machine);
+        self.say_voter_set(machine);
         self.plan_wake(machine);
     }
 
@@ -421,7 +421,7 @@ impl World {
         *until = (self.now + duration).max(*until);
     }
 
-    /// Only the slow side of the agent does.
+    /// Only the control task of the agent does.
     pub(crate) fn hang(&mut self, machine: usize, duration: u64) {
         let until = &mut self.machines[machine].hangs_until;
         *until = (self.now + duration).max(*until);

@@ -232,7 +232,7 @@ impl SocketWatch {
 
     /// Puts the programs back if they are not where they were put. Returns what there is to tell,
     /// if anything is.
-    pub fn look(&mut self) -> Option<&SocketGuard> {
+    pub fn check(&mut self) -> Option<&SocketGuard> {
         match &self.state {
             // A reload may have attached them.
             SocketGuard::Idle if !are_attached(&self.pins) => return None,

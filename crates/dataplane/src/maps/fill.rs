@@ -10,7 +10,7 @@ use heartbeat_common::{
     maps::{self, Address, GuardRow, Key, Local, MAX_KEYS, MAX_SERVED},
     siphash::SipKey,
     time::Boottime,
-    wire::{Electorate, GroupId},
+    wire::{GroupId, VoterSet},
 };
 use heartbeat_sys::host::clock;
 
@@ -115,9 +115,9 @@ pub(crate) fn abstain(ebpf: &mut Ebpf, setup: &Setup) -> Result<Boottime> {
 fn fill_local(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) -> Result<()> {
     let mut local: Array<_, Local> = map(ebpf, "local")?.try_into()?;
     let left = adopted.map_or_else(|| silent(setup), |adopted| adopted.local);
-    let Electorate {
+    let VoterSet {
         version, voters, ..
-    } = setup.electorate;
+    } = setup.voter_set;
     let same = (left.config_version, left.voters) == (version, voters);
     let left = Local {
         nonce: 0,
@@ -134,8 +134,8 @@ fn fill_local(ebpf: &mut Ebpf, setup: &Setup, adopted: Option<&AdoptedState>) ->
 pub(crate) fn silent(setup: &Setup) -> Local {
     Local {
         config_generation: setup.key_mark,
-        config_version: setup.electorate.version,
-        voters: setup.electorate.voters,
+        config_version: setup.voter_set.version,
+        voters: setup.voter_set.voters,
         ..Local::default()
     }
 }

@@ -170,7 +170,7 @@ mod tests {
             guards: Vec::new(),
             replace: false,
             groups: Vec::new(),
-            electorate: Default::default(),
+            voter_set: Default::default(),
         }
     }
 

@@ -43,7 +43,7 @@ impl Pins {
     /// Looks for the directory, and keeps everybody else out of it if it is there. Changes nothing.
     ///
     /// `None` if it is not there, or out of reach: whoever makes it is told why.
-    pub(crate) fn look(&self) -> Result<Option<Claim>> {
+    pub(crate) fn read_claim(&self) -> Result<Option<Claim>> {
         if !bpffs::is_there()? || fs::symlink_metadata(self.dir()).is_err() {
             return Ok(None);
         }

@@ -8,7 +8,7 @@ use aya::programs::xdp::XdpMode as Attach;
 use heartbeat_common::{
     prefix::ServedAddress,
     siphash::SipKey,
-    wire::{ClusterId, Electorate, GroupId, LinkId, NodeId},
+    wire::{ClusterId, GroupId, LinkId, NodeId, VoterSet},
 };
 
 pub use heartbeat_common::xdp_mode::XdpMode;
@@ -69,7 +69,7 @@ pub struct Setup {
     /// The groups that this node may serve, in their places.
     pub groups: Vec<GroupId>,
     /// What this node's acceptor goes by.
-    pub electorate: Electorate,
+    pub voter_set: VoterSet,
 }
 
 #[derive(Clone, Debug)]

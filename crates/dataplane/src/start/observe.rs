@@ -84,7 +84,7 @@ impl Observation {
             tc_links: has_tc_links(),
             sockets: Scope::find().map_err(|error| format!("{error:#}")),
         };
-        let claim = match look(pins) {
+        let claim = match read_claim(pins) {
             Ok(claim) => claim,
             Err(error) => {
                 seen.directory = Directory::Refused(format!("{error:#}"));
@@ -129,8 +129,8 @@ impl Observation {
 }
 
 /// Claims the directory if it is there and what is in it can be found from here.
-fn look(pins: &Pins) -> Result<Option<Claim>> {
-    let claim = pins.look()?;
+fn read_claim(pins: &Pins) -> Result<Option<Claim>> {
+    let claim = pins.read_claim()?;
     if claim.is_some() {
         must_be_here(pins, "start it")?;
     }

@@ -91,7 +91,7 @@ impl Writer {
 }
 
 impl<T: Send + 'static> Written<Result<T>> {
-    /// Has `follow` done once the job has succeeded, whether anybody waits for it or not. Must be
+    /// Has `interface_monitor` done once the job has succeeded, whether anybody waits for it or not. Must be
     /// called inside a tokio runtime.
     pub fn then(self, follow: impl FnOnce() + Send + 'static) -> Self {
         let (done, written) = oneshot::channel();

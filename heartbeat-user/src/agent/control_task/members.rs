@@ -19,7 +19,7 @@ use crate::{
     },
     config::{Config, Node},
     dataplane::PeerRows,
-    electorate,
+    membership_store,
     pulse::Reform,
 };
 
@@ -54,12 +54,12 @@ impl ControlTask<'_> {
                 "this node missed a change and serves groups: move them away first (`heartbeat standby {}`)",
                 self.config.local().name
             );
-            electorate::may_skip(&self.config.voters(), &new.voters())?;
+            membership_store::may_skip(&self.config.voters(), &new.voters())?;
             // It claims nothing before those who were there vouch for the list.
-            return Ok(electorate::change(new, None));
+            return Ok(membership_store::change(new, None));
         }
-        let said = self.local.read().electorate();
-        electorate::may_follow(&self.config.voters(), &new.voters())?;
+        let said = self.local.read().voter_set();
+        membership_store::may_follow(&self.config.voters(), &new.voters())?;
         let behind = view.behind();
         ensure!(
             behind.is_empty(),
@@ -84,14 +84,14 @@ impl ControlTask<'_> {
                 peer.name
             );
         }
-        Ok(electorate::change(new, Some(self.config.voters())))
+        Ok(membership_store::change(new, Some(self.config.voters())))
     }
 
     /// Whether this node missed a change: others go by a later list, and know that its own is or
     /// was in force.
     fn is_late(&self, new: &Config, view: &View) -> bool {
         let own = self.config.version;
-        let said = self.local.read().electorate();
+        let said = self.local.read().voter_set();
         let skips = u32::from(new.version) > u32::from(own) + 1;
         if skips {
             view.others_claim_by(own + 1)
@@ -111,7 +111,7 @@ impl ControlTask<'_> {
         })
     }
 
-    /// Goes on with the peers of `config` on the slow side.
+    /// Goes on with the peers of `config` on the control task.
     pub(super) fn turn_to(&mut self, config: &Arc<Config>, rows: [PeerRows; 3]) {
         let [exchanges, refusals, operators] = rows;
         self.exchange.reform(Arc::clone(config), exchanges);
@@ -132,7 +132,7 @@ impl ControlTask<'_> {
         let config = Arc::clone(&self.config);
         drop(self.operator.writer.run(move || {
             // A reload that is under way may have written the next list before this.
-            if let Err(error) = electorate::keep_settled(&config) {
+            if let Err(error) = membership_store::keep_settled(&config) {
                 log::warn!(
                     "an agent that starts here will have to find out anew that config_version {} is in force: {error:#}",
                     config.version

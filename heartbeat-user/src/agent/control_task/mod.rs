@@ -53,13 +53,13 @@ use super::{
     Ending, Threads,
     agent_check::AgentCheck,
     exchange::{Exchange, Fetched},
+    graceful_restart::{self, Departure, Reply},
     groups::Groups,
     journal::Journal,
     operate::Operator,
     outages::Outages,
     outdated::Outdated,
     overdue::Overdue,
-    parting::{self, Departure, Reply},
     refusals::Refusals,
     strangers::Strangers,
     supervisor::Supervisor,
@@ -68,7 +68,6 @@ use super::{
 };
 use crate::{
     clock,
-    complaints::Complaints,
     config::{Config, key::Keys},
     control::{
         protocol::{Confinement, EventKind, Request, Response},
@@ -76,16 +75,17 @@ use crate::{
         severity::Severity,
     },
     dataplane::{Dataplane, LocalView},
-    decisions::Subject,
-    follow::Bell,
+    decision_store::Subject,
     health::{Checks, Notice},
     helper,
     hooks::Hooks,
+    interface_monitor::MonitorHandle,
     load::{
         Meter, Reading,
         late::{self, Host},
     },
     logging,
+    logging::rate_limit::RateLimit,
     messages::{Directive, Part, Report, ResourceCommand},
     net::LinkWatch,
     peering,
@@ -109,12 +109,12 @@ pub(super) struct ControlTask<'a> {
     keys: watch::Sender<Arc<Keys>>,
     peers: watch::Sender<Arc<Config>>,
     link_watch: Option<LinkWatch>,
-    follower: Bell,
+    monitor: MonitorHandle,
     view: Shared,
     journal: Journal,
     kernel_log: Option<EbpfLogger<&'static dyn Log>>,
     directives: Directives,
-    orders: Post<ResourceCommand>,
+    commands: Post<ResourceCommand>,
     checks: Checks,
     /// The notices of the health checks.
     notices: UnboundedReceiver<Notice>,
@@ -126,7 +126,7 @@ pub(super) struct ControlTask<'a> {
     refusals: Refusals,
     strangers: Strangers,
     outdated: Outdated,
-    complaints: Complaints<Shortage>,
+    rate_limit: RateLimit<Shortage>,
     /// Commands of witnesses that were refused.
     witness_commands: u64,
     /// Ends of attempts to fetch a report.
@@ -166,8 +166,8 @@ struct Applied {
 /// The reports of the pulse as they come.
 struct PulseReports {
     mailbox: Mailbox<Report>,
-    /// The same bell as the mailbox has.
-    bell: AsyncFd<OwnedFd>,
+    /// The same wakeup as the mailbox has.
+    wakeup: AsyncFd<OwnedFd>,
     taken: VecDeque<Report>,
 }
 
@@ -175,7 +175,7 @@ impl PulseReports {
     /// Must be called inside a tokio runtime.
     fn new(mailbox: Mailbox<Report>) -> Result<Self> {
         Ok(Self {
-            bell: readable(mailbox.as_fd().try_clone_to_owned()?)?,
+            wakeup: readable(mailbox.as_fd().try_clone_to_owned()?)?,
             mailbox,
             taken: VecDeque::new(),
         })
@@ -184,7 +184,7 @@ impl PulseReports {
     /// Waits until there may be some. Cancel-safe.
     async fn rung(&self) {
         // An error would mean that the runtime ends.
-        if let Ok(mut ready) = self.bell.readable().await {
+        if let Ok(mut ready) = self.wakeup.readable().await {
             ready.clear_ready();
         }
     }
@@ -224,10 +224,8 @@ impl<'a> ControlTask<'a> {
         (checks, notices): (Checks, UnboundedReceiver<Notice>),
         (intent, confinement): (Intent, Confinement),
     ) -> Result<Self> {
-        let Threads {
-            pulse, conductor, ..
-        } = threads;
-        let orders = conductor.orders();
+        let Threads { pulse, manager, .. } = threads;
+        let commands = manager.commands();
         let local = dataplane.local()?;
         let said = local.read();
         let identity = Identity {
@@ -262,7 +260,7 @@ impl<'a> ControlTask<'a> {
             config: Arc::clone(&config),
             keys: Arc::clone(&keys),
             directives: pulse.directives().clone(),
-            orders: orders.clone(),
+            commands: commands.clone(),
             view: Arc::clone(&view),
             decided: Arc::default(),
             stats,
@@ -299,12 +297,12 @@ impl<'a> ControlTask<'a> {
             operator,
             keys: watch::Sender::new(keys),
             link_watch,
-            follower: threads.follower.bell(),
+            monitor: threads.monitor.handle(),
             view,
             journal: Journal::default(),
             kernel_log,
             directives: pulse.directives().clone(),
-            orders,
+            commands,
             checks,
             notices,
             meter,
@@ -314,7 +312,7 @@ impl<'a> ControlTask<'a> {
             refusals,
             strangers: Strangers::default(),
             outdated: Outdated::default(),
-            complaints: Complaints::default(),
+            rate_limit: RateLimit::default(),
             witness_commands: 0,
             fetched,
             applied,
@@ -391,7 +389,7 @@ impl<'a> ControlTask<'a> {
                     if !threads.pulse.is_running() && departure.is_none() {
                         break Err(anyhow!("the pulse thread ended by itself: see the log above"));
                     }
-                    if !threads.conductor.is_running() {
+                    if !threads.manager.is_running() {
                         break Err(anyhow!("the thread that runs the resources ended by itself: see the log above"));
                     }
                 }
@@ -451,8 +449,8 @@ impl<'a> ControlTask<'a> {
                 _ = signals.hangup.recv() => self.reload(Asker::Signal),
             }
         };
-        if let Some(Departure::Parting) = departure {
-            parting::say_deadline(&threads, began, self.dataplane.verified());
+        if let Some(Departure::GracefulRestart) = departure {
+            graceful_restart::say_deadline(&threads, began, self.dataplane.verified());
             return Ok(tokio::task::block_in_place(|| threads.leave()));
         }
         if departure.is_none() {
@@ -530,7 +528,7 @@ impl<'a> ControlTask<'a> {
 
     /// Tells how long the start took, once its first probe has left.
     fn say_start(&mut self, threads: &Threads, began: Boottime) {
-        if let Some(took) = parting::start_took(threads, began) {
+        if let Some(took) = graceful_restart::start_took(threads, began) {
             self.starting = false;
             log::info!("sending heartbeats (start took {})", Short(took));
         }
@@ -545,17 +543,17 @@ impl<'a> ControlTask<'a> {
         logging::tell_suppressed();
         {
             let view = view::lock(&self.view);
-            self.exchange.look(|peer| view.groups.known(peer));
+            self.exchange.poll(|peer| view.groups.known(peer));
         }
-        for refused in self.refusals.look(&self.config, now) {
+        for refused in self.refusals.check(&self.config, now) {
             self.note(now, refused);
         }
         self.look_for_outdated(now);
         let dataplane = &self.dataplane;
         self.strangers
-            .look(now, || dataplane.count(Verdict::ForeignSocket));
+            .check(now, || dataplane.count(Verdict::ForeignSocket));
         let name = |group: GroupIndex| self.config.groups[group].name.clone();
-        self.overdue.look(now, &self.operator.stats, name);
+        self.overdue.check(now, &self.operator.stats, name);
         self.tell_supervisor(now);
     }
 
@@ -654,7 +652,7 @@ impl<'a> ControlTask<'a> {
             if old.maintained != wanted.maintained {
                 let on = wanted.maintained;
                 note(Note::Maintained(on));
-                self.orders
+                self.commands
                     .send(ResourceCommand::Maintain { group: index, on });
                 let (by, of) = match view.groups.maintenance_by(group) {
                     Some((Subject::Maintenance, by)) => (Some(by), "all groups".to_owned()),
@@ -679,7 +677,8 @@ impl<'a> ControlTask<'a> {
                     resource,
                 };
                 let enabled = !is;
-                self.orders.send(ResourceCommand::Enable { part, enabled });
+                self.commands
+                    .send(ResourceCommand::Enable { part, enabled });
                 let name = &group.resources[resource].name;
                 let by = view
                     .groups
@@ -751,13 +750,13 @@ impl<'a> ControlTask<'a> {
                 self.note(clock::now(), what);
             }
             Report::Spent(report) => drop(report),
-            Report::OwnVoteFailed { error } => self.complaints.warn(Shortage::OwnVote, || {
+            Report::OwnVoteFailed { error } => self.rate_limit.warn(Shortage::OwnVote, || {
                 format!(
                     "own acceptor does not answer, so only the votes of other nodes count: {error:#}"
                 )
             }),
             Report::SendFailed { errors, error } => {
-                self.complaints.warn(Shortage::Sending, || {
+                self.rate_limit.warn(Shortage::Sending, || {
                     let why = match error {
                         None => "no reason given".to_owned(),
                         Some(nix::Error::EOVERFLOW) => {
@@ -784,9 +783,9 @@ impl<'a> ControlTask<'a> {
     fn link_changed(&mut self, change: Result<Option<u32>>) {
         match change {
             Ok(up) => {
-                self.follower.look();
+                self.monitor.check();
                 if up.is_some() {
-                    self.orders.send(ResourceCommand::Reassert);
+                    self.commands.send(ResourceCommand::Reassert);
                 }
             }
             Err(error) => {

@@ -14,7 +14,7 @@ impl ControlTask<'_> {
     /// Looks whether heartbeats of peers are refused here as outdated.
     pub(super) fn look_for_outdated(&mut self, now: Boottime) {
         let rows = self.refusals.rows();
-        let Some(new) = self.outdated.look(&self.config, rows, now) else {
+        let Some(new) = self.outdated.check(&self.config, rows, now) else {
             return;
         };
         let by = self.config.local().name.clone();

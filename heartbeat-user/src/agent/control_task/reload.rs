@@ -23,9 +23,9 @@ use crate::{
     config::{Change, Config, Group, key::Keys},
     control::protocol::Response,
     dataplane::{GuardView, SetupGuard},
-    electorate,
     hooks::{Ended, Hooks},
     load::Meter,
+    membership_store,
     messages::{Directive, ResourceCommand},
     pulse::Replan,
     servable,
@@ -251,7 +251,7 @@ impl ControlTask<'_> {
                 };
                 let merged = Arc::clone(&plan.merged);
                 writer
-                    .run(move || electorate::keep(&merged, &membership))
+                    .run(move || membership_store::keep(&merged, &membership))
                     .wait()
             });
             Step::Prepared(prepared.map(|()| plan))
@@ -305,7 +305,7 @@ impl ControlTask<'_> {
         self.dataplane
             .guard_more(guards, new_groups.map(|group| group.id))?;
         let guards = self.dataplane.guards().to_vec();
-        self.follower.guard(guards, self.dataplane.guard()?);
+        self.monitor.guard(guards, self.dataplane.guard()?);
         Ok(Prepared {
             guards: [self.dataplane.guard()?, self.dataplane.guard()?],
             reformed: membership
@@ -340,13 +340,13 @@ impl ControlTask<'_> {
             config: Arc::clone(&merged),
             ..Operator::clone(&self.operator)
         });
-        // The pulse first: the conductor has something to say of a new group at once, and the pulse
+        // The pulse first: the resource manager has something to say of a new group at once, and the pulse
         // wants none started before that.
         self.directives.tell(Directive::Replan(Box::new(replan)));
         for (node, report) in view::lock(&self.view).groups.retold() {
             self.directives.tell(Directive::Reported { node, report });
         }
-        self.orders.send(ResourceCommand::Replan {
+        self.commands.send(ResourceCommand::Replan {
             vips: merged.served().clone(),
             groups: merged.served_groups().clone(),
         });

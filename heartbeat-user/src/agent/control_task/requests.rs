@@ -94,7 +94,7 @@ impl ControlTask<'_> {
         let name = node.map_or("?", |node| &node.name);
         if node.is_none_or(|node| node.role == Role::Witness) {
             self.witness_commands += 1;
-            self.complaints.warn(Shortage::Trust, || {
+            self.rate_limit.warn(Shortage::Trust, || {
                 format!(
                     "rejected a command from node {name}: it is a witness, and a witness never gives one by \
                      mistake; has somebody broken into it? All nodes have the same key"

@@ -66,7 +66,7 @@ impl ControlTask<'_> {
                 pause.as_millis(),
                 self.config.agent_stall.as_millis()
             );
-            self.orders.send(ResourceCommand::Reassert);
+            self.commands.send(ResourceCommand::Reassert);
         }
         self.search.begin(pause, clock::now());
     }

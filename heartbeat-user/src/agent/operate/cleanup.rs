@@ -107,7 +107,7 @@ impl Operator {
         view::lock(&self.view).groups.forget(parts);
         for Part { group, resource } in parts.iter().copied() {
             let resource = Some(resource);
-            self.orders
+            self.commands
                 .send(ResourceCommand::Cleanup { group, resource });
         }
         self.decided.notify_one();

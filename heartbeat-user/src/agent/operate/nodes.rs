@@ -19,7 +19,7 @@ use crate::{
     clock,
     config::{Config, Node, Role},
     control::protocol::{Request, Response},
-    decisions::Book,
+    decision_store::DecisionStore,
     messages::Directive,
 };
 
@@ -253,7 +253,7 @@ impl Operator {
 
 /// What this node did when it last ran: an operator's standby, or drain, outlives a restart. A node
 /// that has `lost` what else operators decided is on standby until one of them says otherwise.
-pub(in crate::agent) fn remembered(config: &Config, lost: Option<&Book>) -> Intent {
+pub(in crate::agent) fn remembered(config: &Config, lost: Option<&DecisionStore>) -> Intent {
     if let Some(book) = lost {
         match remember(config, Intent::Standby) {
             Ok(()) => book.put_aside(),

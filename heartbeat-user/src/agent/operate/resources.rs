@@ -11,7 +11,7 @@ use crate::{
     clock,
     config::Group,
     control::protocol::{self, Request, Response},
-    decisions::Subject,
+    decision_store::Subject,
     messages::{Part, ResourceCommand},
 };
 
@@ -89,7 +89,7 @@ impl Operator {
     ) -> Result<Response> {
         let part = self.part(name)?;
         let group = &self.config.groups[part.group];
-        let Some(owner) = self.owner(group) else {
+        let Some(owner) = self.owner_soon(group).await else {
             bail!("`{name}` runs nowhere, so it cannot be restarted: see `heartbeat status`");
         };
         let patience = self.patience(group).max(PATIENCE);
@@ -97,7 +97,7 @@ impl Operator {
             if view::lock(&self.view).groups.is_maintained(group) {
                 bail!("group {} is in maintenance", group.name);
             }
-            self.orders.send(ResourceCommand::Restart { part });
+            self.commands.send(ResourceCommand::Restart { part });
             if origin == Origin::Peer {
                 return done(format!("{name} is being restarted"));
             }
@@ -150,7 +150,7 @@ impl Operator {
         self.write_down(subject, value).await?;
         let until = clock::now().after(PATIENCE);
         loop {
-            let deaf: Vec<String> = {
+            let silent: Vec<String> = {
                 let view = view::lock(&self.view);
                 let peers = self.config.peers();
                 peers
@@ -160,13 +160,13 @@ impl Operator {
                     .map(|peer| peer.name.clone())
                     .collect()
             };
-            if deaf.is_empty() {
+            if silent.is_empty() {
                 return Ok(());
             }
             if clock::now() > until {
                 bail!(
                     "applied here; not yet on {} (unreachable; will be applied when they return)",
-                    deaf.join(", ")
+                    silent.join(", ")
                 );
             }
             sleep(SLOW_POLL).await;

@@ -89,7 +89,7 @@ fn examine(path: &Path, node: Option<&str>) -> Findings {
     warnings.extend(agents::warnings(&config));
     let keys = Keys::load(&config.key).err();
     let keys = keys.map(|error| error.to_string()).into_iter();
-    let errors = servable::complaints(&config).into_iter().chain(keys);
+    let errors = servable::refused(&config).into_iter().chain(keys);
     let errors = errors.collect();
     Findings {
         errors,
@@ -215,7 +215,7 @@ name = "db"
 name = "store"
 type = "ocf:heartbeat:apache"
 check_level = 10
-stop_timeout = "60s"
+stop_timeout = "50s"
 [[hook]]
 on = "takeover"
 exec = ["/bin/true"]
@@ -224,7 +224,7 @@ timeout = "5s"
         let files = Files::new("tail", &format!("{NODES}{more}"));
         let said = examine(&files.config(), Some("b")).summary;
         for part in [
-            "           store: ocf:heartbeat:apache, stop timeout 60s, check level 10\n",
+            "           store: ocf:heartbeat:apache, stop timeout 50s, check level 10\n",
             "  hook     takeover: /bin/true, timeout 5s\n",
         ] {
             assert!(said.contains(part), "{part} in {said}");

@@ -163,12 +163,12 @@ impl Page {
         self.vitals(status);
         if pulse.deaf_count > 0 {
             let now = if pulse.deaf {
-                self.paint(Colour::Bad, "deaf now, ")
+                self.paint(Colour::Bad, "stalled now, ")
             } else {
                 String::new()
             };
             self.item(
-                "Deafness",
+                "Local stalls",
                 &format!(
                     "{now}{} times since start, for {} in all",
                     pulse.deaf_count,

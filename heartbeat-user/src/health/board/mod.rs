@@ -9,7 +9,7 @@ use heartbeat_common::{time::Boottime, wire::Health};
 
 use super::{
     Notice, Status, Sum, Turn, Verdict,
-    standing::{Standing, State},
+    hysteresis::{Hysteresis, State},
 };
 use crate::{
     clock,
@@ -43,7 +43,7 @@ pub(super) struct Entry {
     pub check: HealthCheck,
     /// Whose looks count: those of an earlier check with this number do not.
     pub ticket: u64,
-    pub standing: Standing,
+    pub hysteresis: Hysteresis,
     /// Counts as well while nothing is known of it.
     pub trusted: bool,
     /// The kernel knows what the end of its process means.
@@ -57,7 +57,7 @@ impl Entry {
         Self {
             check,
             ticket,
-            standing: Standing::default(),
+            hysteresis: Hysteresis::default(),
             trusted,
             watched: false,
             since: clock::now(),
@@ -67,7 +67,7 @@ impl Entry {
 
     /// Whether this counts against the node.
     pub(super) fn counts(&self) -> bool {
-        match self.standing.state() {
+        match self.hysteresis.state() {
             State::Well => false,
             State::Failing => true,
             State::Unknown => !self.trusted && self.check.meaning == Meaning::Fatal,
@@ -120,7 +120,7 @@ impl Board {
             number,
             kind: entry.check.kind.name(),
             meaning: entry.check.meaning,
-            state: entry.standing.state(),
+            state: entry.hysteresis.state(),
             since: entry.since,
             message: entry.message.clone(),
         };
@@ -128,10 +128,10 @@ impl Board {
     }
 
     /// A look at a check was had.
-    pub(super) fn look(&self, ticket: u64, verdict: Verdict) {
+    pub(super) fn sample(&self, ticket: u64, verdict: Verdict) {
         self.change(ticket, Tell::Changes, |entry| {
             let (rise, fall) = (entry.check.rise, entry.check.fall);
-            let changed = entry.standing.look(verdict.is_ok(), rise, fall);
+            let changed = entry.hysteresis.sample(verdict.is_ok(), rise, fall);
             entry.message = verdict.unwrap_or_else(|message| message);
             changed
         });
@@ -142,7 +142,7 @@ impl Board {
         self.change(ticket, Tell::Always, |entry| {
             entry.watched = false;
             entry.message = message;
-            entry.standing.fail()
+            entry.hysteresis.fail()
         });
     }
 
@@ -174,7 +174,7 @@ impl Board {
         let Some((number, entry)) = entries.find(|(_, entry)| entry.ticket == ticket) else {
             return;
         };
-        let before = entry.standing.state();
+        let before = entry.hysteresis.state();
         let turn = change(entry).then(|| {
             entry.since = clock::now();
             turn(number, entry)
@@ -216,7 +216,7 @@ fn turn(number: usize, entry: &Entry) -> Turn {
         name: entry.check.name.clone(),
         number,
         meaning: entry.check.meaning,
-        well: entry.standing.state() == State::Well,
+        well: entry.hysteresis.state() == State::Well,
         message: entry.message.clone(),
         at: entry.since,
     }

@@ -64,9 +64,9 @@ fn health(bits: u16) -> Sum {
 fn what_is_fatal_counts_until_the_first_look_has_ended_and_nobody_is_told_of_a_turn() {
     let (board, inbox) = board(false, &[FATAL, DEGRADED]);
     assert_eq!(told(&inbox), (vec![], vec![health(0x8001)]));
-    board.look(1, good());
+    board.sample(1, good());
     assert_eq!(told(&inbox), (vec![], vec![]));
-    board.look(0, good());
+    board.sample(0, good());
     assert_eq!(told(&inbox), (vec![], vec![health(0)]));
 }
 
@@ -74,9 +74,9 @@ fn what_is_fatal_counts_until_the_first_look_has_ended_and_nobody_is_told_of_a_t
 fn a_check_that_begins_unwell_is_told_though_the_sum_stays() {
     let (board, inbox) = board(false, &[FATAL]);
     told(&inbox);
-    board.look(0, bad());
+    board.sample(0, bad());
     assert_eq!(told(&inbox), (vec![(0, false, "bad".to_owned())], vec![]));
-    board.look(0, good());
+    board.sample(0, good());
     let well = vec![(0, true, "good".to_owned())];
     assert_eq!(told(&inbox), (well, vec![health(0)]));
 }
@@ -85,7 +85,7 @@ fn a_check_that_begins_unwell_is_told_though_the_sum_stays() {
 fn one_that_is_trusted_counts_only_once_it_has_failed() {
     let (board, inbox) = board(true, &[FATAL]);
     assert_eq!(told(&inbox).1, [health(0)]);
-    board.look(0, bad());
+    board.sample(0, bad());
     assert_eq!(told(&inbox).1, [health(0x8001)]);
 }
 
@@ -99,7 +99,7 @@ fn the_sum_is_of_all_and_fatal_while_one_of_those_that_fail_is() {
         (1, good(), 0x0005),
         (0, good(), 0x0004),
     ] {
-        board.look(ticket, verdict);
+        board.sample(ticket, verdict);
         assert_eq!(told(&inbox).1.last(), Some(&health(sum)), "{ticket}");
     }
     assert_eq!(board.sum(), health(4));
@@ -108,7 +108,7 @@ fn the_sum_is_of_all_and_fatal_while_one_of_those_that_fail_is() {
 #[test]
 fn an_end_is_told_at_once_and_with_it_that_the_kernel_watches_no_more() {
     let (board, inbox) = board(true, &[DEGRADED, FATAL]);
-    board.look(1, good());
+    board.sample(1, good());
     board.watched(1, true);
     let watched = Sum {
         watched: Health::of(1, true),
@@ -130,7 +130,7 @@ fn an_end_is_told_at_once_and_with_it_that_the_kernel_watches_no_more() {
 fn looks_of_checks_that_are_no_more_do_not_count() {
     let (board, inbox) = board(true, &[FATAL]);
     told(&inbox);
-    board.look(7, bad());
+    board.sample(7, bad());
     board.fail(7, String::new());
     board.watched(7, true);
     assert_eq!(told(&inbox), (vec![], vec![]));

@@ -9,7 +9,7 @@ use std::{
 use nix::unistd::Pid;
 
 use crate::{
-    config::ProcessName, health::aside::Aside, helper, process::Process,
+    config::ProcessName, health::blocking::BlockingThread, helper, process::Process,
     resources::systemd::Systemd,
 };
 
@@ -20,14 +20,14 @@ type Found = Result<Vec<Process>, String>;
 
 pub(super) enum Finder {
     /// In a thread of its own: the file may be on a disk that hangs, and there may be very many processes.
-    Pidfile(Aside, PathBuf),
-    Name(Aside, Vec<u8>),
+    Pidfile(BlockingThread, PathBuf),
+    Name(BlockingThread, Vec<u8>),
     Unit(Systemd, String),
 }
 
 impl Finder {
     pub(super) fn new(name: &ProcessName, bus: Option<String>) -> Self {
-        let thread = || Aside::new("health-process".to_owned());
+        let thread = || BlockingThread::new("health-process".to_owned());
         match name {
             ProcessName::PidFile(path) => Self::Pidfile(thread(), path.clone()),
             ProcessName::Name(name) => {
@@ -44,7 +44,7 @@ impl Finder {
     }
 
     /// Those that live. Can be dropped at any await.
-    pub(super) fn look(&self) -> Pin<Box<dyn Future<Output = Found> + Send + '_>> {
+    pub(super) fn sample(&self) -> Pin<Box<dyn Future<Output = Found> + Send + '_>> {
         match self {
             Self::Pidfile(thread, path) => {
                 let path = path.clone();

@@ -39,7 +39,7 @@ pub(super) async fn run(runner: &Runner, name: &ProcessName, means: Means) {
             if let Some(processes) = still_there {
                 return Ok(processes);
             }
-            match timeout(limit, finder.look()).await {
+            match timeout(limit, finder.sample()).await {
                 Ok(found) => found,
                 Err(_) => Err(format!("took longer than {limit:?} to look for it")),
             }

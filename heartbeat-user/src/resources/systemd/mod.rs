@@ -75,7 +75,7 @@ impl Systemd {
             let result = match action {
                 Action::Start => handle.start().await,
                 Action::Stop => handle.stop().await,
-                Action::Probe | Action::Monitor => handle.look().await,
+                Action::Probe | Action::Monitor => handle.query().await,
             };
             result.unwrap_or_else(|error| {
                 let message = format!("systemd refused to {action} {unit}: {error}");
@@ -178,7 +178,7 @@ impl Handle<'_> {
         }
         self.clear().await?;
         let result = self.job(self.manager.start_unit(self.name, MODE)).await?;
-        let done = self.look().await?;
+        let done = self.query().await?;
         if done.outcome == Outcome::OK {
             return Ok(done);
         }
@@ -228,7 +228,7 @@ impl Handle<'_> {
         })
     }
 
-    async fn look(&self) -> zbus::Result<Done> {
+    async fn query(&self) -> zbus::Result<Done> {
         Ok(match self.settled().await? {
             State::Running => Done::at_once(Outcome::OK, ""),
             State::Failed => {

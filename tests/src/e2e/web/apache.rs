@@ -19,8 +19,8 @@ use nix::sys::signal::Signal;
 
 use crate::{
     Cluster,
-    enclosure::{Enclosure, Inmate, Watch},
     node::Node,
+    sandbox::{Sandbox, SandboxProcess, Watch},
     sys,
 };
 
@@ -94,7 +94,7 @@ impl Node {
         fs::write(self.apache_config(), CONFIGURATION)?;
         let page = format!("<html>\n{}\n", self.name);
         fs::write(self.own("/srv/index.html"), page)?;
-        self.enclose(Enclosure::new(&root, &PLACES)?);
+        self.set_sandbox(Sandbox::new(&root, &PLACES)?);
         Ok(())
     }
 
@@ -108,12 +108,12 @@ impl Node {
     }
 
     /// All processes of its Apache.
-    pub fn apache(&self) -> Result<Vec<Inmate>> {
-        self.enclosure()?.watch().running(PROGRAM)
+    pub fn apache(&self) -> Result<Vec<SandboxProcess>> {
+        self.sandbox()?.watch().running(PROGRAM)
     }
 
     /// The process that started the others.
-    pub fn apache_parent(&self) -> Result<Inmate> {
+    pub fn apache_parent(&self) -> Result<SandboxProcess> {
         let all = self.apache()?;
         let parent = all
             .iter()
@@ -140,19 +140,19 @@ fn make(path: &Path, mode: u32) -> Result<()> {
 
 /// Looks again and again whether two nodes have an Apache at the same time.
 #[derive(Debug)]
-pub struct Lookout {
+pub struct ApacheWatch {
     seen: Arc<Mutex<Vec<Boottime>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
-impl Lookout {
+impl ApacheWatch {
     const PERIOD: Duration = Duration::from_millis(25);
 
     pub fn start(cluster: &Cluster) -> Result<Self> {
         let nodes = cluster.nodes().iter();
-        let nodes = nodes.filter_map(|node| node.enclosure().ok());
-        let watches: Vec<Watch> = nodes.map(Enclosure::watch).collect();
+        let nodes = nodes.filter_map(|node| node.sandbox().ok());
+        let watches: Vec<Watch> = nodes.map(Sandbox::watch).collect();
         let (seen, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let thread = thread::Builder::new().name("lookout".to_owned()).spawn({
             let (seen, stop) = (Arc::clone(&seen), Arc::clone(&stop));
@@ -179,7 +179,7 @@ impl Lookout {
     }
 }
 
-impl Drop for Lookout {
+impl Drop for ApacheWatch {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -189,12 +189,12 @@ impl Drop for Lookout {
 }
 
 fn look(watches: &[Watch], seen: &Mutex<Vec<Boottime>>, stop: &AtomicBool) -> Result<()> {
-    let everywhere = || -> Result<Vec<Vec<Inmate>>> {
+    let everywhere = || -> Result<Vec<Vec<SandboxProcess>>> {
         watches.iter().map(|watch| watch.running(PROGRAM)).collect()
     };
     while !stop.load(Ordering::Relaxed) {
         let first = everywhere()?;
-        let having = |all: &[Vec<Inmate>]| all.iter().filter(|one| !one.is_empty()).count();
+        let having = |all: &[Vec<SandboxProcess>]| all.iter().filter(|one| !one.is_empty()).count();
         if having(&first) > 1 {
             // Whoever was there before and is there still was there in between, with all others.
             let mut still = everywhere()?;
@@ -208,7 +208,7 @@ fn look(watches: &[Watch], seen: &Mutex<Vec<Boottime>>, stop: &AtomicBool) -> Re
                     .push(between);
             }
         }
-        thread::sleep(Lookout::PERIOD);
+        thread::sleep(ApacheWatch::PERIOD);
     }
     Ok(())
 }

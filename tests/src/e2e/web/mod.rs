@@ -10,12 +10,12 @@ use std::{fs, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_user::control::protocol::Status;
 
-use super::{Program, SOON, scene::wait_status};
+use super::{Program, SOON, shortcuts::wait_status};
 use crate::{
     Cluster, Options, client::Client, config::interface, e2e::heartbeat, wait_until,
     workdir::WorkDir,
 };
-pub use apache::Lookout;
+pub use apache::ApacheWatch;
 pub use steps::Steps;
 
 /// As the documentation of `import` shows it.
@@ -53,22 +53,22 @@ pub fn tutorial() -> Result<String> {
     ))
 }
 
-/// Plays `story` with two nodes and a witness, on the first of which `groups` runs.
-pub fn play(groups: String, story: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
+/// Plays `test` with two nodes and a witness, on the first of which `groups` runs.
+pub fn with_cluster(groups: String, test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     let options = Options {
         nodes: ["a", "b"].map(str::to_owned).to_vec(),
         witnesses: vec!["w".to_owned()],
         groups: Some(groups),
-        ..super::scene::options()
+        ..super::shortcuts::options()
     };
-    Cluster::play(options, |cluster| {
+    Cluster::run(options, |cluster| {
         for name in ["a", "b"] {
             cluster.node_mut(name)?.furnish()?;
         }
         cluster.start_agents()?;
         cluster.wait_well(SOON, "a")?;
         wait_started(cluster, "a")?;
-        story(cluster)
+        test(cluster)
     })
 }
 

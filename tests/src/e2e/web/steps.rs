@@ -7,7 +7,7 @@ use heartbeat_common::time::Boottime;
 use heartbeat_user::control::protocol::{EventKind, GroupEvent, VipEvent};
 
 use super::{ADDRESS, GROUP, SERVER};
-use crate::e2e::Chronicle;
+use crate::e2e::EventLog;
 
 /// How long after the fault each step of a takeover was made.
 #[derive(Clone, Copy, Debug)]
@@ -20,10 +20,10 @@ pub struct Steps {
 
 impl Steps {
     /// Those of `successor` after something that happened at `at`.
-    pub fn of(chronicle: &Chronicle, successor: &str, at: Boottime) -> Result<Self> {
+    pub fn of(event_log: &EventLog, successor: &str, at: Boottime) -> Result<Self> {
         let after = |ns: u64| Boottime::from_nanos(ns).since(at);
         let events = || {
-            let told = chronicle.told_by(successor);
+            let told = event_log.reported_by(successor);
             told.filter(|event| Boottime::from_nanos(event.at_ns) >= at)
         };
         let (free, majority) = events()
@@ -37,7 +37,7 @@ impl Steps {
                 )),
                 _ => None,
             })
-            .with_context(|| format!("{successor} tells of no lease: {chronicle:#?}"))?;
+            .with_context(|| format!("{successor} tells of no lease: {event_log:#?}"))?;
         let address = events()
             .find_map(|event| match &event.what {
                 EventKind::Vip {
@@ -46,7 +46,7 @@ impl Steps {
                 } if vip == ADDRESS => Some(after(*address_ns)),
                 _ => None,
             })
-            .with_context(|| format!("{successor} tells of no address: {chronicle:#?}"))?;
+            .with_context(|| format!("{successor} tells of no address: {event_log:#?}"))?;
         let apache = events()
             .find_map(|event| match &event.what {
                 EventKind::Resource {
@@ -54,7 +54,7 @@ impl Steps {
                 } if resource == SERVER && state == "started" => Some(after(event.at_ns)),
                 _ => None,
             })
-            .with_context(|| format!("{successor} tells of no Apache: {chronicle:#?}"))?;
+            .with_context(|| format!("{successor} tells of no Apache: {event_log:#?}"))?;
         Ok(Self {
             free,
             majority,
@@ -95,10 +95,10 @@ impl fmt::Display for Steps {
 
 /// That on `node` Apache was never started before the address had started, nor the address stopped before
 /// Apache had. Returns how often either changed.
-pub fn order_kept(chronicle: &Chronicle, node: &str) -> Result<usize> {
+pub fn order_kept(event_log: &EventLog, node: &str) -> Result<usize> {
     let (mut address, mut server) = (None, None);
     let mut seen = 0;
-    for event in chronicle.told_by(node) {
+    for event in event_log.reported_by(node) {
         match &event.what {
             // Another agent, which has to look first.
             EventKind::Started => (address, server) = (None, None),
@@ -108,7 +108,7 @@ pub fn order_kept(chronicle: &Chronicle, node: &str) -> Result<usize> {
                 let early = state == "stopping" && server.is_some_and(|state| state != "stopped");
                 ensure!(
                     !early,
-                    "{node} stopped the address under Apache: {chronicle:#?}"
+                    "{node} stopped the address under Apache: {event_log:#?}"
                 );
                 address = Some(state.as_str());
                 seen += 1;
@@ -119,7 +119,7 @@ pub fn order_kept(chronicle: &Chronicle, node: &str) -> Result<usize> {
                 let early = state == "starting" && address.is_some_and(|state| state != "started");
                 ensure!(
                     !early,
-                    "{node} started Apache without the address: {chronicle:#?}"
+                    "{node} started Apache without the address: {event_log:#?}"
                 );
                 server = Some(state.as_str());
                 seen += 1;

@@ -23,7 +23,10 @@ use self::{
     modules::{Id, Modules, Target},
     scan::Import,
 };
-use super::source::{Finding, Source, Tree, read};
+use super::{
+    finding::Finding,
+    source::{Source, Tree, read},
+};
 
 /// Where one file takes a name from another, by both.
 type Arrows = BTreeMap<(PathBuf, PathBuf), Arrow>;

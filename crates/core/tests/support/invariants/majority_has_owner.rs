@@ -26,7 +26,7 @@ const CLAIMS: u64 = 3;
 /// How long it may take a majority that is connected to make an owner, at worst:
 ///
 /// - two timeouts until the others are heard or found down, and this node is active;
-/// - the time until the slow side of an owner is known to hang;
+/// - the time until the control task of an owner is known to hang;
 /// - two leases: one that lives, and one that was released for a node that has gone;
 /// - an interval for each node that ranks before;
 /// - a few claims, with two questions each, which may have to be repeated where frames are lost, and the

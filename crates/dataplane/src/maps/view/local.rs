@@ -6,7 +6,7 @@ use anyhow::Result;
 use heartbeat_common::{
     maps::Local,
     time::Boottime,
-    wire::{Electorate, Health, Incarnation, NodeState, Owned},
+    wire::{Health, Incarnation, NodeState, Owned, VoterSet},
 };
 use nix::sys::mman::ProtFlags;
 
@@ -40,13 +40,13 @@ impl LocalView {
         nonce: u64,
         key_id: u8,
         config_generation: u32,
-        electorate: Electorate,
+        voter_set: VoterSet,
         now: Boottime,
     ) {
         self.write(&Local {
-            voters: electorate.voters,
-            config_version: electorate.version,
-            counted_version: electorate.counted,
+            voters: voter_set.voters,
+            config_version: voter_set.version,
+            counted_version: voter_set.counted,
             incarnation: incarnation.0,
             nonce,
             config_generation,
@@ -80,7 +80,7 @@ impl LocalView {
         self.store(std::mem::offset_of!(Local, reason_tick_at), now.as_nanos());
     }
 
-    /// When the slow side last ticked.
+    /// When the control task last ticked.
     pub fn reason_tick_at(&self) -> Boottime {
         const AT: usize = std::mem::offset_of!(Local, reason_tick_at) / size_of::<u64>();
         Boottime::from_nanos(self.words.get()[AT].load(Ordering::Acquire))
@@ -145,11 +145,11 @@ impl LocalView {
     }
 
     /// Whose votes this node goes by. Only the pulse may call this.
-    pub fn set_electorate(&self, electorate: Electorate) {
+    pub fn set_voter_set(&self, voter_set: VoterSet) {
         let mut local = self.read();
-        local.voters = electorate.voters;
-        local.config_version = electorate.version;
-        local.counted_version = electorate.counted;
+        local.voters = voter_set.voters;
+        local.config_version = voter_set.version;
+        local.counted_version = voter_set.counted;
         self.store_word(&local, std::mem::offset_of!(Local, voters));
     }
 
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn what_the_agent_says_of_its_health_leaves_all_else_as_it_is() {
         let local = LocalView::map(memory()).unwrap();
-        let electorate = Electorate {
+        let voter_set = VoterSet {
             version: 3,
             counted: 2,
             voters: 12,
@@ -212,7 +212,7 @@ mod tests {
             8,
             9,
             10,
-            electorate,
+            voter_set,
             Boottime::from_nanos(11),
         );
         let before = local.read();

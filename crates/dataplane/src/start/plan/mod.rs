@@ -171,10 +171,10 @@ fn ensure_promises_hold(setup: &Setup, seen: &Observation) -> Result<()> {
     let state = seen.state.as_ref();
     let version = state.map_or(0, |state| state.local.config_version);
     ensure!(
-        version <= setup.electorate.version,
+        version <= setup.voter_set.version,
         "this host votes by config_version {version} already, and must not go back to {}\n  give \
         the cluster's present one, with all of its nodes",
-        setup.electorate.version
+        setup.voter_set.version
     );
     let granted = seen.longest_grant;
     ensure!(

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use heartbeat_common::{
     maps::{Address, GuardRow, Local},
-    wire::{ClusterId, Electorate, GroupId, LinkId, NodeId},
+    wire::{ClusterId, GroupId, LinkId, NodeId, VoterSet},
 };
 
 use super::{super::adopted::AdoptedState, *};
@@ -47,7 +47,7 @@ fn setup() -> Setup {
         }],
         replace: false,
         groups: vec![GroupId(7)],
-        electorate: Electorate {
+        voter_set: VoterSet {
             version: 5,
             counted: 0,
             voters: 1,

@@ -12,7 +12,7 @@ fn directory_that_is_refused_ends_the_start_before_anything_is_done() {
     assert_eq!(said, "another agent is using it: stop it first");
     // Nothing was looked at in there, so nothing else may be said of it.
     let mut older = setup();
-    older.electorate.version = 0;
+    older.voter_set.version = 0;
     assert_eq!(Plan::new(&older, &seen).unwrap_err().to_string(), said);
 }
 
@@ -23,7 +23,7 @@ fn start_that_would_break_a_promise_is_refused() {
         refused.to_string()
     };
     let mut older = setup();
-    older.electorate.version = 4;
+    older.voter_set.version = 4;
     let said = refusal(&older, &earlier_run(true));
     assert!(
         said.contains("votes by config_version 5 already, and must not go back to 4"),

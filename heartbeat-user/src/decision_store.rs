@@ -1,0 +1,387 @@
+//! What operators decided for the whole cluster: maintenance, and what is to be stopped.
+//!
+//! Every node keeps all decisions, on disk, and passes them on in its reports, so that they hold
+//! whichever node they were made on and whichever nodes were away. Of two about the same thing the later
+//! one counts, by the clocks of the nodes that they were made on.
+//!
+//! Nobody waits for the disk with a lock: decisions are written by the thread of a [`Writer`].
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::{Context as _, Result};
+pub use heartbeat_control::decisions::{Decision, Decisions, Subject};
+use heartbeat_sys::files::atomic_file::{self, Writer, Written};
+
+use crate::clock;
+
+/// All that were made, and where they are kept.
+///
+/// What is in force is in memory. A decision made here comes in force once it is on disk; one that was made elsewhere
+/// at once.
+#[derive(Debug)]
+pub struct DecisionStore {
+    ledger: Arc<Mutex<Ledger>>,
+    writer: Writer,
+    decisions: BTreeMap<Subject, Decision>,
+    /// When the last decision about a subject was proposed here.
+    proposed: BTreeMap<Subject, u64>,
+    lost: bool,
+}
+
+/// A decision that comes in force once it is `written`.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) subject: Subject,
+    pub(crate) decision: Decision,
+    pub(crate) written: Written<Result<()>>,
+}
+
+/// The file, as the thread that writes it knows it. Nobody else locks it while the agent runs.
+#[derive(Debug)]
+struct Ledger {
+    file: PathBuf,
+    kept: BTreeMap<Subject, Decision>,
+    /// In force, but not on disk yet.
+    owed: BTreeMap<Subject, Decision>,
+}
+
+impl Ledger {
+    /// Writes all that is kept with `new`. On a failure the file is as it was.
+    fn keep(&mut self, new: &[(Subject, Decision)]) -> Result<()> {
+        let mut all = self.kept.clone();
+        let owed = self.owed.iter().map(|(subject, at)| (subject.clone(), *at));
+        for (subject, decision) in owed.chain(new.iter().cloned()) {
+            take_later(&mut all, subject, decision);
+        }
+        let text = serde_json::to_vec(&Decisions::of(&all))?;
+        atomic_file::replace(&self.file, &text)
+            .with_context(|| format!("could not write {}", self.file.display()))?;
+        self.kept = all;
+        self.owed.clear();
+        Ok(())
+    }
+}
+
+/// Whether `decision` is later than what there was.
+fn take_later(all: &mut BTreeMap<Subject, Decision>, subject: Subject, decision: Decision) -> bool {
+    let later = all.get(&subject).is_none_or(|ours| *ours < decision);
+    if later {
+        all.insert(subject, decision);
+    }
+    later
+}
+
+fn read(file: &Path) -> Result<BTreeMap<Subject, Decision>> {
+    let text = match fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("could not read {}", file.display()));
+        }
+    };
+    let kept: Decisions =
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?;
+    let sane = kept
+        .0
+        .into_iter()
+        .filter(|(_, decision)| decision.is_sane());
+    Ok(sane.collect())
+}
+
+fn put_aside(file: &Path) {
+    let aside = file.with_extension("damaged");
+    match fs::rename(file, &aside) {
+        Ok(()) => log::error!("{} is now {}", file.display(), aside.display()),
+        Err(error) => log::error!("could not rename {}: {error}", file.display()),
+    }
+}
+
+impl DecisionStore {
+    /// Reads what was decided before this agent began. A file that cannot be read keeps no node down: the
+    /// book begins empty and [`DecisionStore::is_lost`].
+    pub(crate) fn open(state_dir: &Path, writer: Writer) -> Self {
+        let file = state_dir.join("decisions.json");
+        let read = read(&file);
+        let lost = read.is_err();
+        let decisions = read.unwrap_or_else(|error| {
+            log::error!(
+                "{error:#}: nobody knows here what operators had decided (maintenance, stopped resources), so this node \
+                 is on standby. See on another node that all is as it should be, then `heartbeat online` here"
+            );
+            BTreeMap::new()
+        });
+        let ledger = Ledger {
+            file,
+            kept: decisions.clone(),
+            owed: BTreeMap::new(),
+        };
+        Self {
+            ledger: Arc::new(Mutex::new(ledger)),
+            writer,
+            decisions,
+            proposed: BTreeMap::new(),
+            lost,
+        }
+    }
+
+    /// Whether what had been decided before this agent began is lost.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Keeps a file that was lost for whoever wants to know what it held. The node is on standby by
+    /// then, also after a restart.
+    pub(crate) fn put_aside(&self) {
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        put_aside(&ledger.file);
+    }
+
+    pub fn get(&self, subject: &Subject) -> Option<bool> {
+        self.decision(subject).map(|decision| decision.value)
+    }
+
+    pub(crate) fn decision(&self, subject: &Subject) -> Option<Decision> {
+        self.decisions.get(subject).copied()
+    }
+
+    /// Has a decision, made on the node with the id `by`, written down. It is none before [`DecisionStore::settle`].
+    pub(crate) fn propose(&mut self, subject: Subject, value: bool, by: u16) -> Proposal {
+        let decided = self.decisions.get(&subject).map_or(0, |before| before.at);
+        let proposed = self.proposed.get(&subject).copied().unwrap_or_default();
+        let at = clock::wall().max(decided.max(proposed) + 1);
+        self.proposed.insert(subject.clone(), at);
+        let decision = Decision { at, by, value };
+        let new = [(subject.clone(), decision)];
+        let written = self.write(move |ledger| ledger.keep(&new));
+        Proposal {
+            subject,
+            decision,
+            written,
+        }
+    }
+
+    /// A decision that was proposed is on disk: it is in force, unless there is a later one.
+    pub(crate) fn settle(&mut self, subject: Subject, decision: Decision) {
+        take_later(&mut self.decisions, subject, decision);
+    }
+
+    /// Takes over what was decided elsewhere and later. Whether there was anything.
+    pub(crate) fn merge(&mut self, others: &Decisions) -> bool {
+        let mut new = Vec::new();
+        for (subject, decision) in others.0.iter().filter(|(_, decision)| decision.is_sane()) {
+            if take_later(&mut self.decisions, subject.clone(), *decision) {
+                new.push((subject.clone(), *decision));
+            }
+        }
+        let changed = !new.is_empty();
+        if changed {
+            drop(self.write(move |ledger| {
+                ledger.owed.extend(new);
+                ledger.keep(&[]).inspect_err(|error| {
+                    log::error!(
+                        "what was decided on another node holds until this agent ends: {error:#}"
+                    );
+                })
+            }));
+        }
+        changed
+    }
+
+    pub fn all(&self) -> Decisions {
+        Decisions::of(&self.decisions)
+    }
+
+    fn write(
+        &self,
+        job: impl FnOnce(&mut Ledger) -> Result<()> + Send + 'static,
+    ) -> Written<Result<()>> {
+        let ledger = Arc::clone(&self.ledger);
+        self.writer
+            .run(move || job(&mut ledger.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heartbeat_control::decisions::LATEST;
+
+    use super::*;
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("heartbeat-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn web() -> Subject {
+        Subject::GroupStopped("web".to_owned())
+    }
+
+    fn open(dir: &Path) -> DecisionStore {
+        DecisionStore::open(dir, Writer::start().unwrap())
+    }
+
+    fn decide(book: &mut DecisionStore, subject: Subject, value: bool, by: u16) -> Result<()> {
+        let Proposal {
+            subject,
+            decision,
+            written,
+        } = book.propose(subject, value, by);
+        written.wait()?;
+        book.settle(subject, decision);
+        Ok(())
+    }
+
+    /// Waits until all that was given to the writer so far is written.
+    fn sync(book: &DecisionStore) {
+        book.write(|_| Ok(())).wait().unwrap();
+    }
+
+    #[test]
+    fn what_was_decided_is_known_after_a_restart() {
+        let dir = Dir::new("decisions-kept");
+        let mut book = open(&dir.0);
+        assert_eq!(book.get(&web()), None);
+        decide(&mut book, web(), true, 1).unwrap();
+        decide(&mut book, Subject::Maintenance, false, 1).unwrap();
+        let again = open(&dir.0);
+        assert_eq!(again.get(&web()), Some(true));
+        assert_eq!(again.get(&Subject::Maintenance), Some(false));
+        assert_eq!(again.all(), book.all());
+    }
+
+    #[test]
+    fn the_later_decision_counts_on_all_nodes() {
+        let (one, two) = (Dir::new("decisions-one"), Dir::new("decisions-two"));
+        let mut a = open(&one.0);
+        let mut b = open(&two.0);
+        decide(&mut a, web(), true, 1).unwrap();
+        assert!(b.merge(&a.all()));
+        assert!(!b.merge(&a.all()), "nothing new");
+        // Even if the clock of this node is behind.
+        decide(&mut b, web(), false, 2).unwrap();
+        assert!(!b.merge(&a.all()));
+        assert!(!a.all().include(&b.all()));
+        assert!(a.merge(&b.all()));
+        assert!(a.all().include(&b.all()));
+        assert_eq!(a.get(&web()), Some(false));
+        sync(&a);
+        assert_eq!(open(&one.0).all(), b.all());
+    }
+
+    #[test]
+    fn a_decision_that_cannot_be_kept_is_none() {
+        let dir = Dir::new("decisions-lost");
+        let mut book = open(&dir.0.join("missing"));
+        let error = decide(&mut book, web(), true, 1).unwrap_err();
+        assert!(
+            format!("{error:#}").contains("could not write"),
+            "{error:#}"
+        );
+        assert_eq!(book.get(&web()), None);
+    }
+
+    #[test]
+    fn decision_is_in_force_only_once_the_disk_has_it_and_nobody_waits_with_a_lock() {
+        let dir = Dir::new("decisions-slow");
+        let mut book = open(&dir.0);
+        // A disk that hangs until it is told to go on.
+        let (go_on, hangs) = std::sync::mpsc::channel::<()>();
+        drop(book.writer.run(move || hangs.recv()));
+        let first = book.propose(web(), true, 1);
+        let second = book.propose(web(), false, 1);
+        assert_eq!(book.get(&web()), None);
+        // Meanwhile what others decide holds, and is passed on.
+        let mut other = open(&Dir::new("decisions-other").0);
+        other.settle(
+            Subject::Maintenance,
+            Decision {
+                at: 5,
+                by: 2,
+                value: true,
+            },
+        );
+        assert!(book.merge(&other.all()));
+        assert_eq!(book.get(&Subject::Maintenance), Some(true));
+        go_on.send(()).unwrap();
+        // Whichever is heard of first.
+        second.written.wait().unwrap();
+        book.settle(second.subject, second.decision);
+        first.written.wait().unwrap();
+        book.settle(first.subject, first.decision);
+        assert_eq!(book.get(&web()), Some(false));
+        sync(&book);
+        assert_eq!(open(&dir.0).all(), book.all());
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_with_the_next() {
+        let dir = Dir::new("decisions-owed");
+        let state = dir.0.join("state");
+        let mut book = open(&state);
+        let maintenance = Decision {
+            at: 5,
+            by: 2,
+            value: true,
+        };
+        assert!(book.merge(&Decisions(vec![(Subject::Maintenance, maintenance)])));
+        sync(&book);
+        fs::create_dir(&state).unwrap();
+        decide(&mut book, web(), true, 1).unwrap();
+        assert_eq!(open(&state).all(), book.all());
+    }
+
+    #[test]
+    fn time_that_no_clock_has_is_refused_from_peers_and_from_the_file() {
+        let dir = Dir::new("decisions-insane");
+        let mut book = open(&dir.0);
+        for at in [u64::MAX, LATEST] {
+            let decision = Decision {
+                at,
+                by: 2,
+                value: true,
+            };
+            assert!(!book.merge(&Decisions(vec![(web(), decision)])));
+            let text = serde_json::to_vec(&Decisions(vec![(web(), decision)])).unwrap();
+            fs::write(dir.0.join("decisions.json"), text).unwrap();
+            assert_eq!(open(&dir.0).get(&web()), None);
+        }
+        decide(&mut book, web(), true, 1).unwrap();
+    }
+
+    #[test]
+    fn damaged_file_is_put_aside_and_the_book_says_that_it_is_lost() {
+        let dir = Dir::new("decisions-damaged");
+        let file = dir.0.join("decisions.json");
+        assert!(!open(&dir.0).is_lost(), "there was none");
+        for damage in ["[[", "", "{}", "\u{0}\u{0}"] {
+            fs::write(&file, damage).unwrap();
+            let mut book = open(&dir.0);
+            assert!(book.is_lost(), "{damage:?}");
+            book.put_aside();
+            assert_eq!(
+                fs::read_to_string(file.with_extension("damaged")).unwrap(),
+                damage
+            );
+            decide(&mut book, web(), true, 1).unwrap();
+            assert!(!open(&dir.0).is_lost());
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Whether an XDP program that is attached runs at all: some drivers take it and never call it.
+
+use std::time::Duration;
+
+use heartbeat_common::time::Boottime;
+
+/// Frames between two looks that say something: fewer may still be on their way, and are waited
+/// for.
+const ENOUGH: u64 = 8;
+/// Looks that must find so many frames, and none seen. Some drivers count late what came before the
+/// program was there.
+const LOOKS: u32 = 3;
+/// Between two looks, at least.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What is known of a program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// Nothing came by its interface that it could have seen.
+    #[default]
+    Unknown,
+    Runs,
+    DoesNotRun,
+}
+
+/// The looks at one interface since a program was attached there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SelfCheck {
+    /// Frames that the program had seen at first.
+    seen: Option<u64>,
+    /// Frames that the interface had received at the last look that found enough, and when that
+    /// was.
+    last: Option<(u64, Boottime)>,
+    suspicious: u32,
+    finding: Finding,
+}
+
+impl SelfCheck {
+    /// The interface has `received`, and the program has `seen`, so many frames at `now`; the first
+    /// was read first.
+    pub(super) fn check(&mut self, received: u64, seen: u64, now: Boottime) -> Finding {
+        let before = *self.seen.get_or_insert(seen);
+        if seen != before {
+            self.finding = Finding::Runs;
+            return self.finding;
+        }
+        let Some((last, at)) = self.last else {
+            self.last = Some((received, now));
+            return self.finding;
+        };
+        // A count that went backwards is another card's.
+        if received < last {
+            self.last = Some((received, now));
+            self.suspicious = 0;
+        }
+        // Heartbeats may be seconds apart: then so are the looks.
+        if now.since(at) < PAUSE || received < last.saturating_add(ENOUGH) {
+            return self.finding;
+        }
+        self.last = Some((received, now));
+        self.suspicious += 1;
+        if self.suspicious >= LOOKS {
+            self.finding = Finding::DoesNotRun;
+        }
+        self.finding
+    }
+
+    /// Whether another look may still tell something new.
+    pub(super) fn is_open(&self) -> bool {
+        self.finding != Finding::Runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found after looks with these numbers of received and seen frames, a pause apart.
+    fn after(looks: &[(u64, u64)]) -> Finding {
+        let mut check = SelfCheck::default();
+        let mut now = Boottime::from_nanos(1);
+        let mut finding = Finding::Unknown;
+        for (received, seen) in looks {
+            finding = check.check(*received, *seen, now);
+            now = now.after(PAUSE);
+        }
+        finding
+    }
+
+    #[test]
+    fn a_silent_network_tells_nothing() {
+        assert_eq!(after(&[(0, 0); 100]), Finding::Unknown);
+        // Nor does one that has hardly spoken yet.
+        assert_eq!(after(&[(0, 0), (7, 0), (14, 0), (21, 0)]), Finding::Unknown);
+    }
+
+    #[test]
+    fn slow_heartbeats_tell_as_much_as_fast_ones_but_later() {
+        let slow: Vec<_> = (0..100).map(|look| (look, 0)).collect();
+        let enough = (ENOUGH * u64::from(LOOKS)) as usize;
+        assert_eq!(after(&slow[..enough]), Finding::Unknown);
+        assert_eq!(after(&slow[..=enough]), Finding::DoesNotRun);
+    }
+
+    #[test]
+    fn the_count_of_another_card_begins_anew() {
+        let other = [(100, 0), (120, 0), (140, 0), (0, 0), (20, 0), (40, 0)];
+        assert_eq!(after(&other), Finding::Unknown);
+        assert_eq!(
+            after(&[&other[..], &[(60, 0)]].concat()),
+            Finding::DoesNotRun
+        );
+    }
+
+    #[test]
+    fn a_program_that_sees_anything_runs() {
+        assert_eq!(after(&[(1_000, 5), (1_000, 6)]), Finding::Runs);
+        assert_eq!(after(&[(0, 0), (9, 0), (18, 0), (19, 1)]), Finding::Runs);
+    }
+
+    #[test]
+    fn a_program_that_never_sees_what_comes_does_not_run() {
+        let looks = [(0, 7), (20, 7), (40, 7), (60, 7)];
+        assert_eq!(after(&looks[..3]), Finding::Unknown);
+        assert_eq!(after(&looks), Finding::DoesNotRun);
+        // It may begin to, later.
+        assert_eq!(after(&[&looks[..], &[(80, 8)]].concat()), Finding::Runs);
+    }
+
+    #[test]
+    fn what_was_counted_late_is_no_evidence() {
+        let late = [(0, 0), (500, 0), (500, 0), (900, 0), (900, 0), (901, 0)];
+        assert_eq!(after(&late), Finding::Unknown);
+    }
+
+    #[test]
+    fn looks_in_quick_succession_count_as_one() {
+        let mut check = SelfCheck::default();
+        for look in 0..100 {
+            let now = Boottime::from_nanos(1 + look);
+            assert_eq!(check.check(look * 100, 0, now), Finding::Unknown);
+        }
+        assert!(check.is_open());
+    }
+}

@@ -1,0 +1,411 @@
+//! One interface that links or addresses are on, as it was found last.
+
+use super::{
+    Signal,
+    check::{Finding, SelfCheck},
+};
+use std::time::Duration;
+
+use heartbeat_common::time::Boottime;
+
+use crate::{
+    clock,
+    dataplane::{Attached, Attachment, Hotplug, XdpMode},
+    messages::{InterfaceChange, InterfaceEvent, ResourceCommand},
+    net::{Interface, Netlink},
+};
+
+/// How long addresses may take to leave an interface before that is a fault.
+const DEPARTURE: Duration = Duration::from_millis(200);
+/// Between two commands to leave it.
+const ORDER_AGAIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Port {
+    name: String,
+    /// The interface that the programs are on.
+    index: Option<u32>,
+    attachment: Option<Attachment>,
+    check: SelfCheck,
+    /// As it was told last.
+    signal: Signal,
+    /// The fault that was told last, and the change as which it was told.
+    problem: Option<(InterfaceChange, String)>,
+    /// Addresses have to leave the interface that had the name before.
+    departure: Option<Departure>,
+    /// What the resource manager is to do, not given yet.
+    command: Option<ResourceCommand>,
+}
+
+#[derive(Debug)]
+struct Departure {
+    since: Boottime,
+    ordered_at: Option<Boottime>,
+}
+
+/// What a look brought.
+pub(super) struct Checked {
+    pub(super) news: InterfaceEvent,
+    /// The programs are on an interface that they were not on before.
+    pub(super) arrived: bool,
+}
+
+impl Port {
+    /// An interface onto which the programs were put already, if it is there.
+    pub(super) fn new(name: String, attachment: Option<Attachment>, netlink: &mut Netlink) -> Self {
+        let index = netlink.interface(&name).ok().map(|found| found.index);
+        Self {
+            name,
+            index,
+            attachment,
+            check: SelfCheck::default(),
+            signal: Signal::default(),
+            problem: None,
+            departure: None,
+            command: None,
+        }
+    }
+
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+
+    pub(super) fn index(&self) -> Option<u32> {
+        self.index
+    }
+
+    /// Whether a sign that the program runs is awaited, or something is to be tried again.
+    pub(super) fn awaits(&self) -> bool {
+        self.departure.is_some() || self.index.is_some() && self.check.is_open()
+    }
+
+    /// Whether what is awaited is a matter of moments.
+    pub(super) fn hurries(&self) -> bool {
+        let since = self.departure.as_ref().map(|departure| departure.since);
+        since.is_some_and(|since| clock::now().since(since) < DEPARTURE)
+    }
+
+    /// What the resource manager is to do before this goes on.
+    pub(super) fn command(&mut self) -> Option<ResourceCommand> {
+        self.command.take()
+    }
+
+    /// What there is to tell at first.
+    pub(super) fn introduce(&mut self) -> Option<InterfaceEvent> {
+        match self.index {
+            Some(_) => None,
+            None => Some(self.missing()),
+        }
+    }
+
+    /// Looks whether anything can be sent and received there. `None` if that is as it was.
+    pub(super) fn listen(&mut self, netlink: &mut Netlink) -> Option<InterfaceEvent> {
+        let found = match self.index {
+            Some(index) => netlink.interface_at(index),
+            None => Ok(None),
+        };
+        // Nothing can be said where the kernel cannot be asked.
+        let signal = Signal::of(found.ok()?.as_ref());
+        let before = std::mem::replace(&mut self.signal, signal);
+        // One that is missing is told of by itself.
+        let told = signal == before || signal == Signal::Missing;
+        let change = match signal.is_up() {
+            true => InterfaceChange::Back,
+            false => InterfaceChange::Lost,
+        };
+        (!told).then(|| self.news(change, signal.words().to_owned()))
+    }
+
+    /// Looks what became of it, and does what follows from it. `None` if there is nothing to tell.
+    pub(super) fn check(
+        &mut self,
+        netlink: &mut Netlink,
+        hotplug: &mut Hotplug,
+    ) -> Option<Checked> {
+        let named = netlink.interface(&self.name).ok();
+        match (named, self.index) {
+            (Some(found), Some(index)) if found.index == index => {
+                self.calls_back();
+                self.stays(netlink, hotplug)
+            }
+            (Some(found), _) => self.arrives(&found, netlink, hotplug),
+            (None, Some(index)) => match netlink.interface_at(index) {
+                Ok(Some(other)) => {
+                    self.calls_back();
+                    self.goes_on(&other, netlink, hotplug)
+                }
+                Ok(None) => {
+                    self.index = None;
+                    self.attachment = None;
+                    Some(quiet(self.missing()))
+                }
+                // Nothing can be said now.
+                Err(_) => None,
+            },
+            (None, None) => None,
+        }
+    }
+
+    /// The other interface that had got the name is gone before the guard was on it: the addresses
+    /// that were to leave for it may go back.
+    fn calls_back(&mut self) {
+        if self.departure.take().is_some() {
+            let interface = self.name.clone();
+            self.command = Some(ResourceCommand::Follow { interface });
+        }
+    }
+
+    fn missing(&mut self) -> InterfaceEvent {
+        self.departure = None;
+        let what = "there is no such interface: nothing is sent or served there until it appears";
+        self.problem = Some((InterfaceChange::Missing, what.to_owned()));
+        self.news(InterfaceChange::Missing, what.to_owned())
+    }
+
+    /// Puts the programs onto an interface that has just got the name, once no address is left on
+    /// the one that had it before: they leave that.
+    fn arrives(
+        &mut self,
+        found: &Interface,
+        netlink: &mut Netlink,
+        hotplug: &mut Hotplug,
+    ) -> Option<Checked> {
+        match hotplug.left_behind(&self.name, found.index, netlink) {
+            Ok(left) if left.is_empty() => self.departure = None,
+            left => return self.waits(found, left.map_err(|error| error.to_string())),
+        }
+        match hotplug.attach(&self.name, found.index) {
+            Ok(attachment) => {
+                let what = format!("it is there (index {}), {}", found.index, how(&attachment));
+                self.index = Some(found.index);
+                let news = self.attached(attachment, what);
+                Some(Checked {
+                    news,
+                    arrived: true,
+                })
+            }
+            Err(error) => {
+                let what = format!("it is there, and cannot be used: {error:#}");
+                self.tell(InterfaceChange::Failed, what).map(quiet)
+            }
+        }
+    }
+
+    /// Has the addresses leave that are left on the interface which had the name before. The guard
+    /// stays there meanwhile, for as long as that takes.
+    fn waits<L: std::fmt::Debug>(
+        &mut self,
+        found: &Interface,
+        left: Result<L, String>,
+    ) -> Option<Checked> {
+        let now = clock::now();
+        let departure = self.departure.get_or_insert(Departure {
+            since: now,
+            ordered_at: None,
+        });
+        let ordered = departure.ordered_at;
+        if ordered.is_none_or(|at| now.since(at) >= ORDER_AGAIN) {
+            departure.ordered_at = Some(now);
+            self.command = Some(ResourceCommand::Vacate {
+                interface: self.name.clone(),
+                arrived: found.index,
+            });
+        }
+        if now.since(departure.since) < DEPARTURE {
+            return None;
+        }
+        let why = match left {
+            Ok(left) => format!("{left:?} is still on the interface that had the name before"),
+            Err(error) => {
+                format!("whether its addresses have left the former one is not known: {error}")
+            }
+        };
+        let what = format!(
+            "it is another (index {}), and cannot be used: {why}, so the guard stays there; see the log, and \
+             remove it (`ip address del`)",
+            found.index
+        );
+        let news = self.tell(InterfaceChange::Failed, what)?;
+        log::error!("{}: {}", self.name, news.message);
+        Some(quiet(news))
+    }
+
+    /// Which programs are not on it any more.
+    fn gone(
+        &self,
+        found: &Interface,
+        netlink: &mut Netlink,
+        hotplug: &mut Hotplug,
+    ) -> Vec<&'static str> {
+        let own = |program| hotplug.is_own(&self.name, program).unwrap_or(true);
+        let mut gone = hotplug.missing(&self.name, found.index, netlink);
+        if !found.xdp.is_some_and(|program| own(program.id)) {
+            gone.push("the XDP program");
+        }
+        gone
+    }
+
+    /// It has another name. Are the programs where they were?
+    fn goes_on(
+        &mut self,
+        found: &Interface,
+        netlink: &mut Netlink,
+        hotplug: &mut Hotplug,
+    ) -> Option<Checked> {
+        let gone = self.gone(found, netlink, hotplug);
+        if !gone.is_empty() {
+            // The programs go by the name of the interface.
+            let what = format!(
+                "it is called {} now, and somebody has taken {} off or put another in its place: rename it back, and it is \
+                 put on again",
+                found.name,
+                gone.join(" and ")
+            );
+            self.attachment = None;
+            return self.tell(InterfaceChange::Failed, what).map(quiet);
+        }
+        let what = format!(
+            "it is called {} now; used all the same, until there is another {}",
+            found.name, self.name
+        );
+        self.tell(InterfaceChange::Renamed, what).map(quiet)
+    }
+
+    /// It is where it was. Are the programs, and do they run?
+    fn stays(&mut self, netlink: &mut Netlink, hotplug: &mut Hotplug) -> Option<Checked> {
+        let found = netlink.interface_at(self.index?).ok()??;
+        let gone = self.gone(&found, netlink, hotplug);
+        if !gone.is_empty() {
+            return self.was_taken_off(&gone.join(" and "), &found, hotplug);
+        }
+        if self
+            .problem
+            .as_ref()
+            .is_some_and(|(change, _)| *change == InterfaceChange::Renamed)
+        {
+            let what = "it has its name again".to_owned();
+            return Some(quiet(self.solved(what)));
+        }
+        let seen = hotplug.arrivals(found.index).ok()?;
+        let was_dead = self
+            .problem
+            .as_ref()
+            .is_some_and(|(change, _)| *change == InterfaceChange::NotRunning);
+        match self.check.check(found.received, seen, clock::now()) {
+            Finding::Unknown => None,
+            Finding::Runs if was_dead => {
+                self.problem = None;
+                let what = "the XDP program runs".to_owned();
+                Some(quiet(self.news(InterfaceChange::Running, what)))
+            }
+            Finding::Runs => None,
+            Finding::DoesNotRun => self.does_not_run(hotplug).map(quiet),
+        }
+    }
+
+    /// Somebody has taken programs off, or put others in their places.
+    fn was_taken_off(
+        &mut self,
+        gone: &str,
+        found: &Interface,
+        hotplug: &mut Hotplug,
+    ) -> Option<Checked> {
+        match hotplug.attach(&self.name, found.index) {
+            Ok(attachment) => {
+                let what = format!(
+                    "somebody had taken {gone} off or put another in its place; now it is back: {}",
+                    how(&attachment)
+                );
+                log::warn!("{}: {what}", self.name);
+                Some(quiet(self.attached(attachment, what)))
+            }
+            Err(error) => {
+                let what = format!(
+                    "somebody has taken {gone} off, and it could not be put back: {error:#}"
+                );
+                self.attachment = None;
+                self.tell(InterfaceChange::Failed, what).map(quiet)
+            }
+        }
+    }
+
+    fn does_not_run(&mut self, hotplug: &mut Hotplug) -> Option<InterfaceEvent> {
+        let mode = self
+            .attachment
+            .as_ref()
+            .map_or(Attached::Native, |now| now.how);
+        let what = format!(
+            "the XDP program is attached in {} mode and DOES NOT RUN: frames arrive, and it sees none",
+            mode.name()
+        );
+        let fixed = matches!(
+            hotplug.mode(&self.name),
+            Some(XdpMode::Native | XdpMode::Skb)
+        );
+        if fixed || mode == Attached::Skb {
+            let remedy = format!(
+                "{what}; set mode = \"auto\" or \"skb\" in [[link]], or see what the driver lacks \
+                 (virtio-net: mrg_rxbuf)"
+            );
+            return self.tell(InterfaceChange::NotRunning, remedy);
+        }
+        match hotplug.move_to_skb(&self.name, &what) {
+            Ok(attachment) => {
+                let said = format!("{what}; FELL BACK: {}", how(&attachment));
+                log::warn!("{}: {said}", self.name);
+                Some(self.attached(attachment, said))
+            }
+            Err(error) => self.tell(InterfaceChange::NotRunning, format!("{what}; {error:#}")),
+        }
+    }
+
+    fn attached(&mut self, attachment: Attachment, what: String) -> InterfaceEvent {
+        self.attachment = Some(attachment);
+        self.problem = None;
+        self.check = SelfCheck::default();
+        self.news(InterfaceChange::Attached, what)
+    }
+
+    /// What was wrong is no longer.
+    pub(super) fn solved(&mut self, what: String) -> InterfaceEvent {
+        self.problem = None;
+        self.news(InterfaceChange::Attached, what)
+    }
+
+    pub(super) fn unsolved(&mut self, what: String) -> InterfaceEvent {
+        self.problem = Some((InterfaceChange::Failed, what.clone()));
+        self.news(InterfaceChange::Failed, what)
+    }
+
+    /// Tells of a problem, unless that is what was told last.
+    fn tell(&mut self, change: InterfaceChange, what: String) -> Option<InterfaceEvent> {
+        let problem = (change, what);
+        if self.problem.as_ref() == Some(&problem) {
+            return None;
+        }
+        self.problem = Some(problem.clone());
+        Some(self.news(change, problem.1))
+    }
+
+    fn news(&self, change: InterfaceChange, message: String) -> InterfaceEvent {
+        InterfaceEvent {
+            interface: self.name.clone(),
+            change,
+            message,
+            attachment: self.attachment.clone(),
+            problem: self.problem.as_ref().map(|(_, problem)| problem.clone()),
+            signal: self.signal,
+        }
+    }
+}
+
+fn how(attachment: &Attachment) -> String {
+    format!("the programs attached, in {} mode", attachment.how.name())
+}
+
+fn quiet(news: InterfaceEvent) -> Checked {
+    Checked {
+        news,
+        arrived: false,
+    }
+}

@@ -1,0 +1,183 @@
+//! Hears what happens to addresses: one thread that waits for the kernel's announcements, and for
+//! others on the link who say that an address is theirs.
+//!
+//! It decides nothing: what it hears becomes an [`ResourceCommand`], and the resource manager looks for
+//! itself.
+
+use std::{
+    net::IpAddr,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    unistd::pipe2,
+};
+
+use crate::{
+    messages::ResourceCommand,
+    net::{AddressWatch, Claims},
+    pulse::{mailbox::Post, realtime::Granter},
+};
+
+/// Datagrams and packets that are read at a time.
+const BATCH: usize = 64;
+/// After a batch of packets: a flood of them must not keep a real-time thread running.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The running thread. Dropping it ends the thread.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    claims: Option<Arc<Claims>>,
+    /// Closing it wakes the thread.
+    stop: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watcher {
+    /// Listens in the network namespace of the calling thread, with a real-time `priority` if that
+    /// is given and allowed. `addresses` are those whose claims are of interest.
+    pub(super) fn start(
+        commands: Post<ResourceCommand>,
+        addresses: &[IpAddr],
+        priority: Option<u8>,
+        granter: Granter,
+    ) -> Result<Self> {
+        let watch = AddressWatch::open()?;
+        let claims = Claims::open()
+            .and_then(|claims| claims.listen_for(addresses).map(|()| Arc::new(claims)))
+            .inspect_err(|error| {
+                log::warn!("claims of other hosts to a VIP are not noticed: {error:#}");
+            })
+            .ok();
+        let (woken, stop) = pipe2(OFlag::O_CLOEXEC).context("could not make a pipe")?;
+        let mut body = Body {
+            watch,
+            claims: claims.clone(),
+            woken,
+            commands,
+        };
+        let thread = std::thread::Builder::new()
+            .name("addresses".to_owned())
+            .spawn(move || {
+                if let Some(priority) = priority {
+                    // If it is refused the pulse has said so already.
+                    let _ = granter.fifo(priority);
+                }
+                drop(granter);
+                body.run();
+            })
+            .context("could not start the thread that watches the addresses")?;
+        Ok(Self {
+            claims,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Goes by these addresses from now on.
+    pub(super) fn listen_for(&self, addresses: &[IpAddr]) {
+        let Some(claims) = &self.claims else { return };
+        if let Err(error) = claims.listen_for(addresses) {
+            log::warn!("claims of other hosts to a new VIP are not noticed: {error:#}");
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
+            log::error!("the thread that watches the addresses had panicked");
+        }
+    }
+}
+
+struct Body {
+    watch: AddressWatch,
+    claims: Option<Arc<Claims>>,
+    woken: OwnedFd,
+    commands: Post<ResourceCommand>,
+}
+
+/// What there is to read.
+struct Ready {
+    stop: bool,
+    changes: bool,
+    claims: bool,
+}
+
+impl Body {
+    fn run(&mut self) {
+        // What came before this listened.
+        let mut lost = true;
+        loop {
+            match self.hear(lost) {
+                Ok(true) => lost = false,
+                Ok(false) => return,
+                Err(error) => {
+                    log::error!("removed addresses are put back late from here on: {error:#}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Passes on what is heard next. `false`: it is to end.
+    fn hear(&mut self, lost: bool) -> Result<bool> {
+        let ready = match lost {
+            true => Ready {
+                stop: false,
+                changes: true,
+                claims: false,
+            },
+            false => self.wait()?,
+        };
+        if ready.stop {
+            return Ok(false);
+        }
+        if ready.changes {
+            let mut changes = self.watch.changes(BATCH)?;
+            changes.lost |= lost;
+            self.commands.send(ResourceCommand::Changed(changes));
+        }
+        if let (true, Some(claims)) = (ready.claims, &self.claims) {
+            let mut heard = claims.heard(BATCH);
+            // One of many says all.
+            heard.sort_by_key(|claim| (claim.address, claim.interface));
+            heard.dedup_by_key(|claim| (claim.address, claim.interface));
+            for claim in heard {
+                self.commands.send(ResourceCommand::Claimed(claim));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(true)
+    }
+
+    fn wait(&self) -> Result<Ready> {
+        let of = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let claims = self.claims.iter().flat_map(|claims| claims.descriptors());
+        let own: [BorrowedFd<'_>; 2] = [self.woken.as_fd(), self.watch.as_fd()];
+        let mut fds: Vec<PollFd<'_>> = own.into_iter().chain(claims).map(of).collect();
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).context("could not wait for changes of addresses"),
+        }
+        let is = |fd: &PollFd<'_>| fd.any().unwrap_or_default();
+        Ok(Ready {
+            stop: is(&fds[0]),
+            changes: is(&fds[1]),
+            claims: fds[2..].iter().any(is),
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! A resource manager without a thread, and a test in place of those who carry its work out.
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+use heartbeat_core::{
+    index::{GroupIndex, ResourceIndex},
+    index_vec::IndexVec,
+};
+
+fn group(resources: &[&str]) -> Group {
+    let mut text = "[cluster]\nname = \"x\"\n[[link]]\ninterface = \"eth0\"\n".to_owned();
+    for id in 1..=3 {
+        text += &format!("[[node]]\nname = \"n{id}\"\nid = {id}\naddresses = [\"10.0.0.{id}\"]\n");
+    }
+    text += "[[group]]\nname = \"web\"\n";
+    for name in resources {
+        text += &format!(
+            "[[group.resource]]\nname = \"{name}\"\ntype = \"exec\"\nrun = [\"/bin/{name}\"]\n"
+        );
+    }
+    let config = Config::parse(&text, "x.toml".as_ref(), Some("n1"), "n1");
+    config.expect("a good configuration").groups[GroupIndex(0)].clone()
+}
+
+fn plan() -> ResourcePlan {
+    let second = Duration::from_secs(1);
+    ResourcePlan {
+        start_timeout: second,
+        stop_timeout: second,
+        monitor_timeout: second,
+        monitor_interval: None,
+        migration_threshold: None,
+        failure_timeout: None,
+    }
+}
+
+/// Sends a command, and each action that follows the end that `outcome` says; all of them.
+fn play<R: FnMut(ResourceEvent)>(
+    body: &mut Body<R>,
+    work: &mut UnboundedReceiver<ActionRequest>,
+    command: ResourceCommand,
+    outcome: impl Fn(ResourceIndex, Action) -> Outcome,
+) -> Vec<(ResourceIndex, Action)> {
+    let mut acts = Vec::new();
+    body.obey(command);
+    body.carry_out();
+    while let Ok(next) = work.try_recv() {
+        if let ActionRequest::Act {
+            part,
+            number,
+            action,
+            ..
+        } = next
+        {
+            acts.push((part.resource, action));
+            body.obey(ResourceCommand::Done {
+                part,
+                number,
+                action,
+                outcome: outcome(part.resource, action),
+                message: String::new(),
+            });
+            body.carry_out();
+        }
+    }
+    acts
+}
+
+fn body<R: FnMut(ResourceEvent)>(resources: &[&str], ends: Ends<R>) -> Body<R> {
+    Body {
+        address_watch: None,
+        netlink: Netlink::open().expect("a socket"),
+        held: IndexVec::new(),
+        groups: [Run::new(&group(resources), false)].into(),
+        ends,
+        effects: VecDeque::new(),
+        scratch: Vec::new(),
+        number: 0,
+    }
+}
+
+#[test]
+fn failure_is_told_in_the_words_of_its_own_action() {
+    let (directives, _inbox) = Directives::new().expect("a mailbox");
+    let (sender, mut work) = unbounded_channel();
+    let (told, failures) = std::sync::mpsc::channel();
+    let ends = Ends {
+        directives,
+        work: sender,
+        report: move |event| {
+            if let ResourceEvent::Failed {
+                resource,
+                action,
+                message,
+                ..
+            } = event
+            {
+                let _ = told.send((resource, action, message));
+            }
+        },
+    };
+    let mut body = body(&["one"], ends);
+    let well = |_: ResourceIndex, action| match action {
+        Action::Probe => Outcome::NOT_RUNNING,
+        _ => Outcome::OK,
+    };
+    let begin = ResourceCommand::Begin {
+        group: GroupIndex(0),
+        plans: vec![plan()].into(),
+    };
+    play(&mut body, &mut work, begin, well);
+    let start = || ResourceCommand::Start {
+        group: GroupIndex(0),
+        timeline: AcquisitionTimeline::default(),
+        decided: clock::now(),
+    };
+    play(&mut body, &mut work, start(), well);
+    let ended = |message: &str| ResourceCommand::Ended {
+        part: Part {
+            group: GroupIndex(0),
+            resource: ResourceIndex(0),
+        },
+        message: message.to_owned(),
+    };
+    // What the start said is not what the end of the process says.
+    body.groups[GroupIndex(0)].words[ResourceIndex(0)].text = "runs as process 7".to_owned();
+    let acts = play(&mut body, &mut work, ended(""), well);
+    assert_eq!(
+        acts,
+        [
+            (ResourceIndex(0), Action::Stop),
+            (ResourceIndex(0), Action::Start)
+        ]
+    );
+    let one = || "one".to_owned();
+    assert_eq!(
+        failures.try_recv(),
+        Ok((one(), Action::Monitor, String::new()))
+    );
+    play(&mut body, &mut work, ended("disk full"), well);
+    let failure = (one(), Action::Monitor, "disk full".to_owned());
+    assert_eq!(failures.try_recv(), Ok(failure));
+    assert!(failures.try_recv().is_err());
+}
+
+#[test]
+fn words_of_another_action_are_not_taken() {
+    let words = Words {
+        action: Some(Action::Start),
+        text: "no space".to_owned(),
+    };
+    assert_eq!(words.of(Action::Start, Outcome::TimedOut), "no space");
+    assert_eq!(words.of(Action::Stop, Outcome::TimedOut), "");
+    assert_eq!(words.of(Action::Start, Outcome::Died), "");
+}
+
+#[test]
+fn a_blocked_group_that_was_shortened_is_cleaned_up_by_what_is_left_of_it() {
+    let (directives, _inbox) = Directives::new().expect("a mailbox");
+    let (sender, mut work) = unbounded_channel();
+    let ends = Ends {
+        directives,
+        work: sender,
+        report: |_| {},
+    };
+    let mut body = body(&["one", "two"], ends);
+    let well = |_: ResourceIndex, action| match action {
+        Action::Probe => Outcome::NOT_RUNNING,
+        _ => Outcome::OK,
+    };
+    let stubborn = |resource, action| match (resource, action) {
+        (ResourceIndex(1), Action::Stop) => Outcome::TimedOut,
+        (_, action) => well(resource, action),
+    };
+    let now = clock::now();
+    let begin = ResourceCommand::Begin {
+        group: GroupIndex(0),
+        plans: vec![plan(); 2].into(),
+    };
+    play(&mut body, &mut work, begin, well);
+    let start = ResourceCommand::Start {
+        group: GroupIndex(0),
+        timeline: AcquisitionTimeline::default(),
+        decided: now,
+    };
+    play(&mut body, &mut work, start, well);
+    // Number 1 has to stop for that, and does not.
+    let shorter = ResourceCommand::Replan {
+        vips: IndexVec::new(),
+        groups: [group(&["one"])].into(),
+    };
+    let acts = play(&mut body, &mut work, shorter, stubborn);
+    assert_eq!(acts, [(ResourceIndex(1), Action::Stop)]);
+    let cleanup = ResourceCommand::Cleanup {
+        group: GroupIndex(0),
+        resource: Some(ResourceIndex(0)),
+    };
+    let acts = play(&mut body, &mut work, cleanup, well);
+    assert_eq!(
+        acts,
+        [
+            (ResourceIndex(1), Action::Probe),
+            (ResourceIndex(0), Action::Stop)
+        ]
+    );
+    assert_eq!(body.groups[GroupIndex(0)].resources.len(), 1);
+}

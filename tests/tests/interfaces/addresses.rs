@@ -1,0 +1,618 @@
+//! Addresses that others touch: interfaces that are renamed, addresses that are removed or added behind the
+//! agent's back, and other hosts that claim them.
+
+use std::{net::IpAddr, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_common::time::Boottime;
+use heartbeat_tests::{
+    Cluster, Fault, Options,
+    client::Client,
+    config::Family,
+    e2e::{
+        EventLog, GRACE, MILLISECOND, SOON,
+        availability::{longest_silence, wait_served},
+        shortcuts::{node_in, options, wait_holder, wait_logged, wait_status, with_cluster},
+    },
+    needs,
+    netns::Namespace,
+    sys::boottime,
+    wait_until,
+};
+use heartbeat_user::{
+    control::protocol::{EventKind, GroupEvent, Status, VipEvent},
+    net::{Announcer, Claims, Netlink},
+};
+
+/// How long answers to a question are waited for.
+const ANSWERS: Duration = Duration::from_millis(100);
+/// What a loss may cost a client that a busy machine serves; what was measured is printed.
+const BACK: Duration = Duration::from_millis(1_000);
+
+/// What follows from an event on the network has begun by then.
+const SETTLED: Duration = Duration::from_millis(300);
+
+/// The lease is kept by the second link, whatever becomes of the first, where the address is. So long a
+/// lease outlives what a loaded machine makes of a new interface.
+fn with(family: Family) -> Options {
+    Options {
+        family,
+        links: 2,
+        lease: 500 * MILLISECOND,
+        max_lease: 500 * MILLISECOND,
+        ..options()
+    }
+}
+
+/// The interfaces of `node` that have the address.
+fn places(cluster: &Cluster, node: &str) -> Result<Vec<String>> {
+    let all = cluster.node(node)?.ns.addresses()?;
+    let own = all.into_iter().filter(|(_, a)| *a == cluster.vip());
+    // An address bears the name in its label, with a number where the interface has several.
+    let name = |label: String| label.split(':').next().map(str::to_owned);
+    Ok(own.filter_map(|(label, _)| name(label)).collect())
+}
+
+/// The prefix lengths with which `node` has the address.
+fn lengths(cluster: &Cluster, node: &str) -> Result<Vec<u8>> {
+    let all = cluster
+        .node(node)?
+        .ns
+        .enter(|| Ok(Netlink::open()?.all_addresses()?))?;
+    let own = all
+        .iter()
+        .filter(|(_, prefix)| prefix.address == cluster.vip());
+    Ok(own.map(|(_, prefix)| prefix.len).collect())
+}
+
+/// Lets node a alone have the address, so that it stays there whatever happens to its interface.
+fn bind_to_a(cluster: &Cluster) -> Result<()> {
+    for other in ["b", "c"] {
+        let node = cluster.node(other)?;
+        node.heartbeat(&["standby", other, "--force"])?.success()?;
+        wait_status(cluster.node("a")?, "it knows that", |status| {
+            node_in(status, other).is_ok_and(|node| node.agent == "standby")
+        })?;
+    }
+    Ok(())
+}
+
+fn online(cluster: &Cluster, node: &str) -> Result<()> {
+    let cli = cluster.node(node)?;
+    cli.heartbeat(&["online", node])?.success().map(drop)
+}
+
+fn wait_place(cluster: &Cluster, node: &str, interface: &str) -> Result<()> {
+    wait_until(
+        SOON,
+        &format!("{node} has the address on {interface} alone"),
+        || Ok(places(cluster, node)? == [interface]),
+    )
+}
+
+/// Who answers to "who has the address?" from the client, by Ethernet address.
+fn answers(cluster: &Cluster) -> Result<Vec<[u8; 6]>> {
+    let vip = cluster.vip();
+    cluster.client_namespace().enter(|| {
+        let mut netlink = Netlink::open()?;
+        let interface = netlink.interface("hb0")?;
+        let claims = Claims::open()?;
+        claims.listen_for(&[vip])?;
+        let own = netlink.addresses(interface.index)?;
+        let link_local = own.iter().find_map(|prefix| match prefix.address {
+            IpAddr::V6(address) if address.is_unicast_link_local() => Some(address),
+            _ => None,
+        });
+        let announcer = Announcer::open(&interface)?;
+        let mut macs = Vec::new();
+        for _ in 0..5 {
+            announcer.probe(vip, link_local)?;
+            // Both may answer: there is no end to wait for.
+            thread::sleep(ANSWERS);
+            let heard = claims.heard(64);
+            macs.extend(
+                heard
+                    .iter()
+                    .filter(|one| one.address == vip)
+                    .map(|one| one.mac),
+            );
+        }
+        Ok(macs)
+    })
+}
+
+fn mac(ns: &Namespace, interface: &str) -> Result<[u8; 6]> {
+    ns.enter(|| Ok(Netlink::open()?.interface(interface)?.mac))
+}
+
+/// That there is at least one answer, and all are of the interface of `node` that is called `interface`.
+fn answered_by(cluster: &Cluster, node: &str, interface: &str) -> Result<()> {
+    let expected = mac(&cluster.node(node)?.ns, interface)?;
+    let macs = answers(cluster)?;
+    ensure!(
+        !macs.is_empty() && macs.iter().all(|mac| *mac == expected),
+        "answers came from {macs:02x?}, not from {node}'s {interface}, {expected:02x?}, alone"
+    );
+    println!("{} answers, all from {node}'s {interface}", macs.len());
+    Ok(())
+}
+
+/// Renames hb0 of `node`, and gives the name to a new interface on the same network.
+fn usurp(cluster: &mut Cluster, node: &str, old: &str) -> Result<()> {
+    let a = cluster.node(node)?;
+    a.tool("ip", ["link", "set", "hb0", "name", old])?;
+    // A node of the rig does not belong to its cluster while it is plugged.
+    let spare = format!("{old}n");
+    a.ns.add_pair("hb0", &spare)?;
+    a.ns.set_up(&spare, true)?;
+    a.ns.set_up("hb0", true)
+}
+
+fn failures(status: &Status) -> u32 {
+    let groups = status.groups.iter();
+    groups
+        .flat_map(|group| &group.resources)
+        .map(|resource| resource.failures)
+        .sum()
+}
+
+fn no_failures(cluster: &Cluster) -> Result<()> {
+    for node in cluster.nodes() {
+        let failures = failures(&node.control.status()?);
+        ensure!(failures == 0, "{} counts {failures} failures", node.name);
+    }
+    Ok(())
+}
+
+/// The client's longest time without an answer since `from`, once it is answered again.
+fn gap_since(client: &Client, from: Boottime) -> Result<Duration> {
+    let settled = from.after(SETTLED);
+    wait_until(SOON, "the client is answered again", || {
+        Ok(longest_silence(client, settled) != Duration::MAX)
+    })?;
+    wait_served(client, "a", SOON)?;
+    Ok(longest_silence(client, from))
+}
+
+/// Does something to the owner's address, and waits until it is on hb0 again. Returns the client's gap.
+fn gap_of(
+    cluster: &Cluster,
+    client: &Client,
+    what: &str,
+    act: impl FnOnce() -> Result<()>,
+) -> Result<Duration> {
+    wait_served(client, "a", SOON)?;
+    let from = boottime();
+    act()?;
+    wait_place(cluster, "a", "hb0")?;
+    let gap = gap_since(client, from)?;
+    println!("{what}: nobody served for {gap:?}");
+    Ok(gap)
+}
+
+#[test]
+fn interface_renamed_while_another_gets_its_name_keeps_no_address() -> Result<()> {
+    needs!(Cluster);
+    for family in Family::ALL {
+        with_cluster(with(family), |cluster| {
+            // The interfaces that come are connected to nobody: the group would leave for another node.
+            bind_to_a(cluster)?;
+            let a = cluster.node("a")?;
+            // Each interface answers for its own addresses only, so that the answers tell where it is.
+            let ignore = "/proc/sys/net/ipv4/conf/all/arp_ignore";
+            a.ns.enter(|| Ok(std::fs::write(ignore, "1")?))?;
+            a.tool("ip", ["link", "set", "hb0", "name", "old0"])?;
+            wait_place(cluster, "a", "old0")?;
+            answered_by(cluster, "a", "old0")?;
+            let ns = &cluster.node("a")?.ns;
+            // As a bridge, or a bond, that gets the name of its port. It stays beside it here.
+            ns.tool("ip", ["link", "add", "hb0", "type", "bridge"])?;
+            ns.set_up("hb0", true)?;
+            wait_place(cluster, "a", "hb0")?;
+            let macs = answers(cluster)?;
+            ensure!(
+                macs.is_empty(),
+                "the former interface, or another node, answers: {macs:02x?}"
+            );
+            // Now with its port.
+            let ns = &cluster.node("a")?.ns;
+            ns.tool("ip", ["link", "set", "old0", "master", "hb0"])?;
+            answered_by(cluster, "a", "hb0")?;
+
+            // The next one, while the first is still there.
+            usurp(cluster, "a", "older0")?;
+            wait_place(cluster, "a", "hb0")?;
+            let said = cluster
+                .node("a")?
+                .heartbeat(&["standby", "a", "--force"])?
+                .success()?;
+            ensure!(said.contains("serves nothing"), "{said}");
+            wait_holder(cluster, None)?;
+            online(cluster, "b")?;
+            wait_holder(cluster, Some("b"))?;
+            answered_by(cluster, "b", "hb0")?;
+            bind_to_a(cluster)?;
+            online(cluster, "a")?;
+            wait_holder(cluster, Some("a"))?;
+
+            // The end of the agent, too, while nobody has the name.
+            let a = cluster.node("a")?;
+            a.tool("ip", ["link", "set", "hb0", "name", "last0"])?;
+            ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
+            ensure!(places(cluster, "a")?.is_empty(), "it left the address");
+            ensure!(!cluster.node("a")?.pins.path().exists(), "it left pins");
+            online(cluster, "b")?;
+            wait_holder(cluster, Some("b"))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn interface_renamed_while_agent_is_dead_loses_address_at_start() -> Result<()> {
+    needs!(Cluster);
+    with_cluster(with(Family::V4), |cluster| {
+        cluster.inject("a", Fault::Kill)?;
+        usurp(cluster, "a", "old0")?;
+        ensure!(places(cluster, "a")? == ["old0"]);
+        wait_until(SOON, "b serves", || Ok(places(cluster, "b")? == ["hb0"]))?;
+        cluster.start_agent("a")?;
+        wait_until(SOON, "the address left the former interface", || {
+            Ok(!places(cluster, "a")?.contains(&"old0".to_owned()))
+        })?;
+        let log = cluster.node("a")?.logged()?;
+        ensure!(
+            log.contains("from old0, where an earlier run had left it"),
+            "{log}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn interface_back_from_another_namespace_gets_address_again() -> Result<()> {
+    needs!(Cluster);
+    for family in Family::ALL {
+        // The length is that of the interface's network, which goes and comes with the interface.
+        let vip = format!(
+            "[[vip]]\nname = \"service\"\naddress = \"{}\"\n",
+            family.vip()
+        );
+        let options = Options {
+            groups: Some(vip),
+            ..with(family)
+        };
+        with_cluster(options, |cluster| {
+            // Whoever moves an interface by hand takes his time.
+            bind_to_a(cluster)?;
+            let client = cluster.client(MILLISECOND)?;
+            let mut event_log = EventLog::begin(cluster)?;
+            wait_served(&client, "a", SOON)?;
+            let elsewhere = Namespace::new("elsewhere")?;
+            let ns = &cluster.node("a")?.ns;
+            ns.enter(|| elsewhere.take("hb0", "hb0"))?;
+            let missing = |what: &EventKind| {
+                matches!(what, EventKind::Interface { interface, state, .. }
+                    if interface == "hb0" && state == "missing")
+            };
+            event_log.wait(cluster, "a", SOON, "hb0 is missing", missing)?;
+            ensure!(elsewhere.addresses()?.is_empty(), "the address went along");
+            let ns = &cluster.node("a")?.ns;
+            elsewhere.enter(|| ns.take("hb0", "hb0"))?;
+            ns.set_up("hb0", true)?;
+            // By the length that it had.
+            wait_place(cluster, "a", "hb0")?;
+            ns.add_address("hb0", family.address(0, 1), family.prefix_len())?;
+            wait_served(&client, "a", SOON)?;
+            answered_by(cluster, "a", "hb0")?;
+            ensure!(lengths(cluster, "a")? == [family.prefix_len()]);
+            network_that_appears_late(cluster, &client, &elsewhere, family)
+        })?;
+    }
+    Ok(())
+}
+
+/// An agent that never knew the network of its interface serves as soon as the network appears.
+fn network_that_appears_late(
+    cluster: &mut Cluster,
+    client: &Client,
+    elsewhere: &Namespace,
+    family: Family,
+) -> Result<()> {
+    ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
+    let a = cluster.node("a")?;
+    // On the other interface, as a host's configuration might have it at boot.
+    a.ns.add_address("hb1", cluster.vip(), family.prefix_len())?;
+    let warned = a.heartbeat(&["check"])?.err;
+    ensure!(
+        warned.contains("is on \"hb1\" already, and no agent has put it there"),
+        "{warned}"
+    );
+    a.tool("ip", ["address", "flush", "dev", "hb0", "scope", "global"])?;
+    for command in ["check", "run"] {
+        let lacks = "has no prefix length, and no network of \"hb0\" holds it";
+        a.heartbeat(&[command])?.refusal(&[lacks])?;
+    }
+    a.ns.enter(|| elsewhere.take("hb0", "hb0"))?;
+    cluster.start_agent("a")?;
+    let a = cluster.node("a")?;
+    wait_until(SOON, "the agent runs without hb0", || {
+        Ok(a.control.status().is_ok())
+    })?;
+    elsewhere.enter(|| a.ns.take("hb0", "hb0"))?;
+    a.ns.set_up("hb0", true)?;
+    wait_logged(a, "from hb1, where it was before the agent came")?;
+    wait_logged(a, "hb0 has no network that holds it")?;
+    ensure!(places(cluster, "a")?.is_empty(), "it guessed a length");
+    a.ns.add_address("hb0", family.address(0, 1), family.prefix_len())?;
+    wait_place(cluster, "a", "hb0")?;
+    ensure!(lengths(cluster, "a")? == [family.prefix_len()]);
+    wait_served(client, "a", SOON)?;
+    no_failures(cluster)
+}
+
+#[test]
+fn guarded_interfaces_with_swapped_names_stay_guarded() -> Result<()> {
+    needs!(Cluster);
+    let swapped = Options {
+        links: 3,
+        ..with(Family::V4)
+    };
+    with_cluster(swapped, |cluster| {
+        let a = cluster.node("a")?;
+        for (from, to) in [("hb0", "x"), ("hb1", "hb0"), ("x", "hb1")] {
+            a.tool("ip", ["link", "set", from, "name", to])?;
+        }
+        wait_until(SOON, "the guard is on both, by their names", || {
+            let a = cluster.node("a")?;
+            let status = a.control.status()?;
+            let own = node_in(&status, "a")?;
+            let well = own.links.iter().all(|link| link.xdp_mode.is_some());
+            Ok(well && places(cluster, "a")? == ["hb0"])
+        })?;
+        cluster
+            .node("a")?
+            .heartbeat(&["standby", "a", "--force"])?
+            .success()?;
+        wait_holder(cluster, Some("b"))
+    })
+}
+
+#[test]
+fn address_removed_by_others_is_back_at_once_without_a_failure() -> Result<()> {
+    needs!(Cluster);
+    for family in Family::ALL {
+        with_cluster(with(family), |cluster| {
+            let (vip, len) = (cluster.vip(), family.prefix_len());
+            let own = family.address(0, 1);
+            let ns = &cluster.node("a")?.ns;
+            let client = cluster.client(MILLISECOND)?;
+            let mut event_log = EventLog::begin(cluster)?;
+            let mut gaps = Vec::new();
+
+            gaps.push(gap_of(cluster, &client, "removed", || {
+                ns.del_address("hb0", vip, len)
+            })?);
+            // From here on the node's own address goes as well, and with it the heartbeats on this link.
+            bind_to_a(cluster)?;
+            gaps.push(gap_of(cluster, &client, "flushed", || {
+                ns.tool("ip", ["address", "flush", "dev", "hb0"]).map(drop)
+            })?);
+            ns.add_address("hb0", own, len)?;
+            if family == Family::V4 {
+                wait_source(cluster, own)?;
+                // The kernel removes it with its primary address.
+                let promote = "/proc/sys/net/ipv4/conf/hb0/promote_secondaries";
+                ns.enter(|| Ok(std::fs::write(promote, "0")?))?;
+                ns.enter(|| Ok(std::fs::write(promote.replace("hb0", "all"), "0")?))?;
+                gaps.push(gap_of(
+                    cluster,
+                    &client,
+                    "its primary address removed",
+                    || ns.del_address("hb0", own, len),
+                )?);
+                ns.add_address("hb0", own, len)?;
+                wait_source(cluster, own)?;
+            }
+            gaps.push(gap_of(cluster, &client, "interface down and up", || {
+                ns.set_up("hb0", false)?;
+                ns.set_up("hb0", true)
+            })?);
+            if family == Family::V6 {
+                ns.add_address("hb0", own, len)?;
+            }
+            let what = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::PutBack { .. }));
+            event_log.wait(cluster, "a", SOON, "it put the address back", what)?;
+            no_failures(cluster)?;
+            ensure!(gaps[0] < BACK, "it took {gaps:?}");
+
+            // Again and again: it goes on, and says where to look.
+            for _ in 0..6 {
+                let ns = &cluster.node("a")?.ns;
+                ns.del_address("hb0", vip, len)?;
+                wait_place(cluster, "a", "hb0")?;
+            }
+            let log = cluster.node("a")?.logged()?;
+            ensure!(
+                log.contains("systemd-networkd") && log.contains("NetworkManager"),
+                "{log}"
+            );
+            let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
+            ensure!(shown.contains("somebody had removed"), "{shown}");
+            no_failures(cluster)?;
+
+            // Not where the node does not serve it any more.
+            let removed = removals(cluster, "a")?;
+            online(cluster, "b")?;
+            cluster
+                .node("a")?
+                .heartbeat(&["standby", "a", "--force"])?
+                .success()?;
+            wait_holder(cluster, Some("b"))?;
+            wait_served(&client, "b", SOON)?;
+            wait_holder(cluster, Some("b"))?;
+            ensure!(
+                removals(cluster, "a")? == removed,
+                "it put the address back in its stop"
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// How often the agent of `node` has put the address back, as its log says.
+fn removals(cluster: &Cluster, node: &str) -> Result<usize> {
+    Ok(cluster
+        .node(node)?
+        .logged()?
+        .matches("somebody had removed")
+        .count())
+}
+
+/// Waits until the connections of node a come from `own`.
+fn wait_source(cluster: &Cluster, own: IpAddr) -> Result<()> {
+    let client = Family::V4.client();
+    let mut from = None;
+    wait_until(SOON, &format!("connections of a come from {own}"), || {
+        let ns = &cluster.node("a")?.ns;
+        from = ns.enter(|| {
+            let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+            socket.connect((client, 9))?;
+            Ok(Some(socket.local_addr()?.ip()))
+        })?;
+        Ok(from == Some(own))
+    })
+    .with_context(|| format!("the last came from {from:?}"))
+}
+
+#[test]
+fn address_removed_in_maintenance_is_left_alone() -> Result<()> {
+    needs!(Cluster);
+    with_cluster(with(Family::V4), |cluster| {
+        cluster
+            .node("a")?
+            .heartbeat(&["maintenance", "on"])?
+            .success()?;
+        wait_status(cluster.node("a")?, "it is in maintenance", |status| {
+            status.groups.iter().all(|group| group.maintenance)
+        })?;
+        let client = cluster.client(MILLISECOND)?;
+        wait_served(&client, "a", SOON)?;
+        let ns = &cluster.node("a")?.ns;
+        ns.del_address("hb0", cluster.vip(), Family::V4.prefix_len())?;
+        // Other changes were heard, and answered, after that one.
+        for _ in 0..3 {
+            ns.set_up("hb0", false)?;
+            ns.set_up("hb0", true)?;
+            answers(cluster)?;
+        }
+        ensure!(cluster.holders()?.is_empty(), "somebody put it back");
+        cluster
+            .node("a")?
+            .heartbeat(&["maintenance", "off"])?
+            .success()?;
+        wait_served(&client, "a", SOON)?;
+        no_failures(cluster)
+    })
+}
+
+#[test]
+fn address_without_lease_is_removed_and_reported() -> Result<()> {
+    needs!(Cluster);
+    for family in Family::ALL {
+        with_cluster(with(family), |cluster| {
+            let (vip, len) = (cluster.vip(), family.prefix_len());
+            let mut event_log = EventLog::begin(cluster)?;
+            // Also where the configuration does not have it.
+            for interface in ["hb0", "hb1"] {
+                cluster.node("b")?.ns.add_address(interface, vip, len)?;
+                wait_holder(cluster, Some("a"))?;
+                let what = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::Stray { message }) if message.contains(interface));
+                event_log.wait(cluster, "b", SOON, "a stray address", what)?;
+            }
+            let shown = cluster.node("b")?.heartbeat(&["status"])?.success()?;
+            ensure!(shown.contains("without the lease"), "{shown}");
+            answered_by(cluster, "a", "hb0")
+        })?;
+    }
+    Ok(())
+}
+
+/// A host beside the cluster, on the network of the address.
+fn stranger(cluster: &mut Cluster) -> Result<Namespace> {
+    let ns = Namespace::new("stranger")?;
+    cluster.plug(&ns, "st0", 0)?;
+    Ok(ns)
+}
+
+#[test]
+fn address_announced_by_another_host_is_defended() -> Result<()> {
+    needs!(Cluster);
+    for family in Family::ALL {
+        with_cluster(with(family), |cluster| {
+            let ns = stranger(cluster)?;
+            let vip = cluster.vip();
+            let client = cluster.client(MILLISECOND)?;
+            let mut event_log = EventLog::begin(cluster)?;
+            wait_served(&client, "a", SOON)?;
+            // As a guest announces all its addresses when it has moved to another host.
+            for round in 0..3 {
+                let from = boottime();
+                ns.enter(|| {
+                    let interface = Netlink::open()?.interface("st0")?;
+                    Announcer::open(&interface)?.announce(vip)
+                })?;
+                let gap = gap_since(&client, from)?;
+                println!("{family:?}, claim {round}: nobody served for {gap:?}");
+                ensure!(gap < BACK + GRACE, "it took {gap:?}");
+            }
+            let told = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::Claimed { .. }));
+            event_log.wait(cluster, "a", SOON, "another host claims it", told)?;
+            let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
+            ensure!(shown.contains("claimed by another host"), "{shown}");
+            cluster.wait_well(SOON, "a")?;
+            let mut told = event_log.reported_by("a").map(|event| &event.what);
+            ensure!(
+                told.all(|what| !matches!(what.of_group(), Some(GroupEvent::LeaseGivenUp(_)))),
+                "it gave up the lease"
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn address_in_use_by_another_host_is_reported_at_takeover() -> Result<()> {
+    needs!(Cluster);
+    for family in Family::ALL {
+        with_cluster(with(family), |cluster| {
+            let ns = stranger(cluster)?;
+            ns.add_address("st0", cluster.vip(), family.prefix_len())?;
+            let theirs = mac(&ns, "st0")?.map(|byte| format!("{byte:02x}")).join(":");
+            let mut event_log = EventLog::begin(cluster)?;
+            cluster
+                .node("a")?
+                .heartbeat(&["standby", "a", "--force"])?
+                .success()?;
+            let told = |what: &EventKind| matches!(what.of_vip(), Some(VipEvent::Claimed { mac, .. }) if *mac == theirs);
+            event_log.wait(cluster, "b", SOON, "another host has the address", told)?;
+            let took = event_log
+                .reported_by("b")
+                .find_map(|event| match event.what.of_vip() {
+                    Some(VipEvent::Takeover {
+                        decided_ns,
+                        announced_ns,
+                        ..
+                    }) => Some(Duration::from_nanos(announced_ns - decided_ns)),
+                    _ => None,
+                });
+            println!("{family:?}: from the decision to the announcement {took:?}");
+            let shown = cluster.node("b")?.heartbeat(&["status"])?.success()?;
+            ensure!(shown.contains(&theirs), "{shown}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Addresses are announced anew when their link was away.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use heartbeat_tests::{
+    Options,
+    e2e::{
+        SOON,
+        python::Script,
+        shortcuts::{options, wait_holder, with_cluster},
+    },
+    needs, wait_until,
+};
+use serde_json::Value;
+
+/// Announcements follow a takeover for as long, and a silence that is longer than the pauses between them ends
+/// the burst.
+const BURST: Duration = Duration::from_millis(2_500);
+
+#[test]
+fn address_is_announced_again_when_its_link_comes_back() -> Result<()> {
+    needs!(Cluster, Scapy);
+    let two_links = Options {
+        links: 2,
+        ..options()
+    };
+    with_cluster(two_links, |cluster| {
+        wait_holder(cluster, Some("a"))?;
+        let vip = cluster.vip().to_string();
+        let owner: Value = cluster.node("a")?.ns.mac("hb0")?.into();
+        let mut ear = Script::start(
+            cluster.client_namespace(),
+            "announcements.py",
+            &["hb0", &vip],
+        )?;
+        let mut heard = || -> Result<usize> {
+            let all: Vec<Value> = serde_json::from_str(&ear.order("")?)?;
+            Ok(all.iter().filter(|one| one["mac"] == owner).count())
+        };
+        // A lease that is lost and regained on a busy machine begins another burst: its end is waited for.
+        let mut quiet_since = Instant::now();
+        wait_until(SOON, "it announces the address no more", || {
+            if heard()? > 0 {
+                quiet_since = Instant::now();
+            }
+            Ok(quiet_since.elapsed() > BURST)
+        })?;
+
+        // Heartbeats go on over the other link, and a fault so short moves nothing.
+        cluster.switch().set_port_up("a-hb0", false)?;
+        wait_until(SOON, "the link of the owner is away", || {
+            let link = cluster
+                .node("a")?
+                .tool("ip", ["-o", "link", "show", "hb0"])?;
+            Ok(link.contains("NO-CARRIER"))
+        })?;
+        cluster.switch().set_port_up("a-hb0", true)?;
+        wait_until(SOON, "the owner announces its address again", || {
+            Ok(heard()? > 0)
+        })?;
+        wait_holder(cluster, Some("a"))
+    })
+}

@@ -1,0 +1,201 @@
+//! Links and virtual addresses on VLAN interfaces. Kernels without 802.1Q have none: it takes the machine that
+//! `cargo xtask test --vm` starts.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_tests::{
+    Cluster, Fault, Options,
+    config::{Family, interface},
+    e2e::{
+        MILLISECOND, Program, SOON,
+        availability::{servers, wait_served},
+        heartbeat,
+        shortcuts::{emulated, node_in, wait_status},
+    },
+    node::Node,
+    sys::boottime,
+    wait::slowness,
+    wait_until,
+};
+use heartbeat_user::control::protocol::{Link, Status};
+
+const VLAN: u16 = 5;
+/// The first link, and what it is on top of: the second link.
+const TAGGED: &str = "hb0.5";
+const PARENT: &str = "hb0";
+
+fn options() -> Options {
+    Options {
+        links: 2,
+        vlan: Some(VLAN),
+        ..emulated()
+    }
+}
+
+fn patience() -> Duration {
+    SOON * slowness()
+}
+
+/// Lays the second link onto the wire of the first, without a tag.
+fn share_the_wire(cluster: &Cluster) -> Result<()> {
+    for (node, host) in cluster.nodes().iter().zip(1..) {
+        node.tool("ip", ["link", "del", &interface(1)])?;
+        address_parent(node, host)?;
+        let line = |name| format!("interface = \"{name}\"\n");
+        node.reconfigure(&line(interface(1).as_str()), &line(PARENT))?;
+    }
+    Ok(())
+}
+
+/// Gives the parent the address that the second link has.
+fn address_parent(node: &Node, host: u8) -> Result<()> {
+    let (address, length) = (Family::V4.address(1, host), Family::V4.prefix_len());
+    node.ns.add_address(PARENT, address, length)
+}
+
+fn own_link(status: &Status, number: usize) -> Result<&Link> {
+    let own = node_in(status, &status.node)?;
+    own.links.get(number).context("no such link")
+}
+
+/// Waits until all is well, and the agents hear each other by both links. The witness answers on the first.
+fn wait_both_links(cluster: &mut Cluster) -> Result<()> {
+    cluster.wait_well(patience(), "a")?;
+    for (name, other) in [("a", "b"), ("b", "a")] {
+        wait_status(cluster.node(name)?, "both links are up", |status| {
+            let links = node_in(status, other).map(|node| &node.links);
+            let up = |link: &Link| link.state.as_deref() == Some("up");
+            links.is_ok_and(|links| links.len() == 2 && links.iter().all(up))
+        })?;
+    }
+    Ok(())
+}
+
+/// The tagged link in skb mode, and why; its parent as the driver can do it.
+fn wait_modes(node: &Node) -> Result<()> {
+    wait_status(node, "skb on the VLAN, native below it", |status| {
+        let mode = |link| own_link(status, link).ok()?.xdp_mode.as_deref();
+        (mode(0), mode(1)) == (Some("skb"), Some("native"))
+    })?;
+    let status = node.control.status()?;
+    let tagged = own_link(&status, 0)?;
+    let why = tagged.xdp_fallback.as_deref().unwrap_or_default();
+    ensure!(
+        why.contains("native XDP was refused") && why.contains("a VLAN interface never can"),
+        "{tagged:#?}"
+    );
+    let problems = [0, 1].map(|link| own_link(&status, link).map(|link| link.problem.clone()));
+    ensure!(
+        problems.iter().all(|p| matches!(p, Ok(None))),
+        "{problems:?}"
+    );
+    Ok(())
+}
+
+/// That the address is on the VLAN interface of `node`, and nowhere else.
+fn has_the_address(cluster: &Cluster, node: &str) -> Result<()> {
+    let addresses = cluster.node(node)?.ns.addresses()?;
+    let on: Vec<_> = addresses
+        .iter()
+        .filter(|(_, address)| *address == cluster.vip())
+        .map(|(interface, _)| interface.as_str())
+        .collect();
+    ensure!(on == [TAGGED], "{node} has the address on {on:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a kernel with 802.1Q, as in `cargo xtask test --vm`"]
+fn vlan_is_a_link_and_serves_an_address_beside_its_parent() -> Result<()> {
+    Cluster::run(options(), |cluster| {
+        share_the_wire(cluster)?;
+        refuses_native_mode(cluster.node("w")?)?;
+
+        // By both links, tagged and not, over one wire; the votes of the witness come by the tagged one.
+        cluster.start_agents()?;
+        wait_both_links(cluster)?;
+        for name in ["a", "b"] {
+            wait_modes(cluster.node(name)?)?;
+            let log = cluster.node(name)?.logged()?;
+            ensure!(log.contains("hb0.5: native XDP was refused"), "{log}");
+            ensure!(log.contains("FALLING BACK to skb mode"), "{log}");
+        }
+        // The probes were stamped as they left, and the replies when they came.
+        let ping = cluster.node("a")?.control.ping("b", 1)?;
+        let taken = |times: &[u64]| !times.is_empty() && times.iter().all(|time| *time > 0);
+        ensure!(
+            ping.links.len() == 2 && ping.links.iter().all(|link| taken(&link.rtt_ns)),
+            "{ping:?}"
+        );
+        has_the_address(cluster, "a")?;
+        let client = cluster.client(MILLISECOND * slowness())?;
+        wait_served(&client, "a", patience())?;
+
+        // A lease outlives this: with its parent a VLAN interface goes down and comes up again.
+        let flapped = boottime();
+        let a = cluster.node("a")?;
+        a.ns.set_up(PARENT, false)?;
+        a.ns.set_up(PARENT, true)?;
+        let served = || servers(&client, flapped);
+        wait_until(
+            patience(),
+            "answers come again",
+            || Ok(!served().is_empty()),
+        )?;
+        wait_both_links(cluster)?;
+        ensure!(*served() == ["a".into()], "{:?} served", served());
+
+        // Without an agent its kernel answers, and closes the guard before another node serves.
+        let killed = boottime();
+        cluster.inject("a", Fault::Kill)?;
+        wait_status(cluster.node("b")?, "the kernel of a answers", |status| {
+            node_in(status, "a").is_ok_and(|a| a.state == "agent-stalled")
+        })?;
+        wait_served(&client, "b", patience())?;
+        let served = servers(&client, killed);
+        ensure!(*served == ["a".into(), "b".into()], "{served:?} served");
+        for node in ["a", "b"] {
+            // On both: so it was the guard that silenced a.
+            has_the_address(cluster, node)?;
+        }
+        cluster.start_agent("a")?;
+        wait_both_links(cluster)?;
+        wait_served(&client, "a", patience())?;
+
+        // With its parent it goes, and comes back when somebody makes it anew.
+        let b = cluster.node("b")?;
+        b.tool("ip", ["link", "del", PARENT])?;
+        wait_status(b, "both interfaces are missing", |status| {
+            let problem = |link| own_link(status, link).ok()?.problem.as_deref();
+            let missing = |link| problem(link).is_some_and(|why| why.contains("no such interface"));
+            missing(0) && missing(1)
+        })?;
+        cluster.plug_anew("b", 0)?;
+        address_parent(cluster.node("b")?, 2)?;
+        wait_both_links(cluster)?;
+        wait_modes(cluster.node("b")?)?;
+
+        // An orderly end takes everything off it.
+        for name in ["a", "b"] {
+            let node = cluster.node_mut(name)?;
+            ensure!(node.stop()?, "the agent of {name} failed");
+            let filters = node.tool("tc", ["filter", "show", "dev", TAGGED, "egress"])?;
+            ensure!(!filters.contains("direct-action"), "{name}: {filters}");
+            ensure!(!node.pins.path().exists(), "{name} left pins");
+        }
+        Ok(())
+    })
+}
+
+/// Where only native mode will do, it says what is refused and what may be done.
+fn refuses_native_mode(node: &Node) -> Result<()> {
+    let mut load = heartbeat(&["load", "--iface", TAGGED, "--mode", "native", "--config"])?;
+    load.arg(node.config());
+    let refused = [
+        "hb0.5: native XDP was refused",
+        "a VLAN interface never can",
+        "mode = \"auto\"",
+    ];
+    Program::run(Some(&node.ns), load, patience())?.refusal(&refused)
+}

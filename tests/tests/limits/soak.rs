@@ -1,0 +1,21 @@
+//! A few faults of those that `cargo xtask soak` lets come for minutes.
+
+use anyhow::{Result, ensure};
+use heartbeat_tests::{
+    e2e::trial,
+    needs,
+    soak::{self, Plan},
+};
+
+#[test]
+fn random_faults_leave_one_owner_and_no_false_down() -> Result<()> {
+    needs!(Cluster);
+    let length = trial::soak_time(12)?;
+    let report = soak::run(&Plan {
+        length,
+        seed: 6,
+        keep_logs: false,
+    })?;
+    ensure!(report.is_good() && report.steps() > 1, "{report}");
+    Ok(())
+}

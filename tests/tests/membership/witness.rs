@@ -1,0 +1,159 @@
+//! Two nodes and a witness: the witness's vote is worth as much as any, and without two votes nobody serves.
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_tests::{
+    Cluster, Fault, Options,
+    config::{Family, interface},
+    e2e::{
+        MILLISECOND, Program, SOON, Trial,
+        availability::{servers, wait_served, wait_silent},
+        heartbeat,
+        lines::has_lines,
+        machine_stalls::MachineStalls,
+        shortcuts::{node_in, swift, wait_holder, wait_status, with_cluster},
+        trial::runs,
+    },
+    needs,
+    sys::boottime,
+    wait::observe,
+};
+
+fn two_and_a_witness() -> Options {
+    Options {
+        nodes: ["a", "b"].map(str::to_owned).to_vec(),
+        witnesses: vec!["w".to_owned()],
+        ..swift()
+    }
+}
+
+#[test]
+fn witness_lets_one_of_two_nodes_take_over() -> Result<()> {
+    needs!(Cluster);
+    with_cluster(two_and_a_witness(), |cluster| {
+        let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
+        ensure!(shown.contains("Node w (id 3): online (witness)"), "{shown}");
+        let mut trial = Trial::begin("two nodes and a witness, agent killed", cluster)?;
+        for _ in 0..runs()? {
+            let owner = trial.settle(cluster)?;
+            let at = trial.strike(cluster, &owner, Fault::Kill)?;
+            trial.succeeded(cluster, &owner, at)?;
+            trial.silent_since_closed(cluster.node(&owner)?)?;
+            trial.heal(cluster, &owner, Fault::Kill)?;
+        }
+        trial.settle(cluster)?;
+        trial.finish(cluster).map(drop)
+    })
+}
+
+#[test]
+fn witness_lost_harms_nobody_and_owner_lost_too_stops_service() -> Result<()> {
+    needs!(Cluster);
+    with_cluster(two_and_a_witness(), |cluster| {
+        let mut trial = Trial::begin("witness lost, then the owner, then both healed", cluster)?;
+        for _ in 0..runs()? {
+            let owner = trial.settle(cluster)?;
+            let machine = MachineStalls::of_the_machine()?;
+            let lost_at = boottime();
+            cluster.inject("w", Fault::Silent)?;
+            wait_status(cluster.node(&owner)?, "the witness is down", |status| {
+                node_in(status, "w").is_ok_and(|w| w.state == "down")
+            })?;
+            // For as long as many leases.
+            observe(10 * swift().lease, || cluster.check_agents())?;
+            // Without the witness two of two must vote: a lease of 30 ms outlives no standstill of the machine.
+            let stood = machine.since(lost_at);
+            let there = servers(&trial.client, lost_at);
+            ensure!(
+                *there == [owner.as_str().into()] || !stood.is_zero(),
+                "{there:?} served, and the machine never stood still"
+            );
+            trial
+                .within_a_lease(cluster, lost_at)
+                .context("the witness was lost")?;
+
+            trial.strike(cluster, &owner, Fault::Silent)?;
+            wait_holder(cluster, None)?;
+            wait_silent(&trial.client, SOON)?;
+            let silent_at = boottime();
+            observe(10 * swift().lease, || {
+                ensure!(cluster.holders()?.is_empty(), "somebody took it over");
+                Ok(())
+            })?;
+            ensure!(
+                servers(&trial.client, silent_at).is_empty(),
+                "somebody answered"
+            );
+
+            cluster.heal("w", Fault::Silent)?;
+            let other = if owner == "a" { "b" } else { "a" };
+            wait_served(&trial.client, other, SOON)?;
+            trial.heal(cluster, &owner, Fault::Silent)?;
+        }
+        trial.settle(cluster)?;
+        trial.finish(cluster).map(drop)
+    })
+}
+
+#[test]
+fn witness_starts_from_flags_alone() -> Result<()> {
+    needs!(Cluster);
+    Cluster::run(two_and_a_witness(), |cluster| {
+        cluster.start_agent("a")?;
+        cluster.start_agent("b")?;
+        // Two of three voters are there, so it is no condition for anything.
+        wait_status(cluster.node("a")?, "a serves without it", |status| {
+            status.quorum.alive == 2 && status.vips[0].held
+        })?;
+        let w = cluster.node("w")?;
+        let name = w.pins.path().file_name().and_then(|name| name.to_str());
+        let name = name.unwrap_or_default().to_owned();
+        let (key, at) = (w.key(), interface(0));
+        let peers = [1, 2].map(|id| format!("{id}={}", Family::V4.address(0, id)));
+        let mut witness = heartbeat(&["witness", "--iface", &at, "--cluster", "rig", "--id", "3"])?;
+        witness.args(["--instance", &name, "--max-lease", "100ms", "--key"]);
+        witness.arg(&key);
+        witness.args(["--peer", &peers[0], "--peer", &peers[1]]);
+        let said = Program::run(Some(&w.ns), witness, SOON)?.success()?;
+        has_lines(
+            &said,
+            &[
+                "hb0: witness 3 of cluster rig loaded on 10.77.0.3 in native mode, answers 2 peers, *",
+            ],
+        )?;
+        for member in ["a", "b"] {
+            wait_status(cluster.node(member)?, "the witness votes", |status| {
+                let votes = status.vips[0].votes.as_ref();
+                let counted = status.node != "a" || votes.is_some_and(|votes| votes.granted == 3);
+                counted && node_in(status, "w").is_ok_and(|w| w.state == "up" && w.witness)
+            })?;
+        }
+        cluster.wait_well(SOON, "a")?;
+        let client = cluster.client(MILLISECOND)?;
+        cluster.inject("a", Fault::Silent)?;
+        wait_served(&client, "b", SOON)?;
+        wait_holder(cluster, Some("b"))?;
+
+        let unload = heartbeat(&["unload", "--instance", &name])?;
+        let said = Program::run(Some(&cluster.node("w")?.ns), unload, SOON)?.success()?;
+        ensure!(said == format!("instance `{name}` unloaded\n"), "{said}");
+        // Its vote was one of two.
+        wait_holder(cluster, None)?;
+        wait_silent(&client, SOON)
+    })
+}
+
+#[test]
+fn two_voters_are_refused_with_the_remedy() -> Result<()> {
+    needs!(Cluster);
+    let two = Options {
+        nodes: ["a", "b"].map(str::to_owned).to_vec(),
+        ..swift()
+    };
+    Cluster::run(two, |cluster| {
+        for command in [["check"], ["run"]] {
+            let ended = cluster.node("a")?.heartbeat(&command)?;
+            ended.refusal(&["two nodes vote", "add a witness", "heartbeat witness"])?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,6 @@
+//! Starts, restarts, upgrades and ends of an agent.
+
+mod graceful_restart;
+mod lifecycle;
+mod refused_starts;
+mod systemd;

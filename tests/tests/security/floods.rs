@@ -1,0 +1,214 @@
+//! Floods at the highest rate that this machine makes, on the wire of the node that serves: nobody is called dead, no
+//! lease is lost, and a node that really dies is found as soon as on a quiet wire.
+
+use std::{net::IpAddr, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    programs::ProgramInfo,
+    sys::{Stats, enable_stats},
+};
+use heartbeat_common::{
+    siphash::SipKey,
+    time::Boottime,
+    wire::{Incarnation, LeaseEntry, NodeId},
+};
+use heartbeat_tests::{
+    Cluster, Fault, Options,
+    config::{Family, interface},
+    e2e::{
+        EventLog, MILLISECOND, SOON,
+        availability::{longest_silence, wait_served},
+        flood::{Flood, record},
+        machine_stalls::MachineStalls,
+        shortcuts::{node_in, options, with_cluster},
+    },
+    kernel::frames::{FrameSpec, mac},
+    needs,
+    sys::boottime,
+    wait::observe,
+    wait_until,
+};
+use heartbeat_user::{
+    config::flags,
+    control::protocol::{Event, EventKind, GroupEvent},
+};
+
+const TARGET: &str = "a";
+/// Whom the attacker pretends to be.
+const SOURCE: &str = "b";
+/// Who dies, to see how soon that is noticed.
+const VICTIM: &str = "c";
+const VARIANTS: u64 = 64;
+/// For how long a flood goes on before and after somebody dies in it.
+const SPAN: Duration = Duration::from_millis(500);
+/// What a flood may cost the client. Less than any takeover would.
+const SMALL: Duration = Duration::from_millis(190);
+const WRONG_KEY: SipKey = SipKey { k0: 694, k1: 496 };
+
+/// A probe that the target would answer, were it not for its tag: from its peer, of a life to come.
+fn forged(number: u64) -> FrameSpec {
+    FrameSpec::probe(2, 0, number + 1).with(|spec| {
+        spec.from = Family::V4.address(0, 2);
+        spec.to = Family::V4.address(0, 1);
+        spec.header.cluster = flags::cluster_id("rig");
+        spec.header.destination = NodeId(1);
+        spec.header.incarnation = Incarnation(u64::MAX);
+        spec.header.key_id = 1;
+        spec.leases = vec![LeaseEntry::default(); (number % 9) as usize];
+        spec.key = Some(WRONG_KEY);
+    })
+}
+
+/// The name of a kind of frames, the frames, and the counter of what becomes of them.
+type Kind = (&'static str, Vec<Vec<u8>>, &'static str);
+
+fn kinds(cluster: &Cluster) -> Result<Vec<Kind>> {
+    let junk = |number: u64| forged(number).frame_around(&[number as u8; 104]);
+    let junk = (0..VARIANTS).map(junk).collect::<Result<_>>()?;
+    let bad_macs = (0..VARIANTS).map(|number| forged(number).frame());
+    let bad_macs = bad_macs.collect::<Result<_>>()?;
+    let port = format!("{SOURCE}-{}", interface(0));
+    let ends = [2, 1].map(|host| match Family::V4.address(0, host) {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(_) => [0; 4],
+    });
+    let heartbeat = |frame: &[u8]| {
+        frame.get(26..34) == Some(ends.as_flattened()) && frame.get(42..46) == Some(b"HRTB")
+    };
+    let probe = |frame: &[u8]| heartbeat(frame) && frame.get(47) == Some(&1);
+    let wire = cluster.switch().namespace();
+    let replays = record(wire, &port, VARIANTS as usize, SOON, probe)?;
+    Ok(vec![
+        ("junk", junk, "drop_bad_magic"),
+        ("bad MACs from a peer's address", bad_macs, "drop_bad_mac"),
+        ("replayed probes", replays, "drop_replayed_probe"),
+    ])
+}
+
+/// How often the target's responder ran, and for how many nanoseconds, the kernel's readings of its clock included.
+fn runs(cluster: &Cluster) -> Result<(u64, u64)> {
+    let pin = cluster.node(TARGET)?.pins.path().join("prog_responder");
+    let info = ProgramInfo::from_pin(pin)?;
+    Ok((info.run_count(), info.run_time().as_nanos() as u64))
+}
+
+/// Lets a node die and come back. Returns by how much its deadline had passed when it was called dead.
+fn lateness(cluster: &mut Cluster, event_log: &mut EventLog) -> Result<Duration> {
+    cluster.inject(VICTIM, Fault::Silent)?;
+    let down = event_log.wait_state(cluster, TARGET, VICTIM, "down", SOON)?;
+    cluster.heal(VICTIM, Fault::Silent)?;
+    cluster.wait_well(SOON, TARGET)?;
+    let EventKind::Peer { trace, .. } = down.what else {
+        anyhow::bail!("{down:?}");
+    };
+    let trace = trace.context("no trace")?;
+    Ok(Duration::from_nanos(trace.awake_ns - trace.deadline_ns))
+}
+
+/// The flood comes from the same few processors that are to cope with it, which no attacker's does: those who receive wait
+/// for them now and then for as long as a scheduler lets them.
+fn crowded() -> Options {
+    Options {
+        timeout: 100 * MILLISECOND,
+        lease: 200 * MILLISECOND,
+        max_lease: 400 * MILLISECOND,
+        ..options()
+    }
+}
+
+#[test]
+fn floods_delay_no_detection_and_lose_no_lease() -> Result<()> {
+    needs!(Cluster);
+    with_cluster(crowded(), flooded)
+}
+
+fn flooded(cluster: &mut Cluster) -> Result<()> {
+    let client = cluster.client(MILLISECOND)?;
+    wait_served(&client, TARGET, SOON)?;
+    // Where a processor stands still, so does all that a node receives: one of them empties its queue in a flood.
+    let stalls = MachineStalls::of_the_machine()?;
+    // Counts how long the programs run, while it is open.
+    let _statistics = enable_stats(Stats::RunTime)?;
+    let mut all = EventLog::begin(cluster)?;
+    let begun_at = boottime();
+    let kinds = kinds(cluster)?;
+    let quiet = lateness(cluster, &mut EventLog::begin(cluster)?)?;
+    eprintln!("quiet: {VICTIM} called dead {quiet:?} after its deadline");
+    let port = format!("{TARGET}-{}", interface(0));
+    for (kind, frames, counter) in kinds {
+        let mut event_log = EventLog::begin(cluster)?;
+        let before = cluster.node(TARGET)?.counter(counter)?;
+        let ran = runs(cluster)?;
+        let flood = Flood::start(cluster.switch().namespace(), &port, frames)?;
+        observe(SPAN, || cluster.check_agents())?;
+        let late = lateness(cluster, &mut event_log)?;
+        observe(SPAN, || cluster.check_agents())?;
+        let sent = flood.stop()?;
+        let mut counted = 0;
+        // Some may have found the queue of the node full.
+        wait_until(SOON, "half of the flood is counted", || {
+            counted = cluster.node(TARGET)?.counter(counter)? - before;
+            Ok(counted >= sent.frames / 2)
+        })?;
+        let now = runs(cluster)?;
+        eprintln!(
+            "{kind}: {:.0} frames a second, {counted} of {} judged in {} ns each; {VICTIM} called dead {late:?} \
+                 after its deadline",
+            sent.rate(),
+            sent.frames,
+            (now.1 - ran.1) / (now.0 - ran.0).max(1)
+        );
+        ensure!(sent.frames > 10_000, "{sent:?} is no flood");
+    }
+    for node in ["a", "b", "c"] {
+        all.listen(cluster, node)?;
+    }
+    // Only who died, and who was cut off by it, was called dead.
+    for report in all.down_reports() {
+        ensure!(
+            report.node == VICTIM
+                || report.reporter == VICTIM
+                || stalls.explain(Boottime::from_nanos(report.at_ns)),
+            "{report:?}"
+        );
+    }
+    let moved = |event: &&Event| {
+        let moves = matches!(
+            event.what.of_group(),
+            Some(GroupEvent::LeaseGivenUp(_) | GroupEvent::LeaseAcquired { .. })
+        );
+        moves && !stalls.explain(Boottime::from_nanos(event.at_ns))
+    };
+    for node in ["a", "b", "c"] {
+        let event = all.reported_by(node).find(moved);
+        ensure!(event.is_none(), "{node}: {event:?}");
+    }
+    let stood = stalls.since(begun_at);
+    eprintln!("the machine stood still for {stood:?}");
+    let gap = longest_silence(&client, begun_at);
+    let most = SMALL + stood;
+    ensure!(gap <= most, "the client had no answer for {gap:?}");
+    told_of_the_forger(cluster, &all)
+}
+
+/// Whose address was misused, how often, and from where: in the status, and once in the events.
+fn told_of_the_forger(cluster: &Cluster, all: &EventLog) -> Result<()> {
+    let status = cluster.node(TARGET)?.control.status()?;
+    let link = node_in(&status, SOURCE)?.links[0].peer.clone();
+    let link = link.context("no row")?;
+    let from = mac(2).map(|byte| format!("{byte:02x}")).join(":");
+    ensure!(
+        link.bad_macs == status.counters["drop_bad_mac"] && link.bad_macs > 0,
+        "{link:?}"
+    );
+    ensure!(link.refused_from.as_deref() == Some(&from), "{link:?}");
+    let told = all.reported_by(TARGET).filter(|event| {
+        matches!(&event.what, EventKind::Refused { node, from: by, .. } if node == SOURCE && *by == from)
+    });
+    let told = told.count();
+    ensure!(told == 1, "told {told} times");
+    let shown = cluster.node(TARGET)?.heartbeat(&["status"])?.success()?;
+    ensure!(shown.contains(&format!("last sender {from}")), "{shown}");
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What commands say to a user who may not run them.
+
+use std::{
+    env, fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use heartbeat_tests::{
+    e2e::{Program, SOON},
+    needs,
+    workdir::WorkDir,
+};
+
+/// Not root, whoever it is.
+const OTHER: u32 = 65_534;
+
+/// What only root can read, `private`, and what all can.
+struct Files {
+    dir: WorkDir,
+}
+
+impl Files {
+    fn new() -> Result<Self> {
+        let files = Self {
+            dir: WorkDir::new(false)?,
+        };
+        let binary = env::var_os("HEARTBEAT_BIN").context("HEARTBEAT_BIN is not set")?;
+        fs::copy(binary, files.path("heartbeat"))?;
+        let dir = files.dir.path().display();
+        let nodes = (1..=3).map(|id| {
+            format!("[[node]]\nname = \"n{id}\"\nid = {id}\naddresses = [\"192.0.2.{id}\"]\n")
+        });
+        let text = format!(
+            "[cluster]\nname = \"web\"\nnode = \"n1\"\nkey = \"{dir}/key\"\n[paths]\nrun = \"{dir}/run\"\n\
+             state = \"{dir}/state\"\n[[link]]\ninterface = \"lo\"\n{}",
+            nodes.collect::<String>()
+        );
+        files.write("private.toml", &text, 0o600)?;
+        files.write("public.toml", &text, 0o644)?;
+        files.write("key", "1 000102030405060708090a0b0c0d0e0f\n", 0o600)?;
+        files.allow("heartbeat", 0o755)?;
+        files.allow("", 0o755)?;
+        Ok(files)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn allow(&self, name: &str, mode: u32) -> Result<()> {
+        let permissions = fs::Permissions::from_mode(mode);
+        Ok(fs::set_permissions(self.path(name), permissions)?)
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) -> Result<()> {
+        fs::write(Path::new(&self.path(name)), text)?;
+        self.allow(name, mode)
+    }
+
+    /// A command of a user who is not root.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.path("heartbeat"));
+        command.args(arguments).uid(OTHER).gid(OTHER);
+        command
+    }
+}
+
+#[test]
+fn command_of_a_user_without_rights_says_to_run_it_as_root() -> Result<()> {
+    needs!(Cluster);
+    let files = Files::new()?;
+    let (private, public) = (files.path("private.toml"), files.path("public.toml"));
+    let key = files.path("new-key");
+    let witness =
+        "witness --iface lo --key KEY --cluster web --id 3 --peer 1=192.0.2.1 --peer 2=192.0.2.2";
+    let rows = [
+        ("status", private.as_str()),
+        ("events", &private),
+        ("check", &private),
+        ("reload", &private),
+        ("stop", &private),
+        ("standby", &private),
+        ("run", &private),
+        ("check", &public),
+        ("run", &public),
+        ("keygen --rotate", &public),
+        ("load --iface lo", &public),
+        ("unload", ""),
+        (witness, ""),
+    ];
+    for (words, config) in rows {
+        let words = words.replace("KEY", &files.path("key"));
+        let mut arguments: Vec<&str> = words.split(' ').collect();
+        if !config.is_empty() {
+            arguments.extend(["--config", config]);
+        }
+        let ended = Program::run(None, files.command(&arguments), SOON)?;
+        ended.refusal(&["as root"]).with_context(|| words.clone())?;
+        for misleading in ["heartbeat keygen", "write it", "nothing is loaded"] {
+            ensure!(!ended.err.contains(misleading), "{words}: {ended:#?}");
+        }
+    }
+    let ended = Program::run(None, files.command(&["keygen", "--output", &key]), SOON)?;
+    ended.refusal(&["as root"])
+}

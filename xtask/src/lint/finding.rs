@@ -1,0 +1,17 @@
+//! What a check objects to.
+
+use std::{fmt, path::PathBuf};
+
+/// A place that a check objects to, and what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub path: PathBuf,
+    pub line: usize,
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path.display(), self.line, self.what)
+    }
+}
