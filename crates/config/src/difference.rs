@@ -22,6 +22,8 @@ pub enum Change {
     AutoFailback,
     /// Maintenance of the cluster; that of a group is among the group's settings.
     Maintenance,
+    /// Whether other nodes may replace the file.
+    AcceptConfiguration,
     Hooks,
     /// The checks of the node's health. Their bits in the heartbeats may mean others from then on.
     Health,
@@ -124,6 +126,7 @@ fn taken_over(reload: Reload) -> Option<Change> {
     match reload {
         Reload::AutoFailback => Some(Change::AutoFailback),
         Reload::Maintenance => Some(Change::Maintenance),
+        Reload::AcceptConfiguration => Some(Change::AcceptConfiguration),
         Reload::Hooks => Some(Change::Hooks),
         Reload::Health => Some(Change::Health),
         Reload::Load => Some(Change::Load),
@@ -346,6 +349,7 @@ impl fmt::Display for Change {
             Self::Nodes(change) => change.fmt(f),
             Self::AutoFailback => f.write_str("auto_failback changed"),
             Self::Maintenance => f.write_str("maintenance changed"),
+            Self::AcceptConfiguration => f.write_str("accept_configuration changed"),
             Self::Hooks => f.write_str("hooks changed"),
             Self::Health => f.write_str("health checks changed"),
             Self::Load => f.write_str("load changed"),

@@ -37,6 +37,7 @@ mod links;
 mod load;
 mod merge;
 mod nodes;
+mod own;
 mod placement;
 mod read;
 mod readers;
@@ -53,6 +54,7 @@ mod utilization;
 mod values;
 
 pub use difference::{Change, GroupChange, NodesChange, ResourceChange};
+pub use own::{Unmixable, with_own_settings};
 pub use report::shown;
 pub use settings::{
     cluster::{DEFAULT_INSTANCE, DEFAULT_MAX_LEASE},

@@ -90,6 +90,7 @@ pub(super) fn config(findings: &Findings<'_>, top: &Section<'_>, who: Identity<'
         colocations,
         orders,
         maintenance: cluster::MAINTENANCE.or_default(&cluster),
+        accept_configuration: cluster::ACCEPT_CONFIGURATION.or_default(&cluster),
         health,
         load,
         placement,

@@ -7,7 +7,7 @@ use heartbeat_common::wire::DEFAULT_PORT;
 use super::{
     Check::{IfSet, Line, Prose},
     Fallback::{Follows, Is, Required, Without},
-    Reload::{AutoFailback, Maintenance, Nodes, Restart},
+    Reload::{AcceptConfiguration, AutoFailback, Maintenance, Nodes, Restart},
     settings,
     summary::{LEASES, TIMING},
 };
@@ -157,5 +157,14 @@ settings! {
         name: "maintenance", default: Is(|| false), example: "true",
         reload: Maintenance, digest: true, check: Prose;
         |config, _| config.maintenance
+    }
+
+    /// Whether `heartbeat reload --all` on another node may replace this file. The file names
+    /// programs that run as root, so with `true` each holder of the cluster's key is root here: see
+    /// "Configurations from other nodes" in docs/operate/security.md.
+    ACCEPT_CONFIGURATION: Flag = Flag => {
+        name: "accept_configuration", default: Is(|| false), example: "true",
+        reload: AcceptConfiguration, digest: false, check: IfSet;
+        |config, _| config.accept_configuration
     }
 }

@@ -84,6 +84,7 @@ pub(crate) enum Reload {
     Nodes,
     AutoFailback,
     Maintenance,
+    AcceptConfiguration,
     Hooks,
     Health,
     Load,
