@@ -1,8 +1,8 @@
-//! How agents ask each other: one request and one answer over TCP on the cluster's links.
+//! Requests between agents: one request and one answer over TCP on the cluster's links.
 //!
-//! Carries a command given on one node to another node's agent, so that nobody but a node of the
-//! cluster can give one, and none twice. It never looks into what it carries, decides nothing, and
-//! hides nothing: who listens on the link can read along. `docs/reference/peering.md` shows every
+//! The channel carries a command from one node to another node's agent. Only a node of the cluster
+//! can send one, and none can be replayed. The channel neither parses nor decides anything, and it
+//! does not encrypt: anybody on the link can read it. `docs/reference/peering.md` documents every
 //! byte.
 
 mod client;
@@ -23,19 +23,19 @@ use tokio::sync::oneshot;
 pub use client::{AskError, ask};
 pub use server::serve;
 
-/// No request and no answer is longer, in bytes.
+/// Limit for a request and for an answer, in bytes.
 pub const MAX_PAYLOAD: usize = 64 * 1024;
-/// How long the asked agent may take. Then the one who asks is told so.
+/// Time that the receiving agent has for its answer. After that the sender gets a refusal.
 pub const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
-/// Patience that lets a question pass by a dead link and still outlasts [`ANSWER_PATIENCE`].
+/// Time that allows for a dead link and still exceeds [`ANSWER_PATIENCE`].
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a peer's agent asks of ours. The peer is who it says, and asked just now.
+/// A request of a peer's agent. The peer is authenticated, and the request is no replay.
 #[derive(Debug)]
 pub struct PeerAsked {
     pub from: NodeId,
     pub payload: Vec<u8>,
-    /// Where the answer goes, at most [`MAX_PAYLOAD`] bytes. Once it is closed the peer was told
-    /// that there is none: a request that was not begun by then is better left.
+    /// The channel for the answer, at most [`MAX_PAYLOAD`] bytes. Once it is closed the peer has
+    /// got a refusal, so a request that has not begun by then should be dropped.
     pub answer: oneshot::Sender<Vec<u8>>,
 }
