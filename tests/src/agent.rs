@@ -23,15 +23,15 @@ use nix::{
 
 use crate::{netns::Namespace, sandbox::Sandbox, wait_until};
 
-/// A running agent. It is killed when this drops, and by the kernel if the thread that started it
-/// ends.
+/// A running agent. It is killed when this value is dropped, and by the kernel if the thread that
+/// started it ends.
 #[derive(Debug)]
 pub struct Agent {
     child: Child,
 }
 
 impl Agent {
-    /// Runs `binary run --config config` in `ns`, and in `sandbox` if there is one; what it prints is
+    /// Runs `binary run --config config` in `ns`, and in `sandbox` if there is one. Its output is
     /// appended to `log`.
     pub fn start(
         binary: &Path,
@@ -55,7 +55,7 @@ impl Agent {
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)
-            // Ctrl-C is for the rig: it ends its agents itself.
+            // A group of its own keeps Ctrl-C from the agent: the rig ends its agents itself.
             .process_group(0);
         // SAFETY: between fork and exec only two system calls are made, both async-signal-safe;
         // the descriptor stays open in the parent, which waits for the exec.
@@ -84,12 +84,12 @@ impl Agent {
         kill(pid, signal).with_context(|| format!("cannot send {signal} to process {pid}"))
     }
 
-    /// How it ended, if it did.
+    /// The exit status of the agent, if it has ended.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Fails if it ended.
+    /// Fails if the agent has ended.
     pub fn check(&mut self) -> Result<()> {
         match self.exited()? {
             None => Ok(()),
@@ -97,20 +97,20 @@ impl Agent {
         }
     }
 
-    /// Asks it to end, and waits for that.
+    /// Sends SIGTERM to the agent, and waits for its end.
     pub fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
         self.wait(deadline)
     }
 
-    /// Ends it at once: it has no chance to clean up.
+    /// Kills the agent, which cannot clean up.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the agent.
     pub fn wait(&mut self, deadline: Duration) -> Result<ExitStatus> {
         let mut status = None;
         wait_until(deadline, "the agent ends", || {
@@ -123,7 +123,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // Fails only for a child that was waited for, which is what we want.
+        // Fails only for a child that was waited for, which is the aim.
         let _ = self.kill();
     }
 }

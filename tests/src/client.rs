@@ -1,4 +1,4 @@
-//! The client of the virtual address: asks it again and again, and keeps the books.
+//! The client of the virtual address: it sends requests periodically, and records all answers.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -20,12 +20,12 @@ use crate::{
     sys::{self, Ticker},
 };
 
-/// Datagrams younger than this may still get their answer.
+/// The age up to which a datagram may still get its answer.
 const IN_FLIGHT: Duration = Duration::from_millis(20);
-/// Share of its datagrams that a node must answer to serve steadily, in percent.
+/// The share of datagrams, in percent, that a node must answer to serve steadily.
 const STEADY_PERCENT: usize = 95;
 
-/// What became of one question, a datagram. Its place in the list is its number.
+/// The record of one request, a datagram. Its place in the list is its number.
 #[derive(Clone, Debug)]
 pub struct Record {
     pub sent: Boottime,
@@ -41,23 +41,23 @@ impl Record {
     }
 }
 
-/// Who answered, and when.
+/// An answer: the node and its instants.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// When the node gave it, before its kernel let it out.
+    /// The instant at which the node gave it, before its kernel let it out.
     pub given: Boottime,
-    /// When it reached the client.
+    /// The instant at which it reached the client.
     pub at: Boottime,
     pub node: Arc<str>,
 }
 
-/// What the threads report. A channel, since neither may wait for a reader.
+/// A report of a client's thread. It goes through a channel, since no thread may wait for a reader.
 enum Report {
     Sent(Boottime),
     Answered(usize, Answer),
 }
 
-/// What a client's threads hold: they write in its books until it is dropped.
+/// The writing end of a client's records, for its threads.
 #[derive(Clone, Debug)]
 pub(crate) struct Pen {
     report: Sender<Report>,
@@ -65,13 +65,13 @@ pub(crate) struct Pen {
 }
 
 impl Pen {
-    /// Whether the client is still there.
+    /// Whether the client still exists.
     pub(crate) fn writes(&self) -> bool {
         !self.stop.load(Ordering::Relaxed)
     }
 
-    /// The next number is about to be sent. Must come before its answer, and from one thread. Returns
-    /// whether the client is still there.
+    /// Records that the next request is about to be sent. One thread must call it, before the
+    /// answer comes. Returns whether the client still exists.
     pub(crate) fn sent(&self, at: Boottime) -> bool {
         self.writes() && self.report.send(Report::Sent(at)).is_ok()
     }
@@ -81,7 +81,7 @@ impl Pen {
     }
 }
 
-/// Asks once each period until it is dropped.
+/// A client that sends a request each period until it is dropped.
 #[derive(Debug)]
 pub struct Client {
     period: Duration,
@@ -97,18 +97,18 @@ struct Books {
 }
 
 impl Client {
-    /// Asks the service at `vip` from within `ns`.
+    /// Starts a client in `ns` of the service at `vip`.
     pub fn start(ns: &Namespace, vip: IpAddr, period: Duration) -> Result<Self> {
         let any: IpAddr = match vip {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let to = SocketAddr::new(vip, service::PORT);
-        // Not connected, so that what the network says of a dead owner does not end up here.
+        // The socket is not connected, so errors of the network about a dead owner do not reach it.
         let sender = ns.enter(|| Ok(UdpSocket::bind((any, 0))?))?;
         sender.set_read_timeout(Some(service::POLL))?;
         let receiver = sender.try_clone()?;
-        // The threads belong to the client from the start: should the second fail, the first ends.
+        // The client owns the threads from the start: if the second fails, the first ends.
         let (mut client, pen) = Self::idle(period);
         let sent = pen.clone();
         client.spawn("client-send", move || send(&sender, to, period, &sent))?;
@@ -139,7 +139,7 @@ impl Client {
         Ok(())
     }
 
-    /// Shows `look` all datagrams so far, in the order of their numbers.
+    /// Calls `read` with the records of all requests so far, in the order of their numbers.
     pub fn with_records<R>(&self, look: impl FnOnce(&[Record]) -> R) -> R {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         let Books { reports, records } = &mut *books;
@@ -163,7 +163,7 @@ impl Client {
         look(records)
     }
 
-    /// The node that served the whole of the last `span`, if it was one.
+    /// The node that alone served throughout the last `span`, if there was one.
     pub fn steady(&self, span: Duration) -> Option<Arc<str>> {
         let many = |d: Duration| (d.as_nanos() / self.period.as_nanos().max(1)) as usize;
         self.with_records(|records| {
@@ -195,7 +195,7 @@ fn send(socket: &UdpSocket, to: SocketAddr, period: Duration, pen: &Pen) {
         if !pen.sent(sys::boottime()) {
             return;
         }
-        // A datagram that cannot be sent is one without an answer.
+        // A datagram that cannot be sent stays without an answer.
         let _ = socket.send_to(&number.to_be_bytes(), to);
     }
 }
@@ -203,7 +203,7 @@ fn send(socket: &UdpSocket, to: SocketAddr, period: Duration, pen: &Pen) {
 fn receive(socket: &UdpSocket, vip: SocketAddr, pen: &Pen) {
     sys::realtime();
     let mut buffer = [0; 64];
-    // Names seen so far: an answer shares its node's.
+    // The node names so far, which answers share.
     let mut names: Vec<Arc<str>> = Vec::new();
     while pen.writes() {
         let Ok((len, from)) = socket.recv_from(&mut buffer) else {

@@ -1,4 +1,4 @@
-//! A cluster in namespaces, with agents that can be hurt and healed.
+//! A cluster in namespaces, with faults that can be injected and healed.
 
 use std::{
     env,
@@ -25,44 +25,45 @@ use crate::{
     workdir::{WorkDir, sweep},
 };
 
-/// Path of the `heartbeat` binary. `cargo xtask` sets it.
+/// The variable with the path of the `heartbeat` binary. `cargo xtask` sets it.
 pub const BINARY: &str = "HEARTBEAT_BIN";
-/// Path of the BPF object with the rig's own programs. `cargo xtask` sets it.
+/// The variable with the path of the rig's own BPF object. `cargo xtask` sets it.
 pub const OBJECT: &str = "HEARTBEAT_RIG_OBJECT";
 
-/// How long an agent may take to start.
+/// The longest start of an agent.
 const START: Duration = Duration::from_secs(20);
-/// What is shown of an agent's log when something failed.
+/// The number of log lines of each agent that are shown after a failure.
 const LOG_LINES: usize = 40;
 
-/// What a cluster looks like.
+/// The description of a cluster.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Members by rank; ids are 1, 2, 3, ...
     pub nodes: Vec<String>,
-    /// Nodes that only vote, by their kernels: no agent runs there. Their ids follow.
+    /// Nodes whose kernels only vote, without an agent. Their ids follow.
     pub witnesses: Vec<String>,
-    /// Separate networks that connect the nodes; the client and the virtual address are on the first.
+    /// Separate networks that connect the nodes; the client and the virtual address are on the
+    /// first.
     pub links: usize,
-    /// The first network is this VLAN on its wire, and the interfaces in it are VLAN interfaces on top of those
-    /// that are plugged in. Not every kernel has them.
+    /// The VLAN of the first network: its interfaces are VLAN interfaces on top of the plugged
+    /// ones. Not every kernel has them.
     pub vlan: Option<u16>,
     pub family: Family,
     pub interval: Duration,
     pub timeout: Duration,
     pub agent_stall: Duration,
     pub lease: Duration,
-    /// The longest that acceptors grant; what was just loaded abstains for so long.
+    /// The longest lease that acceptors grant. A freshly loaded acceptor abstains as long.
     pub max_lease: Duration,
-    /// TOML of what is served instead of the one address with the name `service`; it has to serve that
-    /// address, too.
+    /// TOML of the groups, instead of the one address `service`. They have to serve that address,
+    /// too.
     pub groups: Option<String>,
-    /// TOML appended to every configuration file; `%NODE%` and `%DIR%` in it stand for the node's name and
-    /// its directory.
+    /// TOML that is appended to each configuration file. `%NODE%` and `%DIR%` in it stand for the
+    /// node's name and directory.
     pub extra: String,
-    /// What starts the agents: it is given what the binary would be. The binary, if there is none.
+    /// A program that starts agents in the place of the binary, with the same arguments.
     pub launcher: Option<PathBuf>,
-    /// Leave the work directory behind, logs included.
+    /// Whether the work directory with the logs stays.
     pub keep: bool,
 }
 
@@ -87,7 +88,7 @@ impl Default for Options {
     }
 }
 
-/// How a node dies.
+/// A fault of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Fault {
     /// All its links lose their carrier.
@@ -104,7 +105,7 @@ pub enum Fault {
     Stop,
 }
 
-/// A cluster. Everything it made goes when it drops.
+/// A cluster. All that it made is removed when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Node>,
@@ -120,7 +121,7 @@ impl Cluster {
     pub fn new(options: Options) -> Result<Self> {
         interrupt::install();
         sweep();
-        // Here, because what an agent in an sandbox mounts is seen by nobody outside.
+        // The file system is mounted here, since a mount inside a sandbox is invisible outside.
         mount_bpffs()?;
         let binary = match options.launcher {
             Some(launcher) => launcher,
@@ -159,7 +160,7 @@ impl Cluster {
         })
     }
 
-    /// Builds a cluster for `test`, and shows the agents' logs if the story fails.
+    /// Builds a cluster for `test`, and shows the agents' logs if `test` fails.
     pub fn run(options: Options, test: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         let mut cluster = Self::new(options)?;
         test(&mut cluster).inspect_err(|_| eprintln!("{}", cluster.logs(LOG_LINES)))
@@ -195,17 +196,17 @@ impl Cluster {
         self.shared.family.vip()
     }
 
-    /// How long a lease lasts.
+    /// The length of a lease.
     pub fn lease(&self) -> Duration {
         self.shared.lease
     }
 
-    /// Where logs, keys and configuration files are.
+    /// The directory of logs, keys and configuration files.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// A client that asks the virtual address once each `period`.
+    /// Starts a client that sends a request to the virtual address each `period`.
     pub fn client(&self, period: Duration) -> Result<Client> {
         Client::start(&self.client, self.vip(), period)
     }
@@ -224,8 +225,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Loads the witnesses, and starts the agents one after the other, so that the first is there when
-    /// there is something to contend for.
+    /// Loads the witnesses, and starts the agents one after the other, so that the first one runs
+    /// before a lease can be granted.
     pub fn start_agents(&mut self) -> Result<()> {
         for witness in &self.shared.witnesses {
             let interface = self.shared.interface(0);
@@ -271,7 +272,8 @@ impl Cluster {
         })
     }
 
-    /// Why not every node sees every node up, and `owner` alone serve; empty if it is so.
+    /// The reasons why the cluster is not well, that is, why not every node sees every node up and
+    /// `owner` alone serve. Empty if it is.
     pub fn complaints(&mut self, owner: &str) -> Result<String> {
         self.check_agents()?;
         let mut reason = String::new();
@@ -284,7 +286,7 @@ impl Cluster {
         Ok(reason)
     }
 
-    /// Makes `name` die.
+    /// Injects `fault` at node `name`.
     pub fn inject(&mut self, name: &str, fault: Fault) -> Result<()> {
         match fault {
             Fault::Cut => self.each_port(name, |switch, port| switch.set_port_up(port, false)),
@@ -325,20 +327,20 @@ impl Cluster {
         }
     }
 
-    /// Puts a relay before the first interface of `name`, which can delay what comes to it. Faults
-    /// of the node's port do not work with it.
+    /// Puts a relay in front of the first interface of `name`, which can delay its incoming frames.
+    /// Faults of the node's port do not work with it.
     pub fn slow_down(&self, name: &str) -> Result<Relay> {
         let ports = &self.node(name)?.ports;
         let port = ports.first().with_context(|| no_such(name))?;
         self.switch.slow_down(port, 0)
     }
 
-    /// The port of `name` in network `link` loses its carrier, or has it again.
+    /// Takes the carrier from the port of `name` in network `link`, or gives it back.
     pub fn set_carrier(&self, name: &str, link: usize, up: bool) -> Result<()> {
         self.switch.set_port_up(&self.node(name)?.ports[link], up)
     }
 
-    /// The switch stops forwarding for `name` in network `link`, or forwards again; the carrier stays.
+    /// Stops or resumes forwarding for `name` in network `link`. The carrier stays.
     pub fn set_forwarding(&self, name: &str, link: usize, forwards: bool) -> Result<()> {
         let port = &self.node(name)?.ports[link];
         self.switch.set_port_forwarding(port, forwards)
@@ -350,7 +352,8 @@ impl Cluster {
         self.switch.plug(ns, interface, link, &port)
     }
 
-    /// Makes the interface of `name` on network `link` anew, with its addresses, after it was deleted.
+    /// Makes the interface of `name` on network `link` anew, with its addresses, after it was
+    /// deleted.
     pub fn plug_anew(&mut self, name: &str, link: usize) -> Result<()> {
         let index = self.index(name)?;
         let (node, interface) = (&self.nodes[index], interface(link));
@@ -359,8 +362,8 @@ impl Cluster {
         join(&node.ns, &self.shared, link, host(index))
     }
 
-    /// The same of two network cards of this machine that are joined to each other somewhere outside: `card`
-    /// becomes the node's interface, `far` the switch's port.
+    /// Plugs in two network cards of this machine that are connected outside: `card` becomes the
+    /// node's interface, `far` the switch's port.
     pub fn plug_cards(&mut self, name: &str, link: usize, [card, far]: [&str; 2]) -> Result<()> {
         let index = self.index(name)?;
         let (node, interface) = (&self.nodes[index], interface(link));
@@ -421,7 +424,7 @@ impl Drop for Cluster {
     }
 }
 
-/// What is not as it should be, as `status` sees it; empty if all is well.
+/// The faults of a cluster, as `status` has them; empty if all is well.
 fn unwell(status: &Status, nodes: usize, owner: &str) -> String {
     let mut reasons = Vec::new();
     if status.state != "active" {

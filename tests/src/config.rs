@@ -1,4 +1,4 @@
-//! The configuration files that the rig gives its agents, and the addresses in them.
+//! The configuration files of the rig's agents, and the addresses in them.
 
 use std::{
     fmt::Write as _,
@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// Whether the cluster talks, and serves, by IPv4 or IPv6. The interfaces have both.
+/// The address family of heartbeats and of the service. The interfaces have both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Family {
     #[default]
@@ -15,9 +15,9 @@ pub enum Family {
     V6,
 }
 
-/// Last part of the client's address.
+/// The last part of the client's address.
 pub(crate) const CLIENT: u8 = 200;
-/// Last part of the virtual address.
+/// The last part of the virtual address.
 const SERVICE: u8 = 100;
 
 impl Family {
@@ -53,17 +53,17 @@ pub fn interface(link: usize) -> String {
     format!("hb{link}")
 }
 
-/// What all configuration files of a cluster share.
+/// The common part of all configuration files of a cluster.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// Name of the cluster.
+    /// The name of the cluster.
     pub cluster: String,
     /// Members by rank: the first is preferred for the virtual address.
     pub nodes: Vec<String>,
     /// Nodes that only vote, numbered behind the members.
     pub witnesses: Vec<String>,
     pub links: usize,
-    /// The first link is this VLAN on its wire.
+    /// The VLAN of the first link.
     pub vlan: Option<u16>,
     pub family: Family,
     pub interval: Duration,
@@ -71,10 +71,10 @@ pub struct Shared {
     pub agent_stall: Duration,
     pub lease: Duration,
     pub max_lease: Duration,
-    /// TOML of what is served, if that is not just the virtual address.
+    /// TOML of the groups, if they are more than the virtual address.
     pub groups: Option<String>,
-    /// TOML that goes below the rest, for example hooks. `%NODE%` and `%DIR%` in it stand for the node's
-    /// name and its directory.
+    /// TOML that is appended, for example hooks. `%NODE%` and `%DIR%` in it stand for the node's
+    /// name and directory.
     pub extra: String,
 }
 
@@ -89,7 +89,8 @@ impl Shared {
         self.vlan.filter(|_| link == 0)
     }
 
-    /// The interface with the addresses of `link`: the one that is plugged in, or a VLAN interface on top of it.
+    /// The interface with the addresses of `link`: the one that is plugged in, or a VLAN interface
+    /// on top of it.
     pub(crate) fn interface(&self, link: usize) -> String {
         match self.vlan(link) {
             Some(id) => format!("{}.{id}", interface(link)),
@@ -180,7 +181,7 @@ pub(crate) fn host(index: usize) -> u8 {
     index as u8 + 1
 }
 
-/// As the configuration writes a duration.
+/// A duration in the configuration's notation.
 fn micros(duration: Duration) -> String {
     format!("{}us", duration.as_micros())
 }

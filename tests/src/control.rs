@@ -1,4 +1,4 @@
-//! Talks to an agent's control socket.
+//! A client of an agent's control socket.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use heartbeat_user::control::protocol::{Events, Ping, Request, Response, Status};
 
-/// An agent that takes longer than this is considered hung.
+/// The time after which an agent counts as hung.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The control socket of one agent.

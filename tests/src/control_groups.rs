@@ -1,34 +1,35 @@
-//! The control groups that agents of the rig leave where a daemon outlived them: one below another for each instance.
+//! The control groups that agents of the rig leave behind when a daemon outlives them.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Where agents make theirs, by how the hierarchy is mounted.
+/// The places of agents' control groups, by the mount of the hierarchy.
 const ROOTS: [&str; 2] = [
     "/sys/fs/cgroup/unified/heartbeat",
     "/sys/fs/cgroup/heartbeat",
 ];
 
-/// Removes those without processes of the instances whose names are `wanted`. Says whether none of these is left.
+/// Removes the empty control groups of the instances whose names are `wanted`. Returns whether none
+/// of these instances has one left.
 pub(crate) fn remove(wanted: impl Fn(&str) -> bool) -> bool {
     let mut gone = true;
     for root in ROOTS.map(Path::new) {
         for group in instances(root, &wanted) {
             gone &= remove_if_empty(&group);
         }
-        // Others may still have theirs.
+        // Other instances may still have control groups here.
         let _ = fs::remove_dir(root);
     }
     gone
 }
 
-/// Kills all processes in those of the instances whose names are `wanted`.
+/// Kills all processes in the control groups of the instances whose names are `wanted`.
 pub(crate) fn kill(wanted: impl Fn(&str) -> bool) {
     for root in ROOTS.map(Path::new) {
         for group in instances(root, &wanted) {
-            // One that is gone has none.
+            // A control group that is gone has no such file.
             let _ = fs::write(group.join("cgroup.kill"), "1");
         }
     }

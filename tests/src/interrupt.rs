@@ -1,5 +1,5 @@
-//! Ctrl-C without leftovers: a signal only sets a flag, every wait of the rig looks at it, and the
-//! error it returns unwinds the caller, whose values clean up as they drop.
+//! Ctrl-C without leftovers: a signal only sets a flag. Every wait of the rig checks it and fails,
+//! and the values of its callers clean up as they are dropped.
 
 use std::{
     process::ExitCode,
@@ -20,10 +20,10 @@ static INSTALL: Once = Once::new();
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// Exit status of a program that SIGINT ended, as shells report it.
+/// The exit status of a program that SIGINT ended, as shells report it.
 const STATUS: u8 = 130;
 
-/// How a program ends whose work came to `outcome`: true if all was good. `say` gets what is to be said of an error.
+/// The exit code for `outcome`: `true` is success. `say` gets the message of an error.
 pub fn exit_code(what: &str, outcome: Result<bool>, say: impl FnOnce(&str)) -> ExitCode {
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -39,7 +39,8 @@ pub fn exit_code(what: &str, outcome: Result<bool>, say: impl FnOnce(&str)) -> E
     }
 }
 
-/// Takes SIGINT, SIGTERM and SIGHUP over. The second one of a kind ends the process at once.
+/// Installs a handler of SIGINT, SIGTERM and SIGHUP. The second signal of a kind ends the process
+/// at once.
 pub fn install() {
     INSTALL.call_once(|| {
         let flags = SaFlags::SA_RESTART | SaFlags::SA_RESETHAND;
@@ -52,7 +53,7 @@ pub fn install() {
     });
 }
 
-/// Fails once a signal has come.
+/// Fails after a signal.
 pub fn check() -> Result<()> {
     if INTERRUPTED.load(Ordering::Relaxed) {
         return Err(Interrupted.into());

@@ -1,10 +1,10 @@
 //! A whole cluster on one host: nodes, a switch and a client in network namespaces of their own.
 //!
-//! The demo and the end-to-end tests stand on this. It runs the real agent and the real BPF
-//! programs, and it must never touch the host's own interfaces, processes it did not start, or
-//! anything that it would not remove again. Namespaces have no name: they live as long as this
-//! process does. What could outlive it (work directories and pins) carries its process id, so
-//! that a later run finds and removes what a killed one left.
+//! The demo and the end-to-end tests use this rig. It runs the real agent and the real BPF
+//! programs. It must never touch the host's own interfaces, processes of others, or anything that
+//! it would not remove again. Namespaces have no name, so they end with this process. Work
+//! directories and pins could outlive it: they carry its process id, so that a later run finds and
+//! removes those of a killed one.
 
 pub mod agent;
 pub mod bench;

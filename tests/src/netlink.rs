@@ -1,7 +1,7 @@
 //! Just enough rtnetlink to build a network of namespaces.
 //!
-//! The rig speaks it itself, rather than through the agent's code, so that it can judge that code,
-//! and rather than through `ip`, so that it needs nothing installed and a fault takes microseconds.
+//! The rig does not use the agent's netlink code, since it judges that code. It does not use `ip`
+//! either: so it needs nothing installed, and a fault takes microseconds.
 
 use std::{
     io,
@@ -57,7 +57,7 @@ impl Message {
         self.attribute(kind, &[value.as_bytes(), &[0]].concat())
     }
 
-    /// An attribute made of what `fill` appends.
+    /// Appends an attribute whose contents `fill` appends.
     fn nest(mut self, kind: u16, fill: impl FnOnce(Self) -> Self) -> Self {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(&[0, 0]);
@@ -81,7 +81,7 @@ impl Message {
     }
 }
 
-/// `struct ifinfomsg`. Index 0 leaves the choice to a name attribute, or to the kernel.
+/// A `struct ifinfomsg`. Index 0 leaves the choice to a name attribute or to the kernel.
 fn ifinfo(family: i32, index: u32, flags: i32, change: i32) -> [u8; 16] {
     let mut body = [0; 16];
     body[0] = family as u8;
@@ -91,7 +91,7 @@ fn ifinfo(family: i32, index: u32, flags: i32, change: i32) -> [u8; 16] {
     body
 }
 
-/// A route socket. It acts in the namespace where it was opened, whoever uses it.
+/// A route socket. It acts in the namespace in which it was opened.
 #[derive(Debug)]
 pub(crate) struct Socket {
     fd: OwnedFd,
@@ -188,7 +188,7 @@ impl Socket {
         self.ask(message.attribute(libc::IFLA_NET_NS_FD, &ns.as_raw_fd().to_ne_bytes()))
     }
 
-    /// Lets a bridge port forward, or not: its carrier stays either way.
+    /// Starts or stops forwarding at a bridge port. Its carrier stays.
     pub(crate) fn set_forwarding(&mut self, port: u32, forwarding: bool) -> io::Result<()> {
         let state = if forwarding {
             BR_STATE_FORWARDING

@@ -1,4 +1,4 @@
-//! A network namespace without a name: it lives as long as this value, or something in it, does.
+//! Network namespaces without names. One lives as long as its value or anything in it.
 
 use std::{
     fs::File,
@@ -18,7 +18,7 @@ use nix::{
 
 use crate::netlink;
 
-/// A network namespace of our own.
+/// A network namespace.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
@@ -29,7 +29,7 @@ pub struct Namespace {
 impl Namespace {
     /// Makes a namespace with its loopback up. `name` is for error messages only.
     pub fn new(name: &str) -> Result<Self> {
-        // A thread of its own enters it: the caller stays where it is.
+        // Another thread enters the namespace, so the caller's does not change.
         let make = || -> Result<(OwnedFd, netlink::Socket)> {
             unshare(CloneFlags::CLONE_NEWNET)?;
             let fd = File::open("/proc/thread-self/ns/net")?.into();
@@ -57,7 +57,7 @@ impl Namespace {
         self.fd.as_fd()
     }
 
-    /// Runs `work` in this namespace. What it opens there stays there.
+    /// Runs `work` in this namespace. Sockets that it opens stay there.
     pub fn enter<R: Send>(&self, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
         let inside = || {
             setns(&self.fd, CloneFlags::CLONE_NEWNET)?;
@@ -67,14 +67,14 @@ impl Namespace {
             .with_context(|| format!("in the network namespace of {}", self.name))
     }
 
-    /// Adds a pair of interfaces that are joined to each other, both here.
+    /// Adds a pair of connected interfaces in this namespace.
     pub fn add_pair(&self, one: &str, other: &str) -> Result<()> {
         self.route()
             .add_veth(one, other, self.fd())
             .with_context(|| format!("cannot join {one} and {other} of {}", self.name))
     }
 
-    /// Adds a pair of interfaces that are joined to each other, `here` and in `other`.
+    /// Adds a pair of connected interfaces: `here` in this namespace, `there` in `other`.
     pub fn join(&self, here: &str, other: &Self, there: &str) -> Result<()> {
         self.route()
             .add_veth(here, there, other.fd())
@@ -90,7 +90,7 @@ impl Namespace {
         self.set_up(name, true)
     }
 
-    /// Gives `container` a macvlan interface on top of `parent`, which is here, and sets it up.
+    /// Gives `container` a macvlan interface on top of `parent` of this namespace, and sets it up.
     pub fn add_macvlan(&self, parent: &str, container: &Self, name: &str) -> Result<()> {
         let index = self.index(parent)?;
         self.route()
@@ -104,7 +104,7 @@ impl Namespace {
         container.set_up(name, true)
     }
 
-    /// Takes `card` out of the namespace that the caller is in, and calls it `name` here. It goes back when this
+    /// Moves `card` from the caller's namespace into this one as `name`. It returns when this
     /// namespace ends.
     pub fn take(&self, card: &str, name: &str) -> Result<()> {
         let index = if_nametoindex(card).with_context(|| format!("there is no card {card}"))?;
@@ -113,14 +113,14 @@ impl Namespace {
             .with_context(|| format!("cannot move {card} to {}", self.name))
     }
 
-    /// The index of an interface here.
+    /// The index of an interface in this namespace.
     pub fn index(&self, interface: &str) -> Result<u32> {
         self.enter(|| {
             if_nametoindex(interface).with_context(|| format!("there is no interface {interface}"))
         })
     }
 
-    /// Every address on an interface here but loopback and link-local ones, with its interface.
+    /// All addresses in this namespace with their interfaces, without loopback and link-local ones.
     pub fn addresses(&self) -> Result<Vec<(String, IpAddr)>> {
         let all: Vec<_> = self.enter(|| Ok(getifaddrs()?.collect()))?;
         let found = all.into_iter().filter_map(|entry| {
@@ -166,7 +166,7 @@ impl Namespace {
     }
 
     pub(crate) fn route(&self) -> MutexGuard<'_, netlink::Socket> {
-        // Each request is complete in itself, so a panicking user leaves nothing half done.
+        // Each request is complete in itself, so a panic leaves nothing half done.
         self.route.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

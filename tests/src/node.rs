@@ -24,13 +24,13 @@ use crate::{
     workdir::{Pins, WorkDir, make_dir},
 };
 
-/// Key of every cluster of the rig: worth nothing, and known to nobody else on its network.
+/// The key of all clusters of the rig. It protects nothing.
 const KEY: &str = "1 000102030405060708090a0b0c0d0e0f";
 
-/// How long the responder may take to be loaded.
+/// The longest time for loading the responder.
 const LOAD: Duration = Duration::from_secs(20);
 
-/// One node. Its fields drop in an order that matters: processes first, the namespace last.
+/// A node. The drop order of its fields matters: processes first, the namespace last.
 #[derive(Debug)]
 pub struct Node {
     pub name: String,
@@ -89,7 +89,7 @@ impl Node {
         Ok(node)
     }
 
-    /// Gives it files and processes of its own: its agent, and commands, run in `sandbox` from now on.
+    /// Runs the agent and commands of this node in `sandbox` from now on.
     pub fn set_sandbox(&mut self, sandbox: Sandbox) {
         self.sandbox = Some(sandbox);
     }
@@ -99,7 +99,7 @@ impl Node {
         sandbox.with_context(|| format!("{} is not enclosed", self.name))
     }
 
-    /// Where its files are.
+    /// The directory of the node's files.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -136,7 +136,7 @@ impl Node {
     }
 }
 
-/// Makes `ns` host number `host` of network `link`, into which it is plugged: gives it the VLAN interface, if there is to be
+/// Configures `ns` as host number `host` of network `link`: adds the VLAN interface, if there is
 /// one, and the addresses.
 pub(crate) fn join(ns: &Namespace, shared: &Shared, link: usize, host: u8) -> Result<()> {
     let top = shared.interface(link);

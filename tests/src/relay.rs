@@ -1,5 +1,5 @@
-//! A slow stretch of wire between the switch and a node: it holds what comes for the node for a
-//! time, another one for each sender, and lets frames overtake each other.
+//! A slow link between the switch and a node. It delays frames to the node, by another time for
+//! each sender, and reorders them.
 //!
 //! This kernel has no netem. Two threads carry the frames between two interfaces of the switch, as
 //! they are, offloads included.
@@ -28,22 +28,22 @@ use nix::{
 
 use crate::{e2e::flood::raw_socket, netns::Namespace};
 
-/// In front of each frame what the kernel knows of its checksums and segments.
+/// The option for a header with checksum and segment data in front of each frame.
 const PACKET_VNET_HDR: libc::c_int = 15;
 const VNET_HDR_LEN: usize = 10;
-/// Not what is sent here.
+/// The option that hides frames sent on this host.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
-/// Longer than any frame, segments that are still together included.
+/// A length above that of any frame, including unsegmented ones.
 const MAX_FRAME: usize = 1 << 17;
-/// A thread that has nothing to carry looks this often whether it is to end.
+/// The period in which an idle thread checks whether it must end.
 const IDLE: Duration = Duration::from_millis(50);
 
 pub type Mac = [u8; 6];
 
-/// How long each sender's frames are held, at least and at most.
+/// The shortest and the longest delay of each sender's frames.
 type Delays = Arc<Mutex<HashMap<Mac, (Duration, Duration)>>>;
 
-/// A running relay. It ends with this value.
+/// A running relay. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Relay {
     delays: Delays,
@@ -52,11 +52,11 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Carries frames between `near`, behind which the node is, and `far`, both of `ns`.
+    /// Starts to carry frames between `near`, the node's side, and `far`, both in `ns`.
     pub(crate) fn start(ns: &Namespace, near: &str, far: &str) -> Result<Self> {
         let (near, far) = (wire(ns, near)?, wire(ns, far)?);
         let delays = Delays::default();
-        // The threads belong to the relay from the start: should the second fail, the first ends.
+        // The relay owns the threads from the start: if the second fails, the first ends.
         let mut relay = Self {
             delays: Arc::clone(&delays),
             stop: Arc::default(),
@@ -68,7 +68,8 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Holds what `from` sends to the node for `least` to `most`, each frame as chance has it.
+    /// Delays each frame from `from` to the node by a pseudo-random time between `least` and
+    /// `most`.
     pub fn delay(&self, from: Mac, least: Duration, most: Duration) {
         let mut delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
         delays.insert(from, (least, most));
@@ -98,29 +99,29 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // A panic of it was shown when it happened.
+            // A panic of the thread was shown when it happened.
             let _ = thread.join();
         }
     }
 }
 
-/// One way of a relay.
+/// One direction of a relay.
 struct Carrier {
     ear: OwnedFd,
     mouth: OwnedFd,
     delays: Delays,
-    /// Frames by the time at which they go on, and by their number.
+    /// The held frames by their departure and number.
     held: BTreeMap<(Instant, u64), Vec<u8>>,
     count: u64,
 }
 
 impl Carrier {
-    /// Takes what has come, and lets go of what is due.
+    /// Reads the frames that have come, and writes those that are due.
     fn carry(&mut self) {
         let due = self.held.first_key_value().map(|((due, _), _)| *due);
         let patience = due.map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
         let mut fds = [PollFd::new(self.ear.as_fd(), PollFlags::POLLIN)];
-        // Woken for nothing it only looks once more.
+        // A spurious wakeup only costs one more check.
         let _ = ppoll(&mut fds, Some(TimeSpec::from(patience.min(IDLE))), None);
         let mut frame = vec![0; MAX_FRAME];
         while let Ok(len) = recv(self.ear.as_raw_fd(), &mut frame, MsgFlags::MSG_DONTWAIT) {
@@ -130,7 +131,7 @@ impl Carrier {
         while let Some(first) = self.held.first_entry()
             && first.key().0 <= now
         {
-            // What the interface does not take is lost, as on any wire.
+            // A frame that the interface does not take is lost, as on any wire.
             let _ = nix::unistd::write(&self.mouth, &first.remove());
         }
     }
@@ -143,7 +144,7 @@ impl Carrier {
             .and_then(|from| delays.get(&from).copied())
             .unwrap_or_default();
         self.count += 1;
-        // Spread well enough over what lies between: by the golden ratio.
+        // The golden ratio spreads the delays well enough between the limits.
         let spread = (self.count.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32;
         let more = (most.saturating_sub(least) * spread) / (1 << 16);
         self.held
@@ -151,7 +152,7 @@ impl Carrier {
     }
 }
 
-/// A raw socket that hears what comes in by `interface`, as it is.
+/// Opens a raw socket that receives incoming frames of `interface` unchanged.
 fn wire(ns: &Namespace, interface: &str) -> Result<OwnedFd> {
     let socket = raw_socket(ns, interface, Some(SockProtocol::EthAll))?;
     for option in [PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING] {

@@ -1,8 +1,9 @@
-//! Files and processes of a node's own, for nodes that run what believes to be alone on its machine.
+//! A sandbox gives a node its own files and processes, for programs that expect a machine of their
+//! own.
 //!
-//! A mount namespace gives the node its own directories in some places of the file system, and a process
-//! namespace hides all other nodes' processes from it. All else is shared. Nothing in it outlives it: when
-//! its first process ends, the kernel ends all others.
+//! A mount namespace gives the node some directories of its own, and a process namespace hides the
+//! processes of other nodes. All else is shared. Nothing in the sandbox outlives it: when its first
+//! process ends, the kernel kills all others.
 
 use std::{
     fs::{self, File},
@@ -25,7 +26,8 @@ use nix::{
     unistd::Pid,
 };
 
-/// Puts the directories in their places, then reaps whatever ends without a parent.
+const UNSHARE: &str = "/usr/bin/unshare";
+/// The first process: it mounts the directories, then reaps orphans.
 const FIRST: &str = r#"
 exec 2>&1
 dir=$1; shift
@@ -34,37 +36,44 @@ echo ready
 sleep infinity & wait
 "#;
 
+/// The reason why there can be no sandbox here.
+pub fn missing() -> Option<String> {
+    let there = Path::new(UNSHARE).exists();
+    (!there).then(|| format!("no {UNSHARE}, install util-linux"))
+}
+
 /// The namespaces, and the process that keeps them.
 #[derive(Debug)]
 pub struct Sandbox {
-    /// Waits for the first process, and has it killed should this process end.
+    /// The parent of the first process, which the kernel kills with it if this process ends.
     keeper: Child,
     first: Pid,
     processes: File,
     mounts: File,
-    /// Those of this process.
+    /// The namespace of this process.
     outside: File,
 }
 
-/// Tells what runs in an sandbox.
+/// A reader of the processes in a sandbox.
 #[derive(Clone, Copy, Debug)]
 pub struct Watch {
     first: Pid,
 }
 
-/// A process, by the number that it has outside.
+/// A process, by its id outside of the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SandboxProcess {
     pub pid: Pid,
     pub parent: Pid,
-    /// In clock ticks since boot: tells it from a later process with its number.
+    /// The start in clock ticks since boot, which tells apart processes with one id.
     pub started: u64,
 }
 
 impl Sandbox {
-    /// In each of `places`, absolute paths of directories, it has the directory of that path below `dir`.
+    /// Makes a sandbox in which each of `places`, absolute paths, is the directory of that path
+    /// below `dir`.
     pub fn new(dir: &Path, places: &[&str]) -> Result<Self> {
-        let mut command = Command::new("unshare");
+        let mut command = Command::new(UNSHARE);
         command
             .args(["--mount", "--propagation", "private"])
             .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
@@ -73,7 +82,7 @@ impl Sandbox {
             .args(places)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            // Releases of util-linux 2.38 complain when the first process was killed.
+            // util-linux 2.38 prints an error when the first process is killed.
             .stderr(Stdio::null())
             .process_group(0);
         // SAFETY: between fork and exec only one system call is made, which is async-signal-safe.
@@ -117,22 +126,22 @@ impl Sandbox {
     /// Starts `command` inside.
     pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         let mounts = self.mounts.as_raw_fd();
-        // SAFETY: between fork and exec only one system call is made, which is async-signal-safe; the
-        // descriptor stays open in the parent, which waits for the exec.
+        // SAFETY: between fork and exec only one system call is made, which is async-signal-safe;
+        // the descriptor stays open in the parent, which waits for the exec.
         unsafe {
             command.pre_exec(move || {
                 setns(BorrowedFd::borrow_raw(mounts), CloneFlags::CLONE_NEWNS)?;
                 Ok(())
             });
         }
-        // This thread stays where it is: only what it forks from now on is inside.
+        // The namespace applies to the children of this thread, not to the thread itself.
         setns(self.processes.as_fd(), CloneFlags::CLONE_NEWPID)?;
         let child = command.spawn();
         setns(self.outside.as_fd(), CloneFlags::CLONE_NEWPID)?;
         child
     }
 
-    /// A look inside, for any thread.
+    /// A reader of the processes in this sandbox, for any thread.
     pub const fn watch(&self) -> Watch {
         Watch { first: self.first }
     }
@@ -145,7 +154,7 @@ impl Watch {
         let named = all_processes()?
             .into_iter()
             .filter(|(comm, _)| comm == name);
-        // What has ended meanwhile has no namespace any more.
+        // A process that has ended meanwhile has no namespace.
         let inside = |one: &SandboxProcess| namespace(one.pid).is_ok_and(|ns| ns == here);
         Ok(named.map(|(_, one)| one).filter(inside).collect())
     }
@@ -153,8 +162,8 @@ impl Watch {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // The keeper has not been waited for, and it has not waited for the first process unless that ended.
-        // When that is over, all of its namespace is.
+        // The keeper has not been reaped, and so neither has the first process. Once that has
+        // ended, its whole namespace has.
         let ended = self.keeper.try_wait();
         if matches!(ended, Ok(None)) {
             let _ = kill(self.first, Signal::SIGKILL);
@@ -169,7 +178,7 @@ impl SandboxProcess {
     }
 }
 
-/// The process namespace of a process, in a form that tells it from others.
+/// The identity of a process's pid namespace.
 fn namespace(pid: Pid) -> io::Result<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/pid"))
 }
@@ -185,7 +194,7 @@ fn all_processes() -> Result<Vec<(String, SandboxProcess)>> {
         else {
             continue;
         };
-        // It may have ended since.
+        // The process may have ended since.
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
             continue;
         };
@@ -194,7 +203,7 @@ fn all_processes() -> Result<Vec<(String, SandboxProcess)>> {
     Ok(all)
 }
 
-/// What proc_pid_stat(5) says; `None` of one that has ended.
+/// Parses proc_pid_stat(5). `None` for a process that has ended.
 fn parse(stat: &str) -> Option<(String, SandboxProcess)> {
     let (head, rest) = stat.rsplit_once(") ")?;
     let (pid, name) = head.split_once(" (")?;

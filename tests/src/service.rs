@@ -24,16 +24,16 @@ use nix::{
 
 use crate::{netns::Namespace, sys};
 
-/// UDP port of the service.
+/// The UDP port of the service.
 pub const PORT: u16 = 7_700;
-/// Bytes of the number at the start of every datagram, in network byte order.
+/// The length of the number at the start of each datagram, in network byte order.
 pub(crate) const NUMBER_LEN: usize = 8;
-/// Bytes of the time at which an answer was given, behind its number, in network byte order.
+/// The length of the instant of an answer, behind its number, in network byte order.
 pub(crate) const GIVEN_LEN: usize = 8;
-/// How often the threads look whether they are to end.
+/// The period in which threads check whether they must end.
 pub(crate) const POLL: Duration = Duration::from_millis(20);
 
-/// One node's service. It runs whatever happens to the node's agent, until it is dropped.
+/// The service of a node. It runs until it is dropped, whatever happens to the node's agent.
 #[derive(Debug)]
 pub struct Service {
     stop: Arc<AtomicBool>,
@@ -41,7 +41,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Serves on every address of `ns`, those that come later included.
+    /// Starts the service on all addresses of `ns`, including later ones.
     pub fn start(ns: &Namespace, node: &str) -> Result<Self> {
         let socket = ns
             .enter(listen)
@@ -69,7 +69,7 @@ impl Drop for Service {
     }
 }
 
-/// A socket for both families that tells to which address a datagram came.
+/// Opens a socket for both families that reports the destination of each datagram.
 fn listen() -> Result<UdpSocket> {
     let fd: OwnedFd = socket(
         AddressFamily::Inet6,
@@ -97,9 +97,10 @@ fn serve(socket: &UdpSocket, node: &str, stop: &AtomicBool) {
         let Some(number) = buffer[..len].first_chunk::<NUMBER_LEN>() else {
             continue;
         };
-        // Answer from the address that was asked; the interface is for the route to choose.
+        // The answer comes from the requested address; the route chooses the interface.
         to.ipi6_ifindex = 0;
-        // The guard looks at it after this: what it lets out was given before it closed.
+        // The guard judges the answer after this instant: each that it passes was given before it
+        // closed.
         let given = sys::boottime().as_nanos().to_be_bytes();
         let answer = [
             IoSlice::new(number),
@@ -107,7 +108,7 @@ fn serve(socket: &UdpSocket, node: &str, stop: &AtomicBool) {
             IoSlice::new(node.as_bytes()),
         ];
         let from = [ControlMessage::Ipv6PacketInfo(&to)];
-        // An answer that cannot be sent is a lost answer: the client sees it missing.
+        // An answer that cannot be sent is missing at the client.
         let _ = sendmsg(
             socket.as_raw_fd(),
             &answer,
@@ -118,7 +119,7 @@ fn serve(socket: &UdpSocket, node: &str, stop: &AtomicBool) {
     }
 }
 
-/// The next datagram's length, sender and destination; none at a time-out.
+/// Receives a datagram: its length, sender and destination. `None` after a time-out.
 fn receive(
     socket: &UdpSocket,
     buffer: &mut [u8],

@@ -5,7 +5,7 @@ use std::{env, io::Write as _, thread};
 use crate::{
     cluster::{BINARY, OBJECT},
     e2e::{disk::Disk, manager::Manager, python, web::apache},
-    kernel,
+    kernel, sandbox,
 };
 
 /// Something that a test needs of the machine and of its caller.
@@ -23,6 +23,8 @@ pub enum Need {
     Systemd,
     /// A file system that can be frozen.
     Disk,
+    /// Files and processes of a node's own.
+    Sandbox,
     /// The distribution's Apache and its resource agent.
     Apache,
 }
@@ -37,6 +39,7 @@ impl Need {
             Self::Scapy => python::scapy_missing(),
             Self::Systemd => Manager::missing(),
             Self::Disk => Disk::missing(),
+            Self::Sandbox => sandbox::missing(),
             Self::Apache => {
                 apache::missing().map(|what| format!("{what}: `cargo xtask setup --test`"))
             }

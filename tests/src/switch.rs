@@ -12,30 +12,30 @@ use aya::{
 
 use crate::{netns::Namespace, relay::Relay, sys};
 
-/// What every port runs, and the map that tells which ways of it are blocked.
+/// The programs of each port, and the map with its blocked directions.
 const INGRESS: &str = "port_ingress";
 const EGRESS: &str = "port_egress";
 const BLOCKED: &str = "blocked";
 /// The first kernel with links for TC programs.
 const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
 
-/// One of the two ways through a port, as a bit in the map.
+/// A direction through a port, as a bit in the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Way {
-    /// What comes from the node, `XDP_TX` included.
+    /// Frames from the node, including those of `XDP_TX`.
     FromNode = 1,
-    /// What the switch forwards to the node.
+    /// Frames that the switch forwards to the node.
     ToNode = 2,
 }
 
 /// Bridges in a namespace, with ports that can fail.
 pub struct Switch {
-    /// Holds the programs and their attachments.
+    /// The programs and their attachments.
     ebpf: Ebpf,
     blocked: Array<MapData, u32>,
     ns: Namespace,
-    /// Index of each port by its name.
+    /// The index of each port by its name.
     ports: HashMap<String, u32>,
 }
 
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Switch {
 }
 
 impl Switch {
-    /// A switch of `links` separate networks. `object` is the rig's BPF object.
+    /// Makes a switch of `links` separate networks. `object` is the rig's BPF object.
     pub fn new(links: usize, object: &Path) -> Result<Self> {
         let ns = Namespace::new("switch")?;
         for link in 0..links {
@@ -92,13 +92,14 @@ impl Switch {
         self.connect(port, link)
     }
 
-    /// Makes a port named `port` in network `link` of `card`, an interface where the caller is.
+    /// Makes a port named `port` in network `link` of `card`, an interface in the caller's
+    /// namespace.
     pub fn plug_card(&mut self, card: &str, link: usize, port: &str) -> Result<()> {
         self.ns.take(card, port)?;
         self.connect(port, link)
     }
 
-    /// Makes a port of an interface that is here.
+    /// Makes a port of an interface in the switch's namespace.
     fn connect(&mut self, port: &str, link: usize) -> Result<()> {
         let index = self.ns.index(port)?;
         let bridge = bridge(link);
@@ -123,7 +124,7 @@ impl Switch {
         let program = egress(&mut self.ebpf)?;
         self.ns.enter(|| {
             if KernelVersion::current()? < TCX {
-                // What aya attaches by then hangs on this.
+                // aya attaches TC programs to this queueing discipline.
                 tc::qdisc_add_clsact(port)?;
             }
             program
@@ -135,11 +136,11 @@ impl Switch {
 
     /// Sets a port up or down: the node at its other end loses its carrier.
     pub fn set_port_up(&self, port: &str, up: bool) -> Result<()> {
-        // An interface goes down under the lock that guards all network configuration of the host.
+        // An interface goes down under the lock of all network configuration of the host.
         sys::urgently(|| self.ns.set_up(port, up))
     }
 
-    /// Lets a port forward or not: the node at its other end does not notice.
+    /// Starts or stops forwarding at a port. The node at its other end does not notice.
     pub fn set_port_forwarding(&self, port: &str, forwarding: bool) -> Result<()> {
         let index = self.port(port)?;
         self.ns
@@ -148,7 +149,7 @@ impl Switch {
             .with_context(|| format!("cannot change the bridge state of {port}"))
     }
 
-    /// Blocks one way of a port, or opens it again: the node at its other end does not notice.
+    /// Blocks or opens one direction of a port. The node at its other end does not notice.
     pub fn set_port_blocked(&mut self, port: &str, way: Way, blocked: bool) -> Result<()> {
         let index = self.port(port)?;
         let ways = self.blocked.get(&index, 0)?;
@@ -162,8 +163,8 @@ impl Switch {
             .with_context(|| format!("cannot change what {port} lets pass"))
     }
 
-    /// Lets a relay carry what goes between a port and its network, which the port then leaves: it
-    /// forwards no more by itself.
+    /// Puts a relay between a port and its network. The port leaves the network, and no longer
+    /// forwards by itself.
     pub(crate) fn slow_down(&self, port: &str, link: usize) -> Result<Relay> {
         let index = self.port(port)?;
         let (near, far) = (format!("{port}-n"), format!("{port}-f"));

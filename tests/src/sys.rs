@@ -1,4 +1,4 @@
-//! The few system calls that neither std nor nix offers as the rig needs them: clock, schedule.
+//! System calls that neither std nor nix offers in the needed form: clock and scheduling.
 
 use std::time::Duration;
 
@@ -9,32 +9,32 @@ use nix::{
     time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep},
 };
 
-/// Now, on the clock that the agents and their kernel programs use.
+/// The present time on the clock of agents and kernel programs.
 pub fn boottime() -> Boottime {
     Boottime::from_nanos(read_clock(ClockId::CLOCK_BOOTTIME).as_nanos() as u64)
 }
 
 fn read_clock(clock: ClockId) -> Duration {
-    // Only an unknown clock makes this fail, and both that we read are as old as any kernel here.
+    // The call fails only for an unknown clock, and every supported kernel has both clocks.
     clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Puts the calling thread under SCHED_FIFO; false where the system refuses.
+/// Puts the calling thread under SCHED_FIFO. Returns false if the system refuses.
 ///
-/// The measuring threads use the lowest priority: before ordinary load, behind any agent.
+/// The measuring threads have the lowest real-time priority: above ordinary load, below any agent.
 pub fn realtime() -> bool {
     schedule(libc::SCHED_FIFO, 1)
 }
 
-/// Lets the calling thread run only where nobody else wants to; false where the system refuses.
+/// Puts the calling thread under SCHED_IDLE. Returns false if the system refuses.
 pub fn idle() -> bool {
     schedule(libc::SCHED_IDLE, 0)
 }
 
-/// Does `work` before all ordinary load.
+/// Does `work` with precedence over ordinary load.
 ///
-/// For what takes a lock in the kernel that the cluster under test needs, too: a thread that is
-/// preempted with it would make the cluster look slow.
+/// Some work takes a kernel lock that the cluster under test needs, too. A thread that is preempted
+/// with it would make the cluster look slow.
 pub fn urgently<R>(work: impl FnOnce() -> R) -> R {
     let urgent = realtime();
     let result = work();
@@ -44,7 +44,7 @@ pub fn urgently<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Schedules the calling thread; false where the system refuses.
+/// Sets the policy of the calling thread. Returns false if the system refuses.
 fn schedule(policy: i32, priority: i32) -> bool {
     let parameters = libc::sched_param {
         sched_priority: priority,
@@ -53,8 +53,7 @@ fn schedule(policy: i32, priority: i32) -> bool {
     unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) == 0 }
 }
 
-/// The version of Landlock that the kernel offers; nothing where it has none
-/// (landlock_create_ruleset(2)).
+/// The Landlock version of the kernel; `None` without Landlock (landlock_create_ruleset(2)).
 pub fn landlock() -> Option<u32> {
     const VERSION: libc::c_uint = 1;
     let [no_rules, no_size]: [libc::size_t; 2] = [0; 2];
@@ -70,7 +69,7 @@ pub fn landlock() -> Option<u32> {
     u32::try_from(version).ok()
 }
 
-/// Ticks on an absolute clock: a late tick does not delay those after it.
+/// A ticker on an absolute clock: a late tick does not delay later ones.
 #[derive(Debug)]
 pub struct Ticker {
     next: Duration,
@@ -86,7 +85,7 @@ impl Ticker {
         }
     }
 
-    /// Blocks until the next tick. Ticks that are wholly in the past are skipped, not made up for.
+    /// Blocks until the next tick. Ticks that are wholly in the past are skipped.
     pub fn wait(&mut self) {
         let until = TimeSpec::from(self.next);
         let flags = ClockNanosleepFlags::TIMER_ABSTIME;

@@ -9,19 +9,19 @@ use anyhow::{Result, bail};
 
 use crate::interrupt;
 
-/// Time between two looks at the condition.
+/// The time between two checks of the condition.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How many times as long as elsewhere things may take on this machine: what `HEARTBEAT_TEST_SLOWNESS` says of an
+/// The factor by which this machine may be slower than others: `HEARTBEAT_TEST_SLOWNESS` of an
 /// emulated one, else 1.
 pub fn slowness() -> u32 {
     let said = env::var("HEARTBEAT_TEST_SLOWNESS").ok();
     said.and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// Blocks until `condition` holds, at most for `deadline`; `what` is what was waited for.
+/// Blocks until `condition` holds, at most for `deadline`; `what` names the condition.
 ///
-/// Fails at the deadline, when the user interrupts, and as soon as `condition` itself fails.
+/// Fails at the deadline, after an interrupt of the user, and as soon as `condition` fails.
 pub fn wait_until(
     deadline: Duration,
     what: &str,
@@ -40,9 +40,9 @@ pub fn wait_until(
     }
 }
 
-/// Lets `duration` pass, as long as `healthy` does not fail and the user does not interrupt.
+/// Lets `duration` pass. Fails as soon as `healthy` fails, and after an interrupt of the user.
 ///
-/// For phases that are about time itself, such as a quiet phase; never to wait for an effect.
+/// It is for phases about time itself, such as a quiet phase, never to wait for an effect.
 pub fn observe(duration: Duration, mut healthy: impl FnMut() -> Result<()>) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < duration {

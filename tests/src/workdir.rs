@@ -1,7 +1,7 @@
-//! What the rig keeps outside its namespaces: a work directory, and the pins of its agents.
+//! The state of the rig outside of its namespaces: a work directory, and the pins of its agents.
 //!
-//! Both carry the rig's process id in their names. Only what belongs to a process that is gone may
-//! be removed at start.
+//! Both carry the rig's process id in their names. At its start a rig removes only those of ended
+//! processes.
 
 use std::{
     env, fs, io,
@@ -17,16 +17,16 @@ use heartbeat_common::maps::PIN_ROOT;
 
 use crate::{control_groups, wait_until};
 
-/// How long what was killed may take to be gone.
+/// The longest time until a killed process is gone.
 const PATIENCE: Duration = Duration::from_millis(200);
 const DIR_PREFIX: &str = "heartbeat-rig-";
-/// A directory that is to stay must not look like one that was left behind.
+/// The prefix of directories that stay, unlike those that were left behind.
 const KEPT_PREFIX: &str = "heartbeat-logs-";
 const INSTANCE_PREFIX: &str = "hbrig-";
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// A cluster's own directory, removed on drop.
+/// The directory of a cluster, removed on drop.
 #[derive(Debug)]
 pub struct WorkDir {
     path: PathBuf,
@@ -35,7 +35,7 @@ pub struct WorkDir {
 }
 
 impl WorkDir {
-    /// Makes a directory that only we can enter. With `keep` it stays for the user to read.
+    /// Makes a directory that only this user can enter. With `keep` it stays.
     pub fn new(keep: bool) -> Result<Self> {
         let tag = format!(
             "{}-{}",
@@ -74,7 +74,7 @@ pub(crate) fn make_dir(path: &Path) -> Result<()> {
         .with_context(|| format!("cannot make the directory {}", path.display()))
 }
 
-/// The pins of one agent. A killed agent leaves them; they go when this drops.
+/// The pins of one agent. A killed agent leaves them; they are removed on drop.
 #[derive(Debug)]
 pub struct Pins {
     path: PathBuf,
@@ -103,7 +103,8 @@ impl Drop for Pins {
     fn drop(&mut self) {
         complain(&self.path, fs::remove_dir_all(&self.path));
         leave_no_root();
-        // Its processes have been killed, and the kernel may need a moment for the last.
+        // The processes of the instance have been killed, and the kernel may need a moment to reap
+        // them.
         let instance = self.path.file_name().and_then(|name| name.to_str());
         let _ = wait_until(PATIENCE, "the instance's control groups are empty", || {
             Ok(control_groups::remove(|name| Some(name) == instance))
@@ -111,7 +112,7 @@ impl Drop for Pins {
     }
 }
 
-/// Removes the directory above all pins, as agents do that end in order: others may still have theirs.
+/// Removes the directory above all pins if it is empty, as agents do that stop in order.
 fn leave_no_root() {
     let _ = fs::remove_dir(PIN_ROOT);
 }
@@ -133,7 +134,7 @@ pub fn sweep() {
             let name = entry.file_name();
             let owner = name.to_str().and_then(|name| owner(name, prefix));
             let dead = owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
-            // A directory itself, never something behind a symbolic link.
+            // Only directories are removed, never anything behind a symbolic link.
             if dead && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 complain(&entry.path(), fs::remove_dir_all(entry.path()));
             }
@@ -147,7 +148,7 @@ fn owner(name: &str, prefix: &str) -> Option<u32> {
     name.strip_prefix(prefix)?.split('-').next()?.parse().ok()
 }
 
-/// Cleaning up goes on whatever happens, but not silently.
+/// Prints an error of the clean-up, which goes on.
 fn complain(path: &Path, result: io::Result<()>) {
     match result {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

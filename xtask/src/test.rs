@@ -108,12 +108,12 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> Result<ExitCo
     summarise(tally, strict)
 }
 
-/// What tests are about. Each subject has a budget, so that the whole stays short enough to be run often.
+/// A subject of tests. Each has a budget, so that the whole stays short enough to be run often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subject {
     /// Units, the model checker, the simulation: all that needs no root.
     Logic,
-    /// The kernel programs alone.
+    /// The kernel programs alone, and the agent on the running kernel.
     Kernel,
     /// Clusters in namespaces.
     Namespaces,
@@ -145,8 +145,8 @@ impl Subject {
     }
 }
 
-/// Tells what each subject took of its budget. Returns how many took more than twice as long: that is no busy
-/// machine any more.
+/// Prints the time of each subject and its budget. Returns how many took more than twice as long,
+/// which a busy machine does not explain.
 fn budgets(spent: &[(Subject, Duration)]) -> u64 {
     let minutes = |time: Duration| time.as_secs_f64() / 60.0;
     let mut broken = 0;
@@ -170,8 +170,9 @@ fn budgets(spent: &[(Subject, Duration)]) -> u64 {
     broken
 }
 
-/// Builds the test programs, and the plain ones of their packages. All by one call of cargo where no package is
-/// named: it compiles what they depend on anew for each selection of packages that wants other features of it.
+/// Builds the test programs, and the plain ones of their packages. Without a named package one call
+/// of cargo builds all: another selection of packages, with other features, would compile the
+/// dependencies again.
 fn compile(workspace: &Workspace, options: &TestOptions) -> Result<Vec<Program>> {
     let mut compile = cargo::command(workspace);
     compile.args(["test", "--no-run"]);

@@ -131,10 +131,10 @@ const ARRIVALS: &[Case] = &[
     v6("by another interface", Verdict::NotForUs, |b| { b.b.tables.ifindex += 1; b.probe(|_| {}) }),
     v4("version 2", Verdict::UnknownVersion, |b| b.patched(HEARTBEAT, offset::VERSION, &[2])),
     v4("before the port is set", Verdict::Unconfigured, |b| {
-        b.b.tables.config_mut().port = 0;
+        b.b.tables.config.port = 0;
         b.probe(|_| {})
     }),
-    v4("without a configuration", Verdict::Unconfigured, |b| { b.b.tables.config = None; b.probe(|_| {}) }),
+    v4("without a configuration", Verdict::Unconfigured, |b| { b.b.tables.is_configured = false; b.probe(|_| {}) }),
     v4("four bytes to our port", Verdict::Truncated, |b| {
         FrameSpec { payload: b"HRTB".to_vec(), ..b.spec() }.build()
     }),
@@ -212,7 +212,7 @@ const ARRIVALS: &[Case] = &[
         b.probe(|h| h.sequence = Sequence(1))
     }),
     v4("a probe to a host without an agent", Verdict::Answered, |b| {
-        *b.b.tables.local_mut() = Default::default();
+        b.b.tables.local = Default::default();
         b.probe(|_| {})
     }),
     v4("a probe", Verdict::Answered, |b| b.probe(|_| {})),
@@ -232,13 +232,13 @@ const RETURNS: &[Return] = &[
     ("a nanosecond late", Verdict::LateReply, NOW + TIMEOUT_NS + 1, |_| {}),
     ("before the probe left", Verdict::UnsolicitedReply, NOW - 1, |_| {}),
     ("to an agent that is gone", Verdict::UnsolicitedReply, NOW + 2_000, |b| {
-        b.a.tables.local_mut().incarnation = 0;
+        b.a.tables.local.incarnation = 0;
     }),
     ("to an agent that began anew", Verdict::UnsolicitedReply, NOW + 2_000, |b| {
-        b.a.tables.local_mut().incarnation += 1;
+        b.a.tables.local.incarnation += 1;
     }),
     ("to another nonce", Verdict::UnsolicitedReply, NOW + 2_000, |b| {
-        b.a.tables.local_mut().nonce += 1;
+        b.a.tables.local.nonce += 1;
     }),
     ("to a probe that never left", Verdict::UnsolicitedReply, NOW + 2_000, |b| {
         b.a.tables.rows[0] = PeerRow::default();
@@ -295,7 +295,7 @@ const DEPARTURES: &[(&str, Option<Verdict>, Arrange)] = &[
         b.patched(HEARTBEAT, 0, b"HTTP")
     }),
     ("a stranger's heartbeat where no agent runs", Some(Verdict::ForeignSocket), |b| {
-        (b.a.tables.sender, b.a.tables.local_mut().incarnation) = (None, 0);
+        (b.a.tables.sender, b.a.tables.local.incarnation) = (None, 0);
         b.probe(|h| h.incarnation.0 = 0)
     }),
     ("a stranger's DNS", None, |b| {
@@ -307,7 +307,7 @@ const DEPARTURES: &[(&str, Option<Verdict>, Arrange)] = &[
         FrameSpec { to: Endpoint::of(9, Family::V4), ..b.spec() }.build()
     }),
     ("no agent", Some(Verdict::StampRefused), |b| {
-        b.a.tables.local_mut().incarnation = 0;
+        b.a.tables.local.incarnation = 0;
         b.probe(|h| h.incarnation.0 = 0)
     }),
     ("no key", Some(Verdict::UnknownKey), |b| { b.a.tables.keys = Default::default(); b.probe(|_| {}) }),
@@ -317,7 +317,7 @@ const DEPARTURES: &[(&str, Option<Verdict>, Arrange)] = &[
     ("to a stranger", None, |b| FrameSpec { to: Endpoint::of(9, Family::V4), ..b.spec() }.build()),
     ("from an address that is not ours", None, |b| FrameSpec { from: Endpoint::of(9, Family::V4), ..b.spec() }.build()),
     ("by another interface", None, |b| { b.a.tables.ifindex += 1; b.probe(|_| {}) }),
-    ("before the port is set", None, |b| { b.a.tables.config_mut().port = 0; b.probe(|_| {}) }),
+    ("before the port is set", None, |b| { b.a.tables.config.port = 0; b.probe(|_| {}) }),
 ];
 
 #[test]

@@ -150,7 +150,7 @@ fn a_reply_says_how_its_sender_is_field_by_field() {
     const NOW_AT_B: u64 = 9_000_000_000;
     for shape in every_shape() {
         let mut trip = Trip::new(shape, 1);
-        *trip.b.tables.local_mut() = Local {
+        trip.b.tables.local = Local {
             incarnation: 0x1111_2222_3333,
             pulse_tick_at: NOW_AT_B - 1_001_000,
             reason_tick_at: NOW_AT_B - 2_002_000,
@@ -164,7 +164,7 @@ fn a_reply_says_how_its_sender_is_field_by_field() {
             voters: 0x0e0f_1011,
             config_version: 0x1213,
             counted_version: 0x1212,
-            ..*trip.b.tables.local_mut()
+            ..trip.b.tables.local
         };
         trip.stamp(NOW);
         trip.answer(NOW_AT_B, NOW_AT_B);
@@ -208,7 +208,7 @@ proptest! {
         shape in any_shape(), content: u64, now in 1..u64::MAX, age in 0..10_000_000_000u64,
     ) {
         let mut trip = Trip::new(shape, content);
-        let local = trip.a.tables.local_mut();
+        let local = &mut trip.a.tables.local;
         local.pulse_tick_at = now.saturating_sub(age).max(1);
         (local.health, local.load, local.groups_owned, local.config_generation) = (3, 250, 2, 41);
         local.report = 17;
@@ -233,13 +233,13 @@ proptest! {
         abstains in prop::bool::weighted(0.2),
     ) {
         let mut trip = Trip::new(shape, content);
-        trip.b.tables.config_mut().votes_from = arrived + u64::from(abstains);
+        trip.b.tables.config.votes_from = arrived + u64::from(abstains);
         trip.stamp(NOW);
         // A router on the way may give it another port, which the tag does not cover.
         let port = trip.spec.udp_at();
         trip.frame[port..port + 2].copy_from_slice(&(content as u16).to_be_bytes());
         let (asked_in, probe) = (trip.frame.len(), Seen::of(&trip.frame));
-        let local = trip.b.tables.local_mut();
+        let local = &mut trip.b.tables.local;
         (local.pulse_tick_at, local.reason_tick_at, local.load) = (1, arrived, 999);
         let liveness: Liveness = local.liveness(arrived + spent);
         let responder = Incarnation(local.incarnation);
@@ -272,7 +272,7 @@ proptest! {
             ..asked
         };
         prop_assert_eq!(reply.header(), expected, "all else is echoed");
-        let voted = votes(&probe.leases(), asked.source, trip.b.tables.config_mut(), arrived);
+        let voted = votes(&probe.leases(), asked.source, &trip.b.tables.config, arrived);
         prop_assert_eq!(reply.leases(), voted);
         prop_assert!(!abstains || trip.b.tables.slots.is_empty());
     }
@@ -291,7 +291,7 @@ proptest! {
         prop_assert_eq!(row.rtt_ns, out + back);
         prop_assert_eq!(u64::from(row.rtt_ring[rtt_slot(1)]), out + back);
         prop_assert_eq!((row.last_reply_at, row.last_reply_seq, row.replies), (arrives, 1, 1));
-        let b = trip.b.tables.local.unwrap();
+        let b = trip.b.tables.local;
         prop_assert_eq!((row.incarnation, row.state), (b.incarnation, u16::from(b.state)));
         prop_assert_eq!(trip.record(arrives), Verdict::ReplayedReply);
         prop_assert_eq!(trip.a.tables.rows[0], row, "evidence counts once");
@@ -460,7 +460,7 @@ fn both_keys_of_a_rotation_are_understood_and_the_answer_comes_under_the_asker_s
     for node in [&mut trip.a, &mut trip.b] {
         node.tables.set_key(support::KEY_ID + 1, new_key);
     }
-    trip.b.tables.local_mut().key_id = support::KEY_ID;
+    trip.b.tables.local.key_id = support::KEY_ID;
     trip.stamp(NOW);
     trip.answer(NOW, NOW);
     let reply = Seen::of(&trip.frame);

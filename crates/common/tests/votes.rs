@@ -114,7 +114,7 @@ fn a_refusal_says_whose_lease_it_is_and_for_how_long() {
         ifindex: LOOPBACK,
         ..b.at
     };
-    b.tables.add_peer(&own);
+    b.know(&own);
     let mut frame = from_itself(&b, 1, &[ask(WEB, Operation::Accept, of_b(2))]);
     b.tables.ifindex = LOOPBACK;
     let received = b.receive_at(NOW + OFFSET, &mut frame);
@@ -244,8 +244,8 @@ fn an_acceptor_votes_on_claims_by_its_own_list_of_nodes_and_by_the_one_before() 
         (0, u16::MAX, false),
     ] {
         let (mut a, mut b) = pair(Family::V4);
-        b.tables.local_mut().config_version = version;
-        a.tables.local_mut().counted_version = counted;
+        b.tables.local.config_version = version;
+        a.tables.local.counted_version = counted;
         let accept = ask(WEB, Operation::Accept, of_a(1));
         let seen = Seen::of(&reply(&mut a, &mut b, NOW, &[accept]));
         if votes {
@@ -292,7 +292,7 @@ fn an_unsaid_vote_is_not_taken_from_the_asker() {
 fn alone() -> Node {
     let at = Endpoint::of(1, Family::V4);
     let mut node = Node::new(at, &[Endpoint::of(2, Family::V4)]);
-    node.tables.add_peer(&at);
+    node.know(&at);
     node.tables.ifindex = LOOPBACK;
     node
 }

@@ -1,9 +1,9 @@
-//! From a free lease until a majority has granted it, beside the round trip of a single probe.
+//! The time from a free lease to its grant by a majority, beside the round trip of a single probe.
 //!
-//! The near node contends by itself, as one of three voters, of which one is silent: its own kernel and
-//! the far one are the majority. The core's proposer says what to ask; both are asked as the agent's
-//! pulse asks them, and the thread sleeps until the kernel wakes it for a vote. So a round holds two
-//! exchanges, prepare and accept, each with its system calls.
+//! The near node contends by itself, as one of three voters, of which one is silent: its own kernel
+//! and the far one are the majority. The core's proposer says what to ask; both are asked as the
+//! agent's pulse asks them, and the thread sleeps until the kernel wakes it for a vote. So a round
+//! holds two exchanges, prepare and accept, each with its system calls.
 
 use std::{
     os::fd::AsFd as _,
@@ -43,7 +43,7 @@ use crate::{
     wait::wait_until,
 };
 
-/// Nobody else's.
+/// A group of no other measurement.
 const GROUP: GroupId = GroupId(200);
 /// How long each lease lasts: the default of the configuration.
 /// Counted at the default drift bound of 1,000 ppm.
@@ -56,9 +56,9 @@ const OWN: Seat = Seat::OWN;
 const FAR: Seat = Seat::of_peer(PeerIndex(0));
 /// Lease and round trip take turns.
 const PERIOD: Duration = Duration::from_millis(1);
-/// What takes longer is lost.
+/// A longer time counts as lost.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// How often a sleeping thread looks at its patience.
+/// The period in which a sleeping thread checks its limit.
 const LOOK_MS: u16 = 10;
 /// Between two looks for an answer. The kernels stamp it: being late does not matter.
 const PAUSE: Duration = Duration::from_micros(20);

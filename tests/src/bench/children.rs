@@ -1,8 +1,7 @@
-//! The benchmark's own child processes: what answers echoes, what makes the machine busy, and what is there to
-//! be killed.
+//! The child processes of the benchmark: echoes, load, and processes to be killed.
 //!
-//! They run this same program with a hidden argument, take no options from the user, and end by
-//! themselves in time should nobody end them.
+//! They run this program with a hidden argument, take no options from the user, and end by
+//! themselves after a limit.
 
 use std::{
     env, hint,
@@ -30,9 +29,9 @@ use crate::sys;
 
 /// Longer than any datagram here.
 const BUFFER: usize = 2_048;
-/// What a process with much memory has: enough to be seen, and to be had everywhere.
+/// The memory of a large process.
 pub(super) const LARGE: usize = 256 << 20;
-/// How often an echo looks at the clock.
+/// The period in which an echo checks the clock.
 const POLL: Duration = Duration::from_millis(500);
 
 /// What a child process does.
@@ -113,8 +112,7 @@ fn echo(end: Instant) -> Result<()> {
     Ok(())
 }
 
-/// A running child. It is killed when this drops, and by the kernel if the thread that started it
-/// ends.
+/// A running child. It is killed on drop, and by the kernel if the thread that started it ends.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
@@ -152,7 +150,7 @@ impl Process {
             .with_context(|| format!("cannot kill the child process {:?}", self.role))
     }
 
-    /// Fails if it ended.
+    /// Fails if the agent has ended.
     pub(super) fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),

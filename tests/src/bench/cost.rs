@@ -1,11 +1,11 @@
-//! What a packet costs each program, from the kernel's own statistics of live frames.
+//! The cost of a packet in each program, by the kernel's own statistics of live frames.
 //!
 //! The kernel reads its clock before and after each run of a program and adds up the difference
-//! (`BPF_ENABLE_STATS`). That reading costs as much as a small program, so the same is measured of a
-//! program that does nothing, with frames as dense in the same run, and taken off; they are as long, too,
-//! but for lease entries, which that program does not look at. Short windows of all kinds take turns, so
-//! that whatever else the machine does meets all alike; the median window counts, so that a few
-//! interruptions do not.
+//! (`BPF_ENABLE_STATS`). That reading costs as much as a small program, so the same is measured of
+//! a program that does nothing, with frames as dense in the same run, and taken off; they are as
+//! long, too, but for lease entries, which that program does not look at. Short windows of all
+//! kinds take turns, so that whatever else the machine does meets all alike; the median window
+//! counts, so that a few interruptions do not.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +31,7 @@ use crate::{interrupt, wait::wait_until};
 const FLOOD_WINDOW: Duration = Duration::from_millis(10);
 const PACED_WINDOW: Duration = Duration::from_millis(25);
 const WARM_UP: Duration = Duration::from_millis(2);
-/// How long frames that were sent may still be under way.
+/// The longest time for which sent frames may be under way.
 const SETTLE: Duration = Duration::from_millis(500);
 const SETTLE_STEP: Duration = Duration::from_micros(500);
 /// Share of a program's runs that must have met the verdict in question. The rest is what the

@@ -1,4 +1,4 @@
-//! How busy the machine was: an "idle" phase on a busy machine is none.
+//! The load of the machine during a phase.
 
 use std::fs;
 

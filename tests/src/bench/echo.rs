@@ -1,4 +1,4 @@
-//! A UDP echo in userspace, and the books about its round trips.
+//! A UDP echo in userspace, and the records of its round trips.
 
 use std::{
     net::{SocketAddr, UdpSocket},

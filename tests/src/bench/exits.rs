@@ -1,7 +1,7 @@
-//! From the kill of a process until the agent hears of it: from the kernel program, and by a pidfd.
+//! The time from the kill of a process to the agent's event, by the kernel program and by a pidfd.
 //!
-//! A pidfd tells when all is over, so a process with much memory is measured, too. The processes take turns
-//! within each round.
+//! A pidfd tells when all is over, so a process with much memory is measured, too. The processes
+//! take turns within each round.
 
 use std::{
     fs,
@@ -141,7 +141,8 @@ fn hear(runtime: &Runtime, exits: &mut ProcessExits, role: Role) -> Result<Optio
 /// Whether a process has all the memory that its role takes, and has nothing more to do.
 fn settled(pid: u32, role: Role) -> Result<bool> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("it ended early")?;
-    // After the name, which may hold anything: state, and 22nd from there the pages in memory, proc(5).
+    // After the name, which may hold anything: state, and 22nd from there the pages in memory,
+    // proc(5).
     let fields: Vec<&str> = stat
         .rsplit_once(") ")
         .map(|(_, rest)| rest.split(' ').collect())

@@ -1,8 +1,8 @@
 //! The far node's guard: two cables whose far ends carry a guarded address, and a third one that no
 //! program is on.
 //!
-//! One of the two is like any interface of a service: only the guard is on it. The other is a link as
-//! well: there the responder guards what comes in. Heartbeats use neither.
+//! One of the two is like any interface of a service: only the guard is on it. The other is a link
+//! as well: there the responder guards what comes in. Heartbeats use neither.
 
 use std::{
     fmt, fs,

@@ -1,5 +1,4 @@
-//! How much longer packets between two processes of one node take with the guard at the sockets
-//! than without.
+//! The additional time of packets between two processes of one node because of the socket guard.
 //!
 //! One thread plays ping-pong over `lo` with itself: each exchange is two packets, each of them
 //! sent and received once, so each meets both programs. Windows of all kinds take turns; each is

@@ -1,8 +1,9 @@
-//! `cargo xtask bench`: what heartbeats, leases and the guard cost the kernel, how long a heartbeat takes
-//! to come back, how long a free lease to be granted, and how long the end of a process to be heard of.
+//! `cargo xtask bench`: what heartbeats, leases and the guard cost the kernel, how long a heartbeat
+//! takes to come back, how long a free lease to be granted, and how long the end of a process to be
+//! heard of.
 //!
-//! Two nodes in namespaces of their own, joined by one cable, run the real programs; every figure is
-//! of live frames. Nothing here judges: a missed budget is reported, and only what could not be
+//! Two nodes in namespaces of their own, joined by one cable, run the real programs; every figure
+//! is of live frames. Nothing here judges: a missed budget is reported, and only what could not be
 //! measured is an error.
 
 pub mod children;

@@ -1,8 +1,8 @@
-//! Two nodes on one cable, with the real programs on both ends.
+//! Two nodes on one cable, with the real programs at both ends.
 //!
-//! The near node asks and keeps the books, the far one answers without an agent. A second cable
-//! carries the baseline: a program that only lets everything pass. The guard has cables of its own, so
-//! that nobody else pays for it.
+//! The near node probes and records, the far one answers without an agent. A second cable is for
+//! the baseline, a program that passes everything. The guard has cables of its own, so that it adds
+//! no cost to the others.
 
 use std::{
     env, fmt,
@@ -51,7 +51,8 @@ const BASELINE_PROGRAM: &str = "pass";
 
 /// Worth nothing, and known to nobody else on its network.
 const KEY: [u8; 16] = *b"bench bench bend";
-/// So long that no reply of a stalled machine is thrown away as late: late ones are what we measure.
+/// So long that no reply of a stalled machine is thrown away as late: late ones are what we
+/// measure.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest lease that the two acceptors grant.
 pub(super) const MAX_LEASE: Duration = Duration::from_secs(1);

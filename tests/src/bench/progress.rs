@@ -1,4 +1,4 @@
-//! What happens right now, for whoever watches a terminal; silent in a pipe.
+//! The progress on a terminal; nothing in a pipe.
 
 use std::{
     io::{IsTerminal as _, Write as _, stderr},

@@ -1,4 +1,4 @@
-//! All that was measured, as JSON, and what of the project's budgets it covers.
+//! All measurements as JSON, and the budgets of the project that they cover.
 //!
 //! Keys are only ever added. A budget that is missed is stated, never an error.
 

@@ -1,8 +1,8 @@
 //! Round trips through the kernel's responder and through echoes in userspace, side by side.
 //!
 //! All are asked from one thread over one cable, each once a millisecond, in turns, with datagrams
-//! of one length. Whoever answers, the asking kernel stamps question and answer: when this thread or
-//! any other process gets to see them does not matter, only the responder does.
+//! of one length. Whoever answers, the asking kernel stamps question and answer: when this thread
+//! or any other process gets to see them does not matter, only the responder does.
 
 use std::{
     thread,

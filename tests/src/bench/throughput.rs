@@ -1,9 +1,10 @@
-//! How much longer ordinary packets take with the guard than without.
+//! The additional time of ordinary packets because of the guard.
 //!
-//! One thread sends to a socket that nobody reads. The kernel delivers on the CPU that sends, to which
-//! the thread is bound, so the time between two packets holds all that is done for one of them: by the
-//! sender's stack, the programs on the way, and the receiver's stack. Windows of all kinds take turns,
-//! each is compared with the others of its own round, and the median round counts.
+//! One thread sends to a socket that nobody reads. The kernel delivers on the CPU that sends, to
+//! which the thread is bound, so the time between two packets holds all that is done for one of
+//! them: by the sender's stack, the programs on the way, and the receiver's stack. Windows of all
+//! kinds take turns, each is compared with the others of its own round, and the median round
+//! counts.
 
 use std::{
     collections::BTreeMap,
@@ -55,7 +56,8 @@ pub struct PerPacket {
     pub ns: f64,
     /// By the time that packets take where no program is on their way.
     pub to_bare: f64,
-    /// By the time that they take through a program that only passes; there is none for leaving ones.
+    /// By the time that they take through a program that only passes; there is none for leaving
+    /// ones.
     pub to_pass_only: Option<f64>,
     pub packets: u64,
     pub windows: usize,

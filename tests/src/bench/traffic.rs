@@ -66,7 +66,8 @@ impl Traffic {
     pub(super) fn new(pair: &Pair, ways: impl IntoIterator<Item = Way>) -> Result<Self> {
         let mut plain = vec![0xaa; PROBE_LEN];
         let heartbeat_port = SocketAddr::new(FAR_ADDRESS, PORT);
-        // The near node's own kernel lets nothing to that port out in its name that is not its agent's.
+        // The near node's own kernel lets nothing to that port out in its name that is not its
+        // agent's.
         let forged = |payload: &[u8]| {
             let spec = FrameSpec::probe(NEAR.0, 0, 1).with(|spec| {
                 (spec.from, spec.to) = (NEAR_ADDRESS, FAR_ADDRESS);
@@ -110,7 +111,8 @@ impl Traffic {
         Ok(())
     }
 
-    /// Once all that was sent has been answered: fails if the answers were others than `kind` is for.
+    /// Once all that was sent has been answered: fails if the answers were others than `kind` is
+    /// for.
     pub(super) fn check(&mut self, kind: Frames) -> Result<()> {
         self.listen(kind);
         match kind {

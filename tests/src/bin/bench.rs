@@ -1,5 +1,5 @@
-//! `heartbeat-bench`: what heartbeats, leases and the guard cost the kernel, and how long a heartbeat and
-//! a lease take.
+//! `heartbeat-bench`: what heartbeats, leases and the guard cost the kernel, and how long a
+//! heartbeat and a lease take.
 //!
 //! `cargo xtask bench` builds everything and runs this as root.
 
@@ -21,7 +21,8 @@ const QUICK: Duration = Duration::from_millis(600);
 /// Nobody wants to measure for longer than an hour; the children end by themselves in time.
 const MAX_SECONDS: f64 = 3_600.0;
 
-/// Measure what heartbeats, leases and the guard cost, and how long they take, in network namespaces on this host.
+/// Measure what heartbeats, leases and the guard cost, and how long they take, in network
+/// namespaces on this host.
 #[derive(Debug, Parser)]
 #[command(name = "heartbeat-bench", version)]
 struct Arguments {

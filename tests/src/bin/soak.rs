@@ -19,7 +19,8 @@ use heartbeat_tests::{
 /// A week.
 const MAX_MINUTES: f64 = 7.0 * 24.0 * 60.0;
 
-/// Let faults happen to a cluster in network namespaces on this host, and see that what must hold does.
+/// Let faults happen to a cluster in network namespaces on this host, and see that what must hold
+/// does.
 #[derive(Debug, Parser)]
 #[command(name = "heartbeat-soak", version)]
 struct Arguments {

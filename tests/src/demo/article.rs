@@ -1,9 +1,9 @@
-//! The page `docs/start/article.md`, played: its files, its commands, and what they print.
+//! The page `docs/start/article.md`, executed: its files, its commands, and their output.
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_tests::{
     e2e::web::apache,
-    page::{self, CLIENT, Runner, Told},
+    page::{self, CLIENT, Progress, Runner},
 };
 use serde::Serialize;
 
@@ -11,25 +11,25 @@ use crate::{Arguments, output::Output};
 
 const PAGE: &str = include_str!("../../../docs/start/article.md");
 
-/// What was measured, for scripts.
+/// The measurements, for scripts.
 #[derive(Debug, Serialize)]
 struct Story {
     scenario: &'static str,
-    /// The client's longest time without the page, as its server was cut off.
+    /// The client's longest gap when the server was cut off.
     client_gap_ms: f64,
     /// The nodes that served it, in order.
     served_by: Vec<String>,
 }
 
-/// Plays the page once. Fails if a command fails, or prints something else than the page shows.
+/// Executes the page once. Fails if a command fails, or its output differs from the page.
 pub(crate) fn show(arguments: &Arguments, out: &Output) -> Result<()> {
     if let Some(missing) = apache::missing() {
         bail!("{missing}; `cargo xtask setup --test` installs it");
     }
     out.line(&out.dim("docs/start/article.md, on two nodes, a witness and a client in namespaces"));
     let steps = page::parse(PAGE)?;
-    let mut runner = Runner::new(arguments.keep_logs)?;
-    let measured = runner.play(&steps, |told| tell(&told, out))?;
+    let mut runner = Runner::new(&steps, arguments.keep_logs)?;
+    let measured = runner.run(&steps, |progress| show_progress(&progress, out))?;
     let [cut] = measured else {
         bail!("the page measures {} times, not once", measured.len());
     };
@@ -52,10 +52,10 @@ pub(crate) fn show(arguments: &Arguments, out: &Output) -> Result<()> {
     Ok(())
 }
 
-fn tell(told: &Told<'_>, out: &Output) {
-    match told {
-        Told::Section(title) => out.line(&format!("\n{}\n", out.bold(title))),
-        Told::File(file) => {
+fn show_progress(progress: &Progress<'_>, out: &Output) {
+    match progress {
+        Progress::Section(title) => out.line(&format!("\n{}\n", out.bold(title))),
+        Progress::File(file) => {
             let what = if file.appended {
                 "added to"
             } else {
@@ -67,7 +67,7 @@ fn tell(told: &Told<'_>, out: &Output) {
                 out.line(&out.dim(&format!("    {line}")));
             }
         }
-        Told::Command { command, output } => {
+        Progress::Command { command, output } => {
             let sign = if command.host == CLIENT { '$' } else { '#' };
             let prompt = format!("{}{sign}", command.host);
             out.line(&format!("{} {}", out.good(&prompt), command.line));
@@ -75,7 +75,7 @@ fn tell(told: &Told<'_>, out: &Output) {
                 out.line(&format!("    {line}"));
             }
         }
-        Told::Measured(measured) => {
+        Progress::Measured(measured) => {
             let gap = measured.gap.as_secs_f64() * 1e3;
             out.line(&out.bold(&format!("  the client had no page for {gap:.0} ms")));
         }

@@ -1,4 +1,4 @@
-//! What one run showed: from the agents' events and the client's books, nothing estimated.
+//! The result of one run, from the agents' events and the client's records. Nothing is estimated.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ pub(crate) struct Outcome {
     pub(crate) victim: String,
     /// The takeover, or why there was none.
     pub(crate) result: Result<Takeover, String>,
-    /// Nodes that were called dead though they lived and were connected.
+    /// Nodes that were reported as down although they lived and were connected.
     pub(crate) false_downs: Vec<FalseDown>,
-    /// Leases that were acquired though their owner lived, or beside the successor.
+    /// Leases that were acquired although their owner lived, or beside the successor.
     pub(crate) false_takeovers: Vec<FalseTakeover>,
     /// Answers that nodes gave while another one held the lease.
     pub(crate) overlaps: Vec<Answer>,
-    /// When the victim died, if it came to that.
+    /// The instant of the fault, if it came to that.
     pub(crate) fault_at: Option<Boottime>,
 }
 
-/// A live node was called dead.
+/// A false report that a node is down.
 #[derive(Debug)]
 pub(crate) struct FalseDown {
     pub(crate) seen_by: String,
@@ -34,7 +34,7 @@ pub(crate) struct FalseDown {
     pub(crate) verdict: Verdict,
 }
 
-/// Somebody acquired the lease who should not have.
+/// An acquisition of the lease by a node that should not have it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FalseTakeover {
     pub(crate) node: String,
@@ -46,9 +46,9 @@ pub(crate) struct FalseTakeover {
 pub(crate) struct Takeover {
     pub(crate) successor: String,
     pub(crate) fault_at: Boottime,
-    /// How long all was quiet before.
+    /// The quiet time before the fault.
     pub(crate) quiet: Duration,
-    /// Absent if the lease was free before its owner was silent for too long.
+    /// `None` if the lease was free before the owner was reported as down.
     pub(crate) verdict: Option<Verdict>,
     pub(crate) phases: Phases,
     pub(crate) last_answer: Boottime,
@@ -72,7 +72,7 @@ pub(crate) struct Phases {
 }
 
 impl Phases {
-    /// Of a takeover that an agent tells of.
+    /// The timeline of a takeover event.
     pub(crate) fn of(event: &Event) -> Option<Self> {
         let at = Boottime::from_nanos;
         match *event.what.of_vip()? {
@@ -93,24 +93,24 @@ impl Phases {
     }
 }
 
-/// One node's judgement of another.
+/// A node's report on another.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     /// `down` or `agent-stalled`.
     pub(crate) state: String,
     pub(crate) at: Boottime,
-    /// How the silence became a decision; absent if there was no silence.
+    /// The trace from the silence to the decision; `None` without a silence.
     pub(crate) trace: Option<DownTrace>,
 }
 
 impl Takeover {
-    /// Deadline passed until the agent had decided.
+    /// The time from the deadline to the agent's decision.
     pub(crate) fn detection(&self) -> Option<Duration> {
         let trace = self.verdict.as_ref()?.trace?;
         Some(Boottime::from_nanos(trace.awake_ns).since(Boottime::from_nanos(trace.deadline_ns)))
     }
 
-    /// How long the client had no answer.
+    /// The client's gap.
     pub(crate) fn gap(&self) -> Duration {
         self.first_answer.since(self.last_answer)
     }
@@ -125,7 +125,7 @@ pub(crate) struct Gap {
     pub(crate) stale: usize,
 }
 
-/// Finds the move from `old` to `new` in the client's books, after the fault at `fault_at`.
+/// Finds the move from `old` to `new` in the client's records, after the fault at `fault_at`.
 pub(crate) fn gap(records: &[Record], old: &str, new: &str, fault_at: Boottime) -> Option<Gap> {
     let by = |node: &str| -> Vec<&Answer> {
         let answers = records.iter().filter_map(|record| record.answer.as_ref());
@@ -153,7 +153,8 @@ pub(crate) fn gap(records: &[Record], old: &str, new: &str, fault_at: Boottime) 
     })
 }
 
-/// Before the fault nobody is to acquire the lease, and one other than the victim after it.
+/// The false takeovers: before the fault no node may acquire the lease, and after it one other than
+/// the victim.
 pub(crate) fn false_takeovers(
     mut acquisitions: Vec<Acquisition>,
     victim: &str,

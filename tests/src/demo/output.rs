@@ -1,4 +1,4 @@
-//! Where the human text goes, and in which colours.
+//! The output for people, and its colours.
 //!
 //! A reader that went away (`| head`) is no error: the demo must still clean up.
 

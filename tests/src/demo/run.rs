@@ -24,24 +24,24 @@ use crate::{
     output::Output,
 };
 
-/// How often the client asks: by so much its gap may be too long.
+/// The period of the client's requests, by which its gap may be too long.
 pub(crate) const PERIOD: Duration = Duration::from_micros(250);
-/// How long a cluster may take until all is well.
+/// The longest wait until all is well.
 const START: Duration = Duration::from_secs(20);
-/// How long a takeover may take, beyond what the configuration makes it take.
+/// The longest takeover, on top of the configured times.
 const TAKEOVER: Duration = Duration::from_secs(5);
-/// How long the successor must have served.
+/// The time for which the successor must have served.
 const STEADY: Duration = Duration::from_millis(300);
-/// How long the owner must have served before it dies.
+/// The time for which the owner must have served before it dies.
 const SERVED: Duration = Duration::from_millis(100);
-/// How long all is quiet before the fault: a single run shows more of it.
+/// The quiet time before the fault of a single run.
 const QUIET_ONE: Duration = Duration::from_millis(2_500);
 const QUIET_MANY: Duration = Duration::from_millis(1_000);
-/// The fault comes at a random phase of this, on top of the quiet: so many heartbeats.
+/// The range, in heartbeats, of the random delay of the fault.
 const PHASE_HEARTBEATS: u32 = 64;
 
-/// Fails only if the user interrupts or no cluster could be built. That nobody takes over is an
-/// outcome.
+/// Runs once. Fails only after an interrupt of the user, or if no cluster could be built. A missing
+/// takeover is an outcome.
 pub(crate) fn run(arguments: &Arguments, number: u32, out: &Output) -> Result<Outcome> {
     let options = Options {
         interval: arguments.interval,
@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments, number: u32, out: &Output) -> Result<Ou
     })
 }
 
-/// By how much the fault is put off: heartbeats and faults are not to be in step.
+/// The random delay of the fault, which keeps faults and heartbeats out of step.
 fn phase(arguments: &Arguments) -> Duration {
     let span = (arguments.interval * PHASE_HEARTBEATS).as_nanos() as u64;
     // The standard library's hash keys are random per process and differ per state.
@@ -105,10 +105,10 @@ struct Scene<'a> {
     fault: Fault,
     /// Number of the last event that we know, by node.
     seen: HashMap<String, u64>,
-    /// What the nodes said since all was well, each with its author.
+    /// The events since all was well, each with its reporter.
     events: Vec<(String, Event)>,
     fault_at: Option<Boottime>,
-    /// From when all is well on.
+    /// The client, once all is well.
     client: Option<Client>,
 }
 
@@ -117,7 +117,8 @@ impl Scene<'_> {
         let victim = self.victim;
         self.cluster.start_agents()?;
         self.cluster.wait_well(START, victim)?;
-        // Nodes that were not there yet when others started are no false alarm: count from here.
+        // Reports about nodes that had not started yet are no false alarms, so the count begins
+        // here.
         self.collect(|_| true)?;
         self.events.clear();
         self.client = Some(self.cluster.client(PERIOD)?);
@@ -131,10 +132,10 @@ impl Scene<'_> {
             },
             || self.cluster.check_agents(),
         )?;
-        // A false alarm is counted, but the fault is to hit the owner of a cluster that is well.
+        // A false alarm is counted, but the fault must hit the owner of a cluster that is well.
         self.cluster.wait_well(START, victim)?;
         self.await_served()?;
-        // The victim may not be able to tell later.
+        // The victim's events may be lost later.
         self.collect(|node| node == victim)?;
         observe(phase(arguments), || self.cluster.check_agents())?;
 
@@ -147,7 +148,7 @@ impl Scene<'_> {
         self.takeover(successor?, fault_at, fault_at.since(quiet_since))
     }
 
-    /// Waits until the client gets its answers from the owner that is to die.
+    /// Waits until the future victim serves the client.
     fn await_served(&self) -> Result<()> {
         let client = self.client()?;
         wait_until(START, "the client gets its answers from the owner", || {
@@ -170,7 +171,7 @@ impl Scene<'_> {
             .context("nobody serves")
     }
 
-    /// Puts together what the successor and the client say of the takeover.
+    /// Combines the successor's event and the client's records of the takeover.
     fn takeover(&self, successor: String, fault_at: Boottime, quiet: Duration) -> Result<Takeover> {
         let gap = self
             .client()?
@@ -203,7 +204,7 @@ impl Scene<'_> {
         })
     }
 
-    /// Takes over the events that are new, from the nodes that `wanted` names.
+    /// Collects the new events of the nodes that `wanted` accepts.
     fn collect(&mut self, wanted: impl Fn(&str) -> bool) -> Result<()> {
         for node in self
             .cluster
@@ -220,8 +221,8 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// A verdict is false unless its object is the dead victim, or its author is: the victim of a
-    /// cut is right to miss the others.
+    /// A report is false unless it is about the victim or by it: a victim that is cut off misses
+    /// all others.
     fn false_downs(&self) -> Vec<FalseDown> {
         let verdicts = self.events.iter().filter_map(|(author, event)| {
             let (node, verdict) = verdict(event)?;
@@ -236,7 +237,7 @@ impl Scene<'_> {
         verdicts.collect()
     }
 
-    /// Who acquired the lease since all was well.
+    /// All acquisitions of the lease since all was well.
     fn acquisitions(&self) -> Vec<Acquisition> {
         let told = self.events.iter();
         acquisitions(told.map(|(author, event)| (author.as_str(), event)))

@@ -1,5 +1,5 @@
-//! Stories of nodes whose kernels answer though they are of less use than that: what the heartbeats say
-//! of them, and what the cluster makes of it.
+//! Scenarios of nodes whose kernels answer although the nodes are unfit: what heartbeats report,
+//! and how the cluster reacts.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -39,25 +39,25 @@ pub(crate) enum Scenario {
 
 /// The address that the client asks.
 const HOST: u8 = 101;
-/// The zombie stands still for so long.
+/// The time for which the zombie is stopped.
 const STILL: Duration = Duration::from_secs(1);
-/// How long the end of a story is watched.
+/// The time for which the end of a scenario is watched.
 const AFTERMATH: Duration = Duration::from_millis(500);
 
-/// What happened, for scripts.
+/// The result of a scenario, for scripts.
 #[derive(Debug, Serialize)]
 struct Story {
     scenario: &'static str,
     events: Vec<Line>,
     /// The client's longest time without an answer.
     client_gap_ms: f64,
-    /// Who answered it, in order.
+    /// The nodes that answered it, in order.
     served_by: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct Line {
-    /// Since the beginning of what goes wrong.
+    /// The time since the fault.
     at_ms: f64,
     node: String,
     what: String,
@@ -84,7 +84,7 @@ impl Scenario {
         }
     }
 
-    /// TOML of what this story needs.
+    /// The TOML that the scenario needs.
     fn settings(self, pattern: Option<&str>) -> Result<String> {
         Ok(match self {
             Self::Article | Self::Zombie => String::new(),
@@ -104,7 +104,7 @@ impl Scenario {
     }
 }
 
-/// Plays the story once. Fails if the cluster does not make of it what it should.
+/// Runs the scenario once. Fails if the cluster does not react as it should.
 pub(crate) fn show(scenario: Scenario, arguments: &Arguments, out: &Output) -> Result<()> {
     let pattern = Cgroup::pattern().filter(|_| scenario == Scenario::Overload);
     let settings = scenario.settings(pattern.as_deref())?;

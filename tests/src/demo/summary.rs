@@ -39,7 +39,8 @@ pub(crate) struct Summary {
     stale_answers: usize,
     /// Acquisitions of the lease before the fault, or by a second node after it, over all runs.
     false_takeovers: usize,
-    /// Answers that nodes gave while another one held the lease, over all runs: 0, or the demo fails.
+    /// Answers that nodes gave while another one held the lease, over all runs: 0, or the demo
+    /// fails.
     overlap_packets: usize,
     /// Why runs failed.
     failures: Vec<String>,

@@ -1,7 +1,8 @@
-//! Resources that do as a test tells them: an OCF agent that is a script, with a list of all its calls.
+//! Actors: resources with a scripted OCF agent that does what a test sets, and records all its
+//! calls.
 //!
-//! All nodes share the directory; what "runs" on a node is a file there with the node's name. Nothing of
-//! it is left when this drops, neither files nor processes that a script left behind.
+//! All nodes share one directory. A resource that "runs" on a node is a file there with the node's
+//! name. When the actors are dropped, their files and the processes of their scripts are removed.
 
 use std::{
     env,
@@ -33,7 +34,7 @@ use crate::{
 const ACTOR: &str = include_str!("actor.sh");
 const META_DATA: &str = include_str!("actor.xml");
 
-/// Where the agents are, what they are to do and what they did.
+/// The directory of the actors: agents, scripts and recorded calls.
 #[derive(Debug)]
 pub struct Actors {
     dir: WorkDir,
@@ -58,14 +59,14 @@ impl Actors {
         Ok(actors)
     }
 
-    /// Makes the program at `path` run `binary` so that it finds the actor.
+    /// Writes a launcher at `path` that runs `binary` with the actors' OCF root.
     pub fn launch(&self, path: &Path, binary: &Path) -> Result<()> {
         let (root, binary) = (self.dir.path().display(), binary.display());
         let launcher = format!("#!/bin/sh\nexport OCF_ROOT={root}\nexec {binary} \"$@\"\n");
         program(path, &launcher)
     }
 
-    /// Members a and b with a witness, whose agents find the actor; `extra` is the configuration of
+    /// Members a and b and a witness, with the actors' OCF root; `extra` is the configuration of
     /// groups.
     pub fn options(&self, extra: String) -> Options {
         Options {
@@ -81,28 +82,28 @@ impl Actors {
         self.path("launcher")
     }
 
-    /// A file of the actors.
+    /// The path of a file of the actors.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Makes a program of the actors, and says where it is.
+    /// Writes a program among the files of the actors, and returns its path.
     pub fn program(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.path(name);
         program(&path, text)?;
         Ok(path)
     }
 
-    /// From now on `action` of `resource` on `node` begins with `script`.
+    /// Makes `action` of `resource` on `node` begin with `script` from now on.
     pub fn script(&self, node: &str, resource: &str, action: &str, script: &str) -> Result<()> {
         let path = self.script_path(node, resource, action);
-        // Put in place whole: the agent may look at any time.
+        // The rename is atomic: the actor may read the script at any time.
         let new = path.with_extension("new");
         fs::write(&new, format!("{script}\n"))?;
         Ok(fs::rename(new, path)?)
     }
 
-    /// It does as it would by itself again.
+    /// Removes the script of `action` of `resource` on `node`.
     pub fn unscript(&self, node: &str, resource: &str, action: &str) -> Result<()> {
         let path = self.script_path(node, resource, action);
         fs::remove_file(&path).with_context(|| format!("there is no {}", path.display()))
@@ -120,7 +121,7 @@ impl Actors {
         self.running(node, resource).exists()
     }
 
-    /// Lets a resource end by itself.
+    /// Ends a resource on `node` without a stop.
     pub fn end(&self, node: &str, resource: &str) -> Result<()> {
         fs::remove_file(self.running(node, resource))
             .with_context(|| format!("{resource} does not run on {node}"))
@@ -138,25 +139,26 @@ impl Actors {
         )
     }
 
-    /// All calls so far, in order.
+    /// All calls so far, in the order of their beginnings.
     pub fn calls(&self) -> Result<Vec<Call>> {
         let text = fs::read_to_string(self.path("calls"))?;
-        // The last line may be half written.
+        // The last line may be incomplete.
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
         calls::read(whole)
     }
 
-    /// How many calls there were so far.
+    /// The number of calls so far.
     pub fn mark(&self) -> Result<usize> {
         Ok(self.calls()?.len())
     }
 
-    /// Starts and stops of `resources` since a mark: fails if two overlapped.
+    /// The starts and stops of `resources` since a mark. Fails if two overlapped.
     pub fn actions(&self, mark: usize, resources: &[&str]) -> Result<Vec<String>> {
         calls::actions(&self.calls()?[mark..], resources)
     }
 
-    /// Waits until the starts and stops of `resources` since `mark` are `wanted`, and all have ended.
+    /// Waits until the starts and stops of `resources` since `mark` are `wanted`, and all have
+    /// ended.
     pub fn wait_actions(&self, mark: usize, resources: &[&str], wanted: &[&str]) -> Result<()> {
         let mut last = Vec::new();
         wait_until(SOON, "the resources do what they should", || {
@@ -184,7 +186,7 @@ impl Actors {
         found.context("no such call")
     }
 
-    /// That nobody was called since `mark`, but by `except`.
+    /// Checks that no resource on `node` was called since `mark`, except those in `except`.
     pub fn no_calls(&self, mark: usize, node: &str, except: &[&str]) -> Result<()> {
         let calls = self.calls()?;
         let loud = calls[mark..]
@@ -194,7 +196,7 @@ impl Actors {
         Ok(())
     }
 
-    /// All calls since `mark` but monitors that were well, for people.
+    /// All calls since `mark` without successful monitors, as text.
     pub fn report(&self, mark: usize) -> String {
         let mut calls = self.calls().unwrap_or_default();
         let mut calls = calls.split_off(mark.min(calls.len()));
@@ -202,7 +204,8 @@ impl Actors {
         format!("the calls were\n{}", calls::list(&calls))
     }
 
-    /// That nothing was ever started where it may have run; with `anywhere`, on whichever node.
+    /// Checks that no resource was started while it may have run on the node; with `anywhere`, on
+    /// any node.
     pub fn never_twice(&self, anywhere: bool) -> Result<()> {
         calls::never_twice(&self.calls()?, anywhere)
     }
@@ -210,7 +213,7 @@ impl Actors {
 
 impl Drop for Actors {
     fn drop(&mut self) {
-        // What scripts left running wrote down its number here.
+        // Processes that scripts left running have their ids in files here.
         let Ok(entries) = fs::read_dir(self.path("pids")) else {
             return;
         };
@@ -223,7 +226,7 @@ impl Drop for Actors {
             }
         }
         let own = format!("hbrig-{}-", std::process::id());
-        // A daemon of an earlier start has no number there any more.
+        // A daemon of an earlier start has no file any more.
         control_groups::kill(|name| name.starts_with(&own));
         let left = wait_until(
             SOON,
@@ -236,7 +239,7 @@ impl Drop for Actors {
     }
 }
 
-/// Whether a process is of this actors: its environment or its command line names it.
+/// Whether a process belongs to these actors: its environment or command line has their directory.
 fn is_ours(pid: i32, dir: &Path) -> bool {
     let dir = dir.display().to_string();
     ["environ", "cmdline"].iter().any(|file| {
@@ -245,7 +248,7 @@ fn is_ours(pid: i32, dir: &Path) -> bool {
     })
 }
 
-/// Writes a program that `text` is.
+/// Writes an executable file with `text`.
 pub(crate) fn program(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(fs::set_permissions(
@@ -257,7 +260,7 @@ pub(crate) fn program(path: &Path, text: &str) -> Result<()> {
 /// A `[[group]]` of `resources`.
 pub fn group(name: &str, settings: &str, resources: &[String]) -> String {
     let resources = resources.concat();
-    // Stories wait for groups to go back to the first node.
+    // Most tests expect groups to return to the first node.
     let back = match settings.contains("stickiness") {
         true => "",
         false => "stickiness = 0\n",
@@ -265,7 +268,7 @@ pub fn group(name: &str, settings: &str, resources: &[String]) -> String {
     format!("\n[[group]]\nname = \"{name}\"\n{back}{settings}\n{resources}")
 }
 
-/// An actor that is looked at each `interval`.
+/// An actor that is monitored each `interval`.
 pub fn actor(name: &str, interval: Duration, settings: &str) -> String {
     let mut text = String::new();
     let _ = write!(

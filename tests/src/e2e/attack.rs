@@ -1,4 +1,4 @@
-//! Attackers that pretend to be one node towards another, by `fixtures/attacker.py`.
+//! Attackers that impersonate one node towards another, by `fixtures/attacker.py`.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -11,7 +11,7 @@ use crate::{
     wait_until,
 };
 
-/// An attacker on the client's machine.
+/// Starts an attacker on the client's machine.
 pub fn stranger(cluster: &Cluster, source: &str, target: &str) -> Result<Script> {
     let at = interface(0);
     attacker(
@@ -23,7 +23,7 @@ pub fn stranger(cluster: &Cluster, source: &str, target: &str) -> Result<Script>
     )
 }
 
-/// An attacker in the switch: it hears what `source` sends, and speaks on the wire to `target`.
+/// Starts an attacker in the switch. It records the frames of `source`, and sends to `target`.
 pub fn wiretap(cluster: &Cluster, source: &str, target: &str) -> Result<Script> {
     let port = |node: &str| -> Result<&String> {
         cluster
@@ -42,7 +42,7 @@ pub fn wiretap(cluster: &Cluster, source: &str, target: &str) -> Result<Script> 
     )
 }
 
-/// An attacker in `ns` that speaks at the one interface and hears at the other.
+/// Starts an attacker in `ns` that sends on one interface and receives on another.
 fn attacker(
     cluster: &Cluster,
     ns: &Namespace,

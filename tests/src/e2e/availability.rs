@@ -1,4 +1,4 @@
-//! What a client's books say of the service.
+//! The availability of the service, from a client's records.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     wait_until,
 };
 
-/// How long one node must have served alone to count as the one that serves.
+/// The time for which a node must have served alone to count as the serving one.
 const STEADY: Duration = Duration::from_millis(100);
 
 /// Waits until `node` serves steadily.
@@ -20,7 +20,7 @@ pub fn wait_served(client: &Client, node: &str, patience: Duration) -> Result<()
     })
 }
 
-/// Waits until no datagram of the last while was answered.
+/// Waits until none of the last datagrams was answered.
 pub fn wait_silent(client: &Client, patience: Duration) -> Result<()> {
     wait_until(patience, "nobody serves", || {
         Ok(client.with_records(|records| {
@@ -30,7 +30,7 @@ pub fn wait_silent(client: &Client, patience: Duration) -> Result<()> {
     })
 }
 
-/// The longest time between two answers after `from`, in which the last answer before it counts, too.
+/// The longest time between two answers after `from`, including the last answer before it.
 pub fn longest_silence(client: &Client, from: Boottime) -> Duration {
     let answers = in_order(client);
     let first = answers.partition_point(|answer| answer.at < from);
@@ -39,7 +39,7 @@ pub fn longest_silence(client: &Client, from: Boottime) -> Duration {
     silences.max().unwrap_or(Duration::MAX)
 }
 
-/// The nodes that answered after `from`, each once for an uninterrupted time.
+/// The nodes that answered after `from`, each once for an uninterrupted period.
 pub fn servers(client: &Client, from: Boottime) -> Vec<Arc<str>> {
     let answers = in_order(client);
     let since = answers.into_iter().filter(|answer| answer.at >= from);

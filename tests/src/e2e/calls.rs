@@ -1,4 +1,4 @@
-//! What resource agents wrote down of their calls, and what that says of what ran where.
+//! The calls of resource agents, from their records, and checks of what ran where.
 
 use std::{collections::HashMap, fmt};
 
@@ -12,9 +12,9 @@ pub struct Call {
     /// `probe`, `start`, `stop` or `monitor`.
     pub action: String,
     process: u32,
-    /// When it began, as a place in the list of all beginnings and ends.
+    /// The beginning, as a place in the list of all beginnings and ends.
     pub began: usize,
-    /// When it ended, and how; absent while it goes on, and if it was killed.
+    /// The end, and the exit code. `None` while the call goes on, and if it was killed.
     pub end: Option<(usize, u8)>,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for Call {
     }
 }
 
-/// Reads the list that the agents wrote; calls are in the order in which they began.
+/// Parses the records. Calls are in the order of their beginnings.
 pub fn read(text: &str) -> Result<Vec<Call>> {
     let mut calls: Vec<Call> = Vec::new();
     for (at, line) in text.lines().enumerate() {
@@ -59,7 +59,7 @@ pub fn read(text: &str) -> Result<Vec<Call>> {
     Ok(calls)
 }
 
-/// The starts and stops of `resources` in `calls`, one after the other: fails if two overlap.
+/// The starts and stops of `resources` in `calls`, in order. Fails if two overlap.
 pub fn actions(calls: &[Call], resources: &[&str]) -> Result<Vec<String>> {
     let is_deed = |call: &&Call| {
         matches!(call.action.as_str(), "start" | "stop")
@@ -73,11 +73,11 @@ pub fn actions(calls: &[Call], resources: &[&str]) -> Result<Vec<String>> {
     Ok(actions.iter().map(ToString::to_string).collect())
 }
 
-/// That no resource was started on a node where it may have run already: after its last start it was
-/// stopped, or seen not to run. With `anywhere` it must not have run on any other node, either: so it is
-/// where no agent was killed and no node cut off.
+/// Checks that no resource was started on a node where it may have run: after its last start it was
+/// stopped, or a probe found that it did not run. With `anywhere` it must not have run on any other
+/// node either, which holds if no agent was killed and no node cut off.
 pub fn never_twice(calls: &[Call], anywhere: bool) -> Result<()> {
-    // What is known to be stopped from when on, and what may run.
+    // The instants from which a resource is known to be stopped, or may run.
     let mut moments: Vec<(usize, &Call, bool)> = Vec::new();
     for call in calls {
         moments.push((call.began, call, true));
@@ -110,7 +110,7 @@ pub fn never_twice(calls: &[Call], anywhere: bool) -> Result<()> {
     Ok(())
 }
 
-/// The calls, a line for each.
+/// The calls as text, a line for each.
 pub fn list(calls: &[Call]) -> String {
     let lines = calls.iter().map(|call| format!("  {call}\n"));
     lines.collect()
@@ -179,7 +179,7 @@ mod tests {
         assert!(never_twice(&elsewhere, false).is_ok());
         assert!(never_twice(&test(&[start("a", 1), stop(0), start("b", 2)]), true).is_ok());
         assert!(never_twice(&test(&[start("a", 1), stop(1), start("b", 2)]), true).is_err());
-        // The stop has to have ended.
+        // The stop must have ended.
         let early = calls(&[
             "a one start 1 begins",
             "a one start 1 0",

@@ -1,4 +1,4 @@
-//! Control groups (version 2) of a test's own, and work in them.
+//! Control groups (version 2) of a test, and load in them.
 
 use std::{
     fs,
@@ -10,14 +10,14 @@ use anyhow::{Context as _, Result};
 
 use super::program::Program;
 
-/// A control group. It goes when this drops, and must be empty by then.
+/// A control group. It is removed on drop, and must be empty by then.
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
 }
 
 impl Cgroup {
-    /// The pattern of their paths, with `%NODE%` for the node's name; `None` where the kernel shows no
+    /// The pattern of the paths, with `%NODE%` for the node's name. `None` if the kernel shows no
     /// pressure of control groups.
     pub fn pattern() -> Option<String> {
         let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
@@ -41,7 +41,8 @@ impl Cgroup {
         &self.path
     }
 
-    /// Starts `count` processes in it that never sleep. They end with what this returns.
+    /// Starts `count` busy processes in the control group. They end when the returned values are
+    /// dropped.
     pub fn spin(&self, count: usize) -> Result<Vec<Program>> {
         let procs = self.path.join("cgroup.procs");
         let script = format!("echo $$ >{} && while :; do :; done", procs.display());
@@ -56,7 +57,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // What was in it may take a moment to be gone.
+        // Its processes may take a moment to end.
         for _ in 0..100 {
             if fs::remove_dir(&self.path).is_ok() {
                 return;

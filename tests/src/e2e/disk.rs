@@ -1,4 +1,4 @@
-//! A disk that hangs: a small file system on a loop device, which can be frozen.
+//! A disk that can hang: a small file system on a loop device, which can be frozen.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -11,20 +11,20 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::Program;
 
-/// What is needed of the system.
+/// The tools that are needed.
 const TOOLS: [&str; 4] = ["mkfs.ext4", "mount", "umount", "fsfreeze"];
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A mounted file system. It is unmounted when this drops.
+/// A mounted file system. It is unmounted on drop.
 #[derive(Debug)]
 pub struct Disk(PathBuf);
 
-/// A file system on which every write waits until this drops, or this process ends.
+/// A frozen file system. Its writes wait until this value is dropped or this process ends.
 #[derive(Debug)]
 pub struct Frozen(Child);
 
 impl Disk {
-    /// Why there cannot be one here.
+    /// The reason why there can be no such disk here.
     pub fn missing() -> Option<String> {
         let runs = |tool: &&str| {
             Command::new("which")
@@ -39,7 +39,7 @@ impl Disk {
         (!Path::new("/dev/loop-control").exists()).then(|| "no loop devices".to_owned())
     }
 
-    /// Makes one, and mounts it at `mount`, which is made as well.
+    /// Makes a file system, and mounts it at `mount`, which is made as well.
     pub fn mount(mount: &Path) -> Result<Self> {
         let image = mount.with_extension("img");
         std::fs::create_dir_all(mount)?;
@@ -49,9 +49,9 @@ impl Disk {
         Ok(Self(mount.to_owned()))
     }
 
-    /// Lets every write wait from now on.
+    /// Lets all writes wait from now on.
     pub fn freeze(&self) -> Result<Frozen> {
-        // Its standard input ends with this process, too.
+        // The standard input of the script ends with this process, too.
         let script =
             "fsfreeze --freeze \"$0\" && echo frozen; read -r _; fsfreeze --unfreeze \"$0\"";
         let mut child = Command::new("sh")
@@ -83,7 +83,7 @@ impl Drop for Frozen {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // The agent may be about to write.
+        // The agent may be writing just now.
         let _ = tool("umount", ["--lazy".as_ref(), self.0.as_path()]);
     }
 }

@@ -1,4 +1,4 @@
-//! What the agents of a cluster tell, from one moment on.
+//! The events of a cluster's agents from one instant on.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,14 +9,14 @@ use heartbeat_user::control::protocol::{DownTrace, Event, EventKind, VipEvent};
 use super::ownership::{self, Acquisition};
 use crate::{Cluster, wait_until};
 
-/// An event, and whose agent told it.
+/// An event, and the node whose agent reported it.
 #[derive(Clone, Debug)]
 pub struct Reported {
     pub reporter: String,
     pub event: Event,
 }
 
-/// A node was called dead.
+/// A report that a node is dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DownReport {
     pub reporter: String,
@@ -30,13 +30,13 @@ pub struct DownReport {
 /// Events in the order in which they were collected.
 #[derive(Debug)]
 pub struct EventLog {
-    /// Number of the last event that we have, by reporter.
+    /// The number of the last collected event, by reporter.
     seen: HashMap<String, u64>,
     told: Vec<Reported>,
 }
 
 impl EventLog {
-    /// Begins now, with all agents that run: what they told before does not count.
+    /// Begins with all agents that run. Earlier events do not count.
     pub fn begin(cluster: &Cluster) -> Result<Self> {
         let mut event_log = Self {
             seen: HashMap::new(),
@@ -49,7 +49,7 @@ impl EventLog {
         Ok(event_log)
     }
 
-    /// Takes over what `reporter` told since.
+    /// Collects the new events of `reporter`.
     pub fn listen(&mut self, cluster: &Cluster, reporter: &str) -> Result<()> {
         let seen = self.seen.entry(reporter.to_owned()).or_default();
         for event in cluster.node(reporter)?.control.events(*seen)?.events {
@@ -62,12 +62,12 @@ impl EventLog {
         Ok(())
     }
 
-    /// The agent of `reporter` is another one from here on, and counts its events anew.
+    /// Notes that the agent of `reporter` was restarted, and counts its events from 1 again.
     pub fn restarted(&mut self, reporter: &str) {
         self.seen.remove(reporter);
     }
 
-    /// Waits until `reporter` has told something that `wanted` takes, and returns the first such event.
+    /// Waits for an event of `reporter` that `wanted` accepts, and returns the first one.
     pub fn wait(
         &mut self,
         cluster: &Cluster,
@@ -89,7 +89,7 @@ impl EventLog {
         found.context("no such event")
     }
 
-    /// Waits until `reporter` calls `node` what `state` says.
+    /// Waits until `reporter` reports that `node` is in `state`.
     pub fn wait_state(
         &mut self,
         cluster: &Cluster,
@@ -115,7 +115,7 @@ impl EventLog {
             .map(|told| &told.event)
     }
 
-    /// Who was called dead, by whom.
+    /// All reports that a node is dead.
     pub fn down_reports(&self) -> Vec<DownReport> {
         let report = |told: &Reported| match &told.event.what {
             EventKind::Peer {
@@ -132,7 +132,7 @@ impl EventLog {
         self.told.iter().filter_map(report).collect()
     }
 
-    /// Who acquired the lease of a group, and when.
+    /// All acquisitions of a group's lease.
     pub fn acquisitions(&self, group: &str) -> Vec<Acquisition> {
         let told = self.told.iter();
         let mut all =
@@ -141,7 +141,7 @@ impl EventLog {
         all
     }
 
-    /// The longest time from a decision to take over until the address was there, in takeovers after `since`.
+    /// The longest time from the decision to the address, in takeovers after `since`.
     pub fn longest_for_an_address(&self, since: Boottime) -> Duration {
         let took = |told: &Reported| match told.event.what.of_vip() {
             Some(&VipEvent::Takeover {
@@ -156,7 +156,7 @@ impl EventLog {
         self.told.iter().filter_map(took).max().unwrap_or_default()
     }
 
-    /// Fails if anybody was called dead.
+    /// Fails if any node was reported as dead.
     pub fn no_down_reports(&self) -> Result<()> {
         let down_reports = self.down_reports();
         ensure!(down_reports.is_empty(), "called dead: {down_reports:#?}");

@@ -1,4 +1,4 @@
-//! Frames put on a wire as fast as one thread can, and frames recorded from one.
+//! Frames sent as fast as one thread can, and frames recorded from a wire.
 
 use std::{
     io::IoSlice,
@@ -23,12 +23,12 @@ use nix::{
 
 use crate::{netns::Namespace, sys};
 
-/// Frames that one system call takes.
+/// The number of frames in one system call.
 const BATCH: usize = 64;
-/// Longer than any frame here.
+/// A length above that of any frame here.
 const MAX_FRAME: usize = 2_048;
 
-/// A running flood. It ends with this value.
+/// A running flood. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Flood {
     stop: Arc<AtomicBool>,
@@ -36,7 +36,7 @@ pub struct Flood {
     thread: Option<JoinHandle<u64>>,
 }
 
-/// What a flood came to.
+/// The result of a flood.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
     pub frames: u64,
@@ -44,22 +44,22 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Frames a second.
+    /// Frames per second.
     pub fn rate(self) -> f64 {
         self.frames as f64 / self.lasted.as_secs_f64()
     }
 }
 
 impl Flood {
-    /// Sends `frames`, again and again, out of `interface` in `ns`.
+    /// Starts to send `frames` repeatedly out of `interface` in `ns`.
     pub fn start(ns: &Namespace, interface: &str, frames: Vec<Vec<u8>>) -> Result<Self> {
         ensure!(!frames.is_empty(), "a flood of nothing");
         let mouth = raw_socket(ns, interface, None)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
-            // The attacker's machine has a CPU of its own: here it must not take from its victim's the time in
-            // which the kernel empties the receive queues.
+            // An attacker would have a CPU of its own. Here it must not take the CPU time in which
+            // its victim's receive queues are emptied.
             sys::idle();
             pour(&mouth, &frames, &stopped)
         });
@@ -70,7 +70,7 @@ impl Flood {
         })
     }
 
-    /// Ends it.
+    /// Ends the flood.
     pub fn stop(mut self) -> Result<Sent> {
         self.stop.store(true, Ordering::Relaxed);
         let lasted = self.begun.elapsed();
@@ -89,7 +89,7 @@ impl Drop for Flood {
     }
 }
 
-/// Returns how many frames were taken by the interface. A full queue loses some, which is no concern of a flood.
+/// Returns the number of frames that the interface took. A flood may lose some at a full queue.
 fn pour(mouth: &OwnedFd, frames: &[Vec<u8>], stopped: &AtomicBool) -> u64 {
     let slices: Vec<[IoSlice<'_>; 1]> = frames
         .iter()
@@ -119,8 +119,8 @@ pub fn send(ns: &Namespace, interface: &str, frames: &[Vec<u8>]) -> Result<()> {
     Ok(())
 }
 
-/// Has what leaves by a raw socket meet no program at TC egress: what a packet costs its receiver is measured with
-/// frames that the sender's kernel would drop.
+/// Lets frames of a raw socket bypass the programs at TC egress, which would drop some of them
+/// before their receiver's cost is measured.
 pub(crate) fn bypass_egress(socket: &OwnedFd) -> Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the pointer and the length are those of `on`, which outlives the call.
@@ -141,7 +141,7 @@ pub(crate) fn bypass_egress(socket: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// The next `count` frames that come in by `interface` and are `wanted`.
+/// Records the next `count` incoming frames of `interface` that are `wanted`.
 pub fn record(
     ns: &Namespace,
     interface: &str,
@@ -160,7 +160,7 @@ pub fn record(
             "only {} of {count} frames came by {interface}",
             frames.len()
         );
-        // A time without any is no error.
+        // A time-out without a frame is no error.
         let len = recv(ear.as_raw_fd(), &mut frame, MsgFlags::empty()).unwrap_or(0);
         if len > 0 && wanted(&frame[..len]) {
             frames.push(frame[..len].to_vec());
@@ -169,7 +169,7 @@ pub fn record(
     Ok(frames)
 }
 
-/// A raw socket on one interface, which hears what `protocol` says.
+/// Opens a raw socket on one interface that receives frames of `protocol`.
 pub(crate) fn raw_socket(
     ns: &Namespace,
     interface: &str,

@@ -1,4 +1,4 @@
-//! What nodes say of groups, and what is waited for with them.
+//! Groups: their state on the nodes, and waiting for it.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use heartbeat_user::control::protocol::{FailedAction, Group, Status};
 use super::{Actors, Ended, SOON, shortcuts::wait_status};
 use crate::{Cluster, Options, client::Client, config::Family, wait_until};
 
-/// What `heartbeat WORDS` says on `node`, if it does well.
+/// The output of `heartbeat WORDS` on `node`, if it succeeds.
 pub fn output_of(cluster: &Cluster, node: &str, words: &[&str]) -> Result<String> {
     result_of(cluster, node, words)?.success()
 }
 
-/// What becomes of `heartbeat WORDS` on `node`.
+/// The result of `heartbeat WORDS` on `node`.
 pub fn result_of(cluster: &Cluster, node: &str, words: &[&str]) -> Result<Ended> {
     cluster.node(node)?.heartbeat(words)
 }
 
-/// What `status` says of a group.
+/// The state of a group in `status`.
 pub fn group_in<'a>(status: &'a Status, name: &str) -> Result<&'a Group> {
     let group = status.groups.iter().find(|group| group.name == name);
     group.with_context(|| format!("no group {name} in {status:?}"))
@@ -30,7 +30,7 @@ fn awake(cluster: &Cluster) -> Vec<String> {
     nodes.map(|node| node.name.clone()).collect()
 }
 
-/// Waits until all nodes that run say this of a group.
+/// Waits until a group is as `wanted` on all nodes that run.
 pub fn wait_group(
     cluster: &Cluster,
     name: &str,
@@ -45,7 +45,7 @@ pub fn wait_group(
     Ok(())
 }
 
-/// Waits until all nodes that run say that all of a group runs on `owner`.
+/// Waits until all nodes that run report that the whole group runs on `owner`.
 pub fn wait_runs(cluster: &Cluster, name: &str, owner: &str) -> Result<()> {
     wait_group(cluster, name, &format!("runs on {owner}"), |group| {
         let here = |node: Option<&String>| node.is_some_and(|node| node == owner);
@@ -58,14 +58,14 @@ pub fn wait_runs(cluster: &Cluster, name: &str, owner: &str) -> Result<()> {
     })
 }
 
-/// Waits until all nodes that run say that nothing of a group runs anywhere.
+/// Waits until all nodes that run report that nothing of a group runs.
 pub fn wait_stopped(cluster: &Cluster, name: &str) -> Result<()> {
     wait_group(cluster, name, "is stopped", |group| {
         group.owner.is_none() && group.resources.iter().all(|one| one.state == "stopped")
     })
 }
 
-/// Waits until all nodes that run tell of such a failed action, and returns it.
+/// Waits until all nodes that run report such a failed action, and returns it.
 pub fn wait_failure(
     cluster: &Cluster,
     what: &str,
@@ -88,7 +88,7 @@ pub fn wait_agent(cluster: &mut Cluster, node: &str) -> Result<()> {
     })
 }
 
-/// Waits until all nodes that run see all others that run fit to serve.
+/// Waits until all nodes that run see each other eligible.
 pub fn wait_all_active(cluster: &Cluster) -> Result<()> {
     let awake = awake(cluster);
     for node in &awake {
@@ -103,13 +103,13 @@ pub fn wait_all_active(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Waits until all nodes that run have probed the resources of a group: those that need not serve it
-/// may do so late.
+/// Waits until all nodes that run have probed the resources of a group. A node that need not serve
+/// it may do so late.
 fn wait_probed(cluster: &Cluster, actors: &Actors, name: &str) -> Result<()> {
     let status = cluster.node("a")?.control.status()?;
     let calls = actors.calls()?;
     for resource in &group_in(&status, name)?.resources {
-        // Of an address, or of what others start, the actors hears nothing.
+        // Addresses and resources of other classes do not call the actors.
         if !calls.iter().any(|call| call.resource == resource.name) {
             continue;
         }
@@ -120,7 +120,7 @@ fn wait_probed(cluster: &Cluster, actors: &Actors, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Plays `test` with the cluster of `actors` and its groups `extra`, once each of `groups` runs on node a.
+/// Runs `test` with a cluster of actors, once each of `groups` runs on node a.
 pub fn with_groups(
     actors: &Actors,
     options: Options,
@@ -141,7 +141,7 @@ pub fn with_groups(
     })
 }
 
-/// A client that asks the address with this last part.
+/// Starts a client of the address with this last part.
 pub fn client(cluster: &Cluster, host: u8, period: Duration) -> Result<Client> {
     let address = Family::V4.address(0, host);
     Client::start(cluster.client_namespace(), address, period)

@@ -1,7 +1,8 @@
-//! The guards of all nodes, read each millisecond: no two may be open for one address at a time.
+//! A watch of the guards of all nodes, read each millisecond: no two may be open for one address at
+//! a time.
 //!
-//! The answers that a client gets do not show a guard that stays open too long, since the client's
-//! neighbour table follows the successor's announcement at once. The guards themselves do.
+//! A client's answers do not show a guard that stays open too long, since the client's neighbour
+//! table follows the successor's announcement at once. The guards themselves do.
 
 use std::{
     collections::HashMap,
@@ -28,12 +29,12 @@ use crate::{
     sys::{Ticker, boottime, realtime},
 };
 
-/// Ticks between two looks for rows that came into use: a reload may add addresses.
+/// The ticks between two scans for rows that came into use: a reload may add addresses.
 const RESCAN: u64 = 64;
-/// More of them say nothing new.
+/// The number of overlaps that are kept.
 const KEPT: usize = 10;
 
-/// What a guard row is for: an address, or a group without one.
+/// The subject of a guard row: an address, or a group without one.
 type Subject = (Address, u16);
 
 /// A thread that reads the guards of all nodes until the watch ends.
@@ -49,17 +50,17 @@ struct Shared {
     seen: Mutex<Seen>,
 }
 
-/// What the watch saw.
+/// The observations of the watch.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Samples in which at least one guard was open.
+    /// The samples in which at least one guard was open.
     open: u64,
-    /// Two guards that were open for one address at one time, as sentences.
+    /// The overlaps, as sentences.
     overlaps: Vec<String>,
 }
 
 impl GuardWatch {
-    /// Begins to watch all nodes of `cluster`, those whose agents are yet to start included.
+    /// Begins to watch all nodes of `cluster`, including those without an agent yet.
     pub fn begin(cluster: &Cluster) -> Result<Self> {
         let pin = |node: &crate::node::Node| Guards {
             node: node.name.clone(),
@@ -70,7 +71,7 @@ impl GuardWatch {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         let watch = move || {
-            // Refused, it reads less often under load, and sees less.
+            // Without real-time priority the thread reads less often under load, and sees less.
             realtime();
             let mut ticker = Ticker::new(MILLISECOND);
             let mut tick = 0;
@@ -87,13 +88,13 @@ impl GuardWatch {
         })
     }
 
-    /// The overlaps that were seen since the last call.
+    /// The overlaps since the last call.
     pub fn overlaps(&self) -> Vec<String> {
         mem::take(&mut lock(&self.shared.seen).overlaps)
     }
 
-    /// Ends the watch. Fails where two guards were open at one time, and where none was ever seen open:
-    /// such a watch proves nothing.
+    /// Ends the watch. Fails if two guards were open at one time, and if none was ever open, which
+    /// would prove nothing.
     pub fn end(mut self) -> Result<()> {
         self.stop();
         let seen = mem::take(&mut *lock(&self.shared.seen));
@@ -105,7 +106,7 @@ impl GuardWatch {
     fn stop(&mut self) {
         self.shared.ends.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // Its panic is a failure of the test that watches.
+            // A panic of the thread is a failure of the test.
             thread.join().expect("the guards are read");
         }
     }
@@ -124,7 +125,8 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The guards of one node. An agent that ended in order takes its maps along; the next makes them anew.
+/// The guards of one node. An agent that stops in order removes its maps, and the next one makes
+/// new ones.
 struct Guards {
     node: String,
     pin: PathBuf,
@@ -132,19 +134,19 @@ struct Guards {
 }
 
 struct Rows {
-    /// Of the pin: another number is another map.
+    /// The inode of the pin, which identifies the map.
     inode: u64,
     map: Array<MapData, GuardRow>,
     used: Vec<(u32, Subject)>,
 }
 
 impl Guards {
-    /// Finds the map again where it was made anew, and the rows in use.
+    /// Opens the map again if it is another one, and finds the rows in use.
     fn refresh(&mut self, tick: u64) {
         let inode = fs::metadata(&self.pin).map(|pin| pin.ino()).ok();
         let same = self.open.as_ref().map(|rows| rows.inode) == inode;
         if !same {
-            // A pin that goes this very moment is one that is gone.
+            // A pin may be removed between the two calls.
             self.open = inode.and_then(|inode| Rows::open(&self.pin, inode).ok());
         }
         if let Some(rows) = &mut self.open
@@ -172,7 +174,7 @@ impl Rows {
         self.used = all.filter_map(subject).collect();
     }
 
-    /// Whether the guard in row `index` is for `subject` and lets its packets pass.
+    /// Whether the guard in row `index` is for `subject` and open.
     fn is_open(&self, index: u32, subject: Subject) -> bool {
         let row = self.map.get(&index, 0);
         row.is_ok_and(|row| {
@@ -197,7 +199,7 @@ fn sample(nodes: &mut [Guards], tick: u64, seen: &mut Seen) {
                 open.insert(subject, (at, index));
                 continue;
             };
-            // The two were read one after the other: the first must be open before and after.
+            // The two were read one after the other, so the first must be open before and after.
             let still = |rows: &Rows| rows.is_open(its, subject);
             if nodes[first].open.as_ref().is_some_and(still) && seen.overlaps.len() < KEPT {
                 let (one, other) = (&nodes[first].node, &nodes[at].node);

@@ -1,5 +1,5 @@
-//! A file system that does not answer, as a dead disk or file server: whoever looks into it sleeps in the kernel,
-//! and no signal wakes it.
+//! A file system that does not answer, like a dead disk or file server. A process that reads it
+//! sleeps in the kernel, and no signal wakes it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,12 +12,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-/// The first request, and the only one that is answered (linux/fuse.h).
+/// FUSE_INIT, linux/fuse.h: the first request, and the only one that is answered.
 const INIT: u32 = 26;
-/// The longest request.
+/// The length of the longest request.
 const ROOM: usize = 1 << 17;
 
-/// It answers again, with an error, when this drops.
+/// A mounted file system that hangs. On drop all its requests fail.
 #[derive(Debug)]
 pub struct HungFile {
     at: PathBuf,
@@ -50,7 +50,7 @@ impl HungFile {
         })
     }
 
-    /// A file in it, which nobody gets to see.
+    /// The path of a file in it. Each access to it hangs.
     pub fn file(&self) -> PathBuf {
         Path::new(&self.at).join("file")
     }
@@ -58,7 +58,7 @@ impl HungFile {
 
 impl Drop for HungFile {
     fn drop(&mut self) {
-        // This ends all requests.
+        // The forced unmount ends all requests.
         let _ = umount2(&self.at, MntFlags::MNT_FORCE);
         let _ = umount2(&self.at, MntFlags::MNT_DETACH);
         if let Some(reader) = self.reader.take() {
@@ -67,7 +67,7 @@ impl Drop for HungFile {
     }
 }
 
-/// Takes all requests, so that whoever made one cannot take it back, until the file system is gone.
+/// Reads all requests until the file system is unmounted, so that no process can take one back.
 fn swallow(mut device: File) {
     let mut request = vec![0; ROOM];
     while let Ok(length) = device.read(&mut request) {
@@ -81,7 +81,7 @@ fn swallow(mut device: File) {
     }
 }
 
-/// The answer to the first request: version 7.31, and nothing special.
+/// The answer to the first request: version 7.31, without any option.
 fn welcome(unique: &[u8]) -> Vec<u8> {
     let mut answer = Vec::new();
     answer.extend(80_u32.to_ne_bytes());

@@ -1,4 +1,4 @@
-//! What an agent could leave behind on its node, or a test on its host.
+//! Leftovers: what an agent could leave behind on its node, or a test on its host.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -18,10 +18,10 @@ use crate::{netns::Namespace, node::Node, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Everything of the network that a program could have changed, as the system's own tools say.
+/// The network state that a program could have changed, as the system's own tools print it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// Interfaces with their details, XDP programs among them, but without counters.
+    /// Interfaces with their details, including XDP programs, without counters.
     pub links: String,
     pub addresses: String,
     pub qdiscs: String,
@@ -30,10 +30,10 @@ pub struct Network {
 }
 
 impl Network {
-    /// Of `ns`, or of the host.
+    /// The state of `ns`, or of the host.
     pub fn of(ns: Option<&Namespace>) -> Result<Self> {
         if ns.is_some() {
-            // What was just plugged in gets its link-local address a moment later.
+            // A new interface gets its link-local address a moment later.
             wait_until(PATIENCE, "all interfaces of the rig are up", || {
                 let shown = addresses(ns)?;
                 let plugged = shown.lines().filter(|line| line.starts_with("\"hb"));
@@ -58,13 +58,13 @@ impl Network {
     }
 }
 
-/// That there is nothing of an agent at `node`, whose network was `before`.
+/// Checks that nothing of an agent is left at `node`, whose network was `before`.
 pub fn nothing_left(node: &Node, before: &Network) -> Result<()> {
     ensure!(!node.pins.path().exists(), "pins are left");
     let run = node.control.socket().parent();
     let left = files(run.context("no run directory")?)?;
     ensure!(left.is_empty(), "the run directory holds {left:?}");
-    // The kernel detaches what was unpinned a moment later.
+    // The kernel detaches an unpinned program a moment later.
     let mut after = None;
     wait_until(PATIENCE, "the network is as before", || {
         Ok(after.insert(Network::of(Some(&node.ns))?) == before)
@@ -72,7 +72,7 @@ pub fn nothing_left(node: &Node, before: &Network) -> Result<()> {
     .with_context(|| format!("it was {before:#?} and is {after:#?}"))
 }
 
-/// Addresses without what remains of their lifetimes.
+/// The addresses, without their remaining lifetimes.
 fn addresses(ns: Option<&Namespace>) -> Result<String> {
     let shown = tool(ns, &["ip", "-json", "address", "show"])?;
     let interfaces: Vec<Value> = serde_json::from_str(&shown)?;
@@ -88,11 +88,11 @@ fn addresses(ns: Option<&Namespace>) -> Result<String> {
     Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))
 }
 
-/// What still holds one of these network namespaces: processes, and names.
+/// The processes and names that still hold one of these network namespaces.
 pub fn holders(inodes: &HashSet<u64>) -> Result<Vec<PathBuf>> {
     let mut places: Vec<PathBuf> = Vec::new();
     for (dir, namespace) in [("/proc", "ns/net"), ("/run/netns", "")] {
-        // Where no namespace ever had a name there is no directory.
+        // The directory does not exist if no namespace ever had a name.
         let Ok(entries) = fs::read_dir(dir) else {
             continue;
         };
@@ -100,7 +100,7 @@ pub fn holders(inodes: &HashSet<u64>) -> Result<Vec<PathBuf>> {
             places.push(entry?.path().join(namespace));
         }
     }
-    // A process may end while it is looked at.
+    // A process may end meanwhile.
     let holds = |place: &PathBuf| fs::metadata(place).is_ok_and(|it| inodes.contains(&it.ino()));
     places.retain(holds);
     Ok(places)
@@ -118,18 +118,18 @@ pub fn pins() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// How many network namespaces this process holds open.
+/// The number of network namespaces that this process holds open.
 pub fn open_namespaces() -> Result<usize> {
     let mut count = 0;
     for entry in fs::read_dir("/proc/self/fd")? {
-        // The directory's own descriptor is gone by the time it is looked at.
+        // The directory's own descriptor is closed by then.
         let target = fs::read_link(entry?.path()).unwrap_or_default();
         count += usize::from(target.to_string_lossy().starts_with("net:["));
     }
     Ok(count)
 }
 
-/// The numbers of the kernel programs that a node's agent has pinned.
+/// The ids of the kernel programs that a node's agent has pinned.
 pub fn program_ids(node: &Node) -> Result<Vec<u64>> {
     let id = |name| {
         let pin = node.pins.path().join(name);
@@ -145,7 +145,7 @@ pub fn program_ids(node: &Node) -> Result<Vec<u64>> {
         .collect()
 }
 
-/// The kernel's numbers of what a node's agent has pinned, by the names of the pins.
+/// The kernel's ids of all pins of a node's agent, by the names of the pins.
 pub fn pinned(node: &Node) -> Result<BTreeMap<String, u64>> {
     let mut numbers = BTreeMap::new();
     for name in files(node.pins.path())? {

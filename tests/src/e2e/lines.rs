@@ -1,8 +1,8 @@
-//! Text for people, compared where it does not change from run to run.
+//! Comparison of output for people, without the parts that differ from run to run.
 
 use anyhow::{Result, ensure};
 
-/// That `text` has these lines, in this order. A `*` stands for anything.
+/// Checks that `text` has these lines in this order. A `*` stands for anything.
 pub fn has_lines(text: &str, wanted: &[&str]) -> Result<()> {
     let mut lines = text.lines();
     for pattern in wanted {

@@ -13,7 +13,7 @@ use anyhow::Result;
 
 use super::program::Program;
 
-/// Processes that never sleep. They end when this drops.
+/// Processes that never sleep. They end on drop.
 #[derive(Debug)]
 pub struct Spinners {
     _programs: Vec<Program>,
@@ -35,8 +35,8 @@ impl Spinners {
     }
 }
 
-/// One process for each CPU that never sleeps and goes before all tasks of a lower SCHED_FIFO priority. The kernel ends
-/// each after so much processor time, whatever becomes of this one; they end when this drops, too.
+/// Hogs: one process for each CPU that never sleeps, with a SCHED_FIFO priority. They end on drop,
+/// and the kernel ends each after a limit of CPU time, whatever happens to this process.
 #[derive(Debug)]
 pub struct Hogs {
     programs: Vec<Program>,
@@ -46,7 +46,7 @@ impl Hogs {
     /// The name by which the kernel lists them.
     pub const NAME: &str = "hbrig-hog";
 
-    /// Starts them with this priority. Their script is put into `dir`.
+    /// Starts hogs of this priority. Their script is written to `dir`.
     pub fn start(dir: &Path, priority: u8, seconds: u64) -> Result<Self> {
         let script = dir.join(Self::NAME);
         fs::write(&script, "#!/bin/sh\nwhile :; do :; done\n")?;
@@ -65,7 +65,7 @@ impl Hogs {
         })
     }
 
-    /// Waits until all have had their time.
+    /// Waits until all hogs have reached their limit.
     pub fn end(self, patience: Duration) -> Result<()> {
         for program in self.programs {
             program.end(patience)?;

@@ -1,8 +1,7 @@
-//! How long this machine stood still while a test measured time.
+//! Stalls of this machine while a test measures time.
 //!
-//! Hosts of virtual machines withhold a processor for tens of milliseconds now and then, and two
-//! test programs share two processors. A bound on what the product may take is widened by what this
-//! watch measured, and by nothing else.
+//! Hosts of virtual machines withhold a CPU for tens of milliseconds now and then, and two test
+//! programs share two CPUs. The measured stalls, and nothing else, widen the bounds of a test.
 
 use std::{
     sync::{
@@ -22,15 +21,15 @@ use nix::{
 
 use crate::sys::{boottime, realtime};
 
-/// How often each processor is asked for.
+/// The period of the threads.
 const PERIOD: Duration = Duration::from_millis(2);
-/// A shorter delay is the ordinary work of a scheduler.
+/// The shortest delay that counts: a scheduler makes shorter ones.
 const COUNTS: Duration = Duration::from_millis(4);
 
-/// For how long after a standstill its consequences may be seen.
+/// The time after a stall in which its consequences may follow.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
-/// Threads, one for each processor, that note when they were scheduled late.
+/// Threads, one for each CPU, that record when they were scheduled late.
 #[derive(Debug)]
 pub struct MachineStalls {
     shared: Arc<Shared>,
@@ -40,20 +39,22 @@ pub struct MachineStalls {
 #[derive(Debug, Default)]
 struct Shared {
     ends: AtomicBool,
-    /// When each ended, and how long it was.
+    /// The end of each stall, and its length.
     seen: Mutex<Vec<(Boottime, Duration)>>,
 }
 
 impl MachineStalls {
-    /// Watches by threads of ordinary priority: what clients and services of the rig feel.
+    /// Watches with ordinary priority, like that of clients and services of the rig.
     pub fn begin() -> Result<Self> {
         Self::watch(|| ())
     }
 
-    /// Watches by real-time threads: what even an agent's pulse feels, which no ordinary load delays.
+    /// Watches with real-time priority: stalls that ordinary load does not cause, and that delay
+    /// even a pulse.
     pub fn of_the_machine() -> Result<Self> {
         Self::watch(|| {
-            // Refused, the thread notes more than it should, and `rig_runs` has asked for root.
+            // Without real-time priority the thread records too much. The tests run as root, which
+            // has it.
             realtime();
         })
     }
@@ -73,7 +74,7 @@ impl MachineStalls {
         Ok(Self { shared, threads })
     }
 
-    /// Whether what happened at `at` may come of a standstill.
+    /// Whether an event at `at` may be the consequence of a stall.
     pub fn explain(&self, at: Boottime) -> bool {
         let seen = self.shared.seen.lock();
         let seen = seen.unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +82,7 @@ impl MachineStalls {
             .any(|(ended, late)| at >= ended.before(*late + PERIOD) && at <= ended.after(AFTERMATH))
     }
 
-    /// For how long in all some processor was withheld since `from`, up to now.
+    /// The sum of all stalls since `from`.
     pub fn since(&self, from: Boottime) -> Duration {
         let seen = self.shared.seen.lock();
         let seen = seen.unwrap_or_else(PoisonError::into_inner);
@@ -94,7 +95,7 @@ impl Drop for MachineStalls {
     fn drop(&mut self) {
         self.shared.ends.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // One that panicked has measured nothing, which widens no bound.
+            // A thread that panicked has measured nothing, which widens no bound.
             let _ = thread.join();
         }
     }
@@ -102,7 +103,7 @@ impl Drop for MachineStalls {
 
 fn watch(cpu: usize, shared: &Shared) {
     let mut only = CpuSet::new();
-    // A processor that may not be used is not watched, but for where the scheduler puts this thread.
+    // If the CPU may not be used, the thread runs where the scheduler puts it.
     let _ = only
         .set(cpu)
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &only));
@@ -113,7 +114,7 @@ fn watch(cpu: usize, shared: &Shared) {
         let late = now.since(due);
         if late >= COUNTS {
             let mut seen = shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            // It may have begun right after the thread went to sleep.
+            // The stall may have begun right after the thread went to sleep.
             seen.push((now, late + PERIOD));
         }
     }

@@ -1,5 +1,5 @@
-//! A real systemd that runs units on a node: a user's manager, which treats them as the system's does, in namespaces and a
-//! control group of its own.
+//! A real systemd that runs units on a node: a user manager, in its own namespaces and control
+//! group.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ const INSIDE: &str = include_str!("../../fixtures/systemd/inside.sh");
 const SYSTEMD: &str = "/lib/systemd/systemd";
 const BARE: &str = "[Unit]\nDefaultDependencies=no\n";
 
-/// The manager of a node. It goes with all processes of its units when this drops.
+/// The systemd of a node. It ends on drop, with all processes of its units.
 #[derive(Debug)]
 pub struct Manager {
     program: Option<Program>,
@@ -28,7 +28,7 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Why there can be none here.
+    /// The reason why there can be no systemd here.
     pub fn missing() -> Option<String> {
         if hierarchy().is_none() {
             return Some("needs a mounted cgroup2".to_owned());
@@ -37,7 +37,7 @@ impl Manager {
         (!there).then(|| format!("needs {SYSTEMD}; run `cargo xtask setup --test`"))
     }
 
-    /// Starts one in the network of `node`.
+    /// Starts a systemd in the network of `node`.
     pub fn start(node: &Node) -> Result<Self> {
         let name = format!("hbrig-{}-systemd-{}", std::process::id(), node.name);
         let hierarchy = hierarchy().context("there is no cgroup2")?;
@@ -62,7 +62,8 @@ impl Manager {
         };
         let mut last = None;
         wait_until(SOON, "systemd answers", || {
-            // Not earlier: whoever enters first would be the first process of the namespace.
+            // The first process that enters becomes the first process of the namespace, so systemd
+            // must be it.
             if !manager.dir.join("run/systemd/private").exists() {
                 return Ok(false);
             }
@@ -84,7 +85,8 @@ impl Manager {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Runs `systemctl` with these words, inside: systemd answers nobody whose process it does not see.
+    /// Runs `systemctl` inside the namespaces: systemd refuses clients whose process it does not
+    /// see.
     pub fn systemctl(&self, words: &[&str]) -> Result<Ended> {
         let outer = self.program.as_ref().context("it has ended")?.pid();
         let mut command = Command::new("nsenter");
@@ -98,7 +100,7 @@ impl Manager {
         Program::run(None, command, SOON)
     }
 
-    /// Lets it `start`, `stop` or whatever `verb` is a unit, which must succeed.
+    /// Runs `systemctl VERB UNIT`, which must succeed.
     pub fn manage(&self, verb: &str, unit: &str) -> Result<()> {
         let said = self.systemctl(&[verb, unit])?.success();
         said.map(drop).with_context(|| {
@@ -107,7 +109,7 @@ impl Manager {
         })
     }
 
-    /// What it says of a property of a unit.
+    /// A property of a unit.
     pub fn property(&self, unit: &str, name: &str) -> Result<String> {
         let said = self.systemctl(&["show", "--value", "--property", name, unit])?;
         Ok(said.success()?.trim_end().to_owned())
@@ -123,14 +125,14 @@ impl Manager {
         .with_context(|| format!("it was `{last}`; systemd said {}", self.output()))
     }
 
-    /// What it and its units printed.
+    /// The output of systemd and its units.
     pub fn output(&self) -> String {
         let said = |program: &Program| format!("{}{}", program.out(), program.err());
         self.program.as_ref().map(said).unwrap_or_default()
     }
 
-    /// The process of the host that has the program `name` in a control group of this manager. Fails unless there is
-    /// exactly one.
+    /// The id of the process of program `name` in a control group of this systemd. Fails unless
+    /// there is exactly one.
     pub fn process(&self, name: &str) -> Result<u32> {
         let mut found = Vec::new();
         members(&self.group, &mut found)?;
@@ -146,7 +148,7 @@ impl Manager {
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        // The first process of the namespace dies with it, and with that all others.
+        // The first process of the namespace dies, and with it all others.
         self.program = None;
         let until = Instant::now() + SOON;
         while remove(&self.group).is_err() {
@@ -159,7 +161,7 @@ impl Drop for Manager {
     }
 }
 
-/// Where the host has its unified control groups.
+/// The mount point of cgroup2.
 fn hierarchy() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     mounts.lines().find_map(|line| {
@@ -169,7 +171,7 @@ fn hierarchy() -> Option<PathBuf> {
     })
 }
 
-/// All processes in a control group and those in it.
+/// Collects all processes in a control group and its children.
 fn members(group: &Path, found: &mut Vec<u32>) -> Result<()> {
     let procs = fs::read_to_string(group.join("cgroup.procs"))?;
     found.extend(procs.lines().filter_map(|pid| pid.parse::<u32>().ok()));
@@ -179,7 +181,7 @@ fn members(group: &Path, found: &mut Vec<u32>) -> Result<()> {
     Ok(())
 }
 
-/// Control groups go from the inside out, once they are empty.
+/// Removes a control group and its children, which must be empty.
 fn remove(group: &Path) -> std::io::Result<()> {
     if !group.exists() {
         return Ok(());

@@ -1,7 +1,7 @@
-//! What the end-to-end tests share: programs run in a namespace, what agents told, what clients saw.
+//! The common parts of the end-to-end tests: programs in namespaces, events of agents, records of
+//! clients.
 //!
-//! Nothing here waits for an amount of time to pass where a condition can be waited for, and nothing
-//! outlives the value that started it.
+//! A wait is for a condition wherever there is one, and nothing outlives the value that started it.
 
 pub mod actors;
 pub mod attack;
@@ -39,8 +39,8 @@ pub use program::{Ended, Program};
 pub use shortcuts::heartbeat;
 pub use trial::Trial;
 
-/// How long a cluster may take until all is well, and anything that has no bound of its own.
+/// The longest wait for a cluster to be well, and for anything without a bound of its own.
 pub const SOON: Duration = Duration::from_secs(20);
-/// What a loaded machine may add to a time that the configuration promises.
+/// The delay that a loaded machine may add to a configured time.
 pub const GRACE: Duration = Duration::from_millis(500);
 pub const MILLISECOND: Duration = Duration::from_millis(1);

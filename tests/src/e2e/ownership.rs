@@ -1,26 +1,26 @@
-//! Who acquired an address when, as the agents tell, and who answered for it all the same.
+//! Ownership of an address: who acquired it when, by the events, and who answered all the same.
 //!
-//! All namespaces share one clock, and a node stamps an answer before its kernel's guard sees it: so
-//! an answer that was given after another node had acquired the lease, and was let out, is proof of two
-//! owners. It judges what was seen, and must never estimate.
+//! All namespaces share one clock, and a node stamps an answer before its kernel's guard judges it.
+//! An answer that was given after another node had acquired the lease, and left, proves two owners.
+//! This module judges observations, and must never estimate.
 
 use heartbeat_common::time::Boottime;
 use heartbeat_user::control::protocol::{Event, EventKind, GroupEvent};
 
 use crate::client::Answer;
 
-/// A node was granted the lease of an address.
+/// A grant of an address's lease to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acquisition {
     pub node: String,
     pub group: String,
-    /// When a majority had granted it.
+    /// The instant at which a majority had granted it.
     pub majority: Boottime,
 }
 
-/// All acquisitions in events, each with its author. Events must have been collected from every node,
-/// and from a node that is to be killed before it is: an acquisition that is not known makes answers
-/// look wrong, or right.
+/// All acquisitions in events, each with its reporter. The events must come from every node, and be
+/// collected from a node before it is killed: a missing acquisition makes answers look wrong, or
+/// right.
 pub fn acquisitions<'a>(told: impl IntoIterator<Item = (&'a str, &'a Event)>) -> Vec<Acquisition> {
     let acquisition = |(author, event): (&str, &Event)| match &event.what {
         EventKind::Group {
@@ -36,8 +36,8 @@ pub fn acquisitions<'a>(told: impl IntoIterator<Item = (&'a str, &'a Event)>) ->
     told.into_iter().filter_map(acquisition).collect()
 }
 
-/// The answers that a node gave after another node had acquired the lease, and before it acquired the
-/// lease again itself. `acquisitions` are those of the address that was asked, in any order.
+/// The answers that a node gave after another node had acquired the lease, and before it acquired
+/// the lease again itself. `acquisitions` are those of the address that was asked, in any order.
 pub fn overlaps<'a>(
     answers: impl IntoIterator<Item = &'a Answer>,
     acquisitions: &[Acquisition],
@@ -49,7 +49,7 @@ pub fn overlaps<'a>(
             .map(|acquisition| acquisition.majority)
             .max()
     };
-    // Who has none of its own in the list owned the address before: any other's is later.
+    // A node without an acquisition in the list owned the address before, so any other's is later.
     let wrong = |answer: &&Answer| {
         latest(answer, false).is_some_and(|other| Some(other) >= latest(answer, true))
     };
@@ -73,13 +73,13 @@ mod tests {
         list.iter().map(acquisition).collect()
     }
 
-    /// Node and time of the answers in `given` that overlap.
+    /// The node and the instant of the answers in `given` that overlap.
     fn wrong<'a>(given: &[(&'a str, u64)], list: &[(&str, u64)]) -> Vec<(&'a str, u64)> {
         let answers: Vec<Answer> = given
             .iter()
             .map(|(node, at)| Answer {
                 given: Boottime::from_nanos(*at),
-                // Long after: only when it was given counts.
+                // The arrival does not count, only the instant at which the answer was given.
                 at: Boottime::from_nanos(at + 1_000),
                 node: Arc::from(*node),
             })

@@ -1,4 +1,4 @@
-//! Runs other programs in a namespace and collects what they print. None outlives its value here.
+//! Runs other programs in a namespace and collects their output. None outlives its value here.
 
 use std::{
     io::{Read, Write as _},
@@ -24,7 +24,7 @@ use nix::{
 
 use crate::{netns::Namespace, sandbox::Sandbox, wait_until};
 
-/// What a program left when it ended.
+/// The exit status and the output of a program.
 #[derive(Clone, Debug)]
 pub struct Ended {
     pub what: String,
@@ -34,13 +34,13 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// What it printed, if it did well.
+    /// The output of the program, if it succeeded.
     pub fn success(self) -> Result<String> {
         ensure!(self.status.success(), "{self:#?}");
         Ok(self.out)
     }
 
-    /// That it failed with status 1, and that its message has all of `parts`.
+    /// Checks that the program failed with status 1, and that its message has all of `parts`.
     pub fn refusal(&self, parts: &[&str]) -> Result<()> {
         ensure!(self.status.code() == Some(1), "{self:#?}");
         for part in parts {
@@ -51,7 +51,7 @@ impl Ended {
     }
 }
 
-/// A running program, the leader of a process group that is killed when this drops.
+/// A running program, the leader of a process group that is killed on drop.
 #[derive(Debug)]
 pub struct Program {
     what: String,
@@ -68,7 +68,7 @@ impl Program {
         Self::start_in(ns, None, command)
     }
 
-    /// The same, also in an sandbox.
+    /// Starts `command` in `ns` and in a sandbox.
     pub fn start_in(
         ns: Option<&Namespace>,
         sandbox: Option<&Sandbox>,
@@ -119,12 +119,12 @@ impl Program {
         self.child.id()
     }
 
-    /// What it printed so far.
+    /// The output so far.
     pub fn out(&self) -> String {
         self.out.so_far()
     }
 
-    /// What it complained of so far.
+    /// The error output so far.
     pub fn err(&self) -> String {
         self.err.so_far()
     }
@@ -134,13 +134,14 @@ impl Program {
             .with_context(|| format!("cannot send {signal} to {}", self.what))
     }
 
-    /// Writes a line to its standard input.
+    /// Writes a line to the standard input of the program.
     pub fn say(&mut self, line: &str) -> Result<()> {
         let input = self.input.as_mut().context("its input is closed")?;
         writeln!(input, "{line}").with_context(|| format!("telling {} `{line}`", self.what))
     }
 
-    /// Waits until it has printed `lines` lines in all; fails if it ends before. Returns the last.
+    /// Waits until the program has printed `lines` lines in all, and returns the last. Fails if it
+    /// ends before.
     pub fn line(&mut self, lines: usize, patience: Duration) -> Result<String> {
         let what = format!("line {lines} of {}", self.what);
         let mut found = None;
@@ -158,7 +159,7 @@ impl Program {
         found.context("no such line")
     }
 
-    /// Closes its input and waits for its end.
+    /// Closes the input of the program, and waits for its end.
     pub fn end(mut self, patience: Duration) -> Result<Ended> {
         self.input = None;
         let what = format!("the end of {}", self.what);
@@ -181,7 +182,7 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         if self.status.is_none() {
-            // Not waited for yet, so neither its number nor its group's is another's by now.
+            // The process has not been reaped, so its id and its group's are still its own.
             let _ = killpg(
                 Pid::from_raw(self.child.id().cast_signed()),
                 Signal::SIGKILL,
@@ -191,7 +192,7 @@ impl Drop for Program {
     }
 }
 
-/// What comes out of a pipe.
+/// The text from a pipe.
 #[derive(Debug)]
 struct Printed {
     text: Arc<Mutex<Vec<u8>>>,
@@ -218,7 +219,7 @@ impl Printed {
         String::from_utf8_lossy(&lock(&self.text)).into_owned()
     }
 
-    /// All of it, once nobody can write any more.
+    /// The whole text, once no process has the writing end.
     fn whole(&mut self) -> String {
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();

@@ -1,4 +1,5 @@
-//! Scripts in `fixtures/` that make and read frames with scapy: nothing of this code base is in them.
+//! Scripts in `fixtures/` that make and read frames with scapy. They share no code with this code
+//! base.
 
 use std::{
     env,
@@ -27,7 +28,7 @@ pub fn scapy_missing() -> Option<String> {
     (!there).then(|| format!("no scapy for {PYTHON}, install python3-scapy"))
 }
 
-/// A script that takes orders: a line each, answered by a line.
+/// A script that reads commands: a line each, answered by a line.
 #[derive(Debug)]
 pub struct Script {
     program: Program,
@@ -38,7 +39,7 @@ impl Script {
     /// Starts `fixtures/NAME` in `ns` and waits until it is ready.
     pub fn start(ns: &Namespace, name: &str, args: &[&str]) -> Result<Self> {
         let mut command = Command::new(PYTHON);
-        // No compiled files beside the sources.
+        // The option keeps Python from writing compiled files beside the sources.
         command.arg("-B").arg(fixture(name)?).args(args);
         let mut script = Self {
             program: Program::start(Some(ns), command)?,
@@ -49,25 +50,25 @@ impl Script {
         Ok(script)
     }
 
-    /// Gives an order and waits until it is carried out.
+    /// Sends a command, and waits until it is done.
     pub fn order(&mut self, order: &str) -> Result<String> {
         self.program.say(order)?;
         self.answer()
     }
 
-    /// Gives an order that is carried out until the next one comes.
+    /// Sends a command that goes on until the next one.
     pub fn begin(&mut self, order: &str) -> Result<()> {
         self.program.say(order)
     }
 
-    /// Gives an order whose answer is a number.
+    /// Sends a command whose answer is a number.
     pub fn count(&mut self, order: &str) -> Result<u64> {
         let answer = self.order(order)?;
         let number = answer.parse();
         number.with_context(|| format!("`{order}` was answered by `{answer}`"))
     }
 
-    /// What it complained of so far.
+    /// The error output so far.
     pub fn err(&self) -> String {
         self.program.err()
     }

@@ -1,5 +1,5 @@
-//! Whether an address is reached from a network namespace, asked once at a time: by UDP the service
-//! that each node has, by TCP an echo.
+//! Reachability of an address from a network namespace: by UDP with the service of each node, by
+//! TCP with an echo.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -19,9 +19,9 @@ use crate::{
     service::{self, GIVEN_LEN, NUMBER_LEN, POLL},
 };
 
-/// TCP port of the echo.
+/// The TCP port of the echo.
 const PORT: u16 = 7_701;
-/// How long an answer may take that is not expected to come.
+/// The wait for an answer that should not come.
 pub const BRIEF: Duration = Duration::from_millis(100);
 
 /// The node that answers a datagram from `ns` to `address` within `patience`; `None` if nobody
@@ -50,7 +50,7 @@ pub fn ask(ns: &Namespace, address: IpAddr, patience: Duration) -> Result<Option
     })
 }
 
-/// Repeats to each TCP client what it says, on every address of a namespace, until it is dropped.
+/// A TCP echo on all addresses of a namespace, until it is dropped.
 #[derive(Debug)]
 pub struct Echo {
     stop: Arc<AtomicBool>,
@@ -82,7 +82,7 @@ impl Drop for Echo {
     }
 }
 
-/// One thread for all: there are few clients, and none says much.
+/// One thread serves all clients, since there are few.
 fn serve(listener: &TcpListener, stop: &AtomicBool) {
     let mut clients: Vec<TcpStream> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
@@ -109,7 +109,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A new connection from `ns`; `None` if there is none within `patience`.
+    /// Connects from `ns`. `None` without a connection within `patience`.
     pub fn open(ns: &Namespace, address: IpAddr, patience: Duration) -> Result<Option<Self>> {
         let to = SocketAddr::new(address, PORT);
         let stream = ns.enter(|| Ok(TcpStream::connect_timeout(&to, patience).ok()))?;
@@ -117,7 +117,7 @@ impl Connection {
         Ok(stream)
     }
 
-    /// Whether something new that it says is repeated within `patience`.
+    /// Whether a new byte is echoed within `patience`.
     pub fn echoes(&mut self, patience: Duration) -> Result<bool> {
         self.said += 1;
         self.stream.set_read_timeout(Some(patience))?;

@@ -1,4 +1,4 @@
-//! What processes may do, as the kernel has it (proc_pid_status(5), capabilities(7)).
+//! The rights of processes, as the kernel shows them (proc_pid_status(5), capabilities(7)).
 
 use std::fs;
 
@@ -12,14 +12,14 @@ pub struct Rights {
     pub effective: u64,
     pub bounding: u64,
     pub ambient: u64,
-    /// No program gives it new ones.
+    /// Whether no program can give it new rights (no_new_privs).
     pub sealed: bool,
-    /// 2 if its system calls are filtered, 0 if not (proc_pid_status(5)).
+    /// The seccomp mode: 2 with a filter of system calls, 0 without (proc_pid_status(5)).
     pub seccomp: u64,
 }
 
 impl Rights {
-    /// Of what a /proc/PID/status says.
+    /// Parses a /proc/PID/status.
     pub fn parse(status: &str) -> Result<Self> {
         let field = |name: &str| {
             let mut lines = status.lines();
@@ -38,13 +38,14 @@ impl Rights {
         })
     }
 
-    /// Of the first thread of a process.
+    /// The rights of the first thread of a process.
     pub fn of(pid: u32) -> Result<Self> {
         let path = format!("/proc/{pid}/status");
         Self::parse(&fs::read_to_string(&path).context(path)?)
     }
 
-    /// Of all threads of a process, with their names. One that ends meanwhile is left out.
+    /// The rights of all threads of a process, with their names. A thread that ends meanwhile is
+    /// left out.
     pub fn of_threads(pid: u32) -> Result<Vec<(String, Self)>> {
         let mut all = Vec::new();
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {

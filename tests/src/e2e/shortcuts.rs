@@ -1,4 +1,4 @@
-//! Short ways to what many stories do with a cluster.
+//! Shortcuts for what many tests do with a cluster.
 
 use std::{
     env, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, time::Duration,
@@ -14,11 +14,11 @@ use crate::{
     wait_until,
 };
 
-/// How long a command of the `heartbeat` binary may take.
+/// The longest run of a command of the `heartbeat` binary.
 const COMMAND: Duration = Duration::from_secs(20);
 
-/// Three nodes with deadlines that end soon, and that a busy machine can keep: hosts stand still for 30 ms now and then, and
-/// that is not to be taken for what a test did.
+/// Three nodes with short deadlines that a busy machine can keep: hosts stand still for 30 ms now
+/// and then, which must not look like a fault.
 pub fn options() -> Options {
     Options {
         interval: 5 * MILLISECOND,
@@ -30,7 +30,8 @@ pub fn options() -> Options {
     }
 }
 
-/// The same where it is measured how fast a takeover is, and one more does no harm.
+/// Three nodes with very short deadlines, for tests that measure takeovers, where one more does no
+/// harm.
 pub fn swift() -> Options {
     Options {
         timeout: 20 * MILLISECOND,
@@ -40,7 +41,7 @@ pub fn swift() -> Options {
     }
 }
 
-/// Two agents, and a witness without one, that keep up on a machine which is emulated.
+/// Two agents, and a witness without one, with times for an emulated machine.
 pub fn emulated() -> Options {
     let unit = MILLISECOND * slowness();
     Options {
@@ -72,24 +73,24 @@ impl Node {
         self.run(self.command(args)?)
     }
 
-    /// Runs `command` here, to its end.
+    /// Runs `command` on this node to its end.
     pub fn run(&self, command: Command) -> Result<Ended> {
         Program::start_in(Some(&self.ns), self.sandbox.as_ref(), command)?.end(COMMAND)
     }
 
-    /// The same, not run yet.
+    /// The command `heartbeat ARGS --config FILE`, not started yet.
     pub fn command(&self, args: &[&str]) -> Result<Command> {
         let mut command = heartbeat(args)?;
         command.arg("--config").arg(self.config());
         Ok(command)
     }
 
-    /// Runs a tool of the system here.
+    /// Runs a tool of the system in this namespace.
     pub fn tool<const N: usize>(&self, program: &str, args: [&str; N]) -> Result<String> {
         self.ns.tool(program, args)
     }
 
-    /// Starts the agent by `launcher`, which is given what the binary would be.
+    /// Starts the agent by `launcher`, with the arguments of the binary.
     pub fn start_by(&mut self, launcher: &Path) -> Result<()> {
         self.agent = Some(Agent::start(
             launcher,
@@ -101,31 +102,31 @@ impl Node {
         Ok(())
     }
 
-    /// Lets the agent end in order, and returns whether it ended well.
+    /// Stops the agent in order, and returns whether it succeeded.
     pub fn stop(&mut self) -> Result<bool> {
         let status = self.agent()?.terminate(SOON)?;
         self.agent = None;
         Ok(status.success())
     }
 
-    /// Its agent has ended, and been waited for.
+    /// Forgets the agent, which has ended and been waited for.
     pub fn forget_agent(&mut self) {
         self.agent = None;
     }
 
-    /// Changes the configuration: `old`, which must stand there, gives way to `new`.
+    /// Replaces `old`, which must be in the configuration, by `new`.
     pub fn reconfigure(&self, old: &str, new: &str) -> Result<()> {
         let text = fs::read_to_string(self.config())?;
         ensure!(text.contains(old), "no `{old}` in the configuration");
         Ok(fs::write(self.config(), text.replace(old, new))?)
     }
 
-    /// What the agent's log says by now.
+    /// The agent's log so far.
     pub fn logged(&self) -> Result<String> {
         Ok(fs::read_to_string(self.log())?)
     }
 
-    /// How many packets the kernel judged as `verdict`.
+    /// The number of packets with this verdict, by the status.
     pub fn counter(&self, verdict: &str) -> Result<u64> {
         let status = self.control.status()?;
         let count = status.counters.get(verdict);
@@ -135,7 +136,7 @@ impl Node {
     }
 }
 
-/// Plays `test` with a cluster where all is well; shows the agents' logs if it fails.
+/// Runs `test` with a cluster that is well, and shows the agents' logs if it fails.
 pub fn with_cluster(options: Options, test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     let owner = options.nodes[0].clone();
     Cluster::run(options, |cluster| {
@@ -145,8 +146,8 @@ pub fn with_cluster(options: Options, test: impl FnOnce(&mut Cluster) -> Result<
     })
 }
 
-/// Starts all agents of a cluster without witnesses and waits until all is well; that of the first node by a shell script, to which the binary is
-/// `$HEARTBEAT_BIN`.
+/// Starts all agents of a cluster without witnesses, and waits until all is well. A shell script
+/// starts the first one: the binary is `$HEARTBEAT_BIN`.
 pub fn start_first_by(cluster: &mut Cluster, script: &str) -> Result<()> {
     let launcher = cluster.dir().join("launcher");
     fs::write(&launcher, format!("#!/bin/sh\n{script}\n"))?;
@@ -166,15 +167,14 @@ pub fn start_first_by(cluster: &mut Cluster, script: &str) -> Result<()> {
     cluster.wait_well(SOON, first)
 }
 
-/// Waits until the agent's log has this: what it tells elsewhere too is written by a thread of its
-/// own, a little later.
+/// Waits until the agent's log has `part`. Another thread writes the log, a little after the event.
 pub fn wait_logged(node: &Node, part: &str) -> Result<()> {
     wait_until(SOON, &format!("`{part}` in the log"), || {
         Ok(node.logged()?.contains(part))
     })
 }
 
-/// Waits until the agent of `node` gives a status, and it is as `wanted`.
+/// Waits until the agent of `node` gives a status that is as `wanted`.
 pub fn wait_status(node: &Node, what: &str, wanted: impl Fn(&Status) -> bool) -> Result<()> {
     let mut last = None;
     wait_until(SOON * slowness(), &format!("{}: {what}", node.name), || {
@@ -200,27 +200,27 @@ pub fn wait_holder(cluster: &Cluster, name: Option<&str>) -> Result<()> {
     .with_context(|| format!("the last holders were {holders:?}"))
 }
 
-/// What `status` says of the node `name`.
+/// The state of node `name` in `status`.
 pub fn node_in<'a>(status: &'a Status, name: &str) -> Result<&'a NodeStatus> {
     let node = status.nodes.iter().find(|node| node.name == name);
     node.with_context(|| format!("no node {name} in {status:?}"))
 }
 
 impl Namespace {
-    /// Runs a tool of the system here.
+    /// Runs a tool of the system in this namespace.
     pub fn tool<const N: usize>(&self, program: &str, args: [&str; N]) -> Result<String> {
         let mut command = Command::new(program);
         command.args(args);
         Program::run(Some(self), command, COMMAND)?.success()
     }
 
-    /// The hardware address of an interface here, as `ip link` writes it.
+    /// The Ethernet address of an interface in this namespace, as `ip link` prints it.
     pub fn mac(&self, interface: &str) -> Result<Option<String>> {
         let mac = self.mac_address(interface)?;
         Ok(mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")))
     }
 
-    /// The same as its bytes.
+    /// The Ethernet address of an interface in this namespace.
     pub fn mac_address(&self, interface: &str) -> Result<Option<[u8; 6]>> {
         let all: Vec<_> = self.enter(|| Ok(getifaddrs()?.collect()))?;
         let mut macs = all

@@ -1,5 +1,5 @@
-//! A fault that hits the owner again and again, under a client that asks all the time: how long it had
-//! no answer, and whether two nodes ever answered.
+//! Repeated faults of the owner under a client's requests: the gaps of the client, and whether two
+//! nodes ever answered.
 
 use std::{env, fmt, io::Write as _, time::Duration};
 
@@ -18,28 +18,28 @@ use crate::{
     wait_until,
 };
 
-/// How often each fault happens.
+/// The variable with the number of runs of each fault.
 const RUNS: &str = "HEARTBEAT_LEASE_RUNS";
-/// For how long a machine is starved, in seconds.
+/// The variable with the seconds for which the machine is starved.
 const STARVE: &str = "HEARTBEAT_STARVE_SECS";
-/// For how long faults come by chance, in seconds.
+/// The variable with the seconds of random faults.
 const SOAK: &str = "HEARTBEAT_SOAK_SECS";
-/// How long one node must have served alone for all to be as before.
+/// The time for which one node must have served alone before the next run.
 const SETTLED: Duration = Duration::from_millis(400);
-/// The same for a successor.
+/// The time for which a successor must have served alone.
 const STEADY: Duration = Duration::from_millis(100);
 
-/// How often to let each fault happen.
+/// The number of runs of each fault.
 pub fn runs() -> Result<u64> {
     setting(RUNS, 2)
 }
 
-/// For how long to starve a machine: `default` seconds unless told otherwise.
+/// The time for which the machine is starved: `default` seconds, unless the variable is set.
 pub fn starve_time(default: u64) -> Result<Duration> {
     setting(STARVE, default).map(Duration::from_secs)
 }
 
-/// For how long faults come by chance: `default` seconds unless told otherwise.
+/// The time of random faults: `default` seconds, unless the variable is set.
 pub fn soak_time(default: u64) -> Result<Duration> {
     setting(SOAK, default).map(Duration::from_secs)
 }
@@ -53,11 +53,11 @@ fn setting(variable: &str, default: u64) -> Result<u64> {
     }
 }
 
-/// What the client and the agents say since it began.
+/// A trial: the records of a client and the events of the agents since it began.
 #[derive(Debug)]
 pub struct Trial {
     name: &'static str,
-    /// Whose lease lets a node answer.
+    /// The group whose lease lets a node answer.
     group: &'static str,
     pub client: Client,
     pub event_log: EventLog,
@@ -67,12 +67,12 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Begins with a cluster where all is well.
+    /// Begins a trial with a cluster that is well.
     pub fn begin(name: &'static str, cluster: &Cluster) -> Result<Self> {
         Self::of("service", name, cluster.client(MILLISECOND)?, cluster)
     }
 
-    /// The same of another group than the rig's own, which answers `client`.
+    /// Begins a trial of another group, which answers `client`.
     pub fn of(
         group: &'static str,
         name: &'static str,
@@ -90,7 +90,7 @@ impl Trial {
         })
     }
 
-    /// Waits until all is well and one node serves; returns which.
+    /// Waits until all is well and one node serves, and returns it.
     pub fn settle(&self, cluster: &mut Cluster) -> Result<String> {
         let mut owner = None;
         let mut reason = String::new();
@@ -107,7 +107,7 @@ impl Trial {
         Ok((*owner).to_owned())
     }
 
-    /// Takes over what all agents told.
+    /// Collects the new events of all agents.
     pub fn listen(&mut self, cluster: &Cluster) -> Result<()> {
         for node in cluster.nodes().iter().filter(|node| node.agent.is_some()) {
             self.event_log.listen(cluster, &node.name)?;
@@ -115,29 +115,29 @@ impl Trial {
         Ok(())
     }
 
-    /// Lets `fault` happen to `victim`, and says when.
+    /// Injects `fault` at `victim`, and returns the instant.
     pub fn strike(
         &mut self,
         cluster: &mut Cluster,
         victim: &str,
         fault: Fault,
     ) -> Result<Boottime> {
-        // What a killed agent told is lost.
+        // The events of a killed agent are lost.
         self.listen(cluster)?;
         let at = boottime();
         cluster.inject(victim, fault)?;
         Ok(at)
     }
 
-    /// Waits until another node than `victim` serves, and notes for how long nobody did since `at`: not
-    /// longer than a failover of an address may take.
+    /// Waits until another node than `victim` serves, and records the gap since `at`, which must
+    /// not be longer than a failover of an address.
     pub fn succeeded(&mut self, cluster: &Cluster, victim: &str, at: Boottime) -> Result<Duration> {
         let gap = self.another_serves(victim, at)?;
         self.within(cluster, Some(victim), 2 * cluster.lease(), gap, at)?;
         Ok(gap)
     }
 
-    /// The same for a group that takes its own time to start.
+    /// Waits until another node than `victim` serves, for a group whose start has no bound.
     pub fn another_serves(&mut self, victim: &str, at: Boottime) -> Result<Duration> {
         wait_until(SOON, &format!("another node than {victim} serves"), || {
             let owner = self.client.steady(STEADY);
@@ -148,24 +148,25 @@ impl Trial {
         Ok(gap)
     }
 
-    /// That a planned hand-over, or what is no reason to fail over, kept nobody from being served for longer than a
-    /// lease since `since`. Returns for how long it did.
+    /// Checks that the gap since `since` is not longer than a lease: so it is after a planned move,
+    /// and after events that need no failover. Returns the gap.
     pub fn within_a_lease(&mut self, cluster: &Cluster, since: Boottime) -> Result<Duration> {
         let gap = longest_silence(&self.client, since);
         self.within(cluster, None, cluster.lease(), gap, since)?;
         Ok(gap)
     }
 
-    /// The same for half a lease: what a planned hand-over may take on the slowest links.
+    /// Checks that the gap since `since` is not longer than half a lease, the bound of a planned
+    /// move on slow links.
     pub fn within_half_a_lease(&mut self, cluster: &Cluster, since: Boottime) -> Result<Duration> {
         let gap = longest_silence(&self.client, since);
         self.within(cluster, None, cluster.lease() / 2, gap, since)?;
         Ok(gap)
     }
 
-    /// That nobody served for no longer than `promised`: one lease runs out, another is granted within one more. What the
-    /// machine stood still meanwhile is added, and so is what the kernel took for the address: others may hold
-    /// its lock. The agent of `victim` may be one that does not answer.
+    /// Checks that the gap is not longer than `promised`, the machine's stalls, and the time that
+    /// the kernel took to add the address, whose lock others may hold. The agent of `victim` may
+    /// not answer.
     fn within(
         &mut self,
         cluster: &Cluster,
@@ -193,17 +194,17 @@ impl Trial {
         Ok(())
     }
 
-    /// What this machine stood still since `from`: what a bound on a time may be widened by.
+    /// The stalls of this machine since `from`, by which a bound may be widened.
     pub fn stood_still(&self, from: Boottime) -> Duration {
         self.stalls.since(from)
     }
 
-    /// The guards of two nodes that were open at one time since the last call.
+    /// The pairs of guards that were open at one time since the last call.
     pub fn open_together(&self) -> Vec<String> {
         self.guards.overlaps()
     }
 
-    /// Notes for how long nobody served after a fault.
+    /// Records the gap after a fault.
     pub fn note(&mut self, gap: Duration) {
         self.gaps.push(gap);
     }
@@ -221,7 +222,7 @@ impl Trial {
         Ok(())
     }
 
-    /// That `node`, whose guard nobody moves any more, gave no answer after it had closed.
+    /// Checks that `node`, whose agent does not run, gave no answer after its guard had closed.
     pub fn silent_since_closed(&self, node: &Node) -> Result<()> {
         let closed = Boottime::from_nanos(guard(node)?.open_until);
         ensure!(closed <= boottime(), "the guard of {} is open", node.name);
@@ -234,7 +235,7 @@ impl Trial {
         Ok(())
     }
 
-    /// The answers so far that `wanted` takes.
+    /// The answers so far that `wanted` accepts.
     fn answers(&self, wanted: impl Fn(&Answer) -> bool) -> Vec<Answer> {
         self.client.with_records(|records| {
             let all = records.iter().flat_map(Record::answers);
@@ -242,8 +243,8 @@ impl Trial {
         })
     }
 
-    /// That nobody answered when another was the owner, and that no two guards were ever open at a time.
-    /// Tells what was seen.
+    /// Checks that no node answered while another was the owner, and that no two guards were open
+    /// at a time. Prints a summary.
     pub fn finish(mut self, cluster: &Cluster) -> Result<Summary> {
         self.listen(cluster)?;
         let acquisitions = self.event_log.acquisitions(self.group);
@@ -261,20 +262,21 @@ impl Trial {
             answers: answers.len(),
             acquisitions: acquisitions.len(),
         };
-        // Straight to the stream: libtest holds back what a test says that passes.
+        // Straight to the stream: libtest holds back what the print macros say in a test that
+        // passes.
         let _ = writeln!(std::io::stderr(), "{summary}");
         Ok(summary)
     }
 }
 
-/// What came of a trial without overlaps.
+/// The result of a trial without overlaps.
 #[derive(Clone, Debug)]
 pub struct Summary {
     name: &'static str,
-    /// In order.
+    /// The gaps, in order.
     gaps: Vec<Duration>,
     answers: usize,
-    /// How often the lease changed hands, on the way back, too.
+    /// The number of acquisitions of the lease, including those on the way back.
     pub acquisitions: usize,
 }
 
@@ -288,7 +290,7 @@ impl fmt::Display for Summary {
         } = self;
         write!(f, "{name}: ")?;
         if let Some(last) = gaps.len().checked_sub(1) {
-            // The nearest rank.
+            // Quantiles are by the nearest rank.
             let quantile = |percent: usize| gaps[(gaps.len() * percent).div_ceil(100) - 1];
             let millis = |gap: Duration| gap.as_secs_f64() * 1e3;
             write!(

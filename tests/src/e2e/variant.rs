@@ -1,4 +1,4 @@
-//! The `heartbeat` binary of another release: its kernel programs do the same by other instructions.
+//! A `heartbeat` binary of another release: its kernel programs do the same by other instructions.
 
 use std::{
     env, fs,
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::cluster::BINARY;
 
-/// Path of the BPF object in the binary. `cargo xtask` sets it.
+/// The variable with the path of the BPF object in the binary. `cargo xtask` sets it.
 const OBJECT: &str = "HEARTBEAT_BPF_OBJECT";
 const INSTRUCTION: usize = 8;
 /// `if rA == rB` and `if rA != rB`, of 64 and of 32 bits (RFC 9669, section 4.3).
@@ -29,7 +29,7 @@ pub fn write(dir: &Path) -> Result<PathBuf> {
     let mut changed = 0;
     for section in code(&object)? {
         let code = &mut binary[at..][section];
-        // Who compares with whom makes no difference to what is done, but to the program's tag.
+        // Swapping the operands of a comparison changes nothing but the program's tag.
         for instruction in code.chunks_exact_mut(INSTRUCTION) {
             let registers = instruction[1];
             if SYMMETRIC.contains(&instruction[0]) && registers >> 4 != registers & 0xf {
@@ -48,7 +48,7 @@ pub fn write(dir: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Where an object in little-endian ELF64 has its code.
+/// The code sections of an object in little-endian ELF64.
 fn code(object: &[u8]) -> Result<Vec<std::ops::Range<usize>>> {
     const HEADER: usize = 64;
     const CODE: u32 = 1;

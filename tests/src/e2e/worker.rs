@@ -1,4 +1,4 @@
-//! A process of a node that health checks watch.
+//! A process of a node, for health checks.
 
 use std::{
     path::PathBuf,
@@ -10,12 +10,13 @@ use anyhow::Result;
 use super::{Program, SOON};
 use crate::{node::Node, wait_until};
 
-/// The file with its number; in a configuration, `%DIR%/worker.pid`.
+/// The file with its process id; in a configuration, `%DIR%/worker.pid`.
 pub fn pidfile(node: &Node) -> PathBuf {
     node.dir().join("worker.pid")
 }
 
-/// Starts it, and waits until its number stands in the file. It ends with what this returns.
+/// Starts the process, and waits until its id is in the file. It ends when the returned value is
+/// dropped.
 pub fn start(node: &Node) -> Result<Program> {
     let pidfile = pidfile(node);
     let new = pidfile.with_extension("new");

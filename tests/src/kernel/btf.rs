@@ -1,6 +1,7 @@
 //! Reads the structs out of BTF, the kernel's type information: what `bpftool map dump` shows.
 //!
-//! Only as much of the format as that takes, see `Documentation/bpf/btf.rst` in the kernel's sources.
+//! Only as much of the format as that takes, see `Documentation/bpf/btf.rst` in the kernel's
+//! sources.
 
 use anyhow::{Context as _, Result, ensure};
 

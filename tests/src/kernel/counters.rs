@@ -1,4 +1,5 @@
-//! The programs' counters. All are read by one system call, since a campaign reads them after each frame.
+//! The programs' counters. All are read by one system call, since a campaign reads them after each
+//! frame.
 
 use std::{
     io,
@@ -79,8 +80,8 @@ impl Counters {
             elem_flags: 0,
             flags: 0,
         };
-        // SAFETY: the kernel writes `count` keys and, for each, one value of each CPU, for which there is room, and
-        // one key to `out_batch`; all of it lives until the call returns.
+        // SAFETY: the kernel writes `count` keys and, for each, one value of each CPU, for which
+        // there is room, and one key to `out_batch`; all of it lives until the call returns.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_bpf,

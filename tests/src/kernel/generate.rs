@@ -1,5 +1,5 @@
-//! Random maps, and random heartbeats that suit them: mostly valid, near every edge that the
-//! per-packet functions know.
+//! Random maps, and random heartbeats for them: mostly valid, near every edge of the per-packet
+//! functions.
 
 use heartbeat_common::{
     lease::{Ballot, Slot},
@@ -19,16 +19,16 @@ use super::{
     world::{KEY, KEY_ID, MAX_LEASE, OTHER_IFINDEX, Program, World, key_of},
 };
 
-/// Far from what a scheduler does to a test between taking the time and giving a frame to the kernel.
+/// A timeout far above the scheduling delays of a test.
 pub const TIMEOUT_NS: u64 = 60_000_000;
 /// Id and key in the slot that [`KEY_ID`] does not use.
 const OTHER_KEY: (u8, SipKey) = (KEY_ID + 1, SipKey { k0: 1, k1: 2 });
-/// So few groups that their slots meet every state.
+/// The groups: so few that their slots meet every state.
 const GROUPS: [u16; 4] = [0, 1, 2, u16::MAX];
 /// A row that the maps do not have.
 const NO_ROW: u32 = 1_000_000;
 
-/// The maps of a node at some time of its life; in one of a few worlds something is wrong with them.
+/// Random maps of a node. In some of them something is wrong.
 pub fn world(rng: &mut Rng, now: u64) -> World {
     let mut world = World::new(TIMEOUT_NS);
     local(rng, &mut world, now);
@@ -71,7 +71,7 @@ pub fn world(rng: &mut Rng, now: u64) -> World {
     world
 }
 
-/// What an acceptor has promised and granted, and from when and for how long it does.
+/// Random promises and leases of an acceptor, and its limits.
 fn acceptor(rng: &mut Rng, world: &mut World, now: u64) {
     let soon = now + rng.below(5_000_000);
     world.config.votes_from = rng.pick(&[0, 0, 0, 0, 0, now, soon, soon, u64::MAX]);
@@ -122,7 +122,7 @@ fn local(rng: &mut Rng, world: &mut World, now: u64) {
     local.reason_tick_at = rng.pick(&[0, 1, ago, now + 3_600_000_000_000]);
 }
 
-/// What an earlier life may have left in a row.
+/// A row with random contents, as an earlier incarnation may have left it.
 pub fn row(rng: &mut Rng) -> PeerRow {
     if rng.one_in(4) {
         return PeerRow::default();
@@ -157,9 +157,9 @@ fn window(rng: &mut Rng) -> u64 {
     rng.pick(&[0, 1, some | 1, some | 1 << 63 | 1, u64::MAX])
 }
 
-/// A frame for `program`, as a cluster would send it at `now`; sometimes one that it would not.
+/// A frame for `program`, mostly as a cluster would send it at `now`.
 pub fn frame(rng: &mut Rng, program: Program, world: &mut World, now: u64) -> FrameSpec {
-    // Itself only as it may be: by its first link, when it asks its own acceptor.
+    // The node itself is a peer only on its first link, when it asks its own acceptor.
     let (node, link) = match program {
         Program::Receive if rng.one_in(12) => (US, 0),
         _ => (rng.pick(&PEERS), rng.below(2) as u8),
@@ -265,7 +265,7 @@ fn departing(rng: &mut Rng, world: &World, (node, link): (u16, u8), row: &PeerRo
     })
 }
 
-/// Sometimes turns a heartbeat of our agent into one of another life.
+/// Sometimes turns a heartbeat of the agent into one of another incarnation.
 fn stranger(rng: &mut Rng, spec: &mut FrameSpec) {
     match rng.below(32) {
         0 => spec.header.nonce ^= 1 << rng.below(64),
@@ -274,7 +274,8 @@ fn stranger(rng: &mut Rng, spec: &mut FrameSpec) {
     }
 }
 
-/// Usually a later sequence than `newest`, else one around the edges of the replay window or of the furthest jump.
+/// Usually a later sequence than `newest`, else one around the edges of the replay window or of the
+/// furthest jump.
 fn next(rng: &mut Rng, newest: u64) -> u64 {
     let jump = rng.pick(&[stamp::MAX_JUMP, replay::MAX_JUMP]);
     match rng.below(9) {
@@ -322,7 +323,7 @@ fn vlans(rng: &mut Rng) -> Vec<(u16, u16)> {
         .collect()
 }
 
-/// What `node` may ask, or be told; sometimes what nobody would.
+/// Lease entries that `node` may send or receive, and sometimes impossible ones.
 fn leases(rng: &mut Rng, world: &World, node: u16) -> Vec<LeaseEntry> {
     if rng.one_in(3) {
         return Vec::new();

@@ -1,10 +1,11 @@
-//! The guard's programs on the running kernel, one frame at a time; and the same maps in userspace
-//! memory, for the functions of `heartbeat-common` that they were compiled from.
+//! The guard's programs on the running kernel, one frame at a time, and a double of their maps for
+//! the functions of `heartbeat-common` from which they were compiled.
+
+#[path = "../../../crates/common/tests/guard/tables.rs"]
+mod tables;
 
 use std::{
-    collections::HashMap,
     fmt, io,
-    net::IpAddr,
     os::fd::{AsRawFd as _, OwnedFd},
     path::Path,
     ptr,
@@ -17,7 +18,7 @@ use aya::{
     programs::{CgroupSkb, ProgramError, SchedClassifier, TcAttachType, Xdp},
 };
 use heartbeat_common::{
-    guard::{self, Direction, GuardTables},
+    guard::{self, Direction},
     maps::{Address, GuardRow, MAX_VIPS},
     packet::SlicePacket,
     verdict::Action,
@@ -29,6 +30,8 @@ use nix::{
 };
 
 use super::programs::shortest;
+
+pub use tables::Guarded;
 
 /// The programs that the guard is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +83,8 @@ impl Point {
         }
     }
 
-    /// Whether it sees packets as sockets have them: without Ethernet header and tags, and no ARP.
+    /// Whether the program sees packets like a socket: without Ethernet header and tags, and no
+    /// ARP.
     pub fn is_at_sockets(self) -> bool {
         self.hook() == Hook::Socket
     }
@@ -95,8 +99,8 @@ impl Point {
         }
     }
 
-    /// include/uapi/linux/bpf.h (XDP) and include/uapi/linux/pkt_cls.h (TC). At TC whatever passes must
-    /// go on to the programs that come after.
+    /// include/uapi/linux/bpf.h (XDP) and include/uapi/linux/pkt_cls.h (TC). At TC whatever passes
+    /// must go on to the programs that come after.
     fn action(self, code: u32) -> Result<Action> {
         const TC_ACT_UNSPEC: u32 = -1_i32 as u32;
         Ok(match (self.hook(), code) {
@@ -106,7 +110,7 @@ impl Point {
         })
     }
 
-    /// Pads `frame` to what a test run asks for.
+    /// Pads `frame` to the minimum of a test run.
     pub fn pad(self, frame: &mut Vec<u8>) {
         let least = match self.hook() {
             Hook::Xdp => shortest(super::Program::Receive, frame),
@@ -118,31 +122,8 @@ impl Point {
     }
 }
 
-/// The guarded addresses in userspace memory, in the order of their rows.
-#[derive(Clone, Debug, Default)]
-pub struct Guarded {
-    pub rows: Vec<GuardRow>,
-    index: HashMap<Address, u32>,
-    clock: u64,
-}
-
 impl Guarded {
-    /// Each address may be served until the time beside it.
-    pub fn new(addresses: &[(IpAddr, u64)]) -> Self {
-        let mut guarded = Self::default();
-        for &(address, open_until) in addresses {
-            let address = address.into();
-            guarded.index.insert(address, guarded.rows.len() as u32);
-            guarded.rows.push(GuardRow {
-                address,
-                open_until,
-                ..GuardRow::default()
-            });
-        }
-        guarded
-    }
-
-    /// What becomes of `frame` at `now`.
+    /// The verdict of the function on `frame` at `now`.
     pub fn judge(&mut self, point: Point, frame: &[u8], now: u64) -> Action {
         self.clock = now;
         let at_sockets = point.is_at_sockets();
@@ -157,30 +138,6 @@ impl Guarded {
     }
 }
 
-impl GuardTables for Guarded {
-    type Row = usize;
-
-    fn now(&mut self) -> u64 {
-        self.clock
-    }
-
-    fn row(&mut self, address: &Address) -> Option<usize> {
-        self.index.get(address).map(|index| *index as usize)
-    }
-
-    fn open_until(&self, row: usize) -> u64 {
-        self.rows[row].open_until
-    }
-
-    fn count_drop(&mut self, row: usize, direction: Direction) {
-        let row = &mut self.rows[row];
-        match direction {
-            Direction::In => row.dropped_in += 1,
-            Direction::Out => row.dropped_out += 1,
-        }
-    }
-}
-
 /// The programs in the kernel, and their maps.
 pub struct KernelGuard {
     guard: Array<MapData, GuardRow>,
@@ -190,18 +147,18 @@ pub struct KernelGuard {
 
 impl fmt::Debug for KernelGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The object with all its instructions is nothing to read.
+        // The object with all its instructions is not worth printing.
         f.debug_struct("KernelGuard").finish_non_exhaustive()
     }
 }
 
 impl KernelGuard {
-    /// The programs, loaded.
+    /// Loads the programs.
     pub fn open() -> Result<Self> {
         Self::open_in(0)
     }
 
-    /// The same for an agent in the network namespace with this cookie; 0 stands for all.
+    /// Loads the programs for an agent in the network namespace with this cookie; 0 stands for all.
     pub fn open_in(namespace: u64) -> Result<Self> {
         Self::load(&super::object()?, namespace)
     }
@@ -247,12 +204,12 @@ impl KernelGuard {
             self.guard.set(index as u32, row, 0)?;
         }
         for (address, index) in &guarded.index {
-            self.vips.insert(address, index, 0)?;
+            self.vips.insert(address, *index as u32, 0)?;
         }
         Ok(())
     }
 
-    /// The rows as the kernel has them, `count` of them.
+    /// The first `count` rows in the kernel.
     pub fn rows(&self, count: usize) -> Result<Vec<GuardRow>> {
         (0..count as u32)
             .map(|index| Ok(self.guard.get(&index, 0)?))
@@ -279,7 +236,7 @@ impl KernelGuard {
         };
         let result = result
             .with_context(|| format!("could not test-run {name} with {} bytes", frame.len()))?;
-        // The kernel puts an empty Ethernet header back before what a socket would have got.
+        // The kernel puts an empty Ethernet header back in front of a socket's packet.
         let kept = if point.is_at_sockets() { ETHERNET } else { 0 };
         ensure!(
             result.data_size_out as usize == frame.len() && out[kept..] == frame[kept..],
@@ -364,7 +321,8 @@ impl Scatterer {
             sll_halen: 0,
             sll_addr: [0; 8],
         };
-        // SAFETY: the kernel reads the packet and the address, each of the given length, during the call.
+        // SAFETY: the kernel reads the packet and the address, each of the given length, during the
+        // call.
         let sent = unsafe {
             libc::sendto(
                 self.socket.as_raw_fd(),

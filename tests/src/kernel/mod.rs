@@ -1,9 +1,9 @@
 //! The BPF programs on the running kernel, one frame at a time, by `BPF_PROG_TEST_RUN`.
 //!
-//! [`Kernel`] loads the object and holds its maps, [`World`] is the state of those maps in userspace,
-//! [`frames`] builds what is given to the programs and [`differential`] compares what becomes of it
-//! with the functions in `heartbeat-common`. Nothing here attaches or pins anything: all of it is
-//! gone with the process.
+//! [`Kernel`] loads the object and holds its maps, [`World`] is the state of those maps in
+//! userspace, [`frames`] builds what is given to the programs and [`differential`] compares what
+//! becomes of it with the functions in `heartbeat-common`. Nothing here attaches or pins anything:
+//! all of it is gone with the process.
 
 pub mod btf;
 pub mod decode;
@@ -26,7 +26,7 @@ use anyhow::{Context as _, Result};
 pub use programs::{Kernel, Responder, Run, Sizes};
 pub use rng::Rng;
 pub use senders::cookie_of;
-pub use world::{IFINDEX, MAX_LEASE, OTHER_IFINDEX, OWN_ROW, Program, ROWS, World};
+pub use world::{Clock, IFINDEX, MAX_LEASE, OTHER_IFINDEX, OWN_ROW, Program, ROWS, World};
 
 /// The variable with the path of the BPF object. `cargo xtask` sets it.
 pub(crate) const OBJECT: &str = "HEARTBEAT_BPF_OBJECT";

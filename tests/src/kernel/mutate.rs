@@ -1,7 +1,7 @@
-//! Damage to frames: what a bad cable, a foreign program or an attacker makes of a heartbeat.
+//! Damage to frames, as by a bad cable, a foreign program or an attacker.
 //!
-//! Whoever holds the key can seal nonsense, so most mutations of the heartbeat come with a valid
-//! tag: without one they would all end at the same check.
+//! Most mutations of a heartbeat get a valid tag, since a holder of the key can sign nonsense.
+//! Without one they would all fail the same check.
 
 use heartbeat_common::{
     maps::Key,
@@ -41,7 +41,7 @@ const FIELDS: [(usize, usize); 23] = [
     (offset::T3, 8),
 ];
 
-/// The same of a lease entry, from its own start.
+/// Offset and bytes of every field of a lease entry, from its start.
 const LEASE_FIELDS: [(usize, usize); 5] = [
     (offset::lease::GROUP, 2),
     (offset::lease::OPERATION, 1),
@@ -50,7 +50,7 @@ const LEASE_FIELDS: [(usize, usize); 5] = [
     (offset::lease::BALLOT, 8),
 ];
 
-/// Changes `frame`, which `spec` describes; half of the time not at all.
+/// Damages `frame`, which `spec` describes, half of the time.
 pub fn mutate(rng: &mut Rng, world: &World, spec: &FrameSpec, frame: &mut Vec<u8>) {
     match rng.below(20) {
         0 => flip_bits(rng, frame, 0),
@@ -147,7 +147,7 @@ fn interesting(rng: &mut Rng, old: u64) -> u64 {
     ])
 }
 
-/// Puts the right tag where the program will look for it, under the key that the frame names.
+/// Writes a valid tag where the program will look for it, under the key that the frame names.
 fn reseal(world: &World, spec: &FrameSpec, frame: &mut [u8]) {
     let payload = &mut frame[spec.payload_at()..];
     let slot = Key::slot(payload[offset::KEY_ID]);

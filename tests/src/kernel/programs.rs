@@ -34,7 +34,7 @@ use super::{
 
 /// An entry of `watch`, private to the programs: a timer, then three words.
 type Watch = [u8; 32];
-/// Where an entry says that the timer runs; the value is 0 or 1.
+/// The offset of the field that says whether the timer runs, 0 or 1.
 const WATCH_ARMED: usize = 16;
 
 /// Sizes of maps that are chosen when the object is loaded.
@@ -77,27 +77,29 @@ pub struct Kernel {
 
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The object with all its instructions is nothing to read.
+        // The object with all its instructions is not worth printing.
         f.debug_struct("Kernel").finish_non_exhaustive()
     }
 }
 
-/// What a program made of one frame.
+/// The result of a program for one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     pub action: Action,
-    /// Which counter moved.
+    /// The counter that grew.
     pub verdict: Option<Verdict>,
     /// The frame afterwards.
     pub frame: Vec<u8>,
 }
 
-/// The responder alone, which several threads may run at once. Nobody tells then whose frame a counter counted.
+/// The responder alone, which several threads may run at once. A counter then does not tell whose
+/// frame it counted.
 #[derive(Debug)]
 pub struct Responder<'a>(&'a Xdp);
 
 impl Responder<'_> {
-    /// What the program makes of `frame`, as if it came in by [`super::IFINDEX`]; the same if it is not answered.
+    /// The output of the program for `frame`, which arrives by [`super::IFINDEX`]: the frame itself
+    /// if it is not answered.
     pub fn run(&self, frame: &[u8]) -> Result<Vec<u8>> {
         let mut out = vec![0; frame.len()];
         self.0.test_run(TestRunOptions {
@@ -165,7 +167,7 @@ impl Kernel {
         })
     }
 
-    /// Makes the maps equal to `world`, but for rows that it does not have.
+    /// Makes the maps equal to `world`, except rows that it does not have.
     pub fn install(&mut self, world: &World) -> Result<()> {
         self.config.set(0, world.config, 0)?;
         for (slot, key) in (0..).zip(world.keys) {
@@ -188,17 +190,17 @@ impl Kernel {
         replace(&mut self.leases, &slots.collect())
     }
 
-    /// Lets frames leave by the agent's socket of this link from here on, or by nobody's.
+    /// Sets the socket of leaving frames: the agent's of this link, or a foreign one.
     pub fn send_by(&mut self, link: Option<u32>) {
         self.senders.link = link;
     }
 
-    /// What tells the agent of ends of processes. Can be had once; within a tokio runtime.
+    /// The reader of process exits. It exists once, and needs a tokio runtime.
     pub fn process_exits(&mut self) -> ProcessExits {
         ProcessExits::attach(&mut self.ebpf)
     }
 
-    /// As the agent sees and changes `local`.
+    /// The agent's view of map `local`.
     pub fn local_view(&self) -> Result<LocalView> {
         LocalView::map(self.local_fd.as_fd())
     }
@@ -212,12 +214,12 @@ impl Kernel {
         self.leases.iter().map(slot).collect()
     }
 
-    /// The kernel's number of the map of slots, as `bpftool map` takes it.
+    /// The id of the map of slots, for `bpftool map`.
     pub const fn leases_id(&self) -> u32 {
         self.leases_id
     }
 
-    /// What the agent was told of votes since the last call.
+    /// The vote events since the last call.
     pub fn votes(&mut self) -> Result<Vec<VoteEvent>> {
         let mut votes = Vec::new();
         while let Some(item) = self.votes.next() {
@@ -234,15 +236,16 @@ impl Kernel {
         Ok(Responder(responder.try_into()?))
     }
 
-    /// Gives `frame` to `program`, as if it came in (or left) by [`super::IFINDEX`].
+    /// Runs `program` on `frame`, which arrives or leaves by [`super::IFINDEX`].
     pub fn run(&mut self, program: Program, frame: &[u8]) -> Result<Run> {
         self.run_in(None, program, frame)
     }
 
-    /// Lets `frame` come in by an interface of the calling thread's namespace.
+    /// Runs the responder on `frame`, which arrives by an interface of the calling thread's
+    /// namespace.
     pub fn receive_by(&mut self, ifindex: u32, frame: &[u8]) -> Result<Run> {
-        // `struct xdp_md`, include/uapi/linux/bpf.h: data, data_end, data_meta, then the interface and
-        // its receive queue.
+        // `struct xdp_md`, include/uapi/linux/bpf.h: data, data_end, data_meta, then the interface
+        // and its receive queue.
         let context = [0, frame.len() as u32, 0, ifindex, 0, 0];
         let context = bytemuck::cast_slice(&context);
         self.run_in(Some(context), Program::Receive, frame)
@@ -329,8 +332,8 @@ impl Kernel {
     }
 }
 
-/// Bytes that a test run of `program` asks of a frame that begins like `frame`: an Ethernet header, and
-/// at TC the IP header that it announces.
+/// Bytes that a test run of `program` asks of a frame that begins like `frame`: an Ethernet header,
+/// and at TC the IP header that it announces.
 pub(super) fn shortest(program: Program, frame: &[u8]) -> usize {
     match (program, frame.get(12..14)) {
         (Program::Stamp, Some([0x08, 0x00])) => 34,

@@ -1,7 +1,8 @@
 //! Makes the socket that `BPF_PROG_TEST_RUN` gives to a leaving frame one of the agent's.
 //!
-//! The kernel makes that socket for the run alone, and numbers it when the program asks for its cookie. Cookies are
-//! given in order, by each CPU from a batch of its own: the next few are those behind that of a socket which was just made.
+//! The kernel makes that socket for the run alone, and gives it a cookie when the program asks for
+//! it. Each CPU gives cookies in order, from its own batch. So the next ones follow that of a
+//! socket which was just made.
 
 use std::{
     net::UdpSocket,
@@ -18,13 +19,13 @@ use nix::{
 
 /// `COOKIE_LOCAL_BATCH`, include/linux/cookie.h.
 const BATCH: u64 = 4096;
-/// Cookies that are taken for the run's socket: somebody else on this CPU may be given some before it is.
+/// The number of cookies that may be the socket's: other sockets on this CPU may get some first.
 const AHEAD: u64 = 32;
 
 /// The map `senders`.
 pub(super) struct Senders {
     map: HashMap<MapData, u64, u32>,
-    /// The link of the agent's socket that frames leave by; `None` if it is nobody's.
+    /// The link of the agent's socket by which frames leave; `None` for a foreign socket.
     pub(super) link: Option<u32>,
 }
 
@@ -36,7 +37,7 @@ impl Senders {
         Self { map, link: None }
     }
 
-    /// Calls `run`, within which a frame may leave, with the map as it should be.
+    /// Fills the map for one leaving frame, and calls `run`.
     pub(super) fn around<R>(&mut self, run: impl FnOnce() -> Result<R>) -> Result<R> {
         let Some(link) = self.link else { return run() };
         stay_here()?;
@@ -60,7 +61,7 @@ fn stay_here() -> Result<()> {
     sched_setaffinity(Pid::from_raw(0), &here).context("cannot stay on one CPU")
 }
 
-/// One whose batch has as many behind it as are needed.
+/// A cookie with enough later ones in its batch.
 fn cookie() -> Result<u64> {
     loop {
         let cookie = cookie_of(&UdpSocket::bind("127.0.0.1:0")?.into())?;

@@ -1,4 +1,5 @@
-//! The hosts of a page: the nodes of a cluster, each with files and processes of its own, and a client.
+//! The hosts of a page: the nodes of a cluster, each with files and processes of its own, and a
+//! client.
 //!
 //! On the page each host has a kernel of its own; here they share one. So the `heartbeat` that a
 //! host finds is a script which gives it an instance and directories that differ from those of the
@@ -14,9 +15,9 @@ use anyhow::Result;
 
 use crate::{Cluster, e2e::actors::program, node::Node};
 
-/// The hosts of every page; the last is outside the cluster.
-pub(super) const NODES: [&str; 2] = ["node1", "node2"];
+/// A host that votes and serves nothing.
 pub(super) const WITNESS: &str = "witness";
+/// A host outside of the cluster.
 pub const CLIENT: &str = "client";
 /// The page's network and interface, and the rig's.
 const NAMES: [(&str, &str); 2] = [("10.0.0.", "10.77.0."), ("eth0", "hb0")];
@@ -46,8 +47,13 @@ pub(super) fn fitted(node: &Node) -> PathBuf {
 /// Gives each node its files, and the programs that stand in for a network of machines.
 pub(super) fn furnish(cluster: &mut Cluster, binary: &Path, haproxy: &Path) -> Result<()> {
     let root = cluster.dir().to_owned();
-    for name in NODES.into_iter().chain([WITNESS]) {
-        let node = cluster.node_mut(name)?;
+    let names: Vec<_> = cluster
+        .nodes()
+        .iter()
+        .map(|node| node.name.clone())
+        .collect();
+    for name in names {
+        let node = cluster.node_mut(&name)?;
         node.furnish()?;
         let directory = programs(node);
         fs::create_dir(&directory)?;
@@ -79,10 +85,11 @@ fn heartbeat(node: &Node, binary: &Path) -> String {
     )
 }
 
-/// `scp FILE … HOST:PATH`.
+/// `scp [-p] FILE … HOST:PATH`.
 fn scp(root: &Path) -> String {
     format!(
         "#!/bin/sh\n\
+         [ \"$1\" != -p ] || shift\n\
          for last; do :; done\n\
          to={}/${{last%%:*}}/own${{last#*:}}\n\
          while [ $# -gt 1 ]; do cp -p \"$1\" \"$to\" || exit; shift; done\n",

@@ -1,25 +1,31 @@
-//! A page of the documentation as a story that can be played: its files are written and its commands
-//! run on a cluster in namespaces, and what they print is compared with the page.
+//! A page of the documentation, executed: its files are written and its commands run on a cluster
+//! in namespaces, and the output of each command is compared with the page.
 //!
-//! What a page may have, beside text that is not looked at:
+//! These parts of a page count. Its text and all other blocks, `sh` and `toml` among them, do not:
 //!
 //! - `<!-- file HOST,HOST PATH -->` above a fenced block: the block becomes the file there;
-//! - `<!-- append HOST,HOST PATH -->`: the block is put at the end of the file;
-//! - a fenced block `console`: lines that begin with `HOST# ` or `HOST$ ` are commands, and the
-//!   lines below each are what it prints (see [`agrees`]);
-//! - `<!-- exact -->` above a `console` block: numbers must be the same, too;
-//! - `<!-- measure -->` above a `console` block: a client asks for the page all the while, and its
+//! - `<!-- append HOST,HOST PATH -->`: the block is appended to the file;
+//! - a fenced block `console`: a line that begins with `HOST# ` or `HOST$ ` is a command, and the
+//!   lines below it are its output (see [`agrees`]);
+//! - `<!-- exact -->` above a `console` block: numbers in the output must be the same, too;
+//! - `<!-- measure -->` above a `console` block: a client requests the page meanwhile, and its
 //!   longest time without an answer is measured.
+//!
+//! The hosts of a page are the nodes of the cluster, in the order of their names and with the
+//! addresses 10.0.0.1, 10.0.0.2 and so on. A host `witness` comes after them, and a host `client`
+//! is outside of the cluster.
 
 mod hosts;
 mod run;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, bail, ensure};
 
 pub use hosts::CLIENT;
-pub use run::{Measured, Runner, Told};
+pub use run::{Measured, Progress, Runner};
 
-/// One thing to do.
+/// A part of a page that is executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A section begins.
@@ -55,7 +61,7 @@ pub struct Command {
 
 /// The comment above a block.
 #[derive(Debug, Default)]
-enum Mark {
+enum Annotation {
     #[default]
     None,
     File {
@@ -67,24 +73,39 @@ enum Mark {
     Measure,
 }
 
+/// The names of all hosts of a page.
+pub fn hosts(steps: &[Step]) -> BTreeSet<&str> {
+    fn of(step: &Step) -> Vec<&str> {
+        match step {
+            Step::Section(_) => Vec::new(),
+            Step::File(file) => file.hosts.iter().map(String::as_str).collect(),
+            Step::Console { commands, .. } => commands
+                .iter()
+                .map(|command| command.host.as_str())
+                .collect(),
+        }
+    }
+    steps.iter().flat_map(of).collect()
+}
+
 /// Reads a page. Fails on a comment that is nearly one of ours, and on a block without an end.
 pub fn parse(text: &str) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
-    let mut mark = Mark::None;
+    let mut annotation = Annotation::None;
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if let Some(title) = line.strip_prefix("## ") {
             steps.push(Step::Section(title.to_owned()));
         } else if let Some(comment) = comment(line) {
-            mark = Mark::read(comment)?;
+            annotation = Annotation::read(comment)?;
         } else if let Some(language) = line.strip_prefix("```") {
             let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-            steps.extend(step(std::mem::take(&mut mark), language, &block)?);
+            steps.extend(step(std::mem::take(&mut annotation), language, &block)?);
         }
     }
     ensure!(
-        matches!(mark, Mark::None),
-        "a comment stands above no block: {mark:?}"
+        matches!(annotation, Annotation::None),
+        "a comment stands above no block: {annotation:?}"
     );
     Ok(steps)
 }
@@ -93,7 +114,7 @@ fn comment(line: &str) -> Option<&str> {
     Some(line.strip_prefix("<!--")?.strip_suffix("-->")?.trim())
 }
 
-impl Mark {
+impl Annotation {
     fn read(comment: &str) -> Result<Self> {
         let words: Vec<&str> = comment.split_whitespace().collect();
         Ok(match words[..] {
@@ -109,10 +130,10 @@ impl Mark {
     }
 }
 
-fn step(mark: Mark, language: &str, block: &[&str]) -> Result<Option<Step>> {
-    Ok(match (mark, language) {
+fn step(annotation: Annotation, language: &str, block: &[&str]) -> Result<Option<Step>> {
+    Ok(match (annotation, language) {
         (
-            Mark::File {
+            Annotation::File {
                 hosts,
                 path,
                 appended,
@@ -124,12 +145,14 @@ fn step(mark: Mark, language: &str, block: &[&str]) -> Result<Option<Step>> {
             text: block.iter().map(|line| format!("{line}\n")).collect(),
             appended,
         })),
-        (mark, "console") => Some(Step::Console {
-            commands: commands(block, matches!(mark, Mark::Exact))?,
-            measured: matches!(mark, Mark::Measure),
+        (annotation, "console") => Some(Step::Console {
+            commands: commands(block, matches!(annotation, Annotation::Exact))?,
+            measured: matches!(annotation, Annotation::Measure),
         }),
-        (Mark::Exact | Mark::Measure, _) => bail!("such a comment is for a block `console`"),
-        (Mark::None, _) => None,
+        (Annotation::Exact | Annotation::Measure, _) => {
+            bail!("such a comment is for a block `console`")
+        }
+        (Annotation::None, _) => None,
     })
 }
 
@@ -168,8 +191,8 @@ fn prompt(line: &str) -> Option<(&str, &str)> {
 }
 
 /// Whether `output` has the lines that a page shows, in their order. `...` in the page stands for
-/// any lines. Unless it is `exact`, numbers, the units of times and the width of columns may differ;
-/// a number in a name (`node1`) may not.
+/// any lines. Unless it is `exact`, numbers, the units of times and the width of columns may
+/// differ; a number in a name (`node1`) may not.
 pub fn agrees(output: &str, shown: &[String], exact: bool) -> Result<()> {
     let plain = |line: &str| match exact {
         true => line.to_owned(),
@@ -281,6 +304,14 @@ b$ three
             },
         ];
         assert_eq!(steps, wanted);
+    }
+
+    #[test]
+    fn hosts_of_a_page_are_those_of_its_files_and_commands() {
+        let steps = parse(PAGE).expect("a page");
+        assert_eq!(hosts(&steps), BTreeSet::from(["a", "b"]));
+        let page = "<!-- file c /etc/y -->\n```\n```\n";
+        assert_eq!(hosts(&parse(page).expect("a page")), BTreeSet::from(["c"]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Plays a page on a cluster.
+//! Executes a page on a cluster.
 
 use std::{
     env, fs,
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::{
     Command, File, Step, agrees,
-    hosts::{self, CLIENT, NODES, WITNESS, to_page, to_rig},
+    hosts::{self, CLIENT, WITNESS, to_page, to_rig},
 };
 use heartbeat_common::time::Boottime;
 
@@ -35,7 +35,7 @@ use crate::{
 const HAPROXY: &str = "HEARTBEAT_HAPROXY";
 /// How long a command may take, and how long it may be until a question has the answer of the page.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two questions.
+/// The time between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Commands that only ask, and so may be repeated until the answer is that of the page.
 const QUESTIONS: [&str; 5] = [
@@ -55,9 +55,9 @@ pub struct Measured {
     pub served_by: Vec<String>,
 }
 
-/// What happens as a page is played, in its order.
+/// What has happened while a page is executed, in its order.
 #[derive(Clone, Debug)]
-pub enum Told<'a> {
+pub enum Progress<'a> {
     Section(&'a str),
     File(&'a File),
     /// A command has ended; `output` has the page's names.
@@ -68,7 +68,7 @@ pub enum Told<'a> {
     Measured(&'a Measured),
 }
 
-/// A cluster on which a page is played.
+/// A cluster on which a page is executed.
 #[derive(Debug)]
 pub struct Runner {
     cluster: Cluster,
@@ -76,11 +76,14 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Two nodes and a third host without anything of heartbeat's, and a client.
-    pub fn new(keep: bool) -> Result<Self> {
+    /// The hosts of a page. Nothing of heartbeat is on them yet but the binary.
+    pub fn new(steps: &[Step], keep: bool) -> Result<Self> {
+        let hosts = super::hosts(steps).into_iter().map(str::to_owned);
+        let hosts: Vec<_> = hosts.filter(|host| host != CLIENT).collect();
+        let (witnesses, nodes) = hosts.into_iter().partition(|host| host == WITNESS);
         let mut cluster = Cluster::new(Options {
-            nodes: NODES.map(str::to_owned).to_vec(),
-            witnesses: vec![WITNESS.to_owned()],
+            nodes,
+            witnesses,
             keep,
             ..Options::default()
         })?;
@@ -88,28 +91,34 @@ impl Runner {
             let path = env::var_os(name).with_context(|| format!("{name} is not set"))?;
             Ok(path.into())
         };
-        hosts::furnish(&mut cluster, &path(BINARY)?, &path(HAPROXY)?)?;
+        // A page without a balancer does not start this.
+        let haproxy = env::var_os(HAPROXY).unwrap_or_else(|| "/bin/false".into());
+        hosts::furnish(&mut cluster, &path(BINARY)?, Path::new(&haproxy))?;
         Ok(Self {
             cluster,
             measured: Vec::new(),
         })
     }
 
-    /// Plays the steps, and says what happens. An error has the ends of the agents' logs.
-    pub fn play(&mut self, steps: &[Step], mut tell: impl FnMut(Told<'_>)) -> Result<&[Measured]> {
+    /// Executes the steps in order, and reports each. An error has the ends of the agents' logs.
+    pub fn run(
+        &mut self,
+        steps: &[Step],
+        mut report: impl FnMut(Progress<'_>),
+    ) -> Result<&[Measured]> {
         for step in steps {
-            let done = self.step(step, &mut tell);
+            let done = self.step(step, &mut report);
             done.with_context(|| self.cluster.logs(40))?;
         }
         Ok(&self.measured)
     }
 
-    fn step(&mut self, step: &Step, tell: &mut impl FnMut(Told<'_>)) -> Result<()> {
+    fn step(&mut self, step: &Step, report: &mut impl FnMut(Progress<'_>)) -> Result<()> {
         match step {
-            Step::Section(title) => tell(Told::Section(title)),
+            Step::Section(title) => report(Progress::Section(title)),
             Step::File(file) => {
                 self.write(file)?;
-                tell(Told::File(file));
+                report(Progress::File(file));
             }
             Step::Console { commands, measured } => {
                 let client = measured
@@ -118,8 +127,8 @@ impl Runner {
                 let before = client.as_ref().map(first_server).transpose()?;
                 let begun = boottime();
                 for command in commands {
-                    let output = self.run(command)?;
-                    tell(Told::Command { command, output });
+                    let output = self.execute(command)?;
+                    report(Progress::Command { command, output });
                 }
                 if let (Some(client), Some(before)) = (client, before) {
                     wait_until(
@@ -137,7 +146,7 @@ impl Runner {
                             .map(ToString::to_string)
                             .collect(),
                     };
-                    tell(Told::Measured(&measured));
+                    report(Progress::Measured(&measured));
                     self.measured.push(measured);
                 }
             }
@@ -169,7 +178,7 @@ impl Runner {
     }
 
     /// Runs a command, and returns what it printed as the page has it.
-    fn run(&self, command: &Command) -> Result<String> {
+    fn execute(&self, command: &Command) -> Result<String> {
         let question = QUESTIONS.iter().any(|word| command.line.starts_with(word));
         let begun = boottime();
         loop {

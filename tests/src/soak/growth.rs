@@ -1,4 +1,4 @@
-//! What must not grow however long a cluster runs.
+//! Counts that must not grow, however long a cluster runs.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -11,15 +11,15 @@ use crate::{
     e2e::leftovers::{self, Network},
 };
 
-/// Faults before anything is measured.
+/// The number of faults before the first count.
 pub(super) const WARM_UP: usize = 3;
-/// What an agent's memory may grow by: allocators keep what they had, and logs and journals have bounds that
-/// are not reached at once.
+/// The growth of an agent's memory that is accepted: allocators keep memory, and logs and journals
+/// reach their bounds late.
 const MEMORY_KIB: u64 = 8 * 1_024;
-/// Descriptors that may be open for the moment, for connections between agents and to clients.
+/// The descriptors that may be open for connections at the moment of a count.
 const DESCRIPTORS: u64 = 12;
 
-/// What is counted, by name.
+/// Counts by their names.
 type Counts = BTreeMap<String, u64>;
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Growth {
     programs: Vec<String>,
 }
 
-/// What was counted at the beginning and at the end.
+/// The counts at the beginning and at the end.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Grown {
     pub(super) before: Counts,
@@ -73,8 +73,8 @@ impl Growth {
     }
 }
 
-/// Of every node: its pins. Of the one whose agent lives all the time: memory, descriptors, which hold its
-/// maps, programs and links, and threads. Of this process: namespaces.
+/// Of every node: its pins. Of the one whose agent lives all the time: memory, descriptors, which
+/// hold its maps, programs and links, and threads. Of this process: namespaces.
 fn counts(cluster: &mut Cluster) -> Result<Counts> {
     let mut counts = Counts::new();
     for node in cluster.nodes() {
@@ -100,7 +100,7 @@ fn counts(cluster: &mut Cluster) -> Result<Counts> {
     Ok(counts)
 }
 
-/// How many programs are attached in each node's namespace, by kind: those without a link would outlive all
+/// The number of programs in each node's namespace, by kind: those without a link would outlive all
 /// descriptors.
 fn programs(cluster: &Cluster) -> Result<Vec<String>> {
     let of = |node: &crate::node::Node| {

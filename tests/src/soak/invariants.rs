@@ -1,4 +1,5 @@
-//! What must hold at any time, by what the client, the kernels and the agents say.
+//! Invariants, checked by the records of the client, the maps of the kernels and the events of the
+//! agents.
 
 use std::time::Duration;
 
@@ -17,19 +18,19 @@ use crate::{
     wait_until,
 };
 
-/// A group that was handed over in vain is held for up to a minute.
+/// A group whose hand-over failed is held for up to a minute.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// A client hears something at least so often while nothing happens.
+/// The longest gap of the client while nothing happens.
 const QUIET_GAP: Duration = Duration::from_millis(500);
-/// And while something happens to one node.
+/// The longest gap of the client during a fault of one node.
 const GAP: Duration = Duration::from_secs(10);
 
-/// Looks on.
+/// The observer of a run.
 pub(super) struct Watch {
     trial: Trial,
-    /// Since when all is well.
+    /// The instant since which all is well.
     calm: Boottime,
-    /// Records and words of agents that were judged already.
+    /// The number of records that were judged already.
     judged: usize,
     judged_at: Boottime,
 }
@@ -45,12 +46,13 @@ impl Watch {
         })
     }
 
-    /// That all agents that should run do.
+    /// Checks that all agents run that should.
     pub(super) fn look(&self, cluster: &mut Cluster) -> Result<()> {
         cluster.check_agents()
     }
 
-    /// What is about to happen must not take with it what its victim told. Returns when it may begin.
+    /// Collects the events of all nodes before a fault, which may lose those of its victim. Returns
+    /// the instant at which it may begin.
     pub(super) fn strike(&mut self, cluster: &Cluster) -> Result<Boottime> {
         self.trial.listen(cluster)?;
         Ok(boottime())
@@ -72,13 +74,13 @@ impl Watch {
         Ok(())
     }
 
-    /// The longest time without an answer since all was well, up to now, without what the machine stood still.
+    /// The longest gap since all was well, without the machine's stalls.
     pub(super) fn quiet_gap(&self) -> Duration {
         let stood = self.trial.stood_still(self.calm);
         self.gap_since(self.calm).saturating_sub(stood)
     }
 
-    /// The same since `from`.
+    /// The longest gap since `from`, without the machine's stalls.
     pub(super) fn gap_since(&self, from: Boottime) -> Duration {
         let mut at: Vec<Boottime> = self.trial.client.with_records(|records| {
             let first = records.partition_point(|record| record.sent < from);
@@ -91,7 +93,7 @@ impl Watch {
         gaps.max().unwrap_or_default()
     }
 
-    /// All that did not hold in a step that began at `began` and has ended.
+    /// The invariants that did not hold in a step that began at `began` and has ended.
     pub(super) fn judge(
         &mut self,
         cluster: &Cluster,
@@ -99,7 +101,7 @@ impl Watch {
         began: Boottime,
     ) -> Result<Vec<String>> {
         self.trial.listen(cluster)?;
-        // Watched all the time, also while a trouble begins, ends and settles.
+        // The guards are watched all the time, also while a fault begins, ends and settles.
         let mut failures = self.trial.open_together();
         let acquisitions = self.trial.event_log.acquisitions("service");
         let judged = self.judged;
@@ -131,20 +133,20 @@ impl Watch {
         Ok(failures)
     }
 
-    /// How many answers the client had.
+    /// The number of answers that the client got.
     pub(super) fn answers(&self) -> usize {
         self.trial
             .client
             .with_records(|records| records.iter().flat_map(Record::answers).count())
     }
 
-    /// Whether a client may hear nothing for so long while nothing happens.
+    /// Whether a gap is too long while nothing happens.
     pub(super) fn is_too_long(quiet_gap: Duration) -> bool {
         quiet_gap > QUIET_GAP
     }
 }
 
-/// Waits until all is well and the best node serves: nothing is about to move any more.
+/// Waits until all is well and the best node serves, so that nothing is about to move.
 fn wait_first(trial: &Trial, cluster: &mut Cluster) -> Result<()> {
     let mut owner = String::new();
     wait_until(PATIENCE, "all is as at the beginning", || {

@@ -1,8 +1,8 @@
-//! A cluster under faults that come by chance, for as long as one likes: what must always hold is looked at
-//! all the time, and what must not grow at the end.
+//! Soak: a cluster under random faults for any length of time. Invariants are checked all the time,
+//! and growth at the end.
 //!
-//! The faults follow from the seed alone, not from what happens: the same seed gives the same run, as far as
-//! the machine does.
+//! The faults follow from the seed alone. So one seed gives the same run, as far as the machine
+//! does.
 
 mod growth;
 mod invariants;
@@ -28,7 +28,7 @@ use growth::Growth;
 use invariants::Watch;
 use schedule::{Schedule, Step};
 
-/// What to do.
+/// The parameters of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub length: Duration,
@@ -37,7 +37,7 @@ pub struct Plan {
     pub keep_logs: bool,
 }
 
-/// The times of the defaults.
+/// A cluster with default timing.
 fn options(keep: bool) -> Options {
     Options {
         interval: Duration::from_millis(10),
@@ -50,7 +50,8 @@ fn options(keep: bool) -> Options {
     }
 }
 
-/// Fails only if the user interrupts or no cluster could be built. What did not hold is in the report.
+/// Runs a soak. Fails only after an interrupt of the user, or if no cluster could be built. The
+/// report has the violated invariants.
 pub fn run(plan: &Plan) -> Result<Report> {
     let namespaces = leftovers::open_namespaces()?;
     let mut report = Report::new(plan);
@@ -93,7 +94,7 @@ fn run_steps(plan: &Plan, cluster: &mut Cluster, report: &mut Report) -> Result<
     let mut growth: Option<Growth> = None;
     let end = Instant::now() + plan.length;
     while Instant::now() < end {
-        // What is loaded at first use is there after the first faults.
+        // After the first faults all code that is loaded at first use is loaded.
         if growth.is_none() && report.steps() >= growth::WARM_UP {
             growth = Some(Growth::begin(cluster)?);
         }
@@ -113,7 +114,7 @@ fn run_steps(plan: &Plan, cluster: &mut Cluster, report: &mut Report) -> Result<
     Ok(())
 }
 
-/// Lets one fault come and go, and waits until all is as before.
+/// Injects a fault, heals it, and waits until all is well.
 fn play_step(
     step: &Step,
     cluster: &mut Cluster,
@@ -138,7 +139,7 @@ fn play_step(
     Ok(())
 }
 
-/// One line for whoever watches a terminal; silent in a pipe.
+/// A progress line on a terminal; nothing in a pipe.
 struct Progress {
     watched: bool,
     began: Instant,

@@ -1,4 +1,4 @@
-//! What came of a run, for people and for programs.
+//! The report of a run, for people and for programs.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use super::{Plan, growth::Grown, invariants::Watch};
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 struct Kind {
     times: usize,
-    /// The longest time that the client had no answer.
+    /// The longest gap of the client.
     max_gap_ms: f64,
 }
 
@@ -23,12 +23,12 @@ pub struct Report {
     seed: u64,
     seconds: f64,
     faults: BTreeMap<&'static str, Kind>,
-    /// Answers that the client had, each judged.
+    /// The number of answers of the client, each of which was judged.
     answers: usize,
     /// The longest time without an answer while nothing happened.
     max_quiet_gap_ms: f64,
     growth: Option<Grown>,
-    /// What did not hold: nothing, if all is well.
+    /// The violated invariants; none if all is well.
     failures: Vec<String>,
     #[serde(skip)]
     began: Instant,
@@ -48,7 +48,7 @@ impl Report {
         }
     }
 
-    /// Whether all held.
+    /// Whether all invariants held.
     pub fn is_good(&self) -> bool {
         self.failures.is_empty()
     }

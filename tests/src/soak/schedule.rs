@@ -1,4 +1,4 @@
-//! Which faults come when: from the seed, and from nothing else.
+//! The schedule of faults, which follows from the seed alone.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{Fault, kernel::Rng};
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Step {
-    /// How long all is well before.
+    /// The time before the fault in which all is well.
     pub(super) quiet: Duration,
     pub(super) trouble: Trouble,
     pub(super) lasts: Duration,
@@ -36,12 +36,12 @@ impl Schedule {
     }
 
     fn trouble(&mut self) -> Trouble {
-        // The first serves unless it cannot: it is hit as often as all others.
+        // The first node serves unless it cannot, so it is hit as often as all others together.
         let node = match self.rng.one_in(2) {
             true => NODES[0],
             false => self.rng.pick(&NODES),
         };
-        // The last lives as long as the run does: what leaks shows there.
+        // The last node's agent runs throughout, so that leaks show there.
         let mortal = if node == NODES[2] { NODES[1] } else { node };
         let fault = |node, fault| Trouble::Fault { node, fault };
         match self.rng.below(14) {

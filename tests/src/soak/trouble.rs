@@ -1,4 +1,4 @@
-//! What can happen to a cluster, how it is made to happen, and how it ends.
+//! The kinds of faults of a soak: how each begins and ends.
 
 use std::{fmt, net::UdpSocket, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
 /// The members, the best first.
 pub(super) const NODES: [&str; 3] = ["a", "b", "c"];
 
-/// Junk of one flood.
+/// The number of datagrams in a flood.
 const DATAGRAMS: usize = 20_000;
 const PORT: u16 = heartbeat_common::wire::DEFAULT_PORT;
 /// A check that comes and goes with a reload.
@@ -42,17 +42,17 @@ pub(super) enum Trouble {
     Standby {
         node: &'static str,
     },
-    /// More work than the processors can do.
+    /// More load than the CPUs can handle.
     Pressure,
-    /// Junk at the port of the heartbeats, as fast as it goes.
+    /// Junk at the heartbeat port, as fast as possible.
     Flood {
         node: &'static str,
     },
 }
 
 impl Trouble {
-    /// Who is cut off by it: nobody else may be called dead, nor call others so. The kernel of an agent
-    /// that is killed or stands still answers.
+    /// The node that the fault cuts off, if it does. No other node may be reported as down, or
+    /// report others. The kernel of a killed or stopped agent answers.
     pub(super) fn victim(&self) -> Option<&'static str> {
         match self {
             Self::Fault {
@@ -82,7 +82,7 @@ impl Trouble {
         }
     }
 
-    /// Returns what it needs for as long as it lasts.
+    /// Begins the fault. Returns values that must live as long as it lasts.
     pub(super) fn begin(&self, cluster: &mut Cluster) -> Result<Option<Spinners>> {
         match self {
             Self::Fault { node, fault } => cluster.inject(node, *fault)?,
@@ -178,7 +178,7 @@ fn ask(cluster: &Cluster, node: &str, request: &Request) -> Result<()> {
     }
 }
 
-/// From the client, whom nobody has to believe.
+/// Sends junk from the client, which is on no allow-list.
 fn flood(cluster: &Cluster, node: &str) -> Result<()> {
     let index = cluster.nodes().iter().position(|other| other.name == node);
     let index = index.with_context(|| format!("there is no node {node}"))?;
@@ -187,7 +187,7 @@ fn flood(cluster: &Cluster, node: &str) -> Result<()> {
         let socket = UdpSocket::bind(("0.0.0.0", 0))?;
         socket.set_write_timeout(Some(Duration::from_secs(1)))?;
         for number in 0..DATAGRAMS {
-            // A full queue, and what the network says of it, are part of a flood.
+            // Errors of a full queue are part of a flood.
             let _ = socket.send_to(&[number as u8; 100], to);
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Addresses that others touch: interfaces that are renamed, addresses that are removed or added behind the
-//! agent's back, and other hosts that claim them.
+//! Addresses that others change: interfaces are renamed, addresses are removed or added by hand,
+//! and other hosts claim them.
 
 use std::{net::IpAddr, thread, time::Duration};
 
@@ -24,16 +24,16 @@ use heartbeat_user::{
     net::{Announcer, Claims, Netlink},
 };
 
-/// How long answers to a question are waited for.
+/// The time in which answers to a request are collected.
 const ANSWERS: Duration = Duration::from_millis(100);
-/// What a loss may cost a client that a busy machine serves; what was measured is printed.
+/// The longest gap for a client on a busy machine. The test prints the measured gap.
 const BACK: Duration = Duration::from_millis(1_000);
 
-/// What follows from an event on the network has begun by then.
+/// The time after which the effects of a network event have begun.
 const SETTLED: Duration = Duration::from_millis(300);
 
-/// The lease is kept by the second link, whatever becomes of the first, where the address is. So long a
-/// lease outlives what a loaded machine makes of a new interface.
+/// Two links: the second one keeps the lease, whatever happens to the first, which has the address.
+/// The lease is long enough to outlive the set-up of a new interface on a busy machine.
 fn with(family: Family) -> Options {
     Options {
         family,
@@ -48,7 +48,7 @@ fn with(family: Family) -> Options {
 fn places(cluster: &Cluster, node: &str) -> Result<Vec<String>> {
     let all = cluster.node(node)?.ns.addresses()?;
     let own = all.into_iter().filter(|(_, a)| *a == cluster.vip());
-    // An address bears the name in its label, with a number where the interface has several.
+    // The label of an address is the interface's name, with a number where there are several.
     let name = |label: String| label.split(':').next().map(str::to_owned);
     Ok(own.filter_map(|(label, _)| name(label)).collect())
 }
@@ -65,7 +65,7 @@ fn lengths(cluster: &Cluster, node: &str) -> Result<Vec<u8>> {
     Ok(own.map(|(_, prefix)| prefix.len).collect())
 }
 
-/// Lets node a alone have the address, so that it stays there whatever happens to its interface.
+/// Restricts the address to node a, so that it stays there whatever happens to its interface.
 fn bind_to_a(cluster: &Cluster) -> Result<()> {
     for other in ["b", "c"] {
         let node = cluster.node(other)?;
@@ -90,7 +90,7 @@ fn wait_place(cluster: &Cluster, node: &str, interface: &str) -> Result<()> {
     )
 }
 
-/// Who answers to "who has the address?" from the client, by Ethernet address.
+/// The Ethernet addresses that answer an ARP request of the client for the address.
 fn answers(cluster: &Cluster) -> Result<Vec<[u8; 6]>> {
     let vip = cluster.vip();
     cluster.client_namespace().enter(|| {
@@ -107,7 +107,7 @@ fn answers(cluster: &Cluster) -> Result<Vec<[u8; 6]>> {
         let mut macs = Vec::new();
         for _ in 0..5 {
             announcer.probe(vip, link_local)?;
-            // Both may answer: there is no end to wait for.
+            // More than one interface may answer, so no condition ends the wait.
             thread::sleep(ANSWERS);
             let heard = claims.heard(64);
             macs.extend(
@@ -125,7 +125,7 @@ fn mac(ns: &Namespace, interface: &str) -> Result<[u8; 6]> {
     ns.enter(|| Ok(Netlink::open()?.interface(interface)?.mac))
 }
 
-/// That there is at least one answer, and all are of the interface of `node` that is called `interface`.
+/// Checks that somebody answers, and that all answers come from `interface` of `node`.
 fn answered_by(cluster: &Cluster, node: &str, interface: &str) -> Result<()> {
     let expected = mac(&cluster.node(node)?.ns, interface)?;
     let macs = answers(cluster)?;
@@ -137,11 +137,11 @@ fn answered_by(cluster: &Cluster, node: &str, interface: &str) -> Result<()> {
     Ok(())
 }
 
-/// Renames hb0 of `node`, and gives the name to a new interface on the same network.
+/// Renames hb0 of `node` to `old`, and gives the name to a new interface on the same network.
 fn usurp(cluster: &mut Cluster, node: &str, old: &str) -> Result<()> {
     let a = cluster.node(node)?;
     a.tool("ip", ["link", "set", "hb0", "name", old])?;
-    // A node of the rig does not belong to its cluster while it is plugged.
+    // The rig plugs interfaces into namespaces that are no nodes, so a spare name is used.
     let spare = format!("{old}n");
     a.ns.add_pair("hb0", &spare)?;
     a.ns.set_up(&spare, true)?;
@@ -164,7 +164,7 @@ fn no_failures(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The client's longest time without an answer since `from`, once it is answered again.
+/// Waits until the client is answered again, and returns its longest gap since `from`.
 fn gap_since(client: &Client, from: Boottime) -> Result<Duration> {
     let settled = from.after(SETTLED);
     wait_until(SOON, "the client is answered again", || {
@@ -174,7 +174,7 @@ fn gap_since(client: &Client, from: Boottime) -> Result<Duration> {
     Ok(longest_silence(client, from))
 }
 
-/// Does something to the owner's address, and waits until it is on hb0 again. Returns the client's gap.
+/// Changes the owner's address, waits until it is on hb0 again, and returns the client's gap.
 fn gap_of(
     cluster: &Cluster,
     client: &Client,
@@ -195,17 +195,19 @@ fn interface_renamed_while_another_gets_its_name_keeps_no_address() -> Result<()
     needs!(Cluster);
     for family in Family::ALL {
         with_cluster(with(family), |cluster| {
-            // The interfaces that come are connected to nobody: the group would leave for another node.
+            // The new interfaces lead nowhere, so the group would move to another node.
             bind_to_a(cluster)?;
             let a = cluster.node("a")?;
-            // Each interface answers for its own addresses only, so that the answers tell where it is.
+            // Each interface answers for its own addresses alone, so an answer shows where the
+            // address is.
             let ignore = "/proc/sys/net/ipv4/conf/all/arp_ignore";
             a.ns.enter(|| Ok(std::fs::write(ignore, "1")?))?;
             a.tool("ip", ["link", "set", "hb0", "name", "old0"])?;
             wait_place(cluster, "a", "old0")?;
             answered_by(cluster, "a", "old0")?;
             let ns = &cluster.node("a")?.ns;
-            // As a bridge, or a bond, that gets the name of its port. It stays beside it here.
+            // A bridge takes the name, as when an operator builds it over a port. The port is not
+            // in it yet.
             ns.tool("ip", ["link", "add", "hb0", "type", "bridge"])?;
             ns.set_up("hb0", true)?;
             wait_place(cluster, "a", "hb0")?;
@@ -214,12 +216,12 @@ fn interface_renamed_while_another_gets_its_name_keeps_no_address() -> Result<()
                 macs.is_empty(),
                 "the former interface, or another node, answers: {macs:02x?}"
             );
-            // Now with its port.
+            // The port joins the bridge.
             let ns = &cluster.node("a")?.ns;
             ns.tool("ip", ["link", "set", "old0", "master", "hb0"])?;
             answered_by(cluster, "a", "hb0")?;
 
-            // The next one, while the first is still there.
+            // A second interface gets the name while the first one still exists.
             usurp(cluster, "a", "older0")?;
             wait_place(cluster, "a", "hb0")?;
             let said = cluster
@@ -235,7 +237,7 @@ fn interface_renamed_while_another_gets_its_name_keeps_no_address() -> Result<()
             online(cluster, "a")?;
             wait_holder(cluster, Some("a"))?;
 
-            // The end of the agent, too, while nobody has the name.
+            // The agent stops while no interface has the name.
             let a = cluster.node("a")?;
             a.tool("ip", ["link", "set", "hb0", "name", "last0"])?;
             ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
@@ -260,12 +262,10 @@ fn interface_renamed_while_agent_is_dead_loses_address_at_start() -> Result<()> 
         wait_until(SOON, "the address left the former interface", || {
             Ok(!places(cluster, "a")?.contains(&"old0".to_owned()))
         })?;
-        let log = cluster.node("a")?.logged()?;
-        ensure!(
-            log.contains("from old0, where an earlier run had left it"),
-            "{log}"
-        );
-        Ok(())
+        wait_logged(
+            cluster.node("a")?,
+            "from old0, where an earlier run had left it",
+        )
     })
 }
 
@@ -273,7 +273,7 @@ fn interface_renamed_while_agent_is_dead_loses_address_at_start() -> Result<()> 
 fn interface_back_from_another_namespace_gets_address_again() -> Result<()> {
     needs!(Cluster);
     for family in Family::ALL {
-        // The length is that of the interface's network, which goes and comes with the interface.
+        // The prefix length is that of the interface's network, which leaves and returns with it.
         let vip = format!(
             "[[vip]]\nname = \"service\"\naddress = \"{}\"\n",
             family.vip()
@@ -283,7 +283,7 @@ fn interface_back_from_another_namespace_gets_address_again() -> Result<()> {
             ..with(family)
         };
         with_cluster(options, |cluster| {
-            // Whoever moves an interface by hand takes his time.
+            // Moving an interface by hand takes time, so the group must not leave meanwhile.
             bind_to_a(cluster)?;
             let client = cluster.client(MILLISECOND)?;
             let mut event_log = EventLog::begin(cluster)?;
@@ -300,7 +300,7 @@ fn interface_back_from_another_namespace_gets_address_again() -> Result<()> {
             let ns = &cluster.node("a")?.ns;
             elsewhere.enter(|| ns.take("hb0", "hb0"))?;
             ns.set_up("hb0", true)?;
-            // By the length that it had.
+            // The address returns with its former prefix length.
             wait_place(cluster, "a", "hb0")?;
             ns.add_address("hb0", family.address(0, 1), family.prefix_len())?;
             wait_served(&client, "a", SOON)?;
@@ -321,7 +321,7 @@ fn network_that_appears_late(
 ) -> Result<()> {
     ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
     let a = cluster.node("a")?;
-    // On the other interface, as a host's configuration might have it at boot.
+    // The address is on the other interface, as a host's boot configuration may leave it.
     a.ns.add_address("hb1", cluster.vip(), family.prefix_len())?;
     let warned = a.heartbeat(&["check"])?.err;
     ensure!(
@@ -393,7 +393,8 @@ fn address_removed_by_others_is_back_at_once_without_a_failure() -> Result<()> {
             gaps.push(gap_of(cluster, &client, "removed", || {
                 ns.del_address("hb0", vip, len)
             })?);
-            // From here on the node's own address goes as well, and with it the heartbeats on this link.
+            // From here on the node's own address is removed, too, which ends heartbeats on this
+            // link.
             bind_to_a(cluster)?;
             gaps.push(gap_of(cluster, &client, "flushed", || {
                 ns.tool("ip", ["address", "flush", "dev", "hb0"]).map(drop)
@@ -401,7 +402,7 @@ fn address_removed_by_others_is_back_at_once_without_a_failure() -> Result<()> {
             ns.add_address("hb0", own, len)?;
             if family == Family::V4 {
                 wait_source(cluster, own)?;
-                // The kernel removes it with its primary address.
+                // The kernel removes a secondary address with its primary one.
                 let promote = "/proc/sys/net/ipv4/conf/hb0/promote_secondaries";
                 ns.enter(|| Ok(std::fs::write(promote, "0")?))?;
                 ns.enter(|| Ok(std::fs::write(promote.replace("hb0", "all"), "0")?))?;
@@ -426,22 +427,20 @@ fn address_removed_by_others_is_back_at_once_without_a_failure() -> Result<()> {
             no_failures(cluster)?;
             ensure!(gaps[0] < BACK, "it took {gaps:?}");
 
-            // Again and again: it goes on, and says where to look.
+            // The agent keeps restoring the address, and names a likely cause.
             for _ in 0..6 {
                 let ns = &cluster.node("a")?.ns;
                 ns.del_address("hb0", vip, len)?;
                 wait_place(cluster, "a", "hb0")?;
             }
-            let log = cluster.node("a")?.logged()?;
-            ensure!(
-                log.contains("systemd-networkd") && log.contains("NetworkManager"),
-                "{log}"
-            );
+            for cause in ["systemd-networkd", "NetworkManager"] {
+                wait_logged(cluster.node("a")?, cause)?;
+            }
             let shown = cluster.node("a")?.heartbeat(&["status"])?.success()?;
             ensure!(shown.contains("somebody had removed"), "{shown}");
             no_failures(cluster)?;
 
-            // Not where the node does not serve it any more.
+            // A node that does not serve the address leaves a removal alone.
             let removed = removals(cluster, "a")?;
             online(cluster, "b")?;
             cluster
@@ -461,7 +460,7 @@ fn address_removed_by_others_is_back_at_once_without_a_failure() -> Result<()> {
     Ok(())
 }
 
-/// How often the agent of `node` has put the address back, as its log says.
+/// The number of times that the log of `node` says that the address was restored.
 fn removals(cluster: &Cluster, node: &str) -> Result<usize> {
     Ok(cluster
         .node(node)?
@@ -470,7 +469,7 @@ fn removals(cluster: &Cluster, node: &str) -> Result<usize> {
         .count())
 }
 
-/// Waits until the connections of node a come from `own`.
+/// Waits until new connections of node a have `own` as their source.
 fn wait_source(cluster: &Cluster, own: IpAddr) -> Result<()> {
     let client = Family::V4.client();
     let mut from = None;
@@ -501,7 +500,7 @@ fn address_removed_in_maintenance_is_left_alone() -> Result<()> {
         wait_served(&client, "a", SOON)?;
         let ns = &cluster.node("a")?.ns;
         ns.del_address("hb0", cluster.vip(), Family::V4.prefix_len())?;
-        // Other changes were heard, and answered, after that one.
+        // The agent has handled later changes, so it has seen this one.
         for _ in 0..3 {
             ns.set_up("hb0", false)?;
             ns.set_up("hb0", true)?;
@@ -524,7 +523,7 @@ fn address_without_lease_is_removed_and_reported() -> Result<()> {
         with_cluster(with(family), |cluster| {
             let (vip, len) = (cluster.vip(), family.prefix_len());
             let mut event_log = EventLog::begin(cluster)?;
-            // Also where the configuration does not have it.
+            // The address is removed also from an interface on which it is not configured.
             for interface in ["hb0", "hb1"] {
                 cluster.node("b")?.ns.add_address(interface, vip, len)?;
                 wait_holder(cluster, Some("a"))?;
@@ -556,7 +555,7 @@ fn address_announced_by_another_host_is_defended() -> Result<()> {
             let client = cluster.client(MILLISECOND)?;
             let mut event_log = EventLog::begin(cluster)?;
             wait_served(&client, "a", SOON)?;
-            // As a guest announces all its addresses when it has moved to another host.
+            // A guest announces all its addresses like this after a migration.
             for round in 0..3 {
                 let from = boottime();
                 ns.enter(|| {

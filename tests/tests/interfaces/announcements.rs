@@ -1,4 +1,4 @@
-//! Addresses are announced anew when their link was away.
+//! An address is announced again when its link comes back.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,7 @@ use heartbeat_tests::{
 };
 use serde_json::Value;
 
-/// Announcements follow a takeover for as long, and a silence that is longer than the pauses between them ends
-/// the burst.
+/// The length of a burst of announcements after a takeover. A silence of this length is its end.
 const BURST: Duration = Duration::from_millis(2_500);
 
 #[test]
@@ -38,7 +37,8 @@ fn address_is_announced_again_when_its_link_comes_back() -> Result<()> {
             let all: Vec<Value> = serde_json::from_str(&ear.order("")?)?;
             Ok(all.iter().filter(|one| one["mac"] == owner).count())
         };
-        // A lease that is lost and regained on a busy machine begins another burst: its end is waited for.
+        // A lease that a busy machine loses and regains begins another burst, so its end is
+        // awaited, too.
         let mut quiet_since = Instant::now();
         wait_until(SOON, "it announces the address no more", || {
             if heard()? > 0 {
@@ -47,7 +47,7 @@ fn address_is_announced_again_when_its_link_comes_back() -> Result<()> {
             Ok(quiet_since.elapsed() > BURST)
         })?;
 
-        // Heartbeats go on over the other link, and a fault so short moves nothing.
+        // Heartbeats pass on the other link, and so short a fault moves nothing.
         cluster.switch().set_port_up("a-hb0", false)?;
         wait_until(SOON, "the link of the owner is away", || {
             let link = cluster

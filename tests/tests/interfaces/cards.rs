@@ -1,5 +1,6 @@
-//! Network cards whose drivers are not as they should be. It takes the machine that `cargo xtask test --vm` starts: its
-//! two cards are joined to each other, and the driver of the first takes an XDP program and never runs it.
+//! Network cards with a broken driver. These tests need the machine that `cargo xtask test --vm`
+//! starts. Its two cards are connected, and the driver of the first one accepts an XDP program but
+//! never runs it.
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
@@ -7,7 +8,7 @@ use heartbeat_tests::{
     config::interface,
     e2e::{
         SOON,
-        shortcuts::{emulated, node_in, wait_status},
+        shortcuts::{emulated, node_in, wait_logged, wait_status},
     },
     wait::slowness,
 };
@@ -29,7 +30,7 @@ fn program_that_the_driver_never_runs_is_moved_to_skb_mode() -> Result<()> {
         a.tool("ip", ["link", "del", &interface(0)])?;
         cluster.plug_cards("a", 0, CARDS)?;
 
-        // The driver takes it, frames come, and it sees none of them.
+        // The driver accepts the program, frames arrive, and the program sees none of them.
         cluster.start_agents()?;
         wait_status(cluster.node("a")?, "it fell back", |status| {
             own_link(status).is_ok_and(|link| link.xdp_mode.as_deref() == Some("skb"))
@@ -41,12 +42,11 @@ fn program_that_the_driver_never_runs_is_moved_to_skb_mode() -> Result<()> {
             why.contains("in native mode and DOES NOT RUN") && link.problem.is_none(),
             "{link:#?}"
         );
-        let log = cluster.node("a")?.logged()?;
-        ensure!(log.contains("FELL BACK"), "{log}");
-        // There it answers, votes and guards.
+        wait_logged(cluster.node("a")?, "FELL BACK")?;
+        // In skb mode the program answers, votes and guards.
         cluster.wait_well(patience, "a")?;
 
-        // Where only native mode will do, it says so and stays.
+        // With native mode required, the agent says so and does not change the mode.
         ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
         let line = format!("interface = \"{}\"\n", interface(0));
         let native = format!("{line}mode = \"native\"\n");

@@ -1,5 +1,5 @@
-//! A firewall that lets heartbeats pass and keeps the agents' TCP port closed: groups are served, and the status and
-//! the commands name the port.
+//! A firewall that passes heartbeats and closes the agents' TCP port. Groups are served, and the
+//! status and the commands name the port.
 
 use anyhow::{Result, ensure};
 use heartbeat_common::wire::DEFAULT_PORT;
@@ -15,7 +15,7 @@ use heartbeat_tests::{
 
 const NODES: [&str; 3] = ["a", "b", "c"];
 
-/// Keeps the agents' port of `node` closed for what comes from others.
+/// Closes the agents' port of `node` for other hosts.
 fn close_port(cluster: &Cluster, node: &str) -> Result<()> {
     let rule = format!(
         "add table inet closed; add chain inet closed in {{ type filter hook input priority 0; }}; \
@@ -37,7 +37,7 @@ fn closed_tcp_port_stops_no_service_and_is_named_by_status_log_and_commands() ->
             close_port(cluster, node)?;
         }
         cluster.start_agents()?;
-        // What the heartbeats say suffices for an address: its owner is known by the lease.
+        // Heartbeats suffice for an address: the lease tells its owner.
         for node in NODES {
             wait_status(
                 cluster.node(node)?,

@@ -1,4 +1,4 @@
-//! Interfaces that go and come, routers and large frames: the agents follow without a restart.
+//! Interfaces that go and come, routers, and large frames: agents adapt without a restart.
 
 use std::{
     env,
@@ -29,14 +29,14 @@ use heartbeat_tests::{
 };
 use heartbeat_user::control::protocol::{EventKind, GroupEvent, Link, Status};
 
-/// The rig's program that lets everything pass.
+/// A program that passes every frame.
 fn pass(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
     let pass: &mut Xdp = ebpf.program_mut("pass").context("no `pass`")?.try_into()?;
     pass.load()?;
     Ok(pass)
 }
 
-/// Puts another program in the place of the one whose link is pinned there.
+/// Replaces the program of the link that is pinned at `pin`.
 fn usurp(other: &mut Xdp, pin: &Path) -> Result<()> {
     let link = FdLink::from(PinnedLink::from_pin(pin)?);
     let id = other.attach_to_link(link.try_into()?)?;
@@ -49,7 +49,7 @@ fn rig_programs() -> Result<Ebpf> {
     Ok(Ebpf::load_file(object)?)
 }
 
-/// Waits until `author` tells of `interface` that it is `state`, in words that have `part`.
+/// Waits until `author` reports that `interface` is `state`, with `part` in the message.
 fn wait_turn(
     event_log: &mut EventLog,
     cluster: &Cluster,
@@ -84,7 +84,7 @@ fn delete(ns: &Namespace, interface: &str) -> Result<()> {
 #[test]
 fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
     needs!(Cluster);
-    // So long a lease outlives what a loaded machine makes of a new interface.
+    // The lease is long enough to outlive the set-up of a new interface on a busy machine.
     let two_links = Options {
         links: 2,
         lease: 300 * MILLISECOND,
@@ -96,7 +96,7 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
         wait_served(&client, "a", SOON)?;
         let mut event_log = EventLog::begin(cluster)?;
 
-        // Another program in the place of ours, behind its back.
+        // Another program replaces ours without the agent's knowledge.
         let mut ebpf = rig_programs()?;
         let pass = pass(&mut ebpf)?;
         let pin = cluster.node("a")?.pins.path().join("link_xdp_hb1");
@@ -105,7 +105,7 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
         wait_turn(&mut event_log, cluster, "a", turn)?;
         wait_all_links(cluster, "b")?;
 
-        // An interface that is renamed goes on working, and is the same when it has its name again.
+        // A renamed interface goes on working, and so it does when it gets its name back.
         let a = cluster.node("a")?;
         a.tool("ip", ["link", "set", "hb1", "name", "away1"])?;
         let turn = ("hb1", "renamed", "it is called away1 now");
@@ -118,7 +118,7 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
             ("hb1", "attached", "its name again"),
         )?;
 
-        // Under the other name, too, it is noticed that the program has gone.
+        // The agent notices a missing program under the other name, too.
         a.tool("ip", ["link", "set", "hb1", "name", "away1"])?;
         usurp(pass, &pin)?;
         let turn = ("hb1", "failed", "rename it back");
@@ -128,7 +128,7 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
         wait_turn(&mut event_log, cluster, "a", turn)?;
         wait_all_links(cluster, "b")?;
 
-        // One that is deleted and made anew, as both ends see it. Down and up is no reason for anything.
+        // An interface is deleted and made again. Going down and up alone changes nothing.
         delete(&cluster.node("a")?.ns, "hb1")?;
         wait_turn(&mut event_log, cluster, "a", ("hb1", "missing", ""))?;
         let what = "link 1 to a is down";
@@ -161,8 +161,8 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
             ensure!(moved.is_none(), "{node} moved the lease: {moved:#?}");
         }
 
-        // The one with the address on it: the address leaves for a node that has the network, and comes back once the
-        // interface has been well for long enough.
+        // The interface with the address is deleted. The address moves to a node with a working
+        // network, and returns once the interface has worked for long enough.
         delete(&cluster.node("a")?.ns, "hb0")?;
         wait_turn(&mut event_log, cluster, "a", ("hb0", "missing", ""))?;
         wait_served(&client, "b", SOON)?;
@@ -186,11 +186,11 @@ fn interfaces_that_go_and_come_are_used_without_a_restart() -> Result<()> {
 fn detached_tc_programs_are_attached_again_and_reported() -> Result<()> {
     needs!(Cluster);
     with_cluster(options(), |cluster| {
-        // The node without the address may lose what it says for a moment.
+        // A node without the address may lose its own frames for a moment.
         for (node, program, name) in [
             ("a", "guard_egress", "the guard's TC program"),
             ("c", "tc", "the TC program that stamps probes"),
-            // What has come back can be taken off again.
+            // A program that was attached again can be detached again.
             ("a", "guard_egress", "the guard's TC program"),
         ] {
             let mut event_log = EventLog::begin(cluster)?;
@@ -225,7 +225,7 @@ fn address_on_loopback_is_refused_and_stops_nothing() -> Result<()> {
             }
         }
         wait_holder(cluster, Some("a"))?;
-        // An agent that is not there yet does not start with it, and says the same.
+        // An agent does not start with such a file, and gives the same reason.
         let c = cluster.node_mut("c")?;
         ensure!(c.stop()?, "the agent of c failed");
         c.reconfigure("[[vip]]\nname = \"service\"", shared)?;
@@ -253,7 +253,8 @@ fn stacked_links_work_in_any_order() -> Result<()> {
         let a = cluster.node("a")?;
         ensure!(modes(&a.control.status()?)? == ["skb", "native"]);
 
-        // Of the one below the program is taken off: it comes back, and so does that of the one above.
+        // The program of the lower interface is detached. It is attached again, as is that of the
+        // upper one.
         let mut event_log = EventLog::begin(cluster)?;
         let pin = a.pins.path().join("link_xdp_hb0").display().to_string();
         a.tool("bpftool", ["link", "detach", "pinned", &pin])?;
@@ -263,14 +264,14 @@ fn stacked_links_work_in_any_order() -> Result<()> {
         let a = cluster.node("a")?;
         ensure!(modes(&a.control.status()?)? == ["skb", "native"]);
 
-        // What a killed agent left there is taken over, and an orderly end takes all of it off.
+        // The next agent adopts the programs of a killed one, and an orderly stop detaches all of
+        // them.
         cluster.inject("a", Fault::Kill)?;
         cluster.start_agent("a")?;
         cluster.wait_well(SOON, "a")?;
         wait_all_links(cluster, "b")?;
+        wait_logged(cluster.node("a")?, "took over leases and guard")?;
         let a = cluster.node_mut("a")?;
-        let log = a.logged()?;
-        ensure!(log.contains("took over leases and guard"), "{log}");
         ensure!(a.stop()?, "the agent of a failed");
         ensure!(!a.pins.path().exists(), "it left pins");
         let shown = a.tool("ip", ["link"])?;
@@ -279,12 +280,13 @@ fn stacked_links_work_in_any_order() -> Result<()> {
     })
 }
 
-/// Plays `test` where the first link is on top of the second; its name has a dot, as a VLAN interface's has.
+/// Runs `test` with the first link on top of the second. Its name has a dot, like that of a VLAN
+/// interface.
 fn play_on_top(options: Options, test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     Cluster::run(options, |cluster| {
         for (node, host) in cluster.nodes().iter().zip(1..) {
             delete(&node.ns, "hb1")?;
-            // Both hear all questions for addresses, and each is to answer for its own.
+            // Both interfaces receive all ARP requests, and each answers for its own addresses.
             let answer = "/proc/sys/net/ipv4/conf/all/arp_ignore";
             node.ns.enter(|| Ok(std::fs::write(answer, "1")?))?;
             let [first, second] = [0, 1].map(|link| Family::V4.address(link, host));
@@ -316,7 +318,7 @@ fn link_missing_at_start_is_used_when_it_comes() -> Result<()> {
         ..options()
     };
     Cluster::run(two_links, |cluster| {
-        // The first: that of the address, too.
+        // The first link is also that of the address.
         delete(&cluster.node("a")?.ns, "hb0")?;
         cluster.start_agents()?;
         let a = cluster.node("a")?;
@@ -336,7 +338,7 @@ fn link_missing_at_start_is_used_when_it_comes() -> Result<()> {
         let shown = a.heartbeat(&["status"])?.success()?;
         ensure!(shown.contains("hb0, NO XDP"), "{shown}");
         ensure!(shown.contains(", loss "), "{shown}");
-        ensure!(a.logged()?.contains("link 0 is OUT OF USE"));
+        wait_logged(a, "link 0 is OUT OF USE")?;
 
         cluster.plug_anew("a", 0)?;
         for node in ["a", "b", "c"] {
@@ -356,12 +358,12 @@ fn nodes_behind_a_router_with_large_frames_take_over() -> Result<()> {
     Cluster::run(options(), |cluster| {
         let router = Namespace::new("router")?;
         beyond(cluster, &router)?;
-        // Jumbo frames between the router and its node, natively.
+        // The router and its node exchange jumbo frames in native mode.
         let b = cluster.node("b")?;
         for (ns, interface) in [(&router, "rb"), (&b.ns, "hb0")] {
             ns.tool("ip", ["link", "set", interface, "mtu", "9000"])?;
         }
-        // It has a program, or what ours transmits by this pair is lost.
+        // The far end needs an XDP program: without one, frames that ours transmits are lost.
         let mut ebpf = rig_programs()?;
         let pass = pass(&mut ebpf)?;
         router.enter(|| Ok(pass.attach("rb", XdpMode::Driver)?))?;
@@ -372,10 +374,10 @@ fn nodes_behind_a_router_with_large_frames_take_over() -> Result<()> {
         ensure!(mode == Some("native"), "{status:#?}");
         large_datagram_passes(&router, &cluster.node("b")?.ns)?;
 
-        // The way there changes, and goes by another router's address.
+        // The route to b changes to another router's address.
         let a = cluster.node("a")?;
         a.tool("ip", ["route", "del", "10.78.0.0/24"])?;
-        // The kernel takes b for a neighbour then, and nobody answers for it.
+        // Without the route the kernel asks for b as a neighbour, and nobody answers.
         wait_status(a, "probes find no way", |status| {
             age(status, "b") > status.timeout_ns
         })?;
@@ -388,7 +390,7 @@ fn nodes_behind_a_router_with_large_frames_take_over() -> Result<()> {
     })
 }
 
-/// How long ago a node answered last.
+/// The time since the last reply of a node.
 fn age(status: &Status, node: &str) -> u64 {
     let link = node_in(status, node)
         .ok()
@@ -423,7 +425,7 @@ fn beyond(cluster: &mut Cluster, router: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// A datagram of several pages, one way.
+/// Sends a datagram of several pages in one direction.
 fn large_datagram_passes(from: &Namespace, to: &Namespace) -> Result<()> {
     const LENGTH: usize = 8_900;
     let receiver = to.enter(|| Ok(UdpSocket::bind("10.78.0.2:9999")?))?;

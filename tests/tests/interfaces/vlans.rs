@@ -1,5 +1,5 @@
-//! Links and virtual addresses on VLAN interfaces. Kernels without 802.1Q have none: it takes the machine that
-//! `cargo xtask test --vm` starts.
+//! Links and virtual addresses on VLAN interfaces. These tests need a kernel with 802.1Q, as in the
+//! machine that `cargo xtask test --vm` starts.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use heartbeat_tests::{
         MILLISECOND, Program, SOON,
         availability::{servers, wait_served},
         heartbeat,
-        shortcuts::{emulated, node_in, wait_status},
+        shortcuts::{emulated, node_in, wait_logged, wait_status},
     },
     node::Node,
     sys::boottime,
@@ -21,7 +21,7 @@ use heartbeat_tests::{
 use heartbeat_user::control::protocol::{Link, Status};
 
 const VLAN: u16 = 5;
-/// The first link, and what it is on top of: the second link.
+/// The first link, a VLAN interface on top of the second link.
 const TAGGED: &str = "hb0.5";
 const PARENT: &str = "hb0";
 
@@ -37,7 +37,7 @@ fn patience() -> Duration {
     SOON * slowness()
 }
 
-/// Lays the second link onto the wire of the first, without a tag.
+/// Puts the second link onto the wire of the first, without a tag.
 fn share_the_wire(cluster: &Cluster) -> Result<()> {
     for (node, host) in cluster.nodes().iter().zip(1..) {
         node.tool("ip", ["link", "del", &interface(1)])?;
@@ -59,7 +59,8 @@ fn own_link(status: &Status, number: usize) -> Result<&Link> {
     own.links.get(number).context("no such link")
 }
 
-/// Waits until all is well, and the agents hear each other by both links. The witness answers on the first.
+/// Waits until all is well and the agents hear each other on both links. The witness answers on the
+/// first.
 fn wait_both_links(cluster: &mut Cluster) -> Result<()> {
     cluster.wait_well(patience(), "a")?;
     for (name, other) in [("a", "b"), ("b", "a")] {
@@ -72,7 +73,7 @@ fn wait_both_links(cluster: &mut Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The tagged link in skb mode, and why; its parent as the driver can do it.
+/// Waits until the tagged link is in skb mode with the reason, and its parent in native mode.
 fn wait_modes(node: &Node) -> Result<()> {
     wait_status(node, "skb on the VLAN, native below it", |status| {
         let mode = |link| own_link(status, link).ok()?.xdp_mode.as_deref();
@@ -93,7 +94,7 @@ fn wait_modes(node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// That the address is on the VLAN interface of `node`, and nowhere else.
+/// Checks that the address is on the VLAN interface of `node`, and on no other interface.
 fn has_the_address(cluster: &Cluster, node: &str) -> Result<()> {
     let addresses = cluster.node(node)?.ns.addresses()?;
     let on: Vec<_> = addresses
@@ -112,16 +113,16 @@ fn vlan_is_a_link_and_serves_an_address_beside_its_parent() -> Result<()> {
         share_the_wire(cluster)?;
         refuses_native_mode(cluster.node("w")?)?;
 
-        // By both links, tagged and not, over one wire; the votes of the witness come by the tagged one.
+        // Both links, tagged and untagged, use one wire. The witness votes on the tagged one.
         cluster.start_agents()?;
         wait_both_links(cluster)?;
         for name in ["a", "b"] {
             wait_modes(cluster.node(name)?)?;
-            let log = cluster.node(name)?.logged()?;
-            ensure!(log.contains("hb0.5: native XDP was refused"), "{log}");
-            ensure!(log.contains("FALLING BACK to skb mode"), "{log}");
+            for part in ["hb0.5: native XDP was refused", "FALLING BACK to skb mode"] {
+                wait_logged(cluster.node(name)?, part)?;
+            }
         }
-        // The probes were stamped as they left, and the replies when they came.
+        // Probes are stamped as they leave, and replies as they arrive.
         let ping = cluster.node("a")?.control.ping("b", 1)?;
         let taken = |times: &[u64]| !times.is_empty() && times.iter().all(|time| *time > 0);
         ensure!(
@@ -132,7 +133,7 @@ fn vlan_is_a_link_and_serves_an_address_beside_its_parent() -> Result<()> {
         let client = cluster.client(MILLISECOND * slowness())?;
         wait_served(&client, "a", patience())?;
 
-        // A lease outlives this: with its parent a VLAN interface goes down and comes up again.
+        // A VLAN interface goes down and up with its parent. The lease outlives that.
         let flapped = boottime();
         let a = cluster.node("a")?;
         a.ns.set_up(PARENT, false)?;
@@ -146,7 +147,7 @@ fn vlan_is_a_link_and_serves_an_address_beside_its_parent() -> Result<()> {
         wait_both_links(cluster)?;
         ensure!(*served() == ["a".into()], "{:?} served", served());
 
-        // Without an agent its kernel answers, and closes the guard before another node serves.
+        // Without an agent the kernel answers, and closes the guard before another node serves.
         let killed = boottime();
         cluster.inject("a", Fault::Kill)?;
         wait_status(cluster.node("b")?, "the kernel of a answers", |status| {
@@ -156,14 +157,14 @@ fn vlan_is_a_link_and_serves_an_address_beside_its_parent() -> Result<()> {
         let served = servers(&client, killed);
         ensure!(*served == ["a".into(), "b".into()], "{served:?} served");
         for node in ["a", "b"] {
-            // On both: so it was the guard that silenced a.
+            // Both nodes have the address, so only the guard keeps a silent.
             has_the_address(cluster, node)?;
         }
         cluster.start_agent("a")?;
         wait_both_links(cluster)?;
         wait_served(&client, "a", patience())?;
 
-        // With its parent it goes, and comes back when somebody makes it anew.
+        // The VLAN interface is deleted with its parent, and is used again once it is made again.
         let b = cluster.node("b")?;
         b.tool("ip", ["link", "del", PARENT])?;
         wait_status(b, "both interfaces are missing", |status| {
@@ -176,7 +177,7 @@ fn vlan_is_a_link_and_serves_an_address_beside_its_parent() -> Result<()> {
         wait_both_links(cluster)?;
         wait_modes(cluster.node("b")?)?;
 
-        // An orderly end takes everything off it.
+        // An orderly stop detaches every program.
         for name in ["a", "b"] {
             let node = cluster.node_mut(name)?;
             ensure!(node.stop()?, "the agent of {name} failed");
@@ -188,7 +189,7 @@ fn vlan_is_a_link_and_serves_an_address_beside_its_parent() -> Result<()> {
     })
 }
 
-/// Where only native mode will do, it says what is refused and what may be done.
+/// With native mode required, the agent says what the kernel refused, and the remedy.
 fn refuses_native_mode(node: &Node) -> Result<()> {
     let mut load = heartbeat(&["load", "--iface", TAGGED, "--mode", "native", "--config"])?;
     load.arg(node.config());

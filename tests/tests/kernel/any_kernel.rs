@@ -1,7 +1,7 @@
-//! What an agent does must work on every kernel that heartbeat supports.
+//! The whole work of an agent, which must succeed on every kernel that heartbeat supports.
 //!
-//! `cargo xtask test` runs this on the running kernel, `cargo xtask test --vm` on older ones, in machines that
-//! are emulated and slow: `HEARTBEAT_TEST_SLOWNESS=20` makes all times so many times as long.
+//! `cargo xtask test` runs this on the running kernel, and `cargo xtask test --vm` on older ones.
+//! Those machines are emulated and slow: `HEARTBEAT_TEST_SLOWNESS=20` multiplies all times by 20.
 
 use std::os::fd::AsFd as _;
 
@@ -14,7 +14,7 @@ use heartbeat_tests::{
         MILLISECOND, Program, SOON,
         availability::{servers, wait_served},
         heartbeat,
-        shortcuts::{emulated, node_in, wait_status},
+        shortcuts::{emulated, node_in, wait_logged, wait_status},
     },
     kernel, needs,
     netns::Namespace,
@@ -30,7 +30,7 @@ use nix::errno::Errno;
 const LINKS: KernelVersion = KernelVersion::new(6, 6, 0);
 
 fn options() -> Options {
-    // Long enough for an agent to be back within it.
+    // The lease is long enough for a restart of the agent.
     let lease = 2_000 * MILLISECOND * slowness();
     Options {
         lease,
@@ -46,8 +46,8 @@ fn filters(node: &Node) -> Result<Vec<String>> {
     Ok(ours.map(str::to_owned).collect())
 }
 
-/// That the egress of `node` is stamped and guarded once, whatever happened before; on kernels with links
-/// that there are no filters at all.
+/// Checks that the egress of `node` has one stamp and one guard, whatever happened before. Kernels
+/// with links have no filters at all.
 fn once_attached(node: &Node) -> Result<()> {
     let filters = filters(node)?;
     if KernelVersion::current()? >= LINKS {
@@ -76,7 +76,7 @@ fn agents_probe_vote_guard_and_take_over_on_any_kernel() -> Result<()> {
     needs!(Cluster);
     let patience = SOON * slowness();
     Cluster::run(options(), |cluster| {
-        // Loads, attaches, probes and replies, and a lease by the votes of three kernels.
+        // The programs load, attach, probe and reply, and three kernels vote for a lease.
         cluster.start_agents()?;
         cluster.wait_well(patience, "a")?;
         let client = cluster.client(MILLISECOND * slowness())?;
@@ -86,7 +86,7 @@ fn agents_probe_vote_guard_and_take_over_on_any_kernel() -> Result<()> {
         let taken = |times: &[u64]| !times.is_empty() && times.iter().all(|time| *time > 0);
         ensure!(taken(&ping.links[0].rtt_ns), "{ping:?}");
 
-        // Back within its lease it goes on, and nobody notices.
+        // An agent that is back within its lease goes on unnoticed.
         let killed = boottime();
         kill(cluster, "a")?;
         cluster.start_agent("a")?;
@@ -96,19 +96,18 @@ fn agents_probe_vote_guard_and_take_over_on_any_kernel() -> Result<()> {
         })?;
         let away = boottime().since(killed);
         cluster.wait_well(patience, "a")?;
-        let log = cluster.node("a")?.logged()?;
         let went_on = "took over leases and guard";
-        ensure!(log.contains(went_on), "{log}");
+        wait_logged(cluster.node("a")?, went_on)?;
         once_attached(cluster.node("a")?)?;
         wait_served(&client, "a", patience)?;
         let served = servers(&client, killed);
-        // On a machine where a start takes longer than that, another node takes over, as it should.
+        // Where a start takes longer than the lease, another node takes over, as it should.
         ensure!(
             *served == ["a".into()] || away > options().lease,
             "{served:?} served, {away:?} after a was killed it was back"
         );
 
-        // Gone for good, its kernel answers, and its guard closes before another node serves.
+        // Without an agent the kernel answers, and the guard closes before another node serves.
         let killed = boottime();
         kill(cluster, "a")?;
         wait_status(cluster.node("b")?, "the kernel of a answers", |status| {
@@ -130,7 +129,8 @@ fn agents_probe_vote_guard_and_take_over_on_any_kernel() -> Result<()> {
         cluster.wait_well(patience, "a")?;
         once_attached(cluster.node("a")?)?;
 
-        // Silence ends at its deadline, by the kernel's timer; the witness's vote keeps the lease alive.
+        // The kernel's timer reports a silent peer at its deadline; the vote of the witness keeps
+        // the lease.
         cluster.inject("b", Fault::Silent)?;
         wait_status(cluster.node("a")?, "b is down, a serves", |status| {
             node_in(status, "b").is_ok_and(|b| b.state == "down") && status.vips[0].held
@@ -138,7 +138,7 @@ fn agents_probe_vote_guard_and_take_over_on_any_kernel() -> Result<()> {
         cluster.heal("b", Fault::Silent)?;
         cluster.wait_well(patience, "a")?;
 
-        // Whichever way an agent ends, nothing of it stays once it is unloaded.
+        // After `unload` nothing is left, whichever way the agent ended.
         kill(cluster, "a")?;
         unload(cluster.node("a")?)?;
         ensure!(cluster.node_mut("b")?.stop()?, "the agent of b failed");
@@ -163,7 +163,7 @@ fn unload(node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// What stands in for links before Linux 6.6, on whatever kernel there is.
+/// TC filters, which stand in for links before Linux 6.6, work on every kernel.
 #[test]
 fn tc_filter_is_replaced_in_place_and_others_are_left_alone() -> Result<()> {
     needs!(Kernel);

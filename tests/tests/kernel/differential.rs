@@ -1,5 +1,6 @@
-//! The programs do to a frame what the functions in `heartbeat-common` do, on thousands of random and
-//! damaged frames. More of them: `HEARTBEAT_FUZZ_FRAMES=1000000`, others: `HEARTBEAT_FUZZ_SEED=2`.
+//! A comparison of the kernel programs with the functions in `heartbeat-common` on thousands of
+//! random and damaged frames. `HEARTBEAT_FUZZ_FRAMES=1000000` runs more of them,
+//! `HEARTBEAT_FUZZ_SEED=2` others.
 
 use std::collections::HashMap;
 
@@ -25,7 +26,7 @@ const CAMPAIGN: Campaign = Campaign {
     frames: 20_000,
 };
 
-/// Verdicts that `program` can reach.
+/// The verdicts that `program` can reach.
 fn reachable(program: Program) -> Vec<Option<Verdict>> {
     let on_egress = [
         Verdict::Stamped,
@@ -47,12 +48,12 @@ fn reachable(program: Program) -> Vec<Option<Verdict>> {
     }
 }
 
-/// What a campaign met, if it was long enough to say something about what it should have met.
+/// Runs a campaign. Returns what it met, unless it was too short for a conclusion.
 fn agrees(program: Program) -> Result<Option<Met>> {
     let mut kernel = kernel::open()?;
     let campaign = Campaign::from_env(CAMPAIGN)?;
     let met = campaign.run(&mut kernel, program, honest)?;
-    // For `--nocapture`.
+    // `--nocapture` shows this.
     println!(
         "{program:?}: {} frames were treated alike: {met}",
         campaign.frames
@@ -60,7 +61,7 @@ fn agrees(program: Program) -> Result<Option<Met>> {
     if campaign.frames < CAMPAIGN.frames {
         return Ok(None);
     }
-    // Frames that all ended at the first check would prove nothing.
+    // A campaign whose frames all fail the first check would prove nothing.
     for verdict in reachable(program) {
         let times = met.verdicts.get(&verdict).copied().unwrap_or(0);
         assert!(
@@ -98,7 +99,7 @@ fn leaving_frames_meet_the_same_verdict_in_kernel_and_userspace() -> Result<()> 
     Ok(())
 }
 
-/// Tables or packets with one mistake in them: the comparison must notice each.
+/// Maps or packets with one planted mistake each. The comparison must notice each.
 struct Wrong<'a, T> {
     right: &'a mut T,
     mistake: Mistake,
@@ -108,17 +109,17 @@ struct Wrong<'a, T> {
 enum Mistake {
     /// The clock is a nanosecond late.
     Clock,
-    /// Every interface will do.
+    /// Every interface is accepted.
     Interface,
-    /// The two keys are mixed up.
+    /// The two keys are swapped.
     Key,
-    /// Rows are mixed up.
+    /// Two rows are swapped.
     Row,
-    /// Groups are mixed up.
+    /// Two groups are swapped.
     Group,
-    /// The agent is told of a vote too many.
+    /// The agent gets one vote too many.
     Votes,
-    /// One byte behind the end of a frame can be read.
+    /// One byte beyond the end of a frame is read.
     Bounds,
 }
 
@@ -195,7 +196,7 @@ impl Packet for Wrong<'_, Vec<u8>> {
     }
 }
 
-/// A judge that makes the mistake. Function pointers capture nothing, hence one for each.
+/// A reference function with one mistake. Function pointers capture nothing, hence one for each.
 macro_rules! mistaken {
     ($mistake:ident) => {{
         let judge: Judge = |program, world, frame| {
@@ -219,7 +220,7 @@ macro_rules! mistaken {
     }};
 }
 
-/// The anti-replay window forgets all that lies below the newest sequence.
+/// The replay window forgets all sequences below the newest.
 fn forgetful(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Verdict> {
     let verdict = honest(program, world, frame);
     for row in &mut world.rows {
@@ -228,7 +229,7 @@ fn forgetful(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Ve
     verdict
 }
 
-/// The acceptor votes at once after it was loaded.
+/// The acceptor votes at once after it is loaded.
 fn hasty(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Verdict> {
     let votes_from = std::mem::take(&mut world.config.votes_from);
     let verdict = honest(program, world, frame);
@@ -236,7 +237,7 @@ fn hasty(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Verdic
     verdict
 }
 
-/// Leases have no longest time.
+/// Leases have no upper limit.
 fn generous(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Verdict> {
     let longest = std::mem::replace(&mut world.config.max_lease_ns, u64::MAX);
     let verdict = honest(program, world, frame);
@@ -258,7 +259,7 @@ fn faithless(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Ve
     verdict
 }
 
-/// A reply's UDP checksum is left out.
+/// A reply has no UDP checksum.
 fn unsummed(program: Program, world: &mut World, frame: &mut [u8]) -> Option<Verdict> {
     let verdict = honest(program, world, frame);
     if verdict == Some(Verdict::Answered) && frame[12..14] == [0x08, 0x00] {

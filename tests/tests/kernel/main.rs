@@ -1,4 +1,4 @@
-//! The kernel programs by themselves, and what every supported kernel must run.
+//! The kernel programs by themselves, and the agent on every supported kernel.
 
 mod any_kernel;
 mod differential;

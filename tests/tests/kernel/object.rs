@@ -1,6 +1,6 @@
-//! The BPF object is what the loader expects, as far as can be seen without loading it.
+//! The BPF object: the loader's expectations, as far as they can be checked without loading it.
 //!
-//! Needs no privilege.
+//! These tests need no privilege.
 
 use std::fs;
 
@@ -149,7 +149,7 @@ fn object_has_the_maps_with_the_layouts_of_the_contract() {
     expect("vips", hash, size_of::<Address>(), 4, MAX_VIPS, 0);
     expect("leases", hash, 4, size_of::<LeaseRow>(), MAX_GROUPS, 0);
     expect("votes", BPF_MAP_TYPE_RINGBUF, 0, 0, 256 * 1024, 0);
-    // A `bpf_timer` of 16 bytes and two words.
+    // The value is a `bpf_timer` of 16 bytes and two words.
     expect("watch", array, 4, 32, MAX_ROWS, 0);
     expect(
         "counters",
@@ -209,15 +209,15 @@ fn object_pins_no_map() {
     needs!(Object);
     let object = object();
     for (name, map) in &object.maps {
-        // The loader decides where pins go: instances share one tree.
+        // The loader chooses the path of a pin, since all instances share one tree.
         assert_eq!(map.pinning(), aya_obj::maps::PinningType::None, "{name}");
     }
 }
 
-/// Name and offset of each field, as the compiler that builds this test lays them out.
+/// The name and the offset of each field, in the layout of this test's compiler.
 macro_rules! layout {
     ($type:ident { $($field:ident),* $(,)? }) => {{
-        // Fails to compile where a field is missing from the list.
+        // This does not compile if a field is missing from the list.
         let _ = |$type { $($field: _),* }: $type| {};
         btf::Structure {
             name: stringify!($type).to_owned(),

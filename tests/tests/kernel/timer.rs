@@ -1,7 +1,7 @@
 //! The kernel's own deadline timers: one event for each silence, at its deadline, never before.
 //!
-//! Replies are given to the program by hand; nobody is late but by the test's will, or because the
-//! machine held the test up. What must hold is stated so that it holds then, too.
+//! The tests hand replies to the program. A late one is intended, or the machine was late; the
+//! assertions hold in both cases.
 
 use std::{thread, time::Duration};
 
@@ -22,15 +22,16 @@ use heartbeat_tests::{
 
 const TIMEOUT: Duration = Duration::from_millis(20);
 const TIMEOUT_NS: u64 = TIMEOUT.as_nanos() as u64;
-/// How late a timer may be on a busy machine. How late it is on an idle one is the bench's business, and how late a timer
-/// is that waits for too long is that of [`event_comes_at_the_deadline_of_the_last_reply_and_not_a_timeout_later`].
+/// The largest delay of a timer on a busy machine. The bench measures the delay on an idle one, and
+/// [`event_comes_at_the_deadline_of_the_last_reply_and_not_a_timeout_later`] finds a timer that
+/// waits for too long.
 const LATENESS_NS: u64 = 100_000_000;
-/// How long an event is waited for that must come.
+/// The longest wait for an event that must come.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PEER: u16 = 2;
 const LINK: u8 = 0;
 
-/// A kernel that has sent so many probes that any reply is one to a probe of ours.
+/// A kernel that has sent so many probes that every reply answers one.
 fn kernel() -> Result<(Kernel, World)> {
     kernel_with(TIMEOUT)
 }
@@ -46,11 +47,11 @@ fn kernel_with(timeout: Duration) -> Result<(Kernel, World)> {
     Ok((kernel, world))
 }
 
-/// Gives the kernel fresh replies to probes from `sequence` on until it watches for the next one;
-/// returns when it took the last.
+/// Hands the kernel fresh replies, to probes from `sequence` on, until it watches for the next one.
+/// Returns the instant of the last.
 ///
-/// One is enough unless the kernel has no memory for a timer at hand, which it must not wait for, or
-/// finds late what the test was slow to hand over.
+/// One reply suffices, unless the kernel has no memory for a timer at hand, or the test was slow
+/// and the reply late.
 fn hear(kernel: &mut Kernel, world: &World, (node, link): (u16, u8), sequence: u64) -> Result<u64> {
     let number = world.row_number(node, link);
     let deadlines = kernel.row(number)?.deadlines;
@@ -63,7 +64,7 @@ fn hear(kernel: &mut Kernel, world: &World, (node, link): (u16, u8), sequence: u
             "{verdict:?}"
         );
         let row = kernel.row(number)?;
-        // Or it watched already, and its deadline has passed since.
+        // The row may have been watched, and its deadline may have passed since.
         if kernel.watched(number)? || row.deadlines > deadlines {
             return Ok(row.last_reply_at);
         }
@@ -71,7 +72,7 @@ fn hear(kernel: &mut Kernel, world: &World, (node, link): (u16, u8), sequence: u
     bail!("a thousand replies armed no timer");
 }
 
-/// The next event, which must be about `row` and the reply at `heard_at`.
+/// Reads the next event, which must be about `row` and the reply at `heard_at`.
 fn expect_event(kernel: &mut Kernel, row: u32, heard_at: u64) -> Result<DeadlineEvent> {
     let event = kernel
         .wait_event(PATIENCE)?
@@ -142,7 +143,7 @@ fn replies_move_the_deadline() -> Result<()> {
     while let Some(event) = kernel.wait_event(5 * TIMEOUT)? {
         events.push(event);
     }
-    // Where the machine held the test up there really was a silence; nowhere else.
+    // There was a real silence where the machine held the test up, and nowhere else.
     let silences: Vec<u64> = heard
         .windows(2)
         .filter(|pair| pair[1] - pair[0] > TIMEOUT_NS)
@@ -165,11 +166,11 @@ fn replies_move_the_deadline() -> Result<()> {
     Ok(())
 }
 
-/// The timer that the first reply armed finds the others when it looks, and must wait for what is left of the timeout: were
-/// that a whole one, the event would come almost a timeout too late.
+/// The timer of the first reply fires, finds later replies, and must wait for the rest of the
+/// timeout. If it waited for a whole timeout, the event would come almost a timeout late.
 #[test]
 fn event_comes_at_the_deadline_of_the_last_reply_and_not_a_timeout_later() -> Result<()> {
-    /// Several times as long as the lateness that is forgiven.
+    /// A timeout several times as long as the accepted delay.
     const LONG: Duration = Duration::from_millis(500);
     needs!(Kernel);
     let (mut kernel, world) = kernel_with(LONG)?;
@@ -183,7 +184,7 @@ fn event_comes_at_the_deadline_of_the_last_reply_and_not_a_timeout_later() -> Re
     let event = kernel
         .wait_event(PATIENCE)?
         .context("no deadline event came")?;
-    // Had the test been held up for a timeout, an earlier silence would have been one.
+    // A test that was held up for a timeout would have had an earlier silence.
     assert_eq!(kernel.row(0)?.deadlines, 1, "from {first} to {last}");
     assert_eq!((event.last_reply_at, event.deadline_at), (last, deadline));
     let late = event.fired_at.checked_sub(deadline);
@@ -252,7 +253,7 @@ fn timer_without_configuration_is_armed_again() -> Result<()> {
     kernel.install(&world)?;
     let heard_at = hear(&mut kernel, &world, (PEER, LINK), 2)?;
     while let Some(event) = kernel.wait_event(PATIENCE)? {
-        // Had the test been held up, the first silence would have been reported after all.
+        // The first silence is reported only if the test was held up.
         if event.last_reply_at == heard_at {
             return Ok(());
         }
@@ -311,7 +312,7 @@ fn events_beyond_the_ring_are_counted() -> Result<()> {
     assert_eq!(seen + lost, u64::from(PEERS));
     assert!(seen > 0 && lost > 0, "{seen} seen, {lost} lost");
 
-    // There is room again.
+    // The ring has room again.
     let heard_at = hear(&mut kernel, &world, (PEER, LINK), 2)?;
     expect_event(&mut kernel, 0, heard_at)?;
     Ok(())

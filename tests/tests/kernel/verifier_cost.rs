@@ -1,5 +1,5 @@
-//! The programs cost the running kernel's verifier about what `docs/reference/verifier-cost.md`
-//! says.
+//! The cost of the programs for the running kernel's verifier, against
+//! `docs/reference/verifier-cost.md`.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
@@ -7,14 +7,14 @@ use anyhow::{Context as _, Result, ensure};
 use aya::{Ebpf, programs::Program};
 use heartbeat_tests::{kernel, needs};
 
-/// What may be added to a figure before somebody has to look at it, in percent.
+/// The increase of a figure, in percent, that is accepted without a change of the table.
 const MARGIN: u64 = 20;
-/// Stands for a figure that nobody has measured.
+/// The sign for a figure that was not measured.
 const NOT_MEASURED: &str = "–";
-/// In the test, since it also runs where the sources are not.
+/// The table is compiled in, since the test also runs on machines without the sources.
 const TABLE: &str = include_str!("../../../docs/reference/verifier-cost.md");
 
-/// Major and minor number of a kernel's release.
+/// The major and the minor number of a kernel's release.
 type Version = (u32, u32);
 
 #[test]
@@ -59,7 +59,8 @@ fn cost(program: &mut Program) -> Result<u32> {
         .context("the kernel does not tell (Linux 5.16 does)")
 }
 
-/// The figures by program for `version`, or for the latest kernel before it; else for the first. `None` was not measured.
+/// The figures of the programs for `version`, or for the latest kernel before it, else for the
+/// first. `None` stands for a figure that was not measured.
 fn column(table: &str, version: Version) -> Result<BTreeMap<&str, Option<u64>>> {
     let mut rows = table
         .lines()

@@ -1,4 +1,4 @@
-//! Clocks that jump, and machines that stand still.
+//! Clocks that jump, and machines that are suspended.
 
 use std::{fs, time::Duration};
 
@@ -17,7 +17,7 @@ use heartbeat_user::clock;
 
 use crate::{ALL, launcher, never_two_at_once, unstarted};
 
-/// Where the agent keeps the number that grows with each of its starts.
+/// The file with the incarnation, which grows with each start of the agent.
 fn incarnation(node: &Node) -> Result<std::path::PathBuf> {
     let instance = node.pins.path().file_name().context("no instance")?;
     Ok(node.dir().join("state").join(instance).join("incarnation"))
@@ -26,7 +26,7 @@ fn incarnation(node: &Node) -> Result<std::path::PathBuf> {
 #[test]
 fn node_with_a_wall_clock_set_back_serves_as_before() -> Result<()> {
     unstarted(|cluster| {
-        // Its agent was started last when the clock was a month ahead.
+        // The last start of the agent was with a clock a month ahead.
         let month = Duration::from_secs(30 * 24 * 3_600);
         let ahead = u128::from(clock::wall()) + month.as_nanos();
         let file = incarnation(cluster.node("b")?)?;
@@ -36,7 +36,8 @@ fn node_with_a_wall_clock_set_back_serves_as_before() -> Result<()> {
         cluster.wait_well(SOON, "a")?;
         let kept = fs::read_to_string(&file)?;
         ensure!(kept.trim().parse::<u128>()? == ahead + 1, "{kept}");
-        // Ballots begin with that number, too: who has the right clock outbids them all the same.
+        // Ballots begin with the incarnation, too; a node with the right clock outbids them all the
+        // same.
         let client = cluster.client(MILLISECOND)?;
         for to in ["b", "a"] {
             cluster
@@ -46,7 +47,7 @@ fn node_with_a_wall_clock_set_back_serves_as_before() -> Result<()> {
             wait_served(&client, to, SOON)?;
             wait_holder(cluster, Some(to))?;
         }
-        // The next one is beyond it again.
+        // The next incarnation is greater again.
         cluster.inject("b", Fault::Kill)?;
         cluster.heal("b", Fault::Kill)?;
         cluster.wait_well(SOON, "a")
@@ -73,8 +74,8 @@ fn agent_with_another_clock_than_its_kernel_does_not_start() -> Result<()> {
     })
 }
 
-/// As when one host with all of them is suspended: whoever wakes first finds every lease at its end, and nobody to
-/// blame.
+/// All nodes stop at once, as virtual machines of one suspended host do. The first that resumes
+/// finds every lease ended, and must not declare the others dead.
 #[test]
 fn cluster_suspended_as_a_whole_resumes_without_two_owners() -> Result<()> {
     needs!(Cluster);

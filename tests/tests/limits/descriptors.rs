@@ -1,4 +1,4 @@
-//! A process that may open no more files: it serves and takes over with those that it has.
+//! A process without free file descriptors serves and takes over with those that it has.
 
 use std::{
     collections::BTreeSet,
@@ -23,12 +23,12 @@ use heartbeat_tests::{
 };
 use heartbeat_user::control::protocol::EventKind;
 
-/// Runs on every node when a peer is gone.
+/// A hook that runs on every node when a peer is down.
 const HOOK: &str = "[[hook]]\non = [\"peer-down\"]\nexec = [\"/bin/true\"]\n";
-/// What a process may do with its time that finds nothing to do, in per cent of one processor.
+/// The most CPU time of an idle process, in percent of one CPU.
 const IDLE: f64 = 50.0;
 
-/// Lets a process open no file whose number would be `files` or more; `None` is as it began.
+/// Limits the descriptors of a process to numbers below `files`; `None` restores the limit.
 fn limit(ns: &Namespace, pid: u32, files: Option<usize>) -> Result<()> {
     let soft = match files {
         Some(files) => files.to_string(),
@@ -50,7 +50,7 @@ fn hard_limit(pid: u32) -> Result<String> {
     Ok(hard.context("no limit of open files")?.to_owned())
 }
 
-/// The lowest number that none of its open files has.
+/// The lowest free descriptor number of a process.
 fn lowest_free(pid: u32) -> Result<usize> {
     let mut taken = BTreeSet::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
@@ -61,7 +61,7 @@ fn lowest_free(pid: u32) -> Result<usize> {
         .context("all numbers are taken")
 }
 
-/// The processor time that the threads of a process took so far.
+/// The CPU time of all threads of a process so far.
 fn cpu(pid: u32) -> Result<Duration> {
     let mut total = 0;
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -83,7 +83,7 @@ fn helper_of(agent: u32) -> Result<u32> {
         .parse()?)
 }
 
-/// Clients that say nothing, until no more is taken.
+/// Opens silent connections until no more is accepted.
 fn crowd(node: &Node) -> Result<Vec<UnixStream>> {
     (0..100)
         .map(|_| Ok(UnixStream::connect(node.control.socket())?))
@@ -120,7 +120,7 @@ fn the_helper_runs_nothing_and_does_not_end(cluster: &mut Cluster, helper: u32) 
     hook_of_b_ends(cluster, true)
 }
 
-/// Cuts c off for a while, of which b's hook is told: it ends well, or not.
+/// Cuts c off for a while, and waits until the hook of b has ended, well or not.
 fn hook_of_b_ends(cluster: &mut Cluster, well: bool) -> Result<()> {
     let mut event_log = EventLog::begin(cluster)?;
     cluster.inject("c", Fault::Cut)?;
@@ -149,7 +149,7 @@ fn the_agent_takes_over_and_answers_later(cluster: &mut Cluster, agent: u32) -> 
         Ok(log_says(cluster, "b", REFUSED)? > 0)
     })?;
 
-    // It says so once, and does not try again and again as fast as it can.
+    // The agent reports the failure once, and does not retry in a tight loop.
     let (before, began) = (cpu(agent)?, Instant::now());
     observe(Duration::from_secs(1), || Ok(()))?;
     let busy = (cpu(agent)? - before).as_secs_f64() / began.elapsed().as_secs_f64();

@@ -1,4 +1,4 @@
-//! A disk that is full: what has to be kept cannot be, and what is served goes on.
+//! A full disk: state cannot be written, and the service goes on.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -18,14 +18,14 @@ use heartbeat_tests::{
 
 use crate::{launcher, unstarted};
 
-/// Its log goes to the same disk as its state.
+/// The log is on the same disk as the state.
 const LOG_TO_STATE: &str = r#"exec "$HEARTBEAT_BIN" "$@" 2>>"${3%/*}/state/agent.log""#;
 
-/// Leaves no room, not even for another line of the log.
+/// Fills the disk, so that not even a log line fits.
 const FILL: &str = r#"! cat /dev/zero 2>/dev/null >>"$1/agent.log""#;
 const LOST: &str = "lines of this log were lost here: standard error could not be written: ENOSPC";
 
-/// Runs a command of the shell among the files of `node`.
+/// Runs a shell script among the files of `node`.
 fn shell(node: &Node, script: &str) -> Result<String> {
     let mut command = Command::new("sh");
     command
@@ -55,12 +55,12 @@ fn agent_with_a_full_disk_serves_and_starts() -> Result<()> {
         let a = cluster.node("a")?;
         let from = boottime();
         shell(a, FILL)?;
-        // What an operator decides has to outlive a restart, or is refused.
+        // A decision must outlive a restart, so it is refused here.
         a.heartbeat(&["standby"])?
             .refusal(&["state/", "/standby", "No space left on device"])?;
         a.heartbeat(&["maintenance", "on"])?
             .refusal(&["decisions.json", "No space left on device"])?;
-        // Decided on another node it holds here, as long as this agent lives.
+        // A decision from another node holds here for the life of this agent.
         let b = cluster.node("b")?;
         for (state, is) in [("on", true), ("off", false)] {
             b.heartbeat(&["maintenance", state])?.success()?;
@@ -70,7 +70,7 @@ fn agent_with_a_full_disk_serves_and_starts() -> Result<()> {
         }
         ensure!(servers(&client, from).iter().all(|node| **node == *"a"));
 
-        // A crash: what says that this is another agent than before fits in the place of the last.
+        // After a crash the new incarnation is written in the place of the old one.
         cluster.inject("a", Fault::Kill)?;
         cluster.node_mut("a")?.start_by(&launcher)?;
         cluster.wait_well(SOON, "a")?;

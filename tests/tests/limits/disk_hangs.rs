@@ -1,4 +1,4 @@
-//! Disks and files that do not answer: the agent waits for them where nobody waits for it.
+//! Disks and files that do not answer: only threads on which nothing depends wait for them.
 
 use std::{
     fs::{self, File},
@@ -28,19 +28,19 @@ use nix::{
     unistd::mkfifo,
 };
 
-/// Longer than an agent may be silent.
+/// A time longer than `agent_stall`.
 fn long() -> Duration {
     4 * options().agent_stall
 }
 
-/// Whether node a let go of the address since its agent began.
+/// Whether node a has given the address up since its agent started.
 fn gave_up(cluster: &Cluster) -> Result<bool> {
     let events = cluster.node("a")?.control.events(0)?.events;
     let mut what = events.iter().map(|event| &event.what);
     Ok(what.any(|what| matches!(what.of_group(), Some(GroupEvent::LeaseGivenUp(_)))))
 }
 
-/// That node a serves on for a while, and shows that it lives.
+/// Checks that node a serves on for a while, and that its agent is not stalled.
 fn serves_on(cluster: &mut Cluster) -> Result<()> {
     observe(long(), || {
         ensure!(cluster.holders()? == ["a"]);
@@ -68,20 +68,20 @@ fn owner_with_a_hung_disk_serves_and_confirms_nothing_unwritten() -> Result<()> 
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
 
-        // What is decided elsewhere holds at once.
+        // A decision from another node holds at once.
         let frozen = disk.freeze()?;
         output_of(cluster, "b", &["maintenance", "on"])?;
         serves_on(cluster)?;
         output_of(cluster, "b", &["maintenance", "off"])?;
         serves_on(cluster)?;
 
-        // What is decided here is not confirmed, and holds nothing up.
+        // A decision on this node is not confirmed, and delays nothing.
         let slow = ["the state directory has not taken it within 3 s"];
         let a = cluster.node("a")?;
         a.heartbeat(&["maintenance", "on"])?.refusal(&slow)?;
         ensure!(!a.control.status()?.maintenance);
         serves_on(cluster)?;
-        // It comes in force once it is written.
+        // The decision is in force once it is written.
         drop(frozen);
         wait_status(cluster.node("c")?, "all is left alone", |status| {
             status.maintenance
@@ -99,7 +99,7 @@ fn owner_with_a_hung_disk_serves_and_confirms_nothing_unwritten() -> Result<()> 
     })
 }
 
-/// The writing end of a named pipe, once somebody waits for what it has to say.
+/// Waits until a process reads a named pipe, and returns the writing end.
 fn open_once_read(pipe: &Path) -> Result<File> {
     let mut writer = None;
     wait_until(SOON, "the file is being read", || {
@@ -107,7 +107,7 @@ fn open_once_read(pipe: &Path) -> Result<File> {
             .write(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(pipe);
-        // ENXIO: nobody reads it.
+        // The error ENXIO means that no process reads the pipe.
         writer = opened.ok();
         Ok(writer.is_some())
     })?;
@@ -120,7 +120,7 @@ fn reload_of_a_file_that_hangs_stops_nothing() -> Result<()> {
     with_cluster(options(), |cluster| {
         let config = cluster.node("a")?.config();
         let text = fs::read(&config)?;
-        // A reader waits until there is a writer.
+        // The reader of a named pipe waits for a writer.
         fs::remove_file(&config)?;
         mkfifo(&config, Mode::S_IRUSR | Mode::S_IWUSR)?;
         cluster.node_mut("a")?.agent()?.signal(Signal::SIGHUP)?;

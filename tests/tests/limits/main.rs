@@ -1,4 +1,5 @@
-//! Too little of something, or too much: disks, readers, descriptors, queues, processors, clocks.
+//! Limits: full and hung disks, readers that do not read, exhausted descriptors, queues and CPUs,
+//! wrong clocks.
 
 mod clocks;
 mod descriptors;
@@ -24,13 +25,14 @@ use heartbeat_tests::{
 /// The nodes of an ordinary cluster.
 const ALL: [&str; 3] = ["a", "b", "c"];
 
-/// Plays `test` with a patient cluster whose agents do not run yet, if one can be built here.
+/// Runs `test` with a cluster whose agents do not run yet, or skips it.
 fn unstarted(test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     needs!(Cluster);
     Cluster::run(options(), test)
 }
 
-/// A shell script that starts an agent: the binary is `$HEARTBEAT_BIN`, its arguments are `"$@"`.
+/// Writes a shell script that starts an agent: the binary is `$HEARTBEAT_BIN`, its arguments are
+/// `"$@"`.
 fn launcher(node: &Node, script: &str) -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
     let path = node.dir().join("launcher");
@@ -39,7 +41,7 @@ fn launcher(node: &Node, script: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// That no node served while another held the lease, since `event_log` and `client` began.
+/// Checks that no node served while another held the lease, since `event_log` and `client` began.
 fn never_two_at_once(cluster: &Cluster, event_log: &mut EventLog, client: &Client) -> Result<()> {
     for name in ALL {
         event_log.listen(cluster, name)?;

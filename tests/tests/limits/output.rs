@@ -1,4 +1,4 @@
-//! Nobody waits for whoever reads the output, and what could not be written is said.
+//! Readers that do not read: no program waits for them, and each says what it could not write.
 
 use std::{
     fs::{File, OpenOptions},
@@ -21,7 +21,7 @@ use nix::{sys::stat::Mode, unistd::mkfifo};
 
 use crate::{ALL, launcher, unstarted};
 
-/// A named pipe that is full, and whose only reader does not read.
+/// Makes a full named pipe, whose only reader does not read.
 fn full_pipe(path: &Path) -> Result<File> {
     mkfifo(path, Mode::from_bits_truncate(0o600))?;
     let mut pipe = OpenOptions::new()
@@ -38,7 +38,7 @@ fn full_pipe(path: &Path) -> Result<File> {
     }
 }
 
-/// Moves the service to b and back, which all have something to log of.
+/// Moves the service to b and back, which each agent logs.
 fn there_and_back(cluster: &Cluster) -> Result<()> {
     for to in ["b", "a"] {
         cluster
@@ -68,10 +68,10 @@ fn agents_with_a_log_that_nobody_reads_go_on() -> Result<()> {
         let event_log = EventLog::begin(cluster)?;
         there_and_back(cluster)?;
         cluster.wait_well(SOON, "a")?;
-        // Whoever waited for a reader would stand still by now.
+        // An agent that waited for the reader would be stalled by now.
         no_one_died(event_log, cluster)?;
 
-        // The reader comes back: the log goes on where it stopped, and says what is missing.
+        // The reader returns: the log goes on where it stopped, and says what is missing.
         let mut read = String::new();
         let both = [
             "lines of this log were lost here",
@@ -88,7 +88,7 @@ fn agents_with_a_log_that_nobody_reads_go_on() -> Result<()> {
         })
         .with_context(|| format!("it reads: {}", read.trim_start()))?;
 
-        // And goes for good.
+        // The reader leaves for good.
         drop(pipe);
         let event_log = EventLog::begin(cluster)?;
         there_and_back(cluster)?;
@@ -146,7 +146,7 @@ fn command_with_lost_output_says_so_unless_its_reader_left() -> Result<()> {
             let (reader, writer) = pipe()?;
             drop(reader);
             let ended = run(&mut command, writer.into())?;
-            // `check` has its warnings there.
+            // `check` writes its warnings to standard error.
             let complains = ended.1.lines().any(|line| line.starts_with("heartbeat:"));
             ensure!(
                 ended.0 == Some(0) && !complains,
@@ -157,7 +157,7 @@ fn command_with_lost_output_says_so_unless_its_reader_left() -> Result<()> {
     })
 }
 
-/// How a command ends whose output goes `to`, and what it complains of.
+/// Runs a command with its output going `to`. Returns its exit status and its error output.
 fn run(command: &mut Command, to: Stdio) -> Result<(Option<i32>, String)> {
     let ended = command.stdin(Stdio::null()).stdout(to).output()?;
     Ok((

@@ -1,4 +1,4 @@
-//! Probes that find no room on their way out: the node stops serving in time, and blames nobody.
+//! A full send queue: the node stops serving in time, and reports no peer as down.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use heartbeat_tests::{
     e2e::{
         EventLog, MILLISECOND, SOON,
         availability::wait_served,
-        shortcuts::{options, wait_status, with_cluster},
+        shortcuts::{options, wait_logged, wait_status, with_cluster},
     },
     needs,
 };
@@ -23,13 +23,13 @@ use nix::{
 
 use crate::never_two_at_once;
 
-/// About one probe a second leaves.
+/// A rate at which about one probe a second leaves.
 const SLOW: [&str; 12] = [
     "qdisc", "add", "dev", "hb0", "root", "tbf", "rate", "1kbit", "burst", "1600", "limit",
     "1000000",
 ];
 
-/// The socket of process `pid` that is bound to `address`.
+/// Duplicates the socket of process `pid` that is bound to `address`.
 fn socket_of(pid: u32, address: SocketAddr) -> Result<OwnedFd> {
     let fd = |result: libc::c_long| -> Result<OwnedFd> {
         let fd = Errno::result(result)? as i32;
@@ -58,7 +58,7 @@ fn node_with_a_full_send_queue_stops_serving_and_comes_back() -> Result<()> {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
         let mut event_log = EventLog::begin(cluster)?;
-        // The smallest buffer that there is, so that it is full at once.
+        // The smallest send buffer is full at once.
         let pid = cluster.node_mut("a")?.agent()?.pid();
         let probes = socket_of(pid, SocketAddr::new(Family::V4.address(0, 1), 694))?;
         setsockopt(&probes, sockopt::SndBuf, &1)?;
@@ -66,21 +66,21 @@ fn node_with_a_full_send_queue_stops_serving_and_comes_back() -> Result<()> {
         let a = cluster.node("a")?;
         a.tool("tc", SLOW)?;
         wait_served(&client, "b", SOON)?;
-        // It is refused again and again, with one that passes now and then.
+        // Most probes are refused, and a few pass.
         wait_status(a, "its probes are refused", |status| {
             status.pulse.send_errors > 500
         })?;
-        let logged = a
-            .logged()?
-            .matches("probes could not be sent: EAGAIN")
-            .count();
+        let refused = "probes could not be sent: EAGAIN";
+        wait_logged(a, refused)?;
+        let logged = a.logged()?.matches(refused).count();
         ensure!(logged == 1, "it says so {logged} times");
 
         a.tool("tc", ["qdisc", "del", "dev", "hb0", "root"])?;
         cluster.wait_well(SOON, "a")?;
         wait_served(&client, "a", SOON)?;
         never_two_at_once(cluster, &mut event_log, &client)?;
-        // The others heard its kernel all the time; and who did not speak did not take silence for death.
+        // The peers heard its kernel all the time. A node that does not send does not take silence
+        // for death.
         event_log.no_down_reports()
     })
 }

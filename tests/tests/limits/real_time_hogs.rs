@@ -1,5 +1,5 @@
-//! Real-time tasks of others on all processors: the pulse goes before them, and the rest of the
-//! agent is forgiven.
+//! Real-time tasks of others on all CPUs: the pulse has precedence over them, and the leases
+//! outlast the delay of the control task.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use heartbeat_tests::{
         MILLISECOND, SOON, Trial,
         availability::longest_silence,
         load::Hogs,
-        shortcuts::{options, start_first_by, with_cluster},
+        shortcuts::{options, start_first_by, wait_logged, with_cluster},
     },
     needs,
     skip::skip,
@@ -18,11 +18,11 @@ use heartbeat_tests::{
 };
 use heartbeat_user::control::protocol::EventKind;
 
-/// Processor time of each hog: some of the kernel's periods of a second in which it leaves ordinary
-/// tasks 50 ms.
+/// The CPU time of each hog: some periods of a second, in each of which the kernel leaves 50 ms to
+/// ordinary tasks.
 const SECONDS: u64 = 5;
 
-/// The times of a cluster whose configuration says nothing of them.
+/// A cluster with default timing.
 fn defaults() -> Options {
     Options {
         interval: 10 * MILLISECOND,
@@ -34,7 +34,7 @@ fn defaults() -> Options {
     }
 }
 
-/// Runs hogs of this priority, and returns how often the lease changed hands meanwhile.
+/// Runs hogs of this priority, and returns how often the lease changed its owner meanwhile.
 fn hogs(name: &'static str, priority: u8, cluster: &mut Cluster) -> Result<usize> {
     let mut trial = Trial::begin(name, cluster)?;
     trial.settle(cluster)?;
@@ -54,7 +54,7 @@ fn hogs(name: &'static str, priority: u8, cluster: &mut Cluster) -> Result<usize
             pulse.overruns
         );
     }
-    // The client is an ordinary task, and starves as well.
+    // The client is an ordinary task, so it starves as well.
     eprintln!(
         "{name}: the client heard nothing for {:?} at worst",
         longest_silence(&trial.client, began)
@@ -108,9 +108,7 @@ fn starved_agent_names_the_task_that_ran_instead() -> Result<()> {
             shown.contains("Starvation") && shown.contains(Hogs::NAME),
             "{shown}"
         );
-        let log = a.logged()?;
-        ensure!(log.contains("agent got no CPU for"), "{log}");
-        Ok(())
+        wait_logged(a, "agent got no CPU for")
     })
 }
 
@@ -125,7 +123,7 @@ fn agent_confined_to_a_processor_runs_by_fifo_and_says_why() -> Result<()> {
         let a = cluster.node("a")?;
         let pulse = a.control.status()?.pulse;
         if std::thread::available_parallelism()?.get() == 1 {
-            // Then one processor is all of them.
+            // The machine has one CPU, so the agent cannot be confined.
             return Ok(());
         }
         ensure!(
@@ -138,11 +136,7 @@ fn agent_confined_to_a_processor_runs_by_fifo_and_says_why() -> Result<()> {
             shown.contains("SCHED_FIFO 60, ") && shown.contains(why),
             "{shown}"
         );
-        let log = a.logged()?;
-        ensure!(
-            log.contains("the pulse runs by SCHED_FIFO 60") && log.contains(why),
-            "{log}"
-        );
-        Ok(())
+        wait_logged(a, "the pulse runs by SCHED_FIFO 60")?;
+        wait_logged(a, why)
     })
 }

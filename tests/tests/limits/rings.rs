@@ -1,5 +1,5 @@
-//! What the kernel tells an agent that does not listen: it finds no room, is counted, and stands in the maps all the
-//! same. And maps that somebody else reads as fast as he can.
+//! Full ring buffers and busy maps. An event without room in the ring is counted, and its state is
+//! in the maps all the same. Another process may read the maps at full speed.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -45,22 +45,21 @@ use serde_json::Value;
 
 use crate::{ALL, never_two_at_once};
 
-/// Answers with votes that fit into the ring buffer at most: 256 KiB, and each takes more than 150 bytes.
+/// The most replies with votes that fit into the ring buffer of 256 KiB: each takes over 150 bytes.
 const FIT: u64 = 256 * 1024 / 150;
-/// More of them than that are asked for while the agent stands still, so many at once that no queue on their way is too
-/// short.
+/// The replies beyond these that are asked for while the agent is stopped.
 const LOST: u64 = 200;
 const AT_ONCE: u64 = 50;
 const PORT: u16 = 694;
-/// Maps that change with each packet, and the others.
+/// The maps that change with each packet, and all others.
 const HOT: &[&str] = &["peers", "leases", "watch", "local"];
 const OTHERS: &[&str] = &[
     "guard", "vips", "counters", "arrivals", "allow", "links", "config",
 ];
-/// A group that nobody serves.
+/// A group without an owner.
 const NOBODYS: u16 = 7;
 
-/// What bpftool reads of a map.
+/// The entries of a map, as bpftool reads them.
 fn dump(node: &Node, map: &str) -> Result<Value> {
     let mut command = Command::new("bpftool");
     command.args(["-j", "map", "dump", "pinned"]);
@@ -69,25 +68,25 @@ fn dump(node: &Node, map: &str) -> Result<Value> {
     serde_json::from_str(&text).with_context(|| format!("{map} is no JSON: {text}"))
 }
 
-/// A field of an entry's value, as its BTF names it.
+/// A field of an entry's value, by its name in the BTF.
 fn field(map: &Value, entry: usize, name: &str) -> Result<u64> {
     let value = map[entry]["formatted"]["value"][name].as_u64();
     value.with_context(|| format!("no {name} in {map:#}"))
 }
 
-/// What a node's agent would say of itself in a probe, and a socket that its kernel takes for the agent's: only root can
-/// have that.
+/// An impostor of a node's agent: its identity in probes, and a socket that the kernel takes for
+/// the agent's. Only root can have one.
 struct Mask {
     socket: OwnedFd,
     packet: Vec<u8>,
     payload: usize,
     to: IpAddr,
-    /// That the last probe bore.
+    /// The sequence number of the last probe.
     sequence: u64,
 }
 
 impl Mask {
-    /// Of the first node, towards the second.
+    /// An impostor of the first node that speaks to the second.
     fn of(node: &Node) -> Result<Self> {
         let (local, config) = (dump(node, "local")?, dump(node, "config")?);
         let header = Header {
@@ -148,7 +147,7 @@ impl Mask {
     }
 }
 
-/// A raw socket of the first link, of which the kernel signs what it sends.
+/// Opens a raw socket on the first link whose packets the kernel signs.
 fn registered(node: &Node) -> Result<OwnedFd> {
     let raw = node.ns.enter(|| {
         let (kind, flags) = (SockType::Raw, SockFlag::SOCK_CLOEXEC);
@@ -162,7 +161,7 @@ fn registered(node: &Node) -> Result<OwnedFd> {
     Ok(raw)
 }
 
-/// IPv4 and UDP; the kernel adds what is missing.
+/// Builds IPv4 and UDP headers; the kernel completes them.
 fn headers(from: IpAddr, to: IpAddr, len: usize) -> Result<Vec<u8>> {
     let (IpAddr::V4(from), IpAddr::V4(to)) = (from, to) else {
         bail!("no addresses of IPv4: {from}, {to}");
@@ -181,7 +180,8 @@ fn headers(from: IpAddr, to: IpAddr, len: usize) -> Result<Vec<u8>> {
 fn full_ring_and_maps_read_at_full_speed_cost_no_lease() -> Result<()> {
     needs!(Cluster);
     let options = Options {
-        // Who reads at full speed takes what time there is, and the control task has none reserved.
+        // Readers at full speed take all CPU time that is free, and the control task has none
+        // reserved.
         agent_stall: Duration::from_secs(3),
         ..options()
     };
@@ -194,7 +194,8 @@ fn full_ring_and_maps_read_at_full_speed_cost_no_lease() -> Result<()> {
 }
 
 fn maps_are_read_at_full_speed(cluster: &Cluster, client: &Client) -> Result<()> {
-    // Readers of ordinary priority delay none of these threads: only a host that withholds a processor does.
+    // Load of ordinary priority does not delay these threads; only a host that withholds a CPU
+    // does.
     let machine = MachineStalls::of_the_machine()?;
     let (mut event_log, from) = (EventLog::begin(cluster)?, boottime());
     let (a, stop) = (cluster.node("a")?, AtomicBool::new(false));
@@ -255,7 +256,7 @@ fn votes_find_no_room(cluster: &mut Cluster, client: &Client) -> Result<()> {
     })?;
 
     cluster.heal("a", Fault::Stop)?;
-    // What it did not hear of is behind it: it asks anew, and gets its service back.
+    // The agent asks again after the lost votes, and gets its service back.
     let a = cluster.node("a")?;
     wait_status(a, "its kernel counted what was lost", |status| {
         (LOST..heard).contains(&status.pulse.votes_lost)

@@ -1,4 +1,4 @@
-//! A few faults of those that `cargo xtask soak` lets come for minutes.
+//! A short soak: a few random faults. `cargo xtask soak` runs for minutes.
 
 use anyhow::{Result, ensure};
 use heartbeat_tests::{

@@ -1,5 +1,5 @@
-//! One address under two names, while a changed configuration is on its way from node to node: never
-//! two nodes let its traffic pass.
+//! One address under two names while a changed configuration reaches node after node. Never do two
+//! nodes let its traffic pass.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use heartbeat_tests::{
     wait_until,
 };
 
-/// How long a node has to take what it must not have: many leases.
+/// The time that a node has to take what it must not have: many leases.
 const TEMPTATION: Duration = Duration::from_millis(800);
 const OLD: &str = "name = \"service\"";
 const NEW: &str = "name = \"web\"";
@@ -44,7 +44,7 @@ fn at_most_one_is_open(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Gives the address another name on `node`, whose agent starts anew.
+/// Gives the address another name on `node`, and restarts its agent.
 fn rename(cluster: &mut Cluster, node: &str) -> Result<()> {
     cluster.node(node)?.reconfigure(OLD, NEW)?;
     ensure!(
@@ -68,7 +68,7 @@ fn address_under_two_names_is_open_on_one_node() -> Result<()> {
         let client = cluster.client(MILLISECOND)?;
         wait_served(&client, "a", SOON)?;
 
-        // The new name finds its address taken.
+        // The address is taken under its old name.
         rename(cluster, "b")?;
         observe(TEMPTATION, || at_most_one_is_open(cluster))?;
         wait_served(&client, "a", SOON)?;
@@ -76,7 +76,7 @@ fn address_under_two_names_is_open_on_one_node() -> Result<()> {
         ensure!(group_in(&web, "web")?.owner.is_none());
         ensure!(output_of(cluster, "b", &["status"])?.contains("DIFFERS"));
 
-        // Whoever takes it over, by whichever name: one of them.
+        // One node takes it over, under either name.
         cluster.inject("a", Fault::Kill)?;
         wait_until(SOON, "another node serves it", || {
             at_most_one_is_open(cluster)?;
@@ -84,7 +84,7 @@ fn address_under_two_names_is_open_on_one_node() -> Result<()> {
             Ok(server.is_some_and(|server| *server != *"a"))
         })?;
 
-        // The others get the new name, too, and all is as before.
+        // The other nodes get the new name, too.
         cluster.node("a")?.reconfigure(OLD, NEW)?;
         cluster.heal("a", Fault::Kill)?;
         wait_agent(cluster, "a")?;

@@ -1,4 +1,4 @@
-//! Nodes that come and go while the cluster serves: nobody loses a lease, a vote or an answer.
+//! Nodes are added and removed while the cluster serves. No lease, vote or answer is lost.
 
 use std::{fs, time::Duration};
 
@@ -19,7 +19,7 @@ use heartbeat_tests::{
 };
 use heartbeat_user::control::protocol::{Event, GroupEvent, Status};
 
-/// Those that are there all the time; the first serves the client, the second another address.
+/// The nodes that stay. The first serves the client, the second another address.
 const FOUNDERS: [&str; 3] = ["a", "b", "c"];
 const MOVABLE: [&str; 2] = ["d", "e"];
 
@@ -37,7 +37,8 @@ fn options() -> Options {
     }
 }
 
-/// Builds a cluster whose files have the founders only, starts those, and waits until both addresses are served.
+/// Builds a cluster with the founders alone in its files, starts them, and waits until both
+/// addresses are served.
 fn begin(test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     Cluster::run(options(), |cluster| {
         for node in FOUNDERS {
@@ -60,7 +61,7 @@ fn begin(test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     })
 }
 
-/// Makes the file of `node` that of list number `version`, with these nodes.
+/// Writes the file of `node` with `members` and config_version `version`.
 fn write(cluster: &Cluster, node: &str, version: u16, members: &[&str]) -> Result<()> {
     let path = cluster.node(node)?.config();
     let kept = path.with_extension("whole");
@@ -88,7 +89,7 @@ fn write(cluster: &Cluster, node: &str, version: u16, members: &[&str]) -> Resul
     Ok(fs::write(path, text)?)
 }
 
-/// Gives all nodes of a list its file, lets those that run take it over one by one, and starts the others.
+/// Writes the files of all `members`, reloads those that run one by one, and starts the others.
 fn walk(cluster: &mut Cluster, version: u16, members: &[&str], running: &[&str]) -> Result<()> {
     for node in members {
         write(cluster, node, version, members)?;
@@ -107,7 +108,7 @@ fn walk(cluster: &mut Cluster, version: u16, members: &[&str], running: &[&str])
     wait_agreed(cluster, version, members)
 }
 
-/// Waits until these nodes see each other, and claim by this list.
+/// Waits until `members` see each other and claim by this version.
 fn wait_agreed(cluster: &Cluster, version: u16, members: &[&str]) -> Result<()> {
     for node in members {
         let agreed = |status: &Status| {
@@ -142,7 +143,7 @@ fn nodes_added_and_removed_cost_no_lease_vote_or_answer() -> Result<()> {
             &["a", "b", "c", "d", "e"],
             &["c", "d", "b", "a"],
         )?;
-        // All five vote.
+        // All five nodes vote.
         wait_status(cluster.node("a")?, "all five vote", |status| {
             let mut votes = status
                 .groups
@@ -189,7 +190,7 @@ fn nodes_added_and_removed_cost_no_lease_vote_or_answer() -> Result<()> {
     })
 }
 
-/// Each is refused with what is to be done, and changes nothing.
+/// Each bad change is refused with a remedy, and changes nothing.
 fn bad_changes_are_refused(cluster: &Cluster) -> Result<()> {
     let refused = |version, members: &[&str], words: &[&str]| {
         write(cluster, "a", version, members)?;
@@ -215,7 +216,7 @@ fn bad_changes_are_refused(cluster: &Cluster) -> Result<()> {
             "the next is config_version = 2",
         ],
     )?;
-    // One step on one node is good; the next has to wait for the others.
+    // One version on one node is accepted; the next has to wait for the other nodes.
     write(cluster, "a", 2, &four)?;
     let done = output_of(cluster, "a", &["reload"])?;
     ensure!(
@@ -233,7 +234,7 @@ fn bad_changes_are_refused(cluster: &Cluster) -> Result<()> {
             "  * Config version: 2, not in force yet: leases are claimed by version 1; b has 1, c has 1",
         ],
     )?;
-    // Back as it was, for who comes next: the file, that is. What the acceptor goes by stays.
+    // The next step needs the old file. The acceptor's version stays.
     write(cluster, "a", 2, &four)
 }
 
@@ -242,7 +243,7 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
     needs!(Cluster);
     begin(|cluster| {
         ensure!(cluster.node_mut("c")?.stop()?);
-        // Who is down is not waited for.
+        // A change does not wait for a node that is down.
         let (four, five) = (["a", "b", "c", "d"], ["a", "b", "c", "d", "e"]);
         for (version, members, comes, running) in [
             (2, &four[..], "d", &["a", "b"][..]),
@@ -267,7 +268,7 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
             node_in(status, "c")
                 .is_ok_and(|node| node.state == "up" && node.config_version == Some(1))
         })?;
-        // That it is heard does not mean that it has heard the others.
+        // The others hear c now; c may not have heard them yet.
         wait_status(cluster.node("c")?, "a and b are up", |status| {
             ["a", "b"].iter().all(|peer| {
                 node_in(status, peer)
@@ -282,13 +283,14 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
             &output_of(cluster, "c", &["status"])?,
             &["  * Config version: 1; a has 3, b has 3"],
         )?;
-        // Its own vote is all that it gets.
+        // Node c gets its own vote alone.
         cluster.inject("a", Fault::Kill)?;
         wait_status(cluster.node("b")?, "b serves in the place of a", |status| {
             let group = status.groups.iter().find(|group| group.name == "service");
             group.is_some_and(|group| group.owner.as_deref() == Some("b"))
         })?;
-        // With the present list it is one of them, though it missed a change: no number is skipped but for that.
+        // With the present version c is a member again, although it missed one. Only such a node
+        // may skip a version.
         write(cluster, "c", 3, &five)?;
         let done = output_of(cluster, "c", &["reload"])?;
         ensure!(
@@ -298,7 +300,7 @@ fn node_two_changes_behind_gets_no_vote_and_says_so() -> Result<()> {
         wait_status(cluster.node("c")?, "c goes by config_version 3", |status| {
             status.counted_version == Some(3) && status.state == "active"
         })?;
-        // And does not go back.
+        // A node never goes back to an older version.
         ensure!(cluster.node_mut("c")?.stop()?);
         write(cluster, "c", 1, &FOUNDERS)?;
         let log = result_of(cluster, "c", &["run"])?;

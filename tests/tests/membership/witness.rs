@@ -1,4 +1,4 @@
-//! Two nodes and a witness: the witness's vote is worth as much as any, and without two votes nobody serves.
+//! Two nodes and a witness: its vote counts as much as any, and without two votes nobody serves.
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
@@ -58,9 +58,10 @@ fn witness_lost_harms_nobody_and_owner_lost_too_stops_service() -> Result<()> {
             wait_status(cluster.node(&owner)?, "the witness is down", |status| {
                 node_in(status, "w").is_ok_and(|w| w.state == "down")
             })?;
-            // For as long as many leases.
+            // Many leases pass.
             observe(10 * swift().lease, || cluster.check_agents())?;
-            // Without the witness two of two must vote: a lease of 30 ms outlives no standstill of the machine.
+            // Without the witness both nodes must vote, and a lease of 30 ms does not outlive a
+            // machine stall.
             let stood = machine.since(lost_at);
             let there = servers(&trial.client, lost_at);
             ensure!(
@@ -100,7 +101,7 @@ fn witness_starts_from_flags_alone() -> Result<()> {
     Cluster::run(two_and_a_witness(), |cluster| {
         cluster.start_agent("a")?;
         cluster.start_agent("b")?;
-        // Two of three voters are there, so it is no condition for anything.
+        // Two of three voters run, so the cluster serves without the witness.
         wait_status(cluster.node("a")?, "a serves without it", |status| {
             status.quorum.alive == 2 && status.vips[0].held
         })?;
@@ -136,7 +137,7 @@ fn witness_starts_from_flags_alone() -> Result<()> {
         let unload = heartbeat(&["unload", "--instance", &name])?;
         let said = Program::run(Some(&cluster.node("w")?.ns), unload, SOON)?.success()?;
         ensure!(said == format!("instance `{name}` unloaded\n"), "{said}");
-        // Its vote was one of two.
+        // Its vote was one of the two that the lease needs.
         wait_holder(cluster, None)?;
         wait_silent(&client, SOON)
     })

@@ -1,4 +1,4 @@
-//! What an operator types, and what comes of it.
+//! Commands of an operator: their output, and their effect.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use heartbeat_tests::{
 use heartbeat_user::control::protocol::{Event, EventKind, Ping, Status};
 use nix::sys::signal::Signal;
 
-/// Runs a command that is about no node.
+/// Runs a command outside of all nodes.
 fn run(args: &[&str]) -> Result<Ended> {
     Program::run(None, heartbeat(args)?, SOON)
 }
@@ -140,7 +140,7 @@ fn status_repeats_until_its_reader_leaves() -> Result<()> {
             );
             shell.arg("-c").arg(script).arg(a.config());
             let begun = Program::start(Some(&a.ns), shell)?;
-            // Those that only write when something happens notice it then.
+            // A command that writes only on events notices the closed pipe at its next line.
             wait_until(SOON, "the first line", || Ok(begun.out().contains('\n')))?;
             if command.starts_with("events") {
                 cluster.inject("c", Fault::Silent)?;
@@ -279,7 +279,7 @@ fn commands_without_an_agent_say_how_to_start_one() -> Result<()> {
             let ended = a.heartbeat(command)?;
             ended.refusal(&["no agent runs", "`heartbeat run`", ".sock"])?;
         }
-        // What is to end has ended.
+        // Both commands have ended.
         for _ in 0..2 {
             let said = a.heartbeat(&["stop"])?.success()?;
             ensure!(said.starts_with("already stopped"), "{said}");
@@ -312,7 +312,7 @@ fn check_accepts_good_configurations_and_refuses_bad_ones() -> Result<()> {
                 "           service: vip 10.77.0.100/24 on hb0",
             ],
         )?;
-        // All that is wrong is told at once.
+        // All mistakes are reported at once.
         a.reconfigure(
             "timeout = \"50000us\"",
             "timeout = \"6ms\"\ncolour = \"red\"",

@@ -1,4 +1,4 @@
-//! What operators decide of resources: from any node, for all nodes, and to stay.
+//! Decisions of operators about resources: taken on any node, they hold for all nodes and last.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn group_stopped_by_an_operator_stays_stopped_until_it_is_started() -> Result<()
         actors.options(groups()),
         &["web", "other"],
         |cluster| {
-            // One, with those after it, from a node that does not have it.
+            // A resource is stopped, with those after it, from the other node.
             let mark = actors.mark()?;
             let done = output_of(cluster, "b", &["resource", "stop", "two"])?;
             has_lines(
@@ -58,7 +58,7 @@ fn group_stopped_by_an_operator_stays_stopped_until_it_is_started() -> Result<()
             )?;
             ensure!(actors.runs("a", "one"));
 
-            // All agents anew: it holds still.
+            // The decision outlives a restart of all agents.
             for node in ["a", "b"] {
                 ensure!(
                     cluster.node_mut(node)?.stop()?,
@@ -92,7 +92,7 @@ fn group_stopped_by_an_operator_stays_stopped_until_it_is_started() -> Result<()
             let starts = starts.each_ref().map(String::as_str);
             actors.wait_actions(mark, &ALL, &starts)?;
 
-            // Stopped and started where it is.
+            // The group is stopped and started in place.
             let mark = actors.mark()?;
             let done = output_of(cluster, "b", &["resource", "restart", "two"])?;
             ensure!(done == format!("two was restarted on {owner}\n"), "{done}");
@@ -101,7 +101,7 @@ fn group_stopped_by_an_operator_stays_stopped_until_it_is_started() -> Result<()
             actors.wait_actions(mark, &ALL, &again.each_ref().map(String::as_str))?;
             ensure!(actors.actions(mark, &["other1"])?.is_empty());
 
-            // A whole group, and what does not exist.
+            // A whole group is stopped; unknown names are refused.
             output_of(cluster, "b", &["resource", "stop", "web"])?;
             wait_stopped(cluster, "web")?;
             for asked in ["a", "b"] {
@@ -143,7 +143,7 @@ fn group_in_maintenance_is_not_touched_and_is_served() -> Result<()> {
             wait_served(&client, "a", SOON)?;
             let stalls = MachineStalls::begin()?;
             let at = boottime();
-            // For one group, from the node that does not have it; then for all.
+            // Maintenance for one group, from the other node; then for all groups.
             for (words, others) in [(["web"].as_slice(), true), (&[], false)] {
                 let on: Vec<&str> = ["maintenance", "on"].iter().chain(words).copied().collect();
                 let off: Vec<&str> = ["maintenance", "off"]
@@ -157,7 +157,7 @@ fn group_in_maintenance_is_not_touched_and_is_served() -> Result<()> {
                     "{done}"
                 );
                 wait_group(cluster, "web", "is left alone", |group| group.maintenance)?;
-                // What was under way has ended.
+                // The actions under way have ended.
                 wait_until(SOON, "the last monitors end", || {
                     Ok(actors.calls()?.iter().all(|call| call.end.is_some()))
                 })?;
@@ -210,7 +210,7 @@ fn node_that_was_away_learns_decisions() -> Result<()> {
             &["simulate", "--fail", "a", "--json"],
         )?)?;
         ensure!(json["groups"][1]["to"] == "b", "{json}");
-        // So it is.
+        // The node agrees with the decision.
         cluster.inject("a", Fault::Kill)?;
         wait_runs(cluster, "web", "b")?;
         wait_runs(cluster, "other", "b")?;
@@ -238,7 +238,7 @@ fn node_that_was_away_learns_decisions() -> Result<()> {
             Ok(())
         })?;
         output_of(cluster, "a", &["maintenance", "off", "web"])?;
-        // The better node takes it back, and nothing of what the killed agent left runs on.
+        // The better node takes the group back, and nothing that the killed agent left runs on.
         wait_runs(cluster, "web", "a")?;
         wait_until(SOON, "all runs where it should, and nowhere else", || {
             let web = actors.running_on(&["a", "b"], &ALL);

@@ -1,8 +1,8 @@
-//! What an operator types, and what comes of it.
+//! Commands of an operator: their output, and their effect.
 
-mod article;
 mod commands;
 mod decisions;
+mod documentation;
 mod moves;
 mod record_and_replay;
 mod reload;

@@ -1,6 +1,6 @@
-//! An operator moves the service and takes nodes out and back, from whichever node is at hand.
+//! Moves and standby: an operator moves the service and takes nodes out and back, from any node.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_tests::{
@@ -21,7 +21,7 @@ use heartbeat_user::control::protocol::{GroupEvent, Reason, Status, Vip};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What `heartbeat WORDS` says on `node`, if it does well.
+/// The output of `heartbeat WORDS` on `node`, if it succeeds.
 fn output_of(cluster: &Cluster, node: &str, words: &[&str]) -> Result<String> {
     cluster.node(node)?.heartbeat(words)?.success()
 }
@@ -31,7 +31,7 @@ fn service(status: &Status) -> Result<&Vip> {
     vip.context("no service in the status")
 }
 
-/// Waits until `node` knows that `owner` serves.
+/// Waits until the status of `node` says that `owner` serves.
 fn wait_owner(node: &Node, owner: &str) -> Result<()> {
     wait_status(node, &format!("{owner} owns the lease"), |status| {
         service(status).is_ok_and(|vip| vip.owner.as_deref() == Some(owner))
@@ -44,7 +44,7 @@ fn group_moves_from_any_node_to_any_node_and_stays() -> Result<()> {
     with_cluster(options(), |cluster| {
         let mut trial = Trial::begin("moved by an operator", cluster)?;
         wait_served(&trial.client, "a", SOON)?;
-        // Asked where it is, where it goes, and elsewhere.
+        // The move is requested on the owner, on the new owner, and on a third node.
         for (asked, from, to) in [
             ("a", "a", "b"),
             ("c", "b", "c"),
@@ -72,7 +72,7 @@ fn group_moves_from_any_node_to_any_node_and_stays() -> Result<()> {
             });
             ensure!(told, "{from} told of no move: {:#?}", trial.event_log);
         }
-        // The best node is fit, and gets it all the same only if it is told to.
+        // The best node is eligible, but a move holds until it is undone.
         observe(20 * options().lease, || {
             ensure!(cluster.holders()? == ["b"], "it did not stay");
             Ok(())
@@ -82,12 +82,12 @@ fn group_moves_from_any_node_to_any_node_and_stays() -> Result<()> {
             again == "service is on b already, and stays there\n",
             "{again}"
         );
-        // Until it may go wherever it is best.
+        // After `unmove` the best node gets the group.
         let done = output_of(cluster, "c", &["unmove", "service"])?;
         ensure!(done == "service is no longer pinned\n", "{done}");
         wait_served(&trial.client, "a", SOON)?;
         wait_holder(cluster, Some("a"))?;
-        // What is so already is no failure.
+        // A command that changes nothing succeeds.
         for words in [
             ["unmove", "service"].as_slice(),
             &["standby", "c"],
@@ -103,6 +103,33 @@ fn group_moves_from_any_node_to_any_node_and_stays() -> Result<()> {
             }
         }
         trial.finish(cluster).map(drop)
+    })
+}
+
+/// A command may come while a takeover is under way, or where the last renewal arrived too late.
+#[test]
+fn move_while_nobody_serves_waits_for_the_next_owner() -> Result<()> {
+    needs!(Cluster);
+    let long = Options {
+        lease: 3 * SECOND,
+        max_lease: 6 * SECOND,
+        ..options()
+    };
+    with_cluster(long, |cluster| {
+        wait_holder(cluster, Some("a"))?;
+        output_of(cluster, "a", &["resource", "stop", "service"])?;
+        wait_holder(cluster, None)?;
+        let moved = thread::scope(|scope| -> Result<String> {
+            let (c, a) = (cluster.node("c")?, cluster.node("a")?);
+            let moved = scope.spawn(|| c.heartbeat(&["move", "service", "b"]));
+            wait_until(SOON, "the command has come", || {
+                Ok(c.logged()?.contains(": move service b"))
+            })?;
+            a.heartbeat(&["resource", "start", "service"])?.success()?;
+            moved.join().expect("no panic")?.success()
+        })?;
+        has_lines(&moved, &["service moved from a to b in *"])?;
+        wait_holder(cluster, Some("b"))
     })
 }
 
@@ -126,7 +153,7 @@ fn impossible_move_is_refused_and_changes_nothing() -> Result<()> {
                 is("c", "up", "standby") && node_in(status, "d").is_ok_and(|d| d.state == "down")
             })?;
         }
-        // Where it is, and elsewhere: then the owner refuses.
+        // On the owner, and on another node, where the owner refuses.
         for asked in ["a", "b"] {
             let refused = |words: &[&str], parts: &[&str]| -> Result<()> {
                 let ended = cluster.node(asked)?.heartbeat(words)?;
@@ -160,7 +187,7 @@ fn impossible_move_is_refused_and_changes_nothing() -> Result<()> {
         let acquisitions = trial.finish(cluster)?.acquisitions;
         ensure!(acquisitions == 0, "it moved {acquisitions} times");
 
-        // With two of five voters gone the next one stops all.
+        // With two of five voters gone, the next loss stops the service.
         cluster.inject("a", Fault::Cut)?;
         cluster.inject("w", Fault::Cut)?;
         wait_holder(cluster, None)?;
@@ -197,7 +224,7 @@ fn node_on_standby_serves_nothing_until_it_is_online() -> Result<()> {
             ],
         )?;
 
-        // It is the node that is on standby, not the agent.
+        // Standby belongs to the node: it outlives the agent.
         trial.listen(cluster)?;
         ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
         trial.heal(cluster, "a", Fault::Kill)?;
@@ -208,7 +235,7 @@ fn node_on_standby_serves_nothing_until_it_is_online() -> Result<()> {
             ensure!(cluster.holders()? == ["b"], "it took the address");
             Ok(())
         })?;
-        // The next in rank, with the best on standby, asked on the one that is.
+        // The next node goes on standby as well, by a request on the first.
         let done = output_of(cluster, "a", &["standby", "b"])?;
         ensure!(
             done == "node b is on standby and serves nothing\n",
@@ -251,7 +278,7 @@ fn status_shows_the_owner_and_the_end_of_its_lease() -> Result<()> {
                 (1..=status.lease_ns).contains(&lease.remaining_ns),
                 "{vip:#?}"
             );
-            // The ballot ends in the number of the node that claims with it.
+            // The low bits of a ballot are the number of its node.
             ensure!(lease.ballot & 0xffff == 1, "{vip:#?}");
             ensure!(vip.guard.open == (asked == "a"), "{vip:#?}");
             let votes = vip.votes.as_ref().map(|v| (v.granted, v.needed, v.of));
@@ -268,7 +295,7 @@ fn status_shows_the_owner_and_the_end_of_its_lease() -> Result<()> {
             ],
         )?;
         let shown = output_of(cluster, "b", &["status"])?;
-        // Its guard may have dropped the owner's own question who else has the address.
+        // The guard may have counted the owner's own ARP probe, so the number is not compared.
         has_lines(&shown, &["    * lease: * left, ballot *.1*"])?;
         ensure!(!shown.contains("votes"), "only the owner counts: {shown}");
 
@@ -307,7 +334,7 @@ fn commands_without_an_agent_or_an_argument_say_what_is_missing() -> Result<()> 
     })
 }
 
-/// Ends the agent of `node` by `heartbeat stop FLAGS`, which does well.
+/// Stops the agent of `node` by `heartbeat stop FLAGS`, which must succeed.
 fn stop(cluster: &mut Cluster, node: &str, flags: &[&str]) -> Result<()> {
     let done = output_of(cluster, node, &[&["stop"][..], flags].concat())?;
     ensure!(done == "stopped\n", "{done}");
@@ -321,7 +348,7 @@ fn stop(cluster: &mut Cluster, node: &str, flags: &[&str]) -> Result<()> {
 #[test]
 fn stop_and_standby_that_would_end_the_service_need_force() -> Result<()> {
     needs!(Cluster);
-    // Long enough to ask for a stop while an acceptor abstains.
+    // An acceptor abstains long enough for the request of a stop.
     let options = Options {
         max_lease: 8 * SECOND,
         ..options()
@@ -329,7 +356,7 @@ fn stop_and_standby_that_would_end_the_service_need_force() -> Result<()> {
     with_cluster(options, |cluster| {
         let result_of =
             |cluster: &Cluster, node: &str, words: &[&str]| cluster.node(node)?.heartbeat(words);
-        // The last node that can serve.
+        // The last eligible node.
         for node in ["b", "c"] {
             output_of(cluster, "a", &["standby", node])?;
         }
@@ -347,7 +374,7 @@ fn stop_and_standby_that_would_end_the_service_need_force() -> Result<()> {
         }
         output_of(cluster, "a", &["wait", "--stable", "service", "--on", "a"])?;
 
-        // A vote that the majority needs.
+        // A node whose vote the majority needs.
         stop(cluster, "c", &[])?;
         wait_status(cluster.node("b")?, "c is down", |status| {
             node_in(status, "c").is_ok_and(|c| c.state == "down")

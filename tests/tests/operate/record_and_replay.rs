@@ -1,4 +1,4 @@
-//! A recorded run gives the recorded decisions once more.
+//! Record and replay: a replay of a recorded run takes the recorded decisions again.
 
 use std::{
     fs,
@@ -25,7 +25,7 @@ fn record_of(node: &Node) -> PathBuf {
     node.dir().join("run.record")
 }
 
-/// Starts all agents, each with a record of its own.
+/// Starts all agents, each with its own record.
 fn start_recorded(cluster: &mut Cluster) -> Result<()> {
     for name in ALL {
         let node = cluster.node_mut(name)?;
@@ -47,7 +47,7 @@ fn replay(node: &Node, record: &Path, flags: &[&str]) -> Result<Ended> {
     node.run(heartbeat(&[&["replay", path.as_str()], flags].concat())?)
 }
 
-/// The lines of a replay but for the last, and the last.
+/// The lines of a replay without the last one, and the last one.
 fn split(text: &str) -> (Vec<&str>, &str) {
     let mut lines: Vec<_> = text.lines().collect();
     let last = lines.pop().unwrap_or_default();
@@ -116,7 +116,7 @@ fn record_of_a_killed_agent_replays() -> Result<()> {
     })
 }
 
-/// Plays `test` with three recorded agents, of which a serves.
+/// Runs `test` with three recorded agents, of which a serves.
 fn play_recorded(test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     Cluster::run(options(), |cluster| {
         start_recorded(cluster)?;
@@ -124,7 +124,7 @@ fn play_recorded(test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     })
 }
 
-/// The key as bytes and as the file says it.
+/// The key is searched for as bytes and as the text of the file.
 fn holds_no_key(node: &Node, record: &Path) -> Result<()> {
     let text = fs::read_to_string(node.key())?;
     let bytes = fs::read(record)?;

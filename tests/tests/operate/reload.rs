@@ -1,4 +1,4 @@
-//! A changed configuration, taken over by agents that run: what did not change is not touched.
+//! Reloads: running agents take a changed configuration over, and touch only what changed.
 
 use std::{fs, time::Duration};
 
@@ -12,7 +12,7 @@ use heartbeat_tests::{
         groups::{client, group_in, output_of, result_of, wait_runs, with_groups},
         lines::has_lines,
         machine_stalls::MachineStalls,
-        shortcuts::wait_status,
+        shortcuts::{wait_logged, wait_status},
     },
     needs,
     sys::boottime,
@@ -26,13 +26,13 @@ const WEB: [&str; 2] = ["one", "two"];
 const OLD: &str = "params = { role = \"old\" }";
 const NEW: &str = "params = { role = \"new\" }";
 const ADDED: &str = "# more";
-/// For how long a client of what is not touched may wait for an answer.
+/// The longest gap for a client of an untouched group.
 const UNTOUCHED: Duration = Duration::from_millis(200);
-/// Enough for any node to take a group that it may have.
+/// The time in which any eligible node would have taken a group.
 const LEASES: Duration = Duration::from_secs(2);
 const MEMBERS: [&str; 2] = ["a", "b"];
 
-/// Two groups, each an address with actors behind it.
+/// Two groups, each of an address and actors.
 fn groups() -> String {
     let web = [
         vip("webip", 101),
@@ -51,7 +51,7 @@ fn third() -> String {
     )
 }
 
-/// The last parts of the addresses that a node has beside its own.
+/// The last parts of the addresses of a node beside its own.
 fn served(cluster: &Cluster, node: &str) -> Result<Vec<String>> {
     let addresses = cluster.node(node)?.ns.addresses()?;
     let texts = addresses.iter().map(|(_, address)| address.to_string());
@@ -93,7 +93,7 @@ fn reload_touches_only_what_changed() -> Result<()> {
                 ensure!(done == "nothing has changed\n", "{done}");
             }
 
-            // A parameter: its group starts anew, in place.
+            // A parameter of a resource changes: the group restarts in place.
             reconfigure(cluster, OLD, NEW)?;
             let (mark, at) = (actors.mark()?, boottime());
             let done = output_of(cluster, "a", &["reload"])?;
@@ -142,11 +142,11 @@ fn reload_touches_only_what_changed() -> Result<()> {
             let most = UNTOUCHED + stalls.since(at);
             ensure!(gap < most, "the other was away for {gap:?}");
 
-            // A new group, with an address that nobody knew.
+            // A new group with a new address.
             reconfigure(cluster, ADDED, &format!("{ADDED}\n{}", third()))?;
             let (mark, at) = (actors.mark()?, boottime());
             let all = ["one", "two", "other", "third-one"];
-            // The node that is not to have it learns of it first, and waits for the other.
+            // The node that must not serve the group reloads first, and waits for the other.
             for node in ["b", "a"] {
                 let done = output_of(cluster, node, &["reload"])?;
                 ensure!(done == "reloaded: group third added\n", "{done}");
@@ -172,7 +172,7 @@ fn reload_touches_only_what_changed() -> Result<()> {
             wait_served(&third_client, "b", SOON)?;
             wait_served_here(cluster, "b", &["3"])?;
 
-            // And away again, by the signal.
+            // SIGHUP removes the group again.
             let mark = actors.mark()?;
             reconfigure(cluster, &third(), "")?;
             for node in MEMBERS {
@@ -190,12 +190,7 @@ fn reload_touches_only_what_changed() -> Result<()> {
                     "nothing is said of the third",
                     |status| status.groups.len() == 3 && status.vips.len() == 3,
                 )?;
-                ensure!(
-                    cluster
-                        .node(node)?
-                        .logged()?
-                        .contains("SIGHUP: reloaded: group third removed")
-                );
+                wait_logged(cluster.node(node)?, "SIGHUP: reloaded: group third removed")?;
             }
             let gaps = (longest_silence(&web, at), longest_silence(&other, at));
             let most = UNTOUCHED + stalls.since(at);
@@ -237,7 +232,7 @@ fn reload_that_is_refused_changes_nothing() -> Result<()> {
                 stays,
             ])?;
 
-            // The signal has nobody to tell but the log.
+            // The result of a signal is only logged.
             cluster.node_mut("a")?.agent()?.signal(Signal::SIGHUP)?;
             let a = cluster.node("a")?;
             wait_until(SOON, "the log tells of the refusal", || {

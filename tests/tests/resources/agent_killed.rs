@@ -1,4 +1,4 @@
-//! Agents that are killed while resources start, run and stop: the next one finds what there is.
+//! Agents that are killed while resources start, run and stop. The next agent finds what runs.
 
 use std::time::Duration;
 
@@ -24,12 +24,12 @@ const ALL: [&str; 3] = ["one", "two", "three"];
 fn web() -> String {
     let mut resources = vec![vip("webip", 101)];
     resources.extend(ALL.map(|name| actor(name, QUICK, "")));
-    // Nothing is to move but by what happens here.
+    // Infinite stickiness: only the faults of the test move the group.
     group("web", "stickiness = \"inf\"", &resources)
 }
 
-/// Waits until all of it runs on one node, by what there is and by what is said, and nothing of it on
-/// another.
+/// Waits until the whole group runs on one node and nothing of it elsewhere, in fact and by the
+/// status. Returns the node.
 fn wait_once(cluster: &mut Cluster, actors: &Actors) -> Result<String> {
     let mut last = (Vec::new(), Vec::new());
     let mut owner = String::new();
@@ -50,7 +50,8 @@ fn agent_killed_at_any_step_leaves_the_group_running_once() -> Result<()> {
     needs!(Cluster);
     let actors = Actors::new()?;
     with_groups(&actors, actors.options(web()), &["web"], |cluster| {
-        // In which action of which resource it is killed; of none: while all runs.
+        // The action and the resource during which the agent is killed. Without one, all resources
+        // run.
         for (action, resource) in [
             ("", ""),
             ("start", "one"),
@@ -70,14 +71,14 @@ fn agent_killed_at_any_step_leaves_the_group_running_once() -> Result<()> {
             };
             if !action.is_empty() {
                 slow(victim)?;
-                // It is not waited for: it never comes to its end.
+                // The command is not awaited, since it never ends.
                 let node = cluster.node(&owner)?;
                 let _moving =
                     Program::start(Some(&node.ns), node.command(&["move", "web", other])?)?;
                 actors.wait_call(mark, victim, resource, action)?;
             }
             cluster.inject(victim, Fault::Kill)?;
-            // The next agent comes at once, or when another node has taken over.
+            // The next agent starts at once, or after another node has taken over.
             if resource != "two" {
                 let survivor = if victim == "a" { "b" } else { "a" };
                 wait_runs(cluster, "web", survivor)?;
@@ -91,10 +92,10 @@ fn agent_killed_at_any_step_leaves_the_group_running_once() -> Result<()> {
             actors.never_twice(false)?;
             eprintln!("killed {victim} in {action} {resource}: from {owner} to {now}");
         }
-        // A move that was asked for may have waited for the killed agent to be back: it is over by now, too.
+        // A requested move may have waited for the killed agent: it is over by now, too.
         observe(Duration::from_secs(4), || cluster.check_agents())?;
-        // What was under way when its agent was killed did not go on: the last that began would be done
-        // by now.
+        // An action of a killed agent does not go on: the last one that began would have ended by
+        // now.
         let owner = wait_once(cluster, &actors)?;
         observe(Duration::from_secs(3), || {
             let now = actors.running_on(&["a", "b"], &ALL);
@@ -119,7 +120,7 @@ fn agent_back_before_its_lease_ends_keeps_the_group() -> Result<()> {
         let stalls = MachineStalls::begin()?;
         let (mark, at) = (actors.mark()?, boottime());
         cluster.inject("a", Fault::Kill)?;
-        // One that ended meanwhile is started, with what comes after it.
+        // A resource that ended meanwhile is started, with those that come after it.
         actors.end("a", "two")?;
         cluster.heal("a", Fault::Kill)?;
         wait_agent(cluster, "a")?;

@@ -1,4 +1,4 @@
-//! Groups that follow each other, keep apart, and wait for each other.
+//! Constraints: groups that move together, keep apart, and wait for each other.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use heartbeat_tests::{
 };
 
 const QUICK: Duration = Duration::from_millis(500);
-/// For so long nothing must happen where nothing is to happen.
+/// The time for which nothing must happen where nothing should.
 const WHILE: Duration = Duration::from_millis(500);
 
-/// Groups `db` and `web`, of one actor each, and what is between them.
+/// Groups `db` and `web`, of one actor each, with the constraints `between`.
 fn two(settings: &str, between: &str) -> String {
     let one =
         |name: &str, settings| group(name, settings, &[actor(&format!("{name}1"), QUICK, "")]);
@@ -84,7 +84,7 @@ fn group_kept_apart_stays_down_on_the_last_node() -> Result<()> {
         &["db"],
         |cluster| {
             wait_runs(cluster, "web", "b")?;
-            // With a gone db needs the place, and web makes way before it comes.
+            // When a fails, db needs node b, and web leaves it before db starts.
             let mark = actors.mark()?;
             ensure!(cluster.node_mut("a")?.stop()?, "the agent of a failed");
             wait_runs(cluster, "db", "b")?;
@@ -126,7 +126,7 @@ fn order_holds_across_nodes() -> Result<()> {
         |cluster| {
             wait_runs(cluster, "web", "b")?;
             actors.wait_actions(0, &BOTH, &["a db1 start", "b web1 start"])?;
-            // It must not be on a, whoever asks.
+            // The constraint keeps web off a, also for an operator.
             result_of(cluster, "a", &["move", "web", "a"])?
                 .refusal(&["a [[location]] bans web from node a"])?;
 
@@ -167,7 +167,7 @@ fn scores_place_groups_and_stickiness_keeps_them() -> Result<()> {
         ..actors.options(two("stickiness = 100", between))
     };
     with_groups(&actors, options, &[], |cluster| {
-        // Whoever came first has db, and b is not so much better; for web it is.
+        // The score of b does not exceed the stickiness for db, but it does for web.
         wait_runs(cluster, "db", "a")?;
         wait_runs(cluster, "web", "b")?;
         observe(WHILE, || {

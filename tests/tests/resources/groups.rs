@@ -29,14 +29,14 @@ use nix::{
 const QUICK: Duration = Duration::from_millis(200);
 const ALL: [&str; 3] = ["one", "two", "three"];
 
-/// An address, and three actors behind it.
+/// A group of an address and three actors.
 fn web(settings: &str) -> String {
     let mut resources = vec![vip("webip", 101)];
     resources.extend(ALL.map(|name| actor(name, QUICK, "")));
     group("web", settings, &resources)
 }
 
-/// All of it stops on `from`, then starts on `to`.
+/// The calls of a move: the group stops on `from`, then starts on `to`.
 fn over(from: &str, to: &str) -> Vec<String> {
     let stops = ALL.iter().rev().map(|name| format!("{from} {name} stop"));
     let starts = ALL.iter().map(|name| format!("{to} {name} start"));
@@ -90,7 +90,7 @@ fn group_starts_in_order_and_stops_in_reverse_on_each_node() -> Result<()> {
         cluster.heal("a", Fault::Kill)?;
         wait_agent(cluster, "a")?;
         wait_runs(cluster, "web", "b")?;
-        // It looks what runs before it wants anything.
+        // An agent probes all resources before it starts any.
         for name in ALL {
             actors.wait_call(mark, "a", name, "probe")?;
         }
@@ -98,7 +98,7 @@ fn group_starts_in_order_and_stops_in_reverse_on_each_node() -> Result<()> {
     })
 }
 
-/// Every way to ask every node tells that all of it runs on `owner`.
+/// Checks that each command on each node says that the group runs on `owner`.
 fn tell_where(cluster: &Cluster, owner: &str) -> Result<()> {
     for asked in ["a", "b"] {
         let shown = output_of(cluster, asked, &["status"])?;
@@ -153,7 +153,7 @@ fn tell_where(cluster: &Cluster, owner: &str) -> Result<()> {
     Ok(())
 }
 
-/// An agent that has just started has to look first, and that takes as long as its resource agents take.
+/// A new agent probes first, which takes as long as the resource agents take.
 #[test]
 fn node_gets_no_group_back_before_its_probes_end() -> Result<()> {
     needs!(Cluster);
@@ -179,7 +179,7 @@ fn node_gets_no_group_back_before_its_probes_end() -> Result<()> {
         actors.script("a", "two", "probe", "sleep 1")?;
         let mark = down(cluster)?;
         home(cluster, mark)?;
-        // By itself it does not come back a second time so soon.
+        // The group does not return by itself a second time so soon.
         let mark = down(cluster)?;
         let done = output_of(cluster, "b", &["move", "web", "a"])?;
         has_lines(&done, &["web moved from b to a in *"])?;
@@ -258,7 +258,7 @@ fn failed_resource_is_restarted_in_place_until_the_threshold() -> Result<()> {
 fn failed_start_moves_the_group_at_once_until_no_node_is_left() -> Result<()> {
     needs!(Cluster);
     let actors = Actors::new()?;
-    // There is nothing to wait for at first: it cannot start on a.
+    // The group cannot start on a, so there is nothing to wait for at first.
     actors.script("a", "two", "start", "because 'no luck'; finish 1")?;
     with_groups(&actors, actors.options(web("")), &[], |cluster| {
         wait_runs(cluster, "web", "b")?;
@@ -286,7 +286,7 @@ fn failed_start_moves_the_group_at_once_until_no_node_is_left() -> Result<()> {
         output_of(cluster, "a", &["cleanup", "two"])?;
         wait_runs(cluster, "web", "a")?;
 
-        // What is not installed is not tried a second time.
+        // A resource that is not installed is not tried a second time.
         let mark = actors.mark()?;
         actors.script("a", "three", "monitor", "because 'no such file'; finish 5")?;
         actors.wait_actions(mark, &ALL, &strs(&over("a", "b")))?;
@@ -329,7 +329,7 @@ fn failed_start_moves_the_group_at_once_until_no_node_is_left() -> Result<()> {
     })
 }
 
-/// A program that runs as long as its resource does.
+/// A resource that is a program: it runs for as long as its resource does.
 #[test]
 fn program_that_ends_is_noticed_at_once_and_adopted_by_the_next_agent() -> Result<()> {
     needs!(Cluster);
@@ -361,7 +361,7 @@ fn program_that_ends_is_noticed_at_once_and_adopted_by_the_next_agent() -> Resul
         wait_until(SOON, "the program runs", || Ok(pid().is_ok_and(lives)))?;
         let first = pid()?;
         kill(first, Signal::SIGKILL)?;
-        // Nothing monitors it.
+        // No monitor runs: the exit itself is noticed.
         wait_until(SOON, "it runs again", || {
             Ok(pid().is_ok_and(|pid| pid != first && lives(pid)))
         })?;
@@ -370,7 +370,7 @@ fn program_that_ends_is_noticed_at_once_and_adopted_by_the_next_agent() -> Resul
             failure.resource == "worker"
         })?;
         ensure!(failure.node == "a", "{failure:#?}");
-        // The agent that comes back within the lease finds what runs, and watches it.
+        // An agent that is back within the lease finds the program, and watches it.
         let second = pid()?;
         cluster.inject("a", Fault::Kill)?;
         cluster.heal("a", Fault::Kill)?;

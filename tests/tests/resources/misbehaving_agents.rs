@@ -1,4 +1,4 @@
-//! Resource agents that hang, lie, shout and do not let go: the group suffers, and nothing else.
+//! Resource agents that hang, lie, flood their output, or keep it open. Only their group suffers.
 
 use std::{fs, time::Duration};
 
@@ -31,14 +31,13 @@ fn web() -> String {
     group("web", "", &resources)
 }
 
-/// Hangs for good, with a child, and leaves the numbers of both in the actors; neither cares to be asked to
-/// end.
+/// Hangs with a child that hangs. Both ignore SIGTERM, and write their process ids to files.
 const HANG: &str = "trap '' TERM
 sh -c 'trap \"\" TERM; echo $$ >\"$OCF_ROOT/pids/child\"; while :; do sleep 1; done' &
 echo $$ >\"$OCF_ROOT/pids/hangs\"
 while :; do sleep 1; done";
 
-/// Waits until what hung has been killed, with its child.
+/// Waits until the hung script and its child have been killed.
 fn wait_killed(actors: &Actors) -> Result<()> {
     for file in ["hangs", "child"] {
         let path = actors.path("pids").join(file);
@@ -56,7 +55,7 @@ fn wait_killed(actors: &Actors) -> Result<()> {
     Ok(())
 }
 
-/// That nobody was called dead, and no agent stood still but when the machine did.
+/// Checks that no node was reported as down, and that no agent stalled unless the machine did.
 fn all_were_well(
     cluster: &Cluster,
     mut event_log: EventLog,
@@ -84,7 +83,7 @@ fn hung_stop_blocks_the_group_until_an_operator_repairs_it() -> Result<()> {
         let event_log = EventLog::begin(cluster)?;
         let client = client(cluster, 101, Duration::from_millis(1))?;
         wait_served(&client, "a", SOON)?;
-        // Node b has looked at all by then.
+        // Node b has probed all resources by then.
         wait_until(SOON, "all calls on b have ended", || {
             let calls = actors.calls()?;
             let on_b = || calls.iter().filter(|call| call.node == "b");
@@ -116,14 +115,15 @@ fn hung_stop_blocks_the_group_until_an_operator_repairs_it() -> Result<()> {
             )?;
         }
         wait_silent(&client, SOON)?;
-        // It keeps the lease, whatever happens, and what comes before it runs on.
+        // The node keeps the lease, and the resources before the hung one run on.
         observe(Duration::from_secs(1), || {
             ensure!(!actors.runs("b", "one") && actors.runs("a", "one"));
             Ok(())
         })?;
         actors.no_calls(mark, "b", &[])?;
 
-        // A cleanup alone changes nothing: the stop is tried again, hangs again, and that is told.
+        // A cleanup alone does not help: the stop is tried again, hangs again, and is reported
+        // again.
         let before = actors.mark()?;
         result_of(cluster, "b", &["cleanup", "two"])?.refusal(&[
             "web is still blocked on a: stop of two on a failed again: timed out: not done after",
@@ -158,7 +158,7 @@ fn misbehaving_resource_agents_disturb_no_heartbeat() -> Result<()> {
     with_groups(&actors, actors.options(web()), &["web"], |cluster| {
         let (machine, since) = (MachineStalls::of_the_machine()?, boottime());
         let event_log = EventLog::begin(cluster)?;
-        // How it misbehaves when it is started, and what that is called.
+        // How a start misbehaves, its script, and the outcome that is reported.
         for (what, script, outcome) in [
             ("hangs", HANG, "timed out"),
             ("lies", "finish 0", ""),
@@ -199,7 +199,7 @@ fn misbehaving_resource_agents_disturb_no_heartbeat() -> Result<()> {
                 group.barred.is_empty()
             })?;
         }
-        // One that leaves a child with its output is not waited for.
+        // A script whose child keeps the output open is not awaited.
         actors.script(
             "b",
             "two",

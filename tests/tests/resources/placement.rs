@@ -1,5 +1,4 @@
-//! Work goes to where there is room: nodes that have too much hand a group over, and nodes that are drained
-//! hand over all.
+//! Groups go to nodes with room: an overloaded node hands one group over, and a drained node all.
 
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ use heartbeat_user::control::protocol::{EventKind, GroupEvent, Reason};
 
 const GROUPS: [(&str, u8); 3] = [("one", 101), ("two", 102), ("three", 103)];
 
-/// Only the first of them goes where there is room.
+/// Three groups, of which only the first may move for load.
 fn groups() -> String {
     let one = |(name, host): (&str, u8)| {
         let settings = format!("rebalance = {}", name == "one");
@@ -65,7 +64,8 @@ fn rebalanced(reason: &Reason<String>) -> bool {
     matches!(reason, Reason::Rebalanced { .. })
 }
 
-/// The groups that `from` handed over, for reasons that `counts` picks: when, which, and to whom.
+/// The groups that `from` handed over for a reason that `counts` accepts: the instant, the group
+/// and the new owner.
 fn handed_over(
     event_log: &EventLog,
     from: &str,
@@ -102,7 +102,7 @@ fn drained_node_hands_over_one_group_after_the_other() -> Result<()> {
         let handed = handed_over(&event_log, "a", |why| matches!(why, Reason::Drained { .. }));
         ensure!(handed.len() == GROUPS.len(), "{handed:?}");
         for pair in handed.windows(2) {
-            // The one before had an owner elsewhere.
+            // The group before had arrived at its new owner by then.
             let (_, group, to) = &pair[0];
             let taken = event_log.acquisitions(group);
             let taken = taken.iter().find(|taken| taken.node == *to);
@@ -128,7 +128,7 @@ fn drained_node_hands_over_one_group_after_the_other() -> Result<()> {
         output_of(cluster, "a", &["online"])?;
         wait_all_active(cluster)?;
 
-        // What nobody else can have stays.
+        // A group that no other node may have stays.
         for node in ["b", "c"] {
             output_of(cluster, "a", &["standby", node])?;
         }
@@ -147,7 +147,7 @@ fn drained_node_hands_over_one_group_after_the_other() -> Result<()> {
             );
             Ok(())
         })?;
-        // Nor is it forgotten by the next agent.
+        // The next agent knows of the drain as well.
         cluster.inject("a", Fault::Kill)?;
         cluster.heal("a", Fault::Kill)?;
         wait_agent(cluster, "a")?;
@@ -163,8 +163,8 @@ fn drained_node_hands_over_one_group_after_the_other() -> Result<()> {
     })
 }
 
-/// Three groups on a, of which one may move, and pressure in the node's control group: that one goes to a
-/// node with room, and nothing else happens.
+/// Three groups run on a, one of which may move. Under pressure in the control group of a, that one
+/// moves to a node with room, and nothing else happens.
 #[test]
 fn node_under_pressure_hands_over_one_group_once() -> Result<()> {
     needs!(Cluster);
@@ -215,7 +215,7 @@ fn node_under_pressure_hands_over_one_group_once() -> Result<()> {
             ensure!(there.len() == wanted, "{group} was served by {there:?}");
             ensure!(gap <= GRACE, "{group} was gone for {gap:?}");
         }
-        // When there is room again it stays where it is.
+        // The group stays where it is when a has room again.
         wait_status(cluster.node("b")?, "a has little to do", |status| {
             node_in(status, "a").is_ok_and(|a| a.load < Some(200))
         })?;
@@ -229,7 +229,7 @@ fn node_under_pressure_hands_over_one_group_once() -> Result<()> {
     })
 }
 
-/// With two nodes that may have it, the one with less to do takes over.
+/// Of two nodes that may have the group, the one with less load takes over.
 #[test]
 fn node_with_the_least_load_takes_over() -> Result<()> {
     needs!(Cluster);

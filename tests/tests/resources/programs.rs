@@ -1,5 +1,4 @@
-//! Programs that run for as long as their resource does: what they write, whose they are, and the
-//! signal that ends them.
+//! Resources of class `program`: their output, their user, and the signal that stops them.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -16,7 +15,7 @@ use heartbeat_tests::{
     needs, wait_until,
 };
 
-/// A server like many: it refuses root, ends in its own time on SIGTERM and at once on SIGINT.
+/// A server that refuses root, ends slowly on SIGTERM and at once on SIGINT.
 const SERVER: &str = r#"#!/bin/sh
 if [ "$(id -u)" = 0 ]; then
     echo '"root" execution of the server is not permitted.' >&2
@@ -30,13 +29,13 @@ turn=0
 while :; do sleep 0.1; turn=$((turn + 1)); echo "turn $turn"; done
 "#;
 
-/// What repairs it.
+/// The settings that repair it.
 const REPAIRED: &str = "user = \"daemon\"\nstop_signal = \"INT\"\nstop_timeout = \"10s\"";
 const STUBBORN: &str = "user = \"daemon\"\nstop_timeout = \"500ms\"";
 const MEMBERS: [&str; 2] = ["a", "b"];
 const AS_ROOT: &str = "stop_timeout = \"11s\"";
 
-/// Changes the configuration on both members, then reloads it on one after the other.
+/// Changes the configuration on both members, then reloads one after the other.
 fn reload(cluster: &Cluster, from: &str, to: &str) -> Result<()> {
     for name in MEMBERS {
         cluster.node(name)?.reconfigure(from, to)?;
@@ -47,7 +46,7 @@ fn reload(cluster: &Cluster, from: &str, to: &str) -> Result<()> {
     Ok(())
 }
 
-/// The last turn of the server on `node` that its agent has logged.
+/// The number of the last line of the server on `node` that its agent has logged.
 fn turn(cluster: &Cluster, node: &str) -> Result<u64> {
     let log = cluster.node(node)?.logged()?;
     let mut turns = log.lines().filter_map(|line| {
@@ -65,7 +64,7 @@ fn times(cluster: &Cluster, node: &str, part: &str) -> Result<usize> {
 fn program_that_refuses_root_is_reported_repaired_and_stopped_by_its_signal() -> Result<()> {
     needs!(Cluster);
     let actors = Actors::new()?;
-    // The other user has to reach the program.
+    // The other user must be able to reach the program.
     fs::set_permissions(actors.path(""), fs::Permissions::from_mode(0o711))?;
     let server = actors.program("server", SERVER)?;
     let db = format!(
@@ -134,7 +133,7 @@ fn told_in_its_own_words(cluster: &Cluster) -> Result<()> {
     wait_logged(cluster.node("a")?, line)
 }
 
-/// The server goes on without an agent, and what it writes reaches the next one's log.
+/// The server runs on without an agent, and its output reaches the log of the next one.
 fn outlives_its_agent(cluster: &mut Cluster) -> Result<()> {
     wait_until(SOON, "the server writes", || Ok(turn(cluster, "a")? > 0))?;
     cluster.inject("a", Fault::Kill)?;

@@ -1,5 +1,5 @@
-//! Stops that take long, or never end: a planned move never starts a group beside itself, and nothing that a resource
-//! agent started outlives those who may start it elsewhere.
+//! Stops that take long or never end. A planned move never starts a group on two nodes, and no
+//! process of a resource agent outlives its node's claim to the group.
 
 use std::{
     fs,
@@ -40,7 +40,7 @@ fn web(settings: &str) -> String {
     )
 }
 
-/// The process whose number a script left, once it has.
+/// Waits until a script has written a process id, and returns it.
 fn left(actors: &Actors, name: &str) -> Result<Pid> {
     let path = actors.path("pids").join(name);
     let mut pid = None;
@@ -95,7 +95,8 @@ fn unkillable_stop_blocks_the_group_and_the_agent_stays() -> Result<()> {
         )?;
         let why = output_of(cluster, "b", &["explain", "web"])?;
         ensure!(why.contains("BLOCKED there"), "{why}");
-        // Not by its end either, whichever: one for a restart waits, and can still become the other.
+        // A stop of the agent does not end the block either. A stop for a restart waits, and can
+        // still become a full stop.
         result_of(cluster, "a", &["stop", "--keep"])?.refusal(&["goes on", "web"])?;
         result_of(cluster, "a", &["stop"])?.refusal(&[
             "goes on",
@@ -128,7 +129,7 @@ fn unkillable_start_is_not_started_elsewhere() -> Result<()> {
     let actors = Actors::new()?;
     with_groups(&actors, actors.options(web(TIMES)), &["web"], |cluster| {
         let silent = HungFile::mount(actors.path("silent"))?;
-        // The agent itself can be killed.
+        // The actor's own process can be killed.
         let sleep = format!("cat {}; :", silent.file().display());
         actors.script("a", "one", "start", &sleep)?;
         actors.end("a", "one")?;
@@ -141,7 +142,7 @@ fn unkillable_start_is_not_started_elsewhere() -> Result<()> {
         wait_group(cluster, "web", "is blocked", |group| {
             group.blocked.as_deref() == Some("a")
         })?;
-        // Nobody can know better.
+        // A cleanup is refused, since the action is still running.
         result_of(cluster, "b", &["cleanup", "web"])?.refusal(&["web is still blocked on a"])?;
         observe(Duration::from_secs(1), || {
             ensure!(!actors.runs("b", "one"), "it was started beside the first");
@@ -178,7 +179,8 @@ fn unkillable_monitor_times_out() -> Result<()> {
     })
 }
 
-/// A child that left the process group and its session, one that did not, and the agent; all busy.
+/// Three busy processes: a child in another process group and session, a child in the same, and the
+/// actor.
 const FAMILY: &str = "rm -f \"$OCF_ROOT/pids/far\" \"$OCF_ROOT/pids/near\" \"$OCF_ROOT/pids/agent\"
 setsid sh -c 'echo $$ >\"$OCF_ROOT/pids/far\"; while :; do :; done' &
 sh -c 'echo $$ >\"$OCF_ROOT/pids/near\"; while :; do :; done' &
@@ -254,7 +256,7 @@ fn group_runs_only_where_its_software_is_installed() -> Result<()> {
                 group.blocked.is_none() && group.barred.len() == barred
             })?;
         }
-        // Installed later, and cleaned up.
+        // The software is installed later, and the failure is cleaned up.
         fs::copy(&program, cluster.node("a")?.dir().join("service"))?;
         output_of(cluster, "b", &["cleanup", "web"])?;
         wait_group(cluster, "web", "may run on both", |group| {
@@ -294,7 +296,7 @@ fn group_that_failed_everywhere_runs_after_repair_and_reload() -> Result<()> {
         wait_group(cluster, "web", "runs", |group| {
             group.running && group.barred.is_empty()
         })?;
-        // Also by way of a configuration that does not have it.
+        // The same works by way of a configuration without the resource.
         change(cluster, mended, broken)?;
         fails(cluster)?;
         let other = group("other", "", &[vip("otherip", 102)]);

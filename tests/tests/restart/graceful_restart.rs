@@ -1,4 +1,4 @@
-//! Restarts and upgrades of the agent that nobody sees: not the peers, not the clients, not the resources.
+//! Restarts and upgrades of the agent that neither peers nor clients nor resources notice.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -26,15 +26,16 @@ use heartbeat_user::control::protocol::{EventKind, Status};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// Whose restarts are measured.
+/// The node whose restarts are measured.
 const OWNER: &str = "a";
-/// A busy machine may need so long to verify the kernel programs.
+/// A busy machine may need as long to verify the kernel programs.
 const MAX_LEASE: Duration = Duration::from_secs(4);
-/// And so long for a start with those that are there.
+/// A busy machine may need as long for a start with programs that are loaded.
 const LONG_LEASE: Duration = Duration::from_secs(1);
 const QUICK: Duration = Duration::from_millis(200);
 
-/// Heartbeats each millisecond, and a lease that outlives no restart but for the longest there is.
+/// Heartbeats each millisecond, and a lease that is shorter than a restart unless it is extended
+/// for one.
 fn options(options: Options) -> Options {
     Options {
         interval: MILLISECOND,
@@ -52,14 +53,14 @@ fn served() -> String {
     group("web", "", &web) + &group("jobs", "", &[actor("worker", QUICK, "")])
 }
 
-/// What a client, the peers and the resources see of a restart of the owner.
+/// Watches a restart of the owner: by a client, by the peers and by the resources.
 struct Watch<'a> {
     actors: &'a Actors,
     client: Client,
     event_log: EventLog,
     peers: &'a [&'a str],
     missed: Vec<u64>,
-    /// What a host that withholds a processor may cost: a heartbeat or a question for each millisecond.
+    /// Stalls of the machine: each millisecond may cost a heartbeat or a request.
     machine: MachineStalls,
     since: Boottime,
     mark: usize,
@@ -81,7 +82,8 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// That nothing was missed, asked in vain or done to a resource since the beginning.
+    /// Checks that no heartbeat or request was lost and no resource was touched since the
+    /// beginning.
     fn end(mut self, cluster: &mut Cluster, what: &str) -> Result<()> {
         wait_agent(cluster, OWNER)?;
         wait_all_active(cluster)?;
@@ -89,7 +91,7 @@ impl<'a> Watch<'a> {
             wait_runs(cluster, group, OWNER)?;
         }
         let until = boottime();
-        // The last of the questions may be on their way.
+        // The last requests may be on their way.
         let mut unanswered = 0;
         let answered = wait_until(SOON, "all questions are answered", || {
             unanswered = self.client.with_records(|records| {
@@ -130,17 +132,17 @@ impl<'a> Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Milliseconds for which the machine stood still since the beginning.
+    /// The milliseconds for which the machine stood still since the beginning.
     fn late(&self) -> u64 {
         self.machine.since(self.since).as_millis() as u64
     }
 }
 
-/// How many of its heartbeats to the owner each of `peers` has no answer to.
+/// The number of unanswered heartbeats to the owner, for each of `peers`.
 fn missed(cluster: &Cluster, peers: &[&str]) -> Result<Vec<u64>> {
     let missed = |peer: &&str| {
         let mut least = u64::MAX;
-        // One may be on its way, and what is lost stays lost: the least is what counts.
+        // A heartbeat may be on its way, while a lost one stays lost: the smallest sample counts.
         for _ in 0..20 {
             let status = cluster.node(peer)?.control.status()?;
             let link = node_in(&status, OWNER)?
@@ -164,20 +166,20 @@ fn ended(cluster: &mut Cluster, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Ends the agent of `name` as for a restart.
+/// Stops the agent of `name` for a restart.
 fn part(cluster: &mut Cluster, name: &str) -> Result<()> {
     cluster.node_mut(name)?.agent()?.signal(Signal::SIGUSR2)?;
     ended(cluster, name)
 }
 
-/// Ends the agent of the owner by `heartbeat stop FLAG`.
+/// Stops the agent of the owner by `heartbeat stop FLAG`.
 fn stop(cluster: &mut Cluster, flag: &str) -> Result<String> {
     let said = output_of(cluster, OWNER, &["stop", flag])?;
     ended(cluster, OWNER)?;
     Ok(said)
 }
 
-/// What `heartbeat WORDS` says on the owner, if it does well.
+/// The output of `heartbeat WORDS` on the owner, if it succeeds.
 fn tell(cluster: &Cluster, words: &[&str]) -> Result<String> {
     output_of(cluster, OWNER, words)
 }
@@ -231,7 +233,7 @@ fn graceful_restart_or_upgrade_is_seen_by_nobody() -> Result<()> {
                 ensure!(after.get(pin) == Some(link), "{pin} was made anew");
             }
 
-            // The planned end is another.
+            // A stop that releases the groups is another kind of stop.
             let said = stop(cluster, "--release")?;
             ensure!(said == "stopped\n", "{said}");
             ensure!(!cluster.node(OWNER)?.pins.path().exists(), "pins are left");
@@ -261,7 +263,7 @@ fn agent_killed_and_back_within_its_lease_is_missed_by_nobody() -> Result<()> {
             cluster.start_agent(OWNER)?;
             watch.end(cluster, "kill")?;
         }
-        // What is not back in time is served elsewhere, and must not go on here.
+        // An agent that is back too late finds its groups elsewhere, and must stop them here.
         output_of(cluster, OWNER, &["move", "jobs", "b"])?;
         wait_runs(cluster, "jobs", "b")?;
         part(cluster, "b")?;
@@ -278,7 +280,7 @@ fn agent_killed_and_back_within_its_lease_is_missed_by_nobody() -> Result<()> {
 #[test]
 fn pins_of_another_layout_are_not_read_and_the_acceptor_abstains() -> Result<()> {
     needs!(Cluster);
-    // Far longer than an agent takes to start: one that voted from its start on would be seen.
+    // The time is far longer than a start, so an acceptor that voted at once would be noticed.
     let options = Options {
         max_lease: Duration::from_secs(8),
         ..heartbeat_tests::e2e::shortcuts::options()
@@ -306,23 +308,22 @@ fn pins_of_another_layout_are_not_read_and_the_acceptor_abstains() -> Result<()>
             votes_from >= before.after(longest),
             "it votes from {votes_from} on, and was to start at {before}"
         );
-        // Otherwise an acceptor that abstains for no time at all would pass as well.
+        // Without this check an acceptor that does not abstain at all would pass.
         ensure!(
             votes_from > started,
             "the agent took longer to start than {longest:?}: nothing was shown"
         );
-        let logged = cluster.node(OWNER)?.logged()?;
-        ensure!(
-            logged.contains("it has map layout 1000, this release has"),
-            "{logged}"
-        );
+        wait_logged(
+            cluster.node(OWNER)?,
+            "it has map layout 1000, this release has",
+        )?;
         cluster.wait_well(SOON, OWNER)?;
         wait_served(&client, OWNER, SOON)?;
         wait_holder(cluster, Some(OWNER))
     })
 }
 
-/// Longer than any test: an incarnation is the wall clock in nanoseconds.
+/// An incarnation is the wall clock in nanoseconds; this is longer than any test.
 const AHEAD: Duration = Duration::from_secs(1_000_000);
 
 #[test]
@@ -333,7 +334,7 @@ fn node_with_an_older_incarnation_says_so_and_a_restart_cures_it() -> Result<()>
         let state = cluster.node("b")?.dir().join("state").join(instance);
         let file = state.join("incarnation");
         let last: u64 = fs::read_to_string(&file)?.trim().parse()?;
-        // Its clock was wrong for one life, and right again when its state was lost.
+        // The clock was wrong for one incarnation, and right again when the state was lost.
         cluster.node_mut("b")?.stop()?;
         fs::write(&file, format!("{}\n", last + AHEAD.as_nanos() as u64))?;
         cluster.start_agent("b")?;
@@ -359,7 +360,7 @@ fn node_with_an_older_incarnation_says_so_and_a_restart_cures_it() -> Result<()>
             ensure!(told.count() == 1, "{name}: {events:#?}");
         }
         wait_logged(cluster.node("b")?, "restart it")?;
-        // Its peers' agents, and what their kernels know, stay as they are.
+        // The agents of the peers, and the state of their kernels, stay as they are.
         cluster.node_mut("b")?.stop()?;
         cluster.start_agent("b")?;
         cluster.wait_well(SOON, OWNER)?;

@@ -1,4 +1,4 @@
-//! From start to end of an agent: what it refuses, what it survives, and that nothing of it stays.
+//! The life of an agent: what it refuses, what it survives, and that it leaves nothing behind.
 
 use std::{
     collections::HashSet,
@@ -17,7 +17,7 @@ use heartbeat_tests::{
         availability::wait_served,
         heartbeat,
         leftovers::{self, Network, nothing_left},
-        shortcuts::{node_in, options, wait_holder, wait_status, with_cluster},
+        shortcuts::{node_in, options, wait_holder, wait_logged, wait_status, with_cluster},
     },
     needs,
     netns::Namespace,
@@ -51,7 +51,7 @@ fn second_agent_of_an_instance_is_refused_and_the_first_unharmed() -> Result<()>
                 "stop it first",
             ])?;
         }
-        // This knows no configuration, and so not where the lock is.
+        // This command has no configuration, so it does not know where the lock is.
         let unload = heartbeat(&["unload", "--instance", &name])?;
         Program::run(Some(&a.ns), unload, SOON)?
             .refusal(&[&format!("an agent runs as instance `{name}`: stop it")])?;
@@ -76,7 +76,7 @@ fn stopped_agent_removes_all_that_it_made() -> Result<()> {
             cluster.start_agents()?;
             cluster.wait_well(SOON, "a")?;
             let a = cluster.node_mut("a")?;
-            // Which is no reason to end.
+            // SIGHUP does not end an agent.
             a.agent()?.signal(Signal::SIGHUP)?;
             wait_until(SOON, "the log tells of SIGHUP", || {
                 Ok(a.logged()?.contains("SIGHUP: nothing has changed"))
@@ -112,7 +112,7 @@ fn stopped_agent_removes_all_that_it_made() -> Result<()> {
 #[test]
 fn two_whole_runs_leave_the_host_as_it_was() -> Result<()> {
     needs!(Cluster);
-    // The host is a namespace of its own: what others do on this machine is none of it.
+    // The host is a namespace of its own, so other programs of this machine change nothing in it.
     let host = Namespace::new("the host of the rig")?;
     host.enter(|| two_whole_runs(&host))
 }
@@ -139,7 +139,7 @@ fn two_whole_runs(host: &Namespace) -> Result<()> {
             namespaces.insert(cluster.switch().namespace().inode()?);
             cluster.inject("a", Fault::Cut)?;
             wait_served(&client, "b", SOON)?;
-            // One that cannot clean up is among them.
+            // One of the agents is killed, so it cannot clean up.
             cluster.inject("c", Fault::Kill)
         })?;
     }
@@ -163,7 +163,7 @@ fn killed_agent_leaves_its_kernel_state_to_the_next() -> Result<()> {
     needs!(Cluster);
     with_cluster(options(), |cluster| {
         let before = leftovers::pinned(cluster.node("a")?)?;
-        // What tells of processes goes with the agent.
+        // The pins for process exits are removed with the agent.
         let kept = |pin: &str| !["processes", "exits"].contains(&pin);
         cluster.inject("a", Fault::Kill)?;
         ensure!(leftovers::pinned(cluster.node("a")?)? == before);
@@ -182,13 +182,7 @@ fn killed_agent_leaves_its_kernel_state_to_the_next() -> Result<()> {
                 before[pin]
             );
         }
-        ensure!(
-            a.logged()?
-                .contains("took over leases and guard of the previous agent"),
-            "{}",
-            a.logged()?
-        );
-        Ok(())
+        wait_logged(a, "took over leases and guard of the previous agent")
     })
 }
 
@@ -236,14 +230,14 @@ fn responder_alone_answers_and_counts_as_a_stalled_agent() -> Result<()> {
     })
 }
 
-/// Puts this host's own configuration and sockets out of sight and of reach.
+/// Hides the configuration and the sockets of this host.
 const OWN_FILES: &str = r#"
     set -e
     mount -t tmpfs none /run
     if [ -d /etc/heartbeat ]; then mount -t tmpfs none /etc/heartbeat; fi
 "#;
 
-/// A directory of the host's BPF file system for what would else be seen by all.
+/// A directory of the host's BPF file system that stands in for all of it.
 struct BpfDirectory(PathBuf);
 
 impl BpfDirectory {
@@ -253,18 +247,18 @@ impl BpfDirectory {
         Ok(Self(path))
     }
 
-    /// What shows this directory, and no more, where the file system is.
+    /// A shell line that mounts this directory in the place of the file system.
     fn bind(&self) -> String {
         format!("mount --bind {} /sys/fs/bpf\n", self.0.display())
     }
 
-    /// What is in it of instances.
+    /// The entries of instances in this directory.
     fn entries(&self) -> Result<Vec<PathBuf>> {
         let entries = fs::read_dir(self.0.join("heartbeat"))?;
         entries.map(|entry| Ok(entry?.path())).collect()
     }
 
-    /// Runs `script` in a mount namespace of its own, and in what other namespaces `more` says.
+    /// Runs `script` in a new mount namespace, and in the other new namespaces of `more`.
     fn in_private(&self, more: &[&str], script: &str) -> Command {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private"]);
@@ -285,12 +279,12 @@ impl Drop for BpfDirectory {
     }
 }
 
-/// The guard would go with the last process of the mount namespace.
+/// A private file system ends with its last process, and the guard with it.
 #[test]
 fn private_bpf_file_system_is_refused() -> Result<()> {
     needs!(Cluster);
-    // One of its own, one that the program would have to mount, and the same where process 1 is in
-    // there, too.
+    // A private file system; one that the program would have to mount; and the same with process 1
+    // inside.
     const OWN: &str = "mount -t bpf none /sys/fs/bpf\n";
     const NONE: &str = "while umount -l /sys/fs/bpf 2>/dev/null; do :; done\n";
     let of_its_own = ["--pid", "--fork", "--kill-child", "--mount-proc"];
@@ -330,7 +324,7 @@ fn private_bpf_file_system_is_refused() -> Result<()> {
     })
 }
 
-/// Whoever owns the directory decides what becomes of the pins.
+/// The owner of the directory can remove the pins.
 #[test]
 fn pin_directory_of_another_owner_is_refused() -> Result<()> {
     needs!(Cluster);
@@ -410,7 +404,7 @@ fn pin_directory_of_another_owner_is_refused() -> Result<()> {
     })
 }
 
-/// The guard of a dead agent, and the addresses behind it, are in its own network namespace.
+/// The guard of a dead agent, and its addresses, are in the network namespace of that agent.
 #[test]
 fn command_from_another_network_namespace_leaves_the_guard_alone() -> Result<()> {
     needs!(Cluster);
@@ -439,7 +433,7 @@ fn command_from_another_network_namespace_leaves_the_guard_alone() -> Result<()>
             ensure!(a.pins.path().join("link_guard_sent").exists());
         }
 
-        // In its own it removes the address from wherever that is by now.
+        // In the agent's namespace the command finds the address also on a renamed interface.
         a.tool("ip", ["link", "set", "hb0", "name", "away0"])?;
         a.tool(
             "ip",
@@ -530,11 +524,7 @@ fn agent_survives_the_loss_of_its_interface() -> Result<()> {
                     && status.vips.iter().all(|vip| !vip.held)
             },
         )?;
-        ensure!(
-            a.logged()?.contains("probes could not be sent"),
-            "{}",
-            a.logged()?
-        );
+        wait_logged(a, "probes could not be sent")?;
         cluster.check_agents()?;
         let a = cluster.node_mut("a")?;
         ensure!(a.stop()?, "it did not end well");
@@ -543,7 +533,8 @@ fn agent_survives_the_loss_of_its_interface() -> Result<()> {
     })
 }
 
-/// In a mount namespace without it, as at boot: the pins of all but the last would be hidden by another's.
+/// Without a mounted BPF file system, as at boot, a second mount would hide the pins under the
+/// first.
 #[test]
 fn agents_started_at_once_mount_one_bpf_file_system() -> Result<()> {
     const BPFFS: &str = "/sys/fs/bpf";

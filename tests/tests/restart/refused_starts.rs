@@ -1,4 +1,4 @@
-//! Starts that cannot work, or not quite: the agent says why, harms nobody, and leaves nothing.
+//! Starts that must fail or can only work in part: the agent says why, and leaves nothing behind.
 
 use std::{
     env, fs,
@@ -19,7 +19,7 @@ use heartbeat_tests::{
     e2e::{
         Program, SOON, heartbeat,
         leftovers::{Network, nothing_left},
-        shortcuts::{options, start_first_by, wait_holder, wait_status, with_cluster},
+        shortcuts::{options, start_first_by, wait_holder, wait_logged, wait_status, with_cluster},
     },
     needs,
     node::Node,
@@ -27,7 +27,7 @@ use heartbeat_tests::{
 };
 use heartbeat_user::control::protocol::Status;
 
-/// What is wrong with a start, and what the message must say.
+/// A bad start, and the parts of its message.
 struct BadStart {
     what: &'static str,
     spoil: fn(&Node) -> Result<()>,
@@ -134,7 +134,7 @@ fn start_without_root_says_so() -> Result<()> {
     Cluster::run(options(), |cluster| {
         let a = cluster.node("a")?;
         let before = Network::of(Some(&a.ns))?;
-        // What others can read: the binary and the configuration, but not the key.
+        // Other users can read the binary and the configuration, but not the key.
         let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755));
         let binary = cluster.dir().join("heartbeat");
         fs::copy(env::var_os(BINARY).context(BINARY)?, &binary)?;
@@ -176,7 +176,7 @@ fn foreign_xdp_program_is_left_alone_unless_replace_is_set() -> Result<()> {
         ])?;
         nothing_left(a, &before)?;
 
-        // That of a link, and one without.
+        // One interface is a link, the other is not.
         let witness = &["load", "--iface", "hb0", "--mode", "native", "--replace"];
         let without_a_link = [
             "net",
@@ -203,7 +203,7 @@ fn foreign_xdp_program_is_left_alone_unless_replace_is_set() -> Result<()> {
             let mut unload = heartbeat(&["unload", "--instance"])?;
             unload.arg(instance.context("pins without an instance")?);
             Program::run(Some(&a.ns), unload, SOON)?.success()?;
-            // The kernel detaches what was unpinned a moment later.
+            // The kernel detaches an unpinned program a moment later.
             wait_until(SOON, "nothing is attached", || {
                 Ok(!Network::of(Some(&a.ns))?.links.contains("xdp"))
             })?;
@@ -225,12 +225,11 @@ fn start_without_real_time_goes_on_and_says_so() -> Result<()> {
             pulse.scheduling == "other" && !pulse.memory_locked,
             "{pulse:?}"
         );
-        let log = a.logged()?;
         for warning in [
             "real-time scheduling was refused",
             "locking memory was refused",
         ] {
-            ensure!(log.contains(warning), "{log}");
+            wait_logged(a, warning)?;
         }
         let shown = a.heartbeat(&["status"])?.success()?;
         ensure!(
@@ -249,7 +248,7 @@ fn shorter_max_lease_is_refused_until_no_longer_lease_can_live() -> Result<()> {
         ..options()
     };
     with_cluster(long, |cluster| {
-        // Its votes are gone with its programs.
+        // The votes are lost with the programs.
         let c = cluster.node_mut("c")?;
         ensure!(c.stop()?);
         c.reconfigure("max_lease = \"3000000us\"", "max_lease = \"1s\"")?;
@@ -289,13 +288,12 @@ fn node_with_damaged_decisions_is_on_standby_and_says_so() -> Result<()> {
         cluster.start_agent("a")?;
         let standby = |status: &Status| status.state == "standby" && status.quorum.alive == 3;
         wait_status(cluster.node("a")?, "a is on standby", standby)?;
-        let log = cluster.node("a")?.logged()?;
         for said in [
             "decisions.json is damaged",
             "so this node is on standby",
             "heartbeat online",
         ] {
-            ensure!(log.contains(said), "{log}");
+            wait_logged(cluster.node("a")?, said)?;
         }
         ensure!(cluster.holders()? == ["b"]);
         cluster.node("a")?.heartbeat(&["online", "a"])?.success()?;
@@ -311,7 +309,7 @@ fn shorter_max_lease_is_refused_while_a_restart_lease_lives() -> Result<()> {
         ..options()
     };
     with_cluster(long, |cluster| {
-        // Its last lease is as long as any.
+        // The last lease before a restart is as long as any.
         for node in ["a", "c"] {
             cluster
                 .node(node)?
@@ -324,10 +322,10 @@ fn shorter_max_lease_is_refused_while_a_restart_lease_lives() -> Result<()> {
         c.reconfigure("max_lease = \"15000000us\"", "max_lease = \"1s\"")?;
         let shorter = c.heartbeat(&["run"])?;
         shorter.refusal(&["max_lease 1000 ms is shorter than before", "accepted in "])?;
-        // Nor does anybody else take its votes away.
+        // No other command removes the votes either.
         let loaded = c.heartbeat(&["load", "--iface", "hb0"])?;
         loaded.refusal(&["has granted leases that last longer than max_lease (1000 ms)"])?;
-        // With the value that it had it goes on with them.
+        // With the former value the acceptor goes on with its votes.
         c.reconfigure("max_lease = \"1s\"", "max_lease = \"15s\"")?;
         cluster.start_agent("c")?;
         cluster.start_agent("a")?;

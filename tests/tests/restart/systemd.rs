@@ -22,7 +22,7 @@ const SERVICE: &str = include_str!("../../../dist/heartbeat.service");
 const TIGHT: &str = include_str!("../../../dist/heartbeat-tight.conf");
 const DOCS: &str = include_str!("../../../docs/operate/systemd.md");
 
-/// What the rig has elsewhere, and a watchdog that need not be waited for.
+/// A drop-in with the paths of the rig and a short watchdog.
 fn surroundings(node: &Node) -> Result<String> {
     let binary = std::env::var(heartbeat_tests::cluster::BINARY)?;
     let config = node.config();
@@ -58,7 +58,7 @@ fn systemd_starts_watches_and_restarts_the_agent() -> Result<()> {
         let manager = Manager::start(a)?;
         manager.unit(UNIT, SERVICE)?;
         manager.unit("heartbeat.service.d/rig.conf", &surroundings(a)?)?;
-        // Ends when the agent has said that it is ready.
+        // The command ends when the agent is ready.
         manager.manage("start", UNIT)?;
         ensure!(manager.property(UNIT, "ActiveState")? == "active");
         wait_holder(cluster, Some("a"))?;
@@ -67,17 +67,18 @@ fn systemd_starts_watches_and_restarts_the_agent() -> Result<()> {
         manager.manage("reload", UNIT)?;
         ensure!(manager.property(UNIT, "ActiveState")? == "active");
 
-        // What a resource agent mounts has to be seen by all: the unit is where its manager is.
+        // Mounts of a resource agent must be visible to all, so the unit shares its manager's mount
+        // namespace.
         let first = manager.process("heartbeat")?;
         let space = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/mnt"));
         ensure!(space(first)? == space(manager.process("systemd")?)?);
 
-        // An agent that hangs is ended and started again.
+        // systemd kills an agent that hangs, and starts another.
         kill(Pid::from_raw(first.cast_signed()), Signal::SIGSTOP)?;
         let second = wait_anew(cluster, &manager, first)?;
         ensure!(manager.property(UNIT, "NRestarts")? == "1");
 
-        // The tight settings leave it all that it needs.
+        // The tight settings leave the agent all rights that it needs.
         let tight = format!(
             "{TIGHT}PrivateTmp=no\nStateDirectory=\nReadWritePaths={}\n",
             a.dir().display()
@@ -109,7 +110,7 @@ fn systemd_starts_watches_and_restarts_the_agent() -> Result<()> {
     })
 }
 
-/// The exposure that systemd computes for a unit.
+/// The exposure level that systemd computes for a unit.
 fn exposure(directory: &str, unit: &str) -> Result<f64> {
     let mut command = Command::new("systemd-analyze");
     command.args(["security", "--offline=true", "--no-pager"]);
@@ -172,7 +173,7 @@ fn units_have_only_settings_that_systemd_knows() -> Result<()> {
     needs!(Systemd);
     let directory = std::env::temp_dir().join(format!("hbrig-{}-verify", std::process::id()));
     fs::create_dir_all(directory.join("heartbeat.service.d"))?;
-    // The binary need not be installed here.
+    // The test does not need an installed binary.
     let here = |unit: &str| unit.replace("/usr/local/sbin/heartbeat", "/bin/true");
     fs::write(directory.join(UNIT), here(SERVICE))?;
     fs::write(directory.join("heartbeat.service.d/tight.conf"), TIGHT)?;
@@ -187,7 +188,7 @@ fn units_have_only_settings_that_systemd_knows() -> Result<()> {
     said.success().map(drop)
 }
 
-/// A crash costs as little as it can, and want of memory takes others first.
+/// A crash costs as little as possible, and the OOM killer takes other processes first.
 #[test]
 fn unit_restarts_a_crashed_agent_at_once_and_shields_it_from_the_oom_killer() {
     let settings: Vec<_> = SERVICE.lines().map(str::trim).collect();

@@ -1,4 +1,4 @@
-//! The rig itself, without agents: what the other tests take for granted.
+//! The test rig itself, without agents: what the other tests take for granted.
 
 use std::{fs, net::UdpSocket, path::Path, time::Duration};
 
@@ -8,7 +8,7 @@ use heartbeat_tests::{Cluster, Fault, Options, client::Client, config::Family, n
 const SOON: Duration = Duration::from_secs(5);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// A cluster whose virtual address was put on `owner` by hand.
+/// Builds a cluster, and adds the virtual address on `owner` by hand.
 fn cluster(family: Family, owner: &str) -> Result<Cluster> {
     let cluster = Cluster::new(Options {
         family,
@@ -54,7 +54,7 @@ fn owner_answers_and_faults_silence_it_until_healed() -> Result<()> {
     Ok(())
 }
 
-/// A socket of node number `index`, which sends to all nodes.
+/// A broadcast socket of node number `index`.
 fn speaker(cluster: &Cluster, index: usize) -> Result<UdpSocket> {
     let socket = cluster.nodes()[index]
         .ns
@@ -64,7 +64,7 @@ fn speaker(cluster: &Cluster, index: usize) -> Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Whether what `from` says reaches `to`, without an answer, or one that finds a neighbour.
+/// Whether a broadcast of `from` reaches `to`. It needs no reply and no neighbour entry.
 fn reaches(from: &UdpSocket, to: &UdpSocket, word: &[u8]) -> Result<bool> {
     let everybody = Family::V4.address(0, u8::MAX);
     from.send_to(word, (everybody, 7_701))?;
@@ -88,7 +88,7 @@ fn one_way_faults_leave_the_other_way_open_until_both_are_healed() -> Result<()>
     for (fault, expected) in [(Fault::Deaf, [true, false]), (Fault::Mute, [false, true])] {
         cluster.inject("b", fault)?;
         assert_eq!(ways()?, expected, "{fault:?}");
-        // Once more changes nothing.
+        // A second injection changes nothing.
         cluster.inject("b", fault)?;
         cluster.heal("b", fault)?;
         assert_eq!(ways()?, [true, true], "{fault:?} is healed");
@@ -115,7 +115,7 @@ fn namespaces_processes_and_files_of_a_cluster_are_removed() -> Result<()> {
             .iter()
             .map(|node| node.pins.path().to_owned())
             .collect();
-        // As if an agent had been killed, where a BPF file system is mounted.
+        // The state that a killed agent leaves where a BPF file system is mounted.
         let _ = paths.iter().try_for_each(fs::create_dir_all);
         paths.push(cluster.dir().to_owned());
         paths

@@ -1,4 +1,4 @@
-//! What can be looked at from outside while an agent runs: its maps, its files, its memory.
+//! What others can see of a running agent: its maps, files, pins and memory.
 
 use std::{
     collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path, process::Command,
@@ -20,10 +20,10 @@ use heartbeat_tests::{
 };
 use serde_json::Value;
 
-/// What an agent may keep in memory.
+/// The most memory that an agent may use.
 const MEMORY_KIB: u64 = 32 * 1024;
 
-/// What `bpftool map dump pinned` prints of a node's map.
+/// The output of `bpftool map dump pinned` for a map of `node`.
 fn dump(node: &Node, map: &str) -> Result<String> {
     let mut command = Command::new("bpftool");
     command.args(["map", "dump", "pinned"]);
@@ -31,7 +31,7 @@ fn dump(node: &Node, map: &str) -> Result<String> {
     Program::run(None, command, SOON)?.success()
 }
 
-/// The values in what it prints, which is JSON where the map carries BTF.
+/// The values of a map. bpftool prints them as JSON if the map has BTF.
 fn values(node: &Node, map: &str) -> Result<Vec<Value>> {
     let dumped = dump(node, map)?;
     let entries: Vec<Value> = serde_json::from_str(&dumped)
@@ -51,7 +51,8 @@ fn maps_have_named_fields_with_sane_values() -> Result<()> {
         let status = a.control.status()?;
         let peers = values(a, "peers")?;
         let now = boottime().as_nanos();
-        // Two peers, this node itself, which asks its own acceptor, and room for 8 more nodes.
+        // Rows for two peers, for the node itself, which asks its own acceptor, and for 8 more
+        // nodes.
         ensure!(peers.len() == 3 + 8, "{peers:#?}");
         ensure!(peers[2]["answered"].as_u64() > Some(0), "{:#}", peers[2]);
         for row in &peers[..2] {
@@ -120,7 +121,7 @@ fn maps_have_named_fields_with_sane_values() -> Result<()> {
             .collect();
         ensure!(rows == BTreeSet::from([0, 1, 2].map(Some)), "{rows:?}");
 
-        // One value a CPU and verdict, in the order of the verdicts.
+        // There is one value for each verdict and CPU, in the order of the verdicts.
         let counters: Value = serde_json::from_str(&dump(a, "counters")?)?;
         let recorded = counters[Verdict::Recorded as usize]["values"].as_array();
         let recorded = recorded
@@ -143,7 +144,7 @@ fn key_is_readable_only_in_the_map_of_keys() -> Result<()> {
         let key = fs::read_to_string(a.key())?;
         let (_, digits) = key.trim().split_once(' ').context("no key")?;
         let halves = [&digits[..16], &digits[16..]];
-        // As text, as bytes, and as the two numbers of either byte order that it is used as.
+        // The key is searched for as text, as bytes, and as two numbers in either byte order.
         let mut forms = Vec::new();
         for half in halves {
             let number = u64::from_str_radix(half, 16)?;

@@ -1,5 +1,5 @@
-//! Floods at the highest rate that this machine makes, on the wire of the node that serves: nobody is called dead, no
-//! lease is lost, and a node that really dies is found as soon as on a quiet wire.
+//! Floods on the wire of the owner, at the highest rate of this machine. No node is falsely
+//! reported as down, no lease is lost, and a dead node is found as soon as on a quiet wire.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -35,18 +35,18 @@ use heartbeat_user::{
 };
 
 const TARGET: &str = "a";
-/// Whom the attacker pretends to be.
+/// The node that the attacker pretends to be.
 const SOURCE: &str = "b";
-/// Who dies, to see how soon that is noticed.
+/// The node that dies, to measure how soon that is noticed.
 const VICTIM: &str = "c";
 const VARIANTS: u64 = 64;
-/// For how long a flood goes on before and after somebody dies in it.
+/// The length of a flood before and after the death of a node.
 const SPAN: Duration = Duration::from_millis(500);
-/// What a flood may cost the client. Less than any takeover would.
+/// The longest gap of the client in a flood: less than any takeover.
 const SMALL: Duration = Duration::from_millis(190);
 const WRONG_KEY: SipKey = SipKey { k0: 694, k1: 496 };
 
-/// A probe that the target would answer, were it not for its tag: from its peer, of a life to come.
+/// A probe of a later incarnation of the peer. Only its tag is wrong.
 fn forged(number: u64) -> FrameSpec {
     FrameSpec::probe(2, 0, number + 1).with(|spec| {
         spec.from = Family::V4.address(0, 2);
@@ -60,7 +60,7 @@ fn forged(number: u64) -> FrameSpec {
     })
 }
 
-/// The name of a kind of frames, the frames, and the counter of what becomes of them.
+/// A kind of frames: its name, the frames, and the counter of their verdict.
 type Kind = (&'static str, Vec<Vec<u8>>, &'static str);
 
 fn kinds(cluster: &Cluster) -> Result<Vec<Kind>> {
@@ -86,14 +86,15 @@ fn kinds(cluster: &Cluster) -> Result<Vec<Kind>> {
     ])
 }
 
-/// How often the target's responder ran, and for how many nanoseconds, the kernel's readings of its clock included.
+/// The number of runs of the target's responder, and their nanoseconds, including the kernel's own
+/// clock readings.
 fn runs(cluster: &Cluster) -> Result<(u64, u64)> {
     let pin = cluster.node(TARGET)?.pins.path().join("prog_responder");
     let info = ProgramInfo::from_pin(pin)?;
     Ok((info.run_count(), info.run_time().as_nanos() as u64))
 }
 
-/// Lets a node die and come back. Returns by how much its deadline had passed when it was called dead.
+/// Lets a node die and return. Returns the time from its deadline to the report.
 fn lateness(cluster: &mut Cluster, event_log: &mut EventLog) -> Result<Duration> {
     cluster.inject(VICTIM, Fault::Silent)?;
     let down = event_log.wait_state(cluster, TARGET, VICTIM, "down", SOON)?;
@@ -106,8 +107,8 @@ fn lateness(cluster: &mut Cluster, event_log: &mut EventLog) -> Result<Duration>
     Ok(Duration::from_nanos(trace.awake_ns - trace.deadline_ns))
 }
 
-/// The flood comes from the same few processors that are to cope with it, which no attacker's does: those who receive wait
-/// for them now and then for as long as a scheduler lets them.
+/// Timing for a flood that shares the few CPUs with its receivers, unlike an attacker's: a receiver
+/// may wait for a CPU as long as the scheduler lets it.
 fn crowded() -> Options {
     Options {
         timeout: 100 * MILLISECOND,
@@ -126,9 +127,9 @@ fn floods_delay_no_detection_and_lose_no_lease() -> Result<()> {
 fn flooded(cluster: &mut Cluster) -> Result<()> {
     let client = cluster.client(MILLISECOND)?;
     wait_served(&client, TARGET, SOON)?;
-    // Where a processor stands still, so does all that a node receives: one of them empties its queue in a flood.
+    // One CPU empties the queue of a node in a flood: when it stands still, so does all reception.
     let stalls = MachineStalls::of_the_machine()?;
-    // Counts how long the programs run, while it is open.
+    // The kernel measures the run time of programs while this is open.
     let _statistics = enable_stats(Stats::RunTime)?;
     let mut all = EventLog::begin(cluster)?;
     let begun_at = boottime();
@@ -146,7 +147,7 @@ fn flooded(cluster: &mut Cluster) -> Result<()> {
         observe(SPAN, || cluster.check_agents())?;
         let sent = flood.stop()?;
         let mut counted = 0;
-        // Some may have found the queue of the node full.
+        // The queue of the node may have been full for some frames.
         wait_until(SOON, "half of the flood is counted", || {
             counted = cluster.node(TARGET)?.counter(counter)? - before;
             Ok(counted >= sent.frames / 2)
@@ -164,7 +165,7 @@ fn flooded(cluster: &mut Cluster) -> Result<()> {
     for node in ["a", "b", "c"] {
         all.listen(cluster, node)?;
     }
-    // Only who died, and who was cut off by it, was called dead.
+    // Only the dead node was reported as down, and it reported the others.
     for report in all.down_reports() {
         ensure!(
             report.node == VICTIM
@@ -192,7 +193,7 @@ fn flooded(cluster: &mut Cluster) -> Result<()> {
     told_of_the_forger(cluster, &all)
 }
 
-/// Whose address was misused, how often, and from where: in the status, and once in the events.
+/// The status shows whose address was forged, how often, and from where; the events show it once.
 fn told_of_the_forger(cluster: &Cluster, all: &EventLog) -> Result<()> {
     let status = cluster.node(TARGET)?.control.status()?;
     let link = node_in(&status, SOURCE)?.links[0].peer.clone();

@@ -1,5 +1,5 @@
-//! Heartbeats in a node's name that its agent did not send: by any user's process on the node, by a container beside it. The
-//! kernel signs none and lets none out, whatever is copied into them.
+//! Heartbeats in a node's name that its agent did not send: from processes of any user on the node,
+//! or from a container. The kernel signs none of them and lets none out.
 
 use std::{collections::BTreeMap, fs};
 
@@ -26,11 +26,11 @@ use heartbeat_tests::{
     wait_until,
 };
 
-/// A group that nobody has.
+/// A group without an owner.
 const NOBODYS: u32 = 4_242;
-/// Places of the first peer's row: the nodes are `a`, `b` and so on, and the strangers speak for the first towards the second.
+/// The row of the first peer. Foreign senders speak for the first node to the second.
 const ROW: u32 = 0;
-/// What must not be counted at the peer for it: forgeries by the node whose address they bear, and junk.
+/// Verdicts that the peer must not count against the node: forgeries with its address, and junk.
 const BLAMED: [Verdict; 7] = [
     Verdict::BadMac,
     Verdict::UnknownKey,
@@ -41,14 +41,14 @@ const BLAMED: [Verdict; 7] = [
     Verdict::UnknownVersion,
 ];
 
-/// Where a stranger sits.
+/// The place of a foreign sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// A process without a right on the node.
+    /// An unprivileged process on the node.
     Ephemeral,
-    /// The same at the heartbeat port.
+    /// An unprivileged process on the node that is bound to the heartbeat port.
     HeartbeatPort,
-    /// Root in a container with a macvlan interface on the link.
+    /// A process of root in a container with a macvlan interface on the link.
     Wire,
 }
 
@@ -64,18 +64,18 @@ impl Way {
     }
 }
 
-/// A node, the peer that it is heard by, and a container beside it.
+/// Foreign senders beside a node and its kernel.
 struct Senders<'a> {
     node: &'a Node,
     peer: &'a Node,
-    /// Numbers of the two.
+    /// The numbers of the two nodes.
     numbers: (u8, u8),
     container: &'a Namespace,
     family: Family,
 }
 
 impl Senders<'_> {
-    /// A stranger that has read what heartbeats of the agent say.
+    /// Starts a foreign sender that knows the contents of the agent's heartbeats.
     fn stranger(&self, way: Way, said: Local) -> Result<Script> {
         let (ns, interface) = match way {
             Way::Wire => (self.container, "eth0"),
@@ -102,7 +102,8 @@ impl Senders<'_> {
         Script::start(ns, "stranger.py", &args).with_context(|| format!("{way:?}"))
     }
 
-    /// Lets strangers of all kinds send all that could do harm: nothing of it leaves, and no answer comes.
+    /// Lets foreign senders in all places send whatever could do harm. No frame leaves, and no
+    /// answer comes.
     fn strangers_get_nothing(&self, said: Local, service: Option<(u32, Slot)>) -> Result<()> {
         let blamed = |node| BLAMED.map(|verdict| counter(node, verdict).ok());
         let (before, dropped) = (blamed(self.peer), self.dropped()?);
@@ -132,7 +133,7 @@ impl Senders<'_> {
     }
 }
 
-/// Orders for a stranger in the name of node `number`, whose last probe was `last`.
+/// Commands for a foreign sender in the name of node `number`, whose last probe was `last`.
 fn harm(number: u8, last: u64, service: Option<(u32, Slot)>) -> Vec<String> {
     let ballot = |round| Ballot::new(round, NodeId(number.into())).0;
     let ask = |sequence: u64, operation: Operation, group: u32, ballot: u64, micros: u32| {
@@ -168,13 +169,13 @@ fn harm(number: u8, last: u64, service: Option<(u32, Slot)>) -> Vec<String> {
     orders
 }
 
-/// Lets anybody in `ns` have the heartbeat port.
+/// Lets every user in `ns` bind the heartbeat port.
 fn free_the_port(ns: &Namespace) -> Result<()> {
     let path = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
     ns.enter(|| fs::write(path, "0").with_context(|| format!("cannot write {path}")))
 }
 
-/// A container beside the node with this name.
+/// Makes a container on the node with this name.
 fn container(cluster: &Cluster, node: &str) -> Result<Namespace> {
     let container = Namespace::new("container")?;
     let node = cluster.node(node)?;
@@ -183,7 +184,7 @@ fn container(cluster: &Cluster, node: &str) -> Result<Namespace> {
     Ok(container)
 }
 
-/// All of a slot that does not change while its owner renews.
+/// The part of a slot that renewals do not change.
 fn frozen(slots: &BTreeMap<u32, Slot>, group: u32) -> Option<Slot> {
     let slot = slots.get(&group)?;
     Some(Slot {
@@ -192,7 +193,8 @@ fn frozen(slots: &BTreeMap<u32, Slot>, group: u32) -> Option<Slot> {
     })
 }
 
-/// Strangers beside an owner of a lease; then beside its kernel, whose agent was killed; then beside the next agent.
+/// Foreign senders beside the owner of a lease, then beside its kernel without an agent, then
+/// beside the next agent.
 fn an_owner_and_strangers(family: Family, mode: &str) -> Result<()> {
     let options = Options {
         family,

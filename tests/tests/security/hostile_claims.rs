@@ -1,5 +1,5 @@
-//! Lease messages of strangers, of the past, and of a node that claims what it must not: no slot of the
-//! service changes, and nobody takes it over.
+//! Hostile lease entries: forged, replayed, or from a member that claims another's group. No slot
+//! of the service changes, and no node takes it over.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,10 +27,10 @@ use heartbeat_tests::{
 };
 use heartbeat_user::control::protocol::GroupEvent;
 
-/// What an attack may cost the client. Far less than any takeover would.
+/// The longest gap of the client during an attack: far less than any takeover.
 const SMALL: Duration = Duration::from_millis(50);
 
-/// The service's group, which the script and the agent call by the same number.
+/// The number of the service's group, which script and agent compute alike.
 fn service(attacker: &mut Script, node: &Node) -> Result<u64> {
     let group = attacker.count("group service")?;
     let vips = node.control.status()?.vips;
@@ -38,7 +38,7 @@ fn service(attacker: &mut Script, node: &Node) -> Result<u64> {
     Ok(group)
 }
 
-/// All that does not change while an owner renews.
+/// The part of a slot that renewals do not change.
 fn frozen(slot: &Slot) -> (u32, u32, u64, u64) {
     let Slot {
         owner,
@@ -57,7 +57,7 @@ fn slot_of(node: &Node, group: u64) -> Result<(u32, u32, u64, u64)> {
         .with_context(|| format!("{} knows nothing of group {group}", node.name))
 }
 
-/// Everything that a lease entry could ask in the name of node `claimed`, at its extremes.
+/// All kinds of lease entries in the name of node `claimed`, with extreme values.
 fn claims(service: u64, owner: &Slot, claimed: u16) -> Vec<String> {
     let ballots = [
         0,
@@ -80,11 +80,11 @@ fn claims(service: u64, owner: &Slot, claimed: u16) -> Vec<String> {
     claims
 }
 
-/// That the client had its answers from `owner` alone all the time, and nobody acquired anything.
+/// Checks that `owner` alone answered the client all the time, and that no lease was acquired.
 fn unharmed(mut trial: Trial, cluster: &Cluster, owner: &str) -> Result<()> {
     let begun_at = trial.client.with_records(|records| records[0].sent);
     wait_served(&trial.client, owner, SOON)?;
-    // Behind the first answer: who was not served before has no gap.
+    // The gap is counted from after the first answer.
     let since = begun_at.after(200 * MILLISECOND);
     ensure!(*servers(&trial.client, since) == [owner.into()]);
     let gap = longest_silence(&trial.client, since);
@@ -103,7 +103,8 @@ fn forged_and_replayed_claims_change_no_slot() -> Result<()> {
     with_cluster(options(), |cluster| {
         let trial = Trial::begin("forged lease messages", cluster)?;
         trial.settle(cluster)?;
-        // Towards the owner, in the name of another, and towards another, in the owner's name.
+        // Entries to the owner in the name of another node, and to another node in the owner's
+        // name.
         for (source, claimed, target) in [("b", 2, "a"), ("a", 1, "b")] {
             let mut attacker = attack::stranger(cluster, source, target)?;
             let node = cluster.node(target)?;
@@ -140,7 +141,7 @@ fn live_lease_cannot_be_taken_even_by_a_member() -> Result<()> {
         ..options()
     };
     Cluster::run(four, |cluster| {
-        // The attacker has the key, and is the fourth.
+        // The attacker has the key, and speaks as the fourth node.
         for node in ["a", "b", "c"] {
             cluster.start_agent(node)?;
         }
@@ -149,7 +150,7 @@ fn live_lease_cannot_be_taken_even_by_a_member() -> Result<()> {
                 status.quorum.alive == 3 && status.vips[0].owner.as_deref() == Some("a")
             })?;
         }
-        // Until then it may go back to the best.
+        // The address may return to the best node until then.
         observe(5 * options().lease, || Ok(()))?;
         let trial = Trial::begin("claims of an insider", cluster)?;
         wait_served(&trial.client, "a", SOON)?;
@@ -162,7 +163,7 @@ fn live_lease_cannot_be_taken_even_by_a_member() -> Result<()> {
             for claim in claims(group, &slot, 4) {
                 insider.count(&format!("ask insider {claim}"))?;
             }
-            // Of what nobody serves it may claim as much as there is room for.
+            // A member may claim groups without an owner, as many as there is room for.
             let accept = Operation::Accept as u8;
             let ballot = Ballot::new(7, NodeId(4)).0;
             for unknown in 1..=MAX_GROUPS as u64 + 100 {
@@ -190,7 +191,7 @@ fn replayed_renewals_do_not_keep_a_dead_owners_lease_alive() -> Result<()> {
         let renew = Operation::Renew as u8;
         ensure!(wiretap.count(&format!("recorded {renew}"))? == 60);
         let before = cluster.node("b")?.counter("drop_replayed_probe")?;
-        // From before it dies until after: there is no moment without them.
+        // The replay goes on from before the death until after it, without a pause.
         wiretap.begin("loop")?;
         wait_until(SOON, "replays arrive", || {
             Ok(cluster.node("b")?.counter("drop_replayed_probe")? > before + 10)

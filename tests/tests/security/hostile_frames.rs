@@ -1,6 +1,6 @@
-//! What strangers, and those who recorded something, can do: be counted, and nothing else.
+//! Forged, malformed and replayed frames: they are counted, and have no other effect.
 //!
-//! All frames are made by scripts in `fixtures/` that share no code with what is tested.
+//! Scripts in `fixtures/` make all frames. They share no code with the programs under test.
 
 use std::{
     io::{Read as _, Write as _},
@@ -27,24 +27,24 @@ use heartbeat_tests::{
 };
 
 const TARGET: &str = "a";
-/// Whom the attacker pretends to be.
+/// The node that the attacker pretends to be.
 const SOURCE: &str = "b";
-/// Frames of each kind.
+/// The number of frames of each kind.
 const COUNT: u64 = 25;
-/// What an attack may cost the client. Far less than any takeover would.
+/// The longest gap of the client during an attack: far less than any takeover.
 const SMALL: Duration = Duration::from_millis(50);
 
-/// An attacker on the client's machine.
+/// Starts an attacker on the client's machine.
 fn stranger(cluster: &Cluster) -> Result<Script> {
     attack::stranger(cluster, SOURCE, TARGET)
 }
 
-/// An attacker in the switch: it hears what `SOURCE` sends, and speaks on the wire to `TARGET`.
+/// Starts an attacker in the switch. It records the frames of `SOURCE`, and sends to `TARGET`.
 fn wiretap(cluster: &Cluster) -> Result<Script> {
     attack::wiretap(cluster, SOURCE, TARGET)
 }
 
-/// Lets `attack` happen to a cluster with a client, which must not notice.
+/// Runs `attack` against a cluster with a client, which must not notice it.
 fn unharmed(attack: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     with_cluster(options(), |cluster| {
         let client = cluster.client(MILLISECOND)?;
@@ -76,14 +76,14 @@ fn counted(cluster: &Cluster, counter: &str, before: u64, count: u64) -> Result<
     attack::counted(cluster.node(TARGET)?, counter, before, count)
 }
 
-/// That no heartbeat came to where the attacker is.
+/// Checks that no heartbeat reached the attacker.
 fn nobody_answered(attacker: &mut Script) -> Result<()> {
     let heard = attacker.count("heard")?;
     ensure!(heard == 0, "{heard} answers came: {}", attacker.err());
     Ok(())
 }
 
-/// What the script sends, and what becomes of it.
+/// The frames of the script, and their verdicts.
 const FORGERIES: [(&str, &str); 28] = [
     ("wrong-key", "drop_bad_mac"),
     ("wrong-key-reply", "drop_bad_mac"),
@@ -115,7 +115,8 @@ const FORGERIES: [(&str, &str); 28] = [
     ("empty", "drop_truncated"),
 ];
 
-/// The same for frames that a switch may look into, mend or refuse: these are put on the wire.
+/// The same for frames that a switch may inspect, repair or refuse: they are put on the wire
+/// itself.
 const MUTILATIONS: [(&str, &str); 5] = [
     ("cut-short", "drop_truncated"),
     ("cut-to-magic", "drop_truncated"),
@@ -169,7 +170,7 @@ fn replayed_replies_do_not_keep_a_dead_node_alive() -> Result<()> {
         ensure!(wiretap.count("capture reply 60")? == 60);
         let before = cluster.node(TARGET)?.counter("drop_replayed_reply")?;
         let mut event_log = EventLog::begin(cluster)?;
-        // From before it dies until after: there is no moment without them.
+        // The replay goes on from before the death until after it, without a pause.
         wiretap.begin("loop")?;
         wait_until(SOON, "replays arrive", || {
             Ok(cluster.node(TARGET)?.counter("drop_replayed_reply")? > before + 10)
@@ -182,7 +183,7 @@ fn replayed_replies_do_not_keep_a_dead_node_alive() -> Result<()> {
             late <= options().timeout + GRACE,
             "declared down after {late:?}"
         );
-        // And it stays dead, however long they go on.
+        // The node stays down, however long the replay goes on.
         let mut event_log = EventLog::begin(cluster)?;
         observe(20 * options().timeout, || cluster.check_agents())?;
         let sent = wiretap.count("stop")?;
@@ -211,7 +212,7 @@ fn flood_of_junk_costs_no_lease() -> Result<()> {
         let before = dropped(cluster)?;
         let sent = stranger.count("flood 200000 5")?;
         ensure!(sent > 10_000, "{sent} frames are no flood");
-        // Some may have found a queue full, in the switch or at the node.
+        // A queue in the switch or at the node may have been full for some frames.
         wait_until(SOON, "half of the flood is counted", || {
             Ok(dropped(cluster)? - before >= sent / 2)
         })?;
@@ -252,7 +253,8 @@ fn control_socket_survives_bad_clients() -> Result<()> {
             );
             control.status()?;
         }
-        // No text, no end, no reader: the agent may hang up at any moment.
+        // Clients that send no text, no end, or do not read. The agent may close the connection at
+        // any moment.
         let mut streams = Vec::new();
         for rude in [
             vec![0xff; 512],

@@ -1,4 +1,4 @@
-//! The cluster's key: replaced while heartbeats go on, and never seen.
+//! The cluster's key: it is replaced while heartbeats go on, and never shown.
 
 use std::{
     fs,
@@ -38,11 +38,11 @@ use nix::sys::signal::Signal;
 
 const MEMBERS: [&str; 2] = ["a", "b"];
 const WITNESS: &str = "w";
-/// The rig's key.
+/// The key of the rig.
 const KEY: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
-/// Two members and a witness without an agent. Heartbeats follow each other as fast as they may; how long a pause is
-/// put up with leaves room for a busy machine.
+/// Two members and a witness without an agent. Heartbeats have the shortest interval; the deadlines
+/// leave room for a busy machine.
 fn fast() -> Options {
     Options {
         nodes: MEMBERS.map(str::to_owned).to_vec(),
@@ -56,7 +56,8 @@ fn fast() -> Options {
     }
 }
 
-/// Probes that each member sent to each other node, and how many of them were not answered, those under way included.
+/// The probes of each member to each other node, and those without a reply, including those under
+/// way.
 fn probes(cluster: &Cluster) -> Result<Vec<(u64, u64)>> {
     let mut all = Vec::new();
     for member in MEMBERS {
@@ -70,7 +71,7 @@ fn probes(cluster: &Cluster) -> Result<Vec<(u64, u64)>> {
     Ok(all)
 }
 
-/// Copies the key file of the first member to `node`, as `scp -p` would, and has it taken over there.
+/// Copies the key file of the first member to `node`, as `scp -p` does, and reloads it there.
 fn take_over(cluster: &Cluster, node: &str) -> Result<()> {
     let (from, to) = (cluster.node(MEMBERS[0])?.key(), cluster.node(node)?.key());
     if from != to {
@@ -108,7 +109,7 @@ fn take_over(cluster: &Cluster, node: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until `asked` knows whether `node` has the same keys.
+/// Waits until the status of `asked` says whether `node` has the same keys.
 fn wait_keys(cluster: &Cluster, asked: &str, node: &str, same: bool) -> Result<()> {
     let what = format!("the keys of {node} are known");
     wait_status(cluster.node(asked)?, &what, |status| {
@@ -116,7 +117,7 @@ fn wait_keys(cluster: &Cluster, asked: &str, node: &str, same: bool) -> Result<(
     })
 }
 
-/// One step: the file changes, and all nodes take it over one after the other.
+/// One step of a rotation: the file changes, and all nodes reload it one after the other.
 fn step(cluster: &mut Cluster, number: u8) -> Result<()> {
     let mode = |node: &Node| -> Result<u32> {
         Ok(fs::metadata(node.key())?.permissions().mode() & 0o7777)
@@ -129,7 +130,7 @@ fn step(cluster: &mut Cluster, number: u8) -> Result<()> {
     };
     early(cluster, "this node: run `heartbeat reload`")?;
     take_over(cluster, "a")?;
-    // Whom it has not reached yet, the next step waits for.
+    // The next step waits for each node that has not reloaded yet.
     wait_keys(cluster, "a", WITNESS, number == 2)?;
     if number != 2 {
         early(cluster, "node w: has other keys")?;
@@ -158,7 +159,7 @@ fn step(cluster: &mut Cluster, number: u8) -> Result<()> {
     cluster.check_agents()
 }
 
-/// A probe to the first member under the first key, as from the second.
+/// A probe to the first member in the name of the second, signed with the first key.
 fn under_the_old_key() -> Result<Vec<u8>> {
     let spec = FrameSpec::probe(2, 0, 1).with(|spec| {
         spec.from = Family::V4.address(0, 2);
@@ -191,10 +192,11 @@ fn key_of_a_live_cluster_is_replaced_without_a_missed_heartbeat() -> Result<()> 
                 Ok(cluster.node("a")?.counter(counter)? == before + 1)
             })
         };
-        // It would be taken, were it not so old.
+        // Only its age makes the acceptor refuse it.
         stranger(cluster, "drop_replayed_probe")?;
         let mut event_log = EventLog::begin(cluster)?;
-        // An answer that comes later than the timeout counts as none: only while a processor is withheld.
+        // A reply after the timeout counts as missed. That may happen only while the machine stands
+        // still.
         let machine = MachineStalls::of_the_machine()?;
         let (before, at) = (probes(cluster)?, boottime());
         refused(cluster)?;
@@ -257,7 +259,7 @@ fn key_of_a_live_cluster_is_replaced_without_a_missed_heartbeat() -> Result<()> 
     })
 }
 
-/// A key file with which heartbeats would be lost, or a bad one, changes nothing.
+/// A key file that is bad, or that would lose heartbeats, changes nothing.
 fn refused(cluster: &Cluster) -> Result<()> {
     let a = cluster.node("a")?;
     let keys = a.control.status()?.keys;
@@ -283,7 +285,7 @@ fn refused(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The key as it might be written anywhere: as bytes, as digits, as the words that the programs use.
+/// All forms in which the key might be written: bytes, digits, and the words that the programs use.
 fn traces_of(key: [u8; 16]) -> Vec<Vec<u8>> {
     let SipKey { k0, k1 } = SipKey::from_bytes(key);
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -375,7 +377,7 @@ fn key_is_in_nothing_that_an_agent_leaves_behind() -> Result<()> {
             Ok(cluster.node("a")?.logged()?.contains("SIGHUP"))
         })?;
 
-        // Whoever would dump core here, this agent does not.
+        // Other programs dump core here; the agent does not.
         let mut other = Command::new("/bin/sh");
         other.arg("-c").arg(format!(
             "ulimit -c unlimited; cd {}; kill -ABRT $$",
@@ -404,7 +406,7 @@ fn key_is_in_nothing_that_an_agent_leaves_behind() -> Result<()> {
         for (what, text) in &shown {
             shows_no_key(what, text.as_bytes())?;
         }
-        // That it would have been found.
+        // The search does find a key.
         ensure!(shows_no_key("the key file", good.as_bytes()).is_err());
         Ok(())
     })

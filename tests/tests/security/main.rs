@@ -1,4 +1,4 @@
-//! What strangers, other users and other processes can do, and see.
+//! Security: what strangers, other users and other processes can do and see.
 
 mod exposure;
 mod floods;

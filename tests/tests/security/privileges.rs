@@ -1,4 +1,4 @@
-//! What the agent may do, and what its helper does for it.
+//! The rights of the agent, and the work that its helper does for it.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process, time::Duration};
 
@@ -10,7 +10,7 @@ use heartbeat_tests::{
         actors::{actor, group, vip},
         groups::{output_of, wait_agent, wait_all_active, wait_runs},
         rights::{Rights, helper_of},
-        shortcuts::wait_status,
+        shortcuts::{wait_logged, wait_status},
     },
     needs,
     node::Node,
@@ -22,18 +22,18 @@ use nix::{
     unistd::{Gid, Pid, Uid, chown},
 };
 
-/// CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW; what docs/operate/privileges.md says.
+/// CAP_NET_BIND_SERVICE, CAP_NET_ADMIN and CAP_NET_RAW, as in docs/operate/privileges.md.
 const KEPT: u64 = 1 << 10 | 1 << 12 | 1 << 13;
-/// CAP_IPC_LOCK, which is kept where CAP_SYS_RESOURCE, the right to raise the limit, is missing.
+/// CAP_IPC_LOCK. The agent keeps it where it lacks CAP_SYS_RESOURCE, which raises the limit.
 const LOCKING: u64 = 1 << 14;
 const SYS_RESOURCE: u64 = 1 << 24;
-/// Not root, whoever it is.
+/// A user other than root.
 const OTHER: u32 = 65_534;
 const MEMBERS: [&str; 2] = ["a", "b"];
 const QUICK: Duration = Duration::from_millis(200);
 const ADDED: &str = "# more";
 
-/// Checks of what is another user's alone, a hook, and a service that is another user's.
+/// Checks of files of another user, a hook, and a service that runs as another user.
 fn extra(actors: &Actors) -> String {
     let hook = actors.path("hook").display().to_string();
     let serve = actors.path("serve").display().to_string();
@@ -47,7 +47,7 @@ fn extra(actors: &Actors) -> String {
     format!("{}{checks}{hook}{ADDED}\n", group("web", "", &web))
 }
 
-/// Gives a node a directory that only another user may enter, and an interface that nothing is served on.
+/// Gives a node a directory that only another user may enter, and an interface without a link.
 fn furnish(node: &Node) -> Result<()> {
     let private = node.dir().join("private");
     fs::create_dir(&private)?;
@@ -71,7 +71,7 @@ fn agent_pid(cluster: &mut Cluster, node: &str) -> Result<u32> {
     Ok(cluster.node_mut(node)?.agent()?.pid())
 }
 
-/// Waits for a file that holds a whole line.
+/// Waits until a file has a whole line, and returns it.
 fn line_of(actors: &Actors, name: &str) -> Result<String> {
     let mut text = String::new();
     wait_until(SOON, &format!("{name} is written"), || {
@@ -112,7 +112,7 @@ fn agent_keeps_few_rights_and_its_helper_has_the_rest() -> Result<()> {
         wait_all_active(cluster)?;
         wait_runs(cluster, "web", "a")?;
 
-        // All threads of the agent have what is written, and no more.
+        // All threads of the agent have the documented rights, and no more.
         let agent = agent_pid(cluster, "a")?;
         let own = Rights::of(process::id())?;
         let raises = own.effective & SYS_RESOURCE != 0;
@@ -133,7 +133,7 @@ fn agent_keeps_few_rights_and_its_helper_has_the_rest() -> Result<()> {
         for (name, rights) in &threads {
             ensure!(*rights == kept, "{name}: {rights:#x?}");
         }
-        // The helper, and what it runs, have all that the agent began with.
+        // The helper and its children have all rights with which the agent began.
         let helper = helper_of(agent)?;
         for (what, rights) in [
             ("the helper", Rights::of(helper)?),
@@ -148,7 +148,7 @@ fn agent_keeps_few_rights_and_its_helper_has_the_rest() -> Result<()> {
         let logged = cluster.node("a")?.logged()?;
         ensure!(!logged.contains("more rights than it needs"), "{logged}");
         ensure!(!logged.contains("will not be writable"), "{logged}");
-        // Its memory is locked, and its threads are punctual, all the same.
+        // The memory of the agent is locked, and its threads are punctual, all the same.
         let status = cluster.node("a")?.control.status()?;
         ensure!(status.pulse.memory_locked, "{:?}", status.pulse);
         let confinement = status
@@ -157,13 +157,13 @@ fn agent_keeps_few_rights_and_its_helper_has_the_rest() -> Result<()> {
         ensure!(confinement.seccomp, "{confinement:?}");
         ensure!(confinement.landlock == landlock(), "{confinement:?}");
 
-        // What only another user may see is seen by the helper.
+        // The helper reads what only another user may read.
         for node in MEMBERS {
             wait_status(cluster.node(node)?, "its checks are well", |status| {
                 status.health.len() == 2 && status.health.iter().all(|check| check.state == "well")
             })?;
         }
-        // A reload attaches to another interface, with the rights that are left.
+        // A reload attaches to another interface with the remaining rights.
         let more = group(
             "more",
             "",
@@ -174,7 +174,7 @@ fn agent_keeps_few_rights_and_its_helper_has_the_rest() -> Result<()> {
             output_of(cluster, node, &["reload"])?;
         }
         wait_runs(cluster, "more", "a")?;
-        // What is another user's is ended by the helper.
+        // The helper ends processes of another user.
         let serves: u32 = line_of(&actors, "pids/serve-a")?.trim().parse()?;
         ensure!(!is_gone(serves), "{serves} does not run");
         output_of(cluster, "a", &["move", "web", "b"])?;
@@ -197,7 +197,7 @@ fn helper_ends_with_its_agent_and_agent_with_its_helper() -> Result<()> {
         wait_all_active(cluster)?;
         wait_runs(cluster, "web", "a")?;
 
-        // Who asks the helper to end means the agent.
+        // A signal to the helper ends the agent.
         let agent = agent_pid(cluster, "a")?;
         let helper = helper_of(agent)?;
         kill(Pid::from_raw(helper.cast_signed()), Signal::SIGTERM)?;
@@ -205,7 +205,7 @@ fn helper_ends_with_its_agent_and_agent_with_its_helper() -> Result<()> {
         actors.wait_call(mark, "a", "one", "monitor")?;
         ensure!(helper_of(agent)? == helper, "it has another helper");
 
-        // Without a helper an agent is of no use, and says so; it ends as if killed.
+        // An agent whose helper died says so, and ends as if it had been killed.
         let helper = helper_of(agent_pid(cluster, "b")?)?;
         kill(Pid::from_raw(helper.cast_signed()), Signal::SIGKILL)?;
         let b = cluster.node_mut("b")?;
@@ -221,10 +221,9 @@ fn helper_ends_with_its_agent_and_agent_with_its_helper() -> Result<()> {
         actors.script("b", "one", "probe", hang)?;
         cluster.start_agent("b")?;
         let hangs: u32 = line_of(&actors, "pids/hangs")?.trim().parse()?;
-        let logged = cluster.node("b")?.logged()?;
-        ensure!(logged.contains("took over leases and guard"), "{logged}");
+        wait_logged(cluster.node("b")?, "took over leases and guard")?;
 
-        // A killed agent takes its helper along, and what that runs for it.
+        // The helper of a killed agent ends, with its children.
         let helper = helper_of(agent_pid(cluster, "b")?)?;
         cluster.node_mut("b")?.agent()?.kill()?;
         wait_until(SOON, "all of it has ended", || {

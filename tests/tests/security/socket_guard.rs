@@ -1,5 +1,5 @@
-//! The guard at the sockets: a node that has lost its lease is not reached at its addresses by its
-//! own processes and containers either, whatever has become of its agent.
+//! The socket guard: a node without its lease is not reached at its addresses by its own processes
+//! and containers either, whatever state its agent is in.
 
 use std::{
     fs,
@@ -47,8 +47,8 @@ fn addresses() -> [IpAddr; 2] {
     Family::ALL.map(Family::vip)
 }
 
-/// A container behind a pair of interfaces, as container engines make it, whose default route is
-/// the node `host`.
+/// Makes a container behind a veth pair, as container engines do. Its default route is the node
+/// `host`.
 fn container(host: &Node) -> Result<Namespace> {
     let container = Namespace::new("container")?;
     host.ns.join("box0", &container, "eth0")?;
@@ -69,7 +69,7 @@ fn container(host: &Node) -> Result<Namespace> {
     Ok(container)
 }
 
-/// Waits until a datagram from `ns` to `address` is answered by `node`.
+/// Waits until `node` answers a datagram from `ns` to `address`.
 fn wait_answer(ns: &Namespace, address: IpAddr, node: &str) -> Result<()> {
     let mut last = None;
     let what = format!("{node} answers at {address}");
@@ -87,7 +87,7 @@ fn wait_talk(ns: &Namespace, address: IpAddr) -> Result<Connection> {
     Ok(talk)
 }
 
-/// That nothing at `address` is to be had from `ns`.
+/// Checks that `ns` gets no answer from `address`.
 fn unreachable(ns: &Namespace, address: IpAddr) -> Result<()> {
     for _ in 0..3 {
         let answer = ask(ns, address, BRIEF)?;
@@ -98,7 +98,7 @@ fn unreachable(ns: &Namespace, address: IpAddr) -> Result<()> {
     Ok(())
 }
 
-/// Packets that the guard of a node dropped, by direction.
+/// The packets that the guard of a node dropped, by direction.
 fn dropped(node: &Node) -> Result<(u64, u64)> {
     let rows = guards(node)?;
     let rows = rows.iter().collect::<Result<Vec<_>, _>>()?;
@@ -123,7 +123,7 @@ fn stale_owner_is_not_reached(fault: Fault) -> Result<()> {
                 wait_answer(ns, address, "a")?;
                 talks.push((address, wait_talk(ns, address)?));
             }
-            // A node that does not serve it is a plain client of it.
+            // A node that does not serve the address is an ordinary client of it.
             wait_answer(&b.ns, address, "a")?;
             wait_answer(&cluster.node("c")?.ns, address, "a")?;
         }
@@ -146,7 +146,7 @@ fn stale_owner_is_not_reached(fault: Fault) -> Result<()> {
             for ns in [&container, &a.ns] {
                 unreachable(ns, address)?;
             }
-            // Node b is in another network namespace of the same kernel, whose guard is open.
+            // Node b is in another network namespace of the same kernel, and its guard is open.
             wait_answer(&cluster.node("b")?.ns, address, "b")?;
             wait_answer(&cluster.node("c")?.ns, address, "b")?;
         }
@@ -156,7 +156,7 @@ fn stale_owner_is_not_reached(fault: Fault) -> Result<()> {
             "{before:?}, {after:?}"
         );
 
-        // Without its stale address the node, and its container, are clients like any other.
+        // Without the stale address the node and its container are ordinary clients.
         cluster.heal("a", fault)?;
         wait_holder(cluster, Some("b"))?;
         cluster.wait_well(SOON, "b")?;
@@ -188,7 +188,7 @@ fn pin(node: &Node, name: &str) -> PathBuf {
     node.pins.path().join(name)
 }
 
-/// What the kernel tells of the links: each with its number, and that of its cgroup.
+/// The socket links in the kernel: the id of each, and of its cgroup.
 fn links(node: &Node) -> Result<Vec<(u64, u64)>> {
     let link = |name| {
         let path = pin(node, name).display().to_string();
@@ -229,7 +229,7 @@ fn detached_socket_guard_is_attached_again() -> Result<()> {
             ensure!(links.iter().all(|(_, cgroup)| *cgroup != 0), "{links:?}");
             event_log = EventLog::begin(cluster)?;
         }
-        // Its pin is gone, too.
+        // The pin is removed, too.
         let a = cluster.node("a")?;
         fs::remove_file(pin(a, PINS[0]))?;
         wait_until(SOON, "it is pinned again", || Ok(pin(a, PINS[0]).exists()))

@@ -1,4 +1,4 @@
-//! What commands say to a user who may not run them.
+//! The messages of commands to a user who may not run them.
 
 use std::{
     env, fs,
@@ -14,10 +14,10 @@ use heartbeat_tests::{
     workdir::WorkDir,
 };
 
-/// Not root, whoever it is.
+/// A user other than root.
 const OTHER: u32 = 65_534;
 
-/// What only root can read, `private`, and what all can.
+/// Files for root alone, `private`, and files for all users.
 struct Files {
     dir: WorkDir,
 }
@@ -60,7 +60,7 @@ impl Files {
         self.allow(name, mode)
     }
 
-    /// A command of a user who is not root.
+    /// A command that runs as a user other than root.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.path("heartbeat"));
         command.args(arguments).uid(OTHER).gid(OTHER);

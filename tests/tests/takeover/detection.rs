@@ -1,4 +1,4 @@
-//! A dead node is called dead by all who live, on time, and nobody else is.
+//! Each living node reports a dead node as down, on time, and reports no other node.
 
 use std::time::Duration;
 
@@ -23,18 +23,18 @@ use heartbeat_user::control::protocol::{DownTrace, EventKind, VipEvent};
 const VICTIM: &str = "b";
 const SURVIVORS: [&str; 2] = ["a", "c"];
 
-/// By how much a time may be off: what was measured, and nothing else.
+/// The measured delays by which a time may be late.
 #[derive(Clone, Copy)]
 struct Late {
-    /// How late the latest of the survivor's own probes was.
+    /// The largest delay of the survivor's own probes.
     probes: Duration,
-    /// How many of them were missed, or left so late that they count as one with the next.
+    /// The number of probes that were missed, or left so late that they count as one with the next.
     uncounted: u32,
-    /// What the machine stood still since the death.
+    /// The time for which the machine stood still since the death.
     machine: Duration,
 }
 
-/// Kills a node in one way and heals it; shows what both survivors said of its death.
+/// Lets one fault hit a node, heals it, and checks what both survivors reported.
 fn death(
     fault: Fault,
     state: &str,
@@ -98,7 +98,7 @@ fn on_time(report: &DownReport, silent_at: Boottime, late: Late) -> Result<()> {
         deadline >= earliest,
         "the deadline is the timeout after the last reply"
     );
-    // Later only by as much as a probe left late, and by an interval for each that did not count.
+    // A late probe moves the deadline by its delay, and a probe that did not count by an interval.
     let slack = late.probes + interval * late.uncounted + MILLISECOND;
     ensure!(deadline <= earliest.after(slack), "the deadline is off");
     ensure!(
@@ -114,7 +114,7 @@ fn on_time(report: &DownReport, silent_at: Boottime, late: Late) -> Result<()> {
     Ok(())
 }
 
-/// The report on an agent that ticks no more since `stalled_at`, under a kernel that answers.
+/// The report on an agent that has not ticked since `stalled_at` while its kernel answers.
 fn stalled_on_time(report: &DownReport, stalled_at: Boottime, late: Late) -> Result<()> {
     let at = Boottime::from_nanos(report.at_ns);
     ensure!(report.trace.is_none(), "there was no silence");
@@ -198,7 +198,7 @@ fn peer_is_up_while_one_of_its_links_is() -> Result<()> {
             let states = b.links.iter().map(|link| link.state.as_deref());
             let expected = (0..LINKS).map(|link| Some(if link <= broken { "down" } else { "up" }));
             ensure!(b.state == "up" && states.eq(expected), "{b:#?}");
-            // No more than a look from one to the other: nothing is said of the node.
+            // A peer with a link that is up gets no report about itself.
             let said = SURVIVORS
                 .iter()
                 .flat_map(|node| event_log.reported_by(node));
@@ -234,14 +234,15 @@ fn starved_cluster_reports_no_false_down() -> Result<()> {
     };
     with_cluster(strict, |cluster| {
         let mut event_log = EventLog::begin(cluster)?;
-        // No load of ordinary priority delays these threads: only a host that withholds a processor.
+        // Load of ordinary priority does not delay these threads; only a host that withholds a CPU
+        // does.
         let machine = MachineStalls::of_the_machine()?;
         let begun_at = boottime();
         let _spinners = Spinners::start(2)?;
         let mut listened = boottime();
         observe(stress, || {
             cluster.check_agents()?;
-            // Often enough that an agent does not forget what it told.
+            // An agent keeps only so many events: they are collected before it drops any.
             if boottime().since(listened) > Duration::from_secs(1) {
                 for node in ["a", "b", "c"] {
                     event_log.listen(cluster, node)?;

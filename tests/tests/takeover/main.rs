@@ -1,4 +1,4 @@
-//! What happens when the owner of an address fails, moves or stops.
+//! Takeovers: the owner of an address fails, moves it, or stops.
 
 mod control_task_hangs;
 mod detection;

@@ -1,5 +1,5 @@
-//! The network of an address fails at its owner, while heartbeats go by another: the address leaves for a node that is
-//! not cut off.
+//! The network of an address fails at its owner while heartbeats pass on another link. The address
+//! moves to a node that is not cut off.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use heartbeat_user::{
     control::protocol::{EventKind, Group, GroupEvent, Reason, Status},
 };
 
-/// What a machine that is busy with other things makes of it.
+/// The longest time without an answer on a busy machine.
 const BUSY: Duration = Duration::from_millis(1_500);
 
 fn two_links(family: Family) -> Options {
@@ -37,7 +37,7 @@ fn service(status: &Status) -> Option<&Group> {
     status.groups.iter().find(|group| group.name == "service")
 }
 
-/// Waits until `node` serves, and says for how long nobody did.
+/// Waits until `node` serves, and prints the time without an answer.
 fn wait_taken(client: &Client, node: &str, since: Boottime, fault: &str) -> Result<()> {
     wait_served(client, node, SOON)?;
     let gap = longest_silence(client, since);
@@ -46,7 +46,7 @@ fn wait_taken(client: &Client, node: &str, since: Boottime, fault: &str) -> Resu
     Ok(())
 }
 
-/// Waits until the agent of `author` tells that the group stops there, as one that is cut off.
+/// Waits until the agent of `author` reports that the group stops there because it is cut off.
 fn wait_left(event_log: &mut EventLog, cluster: &Cluster, author: &str) -> Result<()> {
     let what = "the group leaves as one that is cut off";
     let told = |what: &EventKind| {
@@ -86,7 +86,7 @@ fn owner_with_a_failed_service_network_hands_over() -> Result<()> {
         let moved = cluster.node("b")?.heartbeat(&["move", "service", "a"])?;
         ensure!(!moved.status.success(), "it went where nobody reaches it");
 
-        // The first is heard again, and not trusted yet.
+        // Node a is heard again on this link, but it is not eligible yet.
         cluster.set_forwarding("a", 0, true)?;
         wait_status(cluster.node("c")?, "a is heard there again", |status| {
             let links = node_in(status, "a").map(|node| node.links.clone());
@@ -132,7 +132,7 @@ fn interface_switched_off_is_left_and_reported() -> Result<()> {
             })
         })?;
 
-        // It goes back once the port has been well for some time.
+        // The address returns once the port has worked for some time.
         cluster.set_carrier("a", 0, true)?;
         wait_served(&client, "a", SOON)?;
         cluster.wait_well(SOON, "a")
@@ -144,7 +144,8 @@ fn address_stays_when_the_whole_network_fails() -> Result<()> {
     needs!(Cluster);
     with_cluster(two_links(Family::V4), |cluster| {
         let mut event_log = EventLog::begin(cluster)?;
-        for node in ["a", "b", "c"] {
+        // The owner last: until all nodes are cut off, one that is not could take the address.
+        for node in ["c", "b", "a"] {
             cluster.set_carrier(node, 0, false)?;
         }
         wait_cut_off(cluster, "a", &["a", "b", "c"])?;

@@ -1,5 +1,5 @@
-//! The address is served by one node, the best that a majority of kernels grants it, and moves when that
-//! changes.
+//! One node serves an address: the best one to which a majority of kernels grants the lease. The
+//! address moves when another node becomes the best.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -29,21 +29,21 @@ fn with(family: Family) -> Options {
     }
 }
 
-/// A client that is served by the first node.
+/// Starts a client, and waits until the first node serves it.
 fn client(cluster: &Cluster) -> Result<Client> {
     let client = cluster.client(MILLISECOND)?;
     wait_served(&client, "a", SOON)?;
     Ok(client)
 }
 
-/// A trial whose client is served by the first node.
+/// Begins a trial, and waits until the first node serves its client.
 fn trial(name: &'static str, cluster: &Cluster) -> Result<Trial> {
     let trial = Trial::begin(name, cluster)?;
     wait_served(&trial.client, "a", SOON)?;
     Ok(trial)
 }
 
-/// The owner dies, the next in rank takes over, the owner comes back.
+/// The owner dies, the next in rank takes over, and the owner gets the address back.
 fn takeover_and_return(family: Family, fault: Fault) -> Result<()> {
     with_cluster(with(family), |cluster| {
         let mut trial = trial("the owner is cut off and comes back", cluster)?;
@@ -52,7 +52,7 @@ fn takeover_and_return(family: Family, fault: Fault) -> Result<()> {
         trial.succeeded(cluster, "a", cut_at)?;
         wait_served(&trial.client, "b", SOON)?;
         ensure!(*servers(&trial.client, boottime().before(100 * MILLISECOND)) == ["b".into()]);
-        // The one that was cut off has no majority: it must not keep the address either.
+        // The node that was cut off has no majority, so it removes the address as well.
         wait_holder(cluster, Some("b"))?;
 
         let healed_at = boottime();
@@ -88,7 +88,8 @@ fn address_without_a_majority_is_served_by_nobody() -> Result<()> {
     needs!(Cluster);
     with_cluster(options(), |cluster| {
         let client = client(cluster)?;
-        // The owner's own link is sound, and the client reaches it: it still must let go.
+        // The owner's own link works, and the client reaches it. Without a majority it stops all
+        // the same.
         cluster.inject("b", Fault::Silent)?;
         cluster.inject("c", Fault::Silent)?;
         wait_holder(cluster, None)?;
@@ -141,7 +142,8 @@ fn restarted_agent_removes_the_address_that_a_killed_one_left() -> Result<()> {
         let client = client(cluster)?;
         cluster.inject("a", Fault::Kill)?;
         wait_served(&client, "b", SOON)?;
-        // Nobody was left to remove it, and the next start has to. The guard keeps it silent meanwhile.
+        // The killed agent could not remove the address; the next start does. Meanwhile the guard
+        // drops its traffic.
         ensure!(cluster.holders()? == ["a", "b"]);
         ensure!(*servers(&client, boottime().before(100 * MILLISECOND)) == ["b".into()]);
         cluster.heal("a", Fault::Kill)?;
@@ -155,7 +157,8 @@ fn restarted_agent_removes_the_address_that_a_killed_one_left() -> Result<()> {
     })
 }
 
-/// Cuts the owner, and listens until `enough` announcements are heard. All must be the successor's.
+/// Cuts the owner off, and collects announcements until `enough` holds. All must come from the
+/// successor.
 fn announced(family: Family, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
     let mut all = Vec::new();
     with_cluster(with(family), |cluster| {
@@ -167,7 +170,7 @@ fn announced(family: Family, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Va
         cluster.inject("a", Fault::Cut)?;
         wait_until(SOON, "the successor announces the address", || {
             let mut heard: Vec<Value> = serde_json::from_str(&ear.order("")?)?;
-            // The owner may have gone on with its own until it died.
+            // The owner may have announced the address until it died.
             heard.retain(|one| one["mac"] != owner);
             all.extend(heard);
             Ok(enough(&all))
@@ -259,7 +262,7 @@ exec = ["/nonexistent/hook"]
         trial.succeeded(cluster, "a", cut_at)?;
         wait_served(&trial.client, "b", SOON)?;
 
-        // Those that failed are told of, each in its own way.
+        // Each hook that failed is reported with its own reason.
         for (program, wanted, said) in [
             ("/bin/false", Some(1), "exited with status 1"),
             ("/nonexistent/hook", None, "could not start: "),
@@ -309,12 +312,12 @@ exec = ["/nonexistent/hook"]
     })
 }
 
-/// That a hook was told what all hooks are told beside `wanted`, and nothing else.
+/// Checks that a hook got `wanted`, the variables of every hook, and nothing else.
 fn nothing_else(seen: &Variables, wanted: &[&(&str, &str)]) -> Result<()> {
     let at: u64 = seen["HEARTBEAT_AT_NS"].parse()?;
     ensure!(at <= boottime().as_nanos());
     ensure!(seen["HEARTBEAT_INSTANCE"].ends_with(&format!("-{}", seen["HEARTBEAT_NODE"])));
-    // The last three are the shell's own.
+    // The shell itself sets the last three.
     let mut known: Vec<String> = ["PATH", "PWD", "SHLVL", "_"].map(str::to_owned).to_vec();
     let names = wanted.iter().map(|(name, _)| *name);
     known.extend(

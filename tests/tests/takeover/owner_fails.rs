@@ -1,4 +1,4 @@
-//! Whatever happens to the owner of an address: another serves it soon, and never two at a time.
+//! Faults of the owner of an address: another node serves it soon, and never two nodes at a time.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -31,10 +31,10 @@ use heartbeat_user::{
     net::{Announcer, Netlink},
 };
 
-/// How long a stopped agent stands still.
+/// The time for which an agent is stopped.
 const STOPPED: Duration = Duration::from_secs(5);
 
-/// Lets a fault happen to whoever owns the address, heals it, and again.
+/// Repeats a fault of the present owner of the address, and heals it.
 fn again_and_again(
     name: &'static str,
     fault: Fault,
@@ -58,7 +58,7 @@ fn again_and_again(
     })
 }
 
-/// Waits until `node` has removed the address, after `since`.
+/// Waits until `node` reports that it has removed the address after `since`.
 fn gave_it_up(cluster: &Cluster, trial: &mut Trial, node: &str, since: Boottime) -> Result<()> {
     let released = |what: &EventKind| {
         matches!(what.of_vip(), Some(VipEvent::Release { address_ns, .. })
@@ -78,7 +78,7 @@ fn owner_with_a_killed_agent_is_succeeded() -> Result<()> {
         "agent killed",
         Fault::Kill,
         |cluster, trial, owner| {
-            // Nobody was there to remove the address: its kernel keeps it silent.
+            // The killed agent could not remove the address; the kernel drops its traffic.
             ensure!(cluster.holders()?.contains(&owner));
             trial.silent_since_closed(cluster.node(owner)?)
         },
@@ -136,7 +136,7 @@ fn guard_silences_a_stopped_owner_for_clients_with_an_old_neighbour_entry() -> R
             let mac = cluster.node(node)?.ns.mac("hb0")?;
             mac.context("an interface without an address")
         };
-        // For ever, as far as the client knows, whatever is announced.
+        // A permanent entry: the client believes it, whatever is announced.
         let believe = |cluster: &Cluster, node: &str| -> Result<()> {
             let mac = mac(cluster, node)?;
             let client = cluster.client_namespace();
@@ -203,7 +203,7 @@ const FIRST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 const SECOND: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 100);
 const THIRD: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 100);
 
-/// What the guard of `node` dropped for an address: in and out.
+/// The packets of an address that the guard of `node` dropped: received and sent.
 fn dropped(node: &Node, address: Ipv4Addr) -> Result<(u64, u64)> {
     let rows = guards(node)?;
     let mut rows = rows.iter().filter_map(Result::ok);
@@ -212,7 +212,7 @@ fn dropped(node: &Node, address: Ipv4Addr) -> Result<(u64, u64)> {
     Ok((row.dropped_in, row.dropped_out))
 }
 
-/// Has `ns` take the hardware address of `node`'s `interface` for that of `address`, for ever.
+/// Gives `ns` a permanent neighbour entry that maps `address` to `interface` of `node`.
 fn deceive(
     ns: &Namespace,
     dev: &str,
@@ -236,11 +236,11 @@ fn deceive(
     ns.tool("ip", words).map(drop)
 }
 
-/// Announces `address` on `interface`, as an agent would that believes in its lease.
+/// Announces `address` on `interface`, as an agent does that believes it holds the lease.
 fn announce(node: &Node, interface: &str, address: Ipv4Addr) -> Result<()> {
     node.ns.enter(|| {
         let found = Netlink::open()?.interface(interface)?;
-        // It says when the guard does not let it out.
+        // An error only says that the guard dropped the announcement.
         let _ = Announcer::open(&found)?.announce(address.into());
         Ok(())
     })
@@ -267,7 +267,7 @@ fn guard_silences_a_stopped_owner_on_every_interface() -> Result<()> {
                 .add_address("aux0", Ipv4Addr::new(10, 88, 0, number).into(), 24)?;
         }
         annex.add_address("to-a", Ipv4Addr::new(10, 88, 0, 200).into(), 24)?;
-        // By the card of another network, as a host takes what is for any of its addresses.
+        // A host accepts packets for each of its addresses on each interface.
         second.tool("ip", ["route", "add", "10.77.0.100/32", "via", "10.77.1.1"])?;
         cluster.start_agents()?;
         cluster.wait_well(SOON, "a")?;
@@ -313,13 +313,13 @@ fn guard_silences_a_stopped_owner_on_every_interface() -> Result<()> {
             let before = dropped(a, address)?.1;
             announce(a, interface, address)?;
             let after = dropped(a, address)?.1;
-            // A request and a reply.
+            // An announcement is a request and a reply.
             ensure!(
                 after >= before + 2,
                 "{address} on {interface}: {before}, then {after} dropped"
             );
         }
-        // The start puts it everywhere; the interface monitor would put it where it is missing.
+        // The start of the group adds all addresses. The interface monitor had none to repair.
         for node in cluster.nodes() {
             ensure!(!node.logged()?.contains("had taken"), "{}", node.logged()?);
         }
@@ -328,26 +328,27 @@ fn guard_silences_a_stopped_owner_on_every_interface() -> Result<()> {
     })
 }
 
-/// Waits until `name` has the address on an interface, whoever else has.
+/// Waits until `name` has the address on an interface, whether or not others have it.
 fn wait_holder_too(cluster: &Cluster, name: &str) -> Result<()> {
     wait_until(SOON, &format!("{name} has the address"), || {
         Ok(cluster.holders()?.contains(&name))
     })
 }
 
-/// Starves all machines, and tells how often the lease changed hands.
+/// Starves all nodes of CPU time, and checks how often the lease changed its owner.
 fn starved(name: &'static str, cluster: &mut Cluster) -> Result<()> {
     let mut trial = Trial::begin(name, cluster)?;
     let owner = trial.settle(cluster)?;
     trial.listen(cluster)?;
     let before = trial.event_log.acquisitions("service").len();
-    // No load of ordinary priority delays these threads: only a host that withholds a processor.
+    // Load of ordinary priority does not delay these threads; only a host that withholds a CPU
+    // does.
     let machine = MachineStalls::of_the_machine()?;
     let spinners = Spinners::start(4)?;
     let mut heard = boottime();
     observe(starve_time(5)?, || {
         cluster.check_agents()?;
-        // Often enough that no agent forgets what it told.
+        // An agent keeps only so many events: they are collected before it drops any.
         if boottime().since(heard) > Duration::from_secs(1) {
             trial.listen(cluster)?;
             heard = boottime();
@@ -407,7 +408,7 @@ fn agent_back_within_its_lease_serves_on() -> Result<()> {
             let owner = trial.settle(cluster)?;
             let at = trial.strike(cluster, &owner, Fault::Kill)?;
             trial.heal(cluster, &owner, Fault::Kill)?;
-            // Longer than what the dead agent was granted.
+            // The wait is longer than the lease of the dead agent.
             observe(Duration::from_secs(4), || {
                 ensure!(cluster.holders()? == [owner.as_str()], "the address moved");
                 Ok(())

@@ -1,5 +1,5 @@
-//! An owner whose agent stood still loses its address and gets it back; the neighbours must learn where it
-//! is each time.
+//! An owner whose agent was stopped loses its address and gets it back. The neighbours learn each
+//! time where the address is.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use heartbeat_tests::{
     wait::observe,
 };
 
-/// Longer than an owner announces its address after a takeover: what the neighbours learn later can
-/// only come from its return.
+/// The time after which an owner announces its address no longer. What neighbours learn later can
+/// only come from the return.
 const SETTLED: Duration = Duration::from_secs(3);
-/// Far less than neighbours take to find out by themselves.
+/// The most that neighbours may take. Without an announcement they take far longer.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 #[test]

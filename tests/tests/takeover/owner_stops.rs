@@ -1,4 +1,4 @@
-//! An agent that is told to stop gives its addresses up first, and says so.
+//! An agent that is told to stop releases its addresses first, and runs the hooks for that.
 
 use std::fs;
 
@@ -29,7 +29,8 @@ fn release_hook_runs_before_the_agent_ends() -> Result<()> {
         wait_served(&client, "a", SOON)?;
         let status = cluster.node_mut("a")?.agent()?.terminate(SOON)?;
         ensure!(status.success(), "the agent ended with {status}");
-        // While the cluster starts, another node may have served for a moment and told of it too.
+        // Another node may have served for a moment while the cluster started, and run the hook as
+        // well.
         let told = fs::read_to_string(&told)?;
         ensure!(told.lines().any(|line| line == "a service"), "{told:?}");
         wait_served(&client, "b", SOON)?;

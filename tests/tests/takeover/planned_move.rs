@@ -1,5 +1,5 @@
-//! The order of a planned hand-over, read from the kernel while it happens: the guard closes, then the
-//! addresses go, then the lease is free.
+//! The order of a planned move, read from the kernel while it happens: the guard closes, then the
+//! addresses are removed, then the lease is released.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -29,9 +29,9 @@ use heartbeat_tests::{
 };
 use nix::ifaddrs::getifaddrs;
 
-/// Addresses of the group: removing them takes a while.
+/// The number of addresses in the group: enough that their removal takes a while.
 const ADDRESSES: u8 = 12;
-/// `BPF_F_LOCK`: the slot is read under its own lock.
+/// `BPF_F_LOCK`, include/uapi/linux/bpf.h: reads the slot under its own lock.
 const LOCKED: u64 = 4;
 
 fn groups() -> String {
@@ -39,7 +39,7 @@ fn groups() -> String {
     group("many", "", &addresses.collect::<Vec<_>>())
 }
 
-/// What a kernel says of the group: its guards, and its own acceptor's slot.
+/// The group in one kernel: the guards of its addresses, and the slot of the node's acceptor.
 struct Kernel {
     guard: Array<MapData, GuardRow>,
     rows: Vec<u32>,
@@ -82,13 +82,13 @@ impl Kernel {
         Ok(open.contains(&true))
     }
 
-    /// Whether the own acceptor holds the group for this very node.
+    /// Whether the node's own acceptor has granted the group to this node.
     fn is_granted_to(&self, id: u32) -> Result<bool> {
         Ok(self.leases.get(&self.group, LOCKED)?.slot.owner == id)
     }
 }
 
-/// How many of the group's addresses this namespace has.
+/// The number of the group's addresses in this namespace.
 fn addresses_here() -> Result<usize> {
     let of_the_group = |last: u8| (101..101 + ADDRESSES).contains(&last);
     let mut count = 0;
@@ -103,19 +103,21 @@ fn addresses_here() -> Result<usize> {
     Ok(count)
 }
 
-/// What was read while the group left.
+/// The samples that were taken while the group moved.
 #[derive(Debug, Default)]
 struct Seen {
     samples: usize,
-    /// Samples between the closing of the guard and the last address, which show that the reader is fast enough.
+    /// Samples after the guard closed and before the last address was removed. They show that the
+    /// reader is fast enough.
     between: usize,
     wrong: Vec<String>,
 }
 
-/// Reads one after the other, without a pause, until `ends`: whatever was read first was so before the next.
+/// Samples slot, addresses and guard in this order, without a pause, until `ends`. So each value is
+/// older than the next.
 fn read(kernel: &Kernel, id: u32, ends: &AtomicBool) -> Result<Seen> {
     let mut seen = Seen::default();
-    // On a processor of its own, beside the agent's real-time threads.
+    // Real-time priority lets the reader run beside the agent's real-time threads.
     realtime();
     while !ends.load(Relaxed) {
         let granted = kernel.is_granted_to(id)?;
@@ -195,7 +197,8 @@ fn planned_move_closes_the_guard_then_removes_the_address_then_releases() -> Res
 #[test]
 fn reloaded_acceptors_grant_nothing_within_an_isolated_owners_lease() -> Result<()> {
     needs!(Cluster);
-    // The owner's lease outlives the restart of both others, whose acceptors then know nothing of it.
+    // The owner's lease outlives the restart of both other nodes, whose acceptors then know nothing
+    // of it.
     let long = Options {
         lease: Duration::from_secs(8),
         max_lease: Duration::from_secs(8),

@@ -1,4 +1,4 @@
-//! Planned hand-overs on links that delay and reorder: none waits for a lease to run out.
+//! Planned moves on links that delay and reorder frames: none waits for the end of a lease.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use heartbeat_tests::{
 };
 
 const MOVES: usize = 100;
-/// What a frame is held for at most.
+/// The longest delay of a frame.
 const DELAY: Duration = Duration::from_millis(8);
 
-/// Five nodes: three that hear too late of a release could refuse its successor the majority.
+/// Five nodes, since three that learn late of a release could refuse the successor its majority.
 fn options() -> Options {
     Options {
         nodes: ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec(),
@@ -29,8 +29,7 @@ fn options() -> Options {
     }
 }
 
-/// What the release of `from` takes to every other node but `to`, and how much the frames of all
-/// others are mixed up.
+/// Delays the frames of `from` to every node but `to`, and reorders all other frames a little.
 fn delay(nodes: &[(Mac, Relay)], from: usize, to: usize) {
     for (at, (_, relay)) in nodes.iter().enumerate() {
         for (sender, (mac, _)) in nodes.iter().enumerate() {
@@ -70,7 +69,7 @@ fn planned_moves_on_slow_links_take_less_than_half_a_lease() -> Result<()> {
     })
 }
 
-/// Puts a relay before every node.
+/// Puts a relay in front of every node.
 fn slow_down(cluster: &mut Cluster) -> Result<Vec<(Mac, Relay)>> {
     let slow = |name: &String| {
         let mac = cluster.node(name)?.ns.mac_address(&interface(0))?;
@@ -82,7 +81,7 @@ fn slow_down(cluster: &mut Cluster) -> Result<Vec<(Mac, Relay)>> {
     options().nodes.iter().map(slow).collect()
 }
 
-/// Moves the service, and returns for how long nobody answered.
+/// Moves the service, and returns the time without an answer.
 fn hand_over(cluster: &Cluster, trial: &mut Trial, from: usize, to: usize) -> Result<Duration> {
     let name = |index: usize| options().nodes[index].clone();
     let at = boottime();

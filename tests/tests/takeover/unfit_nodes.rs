@@ -1,4 +1,5 @@
-//! Nodes whose kernels answer though they are of no use: all others know, and act on it.
+//! Unfit nodes whose kernels still answer: stalled agents, dead processes, hung disks. All other
+//! nodes know it and act on it.
 
 use std::{
     fs,
@@ -30,10 +31,10 @@ use heartbeat_tests::{
 };
 use heartbeat_user::control::protocol::EventKind;
 
-/// How soon a peer knows what the next heartbeat tells it, one each 5 ms, and an agent hears of it.
+/// The most until a peer's agent reports what the next heartbeat, one each 5 ms, carries.
 const NEXT_HEARTBEAT: Duration = Duration::from_millis(100);
 
-/// Two groups of one address each, which stay where they are when a better node comes back.
+/// Two groups of one address each. They stay where they are when a better node comes back.
 fn two_groups() -> String {
     let sticky = "stickiness = \"inf\"";
     group("web", sticky, &[vip("webip", 101)]) + &group("db", sticky, &[vip("dbip", 102)])
@@ -55,7 +56,7 @@ fn with_cluster(extra: &str, test: impl FnOnce(&mut Cluster) -> Result<()>) -> R
     })
 }
 
-/// What the checks of all nodes look at.
+/// Makes the directories that the health checks of the nodes use.
 fn prepare(cluster: &Cluster) -> Result<()> {
     for node in cluster.nodes() {
         fs::create_dir(node.dir().join("data"))?;
@@ -180,13 +181,14 @@ fn exit_of_a_watched_process_reaches_peers_with_the_next_heartbeat() -> Result<(
     })
 }
 
-/// A file system on a loop device, mounted in a node's directory, that can be frozen: whoever syncs hangs.
+/// A file system on a loop device, mounted in a node's directory. While it is frozen, each write
+/// hangs.
 struct Disk {
     place: PathBuf,
 }
 
 impl Disk {
-    /// `None`, with the reason, where the host has no loop devices to give.
+    /// Mounts one. The inner error is the reason why this host can have none.
     fn new(dir: &Path) -> Result<Result<Self, String>> {
         let (image, place) = (dir.join("disk.img"), dir.join("data"));
         fs::File::create(&image)?.set_len(16 << 20)?;
@@ -230,7 +232,7 @@ impl Drop for Disk {
         for (program, arg) in [("fsfreeze", Some("-u")), ("umount", None)] {
             let mut command = Command::new(program);
             command.args(arg).arg(&self.place).stderr(Stdio::null());
-            // It may not be frozen.
+            // Thawing fails if nothing is frozen.
             let _ = command.status();
         }
     }
@@ -274,7 +276,7 @@ fn hung_disk_check_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
                 "disk hung: a peer knew after {:?}",
                 Boottime::from_nanos(event.at_ns).since(at)
             );
-            // As a rule on b; but who asks a heartbeat too early has to make way for c.
+            // Mostly b takes over. If it asks one heartbeat too early, c does.
             for group in ["web", "db"] {
                 wait_group(cluster, group, "runs elsewhere", |group| {
                     group.running && group.owner.as_deref().is_some_and(|owner| owner != "a")
@@ -315,7 +317,7 @@ fn hung_disk_check_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
             }
             Ok(())
         })();
-        // The agent must let go of the disk before that is unmounted.
+        // The agent has files open on the disk, so it ends before the disk is unmounted.
         let _ = disk.freeze("-u");
         cluster.inject("a", Fault::Kill)?;
         drop(disk);
@@ -323,7 +325,7 @@ fn hung_disk_check_makes_the_owner_give_up_until_it_is_well() -> Result<()> {
     })
 }
 
-/// A check that is new at a reload counts as well until it has failed.
+/// A check that a reload adds counts as passed until it fails.
 #[test]
 fn checks_are_replaced_by_a_reload() -> Result<()> {
     needs!(Cluster);
@@ -340,7 +342,7 @@ fn checks_are_replaced_by_a_reload() -> Result<()> {
                 node_in(status, "a").is_ok_and(|a| a.failing.len() == 1 && a.state == "up")
             })?;
         }
-        // b has no such check, and has its name from what a reports.
+        // Node b has no such check: it takes the name from the report of a.
         wait_status(cluster.node("b")?, "the check has its name", |status| {
             node_in(status, "a").is_ok_and(|a| a.failing == ["flag"])
         })?;

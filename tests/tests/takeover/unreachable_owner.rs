@@ -1,4 +1,4 @@
-//! What the others say of a node that cannot be asked: what may still run there.
+//! The owner of a group cannot be reached: the other nodes say what may still run there.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ fn groups() -> String {
         + &group("address", "", &[vip("addressip", 102)])
 }
 
-/// After `fault` at a, b says that what a had may run on there, for this `cause`, until a's agent has looked.
+/// After `fault` at a, node b says that the group may still run there because of `cause`, until the
+/// agent of a has probed it.
 fn remains(fault: Fault, cause: &str) -> Result<()> {
     needs!(Cluster);
     let actors = Actors::new()?;
@@ -47,7 +48,7 @@ fn remains(fault: Fault, cause: &str) -> Result<()> {
             );
             has_lines(&output_of(cluster, "b", &["explain", "web"])?, &[&line])?;
             wait_logged(cluster.node("b")?, "web may run on there")?;
-            // The kernel of a keeps an address silent.
+            // For a group of an address alone nothing can run on: the guard of a drops its traffic.
             let status = cluster.node("b")?.control.status()?;
             ensure!(group_in(&status, "address")?.remains.is_empty());
 

@@ -1,9 +1,9 @@
 //! `cargo xtask test --vm`: the tests that must pass on every kernel, on older ones, in QEMU.
 //!
-//! The kernels are Debian's, downloaded and unpacked below the target directory, never installed; QEMU too, where
-//! there is none. Each boots
-//! with all that it needs in one initramfs: the agent, test programs, the libraries of both, busybox. The CPU
-//! is emulated, so times mean nothing there; results do.
+//! The kernels are Debian's, downloaded and unpacked below the target directory, never installed.
+//! So is QEMU, where there is none. Each kernel boots with one initramfs that has the agent, the test
+//! programs, the libraries of both, and busybox. The CPU is emulated: times mean nothing there,
+//! results do.
 
 mod image;
 mod packages;

@@ -2,49 +2,33 @@
 
 mod cases;
 mod frames;
+// `heartbeat-tests` has this file as a module, too, and offers its items to its tests.
+#[allow(unreachable_pub)]
+mod tables;
 
-use std::{collections::HashMap, net::IpAddr};
+use std::net::IpAddr;
 
 use cases::{ALL_NODES, CLIENT4, CLIENT6, SECOND6, SOLICITED, TAGS, VIP4, VIP6, all_vips, cases};
 use frames::{ADVERTISEMENT, ETHERNET_LEN, SOLICITATION, ndp, request, tagged, v4, v6};
 use heartbeat_common::{
-    guard::{self, Direction, GuardTables, HEADERS_LEN},
-    maps::{Address, GuardRow},
+    guard::{self, Direction, HEADERS_LEN},
+    maps::GuardRow,
     packet::SlicePacket,
     verdict::Action,
 };
 use proptest::prelude::*;
+use tables::Guarded;
 
 const NOW: u64 = 1_000_000;
-
-/// The guarded addresses, and what was done to them.
-#[derive(Default)]
-struct Guarded {
-    rows: Vec<GuardRow>,
-    index: HashMap<Address, usize>,
-    clock: u64,
-    readings: u32,
-    lookups: u32,
-    /// Whether packets are of another network namespace than the addresses.
-    elsewhere: bool,
-}
 
 impl Guarded {
     /// All of `addresses` may be served until the same time.
     fn until(open_until: u64, addresses: &[IpAddr]) -> Self {
-        let mut guarded = Self {
+        let leases: Vec<_> = addresses.iter().map(|ip| (*ip, open_until)).collect();
+        Self {
             clock: NOW,
-            ..Self::default()
-        };
-        for &address in addresses {
-            guarded.index.insert(address.into(), guarded.rows.len());
-            guarded.rows.push(GuardRow {
-                address: address.into(),
-                open_until,
-                ..GuardRow::default()
-            });
+            ..Self::new(&leases)
         }
-        guarded
     }
 
     /// What becomes of `frame`, and the address that it was counted for, if for any.
@@ -85,35 +69,6 @@ impl Guarded {
         }
         assert!(counted.len() <= 1, "counted twice");
         counted.first().map(|row| row.address.into())
-    }
-}
-
-impl GuardTables for Guarded {
-    type Row = usize;
-
-    fn now(&mut self) -> u64 {
-        self.readings += 1;
-        self.clock
-    }
-
-    fn row(&mut self, address: &Address) -> Option<usize> {
-        self.lookups += 1;
-        self.index.get(address).copied()
-    }
-
-    fn open_until(&self, row: usize) -> u64 {
-        self.rows[row].open_until
-    }
-
-    fn count_drop(&mut self, row: usize, direction: Direction) {
-        match direction {
-            Direction::In => self.rows[row].dropped_in += 1,
-            Direction::Out => self.rows[row].dropped_out += 1,
-        }
-    }
-
-    fn is_here(&self) -> bool {
-        !self.elsewhere
     }
 }
 

@@ -7,11 +7,14 @@
 #![allow(dead_code)]
 
 pub(crate) mod frames;
+// `heartbeat-tests` has this file as a module, too, and offers its items to its tests.
+#[allow(unreachable_pub)]
 pub(crate) mod tables;
 
 use std::net::IpAddr;
 
 use heartbeat_common::{
+    maps::{Config, LAYOUT_VERSION, Local},
     packet::SlicePacket,
     receive::{Received, receive},
     siphash::SipKey,
@@ -20,7 +23,7 @@ use heartbeat_common::{
     verdict::Verdict,
     wire::{
         ClusterId, DEFAULT_PORT, Header, Incarnation, Kind, LeaseEntry, LinkId, Liveness, NodeId,
-        Sequence,
+        NodeState, Sequence,
     },
 };
 
@@ -106,22 +109,55 @@ pub(crate) fn pair(family: Family) -> (Node, Node) {
 impl Node {
     /// A node at `at` that knows `peers` in the order of their rows.
     pub(crate) fn new(at: Endpoint, peers: &[Endpoint]) -> Self {
-        let mut tables = UserTables::new(CLUSTER, DEFAULT_PORT, TIMEOUT_NS, &at);
-        tables.set_key(KEY_ID, KEY);
-        for peer in peers {
-            tables.add_peer(peer);
-        }
-        Self {
+        let number = at.node.0;
+        let config = Config {
+            layout_version: LAYOUT_VERSION,
+            cluster: CLUSTER,
+            timeout_ns: TIMEOUT_NS,
+            max_lease_ns: 1_000_000_000,
+            node: number,
+            port: DEFAULT_PORT,
+            ..Config::default()
+        };
+        let local = Local {
+            incarnation: 1_000 + u64::from(number),
+            nonce: 0x0101_0101_0101_0101 * u64::from(number),
+            state: NodeState::Active as u8,
+            config_version: 1,
+            counted_version: 1,
+            ..Local::default()
+        };
+        let mut node = Self {
             at,
-            tables,
+            tables: UserTables::of(config, local),
             sequence: 0,
+        };
+        node.tables.ifindex = at.ifindex;
+        node.tables.sender = Some(at.link.0.into());
+        node.link(&at);
+        node.tables.set_key(KEY_ID, KEY);
+        for peer in peers {
+            node.know(peer);
         }
+        node
+    }
+
+    /// Gives the node another link, or its first.
+    pub(crate) fn link(&mut self, at: &Endpoint) {
+        let link = at.link.0.into();
+        self.tables.add_link(at.ip.into(), at.ifindex, link);
+    }
+
+    /// Puts a peer on the allow-list, with a row of its own.
+    pub(crate) fn know(&mut self, peer: &Endpoint) {
+        let link = peer.link.0.into();
+        self.tables.add_peer(peer.ip.into(), peer.node.0, link);
     }
 
     /// The header of the next probe to `to`, as the agent fills it in.
     pub(crate) fn next_probe(&mut self, to: &Endpoint) -> Header {
         self.sequence += 1;
-        let local = self.tables.local.unwrap_or_default();
+        let local = self.tables.local;
         Header {
             kind: Kind::Probe,
             key_id: local.key_id,

@@ -196,7 +196,22 @@ impl Operator {
         })
     }
 
-    /// Who serves it, as this node's acceptor knows.
+    /// The node that serves `group`, as soon as this node's acceptor knows of one.
+    ///
+    /// A takeover, or a renewal that reached only the other acceptors in time, leaves it without one
+    /// for less than two leases.
+    async fn owner_soon(&self, group: &Group) -> Option<NodeId> {
+        let until = clock::now().after(self.config.lease * 2);
+        loop {
+            let owner = self.owner(group);
+            if owner.is_some() || clock::now() > until {
+                return owner;
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// The node that serves `group` at this moment, as this node's acceptor knows.
     fn owner(&self, group: &Group) -> Option<NodeId> {
         self.slots.slot(group.id).live_owner(clock::now())
     }

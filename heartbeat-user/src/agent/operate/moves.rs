@@ -31,7 +31,7 @@ impl Operator {
         if !plan.rank.contains(&to.id) {
             bail!("node {node} is a witness: it serves nothing");
         }
-        let Some(owner) = self.owner(plan) else {
+        let Some(owner) = self.owner_soon(plan).await else {
             bail!(
                 "nobody serves {group} just now, so there is nobody to hand it over: see `heartbeat status`"
             );
@@ -147,7 +147,7 @@ impl Operator {
         origin: Origin,
     ) -> Result<Response> {
         let index = self.group(group)?;
-        match self.owner(&self.config.groups[index]) {
+        match self.owner_soon(&self.config.groups[index]).await {
             Some(owner) if owner != self.config.local().id => {
                 self.pass_on(owner, request, origin).await
             }

@@ -89,7 +89,7 @@ impl Operator {
     ) -> Result<Response> {
         let part = self.part(name)?;
         let group = &self.config.groups[part.group];
-        let Some(owner) = self.owner(group) else {
+        let Some(owner) = self.owner_soon(group).await else {
             bail!("`{name}` runs nowhere, so it cannot be restarted: see `heartbeat status`");
         };
         let patience = self.patience(group).max(PATIENCE);

@@ -1,4 +1,5 @@
-//! An Apache for each node: its files, its processes, and the watch that never two nodes have one.
+//! An Apache for each node: its files, its processes, and a watch that no two nodes run one at a
+//! time.
 
 use std::{
     fs,
@@ -25,9 +26,10 @@ use crate::{
 };
 
 const PROGRAM: &str = "apache2";
-/// Where each node has its own directories.
+/// The directories that each node has for itself.
 const PLACES: [&str; 4] = ["/etc", "/run", "/var/log", "/srv"];
-/// What Apache needs and its package does not bring. The resource agent insists on `/var/run`. Few processes: one for pages that hangs holds none up.
+/// A configuration that Apache needs and its package lacks. The resource agent insists on
+/// `/var/run`. The few processes include one for pages while another hangs.
 const CONFIGURATION: &str = r#"
 ServerRoot /etc/apache2
 ServerName localhost
@@ -53,11 +55,11 @@ DocumentRoot /srv
     Require local
 </Location>
 "#;
-/// Of no distribution that the resource agent knows. In one of Debian's it runs `apache2ctl` first, whose
-/// package starts an Apache on the host as it is installed.
+/// A distribution that the resource agent does not know. On Debian it would run `apache2ctl`, whose
+/// package starts an Apache on the host when it is installed.
 const RELEASE: &str = "ID=rig\n";
 
-/// What keeps a real Apache from being run here.
+/// The reason why a real Apache cannot run here.
 pub fn missing() -> Option<&'static str> {
     [
         (
@@ -72,9 +74,9 @@ pub fn missing() -> Option<&'static str> {
     .find_map(|(path, reason)| (!Path::new(path).exists()).then_some(reason))
 }
 
-/// The Apache that a node could run.
+/// The Apache of a node.
 impl Node {
-    /// Gives the node the files of an Apache whose page is the node's name, and processes of its own.
+    /// Gives the node a sandbox with the files of an Apache whose page is the node's name.
     pub fn furnish(&mut self) -> Result<()> {
         let root = self.own("");
         for place in PLACES {
@@ -86,7 +88,7 @@ impl Node {
             .status()?;
         ensure!(copied.success(), "cannot copy /etc for {}", self.name);
         let release = self.own("/etc/os-release");
-        // A link into what is not the node's own.
+        // The file is a link out of the node's own directories.
         fs::remove_file(&release)?;
         fs::write(release, RELEASE)?;
         make(&self.own("/etc/apache2"), 0o755)?;
@@ -98,7 +100,7 @@ impl Node {
         Ok(())
     }
 
-    /// Where a file of the node's own is on the host.
+    /// The path on the host of a file in the node's own directories.
     fn own(&self, path: &str) -> PathBuf {
         self.dir().join(format!("own{path}"))
     }
@@ -112,7 +114,7 @@ impl Node {
         self.sandbox()?.watch().running(PROGRAM)
     }
 
-    /// The process that started the others.
+    /// The parent of all other Apache processes.
     pub fn apache_parent(&self) -> Result<SandboxProcess> {
         let all = self.apache()?;
         let parent = all
@@ -138,7 +140,7 @@ fn make(path: &Path, mode: u32) -> Result<()> {
         .with_context(|| format!("cannot make {}", path.display()))
 }
 
-/// Looks again and again whether two nodes have an Apache at the same time.
+/// A watch that samples whether two nodes run an Apache at the same time.
 #[derive(Debug)]
 pub struct ApacheWatch {
     seen: Arc<Mutex<Vec<Boottime>>>,
@@ -165,7 +167,7 @@ impl ApacheWatch {
         })
     }
 
-    /// That no two nodes had an Apache at the same time since `since`.
+    /// Checks that no two nodes ran an Apache at the same time since `since`.
     pub fn never_two(&self, since: Boottime) -> Result<()> {
         let thread = self.thread.as_ref();
         ensure!(
@@ -196,7 +198,8 @@ fn look(watches: &[Watch], seen: &Mutex<Vec<Boottime>>, stop: &AtomicBool) -> Re
         let first = everywhere()?;
         let having = |all: &[Vec<SandboxProcess>]| all.iter().filter(|one| !one.is_empty()).count();
         if having(&first) > 1 {
-            // Whoever was there before and is there still was there in between, with all others.
+            // A process that ran before and after the sample of the others ran at the same time as
+            // they.
             let mut still = everywhere()?;
             let between = sys::boottime();
             for (now, before) in still.iter_mut().zip(&first) {

@@ -1,4 +1,4 @@
-//! A client that asks for a page again and again, each time by a connection of its own.
+//! A client that requests a page periodically, each time by a new connection.
 
 use std::{
     io::{Read as _, Write as _},
@@ -21,20 +21,21 @@ use crate::{
 };
 
 const PORT: u16 = 80;
-/// Between two questions.
+/// The time between two requests.
 pub const PERIOD: Duration = Duration::from_millis(20);
-/// How long a connection may take, and then the page.
+/// The longest time for a connection, and then for the page.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Enough for all questions that wait for an answer at a time.
+/// A number of threads that suffices for all requests that wait for an answer at a time.
 const WORKERS: usize = 16;
 
 type Questions = Arc<Mutex<Receiver<(usize, Boottime)>>>;
 
 impl Client {
-    /// Asks for the page at `address` from within `ns`. The page's last line is the name of the node.
+    /// Starts a client in `ns` of the page at `address`. The page's last line is the name of the
+    /// node.
     ///
-    /// When the server gave an answer is not known, but not before it was asked: that is what the books
-    /// say instead.
+    /// The instant of an answer is unknown. The records have the instant of its request instead,
+    /// which is earlier.
     pub fn of_pages(ns: &Namespace, address: IpAddr) -> Result<Self> {
         let (mut client, pen) = Self::idle(PERIOD);
         let (ask, questions) = mpsc::channel();
@@ -43,7 +44,7 @@ impl Client {
             let (questions, pen) = (Arc::clone(&questions), pen.clone());
             let ns = ns.fd().try_clone_to_owned()?;
             client.spawn(&format!("page-{number}"), move || {
-                // Without it every question stays without an answer, which no test takes for well.
+                // If this fails, every request stays without an answer, and the test fails.
                 if setns(&ns, CloneFlags::CLONE_NEWNET).is_ok() {
                     work(&questions, SocketAddr::new(address, PORT), &pen);
                 }
@@ -64,7 +65,7 @@ impl Client {
     }
 }
 
-/// Until nobody asks any more.
+/// Works until there are no more requests.
 fn work(questions: &Questions, server: SocketAddr, pen: &Pen) {
     loop {
         let question = questions
@@ -74,7 +75,7 @@ fn work(questions: &Questions, server: SocketAddr, pen: &Pen) {
         let Ok((number, given)) = question else {
             return;
         };
-        // A page that does not come is a question without an answer.
+        // A page that does not come is a request without an answer.
         if let Some(node) = page(server) {
             let node = Arc::from(node);
             let at = sys::boottime();

@@ -1,5 +1,5 @@
-//! The web server of the old tutorials of Corosync and Pacemaker: an address and an Apache, brought over
-//! by `heartbeat import`, on nodes that each have files and processes of their own.
+//! The web server of tutorials on Corosync and Pacemaker: an address and an Apache, converted by
+//! `heartbeat import`, on nodes with sandboxes.
 
 pub mod apache;
 pub mod client;
@@ -18,13 +18,13 @@ use crate::{
 pub use apache::ApacheWatch;
 pub use steps::Steps;
 
-/// As the documentation of `import` shows it.
+/// The configuration in the documentation of `import`.
 const COROSYNC: &str = include_str!("../../../../crates/import/tests/fixtures/tutorial.conf");
 const CRM: &str = include_str!("../../../../crates/import/tests/fixtures/tutorial.crm");
 pub const GROUP: &str = "web";
 pub const ADDRESS: &str = "webip";
 pub const SERVER: &str = "webserver";
-/// How long a resource agent may take for all that an Apache has to do: it looks once a second.
+/// The longest wait for Apache. Its resource agent polls each second.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The group that `heartbeat import` makes of the tutorial, with this rig's addresses.
@@ -44,16 +44,16 @@ pub fn tutorial() -> Result<String> {
     import.arg(corosync).arg("--crm").arg(crm);
     let imported = Program::run(None, import, SOON)?.success()?;
     let (_, group) = imported.split_once("[[group]]\n").context("no group")?;
-    // Its name is the operator's to choose, while nothing serves it.
+    // An operator may rename the group while nothing serves it.
     let (first, rest) = group.split_once('\n').context("a group of one line")?;
     ensure!(first.starts_with("name = "), "{imported}");
-    // As in the imported [defaults].
+    // The values of the imported [defaults].
     Ok(format!(
         "[[group]]\nname = \"{GROUP}\"\nstickiness = 0\n{rest}"
     ))
 }
 
-/// Plays `test` with two nodes and a witness, on the first of which `groups` runs.
+/// Runs `test` with two nodes and a witness, once `groups` runs on the first.
 pub fn with_cluster(groups: String, test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
     let options = Options {
         nodes: ["a", "b"].map(str::to_owned).to_vec(),
@@ -72,7 +72,7 @@ pub fn with_cluster(groups: String, test: impl FnOnce(&mut Cluster) -> Result<()
     })
 }
 
-/// A client that asks for pages and gets them from `node`.
+/// Starts a client of pages, and waits until `node` serves it.
 pub fn client(cluster: &Cluster, node: &str) -> Result<Client> {
     let client = Client::of_pages(cluster.client_namespace(), cluster.vip())?;
     wait_pages(&client, node)?;
@@ -86,7 +86,7 @@ pub fn wait_pages(client: &Client, node: &str) -> Result<()> {
     })
 }
 
-/// Whether all of the group runs on `owner`, as `status` has it.
+/// Whether the whole group runs on `owner`, by `status`.
 pub fn runs_on(status: &Status, owner: &str) -> bool {
     let group = status.groups.iter().find(|group| group.name == GROUP);
     group.is_some_and(|group| {
@@ -99,7 +99,7 @@ pub fn runs_on(status: &Status, owner: &str) -> bool {
     })
 }
 
-/// Waits until both nodes know that all of the group runs on `owner`.
+/// Waits until both nodes know that the whole group runs on `owner`.
 pub fn wait_started(cluster: &Cluster, owner: &str) -> Result<()> {
     for name in ["a", "b"] {
         let node = cluster.node(name)?;

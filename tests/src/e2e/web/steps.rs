@@ -1,4 +1,5 @@
-//! In which order, and when, things happened to an address and its Apache, as the agents tell.
+//! The steps of a takeover of an address and its Apache: their order and their instants, from the
+//! events.
 
 use std::{fmt, time::Duration};
 
@@ -9,7 +10,7 @@ use heartbeat_user::control::protocol::{EventKind, GroupEvent, VipEvent};
 use super::{ADDRESS, GROUP, SERVER};
 use crate::e2e::EventLog;
 
-/// How long after the fault each step of a takeover was made.
+/// The time from the fault to each step of a takeover.
 #[derive(Clone, Copy, Debug)]
 pub struct Steps {
     pub free: Duration,
@@ -19,7 +20,7 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Those of `successor` after something that happened at `at`.
+    /// The steps of `successor` after an event at `at`.
     pub fn of(event_log: &EventLog, successor: &str, at: Boottime) -> Result<Self> {
         let after = |ns: u64| Boottime::from_nanos(ns).since(at);
         let events = || {
@@ -63,7 +64,7 @@ impl Steps {
         })
     }
 
-    /// The median of each.
+    /// The median of each step.
     pub fn median(all: &[Self]) -> Option<Self> {
         let of = |step: fn(&Self) -> Duration| {
             let mut times: Vec<_> = all.iter().map(step).collect();
@@ -93,14 +94,14 @@ impl fmt::Display for Steps {
     }
 }
 
-/// That on `node` Apache was never started before the address had started, nor the address stopped before
-/// Apache had. Returns how often either changed.
+/// Checks that on `node` Apache never started before the address, and that the address never
+/// stopped before Apache. Returns the number of changes.
 pub fn order_kept(event_log: &EventLog, node: &str) -> Result<usize> {
     let (mut address, mut server) = (None, None);
     let mut seen = 0;
     for event in event_log.reported_by(node) {
         match &event.what {
-            // Another agent, which has to look first.
+            // A new agent, which must probe first.
             EventKind::Started => (address, server) = (None, None),
             EventKind::Resource {
                 resource, state, ..

@@ -1,6 +1,6 @@
-//! What heartbeats say of a node whose process has ended, before its agent has heard of it.
+//! The health that heartbeats report after a process exit, before the agent has read the event.
 //!
-//! The agent of these tests hears only when it is asked to: it does as one that is not scheduled.
+//! The agent of these tests reads events only on request, like one that is not scheduled.
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_common::{
@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 
 use super::processes::{PATIENCE, kill, stays};
 
-/// A node that answers, and the hands of its agent.
+/// The kernel of a node, and the agent's access to it.
 struct Node {
     kernel: Kernel,
     local: LocalView,
@@ -50,7 +50,7 @@ impl Node {
         })
     }
 
-    /// What a peer hears of this node's health.
+    /// The health of this node, as a peer receives it.
     fn reported_health(&mut self) -> Result<Health> {
         self.sequence += 1;
         let probe = FrameSpec::probe(PEERS[0], 0, self.sequence).frame()?;
@@ -67,7 +67,7 @@ impl Node {
         Ok(self.exits.watch(pid, 0, health)?)
     }
 
-    /// The agent hears of one end.
+    /// The agent reads one exit.
     fn hear(&mut self) -> Result<u32> {
         let next = async { tokio::time::timeout(PATIENCE, self.exits.next()).await };
         let exit = self.runtime.block_on(next).context("nothing was told")?;
@@ -93,11 +93,11 @@ fn reply_after_a_process_exit_says_so_at_once() -> Result<()> {
     );
     ensure!(node.local.health() == own.and(fatal));
 
-    // What the agent says of another check does not take it away.
+    // A report of the agent about another check does not clear it.
     node.local.set_health(Health::default(), fatal);
     ensure!(node.reported_health()? == fatal);
     ensure!(node.hear()? == pid);
-    // The agent takes it over, and is believed from then on.
+    // The agent takes the failure over, and its own report counts from then on.
     node.local.set_health(fatal, Health::default());
     ensure!(node.reported_health()? == fatal);
     node.local.set_health(Health::default(), Health::default());
@@ -120,7 +120,7 @@ fn meaning_of_an_exit_can_change_while_the_process_lives() -> Result<()> {
         node.exits.set_health(pid, after);
         kill(victim)?;
         ensure!(node.reported_health()? == said);
-        // Whoever comes too late does not watch whoever gets the number next.
+        // A watch that comes too late does not watch the next process with the same id.
         node.exits.set_health(pid, health);
         ensure!(node.hear()? == pid);
         node.local.set_health(Health::default(), Health::default());
@@ -139,7 +139,7 @@ fn fatal_health_stays_until_the_agent_has_read_each_exit() -> Result<()> {
         kill(victim)?;
     }
     ensure!(node.reported_health()? == one.and(other));
-    // The first has been heard of, and is well again already.
+    // The first exit has been read, and its check passes again.
     node.local.set_health(Health::default(), other);
     ensure!(node.reported_health()? == other);
     node.local.set_health(Health::default(), Health::default());

@@ -1,6 +1,6 @@
-//! The end of processes, as the kernel tells it and as the agent hears it.
+//! Process exits, as the kernel reports them and as the agent reads them.
 //!
-//! What must not be told is asserted by what is told next: the ring buffer keeps the order.
+//! The next event proves that there was none before it: the ring buffer keeps the order.
 
 mod health;
 mod processes;
@@ -50,7 +50,7 @@ fn exit_of_a_process_that_ends_by_itself_is_reported() -> Result<()> {
         let program = Program::start(None, command)?;
         let pid = program.pid();
         agent.watch(pid, 7)?;
-        // Whose parent is quick to reap it.
+        // Its parent reaps it at once.
         ensure!(program.end(PATIENCE)?.status.code() == Some(3));
         let exit = agent.next()?;
         ensure!((exit.pid, exit.token) == (pid, 7), "{exit:?}");
@@ -93,7 +93,7 @@ fn exit_of_an_unwatched_process_is_not_reported() -> Result<()> {
         let pid = late.pid();
         agent.watch(pid, 8)?;
         kill(late)?;
-        // The kernel has told it already, but nobody has listened.
+        // The kernel has reported the exit already, but nobody has read it.
         agent.exits.unwatch(pid);
         agent.is_quiet()
     })
@@ -161,7 +161,7 @@ fn next_process_with_the_same_id_is_not_watched() -> Result<()> {
         kill(with_id(pid)?)?;
         agent.is_quiet()?;
 
-        // And where it is watched again, its own end is meant, not one that nobody has listened to.
+        // A new watch reports its own exit, not an unread one.
         let first = stays()?;
         let pid = first.pid();
         agent.watch(pid, 2)?;
@@ -176,9 +176,10 @@ fn next_process_with_the_same_id_is_not_watched() -> Result<()> {
     })
 }
 
-/// A process with the id `pid`, which is free.
+/// Starts a process with the free id `pid`.
 fn with_id(pid: u32) -> Result<Program> {
-    /// The id that was given last; the next process gets the one after it, unless others start just then.
+    /// The last id that was used. The next process gets the following id, unless another starts
+    /// first.
     const LAST: &str = "/proc/sys/kernel/ns_last_pid";
     let mut found = None;
     wait_until(PATIENCE, "a process has the wanted id", || {
@@ -208,7 +209,7 @@ fn each_exit_is_reported_once_while_others_come_and_go() -> Result<()> {
     })
 }
 
-/// Starts processes that end at once; returns how many.
+/// Starts processes that end at once, and returns their number.
 fn storm(done: &AtomicBool) -> Result<usize> {
     let mut count = 0;
     loop {
@@ -224,7 +225,7 @@ fn storm(done: &AtomicBool) -> Result<usize> {
     }
 }
 
-/// Watches processes and lets them end: each must be told, once.
+/// Watches processes and lets them end. Each exit must be reported once.
 fn tell_all(agent: &mut Agent, count: u32) -> Result<()> {
     let mut expected = BTreeMap::new();
     let mut programs = Vec::new();

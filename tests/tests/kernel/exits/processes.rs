@@ -1,4 +1,4 @@
-//! Processes that end, and who is told of it.
+//! Processes that end, and the readers of their exits.
 
 use std::{env, fs, future::Future, path::Path, process::Command, time::Duration};
 
@@ -18,15 +18,15 @@ use heartbeat_user::dataplane::{Exit, ProcessExits, WatchError};
 use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
 
-/// How long anything may take that must happen, on a busy machine.
+/// The longest wait for anything that must happen, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// The distribution's.
+/// The distribution's Python, which sees the distribution's packages.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// As the agent hears of exits.
+/// The agent's side: it watches processes and reads their exits.
 pub(crate) struct Agent {
     pub(crate) exits: ProcessExits,
-    /// Of the kernel program, if there is one.
+    /// The id of the kernel program, if there is one.
     pub(crate) program: Option<u32>,
     runtime: Runtime,
 }
@@ -66,7 +66,7 @@ impl Agent {
         Self::new(|| Ok((ProcessExits::by_pidfd(), None)))
     }
 
-    /// Watches within the runtime.
+    /// Watches a process; the call needs the runtime.
     pub(crate) fn watch(&mut self, pid: u32, token: u32) -> Result<(), WatchError> {
         let _inside = self.runtime.enter();
         self.exits.watch(pid, token, Health::default())
@@ -80,7 +80,7 @@ impl Agent {
         in_time(&self.runtime, exit.gone())
     }
 
-    /// That nothing is to be told: of one more process, which is told after all that came before.
+    /// Checks that no event is left. The exit of one more process comes after all earlier ones.
     pub(crate) fn is_quiet(&mut self) -> Result<()> {
         const TOKEN: u32 = u32::MAX;
         let fence = stays()?;
@@ -98,7 +98,7 @@ fn in_time<T>(runtime: &Runtime, what: impl Future<Output = T>) -> Result<T> {
     runtime.block_on(limited).context("nothing was told")
 }
 
-/// Plays `test` with the kernel program, then with pidfds alone.
+/// Runs `test` with the kernel program, then with pidfds alone, or skips it.
 pub(crate) fn both_ways(test: impl Fn(&mut Agent) -> Result<()>) -> Result<()> {
     needs!(Kernel);
     let mut kernel = Agent::with_kernel()?;
@@ -106,17 +106,17 @@ pub(crate) fn both_ways(test: impl Fn(&mut Agent) -> Result<()>) -> Result<()> {
     test(&mut Agent::with_pidfds()?).context("with pidfds alone")
 }
 
-/// One of the programs and its maps, without an agent.
+/// One program and its maps, without an agent.
 pub(crate) struct Bare {
     processes: HashMap<MapData, u32, WatchedProcess>,
     exits: RingBuf<MapData>,
     local: Array<MapData, Local>,
-    /// Holds the program's link.
+    /// The object holds the program's link.
     _ebpf: Ebpf,
 }
 
 impl Bare {
-    /// `None` if the tracepoint does not say what the program asks for.
+    /// Attaches the program. `None` if the tracepoint lacks an argument that the program reads.
     pub(crate) fn attach(object: &Path, name: &str, tracepoint: &str) -> Result<Option<Self>> {
         let mut ebpf = Ebpf::load_file(object)?;
         let program: &mut RawTracePoint =
@@ -156,12 +156,12 @@ impl Bare {
         self.processes.get(&pid, 0).is_ok()
     }
 
-    /// What the kernel knows of this node's health.
+    /// The health of this node, as the kernel knows it.
     pub(crate) fn kernel_health(&self) -> Result<u32> {
         Ok(self.local.get(&0, 0)?.kernel_health)
     }
 
-    /// Pid and token of all that was told since the last call.
+    /// The pids and tokens of all events since the last call.
     pub(crate) fn told(&mut self) -> Result<Vec<(u32, u32)>> {
         let mut told = Vec::new();
         while let Some(item) = self.exits.next() {
@@ -174,12 +174,13 @@ impl Bare {
     }
 }
 
-/// A process that stays until its input is closed.
+/// Starts a process that ends when its input is closed.
 pub(crate) fn stays() -> Result<Program> {
     Program::start(None, Command::new("cat"))
 }
 
-/// A process of `count` threads beside its first one, which leaves before them at SIGUSR1.
+/// Starts a process with `count` threads beside the first. At SIGUSR1 the first one ends before
+/// them.
 pub(crate) fn threads(count: usize) -> Result<Program> {
     let package = env::var_os("CARGO_MANIFEST_DIR").context("no CARGO_MANIFEST_DIR")?;
     let mut command = Command::new(PYTHON);
@@ -192,7 +193,7 @@ pub(crate) fn threads(count: usize) -> Result<Program> {
     Ok(program)
 }
 
-/// Ends it by a signal, and lets nobody have its id before.
+/// Kills a process, and waits for its end before its id is free.
 pub(crate) fn kill(program: Program) -> Result<()> {
     program.signal(Signal::SIGKILL)?;
     program.end(PATIENCE).map(drop)
@@ -203,7 +204,7 @@ pub(crate) fn wait_zombie(pid: u32, tid: u32) -> Result<()> {
     let path = format!("/proc/{pid}/task/{tid}/stat");
     wait_until(PATIENCE, "the thread has ended", || {
         let stat = fs::read_to_string(&path).with_context(|| path.clone())?;
-        // The name before it may hold anything.
+        // The process name before the state may contain anything.
         let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
         Ok(state.is_some_and(|state| state.starts_with('Z')))
     })

@@ -1,4 +1,4 @@
-//! The two programs by themselves: what each takes for the end of a process.
+//! The two exit programs by themselves: the event that each takes for the end of a process.
 
 use anyhow::{Context as _, Result, ensure};
 use heartbeat_common::wire::Health;
@@ -11,7 +11,7 @@ const PRECISE: &str = "process_exit";
 const FALLBACK: &str = "leader_exit";
 const TRACEPOINT: &str = "sched_process_exit";
 
-/// Plays `test` with each of `names`, as far as this kernel can attach it.
+/// Runs `test` with each program of `names` that this kernel can attach.
 fn with(names: &[&str], test: impl Fn(&mut Bare) -> Result<()>) -> Result<()> {
     needs!(Kernel);
     let object = kernel::object()?;
@@ -29,7 +29,7 @@ fn with(names: &[&str], test: impl Fn(&mut Bare) -> Result<()>) -> Result<()> {
 
 #[test]
 fn tracepoint_with_fewer_arguments_takes_only_the_fallback() -> Result<()> {
-    /// Has one argument on all kernels, as `sched_process_exit` has on older ones.
+    /// This tracepoint has one argument on all kernels, as `sched_process_exit` has on older ones.
     const SAYS_LESS: &str = "sched_process_free";
     needs!(Kernel);
     let object = kernel::object()?;
@@ -54,7 +54,7 @@ fn entry_is_removed_with_its_event() -> Result<()> {
     })
 }
 
-/// A watched process that has lost its first thread, and no other.
+/// Makes a watched process whose first thread has ended and whose others run.
 fn headless(bare: &mut Bare) -> Result<Program> {
     let program = threads(3)?;
     bare.watch(program.pid(), 7, Health::default())?;
@@ -96,7 +96,7 @@ fn first_thread_is_the_exit_of_its_process_on_older_kernels() -> Result<()> {
 #[test]
 fn meaning_of_an_exit_is_added_to_kernel_health() -> Result<()> {
     with(&[PRECISE, FALLBACK], |bare| {
-        // What the end of each means; what is known after it.
+        // The meaning of each exit, and the kernel's health after it.
         for (health, known) in [
             (Health::default(), 0),
             (Health::of(3, false), 0x0008),

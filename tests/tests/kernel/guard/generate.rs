@@ -1,4 +1,4 @@
-//! Random maps, and random frames that suit them: mostly whole, to and from few addresses.
+//! Random maps, and random frames for them: mostly whole, to and from few addresses.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -20,7 +20,8 @@ const V6: [Ipv6Addr; 9] = [
     VIP6, VIP6, SECOND6, SECOND6, US6, CLIENT6, NOBODY6, SOLICITED, ALL_NODES,
 ];
 
-/// Most of the addresses are guarded, some open. No time is so near that the run could pass it.
+/// Random guards: most addresses are closed, some open. No end is so near that the run could pass
+/// it.
 pub(crate) fn guarded(rng: &mut Rng, now: u64) -> Guarded {
     let times = [0, 0, 1, now - 1, now + 3_600_000_000_000, u64::MAX];
     let mut vips: Vec<_> = all_vips().into_iter().filter(|_| !rng.one_in(6)).collect();
@@ -60,7 +61,7 @@ pub(crate) fn frame(rng: &mut Rng) -> Vec<u8> {
         .collect();
     let mut frame = tagged(&frame, &tags);
     if rng.one_in(4) {
-        // The headers, not what is behind them.
+        // Only the headers are damaged.
         let at = rng.index(frame.len().min(80));
         frame[at] ^= 1 << rng.below(8);
     }

@@ -1,5 +1,5 @@
-//! The guard's programs do on the running kernel what the functions in `heartbeat-common` do: to every
-//! frame that has a name, cut at every byte, and to thousands of random ones.
+//! A comparison of the guard's programs with the functions in `heartbeat-common` on the running
+//! kernel: for each named frame, cut at each byte, and for thousands of random ones.
 
 #[path = "../../../../crates/common/tests/guard/cases.rs"]
 mod cases;
@@ -31,7 +31,7 @@ use heartbeat_user::net::namespace;
 
 const SECOND: u64 = 1_000_000_000;
 const SEED: u64 = 1;
-/// Sets of maps, and frames given to each.
+/// The number of sets of maps, and of frames for each.
 const EPISODES: u64 = 100;
 const FRAMES: u64 = 100;
 
@@ -39,8 +39,7 @@ fn until(open_until: u64) -> Guarded {
     Guarded::new(&all_vips().map(|vip| (vip, open_until)))
 }
 
-/// The cases with the programs that they are for. At a socket no ARP comes by: what is none of IP
-/// passes.
+/// The cases with the programs that they are for. Sockets see no ARP, so such frames pass there.
 fn at_each_point() -> impl Iterator<Item = (Case, Point)> {
     Point::ALL.into_iter().flat_map(|point| {
         cases()
@@ -59,7 +58,7 @@ fn is_arp(frame: &[u8]) -> bool {
     frame[ETHERNET_LEN - 2..ETHERNET_LEN] == [8, 6]
 }
 
-/// The tags that frames may have at a point.
+/// The VLAN tags that frames may have at a point.
 fn tags_at(point: Point) -> &'static [&'static [u16]] {
     if point.is_at_sockets() {
         &TAGS[..1]
@@ -68,7 +67,7 @@ fn tags_at(point: Point) -> &'static [&'static [u16]] {
     }
 }
 
-/// Drops counted for each address in `direction`.
+/// The drops of each address in `direction`.
 fn counts(kernel: &KernelGuard, direction: Direction) -> Result<Vec<(IpAddr, u64)>> {
     let rows = kernel.rows(all_vips().len())?;
     let dropped = rows.iter().map(|row| {
@@ -120,7 +119,7 @@ fn open_address_passes_all_frames() -> Result<()> {
     Ok(())
 }
 
-/// The kernel closes an address by itself, when its time has come.
+/// The kernel closes an address by itself when its lease ends.
 #[test]
 fn address_closes_at_its_instant() -> Result<()> {
     needs!(Kernel);
@@ -206,7 +205,7 @@ fn random_frames_meet_the_same_verdict_in_kernel_and_userspace() -> Result<()> {
             }
         }
     }
-    // Frames that all passed would prove nothing, nor would frames that were all dropped.
+    // A run in which all frames pass, or all are dropped, would prove nothing.
     let frames = EPISODES * FRAMES;
     for (point, dropped) in Point::ALL.into_iter().zip(dropped) {
         let share = dropped * 100 / frames;
@@ -215,8 +214,8 @@ fn random_frames_meet_the_same_verdict_in_kernel_and_userspace() -> Result<()> {
     Ok(())
 }
 
-/// The programs at the sockets see the packets of all network namespaces, and judge those of the
-/// agent's.
+/// The socket programs see packets of all network namespaces, and judge those of the agent's
+/// namespace.
 #[test]
 fn packet_of_another_network_namespace_passes_the_socket_guard() -> Result<()> {
     needs!(Kernel);
@@ -246,13 +245,13 @@ fn packet_of_another_network_namespace_passes_the_socket_guard() -> Result<()> {
     Ok(())
 }
 
-/// A sender may leave all but the Ethernet header outside of a packet's linear part.
+/// All of a packet but its Ethernet header may be outside of the linear part.
 #[test]
 fn packet_with_a_nonlinear_part_is_judged() -> Result<()> {
     needs!(Kernel);
     let mut kernel = KernelGuard::open()?;
     let namespace = Namespace::new("guard")?;
-    // Loopback takes long frames.
+    // The loopback interface accepts long frames.
     let sender = namespace.enter(|| {
         kernel.attach_egress("lo")?;
         Scatterer::on("lo")

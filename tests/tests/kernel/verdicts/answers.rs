@@ -1,4 +1,4 @@
-//! What the acceptor in the kernel answers to each kind of entry, and what its slot says then.
+//! The answers of the kernel's acceptor to each kind of entry, and its slot afterwards.
 
 use anyhow::Result;
 use heartbeat_common::{
@@ -21,7 +21,7 @@ use super::{
 
 use Leaves::{AsItWas, Lease};
 
-/// Another node than the one that asks.
+/// A node other than the asking one.
 const OTHER: u16 = PEERS[1];
 const LONGEST: u32 = (MAX_LEASE / 1_000) as u32;
 const ANYBODY: Successor = Successor(0);
@@ -40,7 +40,7 @@ fn promised(slot: Slot, ballot: Ballot) -> Slot {
     }
 }
 
-/// What the owner leaves behind.
+/// The slot after a release by its owner.
 fn freed(slot: Slot, successor: Successor) -> Slot {
     Slot {
         owner: 0,
@@ -50,10 +50,10 @@ fn freed(slot: Slot, successor: Successor) -> Slot {
     }
 }
 
-/// A question, and what must become of it.
+/// An entry, its answer, and the slot afterwards.
 struct Case {
     name: &'static str,
-    /// The slot before; `None` if the group was never heard of.
+    /// The slot before; `None` if the group is unknown.
     known: Option<Slot>,
     asked: LeaseEntry,
     says: Says,
@@ -64,9 +64,9 @@ struct Case {
 enum Says {
     Nothing,
     Granted,
-    /// The ballot that stands in the way.
+    /// A refusal with the higher ballot.
     Refused(Ballot),
-    /// The same, and how long its lease still lives.
+    /// A refusal with the ballot and the rest of its lease.
     Held(Ballot),
 }
 
@@ -74,11 +74,11 @@ enum Says {
 enum Leaves {
     AsItWas,
     Slot(Slot),
-    /// The same, with a lease that began when the probe arrived.
+    /// The given slot, with a lease from the arrival of the probe on.
     Lease(Slot),
 }
 
-/// One that the acceptor has no opinion of.
+/// A case in which the acceptor abstains.
 fn abstains(name: &'static str, known: Option<Slot>, asked: LeaseEntry) -> Case {
     Case {
         name,
@@ -89,7 +89,7 @@ fn abstains(name: &'static str, known: Option<Slot>, asked: LeaseEntry) -> Case 
     }
 }
 
-/// One about a slot that is there, and stays as it was.
+/// A case in which the acceptor refuses, and the slot stays as it was.
 fn refuses(name: &'static str, slot: Slot, asked: LeaseEntry, says: Says) -> Case {
     Case {
         name,
@@ -268,7 +268,7 @@ impl Case {
         Ok(())
     }
 
-    /// What the reply to a probe that arrived at `now` must say.
+    /// The expected entry in the reply to a probe that arrived at `now`.
     fn answer(&self, now: u64) -> LeaseEntry {
         let refused = |ballot: Ballot, left_ns: u64| LeaseEntry {
             vote: Vote::Refused as u8,

@@ -1,4 +1,4 @@
-//! Frames that arrive, by what becomes of them.
+//! Arriving frames, by their verdicts.
 
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ pub(super) fn dropped_before_the_tag_is_checked() -> Vec<Case> {
         probe("another node's id", WrongNode, |s| {
             s.header.destination = NodeId(3);
         }),
-        // Test runs come by the loopback interface: `looped` has the others.
+        // Test runs use the loopback interface: `loopback` tests the others.
         probe(
             "a peer that comes by the loopback interface",
             UnknownPeer,

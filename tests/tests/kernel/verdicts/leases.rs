@@ -1,5 +1,5 @@
-//! The acceptor in the kernel: what it takes for a question, what it tells the agent and the operator,
-//! and what moves no slot at all. `answers` has what it answers.
+//! The acceptor in the kernel: which entries it reads, what it reports to agent and operator, and
+//! which entries change no slot. `answers` tests its answers.
 
 use std::process::Command;
 
@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::{PEER, TIMEOUT_NS, UDP};
 
 pub(super) const GROUP: u16 = 40_001;
-/// Of each lease that is asked for, in microseconds and nanoseconds.
+/// The length of each requested lease, in microseconds and nanoseconds.
 const LEASE: u32 = 60_000;
 pub(super) const LEASE_NS: u64 = LEASE as u64 * 1_000;
 pub(super) const HOUR: u64 = 3_600_000_000_000;
@@ -55,7 +55,7 @@ pub(super) fn release(ballot: Ballot, successor: Successor) -> LeaseEntry {
     entry(Operation::Release, ballot, successor.0)
 }
 
-/// The vote for it, which says how long the lease is that was granted.
+/// The vote for `entry`, with the length of the granted lease.
 pub(super) fn granted(entry: LeaseEntry) -> LeaseEntry {
     let gives = matches!(
         Operation::from_wire(entry.operation),
@@ -79,7 +79,7 @@ pub(super) fn held(ballot: Ballot, expires: u64) -> Slot {
     }
 }
 
-/// The lease entries of a reply, as bytes, and when the acceptor read its clock for them.
+/// The lease entries of a reply, as bytes, and the acceptor's time for them.
 fn answers(frame: &[u8]) -> Result<(Vec<u8>, u64)> {
     let datagram = Datagram::decode(frame)?;
     let payload = &datagram.payload;
@@ -96,7 +96,7 @@ fn probe(sequence: u64, entries: &[LeaseEntry]) -> FrameSpec {
     FrameSpec::probe(PEER, 0, sequence).with(|spec| spec.leases = entries.to_vec())
 }
 
-/// The answers to `entries` in one probe, and when it arrived.
+/// Sends `entries` in one probe. Returns the answers and the time of arrival.
 pub(super) fn ask(
     kernel: &mut Kernel,
     sequence: u64,
@@ -129,7 +129,7 @@ fn claim_by_an_unknown_voter_set_gets_an_abstention() -> Result<()> {
     let mut kernel = kernel::open()?;
     let mut world = World::new(TIMEOUT_NS);
     let asked = [prepare(mine(1)), accept(mine(1)), renew(mine(1))];
-    // The peer claims by list 1.
+    // The peer claims by voter-set version 1.
     for version in [3, 0] {
         world.local.config_version = version;
         kernel.install(&world)?;
@@ -208,7 +208,7 @@ fn entries_beyond_the_end_of_the_frame_are_not_read() -> Result<()> {
         let run = kernel.run(Program::Receive, &frame)?;
         assert_eq!(run.verdict, Some(Verdict::Malformed), "{claimed} entries");
         if (2..=MAX_LEASES).contains(&claimed.into()) {
-            // The headers tell the same lie; the tag would stand behind the frame.
+            // The headers have the same wrong length, so the tag would be beyond the frame.
             let udp = 8 + wire::len(claimed.into()) as u16;
             frame[UDP - 18..UDP - 16].copy_from_slice(&(20 + udp).to_be_bytes());
             frame[UDP + 4..UDP + 6].copy_from_slice(&udp.to_be_bytes());
@@ -245,7 +245,7 @@ fn forged_or_replayed_entry_moves_no_slot() -> Result<()> {
         let spec = probe(2, &[asked]);
         let sealed = spec.frame()?;
         let bits = (spec.payload_at() + offset::LEASES)..sealed.len();
-        // Each bit of the entry and of the tag.
+        // Each bit of the entry and of the tag is flipped.
         for (at, bit) in bits.flat_map(|at| (0..8).map(move |bit| (at, bit))) {
             let mut forged = sealed.clone();
             forged[at] ^= 1 << bit;

@@ -1,4 +1,4 @@
-//! Frames that leave, by what becomes of them.
+//! Leaving frames, by their verdicts.
 
 use heartbeat_common::{
     stamp::MAX_JUMP,
@@ -13,7 +13,7 @@ fn departing(name: &'static str, verdict: Verdict, edit: impl FnOnce(&mut FrameS
     by_link(0, name, verdict, edit)
 }
 
-/// A probe that the agent sends by its socket of a link.
+/// A probe from the agent's socket of a link.
 fn by_link(
     link: u8,
     name: &'static str,
@@ -26,7 +26,7 @@ fn by_link(
     case.met_by(|world| world.sender = Some(link.into()))
 }
 
-/// A frame from no socket of the agent's, or from none at all.
+/// A frame from a foreign socket, or from none.
 fn by_a_stranger(name: &'static str, verdict: Verdict, edit: impl FnOnce(&mut FrameSpec)) -> Case {
     departing(name, verdict, edit).met_by(|world| world.sender = None)
 }

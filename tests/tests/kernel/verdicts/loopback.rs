@@ -1,5 +1,5 @@
-//! By which interface a frame may come: a peer's by its link, a node's own by loopback, where only its
-//! own agent can put it.
+//! The interface by which a frame may arrive: a peer's frame by its link, a node's own by loopback,
+//! where only its own agent can send it.
 
 use anyhow::Result;
 use heartbeat_common::{
@@ -54,7 +54,7 @@ fn own_vote_is_that_of_the_own_acceptor() -> Result<()> {
     Ok(())
 }
 
-/// What becomes of a frame from each of the two nodes, by each of three interfaces.
+/// Checks the verdict of a frame from each of two nodes by each of three interfaces.
 fn by_each_interface(kernel: &mut Kernel, link: u32, other: u32) -> Result<()> {
     let mut world = World::new(TIMEOUT_NS);
     let ours = Link {

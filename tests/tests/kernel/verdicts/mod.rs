@@ -1,5 +1,5 @@
-//! One case for each reason that a frame can meet its verdict, on the running kernel: what the
-//! program returns, which counter moves, and that nothing else changes.
+//! One case for each reason of each verdict, on the running kernel: what the program returns, which
+//! counter grows, and that nothing else changes.
 
 mod answers;
 mod arriving;
@@ -24,25 +24,25 @@ use heartbeat_tests::{
     needs,
 };
 
-/// Long enough for a test that is made to wait; a late reply is made by a shorter one.
+/// A timeout that no delay of a test exceeds. Late replies are made with a shorter one.
 const TIMEOUT_NS: u64 = 60_000_000_000;
 const PEER: u16 = 2;
-/// Newest probe that we sent.
+/// The newest probe of the node.
 const SENT: u64 = 500;
 /// Offsets in an IPv4 frame without VLAN tags.
 const IP: usize = 14;
 const UDP: usize = 34;
 const PAYLOAD: usize = 42;
 
-/// A frame, the maps that it meets and what must become of it.
+/// A frame, the maps that it meets, and its verdict.
 struct Case {
     name: &'static str,
     program: Program,
     world: World,
     frame: Vec<u8>,
-    /// `None`: let through without a count, which only the stamp does.
+    /// `None`: the frame passes uncounted, which only the stamp program does.
     verdict: Option<Verdict>,
-    /// The row that is changed, if one is.
+    /// The row that changes, if any does.
     row: u32,
 }
 
@@ -58,19 +58,19 @@ impl Case {
         }
     }
 
-    /// Of a frame on another link than the first.
+    /// The case of a frame on another link than the first.
     fn noted_in_row(mut self, row: u32) -> Self {
         self.row = row;
         self
     }
 
-    /// The same frame, met by other maps.
+    /// The same frame with other maps.
     fn met_by(mut self, change: impl FnOnce(&mut World)) -> Self {
         change(&mut self.world);
         self
     }
 
-    /// The same frame, changed after it was sealed.
+    /// The same frame, changed after it was signed.
     fn damaged(mut self, change: impl FnOnce(&mut Vec<u8>)) -> Self {
         change(&mut self.frame);
         self
@@ -106,7 +106,7 @@ impl Case {
             let from = mac.fold(0, |all, byte| all << 8 | u64::from(*byte));
             assert_eq!(is.refused_from, from, "booked to: {name}");
         }
-        // What the acceptor does and who is told of it is the matter of `leases`.
+        // `leases` tests what the acceptor does and reports.
         if run.verdict != Some(Verdict::Answered) {
             assert_eq!(kernel.slots()?, self.world.slots, "slots: {name}");
         }
@@ -116,7 +116,7 @@ impl Case {
     }
 }
 
-/// We sent to the peer on link 0 and heard from it: probes and replies up to 100.
+/// The node has sent probes to the peer on link 0, and got replies, both up to 100.
 fn world() -> World {
     let mut world = World::new(TIMEOUT_NS);
     let row = world.row_of(PEER, 0);
@@ -135,7 +135,7 @@ fn world() -> World {
     world
 }
 
-/// Our address on link 0 belongs to an interface that no frame comes by.
+/// Moves the node's address of link 0 to an interface by which no frame comes.
 fn on_another_interface(world: &mut World) {
     let link = Link {
         ifindex: OTHER_IFINDEX,
@@ -190,7 +190,7 @@ fn frame_cut_anywhere_is_never_a_heartbeat() -> Result<()> {
             spec.leases = vec![LeaseEntry::default(); leases];
         });
         let frame = spec.frame()?;
-        // What the parser must have seen of the IP header before it says anything of it.
+        // The part of the IP header that the parser reads before its first verdict about it.
         let ip_seen = spec.ip_at() + if link == 0 { 10 } else { 7 };
         for len in 14..=frame.len() {
             let expected = match len {

@@ -23,19 +23,21 @@ use nix::{
 use super::TIMEOUT_NS;
 
 const GROUP: u16 = 9;
-/// So short that it has ended when its owner asks again, and each question finds a slot that is free or about to be.
+/// A lease so short that it has ended when its owner asks again: each claim finds a free slot, or
+/// one about to be free.
 const LEASE_NS: u64 = 1_000;
-/// Questions of each node. Without a lock around the slot some hundreds of them are granted to both nodes.
+/// The claims of each node. Without the slot's lock some hundreds of them are granted to both
+/// nodes.
 const ROUNDS: u64 = 60_000;
 
-/// A lease that was granted, by the acceptor's clock.
+/// A granted lease, by the acceptor's clock.
 #[derive(Clone, Copy, Debug)]
 struct Grant {
     node: u16,
     from: u64,
 }
 
-/// Keeps the calling thread on the CPU number `number` of those that it may use, round and round.
+/// Pins the calling thread to its usable CPU number `number`, modulo their count.
 fn stay_on(number: usize) -> Result<()> {
     let allowed = sched_getaffinity(Pid::from_raw(0))?;
     let cpus: Vec<usize> = (0..CpuSet::count())
@@ -46,7 +48,7 @@ fn stay_on(number: usize) -> Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &one)?)
 }
 
-/// The leases that `node` is granted while it asks again and again, always with the highest ballot there is.
+/// The leases that `node` gets while it claims repeatedly, always with the highest ballot.
 fn contend(responder: &Responder<'_>, node: u16, begun_at: u64) -> Result<Vec<Grant>> {
     let mut grants = Vec::new();
     for sequence in 1..=ROUNDS {

@@ -1,4 +1,4 @@
-//! What the programs write: replies and probes on the wire, and the rows of the peers map.
+//! The output of the programs: replies and probes on the wire, and the rows of map `peers`.
 
 use anyhow::Result;
 use heartbeat_common::{
@@ -46,7 +46,7 @@ fn run(kernel: &mut Kernel, program: Program, spec: &FrameSpec, verdict: Verdict
     Ok(run)
 }
 
-/// The heartbeat in `frame`, after a look at its tag and at all checksums.
+/// The heartbeat in `frame`, after its tag and all checksums were checked.
 fn heartbeat(frame: &[u8], key: SipKey) -> Result<(Datagram, Header)> {
     let datagram = Datagram::decode(frame)?;
     wire::verify(&datagram.payload, key)?;
@@ -54,7 +54,7 @@ fn heartbeat(frame: &[u8], key: SipKey) -> Result<(Datagram, Header)> {
     Ok((datagram, header))
 }
 
-/// Header fields that say how a node is, for an agent like that of [`ticking`].
+/// Checks the header fields that describe a node, for an agent like that of [`ticking`].
 fn assert_describes(said: Liveness, world: &World, age_us: Option<u64>) {
     let expected = world.local.liveness(0);
     assert_eq!(
@@ -88,7 +88,7 @@ fn assert_describes(said: Liveness, world: &World, age_us: Option<u64>) {
     }
 }
 
-/// What a heartbeat's frame can look like.
+/// The shapes of heartbeat frames.
 struct Shape {
     link: u8,
     vlans: Vec<(u16, u16)>,
@@ -112,7 +112,7 @@ fn all_shapes() -> Vec<Shape> {
     shapes
 }
 
-/// Under another node's ballots: the acceptor abstains, and leaves them as they are.
+/// Entries with another node's ballots: the acceptor abstains, and does not change them.
 fn leases(count: usize) -> Vec<LeaseEntry> {
     (0..count as u64)
         .map(|n| LeaseEntry {
@@ -236,7 +236,7 @@ fn own_probe_of_any_shape_leaves_with_time_state_and_tag() -> Result<()> {
         let probe = FrameSpec::departing(&world, PEER, link, 35).with(|spec| {
             spec.vlans = vlans;
             spec.leases = leases(count);
-            // The kernel names the key that it used.
+            // The kernel writes the id of the key that it used.
             spec.header.key_id = 0;
         });
         let given = probe.frame()?;
@@ -289,7 +289,7 @@ fn fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
     world.row_of(PEER, 0).last_probe_seq = 40;
     kernel.install(&world)?;
 
-    // It left 4 ms ago, and the peer held it for 1 ms by its own clock.
+    // The probe left 4 ms ago, and the peer held it for 1 ms by its own clock.
     let t1 = boottime().as_nanos() - 4 * MILLISECOND;
     let reply = |sequence| {
         FrameSpec::reply(&world, PEER, 0, sequence, t1).with(|spec| {
@@ -344,7 +344,7 @@ fn fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
     expected.rtt_ring[37 % 16] = rtt as u32;
     assert_eq!(first, expected);
 
-    // One that overtook it is evidence as well, but not the newest.
+    // An older reply that arrives later is evidence as well, but not the newest.
     run(&mut kernel, Program::Receive, &reply(36), Verdict::Recorded)?;
     let second = kernel.row(0)?;
     assert!(second.last_reply_at > first.last_reply_at);
@@ -354,7 +354,7 @@ fn fresh_reply_is_evidence_and_a_late_one_is_not() -> Result<()> {
     );
     assert_eq!(second.reply_window, 0b11);
 
-    // One that took longer than the timeout is known, and nothing else.
+    // A reply after the timeout is recorded, and changes nothing else.
     let mut strict = world.clone();
     strict.rows[0] = second;
     strict.config.timeout_ns = 1;

@@ -1,4 +1,4 @@
-//! Apache itself fails: it is started again, or by the other node.
+//! Failures of Apache itself: it is started again on its node, or on the other one.
 
 use std::{fs, io::Write as _};
 
@@ -45,7 +45,8 @@ fn failed_apache_is_started_again_or_elsewhere() -> Result<()> {
     })
 }
 
-/// Waits until the failure of Apache counts on `node`, and its agent told of it by `action`.
+/// Waits until a failure of Apache counts on `node`, and the agent has reported it as one of
+/// `action`.
 fn wait_failed(cluster: &Cluster, trial: &mut Trial, node: &str, action: &str) -> Result<()> {
     trial.event_log.wait(
         cluster,
@@ -57,7 +58,7 @@ fn wait_failed(cluster: &Cluster, trial: &mut Trial, node: &str, action: &str) -
     Ok(())
 }
 
-/// Forgets what failed, so that the next failure is the first.
+/// Clears all failures, so that the next one is the first.
 fn clean(cluster: &Cluster) -> Result<()> {
     let done = output_of(cluster, "b", &["cleanup", SERVER])?;
     ensure!(
@@ -71,7 +72,7 @@ fn clean(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// That the first node alone serves pages again, and notes for how long nobody did.
+/// Waits until the first node alone serves pages again, and records the time without a page.
 fn pages_again(cluster: &Cluster, trial: &mut Trial, at: Boottime) -> Result<()> {
     wait_started(cluster, "a")?;
     wait_pages(&trial.client, "a")?;
@@ -80,7 +81,7 @@ fn pages_again(cluster: &Cluster, trial: &mut Trial, at: Boottime) -> Result<()>
     Ok(())
 }
 
-/// The end of the process that the pidfile names is noticed at once, not by a monitor.
+/// The exit of the process in the pidfile is noticed at once, not by a monitor.
 fn its_parent_is_killed(cluster: &mut Cluster) -> Result<()> {
     let mut trial = Trial::of(GROUP, "Apache killed", client(cluster, "a")?, cluster)?;
     let mut noticed = Vec::new();
@@ -112,7 +113,7 @@ fn its_parent_is_killed(cluster: &mut Cluster) -> Result<()> {
     trial.finish(cluster).map(drop)
 }
 
-/// No page comes, though its parent is well.
+/// No page is served although the parent process runs.
 fn its_workers_hang(cluster: &mut Cluster) -> Result<()> {
     let mut trial = Trial::of(
         GROUP,
@@ -122,7 +123,7 @@ fn its_workers_hang(cluster: &mut Cluster) -> Result<()> {
     )?;
     let a = cluster.node("a")?;
     let parent = a.apache_parent()?;
-    // It must not start another worker meanwhile, which would answer the monitor.
+    // The parent must not start another worker, which would answer the monitor.
     parent.signal(Signal::SIGSTOP)?;
     let hanging: Vec<_> = a
         .apache()?
@@ -145,7 +146,8 @@ fn its_workers_hang(cluster: &mut Cluster) -> Result<()> {
     trial.finish(cluster).map(drop)
 }
 
-/// It cannot be stopped in time either: nobody starts another beside it, until an operator ends it.
+/// Apache hangs and cannot be stopped in time: no node starts another one until an operator kills
+/// it.
 fn all_of_it_hangs(cluster: &mut Cluster) -> Result<()> {
     let mut trial = Trial::of(GROUP, "all of Apache hangs", client(cluster, "a")?, cluster)?;
     let at = boottime();
@@ -173,7 +175,7 @@ fn all_of_it_hangs(cluster: &mut Cluster) -> Result<()> {
     trial.finish(cluster).map(drop)
 }
 
-/// Killed, with a configuration that it does not start with: the group leaves, until that is repaired.
+/// Apache is killed and has a broken configuration: the group leaves until the file is repaired.
 fn it_cannot_start(cluster: &mut Cluster) -> Result<()> {
     let mut trial = Trial::of(GROUP, "Apache broken", client(cluster, "a")?, cluster)?;
     let a = cluster.node("a")?;
@@ -184,10 +186,10 @@ fn it_cannot_start(cluster: &mut Cluster) -> Result<()> {
     a.apache_parent()?.signal(Signal::SIGKILL)?;
     wait_pages(&trial.client, "b")?;
     trial.note(longest_silence(&trial.client, at));
-    // The resource agent looks once a second whether Apache is there, for as long as it may.
+    // The resource agent polls each second whether Apache runs, until its timeout.
     wait_barred(cluster, "timed out, at *")?;
 
-    // Fit again, it gets the group, since it comes first; and has to give it up once more.
+    // Eligible again, the first node gets the group, and has to give it up once more.
     fs::remove_file(&config)?;
     let at = boottime();
     output_of(cluster, "a", &["cleanup"])?;
@@ -205,7 +207,7 @@ fn it_cannot_start(cluster: &mut Cluster) -> Result<()> {
         };
         wait_status(cluster.node(node)?, "it may run on a again", fit)?;
     }
-    // A node that just failed to take it is not tried again by itself for a minute.
+    // A node on which the group failed to start is not tried again for a minute.
     let back = boottime();
     output_of(cluster, "b", &["move", GROUP, "a"])?;
     wait_pages(&trial.client, "a")?;
@@ -219,8 +221,8 @@ fn it_cannot_start(cluster: &mut Cluster) -> Result<()> {
     trial.finish(cluster).map(drop)
 }
 
-/// Waits until all know that Apache could not be started on the first node, for this `outcome`, and that
-/// the other serves.
+/// Waits until all nodes know that Apache failed to start on the first node with this `outcome`,
+/// and the other node serves.
 fn wait_barred(cluster: &Cluster, outcome: &str) -> Result<()> {
     wait_started(cluster, "b")?;
     for node in ["a", "b"] {

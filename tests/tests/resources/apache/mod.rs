@@ -1,5 +1,6 @@
-//! The tutorial's web server, imported from its old configuration, with the distribution's own Apache and
-//! resource agent: one node serves it, whatever happens to the node or to Apache.
+//! The web server of the tutorial, imported from its Pacemaker configuration, with the Apache and
+//! the resource agent of the distribution. One node serves it, whatever happens to the node or to
+//! Apache.
 
 mod failures;
 mod takeovers;
@@ -7,7 +8,7 @@ mod takeovers;
 use anyhow::Result;
 use heartbeat_tests::{Cluster, e2e::web::PATIENCE, sandbox::SandboxProcess, wait_until};
 
-/// What `heartbeat WORDS` says on `node`, if it does well.
+/// The output of `heartbeat WORDS` on `node`, if it succeeds.
 pub(crate) fn output_of(cluster: &Cluster, node: &str, words: &[&str]) -> Result<String> {
     cluster.node(node)?.heartbeat(words)?.success()
 }

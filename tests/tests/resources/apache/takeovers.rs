@@ -1,4 +1,4 @@
-//! Its node fails, or is to serve no more: the other takes over.
+//! The node of the web server fails or is drained: the other node takes over.
 
 use std::{fs, io::Write as _, time::Duration};
 
@@ -25,18 +25,17 @@ use heartbeat_user::control::protocol::EventKind;
 
 use super::{output_of, wait_gone};
 
-/// How long a stopped agent stands still.
+/// The time for which an agent is stopped.
 const STOPPED: Duration = Duration::from_secs(5);
-/// The most that a resource agent which looks once a second, on a busy machine, may keep a client waiting
-/// when all goes as it should.
+/// The longest gap for a client on a busy machine, with a resource agent that polls each second.
 const TAKES: Duration = Duration::from_secs(10);
 
 fn other(node: &str) -> &'static str {
     if node == "a" { "b" } else { "a" }
 }
 
-/// Lets something happen to whoever serves, as often as faults are to happen, until the other serves. Then
-/// `afterwards` undoes it, given who served, and since when it does not.
+/// Repeats a fault of the serving node until the other node serves. Then `afterwards` undoes it; it
+/// gets the former owner, and the instant since which it does not serve.
 fn again_and_again(
     cluster: &mut Cluster,
     name: &'static str,
@@ -46,7 +45,7 @@ fn again_and_again(
     let web = client(cluster, &served_by(cluster)?)?;
     let mut trial = Trial::of(GROUP, name, web, cluster)?;
     let mut all = Vec::new();
-    // Each takes its time.
+    // Each run is long, so there are half as many.
     for _ in 0..runs()?.div_ceil(2) {
         let owner = trial.settle(cluster)?;
         wait_started(cluster, &owner)?;
@@ -72,7 +71,7 @@ fn again_and_again(
     Ok(())
 }
 
-/// Waits until `node` tells that its Apache is as `wanted`, after `since`.
+/// Waits until `node` reports that its Apache is as `wanted`, after `since`.
 fn wait_server(
     cluster: &Cluster,
     trial: &mut Trial,
@@ -106,7 +105,7 @@ fn served_by(cluster: &Cluster) -> Result<String> {
 #[test]
 fn apache_is_served_by_one_node_through_node_faults() -> Result<()> {
     needs!(Cluster, Apache);
-    // It stays where it is when the other comes back: each fault then costs one takeover.
+    // The group stays where it is when the other node comes back, so each fault costs one takeover.
     let sticky = tutorial()?.replacen("stickiness = 0\n", "stickiness = \"inf\"\n", 1);
     with_cluster(sticky, |cluster| {
         it_is_there(cluster)?;
@@ -117,7 +116,7 @@ fn apache_is_served_by_one_node_through_node_faults() -> Result<()> {
     })
 }
 
-/// All tools say that it runs on the first node, and the agent finds its parameters good.
+/// All commands say that Apache runs on the first node, and the agent accepts its parameters.
 fn it_is_there(cluster: &Cluster) -> Result<()> {
     drop(client(cluster, "a")?);
     for node in ["a", "b"] {
@@ -135,7 +134,7 @@ fn it_is_there(cluster: &Cluster) -> Result<()> {
         )?;
     }
     ensure!(cluster.node("b")?.apache()?.is_empty());
-    // As the agent's own check finds what is missing.
+    // The agent's own check finds the missing file.
     let config = cluster.node("b")?.apache_config();
     let away = config.with_extension("away");
     fs::rename(&config, &away)?;
@@ -151,7 +150,7 @@ fn it_is_there(cluster: &Cluster) -> Result<()> {
     )
 }
 
-/// What operators do: never do two nodes have an Apache.
+/// Planned moves by operators: never do two nodes run Apache.
 fn planned(cluster: &mut Cluster) -> Result<()> {
     let lookout = ApacheWatch::start(cluster)?;
     let begun = boottime();
@@ -195,7 +194,7 @@ fn planned(cluster: &mut Cluster) -> Result<()> {
     lookout.never_two(begun)
 }
 
-/// Its agent is killed: nobody stops Apache until the next agent does, but no client sees it.
+/// The agent is killed: Apache runs on until the next agent stops it, but no client reaches it.
 fn killed(cluster: &mut Cluster) -> Result<()> {
     again_and_again(
         cluster,
@@ -214,7 +213,7 @@ fn killed(cluster: &mut Cluster) -> Result<()> {
     )
 }
 
-/// Its agent stands still, and stops Apache when it wakes.
+/// The agent is stopped, and stops Apache when it resumes.
 fn stopped(cluster: &mut Cluster) -> Result<()> {
     again_and_again(
         cluster,
@@ -234,7 +233,7 @@ fn stopped(cluster: &mut Cluster) -> Result<()> {
     )
 }
 
-/// The node is cut off: it stops Apache while it is.
+/// The node is cut off, and stops its Apache meanwhile.
 fn cut(cluster: &mut Cluster) -> Result<()> {
     again_and_again(
         cluster,
