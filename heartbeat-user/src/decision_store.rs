@@ -1,10 +1,12 @@
-//! What operators decided for the whole cluster: maintenance, and what is to be stopped.
+//! The operators' decisions for the whole cluster: maintenance mode, and stopped groups and
+//! resources.
 //!
-//! Every node keeps all decisions, on disk, and passes them on in its reports, so that they hold
-//! whichever node they were made on and whichever nodes were away. Of two about the same thing the later
-//! one counts, by the clocks of the nodes that they were made on.
+//! Every node keeps all decisions on disk and includes them in its reports. They therefore hold for
+//! every node, including nodes that were absent. Of two decisions about the same subject the later
+//! one counts, by the clocks of the nodes on which they were made.
 //!
-//! Nobody waits for the disk with a lock: decisions are written by the thread of a [`Writer`].
+//! No thread waits for the disk while it holds a lock: the thread of a [`Writer`] writes the
+//! decisions.
 
 use std::{
     collections::BTreeMap,
@@ -20,16 +22,16 @@ use heartbeat_sys::files::atomic_file::{self, Writer, Written};
 
 use crate::clock;
 
-/// All that were made, and where they are kept.
+/// All decisions, and their file.
 ///
-/// What is in force is in memory. A decision made here comes in force once it is on disk; one that was made elsewhere
-/// at once.
+/// The decisions in force are in memory. A decision of this node comes in force once it is on disk,
+/// and a decision of another node at once.
 #[derive(Debug)]
 pub struct DecisionStore {
     ledger: Arc<Mutex<Ledger>>,
     writer: Writer,
     decisions: BTreeMap<Subject, Decision>,
-    /// When the last decision about a subject was proposed here.
+    /// The time of the last decision that this node proposed about each subject.
     proposed: BTreeMap<Subject, u64>,
     lost: bool,
 }
@@ -42,17 +44,17 @@ pub(crate) struct Proposal {
     pub(crate) written: Written<Result<()>>,
 }
 
-/// The file, as the thread that writes it knows it. Nobody else locks it while the agent runs.
+/// The file, as the writer thread sees it. Only that thread locks this while the agent runs.
 #[derive(Debug)]
 struct Ledger {
     file: PathBuf,
     kept: BTreeMap<Subject, Decision>,
-    /// In force, but not on disk yet.
+    /// The decisions in force that are not on disk yet.
     owed: BTreeMap<Subject, Decision>,
 }
 
 impl Ledger {
-    /// Writes all that is kept with `new`. On a failure the file is as it was.
+    /// Writes all decisions together with `new`. A failure leaves the file unchanged.
     fn keep(&mut self, new: &[(Subject, Decision)]) -> Result<()> {
         let mut all = self.kept.clone();
         let owed = self.owed.iter().map(|(subject, at)| (subject.clone(), *at));
@@ -68,7 +70,7 @@ impl Ledger {
     }
 }
 
-/// Whether `decision` is later than what there was.
+/// Adds `decision` if it is later than the present one. Returns whether it is.
 fn take_later(all: &mut BTreeMap<Subject, Decision>, subject: Subject, decision: Decision) -> bool {
     let later = all.get(&subject).is_none_or(|ours| *ours < decision);
     if later {
@@ -103,8 +105,8 @@ fn put_aside(file: &Path) {
 }
 
 impl DecisionStore {
-    /// Reads what was decided before this agent began. A file that cannot be read keeps no node down: the
-    /// book begins empty and [`DecisionStore::is_lost`].
+    /// Reads the decisions from before this agent's start. An unreadable file does not prevent the
+    /// start: the store begins empty, and [`DecisionStore::is_lost`].
     pub(crate) fn open(state_dir: &Path, writer: Writer) -> Self {
         let file = state_dir.join("decisions.json");
         let read = read(&file);
@@ -130,12 +132,12 @@ impl DecisionStore {
         }
     }
 
-    /// Whether what had been decided before this agent began is lost.
+    /// Returns whether the decisions from before this agent's start are lost.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost
     }
 
-    /// Keeps a file that was lost for whoever wants to know what it held. The node is on standby by
+    /// Renames an unreadable file, so that an operator can inspect it. The node is on standby by
     /// then, also after a restart.
     pub(crate) fn put_aside(&self) {
         let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,7 +152,8 @@ impl DecisionStore {
         self.decisions.get(subject).copied()
     }
 
-    /// Has a decision, made on the node with the id `by`, written down. It is none before [`DecisionStore::settle`].
+    /// Starts writing a decision of the node with the id `by`. The decision is not in force before
+    /// [`DecisionStore::settle`].
     pub(crate) fn propose(&mut self, subject: Subject, value: bool, by: u16) -> Proposal {
         let decided = self.decisions.get(&subject).map_or(0, |before| before.at);
         let proposed = self.proposed.get(&subject).copied().unwrap_or_default();
@@ -166,12 +169,12 @@ impl DecisionStore {
         }
     }
 
-    /// A decision that was proposed is on disk: it is in force, unless there is a later one.
+    /// Puts a proposed decision that is on disk in force, unless there is a later one.
     pub(crate) fn settle(&mut self, subject: Subject, decision: Decision) {
         take_later(&mut self.decisions, subject, decision);
     }
 
-    /// Takes over what was decided elsewhere and later. Whether there was anything.
+    /// Adopts later decisions of other nodes. Returns whether there were any.
     pub(crate) fn merge(&mut self, others: &Decisions) -> bool {
         let mut new = Vec::new();
         for (subject, decision) in others.0.iter().filter(|(_, decision)| decision.is_sane()) {
@@ -249,7 +252,7 @@ mod tests {
         Ok(())
     }
 
-    /// Waits until all that was given to the writer so far is written.
+    /// Waits until all earlier jobs of the writer are done.
     fn sync(book: &DecisionStore) {
         book.write(|_| Ok(())).wait().unwrap();
     }
@@ -275,7 +278,7 @@ mod tests {
         decide(&mut a, web(), true, 1).unwrap();
         assert!(b.merge(&a.all()));
         assert!(!b.merge(&a.all()), "nothing new");
-        // Even if the clock of this node is behind.
+        // The later decision wins even if this node's clock is behind.
         decide(&mut b, web(), false, 2).unwrap();
         assert!(!b.merge(&a.all()));
         assert!(!a.all().include(&b.all()));
@@ -302,13 +305,13 @@ mod tests {
     fn decision_is_in_force_only_once_the_disk_has_it_and_nobody_waits_with_a_lock() {
         let dir = Dir::new("decisions-slow");
         let mut book = open(&dir.0);
-        // A disk that hangs until it is told to go on.
+        // A disk that hangs until `go_on` is sent.
         let (go_on, hangs) = std::sync::mpsc::channel::<()>();
         drop(book.writer.run(move || hangs.recv()));
         let first = book.propose(web(), true, 1);
         let second = book.propose(web(), false, 1);
         assert_eq!(book.get(&web()), None);
-        // Meanwhile what others decide holds, and is passed on.
+        // Meanwhile decisions of other nodes are in force, and are passed on.
         let mut other = open(&Dir::new("decisions-other").0);
         other.settle(
             Subject::Maintenance,
@@ -321,7 +324,7 @@ mod tests {
         assert!(book.merge(&other.all()));
         assert_eq!(book.get(&Subject::Maintenance), Some(true));
         go_on.send(()).unwrap();
-        // Whichever is heard of first.
+        // The order in which the results arrive does not matter.
         second.written.wait().unwrap();
         book.settle(second.subject, second.decision);
         first.written.wait().unwrap();

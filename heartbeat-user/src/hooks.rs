@@ -1,7 +1,7 @@
-//! Runs the configured commands when something happens.
+//! Runs the configured commands on events.
 //!
-//! Each hook has a queue and a task of its own: its events run one after the other, in order, and
-//! a hook that hangs holds up no other, nor anything else. `docs/operate/hooks.md` documents the
+//! Each hook has a queue and a task of its own. Its events run one after the other, in order, and a
+//! hanging hook delays neither other hooks nor the agent. `docs/operate/hooks.md` documents the
 //! environment.
 
 use std::{ffi::OsString, sync::Arc, time::Duration};
@@ -14,18 +14,18 @@ use crate::{
     process::{self, Program, SAFE_PATH, Setting},
 };
 
-/// Events that may wait for one hook; more are dropped, and reported.
+/// The number of events that may wait for one hook. Further events are dropped, and reported.
 const QUEUE: usize = 64;
 
-/// What a hook is told, as `HEARTBEAT_…` variables beside `HEARTBEAT_EVENT`.
+/// The variables of a hook, `HEARTBEAT_…`, beside `HEARTBEAT_EVENT`.
 pub type Variables = Vec<(&'static str, String)>;
 
-/// How one run of a hook ended.
+/// The result of one run of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
     pub on: HookEvent,
     pub exec: String,
-    /// Absent if it was killed or could not start.
+    /// Absent if the hook was killed or could not start.
     pub status: Option<i32>,
     pub message: String,
 }
@@ -45,7 +45,7 @@ struct Worker {
 }
 
 impl Hooks {
-    /// Must be called inside a tokio runtime. How runs end is sent to `ended`.
+    /// Starts the hooks; each result goes to `ended`. Must be called inside a tokio runtime.
     pub fn start(hooks: &[Hook], ended: mpsc::UnboundedSender<Ended>) -> Self {
         let workers = hooks.iter().map(|hook| {
             let (queue, mut inbox) = mpsc::channel::<(HookEvent, Variables)>(QUEUE);
@@ -64,17 +64,17 @@ impl Hooks {
         }
     }
 
-    /// Lets what is queued and running come to its end, for at most `patience`.
+    /// Waits for queued and running hooks, for at most `patience`.
     pub async fn finish(self, patience: Duration) {
         let until = Instant::now() + patience;
         for Worker { queue, task, .. } in self.workers {
             drop(queue);
-            // A hook that is not done by then ends with the runtime.
+            // A hook that is still running ends with the runtime.
             let _ = tokio::time::timeout_at(until, task).await;
         }
     }
 
-    /// Queues every hook that waits for `on`. Never blocks.
+    /// Queues `on` for every hook that is configured for it. Never blocks.
     pub fn fire(&self, on: HookEvent, variables: &Variables) {
         let waiting = self
             .workers

@@ -1,7 +1,8 @@
-//! The heartbeat agent: loads the kernel programs, sends probes, judges peers, runs resources.
+//! The heartbeat agent: loads the kernel programs, sends probes, decides the state of peers and
+//! runs resources.
 //!
-//! `pulse` is the real-time side, `resource_manager` moves addresses and drives resources, everything else
-//! is the control task. See `ARCHITECTURE.md`.
+//! `pulse` is the real-time side, `resource_manager` moves addresses and drives resources, and
+//! everything else is the control task. See `ARCHITECTURE.md`.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +28,7 @@ pub mod resources;
 pub mod servable;
 mod wall_clock;
 
-// Crates that the agent is made of, under the names by which its modules and tests know them.
+// Crates of the workspace, under the short names that the modules and tests use.
 pub use heartbeat_config as config;
 pub use heartbeat_dataplane as dataplane;
 pub use heartbeat_import as import;

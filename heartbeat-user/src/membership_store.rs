@@ -1,7 +1,8 @@
-//! The list of nodes that this node goes by: which change of it may follow which, and what of it outlives the agent.
+//! The node list of this node: the changes that may follow each other, and the part of the
+//! membership that outlives the agent.
 //!
-//! `docs/design/leases.md` has the reasons. A list's number never goes back on a node, so it is on
-//! disk before anybody is told of it.
+//! `docs/design/leases.md` has the reasons. The version of a node's list never decreases, so a list
+//! is on disk before any other node is informed of it.
 
 use std::{
     collections::BTreeSet,
@@ -19,10 +20,10 @@ use heartbeat_sys::files::atomic_file;
 
 use crate::config::Config;
 
-/// The first list is that of a cluster which nobody has changed yet.
+/// The version of a new cluster's list.
 const FIRST: u16 = 1;
 
-/// A list as the file has it.
+/// A list in the form of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct List {
@@ -31,13 +32,13 @@ struct List {
     nodes: BTreeSet<u16>,
 }
 
-/// The file.
+/// The contents of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
-    /// What the acceptor goes by.
+    /// The accepting version: the list that the acceptor uses.
     accepts: List,
-    /// What claims go by.
+    /// The claiming version: the list that claims use.
     counts: Option<List>,
 }
 
@@ -59,7 +60,8 @@ impl From<&List> for Voters {
     }
 }
 
-/// What an agent that starts with this configuration goes by. It is on disk before it is returned.
+/// Returns the membership of an agent that starts with this configuration. The membership is on
+/// disk before this returns.
 pub(crate) fn begin(config: &Config) -> Result<Membership> {
     let path = path(config);
     let list = config.voters();
@@ -72,7 +74,7 @@ pub(crate) fn begin(config: &Config) -> Result<Membership> {
     if Some(Kept::of(&membership)) != kept
         && let Err(error) = keep(config, &membership)
     {
-        // A node without the file goes by the first list all the same.
+        // A node without the file uses the first list.
         ensure!(kept.is_none() && list_is_first(&membership), error);
         log::warn!("{error:#}: going on without; a change of the nodes will need it");
     }
@@ -83,7 +85,7 @@ fn list_is_first(membership: &Membership) -> bool {
     membership.list().version == FIRST
 }
 
-/// The same for an agent that goes on, and whose claims go by `counted`.
+/// Returns the membership of a running agent whose claims use `counted`.
 pub(crate) fn change(config: &Config, counted: Option<Voters>) -> Membership {
     membership(config, config.voters(), counted)
 }
@@ -93,7 +95,8 @@ fn membership(config: &Config, list: Voters, counted: Option<Voters>) -> Members
     Membership::new(config.local().id, list, counted, lease, drift)
 }
 
-/// By which list claims may go when an agent starts with `list`, and one before it went by what is `kept`.
+/// Returns the list that claims may use when an agent starts with `list`, and the previous agent
+/// left `kept`.
 fn follow(kept: &Kept, list: &Voters) -> Result<Option<Voters>> {
     let old = Voters::from(&kept.accepts);
     let counted = kept.counts.as_ref().map(Voters::from);
@@ -107,7 +110,8 @@ fn follow(kept: &Kept, list: &Voters) -> Result<Option<Voters>> {
     let settled = counted.as_ref() == Some(&old);
     let skips = u32::from(list.version) > u32::from(old.version) + 1;
     if list.version > old.version && (skips || !settled) {
-        // It was away when its list came in force, or for more than one change: who was there knows what became of it.
+        // This node was absent when its list came in force, or during more than one change. Nodes
+        // that were present have to confirm the list.
         may_skip(counted.as_ref().unwrap_or(&old), list)?;
         return Ok(None);
     }
@@ -115,8 +119,10 @@ fn follow(kept: &Kept, list: &Voters) -> Result<Option<Voters>> {
     Ok(counted)
 }
 
-/// That a node which went by `old` may go by `new` without knowing what was in between, as soon as others say that it is in
-/// force: nobody may still hold anything by `old` without one of the nodes that are on `new`.
+/// Checks that a node with the list `old` may switch to `new` without the lists between them, once
+/// other nodes confirm that `new` is in force.
+///
+/// The condition: no claim under `old` can still be valid without a node of `new`.
 pub(crate) fn may_skip(old: &Voters, new: &Voters) -> Result<()> {
     ensure!(
         old.is_met_by(new),
@@ -129,7 +135,7 @@ pub(crate) fn may_skip(old: &Voters, new: &Voters) -> Result<()> {
     Ok(())
 }
 
-/// That a node which goes by `old` may go by `new` next.
+/// Checks that a node with the list `old` may switch to `new` next.
 pub(crate) fn may_follow(old: &Voters, new: &Voters) -> Result<()> {
     let mut ids: Vec<u16> = old.difference(new).map(|node| node.0).collect();
     ids.sort_unstable();
@@ -161,14 +167,15 @@ pub(crate) fn may_follow(old: &Voters, new: &Voters) -> Result<()> {
     Ok(())
 }
 
-/// Writes down what this node goes by from now on. On a failure nothing has changed.
+/// Writes the membership of this node to disk. A failure changes nothing.
 pub(crate) fn keep(config: &Config, membership: &Membership) -> Result<()> {
     fs::create_dir_all(config.state_dir())
         .with_context(|| format!("could not make {}", config.state_dir().display()))?;
     Kept::of(membership).write(&path(config))
 }
 
-/// Writes down that claims go by the list of `config`, unless a change that began meanwhile has written a later list.
+/// Records that claims use the list of `config`, unless a later change has already recorded a later
+/// list.
 pub(crate) fn keep_settled(config: &Config) -> Result<()> {
     let settled = change(config, Some(config.voters()));
     Kept::of(&settled).write_unless_behind(&path(config))
@@ -189,7 +196,7 @@ impl Kept {
             .with_context(|| format!("could not write {}", path.display()))
     }
 
-    /// What the acceptor goes by must not go back.
+    /// The accepting version must not decrease.
     fn write_unless_behind(&self, path: &Path) -> Result<()> {
         let own = self.accepts.config_version;
         match read(path)? {
@@ -302,19 +309,21 @@ mod tests {
         let (old, new) = (list(4, &[1, 2, 3]), list(5, &[1, 2, 3, 9]));
         let begin =
             |kept: &Kept, list: &Voters| follow(kept, list).map_err(|error| error.to_string());
-        // All settled; a change while it was away; in the middle of one; before it could join.
+        // In order: all settled; a change during the absence; the middle of a change; before the
+        // node could join.
         assert_eq!(begin(&kept(&old, Some(&old)), &old), Ok(Some(old.clone())));
         assert_eq!(begin(&kept(&old, Some(&old)), &new), Ok(Some(old.clone())));
         assert_eq!(begin(&kept(&new, Some(&old)), &new), Ok(Some(old.clone())));
         assert_eq!(begin(&kept(&new, None), &new), Ok(None));
-        // Away for more than one change, or for one before it had settled the last: others have to vouch.
+        // An absence of more than one change, or of one before the last had settled: other nodes
+        // have to confirm.
         assert_eq!(begin(&kept(&old, Some(&old)), &list(7, &[1, 2])), Ok(None));
         let gone = begin(&kept(&old, Some(&old)), &list(7, &[1, 8, 9])).unwrap_err();
         assert!(
             gone.contains("from 4 to 7, and so many of the nodes of 4 are gone"),
             "{gone}"
         );
-        // A list that nobody else has: the next one may be any that meets the last that was in force.
+        // A list that no other node has: the next one may be any that meets the last list in force.
         let other = list(6, &[1, 2, 3, 8]);
         assert_eq!(begin(&kept(&new, Some(&old)), &other), Ok(None));
         let next = list(6, &[1, 2, 3]);

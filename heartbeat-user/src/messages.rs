@@ -63,15 +63,15 @@ use crate::{
 /// A message to the pulse.
 #[derive(Debug)]
 pub enum Directive {
-    /// All of the group with this index has stopped here.
+    /// The whole group with this index has stopped on this node.
     Stopped { group: GroupIndex },
-    /// An operator wants the group with this index on `to`.
+    /// An operator moves the group with this index to the node `to`.
     Move { group: GroupIndex, to: NodeId },
     /// A fact about the group with this index.
     Note { group: GroupIndex, note: Note },
     /// The interfaces of these links are missing, switched off or without carrier.
     Broken(LinkSet),
-    /// A peer reported.
+    /// A peer's status report has arrived.
     Reported {
         node: NodeId,
         report: report::Report,
@@ -80,37 +80,37 @@ pub enum Directive {
     Health(Sum),
     /// This node's load per mille.
     Load(u16),
-    /// The number of this agent's latest report, from now on.
+    /// The number of this agent's latest report, valid from now on.
     Report { number: u32 },
-    /// Seal with this key. The kernel accepts it already, and `generation` is the digest of the
-    /// configuration under it.
+    /// Seal with this key. The kernel accepts the key already. `generation` is the digest of the
+    /// configuration under the key.
     Rekey { key: (u8, SipKey), generation: u32 },
     /// The configuration has changed.
     Replan(Box<Replan>),
     /// The intent of the operator for this node.
     Intend(Intent),
-    /// A socket for the probes of a link, from here on.
+    /// The socket for the probes of a link, valid from now on.
     Rebind { link: LinkId, socket: ProbeSocket },
-    /// Get a last lease of this length for every group that is served, and end. The next agent goes
-    /// on with them.
+    /// Acquire a last lease of this length for every group that is served, and end. The next agent
+    /// continues with these leases.
     Part(Duration),
     /// End.
     Stop,
 }
 
-/// From the real-time threads and the interface monitor to the control task.
+/// A message from the real-time threads or the interface monitor to the control task.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// A command of the core, and when it was decided.
+    /// A command of the core, and the time of its decision.
     Command(Boottime, Command),
-    /// A round of probes had errors, after one without.
+    /// A round of probes had errors, after a round without.
     SendFailed {
         errors: u64,
         error: Option<nix::Error>,
     },
-    /// The node's own acceptor could not be asked, after it could.
+    /// The own acceptor did not answer, after it had answered before.
     OwnVoteFailed { error: anyhow::Error },
-    /// A report of a peer that the pulse needs no longer, for another thread to free.
+    /// A peer's report that the pulse no longer needs. Another thread frees it.
     Spent(report::Report),
     /// An event of a resource or an address.
     Resource(ResourceEvent),
@@ -118,7 +118,7 @@ pub(crate) enum Report {
     Interface(InterfaceEvent),
 }
 
-/// A resource by its place: the index of its group, and its own index in that.
+/// The position of a resource: the index of its group, and its own index in that group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Part {
     pub group: GroupIndex,
@@ -128,7 +128,7 @@ pub struct Part {
 /// A message to the resource manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourceCommand {
-    /// The plans of a group's resources are known: probe what runs.
+    /// The plans of a group's resources are known: probe which resources run.
     Begin {
         group: GroupIndex,
         plans: IndexVec<ResourceIndex, ResourcePlan>,
@@ -139,7 +139,7 @@ pub enum ResourceCommand {
         timeline: AcquisitionTimeline,
         decided: Boottime,
     },
-    /// The group is to stop.
+    /// Stop the group.
     Stop {
         group: GroupIndex,
         decided: Boottime,
@@ -152,35 +152,35 @@ pub enum ResourceCommand {
         outcome: Outcome,
         message: String,
     },
-    /// A process of a resource was seen to end; `message` says what is known of that.
+    /// A process of a resource has ended; `message` gives the known details.
     Ended { part: Part, message: String },
-    /// Forget the failures of a resource, or of all in the group, and probe anew.
+    /// Forget the failures of a resource, or of all resources in the group, and probe anew.
     Cleanup {
         group: GroupIndex,
         resource: Option<ResourceIndex>,
     },
-    /// Leave the group alone, or look after it again.
+    /// Begin (`on`) or end the maintenance mode of the group.
     Maintain { group: GroupIndex, on: bool },
-    /// The resource may run, or not.
+    /// Allow or forbid the resource to run.
     Enable { part: Part, enabled: bool },
     /// Restart the resource.
     Restart { part: Part },
-    /// The configuration has changed. These are all addresses and groups, the earlier ones in their
-    /// places.
+    /// The configuration has changed. These are all addresses and groups; the earlier ones keep
+    /// their indices.
     Replan {
         vips: IndexVec<VipIndex, Vip>,
         groups: ByGroup<Group>,
     },
-    /// Another interface has this name now, and is guarded: addresses that are served go there.
+    /// Another interface has this name now, and is guarded: move the served addresses there.
     Follow { interface: String },
-    /// Another interface, with the index `arrived`, has this name now, and the guard is about to
-    /// leave the former one: the addresses must leave that first.
+    /// Another interface, with the index `arrived`, has this name now. The guard is about to leave
+    /// the former interface: remove the addresses from that one first.
     Vacate { interface: String, arrived: u32 },
-    /// Addresses came to interfaces, or went from them.
+    /// Addresses were added to interfaces, or removed from them.
     Changed(Changes),
     /// Another host on a link claims an address.
     Claimed(Claim),
-    /// Announce anew every address that is held: neighbours may believe that it has moved.
+    /// Announce every held address again: neighbours may have learnt another place for it.
     Reassert,
     /// Remove all addresses and end.
     Quit,
@@ -205,11 +205,11 @@ pub enum ActionRequest {
         action: Action,
         timeout: Duration,
     },
-    /// End the last [`ActionRequest::Act`] for this resource at once, with its processes. There is
-    /// no answer.
+    /// End the last [`ActionRequest::Act`] for this resource at once, with its processes. No answer
+    /// follows.
     Cancel { part: Part },
-    /// Answer by [`ResourceCommand::Ended`] when the process of `resource` has ended; without one,
-    /// watch no longer.
+    /// Answer with [`ResourceCommand::Ended`] when the process of `resource` has ended. `None` ends
+    /// the watch.
     Watch {
         part: Part,
         resource: Option<Arc<Resource>>,
@@ -219,17 +219,18 @@ pub enum ActionRequest {
 /// An event of a resource or an address, for the control task to log and show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourceEvent {
-    /// An event of an address; `vip` is its index among all.
+    /// An event of an address; `vip` is its index among all addresses.
     Vip { vip: VipIndex, event: VipEvent },
     /// A resource is in another state.
     State {
         part: Part,
         state: ResourceState,
         failures: u32,
-        /// What there is to say of how it came to that; mostly nothing.
+        /// The cause of the new state; mostly empty.
         note: String,
     },
-    /// An action failed on the resource of this name, which the configuration may not have any more.
+    /// An action failed on the resource with this name. The configuration may no longer have this
+    /// resource.
     Failed {
         part: Part,
         resource: String,
@@ -250,17 +251,17 @@ pub enum ResourceEvent {
 pub struct InterfaceEvent {
     pub interface: String,
     pub change: InterfaceChange,
-    /// The event in words.
+    /// The event as a text for the log.
     pub message: String,
-    /// The way in which the programs are attached now, if they are.
+    /// The present attachment of the programs, if they are attached.
     pub attachment: Option<Attachment>,
     /// The present fault, if any.
     pub problem: Option<String>,
-    /// Whether anything can be sent and received there.
+    /// The ability to send and receive on this interface.
     pub signal: Signal,
 }
 
-/// The kind of an event of an interface.
+/// The kind of an interface event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InterfaceChange {
     /// No interface has the name.
@@ -282,7 +283,7 @@ pub enum InterfaceChange {
 }
 
 impl InterfaceChange {
-    /// The change as status and journal name it.
+    /// The name of the change in status and journal.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -299,9 +300,9 @@ impl InterfaceChange {
 
 /// A message to the interface monitor.
 pub(crate) enum MonitorCommand {
-    /// Something changed about some interface.
+    /// Some interface has changed: check them all.
     Check,
-    /// Other addresses are guarded from here on.
+    /// The addresses to guard from now on.
     Guard(Vec<SetupGuard>, GuardView),
     /// End.
     Stop,

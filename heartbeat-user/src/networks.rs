@@ -1,15 +1,17 @@
-//! Which network of an interface a served address belongs to.
+//! The network of an interface to which a served address belongs.
 //!
-//! Judges lists of addresses, and asks nobody for them.
+//! These functions judge lists of addresses. The caller reads the lists.
 
 use std::{fmt::Write as _, net::IpAddr};
 
 use heartbeat_common::prefix::{Prefix, ServedAddress};
 
-/// The address with its prefix length: the one that is written, or that of the smallest network in
-/// which the interface has an address of its own, out of those `present` on it. `ours` are the
-/// addresses that move, and make no network: each would come and go with its node's lease. Where
-/// there is no such network, an earlier run may have left the address itself with its length.
+/// Returns the address with its prefix length.
+///
+/// A configured length comes first. Otherwise the length is that of the smallest network in which
+/// the interface has an own address, among the addresses `present` on it. `ours` are the addresses
+/// that move and therefore make no network: each comes and goes with its node's lease. Without such
+/// a network, an earlier run may have left the address with its length.
 pub fn prefix(address: ServedAddress, present: &[Prefix], ours: &[IpAddr]) -> Option<Prefix> {
     let left = || present.iter().find(|own| own.address == address.address);
     address
@@ -17,16 +19,17 @@ pub fn prefix(address: ServedAddress, present: &[Prefix], ours: &[IpAddr]) -> Op
         .or_else(|| left().copied())
 }
 
-/// Whether an own network of the interface holds the address.
+/// Returns whether an own network of the interface holds the address.
 pub fn hold(address: IpAddr, present: &[Prefix], ours: &[IpAddr]) -> bool {
     own(present, ours).any(|own| own.holds(address))
 }
 
-/// The interface's own networks of the family of `like`, for messages. `None`: there is none.
+/// Lists the interface's own networks of the family of `like`, for messages. `None` means that
+/// there are none.
 pub fn listed(like: IpAddr, present: &[Prefix], ours: &[IpAddr]) -> Option<String> {
     let same = |own: &&Prefix| own.address.is_ipv4() == like.is_ipv4();
     let own = own(present, ours).filter(same).map(Prefix::network);
-    // Every interface has that one.
+    // Every interface has the link-local network.
     let own = own.filter(|network| !is_link_local(network.address) || is_link_local(like));
     let mut text = String::new();
     for network in own {
@@ -41,7 +44,7 @@ fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
-/// The length that most networks of the address's family have, for remedies.
+/// Returns the address with the most common length of its family, for remedies.
 pub fn usual(address: IpAddr) -> ServedAddress {
     let len = Some(if address.is_ipv4() { 24 } else { 64 });
     ServedAddress { address, len }
@@ -92,7 +95,7 @@ mod tests {
             found("fd00::100", &present, &ours).as_deref(),
             Some("fd00::100/60")
         );
-        // The network counts first, and what is written before that.
+        // A configured length comes first, then the network.
         let present = ["10.0.0.100/32", "10.0.0.1/24"];
         assert_eq!(
             found("10.0.0.100", &present, &ours).as_deref(),

@@ -1,5 +1,5 @@
-//! `heartbeat run --record`: what the core was given and what it decided, in a file that
-//! `heartbeat replay` reads.
+//! `heartbeat run --record`: writes the core's inputs and decisions to a file that `heartbeat
+//! replay` reads.
 //!
 //! ```text
 //!   pulse  ──Tap──▶  full chunk  ──▶  thread "record"  ──▶  FILE
@@ -7,10 +7,10 @@
 //!     └───────────  empty chunk  ◀──────────┘
 //! ```
 //!
-//! The pulse must never wait for the disk. It writes into a chunk of its own, and exchanges that
-//! for an empty one where the lock between the two threads is free. Where its chunk is full before
-//! that, an entry is lost, and the record ends there: it could not be replayed beyond. The record
-//! also ends when the file has reached its limit.
+//! The pulse must never wait for the disk. The pulse writes into a chunk of its own, and swaps that
+//! for an empty one when the lock between the two threads is free. If its chunk is full before
+//! that, an entry is lost, and the record ends: a replay could not continue beyond the gap. The
+//! record also ends when the file has reached its limit.
 
 use std::{
     fs::{File, OpenOptions},
@@ -34,16 +34,16 @@ use heartbeat_core::{
     record::{self, Encoder, End, Entry, Full},
 };
 
-/// Bytes that the pulse may be ahead of the disk.
+/// The size of a chunk: the bytes by which the pulse may be ahead of the disk.
 const ROOM: usize = 1 << 20;
-/// Of them those that the last entry has for itself.
+/// The bytes of a chunk that are reserved for the last entry.
 const LAST: usize = 64;
-/// How often the thread looks for a full chunk.
+/// The thread's poll interval for a full chunk.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long the end of the agent waits for the disk.
+/// The longest wait for the disk when the agent ends.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Where to record, and how many bytes at most.
+/// The path of the record, and its greatest size in bytes.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub path: PathBuf,
@@ -51,7 +51,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Makes the file. One that is there becomes FILE.old.
+    /// Creates the file. An existing one is renamed to FILE.old.
     pub fn create(&self) -> Result<Recording> {
         let (path, limit) = (&self.path, self.limit);
         keep_old(path).with_context(|| format!("could not rename {}", path.display()))?;
@@ -81,17 +81,17 @@ fn keep_old(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// A file to record into.
+/// An open file for the record.
 #[derive(Debug)]
 pub struct Recording {
     file: File,
     path: PathBuf,
-    /// Bytes that may follow, but for the last entry.
+    /// The bytes that may follow, without the last entry.
     left: u64,
 }
 
 impl Recording {
-    /// Starts the thread that writes. Returns the pulse's end, and the agent's.
+    /// Starts the writing thread. Returns the pulse's end and the agent's end.
     pub fn start(self) -> Result<(Tap, Recorder)> {
         let shared = Arc::new(Shared {
             chunk: Mutex::new(Chunk::new()),
@@ -118,11 +118,11 @@ impl Recording {
         shared.ended.store(true, Relaxed);
     }
 
-    /// Writes until the record has ended, or the pulse has.
+    /// Writes until the record or the pulse has ended.
     fn write_all(&mut self, shared: &Arc<Shared>) -> std::io::Result<()> {
         let mut chunk = Chunk::new();
         loop {
-            // Looked at first: what the pulse handed in before it ended is taken below.
+            // This check comes first, so that the last chunk of an ended pulse is taken below.
             let alone = Arc::strong_count(shared) == 1;
             mem::swap(&mut *shared.lock(), &mut chunk);
             if !self.fits(&chunk) {
@@ -163,7 +163,7 @@ impl Recording {
 pub struct Recorder(JoinHandle<()>);
 
 impl Recorder {
-    /// Waits until what the pulse handed in is written, but not for long.
+    /// Waits until the last chunk is written, with a time limit.
     pub fn finish(self) {
         let until = Instant::now() + PATIENCE;
         while !self.0.is_finished() && Instant::now() < until {
@@ -174,9 +174,9 @@ impl Recorder {
 
 #[derive(Debug)]
 struct Shared {
-    /// Full where it is the thread's to write, empty where it is the pulse's to take.
+    /// A full chunk for the thread to write, or an empty one for the pulse to take.
     chunk: Mutex<Chunk>,
-    /// Nothing is written any more.
+    /// Whether the thread has stopped writing.
     ended: AtomicBool,
 }
 
@@ -190,7 +190,7 @@ impl Shared {
 struct Chunk {
     bytes: Box<[u8]>,
     used: usize,
-    /// The last entry is in it.
+    /// The kind of the last entry, if the chunk has it.
     end: Option<End>,
 }
 
@@ -208,12 +208,12 @@ impl Chunk {
     }
 }
 
-/// The pulse's end. Nothing that it does waits or allocates.
+/// The pulse's end. Its methods neither wait nor allocate.
 #[derive(Debug)]
 pub struct Tap {
     encoder: Encoder,
     chunk: Chunk,
-    /// The last entry has been written.
+    /// Whether the last entry has been written.
     over: bool,
     shared: Arc<Shared>,
 }
@@ -229,7 +229,7 @@ impl Tap {
         self.put(|_, room| Encoder::votes(acceptor, votes, now, room));
     }
 
-    /// Records a step and what it decided.
+    /// Records a step and its decisions.
     pub fn step(&mut self, input: &StepInput<'_>, decided: &[Command]) {
         self.put(|encoder, room| encoder.step(input, decided, room));
     }
@@ -256,7 +256,7 @@ impl Tap {
         (self.chunk.end, self.over) = (Some(end), true);
     }
 
-    /// Hands in what was recorded, if the other side is ready. Whether nothing is left.
+    /// Hands the chunk to the thread, if the thread is ready. Returns whether nothing is left.
     pub fn pass_on(&mut self) -> bool {
         if self.chunk.used == 0 || self.shared.ended.load(Relaxed) {
             return true;
@@ -273,7 +273,7 @@ impl Tap {
         ready
     }
 
-    /// The agent ends: hands in the last of it. It may wait, but not for long.
+    /// Hands over the last chunk when the agent ends. This may wait, with a time limit.
     pub fn finish(&mut self) {
         self.end(End::Stopped);
         let until = Instant::now() + PATIENCE;
@@ -328,7 +328,7 @@ mod tests {
         let mut expected: Vec<_> = (0..1_000).map(load).collect();
         expected.push(Entry::End(End::Stopped));
         assert_eq!(recorded(&path, 1 << 20, 1_000), expected);
-        // One that was there is kept once.
+        // One earlier file is kept.
         assert_eq!(recorded(&path, 1 << 20, 1).len(), 2);
         assert_eq!(entries(&dir.join("run.old")), expected);
         std::fs::remove_dir_all(dir).unwrap();
@@ -356,7 +356,7 @@ mod tests {
             over: false,
             shared: Arc::clone(&shared),
         };
-        // Nobody writes, and the lock is held by a thread that gets no processor.
+        // No thread writes, and a thread without a processor holds the lock.
         let held = shared.lock();
         while !tap.over {
             tap.entry(&load(7));

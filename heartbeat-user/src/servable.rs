@@ -1,6 +1,6 @@
-//! Whether addresses can be served on the interfaces that the configuration names for them.
+//! Checks that addresses can be served on their configured interfaces.
 //!
-//! Asks the kernel what they are; an interface that is missing may come, and is no error.
+//! The interfaces are read from the kernel. A missing interface may appear later, and is no error.
 
 use std::net::IpAddr;
 
@@ -12,13 +12,13 @@ use crate::{
     networks,
 };
 
-/// An interface that is there, with its addresses.
+/// An existing interface, with its addresses.
 struct Found {
     ethernet: bool,
     addresses: Vec<IpPrefix>,
 }
 
-/// What is wrong with the interfaces of the addresses that the local node may serve, each in words.
+/// Returns the errors about the interfaces of the addresses that the local node may serve.
 pub fn refused(config: &Config) -> Vec<String> {
     let file = config.path.display();
     each(config, |vip, found, ours| {
@@ -26,7 +26,7 @@ pub fn refused(config: &Config) -> Vec<String> {
     })
 }
 
-/// What is odd about them, but may be meant so.
+/// Returns warnings: unusual settings that may be intended.
 pub fn oddities(config: &Config) -> Vec<String> {
     let file = config.path.display();
     each(config, |vip, found, ours| {
@@ -34,9 +34,10 @@ pub fn oddities(config: &Config) -> Vec<String> {
     })
 }
 
-/// What is said of each address whose interface is there, of those that the local node may serve.
+/// Returns the findings of `judge` on the addresses that the local node may serve and whose
+/// interface exists.
 fn each(config: &Config, judge: impl Fn(&Vip, &Found, &[IpAddr]) -> Option<String>) -> Vec<String> {
-    // Whoever cannot be asked says nothing against it.
+    // Without netlink there are no findings.
     let Ok(mut netlink) = Netlink::open() else {
         return Vec::new();
     };
@@ -94,9 +95,9 @@ fn oddity(vip: &Vip, found: &Found, ours: &[IpAddr]) -> Option<String> {
         address, interface, ..
     } = vip;
     let ip = address.address;
-    // The others are errors, unless an earlier run has left the address there.
+    // The other cases are errors, unless an earlier run has left the address there.
     let judged = found.ethernet && address.len.is_some();
-    // An interface without an own address serves its neighbours by the network that is written.
+    // An interface without an own address serves its neighbours in the configured network.
     let networks = networks::listed(ip, &found.addresses, ours).filter(|_| judged)?;
     (!networks::hold(ip, &found.addresses, ours)).then(|| {
         format!(
@@ -114,7 +115,7 @@ fn family(address: IpAddr) -> &'static str {
     }
 }
 
-/// Fails if there is anything wrong with them.
+/// Fails if there are errors about the interfaces.
 pub fn ensure(config: &Config) -> Result<()> {
     let refused = refused(config);
     if !refused.is_empty() {
@@ -139,7 +140,7 @@ mod tests {
         Config::parse(&text, "hb.toml".as_ref(), Some("a"), "").expect("it is good")
     }
 
-    /// What is wrong, and what is odd, with an address on an interface that has `own`.
+    /// Returns the error and the warning about an address on an interface that has `own`.
     fn judged(address: &str, own: &[&str]) -> [Option<String>; 2] {
         let config = config(&format!(
             "[[vip]]\nname = \"one\"\naddress = \"{address}\"\n"
@@ -171,7 +172,7 @@ mod tests {
             "{complaint}"
         );
         assert!(ensure(&config).is_err());
-        // Said once.
+        // The fault is reported once.
         assert_eq!(oddities(&config), Vec::<String>::new());
     }
 
@@ -181,9 +182,9 @@ mod tests {
             ("10.0.0.100", &["10.0.0.1/24", "fd00::1/64"][..]),
             ("fd00::100", &["10.0.0.1/24", "fd00::1/64"]),
             ("10.0.0.100/24", &["10.0.0.1/24"]),
-            // As an earlier run has left it.
+            // An address that an earlier run has left.
             ("10.0.0.100", &["10.0.0.100/24"]),
-            // The network is made by the address.
+            // The address itself makes the network.
             ("10.0.0.100/24", &["fd00::1/64"]),
             ("fd00::100/64", &["10.0.0.1/24", "fe80::1/64"]),
         ] {

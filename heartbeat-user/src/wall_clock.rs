@@ -1,4 +1,4 @@
-//! Instants as people read them: by the wall clock, which all logs of a cluster can be compared by.
+//! Instants in wall-clock time, by which the logs of a cluster can be compared.
 
 use std::{
     fmt,
@@ -9,17 +9,18 @@ use heartbeat_common::time::Boottime;
 
 use crate::clock;
 
-/// An instant in nanoseconds since 1970, to the microsecond: 2026-11-25T17:03:00.123456Z.
+/// Formats an instant in nanoseconds since 1970, to the microsecond: 2026-11-25T17:03:00.123456Z.
 pub(crate) fn rfc3339(unix_ns: u64) -> impl fmt::Display {
     humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_nanos(unix_ns))
 }
 
-/// The same to the second.
+/// Formats an instant in nanoseconds since 1970, to the second.
 pub(crate) fn rfc3339_seconds(unix_ns: u64) -> impl fmt::Display {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(unix_ns))
 }
 
-/// The wall clock's time of an instant, in nanoseconds since 1970, as that clock is set now.
+/// Returns the wall-clock time of an instant, in nanoseconds since 1970, under the clock's present
+/// setting.
 pub(crate) fn unix_ns(at: Boottime) -> u64 {
     let ago = clock::now().since(at).as_nanos() as u64;
     clock::wall().saturating_sub(ago)
@@ -40,7 +41,7 @@ mod tests {
     fn boottime_is_as_long_ago_as_the_wall_clock_says() {
         let at = clock::now().before(Duration::from_secs(60));
         let ago = clock::wall().saturating_sub(unix_ns(at));
-        // Somebody may set the clock meanwhile, but not by much.
+        // The clock may be adjusted meanwhile, but not by much.
         assert!((59_000_000_000..62_000_000_000).contains(&ago), "{ago}");
     }
 }

@@ -1,9 +1,9 @@
-//! For how long the acceptors of peers abstain, as far as is known here.
+//! The remaining abstentions of peers' acceptors, as far as this node has been informed.
 //!
-//! An acceptor whose slots are new abstains for `max_lease` (docs/design/leases.md#rule-2), and
-//! nothing in a heartbeat says so. The report of a node with an agent says for how long yet. Of a
-//! witness without an agent only the time is known since when it answers again: at worst its
-//! acceptor was loaded then.
+//! An acceptor with new slots abstains for `max_lease` (docs/design/leases.md#rule-2), and
+//! heartbeats do not carry this fact. The report of a node with an agent gives the remaining time.
+//! For a witness without an agent only the time of its first new answer is known: at worst its
+//! acceptor was loaded at that time.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,25 +16,25 @@ pub(super) struct Abstentions(BTreeMap<NodeId, Known>);
 
 #[derive(Clone, Copy, Debug)]
 enum Known {
-    /// The peer has answered since then, and did not before.
+    /// The peer has answered since then, and did not answer before.
     Answers { since: Boottime },
-    /// As its report says.
+    /// The peer's report gave this end.
     Told { until: Boottime },
 }
 
 impl Abstentions {
-    /// A peer answers that was down.
+    /// Records that a peer which was down answers again.
     pub(super) fn appeared(&mut self, node: NodeId, now: Boottime) {
         self.0.insert(node, Known::Answers { since: now });
     }
 
-    /// The report of a peer, which came just now, says for how long it abstains yet.
+    /// Records the remaining abstention of a peer from its report, which arrived at `now`.
     pub(super) fn told(&mut self, node: NodeId, remaining: Duration, now: Boottime) {
         let until = now.after(remaining);
         self.0.insert(node, Known::Told { until });
     }
 
-    /// For how long a peer that lives abstains yet; none if it votes.
+    /// Returns the remaining abstention of a live peer; `None` if its acceptor votes.
     pub(super) fn of(
         &self,
         node: NodeId,
@@ -49,7 +49,7 @@ impl Abstentions {
     }
 }
 
-/// What is left at `now` of an abstention until then.
+/// Returns the part of an abstention that is left at `now`.
 pub(super) fn abstention(until: Boottime, at_most: bool, now: Boottime) -> Option<Abstention> {
     let left = until.since(now);
     (!left.is_zero()).then(|| Abstention {

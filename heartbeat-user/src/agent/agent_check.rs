@@ -1,12 +1,12 @@
-//! The listener that HAProxy's `agent-check` asks for the weight of a node.
+//! The listener to which HAProxy's `agent-check` connects for the weight of a node.
 //!
-//! A client sends a node's name and a newline (`agent-send "b\n"`), and gets one line:
-//! `up 75%`, `up 0%` or `down #reason`. The load is the one in the node's heartbeats, so the node
-//! itself is not asked. Where this node cannot know, the client gets no line, and HAProxy leaves the
+//! A client sends a node's name and a newline (`agent-send "b\n"`), and gets one line: `up 75%`,
+//! `up 0%` or `down #reason`. The load comes from the node's heartbeats, so the listener sends no
+//! request to that node. Without sufficient data the client gets no line, and HAProxy leaves the
 //! weight as it is (HAProxy Configuration Manual, section 5.2, `agent-check`).
 //!
-//! The listener never holds the control task up: clients are served by tasks of their own, few at
-//! a time, and each for a short time.
+//! The listener never blocks the control task: tasks of their own serve the clients, few at a time,
+//! and each for a short time.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -23,15 +23,16 @@ use tokio::{
 use super::view::{self, Shared};
 use crate::{clock, control::protocol::Node, logging::rate_limit::RateLimit};
 
-/// Time for a client to ask and to take its answer.
+/// The time limit for a client to send its question and to read the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// No name of a node is longer.
+/// The longest question, in bytes. No node name is longer.
 const MAX_QUESTION: u64 = 256;
-/// Clients served at the same time; others wait for their turn.
+/// The number of clients served at the same time; others wait for their turn.
 const MAX_CLIENTS: usize = 32;
-/// Time between two attempts to listen.
+/// The time between two attempts to listen.
 const RETRY: Duration = Duration::from_secs(5);
-/// The smallest weight of a node that is to get new work, in percent: HAProxy takes 0 for "none".
+/// The smallest weight of a node that may get new work, in percent: HAProxy gives no work to weight
+/// 0.
 const LEAST: u16 = 1;
 
 /// The listener, if the configuration has one. It ends with this value.
@@ -64,7 +65,7 @@ impl Drop for AgentCheck {
     }
 }
 
-/// Listens, and tries again where that fails: the address may be one that comes later.
+/// Listens and serves clients. A failed attempt is repeated: the address may appear later.
 async fn serve(address: SocketAddr, view: Shared) {
     let rate_limit = RateLimit::default();
     let listener = loop {
@@ -90,7 +91,7 @@ async fn serve(address: SocketAddr, view: Shared) {
             Ok((stream, _)) => {
                 let view = Arc::clone(&view);
                 tokio::spawn(async move {
-                    // The answer is worth nothing to a client that has gone.
+                    // A client that has disconnected needs no answer.
                     let _ = timeout(PATIENCE, serve_client(stream, &view)).await;
                     drop(place);
                 });
@@ -123,9 +124,9 @@ async fn serve_client(mut stream: TcpStream, view: &Shared) -> std::io::Result<(
     }
 }
 
-/// The answer of this node about `node`; `None` where the heartbeats do not tell enough.
+/// Returns this node's answer about `node`; `None` if the heartbeats do not give enough data.
 ///
-/// Neither `ready` nor `drain` is said: these would undo what an operator of HAProxy decided.
+/// The answer never contains `ready` or `drain`: these would undo a decision of HAProxy's operator.
 fn answer(node: &Node) -> Option<String> {
     if node.witness {
         return None;
@@ -147,7 +148,7 @@ fn answer(node: &Node) -> Option<String> {
     node.load.map(|load| format!("up {}%", weight(load)))
 }
 
-/// The weight in percent that a node of this load (per mille) deserves.
+/// Returns the weight in percent for a node of this load (per mille).
 fn weight(load: u16) -> u16 {
     (100 - load.min(1_000) / 10).max(LEAST)
 }
@@ -200,7 +201,7 @@ mod tests {
                 Some(10),
                 Some("down #the node does not answer heartbeats"),
             ),
-            // Nobody tells the load of these.
+            // The load of these nodes is unknown.
             (Up, Responder, None, None),
             (AgentStalled, Active, Some(10), None),
             (Unknown, Active, Some(10), None),

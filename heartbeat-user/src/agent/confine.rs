@@ -1,5 +1,5 @@
-//! Restricts the agent to what an agent does whose programs are loaded: which places it writes, and
-//! what the status says of that.
+//! Confines the agent to the system calls and files that it needs once its programs are loaded, and
+//! describes the confinement for the status.
 
 use std::path::Path;
 
@@ -8,8 +8,9 @@ use heartbeat_sys::process::confinement::{self, Confinement, Writable};
 
 use crate::{config::Config, control::protocol, dataplane::Pins};
 
-/// Restricts this thread, and all that it starts. A changed `[paths]` is taken over by a restart
-/// only, so the places stay the right ones.
+/// Confines this thread, and every thread and process that it starts.
+///
+/// A changed `[paths]` takes effect only with a restart, so the permitted directories stay valid.
 pub(super) fn confine(config: &Config) -> protocol::Confinement {
     let audit = log::log_enabled!(log::Level::Debug);
     describe(confinement::confine(&writable(config), audit))
@@ -18,11 +19,11 @@ pub(super) fn confine(config: &Config) -> protocol::Confinement {
 fn writable(config: &Config) -> Writable {
     let pins = Pins::of(&config.instance);
     let root = Path::new(PIN_ROOT);
-    // Whole, so that a directory of an instance can be made anew.
+    // Whole directories, so that the directory of an instance can be created again.
     let own = config.written_to().into_iter();
     Writable {
         directories: own.chain([pins.dir()]).map(Path::to_owned).collect(),
-        // The directories of pins go with the last pin.
+        // The directories of pins are removed with the last pin.
         parents: vec![root.parent().unwrap_or(root).to_owned()],
         files: vec!["/dev/null".into()],
     }

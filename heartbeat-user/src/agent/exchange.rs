@@ -1,5 +1,5 @@
-//! Fetches the reports of peers: a heartbeat says that there is a new one, the channel between agents
-//! brings it.
+//! Fetches the reports of peers: a heartbeat announces a new report, and the channel between agents
+//! transfers it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,16 +17,17 @@ use crate::{
     logging, peering,
 };
 
-/// How long to wait before a peer that could not be asked is asked again.
+/// The wait before the next request to a peer after a failed one.
 const RETRY: Duration = Duration::from_millis(250);
-/// How often a peer is asked that asks this node and answers it not.
+/// The time between two requests to a peer that probes this node and does not answer its probes.
 const DOUBT: Duration = Duration::from_secs(2);
-/// How long a peer may take to answer.
+/// The time limit for a peer's answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Peers that are asked at the same time: each takes a connection, and after a start all have news.
+/// The number of peers with a request in flight. Each needs a connection, and all peers have new
+/// reports after a start.
 const AT_ONCE: usize = 32;
 
-/// A peer's report, or why there is none.
+/// A peer's report, or the error of the attempt.
 pub(super) type Fetched = (NodeId, Result<Box<Report>>);
 
 #[derive(Debug)]
@@ -36,7 +37,8 @@ pub(super) struct Exchange {
     rows: PeerRows,
     /// In the order of the configuration.
     peers: IndexVec<PeerIndex, Peer>,
-    /// Who is asked first if not all can be: all get their turn.
+    /// The first peer to request from if not all can be served at once, so that every peer gets its
+    /// turn.
     first: PeerIndex,
     fetched: UnboundedSender<Fetched>,
 }
@@ -46,9 +48,9 @@ struct Peer {
     node: NodeId,
     asking: bool,
     not_before: Boottime,
-    /// When it was last asked although no answer of it announced a report.
+    /// The time of the last request that no heartbeat had announced.
     doubted_at: Boottime,
-    /// Whether the last attempt failed: that is said once.
+    /// Whether the last attempt failed. A failure is logged once.
     failing: bool,
 }
 
@@ -82,7 +84,8 @@ impl Exchange {
         }
     }
 
-    /// Asks the peers of this configuration from now on. What was asked of others meanwhile is not waited for.
+    /// Fetches from the peers of this configuration from now on. Results for removed peers are
+    /// discarded.
     pub(super) fn reform(&mut self, config: Arc<Config>, rows: PeerRows) {
         let mut old = std::mem::take(&mut self.peers).into_vec();
         let peer = |node| match old.iter().position(|peer| peer.node == node) {
@@ -93,19 +96,20 @@ impl Exchange {
         (self.config, self.rows, self.first) = (config, rows, PeerIndex(0));
     }
 
-    /// Asks with these keys from now on.
+    /// Uses these keys for requests from now on.
     pub(super) fn rekey(&mut self, keys: Arc<Keys>) {
         self.keys = keys;
     }
 
-    /// Asks whoever has something new. `known` tells what this node has of a peer.
+    /// Requests the reports of all peers that have a new one. `known` returns the report number and
+    /// incarnation that this node has of a peer.
     pub(super) fn poll(&mut self, known: impl Fn(NodeId) -> (u32, u64)) {
         let now = clock::now();
         let links = self.config.links.len();
         let has_news = |index: PeerIndex| {
             let (row, peer) = (self.rows.latest(index, links), &self.peers[index]);
             let news = row.report != 0 && (row.report, row.incarnation) != known(peer.node);
-            // It may refuse this node's heartbeats: only its report can say so.
+            // The peer may refuse this node's heartbeats: only the peer's report can tell.
             let doubts = now.since(peer.doubted_at) >= DOUBT
                 && outdated::asks_and_answers_not(&row, &self.config, now);
             (news || doubts) && now >= peer.not_before
@@ -124,12 +128,12 @@ impl Exchange {
         }
     }
 
-    /// An attempt has ended. Returns the report, if it brought one.
+    /// Handles the end of an attempt. Returns the report, if the attempt succeeded.
     pub(super) fn ended(&mut self, (node, result): Fetched) -> Option<(NodeId, Report)> {
         let index = self.peers.position(|peer| peer.node == node)?;
         let row = self.rows.latest(index, self.config.links.len());
         let silence = clock::now().since(Boottime::from_nanos(row.last_reply_at));
-        // One that fell silent meanwhile is told of as such.
+        // A peer that stopped answering meanwhile is logged as such elsewhere.
         let is_heard = silence <= self.config.timeout * 2;
         let peer = &mut self.peers[index];
         peer.asking = false;
@@ -156,14 +160,15 @@ impl Exchange {
     }
 }
 
-/// Who is asked now, of those with news: as many as there are places free, the one with the number `first` first.
+/// Returns the peers to request from now: as many as there are free places, beginning with the
+/// index `first`.
 fn turns(
     peers: &IndexVec<PeerIndex, Peer>,
     first: PeerIndex,
     has_news: impl Fn(PeerIndex) -> bool,
 ) -> Vec<PeerIndex> {
     let asking = peers.iter().filter(|peer| peer.asking).count();
-    // There may have been more peers when it was their turn.
+    // The list may have had more peers when `first` was set.
     let first = first.0.min(peers.len());
     let in_turn = (first..peers.len()).chain(0..first).map(PeerIndex);
     in_turn
@@ -175,7 +180,7 @@ fn turns(
 async fn fetch(config: &Config, keys: &Keys, node: NodeId) -> Result<Box<Report>> {
     let request = serde_json::to_vec(&Request::Report)?;
     let answer = peering::ask(config, keys, node, &request, PATIENCE).await?;
-    // Either error quotes the peer.
+    // Both errors quote the peer.
     let answer = serde_json::from_slice(&answer).map_err(|error| {
         let error = logging::one_line(error.to_string().as_bytes());
         anyhow!("its answer is not understood: {error}")
@@ -187,8 +192,8 @@ async fn fetch(config: &Config, keys: &Keys, node: NodeId) -> Result<Box<Report>
     }
 }
 
-/// A peer's words, without what a log or a terminal would take for an order. They are shown on this
-/// node, and by programs that read its status.
+/// Removes control sequences from a peer's texts. This node shows them in logs, terminals and its
+/// status.
 fn cleaned(mut report: Report) -> Report {
     let line = |text: &mut String| *text = logging::one_line(text.as_bytes());
     let lines = |text: &mut String| *text = logging::clean(text);
@@ -254,7 +259,7 @@ mod tests {
             }],
             ..Report::default()
         };
-        // serde escapes what is left: each control character as `\\u00XX`, `\\r` or `\\n`.
+        // serde escapes the remaining control characters, each as `\\u00XX`, `\\r` or `\\n`.
         let before = serde_json::to_string(&report).unwrap();
         assert_eq!(before.matches("\\u001b").count(), 11);
         let text = serde_json::to_string(&cleaned(report)).unwrap();
@@ -283,7 +288,7 @@ mod tests {
                 turns(&peers, first, |_| true).is_empty(),
                 "there is no place"
             );
-            // None of them could be asked, and all still have news.
+            // All of these requests failed, and all peers still have a new report.
             for index in &now {
                 peers[*index].asking = false;
             }
@@ -297,7 +302,7 @@ mod tests {
             turns(&peers, behind, |index| index == PeerIndex(7)),
             [PeerIndex(7)]
         );
-        // Others went since it was their turn.
+        // Some peers were removed since `first` was set.
         peers.truncate(3);
         assert_eq!(turns(&peers, behind, |_| true), [0, 1, 2].map(PeerIndex));
     }

@@ -1,4 +1,4 @@
-//! Those who carry out what the resource manager wants done to resources: tasks that may wait.
+//! The executors: tasks that carry out the action requests of the resource manager, and may block.
 
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
@@ -19,7 +19,8 @@ use crate::{
     resources::Agents,
 };
 
-/// Until nobody gives work any more. What still runs then ends with its task, and so with the agent.
+/// Runs until the sender of `work` is dropped. An action that still runs then ends with its task,
+/// and so with the agent.
 pub(super) async fn perform(
     agents: Agents,
     commands: Post<ResourceCommand>,
@@ -48,14 +49,14 @@ pub(super) async fn perform(
 
 struct Executors {
     agents: Arc<Agents>,
-    /// The resource manager fails to hear only when it has ended.
+    /// Sending fails only after the end of the resource manager.
     commands: Post<ResourceCommand>,
     tasks: JoinSet<()>,
     acts: HashMap<Part, Act>,
     watches: HashMap<Part, AbortHandle>,
 }
 
-/// An action that is on its way.
+/// An action in progress.
 struct Act {
     number: u64,
     action: Action,
@@ -110,7 +111,7 @@ impl Executors {
                 };
                 self.acts.insert(part, act);
             }
-            // What it runs ends with the task.
+            // The processes of the action end with the task.
             ActionRequest::Cancel { part } => {
                 if let Some(act) = self.acts.remove(&part) {
                     act.task.abort();
@@ -141,7 +142,7 @@ impl Executors {
             return;
         };
         log::error!("a task that handles a resource panicked: {error}");
-        // Somebody waits for its word.
+        // The resource manager waits for a result.
         if let Some((part, act)) = act {
             self.commands.send(ResourceCommand::Done {
                 part,

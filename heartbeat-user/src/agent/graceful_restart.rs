@@ -1,8 +1,8 @@
-//! The end for a restart: programs, addresses, resources and leases stay as they are, and the next agent of
-//! this node goes on with them.
+//! The end of an agent for a restart: programs, addresses, resources and leases stay in place, and
+//! the next agent of this node continues with them.
 //!
-//! Nothing depends on it: an agent that is killed leaves the same behind, but for a lease that is as long as
-//! the acceptors grant.
+//! No guarantee depends on a graceful restart: a killed agent leaves the same state behind, except
+//! for a lease of the greatest length that the acceptors grant.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -11,35 +11,37 @@ use heartbeat_common::time::Boottime;
 use super::{Ending, Threads};
 use crate::{clock, messages::Directive};
 
-/// How the agent comes to its end.
+/// The way in which the agent ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Departure {
-    /// It hands over what is served, and waits for what does not begin to stop no longer than until then.
+    /// The agent hands over its groups. The given time limits the wait for groups that do not begin
+    /// to stop.
     Draining(Boottime),
-    /// It is to leave all as it is, once what is stopping has stopped: the next agent could not keep others from
-    /// starting that.
+    /// The agent leaves everything in place once all stopping groups have stopped: the next agent
+    /// could not keep other nodes from starting those.
     Waiting,
-    /// The pulse gets the last leases, and ends.
+    /// The pulse acquires the last leases, and ends.
     GracefulRestart,
 }
 
-/// What follows on a request to end.
+/// The reaction to a request to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Wait,
     Drain,
-    /// It is ending in this way already.
+    /// The agent is already ending in this way.
     None,
-    /// It is ending in another way, and cannot turn back.
+    /// The agent is ending in another way, and cannot change that any more.
     Refused(&'static str),
 }
 
 impl Reply {
-    /// `departure`: what the agent is doing. `keep`: whether it is asked to leave all as it is.
+    /// Returns the reaction. `departure` is the present state of the agent; `keep` asks to leave
+    /// everything in place.
     pub(super) const fn of(departure: Option<Departure>, keep: bool) -> Self {
         match (departure, keep) {
             (None, true) => Self::Wait,
-            // Nothing has been left to a next agent yet, and perhaps there will not be one.
+            // No state has been left to a next agent yet, and there may be none.
             (None | Some(Departure::Waiting), false) => Self::Drain,
             (Some(Departure::GracefulRestart), false) => {
                 Self::Refused("it is ending for a restart already, and leaves all as it is")
@@ -53,7 +55,7 @@ impl Reply {
 }
 
 impl Departure {
-    /// Whether the threads have done what there was to do.
+    /// Returns whether the threads have finished their part.
     pub(super) fn is_done(self, threads: &Threads) -> bool {
         match self {
             Self::Draining(until) => threads.is_drained(until),
@@ -64,13 +66,13 @@ impl Departure {
 }
 
 impl Threads {
-    /// Begins to leave: the pulse gets leases of this length, and ends.
+    /// Begins the last phase: the pulse acquires leases of this length, and ends.
     pub(super) fn part(&self, lease: Duration) -> Departure {
         self.pulse.directives().tell(Directive::Part(lease));
         Departure::GracefulRestart
     }
 
-    /// What follows on a departure by itself.
+    /// Returns the next state of a departure, if it advances without a request.
     pub(super) fn next(&self, departure: Departure, lease: Duration) -> Departure {
         match departure {
             Departure::Waiting if self.pulse.stats.stopping().next().is_none() => self.part(lease),
@@ -78,7 +80,7 @@ impl Threads {
         }
     }
 
-    /// Ends, and leaves all as it is.
+    /// Ends the threads, and leaves everything in place.
     pub(super) fn leave(self) -> Ending {
         self.pulse.stop();
         self.manager.leave();
@@ -86,14 +88,16 @@ impl Threads {
     }
 }
 
-/// How long this agent took from the start of its process to its first probe.
+/// Returns the time from the start of this agent's process to its first probe.
 pub(super) fn start_took(threads: &Threads, began: Boottime) -> Option<Duration> {
     let first = threads.pulse.stats.first_probe_at.load(Relaxed);
     (first > 0).then(|| Boottime::from_nanos(first).since(began))
 }
 
-/// Says in which time the next agent has to be there. `verified` is whether this one had the kernel programs verified,
-/// which one of the same object need not.
+/// Logs the deadline for the start of the next agent.
+///
+/// `verified` means that the kernel verified this agent's programs. A next agent with the same
+/// object need not have them verified.
 pub(super) fn say_deadline(threads: &Threads, began: Boottime, verified: bool) {
     let Some(end) = threads.pulse.stats.lease_end() else {
         log::info!("no lease held here: the next agent may start at any time");

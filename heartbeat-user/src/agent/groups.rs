@@ -1,5 +1,5 @@
-//! What the control task knows of the groups and their resources, on this node and on the others: from the
-//! resource manager, from the peers' reports, and from what operators decided.
+//! The control task's records of groups and resources on this node and on the others. The sources
+//! are the resource manager, the peers' reports and the operators' decisions.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -30,8 +30,8 @@ use crate::{
     wall_clock,
 };
 
-/// Failed actions that are remembered, and how much of each one's last words: all of them travel in one
-/// report.
+/// The number of failed actions that are kept, and the kept length of each output: all of them must
+/// fit into one report.
 const FAILURES_KEPT: usize = 32;
 const WORDS_KEPT: usize = 1024;
 
@@ -40,30 +40,30 @@ pub(super) struct Groups {
     config: Arc<Config>,
     own: ByGroup<LocalGroup>,
     failures: VecDeque<FailedAction>,
-    /// This node's health checks that fail.
+    /// The failing health checks of this node.
     failing: Vec<FailingCheck>,
     /// The nodes whose heartbeats this node refuses.
     refused: Vec<protocol::RefusedNode>,
     /// This node's keys.
     keys: Option<protocol::Keys>,
     peers: HashMap<NodeId, protocol::Report>,
-    /// Peers whose report could not be had when they had a new one, and since when.
+    /// The peers whose new report could not be fetched, and the time of the first failure.
     unanswered: HashMap<NodeId, Boottime>,
     remains: Remains,
     book: DecisionStore,
-    /// What the peers may have of this node.
+    /// The report that peers may fetch from this node.
     published: protocol::Report,
 }
 
 /// A group on this node.
 #[derive(Clone, Debug, Default)]
 struct LocalGroup {
-    /// Once all of it was looked at, and nothing of it runs that should not.
+    /// Whether all of the group has been probed, and nothing of it runs that should not.
     ready: bool,
     running: bool,
     barred: bool,
     blocked: bool,
-    /// Whether one of its interfaces is, as the core says.
+    /// Whether an interface of the group is broken, according to the core.
     broken: bool,
     resources: IndexVec<ResourceIndex, (Option<ResourceState>, u32)>,
 }
@@ -92,12 +92,12 @@ impl Groups {
         }
     }
 
-    /// The file of what operators had decided, if it could not be read.
+    /// Returns the store of the operators' decisions, if its file could not be read.
     pub(super) fn lost_decisions(&self) -> Option<&DecisionStore> {
         Some(&self.book).filter(|book| book.is_lost())
     }
 
-    /// The configuration has changed. Groups that there were keep their places.
+    /// Switches to a changed configuration. Earlier groups keep their indices.
     pub(super) fn replan(&mut self, config: Arc<Config>) {
         self.own
             .resize_with(config.groups.len(), LocalGroup::default);
@@ -106,7 +106,8 @@ impl Groups {
                 .resize_with(group.resources.len(), || (None, 0));
         }
         self.peers.retain(|node, _| config.node(*node).is_some());
-        // What is new begins with a clean record. What could not be stopped is still to be seen to.
+        // A new resource begins without failures. The failures of a resource that could not be
+        // stopped stay for the operator.
         let kept: HashSet<&str> = resources(&config)
             .filter(|(_, resource)| {
                 let before = resources(&self.config).find(|(_, old)| old.name == resource.name);
@@ -130,9 +131,9 @@ impl Groups {
         self.config = config;
     }
 
-    /// Takes in what the resource manager told, and says what happened.
+    /// Records an event of the resource manager and returns its log event.
     pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<EventKind> {
-        // It may be told of what the group was before it changed.
+        // The event may be about an earlier version of the group.
         match told {
             ResourceEvent::State { part, .. }
                 if self.own[part.group].resources.len() <= part.resource.0 =>
@@ -159,7 +160,7 @@ impl Groups {
                 }
                 let quiet = before.0 == Some(*state) || *state == ResourceState::Unknown;
                 let first = before.0.is_none() && *state == ResourceState::Stopped;
-                // Of addresses there are events of their own.
+                // Addresses have events of their own.
                 let told = is_address(self.resource(*part))
                     && !matches!(state, ResourceState::Failed | ResourceState::Blocked);
                 (!quiet && !first && !told).then(|| EventKind::Resource {
@@ -207,11 +208,11 @@ impl Groups {
         }
     }
 
-    /// Takes in a change of a group here, and says what happened.
+    /// Records a change of a group on this node and returns its log event.
     pub(super) fn changed(&mut self, index: GroupIndex, state: GroupState) -> Option<EventKind> {
         self.own[index].note(state);
         let group = &self.config.groups[index];
-        // Of addresses there are events of their own.
+        // Addresses have events of their own.
         let quiet = match state {
             GroupState::Ready => true,
             GroupState::Started | GroupState::Incomplete | GroupState::Stopped => {
@@ -222,7 +223,7 @@ impl Groups {
         (!quiet).then(|| self.named(index, GroupEvent::State(state)))
     }
 
-    /// An event of a group here, with names in the place of numbers.
+    /// Returns the log event of a group on this node, with names in place of indices.
     pub(super) fn named(&self, index: GroupIndex, event: GroupEvent) -> EventKind {
         let group = &self.config.groups[index];
         let node = |node: NodeId| {
@@ -230,7 +231,7 @@ impl Groups {
             node.map_or_else(String::new, |node| node.name.clone())
         };
         let resource = |resource: ResourceIndex| {
-            // It may be of what the group was before it changed.
+            // The index may be from an earlier version of the group.
             let resource = group.resources.get(resource);
             resource.map_or_else(String::new, |resource| resource.name.clone())
         };
@@ -240,14 +241,14 @@ impl Groups {
         }
     }
 
-    /// Whether this group could not be stopped on this node.
+    /// Returns whether this group could not be stopped on this node.
     pub(super) fn is_blocked_here(&self, group: &Group) -> bool {
         let groups = self.config.groups.iter().zip(&self.own);
         let mut own = groups.filter(|(known, _)| known.id == group.id);
         own.any(|(_, own)| own.blocked)
     }
 
-    /// The resources of a group that have not stopped on a node, as far as is known.
+    /// Returns the resources of a group that have not stopped on a node, as far as known.
     pub(super) fn left_at(&self, node: NodeId, index: GroupIndex) -> Vec<String> {
         let group = &self.config.groups[index];
         let report = match node == self.config.local().id {
@@ -266,7 +267,7 @@ impl Groups {
         &self.config.groups[part.group].resources[part.resource]
     }
 
-    /// This node's report, if it has something to say that the last one did not.
+    /// Makes a new report, if it differs from the published one. Returns its number.
     pub(super) fn publish(&mut self) -> Option<u32> {
         let groups = self.config.served_groups().iter().zip(&self.own);
         let mut report = protocol::Report {
@@ -281,7 +282,7 @@ impl Groups {
             failures: self.failures.iter().cloned().collect(),
             decisions: self.book.all(),
             refused: self.refused.clone(),
-            // Whoever sends it knows.
+            // The sender of the report fills in this time.
             abstains_ns: 0,
         };
         while !report.failures.is_empty() && is_too_long(&report) {
@@ -299,7 +300,7 @@ impl Groups {
         &self.published
     }
 
-    /// These health checks of this node fail.
+    /// Sets the failing health checks of this node.
     pub(super) fn fail(&mut self, failing: Vec<FailingCheck>) {
         let cut = |check: FailingCheck| FailingCheck {
             message: check.message.chars().take(WORDS_KEPT).collect(),
@@ -308,53 +309,53 @@ impl Groups {
         self.failing = failing.into_iter().map(cut).collect();
     }
 
-    /// This node refuses the heartbeats of these nodes.
+    /// Sets the nodes whose heartbeats this node refuses.
     pub(super) fn refuse(&mut self, refused: Vec<protocol::RefusedNode>) {
         self.refused = refused;
     }
 
-    /// The nodes that refuse the heartbeats of `node`, as far as is known, without this one.
+    /// Returns the peers that refuse the heartbeats of `node`, as far as known, without this node.
     pub(super) fn refusing(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
         let peers = self.peers.iter();
         let refusing = peers.filter(move |(_, report)| report.heard_of_refused(node.0).is_some());
         refusing.map(|(peer, _)| *peer)
     }
 
-    /// Whether this node refuses the heartbeats of `node`.
+    /// Returns whether this node refuses the heartbeats of `node`.
     pub(super) fn refuses(&self, node: NodeId) -> bool {
         self.refused.iter().any(|refused| refused.node == node.0)
     }
 
-    /// This node has these keys.
+    /// Sets the keys of this node.
     pub(super) fn rekey(&mut self, keys: protocol::Keys) {
         self.keys = Some(keys);
     }
 
-    /// The keys of a peer, as it reported.
+    /// Returns the keys of a peer, from its report.
     pub(super) fn keys(&self, peer: NodeId) -> Option<&protocol::Keys> {
         self.peers.get(&peer)?.keys.as_ref()
     }
 
-    /// The names of the checks that fail on a peer, as it reported.
+    /// Returns the names of a peer's failing checks, from its report.
     pub(super) fn failing(&self, peer: NodeId) -> Option<Vec<String>> {
         let failing = &self.peers.get(&peer)?.failing;
         Some(failing.iter().map(|check| check.name.clone()).collect())
     }
 
-    /// What a peer said of the first of them.
+    /// Returns the message of a peer's first failing check.
     pub(super) fn complaint(&self, peer: NodeId) -> Option<String> {
         let failing = self.peers.get(&peer)?.failing.first()?;
         Some(failing.message.clone())
     }
 
-    /// What this node has of a peer: the number of its latest report, and of the life that made it.
+    /// Returns the number and the incarnation of a peer's latest report on this node.
     pub(super) fn known(&self, peer: NodeId) -> (u32, u64) {
         let report = self.peers.get(&peer);
         report.map_or((0, 0), |report| (report.number, report.incarnation))
     }
 
-    /// Takes in what a peer reported. Returns what the core is to know of it, and whether operators
-    /// decided anything there.
+    /// Records a peer's report. Returns the part for the core, and whether the report brought new
+    /// decisions of operators.
     pub(super) fn reported(
         &mut self,
         peer: NodeId,
@@ -376,7 +377,7 @@ impl Groups {
         (told, decided)
     }
 
-    /// What the core is to know of all that peers reported: its groups are others than before.
+    /// Returns the parts of all peers' reports for the core, after its groups have changed.
     pub(super) fn retold(&self) -> Vec<(NodeId, report::Report)> {
         let peers = self.peers.iter();
         peers
@@ -384,7 +385,7 @@ impl Groups {
             .collect()
     }
 
-    /// The nodes that have not reported this group, of those that `count`.
+    /// Returns the nodes that have not reported this group, among those that `count`.
     pub(super) fn lacking(&self, group: &Group, counts: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
         let lacks = |node: &&NodeId| {
             let report = self.peers.get(node);
@@ -393,7 +394,7 @@ impl Groups {
         group.rank.iter().filter(lacks).copied().collect()
     }
 
-    /// What a report says of the groups here.
+    /// Returns the part of a report about the configured groups.
     fn for_core(&self, report: &protocol::Report) -> report::Report {
         let of = |group: &Group| {
             let said = report.group(&group.name);
@@ -416,24 +417,26 @@ impl Groups {
         }
     }
 
-    /// A peer that has something new could not be asked for it.
+    /// Records that a peer's new report could not be fetched.
     pub(super) fn unanswered(&mut self, peer: NodeId, at: Boottime) {
         self.unanswered.entry(peer).or_insert(at);
     }
 
-    /// Since when a peer that has something new has not answered, if that is so.
+    /// Returns the time since which a peer's new report could not be fetched, if any.
     pub(super) fn unanswered_since(&self, peer: NodeId) -> Option<Boottime> {
         self.unanswered.get(&peer).copied()
     }
 
-    /// Where the group may still run, and since when nobody has known.
+    /// Returns the nodes on which the group may still run, and the times since which this is
+    /// unknown.
     pub(super) fn remains(&self, group: &Group) -> Vec<(NodeId, Boottime)> {
         self.remains.of(&group.name)
     }
 
-    /// A peer's agent is not there any more: what it said of what runs there is outdated. Its failures
-    /// are not. Returns the groups that may run on there, of those that it had by its own report or
-    /// by `owns`.
+    /// Records the loss of a peer's agent. The reported states of its resources are out of date,
+    /// its failures are not.
+    ///
+    /// Returns the groups that may still run there: those that its report or `owns` names.
     pub(super) fn lost_sight(
         &mut self,
         peer: NodeId,
@@ -442,7 +445,7 @@ impl Groups {
     ) -> Vec<String> {
         self.unanswered.remove(&peer);
         let said = self.peers.get(&peer);
-        // An address is silenced by that node's kernel.
+        // The peer's kernel itself drops the traffic of an address without a lease.
         let ran = |group: &&Group| {
             let said = said.and_then(|report| report.group(&group.name));
             let active = |resource: &&Resource| {
@@ -463,7 +466,8 @@ impl Groups {
         let Some(report) = self.peers.get_mut(&peer) else {
             return;
         };
-        // Fetched anew when it is back, even if nothing changed there.
+        // The number 0 makes this node fetch the report again after the peer's return, even if
+        // nothing has changed there.
         report.number = 0;
         for group in &mut report.groups {
             (group.running, group.blocked) = (false, false);
@@ -475,30 +479,31 @@ impl Groups {
         }
     }
 
-    /// Whether a peer says of this group that it was looked at there.
+    /// Returns whether a peer has probed this group, according to its report.
     pub(super) fn is_settled_at(&self, peer: NodeId, group: &str) -> bool {
         let report = self.peers.get(&peer);
         let said = report.and_then(|report| report.group(group));
         said.is_some_and(|said| !said.settling)
     }
 
-    /// Has an operator's decision written down, which holds once that is done and it is settled.
+    /// Starts writing an operator's decision. The decision is in force once it is on disk and
+    /// settled.
     pub(super) fn propose(&mut self, subject: Subject, value: bool) -> Proposal {
         self.book.propose(subject, value, self.config.local().id.0)
     }
 
-    /// A decision is written down: it holds.
+    /// Puts a decision that is on disk in force.
     pub(super) fn settle(&mut self, subject: Subject, decision: Decision) {
         self.book.settle(subject, decision);
     }
 
-    /// Whether `peer` is known to have all decisions that this node has.
+    /// Returns whether `peer` is known to have all decisions of this node.
     pub(super) fn has_heard(&self, peer: NodeId) -> bool {
         let report = self.peers.get(&peer);
         report.is_some_and(|report| report.decisions.include(&self.book.all()))
     }
 
-    /// Whether everything is left alone.
+    /// Returns whether all groups are in maintenance mode.
     pub(super) fn maintenance(&self) -> bool {
         let decided = self.book.get(&Subject::Maintenance);
         decided.unwrap_or(self.config.maintenance)
@@ -509,8 +514,8 @@ impl Groups {
         self.maintenance() || self.book.get(&subject).unwrap_or(group.maintenance)
     }
 
-    /// The decision by which a group is in maintenance, or is not any more; none if that is as the
-    /// configuration has it.
+    /// Returns the decision that began or ended a group's maintenance mode; `None` if the mode
+    /// follows the configuration.
     pub(super) fn maintenance_by(&self, group: &Group) -> Option<(Subject, NodeId)> {
         let of = |subject: Subject| {
             let decision = self.book.decision(&subject)?;
@@ -521,7 +526,7 @@ impl Groups {
         Some((latest.1, NodeId(latest.0.by)))
     }
 
-    /// The node that a decision was made on.
+    /// Returns the node on which a decision was made.
     pub(super) fn decided_on(&self, subject: &Subject) -> Option<NodeId> {
         self.book
             .decision(subject)
@@ -538,7 +543,7 @@ impl Groups {
         self.book.get(&subject).unwrap_or(false)
     }
 
-    /// What operators want of the groups that this node may serve.
+    /// Returns the operators' wishes for the groups that this node may serve.
     pub(super) fn wishes(&self) -> ByGroup<Wish> {
         let wish = |group: &Group| Wish {
             maintained: self.is_maintained(group),
@@ -551,7 +556,7 @@ impl Groups {
         self.config.served_groups().iter().map(wish).collect()
     }
 
-    /// Forgets the failed actions of these resources on this node.
+    /// Removes the failed actions of these resources on this node.
     pub(super) fn forget(&mut self, parts: &[Part]) {
         let names: Vec<_> = parts
             .iter()
@@ -562,7 +567,7 @@ impl Groups {
     }
 
     pub(super) fn failures(&self) -> Vec<FailedAction> {
-        // A peer may not have heard yet that a resource is gone.
+        // A peer may not yet have applied the removal of a resource.
         let others = self.peers.values().flat_map(|report| &report.failures);
         let others = others.filter(|failure| is_configured(&self.config, &failure.resource));
         let mut all: Vec<_> = self.failures.iter().chain(others).cloned().collect();
@@ -570,8 +575,8 @@ impl Groups {
         all
     }
 
-    /// The group with this index, whose owner and lease the caller knows. What a node reported that is
-    /// not there any more (`lives`) counts for nothing.
+    /// Returns the status of the group with this index, without its lease. Reports of nodes that
+    /// are not alive (`lives`) are ignored.
     pub(super) fn describe(
         &self,
         index: GroupIndex,
@@ -596,7 +601,7 @@ impl Groups {
                 let mut all = said.resources.iter();
                 all.find(|said| said.name == resource.name).cloned()
             };
-            // The owner knows; without one, whoever has anything of it.
+            // The owner's report counts. Without an owner, any report of an active resource does.
             let active = |said: &protocol::ResourceReport| {
                 !matches!(said.state.as_str(), "stopped" | "unknown")
             };
@@ -646,7 +651,7 @@ impl Groups {
 }
 
 impl LocalGroup {
-    /// Takes note of what became of the group here.
+    /// Records a change of the group on this node.
     fn note(&mut self, state: GroupState) {
         match state {
             GroupState::Ready => self.ready = true,
@@ -662,7 +667,7 @@ impl LocalGroup {
     }
 
     fn report(&self, group: &Group) -> protocol::GroupReport {
-        // Of most there is nothing to say, and a report has to fit into one answer.
+        // Stopped resources without failures are left out: a report has to fit into one answer.
         let resources = group.resources.iter().zip(&self.resources);
         let resources = resources.filter(|(_, own)| **own != (Some(ResourceState::Stopped), 0));
         protocol::GroupReport {
@@ -683,7 +688,7 @@ impl LocalGroup {
     }
 }
 
-/// All resources, each with the index of its group, but those of groups that were removed.
+/// Returns all resources, each with the index of its group, except those of removed groups.
 fn resources(config: &Config) -> impl Iterator<Item = (GroupIndex, &Resource)> {
     let groups = config.groups.iter_enumerated();
     let groups = groups.filter(|(_, group)| !group.is_removed());
@@ -694,7 +699,8 @@ fn is_configured(config: &Config, resource: &str) -> bool {
     resources(config).any(|(_, one)| one.name == resource)
 }
 
-/// Whether it does not fit into an answer to a peer, with some room for what is around it.
+/// Returns whether the report exceeds an answer to a peer, with some room for the enclosing
+/// message.
 fn is_too_long(report: &protocol::Report) -> bool {
     let text = serde_json::to_vec(report);
     text.is_ok_and(|text| text.len() > peering::MAX_PAYLOAD - 1_024)
@@ -711,7 +717,7 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    /// As many groups as there may be, each with some resources.
+    /// Returns a configuration with the greatest number of groups, each with some resources.
     fn many(dir: &std::path::Path) -> Config {
         let mut text = format!("[cluster]\nname = \"x\"\n[paths]\nstate = {dir:?}\n");
         text += "[[link]]\ninterface = \"eth0\"\n";
@@ -768,7 +774,7 @@ mod tests {
         assert_eq!(groups.publish(), None, "nothing is new");
     }
 
-    /// Two groups with a program each.
+    /// Returns a configuration of two groups with a program each.
     fn few(dir: &std::path::Path, one: &str, two: &str) -> Arc<Config> {
         let mut text = format!("[cluster]\nname = \"x\"\n[paths]\nstate = {dir:?}\n");
         text += "[[link]]\ninterface = \"eth0\"\n";
@@ -814,10 +820,10 @@ mod tests {
         for resource in ["one", "two"] {
             assert!(groups.told(&failed(resource)).is_some());
         }
-        // Told late, of what was there before.
+        // A late event of an earlier configuration.
         assert_eq!(groups.told(&failed("three")), None);
         assert_eq!(names(&groups), ["one", "two"]);
-        // A peer that still has what is gone here.
+        // The report of a peer that still has the removed resource.
         let other = protocol::Report {
             failures: vec![FailedAction {
                 resource: "three".to_owned(),
@@ -827,10 +833,10 @@ mod tests {
         };
         groups.reported(NodeId(2), other);
         assert_eq!(names(&groups), ["one", "two"]);
-        // Other times change nothing; another user makes another resource of it.
+        // Other timeouts change nothing; another user makes it another resource.
         groups.replan(few(&dir, "user = \"daemon\"", "stop_timeout = \"3s\""));
         assert_eq!(names(&groups), ["two"]);
-        // What could not be stopped may still run as it was.
+        // A resource that could not be stopped may still run in its old form.
         groups.own[GroupIndex(1)].blocked = true;
         groups.replan(few(&dir, "", "user = \"daemon\""));
         assert_eq!(names(&groups), ["two"]);

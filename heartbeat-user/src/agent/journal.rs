@@ -31,7 +31,7 @@ impl Journal {
         });
     }
 
-    /// All events after number `after`.
+    /// Returns all events after number `after`.
     pub(super) fn since(&self, after: u64) -> Events {
         let first_kept = self.last + 1 - self.events.len() as u64;
         let events = self

@@ -1,4 +1,4 @@
-//! Keeps a second agent of the same instance out.
+//! The lock that prevents a second agent of the same instance.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -10,8 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::fcntl::{Flock, FlockArg};
 
-/// Held for as long as it lives; the kernel lets go of it when the process dies. The file goes when
-/// this drops.
+/// A held lock. The kernel releases it when the process dies; dropping it also removes the file.
 #[derive(Debug)]
 pub struct InstanceLock {
     path: PathBuf,
@@ -19,8 +18,8 @@ pub struct InstanceLock {
 }
 
 impl InstanceLock {
-    /// The process that holds the lock at `path`, if one does. It may hold it before it answers, and
-    /// after it has ceased to.
+    /// Returns the process that holds the lock at `path`, if any. The holder takes the lock before
+    /// it answers requests, and keeps it for a while afterwards.
     pub fn holder(path: &Path) -> Option<String> {
         let file = OpenOptions::new().read(true).open(path).ok()?;
         match Flock::lock(file, FlockArg::LockSharedNonblock) {
@@ -29,7 +28,7 @@ impl InstanceLock {
         }
     }
 
-    /// Takes the lock at `path`, or says who holds it.
+    /// Takes the lock at `path`. The error names the holder.
     pub fn take(path: &Path, instance: &str) -> Result<Self> {
         if let Some(dir) = path.parent() {
             DirBuilder::new()
@@ -57,10 +56,12 @@ impl InstanceLock {
                 )
             })?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            // Its last holder removed it after we had opened it: whoever comes next makes another.
+            // The last holder removed the file after this process had opened it: the next attempt
+            // creates another.
             Ok(file) if !is_at(&file, path) => Self::take(path, instance),
             Ok(mut file) => {
-                // It only tells others who we are, and they manage without: a disk may be full.
+                // The number is only information for other processes. A failed write does no harm:
+                // a disk may be full.
                 let _ = file
                     .set_len(0)
                     .and_then(|()| file.rewind())
@@ -90,7 +91,7 @@ impl Drop for InstanceLock {
     }
 }
 
-/// The process that wrote its number into its lock file.
+/// Returns the number of the process that wrote the lock file.
 fn read_holder(file: &mut File) -> String {
     let mut holder = String::new();
     let _ = file.read_to_string(&mut holder);
@@ -100,7 +101,7 @@ fn read_holder(file: &mut File) -> String {
     }
 }
 
-/// A failure to make something, with its remedy where only root may.
+/// Returns the error of a failed creation, with the remedy if it needs root.
 fn denied(error: io::Error, what: String) -> anyhow::Error {
     match error.kind() {
         ErrorKind::PermissionDenied => anyhow!("{what}: {error}\n  run as root"),

@@ -1,4 +1,4 @@
-//! How many of the latest probes were not answered, on each link to each peer.
+//! The share of the latest probes without an answer, on each link to each peer.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use heartbeat_core::{index::RowNumber, index_vec::IndexVec};
 
 use crate::dataplane::PeerRows;
 
-/// What is told begins one to two of these ago.
+/// Half of the longest measured time: the measurement begins one to two of these ago.
 const HALF: Duration = Duration::from_secs(30);
-/// The newest probes, whose answers may still be on their way.
+/// The number of the newest probes whose answers may still be in flight.
 const IN_FLIGHT: u64 = 2;
 
-/// What a row had counted at some time.
+/// The counters of a row at some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
     probes: u64,
@@ -27,18 +27,18 @@ impl Count {
         }
     }
 
-    /// The share that was lost since `before`, per mille.
+    /// Returns the loss since `before`, per mille.
     fn loss_since(self, before: Self) -> Option<u16> {
         let probes = self.probes.saturating_sub(before.probes);
         let replies = self.replies.saturating_sub(before.replies);
         let lost = probes.saturating_sub(replies);
-        // A few that are not answered yet are no loss.
+        // The newest probes may still be answered.
         let lost = if lost <= IN_FLIGHT { 0 } else { lost };
         (probes > 0).then(|| u16::try_from(lost * 1_000 / probes).unwrap_or(1_000))
     }
 }
 
-/// Two looks at all rows: the older is what the present is measured against.
+/// Two samples of all rows. The present is compared with the older one.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     older: IndexVec<RowNumber, Count>,
@@ -47,7 +47,7 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    /// To be called about once a second.
+    /// Takes a sample if one is due. Call this about once a second.
     pub(super) fn sample(&mut self, rows: &PeerRows, now: Boottime) {
         if self.turned_at.is_none_or(|at| now.since(at) >= HALF) {
             self.turned_at = Some(now);
@@ -57,7 +57,7 @@ impl Losses {
         }
     }
 
-    /// That of the row with this number.
+    /// Returns the loss of the row with this number, per mille.
     pub(super) fn of(&self, number: RowNumber, row: &PeerRow) -> Option<u16> {
         let before = self.older.get(number).copied().unwrap_or_default();
         Count::of(row).loss_since(before)
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(count(100, 98).loss_since(count(0, 0)), Some(0));
         assert_eq!(count(200, 90).loss_since(count(100, 90)), Some(1_000));
         assert_eq!(count(1_100, 900).loss_since(count(100, 100)), Some(200));
-        // Late replies to what left before.
+        // Late replies to probes that left before the sample.
         assert_eq!(count(110, 120).loss_since(count(100, 100)), Some(0));
     }
 }

@@ -1,4 +1,4 @@
-//! The agent: starts the planes in order, lets the control task run, takes everything down again.
+//! The agent: starts its threads in order, runs the control task, and stops everything at the end.
 
 mod abstentions;
 mod agent_check;
@@ -63,14 +63,16 @@ pub use supervisor::pause_after_failed_start;
 /// How an agent ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// What it served it has handed over, as far as anybody took it.
+    /// The agent has handed over all that it served, as far as another node took it.
     Stopped,
-    /// All is left as it is for the next agent.
+    /// Programs, addresses and resources stay in place for the next agent.
     Parted,
 }
 
-/// Runs the agent until it is told to stop. With `replace` XDP programs of others give way, and
-/// with `record` the run is recorded; `began` is when its process did.
+/// Runs the agent until a signal or a command stops it.
+///
+/// With `replace` XDP programs of others are replaced, and with `record` the run is recorded.
+/// `began` is the start of this process.
 pub fn run(
     config: Config,
     replace: bool,
@@ -85,19 +87,19 @@ pub fn run(
     let keys = Arc::new(Keys::load(&config.key)?);
     let lock = InstanceLock::take(&config.lock(), &config.instance)?;
     let recording = record.map(record::Target::create).transpose()?;
-    // Before there is anything that it could inherit, and before this process gives up its rights.
+    // The helper must not inherit anything, and needs the rights that this process gives up later.
     helper::start(&config.instance)?;
     let result = run_locked(Arc::new(config.clone()), &keys, replace, (recording, began));
     helper::end();
-    // Only then, so that nobody starts while we still take down.
+    // The lock goes last, so that no other agent starts during the clean-up.
     let _ = fs::remove_file(config.socket());
     drop(lock);
     result
 }
 
-/// What an agent is when its programs are loaded, and how it came to be.
+/// The facts about an agent whose programs are loaded, and about its start.
 struct Birth {
-    /// When its process began.
+    /// The start of the agent's process.
     began: Boottime,
     urgency: Option<Urgency>,
     identity: Identity,
@@ -117,7 +119,8 @@ fn run_locked(
         log::warn!("{warning}");
     }
     servable::ensure(&config)?;
-    // What an earlier agent left being served waits for this one, however busy the machine is.
+    // Groups that an earlier agent left in service wait for this one: the start is urgent on a busy
+    // machine, too.
     let urgency = Pins::of(&config.instance)
         .dir()
         .exists()
@@ -134,7 +137,7 @@ fn run_locked(
         resource_manager::sweep(&config, inherited, stale, urgency.is_none())
     })?;
     let exits = dataplane.exit_program();
-    // Before there are other threads: all that come have what this one has, and no more.
+    // Other threads start later than this, so that they inherit exactly these capabilities.
     privileges::keep_few();
     let confinement = confine::confine(&config);
     let granter = Granter::start().context("could not start the thread of the real-time rights")?;
@@ -160,7 +163,7 @@ fn run_locked(
         return Ok(());
     }
     let result = result.map(drop);
-    // The guard goes with the programs, so nothing may be left that it kept.
+    // The guard goes with the programs, so no address that it blocked may stay behind.
     let none = vec![None; config.served().len()];
     if let Err(error) = resource_manager::sweep(&config, &none, &[], false) {
         log::error!(
@@ -241,8 +244,8 @@ fn run_loaded(
     let (news, follow_orders) = (reports.clone(), commands.clone());
     drop(reports);
     let sink = Channels::new(commands, pulse_reports);
-    // Before anything is decided: what an operator wanted, and that nothing is known of the health
-    // yet.
+    // The pulse needs the operator's intent, and the state "health unknown", before its first
+    // decision.
     let intent = operate::remembered(config, groups.lost_decisions());
     directives.tell(Directive::Intend(intent));
     let checks = {
@@ -316,16 +319,17 @@ fn run_loaded(
         recorder.finish();
     }
     if let Ok(Ending::Parted) = result {
-        // Actions and hooks that are on their way go on: the next agent looks what became of them.
+        // Running actions and hooks continue. The next agent probes their results.
         std::mem::forget(runtime);
         return result;
     }
-    // A look at the host that hangs must not keep the agent from ending.
+    // A blocking check of the host must not keep the agent from ending.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-/// Begins to forward what programs of resources write. Without that they run all the same.
+/// Begins to forward the output of resource programs. Without the forwarder the programs run all
+/// the same.
 fn forward_output(places: &Places) -> Option<Forwarder> {
     Forwarder::start(&places.output)
         .inspect_err(|error| {
@@ -337,7 +341,8 @@ fn forward_output(places: &Places) -> Option<Forwarder> {
         .ok()
 }
 
-/// What the checks amount to goes to the pulse at once, all that they tell to the control task.
+/// Starts the health checks. Their sum goes to the pulse at once; all notices go to the control
+/// task.
 fn start_checks(
     config: &Config,
     means: Means,
@@ -348,14 +353,14 @@ fn start_checks(
         if let Notice::Sum(sum) = &notice {
             directives.tell(Directive::Health(*sum));
         }
-        // The agent ends, and nobody wants to know.
+        // A missing receiver means that the agent is ending.
         let _ = notify.send(notice);
     });
     (checks, notices)
 }
 
-/// Until when each group may be served already, because an earlier run of this node was granted its
-/// lease, if all of its addresses were left open, too.
+/// Returns for each group the end of an inherited lease: an earlier run of this node was granted
+/// it, and left all addresses of the group open, too.
 fn inherited_groups(config: &Config, dataplane: &Dataplane) -> Vec<Option<Boottime>> {
     let now = clock::now();
     let of = |(group, until): (&Group, &Option<Boottime>)| {
@@ -369,19 +374,19 @@ fn inherited_groups(config: &Config, dataplane: &Dataplane) -> Vec<Option<Bootti
     groups.zip(dataplane.inherited_groups()).map(of).collect()
 }
 
-/// The threads beside tokio's.
+/// The threads of the agent beside the tokio runtime.
 struct Threads {
     monitor: InterfaceMonitor,
     pulse: Pulse,
     manager: ResourceManager,
 }
 
-/// How long a stop may take to hand everything over, beside what the resources may take to stop.
+/// The longest hand-over at a stop, beside the stop timeouts of the resources.
 const DRAIN: Duration = Duration::from_secs(2);
 
 impl Threads {
-    /// Begins to hand over what is served. Returns until when to wait for what may never begin to
-    /// stop.
+    /// Begins to hand over the served groups. Returns the deadline for groups that may never begin
+    /// to stop.
     fn drain(&self) -> Boottime {
         self.pulse
             .directives()
@@ -389,21 +394,22 @@ impl Threads {
         clock::now().after(DRAIN + self.pulse.stats.stop_timeout())
     }
 
-    /// Whether what is served has stopped, as far as it does. What is stopping is waited for
-    /// however long it takes: with the end of this agent its lease ends, and another node would
-    /// start what may still run here.
+    /// Returns whether all served groups have stopped, as far as they can.
+    ///
+    /// The wait for a group that is stopping has no limit: the lease ends with this agent, and
+    /// another node would start a group that may still run here.
     fn is_drained(&self, until: Boottime) -> bool {
         let stats = &self.pulse.stats;
         let in_vain = clock::now() >= until && stats.stopping().next().is_none();
         stats.has_stopped() || in_vain || !self.pulse.is_running()
     }
 
-    /// Stops and hands over what is still served, then removes all addresses. The pulse ends before
-    /// the resource manager: without it nobody commands anything any more.
+    /// Hands over and stops the groups that are still served, then removes all addresses. The pulse
+    /// ends before the resource manager, because only the pulse commands the manager.
     ///
-    /// Who blocks in this shows the pulse no life, and after `agent_stall` that gives up what has
-    /// not stopped yet: drain first. Where the agent fails and cannot, it waits as long as a stop
-    /// may take, and no longer.
+    /// A thread that blocks in this function shows the pulse no progress. After `agent_stall` the
+    /// pulse then gives up all groups that have not stopped yet, so callers drain first. A failing
+    /// agent that cannot drain waits here for the longest stop timeout, and no longer.
     fn stop(self) {
         let until = self.drain();
         while !self.is_drained(until) && clock::now() < until {
@@ -415,13 +421,13 @@ impl Threads {
     }
 }
 
-/// Takes the core's commands to those who carry them out.
+/// Passes the core's commands to the resource manager and the control task.
 struct Channels {
     commands: Outbox<ResourceCommand>,
     reports: Outbox<Report>,
 }
 
-/// What the pulse has for somebody, and where it is to go.
+/// Messages that the pulse has not delivered yet, and the mailbox for them.
 struct Outbox<T> {
     kept: VecDeque<T>,
     post: Post<T>,
@@ -451,7 +457,7 @@ impl Channels {
 
 impl Sink for Channels {
     fn pass_on(&mut self) -> bool {
-        // What was decided is told before what follows from it.
+        // Reports of decisions leave before the commands that follow from them.
         let told = self.reports.post.try_send(&mut self.reports.kept);
         let ordered = self.commands.post.try_send(&mut self.commands.kept);
         told && ordered
@@ -477,7 +483,7 @@ impl Sink for Channels {
             } => self
                 .commands
                 .push(ResourceCommand::Stop { group, decided: at }),
-            // Neighbours may have learnt of another meanwhile.
+            // Neighbours may have learnt another place of the address meanwhile.
             Command::Group {
                 event: GroupEvent::LeaseAcquired { regained: true, .. },
                 ..

@@ -1,4 +1,4 @@
-//! Which links and groups suffer from interfaces that are missing, switched off or without carrier.
+//! The links and groups whose interfaces are missing, switched off or without carrier.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use crate::{
     messages::Directive,
 };
 
-/// What is known of interfaces, and what the pulse was told of it.
+/// The known faults of interfaces, and the state that was last sent to the pulse.
 #[derive(Debug, Default)]
 pub(super) struct Outages {
-    /// The interfaces by which nothing passes.
+    /// The interfaces that carry no traffic.
     broken: BTreeMap<String, Signal>,
     links: LinkSet,
-    /// By group.
+    /// Whether an interface of the group's addresses is broken, by group.
     groups: ByGroup<bool>,
 }
 
 impl Outages {
-    /// Takes note of an interface.
+    /// Records the state of an interface.
     pub(super) fn note(&mut self, interface: &str, signal: Signal) {
         match signal.is_up() {
             true => self.broken.remove(interface),
@@ -30,7 +30,7 @@ impl Outages {
         };
     }
 
-    /// What the pulse does not know yet, by this configuration.
+    /// Returns the changes that the pulse has not received yet, under this configuration.
     pub(super) fn news(&mut self, config: &Config) -> Vec<Directive> {
         let mut news = Vec::new();
         let links = self.links_of(config);

@@ -1,11 +1,11 @@
-//! Peers whose heartbeats this node's kernel refuses, since they are of an older incarnation than
-//! was heard before.
+//! Peers whose heartbeats this node's kernel refuses, because they carry an older incarnation than
+//! an earlier one.
 //!
-//! A node whose clock was set back and whose state directory is lost begins a life with an
-//! incarnation below its last one. Its peers' kernels take its probes for replays and answer none,
-//! but they go on asking, and its answers name its incarnation. So each peer can tell, and tells in
-//! its report. That node fetches the report although no answer announces it, and writes down what
-//! its next incarnation has to exceed.
+//! A node whose clock was set back and whose state directory is lost starts with an incarnation
+//! below its last one. Its peers' kernels drop its probes as replays and do not answer them. The
+//! peers continue to probe, and its answers carry its incarnation. So each peer can detect the
+//! case, and names the node in its report. That node fetches the report although no answer
+//! announces it, and records the incarnation that its next one has to exceed.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,26 +18,27 @@ use heartbeat_common::{
 
 use crate::{config::Config, control::protocol::RefusedNode, dataplane::PeerRows};
 
-/// Between two looks. A node is named after two in a row: right after an ordinary restart its first
-/// probe may come before its first answer.
+/// The time between two checks. A node is named after two positive checks in a row: right after an
+/// ordinary restart its first probe may arrive before its first answer.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// An incarnation is the wall clock in nanoseconds, so a greater one is of a broken node.
+/// The greatest plausible incarnation, which is the wall clock in nanoseconds. A greater one comes
+/// from a broken node.
 const LATEST: u64 = i64::MAX as u64;
 
 #[derive(Debug, Default)]
 pub(super) struct Outdated {
     looked: Boottime,
-    /// The nodes that the last look found, and the incarnations that were heard of them.
+    /// The nodes that the last check found, and the incarnations that they used before.
     seen: BTreeMap<NodeId, u64>,
     refused: BTreeMap<NodeId, u64>,
-    /// The peers that refuse this node's own heartbeats, as they reported.
+    /// The peers that refuse this node's own heartbeats, according to their reports.
     refusing: Vec<NodeId>,
 }
 
 impl Outdated {
-    /// Reads the rows, unless that was done lately. Returns the nodes that are refused from now on,
-    /// if others are than before.
+    /// Reads the rows if a check is due. Returns the newly refused nodes, if the set of refused
+    /// nodes has changed.
     pub(super) fn check(
         &mut self,
         config: &Config,
@@ -59,7 +60,7 @@ impl Outdated {
         self.take(found.collect())
     }
 
-    /// Takes in what a look found.
+    /// Records the result of a check.
     fn take(&mut self, found: BTreeMap<NodeId, u64>) -> Option<Vec<NodeId>> {
         let before = std::mem::replace(&mut self.seen, found);
         let again =
@@ -73,7 +74,7 @@ impl Outdated {
         Some(new.copied().collect())
     }
 
-    /// The nodes that are refused, as the report has them.
+    /// Returns the refused nodes in the form of the report.
     pub(super) fn report(&self) -> Vec<RefusedNode> {
         let refused = self.refused.iter();
         refused
@@ -84,8 +85,10 @@ impl Outdated {
             .collect()
     }
 
-    /// A peer reported that it refuses this node's heartbeats, of which it heard the incarnation
-    /// `heard`, or that it does not. Returns whether it does from now on.
+    /// Records a peer's report on this node's heartbeats.
+    ///
+    /// `heard` is the incarnation of this node that the peer had received, if it refuses the
+    /// present one. Returns whether the refusal is new.
     pub(super) fn told(&mut self, peer: NodeId, heard: Option<u64>) -> bool {
         let known = self.refusing.contains(&peer);
         match heard {
@@ -97,12 +100,13 @@ impl Outdated {
     }
 }
 
-/// The incarnation that this node's next one has to exceed, if what a peer heard can be true.
+/// Returns the incarnation that this node's next one has to exceed, if the peer's value is
+/// plausible.
 pub(super) fn to_exceed(own: u64, heard: u64) -> Option<u64> {
     (own < heard && heard < LATEST).then_some(heard)
 }
 
-/// The incarnation that was heard of the peer of this row, where what it says now is older.
+/// Returns the latest incarnation in probes of this row's peer, if its answers carry an older one.
 fn refused(row: &PeerRow, now: Boottime) -> Option<u64> {
     let answers =
         row.last_reply_at != 0 && now.since(Boottime::from_nanos(row.last_reply_at)) < LOOK;
@@ -110,8 +114,8 @@ fn refused(row: &PeerRow, now: Boottime) -> Option<u64> {
         .then_some(row.asked_incarnation)
 }
 
-/// Whether the peer of this row asks this node, and has not answered it for long, as far as the
-/// probes that left show.
+/// Returns whether this row's peer probes this node and has not answered it for long, judged by the
+/// sent probes.
 pub(super) fn asks_and_answers_not(row: &PeerRow, config: &Config, now: Boottime) -> bool {
     let age = |at: u64| now.since(Boottime::from_nanos(at));
     let probes = u32::try_from(row.probes_left).unwrap_or(u32::MAX);
@@ -142,9 +146,9 @@ mod tests {
         for (row, expected) in [
             (row(7, 9), Some(9)),
             (row(9, 9), None),
-            // It began anew, and its first probe is on its way.
+            // The peer has restarted, and its first probe is in flight.
             (row(11, 9), None),
-            // No agent.
+            // The peer has no agent.
             (row(0, 9), None),
         ] {
             assert_eq!(refused(&row, now), expected);

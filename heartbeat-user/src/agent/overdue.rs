@@ -1,5 +1,7 @@
-//! Groups that take longer to stop than they may while nobody says that they are blocked. The resource manager says so of
-//! what it waits for, but not while it hangs itself: it may wait for the kernel's network configuration.
+//! Groups that exceed their stop timeout without being reported as blocked.
+//!
+//! The resource manager reports a blocked group, but not while it hangs itself: it may wait for the
+//! kernel's network configuration.
 
 use std::{collections::HashMap, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -8,22 +10,22 @@ use heartbeat_common::time::Boottime;
 use crate::pulse::PulseStats;
 use heartbeat_core::index::GroupIndex;
 
-/// How much longer than its timeout a stop may take before that is told.
+/// The time beyond its timeout after which a stop is logged as overdue.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// Since when groups are to stop, and whether it was told that they do not.
+/// The time since which each group should stop, and whether the delay has been logged.
 #[derive(Debug, Default)]
 pub(super) struct Overdue(HashMap<GroupIndex, (Boottime, bool)>);
 
 impl Overdue {
-    /// Says of each group whose stop is overdue that it is, once.
+    /// Logs each group whose stop is overdue, once.
     pub(super) fn check(
         &mut self,
         now: Boottime,
         stats: &PulseStats,
         name: impl Fn(GroupIndex) -> String,
     ) {
-        // Of what is stuck it is known.
+        // A stuck group has been reported already.
         let silent = |group: &GroupIndex| !stats.groups[*group].stuck.load(Relaxed);
         let stopping = stats.stopping().filter(silent).map(|group| {
             let limit = stats.groups[group].stop_timeout.load(Relaxed);
@@ -39,7 +41,8 @@ impl Overdue {
         }
     }
 
-    /// Which of those that are to stop, each with its timeout, are newly overdue, and for how long they were to stop.
+    /// Returns the newly overdue groups of `stopping` (each with its timeout), and the time for
+    /// which each has been stopping.
     fn due(
         &mut self,
         now: Boottime,
@@ -82,7 +85,7 @@ mod tests {
             overdue.due(at(32), &[(GroupIndex(3), limit), (GroupIndex(4), limit)]),
             []
         );
-        // It has stopped, and is to stop again later.
+        // The group has stopped, and is stopped again later.
         assert_eq!(overdue.due(at(40), &[]), []);
         assert_eq!(overdue.due(at(100), &[(GroupIndex(3), limit)]), []);
         assert_eq!(overdue.due(at(131), &[(GroupIndex(3), limit)]), told);

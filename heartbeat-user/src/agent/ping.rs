@@ -1,4 +1,4 @@
-//! Round-trip times of a peer, read off the kernel's rows as its replies come in.
+//! Round-trip times of a peer, read from the kernel's rows as its replies arrive.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use heartbeat_core::index_vec::IndexVec;
 
 use crate::{clock, control::protocol::PingLink, dataplane::PeerRows};
 
-/// Samples that one request may ask for.
+/// The greatest number of samples per request.
 pub(super) const MAX_COUNT: u32 = 100_000;
 
-/// Collects from one row.
+/// The sample collector of one row.
 #[derive(Debug)]
 struct Sampler {
-    /// Next sequence to look at.
+    /// The next sequence number to read.
     next: u64,
     first: PeerRow,
     rtt_ns: Vec<u64>,
@@ -32,7 +32,7 @@ impl Sampler {
         }
     }
 
-    /// Takes the samples that are new in `row`, up to `count` in all.
+    /// Adds the new samples in `row`, up to `count` in all.
     fn sample(&mut self, row: &PeerRow, count: usize) {
         let remembered = row.last_probe_seq.saturating_sub(RTT_RING as u64 - 1);
         for sequence in self.next.max(remembered)..=row.last_reply_seq {
@@ -45,8 +45,8 @@ impl Sampler {
     }
 }
 
-/// Waits for `count` round-trip times on each of the `addresses`, whose rows begin at `first_row`; at
-/// most for twice as long as they should take, and a second.
+/// Waits for `count` round-trip times on each of the `addresses`, whose rows begin at `first_row`.
+/// The wait ends after twice the expected time, plus a second.
 pub(super) async fn ping(
     rows: PeerRows,
     first_row: RowNumber,
@@ -60,7 +60,7 @@ pub(super) async fn ping(
         links.map(|(link, _)| Sampler::new(row(link))).collect();
     let until = clock::now().after(interval * count * 2 + Duration::from_secs(1));
     let count = count as usize;
-    // Several looks per turn of the ring, so that none is missed.
+    // Several polls per turn of the ring, so that no sample is missed.
     let pause = (interval * (RTT_RING as u32 / 4))
         .clamp(Duration::from_millis(1), Duration::from_millis(100));
     while clock::now() < until && samplers.iter().any(|sampler| sampler.rtt_ns.len() < count) {
@@ -87,7 +87,7 @@ pub(super) async fn ping(
 mod tests {
     use super::*;
 
-    /// The row after probe `sequence` was answered.
+    /// Changes the row as an answer to probe `sequence` does.
     fn answer(row: &mut PeerRow, sequence: u64, rtt: u32) {
         row.last_probe_seq = sequence;
         row.last_reply_seq = sequence;

@@ -1,7 +1,8 @@
-//! Tells of heartbeats that came from peers' addresses and were sealed by nobody who has a key.
+//! Reports heartbeats from peers' addresses whose sender has no valid key.
 //!
-//! The kernel counts them in the peers' rows. However many come: of each link to each peer this tells once, then once a
-//! minute at most, and it keeps no more than what it told last.
+//! The kernel counts such frames in the peers' rows. Their number does not matter here: for each
+//! link to each peer there is at most one event a minute, and only the counts of the last event are
+//! kept.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,9 +11,9 @@ use heartbeat_core::{index::RowNumber, index_vec::IndexVec};
 
 use crate::{config::Config, control::protocol::EventKind, dataplane::PeerRows};
 
-/// Between two looks.
+/// The time between two checks.
 const LOOK: Duration = Duration::from_secs(1);
-/// Between two events about one row.
+/// The shortest time between two events about one row.
 const PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct Refusals {
     told: IndexVec<RowNumber, Reported>,
 }
 
-/// What was told of a row, and when.
+/// The counts of the last event about a row, and its time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reported {
     bad_macs: u64,
@@ -31,7 +32,7 @@ struct Reported {
 }
 
 impl Refusals {
-    /// Tells of what comes from now on.
+    /// Starts with the present counts: only later frames cause events.
     pub(super) fn new(rows: PeerRows) -> Self {
         let so_far = |row: RowNumber| {
             let row = rows.row(row);
@@ -53,7 +54,7 @@ impl Refusals {
         &self.rows
     }
 
-    /// What there is to tell at `now`. Most calls do not even look.
+    /// Returns the events that are due at `now`. Most calls return early, without reading the rows.
     pub(super) fn check(&mut self, config: &Arc<Config>, now: Boottime) -> Vec<EventKind> {
         if now.since(self.looked) < LOOK {
             return Vec::new();
@@ -82,7 +83,7 @@ impl Refusals {
 }
 
 impl Reported {
-    /// How many bad MACs and unknown keys are to be told of.
+    /// Returns the numbers of bad MACs and unknown keys for a new event, if one is due.
     fn tell(&mut self, row: &PeerRow, now: Boottime) -> Option<(u64, u64)> {
         let new = (
             row.bad_macs - self.bad_macs,
@@ -101,7 +102,7 @@ impl Reported {
     }
 }
 
-/// An Ethernet address as people write it.
+/// Returns an Ethernet address in the usual notation.
 pub(super) fn ethernet(address: u64) -> String {
     let [_, _, bytes @ ..] = address.to_be_bytes();
     bytes.map(|byte| format!("{byte:02x}")).join(":")

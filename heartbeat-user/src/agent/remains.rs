@@ -1,7 +1,8 @@
-//! What may still run on nodes that cannot be asked, or that cannot stop it: an agent that died leaves its
-//! resources running, and a node that was cut off stops them when it can.
+//! Groups that may still run on nodes that cannot be reached, or that cannot stop them. A dead
+//! agent leaves its resources running, and a node that was cut off stops them when it can.
 //!
-//! Never says that something does run there: nobody knows until that node's agent has looked.
+//! These records never state that a group does run there: this is unknown until the node's agent
+//! has probed.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,7 +11,7 @@ use heartbeat_common::{time::Boottime, wire::NodeId};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Remains(HashMap<NodeId, Lost>);
 
-/// A node whose agent was lost sight of.
+/// A node whose agent was lost.
 #[derive(Clone, Debug)]
 struct Lost {
     since: Boottime,
@@ -19,8 +20,8 @@ struct Lost {
 }
 
 impl Remains {
-    /// The agent of `node` was lost sight of, and `groups` ran there as far as is known. Returns those that were not
-    /// known before.
+    /// Records that the agent of `node` was lost while `groups` ran there, as far as known. Returns
+    /// the groups that were not recorded before.
     pub(super) fn lose(
         &mut self,
         node: NodeId,
@@ -41,7 +42,7 @@ impl Remains {
             .collect()
     }
 
-    /// The agent of `node` is there again, and has looked at the groups that are `settled`.
+    /// Records that the agent of `node` is back and has probed the groups that are `settled`.
     pub(super) fn returned(&mut self, node: NodeId, settled: impl Fn(&str) -> bool) {
         if let Some(lost) = self.0.get_mut(&node) {
             lost.groups.retain(|group| !settled(group));
@@ -51,7 +52,7 @@ impl Remains {
         }
     }
 
-    /// Forgets nodes and groups that the configuration does not have any more.
+    /// Removes nodes and groups that are no longer in the configuration.
     pub(super) fn keep(&mut self, node: impl Fn(NodeId) -> bool, group: impl Fn(&str) -> bool) {
         self.0.retain(|lost, Lost { groups, .. }| {
             groups.retain(|name| group(name));
@@ -59,7 +60,8 @@ impl Remains {
         });
     }
 
-    /// Where this group may still run, and since when nobody has known, in the nodes' order.
+    /// Returns the nodes on which this group may still run, and the time of each loss, in the order
+    /// of the nodes.
     pub(super) fn of(&self, group: &str) -> Vec<(NodeId, Boottime)> {
         let nodes = self.0.iter();
         let mut nodes: Vec<_> = nodes
@@ -101,7 +103,7 @@ mod tests {
         assert_eq!((remains.of("web"), remains.of("db").len()), (vec![], 2));
         remains.returned(A, |_| true);
         assert_eq!(remains.of("db"), [(B, at(2))]);
-        // A loss after that is another.
+        // A loss after the return is a new one.
         remains.lose(A, at(9), names(&["db"]));
         assert_eq!(remains.of("db")[0], (A, at(9)));
     }

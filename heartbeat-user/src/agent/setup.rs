@@ -1,4 +1,4 @@
-//! What the dataplane is asked to be, out of the configuration and the keys.
+//! The setup of the dataplane, derived from the configuration and the keys.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use crate::{
     dataplane::{Setup, SetupGuard, SetupLink},
 };
 
-/// The local node's setup, which leaves XDP programs of others where they are.
+/// Returns the local node's setup, which leaves XDP programs of others in place.
 pub(crate) fn of(config: &Config, keys: &Keys) -> Setup {
     let links = config.local_links().map(|link| SetupLink {
         id: link.id,
@@ -41,14 +41,14 @@ pub(crate) fn of(config: &Config, keys: &Keys) -> Setup {
             .collect(),
         voter_set: VoterSet {
             version: config.version,
-            // Nobody claims a lease before an agent does.
+            // No node claims a lease before an agent runs.
             counted: 0,
             voters: config.voters().digest(),
         },
     }
 }
 
-/// Peer, link and address of each row, in the order of the rows.
+/// Returns peer, link and address of each row, in the order of the rows.
 pub(crate) fn peers(config: &Config) -> Vec<(NodeId, LinkId, IpAddr)> {
     let peers = config.peers().flat_map(|peer| {
         let links = config.links.iter().zip(&peer.addresses);
@@ -57,7 +57,7 @@ pub(crate) fn peers(config: &Config) -> Vec<(NodeId, LinkId, IpAddr)> {
     peers.collect()
 }
 
-/// An address of the configuration, to be guarded.
+/// Returns the guard entry for an address of the configuration.
 pub(crate) fn guard(vip: &Vip) -> SetupGuard {
     SetupGuard {
         group: vip.group,

@@ -1,18 +1,19 @@
-//! Tells of processes and containers on this host that tried to send in this node's name.
+//! Reports processes and containers on this host that tried to send in this node's name.
 //!
-//! The kernel drops what they send and counts it. However much it is, this tells once, then once a minute at most.
+//! The kernel drops and counts their datagrams. Whatever their number, there is at most one warning
+//! a minute.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use heartbeat_common::time::Boottime;
 
-/// Between two looks.
+/// The time between two checks.
 const LOOK: Duration = Duration::from_secs(1);
-/// Between two warnings.
+/// The shortest time between two warnings.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// What was told, and when.
+/// The count of the last warning, and its time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Strangers {
     looked: Boottime,
@@ -21,7 +22,8 @@ pub(super) struct Strangers {
 }
 
 impl Strangers {
-    /// Warns at `now` if there is something to tell; most calls do not even look. `count` is the kernel's.
+    /// Warns at `now` if a warning is due; most calls return early. `count` reads the kernel's
+    /// counter.
     pub(super) fn check(&mut self, now: Boottime, count: impl FnOnce() -> Result<u64>) {
         if now.since(self.looked) < LOOK {
             return;
@@ -37,7 +39,7 @@ impl Strangers {
         }
     }
 
-    /// How many datagrams are to be told of.
+    /// Returns the number of new datagrams, if a warning is due.
     fn tell(&mut self, count: u64, now: Boottime) -> Option<u64> {
         let lately = self.told_at.is_some_and(|at| now.since(at) < PAUSE);
         let new = count.saturating_sub(self.told);

@@ -1,7 +1,8 @@
-//! Tells the service manager how the agent does, over the socket that `NOTIFY_SOCKET` names (sd_notify(3)).
+//! Notifies the service manager of the agent's state, over the socket that `NOTIFY_SOCKET` names
+//! (sd_notify(3)).
 //!
-//! Never waits, and never fails: what the manager does not take now is of no use to it later, but for the news
-//! that the agent lives, which comes again.
+//! Notifications never block and never fail. A message that the manager does not accept now is of
+//! no use later, except the watchdog sign, which is repeated.
 
 use std::{
     ffi::OsStr,
@@ -19,10 +20,10 @@ use std::{
 use heartbeat_common::time::Boottime;
 use nix::time::{ClockId, clock_gettime};
 
-/// Of the time within which the manager wants to hear of us: so many signs of life.
+/// The number of watchdog signs within the manager's time limit.
 const SIGNS: u32 = 4;
 
-/// The service manager, if there is one that wants to know.
+/// The connection to the service manager, if there is one.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     socket: Option<UnixDatagram>,
@@ -31,20 +32,22 @@ pub(super) struct Supervisor {
     status: String,
 }
 
-/// The manager ends and restarts an agent that it does not hear of.
+/// The manager's watchdog, which restarts an agent without signs of life.
 #[derive(Debug)]
 struct Watchdog {
     every: Duration,
     last: Boottime,
-    /// Of the pulse, when the last sign was given.
+    /// The pulse's tick count at the last sign.
     ticks: u64,
 }
 
-/// From one start that fails to the next at least.
+/// The shortest time between two failed starts.
 const FAILED_START: Duration = Duration::from_secs(1);
 
-/// Lets a failed start of an agent, whose process began at `began`, last for a second, where a service manager starts it
-/// again at once: until somebody has mended what is wrong it must not keep a processor busy.
+/// Extends a failed start to one second, if a service manager would repeat it at once.
+///
+/// `began` is the start of the agent's process. Repeated starts must not keep a processor busy
+/// until somebody has fixed the cause.
 pub fn pause_after_failed_start(began: Boottime) {
     if std::env::var_os("NOTIFY_SOCKET").is_some() {
         std::thread::sleep(FAILED_START.saturating_sub(crate::clock::now().since(began)));
@@ -52,7 +55,7 @@ pub fn pause_after_failed_start(began: Boottime) {
 }
 
 impl Supervisor {
-    /// As the environment says.
+    /// Connects to the service manager that the environment names.
     pub(super) fn of_environment() -> Self {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let number = |name: &str| variable(name)?.to_str()?.parse::<u64>().ok();
@@ -88,8 +91,10 @@ impl Supervisor {
         }
     }
 
-    /// To be called while the control task lives, often. `ticks` counts those of the pulse: only if both sides move
-    /// on the agent is ready, and alive to a watchdog. `status` is for people.
+    /// Notifies the manager of progress. Call this often while the control task is alive.
+    ///
+    /// `ticks` is the pulse's tick count: the agent is ready, and alive for the watchdog, only if
+    /// both sides make progress. `status` is a text for people.
     pub(super) fn beat(&mut self, now: Boottime, ticks: u64, status: impl FnOnce() -> String) {
         if self.socket.is_none() || ticks == 0 {
             return;
@@ -113,7 +118,7 @@ impl Supervisor {
         }
     }
 
-    /// A changed configuration is being taken over.
+    /// Notifies the manager that a reload has begun.
     pub(super) fn reloading(&self) {
         if self.ready
             && let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC)
@@ -123,14 +128,14 @@ impl Supervisor {
         }
     }
 
-    /// It has been, or the old one stays.
+    /// Notifies the manager that the reload has ended, with success or not.
     pub(super) fn reloaded(&self) {
         if self.ready {
             self.say("READY=1");
         }
     }
 
-    /// The agent is about to end.
+    /// Notifies the manager that the agent is about to end.
     pub(super) fn stopping(&self) {
         self.say("STOPPING=1");
     }
@@ -141,7 +146,7 @@ impl Supervisor {
     }
 }
 
-/// A leading `@` stands for the zero byte that abstract addresses begin with.
+/// Connects to `address`. A leading `@` stands for the zero byte of abstract addresses.
 fn connect(address: &OsStr) -> io::Result<UnixDatagram> {
     let address = match address.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
@@ -162,7 +167,7 @@ fn connect(address: &OsStr) -> io::Result<UnixDatagram> {
 mod tests {
     use super::*;
 
-    /// A manager that hears, and an agent that tells it.
+    /// Returns a manager's socket, and a supervisor that is connected to it.
     fn pair(name: &str, watchdog: Option<Duration>) -> (UnixDatagram, Supervisor) {
         let name = format!("heartbeat-supervisor-{}-{name}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();

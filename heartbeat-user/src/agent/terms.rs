@@ -1,9 +1,10 @@
-//! The longest lease that this node's acceptor may have granted, which a shorter `max_lease` must
-//! not make it forget.
+//! The longest lease that this node's acceptor may have granted. A shorter `max_lease` must respect
+//! such leases.
 //!
-//! An acceptor that has lost its votes abstains for `max_lease`: by then all that it granted has
-//! ended. With a shorter one than before that is not so: a lease for a restart lasts for the old
-//! one. So the length is on disk, and a shorter one is refused until no longer lease can live.
+//! An acceptor that has lost its votes abstains for `max_lease`, after which all granted leases
+//! have ended. This fails if `max_lease` was longer before: a lease for a restart has the old
+//! length. The length is therefore on disk, and a shorter one is refused until no longer lease can
+//! be alive.
 
 use std::{
     fs,
@@ -23,21 +24,21 @@ use crate::{
     dataplane::{Pins, longest_grant},
 };
 
-/// The file.
+/// The contents of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
     /// Leases of this length may have been granted.
     longest_ns: u64,
-    /// In which life of the host `until_ns` is.
+    /// The host's boot id to which `until_ns` belongs.
     boot: String,
-    /// When the last of them has ended, by the host's boot time; absent while such leases are
+    /// The end of the last such lease, by the host's boot time; absent while such leases are
     /// granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until_ns: Option<u64>,
 }
 
-/// Now, and in which life of the host that is.
+/// The present time, and the host's boot id.
 #[derive(Clone, Debug)]
 struct Moment {
     now: Boottime,
@@ -47,12 +48,12 @@ struct Moment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
     Accepted,
-    /// Longer leases may live until then.
+    /// Longer leases may be alive until then.
     RefusedUntil(Boottime),
 }
 
 /// Refuses a `max_lease` that is shorter than leases which this node's acceptor granted and which
-/// may still live. Writes down what it may grant from now on.
+/// may still be alive. Records the length that may be granted from now on.
 pub(super) fn check(config: &Config) -> Result<()> {
     let path = config.state_dir().join("max_lease.json");
     let kept = read(&path)?;
@@ -85,8 +86,9 @@ pub(super) fn check(config: &Config) -> Result<()> {
     }
 }
 
-/// What is to be kept, and whether `wanted` is accepted. `pinned` is when the last lease ends that
-/// the acceptor knows which an earlier agent left pinned, if there is one.
+/// Returns the new contents of the file, and the verdict on `wanted`.
+///
+/// `pinned` is the end of the last lease in the pinned slots of an earlier agent, if there are any.
 fn judge(
     kept: Option<Kept>,
     wanted: Duration,
@@ -105,17 +107,18 @@ fn judge(
     };
     let longest = Duration::from_nanos(kept.longest_ns);
     let until = match kept.until_ns {
-        // All that an earlier life of the host granted it had granted before it began anew.
+        // All leases of an earlier boot were granted before the present boot began.
         _ if kept.boot != *boot => Boottime::default().after(longest),
         Some(until) => Boottime::from_nanos(until),
-        // Whoever granted them has ended by now, or is told now not to.
+        // The agent that granted them has ended by now, or the present one does not start.
         None => now.after(longest),
     };
     if until <= *now {
         return (fresh, Verdict::Accepted);
     }
     let verdict = match pinned {
-        // It forgets none of them, and if it does it abstains for longer than they last.
+        // The acceptor still has these leases. If it loses them, it abstains for longer than they
+        // last.
         Some(end) if end <= now.after(wanted) => Verdict::Accepted,
         Some(end) => Verdict::RefusedUntil(end),
         None => Verdict::RefusedUntil(until),
@@ -149,7 +152,7 @@ fn write(path: &Path, kept: &Kept) -> Result<()> {
     atomic_file::replace(path, &text).with_context(|| format!("could not write {}", path.display()))
 }
 
-/// Which life of the host this is.
+/// Returns the host's boot id.
 fn boot() -> Result<String> {
     const BOOT: &str = "/proc/sys/kernel/random/boot_id";
     let id = fs::read_to_string(BOOT).with_context(|| format!("could not read {BOOT}"))?;
@@ -193,11 +196,11 @@ mod tests {
 
     #[test]
     fn shorter_max_lease_is_refused_until_the_longest_lease_has_ended() {
-        // The acceptor ended at an unknown moment before the first attempt.
+        // The acceptor ended at an unknown time before the first attempt.
         let (first, verdict) = judge(Some(kept(3, None)), SECOND, None, &at(100, "one"));
         assert_eq!(verdict, Verdict::RefusedUntil(seconds(103)));
         assert_eq!(first, kept(3, Some(103)));
-        // Another attempt begins no other wait.
+        // A second attempt does not restart the wait.
         let (second, verdict) = judge(Some(first), SECOND, None, &at(102, "one"));
         assert_eq!(verdict, Verdict::RefusedUntil(seconds(103)));
         let last = judge(Some(second), SECOND, None, &at(103, "one"));
@@ -226,7 +229,7 @@ mod tests {
             )
         };
         for short in [0, 100, 101] {
-            // What may be granted in this very moment is not forgotten.
+            // A lease that is granted at this very time is not forgotten.
             assert_eq!(judged(short), (kept(3, Some(103)), Verdict::Accepted));
         }
         let (_, verdict) = judged(102);

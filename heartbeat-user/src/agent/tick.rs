@@ -1,9 +1,9 @@
-//! The tick by which the pulse, and by it the peers, see that the control task of this agent lives.
+//! The tick that shows the pulse, and through it the peers, that the control task is alive.
 //!
-//! It is a thread of its own: work that takes the control task long, or a call that keeps a worker
-//! of tokio's waiting, must not look as if the agent hung. Once the control task has made no
-//! progress for half of `agent_stall`, the tick shows when it last did: after `agent_stall` in all
-//! it counts as hung.
+//! The tick runs in a thread of its own: long work in the control task, or a call that blocks a
+//! tokio worker, must not look like a hung agent. After half of `agent_stall` without progress of
+//! the control task, the tick shows the time of the last progress. The task therefore counts as
+//! hung after `agent_stall` in all.
 
 use std::{
     sync::{
@@ -20,13 +20,13 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{clock, dataplane::LocalView};
 
-/// From one tick to the next at most.
+/// The longest time between two ticks.
 const LONGEST: Duration = Duration::from_millis(50);
-/// A thread that waits longer than this for a processor is starved: ordinary load delays it by much
-/// less.
+/// The longest normal wait for a processor. A thread that waits longer is starved: ordinary load
+/// delays it by much less.
 pub(super) const STARVED: Duration = Duration::from_millis(500);
 
-/// When the control task last went on. The ticks end with it.
+/// The time of the control task's last progress. The ticks end when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Progress(Arc<AtomicU64>);
 
@@ -36,13 +36,12 @@ impl Progress {
     }
 }
 
-/// How often to tick: well within the time after which peers take this side to be stalled.
+/// Returns the tick period: well below the time after which peers treat this side as stalled.
 pub(super) fn period(agent_stall: Duration) -> Duration {
     (agent_stall / 8).clamp(Duration::from_millis(1), LONGEST)
 }
 
-/// Ticks from now on. Each time for which this thread stood still for longer than [`STARVED`] goes
-/// to `pauses`.
+/// Starts the ticks. Each pause of this thread longer than [`STARVED`] goes to `pauses`.
 pub(super) fn start(
     local: LocalView,
     agent_stall: Duration,
@@ -70,15 +69,14 @@ fn tick(
         local.reason_tick(shown(went_on, now, agent_stall));
         let pause = now.since(std::mem::replace(&mut last, now));
         if pause > STARVED {
-            // The agent may be about to end.
+            // The agent may be ending.
             let _ = pauses.send(pause);
         }
         thread::sleep(period(agent_stall));
     }
 }
 
-/// When the control task last lived, as the pulse and the peers are to see it at `now`: it last
-/// `went_on` then.
+/// Returns the time of the last progress to show at `now`, if the control task last `went_on` then.
 fn shown(went_on: Boottime, now: Boottime, agent_stall: Duration) -> Boottime {
     match now.since(went_on) <= agent_stall / 2 {
         true => now,

@@ -1,5 +1,5 @@
-//! What the control task knows of the cluster: kept up to date by the pulse's commands and by what the
-//! resource manager tells, and turned into events and into a status.
+//! The control task's view of the cluster. Commands of the pulse and events of the resource manager
+//! update it; the view turns them into log events and the status.
 
 use std::{
     collections::BTreeMap,
@@ -50,7 +50,7 @@ use crate::{
 pub(super) struct View {
     config: Arc<Config>,
     keys: Arc<Keys>,
-    /// Those of the configuration under each of the keys.
+    /// The digests of the configuration, one under each key.
     digests: Vec<u32>,
     stats: Arc<PulseStats>,
     rows: PeerRows,
@@ -62,28 +62,29 @@ pub(super) struct View {
     quorate: bool,
     peers: IndexVec<PeerIndex, PeerView>,
     vips: IndexVec<VipIndex, VipView>,
-    /// Those of the links, by name.
+    /// The interfaces of the links, by name.
     interfaces: BTreeMap<String, InterfaceView>,
     socket_guard: Option<protocol::SocketGuard>,
     confinement: protocol::Confinement,
     losses: Losses,
     abstentions: Abstentions,
     local_stall_since: Option<Boottime>,
-    /// For how long local stalls lasted before.
+    /// The total duration of earlier local stalls.
     local_stall_for: Duration,
     pub(super) vitals: Vitals,
     pub(super) groups: Groups,
 }
 
-/// The tasks of the control task share it. It is locked for moments only, and never across an `await`.
+/// The view as the tasks beside the control task share it. The lock is held briefly, and never
+/// across an `await`.
 pub(super) type Shared = Arc<Mutex<View>>;
 
 pub(super) fn lock(view: &Shared) -> MutexGuard<'_, View> {
-    // Whoever panicked with it is gone; what it knows is still of use.
+    // The view stays usable after a panic of another holder.
     view.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An owner whose lease ran out this long ago may be one that was just lost sight of.
+/// An owner whose lease ended less than this long ago may be the node that was just lost.
 const JUST_BEFORE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -103,17 +104,18 @@ impl PeerView {
     }
 }
 
-/// How heartbeats are taken on an interface, and what is wrong there.
+/// The attachment to an interface, and the fault there.
 #[derive(Clone, Debug, Default)]
 struct InterfaceView {
     attachment: Option<Attachment>,
     problem: Option<String>,
     signal: Signal,
-    /// When that was told.
+    /// The time of the last change of the signal.
     since: Boottime,
 }
 
-/// The state of an interface in an event: nobody is heard on its link, while peers are heard on others.
+/// The state of an interface in an event: no peer answers on its link, while peers answer on
+/// others.
 pub(super) const SILENT: &str = "silent";
 
 fn socket_guard(found: &SocketGuard) -> Option<protocol::SocketGuard> {
@@ -128,7 +130,7 @@ fn socket_guard(found: &SocketGuard) -> Option<protocol::SocketGuard> {
     })
 }
 
-/// Whose a lease is.
+/// The owner of a lease, and its terms.
 struct Claim {
     owner: Option<NodeId>,
     lease: Option<protocol::Lease>,
@@ -139,11 +141,11 @@ struct Claim {
 struct VipView {
     held: bool,
     error: Option<String>,
-    /// What others did to it last, and when.
+    /// The last action of another host or program on the address, and its time.
     notice: Option<(String, Boottime)>,
 }
 
-/// For how long the status shows what others did to an address.
+/// The time for which the status shows such an action.
 const NOTICED: Duration = Duration::from_secs(600);
 
 impl VipView {
@@ -212,8 +214,8 @@ impl View {
         })
     }
 
-    /// The configuration has changed. Groups and addresses that there were keep their places.
-    /// Peers may have come or gone, if there are new rows.
+    /// Switches to a changed configuration. Earlier groups and addresses keep their indices. New
+    /// rows mean that peers were added or removed.
     pub(super) fn replan(&mut self, config: Arc<Config>, guard: GuardView, rows: Option<PeerRows>) {
         if let Some(rows) = rows {
             self.reform(&config, rows);
@@ -225,7 +227,7 @@ impl View {
         self.config = config;
     }
 
-    /// Peers have come or gone; `config` has them, and `rows` their rows.
+    /// Switches to the peers of `config`, whose rows are `rows`.
     fn reform(&mut self, config: &Config, rows: PeerRows) {
         let mut old = std::mem::take(&mut self.peers).into_vec();
         let peer = |node| match old.iter().position(|peer| peer.node == node) {
@@ -237,7 +239,7 @@ impl View {
         self.rows = rows;
     }
 
-    /// The keys have changed. Returns which there are.
+    /// Switches to changed keys. Returns their description.
     pub(super) fn rekey(&mut self, keys: Arc<Keys>) -> protocol::Keys {
         let described = described(&keys);
         self.groups.rekey(described.clone());
@@ -246,23 +248,23 @@ impl View {
         described
     }
 
-    /// That of the configuration, as this node's heartbeats say it.
+    /// Returns the digest of the configuration in this node's heartbeats.
     fn digest(&self) -> u32 {
         self.digests.first().copied().unwrap_or_default()
     }
 
-    /// What a peer says of its configuration; as this node would say it, if it is the same.
+    /// Returns the digest of a peer's configuration; this node's own digest, if both are the same.
     fn digest_of(&self, row: &PeerRow) -> u32 {
         match row.config_generation {
-            // Without an agent it is something else.
+            // A kernel without an agent puts another value in this field.
             _ if row.incarnation == 0 => 0,
             same if self.digests.contains(&same) => self.digest(),
             other => other,
         }
     }
 
-    /// The mark of the keys that a node takes and, if an agent says it, the id of the one that it seals with; as
-    /// far as is known now.
+    /// Returns the mark of a node's keys and the id of the key that it seals with, as far as known.
+    /// Only a node with an agent announces the id.
     pub(super) fn keys_of(&self, node: NodeId) -> Option<(u32, Option<u8>)> {
         let Some(peer) = self.peers.position(|peer| peer.node == node) else {
             return Some((self.keys.mark(), Some(self.keys.active.0)));
@@ -276,7 +278,7 @@ impl View {
         .filter(|(mark, _)| *mark != 0)
     }
 
-    /// Whether a peer's agent is there, as far as is known.
+    /// Returns whether a peer's agent is running, as far as known.
     pub(super) fn is_awake(&self, node: NodeId) -> bool {
         let peer = self.peers.iter().find(|peer| peer.node == node);
         let awake = |state| {
@@ -286,7 +288,7 @@ impl View {
         peer.is_some_and(|peer| awake(peer.state))
     }
 
-    /// The host was looked at.
+    /// Records a sample of the host.
     pub(super) fn looked(&mut self, host: Host) {
         self.losses.sample(&self.rows, clock::now());
         let missed = self.stats.missed_ticks.load(Relaxed);
@@ -297,23 +299,23 @@ impl View {
         &self.config
     }
 
-    /// Whether a peer's kernel answers, as far as is known.
+    /// Returns whether a peer's kernel answers, as far as known.
     pub(super) fn lives(&self, node: NodeId) -> bool {
         let peer = self.peers.iter().find(|peer| peer.node == node);
         peer.is_some_and(|peer| peer.state.is_alive())
     }
 
-    /// What `peer` said last.
+    /// Returns the latest row of `peer`.
     pub(super) fn latest(&self, peer: PeerIndex) -> PeerRow {
         self.rows.latest(peer, self.config.links.len())
     }
 
-    /// What this node says of itself.
+    /// Returns the state that this node announces.
     pub(super) fn state(&self) -> NodeState {
         self.state
     }
 
-    /// A peer's load, and the checks that fail there.
+    /// Returns a peer's load and its failing checks.
     pub(super) fn said(&self, node: NodeId) -> (u16, Vec<String>) {
         let Some(peer) = self.peers.position(|peer| peer.node == node) else {
             return (0, Vec::new());
@@ -322,7 +324,7 @@ impl View {
         (row.load, self.failing(node, Health(row.health)))
     }
 
-    /// Takes in a command of the core and says what happened.
+    /// Records a command of the core and returns its event.
     pub(super) fn command(&mut self, command: &Command) -> Option<EventKind> {
         match *command {
             Command::LinkChanged {
@@ -352,7 +354,7 @@ impl View {
                 if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) {
                     peer.state = to;
                 }
-                // One that was never silent here may have voted all along.
+                // A peer that was never down here may have voted all along.
                 if to.is_alive() && from == PeerState::Down {
                     self.abstentions.appeared(node, clock::now());
                 }
@@ -410,7 +412,8 @@ impl View {
         }
     }
 
-    /// What is heard on one of this node's links. Of broken interfaces the interface monitor tells.
+    /// Returns the event of a link that became silent or whole. The interface monitor reports
+    /// broken interfaces.
     fn reach(&self, link: LinkId, reach: Reach) -> Option<EventKind> {
         let own = self.config.local_links().find(|own| own.id == link)?;
         let (state, message) = match reach {
@@ -436,7 +439,7 @@ impl View {
         })
     }
 
-    /// Takes in what became of an interface and says what happened.
+    /// Records a change of an interface and returns its event.
     pub(super) fn interface(&mut self, news: InterfaceEvent) -> EventKind {
         if news.interface == SOCKETS {
             self.socket_guard = Some(protocol::SocketGuard {
@@ -464,7 +467,7 @@ impl View {
         }
     }
 
-    /// Takes in what the resource manager told and says what happened.
+    /// Records an event of the resource manager and returns its log event.
     pub(super) fn told(&mut self, told: &ResourceEvent) -> Option<EventKind> {
         let ResourceEvent::Vip { vip, event } = told else {
             return self.groups.told(told);
@@ -541,7 +544,7 @@ impl View {
                 .collect(),
             socket_guard: self.socket_guard.clone(),
             confinement: Some(self.confinement.clone()),
-            // The control task counts them.
+            // The control task fills in this count.
             witness_commands: 0,
             decisions_lost: self.groups.lost_decisions().is_some(),
         })
@@ -580,7 +583,7 @@ impl View {
         }
     }
 
-    /// The node called `name`, as the status shows it.
+    /// Returns the status entry of the node called `name`.
     pub(super) fn node_named(&self, name: &str, now: Boottime) -> Option<protocol::Node> {
         let node = self.config.nodes.iter().find(|node| node.name == name)?;
         Some(self.node(node, now))
@@ -605,7 +608,7 @@ impl View {
                 xdp_mode: attachment.map(|now| now.how.name().to_owned()),
                 xdp_fallback: attachment.and_then(|now| now.fallback.clone()),
                 problem: own.and_then(|own| own.problem.clone()),
-                // What the link was before is not known to be so any more.
+                // The last known state of the link is out of date.
                 state: peer.map(|peer| match outage {
                     Some(_) => LinkState::Unknown.name().to_owned(),
                     None => self.peers[peer].links[link].name().to_owned(),
@@ -687,12 +690,12 @@ impl View {
         }
     }
 
-    /// For how long this node's acceptor abstains yet.
+    /// Returns the remaining abstention of this node's acceptor.
     pub(super) fn own_abstention(&self, now: Boottime) -> Option<protocol::Abstention> {
         abstentions::abstention(self.slots.votes_from(), false, now)
     }
 
-    /// For how long the acceptor of a node that answers abstains yet.
+    /// Returns the remaining abstention of an answering node's acceptor.
     fn abstention(&self, node: NodeId, now: Boottime) -> Option<protocol::Abstention> {
         if node == self.config.local().id {
             return self.own_abstention(now);
@@ -701,13 +704,13 @@ impl View {
         known.filter(|_| self.lives(node))
     }
 
-    /// The report of a peer, which came just now, says for how long it abstains yet.
+    /// Records the remaining abstention of a peer from its report, which has just arrived.
     pub(super) fn abstains(&mut self, node: NodeId, for_ns: u64) {
         let left = Duration::from_nanos(for_ns).min(self.config.max_lease);
         self.abstentions.told(node, left, clock::now());
     }
 
-    /// All nodes, as far as their votes are concerned.
+    /// Returns the voting state of all nodes.
     pub(super) fn voters(&self, now: Boottime) -> Vec<Voter> {
         let local = self.config.local().id;
         let voter = |node: &Node| Voter {
@@ -719,7 +722,7 @@ impl View {
         self.config.nodes.iter().map(voter).collect()
     }
 
-    /// The nodes that refuse the heartbeats of `node` as outdated, as far as is known.
+    /// Returns the nodes that refuse the heartbeats of `node` as outdated, as far as known.
     fn refused_by(&self, node: NodeId) -> Vec<String> {
         let lives = |by: &NodeId| *by != node && self.lives_or_asks(*by);
         let others = self.groups.refusing(node).filter(lives);
@@ -730,7 +733,7 @@ impl View {
         all.into_iter().map(|by| self.name(by)).collect()
     }
 
-    /// Whether a peer answers, or at least asks.
+    /// Returns whether a peer answers, or at least sends probes.
     fn lives_or_asks(&self, node: NodeId) -> bool {
         let asks = |peer: PeerIndex| {
             let row = self.latest(peer);
@@ -740,7 +743,7 @@ impl View {
         self.lives(node) || peer.is_some_and(asks)
     }
 
-    /// Why nothing passes by one of this node's own links, if nothing does.
+    /// Returns the fault of one of this node's own links, if the link carries no traffic.
     fn outage_of_link(&self, link: LinkId, now: Boottime) -> Option<protocol::Outage> {
         let own = self.config.local_links().nth(link.0.into())?;
         let view = self.interfaces.get(own.interface)?;
@@ -750,13 +753,14 @@ impl View {
         })
     }
 
-    /// Whether nothing passes by any of this node's own links: then nothing is known of the peers.
+    /// Returns whether none of this node's own links carries traffic: the state of all peers is
+    /// then unknown.
     fn is_alone(&self, now: Boottime) -> bool {
         let mut links = (0..self.config.links.len() as u8).map(LinkId);
         links.all(|link| self.outage_of_link(link, now).is_some())
     }
 
-    /// The nodes that do not reach the network of a group's addresses, as far as is known.
+    /// Returns the nodes that do not reach the network of a group's addresses, as far as known.
     pub(super) fn cut_off(&self, group: &Group, broken: &[String]) -> Vec<String> {
         let links = self.links_of(group);
         let silent = |node: &NodeId| {
@@ -774,7 +778,7 @@ impl View {
         named.map(|(_, name)| name).collect()
     }
 
-    /// The links whose interfaces carry a group's addresses.
+    /// Returns the links whose interfaces carry a group's addresses.
     fn links_of(&self, group: &Group) -> LinkSet {
         let vips = self.config.vips.iter_enumerated();
         let vips = vips.filter(|(index, _)| group.has_address(*index));
@@ -786,7 +790,7 @@ impl View {
         })
     }
 
-    /// The names of the checks that fail on a node.
+    /// Returns the names of a node's failing checks.
     fn failing(&self, node: NodeId, health: Health) -> Vec<String> {
         let numbers = (0..Health::MAX_CHECKS).filter(|number| health.fails(*number));
         let own = numbers.map(|number| match self.config.health.get(number) {
@@ -796,7 +800,8 @@ impl View {
         let own: Vec<String> = own.collect();
         let peer = self.peers.position(|peer| peer.node == node);
         let differs = peer.is_some_and(|peer| self.digest_of(&self.latest(peer)) != self.digest());
-        // Who may have other checks than we tells their names only in its report, which comes later.
+        // A peer with another configuration may have other checks. Their names are only in its
+        // report, which arrives later.
         let said = self.groups.failing(node).filter(|_| differs);
         said.filter(|said| said.len() == own.len()).unwrap_or(own)
     }
@@ -868,7 +873,7 @@ impl View {
         let unreported = claim
             .owner
             .is_some_and(|owner| self.unanswered(owner, now).is_some());
-        // A lease is all that an address needs, and it rides in the heartbeats.
+        // Addresses need only a lease, and the heartbeats carry the lease.
         let addresses = group
             .resources
             .iter()
@@ -887,7 +892,7 @@ impl View {
         }
     }
 
-    /// The nodes with an agent whose configurations do not have the group, as far as is known.
+    /// Returns the nodes with an agent whose configurations lack the group, as far as known.
     fn lacking(&self, group: &Group) -> Vec<String> {
         let lacking = self.groups.lacking(group, |node| self.is_awake(node));
         lacking.into_iter().map(|node| self.name(node)).collect()
@@ -901,7 +906,7 @@ impl View {
         }
     }
 
-    /// Why nobody knows what runs on a peer.
+    /// Returns why the resources that run on a peer are unknown.
     fn why_unknown(&self, node: NodeId) -> &'static str {
         let peer = self.peers.position(|peer| peer.node == node);
         match peer.map(|peer| (self.peers[peer].state, self.latest(peer).state)) {
@@ -914,7 +919,7 @@ impl View {
         }
     }
 
-    /// For how long a peer whose heartbeats arrive has not answered by TCP.
+    /// Returns the time for which a peer whose heartbeats arrive has not answered over TCP.
     fn unanswered(&self, node: NodeId, now: Boottime) -> Option<u64> {
         let peer = self.peers.iter().find(|peer| peer.node == node)?;
         let hears = peer.state.is_alive() && peer.state != PeerState::AgentStalled;
@@ -922,10 +927,11 @@ impl View {
         Some(now.since(since).as_nanos() as u64)
     }
 
-    /// A peer's agent is not there any more, or cannot be reached: tells what may run on there.
+    /// Records the loss of a peer's agent, and logs the groups that may still run there.
     fn lost_sight(&mut self, node: NodeId, now: Boottime) {
         let slots = &self.slots;
-        // Also just before: the lease may have run out until this side hears of the loss.
+        // A lease that has just ended counts, too: it may have ended before this node noticed the
+        // loss.
         let owns = |group: &Group| {
             let slot = slots.slot(group.id);
             slot.owner == u32::from(node.0)
@@ -945,7 +951,8 @@ impl View {
 
     fn claim(&self, group: GroupId, now: Boottime) -> Claim {
         let slot = self.slots.slot(group);
-        // It may have been renewed since: a lease is never said to last for longer than it does.
+        // The lease may have been renewed since `now`. The status must never show a longer
+        // remaining time than there is.
         let now = now.max(clock::now());
         let index = self.config.groups.position(|own| own.id == group);
         let stats = index.and_then(|index| self.stats.groups.get(index));

@@ -1,4 +1,5 @@
-//! How this node is, as its control task knows: load, health checks, and what may have made it late.
+//! The condition of this node as the control task has it: load, health checks, and possible causes
+//! of delays.
 
 use std::time::Duration;
 
@@ -19,9 +20,9 @@ pub(super) struct Vitals {
     sum: Sum,
     checks: Vec<Status>,
     host: Host,
-    /// What the pulse had missed by the time of the last look at the host.
+    /// The number of ticks that the pulse had missed at the last sample of the host.
     missed: u64,
-    /// The last time that the control task got no processor for long.
+    /// The last long pause in which the control task got no processor.
     starved: Option<protocol::Starved>,
 }
 
@@ -46,7 +47,7 @@ impl Vitals {
         self.checks = checks;
     }
 
-    /// The host was looked at, and the pulse had missed so many ticks by then.
+    /// Records a sample of the host, and the number of ticks that the pulse had missed by then.
     pub(super) fn looked(&mut self, host: Host, missed: u64) {
         (self.host, self.missed) = (host, missed);
     }
@@ -55,7 +56,7 @@ impl Vitals {
         self.sum.health
     }
 
-    /// The number that the heartbeats carry; absent before the first look.
+    /// The load that heartbeats carry; absent before the first sample.
     pub(super) fn load(&self) -> Option<u16> {
         self.reading.map(|reading| reading.load)
     }
@@ -64,7 +65,7 @@ impl Vitals {
         self.host.steal
     }
 
-    /// Why this node was `late`, after it had missed `missed` ticks since its start.
+    /// Returns the explanation of the delay `late`, after `missed` ticks since the start.
     pub(super) fn lateness(&self, late: Duration, missed: u64) -> Explanation {
         let pulse = Pulse {
             worst: late,
@@ -73,10 +74,10 @@ impl Vitals {
         late::explain(self.host, pulse)
     }
 
-    /// The checks that fail, for the peers.
+    /// Returns the failing checks, for the peers.
     pub(super) fn failing(&self) -> Vec<FailingCheck> {
         let failing = self.checks.iter().filter(|check| {
-            // As the sum has it: what is fatal and not looked at yet counts.
+            // The same rule as for the sum: a fatal check without a result counts as failing.
             self.sum.health.fails(check.number)
         });
         let failing = failing.map(|check| FailingCheck {
@@ -89,7 +90,7 @@ impl Vitals {
         failing.collect()
     }
 
-    /// What the first check that fails has to say.
+    /// Returns the message of the first failing check.
     pub(super) fn complaint(&self) -> Option<String> {
         let first = self.failing().into_iter().next();
         first.map(|check| check.message)

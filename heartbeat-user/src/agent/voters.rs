@@ -1,7 +1,7 @@
-//! Whether enough nodes would vote if one of them stopped.
+//! The check that enough nodes would vote if one of them stopped.
 //!
-//! Only the votes of acceptors that answer and do not abstain count. Where too few are left, every
-//! lease ends, and nothing is served. An operator can mean that, so it can be forced.
+//! Only votes of acceptors that answer and do not abstain count. Without a majority every lease
+//! ends, and no group is served. An operator may intend that, and can force it.
 
 use std::fmt::Write as _;
 
@@ -9,14 +9,14 @@ use heartbeat_common::wire::NodeId;
 
 use crate::control::protocol::Abstention;
 
-/// A node of the list, as far as its vote is concerned.
+/// The voting state of a node in the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Voter {
     pub(super) node: NodeId,
     pub(super) name: String,
-    /// Whether its kernel answers.
+    /// Whether the node's kernel answers.
     pub(super) lives: bool,
-    /// For how long its acceptor abstains yet, if it does.
+    /// The remaining abstention of the node's acceptor, if it abstains.
     pub(super) abstains: Option<Abstention>,
 }
 
@@ -25,7 +25,7 @@ impl Voter {
         self.lives && self.abstains.is_none()
     }
 
-    /// Why there is no vote of it.
+    /// Returns the reason for the missing vote.
     fn excuse(&self) -> String {
         let name = &self.name;
         match self.abstains {
@@ -36,8 +36,8 @@ impl Voter {
     }
 }
 
-/// Why `leaving` must not stop: the votes that would be left make no majority, and those that there
-/// are now do.
+/// Returns the reason against a stop of `leaving`: the remaining votes make no majority, while the
+/// present votes do.
 pub(super) fn loss(voters: &[Voter], leaving: NodeId) -> Option<String> {
     let needed = voters.len() / 2 + 1;
     let votes = |voter: &&Voter| voter.votes();
@@ -100,10 +100,10 @@ mod tests {
             // There is no majority to lose.
             ("vdd", false),
             ("vaa", false),
-            // It does not vote itself.
+            // The stopping node does not vote itself.
             ("avv", false),
             ("avd", false),
-            // It is alone, and its operator knows.
+            // A single node: its operator knows the effect.
             ("v", false),
             ("vvvvv", false),
             ("vvvda", true),

@@ -1,43 +1,42 @@
-//! Whether an XDP program that is attached runs at all: some drivers take it and never call it.
+//! The check that an attached XDP program runs: some drivers accept a program and never call it.
 
 use std::time::Duration;
 
 use heartbeat_common::time::Boottime;
 
-/// Frames between two looks that say something: fewer may still be on their way, and are waited
-/// for.
+/// The frames between two conclusive samples. Fewer may still be in flight, so the check waits for
+/// more.
 const ENOUGH: u64 = 8;
-/// Looks that must find so many frames, and none seen. Some drivers count late what came before the
-/// program was there.
+/// The number of conclusive samples in which the program saw no frame. Several are needed, because
+/// some drivers count earlier frames late.
 const LOOKS: u32 = 3;
-/// Between two looks, at least.
+/// The shortest time between two conclusive samples.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// What is known of a program.
+/// The known state of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// Nothing came by its interface that it could have seen.
+    /// The interface has received no frames that the program could have seen.
     #[default]
     Unknown,
     Runs,
     DoesNotRun,
 }
 
-/// The looks at one interface since a program was attached there.
+/// The samples of one interface since a program was attached there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SelfCheck {
-    /// Frames that the program had seen at first.
+    /// The program's frame count at the first sample.
     seen: Option<u64>,
-    /// Frames that the interface had received at the last look that found enough, and when that
-    /// was.
+    /// The interface's frame count at the last conclusive sample, and the time of that sample.
     last: Option<(u64, Boottime)>,
     suspicious: u32,
     finding: Finding,
 }
 
 impl SelfCheck {
-    /// The interface has `received`, and the program has `seen`, so many frames at `now`; the first
-    /// was read first.
+    /// Adds a sample at `now`: the interface has `received` and the program has `seen` this many
+    /// frames. The caller reads `received` before `seen`.
     pub(super) fn check(&mut self, received: u64, seen: u64, now: Boottime) -> Finding {
         let before = *self.seen.get_or_insert(seen);
         if seen != before {
@@ -48,12 +47,12 @@ impl SelfCheck {
             self.last = Some((received, now));
             return self.finding;
         };
-        // A count that went backwards is another card's.
+        // A count that decreased belongs to another card.
         if received < last {
             self.last = Some((received, now));
             self.suspicious = 0;
         }
-        // Heartbeats may be seconds apart: then so are the looks.
+        // Heartbeats may be seconds apart. The conclusive samples then are, too.
         if now.since(at) < PAUSE || received < last.saturating_add(ENOUGH) {
             return self.finding;
         }
@@ -65,7 +64,7 @@ impl SelfCheck {
         self.finding
     }
 
-    /// Whether another look may still tell something new.
+    /// Returns whether another sample may change the finding.
     pub(super) fn is_open(&self) -> bool {
         self.finding != Finding::Runs
     }
@@ -75,7 +74,7 @@ impl SelfCheck {
 mod tests {
     use super::*;
 
-    /// What is found after looks with these numbers of received and seen frames, a pause apart.
+    /// Returns the finding after samples of these received and seen counts, a pause apart.
     fn after(looks: &[(u64, u64)]) -> Finding {
         let mut check = SelfCheck::default();
         let mut now = Boottime::from_nanos(1);
@@ -90,7 +89,7 @@ mod tests {
     #[test]
     fn a_silent_network_tells_nothing() {
         assert_eq!(after(&[(0, 0); 100]), Finding::Unknown);
-        // Nor does one that has hardly spoken yet.
+        // A network with very few frames gives no finding either.
         assert_eq!(after(&[(0, 0), (7, 0), (14, 0), (21, 0)]), Finding::Unknown);
     }
 
@@ -123,7 +122,7 @@ mod tests {
         let looks = [(0, 7), (20, 7), (40, 7), (60, 7)];
         assert_eq!(after(&looks[..3]), Finding::Unknown);
         assert_eq!(after(&looks), Finding::DoesNotRun);
-        // It may begin to, later.
+        // The program may begin to run later.
         assert_eq!(after(&[&looks[..], &[(80, 8)]].concat()), Finding::Runs);
     }
 

@@ -1,11 +1,11 @@
-//! Follows this host's interfaces: one thread that notices when one goes, comes (also with another
-//! index), is renamed, or does not run the programs, and does what follows from it.
+//! The interface monitor: one thread that detects when an interface disappears, appears (also with
+//! another index), is renamed, or does not run the programs, and reacts.
 //!
-//! It attaches programs and opens sockets, which may take its time; the pulse is handed what is
-//! ready. It decides nothing about peers, leases and groups.
+//! The monitor attaches programs and opens sockets, which may block; the pulse receives finished
+//! sockets. The monitor decides nothing about peers, leases and groups.
 //!
-//! An interface is known by its name. While nobody has the name, what had it is used all the same:
-//! it was renamed. Routes need no following: each probe asks the kernel's routing table anew.
+//! The name identifies an interface. While no interface has the name, the renamed former one stays
+//! in use. Routes need no monitoring: each probe uses the kernel's routing table anew.
 
 mod check;
 mod port;
@@ -33,16 +33,15 @@ use port::Port;
 pub use signal::Signal;
 use sockets::Sockets;
 
-/// Between two looks when nothing is announced: announcements may be lost, and of TC programs there
-/// are none.
+/// The poll interval without kernel messages: messages may be lost, and there are none about TC
+/// programs.
 const CALM: Duration = Duration::from_millis(500);
-/// The same while something is awaited: an address, or a sign that a program runs.
+/// The poll interval while an address, or a sign of a running program, is awaited.
 const BRISK: Duration = Duration::from_millis(100);
-/// The same while addresses leave an interface.
+/// The poll interval while addresses leave an interface.
 const HASTY: Duration = Duration::from_millis(1);
 
-/// What stands for the guard at the sockets in place of an interface, none of which has such a
-/// name.
+/// The name for the guard at the sockets in place of an interface. No interface can have this name.
 pub const SOCKETS: &str = "all/sockets";
 
 /// The running thread.
@@ -52,39 +51,39 @@ pub struct InterfaceMonitor {
     thread: JoinHandle<()>,
 }
 
-/// A handle for those who see something change.
+/// A handle for reporting changes.
 #[derive(Clone, Debug)]
 pub struct MonitorHandle(Sender<MonitorCommand>);
 
 impl MonitorHandle {
-    /// Something changed about some interface.
+    /// Requests a check of all interfaces.
     pub fn check(&self) {
         self.say(MonitorCommand::Check);
     }
 
-    /// Goes on with other guarded addresses, whose rows `view` has.
+    /// Switches to these guarded addresses, whose rows are in `view`.
     pub fn guard(&self, guards: Vec<SetupGuard>, view: GuardView) {
         self.say(MonitorCommand::Guard(guards, view));
     }
 
     fn say(&self, word: MonitorCommand) {
-        // It fails when the agent ends.
+        // Sending fails when the agent ends.
         let _ = self.0.send(word);
     }
 }
 
-/// Where the interface monitor's words go.
+/// The receivers of the interface monitor's messages.
 #[derive(Debug)]
 pub struct Ends<R> {
     pub directives: Directives,
     pub commands: Post<ResourceCommand>,
-    /// Called on the interface monitor's thread.
+    /// A callback on the interface monitor's thread.
     pub report: R,
 }
 
 impl InterfaceMonitor {
-    /// Starts with what `dataplane` found and attached. `bound` is the index of the interface that
-    /// each link's socket is bound to, if there is one.
+    /// Starts with the interfaces that `dataplane` found and attached. `bound` is the index of the
+    /// interface to which each link's socket is bound, if there is one.
     pub fn start(
         config: &Config,
         dataplane: &Dataplane,
@@ -128,7 +127,7 @@ impl InterfaceMonitor {
         self.words.clone()
     }
 
-    /// Ends the thread and waits for it: nothing is attached any more after that.
+    /// Ends the thread and waits for it: no program is attached after that.
     pub fn stop(self) {
         self.words.say(MonitorCommand::Stop);
         if self.thread.join().is_err() {
@@ -138,15 +137,15 @@ impl InterfaceMonitor {
 }
 
 struct Body<R> {
-    /// UDP port of heartbeats.
+    /// The UDP port of heartbeats.
     port_number: u16,
     netlink: Netlink,
     hotplug: Hotplug,
     sockets: Sockets,
     ports: Vec<Port>,
-    /// By link: index of the interface that its socket is bound to.
+    /// By link: the index of the interface to which its socket is bound.
     bound: IndexVec<LinkId, Option<u32>>,
-    /// By link: why it has no socket where it should, as it was told last.
+    /// By link: the last reported reason for a missing socket.
     unbound: IndexVec<LinkId, Option<String>>,
     ends: Ends<R>,
 }
@@ -174,7 +173,7 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
                     Ok(MonitorCommand::Guard(guards, view)) => self.guard(guards, view),
                     Ok(MonitorCommand::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 }
-                // One look answers all that was announced by now.
+                // One check covers all changes up to now.
                 match inbox.try_recv() {
                     Ok(next) => word = Ok(next),
                     Err(_) => break,
@@ -187,7 +186,7 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
         self.hotplug.guard(guards, view);
         for name in self.hotplug.interfaces() {
             if !self.ports.iter().any(|port| port.is(&name)) {
-                // The reload has just put the guard there.
+                // The reload has just attached the guard.
                 let attachment = self.hotplug.attached(&name);
                 self.ports
                     .push(Port::new(name, attachment, &mut self.netlink));
@@ -195,7 +194,7 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
         }
     }
 
-    /// Whether something is expected soon.
+    /// Returns whether a change is expected soon.
     fn awaits(&self) -> bool {
         let unbound = self.unbound.iter().any(Option::is_some);
         unbound || self.ports.iter().any(Port::awaits)
@@ -203,7 +202,7 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
 
     fn check(&mut self) {
         for port in &mut self.ports {
-            // First: attaching may wait for the kernel.
+            // The signal comes first: attaching may wait for the kernel.
             if let Some(news) = port.listen(&mut self.netlink) {
                 (self.ends.report)(news);
             }
@@ -213,7 +212,7 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
             }
             let Some(look) = look else { continue };
             if look.arrived {
-                // The guard is there: its addresses may come back.
+                // The guard is attached: the addresses may be added again.
                 let interface = look.news.interface.clone();
                 self.ends
                     .commands
@@ -232,7 +231,7 @@ impl<R: FnMut(InterfaceEvent)> Body<R> {
         }
     }
 
-    /// Gives a link a socket on the interface that it is on now.
+    /// Opens a socket for a link on its present interface.
     fn bind(&mut self, link: LinkId) {
         let interface = &self.hotplug.links()[usize::from(link.0)].interface;
         let Some(port) = self.ports.iter_mut().find(|port| port.is(interface)) else {

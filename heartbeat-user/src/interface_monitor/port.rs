@@ -1,4 +1,4 @@
-//! One interface that links or addresses are on, as it was found last.
+//! One interface that carries links or addresses, in its last observed state.
 
 use super::{
     Signal,
@@ -15,25 +15,25 @@ use crate::{
     net::{Interface, Netlink},
 };
 
-/// How long addresses may take to leave an interface before that is a fault.
+/// The longest time for addresses to leave an interface before this counts as a fault.
 const DEPARTURE: Duration = Duration::from_millis(200);
-/// Between two commands to leave it.
+/// The time between two commands to leave the interface.
 const ORDER_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Port {
     name: String,
-    /// The interface that the programs are on.
+    /// The interface that the programs are attached to.
     index: Option<u32>,
     attachment: Option<Attachment>,
     check: SelfCheck,
-    /// As it was told last.
+    /// The last reported signal.
     signal: Signal,
-    /// The fault that was told last, and the change as which it was told.
+    /// The last reported fault, and the change with which it was reported.
     problem: Option<(InterfaceChange, String)>,
-    /// Addresses have to leave the interface that had the name before.
+    /// A wait for addresses to leave the former interface of this name.
     departure: Option<Departure>,
-    /// What the resource manager is to do, not given yet.
+    /// The next command to the resource manager, not sent yet.
     command: Option<ResourceCommand>,
 }
 
@@ -43,15 +43,15 @@ struct Departure {
     ordered_at: Option<Boottime>,
 }
 
-/// What a look brought.
+/// The result of a check.
 pub(super) struct Checked {
     pub(super) news: InterfaceEvent,
-    /// The programs are on an interface that they were not on before.
+    /// The programs are attached to a new interface.
     pub(super) arrived: bool,
 }
 
 impl Port {
-    /// An interface onto which the programs were put already, if it is there.
+    /// Returns the port of an interface to which the programs are attached already, if it exists.
     pub(super) fn new(name: String, attachment: Option<Attachment>, netlink: &mut Netlink) -> Self {
         let index = netlink.interface(&name).ok().map(|found| found.index);
         Self {
@@ -74,23 +74,23 @@ impl Port {
         self.index
     }
 
-    /// Whether a sign that the program runs is awaited, or something is to be tried again.
+    /// Returns whether a sign of a running program is awaited, or an attempt is repeated.
     pub(super) fn awaits(&self) -> bool {
         self.departure.is_some() || self.index.is_some() && self.check.is_open()
     }
 
-    /// Whether what is awaited is a matter of moments.
+    /// Returns whether the awaited change takes only moments.
     pub(super) fn hurries(&self) -> bool {
         let since = self.departure.as_ref().map(|departure| departure.since);
         since.is_some_and(|since| clock::now().since(since) < DEPARTURE)
     }
 
-    /// What the resource manager is to do before this goes on.
+    /// Takes the command that the resource manager must carry out before this port continues.
     pub(super) fn command(&mut self) -> Option<ResourceCommand> {
         self.command.take()
     }
 
-    /// What there is to tell at first.
+    /// Returns the first event, if there is one to report.
     pub(super) fn introduce(&mut self) -> Option<InterfaceEvent> {
         match self.index {
             Some(_) => None,
@@ -98,16 +98,16 @@ impl Port {
         }
     }
 
-    /// Looks whether anything can be sent and received there. `None` if that is as it was.
+    /// Reads whether the interface can send and receive. Returns `None` if that has not changed.
     pub(super) fn listen(&mut self, netlink: &mut Netlink) -> Option<InterfaceEvent> {
         let found = match self.index {
             Some(index) => netlink.interface_at(index),
             None => Ok(None),
         };
-        // Nothing can be said where the kernel cannot be asked.
+        // Without an answer of the kernel the signal is unknown.
         let signal = Signal::of(found.ok()?.as_ref());
         let before = std::mem::replace(&mut self.signal, signal);
-        // One that is missing is told of by itself.
+        // A missing interface is reported elsewhere.
         let told = signal == before || signal == Signal::Missing;
         let change = match signal.is_up() {
             true => InterfaceChange::Back,
@@ -116,7 +116,7 @@ impl Port {
         (!told).then(|| self.news(change, signal.words().to_owned()))
     }
 
-    /// Looks what became of it, and does what follows from it. `None` if there is nothing to tell.
+    /// Checks the interface and reacts. Returns `None` if there is nothing to report.
     pub(super) fn check(
         &mut self,
         netlink: &mut Netlink,
@@ -139,15 +139,15 @@ impl Port {
                     self.attachment = None;
                     Some(quiet(self.missing()))
                 }
-                // Nothing can be said now.
+                // The kernel gives no answer now.
                 Err(_) => None,
             },
             (None, None) => None,
         }
     }
 
-    /// The other interface that had got the name is gone before the guard was on it: the addresses
-    /// that were to leave for it may go back.
+    /// Cancels a departure: the other interface of this name disappeared before it had the guard,
+    /// so the addresses may return.
     fn calls_back(&mut self) {
         if self.departure.take().is_some() {
             let interface = self.name.clone();
@@ -162,8 +162,8 @@ impl Port {
         self.news(InterfaceChange::Missing, what.to_owned())
     }
 
-    /// Puts the programs onto an interface that has just got the name, once no address is left on
-    /// the one that had it before: they leave that.
+    /// Attaches the programs to an interface that has just got the name, once all addresses have
+    /// left the former one.
     fn arrives(
         &mut self,
         found: &Interface,
@@ -191,8 +191,8 @@ impl Port {
         }
     }
 
-    /// Has the addresses leave that are left on the interface which had the name before. The guard
-    /// stays there meanwhile, for as long as that takes.
+    /// Requests that the remaining addresses leave the former interface. The guard stays there
+    /// meanwhile, without a time limit.
     fn waits<L: std::fmt::Debug>(
         &mut self,
         found: &Interface,
@@ -230,7 +230,7 @@ impl Port {
         Some(quiet(news))
     }
 
-    /// Which programs are not on it any more.
+    /// Returns the programs that are missing on the interface.
     fn gone(
         &self,
         found: &Interface,
@@ -245,7 +245,7 @@ impl Port {
         gone
     }
 
-    /// It has another name. Are the programs where they were?
+    /// Handles an interface that has another name, and checks its programs.
     fn goes_on(
         &mut self,
         found: &Interface,
@@ -254,7 +254,7 @@ impl Port {
     ) -> Option<Checked> {
         let gone = self.gone(found, netlink, hotplug);
         if !gone.is_empty() {
-            // The programs go by the name of the interface.
+            // The programs are attached by the interface's name.
             let what = format!(
                 "it is called {} now, and somebody has taken {} off or put another in its place: rename it back, and it is \
                  put on again",
@@ -271,7 +271,7 @@ impl Port {
         self.tell(InterfaceChange::Renamed, what).map(quiet)
     }
 
-    /// It is where it was. Are the programs, and do they run?
+    /// Handles an interface that still has its name: checks that the programs are attached and run.
     fn stays(&mut self, netlink: &mut Netlink, hotplug: &mut Hotplug) -> Option<Checked> {
         let found = netlink.interface_at(self.index?).ok()??;
         let gone = self.gone(&found, netlink, hotplug);
@@ -303,7 +303,7 @@ impl Port {
         }
     }
 
-    /// Somebody has taken programs off, or put others in their places.
+    /// Handles programs that were detached or replaced.
     fn was_taken_off(
         &mut self,
         gone: &str,
@@ -366,7 +366,7 @@ impl Port {
         self.news(InterfaceChange::Attached, what)
     }
 
-    /// What was wrong is no longer.
+    /// Reports the end of a fault.
     pub(super) fn solved(&mut self, what: String) -> InterfaceEvent {
         self.problem = None;
         self.news(InterfaceChange::Attached, what)
@@ -377,7 +377,7 @@ impl Port {
         self.news(InterfaceChange::Failed, what)
     }
 
-    /// Tells of a problem, unless that is what was told last.
+    /// Reports a fault, unless it is the last one reported.
     fn tell(&mut self, change: InterfaceChange, what: String) -> Option<InterfaceEvent> {
         let problem = (change, what);
         if self.problem.as_ref() == Some(&problem) {

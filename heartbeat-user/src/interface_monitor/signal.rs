@@ -1,11 +1,11 @@
-//! Whether an interface can send and receive anything, as far as the kernel knows.
+//! The ability of an interface to send and receive, according to the kernel.
 
 use crate::net::Interface;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Signal {
-    /// Switched on, with a carrier. Whether it is `dormant`, or does not say more (`unknown`),
-    /// makes no difference.
+    /// Switched on, with a carrier. The operational states `dormant` and `unknown` count as up,
+    /// too.
     #[default]
     Up,
     /// Switched on, without a carrier: its own, or that of the interface below it.
@@ -29,7 +29,7 @@ impl Signal {
         matches!(self, Self::Up)
     }
 
-    /// As the status says it.
+    /// Returns the name in the status.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Up => "up",
@@ -39,7 +39,7 @@ impl Signal {
         }
     }
 
-    /// As an event says it.
+    /// Returns the text of an event.
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Up => "link up: it is switched on and has a carrier",

@@ -1,4 +1,4 @@
-//! The guard at the sockets, as it was found last.
+//! The guard at the sockets, in its last observed state.
 
 use super::{SOCKETS, Signal};
 use crate::dataplane::{Dataplane, SocketGuard, SocketWatch};
@@ -15,7 +15,7 @@ impl Sockets {
         }
     }
 
-    /// Puts the guard back if somebody has taken it off. `None` if there is nothing to tell.
+    /// Attaches the guard again if it was detached. Returns `None` if there is nothing to report.
     pub(super) fn check(&mut self) -> Option<InterfaceEvent> {
         let was = self.watch.state().clone();
         match self.watch.check()? {

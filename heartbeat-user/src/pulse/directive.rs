@@ -9,7 +9,7 @@ use crate::messages::Directive;
 #[derive(Clone, Debug)]
 pub struct Directives(Post<Directive>);
 
-/// The end of the pulse.
+/// The pulse's end.
 #[derive(Debug)]
 pub struct Inbox(pub(super) Mailbox<Directive>);
 
@@ -19,7 +19,7 @@ impl Directives {
         Ok((Self(post), Inbox(mailbox)))
     }
 
-    /// Tells the pulse, unless it has ended.
+    /// Sends a directive to the pulse, unless the pulse has ended.
     pub fn tell(&self, directive: Directive) {
         self.0.send(directive);
     }

@@ -1,6 +1,7 @@
-//! The core, and the record of what it is given and decides.
+//! The core, with a record of its inputs and decisions.
 //!
-//! Every call that changes the core goes through here; what only reads it goes to the core itself.
+//! Every call that changes the core goes through this type. Calls that only read the core go to it
+//! directly.
 
 use std::{borrow::Cow, ops::Deref};
 
@@ -40,7 +41,7 @@ impl Driver {
         }
     }
 
-    /// Tells the core something: see [`Cluster::apply`].
+    /// Passes an input to the core: see [`Cluster::apply`].
     pub(super) fn apply(&mut self, input: Input) -> Option<Report> {
         if let Some(tap) = &mut self.tap {
             tap.entry(&Entry::Input(Cow::Borrowed(&input)));
@@ -56,8 +57,8 @@ impl Driver {
         self.cluster.count(acceptor, votes, now);
     }
 
-    /// Lets the core decide. `out` gets what it decided; it is empty before, or has what was
-    /// decided at the same instant.
+    /// Lets the core decide. The decisions go to `out`, which is empty before, or holds earlier
+    /// decisions of the same instant.
     pub(super) fn step(&mut self, input: &StepInput<'_>, out: &mut Vec<Command>) {
         let before = out.len();
         self.cluster.step(input, out);
@@ -71,7 +72,7 @@ impl Driver {
         self.cluster.take_urgency()
     }
 
-    /// The agent ends: the rest of the record is handed in. It may wait.
+    /// Writes the rest of the record when the agent ends. This may block.
     pub(super) fn finish(&mut self) {
         if let Some(tap) = &mut self.tap {
             tap.finish();

@@ -1,9 +1,9 @@
 //! Messages between the pulse and threads that may be preempted for long, in order.
 //!
-//! The pulse must never wait for a thread that holds a lock and gets no processor. So its end only
-//! *tries*: where the queue is just held by somebody else, its messages stay with it, and what
-//! others sent waits for the wakeup that they write after they let go. The other ends may wait: a
-//! holder does nothing but move messages.
+//! The pulse must never wait for a thread that holds a lock and gets no processor. Its end
+//! therefore only *tries* the lock. While another thread holds the queue, the pulse keeps its own
+//! messages, and messages from others wait for the wakeup that their sender writes after the
+//! unlock. The other ends may wait: a holder only moves messages.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +19,7 @@ use nix::{
     sys::eventfd::{EfdFlags, EventFd},
 };
 
-/// Messages for which there is room before memory is asked for.
+/// The number of messages that fit without a memory allocation.
 const ROOM: usize = 256;
 
 #[derive(Debug)]
@@ -42,12 +42,12 @@ impl<T> Shared<T> {
     }
 
     fn ring(&self) {
-        // It fails only when it rings already.
+        // A write fails only if the wakeup is pending already.
         let _ = self.wakeup.write(1);
     }
 }
 
-/// The end of those who send.
+/// The sender's end.
 #[derive(Debug)]
 pub struct Post<T>(Arc<Shared<T>>);
 
@@ -57,7 +57,7 @@ impl<T> Clone for Post<T> {
     }
 }
 
-/// The end of the one who receives.
+/// The receiver's end.
 #[derive(Debug)]
 pub struct Mailbox<T>(Arc<Shared<T>>);
 
@@ -71,14 +71,14 @@ pub fn mailbox<T>() -> Result<(Post<T>, Mailbox<T>)> {
 }
 
 impl<T> Post<T> {
-    /// Sends. It may wait for others who send or receive.
+    /// Sends a message. This may wait for other senders and the receiver.
     pub fn send(&self, message: T) {
         self.0.lock().push_back(message);
         self.0.ring();
     }
 
-    /// Sends `messages`, all or, where somebody else holds the queue just now, none. Never waits.
-    /// Whether none is left.
+    /// Sends all of `messages`, or none while another thread holds the queue. Never waits. Returns
+    /// whether none is left.
     pub fn try_send(&self, messages: &mut VecDeque<T>) -> bool {
         if messages.is_empty() {
             return true;
@@ -94,15 +94,15 @@ impl<T> Post<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// Exchanges `taken`, which is empty, for all messages that were sent. It may wait for those
-    /// who send.
+    /// Swaps `taken`, which is empty, with the queue of all sent messages. This may wait for
+    /// senders.
     pub fn take(&self, taken: &mut VecDeque<T>) {
         self.silence();
         mem::swap(&mut *self.0.lock(), taken);
     }
 
-    /// The same without waiting. Where somebody holds the queue just now nothing is taken, and the
-    /// wakeup is about to come.
+    /// Does the same without waiting. While another thread holds the queue nothing is taken, and a
+    /// wakeup follows.
     pub fn try_take(&self, taken: &mut VecDeque<T>) {
         self.silence();
         if let Some(mut queue) = self.0.try_lock() {
@@ -110,15 +110,15 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Waits until a wakeup comes, or for so long.
+    /// Waits for a wakeup, or until `patience` has passed.
     pub fn wait(&self, patience: Duration) {
         let mut wakeup = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
-        // An interruption is as good as a ring: there may be nothing, and the caller looks.
+        // An interruption counts as a wakeup: the queue may be empty, and the caller checks it.
         let _ = ppoll(&mut wakeup, Some(patience.into()), None);
     }
 
     fn silence(&self) {
-        // Whatever it counted, the queue knows better.
+        // The count does not matter: the queue is the truth.
         let _ = self.0.wakeup.read();
     }
 }
@@ -177,7 +177,7 @@ mod tests {
         let (post, mailbox) = mailbox().unwrap();
         let mut taken = VecDeque::new();
         post.send(1);
-        // As if another sender were preempted within `send`.
+        // The state in which another sender was preempted inside `send`.
         let mut held = post.0.lock();
         mailbox.try_take(&mut taken);
         assert!(taken.is_empty());

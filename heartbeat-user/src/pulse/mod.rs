@@ -1,8 +1,8 @@
-//! The pulse: one real-time thread that sends probes, reads the kernel's rows and votes, runs the core
-//! and keeps the guard.
+//! The pulse: one real-time thread that sends probes, reads the kernel's rows and votes, runs the
+//! core and keeps the guard.
 //!
-//! It must never wait for the control task: commands go out through channels that do not block, and
-//! nothing it does each tick allocates in the steady state.
+//! The pulse must never wait for the control task. Its commands go out through channels that do not
+//! block, and a tick allocates nothing in the steady state.
 
 mod directive;
 mod driver;
@@ -60,38 +60,39 @@ pub use replan::{Reform, Replan};
 use sender::Sender;
 pub use stats::{GroupStats, PulseStats};
 
-/// Who gets the core's commands. Called on the pulse thread: it must not block, nor take a lock that another thread may
-/// hold.
+/// The receiver of the core's commands. The pulse thread calls it, so it must not block, nor take a
+/// lock that another thread may hold.
 pub trait Sink: Send + 'static {
-    /// Passes on what was told so far, as far as nobody stands in the way. Whether all of it is on its way.
+    /// Sends the pending messages that can be sent without waiting. Returns whether none is left.
     fn pass_on(&mut self) -> bool;
     fn command(&mut self, at: Boottime, command: Command);
-    /// A report of a peer that is of no use any more. To free what another thread allocated may take a lock.
+    /// Takes a peer's report that is no longer used. Another thread must free it, because freeing
+    /// memory of another thread may take a lock.
     fn spent(&mut self, report: report::Report);
-    /// A round of probes had `errors`, after one without.
+    /// A round of probes had `errors`, after a round without.
     fn send_failed(&mut self, error: Option<nix::Error>, errors: u64);
-    /// This node's own acceptor could not be asked, after it could.
+    /// This node's own acceptor did not answer, after it had answered before.
     fn own_vote_failed(&mut self, error: anyhow::Error);
 }
 
-/// Who this agent is.
+/// The identity of this agent.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
     pub incarnation: Incarnation,
     pub nonce: u64,
 }
 
-/// Where an agent begins.
+/// The initial state of an agent's pulse.
 #[derive(Debug)]
 pub struct Beginning<'a> {
     pub identity: Identity,
-    /// Whose votes count.
+    /// The voting nodes.
     pub membership: Membership,
-    /// Of each group until when an earlier run of this node serves it.
+    /// The end of each group's inherited lease, which an earlier run of this node had acquired.
     pub inherited: &'a [Option<Boottime>],
-    /// Where the run is recorded, if it is.
+    /// The recorder of the run, if there is one.
     pub tap: Option<Tap>,
-    /// What makes its thread a real-time one.
+    /// The thread that grants real-time scheduling.
     pub granter: Granter,
 }
 
@@ -101,7 +102,8 @@ pub struct Pulse {
     directives: Directives,
     thread: JoinHandle<()>,
     pub stats: Arc<PulseStats>,
-    /// By link: index of the interface that its socket was bound to at the start, if there was one.
+    /// By link: the index of the interface to which its socket was bound at the start, if there was
+    /// one.
     pub bound: IndexVec<LinkId, Option<u32>>,
 }
 
@@ -122,7 +124,7 @@ impl Pulse {
             tap,
             granter,
         } = beginning;
-        // As many as there may come to be.
+        // Room for the greatest number of groups.
         let stats = Arc::new(PulseStats::new(MAX_GROUPS));
         let voter_set = membership.voter_set();
         let mut cluster = Driver::new(plan(config, membership, incarnation), tap);
@@ -199,7 +201,8 @@ impl Pulse {
                 body.run();
             })
             .context("could not start the pulse thread")?;
-        // Until the thread has asked: what the status says of it is known then.
+        // The wait ends when the thread's scheduling is settled: the status can show it from then
+        // on.
         let _ = answered.recv();
         Ok(Self {
             directives,
@@ -209,8 +212,8 @@ impl Pulse {
         })
     }
 
-    /// Ends the thread and waits for it. Whatever is still guarded is closed by then, unless it was told
-    /// to part.
+    /// Ends the thread and waits for it. All guards are closed by then, unless the agent ends for a
+    /// restart.
     pub fn stop(self) {
         self.directives.tell(Directive::Stop);
         if self.thread.join().is_err() {
@@ -222,7 +225,7 @@ impl Pulse {
         !self.thread.is_finished()
     }
 
-    /// How to tell it something.
+    /// The sender of directives to the pulse.
     pub fn directives(&self) -> &Directives {
         &self.directives
     }
@@ -254,15 +257,15 @@ fn plan(config: &Config, membership: Membership, incarnation: Incarnation) -> Pl
     }
 }
 
-/// The groups that this node may serve, and what the configuration says of where they go.
+/// Returns the groups that this node may serve, and their placement rules.
 fn layout(config: &Config) -> Layout {
     let mut layout = whole_layout(config);
-    // A witness serves none of them.
+    // A witness serves no group.
     layout.groups.truncate(config.served_groups().len());
     layout
 }
 
-/// The same with all groups, whoever may serve them.
+/// Returns the layout of all groups, including those that this node may not serve.
 pub fn whole_layout(config: &Config) -> Layout {
     let capacity = |node: &crate::config::Node| (node.id, node.capacity.clone());
     Layout {
@@ -280,7 +283,7 @@ pub fn whole_layout(config: &Config) -> Layout {
     }
 }
 
-/// A group as the core is to see it.
+/// Returns the core's plan of a group.
 fn group_plan(config: &Config, group: &Group) -> GroupPlan {
     let vips = addresses(group).into_iter();
     let link_of = |vip: VipIndex| {
@@ -308,7 +311,7 @@ fn group_plan(config: &Config, group: &Group) -> GroupPlan {
     }
 }
 
-/// The addresses of a group, by their indices, in the order of its plan.
+/// Returns the indices of a group's addresses, in the order of its plan.
 fn addresses(group: &Group) -> Vec<VipIndex> {
     let resources = group.resources.iter();
     let address = |resource: &Resource| match resource.kind {
@@ -318,32 +321,32 @@ fn addresses(group: &Group) -> Vec<VipIndex> {
     resources.filter_map(address).collect()
 }
 
-/// Of a node that has not found its load out yet: it is not to be taken for one with room.
+/// The load of a node before its first measurement: such a node must not attract groups.
 const UNKNOWN_LOAD: u16 = 1_000;
 const TIMER: u64 = 0;
 const EVENTS: u64 = 1;
 const BELL: u64 = 2;
 const VOTES: u64 = 3;
-/// Rounds of probes that may follow each other at once: prepare, accept, and again with a higher
-/// ballot. What is left waits for the tick.
+/// The greatest number of rounds of probes in a row: prepare, accept, and again with a higher
+/// ballot. Later rounds wait for the tick.
 const MAX_ROUNDS: usize = 4;
-/// From one attempt to pass on what was told to the next, where somebody stood in the way.
+/// The time between two attempts to send pending messages while another thread holds a queue.
 const RETRY: Duration = Duration::from_micros(200);
-/// How many rounds of probes may ask for the last lease before a restart.
+/// The number of rounds of probes for the last lease before a restart.
 const PARTING_ROUNDS: u32 = 3;
 
 struct Body<S> {
     interval: Duration,
-    /// Links to each peer.
+    /// The number of links to each peer.
     links: usize,
     cluster: Driver,
-    /// As heartbeats say it.
+    /// The voter set in this node's heartbeats.
     voter_set: VoterSet,
     sender: Sender,
     own_vote: OwnVote,
     rows: PeerRows,
     slots: LeaseSlots,
-    /// What was read of both for the last step, for reuse.
+    /// The rows and slots of the last step, for reuse.
     read_rows: Vec<PeerRow>,
     read_slots: Vec<ReadSlot>,
     guard: GuardView,
@@ -359,17 +362,17 @@ struct Body<S> {
     sink: S,
     commands: Vec<Command>,
     entries: Vec<LeaseEntry>,
-    /// What was told and is being obeyed, for reuse.
+    /// The directives in progress, for reuse.
     told: VecDeque<Directive>,
     scratch: VoteEvent,
-    /// For how long the kernel lets this thread run in each period, whatever else there is to do.
+    /// The runtime that the kernel reserves for this thread in each period.
     reserved: Duration,
-    /// How many groups are served here.
+    /// The number of groups that are served here.
     owned: Owned,
     send_failing: bool,
     vote_failing: bool,
-    /// It is about to end for a restart, and waits for the last lease no longer than until then, or than something is
-    /// being stopped.
+    /// The deadline of a restart: the wait for the last lease ends then. A group that is stopping
+    /// extends the deadline.
     graceful_restart: Option<Boottime>,
 }
 
@@ -400,7 +403,7 @@ impl<S: Sink> Body<S> {
                 granted.reason()
             ),
         }
-        // Nobody else sets it.
+        // Only this thread sets the cell.
         let _ = self.stats.granted.set(granted);
         match realtime::lock_memory() {
             Ok(()) => self.stats.memory_locked.store(true, Relaxed),
@@ -434,7 +437,7 @@ impl<S: Sink> Body<S> {
             if rings && self.obey() {
                 break;
             }
-            // What the events say stands in the rows too; they only wake this thread.
+            // The rows contain the same data as the events, which only wake this thread.
             while self.events.next().is_some() {}
             self.take_votes();
             let now = clock::now();
@@ -455,7 +458,7 @@ impl<S: Sink> Body<S> {
             }
             if self.has_parted() {
                 self.hand_in();
-                // The next agent goes on with the guard as it is.
+                // The next agent continues with the guard as it is.
                 return;
             }
         }
@@ -468,7 +471,7 @@ impl<S: Sink> Body<S> {
         self.hand_in();
     }
 
-    /// Passes on what was told last, and waits for that: from here on nothing needs this thread in time.
+    /// Sends all pending messages and waits for that: from here on this thread has no deadlines.
     fn hand_in(&mut self) {
         while !self.sink.pass_on() {
             std::thread::sleep(RETRY);
@@ -482,13 +485,13 @@ impl<S: Sink> Body<S> {
         };
         let now = clock::now();
         if self.cluster.is_stopping() {
-            // The next agent could not keep others from starting it meanwhile.
+            // The next agent could not keep other nodes from starting a group that is stopping.
             *until = now.after(self.interval * PARTING_ROUNDS);
         }
         now >= *until || self.cluster.has_parted(now)
     }
 
-    /// Carries out what was told. True if it is to end.
+    /// Carries out the received directives. Returns whether the thread must end.
     fn obey(&mut self) -> bool {
         self.inbox.0.try_take(&mut self.told);
         while let Some(directive) = self.told.pop_front() {
@@ -503,7 +506,8 @@ impl<S: Sink> Body<S> {
         false
     }
 
-    /// Carries out what the core has no part in. Returns what the core is to be told.
+    /// Carries out the part of a directive outside the core. Returns the input for the core, if
+    /// any.
     fn obey_beside_core(&mut self, directive: Directive) -> Option<Input> {
         match directive {
             Directive::Stopped { group } => {
@@ -540,10 +544,10 @@ impl<S: Sink> Body<S> {
         None
     }
 
-    /// Goes on with a changed configuration.
+    /// Switches to a changed configuration.
     fn replan(&mut self, new: Replan) {
         if let Some(reform) = new.reform {
-            // Before their rows are others'.
+            // Pending votes come first, while the rows still belong to their peers.
             self.take_votes();
             self.cluster.apply(Input::Reform {
                 peers: reform.peers,
@@ -564,7 +568,7 @@ impl<S: Sink> Body<S> {
         self.read_rows.reserve(self.rows.len());
     }
 
-    /// Has heartbeats say whose votes this node goes by, if that has changed.
+    /// Publishes the voter set of this node in its heartbeats, if the set has changed.
     fn publish_voter_set(&mut self) {
         let voter_set = self.cluster.membership().voter_set();
         if voter_set != self.voter_set {
@@ -574,7 +578,7 @@ impl<S: Sink> Body<S> {
         }
     }
 
-    /// Hands the core all votes that peers gave since the last call.
+    /// Passes all votes of peers since the last call to the core.
     fn take_votes(&mut self) {
         let now = clock::now();
         while let Some(item) = self.votes.next() {
@@ -586,7 +590,7 @@ impl<S: Sink> Body<S> {
                 self.cluster.apply(Input::Freed(group));
                 continue;
             };
-            // Who has gone had its say.
+            // Votes of removed peers are ignored.
             if let Some(number) = self.rows.number_at(place) {
                 let peer = number.peer(self.links);
                 self.cluster.count(Some(peer), &event, now);
@@ -594,7 +598,7 @@ impl<S: Sink> Body<S> {
         }
     }
 
-    /// Sets the timer for an absolute instant; one that has passed fires at once.
+    /// Sets the timer for an absolute instant; an instant in the past fires at once.
     fn arm(&self, at: Boottime) {
         // Zero would disarm the timer.
         let at = TimeSpec::from_duration(Duration::from_nanos(at.as_nanos().max(1)));
@@ -604,7 +608,8 @@ impl<S: Sink> Body<S> {
         }
     }
 
-    /// One round of probes. Returns when the next is due, on the grid that began with the first.
+    /// Sends one round of probes. Returns the time of the next, on the grid that began with the
+    /// first.
     fn tick(&mut self, due: Boottime, now: Boottime) -> Boottime {
         let missed = now.since(due).as_nanos() / self.interval.as_nanos();
         self.stats.ticked(now.since(due), self.interval);
@@ -617,16 +622,18 @@ impl<S: Sink> Body<S> {
         due.after(self.interval * (u32::try_from(missed).unwrap_or(u32::MAX - 1) + 1))
     }
 
-    /// Asks all acceptors what there is to ask, without waiting for the tick.
+    /// Sends pending requests to all acceptors, without waiting for the tick.
     fn ask_for_leases(&mut self) {
         if self.cluster.requests().next().is_some() {
             self.send();
         }
     }
 
-    /// One probe to everybody, or more if there is much to ask, and the same to our own acceptor:
-    /// first, if a lease is released, since its successor asks all acceptors as soon as it hears of
-    /// that.
+    /// Sends one probe to every peer, or more if there are many requests, and the same requests to
+    /// the own acceptor.
+    ///
+    /// The own acceptor comes first if a lease is released: the successor sends requests to all
+    /// acceptors as soon as it receives the release.
     fn send(&mut self) {
         self.entries.clear();
         self.entries.extend(self.cluster.requests());
@@ -662,7 +669,7 @@ impl<S: Sink> Body<S> {
         self.vote_failing = failing;
     }
 
-    /// Reads the kernel, and lets the core decide by that.
+    /// Reads the kernel's state, and lets the core decide on it.
     fn step(&mut self, now: Boottime, late: Duration) {
         self.rows.read(&mut self.read_rows);
         let votes_from = self.slots.votes_from();
@@ -694,7 +701,7 @@ impl<S: Sink> Body<S> {
             self.step(now, Duration::ZERO);
         }
         self.publish_voter_set();
-        // First of all: what is not ours any more is closed before anybody hears of it.
+        // The guard comes first: a lost group is closed before any message about the loss leaves.
         let mut owned = 0_u8;
         for (index, group) in self.cluster.groups().iter_enumerated() {
             let addresses = (0..).map(AddressIndex);
@@ -716,7 +723,7 @@ impl<S: Sink> Body<S> {
             }
             self.sink.command(now, command);
         }
-        // At once; what does not go now goes before this thread waits.
+        // The rest is sent before this thread waits.
         self.sink.pass_on();
         self.stats
             .local_stall

@@ -1,4 +1,4 @@
-//! How punctual each real-time thread of the agent has to be.
+//! The scheduling reservations of the agent's real-time threads.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ pub use heartbeat_sys::process::scheduling::{
     Granted, Granter, Refusal, Reservation, Scheduling, Urgency, lock_memory,
 };
 
-/// Part of a period that the pulse reserves. Its round of probes takes a few per cent of an
-/// interval; the rest is for votes and takeovers. The kernel admits 95 % of all processors in
-/// total, so several agents find room on one.
+/// The pulse reserves one part in this many of a period. A round of probes needs a few per cent of
+/// an interval; the rest is for votes and takeovers. The kernel admits 95 % of all processors in
+/// total, so several agents fit on one.
 const PULSE_SHARE: u32 = 5;
-/// Part of a period that the resource manager reserves, which has nothing to do but for a change.
+/// The resource manager reserves one part in this many of a period. It works only on changes.
 const CONDUCTOR_SHARE: u32 = 20;
 
-/// The pulse's reservation: once each interval.
+/// Returns the pulse's reservation: once each interval.
 pub fn of_pulse(interval: Duration) -> Reservation {
     Reservation::share(interval, PULSE_SHARE)
 }
 
-/// The resource manager's reservation.
+/// Returns the resource manager's reservation.
 pub fn of_conductor(interval: Duration) -> Reservation {
     Reservation::share(interval, CONDUCTOR_SHARE)
 }

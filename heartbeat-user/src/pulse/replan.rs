@@ -1,4 +1,4 @@
-//! Another configuration, or other peers, for a pulse that goes on.
+//! A changed configuration, or changed peers, for a running pulse.
 
 use heartbeat_core::{
     cluster::Member, index::VipIndex, index_vec::ByGroup, membership::Membership, placement::Layout,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A configuration that changed while the agent runs. Earlier groups and addresses keep their
-/// places.
+/// indices.
 #[derive(Debug)]
 pub struct Replan {
     pub(super) layout: Layout,
@@ -22,7 +22,7 @@ pub struct Replan {
     pub(super) reform: Option<Reform>,
 }
 
-/// Other peers than before.
+/// A changed list of peers.
 #[derive(Debug)]
 pub struct Reform {
     pub(super) peers: Vec<Member>,
@@ -32,7 +32,7 @@ pub struct Reform {
 }
 
 impl Reform {
-    /// The peers of `config`, with their rows, for the agent that `identity` says.
+    /// Returns the peers of `config`, with their rows, for the agent with this `identity`.
     pub fn new(
         config: &Config,
         membership: Membership,
@@ -49,7 +49,7 @@ impl Reform {
 }
 
 impl Replan {
-    /// The plan of `config`. The addresses of its groups have their rows in `guard`.
+    /// Returns the plan of `config`. The addresses of its groups have their rows in `guard`.
     pub fn new(config: &Config, keys: &Keys, guard: GuardView, reform: Option<Reform>) -> Self {
         Self {
             reform,

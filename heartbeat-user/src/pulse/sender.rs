@@ -1,7 +1,6 @@
-//! Sends probes to each peer on each link, one system call a link and frame, and asks this node's own
-//! acceptor the same.
+//! Sends probes to each peer on each link, with one system call per link and frame.
 //!
-//! The probes leave here without time, liveness and tag: the TC egress program writes those.
+//! The probes leave this thread without time, liveness and tag: the TC egress program writes those.
 
 use std::net::SocketAddr;
 
@@ -42,14 +41,14 @@ struct LinkSender {
 #[derive(Debug)]
 pub(super) struct Round {
     batch: ProbeBatch,
-    /// Row of each message's peer.
+    /// The row of each message's peer.
     rows: Vec<RowNumber>,
     /// The peer of each message.
     peers: Vec<NodeId>,
 }
 
 impl Round {
-    /// Those of all links, complete but for their sequence and their lease entries.
+    /// Returns the rounds of all links, complete except for sequence numbers and lease entries.
     pub(super) fn all(config: &Config, incarnation: Incarnation, nonce: u64) -> Vec<Self> {
         let count = config.links.len();
         let of = |link: LocalLink<'_>| {
@@ -76,7 +75,7 @@ impl Round {
     }
 }
 
-/// What came of one round of probes.
+/// The result of one round of probes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) errors: u64,
@@ -84,10 +83,12 @@ pub(super) struct Sent {
 }
 
 impl Sender {
-    /// Opens the sockets, registers them with `senders` and prepares all probes but for their sequence
-    /// and their lease entries. Returns also the index of the interface that each socket is bound to.
+    /// Opens the sockets, registers them with `senders` and prepares all probes except for sequence
+    /// numbers and lease entries. Also returns the index of the interface to which each socket is
+    /// bound.
     ///
-    /// A link whose socket cannot be opened is left without one, unless all are.
+    /// A link whose socket cannot be opened is left without one. An error is returned only if no
+    /// socket could be opened.
     pub(super) fn open(
         config: &Config,
         incarnation: Incarnation,
@@ -125,23 +126,25 @@ impl Sender {
         Ok((sender, bound))
     }
 
-    /// Sends to other peers from here on, by the same sockets.
+    /// Sends to these peers from now on, with the same sockets.
     pub(super) fn turn_to(&mut self, rounds: Vec<Round>) {
         for (link, round) in self.links.iter_mut().zip(rounds) {
             link.round = round;
         }
     }
 
-    /// Sends by another socket on a link from here on.
+    /// Uses another socket for a link from now on.
     pub(super) fn rebind(&mut self, link: LinkId, socket: ProbeSocket) {
         if let Some(link) = self.links.get_mut(usize::from(link.0)) {
             link.socket = Some(socket);
         }
     }
 
-    /// Sends to everybody: one probe for each [`MAX_LEASES`] of `entries`, and one if there are none.
-    /// Sequences follow those that really left, so that a probe which the network stack refused
-    /// leaves no gap.
+    /// Sends to every peer: one probe for each [`MAX_LEASES`] of `entries`, and one if there are
+    /// none.
+    ///
+    /// Sequence numbers follow the probes that really left, so that a probe which the network stack
+    /// refused leaves no gap.
     pub(super) fn send(&mut self, rows: &PeerRows, entries: &[LeaseEntry]) -> Sent {
         let mut sent = Sent::default();
         let (first, rest) = entries.split_at(entries.len().min(MAX_LEASES));
@@ -187,8 +190,8 @@ impl LinkSender {
     }
 }
 
-/// Whether one of `entries` releases a lease for `node`. The successor asks for the lease as soon as
-/// it hears of the release, so the acceptors that it asks must hear of the release before.
+/// Returns whether one of `entries` releases a lease to `node`. The successor requests the lease as
+/// soon as it receives the release, so the acceptors must receive the release first.
 fn is_successor(node: NodeId, entries: &[LeaseEntry]) -> bool {
     let mut released = entries
         .iter()
@@ -196,8 +199,8 @@ fn is_successor(node: NodeId, entries: &[LeaseEntry]) -> bool {
     released.any(|entry| Successor(entry.micros).node() == node)
 }
 
-/// The sequence of the next probe by this row. `None` if all are spent: the probe then has the
-/// sequence 0, and does not leave.
+/// Returns the sequence number of the next probe by this row. `None` means that all are spent: the
+/// probe then has the number 0, and does not leave.
 fn next(row: &PeerRow) -> Option<Sequence> {
     row.last_probe_seq.checked_add(1).map(Sequence)
 }

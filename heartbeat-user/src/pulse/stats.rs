@@ -1,4 +1,4 @@
-//! How the pulse does, for the control task to read at any time.
+//! The state of the pulse, which the control task can read at any time.
 
 use std::{
     sync::{
@@ -19,9 +19,9 @@ use super::realtime::Granted;
 
 #[derive(Debug, Default)]
 pub struct PulseStats {
-    /// By which policy it is scheduled, unless the configuration asks for none.
+    /// The scheduling policy of the pulse, unless the configuration requests none.
     pub granted: OnceLock<Granted>,
-    /// Rounds that took longer than the time that the kernel keeps for them.
+    /// Rounds that exceeded the runtime reserved by the kernel.
     pub overruns: AtomicU64,
     pub memory_locked: AtomicBool,
     pub ticks: AtomicU64,
@@ -32,34 +32,35 @@ pub struct PulseStats {
     pub local_stall: AtomicBool,
     pub local_stalls: AtomicU64,
     pub send_errors: AtomicU64,
-    /// When the first probe had left, in nanoseconds of boot time; 0 before.
+    /// The time of the first probe, in nanoseconds of boot time; 0 before.
     pub first_probe_at: AtomicU64,
-    /// Nodes that count as alive, this one included.
+    /// The number of live nodes, this one included.
     pub alive: AtomicU64,
-    /// Nodes of which a majority is needed.
+    /// The number of voting nodes.
     pub voters: AtomicU64,
     /// In the order of the configuration.
     pub groups: ByGroup<GroupStats>,
 }
 
-/// One group, as this node's claim to it stands.
+/// The state of this node's claim to one group.
 #[derive(Debug, Default)]
 pub struct GroupStats {
-    /// What this node asks with; 0 if it asks for nothing.
+    /// The ballot of this node's requests; 0 if it requests nothing.
     pub ballot: AtomicU64,
-    /// Until when it may serve, in nanoseconds of boot time; 0 if it may not.
+    /// The end of the right to serve, in nanoseconds of boot time; 0 without this right.
     pub open_until: AtomicU64,
-    /// Acceptors that granted it.
+    /// The number of acceptors that granted the lease.
     pub votes: AtomicU64,
-    /// Whether anything of it runs here, or is still asked for.
+    /// Whether anything of the group runs here, or a lease is still requested.
     pub busy: AtomicBool,
-    /// Whether waiting for it to stop is of no use: it is left alone, or could not be stopped.
+    /// Whether waiting for a stop is useless: the group is in maintenance mode, or could not be
+    /// stopped.
     pub stuck: AtomicBool,
-    /// Whether it is left alone: what runs of it is not touched.
+    /// Whether the group is in maintenance mode: its resources are not touched.
     pub left_alone: AtomicBool,
-    /// Whether it is to stop here, is not left alone, and has not said that it has stopped.
+    /// Whether the group is stopping here, is not in maintenance mode, and has not stopped yet.
     pub stopping: AtomicBool,
-    /// How long its resources may take to stop, in nanoseconds.
+    /// The time limit for its resources to stop, in nanoseconds.
     pub stop_timeout: AtomicU64,
 }
 
@@ -71,7 +72,7 @@ impl PulseStats {
         }
     }
 
-    /// Notes a tick that came this much after it was due.
+    /// Records a tick that came this much after it was due.
     pub(super) fn ticked(&self, late: Duration, interval: Duration) {
         let [late, interval] = [late, interval].map(|time| time.as_nanos() as u64);
         self.ticks.fetch_add(1, Relaxed);
@@ -81,7 +82,7 @@ impl PulseStats {
         self.max_lateness_ns.fetch_max(late, Relaxed);
     }
 
-    /// Until when the first of the leases lasts that this node holds, if it holds one.
+    /// Returns the end of the lease that ends first, if this node holds one.
     pub fn lease_end(&self) -> Option<Boottime> {
         let ends = self
             .groups
@@ -90,32 +91,32 @@ impl PulseStats {
         ends.filter(|end| *end > 0).min().map(Boottime::from_nanos)
     }
 
-    /// Whether nothing is served here and no acceptor is asked for anything.
+    /// Returns whether no group is served here and no acceptor receives requests.
     pub fn is_idle(&self) -> bool {
         !self.groups.iter().any(|group| group.busy.load(Relaxed))
     }
 
-    /// How long the slowest of the groups that run here may take to stop.
+    /// Returns the longest stop timeout of the groups that run here.
     pub fn stop_timeout(&self) -> Duration {
         let busy = self.groups.iter().filter(|group| group.busy.load(Relaxed));
         let longest = busy.map(|group| group.stop_timeout.load(Relaxed)).max();
         Duration::from_nanos(longest.unwrap_or(0))
     }
 
-    /// Whether it is, but for groups that are left alone, and so do not stop.
+    /// Returns whether this node is idle, apart from groups in maintenance mode, which do not stop.
     pub fn has_stopped(&self) -> bool {
         let busy = |group: &GroupStats| group.busy.load(Relaxed) && !group.left_alone.load(Relaxed);
         !self.groups.iter().any(busy)
     }
 
-    /// The groups that are to stop and have not.
+    /// Returns the groups that are stopping.
     pub fn stopping(&self) -> impl Iterator<Item = GroupIndex> {
         let groups = self.groups.iter_enumerated();
         let stopping = |(_, group): &(GroupIndex, &GroupStats)| group.stopping.load(Relaxed);
         groups.filter(stopping).map(|(index, _)| index)
     }
 
-    /// Whether it is, but for groups that it is of no use to wait for.
+    /// Returns whether this node is idle, apart from groups for which waiting is useless.
     pub fn is_idle_as_can_be(&self) -> bool {
         let busy = |group: &GroupStats| group.busy.load(Relaxed) && !group.stuck.load(Relaxed);
         !self.groups.iter().any(busy)

@@ -1,7 +1,7 @@
 //! The addresses of this node's groups: adds, announces, watches and removes them.
 //!
-//! Whose they are is decided elsewhere, and the guard of the kernel drops their traffic where they
-//! are nobody's.
+//! Their owner is decided elsewhere, and the kernel's guard drops the traffic of addresses without
+//! a lease.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -21,59 +21,60 @@ use crate::{
     networks,
 };
 
-/// How long to wait before an address that could not be removed is tried again.
+/// The wait before the next attempt to remove an address.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long it is not told again that the same host claims an address, and that another does.
+/// The shortest time between two reports of claims: by the same host, and by another.
 const SAME: Duration = Duration::from_secs(600);
 const OTHER: Duration = Duration::from_secs(1);
 
 /// One address on this node.
 pub(super) struct Held {
     pub(super) vip: Vip,
-    /// `None` while there is no interface of that name.
+    /// `None` while no interface has the configured name.
     place: Option<Place>,
-    /// The address with its prefix length, once that is known: one that the configuration leaves out
-    /// is that of the interface's own network, or was when the interface last had such a network.
+    /// The address with its prefix length, once the length is known. A length that the
+    /// configuration omits is that of the interface's own network, or of its last such network.
     prefix: Option<Prefix>,
     wanted: bool,
-    /// It could not be added, because its interface or the network there was missing.
+    /// Whether the last addition failed because the interface or its network was missing.
     lacked: bool,
     on_interface: bool,
     burst: Option<Burst>,
     defence: Defence,
-    /// Who claimed it when that was told last.
+    /// The host in the last reported claim, and the time of the report.
     told: Option<([u8; 6], Boottime)>,
-    /// When to ask who else has it.
+    /// The time of the next probe for other holders of the address.
     ask_at: Option<Boottime>,
     retry_at: Option<Boottime>,
-    /// Somebody else removes it, or adds it without its lease: how fast that is undone, and when
-    /// next.
+    /// The limit on the rate of repairs, and the time of the next one, while another program
+    /// removes the address or adds it without a lease.
     pub(super) backoff: Backoff,
     pub(super) restore_at: Option<Boottime>,
-    /// Why it could not leave a former interface, as it was told last.
+    /// The last logged reason why the address could not leave a former interface.
     complaint: Option<String>,
 }
 
-/// What became of an address that is to be on its interface.
+/// The result of a check on an address that should be on its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Settled {
     There,
-    /// Somebody had removed it, and it is there again: so often in a row, if that is to be told.
+    /// Another program had removed the address, and it is back. The number counts removals in a
+    /// row; it is present if the repair is to be reported.
     PutBack(Option<u32>),
-    /// The same, and it goes back later.
+    /// The address was removed, and is added again later.
     Later,
-    /// There is no interface for it.
+    /// No interface has the configured name.
     NoPlace,
 }
 
-/// Where an address is put, and announced.
+/// The interface for the address, and the sender of its announcements.
 struct Place {
     index: u32,
     announcer: Announcer,
 }
 
 impl Place {
-    /// The interface that is called so now, if there is one.
+    /// Finds the interface with this name, if there is one.
     fn find(name: &str, netlink: &mut Netlink) -> Result<Option<Self>> {
         let interface = match netlink.interface(name) {
             Ok(interface) => interface,
@@ -87,7 +88,7 @@ impl Place {
     }
 }
 
-/// When an address was added, and when that had been announced.
+/// The times at which an address was added and then announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Added {
     pub(super) address: Boottime,
@@ -95,7 +96,7 @@ pub(super) struct Added {
 }
 
 impl Held {
-    /// `ours` names the addresses that are no node's own.
+    /// Opens an address. `ours` are the addresses that move between nodes.
     pub(super) fn new(vip: &Vip, ours: &[IpAddr], netlink: &mut Netlink) -> Result<Self> {
         let mut held = Self {
             place: Place::find(&vip.interface, netlink)?,
@@ -121,7 +122,7 @@ impl Held {
         })
     }
 
-    /// Whether it is on its interface, as a monitor says it.
+    /// Returns whether the address is on its interface, in the form of a monitor's result.
     pub(super) fn observe(&self, netlink: &mut Netlink) -> Result<Outcome, String> {
         match self.is_there(netlink) {
             Ok(true) => Ok(Outcome::OK),
@@ -130,8 +131,8 @@ impl Held {
         }
     }
 
-    /// The same; if it is, an earlier run of this node added it and it is still served: it is
-    /// announced anew.
+    /// Does the same. An address that is present was added by an earlier run and is still served,
+    /// so it is announced again.
     pub(super) fn adopt(&mut self, netlink: &mut Netlink) -> Result<Outcome, String> {
         let outcome = self.observe(netlink)?;
         self.wanted = outcome == Outcome::OK;
@@ -145,7 +146,7 @@ impl Held {
             return Ok(false);
         };
         let addresses = match netlink.addresses(place.index) {
-            // They went with their interface.
+            // The addresses are gone with their interface.
             Err(error) if error.errno() == Some(Errno::ENODEV) => return Ok(false),
             addresses => addresses?,
         };
@@ -157,7 +158,7 @@ impl Held {
         self.on_interface
     }
 
-    /// Adds and announces it. `ours` names the addresses that are no node's own.
+    /// Adds and announces the address. `ours` are the addresses that move between nodes.
     pub(super) fn add(&mut self, ours: &[IpAddr], netlink: &mut Netlink) -> Result<Added> {
         self.wanted = true;
         self.retry_at = None;
@@ -170,8 +171,8 @@ impl Held {
         Ok(Added { address, announced })
     }
 
-    /// Looks whether it is there, as it should be, and puts it back where somebody removed it.
-    /// `ours` names the addresses that are no node's own.
+    /// Checks that the address is present, and adds it again if another program removed it. `ours`
+    /// are the addresses that move between nodes.
     pub(super) fn settle(
         &mut self,
         now: Boottime,
@@ -205,17 +206,17 @@ impl Held {
         Ok(Settled::PutBack(self.backoff.done(now)))
     }
 
-    /// Whether it should be on its interface.
+    /// Returns whether the address should be on its interface.
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted
     }
 
-    /// Whether a removal failed that is to be tried again.
+    /// Returns whether a removal failed and is tried again.
     pub(super) fn is_stuck(&self) -> bool {
         self.retry_at.is_some()
     }
 
-    /// The index of the interface that it belongs onto.
+    /// Returns the index of the address's interface.
     pub(super) fn interface(&self) -> Option<u32> {
         self.place.as_ref().map(|place| place.index)
     }
@@ -235,7 +236,7 @@ impl Held {
                 self.vip.address, self.vip.interface
             )
         })?;
-        // If it is there already, that is as good.
+        // An address that is present already is fine.
         match netlink.add_address(place.index, prefix) {
             Err(error) if error.errno() == Some(Errno::ENODEV) => Err(error.into()),
             result => {
@@ -245,12 +246,13 @@ impl Held {
         }
     }
 
-    /// Whether it could not be added for want of its interface, or of a network there.
+    /// Returns whether the last addition failed because the interface or its network was missing.
     pub(super) fn lacked(&self) -> bool {
         self.lacked
     }
 
-    /// Whether what it [`lacked`](Held::lacked) is there by now, which holds once.
+    /// Returns whether the part that [`lacked`](Held::lacked) is present by now. Returns true only
+    /// once.
     pub(super) fn lacks_no_more(&mut self, ours: &[IpAddr], netlink: &mut Netlink) -> bool {
         if !self.lacked || self.place.is_none() {
             return false;
@@ -260,12 +262,13 @@ impl Held {
         !self.lacked
     }
 
-    /// Finds the prefix length by the networks that the interface has now. Where it has none that
-    /// holds the address, what was known goes on to count: a node may lose its own address, and the
-    /// served one with it, which is put back at once.
+    /// Finds the prefix length from the present networks of the interface.
+    ///
+    /// Without a network that holds the address, the earlier length stays valid: a node may lose
+    /// its own address together with the served one, which is added again at once.
     fn measure(&mut self, ours: &[IpAddr], netlink: &mut Netlink) {
         let present = match &self.place {
-            // What is written needs no interface.
+            // A configured length needs no interface.
             Some(place) if self.vip.address.len.is_none() => netlink.addresses(place.index),
             _ => Ok(Vec::new()),
         };
@@ -278,22 +281,22 @@ impl Held {
         }
     }
 
-    /// Goes on with the interface that has the name now, and puts the address there if it is
-    /// served. Its guard must be there already.
+    /// Switches to the interface that has the name now, and adds the address there if it is served.
+    /// The interface must be guarded already.
     pub(super) fn follow(&mut self, ours: &[IpAddr], netlink: &mut Netlink) -> Result<()> {
         self.place = Place::find(&self.vip.interface, netlink)?;
         self.measure(ours, netlink);
         self.complaint = None;
-        // It may have come back to the former one meanwhile, which has no guard any more.
+        // The address may be on the former interface again, which is no longer guarded.
         self.take_away(self.interface(), netlink)?;
         self.lacked = false;
         self.reassert(netlink);
         Ok(())
     }
 
-    /// Takes it from all interfaces but the one with the index `arrived`, which has the name now:
-    /// the guard of the former one is about to leave. Nothing is put anywhere before
-    /// [`Held::follow`].
+    /// Removes the address from all interfaces except the one with the index `arrived`, which has
+    /// the name now. The guard is about to leave the former interface. The address is not added
+    /// anywhere before [`Held::follow`].
     pub(super) fn vacate(&mut self, arrived: u32, netlink: &mut Netlink) {
         self.place = None;
         self.hush();
@@ -311,26 +314,27 @@ impl Held {
         }
     }
 
-    /// Removes it, wherever it is. On failure it is to be tried again at [`Held::due_at`].
+    /// Removes the address from all interfaces. After a failure, [`Held::due_at`] gives the time of
+    /// the next attempt.
     ///
-    /// Returns whether it was there.
+    /// Returns whether the address was present.
     pub(super) fn remove(&mut self, netlink: &mut Netlink) -> Result<bool> {
         self.wanted = false;
         self.hush();
         self.retry_at = Some(clock::now().after(RETRY));
-        // Also if it should not be there: an addition that failed may have come through.
+        // The removal is not conditional: a failed addition may have succeeded in the kernel.
         let removed = self.take_away(None, netlink)?;
         self.retry_at = None;
         Ok(std::mem::take(&mut self.on_interface) || removed)
     }
 
-    /// Takes it from all interfaces but `spared`: the interface that had it may be called otherwise
-    /// now, and somebody may have put it onto another.
+    /// Removes the address from all interfaces except `spared`. The interface may have another name
+    /// now, and another program may have added the address elsewhere.
     fn take_away(&self, spared: Option<u32>, netlink: &mut Netlink) -> Result<bool> {
         let address = self.vip.address.address;
         let own = self.interface().filter(|index| spared != Some(*index));
         let removed = match own.map(|index| netlink.remove_address(index, address)) {
-            // The address went with its interface.
+            // The address is gone with its interface.
             Some(Err(error)) if error.errno() == Some(Errno::ENODEV) => false,
             removed => removed.transpose()?.unwrap_or_default(),
         };
@@ -346,7 +350,7 @@ impl Held {
         Ok(removed || !elsewhere.is_empty())
     }
 
-    /// Ends the announcements: its guard is closed, and lets none out.
+    /// Ends the announcements: the guard is closed, and drops them.
     pub(super) fn hush(&mut self) {
         self.burst = None;
         self.ask_at = None;
@@ -355,8 +359,8 @@ impl Held {
         self.told = None;
     }
 
-    /// Begins the announcements anew, as after a takeover, if it is held. An IPv6 address may have
-    /// gone when its interface was set down.
+    /// Restarts the announcements of a held address, as after a takeover. An IPv6 address may be
+    /// gone since its interface was set down.
     pub(super) fn reassert(&mut self, netlink: &mut Netlink) {
         if !self.on_interface || !self.wanted {
             return;
@@ -368,17 +372,17 @@ impl Held {
         self.burst = Some(Burst::new(clock::now()));
     }
 
-    /// Somebody else says that it is theirs. `None`: that is nothing to defend it against. Else
-    /// whether it is to be told, since it is the first for a while.
+    /// Handles another host's claim to the address. Returns `None` if the claim needs no defence,
+    /// else whether it is to be reported as the first one for a while.
     ///
-    /// Some routers answer for all addresses of a network (local proxy ARP): they are told of
-    /// seldom.
+    /// Some routers answer for all addresses of a network (local proxy ARP). Their claims are
+    /// reported rarely.
     pub(super) fn claimed(&mut self, claim: &Claim, netlink: &mut Netlink) -> Option<bool> {
         let served = self.wanted && self.on_interface && self.burst.is_some();
         if !served || self.interface() != Some(claim.interface) {
             return None;
         }
-        // Another interface of this node, on the same network.
+        // The claim may come from another interface of this node on the same network.
         let own = netlink.interfaces().ok()?;
         if own.iter().any(|interface| interface.mac == claim.mac) {
             return None;
@@ -395,14 +399,14 @@ impl Held {
         Some(!again)
     }
 
-    /// Begins the announcements anew if it is there. Nothing is put back.
+    /// Restarts the announcements if the address is present. A removed address is not added again.
     pub(super) fn recall(&mut self, netlink: &mut Netlink) {
         if self.wanted && self.observe(netlink) == Ok(Outcome::OK) {
             self.burst = Some(Burst::new(clock::now()));
         }
     }
 
-    /// When it needs something done without being told.
+    /// Returns the time of the next pending work on the address.
     pub(super) fn due_at(&self) -> Option<Boottime> {
         let others = [self.ask_at, self.retry_at, self.restore_at];
         let burst = self.burst.as_ref().map(Burst::due_at);
@@ -410,17 +414,17 @@ impl Held {
         due.flatten().min()
     }
 
-    /// Whether it is time to undo what somebody did to it.
+    /// Returns whether a repair is due.
     pub(super) fn must_restore(&self, now: Boottime) -> bool {
         self.restore_at.is_some_and(|at| at <= now)
     }
 
-    /// Whether it is to be removed, and could not be.
+    /// Returns whether another attempt to remove the address is due.
     pub(super) fn must_retry(&self, now: Boottime) -> bool {
         self.retry_at.is_some_and(|at| at <= now)
     }
 
-    /// Announces it if that is due, and asks who else has it.
+    /// Sends the announcements and probes that are due.
     pub(super) fn poll(&mut self, now: Boottime, netlink: &mut Netlink) {
         if let Some(burst) = self.burst.as_mut().filter(|burst| burst.due_at() <= now) {
             burst.poll(now);
@@ -436,17 +440,18 @@ impl Held {
         }
     }
 
-    /// Begins the announcements with the first.
+    /// Restarts the announcements, and sends the first one.
     fn announce_anew(&mut self, now: Boottime) {
         let mut burst = Burst::new(now);
         burst.poll(now);
         self.burst = Some(burst);
         self.announce();
-        // Later: nothing waits for the answer.
+        // The probe is sent later: nothing waits for its answer.
         self.ask_at = Some(now);
     }
 
-    /// Asks who else has it. Nothing depends on an answer, so it is no matter if that fails.
+    /// Sends a probe for other holders of the address. Nothing depends on an answer, so a failure
+    /// is only logged for debugging.
     fn ask(&self, netlink: &mut Netlink) {
         let Some(place) = &self.place else { return };
         let address = self.vip.address.address;
@@ -480,7 +485,7 @@ impl Held {
     }
 }
 
-/// The interface's own IPv6 address on its link.
+/// Returns the interface's own link-local IPv6 address.
 fn link_local(interface: u32, netlink: &mut Netlink) -> Option<Ipv6Addr> {
     let addresses = netlink.addresses(interface).ok()?;
     addresses.iter().find_map(|prefix| match prefix.address {

@@ -1,8 +1,8 @@
-//! Hears what happens to addresses: one thread that waits for the kernel's announcements, and for
-//! others on the link who say that an address is theirs.
+//! The address watch: one thread that waits for the kernel's messages about addresses, and for
+//! other hosts on the link that claim one.
 //!
-//! It decides nothing: what it hears becomes an [`ResourceCommand`], and the resource manager looks for
-//! itself.
+//! The watch decides nothing. Each message becomes a [`ResourceCommand`], and the resource manager
+//! checks the address itself.
 
 use std::{
     net::IpAddr,
@@ -26,23 +26,23 @@ use crate::{
     pulse::{mailbox::Post, realtime::Granter},
 };
 
-/// Datagrams and packets that are read at a time.
+/// The number of datagrams and packets that are read at a time.
 const BATCH: usize = 64;
-/// After a batch of packets: a flood of them must not keep a real-time thread running.
+/// The pause after a batch of packets: a flood must not keep a real-time thread running.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The running thread. Dropping it ends the thread.
+/// The running thread. Dropping this ends the thread.
 #[derive(Debug)]
 pub(super) struct Watcher {
     claims: Option<Arc<Claims>>,
-    /// Closing it wakes the thread.
+    /// Closing this descriptor wakes the thread.
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watcher {
-    /// Listens in the network namespace of the calling thread, with a real-time `priority` if that
-    /// is given and allowed. `addresses` are those whose claims are of interest.
+    /// Listens in the network namespace of the calling thread, with a real-time `priority` if one
+    /// is given and permitted. Only claims to `addresses` are reported.
     pub(super) fn start(
         commands: Post<ResourceCommand>,
         addresses: &[IpAddr],
@@ -67,7 +67,7 @@ impl Watcher {
             .name("addresses".to_owned())
             .spawn(move || {
                 if let Some(priority) = priority {
-                    // If it is refused the pulse has said so already.
+                    // The pulse has already logged a refusal.
                     let _ = granter.fifo(priority);
                 }
                 drop(granter);
@@ -81,7 +81,7 @@ impl Watcher {
         })
     }
 
-    /// Goes by these addresses from now on.
+    /// Reports claims to these addresses from now on.
     pub(super) fn listen_for(&self, addresses: &[IpAddr]) {
         let Some(claims) = &self.claims else { return };
         if let Err(error) = claims.listen_for(addresses) {
@@ -110,7 +110,7 @@ struct Body {
     commands: Post<ResourceCommand>,
 }
 
-/// What there is to read.
+/// The sources that have data to read.
 struct Ready {
     stop: bool,
     changes: bool,
@@ -119,7 +119,7 @@ struct Ready {
 
 impl Body {
     fn run(&mut self) {
-        // What came before this listened.
+        // Earlier changes count as lost.
         let mut lost = true;
         loop {
             match self.hear(lost) {
@@ -133,7 +133,7 @@ impl Body {
         }
     }
 
-    /// Passes on what is heard next. `false`: it is to end.
+    /// Forwards the next messages. Returns false at the end of the thread.
     fn hear(&mut self, lost: bool) -> Result<bool> {
         let ready = match lost {
             true => Ready {
@@ -153,7 +153,7 @@ impl Body {
         }
         if let (true, Some(claims)) = (ready.claims, &self.claims) {
             let mut heard = claims.heard(BATCH);
-            // One of many says all.
+            // One claim of several says all.
             heard.sort_by_key(|claim| (claim.address, claim.interface));
             heard.dedup_by_key(|claim| (claim.address, claim.interface));
             for claim in heard {

@@ -1,19 +1,19 @@
-//! How fast an address goes back that somebody else keeps removing.
+//! The rate limit for repairs of an address that another program keeps removing.
 
 use std::time::Duration;
 
 use heartbeat_common::time::Boottime;
 
-/// So many times in a row it goes back at once.
+/// The number of losses in a row that are repaired at once.
 const AT_ONCE: u32 = 5;
-/// After that, at least so long after the last time.
+/// The shortest time between two later repairs.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A loss so long after the last one begins a new row.
+/// A loss this long after the last one begins a new row.
 const QUIET: Duration = Duration::from_secs(60);
-/// Of a long row each so many-th loss is told.
+/// In a long row, one loss in this many is reported.
 const TOLD: u32 = 30;
 
-/// The losses of one address. Has no clock.
+/// The losses of one address. This type has no clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Backoff {
     last: Option<Boottime>,
@@ -21,7 +21,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// When an address goes back that is found gone at `now`.
+    /// Returns the time of the repair for a loss that was found at `now`.
     pub(super) fn due(&self, now: Boottime) -> Boottime {
         match self.last {
             Some(last) if self.row >= AT_ONCE && now.since(last) < QUIET => {
@@ -31,7 +31,8 @@ impl Backoff {
         }
     }
 
-    /// Notes that it went back at `now`. Returns how often in a row it has, if that is to be told.
+    /// Records a repair at `now`. Returns the number of repairs in a row, if this one is to be
+    /// reported.
     pub(super) fn done(&mut self, now: Boottime) -> Option<u32> {
         let last = self.last.replace(now);
         if last.is_none_or(|last| now.since(last) >= QUIET) {
@@ -52,7 +53,7 @@ mod tests {
         let mut now = Boottime::from_nanos(1);
         let start = now;
         let mut told = 0;
-        // It is gone again each time after a millisecond.
+        // The address is removed again after a millisecond each time.
         for _ in 0..65 {
             now = backoff.due(now);
             told += u32::from(backoff.done(now).is_some());

@@ -1,9 +1,9 @@
-//! Runs what this node serves: one thread that drives the resources of all groups.
+//! The resource manager: one thread that drives the resources of all groups on this node.
 //!
-//! It moves addresses itself, so that neither the pulse waits for the kernel's network
-//! configuration nor an address for a busy tokio. All other resources it leaves to those who may
-//! wait: it says what is to be done ([`ActionRequest`]) and is told what became of it. What is next
-//! is decided by the core.
+//! This thread moves addresses itself, so that the pulse does not wait for the kernel's network
+//! configuration, and an address does not wait for a busy tokio. All other resources go to the
+//! executors, which may block: the manager sends an [`ActionRequest`] and receives the result. The
+//! core decides the next step.
 
 mod address;
 mod address_watch;
@@ -46,7 +46,7 @@ use address::Held;
 use address_watch::Watcher;
 pub use sweep::{remove_guarded, sweep};
 
-/// How long to wait when nothing is due.
+/// The longest wait when no work is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// The running thread.
@@ -56,16 +56,16 @@ pub struct ResourceManager {
     thread: JoinHandle<()>,
 }
 
-/// Where the resource manager's words go.
+/// The receivers of the resource manager's messages.
 #[derive(Debug)]
 pub struct Ends<R> {
     pub directives: Directives,
     pub work: UnboundedSender<ActionRequest>,
-    /// Called on the resource manager's thread: it must not block.
+    /// A callback on the resource manager's thread: it must not block.
     pub report: R,
 }
 
-/// A way to send commands, to be had before the resource manager is.
+/// The receiving end of the commands, which exists before the resource manager does.
 #[derive(Debug)]
 pub struct Inbox(Mailbox<ResourceCommand>);
 
@@ -75,9 +75,11 @@ pub fn inbox() -> Result<(Post<ResourceCommand>, Inbox)> {
 }
 
 impl ResourceManager {
-    /// Starts with the groups that an earlier run was granted and that may still be served
-    /// (`inherited`, one for each group), and with what operators want of them (`wishes`, the
-    /// same). `granter` makes its threads real-time ones.
+    /// Starts the thread.
+    ///
+    /// `inherited` has an entry for each group that an earlier run was granted and that may still
+    /// be served. `wishes` are the operators' decisions on each group. `granter` grants the threads
+    /// real-time scheduling.
     pub fn start(
         config: &Config,
         granter: Granter,
@@ -94,7 +96,7 @@ impl ResourceManager {
             enabled: wish.enabled,
             ..Run::new(group, inherited.is_some())
         });
-        // Just behind the pulse. If it is refused the pulse has said so already.
+        // The priority is just below that of the pulse, which has already logged a refusal.
         let priority = config.realtime_priority;
         let priority = priority.map(|priority| priority.saturating_sub(1).max(1));
         let reservation = realtime::of_conductor(config.interval);
@@ -131,7 +133,7 @@ impl ResourceManager {
         Ok(Self { commands, thread })
     }
 
-    /// A handle for those who decide.
+    /// Returns a sender of commands.
     pub fn commands(&self) -> Post<ResourceCommand> {
         self.commands.clone()
     }
@@ -140,19 +142,19 @@ impl ResourceManager {
         !self.thread.is_finished()
     }
 
-    /// Removes all addresses and waits. The pulse must have been stopped before, so that no order
-    /// comes after.
+    /// Removes all addresses and waits for the end of the thread. The pulse must have stopped
+    /// before, so that no command follows.
     pub fn stop(self) {
         self.end(ResourceCommand::Quit);
     }
 
-    /// Leaves all as it is for the next agent, and waits for the end.
+    /// Leaves everything in place for the next agent, and waits for the end of the thread.
     pub fn leave(self) {
         self.end(ResourceCommand::Leave);
     }
 
     fn end(self, command: ResourceCommand) {
-        // If the thread has ended it is joined at once.
+        // A thread that has ended is joined at once.
         self.commands.send(command);
         if self.thread.join().is_err() {
             log::error!(
@@ -162,12 +164,12 @@ impl ResourceManager {
     }
 }
 
-/// What an address may take: the network configuration answers at once, or not at all.
+/// The time limit for an address: the network configuration answers at once, or not at all.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(20);
-/// Between two looks at an address.
+/// The time between two monitors of an address.
 const ADDRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What there is to say of how a resource came to a state: that its program had to be killed.
+/// Returns the note on a resource's new state: that its program had to be killed.
 fn note(resource: &Resource, words: &Words, state: ResourceState) -> String {
     let is_service = matches!(resource.kind, ResourceKind::Exec(Exec::Service { .. }));
     match state == ResourceState::Stopped && is_service {
@@ -176,12 +178,12 @@ fn note(resource: &Resource, words: &Words, state: ResourceState) -> String {
     }
 }
 
-/// Whether a resource in this state has something to do.
+/// Returns whether a resource in this state has an action ahead.
 fn begins(state: ResourceState) -> bool {
     matches!(state, ResourceState::Starting | ResourceState::Stopping)
 }
 
-/// How an address is to be handled.
+/// Returns the plan of an address.
 pub fn address_plan(resource: &Resource) -> ResourcePlan {
     let interval = resource.monitor_interval.unwrap_or(ADDRESS_INTERVAL);
     ResourcePlan {
@@ -194,19 +196,19 @@ pub fn address_plan(resource: &Resource) -> ResourcePlan {
     }
 }
 
-/// What operators want of a group.
+/// The operators' decisions on a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// It is left alone.
+    /// The group is in maintenance mode.
     pub maintained: bool,
-    /// Of each resource, whether it may run.
+    /// Whether each resource may run.
     pub enabled: IndexVec<ResourceIndex, bool>,
 }
 
-/// Who carries a resource's actions out.
+/// The executor of a resource's actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// We: the address with this index.
+    /// This thread, for the address with this index.
     Address(VipIndex),
     Other,
 }
@@ -223,29 +225,30 @@ impl Kind {
 /// One group.
 struct Run {
     resources: IndexVec<ResourceIndex, Arc<Resource>>,
-    /// Once it is known how its resources are to be handled.
+    /// The state machine of the group, once the plans of its resources are known.
     engine: Option<GroupRun>,
     kinds: IndexVec<ResourceIndex, Kind>,
-    /// What was said last of each resource.
+    /// The last message of each resource.
     words: IndexVec<ResourceIndex, Words>,
-    /// The number of the action that each waits for, if others carry it out.
+    /// The number of the pending action of each resource, if an executor carries it out.
     asked: IndexVec<ResourceIndex, Option<u64>>,
-    /// What was told of each resource.
+    /// The last reported state of each resource.
     shown: IndexVec<ResourceIndex, (ResourceState, u32)>,
     watched: IndexVec<ResourceIndex, bool>,
-    /// What the operator wants of it.
+    /// The operators' decisions on the resources.
     enabled: IndexVec<ResourceIndex, bool>,
     maintained: bool,
-    /// The configuration does not have it any more.
+    /// The configuration no longer has the group.
     removed: bool,
-    /// It is to be served here: the lease is ours, or an earlier run of this node still has it.
+    /// The group should run here: this node holds the lease, or an earlier run of this node still
+    /// does.
     wanted: bool,
-    /// The pulse waits to hear that it has stopped.
+    /// The pulse waits for the report that the group has stopped.
     stop_owed: bool,
-    /// What comes in its place once it has stopped.
+    /// The changed group that follows once this one has stopped.
     next: Option<Group>,
     timeline: AcquisitionTimeline,
-    /// When the last command was decided.
+    /// The time at which the last command was decided.
     decided: Boottime,
 }
 
@@ -272,17 +275,17 @@ impl Run {
     }
 }
 
-/// What was said last of a resource, and of what: a failure is never told in the words of another
-/// action.
+/// The last message about a resource, with its action: a failure is never reported with the message
+/// of another action.
 #[derive(Clone, Debug, Default)]
 struct Words {
-    /// `None` of a process that ended.
+    /// `None` if a process ended by itself.
     action: Option<Action>,
     text: String,
 }
 
 impl Words {
-    /// What there is to say of an action that came to this outcome.
+    /// Returns the message for an action with this outcome.
     fn of(&self, action: Action, outcome: Outcome) -> String {
         let wanted = (outcome != Outcome::Died).then_some(action);
         match self.action == wanted {
@@ -292,13 +295,13 @@ impl Words {
     }
 }
 
-/// All addresses that may be served here.
+/// Returns all addresses that may be served here.
 fn addresses(held: &[Held]) -> Vec<IpAddr> {
     held.iter().map(|held| held.vip.address.address).collect()
 }
 
 struct Body<R> {
-    /// What happens to the addresses is heard by this for as long as the thread runs.
+    /// The watch for changes of addresses, which runs as long as this thread.
     address_watch: Option<Watcher>,
     netlink: Netlink,
     held: IndexVec<VipIndex, Held>,
@@ -306,7 +309,7 @@ struct Body<R> {
     ends: Ends<R>,
     effects: VecDeque<(GroupIndex, Effect)>,
     scratch: Vec<Effect>,
-    /// Of the last [`ActionRequest::Act`].
+    /// The number of the last [`ActionRequest::Act`].
     number: u64,
 }
 
@@ -336,7 +339,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             }
             self.carry_out();
         }
-        // Nothing that is removed from here on comes back.
+        // From here on no removed address may be added again.
         self.address_watch = None;
         let now = clock::now();
         for vip in self.held.indices() {
@@ -367,8 +370,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 let run = &mut self.groups[group];
                 (run.timeline, run.decided) = (timeline, decided);
                 run.wanted = true;
-                // What has not stopped yet since the group was here before may have been announced
-                // elsewhere.
+                // An address that has not stopped since this node last held the group may have been
+                // announced by another node meanwhile.
                 self.each_address(group, Held::reassert);
                 self.drive(group, |engine, out| engine.start(now, out));
             }
@@ -387,7 +390,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 outcome,
                 message,
             } => {
-                // Another is not waited for any more: it was cancelled, or the group has changed.
+                // A result with another number is stale: the action was cancelled, or the group has
+                // changed.
                 let asked = self.groups[part.group].asked.get(part.resource);
                 if asked == Some(&Some(number)) {
                     self.done(part, action, outcome, message);
@@ -406,8 +410,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 self.drive(group, |engine, out| engine.died(resource, now, out));
             }
             ResourceCommand::Cleanup { group, resource } => {
-                // The number is that in what is to come in its place: whichever it was, it is to
-                // make way.
+                // The index belongs to the changed group that is to follow. Any resource of the
+                // present one must make way.
                 let resource = resource.filter(|_| self.groups[group].next.is_none());
                 self.drive(group, |engine, out| engine.cleanup(resource, now, out));
             }
@@ -439,7 +443,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    /// Does something to each address of a group.
+    /// Applies `act` to each address of a group.
     fn each_address(&mut self, group: GroupIndex, act: impl Fn(&mut Held, &mut Netlink)) {
         for kind in &self.groups[group].kinds {
             if let Kind::Address(vip) = kind {
@@ -448,12 +452,12 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    /// Finds out how a group's resources are to be handled, and begins.
+    /// Obtains the plans of a group's resources, and begins.
     fn prepare(&mut self, group: GroupIndex) {
         let run = &self.groups[group];
         if run.kinds.contains(&Kind::Other) {
             let resources = run.resources.clone();
-            // It fails only when the agent ends.
+            // Sending fails only when the agent ends.
             let _ = self
                 .ends
                 .work
@@ -473,7 +477,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
     ) {
         let run = &mut self.groups[group];
         if plans.len() != run.resources.len() {
-            // It was asked for before the group changed.
+            // The plans were requested before the group changed.
             return;
         }
         let note = Note::StopTimeout(plans.iter().map(|plan| plan.stop_timeout).sum());
@@ -498,8 +502,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         self.note_effects(group);
     }
 
-    /// Lets the engine of a group think, if there is one yet; what follows is done by
-    /// [`Body::carry_out`].
+    /// Runs the state machine of a group, if it exists yet. [`Body::carry_out`] carries out the
+    /// effects.
     fn drive(&mut self, group: GroupIndex, think: impl FnOnce(&mut GroupRun, &mut Vec<Effect>)) {
         if let Some(engine) = &mut self.groups[group].engine {
             think(engine, &mut self.scratch);
@@ -515,7 +519,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     fn done(&mut self, part: Part, action: Action, outcome: Outcome, message: String) {
         let Part { group, resource } = part;
-        // What was asked for before the group changed has no place any more.
+        // A result from before the change of a group is ignored.
         let Some(words) = self.groups[group].words.get_mut(resource) else {
             return;
         };
@@ -570,19 +574,19 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    /// Tells the pulse and the control task what becomes of a group.
+    /// Reports a change of a group to the pulse and the control task.
     fn say(&mut self, group: GroupIndex, state: GroupState) {
         let note = Note::State(state);
         self.ends.directives.tell(Directive::Note { group, note });
         (self.ends.report)(ResourceEvent::Group { group, state });
     }
 
-    /// Tells the control task what becomes of an address.
+    /// Reports an event of an address to the control task.
     fn tell(&mut self, vip: VipIndex, event: VipEvent) {
         (self.ends.report)(ResourceEvent::Vip { vip, event });
     }
 
-    /// All of a group has stopped.
+    /// Handles the complete stop of a group.
     fn stopped(&mut self, group: GroupIndex) {
         if let Some(next) = self.groups[group].next.take() {
             let stop_owed = self.groups[group].stop_owed;
@@ -594,7 +598,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         self.say_stopped(group);
     }
 
-    /// A group that runs nothing here begins anew, with what it is now and a clean record.
+    /// Replaces a group that runs nothing here by its changed form, without its failures.
     fn replace(&mut self, group: GroupIndex, next: &Group) {
         let old = &self.groups[group];
         let was_fit = old.engine.as_ref().is_none_or(GroupRun::is_fit);
@@ -614,7 +618,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         self.prepare(group);
     }
 
-    /// Not by way of the control task: it may hang, and the lease is to be given up then.
+    /// Reports the stop directly to the pulse: the control task may hang, and the lease must be
+    /// released nevertheless.
     fn say_stopped(&mut self, group: GroupIndex) {
         self.groups[group].stop_owed = false;
         self.ends.directives.tell(Directive::Stopped { group });
@@ -657,8 +662,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                     message: message.clone(),
                 };
                 self.tell(vip, failed);
-                // Its guard is closed, so nobody is harmed while it is tried again: until it is
-                // gone the stop has not ended.
+                // The stop has not ended before the address is removed. Its guard is closed, so the
+                // retries do no harm.
                 if action != Action::Stop {
                     let outcome = Outcome::Exited(ExitCode::GENERIC_ERROR);
                     self.done(part, action, outcome, message);
@@ -707,12 +712,12 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    /// Tells what changed of a group's resources, and has those watched that run.
+    /// Reports changes of a group's resources, and starts the watch of those that run.
     fn show(&mut self, group: GroupIndex) {
         let run = &mut self.groups[group];
         let Some(engine) = &run.engine else { return };
-        // What has come to an end comes before what begins because of that: the event log tells it
-        // in the order in which it happened.
+        // Finished changes come before those that they cause, so that the event log has the real
+        // order.
         let (begun, ended): (Vec<_>, Vec<_>) = run
             .kinds
             .indices()
@@ -738,14 +743,14 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    /// What changed of a group is stopped as it was, and started as it is now.
+    /// Stops changed groups in their old form, and starts them in the new one.
     fn replan(&mut self, vips: &IndexVec<VipIndex, Vip>, groups: ByGroup<Group>) {
         let ours: Vec<IpAddr> = vips.iter().map(|vip| vip.address.address).collect();
         for vip in vips.iter().skip(self.held.len()) {
             match Held::new(vip, &ours, &mut self.netlink) {
                 Ok(held) => self.held.push(held),
                 Err(error) => {
-                    // The interface was there a moment ago.
+                    // The interface existed a moment ago.
                     log::error!(
                         "vip {}: {error:#}; the rest of the change is not applied",
                         vip.name
@@ -767,7 +772,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
             let same_length = run.resources.len() == group.resources.len();
             let comes_back = std::mem::replace(&mut run.removed, group.is_removed());
             if group.is_removed() {
-                // It is stopped as it is.
+                // A removed group stops in its old form.
             } else if !comes_back
                 && same_length
                 && resources.clone().all(|(old, new)| old.is_same(new))
@@ -783,7 +788,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                 match run.engine {
                     Some(_) if untouched => self.stopped(index),
                     Some(_) => self.drive(index, |engine, out| engine.stop(now, out)),
-                    // Nothing was looked at yet: it begins with what is new.
+                    // Nothing has been probed yet: the group begins in its new form.
                     None => {
                         if let Some(next) = run.next.take() {
                             let (wanted, stop_owed) = (run.wanted, run.stop_owed);
@@ -801,7 +806,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
 
     fn reassert(&mut self) {
         for group in self.groups.indices() {
-            // The guard of one that is to stop is closed, and lets nothing out.
+            // The guard of a stopping group is closed, and drops announcements.
             match &self.groups[group] {
                 run if !run.wanted => {}
                 run if run.maintained => self.each_address(group, Held::recall),
@@ -811,7 +816,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         self.do_what_is_due();
     }
 
-    /// Goes on with the interface that is called so now: puts back what is served there.
+    /// Switches to the interface that has this name now, and adds the served addresses there.
     fn follow(&mut self, interface: &str) {
         let ours = addresses(&self.held);
         for group in self.groups.indices() {
@@ -827,7 +832,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
                     log::error!("vip {}: {error:#}", self.held[vip].vip.name);
                 }
                 if lacked {
-                    // It failed for want of the interface, and for nothing else.
+                    // The missing interface was the only cause of the failure.
                     let now = clock::now();
                     let resource = Some(resource);
                     self.drive(group, |engine, out| engine.cleanup(resource, now, out));
@@ -859,7 +864,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    /// The resource that an address is.
+    /// Returns the resource of an address.
     fn part_of(&self, vip: VipIndex) -> Option<Part> {
         let address = Kind::Address(vip);
         self.groups.iter_enumerated().find_map(|(group, run)| {

@@ -1,8 +1,8 @@
-//! Removes addresses that were left on interfaces by a run that is over.
+//! Removes addresses that an ended run left on interfaces.
 //!
-//! They are looked for on all interfaces: one may have been renamed, or moved to, since. On
-//! loopback an address does no harm on the wire, and another program may want it there (direct
-//! routing); it stays, unless that is where it is served.
+//! All interfaces are searched, because an interface may have been renamed, or an address moved,
+//! since. On loopback an address does no harm on the wire, and another program may need it there
+//! (direct routing). It stays there, unless loopback is its configured interface.
 
 use std::net::IpAddr;
 
@@ -18,11 +18,14 @@ use crate::{
 /// An address on the interface with this index.
 type Place = (u32, IpAddr);
 
-/// Removes the addresses that an earlier run left on the interfaces, but for those that may still
-/// be served (`inherited`, one for each VIP). `stale` is what it guarded, wherever that was. Without
-/// an earlier run (`first`), somebody else has put them there, and will again.
+/// Removes the addresses that an earlier run left on the interfaces, except those that may still be
+/// served (`inherited`, one entry per VIP).
 ///
-/// Goes on after a failure, and returns the first: what it could not remove needs a guard.
+/// `stale` are the addresses that the earlier run guarded, on any interface. Without an earlier run
+/// (`first`) another program has added the addresses, and will do so again.
+///
+/// Continues after a failure, and returns the first: an address that could not be removed needs a
+/// guard.
 pub fn sweep(
     config: &Config,
     inherited: &[Option<Boottime>],
@@ -36,7 +39,7 @@ pub fn sweep(
     for (vip, inherited) in config.served().iter().zip(inherited) {
         let index = match netlink.interface(&vip.interface) {
             Ok(interface) => interface.index,
-            // Its address went with it, or is elsewhere.
+            // The address is gone with its interface, or is elsewhere.
             Err(error) if error.errno() == Some(Errno::ENODEV) => 0,
             Err(error) => {
                 result = result.and(Err(error.into()));
@@ -53,8 +56,8 @@ pub fn sweep(
     result.and(remove(&mut netlink, &unwanted, &kept, origin))
 }
 
-/// Removes addresses that an earlier run guarded, and nobody will guard any more. Goes on after a
-/// failure, and returns the first.
+/// Removes addresses that an earlier run guarded, and that no guard covers any more. Continues
+/// after a failure, and returns the first.
 pub fn remove_guarded<'a>(rows: impl IntoIterator<Item = &'a GuardRow>) -> Result<()> {
     let unwanted: Vec<Place> = rows.into_iter().map(place).collect();
     remove(&mut Netlink::open()?, &unwanted, &[], Origin::Run)
@@ -64,7 +67,7 @@ fn place(row: &GuardRow) -> Place {
     (row.ifindex, row.address.into())
 }
 
-/// Who has put an address where it is.
+/// The origin of an address on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     Run,
@@ -86,7 +89,7 @@ impl Origin {
     }
 }
 
-/// Removes the addresses of `unwanted` from wherever they are, but for the places that are `kept`.
+/// Removes the addresses of `unwanted` from all interfaces, except for the places in `kept`.
 fn remove(netlink: &mut Netlink, unwanted: &[Place], kept: &[Place], origin: Origin) -> Result<()> {
     if unwanted.is_empty() {
         return Ok(());
@@ -126,7 +129,7 @@ mod tests {
         let (vip, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let unwanted = [(5, vip)];
         let goes = |found, kept: &[Place]| must_go(found, &unwanted, kept, 1);
-        // Where it was put, and where a renamed interface has it.
+        // The original interface, and a renamed one.
         assert!(goes((5, vip), &[]));
         assert!(goes((7, vip), &[]));
         assert!(!goes((5, other), &[]));

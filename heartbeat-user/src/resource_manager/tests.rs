@@ -1,4 +1,4 @@
-//! A resource manager without a thread, and a test in place of those who carry its work out.
+//! Tests of a resource manager without a thread. The tests take the place of the executors.
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -35,7 +35,7 @@ fn plan() -> ResourcePlan {
     }
 }
 
-/// Sends a command, and each action that follows the end that `outcome` says; all of them.
+/// Sends a command, and answers each action with `outcome`. Returns all actions.
 fn play<R: FnMut(ResourceEvent)>(
     body: &mut Body<R>,
     work: &mut UnboundedReceiver<ActionRequest>,
@@ -123,7 +123,7 @@ fn failure_is_told_in_the_words_of_its_own_action() {
         },
         message: message.to_owned(),
     };
-    // What the start said is not what the end of the process says.
+    // The message of the start is not the message of the process's end.
     body.groups[GroupIndex(0)].words[ResourceIndex(0)].text = "runs as process 7".to_owned();
     let acts = play(&mut body, &mut work, ended(""), well);
     assert_eq!(
@@ -185,7 +185,7 @@ fn a_blocked_group_that_was_shortened_is_cleaned_up_by_what_is_left_of_it() {
         decided: now,
     };
     play(&mut body, &mut work, start, well);
-    // Number 1 has to stop for that, and does not.
+    // The change needs a stop of resource 1, which fails.
     let shorter = ResourceCommand::Replan {
         vips: IndexVec::new(),
         groups: [group(&["one"])].into(),

@@ -1,9 +1,9 @@
-//! Keeps the addresses where they belong, whatever others do to them: puts back what somebody
-//! removed, removes what somebody added without its lease, and answers who claims one that is
-//! served here.
+//! Keeps the addresses in place against changes by other programs and hosts: adds removed addresses
+//! again, removes addresses that were added without a lease, and answers claims to addresses that
+//! are served here.
 //!
-//! It never puts an address anywhere but for a group that this node serves, and leaves groups in
-//! maintenance alone.
+//! An address is only ever added for a group that this node serves. Groups in maintenance mode are
+//! not touched.
 
 use heartbeat_core::{index::VipIndex, resource::Outcome};
 
@@ -15,22 +15,22 @@ use crate::{
     net::{Changes, Claim},
 };
 
-/// From this loss in a row on it is no accident.
+/// From this loss in a row on, the removal is taken as deliberate.
 const AGAIN_AND_AGAIN: u32 = 3;
 
-/// How a group's address is to be treated.
+/// The required place of a group's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Right {
-    /// It is served: it belongs onto its interface.
+    /// The address is served and should be on its interface.
     Served,
-    /// It belongs nowhere.
+    /// The address should be on no interface.
     None,
-    /// It is being started or stopped, or left alone.
+    /// The address is being started or stopped, or is in maintenance mode.
     Undecided,
 }
 
 impl<R: FnMut(ResourceEvent)> Body<R> {
-    /// Addresses came and went: looks at those that this may concern.
+    /// Checks the addresses that a change on interfaces may affect.
     pub(super) fn changed(&mut self, changes: &Changes) {
         for vip in self.held.indices() {
             let held = &self.held[vip];
@@ -53,14 +53,15 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    /// Has an address tried again whose start failed for want of a network that is there by now.
+    /// Repeats the start of an address that failed for lack of a network, once the network is
+    /// present.
     fn supplied(&mut self, vip: VipIndex) {
         let ours = addresses(&self.held);
         if !self.held[vip].lacks_no_more(&ours, &mut self.netlink) {
             return;
         }
         if let Some(Part { group, resource }) = self.part_of(vip) {
-            // It failed for want of that, and for nothing else.
+            // The missing network was the only cause of the failure.
             let (now, resource) = (clock::now(), Some(resource));
             self.drive(group, |engine, out| engine.cleanup(resource, now, out));
         }
@@ -82,8 +83,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    /// Puts an address back that is served here and not there. No failure of the resource: that is
-    /// for what its monitor finds.
+    /// Adds a served address again if it is missing. A failure does not fail the resource: that is
+    /// left to its monitor.
     pub(super) fn settle(&mut self, vip: VipIndex) {
         if self.right(vip) == Right::Served
             && let Err(message) = self.try_settle(vip)
@@ -120,7 +121,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         )
     }
 
-    /// A monitor looks at an address that is to be served.
+    /// Monitors an address that should be served.
     pub(super) fn monitor(&mut self, vip: VipIndex) -> Result<Outcome, String> {
         let outcome = self.held[vip].observe(&mut self.netlink)?;
         if outcome == Outcome::OK || self.right(vip) != Right::Served {
@@ -145,7 +146,7 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         let held = &mut self.held[vip];
         let due = held.backoff.due(now);
         if due > now {
-            // Its guard is closed meanwhile.
+            // The guard is closed meanwhile.
             held.restore_at = Some(due);
             return;
         }
@@ -164,7 +165,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    /// Another interface is called `interface` now: takes its addresses off the former one.
+    /// Removes the addresses from the former interface, after another one has got the name
+    /// `interface`.
     pub(super) fn vacate(&mut self, interface: &str, arrived: u32) {
         for vip in self.held.indices() {
             if self.held[vip].vip.interface != interface {
@@ -174,7 +176,8 @@ impl<R: FnMut(ResourceEvent)> Body<R> {
         }
     }
 
-    /// Another host says that an address is its own: tells the neighbours better, and the operator.
+    /// Answers another host's claim to an address: announces it again, and reports the claim to the
+    /// operator.
     pub(super) fn claimed(&mut self, claim: &Claim) {
         let is_it = |held: &super::address::Held| held.vip.address.address == claim.address;
         let Some(vip) = self.held.position(is_it) else {

@@ -67,7 +67,13 @@ impl Part {
         }
     }
 
-    fn ineligibility(&mut self, at: Boottime) {
+    /// Counts a failure that bans the group from this node. Earlier ones that are older than the
+    /// failure timeout do not count beside it, in maintenance either.
+    fn ban(&mut self, at: Boottime) {
+        let timeout = self.plan.failure_timeout;
+        if timeout.is_some_and(|timeout| self.last_failure.after(timeout) <= at) {
+            self.failures = 0;
+        }
         self.failures += 1;
         self.last_failure = at;
         self.banned = true;
@@ -207,7 +213,7 @@ impl Shadow {
         let nothing = outcome == Outcome::NotStarted || hidden || refused && not_to_serve;
         if action == Probe && nothing {
             if not_to_serve && !std::mem::replace(&mut part.unseen, true) {
-                part.ineligibility(now);
+                part.ban(now);
             }
             part.unseen = true;
             return;
@@ -217,7 +223,7 @@ impl Shadow {
         }
         if action == Probe && missing {
             part.missing = true;
-            part.ineligibility(now);
+            part.ban(now);
         }
         part.heard = match (action, outcome.finding(action)) {
             (Monitor, _) if part.heard != Heard::Up => part.heard,
@@ -232,7 +238,9 @@ impl Shadow {
         if failed && cleaned {
             part.heard = Heard::Nothing;
         }
-        part.ran |= matches!(part.heard, Heard::Up | Heard::Unsure) || action == Start;
+        // A stop that fails says nothing about whether the resource ever ran.
+        let may_run = part.heard == Heard::Unsure && action != Stop;
+        part.ran |= part.heard == Heard::Up || may_run || action == Start;
         part.ran &= part.heard != Heard::Down && !(action == Start && missing);
         if part.heard == Heard::Down {
             part.restart = false;

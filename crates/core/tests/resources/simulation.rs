@@ -132,7 +132,7 @@ fn live(life: Life, bug: Bug) -> Result<(), Violation> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(10_000) })]
 
     #[test]
     fn whatever_happens_the_rules_hold_and_the_group_comes_to_rest(life in lives()) {
@@ -140,6 +140,58 @@ proptest! {
             return Err(TestCaseError::fail(violation));
         }
     }
+}
+
+/// The start found no program, so nothing runs, whatever became of the stop after it.
+#[test]
+fn killed_stop_of_a_resource_that_is_not_installed_leaves_it_stopped() {
+    let finish = |bad| {
+        let happened = false;
+        Input::Finish(0, Luck { bad, happened })
+    };
+    let missing = Some(Outcome::Exited(ExitCode::NOT_INSTALLED));
+    let life = Life {
+        plans: vec![plan(0, 0, 0)],
+        up: [false; 4],
+        inherited: false,
+        inputs: vec![
+            finish(None),
+            Input::Start,
+            finish(missing),
+            Input::Maintain(true),
+            finish(Some(Outcome::Killed(9))),
+            Input::Maintain(false),
+            finish(missing),
+        ],
+    };
+    live(life, Bug::None).unwrap();
+}
+
+/// A failure in maintenance makes one that is older than its timeout count no more, beside it.
+#[test]
+fn failure_in_maintenance_replaces_one_that_is_outdated() {
+    let finish = |bad| {
+        let happened = false;
+        Input::Finish(0, Luck { bad, happened })
+    };
+    let life = Life {
+        plans: vec![plan(0, 0, 22)],
+        up: [false; 4],
+        inherited: true,
+        inputs: vec![
+            finish(None),
+            finish(Some(Outcome::Exited(ExitCode::GENERIC_ERROR))),
+            Input::Stop,
+            finish(None),
+            Input::Maintain(true),
+            Input::Maintain(false),
+            Input::Pass(Duration::from_secs(9)),
+            Input::Maintain(true),
+            Input::Replan(0, plan(0, 0, 1)),
+            finish(Some(Outcome::NotStarted)),
+        ],
+    };
+    live(life, Bug::None).unwrap();
 }
 
 /// What is seen of a mistake within a few hundred lives, in the shortest of them.

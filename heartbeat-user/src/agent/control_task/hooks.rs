@@ -1,4 +1,4 @@
-//! Fires the hooks: from what happens to their events and variables.
+//! Runs the hooks: derives hook events and variables from reports.
 
 use heartbeat_common::{time::Boottime, wire::NodeId};
 use heartbeat_core::{index::GroupIndex, peer::PeerState};
@@ -18,7 +18,8 @@ impl ControlTask<'_> {
     pub(super) fn peer_hooks(&mut self, node: NodeId, to: PeerState, at: Boottime, hooks: &Hooks) {
         use PeerState::{AgentStalled, Down, Draining, Suspect, Unhealthy, Up};
         if to == Suspect {
-            // It is nothing yet, and what follows is told against what was before.
+            // Suspicion fires no hook. The next state is compared with the one before the
+            // suspicion.
             return;
         }
         let from = self.hooked.insert(node, to).unwrap_or_default();

@@ -1,7 +1,8 @@
-//! Takes over a list of nodes that changed, while the agent runs: one node more or less.
+//! Applies a changed node list while the agent runs: one node more or less.
 //!
-//! Peers that stay keep their rows, and with them what the kernel knows of them. Whose votes count
-//! changes later, when the others have the new list too: `heartbeat_core::membership` decides that.
+//! Peers that stay keep their rows, and with them the kernel's state about them. The counted votes
+//! change later, when the other nodes have the new list too: `heartbeat_core::membership` decides
+//! that.
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use crate::{
     pulse::Reform,
 };
 
-/// A changed list with all that goes on with it needs.
+/// A changed node list, with the maps that its users need.
 pub(super) struct Reformed {
     pub(super) pulses: Reform,
     pub(super) views: PeerRows,
@@ -32,8 +33,9 @@ pub(super) struct Reformed {
 }
 
 impl ControlTask<'_> {
-    /// What this node goes by if the nodes become those of `new` now, which loses no vote and no
-    /// lease: else it is refused.
+    /// Returns the membership under the nodes of `new`.
+    ///
+    /// Refuses a change that could lose a vote or a lease.
     pub(super) fn may_reform(&self, new: &Config) -> Result<Membership> {
         let version = self.config.version;
         let view = view::lock(&self.view);
@@ -55,7 +57,7 @@ impl ControlTask<'_> {
                 self.config.local().name
             );
             membership_store::may_skip(&self.config.voters(), &new.voters())?;
-            // It claims nothing before those who were there vouch for the list.
+            // The node claims nothing before nodes of the former list confirm the new list.
             return Ok(membership_store::change(new, None));
         }
         let said = self.local.read().voter_set();
@@ -87,8 +89,8 @@ impl ControlTask<'_> {
         Ok(membership_store::change(new, Some(self.config.voters())))
     }
 
-    /// Whether this node missed a change: others go by a later list, and know that its own is or
-    /// was in force.
+    /// Returns whether this node missed a change: other nodes use a later list, and confirm that
+    /// this node's own list is or was in force.
     fn is_late(&self, new: &Config, view: &View) -> bool {
         let own = self.config.version;
         let said = self.local.read().voter_set();
@@ -100,7 +102,7 @@ impl ControlTask<'_> {
         }
     }
 
-    /// Lets the kernel answer the peers of `config`.
+    /// Makes the kernel answer the peers of `config`.
     pub(super) fn reform(&mut self, config: &Config, membership: Membership) -> Result<Reformed> {
         self.dataplane.reform(setup::peers(config))?;
         let rows = || self.dataplane.peer_rows();
@@ -111,7 +113,7 @@ impl ControlTask<'_> {
         })
     }
 
-    /// Goes on with the peers of `config` on the control task.
+    /// Makes the control task use the peers of `config`.
     pub(super) fn turn_to(&mut self, config: &Arc<Config>, rows: [PeerRows; 3]) {
         let [exchanges, refusals, operators] = rows;
         self.exchange.reform(Arc::clone(config), exchanges);
@@ -123,15 +125,16 @@ impl ControlTask<'_> {
         self.peers.send_replace(Arc::clone(config));
     }
 
-    /// Claims go by the list with this number from now on: the next agent may begin with it.
+    /// Records that claims use the list with this version from now on: the next agent may begin
+    /// with this list.
     pub(super) fn keep_settled(&self, version: u16) {
         if version != self.config.version {
-            // Another change has begun meanwhile, and wrote down what it follows.
+            // Another change has begun meanwhile, and has recorded its own predecessor.
             return;
         }
         let config = Arc::clone(&self.config);
         drop(self.operator.writer.run(move || {
-            // A reload that is under way may have written the next list before this.
+            // A reload in progress may have written the next list before this.
             if let Err(error) = membership_store::keep_settled(&config) {
                 log::warn!(
                     "an agent that starts here will have to find out anew that config_version {} is in force: {error:#}",
@@ -143,7 +146,7 @@ impl ControlTask<'_> {
 }
 
 impl View {
-    /// Whether a node lives that goes by a later list than this one's, and claims by list `version`
+    /// Returns whether a live node uses a later list than this node, and claims by list `version`
     /// or a later one.
     fn others_claim_by(&self, version: u16) -> bool {
         let own = self.config().version;
@@ -152,13 +155,13 @@ impl View {
         peers.any(|(index, peer)| self.lives(peer.id) && ahead(self.latest(index)))
     }
 
-    /// The nodes that live and do not go by this node's list yet.
+    /// Returns the live nodes that do not use this node's list yet.
     fn behind(&self) -> Vec<String> {
         let own = self.config().version;
         let behind = |(index, peer): &(PeerIndex, &Node)| {
             let said = self.latest(*index);
             let (version, counted) = (said.config_version, said.counted_version);
-            // Where there is no agent nothing is claimed.
+            // A node without an agent claims nothing.
             let joining = version == own && said.incarnation != 0 && counted < own;
             self.lives(peer.id) && (version < own || joining)
         };
@@ -169,7 +172,7 @@ impl View {
             .collect()
     }
 
-    /// Whether a peer lives and says that it serves something.
+    /// Returns whether a live peer reports that it serves a group.
     fn serves(&self, node: NodeId) -> bool {
         let peer = self.config().peer_index(node);
         peer.is_some_and(|peer| self.lives(node) && self.latest(peer).owned().groups() > 0)

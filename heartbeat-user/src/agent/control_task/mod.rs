@@ -1,5 +1,5 @@
 //! The control task: one tokio task that keeps the view, the journal and the hooks, answers the
-//! control socket, and shows the pulse that it is alive.
+//! control socket, and shows the pulse that it makes progress.
 
 mod hooks;
 mod members;
@@ -95,11 +95,11 @@ use crate::{
     },
 };
 
-/// The task with all that it keeps.
+/// The control task with its state.
 pub(super) struct ControlTask<'a> {
-    /// The configuration as it was read last.
+    /// The configuration as the last load of the file gave it.
     file: Arc<Config>,
-    /// The same configuration, with everything in the place that it had at the start of the agent.
+    /// The same configuration, with each entry at its index from the start of the agent.
     config: Arc<Config>,
     dataplane: &'a mut Dataplane,
     identity: Identity,
@@ -120,42 +120,42 @@ pub(super) struct ControlTask<'a> {
     notices: UnboundedReceiver<Notice>,
     meter: Meter,
     agent_check: AgentCheck,
-    /// The state of each peer that hooks were told last.
+    /// The last state of each peer that hooks were run for.
     hooked: HashMap<NodeId, PeerState>,
     exchange: Exchange,
     refusals: Refusals,
     strangers: Strangers,
     outdated: Outdated,
     rate_limit: RateLimit<Shortage>,
-    /// Commands of witnesses that were refused.
+    /// The number of rejected commands from witnesses.
     witness_commands: u64,
-    /// Ends of attempts to fetch a report.
+    /// The results of attempts to fetch a report.
     fetched: UnboundedReceiver<Fetched>,
-    /// The decisions of operators that were passed on, by group.
+    /// The operators' decisions that have been applied, by group.
     applied: ByGroup<Applied>,
     supervisor: Supervisor,
-    /// The reload that is under way, if one is, and the steps that threads take for it.
+    /// The current reload, if any, and the steps that threads take for it.
     reload: Option<UnderWay>,
     steps: Steps,
     search: Search,
-    /// The causes that were found of pauses without a processor.
+    /// The causes found for pauses without a processor.
     explained: UnboundedReceiver<Found>,
     outages: Outages,
     overdue: Overdue,
-    /// Whether no probe has left yet, as far as this task knows.
+    /// Whether this task has not yet seen a first probe leave.
     starting: bool,
 }
 
-/// A lack that may show again and again.
+/// A repeated fault whose log lines are limited in rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Shortage {
     Sending,
     OwnVote,
-    /// A witness gives commands.
+    /// A witness sends commands.
     Trust,
 }
 
-/// The decisions of operators on a group that were passed on.
+/// The operators' decisions on a group that have been applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Applied {
     maintained: bool,
@@ -163,10 +163,10 @@ struct Applied {
     resources_stopped: IndexVec<ResourceIndex, bool>,
 }
 
-/// The reports of the pulse as they come.
+/// The reports of the pulse, in their order.
 struct PulseReports {
     mailbox: Mailbox<Report>,
-    /// The same wakeup as the mailbox has.
+    /// The same wakeup as that of the mailbox.
     wakeup: AsyncFd<OwnedFd>,
     taken: VecDeque<Report>,
 }
@@ -181,21 +181,21 @@ impl PulseReports {
         })
     }
 
-    /// Waits until there may be some. Cancel-safe.
+    /// Waits until the mailbox may have reports. Cancel-safe.
     async fn rung(&self) {
-        // An error would mean that the runtime ends.
+        // An error means that the runtime is ending.
         if let Ok(mut ready) = self.wakeup.readable().await {
             ready.clear_ready();
         }
     }
 }
 
-/// Between two looks whether all is done when the agent is to end.
+/// The time between two checks for the end of a stop.
 const DEPARTURE_POLL: Duration = Duration::from_millis(1);
-/// How long hooks may take when the agent stops.
+/// The longest time for hooks while the agent stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// What the task waits for beside reports and requests.
+/// The signals that the task waits for, beside reports and requests.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -327,8 +327,8 @@ impl<'a> ControlTask<'a> {
         })
     }
 
-    /// Until a signal asks to stop, or the pulse dies. Then stops the threads, and lets the hooks
-    /// that follow from it run.
+    /// Runs until a signal asks to stop or the pulse dies. Then stops the threads, and runs the
+    /// hooks that follow from the stop.
     pub(super) async fn run(
         mut self,
         listener: UnixListener,
@@ -395,12 +395,12 @@ impl<'a> ControlTask<'a> {
                 }
                 () = pulse.rung() => self.pulse_reports(&mut pulse, &hooks),
                 Some(report) = reports.recv() => {
-                    // What others report may follow from what the pulse said.
+                    // Reports of other threads may follow from earlier reports of the pulse.
                     self.pulse_reports(&mut pulse, &hooks);
                     self.report(report, &hooks);
                 }
                 Some((request, answer)) = asked.recv() => {
-                    // The client may have gone.
+                    // The client may have disconnected.
                     match request {
                         Request::Reload => self.reload(Asker::Client(answer)),
                         Request::Stop { keep, force } => {
@@ -461,7 +461,7 @@ impl<'a> ControlTask<'a> {
         serving.abort();
         tokio::task::block_in_place(|| threads.stop());
         self.pulse_reports(&mut pulse, &hooks);
-        // Nobody sends any more: this ends with the last report.
+        // No sender is left: the loop ends with the last report.
         while let Some(report) = reports.recv().await {
             self.report(report, &hooks);
         }
@@ -472,7 +472,8 @@ impl<'a> ControlTask<'a> {
         result
     }
 
-    /// Why this node should not stop: too few votes would be left. Not asked where it `may`.
+    /// Returns the reason against a stop of this node: too few votes would be left. With `may` the
+    /// check is skipped.
     fn refuse_to_stop(&self, may: bool) -> Option<String> {
         match may {
             true => None,
@@ -480,8 +481,10 @@ impl<'a> ControlTask<'a> {
         }
     }
 
-    /// Begins to stop, or to `keep` all as it is for the next agent. All goes on meanwhile:
-    /// resources take their time, and peers must not take this side for stalled.
+    /// Begins to stop, or (`keep`) to leave everything in place for the next agent.
+    ///
+    /// The control task continues meanwhile: resources need time to stop, and peers must not treat
+    /// this side as stalled.
     fn depart(
         &mut self,
         keep: bool,
@@ -515,7 +518,7 @@ impl<'a> ControlTask<'a> {
         }
     }
 
-    /// Says what the end of this agent waits for, if that is known already.
+    /// Logs the groups that are known to delay the end of this agent.
     fn say_what_holds_up(&self) {
         let view = view::lock(&self.view);
         for group in self.operator.stats.stopping() {
@@ -526,7 +529,7 @@ impl<'a> ControlTask<'a> {
         }
     }
 
-    /// Tells how long the start took, once its first probe has left.
+    /// Logs the duration of the start, once the first probe has left.
     fn say_start(&mut self, threads: &Threads, began: Boottime) {
         if let Some(took) = graceful_restart::start_took(threads, began) {
             self.starting = false;
@@ -534,7 +537,7 @@ impl<'a> ControlTask<'a> {
         }
     }
 
-    /// Looks at what nobody announces.
+    /// Polls the sources that send no event.
     fn beat(&mut self) {
         let now = clock::now();
         if let Some(kernel_log) = &mut self.kernel_log {
@@ -557,7 +560,7 @@ impl<'a> ControlTask<'a> {
         self.tell_supervisor(now);
     }
 
-    /// Shows the service manager that both sides are alive.
+    /// Reports to the service manager that pulse and control task are alive.
     fn tell_supervisor(&mut self, now: Boottime) {
         let (stats, config) = (&self.operator.stats, &self.config);
         let status = || {
@@ -606,7 +609,7 @@ impl<'a> ControlTask<'a> {
         view::lock(&self.view).looked(host);
     }
 
-    /// A report of a peer came, or did not.
+    /// Handles the result of an attempt to fetch a peer's report.
     fn fetched(&mut self, fetched: Fetched) {
         let node = fetched.0;
         let Some((node, report)) = self.exchange.ended(fetched) else {
@@ -622,7 +625,7 @@ impl<'a> ControlTask<'a> {
         }
     }
 
-    /// Has carried out what operators decided, here or elsewhere.
+    /// Applies the decisions of operators, made here or on another node.
     fn apply_decisions(&mut self) {
         let view = view::lock(&self.view);
         let mut told = Vec::new();
@@ -630,7 +633,7 @@ impl<'a> ControlTask<'a> {
             let node = by.and_then(|by| self.config.node(by));
             let node = node.map(|node| node.name.clone());
             let decided = EventKind::Decided { node, what };
-            // One for all groups is told once.
+            // A decision on all groups is logged once.
             if !told.contains(&decided) {
                 told.push(decided);
             }
@@ -693,7 +696,7 @@ impl<'a> ControlTask<'a> {
         self.publish();
     }
 
-    /// Lets the peers know what is new here.
+    /// Announces to the peers that this node has a new report.
     fn publish(&self) {
         if let Some(number) = view::lock(&self.view).groups.publish() {
             self.directives.tell(Directive::Report { number });
@@ -771,15 +774,15 @@ impl<'a> ControlTask<'a> {
         }
     }
 
-    /// Tells the pulse which links and groups suffer from their interfaces.
+    /// Informs the pulse about links and groups whose interfaces have failed.
     fn tell_outages(&mut self) {
         for news in self.outages.news(&self.config) {
             self.directives.tell(news);
         }
     }
 
-    /// Something changed about an interface. Neighbours behind one that was away may have missed
-    /// where our addresses are.
+    /// Handles a change of an interface. Neighbours behind an interface that was down may have
+    /// missed announcements of our addresses.
     fn link_changed(&mut self, change: Result<Option<u32>>) {
         match change {
             Ok(up) => {
@@ -797,7 +800,8 @@ impl<'a> ControlTask<'a> {
 
     fn note(&mut self, at: Boottime, what: EventKind) {
         let severity = match &what {
-            // Where a peer has one link, what becomes of the peer says it already.
+            // The link of a peer with a single link changes with the peer, whose event is logged
+            // already.
             EventKind::Link { .. } if self.config.links.len() == 1 => Severity::Debug,
             what => what.severity(),
         };
@@ -806,13 +810,13 @@ impl<'a> ControlTask<'a> {
     }
 }
 
-/// The command that starts or stops a group or a resource.
+/// Returns the command that starts or stops a group or a resource.
 fn resource_command(start: bool, name: &str) -> String {
     let verb = if start { "start" } else { "stop" };
     format!("resource {verb} {name}")
 }
 
-/// Why the agent does not end.
+/// Returns the error text for a group that keeps the agent from ending.
 fn holds_up(group: &str) -> String {
     format!(
         "the agent does not end yet: group {group} could not be stopped, and may still run here. With this \
@@ -821,7 +825,7 @@ fn holds_up(group: &str) -> String {
     )
 }
 
-/// Waits for a link to change; for ever where none is watched.
+/// Waits for a link to change; for ever if no link is watched.
 async fn changed(watch: &mut Option<LinkWatch>) -> Result<Option<u32>> {
     match watch {
         Some(watch) => watch.next().await,

@@ -1,4 +1,4 @@
-//! Tells of heartbeats that are refused as outdated: those of peers, and this node's own.
+//! Logs heartbeats that are refused as outdated: those of peers, and this node's own.
 
 use heartbeat_common::{time::Boottime, wire::NodeId};
 use heartbeat_sys::files::incarnation;
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl ControlTask<'_> {
-    /// Looks whether heartbeats of peers are refused here as outdated.
+    /// Checks whether this node refuses heartbeats of peers as outdated.
     pub(super) fn look_for_outdated(&mut self, now: Boottime) {
         let rows = self.refusals.rows();
         let Some(new) = self.outdated.check(&self.config, rows, now) else {
@@ -28,7 +28,7 @@ impl ControlTask<'_> {
         self.publish();
     }
 
-    /// A peer reported: perhaps that it refuses this node's heartbeats.
+    /// Handles a peer's report that may list this node's heartbeats as refused.
     pub(super) fn told_of_refusals(&mut self, peer: NodeId, report: &Report) {
         let local = self.config.local().id;
         let heard = report.heard_of_refused(local.0);

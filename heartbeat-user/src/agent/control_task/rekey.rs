@@ -1,8 +1,8 @@
-//! Takes over other keys while the agent runs, without losing a heartbeat.
+//! Applies a changed key file while the agent runs, without losing a heartbeat.
 //!
-//! That needs two things of the new keys. The one that is in use must be among them, since answers
-//! to what it sealed are under way. And no peer may be known not to keep up: one that does not take
-//! the key that is to seal from now on, or still seals with one that goes.
+//! The new keys must meet two conditions. The key in use must be among them, because answers to
+//! probes under it are in flight. And every peer, as far as known, must keep up: each accepts the
+//! key that is to seal from now on, and none still seals with a removed key.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
 type Key = (u8, SipKey);
 
 impl ControlTask<'_> {
-    /// The keys that the file has now, if they are others than those in use and can follow them.
+    /// Returns the keys of the file if they differ from those in use and may follow them.
     pub(super) fn changed_keys(&self, new: Keys) -> Result<Option<Arc<Keys>>> {
         let old = &self.operator.keys;
         if **old == new {
@@ -39,9 +39,9 @@ impl ControlTask<'_> {
         Ok(Some(Arc::new(new)))
     }
 
-    /// Goes on with `keys`, and says which they are. On a failure nothing has changed.
+    /// Switches to `keys` and returns a description of them. A failure changes nothing.
     pub(super) fn rekey(&mut self, keys: Arc<Keys>) -> Result<String> {
-        // The kernel first: what anybody seals from now on, it takes.
+        // The kernel comes first: it must accept every key that any sender uses from now on.
         self.dataplane.take_keys(&keys.all, keys.mark())?;
         let now = view::lock(&self.view).rekey(Arc::clone(&keys));
         self.exchange.rekey(Arc::clone(&keys));
@@ -61,7 +61,7 @@ impl ControlTask<'_> {
     }
 }
 
-/// That what `old` sealed is taken under `new`, too.
+/// Checks that frames sealed under `old` are accepted under `new`, too.
 fn follows(old: &Keys, new: &Keys) -> Result<()> {
     let id = old.active.0;
     ensure!(
@@ -73,8 +73,8 @@ fn follows(old: &Keys, new: &Keys) -> Result<()> {
     Ok(())
 }
 
-/// That a peer which takes the keys with this mark, and seals with the one of that id, understands
-/// and is understood.
+/// Checks that a peer with this key mark, which seals with the key id `seals`, can exchange frames
+/// with this node under `new`.
 fn keeps_up(old: &Keys, new: &Keys, mark: u32, seals: Option<u8>) -> Result<()> {
     if new.active != old.active
         && !takes(
@@ -99,7 +99,7 @@ fn keeps_up(old: &Keys, new: &Keys, mark: u32, seals: Option<u8>) -> Result<()> 
     Ok(())
 }
 
-/// Whether `mark` is one of a set with `key`, beside at most one of `others`.
+/// Returns whether `mark` belongs to a set of `key` and at most one of `others`.
 fn takes(mark: u32, key: Key, others: &[Key]) -> bool {
     let with = |other: &Key| mark == key::mark(&[key, *other]);
     mark == key::mark(&[key]) || others.iter().filter(|other| **other != key).any(with)
@@ -124,7 +124,7 @@ mod tests {
             (&[A], &[A, B]),
             (&[A, B], &[B, A]),
             (&[B, A], &[B]),
-            // Turned back, and caught up with.
+            // A rotation that was reversed, and one that skipped a step.
             (&[B, A], &[A, B]),
             (&[A, B], &[A]),
             (&[A], &[B, A]),
@@ -147,7 +147,7 @@ mod tests {
         let (a, ab, ba, b) = (keys(&[A]), keys(&[A, B]), keys(&[B, A]), keys(&[B]));
         let tried =
             |old: &Keys, new: &Keys, peer: &Keys, seals| keeps_up(old, new, peer.mark(), seals);
-        // To use a key takes peers that have it.
+        // A new active key requires peers that have this key.
         for peer in [&ab, &ba, &b] {
             tried(&ab, &ba, peer, Some(1)).unwrap();
         }
@@ -155,7 +155,7 @@ mod tests {
             let error = tried(&ab, &ba, peer, None).unwrap_err().to_string();
             assert!(error.contains("does not take key 2"), "{error}");
         }
-        // To add one takes nothing, to remove one that nobody uses it.
+        // A new key requires nothing. The removal of a key requires that no peer seals with it.
         tried(&a, &ab, &a, Some(1)).unwrap();
         tried(&ba, &b, &ba, Some(2)).unwrap();
         tried(&ba, &b, &ba, None).unwrap();

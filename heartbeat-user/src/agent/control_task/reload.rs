@@ -1,7 +1,8 @@
-//! Takes over a changed configuration, and other keys, while the agent runs, without touching what
-//! did not change.
+//! Applies a changed configuration, and changed keys, while the agent runs. Unchanged parts are not
+//! touched.
 //!
-//! All or nothing: a bad file changes nothing, and neither does a change that needs a restart.
+//! A reload is all or nothing: a bad file changes nothing, and neither does a change that needs a
+//! restart.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -31,15 +32,16 @@ use crate::{
     servable,
 };
 
-/// A reload that is under way.
+/// A reload in progress.
 ///
 /// ```text
-/// asked -> read the files (a thread) -> plan (control task) -> prepare (a thread)
-///       -> take over (control task) -> answered
+/// request -> read the files (a thread) -> plan (control task) -> prepare (a thread)
+///         -> apply (control task) -> answer
 /// ```
 ///
-/// A file system may hang, and so may a card to which the guard is attached: the control task waits
-/// for neither, and everything goes on by the old configuration meanwhile.
+/// A file system may hang, and so may the driver of a card to which the guard is attached. The
+/// control task therefore waits for neither, and the agent continues with the old configuration
+/// meanwhile.
 #[derive(Debug)]
 pub(super) struct UnderWay {
     since: Boottime,
@@ -59,7 +61,7 @@ impl Asker {
         match (self, result) {
             (Self::Signal, Ok(text)) => log::info!("SIGHUP: {text}"),
             (Self::Signal, Err(message)) => log::error!("SIGHUP: {message}"),
-            // The client may have gone.
+            // The client may have disconnected.
             (Self::Client(answer), Ok(text)) => drop(answer.send(Response::Done { text })),
             (Self::Client(answer), Err(message)) => {
                 drop(answer.send(Response::Error { message }));
@@ -68,32 +70,32 @@ impl Asker {
     }
 }
 
-/// A step that a thread which may wait has taken.
+/// The result of a step that ran on a blocking thread.
 #[derive(Debug)]
 pub(super) enum Step {
     Read(Result<Box<Files>>),
     Prepared(Result<Box<Plan>>),
 }
 
-/// The files as they are now.
+/// The present contents of the files.
 #[derive(Debug)]
 pub(super) struct Files {
     config: Config,
     keys: Keys,
 }
 
-/// What is to change.
+/// The planned changes.
 #[derive(Debug)]
 pub(super) struct Plan {
     new: Config,
     merged: Arc<Config>,
     changes: Vec<Change>,
-    /// The list of nodes, if it changes.
+    /// The new node list, if the list changes.
     membership: Option<Membership>,
     keys: Option<Arc<Keys>>,
 }
 
-/// A changed configuration with all that goes on with it needs.
+/// A changed configuration, with the maps that its users need.
 struct Prepared {
     merged: Arc<Config>,
     /// One for the pulse and one for the view.
@@ -101,10 +103,10 @@ struct Prepared {
     reformed: Option<Reformed>,
 }
 
-/// How long hooks that the old configuration started may go on.
+/// The longest run of hooks that the old configuration started.
 const OLD_HOOKS: Duration = Duration::from_secs(600);
 
-/// The channel by which those threads say that they are done.
+/// The channel on which the blocking threads send their results.
 #[derive(Debug)]
 pub(super) struct Steps {
     sender: UnboundedSender<Step>,
@@ -117,12 +119,12 @@ impl Steps {
         Self { sender, receiver }
     }
 
-    /// Cancel-safe.
+    /// Waits for the next finished step. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<Step> {
         self.receiver.recv().await
     }
 
-    /// Has `work` done by a thread that may wait for as long as it takes.
+    /// Runs `work` on a thread that may block for any time.
     fn beside(&self, work: impl FnOnce() -> Step + Send + 'static) {
         let done = self.sender.clone();
         spawn_blocking(move || drop(done.send(work())));
@@ -137,7 +139,8 @@ impl Files {
     }
 }
 
-/// Says what to do where the list with this number is on disk, and could not be taken over.
+/// Adds the remedy to an error after the list with this version was written to disk and could not
+/// be applied.
 fn half_way(version: u16, error: &anyhow::Error) -> anyhow::Error {
     anyhow!(
         "{error:#}\n  the list of nodes of config_version {version} is on disk already: leave it in the file, mend this, and \
@@ -146,7 +149,7 @@ fn half_way(version: u16, error: &anyhow::Error) -> anyhow::Error {
 }
 
 impl ControlTask<'_> {
-    /// Begins to take over the file as it is now. `asker` is told what came of it.
+    /// Begins to apply the present file. `asker` receives the result.
     pub(super) fn reload(&mut self, asker: Asker) {
         if let Some(under_way) = &self.reload {
             let since = clock::now().since(under_way.since).as_millis();
@@ -165,7 +168,7 @@ impl ControlTask<'_> {
             .beside(move || Step::Read(Files::read(&path, &node)));
     }
 
-    /// Goes on with the reload that is under way.
+    /// Continues the reload in progress after `step`.
     pub(super) fn reload_step(
         &mut self,
         step: Step,
@@ -196,7 +199,8 @@ impl ControlTask<'_> {
         );
     }
 
-    /// What changes with these files, if anything; an error if that cannot be while the agent runs.
+    /// Returns the changes that these files bring, if any. A change that needs a restart is an
+    /// error.
     fn plan(&self, files: Files) -> Result<Option<Box<Plan>>> {
         let Files { config: new, keys } = files;
         servable::ensure(&new)?;
@@ -238,14 +242,14 @@ impl ControlTask<'_> {
         })))
     }
 
-    /// Has done what may take long, and changes nothing of what goes on.
+    /// Starts the slow part of a reload, which does not affect the running agent.
     fn prepare(&self, plan: Box<Plan>) {
         let guarding = self.dataplane.guarding(&self.new_guards(&plan.merged));
         let writer = self.operator.writer.clone();
         self.steps.beside(move || {
             let prepared = guarding.attach().and_then(|()| {
-                // Before the list changes, since it may fail; what follows it does not, but for
-                // want of memory. There is no way back but forward.
+                // Writing the list may fail, so the list is written before it is applied. The later
+                // steps do not fail, except for lack of memory. A written list cannot be withdrawn.
                 let Some(membership) = plan.membership.clone() else {
                     return Ok(());
                 };
@@ -258,14 +262,14 @@ impl ControlTask<'_> {
         });
     }
 
-    /// The addresses that `merged` has and this node does not guard yet.
+    /// Returns the addresses of `merged` that this node does not guard yet.
     fn new_guards(&self, merged: &Config) -> Vec<SetupGuard> {
         let known = self.config.served().len();
         let new = merged.served().iter().skip(known);
         new.map(setup::guard).collect()
     }
 
-    /// Goes on with what is prepared, and says what that is.
+    /// Applies the prepared changes and returns a description of them.
     fn take_over(
         &mut self,
         plan: Plan,
@@ -273,7 +277,7 @@ impl ControlTask<'_> {
         ended: &UnboundedSender<Ended>,
     ) -> Result<String> {
         let mut done: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
-        // What may fail comes first.
+        // Steps that may fail come first.
         let prepared = match plan.changes.is_empty() {
             true => None,
             false => Some(self.take_places(&plan)?),
@@ -290,10 +294,10 @@ impl ControlTask<'_> {
         Ok(format!("reloaded: {}", done.join(", ")))
     }
 
-    /// Makes room for what the configuration adds, in the kernel's maps.
+    /// Adds the new entries of the configuration to the kernel's maps.
     fn take_places(&mut self, plan: &Plan) -> Result<Prepared> {
         let merged = &plan.merged;
-        // The others may have gone on since it was planned.
+        // Other nodes may have changed their lists since the plan was made.
         let membership = plan
             .membership
             .is_some()
@@ -315,7 +319,7 @@ impl ControlTask<'_> {
         })
     }
 
-    /// Goes on with a changed configuration.
+    /// Switches all threads to a changed configuration.
     fn replan(&mut self, prepared: Prepared) {
         let Prepared {
             merged,
@@ -340,8 +344,8 @@ impl ControlTask<'_> {
             config: Arc::clone(&merged),
             ..Operator::clone(&self.operator)
         });
-        // The pulse first: the resource manager has something to say of a new group at once, and the pulse
-        // wants none started before that.
+        // The pulse comes first. The resource manager reports on a new group at once, and the pulse
+        // must not start a group that it does not have yet.
         self.directives.tell(Directive::Replan(Box::new(replan)));
         for (node, report) in view::lock(&self.view).groups.retold() {
             self.directives.tell(Directive::Reported { node, report });
@@ -353,7 +357,7 @@ impl ControlTask<'_> {
         self.tell_outages();
     }
 
-    /// Puts what changed beside the plan in the place of what there was.
+    /// Replaces health checks, load meter and hooks if their configuration has changed.
     fn replace(
         &mut self,
         changes: &[Change],
@@ -374,7 +378,7 @@ impl ControlTask<'_> {
         }
         for (applied, (was, is)) in self.applied.iter_mut().zip(was.iter().zip(&config.groups)) {
             if was.resources != is.resources {
-                // It begins anew, and knows nothing of what was decided.
+                // The group begins anew, without the earlier decisions.
                 *applied = Applied::default();
             }
         }

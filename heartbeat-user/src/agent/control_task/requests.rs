@@ -1,4 +1,4 @@
-//! Answers requests: of the control socket, and of other agents.
+//! Answers requests of the control socket and of other agents.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl ControlTask<'_> {
                 })
             }
             Request::Report => Ok(self.report_for_peers()),
-            // They need more than there is here.
+            // The main loop handles these, because they need its state.
             Request::Reload | Request::Stop { .. } => {
                 Err(anyhow!("{request:?} is carried out elsewhere"))
             }
@@ -68,11 +68,11 @@ impl ControlTask<'_> {
         let response = response.unwrap_or_else(|error| Response::Error {
             message: format!("{error:#}"),
         });
-        // The client may have gone.
+        // The client may have disconnected.
         let _ = answer.send(response);
     }
 
-    /// Carries out what the operator of another node wants of this one.
+    /// Carries out a request of another node's operator.
     pub(super) fn answer_peer(&mut self, asked: PeerAsked) {
         let PeerAsked {
             from,
@@ -80,7 +80,8 @@ impl ControlTask<'_> {
             answer,
         } = asked;
         if answer.is_closed() {
-            // It was told that there is no answer, and must not be surprised.
+            // The other node has already reported a timeout: a late success would surprise its
+            // operator.
             return;
         }
         let request = serde_json::from_slice::<Request>(&payload);

@@ -1,4 +1,4 @@
-//! Says that this agent got no processor for long, and which real-time task had it instead.
+//! Reports that this agent got no processor for long, and which real-time task ran instead.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::{
     messages::ResourceCommand,
 };
 
-/// From one search to the next: each reads the times of all tasks of the host.
+/// The shortest time between two searches: each reads the times of all tasks of the host.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// A pause, and its cause as far as one was found.
+/// A pause, and its cause if the search found one.
 #[derive(Debug)]
 pub(super) struct Found {
     at: Boottime,
@@ -25,7 +25,7 @@ pub(super) struct Found {
     culprits: Option<String>,
 }
 
-/// Searches that are under way, and their results.
+/// The starts of searches for causes, and the channel for their results.
 #[derive(Debug)]
 pub(super) struct Search {
     last: Option<Boottime>,
@@ -37,7 +37,7 @@ impl Search {
         Self { last: None, found }
     }
 
-    /// Begins to look for the cause of a pause that ended now, unless that was done lately.
+    /// Begins to search for the cause of a pause that ended now, unless the last search was recent.
     fn begin(&mut self, pause: Duration, at: Boottime) {
         if self.last.is_some_and(|last| at.since(last) < AGAIN) {
             return;
@@ -57,7 +57,7 @@ impl Search {
 }
 
 impl ControlTask<'_> {
-    /// The control task got no processor for `pause`.
+    /// Handles a pause in which the tick thread got no processor.
     pub(super) fn stood_still(&mut self, pause: Duration) {
         if pause > self.config.agent_stall {
             log::warn!(
@@ -71,7 +71,7 @@ impl ControlTask<'_> {
         self.search.begin(pause, clock::now());
     }
 
-    /// Tells the cause of a pause, once the search for it has ended.
+    /// Logs the cause of a pause, once the search for it has ended.
     pub(super) fn explain_pause(&mut self, found: Found) {
         let Found {
             at,

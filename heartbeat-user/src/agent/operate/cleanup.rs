@@ -1,4 +1,4 @@
-//! `cleanup`: forgets failures, looks again at what is blocked, and says what came of it.
+//! `cleanup`: clears failures, probes blocked resources again, and reports the result.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -18,14 +18,14 @@ use crate::{
     messages::{Part, ResourceCommand},
 };
 
-/// A group of which nothing has changed for so long has settled.
+/// A group without changes for this time has settled.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// A group that is waited for.
+/// A group whose result is awaited.
 struct Waited {
     group: GroupIndex,
     result: Option<Settled>,
-    /// What was seen last, and since when.
+    /// The last observed state, and the time of its first observation.
     seen: String,
     since: Boottime,
 }
@@ -72,7 +72,8 @@ impl Operator {
         bail!("{text}, but:{}{}", lines(&wrong), lines(&well));
     }
 
-    /// Lets each of `nodes` clean up. Returns those that did, and why others did not.
+    /// Cleans up on each of `nodes`. Returns the names of those that succeeded, and the errors of
+    /// the others.
     async fn clean(
         &self,
         resource: Option<&str>,
@@ -113,8 +114,8 @@ impl Operator {
         self.decided.notify_one();
     }
 
-    /// Waits until it is known what came of it for each group: those that run, what else is well, and
-    /// what is not.
+    /// Waits for the result of each group. Returns texts for the groups that run, for other good
+    /// results, and for bad ones.
     async fn settle(
         &self,
         parts: &[Part],
@@ -132,7 +133,7 @@ impl Operator {
             since: begun,
         };
         let mut waited: Vec<Waited> = groups.into_iter().map(waited).collect();
-        // What follows may first need the lease.
+        // A start may need the lease first.
         let quiet = QUIET.max(self.config.lease * 2);
         loop {
             let failures = self.failures();

@@ -1,8 +1,10 @@
-//! What an operator asks of the cluster: move a group, put a node on standby, stop a resource.
+//! The requests of an operator to the cluster: move a group, put a node on standby, stop a
+//! resource.
 //!
-//! A request reaches the node that can carry it out, by the channel between agents if that is another
-//! one. The node that was asked then watches what becomes of it, and answers when it has been carried out
-//! or has failed. This only asks: the core decides.
+//! A request goes to the node that can carry it out, over the channel between agents if that is
+//! another node. The node that received it from the client then observes the result, and answers
+//! when the request has been carried out or has failed. This module only makes requests: the core
+//! decides.
 
 mod cleanup;
 mod moves;
@@ -38,20 +40,20 @@ use crate::{
 };
 use heartbeat_core::index::GroupIndex;
 
-/// How long a node may take to carry out a request, beside what its leases make it take.
+/// The time limit for a request, beside the delay of leases.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The same where resources are to be stopped or started that take their time.
+/// The time limit for a request that stops or starts slow resources.
 const LONG_PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(1);
-/// The same for what only reports tell.
+/// The poll interval for state that only reports carry.
 const SLOW_POLL: Duration = Duration::from_millis(10);
 
-/// Where a request came from.
+/// The source of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// The control socket: it may be passed on, and is watched.
+    /// The control socket: this node may pass the request on, and observes the result.
     Local,
-    /// Another node, which took this one for the right one, and watches itself.
+    /// Another node, which chose this one to carry out the request, and observes the result itself.
     Peer,
 }
 
@@ -62,19 +64,19 @@ pub(super) struct Operator {
     pub(super) directives: Directives,
     pub(super) commands: Post<ResourceCommand>,
     pub(super) view: Shared,
-    /// Rings when something was decided.
+    /// Notifies the control task of a decision.
     pub(super) decided: Arc<Notify>,
     pub(super) stats: Arc<PulseStats>,
     pub(super) slots: Arc<LeaseSlots>,
     pub(super) rows: Arc<PeerRows>,
-    /// Counts what operators decided of this node. It is counted, and told, by the thread that writes it down, so that all
-    /// three come in the same order.
+    /// The number of operator decisions on this node. The thread that writes a decision to disk
+    /// also counts it and sends it to the pulse, so all three happen in the same order.
     pub(super) turns: Arc<Mutex<u64>>,
-    /// Where what must outlive the agent is written down.
+    /// The writer for state that must outlive the agent.
     pub(super) writer: Writer,
 }
 
-/// What a witness is told that wants something of the cluster: it votes, and decides nothing.
+/// Returns the refusal of a witness's command: a witness votes, and decides nothing.
 pub(super) fn refused_witness(name: &str) -> Response {
     Response::Error {
         message: format!(
@@ -84,7 +86,7 @@ pub(super) fn refused_witness(name: &str) -> Response {
 }
 
 impl Operator {
-    /// Carries out whatever changes something.
+    /// Carries out any request that changes something.
     pub(super) async fn carry_out(self: &Arc<Self>, request: Request, origin: Origin) -> Response {
         let local = self.config.local();
         if local.role == Role::Witness && origin == Origin::Local {
@@ -110,7 +112,7 @@ impl Operator {
         })
     }
 
-    /// Waits until what is known of a group is as `test` wants it.
+    /// Waits until `test` accepts the state of a group.
     async fn watch<T>(
         &self,
         index: GroupIndex,
@@ -153,7 +155,7 @@ impl Operator {
         }
     }
 
-    /// How long a group may take to stop and to start.
+    /// Returns the time limit for a group to stop and to start.
     fn patience(&self, group: &Group) -> Duration {
         let slow = |kind: &ResourceKind| !matches!(kind, ResourceKind::Vip(_));
         if group.resources.iter().any(|resource| slow(&resource.kind)) {
@@ -163,7 +165,7 @@ impl Operator {
         }
     }
 
-    /// What a peer's kernel said last, if that was just now.
+    /// Returns the latest answer of a peer's kernel, if it is recent.
     fn latest(&self, node: NodeId) -> Option<PeerRow> {
         let links = self.config.links.len();
         let peer = self.config.peer_index(node)?;
@@ -173,7 +175,7 @@ impl Operator {
         (age <= recent).then_some(row)
     }
 
-    /// Lets the agent of `node` carry it out.
+    /// Passes the request to the agent of `node`, and returns its answer.
     async fn pass_on(&self, node: NodeId, request: &Request, origin: Origin) -> Result<Response> {
         let name = self.name(node);
         if origin == Origin::Peer {
@@ -196,7 +198,7 @@ impl Operator {
         })
     }
 
-    /// The node that serves `group`, as soon as this node's acceptor knows of one.
+    /// Waits for an owner of `group` in the records of this node's acceptor, and returns it.
     ///
     /// A takeover, or a renewal that reached only the other acceptors in time, leaves it without one
     /// for less than two leases.
@@ -211,7 +213,7 @@ impl Operator {
         }
     }
 
-    /// The node that serves `group` at this moment, as this node's acceptor knows.
+    /// Returns the owner of the group, as this node's acceptor has recorded it.
     fn owner(&self, group: &Group) -> Option<NodeId> {
         self.slots.slot(group.id).live_owner(clock::now())
     }
@@ -245,7 +247,7 @@ impl Operator {
     }
 }
 
-/// Fails if only an operator can get it going again.
+/// Fails if only an operator can unblock the group.
 fn can_go_on(now: &protocol::Group) -> Result<()> {
     if let Some(node) = &now.blocked {
         bail!(
@@ -256,7 +258,7 @@ fn can_go_on(now: &protocol::Group) -> Result<()> {
     Ok(())
 }
 
-/// What a node's agent last said of the node.
+/// Returns the state that a node's agent announced last.
 fn said(row: &PeerRow) -> NodeState {
     u8::try_from(row.state).map_or(NodeState::Responder, NodeState::from_wire)
 }

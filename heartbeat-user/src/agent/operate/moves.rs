@@ -1,4 +1,4 @@
-//! A group that is to be on another node.
+//! Moves of a group to another node.
 
 use anyhow::{Context as _, Result, bail};
 use heartbeat_common::{
@@ -72,7 +72,7 @@ impl Operator {
         let plan = &self.config.groups[index];
         let (group, node) = (&plan.name, &to.name);
         let patience = self.patience(plan).saturating_add(self.config.lease * 2);
-        // What is known of it may be from before its failures were forgotten.
+        // The known state may be older than the clean-up of the group's failures.
         let mut was_fit = false;
         let mut failed = |now: &protocol::Group| {
             was_fit |= !now.barred.contains(node);
@@ -118,12 +118,12 @@ impl Operator {
         ))
     }
 
-    /// Fails if a group may still run where it was. Only a node whose agent hangs, or that lost its majority,
-    /// lets go of what has not stopped.
+    /// Fails if a group may still run on its former node. A node releases a group that has not
+    /// stopped only if its agent hangs or it lost its majority.
     async fn has_left(&self, index: GroupIndex, from: NodeId) -> Result<()> {
         let until = clock::now().after(PATIENCE);
         loop {
-            // Its report may be one behind.
+            // The node's report may be one behind.
             let left = view::lock(&self.view).groups.left_at(from, index);
             if left.is_empty() {
                 return Ok(());
@@ -162,12 +162,12 @@ impl Operator {
         }
     }
 
-    /// Waits until `to` serves, and knows what of this group runs there: before, it takes nothing.
+    /// Waits until `to` is active and has probed this group: it acquires nothing before.
     async fn until_settled(&self, group: GroupIndex, to: &Node) -> Result<()> {
         let name = &self.config.groups[group].name;
         let until = clock::now().after(PATIENCE);
         loop {
-            // It may have died just before the command came, or since.
+            // The node may have died just before the command arrived, or since.
             let Some(row) = self.latest(to.id) else {
                 bail!("node {} does not answer: it cannot take anything", to.name);
             };
@@ -191,13 +191,13 @@ impl Operator {
         }
     }
 
-    /// Whether `to` could take this group now, as far as is known.
+    /// Fails if `to` could not acquire this group now, as far as known.
     fn is_fit(&self, group: GroupIndex, to: &Node) -> Result<()> {
         let Some(row) = self.latest(to.id) else {
             bail!("node {} does not answer: it cannot take anything", to.name);
         };
         let state = said(&row);
-        // Who is starting is waited for.
+        // A starting node is waited for.
         if !matches!(state, NodeState::Active | NodeState::Starting) {
             bail!(
                 "node {} is {}: it cannot take anything{}",
@@ -261,7 +261,7 @@ impl Operator {
     }
 }
 
-/// Fails if it failed on that node.
+/// Fails if the group is banned from the node or cut off from its network there.
 fn can_run_on(now: &protocol::Group, node: &Node) -> Result<()> {
     if now.barred.contains(&node.name) {
         bail!(

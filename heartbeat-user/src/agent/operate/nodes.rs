@@ -1,4 +1,4 @@
-//! Standby and back, at once or one group after the other.
+//! Standby and online, and drain: standby after one group at a time has moved.
 
 use std::{
     fs,
@@ -24,11 +24,11 @@ use crate::{
 };
 
 const STANDBY: &str = "standby";
-/// What the file of that name begins with while the node is drained.
+/// The first word of the standby file while the node drains.
 const DRAIN: &str = "drain";
 
 impl Operator {
-    /// Puts a node on standby, if another can serve what it serves, or by `force`.
+    /// Puts a node on standby. Without `force` another node must be able to take over its groups.
     pub(super) async fn stand_by(
         &self,
         node: &str,
@@ -55,13 +55,14 @@ impl Operator {
         self.turn(node, true, request, origin).await
     }
 
-    /// Why this node must not stop, if it must not.
+    /// Returns the reason against a stop of this node, if any.
     pub(in crate::agent) fn why_not_to_stop(&self) -> Option<String> {
         let voters = view::lock(&self.view).voters(clock::now());
         voters::loss(&voters, self.config.local().id)
     }
 
-    /// Why another member can take no group at all, if it cannot. One that starts is about to.
+    /// Returns the reason why another member cannot acquire any group, if any. A starting node
+    /// counts as able.
     fn why_not_to_take(&self, other: &Node) -> Option<String> {
         let name = &other.name;
         let Some(row) = self.latest(other.id) else {
@@ -97,7 +98,7 @@ impl Operator {
             if origin == Origin::Peer {
                 return done(format!("node {node} is about to serve nothing"));
             }
-            // The pulse needs a moment to hear of it.
+            // The pulse applies the intent at its next tick.
             sleep(POLL.max(self.config.interval)).await;
         }
         let patience = match remote {
@@ -118,8 +119,8 @@ impl Operator {
         done(format!("node {node} is on standby and serves nothing"))
     }
 
-    /// Empties a node: it takes nothing any more, hands its groups over one after the other, keeps what
-    /// nobody else can have, and is on standby once it has nothing.
+    /// Drains a node: it acquires nothing any more and hands its groups over one by one. It keeps
+    /// groups that no other node can take, and goes on standby once it serves none.
     pub(super) async fn drain(
         self: &Arc<Self>,
         node: &str,
@@ -151,7 +152,7 @@ impl Operator {
             let undone = match remote {
                 true => {
                     let said = self.latest(target.id).map(|row| said(&row));
-                    // What was heard last may be from before.
+                    // The last known state may be from before the drain.
                     said == Some(NodeState::Active) && clock::now().since(began) > PATIENCE
                 }
                 false => *self.lock_turns() != turn,
@@ -185,21 +186,21 @@ impl Operator {
         ))
     }
 
-    /// Goes on with a drain that the last agent had begun.
+    /// Continues a drain that the last agent had begun.
     pub(in crate::agent) fn go_on_draining(self: &Arc<Self>) {
         let turn = *self.lock_turns();
         tokio::spawn(Arc::clone(self).rest_once_empty(turn));
     }
 
-    /// Ends a drain when nothing is left, unless an operator decides otherwise before.
+    /// Ends a drain when the node serves nothing, unless an operator decides otherwise before.
     async fn rest_once_empty(self: Arc<Self>, turn: u64) {
-        // The pulse needs a moment to hear of it.
+        // The pulse applies the intent at its next tick.
         sleep(SLOW_POLL.max(self.config.interval * 2)).await;
         while *self.lock_turns() == turn && !self.stats.is_idle() {
             sleep(SLOW_POLL).await;
         }
         let operator = Arc::clone(&self);
-        // Whoever decides otherwise has that written by the same thread: before this, or after it.
+        // The same thread writes any other decision, so each comes either before this or after it.
         drop(self.writer.run(move || operator.rest(turn)));
     }
 
@@ -214,12 +215,13 @@ impl Operator {
         self.directives.tell(Directive::Intend(Intent::Standby));
     }
 
-    /// Has written down what an operator wants of this node, and then tells the pulse. Returns its number.
+    /// Writes an operator's intent for this node to disk, and then sends it to the pulse. Returns
+    /// the number of the decision.
     async fn decide_here(&self, intent: Intent) -> Result<u64> {
         let operator = self.clone();
         let job = move || {
             remember(&operator.config, intent)?;
-            // A drain that is under way is over.
+            // A drain in progress is over.
             let turn = {
                 let mut turns = operator.lock_turns();
                 *turns += 1;
@@ -245,14 +247,16 @@ impl Operator {
         if node.id == self.config.local().id {
             return self.stats.is_idle();
         }
-        // Who drains is on standby once it has nothing.
+        // A draining node goes on standby once it serves nothing.
         self.latest(node.id)
             .is_some_and(|row| said(&row) == NodeState::Standby && row.owned().groups() == 0)
     }
 }
 
-/// What this node did when it last ran: an operator's standby, or drain, outlives a restart. A node
-/// that has `lost` what else operators decided is on standby until one of them says otherwise.
+/// Returns the intent of the last agent: an operator's standby or drain outlives a restart.
+///
+/// A node that has `lost` its other operator decisions is on standby until an operator decides
+/// otherwise.
 pub(in crate::agent) fn remembered(config: &Config, lost: Option<&DecisionStore>) -> Intent {
     if let Some(book) = lost {
         match remember(config, Intent::Standby) {
@@ -265,12 +269,13 @@ pub(in crate::agent) fn remembered(config: &Config, lost: Option<&DecisionStore>
         Ok(text) if text.starts_with(DRAIN) => Intent::Empty,
         Ok(_) => Intent::Standby,
         Err(error) if error.kind() == ErrorKind::NotFound => Intent::Serve,
-        // It is there, whatever it says.
+        // The file exists; its contents do not matter.
         Err(_) => Intent::Standby,
     }
 }
 
-/// The file that says what an operator wants of this node, if not that it serves.
+/// Returns the path of the file with the operator's intent for this node. The file is absent if the
+/// node may serve.
 fn flag(config: &Config) -> PathBuf {
     config.state_dir().join(STANDBY)
 }

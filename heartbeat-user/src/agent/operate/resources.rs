@@ -1,4 +1,4 @@
-//! Resources: leave alone, stop, start, restart.
+//! Maintenance, start, stop and restart of resources.
 
 use std::sync::Arc;
 
@@ -107,7 +107,7 @@ impl Operator {
                 return Ok(passed);
             }
         }
-        // Its report may be one behind.
+        // The node's report may be one behind.
         sleep(SLOW_POLL * 20).await;
         self.watch(part.group, patience, |now| {
             let state = now.resources.get(part.resource.0);
@@ -119,7 +119,7 @@ impl Operator {
         done(format!("{name} was restarted on {}", self.name(owner)))
     }
 
-    /// Fails if a group failed on all nodes that could have it.
+    /// Fails if a group failed on all nodes that could run it.
     fn may_run_somewhere(&self, group: &Group, now: &protocol::Group) -> Result<()> {
         let lives = |node: NodeId| node == self.config.local().id || self.latest(node).is_some();
         let mut able = group.rank.iter().copied().filter(|node| lives(*node));
@@ -132,7 +132,8 @@ impl Operator {
         Ok(())
     }
 
-    /// Has a decision written down, and in force once it is, also after the one who asked has given up waiting.
+    /// Writes a decision to disk and puts it in force afterwards, even if the requester has given
+    /// up waiting.
     async fn write_down(&self, subject: Subject, value: bool) -> Result<()> {
         let proposal = view::lock(&self.view).groups.propose(subject, value);
         let (view, decided) = (Arc::clone(&self.view), Arc::clone(&self.decided));
@@ -145,7 +146,7 @@ impl Operator {
         proposal.written.then(settle).in_time().await
     }
 
-    /// Decides something for the whole cluster, and waits until all nodes that live know.
+    /// Decides something for the whole cluster, and waits until all live nodes have the decision.
     async fn decide(&self, subject: Subject, value: bool) -> Result<()> {
         self.write_down(subject, value).await?;
         let until = clock::now().after(PATIENCE);
@@ -184,7 +185,7 @@ impl Operator {
             .collect()
     }
 
-    /// What is called so: a group with all that is in it, or a resource.
+    /// Returns the parts with this name: all of a group, or one resource.
     pub(super) fn parts_of(&self, name: &str) -> Result<Vec<Part>> {
         match self.config.groups.position(|group| group.name == name) {
             Some(group) => Ok(self

@@ -1,4 +1,4 @@
-//! What became of a group after an operator's cleanup, as a pure function of what is known of it.
+//! The result of an operator's cleanup for a group, as a pure function of the group's known state.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -6,13 +6,13 @@ use crate::control::protocol::{self, FailedAction};
 
 /// The longest time that an answer waits for groups to settle.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-/// Actions are known by node, resource and time.
+/// The identity of a failed action: node, resource and time.
 pub(super) type Mark = (String, String, u64);
 
-/// What became of a group.
+/// The result for a group.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Settled {
-    /// It runs, and nothing failed on the way.
+    /// The group runs, and no action failed on the way.
     Runs(String),
     Well(String),
     Wrong(String),
@@ -23,7 +23,7 @@ pub(super) fn mark(failure: &FailedAction) -> Mark {
     (node.clone(), resource.clone(), failure.at_unix_ns)
 }
 
-/// The failures of a group that were not known `before`.
+/// Returns the failures of a group that were not known `before`.
 pub(super) fn fresh(
     group: &protocol::Group,
     failures: &[FailedAction],
@@ -38,8 +38,10 @@ pub(super) fn fresh(
     fresh.cloned().collect()
 }
 
-/// What became of a group, if that is known: `fresh` are its failures since. `is_quiet` if nothing
-/// has changed for a while, `late` if nobody is to wait any longer.
+/// Returns the result for a group, if it is known.
+///
+/// `fresh` are the group's failures since the cleanup. `is_quiet` means that nothing has changed
+/// for a while, `late` that the wait is over.
 pub(super) fn judge(
     group: &protocol::Group,
     fresh: &[FailedAction],
@@ -59,7 +61,7 @@ pub(super) fn judge(
     };
     let busy = group.resources.iter().find(|resource| is_busy(resource));
     if let Some(node) = &group.blocked {
-        // A new failure tells that the stop was tried again.
+        // A new failure shows that the stop was tried again.
         let again = again(Some(node));
         let is_looked_at = |one: &protocol::Resource| one.state == "unknown";
         let goes_on = busy.is_some() || group.resources.iter().any(is_looked_at);
@@ -186,7 +188,7 @@ mod tests {
             ..group(Some("a"), false, "stopping")
         };
         assert_eq!(judge(&blocked, &[], false, false), None);
-        // A failure of another node says nothing of this one's stop.
+        // A failure on another node is no evidence about the stop on this one.
         assert_eq!(
             judge(&blocked, &[failure("b", "start", 9)], false, false),
             None
@@ -196,7 +198,7 @@ mod tests {
             again,
             "web is still blocked on a: stop of db on a failed again: error (1)",
         );
-        // A stop takes its time. One that cannot be killed may take for ever.
+        // A stop needs time. A process that cannot be killed may need for ever.
         assert_eq!(judge(&blocked, &[], true, false), None);
         let by_hand = "still blocked on a; stop by hand";
         wrong_with(judge(&blocked, &[], true, true), by_hand);
