@@ -16,8 +16,8 @@ use tokio::{
 use super::protocol::{Request, Response};
 use crate::{logging, logging::rate_limit::RateLimit};
 
-/// Limit for the length of a request.
-const MAX_REQUEST: u64 = 64 * 1024;
+/// Limit for the length of a request. The longest contain a configuration.
+const MAX_REQUEST: u64 = 1024 * 1024;
 /// Time that a client has to send a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Number of clients served at the same time.

@@ -35,6 +35,14 @@ pub(super) enum Question {
     Pidfile { path: PathBuf },
     /// Answered by [`Answer::Disk`].
     Disk { directory: PathBuf, mark: String },
+    /// Answered by [`Answer::Installed`].
+    MayInstall { path: PathBuf },
+    /// Answered by [`Answer::Installed`].
+    Install {
+        path: PathBuf,
+        text: String,
+        replaces: u64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,6 +69,7 @@ pub(super) enum Answer {
         pid: Option<i32>,
     },
     Disk(Result<String, String>),
+    Installed(Result<PathBuf, String>),
     /// Answer to any question that failed.
     Failed {
         /// The system's error number, if there is one.
@@ -193,6 +202,13 @@ impl Answer {
             other => Err(other.unfit().to_string()),
         }
     }
+
+    pub(super) fn installed(self) -> Result<PathBuf, String> {
+        match self {
+            Self::Installed(result) => result,
+            other => Err(other.unfit().to_string()),
+        }
+    }
 }
 
 /// Returns a signal by number, if it may be sent.
@@ -270,7 +286,7 @@ mod tests {
         assert_eq!(other.pidfile().unwrap_err().to_string(), "odd");
         let unfit = Answer::Signalled.ended(|| unreachable!());
         let unfit = unfit.unwrap_err().to_string();
-        assert!(unfit.contains("another question"), "{unfit}");
+        assert!(unfit.contains("does not match the question"), "{unfit}");
     }
 
     #[test]

@@ -150,7 +150,7 @@ mod tests {
         drop(stream);
         let mut rest = String::new();
         reader.read_to_string(&mut rest).unwrap();
-        let told = format!("{lost} lines of this log were lost here: whoever reads");
+        let told = format!("{lost} lines of this log were lost here: the reader");
         let lines: Vec<&str> = rest.lines().collect();
         assert!(
             lines.len() == 2 && lines[0].contains(&told) && lines[1] == "there is room again",
