@@ -145,7 +145,7 @@ pub fn write_disk(directory: PathBuf, mark: String) -> Result<String, String> {
     }
 }
 
-/// See [`install::may_install`]. Blocks, as the one below does.
+/// See [`install::may_install`]. Blocks, like `install`.
 pub fn may_install(path: &Path) -> Result<PathBuf, String> {
     match HELPER.get() {
         Some(helper) => helper.may_install(path),

@@ -167,7 +167,8 @@ async fn answer(mut connection: UnixStream) {
                 Err(error) => error.into(),
             }
         }
-        Question::MayInstall { path } => match beside(move || install::may_install(&path)).await {
+        Question::MayInstall { path } => match in_thread(move || install::may_install(&path)).await
+        {
             Ok(result) => Answer::Installed(result),
             Err(error) => error.into(),
         },
@@ -175,7 +176,7 @@ async fn answer(mut connection: UnixStream) {
             path,
             text,
             replaces,
-        } => match beside(move || install::install(&path, &text, replaces)).await {
+        } => match in_thread(move || install::install(&path, &text, replaces)).await {
             Ok(result) => Answer::Installed(result),
             Err(error) => error.into(),
         },

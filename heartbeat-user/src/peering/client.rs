@@ -68,7 +68,7 @@ pub async fn ask(
     ask_by(Kind::Request, config, keys, to, payload, patience).await
 }
 
-/// The same, and only who has a key can read the request and its answer.
+/// Sends an encrypted request: only a holder of a key can read it and its answer.
 pub async fn ask_in_secret(
     config: &Config,
     keys: &Keys,
@@ -178,7 +178,7 @@ async fn greet(
 
 /// A connection to a peer whose hello has arrived.
 struct Asking<'a> {
-    /// That of the request.
+    /// The kind of the request.
     kind: Kind,
     config: &'a Config,
     keys: ChannelKeys,

@@ -71,8 +71,8 @@ impl ChannelKey {
         hash.finish128().as_bytes()
     }
 
-    /// Enciphers `payload`, or deciphers it. `parts` must be other ones for each payload that is ever
-    /// encrypted, since the same parts make the same key of the cipher.
+    /// Encrypts or decrypts `payload`. Each encrypted payload needs `parts` of its own, since the
+    /// same parts make the same cipher key.
     pub(super) fn encipher(&self, parts: &[&[u8]], payload: &mut [u8]) {
         let half = |which: &'static [u8]| {
             let all: Vec<&[u8]> = std::iter::once(which)
@@ -83,7 +83,7 @@ impl ChannelKey {
         let mut key = [0; 32];
         key[..TAG_LEN].copy_from_slice(&half(b"cipher 1"));
         key[TAG_LEN..].copy_from_slice(&half(b"cipher 2"));
-        // A key of its own for each payload needs no nonce.
+        // Each payload has a key of its own, so the nonce may be constant.
         ChaCha20::new(&key.into(), &[0; 12].into()).apply_keystream(payload);
     }
 }
