@@ -1,5 +1,5 @@
-//! A good configuration in a few lines, as the local node understands it. Never shows the values of
-//! parameters, which may be secret.
+//! Summarizes a good configuration from the local node's side. It never shows values of parameters,
+//! which may be secret.
 
 use std::fmt::{self, Write as _};
 
@@ -37,7 +37,7 @@ pub(super) fn summary(config: &Config) -> String {
     out
 }
 
-/// Who and where the nodes are, and how they keep time.
+/// Adds the nodes, their addresses and the time limits.
 fn cluster(out: &mut String, config: &Config) -> fmt::Result {
     let local = config.local();
     writeln!(out, "{}: ok", config.path.display())?;
@@ -90,7 +90,7 @@ fn cluster(out: &mut String, config: &Config) -> fmt::Result {
     Ok(())
 }
 
-/// Which groups go back to a better-ranked node.
+/// Describes which groups go back to a better-ranked node.
 fn failback(config: &Config) -> &'static str {
     let mut groups = config.groups.iter();
     match groups.all(|group| group.stickiness >= Score::STAYS) {
@@ -164,7 +164,7 @@ fn user(resource: &Resource) -> String {
     user.map_or_else(String::new, |user| format!(" as {user}"))
 }
 
-/// Arguments may be secret, too.
+/// Returns only the program of a command: arguments may be secret, too.
 fn program(command: &[String]) -> &str {
     command.first().map_or("", String::as_str)
 }
@@ -196,7 +196,7 @@ fn constraints(out: &mut String, config: &Config) -> fmt::Result {
     Ok(())
 }
 
-/// How this node finds out how it is, and how groups find their node.
+/// Adds the health checks, the load measurement and the placement.
 fn vitals(out: &mut String, config: &Config) -> fmt::Result {
     for check in &config.health {
         writeln!(
@@ -258,7 +258,7 @@ fn looked_at(kind: &HealthKind) -> String {
     let what = match kind {
         HealthKind::Exec(command) => program(command).to_owned(),
         HealthKind::Tcp(address) => address.to_string(),
-        // What follows the path may be secret.
+        // The query after the path may be secret.
         HealthKind::Http(target) => {
             let path = target.path.split('?').next().unwrap_or_default();
             format!("http://{}{path}", target.host)
@@ -272,7 +272,7 @@ fn looked_at(kind: &HealthKind) -> String {
     format!("{} {what}", kind.name())
 }
 
-/// `cpu 4, memory 16` behind `lead`, or nothing.
+/// Formats `cpu 4, memory 16` after `lead`; empty without amounts.
 fn amounts<'a>(lead: &str, amounts: impl Iterator<Item = (&'a str, u32)>) -> String {
     let amounts: Vec<_> = amounts
         .map(|(kind, amount)| format!("{kind} {amount}"))
@@ -288,7 +288,7 @@ fn maintenance(is: bool) -> &'static str {
     if is { ", in maintenance" } else { "" }
 }
 
-/// The names of `nodes`, or of the first of many.
+/// Lists the names of `nodes`, or of the first few.
 fn names<'a>(nodes: impl Iterator<Item = &'a Node>) -> String {
     const SHOWN: usize = 5;
     let names: Vec<_> = nodes.map(|node| node.name.as_str()).collect();
