@@ -1,7 +1,7 @@
 //! Replaces the configuration file, and keeps the old one beside it.
 //!
-//! The agent may not write there (`agent/confine.rs`). What is written was checked by the agent, and a
-//! crash at any moment leaves the old file or the new one.
+//! The agent has no right to write there (`agent/confine.rs`). The agent has checked the text, and
+//! a crash at any moment leaves the old file or the new one.
 
 use std::{
     ffi::OsString,
@@ -15,14 +15,14 @@ use std::{
 
 use nix::unistd::{AccessFlags, access, geteuid};
 
-/// What is added to the name of the file that was there before.
+/// Suffix of the earlier file's name.
 const OLD: &str = ".old";
-/// The same while a file is written.
+/// Suffix of the file's name while it is written.
 const NEW: &str = ".new";
-/// The permissions of others, which a configuration must not have.
+/// Write permissions of other users, which a configuration must not have.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// A number by which this release tells one content of a file from another.
+/// Returns a number that identifies the content of a file within this release.
 pub fn content_number(content: &[u8]) -> u64 {
     let mut hash = DefaultHasher::new();
     hash.write(content);
@@ -43,20 +43,20 @@ pub(super) fn may_install(path: &Path) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// Puts `text` in the place of the file at `path`, if that still has the content with the number
-/// `replaces`. Returns where the old one is.
+/// Replaces the file at `path` by `text`, if the file still has the content with the number
+/// `replaces`. Returns the path of the old one.
 pub(super) fn install(path: &Path, text: &str, replaces: u64) -> Result<PathBuf, String> {
     install_after(path, text, replaces, || {})
 }
 
-/// Calls `on_disk` when all is on the disk, before the file is put in its place.
+/// Replaces the file, and calls `on_disk` after the disk has the new content, before the rename.
 fn install_after(
     path: &Path,
     text: &str,
     replaces: u64,
     on_disk: impl FnOnce(),
 ) -> Result<PathBuf, String> {
-    // Two at a time would write to one temporary file.
+    // Two concurrent calls would write to the same temporary file.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let path = followed(path)?;
@@ -71,7 +71,7 @@ fn install_after(
     put(&to_write(&kept, &old)?, &kept)?;
     let new = to_write(&path, text.as_bytes())?;
     on_disk();
-    // A disk takes its time, and an editor may have saved the file meanwhile.
+    // An editor may have saved the file during the writes.
     if let Err(changed) = unchanged(&path, replaces) {
         let _ = fs::remove_file(&new);
         return Err(changed);
@@ -96,7 +96,7 @@ fn unchanged(path: &Path, replaces: u64) -> Result<Vec<u8>, String> {
     Ok(content)
 }
 
-/// Not a link, but the file that it leads to.
+/// Returns the target of a link, which is replaced instead of the link.
 fn followed(path: &Path) -> Result<PathBuf, String> {
     fs::canonicalize(path).map_err(|error| format!("could not find {}: {error}", path.display()))
 }
@@ -108,7 +108,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Writes a file of root's beside the one at `path`, with the group and the permissions of `like`.
-/// Returns where it is.
+/// Returns its path.
 fn prepare(path: &Path, content: &[u8], like: &Metadata) -> io::Result<PathBuf> {
     let new = beside(path, NEW);
     match fs::remove_file(&new) {
@@ -122,7 +122,7 @@ fn prepare(path: &Path, content: &[u8], like: &Metadata) -> io::Result<PathBuf> 
     written.map(|()| new)
 }
 
-/// Puts the file `new` in the place of the one at `path`.
+/// Renames the file `new` to `path`.
 fn put(new: &Path, path: &Path) -> io::Result<()> {
     let renamed = fs::rename(new, path);
     if renamed.is_err() {
@@ -187,7 +187,7 @@ mod tests {
     fn file_is_replaced_with_its_permissions_and_the_old_one_is_kept() {
         let place = Place::new("replaced");
         fs::set_permissions(place.file(), Permissions::from_mode(0o640)).unwrap();
-        // What a crash has left.
+        // The rest of a crash.
         fs::write(place.0.join("heartbeat.toml.new"), "half").unwrap();
         assert_eq!(may_install(&place.file()), Ok(place.file()));
         let kept = install(&place.file(), "new", content_number(b"old")).unwrap();
@@ -251,7 +251,7 @@ mod tests {
         let place = Place::new("stays");
         let error = install(&place.file(), "new", content_number(b"other")).unwrap_err();
         assert!(error.contains("was changed meanwhile"), "{error}");
-        // As good as a full disk: a directory that is not empty is in the way.
+        // A non-empty directory at the path has the effect of a full disk.
         let way = place.0.join("heartbeat.toml.new");
         fs::create_dir_all(way.join("x")).unwrap();
         let error = install(&place.file(), "new", content_number(b"old")).unwrap_err();
