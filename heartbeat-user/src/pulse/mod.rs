@@ -1,8 +1,8 @@
 //! The pulse: one real-time thread that sends probes, reads the kernel's rows and votes, runs the
 //! core and keeps the guard.
 //!
-//! The pulse must never wait for the control task. Its commands go out through channels that do not
-//! block, and a tick allocates nothing in the steady state.
+//! The pulse must never wait for another thread. The commands of the core leave through channels
+//! that do not block, and a tick allocates nothing in the steady state.
 
 mod directive;
 mod driver;
@@ -63,15 +63,16 @@ pub use stats::{GroupStats, PulseStats};
 /// The receiver of the core's commands. The pulse thread calls it, so it must not block, nor take a
 /// lock that another thread may hold.
 pub trait Sink: Send + 'static {
-    /// Sends the pending messages that can be sent without waiting. Returns whether none is left.
+    /// Sends the pending messages that can be sent without waiting. Returns whether all were sent.
     fn pass_on(&mut self) -> bool;
+    /// Passes on a command of the core, which was decided at `at`.
     fn command(&mut self, at: Boottime, command: Command);
     /// Takes a peer's report that is no longer used. Another thread must free it, because freeing
     /// memory of another thread may take a lock.
     fn spent(&mut self, report: report::Report);
-    /// A round of probes had `errors`, after a round without.
+    /// Reports that a round of probes had `errors`, and the round before had none.
     fn send_failed(&mut self, error: Option<nix::Error>, errors: u64);
-    /// This node's own acceptor did not answer, after it had answered before.
+    /// Reports that this node's own acceptor did not answer, and had answered the time before.
     fn own_vote_failed(&mut self, error: anyhow::Error);
 }
 
@@ -88,7 +89,8 @@ pub struct Beginning<'a> {
     pub identity: Identity,
     /// The voting nodes.
     pub membership: Membership,
-    /// The end of each group's inherited lease, which an earlier run of this node had acquired.
+    /// By group: the end of the lease under which an earlier agent of this node left the group
+    /// served, if it did.
     pub inherited: &'a [Option<Boottime>],
     /// The recorder of the run, if there is one.
     pub tap: Option<Tap>,
@@ -108,7 +110,7 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Introduces this agent to its kernel and starts sending.
+    /// Writes this agent's identity into the map `local`, and starts the thread.
     pub fn start(
         config: &Config,
         keys: &Keys,
@@ -212,7 +214,7 @@ impl Pulse {
         })
     }
 
-    /// Ends the thread and waits for it. All guards are closed by then, unless the agent ends for a
+    /// Ends the thread and waits for that. All guards are closed then, except after a graceful
     /// restart.
     pub fn stop(self) {
         self.directives.tell(Directive::Stop);
@@ -327,8 +329,8 @@ const TIMER: u64 = 0;
 const EVENTS: u64 = 1;
 const BELL: u64 = 2;
 const VOTES: u64 = 3;
-/// The greatest number of rounds of probes in a row: prepare, accept, and again with a higher
-/// ballot. Later rounds wait for the tick.
+/// The greatest number of rounds of urgent requests after one wake-up, for example prepare, accept,
+/// and both again with a higher ballot. Further requests wait for the next wake-up.
 const MAX_ROUNDS: usize = 4;
 /// The time between two attempts to send pending messages while another thread holds a queue.
 const RETRY: Duration = Duration::from_micros(200);
@@ -362,17 +364,18 @@ struct Body<S> {
     sink: S,
     commands: Vec<Command>,
     entries: Vec<LeaseEntry>,
-    /// The directives in progress, for reuse.
+    /// The received directives that are not carried out yet. The queue is reused.
     told: VecDeque<Directive>,
+    /// The votes of the own acceptor, for reuse.
     scratch: VoteEvent,
     /// The runtime that the kernel reserves for this thread in each period.
     reserved: Duration,
-    /// The number of groups that are served here.
+    /// The number of groups that are served here, and the links on which this node is cut off.
     owned: Owned,
     send_failing: bool,
     vote_failing: bool,
-    /// The deadline of a restart: the wait for the last lease ends then. A group that is stopping
-    /// extends the deadline.
+    /// The deadline of a graceful restart: the thread ends then, even without the last leases. A
+    /// group that is stopping extends the deadline.
     graceful_restart: Option<Boottime>,
 }
 
@@ -437,7 +440,7 @@ impl<S: Sink> Body<S> {
             if rings && self.obey() {
                 break;
             }
-            // The rows contain the same data as the events, which only wake this thread.
+            // The events only wake this thread: the rows contain the same data.
             while self.events.next().is_some() {}
             self.take_votes();
             let now = clock::now();
@@ -471,7 +474,8 @@ impl<S: Sink> Body<S> {
         self.hand_in();
     }
 
-    /// Sends all pending messages and waits for that: from here on this thread has no deadlines.
+    /// Sends all pending messages and waits for that. The wait is allowed here, because this thread
+    /// has no deadlines any more.
     fn hand_in(&mut self) {
         while !self.sink.pass_on() {
             std::thread::sleep(RETRY);
@@ -485,7 +489,8 @@ impl<S: Sink> Body<S> {
         };
         let now = clock::now();
         if self.cluster.is_stopping() {
-            // The next agent could not keep other nodes from starting a group that is stopping.
+            // Only this agent renews the lease of a group that is stopping. Without the lease,
+            // another node could start the group before it has stopped here.
             *until = now.after(self.interval * PARTING_ROUNDS);
         }
         now >= *until || self.cluster.has_parted(now)
@@ -629,8 +634,8 @@ impl<S: Sink> Body<S> {
         }
     }
 
-    /// Sends one probe to every peer, or more if there are many requests, and the same requests to
-    /// the own acceptor.
+    /// Sends one probe to every peer on every link, or more if there are many requests. The own
+    /// acceptor gets the same requests.
     ///
     /// The own acceptor comes first if a lease is released: the successor sends requests to all
     /// acceptors as soon as it receives the release.
@@ -701,7 +706,7 @@ impl<S: Sink> Body<S> {
             self.step(now, Duration::ZERO);
         }
         self.publish_voter_set();
-        // The guard comes first: a lost group is closed before any message about the loss leaves.
+        // The guard comes first: it closes a lost group before any message about the loss leaves.
         let mut owned = 0_u8;
         for (index, group) in self.cluster.groups().iter_enumerated() {
             let addresses = (0..).map(AddressIndex);
