@@ -58,8 +58,8 @@ const MAX_FAILBACK_HOLD: Duration = Duration::from_secs(60);
 /// has been on a node for longer than this counts as part of the node's measured load.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
 /// The first pause before a request is repeated to an acceptor that has not received a release yet.
-/// Each further pause is three times the time waited so far. The ticks replace pauses of an interval
-/// or more.
+/// Each further pause is three times the time waited so far. The ticks replace pauses of an
+/// interval or more.
 const PENDING_RELEASE_PAUSE: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Debug)]
